@@ -1,0 +1,32 @@
+"""The CostReport artefact: energy and area, pure functions of counters, configuration and tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ENERGY_UNITS = (
+    "dram", "activation_buffer", "weight_buffer", "mask_buffer", "accumulator", "weight_generator", "mask_decoder",
+    "pe_array", "vector_unit", "interconnect", "leakage",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class CostReport:
+    """Cost of one run.
+
+    Attributes
+    ----------
+    energy_j_by_unit
+        Total energy in joules per unit of `ENERGY_UNITS`.
+    layer_energy_j_by_unit
+        The same per layer, in layer order.
+    area_mm2_by_unit
+        Area in mm2 per on-chip unit (DRAM has none).
+    leakage_w
+        Leakage power of the chip in watts.
+    """
+
+    energy_j_by_unit: dict[str, float]
+    layer_energy_j_by_unit: tuple[dict[str, float], ...]
+    area_mm2_by_unit: dict[str, float]
+    leakage_w: float

@@ -1,0 +1,1 @@
+"""Bit-exact random sources shared by search, packing and simulation."""

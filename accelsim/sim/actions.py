@@ -1,0 +1,43 @@
+"""The actions that units count. The cost tables price exactly these: a test compares the two lists.
+
+======================  ==========================================================================================
+unit                    actions (count of)
+======================  ==========================================================================================
+dram                    read_bits, write_bits
+activation_buffer       read_bits, write_bits
+weight_buffer           read_bits, write_bits
+mask_buffer             read_bits, write_bits
+accumulator             read_bits, write_bits
+weight_generator        words (used), discarded_words, derived_seeds (hashes), jumps (matrix-power jumps)
+mask_decoder            raw_bits, rle_symbols, golomb_symbols, entropy_symbols, csr_symbols, bitmap_bits, nm_symbols, positions (mask
+                        positions expanded)
+pe_array                mac_<arithmetic> (executed), mac_gated (slots in which a PE was clocked but its operands held),
+                        operand_shifts_bits (bits moved between neighbouring PE registers), weight_loads_bits,
+                        skip_lookups (weights examined by skipping logic)
+vector_unit             ops (one operation on one element)
+interconnect            bits (moved between a buffer and the array, or DMA and a buffer)
+======================  ==========================================================================================
+"""
+
+from __future__ import annotations
+
+ARITHMETICS = ("ternary", "binary_xnor", "int4", "int8", "fp16", "fp32")
+
+ACTIONS: dict[str, tuple[str, ...]] = {
+    "dram": ("read_bits", "write_bits"),
+    "activation_buffer": ("read_bits", "write_bits"),
+    "weight_buffer": ("read_bits", "write_bits"),
+    "mask_buffer": ("read_bits", "write_bits"),
+    "accumulator": ("read_bits", "write_bits"),
+    "weight_generator": ("words", "discarded_words", "derived_seeds", "jumps"),
+    "mask_decoder": (
+        "raw_bits", "rle_symbols", "golomb_symbols", "entropy_symbols", "csr_symbols", "bitmap_bits", "nm_symbols",
+        "positions",
+    ),
+    "pe_array": (
+        *(f"mac_{name}" for name in ARITHMETICS), "mac_gated", "operand_shifts_bits", "weight_loads_bits",
+        "skip_lookups",
+    ),
+    "vector_unit": ("ops",),
+    "interconnect": ("bits",),
+}  # fmt: skip

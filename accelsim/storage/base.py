@@ -1,0 +1,80 @@
+"""The storage-format interface: what a layer's weights cost to read, decode and generate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from accelsim.prng.source import RandomSource
+from accelsim.trace.model import LayerWeights
+
+Arithmetic = Literal["ternary", "binary_xnor", "int4", "int8", "fp16", "fp32"]
+DecoderKind = Literal["none", "raw", "rle", "golomb", "entropy", "csr", "bitmap", "nm", "multicoat", "folded", "seedlm"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBits:
+    """Bits stored per class; the five classes of weight data in the result schema."""
+
+    mask: int = 0
+    seed: int = 0
+    scale: int = 0
+    weight: int = 0
+    index: int = 0
+
+    @property
+    def total(self) -> int:
+        """Return the sum over classes."""
+        return self.mask + self.seed + self.scale + self.weight + self.index
+
+
+@dataclass(frozen=True, slots=True)
+class WeightPlan:
+    """How one layer's weights reach the array in one storage format.
+
+    Attributes
+    ----------
+    format
+        The format's name.
+    stored_bits
+        Bits of the whole layer, by class. Mask, weight and index bits are spread evenly over weight positions when tiles are
+        fetched; scale and seed bits over output channels.
+    buffer_bits_per_weight
+        Bits a position holds in the weight buffer after decoding (1 sign + 1 mask for a signed constant; 8 for int8).
+    arithmetic
+        What a PE must do per kept weight.
+    decoder
+        Which decoder the format needs; ``none`` needs none.
+    decoder_symbols
+        Symbols the decoder must consume for the whole layer (raw: mask bits; entropy: coded bits' symbols; csr: non-zeros).
+    source
+        What the generator must regenerate, or None. Generation covers every weight position.
+    num_nonzero
+        Weights that are not zero, over the whole layer (the MACs that matter, per output position).
+    activation_bits
+        Overrides the chip's activation width (1 for binary-activation tickets), or None.
+    synthetic
+        True where tensors with the stated statistics stood in for real ones.
+    """
+
+    format: str
+    stored_bits: StoredBits
+    buffer_bits_per_weight: int
+    arithmetic: Arithmetic
+    decoder: DecoderKind = "none"
+    decoder_symbols: int = 0
+    source: RandomSource | None = None
+    num_nonzero: int = 0
+    activation_bits: int | None = None
+    synthetic: bool = False
+
+
+class StorageFormat(Protocol):
+    """One way of storing weights; a new one is one file with a class like this, registered in `accelsim.storage`."""
+
+    name: str
+    summary: str
+
+    def plan(self, weights: LayerWeights) -> WeightPlan:
+        """Return the plan of a layer; raise `MappingError` where the format cannot hold these weights."""
+        ...

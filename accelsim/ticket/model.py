@@ -1,0 +1,93 @@
+"""The Ticket artefact: all that is stored of a frozen strong lottery ticket."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.prng.source import RandomSource
+from accelsim.ticket.graph import NetworkGraph
+
+Provenance = Literal["searched", "imported", "synthetic", "dense"]
+MaskCodec = Literal["raw", "entropy", "rle", "golomb"]
+
+
+@dataclass(frozen=True, slots=True)
+class TicketLayer:
+    """One weighted layer as it is stored.
+
+    Attributes
+    ----------
+    name
+        Name of the graph node.
+    shape
+        KCRS or KC (CKRS for a transposed convolution; filters are then the second axis).
+    source
+        How weights and freezing map are regenerated; None where they cannot be (an imported checkpoint).
+    codec
+        How ``mask_payload`` encodes the mask bits of the free weights, in the order of the flattened weight tensor.
+    mask_payload
+        The packed bytes.
+    payload_bits
+        Bits of the payload that carry information (raw: the number of free weights).
+    num_free, num_locked, num_kept
+        Weights that were searched; that are locked; that the final mask keeps (locked ones included).
+    scale_K, offset_K
+        float16, one per output channel: what the kept and signed sum is multiplied by, and what is then added (weight
+        magnitude, dynamic scaling and non-affine normalisation, folded).
+    input_density
+        Fraction of non-zero activations at this layer's input, measured on real images; None where it was not measured.
+    weight_payload
+        Imported tickets that cannot be regenerated: the sign bits of the weights, packed; else empty.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    source: RandomSource | None
+    codec: MaskCodec
+    mask_payload: bytes
+    payload_bits: int
+    num_free: int
+    num_locked: int
+    num_kept: int
+    scale_K: npt.NDArray[np.float16]  # noqa: N815  K is the shape letter
+    offset_K: npt.NDArray[np.float16]  # noqa: N815
+    input_density: float | None = None
+    weight_payload: bytes = b""
+
+    @property
+    def num_weights(self) -> int:
+        """Return the number of weights, dropped ones included."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def num_pruned(self) -> int:
+        """Return the number of weights that freezing pruned."""
+        return self.num_weights - self.num_free - self.num_locked
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A network as stored: graph, layers in graph order, and where it comes from.
+
+    ``accuracy`` is the fraction of test images classified right by the ticket as stored (None: not measured); ``command`` is the
+    command line that made it.
+    """
+
+    graph: NetworkGraph
+    layers: tuple[TicketLayer, ...]
+    provenance: Provenance
+    dataset: str = ""
+    accuracy: float | None = None
+    command: str = ""
+    regenerable: bool = True
+
+    def layer(self, name: str) -> TicketLayer:
+        """Return the layer called ``name``; KeyError if there is none."""
+        for candidate in self.layers:
+            if candidate.name == name:
+                return candidate
+        raise KeyError(name)

@@ -1,0 +1,165 @@
+"""The LayerTrace artefact: the ordered operations of a network as hardware sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.prng.source import RandomSource
+
+MaskArray = npt.NDArray[np.bool_]
+LayerKind = Literal["conv2d", "depthwise_conv2d", "conv_transpose2d", "linear", "matmul", "aggregate", "pool", "vector"]
+ARRAY_KINDS = frozenset({"conv2d", "depthwise_conv2d", "conv_transpose2d", "linear", "matmul", "aggregate"})
+
+
+@dataclass(frozen=True, slots=True)
+class LoopDims:
+    """Loop bounds of a layer; K and C are per group, so the layer has ``G`` independent problems of K x C x R x S x P x Q.
+
+    ``H`` x ``W`` is the input without padding; ``C`` x ``G`` its channels. For a matmul the weights' place is taken by the
+    second activation: N heads are groups. Linear layers on sequences have P = tokens.
+    """
+
+    N: int = 1
+    G: int = 1
+    K: int = 1
+    C: int = 1
+    P: int = 1
+    Q: int = 1
+    R: int = 1
+    S: int = 1
+    H: int = 1
+    W: int = 1
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+
+    @property
+    def macs(self) -> int:
+        """Return the dense multiply-accumulates."""
+        return self.N * self.G * self.K * self.C * self.P * self.Q * self.R * self.S
+
+    @property
+    def num_weights(self) -> int:
+        """Return the number of weight positions (of the second operand, for a matmul)."""
+        return self.G * self.K * self.C * self.R * self.S
+
+    @property
+    def num_inputs(self) -> int:
+        """Return the number of input activations."""
+        return self.N * self.G * self.C * self.H * self.W
+
+    @property
+    def num_outputs(self) -> int:
+        """Return the number of output activations."""
+        return self.N * self.G * self.K * self.P * self.Q
+
+
+@dataclass(frozen=True, slots=True)
+class LayerWeights:
+    """The weights of a layer as counts, and the way to the real mask where there is one.
+
+    Attributes
+    ----------
+    shape
+        (G*K, C, R, S), or (K, C) of a linear layer.
+    num_kept, num_pruned, num_locked, num_free
+        See `accelsim.ticket.model.TicketLayer`; num_kept includes the locked ones. Dense: all kept, none frozen, all free.
+    source
+        How they are regenerated; None if they cannot be.
+    codec, codec_bits
+        Codec of the ticket and the measured bits of the encoded mask; None for a network without a ticket.
+    num_scale_bits
+        Bits of scales and normalisation parameters of this layer (the same for every storage format).
+    load_mask
+        Returns the real mask, bool, of ``shape``; None for synthetic statistics.
+    load_sign
+        Returns the real integer weights of ``shape`` (+1/-1 for signed constants); None if there are none.
+    """
+
+    shape: tuple[int, ...]
+    num_kept: int
+    num_pruned: int = 0
+    num_locked: int = 0
+    num_free: int = 0
+    source: RandomSource | None = None
+    codec: str | None = None
+    codec_bits: int | None = None
+    num_scale_bits: int = 0
+    load_mask: Callable[[], MaskArray] | None = None
+    load_sign: Callable[[], npt.NDArray[np.int8]] | None = None
+
+    @property
+    def num_weights(self) -> int:
+        """Return the number of weight positions."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def sparsity(self) -> float:
+        """Return the fraction of zeros k in the final mask."""
+        return 1.0 - self.num_kept / self.num_weights
+
+
+@dataclass(frozen=True, slots=True)
+class TraceLayer:
+    """One layer: an array operation with what the vector unit does to its outputs, or a vector operation alone.
+
+    Attributes
+    ----------
+    inputs
+        Names of the layers that produce the activations read (``"input"`` is the network's input).
+    residuals
+        Names of the layers whose outputs are added (or multiplied) to this layer's outputs in the vector unit.
+    post_ops
+        Names of the vector operations, in order: ``norm relu add gelu softmax max_pool ...``.
+    vector_ops
+        Vector operations per layer in total (all outputs).
+    num_outputs
+        Elements written: after a fused pool fewer than ``dims.num_outputs``.
+    input_density
+        Fraction of non-zero input activations (1.0 where nothing is known).
+    input_density_measured
+        Whether it was measured on real data.
+    second_input_elements
+        Elements of the second activation operand (matmul), else 0.
+    """
+
+    name: str
+    kind: LayerKind
+    dims: LoopDims
+    inputs: tuple[str, ...]
+    residuals: tuple[str, ...] = ()
+    post_ops: tuple[str, ...] = ()
+    vector_ops: int = 0
+    num_outputs: int = 0
+    weights: LayerWeights | None = None
+    input_density: float = 1.0
+    input_density_measured: bool = False
+    second_input_elements: int = 0
+
+    @property
+    def uses_array(self) -> bool:
+        """Return whether the layer runs on the PE array."""
+        return self.kind in ARRAY_KINDS
+
+
+@dataclass(frozen=True, slots=True)
+class LayerTrace:
+    """A network ready for mapping.
+
+    ``provenance``, ``dataset``, ``accuracy`` and ``regenerable`` are those of the ticket (a topology without one is ``dense`` or
+    ``synthetic``); ``path`` is as given on the command line and ``sha256`` that of the file.
+    """
+
+    name: str
+    layers: tuple[TraceLayer, ...]
+    provenance: str
+    path: str = ""
+    sha256: str = ""
+    dataset: str = ""
+    accuracy: float | None = None
+    regenerable: bool = True
