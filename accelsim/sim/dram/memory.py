@@ -1,0 +1,87 @@
+"""The memory as the rest of the chip sees it: a request goes in, the cycles of its data come out.
+
+All cycles here are cycles of the core clock; the memory's own clock stays inside. Requests are offered
+one after another in time order (`start_cycle` never decreases between calls).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+from accelsim.config.dram import DramConfig
+from accelsim.units import ceil_div, ns_to_cycles, round_up
+
+
+@dataclass(frozen=True, slots=True)
+class ServedRequest:
+    """When a request's data moved, in core cycles.
+
+    Attributes
+    ----------
+    first_data_cycle
+        The cycle in which the first data are on the bus.
+    end_cycle
+        The first cycle after the last data.
+    busy_cycles
+        Cycles for which this request kept the data bus from others; their sum never exceeds the last `end_cycle`.
+    """
+
+    first_data_cycle: int
+    end_cycle: int
+    busy_cycles: int
+
+
+class MemoryModel(Protocol):
+    """A memory with a state (open rows, bus direction, refresh) that lives from one request to the next."""
+
+    def serve(self, start_cycle: int, address: int, num_bytes: int, is_write: bool) -> ServedRequest:
+        """Move `num_bytes` from byte `address` on, not before `start_cycle`; the size is rounded up to whole bursts."""
+        ...
+
+    def reset(self) -> None:
+        """Return to the cold state: nothing open, nothing on the bus, cycle 0."""
+        ...
+
+
+class SimpleMemory:
+    """Bandwidth, latency and turnaround; no banks.
+
+    A request holds the bus for its rounded-up bytes at peak bandwidth, in whole core cycles. Its latency runs beside
+    the data of earlier requests, so a request that starts while the bus is busy hides it. A change of direction leaves
+    the bus empty for the turnaround.
+    """
+
+    def __init__(self, dram: DramConfig, clock_mhz: float) -> None:
+        self._burst_bytes = dram.burst_bytes
+        peak = Fraction(dram.peak_bytes_per_ns).limit_denominator(10**6)
+        self._bytes_per_cycle = peak * 1000 / Fraction(clock_mhz).limit_denominator(10**6)
+        self._read_latency_cycles = ns_to_cycles(dram.read_latency_ns, clock_mhz)
+        self._write_latency_cycles = ns_to_cycles(dram.write_latency_ns, clock_mhz)
+        self._turnaround_cycles = ns_to_cycles(dram.turnaround_ns, clock_mhz)
+        self.reset()
+
+    def reset(self) -> None:
+        """Return to the cold state."""
+        self._bus_free_cycle = 0
+        self._last_is_write: bool | None = None
+
+    def serve(self, start_cycle: int, address: int, num_bytes: int, is_write: bool) -> ServedRequest:
+        """Serve one request; see `MemoryModel.serve`. A request of no bytes ends where it starts."""
+        if num_bytes <= 0:
+            return ServedRequest(start_cycle, start_cycle, 0)
+        num_bytes = round_up(num_bytes, self._burst_bytes)
+        transfer = ceil_div(num_bytes * self._bytes_per_cycle.denominator, self._bytes_per_cycle.numerator)
+        latency = self._write_latency_cycles if is_write else self._read_latency_cycles
+        turns = self._last_is_write is not None and self._last_is_write != is_write
+        turnaround = self._turnaround_cycles if turns else 0
+        first = max(start_cycle + latency, self._bus_free_cycle + turnaround)
+        self._bus_free_cycle = first + transfer
+        self._last_is_write = is_write
+        return ServedRequest(first, first + transfer, transfer + turnaround)
+
+
+def build_memory(dram: DramConfig, clock_mhz: float) -> MemoryModel:
+    """Return the memory that ``dram.model`` asks for, seen from a core clock of `clock_mhz`."""
+    return SimpleMemory(dram, clock_mhz)
