@@ -1,0 +1,47 @@
+# Every target works as the first command on a fresh clone: it makes .venv when that is missing.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.installed
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: run test lint type format bench workloads golden schema install clean help
+
+run: $(READY)  ## simulate the committed ResNet-18 ticket on the edge chip
+	$(BIN)/accelsim run hwconfigs/edge.yaml workloads/resnet_slt.pt
+
+install: $(READY)  ## make .venv and install accelsim in it
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]' && touch $@
+
+test: $(READY)  ## all tests
+	$(BIN)/python -m pytest
+
+lint: $(READY)  ## style, format, import directions
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
+
+type: $(READY)  ## static types
+	$(BIN)/mypy
+
+format: $(READY)  ## rewrite the files in the house format
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+bench: $(READY)  ## speed of the generators, the DRAM model and the simulator
+	for script in benchmarks/*.py; do $(BIN)/python $$script; done
+
+workloads: $(READY)  ## search the committed tickets again (hours)
+	$(BIN)/python -m workloads.make
+
+golden: $(READY)  ## write the golden results again; review the diff
+	ACCELSIM_REGENERATE=1 $(BIN)/python -m pytest tests/golden
+
+schema: $(READY)  ## write results/schema.json again from the result model
+	$(BIN)/python -m accelsim.results.schema
+
+clean:  ## remove caches and outputs, keep .venv
+	rm -rf out .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
