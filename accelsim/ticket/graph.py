@@ -21,12 +21,14 @@ class GraphNode:
     name
         Unique; the names of weighted nodes follow the module path in torch (``layer1.0.conv1``).
     kind
-        See `NodeKind`. ``reshape`` moves no data; ``aggregate`` is a sum over graph edges; ``matmul`` multiplies two
-        activations (``inputs[0]`` M x K by ``inputs[1]``, K x N or, with ``transpose_b``, N x K) for ``num_heads`` heads.
+        See `NodeKind`. ``reshape`` moves no data (function ``select``: keeps a part); ``aggregate`` is a sum over graph
+        edges; ``matmul`` multiplies two activations (``inputs[0]`` M x K by ``inputs[1]``, K x N or, with
+        ``transpose_b``, N x K) for ``num_heads`` heads; an operand is (rows, heads * columns) or (heads, rows, columns).
     inputs
         Names of the producing nodes, in order.
     out_shape
-        Without batch: (C, H, W) for maps, (tokens, features) for sequences and graphs (nodes, features), (features,) for vectors.
+        Without batch: (C, H, W) for maps, (tokens, features) for sequences, (nodes, features) for graphs, (features,) for
+        vectors.
     out_channels
         K of a weighted node.
     kernel, stride, padding, dilation
@@ -35,10 +37,10 @@ class GraphNode:
     groups
         Convolution groups.
     function
-        ``relu | gelu | silu | sigmoid | tanh | sign`` for activations, ``max | avg`` for pools, ``batch | layer`` for norms, ``mean | sum`` of
-        an aggregate.
+        ``relu | relu6 | leaky_relu | gelu | silu | sigmoid | tanh | sign | hardswish`` for activations, ``max | avg``
+        for pools, ``batch | layer`` for norms, ``mean | sum`` of an aggregate.
     bias
-        Whether a weighted node adds a trained bias.
+        Whether a weighted node adds a trained bias; of ``add`` and ``concat``: a trained tensor joins the inputs.
     affine
         Whether a norm has trained scale and shift.
     num_edges

@@ -73,8 +73,8 @@ class TicketLayer:
 class Ticket:
     """A network as stored: graph, layers in graph order, and where it comes from.
 
-    ``accuracy`` is the fraction of test images classified right by the ticket as stored (None: not measured); ``command`` is the
-    command line that made it.
+    ``accuracy`` is the fraction of test images classified right by the ticket as stored (None: not measured);
+    ``command`` is the command line that made it.
     """
 
     graph: NetworkGraph
