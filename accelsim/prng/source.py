@@ -16,8 +16,8 @@ class RandomSource:
     """Everything an on-chip weight generator must know to rebuild one layer.
 
     A layer draws from two independent families of streams (`domain` 0: weights, `domain` 1: freezing map). Every stream
-    is a sequence of generator words; a word is cut, from its low end, into floor(word_bits / field_bits) fields, the rest is
-    dropped. Weight i of a stream reads field i of the weight stream (``weight_bits`` bits; ``normal`` sums
+    is a sequence of generator words; a word is cut, from its low end, into floor(word_bits / field_bits) fields, the
+    rest is dropped. Weight i of a stream reads field i of the weight stream (``weight_bits`` bits; ``normal`` sums
     ``normal_terms`` fields) and field i of the freezing stream (``threshold_bits`` bits).
 
     Attributes
@@ -29,10 +29,11 @@ class RandomSource:
     stream
         One stream per ``layer``, per ``filter`` (output channel) or per ``tile`` of ``tile_filters`` filters.
     seeds
-        ``stored``: each stream's seed is in the ticket; ``derived``: hashed on chip from ``seed``; ``jump``: reached from
-        ``seed`` by jumping a linear generator ahead.
+        ``stored``: each stream's seed is in the ticket; ``derived``: hashed on chip from ``seed``; ``jump``: reached
+        from ``seed`` by jumping a linear generator ahead.
     weights
-        Distribution of the weights; ``signed_constant`` has ``weight_bits`` = 1 (value +1 or -1 times the layer's scale).
+        Distribution of the weights; ``signed_constant`` has ``weight_bits`` = 1 (value +1 or -1 times the layer's
+        scale).
     threshold_bits
         Bits t of a freezing word u; 0 where nothing is frozen.
     prune_threshold, lock_threshold
