@@ -37,8 +37,8 @@ class WeightPlan:
     format
         The format's name.
     stored_bits
-        Bits of the whole layer, by class. Mask, weight and index bits are spread evenly over weight positions when tiles are
-        fetched; scale and seed bits over output channels.
+        Bits of the whole layer, by class. Mask, weight and index bits are spread evenly over weight positions when
+        tiles are fetched; scale and seed bits over output channels.
     buffer_bits_per_weight
         Bits a position holds in the weight buffer after decoding (1 sign + 1 mask for a signed constant; 8 for int8).
     arithmetic
@@ -46,7 +46,8 @@ class WeightPlan:
     decoder
         Which decoder the format needs; ``none`` needs none.
     decoder_symbols
-        Symbols the decoder must consume for the whole layer (raw: mask bits; entropy: coded bits' symbols; csr: non-zeros).
+        Symbols the decoder must consume for the whole layer (raw: mask bits; entropy: coded bits' symbols; csr:
+        non-zeros).
     source
         What the generator must regenerate, or None. Generation covers every weight position.
     num_nonzero
@@ -72,8 +73,15 @@ class WeightPlan:
 class StorageFormat(Protocol):
     """One way of storing weights; a new one is one file with a class like this, registered in `accelsim.storage`."""
 
-    name: str
-    summary: str
+    @property
+    def name(self) -> str:
+        """The name that ``--storage`` takes."""
+        ...
+
+    @property
+    def summary(self) -> str:
+        """One line for lists: what is stored."""
+        ...
 
     def plan(self, weights: LayerWeights) -> WeightPlan:
         """Return the plan of a layer; raise `MappingError` where the format cannot hold these weights."""
