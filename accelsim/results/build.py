@@ -1,0 +1,225 @@
+"""From counters and their cost to a RunResult: sums and ratios, nothing that changes a number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Literal, Protocol, cast
+
+import accelsim
+from accelsim.config.hardware import HardwareConfig
+from accelsim.cost.report import CostReport
+from accelsim.results.model import (
+    SCHEMA_VERSION,
+    CyclesByCause,
+    DramBytesRecord,
+    EnergyByUnit,
+    HardwareRecord,
+    LayerRecord,
+    Record,
+    RunResult,
+    StoredBitsRecord,
+    Totals,
+    WorkloadRecord,
+)
+from accelsim.sim.actions import ARITHMETICS
+from accelsim.sim.counters import CAUSES, TRAFFIC_CLASSES, Counters, LayerCounters
+from accelsim.trace.model import LayerTrace
+from accelsim.units import cycles_to_s
+
+STORED_CLASSES = ("mask", "seed", "scale", "weight", "index")
+
+
+class Hardware(Protocol):
+    """A hardware description with the file it came from (what the configuration loader returns)."""
+
+    @property
+    def config(self) -> HardwareConfig:
+        """The validated description."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """The file, as given on the command line."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the file and of the values set on the command line."""
+        ...
+
+
+def build_result(
+    hardware: Hardware,
+    trace: LayerTrace,
+    counters: Counters,
+    cost: CostReport,
+    comparison: Mapping[str, Totals] | None = None,
+) -> RunResult:
+    """Return the result of one run.
+
+    Parameters
+    ----------
+    hardware, trace, counters, cost
+        What was simulated, on what, what was counted and what it cost; counters and cost have one entry per layer.
+    comparison
+        Storage format -> totals of the same network on the same chip; None leaves the key out of the result.
+    """
+    return assemble_result(hardware, workload_record(trace), num_frames(trace), counters, cost, comparison)
+
+
+def assemble_result(
+    hardware: Hardware,
+    workload: WorkloadRecord,
+    frames: int,
+    counters: Counters,
+    cost: CostReport,
+    comparison: Mapping[str, Totals] | None = None,
+) -> RunResult:
+    """Return the result from the recorded parts of a run (`build_result` for runs whose trace is at hand)."""
+    config = hardware.config
+    layers = tuple(
+        _layer_record(layer, energy, config)
+        for layer, energy in zip(counters.layers, cost.layer_energy_j_by_unit, strict=True)
+    )
+    return RunResult(
+        schema_version=SCHEMA_VERSION,
+        accelsim_version=accelsim.__version__,
+        hardware=HardwareRecord(
+            name=config.name,
+            path=hardware.path,
+            sha256=hardware.sha256,
+            clock_mhz=float(config.clock_mhz),
+            node_nm=float(config.node_nm),
+        ),
+        workload=workload,
+        storage=counters.storage,
+        totals=_totals(layers, cost, config, frames),
+        layers=layers,
+        comparison=None if comparison is None else dict(comparison),
+    )
+
+
+def workload_record(trace: LayerTrace) -> WorkloadRecord:
+    """Return what a result says of its network: counts over all weighted layers, whatever the storage format."""
+    weights = [layer.weights for layer in trace.layers if layer.weights is not None]
+    total = sum(entry.num_weights for entry in weights)
+
+    def fraction(count: int) -> float:
+        return count / total if total else 0.0
+
+    pruned = sum(entry.num_pruned for entry in weights)
+    locked = sum(entry.num_locked for entry in weights)
+    return WorkloadRecord(
+        name=trace.name,
+        path=trace.path,
+        sha256=trace.sha256,
+        provenance=cast(Literal["searched", "imported", "synthetic", "dense"], trace.provenance),
+        dataset=trace.dataset,
+        accuracy=trace.accuracy,
+        num_weights=total,
+        sparsity=fraction(total - sum(entry.num_kept for entry in weights)),
+        prune_ratio=fraction(pruned),
+        lock_ratio=fraction(locked),
+        freeze_ratio=fraction(pruned + locked),
+        regenerable=trace.regenerable,
+    )
+
+
+def num_frames(trace: LayerTrace) -> int:
+    """Return the inputs that one run of ``trace`` processes: its batch."""
+    return trace.layers[0].dims.N if trace.layers else 1
+
+
+def _layer_record(layer: LayerCounters, energy_j_by_unit: Mapping[str, float], config: HardwareConfig) -> LayerRecord:
+    latency_s = cycles_to_s(layer.latency_cycles, config.clock_mhz)
+    energy_j = math.fsum(energy_j_by_unit.values())
+    return LayerRecord(
+        name=layer.name,
+        kind=layer.kind,
+        shape=layer.shape,
+        latency_cycles=layer.latency_cycles,
+        latency_s=latency_s,
+        energy_j=energy_j,
+        average_power_w=energy_j / latency_s if latency_s else 0.0,
+        macs=layer.macs,
+        effective_macs=layer.effective_macs,
+        pe_utilization=_utilization(_occupied_slots(layer), layer.latency_cycles, config),
+        stored_bits=StoredBitsRecord(**asdict(layer.stored_bits)),
+        dram_bytes=DramBytesRecord(**{name: layer.dram_bytes.get(name, 0) for name in TRAFFIC_CLASSES}),
+        dram_read_bytes=layer.dram_read_bytes,
+        dram_write_bytes=layer.dram_write_bytes,
+        energy_j_by_unit=EnergyByUnit(**{name: energy_j_by_unit.get(name, 0.0) for name in EnergyByUnit.model_fields}),
+        cycles_by_cause=CyclesByCause(**{name: layer.cycles_by_cause.get(name, 0) for name in CAUSES}),
+        actions=_sorted_actions([layer.actions]),
+    )
+
+
+def _totals(layers: tuple[LayerRecord, ...], cost: CostReport, config: HardwareConfig, frames: int) -> Totals:
+    latency_cycles = sum(layer.latency_cycles for layer in layers)
+    latency_s = cycles_to_s(latency_cycles, config.clock_mhz)
+    energy_j = math.fsum(cost.energy_j_by_unit.values())
+    power_w = energy_j / latency_s if latency_s else 0.0
+    macs = sum(layer.macs for layer in layers)
+    tops = 2 * macs / latency_s / 1e12 if latency_s else 0.0
+    occupied = math.fsum(layer.pe_utilization * layer.latency_cycles for layer in layers)
+    return Totals(
+        latency_cycles=latency_cycles,
+        latency_s=latency_s,
+        energy_j=energy_j,
+        average_power_w=power_w,
+        macs=macs,
+        effective_macs=sum(layer.effective_macs for layer in layers),
+        pe_utilization=min(1.0, occupied / latency_cycles) if latency_cycles else 0.0,
+        stored_bits=StoredBitsRecord(
+            **{name: sum(getattr(layer.stored_bits, name) for layer in layers) for name in STORED_CLASSES}
+        ),
+        dram_bytes=DramBytesRecord(
+            **{name: sum(getattr(layer.dram_bytes, name) for layer in layers) for name in TRAFFIC_CLASSES}
+        ),
+        dram_read_bytes=sum(layer.dram_read_bytes for layer in layers),
+        dram_write_bytes=sum(layer.dram_write_bytes for layer in layers),
+        energy_j_by_unit=EnergyByUnit(
+            **{name: cost.energy_j_by_unit.get(name, 0.0) for name in EnergyByUnit.model_fields}
+        ),
+        cycles_by_cause=CyclesByCause(
+            **{name: sum(getattr(layer.cycles_by_cause, name) for layer in layers) for name in CAUSES}
+        ),
+        actions=_sorted_actions(layer.actions for layer in layers),
+        tops=tops,
+        tops_per_w=tops / power_w if power_w else 0.0,
+        edp_js=energy_j * latency_s,
+        frames_per_s=frames / latency_s if latency_s else 0.0,
+        area_mm2=math.fsum(cost.area_mm2_by_unit.values()),
+        area_mm2_by_unit=dict(sorted(cost.area_mm2_by_unit.items())),
+    )
+
+
+def _occupied_slots(layer: LayerCounters) -> int:
+    """Return the PE cycles that held a multiply-accumulate: executed or gated, never more than the dense ones.
+
+    Gated slots also count PEs that are held while others of their group still work; those hold no operation.
+    """
+    array = layer.actions.get("pe_array", {})
+    executed = sum(array.get(f"mac_{name}", 0) for name in ARITHMETICS)
+    return min(layer.macs, executed + array.get("mac_gated", 0))
+
+
+def _utilization(slots: int, latency_cycles: int, config: HardwareConfig) -> float:
+    available = latency_cycles * config.pe_array.num_pes
+    return min(1.0, slots / available) if available else 0.0
+
+
+def _sorted_actions(parts: Iterable[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, int]]:
+    """Return the sum of action counts, units and actions in alphabetical order."""
+    sums: dict[str, dict[str, int]] = {}
+    for part in parts:
+        for unit, actions in part.items():
+            row = sums.setdefault(unit, {})
+            for action, count in actions.items():
+                row[action] = row.get(action, 0) + count
+    return {unit: dict(sorted(row.items())) for unit, row in sorted(sums.items())}
+
+
+__all__ = ["Hardware", "Record", "assemble_result", "build_result", "num_frames", "workload_record"]

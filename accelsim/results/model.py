@@ -1,0 +1,237 @@
+"""The RunResult artefact: schema version 1, in the key order in which it is written.
+
+Others read this file format. A field is added, renamed or given another meaning only with a new `SCHEMA_VERSION`.
+Ratios, utilisation and accuracy are fractions of 1.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from accelsim.errors import AccelSimError
+
+SCHEMA_VERSION: Literal[1] = 1
+
+
+class ResultError(AccelSimError):
+    """A saved result is missing, broken, of another version, or cannot be written where the user wants it."""
+
+
+class ResultModel(BaseModel):
+    """Base of all parts of a result: frozen, strict, unknown keys refused."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class HardwareRecord(ResultModel):
+    """The chip of a run."""
+
+    name: str
+    """Name in the hardware file."""
+    path: str
+    """As given on the command line."""
+    sha256: str
+    """Of the hardware file and the values set on the command line."""
+    clock_mhz: float = Field(gt=0)
+    """Core clock."""
+    node_nm: float = Field(gt=0)
+    """Technology node of energy and area."""
+
+
+class WorkloadRecord(ResultModel):
+    """The network of a run, and what is known of its mask."""
+
+    name: str
+    """Name of the network."""
+    path: str
+    """As given on the command line."""
+    sha256: str
+    """Of the workload file."""
+    provenance: Literal["searched", "imported", "synthetic", "dense"]
+    """Where the mask comes from."""
+    dataset: str
+    """What the accuracy was measured on; empty if it was not."""
+    accuracy: float | None = Field(ge=0, le=1)
+    """Fraction of test images classified right by the ticket as stored; null if not measured."""
+    num_weights: int = Field(ge=0)
+    """Weight positions of the network, dropped ones included."""
+    sparsity: float = Field(ge=0, le=1)
+    """Fraction of zeros in the final mask."""
+    prune_ratio: float = Field(ge=0, le=1)
+    """Fraction of all weights that freezing pruned."""
+    lock_ratio: float = Field(ge=0, le=1)
+    """Fraction of all weights that freezing locked."""
+    freeze_ratio: float = Field(ge=0, le=1)
+    """Fraction of all weights that were frozen: pruned or locked."""
+    regenerable: bool
+    """Whether the on-chip generator makes exactly these weights; false for an imported pattern."""
+
+
+class StoredBitsRecord(ResultModel):
+    """Bits stored for the weights, by class."""
+
+    mask: int = Field(ge=0)
+    """Mask bits of the free weights, as encoded."""
+    seed: int = Field(ge=0)
+    """Seeds of the weight generator."""
+    scale: int = Field(ge=0)
+    """Scales and normalisation parameters."""
+    weight: int = Field(ge=0)
+    """Weight values."""
+    index: int = Field(ge=0)
+    """Positions of the stored values: bitmaps, run lengths, pointers."""
+
+
+class DramBytesRecord(ResultModel):
+    """Bytes that cross the memory interface, by class."""
+
+    mask: int = Field(ge=0)
+    """Mask bits of the free weights."""
+    seed: int = Field(ge=0)
+    """Seeds of the weight generator."""
+    scale: int = Field(ge=0)
+    """Scales and normalisation parameters."""
+    weight: int = Field(ge=0)
+    """Weight values."""
+    index: int = Field(ge=0)
+    """Positions of the stored values."""
+    activation_in: int = Field(ge=0)
+    """Activations read."""
+    activation_out: int = Field(ge=0)
+    """Activations written."""
+    partial_sum: int = Field(ge=0)
+    """Partial sums written and read again."""
+
+
+class EnergyByUnit(ResultModel):
+    """Energy in joules per unit of the chip and of its memory."""
+
+    dram: float = Field(ge=0)
+    """Off-chip memory and its interface."""
+    activation_buffer: float = Field(ge=0)
+    """Activation buffer."""
+    weight_buffer: float = Field(ge=0)
+    """Weight buffer."""
+    mask_buffer: float = Field(ge=0)
+    """Mask FIFO."""
+    accumulator: float = Field(ge=0)
+    """Accumulators."""
+    weight_generator: float = Field(ge=0)
+    """On-chip random number generators."""
+    mask_decoder: float = Field(ge=0)
+    """Decoder of stored bits."""
+    pe_array: float = Field(ge=0)
+    """Multiply-accumulate units and the registers between them."""
+    vector_unit: float = Field(ge=0)
+    """Normalisation, activation, pooling, residual additions."""
+    interconnect: float = Field(ge=0)
+    """Wires between the buffers and the array."""
+    leakage: float = Field(ge=0)
+    """Leakage power times latency, all on-chip units."""
+
+
+class CyclesByCause(ResultModel):
+    """Cycles of the core clock by what the layer waited for; they add up to the latency."""
+
+    compute: int = Field(ge=0)
+    """The array (or the vector unit of a layer without the array) works."""
+    fill_drain: int = Field(ge=0)
+    """The array fills or drains."""
+    wait_dram: int = Field(ge=0)
+    """Waiting for the memory."""
+    wait_generator: int = Field(ge=0)
+    """Waiting for the weight generator."""
+    wait_decoder: int = Field(ge=0)
+    """Waiting for the mask decoder."""
+    wait_vector: int = Field(ge=0)
+    """Waiting for the vector unit."""
+    other: int = Field(ge=0)
+    """Anything else."""
+
+
+class Record(ResultModel):
+    """The measures of a layer, or of a whole run."""
+
+    latency_cycles: int = Field(ge=0)
+    """Cycles of the core clock."""
+    latency_s: float = Field(ge=0)
+    """The same in seconds."""
+    energy_j: float = Field(ge=0)
+    """Energy in joules, memory and leakage included."""
+    average_power_w: float = Field(ge=0)
+    """Energy over latency; 0 for a layer without latency."""
+    macs: int = Field(ge=0)
+    """Dense multiply-accumulates."""
+    effective_macs: int = Field(ge=0)
+    """Multiply-accumulates with a kept weight."""
+    pe_utilization: float = Field(ge=0, le=1)
+    """Fraction of PE cycles that hold a multiply-accumulate, gated ones included and skipped ones not."""
+    stored_bits: StoredBitsRecord
+    """Bits stored for the weights."""
+    dram_bytes: DramBytesRecord
+    """Memory traffic by class; the classes add up to bytes read plus bytes written."""
+    dram_read_bytes: int = Field(ge=0)
+    """Bytes read from memory."""
+    dram_write_bytes: int = Field(ge=0)
+    """Bytes written to memory."""
+    energy_j_by_unit: EnergyByUnit
+    """Energy per unit."""
+    cycles_by_cause: CyclesByCause
+    """Where the cycles went."""
+    actions: dict[str, dict[str, int]]
+    """Unit -> action -> count: what the cost model prices."""
+
+
+class _LayerIdentity(ResultModel):
+    name: str
+    """Name of the graph node."""
+    kind: str
+    """What the layer is: conv2d, linear, pool, ..."""
+    shape: tuple[int, ...]
+    """Shape of the weights, KCRS or KC; of the output where there are none."""
+
+
+class LayerRecord(Record, _LayerIdentity):
+    """One layer of a run."""
+
+
+class Totals(Record):
+    """The whole run: sums over layers, and what only a whole run has."""
+
+    tops: float = Field(ge=0)
+    """Two operations per dense multiply-accumulate, in 1e12 per second."""
+    tops_per_w: float = Field(ge=0)
+    """tops over average power."""
+    edp_js: float = Field(ge=0)
+    """Energy times latency, joule seconds."""
+    frames_per_s: float = Field(ge=0)
+    """Inputs per second, one batch after the other."""
+    area_mm2: float = Field(ge=0)
+    """Area of the chip."""
+    area_mm2_by_unit: dict[str, float]
+    """Area per on-chip unit; units that the storage format does not need are absent."""
+
+
+class RunResult(ResultModel):
+    """One network on one chip in one storage format."""
+
+    schema_version: Literal[1]
+    """Version of this file format."""
+    accelsim_version: str
+    """Version of the program that wrote it."""
+    hardware: HardwareRecord
+    """The chip."""
+    workload: WorkloadRecord
+    """The network."""
+    storage: str
+    """Name of the storage format."""
+    totals: Totals
+    """The whole run."""
+    layers: tuple[LayerRecord, ...]
+    """One record per layer, in execution order."""
+    comparison: dict[str, Totals] | None = None
+    """Only when asked for: storage format -> totals of the same network on the same chip."""

@@ -1,0 +1,115 @@
+"""The JSON schema of a result, and the check that a document satisfies it and its sums."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from accelsim.results.model import CyclesByCause, DramBytesRecord, Record, ResultError, RunResult, Totals
+
+SCHEMA_PATH = Path(__file__).with_name("schema.json")
+RELATIVE_TOLERANCE = 1e-9
+
+
+def result_schema() -> dict[str, Any]:
+    """Return the JSON schema (draft 2020-12) of ``summary.json``, made from the result model."""
+    schema = RunResult.model_json_schema()
+    # An absent comparison is absent, never null.
+    comparison = schema["properties"]["comparison"]
+    mapping = comparison.pop("anyOf")[0]
+    comparison.pop("default", None)
+    schema["properties"]["comparison"] = {**mapping, "description": comparison["description"]}
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "accelsim:result:1"}
+    return {**head, **schema}
+
+
+def schema_text() -> str:
+    """Return the schema as it is committed."""
+    return json.dumps(result_schema(), indent=2) + "\n"
+
+
+def check_result(text: str, where: str = "result") -> RunResult:
+    """Return the result in ``text`` after checking it against the committed schema and all sums of a result.
+
+    Parameters
+    ----------
+    text
+        Content of ``summary.json``.
+    where
+        What to call it in an error: usually the path.
+
+    Raises
+    ------
+    ResultError
+        With the first thing that is wrong.
+    """
+    from jsonschema import Draft202012Validator  # noqa: PLC0415  a run never needs it
+
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as fault:
+        raise ResultError(f"{where}: not JSON ({fault}); give a summary.json that accelsim wrote") from None
+    validator = Draft202012Validator(json.loads(SCHEMA_PATH.read_text(encoding="utf-8")))
+    for error in validator.iter_errors(document):
+        message = str(error.message)
+        short = message if len(message) <= 160 else message[:157] + "..."
+        raise ResultError(f"{where}: {error.json_path}: {short}; give a result of schema version 1")
+    result = RunResult.model_validate_json(text)
+    for problem in sum_errors(result):
+        raise ResultError(f"{where}: {problem}; the file was changed after it was written: run it again")
+    return result
+
+
+def sum_errors(result: RunResult) -> Iterator[str]:
+    """Yield every sum of a result that does not hold: layers to totals, causes to latency, classes to bytes."""
+    for name, record in [("totals", result.totals), *((f"layers.{layer.name}", layer) for layer in result.layers)]:
+        causes = sum(getattr(record.cycles_by_cause, cause) for cause in CyclesByCause.model_fields)
+        if causes != record.latency_cycles:
+            yield f"{name}.cycles_by_cause: {causes} is not latency_cycles {record.latency_cycles}"
+        classes = sum(getattr(record.dram_bytes, key) for key in DramBytesRecord.model_fields)
+        if classes != record.dram_read_bytes + record.dram_write_bytes:
+            yield f"{name}.dram_bytes: {classes} is not read plus written bytes"
+        energy_j = math.fsum(record.energy_j_by_unit.model_dump().values())
+        if not math.isclose(energy_j, record.energy_j, rel_tol=RELATIVE_TOLERANCE):
+            yield f"{name}.energy_j_by_unit: {energy_j} is not energy_j {record.energy_j}"
+    yield from _layer_sum_errors(result)
+    areas = math.fsum(result.totals.area_mm2_by_unit.values())
+    if not math.isclose(areas, result.totals.area_mm2, rel_tol=RELATIVE_TOLERANCE):
+        yield f"totals.area_mm2_by_unit: {areas} is not area_mm2 {result.totals.area_mm2}"
+
+
+def _layer_sum_errors(result: RunResult) -> Iterator[str]:
+    totals = dict(_numbers(result.totals.model_dump(exclude=_NOT_SUMMED)))
+    sums: dict[str, list[float]] = {key: [] for key in totals}
+    for layer in result.layers:
+        for key, value in _numbers(layer.model_dump(exclude=_NOT_SUMMED | {"name", "kind", "shape"})):
+            sums.setdefault(key, []).append(value)
+    for key, values in sums.items():
+        total = totals.get(key, 0)
+        exact = all(isinstance(value, int) for value in values)
+        summed = sum(values) if exact else math.fsum(values)
+        if not (summed == total if exact else math.isclose(summed, total, rel_tol=RELATIVE_TOLERANCE)):
+            yield f"totals.{key}: {total} is not the sum over layers, {summed}"
+
+
+_NOT_SUMMED = {"average_power_w", "pe_utilization"} | (set(Totals.model_fields) - set(Record.model_fields))
+
+
+def _numbers(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _numbers(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def main() -> None:
+    """Write ``schema.json`` again from the model."""
+    SCHEMA_PATH.write_text(schema_text(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,231 @@
+"""Results on disk: ``summary.json``, ``layers.csv`` and ``counters.json`` of one run in one folder.
+
+A file appears whole or not at all: it is written under another name and then renamed. Equal results give equal bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from accelsim.config.hardware import HardwareConfig
+from accelsim.cost.report import CostReport
+from accelsim.results.build import Hardware, assemble_result
+from accelsim.results.model import Record, ResultError, ResultModel, RunResult, WorkloadRecord
+from accelsim.results.schema import check_result
+from accelsim.sim.actions import ACTIONS
+from accelsim.sim.counters import Counters
+
+MAX_FILE_BYTES = 256 * 1024 * 1024
+SUMMARY_NAME = "summary.json"
+LAYERS_NAME = "layers.csv"
+COUNTERS_NAME = "counters.json"
+
+
+class RecordedHardware(ResultModel):
+    """The chip of a run, whole: re-costing needs no other file."""
+
+    path: str
+    """As given on the command line."""
+    sha256: str
+    """Of the hardware file and the values set on the command line."""
+    config: HardwareConfig
+    """The description after the values set on the command line."""
+
+
+class CountersFile(ResultModel):
+    """``counters.json``: what a run counted and all that is needed to cost it again."""
+
+    schema_version: int
+    """Version of this file format: 1."""
+    hardware: RecordedHardware
+    """The chip."""
+    workload: WorkloadRecord
+    """The network."""
+    num_frames: int
+    """Inputs of one run."""
+    counters: Counters
+    """How often each unit did each action, per layer."""
+
+
+def result_text(result: RunResult) -> str:
+    """Return the content of ``summary.json``: the result as JSON, two spaces of indent, a final newline."""
+    document = result.model_dump(mode="json", exclude={"comparison"} if result.comparison is None else None)
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+
+def counters_text(hardware: Hardware, workload: WorkloadRecord, frames: int, counters: Counters) -> str:
+    """Return the content of ``counters.json``."""
+    document = {
+        "schema_version": 1,
+        "hardware": {
+            "path": hardware.path,
+            "sha256": hardware.sha256,
+            "config": hardware.config.model_dump(mode="json"),
+        },
+        "workload": workload.model_dump(mode="json"),
+        "num_frames": frames,
+        "counters": _sorted_maps(asdict(counters)),
+    }
+    return json.dumps(document, indent=1, allow_nan=False) + "\n"
+
+
+def layers_text(result: RunResult) -> str:
+    """Return the content of ``layers.csv``: a row per layer, columns named by their path in the JSON."""
+    columns = list(csv_columns())
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns, lineterminator="\n")
+    writer.writeheader()
+    for layer in result.layers:
+        writer.writerow(csv_row(layer.model_dump(), columns))
+    return stream.getvalue()
+
+
+def csv_columns() -> Iterator[str]:
+    """Yield the columns of ``layers.csv``; every action that exists has one, whether or not it occurs."""
+    yield from ("name", "kind", "shape")
+    for name, field in Record.model_fields.items():
+        if name == "actions":
+            yield from (f"actions.{unit}.{action}" for unit in sorted(ACTIONS) for action in sorted(ACTIONS[unit]))
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, ResultModel):
+            yield from (f"{name}.{key}" for key in field.annotation.model_fields)
+        else:
+            yield name
+
+
+def csv_row(tree: Mapping[str, Any], columns: Sequence[str]) -> dict[str, str]:
+    """Return the values of nested ``tree`` under dotted ``columns``; absent counts are 0, shapes read 64x3x3x3."""
+    row: dict[str, str] = {}
+    for column in columns:
+        value: Any = tree
+        for key in column.split("."):
+            value = value.get(key, 0) if isinstance(value, Mapping) else 0
+        row[column] = "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return row
+
+
+def prepare_folder(folder: str | Path) -> Path:
+    """Return ``folder``, made if need be and proved writable.
+
+    Raises
+    ------
+    ResultError
+        It is a file, or cannot be made or written.
+    """
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".accelsim.{os.getpid()}.tmp"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except FileExistsError:
+        raise ResultError(f"{folder}: is a file, not a folder; give --out the name of a folder") from None
+    except (OSError, ValueError) as error:
+        raise ResultError(
+            f"{folder}: cannot be written ({_reason(error)}); give --out a folder you may write"
+        ) from None
+    return path
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole file or none: under a temporary name first, then renamed."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a whole file or none; raise `ResultError` if the place cannot be written."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise ResultError(f"{path}: cannot be written ({_reason(error)}); give a place you may write") from None
+
+
+def write_run(folder: Path, result: RunResult, counters_json: str) -> None:
+    """Write the three files of a run into ``folder``, which exists."""
+    write_text(folder / COUNTERS_NAME, counters_json)
+    write_text(folder / LAYERS_NAME, layers_text(result))
+    write_text(folder / SUMMARY_NAME, result_text(result))
+
+
+def read_summary(path: str | Path) -> RunResult:
+    """Return the result in ``path``, a ``summary.json`` or its folder, checked against the schema and its sums."""
+    file = _file_in(path, SUMMARY_NAME)
+    return check_result(_read(file), str(file))
+
+
+def read_counters(path: str | Path) -> CountersFile:
+    """Return the counters in ``path``, a ``counters.json`` or the folder that holds one.
+
+    Raises
+    ------
+    ResultError
+        It is missing, too large, or not what `counters_text` writes.
+    """
+    file = _file_in(path, COUNTERS_NAME)
+    try:
+        stored = CountersFile.model_validate_json(_read(file))
+    except ValidationError as error:
+        raise ResultError(
+            f"{file}: {_first_problem(error)}; give a counters.json that accelsim run --out wrote"
+        ) from None
+    if stored.schema_version != 1:
+        raise ResultError(f"{file}: schema_version: {stored.schema_version} is not 1; run it again with this version")
+    return stored
+
+
+def rebuild_result(stored: CountersFile, hardware: Hardware, cost: CostReport, where: str) -> RunResult:
+    """Return the result of recorded counters under another cost; impossible (negative) counts are a `ResultError`."""
+    try:
+        return assemble_result(hardware, stored.workload, stored.num_frames, stored.counters, cost)
+    except ValidationError as error:
+        raise ResultError(f"{where}: {_first_problem(error)}; the counters are inconsistent: run it again") from None
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    location = ".".join(str(part) for part in first["loc"]) or "document"
+    return f"{location}: {first['msg']}".replace("\n", " ")
+
+
+def _file_in(path: str | Path, name: str) -> Path:
+    given = Path(path)
+    return given / name if given.is_dir() else given
+
+
+def _read(path: Path) -> str:
+    try:
+        if not path.is_file():
+            raise ResultError(f"{path}: no such file; give a folder that accelsim run --out wrote")
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise ResultError(f"{path}: {size} bytes; at most {MAX_FILE_BYTES} are read")
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ResultError(f"{path}: cannot be read ({_reason(error)}); give a file that accelsim wrote") from None
+
+
+def _reason(error: OSError | ValueError) -> str:
+    strerror = getattr(error, "strerror", None)
+    return str(strerror or error).replace("\n", " ")
+
+
+def _sorted_maps(tree: Any) -> Any:
+    """Return ``tree`` with the keys of counter maps sorted, so that equal counters give equal bytes."""
+    if isinstance(tree, dict):
+        fixed = {"storage", "layers", "latency_cycles"} & set(tree)
+        items = tree.items() if fixed else sorted(tree.items())
+        return {key: _sorted_maps(value) for key, value in items}
+    return [_sorted_maps(entry) for entry in tree] if isinstance(tree, (list, tuple)) else tree

@@ -1,0 +1,113 @@
+import csv
+import io
+import json
+
+import pytest
+
+from accelsim.results import store
+from accelsim.results.build import build_result, num_frames, workload_record
+from accelsim.results.model import ResultError
+from accelsim.results.schema import SCHEMA_PATH, check_result, schema_text
+
+
+def build(sample_run, comparison=None):
+    return build_result(sample_run.hardware, sample_run.trace, sample_run.counters, sample_run.cost, comparison)
+
+
+def counters_json(sample_run):
+    trace = sample_run.trace
+    return store.counters_text(sample_run.hardware, workload_record(trace), num_frames(trace), sample_run.counters)
+
+
+def test_committed_schema_is_that_of_the_model():
+    assert SCHEMA_PATH.read_text(encoding="utf-8") == schema_text(), "run: make schema"
+
+
+def test_summary_has_the_agreed_keys_in_order(sample_run):
+    document = json.loads(store.result_text(build(sample_run)))
+
+    assert list(document) == [
+        "schema_version", "accelsim_version", "hardware", "workload", "storage", "totals", "layers",
+    ]  # fmt: skip
+    assert list(document["layers"][0])[:4] == ["name", "kind", "shape", "latency_cycles"]
+    assert list(document["totals"])[-6:] == [
+        "tops", "tops_per_w", "edp_js", "frames_per_s", "area_mm2", "area_mm2_by_unit",
+    ]  # fmt: skip
+
+
+def test_comparison_appears_only_when_given(sample_run):
+    totals = build(sample_run).totals
+    text = store.result_text(build(sample_run, {"dense-int8": totals}))
+
+    assert check_result(text).comparison == {"dense-int8": totals}
+
+
+def test_a_written_run_reads_back_identical(sample_run, tmp_path):
+    result = build(sample_run)
+    folder = store.prepare_folder(tmp_path / "deep" / "out")
+    store.write_run(folder, result, counters_json(sample_run))
+
+    assert store.read_summary(folder) == result
+    stored = store.read_counters(folder)
+    assert stored.counters == sample_run.counters
+    assert stored.hardware.config == sample_run.hardware.config
+    assert store.rebuild_result(stored, stored.hardware, sample_run.cost, "x") == result
+    assert sorted(path.name for path in folder.iterdir()) == ["counters.json", "layers.csv", "summary.json"]
+
+
+def test_layers_csv_columns_are_paths_of_the_json(sample_run):
+    rows = list(csv.DictReader(io.StringIO(store.layers_text(build(sample_run)))))
+
+    assert [row["name"] for row in rows] == ["first", "second"]
+    assert rows[0]["shape"] == "10x10x1x1"
+    assert rows[1]["dram_bytes.mask"] == "12"
+    assert rows[1]["actions.pe_array.mac_ternary"] == "1800"
+    assert rows[1]["actions.vector_unit.ops"] == "0"
+
+
+def test_counter_order_does_not_change_the_bytes(sample_run):
+    from dataclasses import replace
+
+    counters = sample_run.counters
+    turned = replace(counters.layers[0], actions=dict(reversed(counters.layers[0].actions.items())))
+    other = replace(sample_run, counters=replace(counters, layers=(turned, counters.layers[1])))
+
+    assert counters_json(other) == counters_json(sample_run)
+    assert store.result_text(build(other)) == store.result_text(build(sample_run))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.update(schema_version=2), r"r.json: \$.schema_version: 1 was expected; give a result of schema"),
+        (lambda d: d["totals"].pop("tops"), r"r.json: \$.totals: 'tops' is a required property"),
+        (lambda d: d.update(extra=1), r"Additional properties are not allowed"),
+        (lambda d: d["layers"][0].update(latency_cycles=99), r"layers.first.cycles_by_cause: 100 is not latency"),
+    ],
+)
+def test_a_wrong_summary_is_refused_in_one_line(sample_run, change, message):
+    document = json.loads(store.result_text(build(sample_run)))
+    change(document)
+
+    with pytest.raises(ResultError, match=message) as caught:
+        check_result(json.dumps(document), "r.json")
+    assert "\n" not in str(caught.value)
+
+
+def test_folder_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "taken").write_text("x")
+
+    with pytest.raises(ResultError, match="is a file, not a folder"):
+        store.prepare_folder(tmp_path / "taken")
+    with pytest.raises(ResultError, match="cannot be written"):
+        store.prepare_folder(tmp_path / "taken" / "below")
+
+
+def test_broken_counters_file_is_refused(tmp_path):
+    path = tmp_path / "counters.json"
+    path.write_text('{"schema_version": 1}')
+
+    with pytest.raises(ResultError, match=r"counters.json: hardware: Field required; give a counters.json"):
+        store.read_counters(tmp_path)
+    with pytest.raises(ResultError, match="no such file"):
+        store.read_summary(tmp_path)
