@@ -1,1 +1,1 @@
-"""Package report."""
+"""What people read: tables on a terminal, and figures."""

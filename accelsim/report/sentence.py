@@ -1,0 +1,61 @@
+"""The sentence a user wants: what the storage format buys against others, and at what cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from accelsim.report.text import percent, printable, ratio, significant
+from accelsim.results.compare import generation_wait_fraction, weight_bytes
+from accelsim.results.model import RunResult, Totals
+
+
+def verdict(result: RunResult, comparison: Mapping[str, Totals]) -> list[str]:
+    """Return a line per format in ``comparison``, then what holds for all of them: accuracy and what was assumed.
+
+    A line names the factor of weight traffic, energy and time, in whichever direction it goes, then the cost: chip area
+    and the cycles spent waiting for the weight generator and the mask decoder.
+    """
+    lines = [_against(result, name, other) for name, other in comparison.items() if name != result.storage]
+    if lines:
+        lines.append(_accuracy(result))
+    return lines
+
+
+def _against(result: RunResult, name: str, other: Totals) -> str:
+    mine = result.totals
+    gains = ", ".join(
+        [
+            _factor(weight_bytes(mine), weight_bytes(other), "weight traffic"),
+            _factor(mine.energy_j, other.energy_j, "energy"),
+            _factor(mine.latency_s, other.latency_s, "time"),
+        ]
+    )
+    waits = percent(generation_wait_fraction(mine))
+    cost = f"{_area(mine.area_mm2, other.area_mm2)}; {waits} of the time waits for generator and decoder"
+    return f"{printable(result.storage)} against {printable(name)}: {gains}. Cost: {cost}."
+
+
+def _factor(mine: float, other: float, what: str) -> str:
+    if not mine or not other:
+        return f"{what} {significant(mine)} against {significant(other)}"
+    if f"{mine:.3g}" == f"{other:.3g}":
+        return f"the same {what}"
+    return f"{ratio(other, mine)} less {what}" if mine < other else f"{ratio(mine, other)} more {what}"
+
+
+def _area(mine_mm2: float, other_mm2: float) -> str:
+    difference = mine_mm2 - other_mm2
+    if not other_mm2 or not difference:
+        return "the same chip area"
+    direction = "more" if difference > 0 else "less"
+    share = percent(abs(difference) / other_mm2)
+    return f"{significant(abs(difference))} mm2 ({share}) {direction} chip area"
+
+
+def _accuracy(result: RunResult) -> str:
+    work = result.workload
+    if work.accuracy is None:
+        known = "No accuracy was measured for this network"
+    else:
+        known = f"The ticket reaches {percent(work.accuracy)} on {printable(work.dataset)}"
+    return f"{known}; the formats compared store the same network shape, and their own accuracy is not simulated."

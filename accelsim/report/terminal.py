@@ -1,0 +1,202 @@
+"""The tables that a run prints for people.
+
+Colours and emphasis only where the stream is a terminal and NO_COLOR is not set. Plain ASCII is enough to read them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+from rich.box import SIMPLE_HEAD, Box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from accelsim.report.sentence import verdict
+from accelsim.report.text import percent, printable, quantity, ratio, shape, significant
+from accelsim.results.compare import stored_bits, traffic_bytes, weight_bytes
+from accelsim.results.model import CyclesByCause, EnergyByUnit, LayerRecord, RunResult, Totals
+
+PIPE_WIDTH = 120
+
+
+def make_console(stream: IO[str]) -> Console:
+    """Return a console on ``stream``: as wide as the terminal; `PIPE_WIDTH` or COLUMNS into a pipe or a file."""
+    width = shutil.get_terminal_size((PIPE_WIDTH, 24)).columns if not stream.isatty() else None
+    return Console(
+        file=stream,
+        width=width,
+        no_color=bool(os.environ.get("NO_COLOR")) or None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=False,
+    )
+
+
+def print_run(console: Console, result: RunResult, comparison: Mapping[str, Totals]) -> None:
+    """Print what a run found: layers, totals beside ``comparison``, where cycles and energy went, the verdict."""
+    console.print(Text(headline(result), style="bold"))
+    console.print(layer_table(result, console.width))
+    runs = {result.storage: result.totals, **comparison}
+    for table in (totals_table(runs), cycles_table(runs), energy_table(runs)):
+        console.print(table)
+    for line in verdict(result, comparison):
+        console.print(Text(line))
+
+
+def headline(result: RunResult) -> str:
+    """Return the line that says which network runs on which chip, and what is known of the network."""
+    work, chip = result.workload, result.hardware
+    parts = [work.provenance, f"{quantity(work.num_weights, '').strip()} weights", f"sparsity {percent(work.sparsity)}"]
+    if work.freeze_ratio:
+        frozen = f"{percent(work.prune_ratio)} pruned + {percent(work.lock_ratio)} locked"
+        parts.append(f"frozen {percent(work.freeze_ratio)} ({frozen})")
+    if work.accuracy is not None:
+        parts.append(f"accuracy {percent(work.accuracy)} on {printable(work.dataset)}")
+    if not work.regenerable:
+        parts.append("not regenerable: an imported pattern, not one this generator makes")
+    where = f"{printable(chip.name)} ({chip.node_nm:g} nm, {chip.clock_mhz:g} MHz)"
+    return f"{printable(work.name)} [{', '.join(parts)}] on {where}, stored as {printable(result.storage)}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column of the layer table: ``priority`` 0 always stays, higher ones leave first on a narrow terminal."""
+
+    title: str
+    width: int
+    priority: int
+
+
+_LAYER_COLUMNS = (
+    _Column("layer", 24, 0),
+    _Column("kind", 9, 4),
+    _Column("shape", 13, 5),
+    _Column("cycles", 11, 0),
+    _Column("time", 7, 1),
+    _Column("stalled", 7, 2),
+    _Column("mostly by", 14, 6),
+    _Column("PE use", 7, 3),
+    _Column("energy", 8, 0),
+    _Column("weights read", 12, 1),
+    _Column("activations", 11, 4),
+)
+
+
+def layer_table(result: RunResult, width: int, box: Box = SIMPLE_HEAD) -> Table:
+    """Return the table with a row per layer and the total, in as many columns as fit ``width`` characters."""
+    columns = list(_LAYER_COLUMNS)
+    while sum(column.width + 2 for column in columns) > width and any(column.priority for column in columns):
+        last = max(column.priority for column in columns)
+        columns.remove(next(column for column in reversed(columns) if column.priority == last))
+    table = Table(box=box, show_footer=True, pad_edge=False)
+    total = _layer_cells(result.totals, result.totals.latency_cycles, ("total", "", ""))
+    for column in columns:
+        left = column.title in {"layer", "kind", "shape", "mostly by"}
+        table.add_column(
+            column.title,
+            footer=Text(total[column.title]),
+            justify="left" if left else "right",
+            overflow="ellipsis",
+            no_wrap=True,
+        )
+    for layer in result.layers:
+        names = (printable(layer.name, 40), layer.kind, shape(layer.shape))
+        cells = _layer_cells(layer, result.totals.latency_cycles, names)
+        table.add_row(*(Text(cells[column.title]) for column in columns))
+    return table
+
+
+def _layer_cells(record: LayerRecord | Totals, total_cycles: int, names: tuple[str, str, str]) -> dict[str, str]:
+    causes = {name: int(getattr(record.cycles_by_cause, name)) for name in CyclesByCause.model_fields}
+    stalls = {name: cycles for name, cycles in causes.items() if name != "compute"}
+    stalled = sum(stalls.values())
+    worst = max(stalls, key=lambda name: stalls[name]) if stalled else ""
+    activations = traffic_bytes(record) - weight_bytes(record)
+    return {
+        "layer": names[0],
+        "kind": names[1],
+        "shape": names[2],
+        "cycles": f"{record.latency_cycles:,}",
+        "time": percent(record.latency_cycles / total_cycles) if total_cycles else "-",
+        "stalled": percent(stalled / record.latency_cycles) if record.latency_cycles else "-",
+        "mostly by": worst,
+        "PE use": percent(record.pe_utilization) if record.macs else "-",
+        "energy": quantity(record.energy_j, "J"),
+        "weights read": quantity(weight_bytes(record), "B"),
+        "activations": quantity(activations, "B"),
+    }
+
+
+def totals_table(runs: Mapping[str, Totals], box: Box = SIMPLE_HEAD) -> Table:
+    """Return the table of totals, a column per storage format; the first is the run, others carry their ratio to it."""
+    table = _run_table("total", list(runs), box)
+    for row in _TOTAL_ROWS:
+        values = [row.value(run) for run in runs.values()]
+        cells = [row.text(values[0])]
+        for value in values[1:]:
+            cells.append(f"{row.text(value)} ({ratio(value, values[0])})" if values[0] else row.text(value))
+        table.add_row(row.title, *(Text(cell) for cell in cells))
+    return table
+
+
+@dataclass(frozen=True, slots=True)
+class _TotalRow:
+    title: str
+    value: Callable[[Totals], float]
+    text: Callable[[float], str]
+
+
+_TOTAL_ROWS = (
+    _TotalRow("latency", lambda run: run.latency_s, lambda value: quantity(value, "s")),
+    _TotalRow("energy", lambda run: run.energy_j, lambda value: quantity(value, "J")),
+    _TotalRow("energy x latency", lambda run: run.edp_js, lambda value: quantity(value, "Js")),
+    _TotalRow("average power", lambda run: run.average_power_w, lambda value: quantity(value, "W")),
+    _TotalRow("weight traffic", weight_bytes, lambda value: quantity(value, "B")),
+    _TotalRow("all memory traffic", traffic_bytes, lambda value: quantity(value, "B")),
+    _TotalRow("stored weights", lambda run: stored_bits(run) / 8, lambda value: quantity(value, "B")),
+    _TotalRow("frames per second", lambda run: run.frames_per_s, significant),
+    _TotalRow("TOPS", lambda run: run.tops, significant),
+    _TotalRow("TOPS/W", lambda run: run.tops_per_w, significant),
+    _TotalRow("chip area", lambda run: run.area_mm2, lambda value: f"{significant(value)} mm2"),
+)
+
+
+def cycles_table(runs: Mapping[str, Totals], box: Box = SIMPLE_HEAD) -> Table:
+    """Return the table of causes: what fraction of the latency each took, per storage format."""
+    table = _run_table("where the cycles went", list(runs), box)
+    for cause in CyclesByCause.model_fields:
+        shares = [_share(getattr(run.cycles_by_cause, cause), run.latency_cycles) for run in runs.values()]
+        if any(shares):
+            table.add_row(cause, *(percent(share) for share in shares))
+    return table
+
+
+def energy_table(runs: Mapping[str, Totals], box: Box = SIMPLE_HEAD) -> Table:
+    """Return the table of units: what each spent and its fraction of the energy, per storage format."""
+    table = _run_table("where the energy went", list(runs), box)
+    for unit in EnergyByUnit.model_fields:
+        spent = [float(getattr(run.energy_j_by_unit, unit)) for run in runs.values()]
+        if any(spent):
+            pairs = zip(spent, runs.values(), strict=True)
+            table.add_row(
+                unit, *(f"{quantity(used, 'J')} {percent(_share(used, run.energy_j)):>7}" for used, run in pairs)
+            )
+    return table
+
+
+def _run_table(title: str, names: Sequence[str], box: Box) -> Table:
+    table = Table(box=box, pad_edge=False)
+    table.add_column(title, no_wrap=True)
+    for name in names:
+        table.add_column(Text(printable(name)), justify="right")
+    return table
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0

@@ -1,0 +1,57 @@
+"""Figures and names as people read them: SI prefixes, ratios, and no control characters from a file's names."""
+
+from __future__ import annotations
+
+import math
+
+_PREFIXES = (
+    (1e12, "T"),
+    (1e9, "G"),
+    (1e6, "M"),
+    (1e3, "k"),
+    (1.0, ""),
+    (1e-3, "m"),
+    (1e-6, "u"),
+    (1e-9, "n"),
+    (1e-12, "p"),
+)
+
+
+def quantity(value: float, unit: str) -> str:
+    """Return ``value`` with three significant digits and an SI prefix: ``0.00321, "s"`` -> ``3.21 ms``."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g} {unit}"
+    scale, prefix = next((pair for pair in _PREFIXES if abs(value) >= pair[0] * 0.9995), _PREFIXES[-1])
+    if unit == "B" and scale < 1:
+        scale, prefix = 1.0, ""
+    return f"{significant(value / scale)} {prefix}{unit}"
+
+
+def significant(value: float) -> str:
+    """Return ``value`` with three significant digits and no exponent: ``12.3``, ``0.123``, ``1230``."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    rounded = float(f"{value:.2e}")
+    digits = 2 - math.floor(math.log10(abs(rounded)))
+    return f"{rounded:.{max(digits, 0)}f}"
+
+
+def percent(fraction: float) -> str:
+    """Return a fraction as a percentage with one decimal: ``0.704`` -> ``70.4 %``."""
+    return f"{100 * fraction:.1f} %"
+
+
+def ratio(numerator: float, denominator: float) -> str:
+    """Return ``numerator / denominator`` as ``3.33x``; ``-`` where the denominator is zero."""
+    return f"{significant(numerator / denominator)}x" if denominator else "-"
+
+
+def printable(text: str, limit: int = 60) -> str:
+    """Return ``text`` without control characters and at most ``limit`` characters: names come from files."""
+    clean = "".join(character if character.isprintable() else "?" for character in text)
+    return clean if len(clean) <= limit else clean[: limit - 3] + "..."
+
+
+def shape(dims: tuple[int, ...]) -> str:
+    """Return a shape as ``64x3x3x3``."""
+    return "x".join(map(str, dims))
