@@ -23,12 +23,12 @@ class GraphNode:
     kind
         See `NodeKind`. ``reshape`` moves no data (function ``select``: keeps a part); ``aggregate`` is a sum over graph
         edges; ``matmul`` multiplies two activations (``inputs[0]`` M x K by ``inputs[1]``, K x N or, with
-        ``transpose_b``, N x K) for ``num_heads`` heads; an operand is (rows, heads * columns) or (heads, rows, columns).
+        ``transpose_b``, N x K) for ``num_heads`` heads; operands are (rows, heads * columns) or (heads, rows, columns).
     inputs
         Names of the producing nodes, in order.
     out_shape
-        Without batch: (C, H, W) for maps, (tokens, features) for sequences, (nodes, features) for graphs, (features,) for
-        vectors.
+        Without batch: (C, H, W) for maps, (tokens, features) for sequences, (nodes, features) for graphs, (features,)
+        for vectors.
     out_channels
         K of a weighted node.
     kernel, stride, padding, dilation

@@ -42,6 +42,8 @@ class TicketLayer:
         Fraction of non-zero activations at this layer's input, measured on real images; None where it was not measured.
     weight_payload
         Imported tickets that cannot be regenerated: the sign bits of the weights, packed; else empty.
+    frozen_payload
+        Imported tickets that cannot be regenerated: the freezing map as two bit maps, pruned then locked; else empty.
     """
 
     name: str
@@ -57,6 +59,7 @@ class TicketLayer:
     offset_K: npt.NDArray[np.float16]  # noqa: N815
     input_density: float | None = None
     weight_payload: bytes = b""
+    frozen_payload: bytes = b""
 
     @property
     def num_weights(self) -> int:
