@@ -21,10 +21,17 @@ def quantity(value: float, unit: str) -> str:
     """Return ``value`` with three significant digits and an SI prefix: ``0.00321, "s"`` -> ``3.21 ms``."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g} {unit}"
-    scale, prefix = next((pair for pair in _PREFIXES if abs(value) >= pair[0] * 0.9995), _PREFIXES[-1])
+    scale, prefix = prefix_of(value)
     if unit == "B" and scale < 1:
         scale, prefix = 1.0, ""
     return f"{significant(value / scale)} {prefix}{unit}"
+
+
+def prefix_of(value: float) -> tuple[float, str]:
+    """Return the SI prefix that suits ``value``, and its factor: ``0.00321`` -> ``(0.001, "m")``; none for zero."""
+    if value == 0 or not math.isfinite(value):
+        return 1.0, ""
+    return next((pair for pair in _PREFIXES if abs(value) >= pair[0] * 0.9995), _PREFIXES[-1])
 
 
 def significant(value: float) -> str:

@@ -1,0 +1,124 @@
+"""What all commands share: the overview that imports nothing, options, and one line per mistake."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+from accelsim.cli.catalogue import GROUPS, CommandEntry
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(slots=True)
+class Session:
+    """How much the user wants to hear: 1 with ``-v`` (traceback on a fault), -1 with ``-q`` (results and errors)."""
+
+    verbosity: int = 0
+
+    def note(self, text: str) -> None:
+        """Print a remark for people on the error stream, unless they asked for quiet."""
+        if self.verbosity >= 0:
+            click.echo(text, err=True)
+
+
+def session(ctx: click.Context) -> Session:
+    """Return the session of this call."""
+    return ctx.ensure_object(Session)
+
+
+def _set_verbosity(level: int) -> Callable[[click.Context, click.Parameter, bool], None]:
+    def callback(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
+        if value:
+            session(ctx).verbosity = level
+
+    return callback
+
+
+def common_options(function: F) -> F:
+    """Add ``-v`` and ``-q`` to a command."""
+    quiet = click.option(
+        "-q", "--quiet", is_flag=True, expose_value=False, callback=_set_verbosity(-1), help="Results and errors only."
+    )
+    verbose = click.option(
+        "-v", "--verbose", is_flag=True, expose_value=False, callback=_set_verbosity(1), help="Traceback on a fault."
+    )
+    return verbose(quiet(function))
+
+
+def json_option(function: F) -> F:
+    """Add ``--json``: the machine-readable result and nothing else on standard output."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")(function)
+
+
+def write_stdout(text: str) -> None:
+    """Write ``text`` to standard output as it is."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+class Overview(click.Group):
+    """The root command: it knows names and summaries, and loads a command's module only when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands in the order of the overview."""
+        return [entry.name for _, entries in GROUPS for entry in entries]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command called ``cmd_name``, loaded now; None if there is none."""
+        for _, entries in GROUPS:
+            for entry in entries:
+                if entry.name == cmd_name:
+                    module = importlib.import_module(f"accelsim.cli.{entry.module}_command")
+                    command: click.Command = module.command
+                    return command
+        return None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that ``args`` name; a usage error suggests the nearest name."""
+        return _resolve(self, ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands grouped by task, each with an example."""
+        for title, entries in GROUPS:
+            with formatter.section(title):
+                formatter.write_dl([_overview_line(entry) for entry in entries], col_max=14)
+        with formatter.section("Examples"):
+            for _, entries in GROUPS:
+                for entry in entries:
+                    formatter.write(f"{'':{formatter.current_indent}}{entry.example}\n")
+
+
+class SuggestingGroup(click.Group):
+    """A group of subcommands that suggests the nearest name for a mistyped one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that ``args`` name; a usage error suggests the nearest name."""
+        return _resolve(self, ctx, args)
+
+
+def _overview_line(entry: CommandEntry) -> tuple[str, str]:
+    return entry.name, entry.summary
+
+
+def _resolve(
+    group: click.Group, ctx: click.Context, args: list[str]
+) -> tuple[str | None, click.Command | None, list[str]]:
+    name = args[0]
+    found = group.get_command(ctx, name)
+    if found is None and not ctx.resilient_parsing:
+        known = group.list_commands(ctx)
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        ctx.fail(f"no such command {name!r}; {hint}")
+    return name if found else None, found, args[1:]

@@ -1,0 +1,24 @@
+"""``accelsim completion``."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+from accelsim.cli.common import common_options, write_stdout
+
+
+@click.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@common_options
+@click.pass_context
+def command(ctx: click.Context, shell: str) -> None:
+    r"""Print the completion script of SHELL.
+
+    \b
+    Example: eval "$(accelsim completion bash)"
+    """
+    kind = get_completion_class(shell)
+    if kind is None:
+        ctx.fail(f"no completion for {shell}; give bash, zsh or fish")
+    write_stdout(kind(ctx.find_root().command, {}, "accelsim", "_ACCELSIM_COMPLETE").source())

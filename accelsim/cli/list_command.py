@@ -1,0 +1,86 @@
+"""``accelsim list``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from accelsim.cli.common import common_options, json_option, write_stdout
+from accelsim.config.loader import load_hardware
+from accelsim.errors import ConfigError
+from accelsim.report.text import quantity
+from accelsim.storage import get_format, list_formats
+from accelsim.ticket.zoo import list_networks
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing that can be named on a command line."""
+
+    name: str
+    summary: str
+
+
+def presets() -> list[Item]:
+    """Return the hardware files below ``hwconfigs/`` of the current folder."""
+    return [Item(path.as_posix(), _chip(path)) for path in sorted(Path("hwconfigs").glob("*.yaml"))]
+
+
+def networks() -> list[Item]:
+    """Return the networks that ``synth`` and ``search`` know by name."""
+    return [Item(info.name, info.summary) for info in list_networks()]
+
+
+def formats() -> list[Item]:
+    """Return the storage formats."""
+    return [Item(name, get_format(name).summary) for name in list_formats()]
+
+
+def tickets() -> list[Item]:
+    """Return the ticket files below ``workloads/`` of the current folder."""
+    paths = sorted(Path("workloads").glob("*.pt"))
+    return [Item(path.as_posix(), quantity(path.stat().st_size, "B")) for path in paths]
+
+
+KINDS: dict[str, Callable[[], list[Item]]] = {
+    "presets": presets,
+    "networks": networks,
+    "formats": formats,
+    "tickets": tickets,
+}
+
+
+@click.command("list")
+@click.argument("kind", required=False, type=click.Choice(list(KINDS)))
+@json_option
+@common_options
+def command(kind: str | None, as_json: bool) -> None:
+    r"""List chips, networks, storage formats and tickets; KIND shows one of them.
+
+    \b
+    Example: accelsim list formats
+    """
+    found = {name: function() for name, function in KINDS.items() if kind in (None, name)}
+    if as_json:
+        document = {name: [asdict(item) for item in items] for name, items in found.items()}
+        write_stdout(json.dumps(document, indent=2) + "\n")
+        return
+    for name, items in found.items():
+        width = max((len(item.name) for item in items), default=0)
+        click.echo(f"{name}:")
+        for item in items:
+            click.echo(f"  {item.name:<{width}}  {item.summary}".rstrip())
+        if not items:
+            click.echo("  none in this folder")
+
+
+def _chip(path: Path) -> str:
+    try:
+        config = load_hardware(path).config
+    except ConfigError as error:
+        return f"broken: {error}"
+    return f"{config.node_nm:g} nm, {config.clock_mhz:g} MHz, {config.pe_array.num_pes} PEs, {config.dram.standard}"

@@ -1,0 +1,81 @@
+"""The entry point: from the command line to an exit status.
+
+Exit status 0; 2 for anything wrong with what the user gave, in one line on the error stream; 1 for a fault of the
+program; 130 after Ctrl-C; 141 when the reader of a pipe went away.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+import accelsim
+from accelsim.cli.common import Overview, Session, common_options
+from accelsim.errors import AccelSimError
+
+EXIT_FAULT = 1
+EXIT_USER = 2
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+
+
+@click.command(
+    cls=Overview,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    no_args_is_help=False,
+    invoke_without_command=True,
+)
+@click.version_option(accelsim.__version__, prog_name="accelsim", message="%(prog)s %(version)s")
+@common_options
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Simulate accelerators that regenerate random weights on chip.
+
+    What do strong lottery tickets buy in time, energy, memory traffic and area, for your network on your chip?
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line ``argv`` (default: the process's) and return its exit status; it never raises."""
+    state = Session()
+    try:
+        status = cli.main(args=argv, prog_name="accelsim", standalone_mode=False, obj=state)
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except AccelSimError as error:
+        return _complain(str(error), EXIT_USER)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "accelsim"
+        return _complain(f"{_lower(error.format_message())}; see {command} --help", EXIT_USER)
+    except click.ClickException as error:
+        return _complain(error.format_message(), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return _complain("interrupted", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # The interpreter flushes standard output once more at exit: give it somewhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    except Exception as error:
+        if state.verbosity > 0:
+            traceback.print_exc()
+        kind = type(error).__name__
+        return _complain(f"internal fault ({kind}: {error}); please report it with the output of -v", EXIT_FAULT)
+
+
+def _complain(message: str, status: int) -> int:
+    click.echo(f"accelsim: {' '.join(message.split())}", err=True)
+    return status
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:].rstrip(".")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
