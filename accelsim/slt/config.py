@@ -1,0 +1,96 @@
+"""What a search is told."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from accelsim.config.base import ConfigModel
+from accelsim.prng import GeneratorKind, RatioDistribution, SeedPolicy, StreamGranularity
+from accelsim.ticket.model import MaskCodec
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+ThresholdScope = Literal["layer", "network"]
+ScalingRule = Literal["none", "static", "dynamic"]
+Precision = Literal["float32", "bfloat16"]
+
+
+class SearchConfig(ConfigModel):
+    """A search for a partially frozen strong lottery ticket on the digits data."""
+
+    network: str = "resnet18"
+    """A network of the zoo with three input channels of 32x32."""
+    width_factor: Annotated[float, Field(gt=0.0, le=64.0)] = 1.0
+    """Multiplies the hidden channels."""
+    sparsity: Fraction = 0.7
+    """Fraction of zeros k in the final mask."""
+    prune_ratio: Fraction = 0.0
+    """Fraction p of all weights that freezing prunes."""
+    lock_ratio: Fraction = 0.0
+    """Fraction r of all weights that freezing locks."""
+    distribution: RatioDistribution = "uniform"
+    """How p and r are spread over layers."""
+    threshold_scope: ThresholdScope = "layer"
+    """Whether each layer keeps its own fraction, or the network's best scores win wherever they are."""
+    scaling: ScalingRule = "dynamic"
+    """Scaling of kept weights: 1/sqrt of the kept fraction wanted (static), or of the layer's present one (dynamic)."""
+    generator: GeneratorKind = "xorshift32"
+    """Weight generator."""
+    stream: StreamGranularity = "filter"
+    """Granularity of the random streams."""
+    seeds: SeedPolicy = "derived"
+    """Where the seeds of the streams come from."""
+    tile_filters: Annotated[int, Field(ge=1)] = 1
+    """Filters per stream where ``stream`` is ``tile``."""
+    threshold_bits: Annotated[int, Field(ge=1, le=32)] = 16
+    """Bits of a freezing word."""
+    codec: MaskCodec = "raw"
+    """Codec of the stored mask."""
+    num_epochs: Annotated[int, Field(ge=1)] = 20
+    """Passes over the training images."""
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    """Images per step."""
+    learning_rate: Annotated[float, Field(gt=0.0)] = 0.1
+    """Learning rate of the scores at the start; falls to 0 along a half cosine."""
+    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+    """Momentum of stochastic gradient descent."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
+    """Weight decay of the scores."""
+    max_shift: Annotated[int, Field(ge=0, le=8)] = 2
+    """Training images are shifted at random by up to this many pixels; 0 leaves them as they are."""
+    precision: Precision = "bfloat16"
+    """Arithmetic of the search; accuracy is always measured in float32 on the ticket as stored."""
+    seed: Annotated[int, Field(ge=1, le=2**32 - 1)] = 1
+    """Seed of everything: weights, freezing, first scores, order of the images."""
+    output_path: str | None = None
+    """Where the ticket is written; None writes none."""
+    checkpoint_path: str | None = None
+    """Where the state is written after every epoch; None writes none."""
+
+    @model_validator(mode="after")
+    def _check_ratios(self) -> Self:
+        freeze = self.prune_ratio + self.lock_ratio
+        if freeze > 1.0 + 1e-9:
+            raise ValueError(f"prune_ratio + lock_ratio = {freeze:g} is not <= 1; lower one of them")
+        # Realised ratios are binomial around p and r, so a few weights over are no contradiction.
+        if self.prune_ratio > self.sparsity + 1e-9:
+            raise ValueError(
+                f"prune_ratio {self.prune_ratio:g} is not <= sparsity {self.sparsity:g}; lower it or raise sparsity"
+            )
+        if self.lock_ratio > 1.0 - self.sparsity + 1e-9:
+            raise ValueError(
+                f"lock_ratio {self.lock_ratio:g} is not <= 1 - sparsity = {1 - self.sparsity:g}; lower it or sparsity"
+            )
+        return self
+
+    def command(self) -> str:
+        """Return the command line that repeats this search: every option that is not its default."""
+        words = ["accelsim", "search", self.network]
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if name not in ("network", "output_path", "checkpoint_path") and value != field.default:
+                words += [f"--{name.replace('_', '-')}", f"{value}"]
+        if self.output_path is not None:
+            words += ["-o", self.output_path]
+        return " ".join(words)

@@ -1,0 +1,98 @@
+"""From a searched network to the ticket that is stored, and back to a network that computes with what is stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from accelsim.slt.network import SearchNetwork, apply_weight, run_graph
+from accelsim.ticket.graph import GraphNode
+from accelsim.ticket.model import MaskCodec, Ticket
+from accelsim.ticket.pack import pack_layer, unpack_weights
+
+_EVALUATION_BATCH = 250
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Accuracy of a ticket as stored, as a fraction, and the density of each layer's input on the same images."""
+
+    accuracy: float
+    input_density: dict[str, float]
+
+
+def export_ticket(network: SearchNetwork, codec: MaskCodec) -> Ticket:
+    """Return the ticket of a searched network.
+
+    The magnitude of the weights, their scaling and the running statistics of the normalisation behind a layer become
+    one float16 scale and offset per output channel: y = scale x + offset, with x the sum of kept, signed inputs.
+    """
+    layers = []
+    for name, layer in network.layers().items():
+        scale = np.full(layer.shape[0], layer.scale)
+        offset = np.zeros(layer.shape[0])
+        norm_name = network.norm_of.get(name)
+        if norm_name is not None:
+            norm = network.norm(norm_name)
+            assert norm.running_mean is not None and norm.running_var is not None
+            deviation = np.sqrt(norm.running_var.double().numpy() + norm.eps)
+            scale = scale / deviation
+            offset = -norm.running_mean.double().numpy() / deviation
+        layers.append(pack_layer(name, layer.shape, layer.source, layer.mask(), codec, scale, offset))
+    return Ticket(network.graph, tuple(layers), "searched")
+
+
+class TicketNetwork:
+    """A ticket as the hardware computes it: integer weights from the stored bits, then scale and offset, in float32.
+
+    Normalisations are folded into the offset and scale of the layer before them and do nothing themselves.
+    """
+
+    def __init__(self, ticket: Ticket) -> None:
+        self.ticket = ticket
+        self._weights: dict[str, torch.Tensor] = {}
+        self._scales: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        for layer in ticket.layers:
+            weights: npt.NDArray[np.signedinteger] = unpack_weights(layer)
+            self._weights[layer.name] = torch.from_numpy(weights.astype(np.float32))
+            self._scales[layer.name] = (
+                torch.from_numpy(layer.scale_K.astype(np.float32)),
+                torch.from_numpy(layer.offset_K.astype(np.float32)),
+            )
+
+    def run(self, images: torch.Tensor, num_nonzero: dict[str, list[int]] | None = None) -> torch.Tensor:
+        """Return the class scores of [N, C, H, W]; ``num_nonzero`` collects [non-zero, all] inputs per layer."""
+
+        def weighted(node: GraphNode, x: torch.Tensor) -> torch.Tensor:
+            if num_nonzero is not None:
+                counts = num_nonzero.setdefault(node.name, [0, 0])
+                counts[0] += int(torch.count_nonzero(x))
+                counts[1] += x.numel()
+            scale, offset = self._scales[node.name]
+            per_channel = (-1, 1, 1) if node.kind != "linear" else (-1,)
+            out = apply_weight(node, x, self._weights[node.name])
+            return out * scale.view(per_channel) + offset.view(per_channel)
+
+        with torch.inference_mode():
+            return run_graph(self.ticket.graph, images, weighted, lambda node, x: x)
+
+
+def evaluate_images(ticket: Ticket, images: torch.Tensor, labels: torch.Tensor) -> Evaluation:
+    """Return accuracy and input densities of a ticket on images [N, C, H, W] with labels [N]."""
+    network = TicketNetwork(ticket)
+    counts: dict[str, list[int]] = {}
+    num_right = 0
+    for start in range(0, len(images), _EVALUATION_BATCH):
+        scores = network.run(images[start : start + _EVALUATION_BATCH], counts)
+        num_right += int((scores.argmax(dim=1) == labels[start : start + _EVALUATION_BATCH]).sum())
+    density = {name: nonzero / total for name, (nonzero, total) in counts.items()}
+    return Evaluation(num_right / len(images), density)
+
+
+def with_evaluation(ticket: Ticket, evaluation: Evaluation) -> Ticket:
+    """Return the ticket with measured accuracy and densities in it."""
+    layers = tuple(replace(layer, input_density=evaluation.input_density[layer.name]) for layer in ticket.layers)
+    return replace(ticket, layers=layers, accuracy=evaluation.accuracy)

@@ -1,0 +1,114 @@
+"""Edge-popup with partial freezing: a weighted layer whose free weights are kept or dropped by their scores.
+
+Ramanujan et al., CVPR 2020 (edge-popup, equation 4: the gradient passes the threshold straight through), and Otsuka et
+al., arXiv 2402.14029 (freezing: pruned weights are never, locked ones always in the mask; neither has a score).
+"""
+
+from __future__ import annotations
+
+from math import prod, sqrt
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from accelsim.prng import RandomSource, freezing_map, layer_weights, weight_std
+
+
+class _StraightThrough(torch.autograd.Function):
+    """Weights of the present mask; a score's gradient is its weight's gradient times the weight's own value."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: torch.Tensor, kept: torch.Tensor, layer: EdgePopupLayer) -> torch.Tensor:
+        """Return the masked and scaled weights."""
+        ctx.layer = layer
+        free = layer.free_values * kept
+        if layer.free_index.numel() == layer.num_weights:
+            flat = free * layer.scale
+        else:
+            flat = layer.locked_values.index_copy(0, layer.free_index, free).mul_(layer.scale)
+        return flat.view(layer.shape)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        """Return the gradient of the scores of the free weights."""
+        layer: EdgePopupLayer = ctx.layer
+        flat = grads[0].reshape(-1)
+        if layer.free_index.numel() != layer.num_weights:
+            flat = flat.index_select(0, layer.free_index)
+        return (flat * layer.free_values).float().mul_(layer.scale), None, None
+
+
+class EdgePopupLayer(nn.Module):
+    """The weights of one convolution or linear layer: random, never trained, masked.
+
+    Parameters
+    ----------
+    source
+        Where weights and freezing map come from.
+    shape
+        KCRS or KC.
+    rng
+        Draws the first scores: uniform within 1 / sqrt(fan in), as a Kaiming-uniform start with slope sqrt(5) gives.
+    dtype
+        Of the weights handed to the convolution; scores are always float32.
+
+    Attributes
+    ----------
+    scores
+        float32 [num free], the only thing that is searched.
+    kept
+        bool [num free]; set from outside, once per step, by the threshold.
+    scale
+        What a random integer is multiplied by: the Kaiming deviation sqrt(2 / fan in) over that of the integers,
+        times the compensation for dropped weights.
+    """
+
+    scores: torch.Tensor
+    kept: torch.Tensor
+    free_index: torch.Tensor
+    free_values: torch.Tensor
+    locked_values: torch.Tensor
+
+    def __init__(
+        self, source: RandomSource, shape: tuple[int, ...], rng: np.random.Generator, dtype: torch.dtype = torch.float32
+    ) -> None:
+        super().__init__()
+        self.source = source
+        self.shape = shape
+        self.num_weights = prod(shape)
+        values = torch.from_numpy(layer_weights(source, shape).reshape(-1)).to(dtype)
+        frozen = torch.from_numpy(freezing_map(source, shape).reshape(-1))
+        free_index = torch.nonzero(frozen == 0).flatten()
+        self.num_locked = int((frozen == 1).sum())
+        self.register_buffer("free_index", free_index, persistent=False)
+        self.register_buffer("free_values", values[free_index], persistent=False)
+        self.register_buffer("locked_values", values * (frozen == 1), persistent=False)
+        self.register_buffer("kept", torch.ones(free_index.numel(), dtype=torch.bool), persistent=False)
+        bound = 1.0 / sqrt(prod(shape[1:]))
+        first = rng.uniform(-bound, bound, free_index.numel()).astype(np.float32)
+        self.scores = nn.Parameter(torch.from_numpy(first))
+        self.base_scale = sqrt(2.0 / prod(shape[1:])) / weight_std(source)
+        self.scale = self.base_scale
+
+    @property
+    def num_free(self) -> int:
+        """Return the number of weights with a score."""
+        return self.free_index.numel()
+
+    @property
+    def num_kept(self) -> int:
+        """Return the number of weights in the present mask, locked ones included."""
+        return self.num_locked + int(torch.count_nonzero(self.kept))
+
+    def forward(self) -> torch.Tensor:
+        """Return the masked and scaled weights, of ``shape``."""
+        weight: torch.Tensor = _StraightThrough.apply(self.scores, self.kept, self)  # type: ignore[no-untyped-call]
+        return weight
+
+    def mask(self) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+        """Return the present mask over all weights, bool of ``shape``."""
+        out: np.ndarray[tuple[int, ...], np.dtype[np.bool_]] = freezing_map(self.source, self.shape) == 1
+        out.reshape(-1)[self.free_index.numpy()] = self.kept.numpy()
+        return out

@@ -1,0 +1,232 @@
+"""Networks as torch modules, built from a layer graph: for the search, and as stored in a ticket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from accelsim.errors import TicketError
+from accelsim.prng import RandomSource
+from accelsim.slt.layers import EdgePopupLayer
+from accelsim.slt.select import keep_best, keep_best_of_all
+from accelsim.ticket.graph import PARAMETRIC_KINDS, GraphNode, NetworkGraph
+
+NodeOperation = Callable[[GraphNode, torch.Tensor], torch.Tensor]
+SEARCHABLE_KINDS = frozenset({"conv2d", "linear"})
+
+
+def run_graph(graph: NetworkGraph, images: torch.Tensor, weighted: NodeOperation, norm: NodeOperation) -> torch.Tensor:
+    """Return the output of the last node.
+
+    Parameters
+    ----------
+    graph
+        Nodes in execution order.
+    images
+        [N, *input shape].
+    weighted, norm
+        What weighted nodes and normalisations do with their input.
+
+    Raises
+    ------
+    TicketError
+        A kind of node that this module cannot compute.
+    """
+    last_use = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
+    values: dict[str, torch.Tensor] = {graph.nodes[0].name: images}
+    for index, node in enumerate(graph.nodes[1:], start=1):
+        inputs = [values[name] for name in node.inputs]
+        if node.kind in PARAMETRIC_KINDS:
+            values[node.name] = weighted(node, inputs[0])
+        elif node.kind == "norm":
+            values[node.name] = norm(node, inputs[0])
+        else:
+            values[node.name] = _plain(node, inputs)
+        for name in set(node.inputs):
+            if last_use[name] == index:
+                del values[name]
+    return values[graph.nodes[-1].name]
+
+
+def apply_weight(node: GraphNode, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Return the convolution or linear map of a node with ``weight``."""
+    if node.kind == "linear":
+        return functional.linear(x, weight)
+    if node.kind == "conv_transpose2d":
+        return functional.conv_transpose2d(
+            x, weight, None, node.stride, node.padding, node.output_padding, node.groups, node.dilation
+        )
+    return functional.conv2d(x, weight, None, node.stride, node.padding, node.dilation, node.groups)
+
+
+def folded_norms(graph: NetworkGraph) -> dict[str, str]:
+    """Return, for each normalisation, the weighted node it is folded into.
+
+    Raises
+    ------
+    TicketError
+        A normalisation that is not the only user of a weighted node, or not a batch normalisation without trained
+        parameters: a ticket has no place for it.
+    """
+    users: dict[str, int] = {}
+    for node in graph.nodes:
+        for name in node.inputs:
+            users[name] = users.get(name, 0) + 1
+    folded = {}
+    for node in graph.nodes:
+        if node.kind != "norm":
+            continue
+        producer = graph.node(node.inputs[0])
+        foldable = producer.kind in PARAMETRIC_KINDS and users[producer.name] == 1
+        if not foldable or node.function != "batch" or node.affine:
+            raise TicketError(
+                f"{graph.name}: {node.name}: only a batch norm without affine parameters, alone behind a weighted "
+                "layer, can be searched and stored; use a network of that form"
+            )
+        folded[node.name] = producer.name
+    return folded
+
+
+class SearchNetwork(nn.Module):
+    """A network under search: edge-popup layers and non-affine batch normalisation.
+
+    Parameters
+    ----------
+    graph
+        The network.
+    sources
+        Random source of each weighted node.
+    rng
+        Draws the first scores, in graph order.
+    dtype
+        Arithmetic of the weights.
+    """
+
+    def __init__(
+        self,
+        graph: NetworkGraph,
+        sources: dict[str, RandomSource],
+        rng: np.random.Generator,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        self.graph = graph
+        self.norm_of = {producer: norm for norm, producer in folded_norms(graph).items()}
+        self._layers = nn.ModuleDict()
+        self._norms = nn.ModuleDict()
+        for node in graph.nodes:
+            if node.kind in PARAMETRIC_KINDS:
+                if node.kind not in SEARCHABLE_KINDS or node.bias:
+                    raise TicketError(
+                        f"{graph.name}: {node.name}: a search takes conv2d and linear without bias; use another network"
+                    )
+                layer = EdgePopupLayer(sources[node.name], graph.weight_shape(node), rng, dtype)
+                self._layers[_key(node.name)] = layer
+            elif node.kind == "norm":
+                kind = nn.BatchNorm2d if len(node.out_shape) == 3 else nn.BatchNorm1d
+                self._norms[_key(node.name)] = kind(node.out_shape[0], affine=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the class scores, [N, classes]."""
+        return run_graph(
+            self.graph,
+            images,
+            lambda node, x: apply_weight(node, x, self.layer(node.name)()),
+            lambda node, x: self.norm(node.name)(x),
+        )
+
+    def layer(self, name: str) -> EdgePopupLayer:
+        """Return the edge-popup layer of a weighted node."""
+        layer = self._layers[_key(name)]
+        assert isinstance(layer, EdgePopupLayer)
+        return layer
+
+    def norm(self, name: str) -> nn.BatchNorm1d | nn.BatchNorm2d:
+        """Return the batch normalisation of a node."""
+        norm = self._norms[_key(name)]
+        assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
+        return norm
+
+    def layers(self) -> dict[str, EdgePopupLayer]:
+        """Return the edge-popup layers by node name, in graph order."""
+        return {node.name: self.layer(node.name) for node in self.graph.nodes if node.kind in PARAMETRIC_KINDS}
+
+    def norms(self) -> dict[str, nn.BatchNorm1d | nn.BatchNorm2d]:
+        """Return the normalisations by node name, in graph order."""
+        return {node.name: self.norm(node.name) for node in self.graph.nodes if node.kind == "norm"}
+
+    def update_masks(self, sparsity: float, scope: Literal["layer", "network"]) -> None:
+        """Keep the best free weights so that, with the locked ones, a fraction 1 - ``sparsity`` is kept.
+
+        Exact to one weight, over each layer or over the network; where freezing alone locks more or leaves fewer, the
+        nearest that can be reached.
+        """
+        layers = list(self.layers().values())
+        scores = [layer.scores.detach().numpy() for layer in layers]
+        if scope == "layer":
+            wanted = [round((1.0 - sparsity) * layer.num_weights) - layer.num_locked for layer in layers]
+            kept = [keep_best(score, number) for score, number in zip(scores, wanted, strict=True)]
+        else:
+            total = round((1.0 - sparsity) * sum(layer.num_weights for layer in layers))
+            kept = keep_best_of_all(scores, total - sum(layer.num_locked for layer in layers))
+        for layer, mask in zip(layers, kept, strict=True):
+            layer.kept = torch.from_numpy(mask)
+
+    def update_scales(self, rule: Literal["none", "static", "dynamic"], sparsity: float) -> None:
+        """Compensate dropped weights by 1 / sqrt of the kept fraction, the wanted one or each layer's present one."""
+        for layer in self.layers().values():
+            fraction = 1.0
+            if rule == "static":
+                fraction = 1.0 - sparsity
+            elif rule == "dynamic":
+                fraction = layer.num_kept / layer.num_weights
+            layer.scale = layer.base_scale / max(fraction, 1.0 / layer.num_weights) ** 0.5
+
+
+def _key(name: str) -> str:
+    """Return a node name as a module key, which must not hold dots."""
+    return name.replace(".", "/")
+
+
+def _plain(node: GraphNode, inputs: list[torch.Tensor]) -> torch.Tensor:
+    """Compute a node without weights."""
+    operation = _PLAIN.get((node.kind, node.function), _PLAIN.get((node.kind, "")))
+    if operation is None:
+        known = ", ".join(sorted({kind for kind, _ in _PLAIN}))
+        raise TicketError(f"{node.name}: {node.kind} {node.function}: cannot be computed in torch here; known: {known}")
+    return operation(node, inputs)
+
+
+def _pool(node: GraphNode, inputs: list[torch.Tensor]) -> torch.Tensor:
+    if node.function == "max":
+        return functional.max_pool2d(inputs[0], node.kernel, node.stride, node.padding)
+    return functional.avg_pool2d(inputs[0], node.kernel, node.stride, node.padding)
+
+
+def _sum(node: GraphNode, inputs: list[torch.Tensor]) -> torch.Tensor:
+    total = inputs[0]
+    for other in inputs[1:]:
+        total = total + other
+    return total
+
+
+_PLAIN: dict[tuple[str, str], Callable[[GraphNode, list[torch.Tensor]], torch.Tensor]] = {
+    ("activation", "relu"): lambda node, inputs: functional.relu(inputs[0]),
+    ("activation", "gelu"): lambda node, inputs: functional.gelu(inputs[0]),
+    ("activation", "silu"): lambda node, inputs: functional.silu(inputs[0]),
+    ("activation", "sigmoid"): lambda node, inputs: torch.sigmoid(inputs[0]),
+    ("activation", "tanh"): lambda node, inputs: torch.tanh(inputs[0]),
+    ("activation", "sign"): lambda node, inputs: torch.sign(inputs[0]),
+    ("pool", "max"): _pool,
+    ("pool", "avg"): _pool,
+    ("global_pool", ""): lambda node, inputs: inputs[0].mean(dim=(-2, -1) if inputs[0].ndim == 4 else 1),
+    ("add", ""): _sum,
+    ("concat", ""): lambda node, inputs: torch.cat(inputs, dim=1),
+    ("softmax", ""): lambda node, inputs: functional.softmax(inputs[0], dim=-1),
+    ("reshape", ""): lambda node, inputs: inputs[0].reshape(len(inputs[0]), *node.out_shape),
+}
