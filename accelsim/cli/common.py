@@ -52,6 +52,12 @@ def common_options(function: F) -> F:
     return verbose(quiet(function))
 
 
+def examples(*lines: str) -> str:
+    """Return the end of a command's help: examples, each on its own line."""
+    # A lone backspace keeps click from joining the lines.
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
 def json_option(function: F) -> F:
     """Add ``--json``: the machine-readable result and nothing else on standard output."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")(function)

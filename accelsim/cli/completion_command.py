@@ -5,19 +5,20 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from accelsim.cli.common import common_options, write_stdout
+from accelsim.cli.common import common_options, examples, write_stdout
 
 
-@click.command("completion")
+@click.command(
+    "completion",
+    epilog=examples(
+        'eval "$(accelsim completion bash)"',
+    ),
+)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @common_options
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:
-    r"""Print the completion script of SHELL.
-
-    \b
-    Example: eval "$(accelsim completion bash)"
-    """
+    """Print the completion script of SHELL."""
     kind = get_completion_class(shell)
     if kind is None:
         ctx.fail(f"no completion for {shell}; give bash, zsh or fish")

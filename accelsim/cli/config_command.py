@@ -9,24 +9,26 @@ from typing import Any
 
 import click
 
-from accelsim.cli.common import SuggestingGroup, common_options, json_option, write_stdout
+from accelsim.cli.common import SuggestingGroup, common_options, examples, json_option, write_stdout
 from accelsim.config.dram import DramConfig
 from accelsim.config.loader import hardware_json_schema, load_hardware, load_section
 from accelsim.config.yaml_reader import read_yaml
 from accelsim.errors import ConfigError
 
 
-@click.group("config", cls=SuggestingGroup, no_args_is_help=False)
+@click.group(
+    "config",
+    cls=SuggestingGroup,
+    no_args_is_help=False,
+    epilog=examples(
+        "accelsim config show hwconfigs/edge.yaml --set pe_array.rows=64",
+        "accelsim config check hwconfigs/*.yaml",
+        "accelsim config schema > hardware.schema.json",
+        "accelsim config diff hwconfigs/edge.yaml hwconfigs/hiddenite.yaml",
+    ),
+)
 def command() -> None:
-    r"""Show, check or compare hardware files.
-
-    \b
-    Examples:
-      accelsim config show hwconfigs/edge.yaml --set pe_array.rows=64
-      accelsim config check hwconfigs/*.yaml
-      accelsim config schema > hardware.schema.json
-      accelsim config diff hwconfigs/edge.yaml hwconfigs/hiddenite.yaml
-    """
+    """Show, check or compare hardware files."""
 
 
 @command.command("show")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from accelsim.cli.common import common_options, json_option, write_stdout
+from accelsim.cli.common import common_options, examples, json_option, write_stdout
 from accelsim.config.loader import load_hardware
 from accelsim.errors import ConfigError
 from accelsim.report.text import quantity
@@ -54,16 +54,17 @@ KINDS: dict[str, Callable[[], list[Item]]] = {
 }
 
 
-@click.command("list")
+@click.command(
+    "list",
+    epilog=examples(
+        "accelsim list formats",
+    ),
+)
 @click.argument("kind", required=False, type=click.Choice(list(KINDS)))
 @json_option
 @common_options
 def command(kind: str | None, as_json: bool) -> None:
-    r"""List chips, networks, storage formats and tickets; KIND shows one of them.
-
-    \b
-    Example: accelsim list formats
-    """
+    """List chips, networks, storage formats and tickets; KIND shows one of them."""
     found = {name: function() for name, function in KINDS.items() if kind in (None, name)}
     if as_json:
         document = {name: [asdict(item) for item in items] for name, items in found.items()}

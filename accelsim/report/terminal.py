@@ -190,6 +190,29 @@ def energy_table(runs: Mapping[str, Totals], box: Box = SIMPLE_HEAD) -> Table:
     return table
 
 
+def print_comparison(console: Console, results: Sequence[RunResult]) -> None:
+    """Print a row per run: network, format, freezing, accuracy and the main totals."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("workload", overflow="ellipsis", no_wrap=True, min_width=8)
+    table.add_column("storage", no_wrap=True)
+    for title in ("frozen", "accuracy", "latency", "energy", "weights read", "area"):
+        table.add_column(title, justify="right")
+    for run in results:
+        work, totals = run.workload, run.totals
+        cells = (
+            printable(work.path or work.name),
+            printable(run.storage),
+            percent(work.freeze_ratio),
+            "-" if work.accuracy is None else percent(work.accuracy),
+            quantity(totals.latency_s, "s"),
+            quantity(totals.energy_j, "J"),
+            quantity(weight_bytes(totals), "B"),
+            f"{significant(totals.area_mm2)} mm2",
+        )
+        table.add_row(*(Text(cell) for cell in cells))
+    console.print(table)
+
+
 def _run_table(title: str, names: Sequence[str], box: Box) -> Table:
     table = Table(box=box, pad_edge=False)
     table.add_column(title, no_wrap=True)

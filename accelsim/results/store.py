@@ -59,8 +59,12 @@ class CountersFile(ResultModel):
 
 def result_text(result: RunResult) -> str:
     """Return the content of ``summary.json``: the result as JSON, two spaces of indent, a final newline."""
-    document = result.model_dump(mode="json", exclude={"comparison"} if result.comparison is None else None)
-    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+    return json.dumps(result_document(result), indent=2, allow_nan=False) + "\n"
+
+
+def result_document(result: RunResult) -> dict[str, Any]:
+    """Return the result as plain JSON values; the key ``comparison`` is left out where there is none."""
+    return result.model_dump(mode="json", exclude={"comparison"} if result.comparison is None else None)
 
 
 def counters_text(hardware: Hardware, workload: WorkloadRecord, frames: int, counters: Counters) -> str:
@@ -134,6 +138,17 @@ def prepare_folder(folder: str | Path) -> Path:
             f"{folder}: cannot be written ({_reason(error)}); give --out a folder you may write"
         ) from None
     return path
+
+
+def check_file_place(path: str | Path, option: str) -> None:
+    """Raise `ResultError` if ``path``, given with ``option``, is no place for a file: told before a long computation."""
+    place = Path(path)
+    if place.is_dir():
+        raise ResultError(f"{option}: {path}: is a folder; give the name of a file")
+    if not place.parent.is_dir():
+        raise ResultError(f"{option}: {path}: no folder {place.parent}; make it first")
+    if not os.access(place.parent, os.W_OK):
+        raise ResultError(f"{option}: {path}: {place.parent} cannot be written; give a place you may write")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,0 +1,72 @@
+"""``accelsim compare``."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from accelsim.cli import flow
+from accelsim.cli.collect import collected, exact_option, wants_exact, workload_options
+from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
+from accelsim.config.loader import load_hardware
+from accelsim.report.figures import freezing_figure
+from accelsim.report.terminal import make_console, print_comparison
+from accelsim.results.compare import runs_text
+from accelsim.results.model import RunResult
+from accelsim.results.store import prepare_folder, result_document, write_bytes, write_text
+from accelsim.trace import trace_workload
+
+DEFAULT_STORAGE = "slt,dense-int8"
+TABLE_NAME = "compare.csv"
+FIGURE_NAME = "compare.png"
+
+
+@click.command(
+    "compare",
+    epilog=examples(
+        "accelsim compare hwconfigs/edge.yaml workloads/conv6_slt_f*.pt --storage slt,dense-int8 --out out/conv6",
+    ),
+)
+@click.argument("hardware")
+@click.argument("workloads", nargs=-1, required=True, metavar="WORKLOAD...")
+@click.option("--storage", metavar="FORMATS", default=DEFAULT_STORAGE, show_default=True, help="Formats, by comma.")
+@click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
+@click.option("--out", "folder", required=True, metavar="DIR", help=f"Write {TABLE_NAME} and {FIGURE_NAME} there.")
+@exact_option
+@workload_options
+@json_option
+@common_options
+@click.pass_context
+def command(
+    ctx: click.Context,
+    hardware: str,
+    workloads: tuple[str, ...],
+    storage: str,
+    overrides: tuple[str, ...],
+    folder: str,
+    as_json: bool,
+) -> None:
+    """Simulate each WORKLOAD in each storage format on HARDWARE.
+
+    Writes a CSV file with a row per run, and a figure of energy, latency and weight traffic over the freezing ratio,
+    with the accuracy of the tickets beside them.
+    """
+    formats = flow.parse_formats(storage, "--storage")
+    if not formats:
+        raise click.UsageError("--storage: no format given; give at least one, e.g. slt", ctx)
+    chip = load_hardware(hardware, overrides)
+    target = prepare_folder(folder)
+    results: list[RunResult] = []
+    for workload in workloads:
+        trace = trace_workload(workload, collected(ctx))
+        for name in formats:
+            results.append(flow.simulate_format(chip, trace, name, wants_exact(ctx)).result)
+    write_text(target / TABLE_NAME, runs_text(results))
+    write_bytes(target / FIGURE_NAME, freezing_figure(results))
+    if as_json:
+        write_stdout(json.dumps([result_document(result) for result in results], indent=2, allow_nan=False) + "\n")
+        return
+    print_comparison(make_console(sys.stdout), results)
+    session(ctx).note(f"wrote {target / TABLE_NAME} and {target / FIGURE_NAME}")

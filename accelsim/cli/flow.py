@@ -1,0 +1,79 @@
+"""What ``run`` and ``compare`` have in common: read the inputs, and simulate a list of storage formats."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from accelsim.config.loader import LoadedHardware
+from accelsim.cost.evaluate import evaluate
+from accelsim.cost.tables import load_tables
+from accelsim.errors import ConfigError
+from accelsim.pipeline import simulate
+from accelsim.results.build import build_result, num_frames, workload_record
+from accelsim.results.model import RunResult, Totals
+from accelsim.results.store import counters_text
+from accelsim.sim.counters import Counters
+from accelsim.storage import get_format
+from accelsim.trace.model import LayerTrace
+
+TICKET_STORAGE = "slt"
+DENSE_STORAGE = "dense-int8"
+
+
+@dataclass(frozen=True, slots=True)
+class CostedRun:
+    """A result, and the counters from which it can be costed again."""
+
+    result: RunResult
+    counters: Counters
+
+
+def simulate_format(hardware: LoadedHardware, trace: LayerTrace, storage: str, exact: bool) -> CostedRun:
+    """Simulate and cost ``trace`` in one storage format."""
+    counters = simulate(hardware, trace, storage, exact=exact)
+    cost = evaluate(counters, hardware.config, load_tables())
+    return CostedRun(build_result(hardware, trace, counters, cost), counters)
+
+
+def simulate_totals(
+    hardware: LoadedHardware, trace: LayerTrace, storages: Sequence[str], exact: bool
+) -> dict[str, Totals]:
+    """Return the totals of ``trace`` in each of ``storages``, in their order."""
+    return {name: simulate_format(hardware, trace, name, exact).result.totals for name in storages}
+
+
+def default_storage(trace: LayerTrace) -> str:
+    """Return the format a network is stored in unless told otherwise: its ticket, or dense int8 where there is none."""
+    return DENSE_STORAGE if trace.provenance == "dense" else TICKET_STORAGE
+
+
+def parse_formats(text: str, option: str) -> tuple[str, ...]:
+    """Return the storage formats of a comma-separated list, each once, in order; ``none`` or nothing gives none.
+
+    Raises
+    ------
+    ConfigError
+        A name is not that of a storage format.
+    """
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    if names == ["none"]:
+        return ()
+    for name in names:
+        try:
+            get_format(name)
+        except ConfigError as error:
+            raise ConfigError(f"{option}: {error}") from None
+    return tuple(dict.fromkeys(names))
+
+
+def run_counters_text(hardware: LoadedHardware, trace: LayerTrace, counters: Counters) -> str:
+    """Return the content of ``counters.json`` of a run."""
+    return counters_text(hardware, workload_record(trace), num_frames(trace), counters)
+
+
+def near(word: str, known: Sequence[str]) -> str:
+    """Return a hint that names what ``word`` may have meant, or all that is known."""
+    found = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"did you mean {found[0]}?" if found else f"give one of {', '.join(known)}"

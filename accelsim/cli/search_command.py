@@ -1,0 +1,42 @@
+"""``accelsim search``."""
+
+from __future__ import annotations
+
+import click
+from pydantic import ValidationError
+
+from accelsim.cli.collect import collected, model_options
+from accelsim.cli.common import common_options, examples, session
+from accelsim.config.explain import explain
+from accelsim.errors import ConfigError
+from accelsim.results.store import check_file_place
+from accelsim.slt.config import SearchConfig
+
+
+@click.command(
+    "search",
+    epilog=examples(
+        "accelsim search conv6 --sparsity 0.7 --prune-ratio 0.35 --lock-ratio 0.15 --out conv6.pt",
+        "accelsim search resnet18 --prune-ratio 0.5 --lock-ratio 0.2 --out r.pt --checkpoint-path r.ckpt --resume",
+    ),
+)
+@click.argument("network")
+@click.option("-o", "--out", "output_path", required=True, metavar="FILE", help="Write the ticket there (.pt).")
+@click.option("--resume", is_flag=True, help="Go on from --checkpoint-path.")
+@model_options(SearchConfig, without=frozenset({"network", "output_path"}))
+@common_options
+@click.pass_context
+def command(ctx: click.Context, network: str, output_path: str, resume: bool) -> None:
+    """Search the supermask of NETWORK on the digits, with a part of its random weights frozen."""
+    try:
+        config = SearchConfig.model_validate({"network": network, "output_path": output_path, **collected(ctx)})
+    except ValidationError as error:
+        raise ConfigError(f"search: {explain(error.errors()[0], SearchConfig)}") from None
+    check_file_place(output_path, "--out")
+    from rich.console import Console  # noqa: PLC0415  --help must not wait for torch
+
+    from accelsim.slt.search import search  # noqa: PLC0415
+
+    quiet = session(ctx).verbosity < 0
+    ticket = search(config, resume=resume, console=Console(stderr=True, quiet=quiet))
+    session(ctx).note(f"wrote {output_path}: {ticket.graph.name}, accuracy {ticket.accuracy}")

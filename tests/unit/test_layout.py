@@ -1,0 +1,70 @@
+"""The tree keeps its promises: imports that stay cheap, modules and functions that stay readable."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "accelsim"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+MAX_MODULE_LINES = 500
+MAX_FUNCTION_LINES = 60
+
+
+def run_python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys, contextlib, io\n"
+        "from accelsim.cli.main import main\n"
+        "with contextlib.redirect_stdout(io.StringIO()): main(['--help'])\n"
+        "print([name for name in ('torch', 'numpy', 'pydantic', 'rich', 'matplotlib', 'simpy') if name in sys.modules])"
+    )
+    assert run_python(code) == "[]\n"
+
+
+@pytest.mark.parametrize("package", ["sim", "mapping", "storage", "cost", "dse", "prng", "config", "results", "trace"])
+def test_importing_a_package_of_the_simulation_path_does_not_load_torch(package):
+    names = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in sorted((PACKAGE / package).rglob("*.py"))
+    ]
+    code = f"import importlib, sys\nfor name in {names!r}: importlib.import_module(name)\nprint('torch' in sys.modules)"
+    assert run_python(code) == "False\n"
+
+
+def test_modules_and_functions_stay_short():
+    long = []
+    for path in MODULES:
+        text = path.read_text(encoding="utf-8")
+        name = path.relative_to(ROOT).as_posix()
+        if len(text.splitlines()) > MAX_MODULE_LINES:
+            long.append(name)
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= MAX_FUNCTION_LINES:
+                long.append(f"{name}:{node.lineno} {node.name}")
+    assert long == []
+
+
+def test_files_of_others_are_never_executed():
+    banned = {"eval", "exec", "os.system", "pickle.load", "pickle.loads", "marshal.loads"}
+    found = []
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+            called = ast.unparse(node.func)
+            unsafe_load = called == "torch.load" and options.get("weights_only") != "True"
+            if called in banned or unsafe_load or "shell" in options:
+                found.append(f"{path.name}:{node.lineno}")
+    assert found == []
+
+
+def test_test_file_names_are_unique():
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
