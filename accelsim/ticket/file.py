@@ -1,0 +1,267 @@
+"""The ticket file (format version 1): written by torch.save, readable by ``torch.load(weights_only=True)``.
+
+The file holds one dictionary of plain values::
+
+    format "accelsim-ticket", version 1
+    provenance, dataset, accuracy (or None), command, regenerable
+    header    uint8 tensor: zlib of JSON text: layer graph; per layer shape, random source, codec, counts
+    payload   uint8 tensor: per layer mask, float16 scales, float16 offsets; imported layers: signs, freezing map
+
+Two tensors, because every record of the archive costs some 200 bytes: the file is hardly larger than what is stored.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+import zlib
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.errors import AccelSimError, TicketError
+from accelsim.prng import check_source
+from accelsim.ticket.codecs import check_codec
+from accelsim.ticket.header import Fields, LayerHeader, dump_header, layer_header, parse_header
+from accelsim.ticket.model import Provenance, Ticket, TicketLayer
+from accelsim.ticket.shapes import check_graph, weight_shapes
+from accelsim.ticket.torchfile import read_torch_file
+
+FORMAT_NAME = "accelsim-ticket"
+FORMAT_VERSION = 1
+_MAX_HEADER_BYTES = 16 << 20
+_KEYS = (
+    "format", "version", "provenance", "dataset", "accuracy", "command", "regenerable", "header", "payload",
+)  # fmt: skip
+
+
+def write_ticket(path: str | os.PathLike[str], ticket: Ticket) -> None:
+    """Write a ticket; the file appears whole or not at all, and equal tickets give equal bytes.
+
+    Raises
+    ------
+    TicketError
+        The ticket is inconsistent (see `check_ticket`), or the file cannot be written.
+    """
+    import torch  # noqa: PLC0415  a second to import, and only writing needs it
+
+    check_ticket(ticket)
+    text = dump_header(ticket.graph, [layer_header(layer) for layer in ticket.layers])
+    parts = [part for layer in ticket.layers for part in _layer_bytes(layer)]
+    document = {
+        "format": FORMAT_NAME,
+        "version": FORMAT_VERSION,
+        "provenance": ticket.provenance,
+        "dataset": ticket.dataset,
+        "accuracy": ticket.accuracy,
+        "command": ticket.command,
+        "regenerable": ticket.regenerable,
+        "header": torch.tensor(bytearray(zlib.compress(text.encode(), 9)), dtype=torch.uint8),
+        "payload": torch.tensor(bytearray(b"".join(parts)), dtype=torch.uint8),
+    }
+    buffer = io.BytesIO()
+    torch.save(document, buffer)
+    _replace_file(path, buffer.getvalue())
+
+
+def _layer_bytes(layer: TicketLayer) -> tuple[bytes, ...]:
+    scales = (np.asarray(values, dtype="<f2").tobytes() for values in (layer.scale_K, layer.offset_K))
+    return (layer.mask_payload, *scales, layer.weight_payload, layer.frozen_payload)
+
+
+def _replace_file(path: str | os.PathLike[str], content: bytes) -> None:
+    target = os.fspath(path)
+    try:
+        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(target) or ".", prefix=".ticket-")
+    except OSError as error:
+        raise TicketError(f"{target}: cannot be written ({error.strerror}); choose another folder") from error
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, target)
+    except OSError as error:
+        os.unlink(temporary)
+        raise TicketError(f"{target}: cannot be written ({error.strerror}); choose another place") from error
+
+
+def read_ticket(path: str | os.PathLike[str]) -> Ticket:
+    """Read a ticket without executing anything and without decoding a mask; torch is not needed.
+
+    Sizes are checked before memory is taken; graph, shapes, counts, thresholds and scales are checked against each
+    other. Whether a mask agrees with its counts and its freezing map is checked when it is unpacked.
+
+    Raises
+    ------
+    TicketError
+        The file is missing, damaged, foreign or inconsistent; the line starts with the path.
+    """
+    document = read_torch_file(path)
+    try:
+        ticket = _parse(document)
+        check_ticket(ticket)
+    except TicketError as error:
+        raise TicketError(f"{os.fspath(path)}: {error}") from error
+    return ticket
+
+
+def _parse(document: object) -> Ticket:
+    if not isinstance(document, dict) or document.get("format") != FORMAT_NAME:
+        raise TicketError("not a ticket; import checkpoints of other programs with 'accelsim import'")
+    record = Fields(document, "ticket")
+    record.take("format")
+    version = record.take("version")
+    if version != FORMAT_VERSION:
+        raise TicketError(f"ticket.version: {version!r} is not {FORMAT_VERSION}; use the program version that wrote it")
+    provenance = record.choice("provenance", get_args(Provenance))
+    dataset, accuracy = record.text("dataset"), record.fraction("accuracy")
+    command, regenerable = record.text("command"), record.flag("regenerable")
+    header, payload = (_tensor_bytes(record, name) for name in ("header", "payload"))
+    record.done()
+    graph, headers = parse_header(_inflate(header))
+    return Ticket(
+        graph,
+        _layers(headers, payload),
+        provenance,
+        dataset,
+        accuracy,
+        command,
+        regenerable,
+    )
+
+
+def _tensor_bytes(record: Fields, name: str) -> bytes:
+    value = record.take(name)
+    if not isinstance(value, np.ndarray) or value.dtype != np.uint8 or value.ndim != 1:
+        raise record.fail(name, "its value", "a flat uint8 tensor")
+    return value.tobytes()
+
+
+def _inflate(header: bytes) -> str:
+    inflater = zlib.decompressobj()
+    try:
+        text = inflater.decompress(header, _MAX_HEADER_BYTES)
+        if not inflater.eof or inflater.unused_data:
+            raise TicketError(f"ticket.header: cut off or above {_MAX_HEADER_BYTES} bytes; the file is damaged")
+        return text.decode()
+    except (zlib.error, UnicodeDecodeError) as error:
+        raise TicketError("ticket.header: not zlib text; the file is damaged") from error
+
+
+@dataclass(slots=True)
+class _Cursor:
+    payload: bytes
+    position: int = 0
+
+    def take(self, size: int) -> bytes:
+        if size > len(self.payload) - self.position:
+            raise TicketError(f"ticket.payload: {len(self.payload)} bytes are fewer than declared; the file is cut off")
+        self.position += size
+        return self.payload[self.position - size : self.position]
+
+    def take_float16(self, count: int) -> npt.NDArray[np.float16]:
+        return np.frombuffer(self.take(2 * count), dtype="<f2").astype(np.float16)
+
+
+def _layers(headers: tuple[LayerHeader, ...], payload: bytes) -> tuple[TicketLayer, ...]:
+    cursor = _Cursor(payload)
+    layers = []
+    for header in headers:
+        layers.append(
+            TicketLayer(
+                header.name,
+                header.shape,
+                header.source,
+                check_codec(header.codec),
+                cursor.take(header.mask_bytes),
+                header.payload_bits,
+                header.num_free,
+                header.num_locked,
+                header.num_kept,
+                cursor.take_float16(header.num_scales),
+                cursor.take_float16(header.num_scales),
+                header.input_density,
+                cursor.take(header.weight_bytes),
+                cursor.take(header.frozen_bytes),
+            )
+        )
+    if cursor.position != len(payload):
+        raise TicketError(f"ticket.payload: {len(payload) - cursor.position} bytes belong to no layer; damaged file")
+    return tuple(layers)
+
+
+def check_ticket(ticket: Ticket) -> None:
+    """Check that graph, layers, counts, payloads and scales agree; nothing is decoded.
+
+    Raises
+    ------
+    TicketError
+        Naming the first layer and field that is wrong.
+    """
+    check_graph(ticket.graph)
+    shapes = weight_shapes(ticket.graph)
+    names = [layer.name for layer in ticket.layers]
+    if names != list(shapes):
+        odd = sorted(set(names) ^ set(shapes)) or ["their order"]
+        raise TicketError(
+            f"ticket.layers: {odd[0]!r} differs from the graph; give one layer per weighted node, in order"
+        )
+    channels = {node.name: node.out_channels for node in ticket.graph.nodes}
+    for layer in ticket.layers:
+        expected = shapes[layer.name]
+        _need(layer.shape == expected, layer, f"shape {layer.shape} is not {expected} as in the graph")
+        _check_layer(layer, channels[layer.name])
+
+
+def _need(condition: bool, layer: TicketLayer, problem: str) -> None:
+    if not condition:
+        raise TicketError(f"layer {layer.name!r}: {problem}; the ticket is damaged")
+
+
+def _check_layer(layer: TicketLayer, out_channels: int) -> None:
+    n, free, locked, kept = layer.num_weights, layer.num_free, layer.num_locked, layer.num_kept
+    _need(free >= 0 and locked >= 0 and free + locked <= n, layer, f"{free} free and {locked} locked of {n} weights")
+    _need(locked <= kept <= locked + free, layer, f"{kept} kept is not from {locked} to {locked + free}")
+    bits, size = layer.payload_bits, len(layer.mask_payload)
+    _need(size == -(-bits // 8), layer, f"{bits} mask bits in {size} bytes")
+    if layer.codec == "raw":
+        _need(bits == free, layer, f"{bits} raw mask bits for {free} free weights")
+        ones = int.from_bytes(layer.mask_payload, "big").bit_count()
+        _need(ones == kept - locked, layer, f"{ones} ones in the mask, {kept - locked} free weights are kept")
+    for name, values in (("scale_K", layer.scale_K), ("offset_K", layer.offset_K)):
+        _need(values.size == out_channels, layer, f"{name} has {values.size} values for {out_channels} channels")
+        _need(bool(np.isfinite(values).all()), layer, f"{name} has a value that is not finite")
+    density = layer.input_density
+    _need(density is None or 0.0 <= density <= 1.0, layer, f"input_density {density} is not from 0 to 1")
+    if layer.source is None:
+        _need(len(layer.weight_payload) in (0, -(-n // 8)), layer, f"{len(layer.weight_payload)} bytes of signs")
+        _need(len(layer.frozen_payload) in (0, 2 * -(-n // 8)), layer, f"{len(layer.frozen_payload)} bytes of map")
+    else:
+        _need(not layer.weight_payload and not layer.frozen_payload, layer, "both a random source and stored weights")
+        _check_thresholds(layer)
+
+
+def _check_thresholds(layer: TicketLayer) -> None:
+    source = layer.source
+    if source is None:
+        return
+    try:
+        check_source(source)
+    except AccelSimError as error:
+        raise TicketError(f"layer {layer.name!r}: {error}") from error
+    n, full = layer.num_weights, 1 << source.threshold_bits
+    pruned_fraction = source.prune_threshold / full
+    locked_fraction = (source.lock_threshold - source.prune_threshold) / full
+    for what, count, fraction in (
+        ("pruned", layer.num_pruned, pruned_fraction),
+        ("locked", layer.num_locked, locked_fraction),
+    ):
+        # Binomial; short registers stray a little more, a wrong threshold much more.
+        slack = 8 * (n * fraction * (1 - fraction)) ** 0.5 + 0.02 * n * (0 < fraction < 1)
+        expected = n * fraction
+        _need(abs(count - expected) <= slack, layer, f"{count} {what} weights where the thresholds give {expected:.0f}")
