@@ -1,0 +1,135 @@
+import io
+import sys
+
+import click
+import pytest
+
+from accelsim.cli import main as cli_main
+from accelsim.cli.catalogue import GROUPS
+
+
+def fails(capsys, argv):
+    status = cli_main.main(argv)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1, captured.err
+    return status, captured.err
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["rnu"], "accelsim: no such command 'rnu'; did you mean run?; see accelsim --help\n"),
+        (["config", "chekc"], "accelsim: no such command 'chekc'; did you mean check?; see accelsim config --help\n"),
+        (["config"], "accelsim: missing command; see accelsim config --help\n"),
+        (["list", "format"], "is not one of 'presets', 'networks', 'formats', 'tickets'"),
+        (["list", "--jsn"], "Did you mean '--json'?; see accelsim list --help\n"),
+        (["--verion"], "'--version'"),
+        (["config", "check"], "missing argument 'FILES...'"),
+    ],
+)
+def test_a_usage_mistake_is_one_line_with_a_hint(capsys, argv, line):
+    status, error = fails(capsys, argv)
+
+    assert status == 2
+    assert line in error
+
+
+def test_a_wrong_file_is_one_line(capsys, tmp_path):
+    path = tmp_path / "chip.yaml"
+    path.write_text("name: x\nclock_mhz: 0\nnode_nm: 22\n")
+
+    status, error = fails(capsys, ["config", "show", str(path)])
+
+    assert status == 2
+    assert "chip.yaml:2: clock_mhz: 0" in error
+
+
+def fail_with(monkeypatch, error):
+    def broken(*_args, **_options):
+        raise error
+
+    monkeypatch.setattr(cli_main.cli, "main", broken)
+
+
+def test_an_internal_fault_is_one_line_and_status_1(capsys, monkeypatch):
+    fail_with(monkeypatch, KeyError("some\nname"))
+
+    status, error = fails(capsys, ["list"])
+
+    assert status == 1
+    assert "internal fault (KeyError" in error
+    assert "report" in error
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), click.Abort()])
+def test_an_interrupt_is_status_130(capsys, monkeypatch, interrupt):
+    fail_with(monkeypatch, interrupt)
+
+    assert fails(capsys, ["list"]) == (130, "accelsim: interrupted\n")
+
+
+def test_overview_names_every_command_once_with_an_example(capsys):
+    assert cli_main.main(["--help"]) == 0
+    shown = capsys.readouterr().out
+
+    for title, entries in GROUPS:
+        assert f"{title}:" in shown
+        for entry in entries:
+            assert shown.count(entry.summary.split(":")[0]) == 1
+            assert entry.example in shown
+
+
+@pytest.mark.parametrize("name", [entry.name for _, entries in GROUPS for entry in entries])
+def test_every_command_has_help_with_examples(capsys, name):
+    assert cli_main.main([name, "--help"]) == 0
+    assert "Examples:\n    " in capsys.readouterr().out
+
+
+def test_version(capsys):
+    assert cli_main.main(["--version"]) == 0
+    assert capsys.readouterr().out == "accelsim 0.1.0\n"
+
+
+def test_json_of_list_is_all_of_standard_output(capsys):
+    import json
+
+    assert cli_main.main(["list", "formats", "--json"]) == 0
+    names = [item["name"] for item in json.loads(capsys.readouterr().out)["formats"]]
+    assert {"slt", "dense-int8"} <= set(names)
+
+
+def test_config_diff_names_the_values_that_differ(capsys, tmp_path):
+    for name, clock in (("a", 500), ("b", 600)):
+        (tmp_path / name).write_text(f"name: chip\nclock_mhz: {clock}\nnode_nm: 22\n")
+
+    assert cli_main.main(["config", "diff", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    assert capsys.readouterr().out == "clock_mhz  500.0 -> 600.0\n"
+
+
+def test_config_show_prints_yaml_that_loads_to_the_same_chip(capsys, tmp_path):
+    from accelsim.config.loader import load_hardware
+
+    path = tmp_path / "chip.yaml"
+    path.write_text("name: chip\nclock_mhz: 500\nnode_nm: 22\nweight_generator: {}\n")
+    assert cli_main.main(["config", "show", str(path), "--set", "pe_array.rows=8"]) == 0
+    again = tmp_path / "again.yaml"
+    again.write_text(capsys.readouterr().out)
+
+    assert load_hardware(again).config == load_hardware(path, ["pe_array.rows=8"]).config
+
+
+def test_a_closed_pipe_is_quiet(monkeypatch):
+    class Closed(io.StringIO):
+        def flush(self):
+            raise BrokenPipeError
+
+        def fileno(self):
+            return self.descriptor
+
+    import os
+
+    closed = Closed()
+    closed.descriptor = os.dup(2)
+    monkeypatch.setattr(sys, "stdout", closed)
+    assert cli_main.main(["list", "formats", "--json"]) == 141
