@@ -62,14 +62,14 @@ def weights_slice(source: RandomSource, shape: tuple[int, ...], filters: slice, 
     equals the same part of `layer_weights`.
     """
     fields = _part_fields(source, shape, WEIGHT_DOMAIN, filters, (start, count))
-    return _values(source, fields).reshape(-1, count)
+    return _values(source, fields).reshape(len(fields), count)
 
 
 def freezing_slice(source: RandomSource, shape: tuple[int, ...], filters: slice, start: int, count: int) -> FreezingMap:
     """Return the same part of the freezing map as `weights_slice` does of the weights; int8 [num filters, count]."""
     if not freezes(source):
         return np.zeros((len(range(*filters.indices(shape[0]))), count), dtype=np.int8)
-    return _ternary(source, _part_fields(source, shape, FREEZING_DOMAIN, filters, (start, count))).reshape(-1, count)
+    return _ternary(source, _part_fields(source, shape, FREEZING_DOMAIN, filters, (start, count)))
 
 
 def weight_std(source: RandomSource) -> float:

@@ -1,0 +1,215 @@
+"""The search: what moves, what is kept, what repeats, what is stored. Small networks, seconds."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from accelsim.errors import ConfigError, TicketError
+from accelsim.prng import RandomSource, freezing_map, layer_weights, thresholds
+from accelsim.slt import search as search_module
+from accelsim.slt.checkpoint import read_checkpoint
+from accelsim.slt.config import SearchConfig
+from accelsim.slt.data import Digits, load_digits
+from accelsim.slt.export import TicketNetwork
+from accelsim.slt.layers import EdgePopupLayer
+from accelsim.slt.search import calibrate, epoch_steps, run_epochs, search, start_search
+from accelsim.ticket.pack import unpack_mask, unpack_weights
+
+SMALL = SearchConfig(
+    network="resnet18",
+    width_factor=0.0625,
+    prune_ratio=0.5,
+    lock_ratio=0.2,
+    num_epochs=2,
+    batch_size=32,
+    precision="float32",
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Digits:
+    whole = load_digits()
+    train, test = torch.arange(0, 4000, 31), torch.arange(0, 1000, 9)
+    return Digits(
+        whole.train_images[train], whole.train_labels[train], whole.test_images[test], whole.test_labels[test]
+    )
+
+
+def _layer(prune: float = 0.5, lock: float = 0.2) -> EdgePopupLayer:
+    prune_threshold, lock_threshold = thresholds(prune, lock, 16)
+    source = RandomSource(seed=5, prune_threshold=prune_threshold, lock_threshold=lock_threshold)
+    return EdgePopupLayer(source, (16, 8, 3, 3), np.random.default_rng(0))
+
+
+def test_only_free_weights_have_scores_and_frozen_weights_never_move(digits):
+    state = start_search(SMALL)
+    frozen = {name: freezing_map(layer.source, layer.shape) for name, layer in state.network.layers().items()}
+    before = {name: layer.scores.detach().clone() for name, layer in state.network.layers().items()}
+    for _ in epoch_steps(state, digits, 0):
+        pass
+    for name, layer in state.network.layers().items():
+        assert layer.scores.numel() == np.count_nonzero(frozen[name] == 0)
+        assert not torch.equal(layer.scores, before[name])
+        weight = layer().detach().numpy()
+        sign = layer_weights(layer.source, layer.shape)
+        assert not weight[frozen[name] == -1].any()
+        locked = frozen[name] == 1
+        assert np.array_equal(weight[locked], np.float32(layer.scale) * sign[locked])
+
+
+@pytest.mark.parametrize("scope", ["layer", "network"])
+def test_kept_fraction_is_exact(scope):
+    state = start_search(SMALL.model_copy(update={"threshold_scope": scope, "prune_ratio": 0.4, "lock_ratio": 0.1}))
+    state.network.update_masks(0.7, scope)
+    layers = state.network.layers().values()
+    groups = [[layer] for layer in layers] if scope == "layer" else [list(layers)]
+    for group in groups:
+        total, free = sum(layer.num_weights for layer in group), sum(layer.num_free for layer in group)
+        locked = sum(layer.num_locked for layer in group)
+        # The smallest layers may lock more, or leave fewer, than the mask should keep.
+        assert sum(layer.num_kept for layer in group) == min(max(round(0.3 * total), locked), locked + free)
+
+
+def test_gradient_passes_the_threshold_straight_through():
+    layer = _layer()
+    layer.kept = torch.from_numpy(np.random.default_rng(1).random(layer.num_free) < 0.3)
+    layer.scale = 0.25
+    x = torch.randn(2, 8, 6, 6, generator=torch.Generator().manual_seed(3))
+    functional.conv2d(x, layer()).square().sum().backward()
+
+    sign = torch.from_numpy(layer_weights(layer.source, layer.shape).astype(np.float32))
+    dense = (torch.from_numpy(layer.mask()) * sign * 0.25).requires_grad_()
+    functional.conv2d(x, dense).square().sum().backward()
+    expected = (dense.grad * sign * 0.25).reshape(-1)[layer.free_index]
+    torch.testing.assert_close(layer.scores.grad, expected)
+    assert (layer.scores.grad[~layer.kept] != 0).any()  # dropped weights learn too
+
+
+def test_dynamic_scaling_follows_the_kept_fraction():
+    state = start_search(SMALL)
+    state.network.update_masks(0.7, "layer")
+    state.network.update_scales("dynamic", 0.7)
+    layer = state.network.layer("layer4.1.conv2")
+    fan_in = 32 * 9
+    assert layer.scale == pytest.approx((2 / fan_in / (layer.num_kept / layer.num_weights)) ** 0.5)
+
+
+def test_same_seed_gives_the_same_ticket_and_another_seed_another(digits):
+    once = search(SMALL, digits=digits)
+    assert [layer.mask_payload for layer in search(SMALL, digits=digits).layers] == [
+        layer.mask_payload for layer in once.layers
+    ]
+    other = search(SMALL.model_copy(update={"seed": 2}), digits=digits)
+    assert other.layers[5].mask_payload != once.layers[5].mask_payload
+
+
+def test_resumed_search_equals_the_uninterrupted_one(digits, tmp_path, monkeypatch):
+    whole = search(SMALL, digits=digits)
+    config = SMALL.model_copy(update={"checkpoint_path": str(tmp_path / "state.pt")})
+
+    def interrupted(state, images, epoch):
+        for step, loss in enumerate(epoch_steps(state, images, epoch)):
+            if epoch == 1 and step == 2:
+                raise KeyboardInterrupt
+            yield loss
+
+    monkeypatch.setattr(search_module, "epoch_steps", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        search(config, digits=digits)
+    monkeypatch.undo()
+    assert read_checkpoint(str(tmp_path / "state.pt")).num_epochs_done == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
+
+    resumed = search(config, digits=digits, resume=True)
+    for before, after in zip(whole.layers, resumed.layers, strict=True):
+        assert before.mask_payload == after.mask_payload
+        assert np.array_equal(before.offset_K, after.offset_K)
+    assert resumed.accuracy == whole.accuracy
+
+
+def test_stored_ticket_is_the_searched_network_bit_for_bit(digits):
+    config = SMALL.model_copy(update={"codec": "entropy"})
+    state = start_search(config)
+    run_epochs(state, digits, search_module.Console(stderr=True, quiet=True))
+    calibrate(state.network, digits.train_images)
+    ticket = search_module.export_ticket(state.network, config.codec)
+    for stored in ticket.layers:
+        layer = state.network.layer(stored.name)
+        assert np.array_equal(unpack_mask(stored), layer.mask())
+        searched = layer().detach().numpy() / np.float32(layer.scale)
+        assert np.array_equal(unpack_weights(stored), np.rint(searched))
+    with torch.no_grad():
+        searched = state.network(digits.test_images)
+    # float16 scales are all that differs: 2^-11 relative each, over some twenty layers in a row.
+    torch.testing.assert_close(TicketNetwork(ticket).run(digits.test_images), searched, rtol=0.02, atol=0.02)
+
+
+def test_ticket_carries_measured_accuracy_and_densities(digits):
+    ticket = search(SMALL, digits=digits, command="made by hand")
+    assert ticket.provenance == "searched"
+    assert ticket.command == "made by hand"
+    scores = TicketNetwork(ticket).run(digits.test_images)
+    num_right = int((scores.argmax(1) == digits.test_labels).sum())
+    assert ticket.accuracy == num_right / len(digits.test_labels)
+    densities = [layer.input_density for layer in ticket.layers]
+    assert densities[0] == 1.0  # a normalised image has no zeros
+    assert all(0.0 < density < 1.0 for density in densities[1:-1])
+
+
+def test_resume_with_other_settings_is_refused(digits, tmp_path):
+    config = SMALL.model_copy(update={"checkpoint_path": str(tmp_path / "s.pt"), "num_epochs": 1})
+    search(config, digits=digits)
+    with pytest.raises(ConfigError, match=r"s\.pt: checkpoint was made with other settings"):
+        search(config.model_copy(update={"seed": 9}), digits=digits, resume=True)
+
+
+def test_files_that_are_no_checkpoints_are_refused(tmp_path):
+    path = tmp_path / "x.pt"
+    for content in (b"", b"PK\x03\x04 not a zip", b"\x80\x04cos\nsystem\n"):
+        path.write_bytes(content)
+        with pytest.raises(TicketError, match="is not a checkpoint of a search"):
+            read_checkpoint(str(path))
+    torch.save({"format": "something else"}, path)
+    with pytest.raises(TicketError, match="is not a search checkpoint of version 1"):
+        read_checkpoint(str(path))
+    with pytest.raises(TicketError, match="does not exist"):
+        read_checkpoint(str(tmp_path / "none.pt"))
+
+
+def test_impossible_ratios_are_refused():
+    for change, text in (
+        ({"prune_ratio": 0.8}, "prune_ratio 0.8 is not <= sparsity 0.7"),
+        ({"lock_ratio": 0.4}, "lock_ratio 0.4 is not <= 1 - sparsity"),
+        ({"prune_ratio": 0.7, "lock_ratio": 0.7}, "is not <= 1"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            SearchConfig(**change)
+
+
+def test_split_is_stratified_and_disjoint():
+    whole = load_digits()
+    assert torch.bincount(whole.train_labels).tolist() == [400] * 10
+    assert torch.bincount(whole.test_labels).tolist() == [100] * 10
+    assert whole.train_images.shape == (4000, 3, 32, 32)
+    train = {image.numpy().tobytes() for image in whole.train_images[:, 0]}
+    assert len(train) == 4000
+    assert not any(image.numpy().tobytes() in train for image in whole.test_images[:, 0])
+
+
+def test_network_that_cannot_be_searched_is_refused():
+    with pytest.raises(TicketError, match="norm"):
+        graph = start_search(SMALL).network.graph
+        nodes = tuple(replace(node, affine=node.kind == "norm") for node in graph.nodes)
+        search_module.SearchNetwork(replace(graph, nodes=nodes), {}, np.random.default_rng(0))
