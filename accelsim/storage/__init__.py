@@ -3,27 +3,44 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 
 from accelsim.errors import ConfigError
-from accelsim.storage import dense, slt
-from accelsim.storage.base import StorageFormat, StoredBits, WeightPlan
+from accelsim.storage import bitmap, csr, dense, elsa, entropy, folded, mpt, multicoat, nm, rle, seedlm, slt
+from accelsim.storage.base import NetworkFormat, StorageFormat, StoredBits, WeightPlan
 from accelsim.storage.tiles import tile_bits
+from accelsim.trace.model import TraceLayer
 
-__all__ = ["StorageFormat", "StoredBits", "WeightPlan", "get_format", "list_formats", "tile_bits"]
+__all__ = ["StorageFormat", "StoredBits", "WeightPlan", "get_format", "list_formats", "plan_layers", "tile_bits"]
 
-_FORMATS: dict[str, StorageFormat] = {known.name: known for group in (slt.FORMATS, dense.FORMATS) for known in group}
+_GROUPS: tuple[Sequence[StorageFormat], ...] = (
+    slt.FORMATS, multicoat.FORMATS, folded.FORMATS, dense.FORMATS, csr.FORMATS, bitmap.FORMATS, rle.FORMATS,
+    entropy.FORMATS, nm.FORMATS, elsa.FORMATS, mpt.FORMATS, seedlm.FORMATS,
+)  # fmt: skip
+_FORMATS: dict[str, StorageFormat] = {known.name: known for group in _GROUPS for known in group}
+_ALIASES = {"nm-int8": "nm-2:4-int8"}
 
 
 def list_formats() -> tuple[str, ...]:
-    """Return the names of all storage formats, in the order of the documentation."""
+    """Return the names of all storage formats, in the order of docs/storage.md."""
     return tuple(_FORMATS)
 
 
 def get_format(name: str) -> StorageFormat:
     """Return the storage format called ``name``; raise `ConfigError` with the known names if there is none."""
-    known = _FORMATS.get(name)
+    known = _FORMATS.get(_ALIASES.get(name, name))
     if known is not None:
         return known
-    near = difflib.get_close_matches(name, _FORMATS, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, [*_FORMATS, *_ALIASES], n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}?" if near else "give one of these"
     raise ConfigError(f"storage: {name!r} is not one of {', '.join(_FORMATS)}; {hint}")
+
+
+def plan_layers(storage_format: StorageFormat, layers: Sequence[TraceLayer]) -> tuple[WeightPlan | None, ...]:
+    """Return the plan of every layer of a network in order; None for layers without weights.
+
+    Same as the format's ``plan`` layer by layer, but for a `NetworkFormat` (``folded``), whose layers share bits.
+    """
+    if isinstance(storage_format, NetworkFormat):
+        return storage_format.plan_layers(layers)
+    return tuple(None if layer.weights is None else storage_format.plan(layer.weights) for layer in layers)

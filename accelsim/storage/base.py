@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from accelsim.prng.source import RandomSource
-from accelsim.trace.model import LayerWeights
+from accelsim.trace.model import LayerWeights, TraceLayer
 
 Arithmetic = Literal["ternary", "binary_xnor", "int4", "int8", "fp16", "fp32"]
 DecoderKind = Literal["none", "raw", "rle", "golomb", "entropy", "csr", "bitmap", "nm", "multicoat", "folded", "seedlm"]
@@ -56,6 +57,9 @@ class WeightPlan:
         Overrides the chip's activation width (1 for binary-activation tickets), or None.
     synthetic
         True where tensors with the stated statistics stood in for real ones.
+    fetched_bits
+        Bits that one pass over the whole layer reads, where they differ from the stored ones (the chosen level of a
+        nested network; a later iteration of a folded block); None: all of ``stored_bits``.
     """
 
     format: str
@@ -68,6 +72,12 @@ class WeightPlan:
     num_nonzero: int = 0
     activation_bits: int | None = None
     synthetic: bool = False
+    fetched_bits: StoredBits | None = None
+
+    @property
+    def traffic_bits(self) -> StoredBits:
+        """Return the bits that one pass over the whole layer reads."""
+        return self.stored_bits if self.fetched_bits is None else self.fetched_bits
 
 
 class StorageFormat(Protocol):
@@ -85,4 +95,13 @@ class StorageFormat(Protocol):
 
     def plan(self, weights: LayerWeights) -> WeightPlan:
         """Return the plan of a layer; raise `MappingError` where the format cannot hold these weights."""
+        ...
+
+
+@runtime_checkable
+class NetworkFormat(Protocol):
+    """A storage format whose layers share what they store, so that a network must be planned as a whole."""
+
+    def plan_layers(self, layers: Sequence[TraceLayer]) -> tuple[WeightPlan | None, ...]:
+        """Return the plan of every layer in order; None for layers without weights."""
         ...

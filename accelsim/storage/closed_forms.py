@@ -1,43 +1,78 @@
-"""Expected sizes of encoded masks, for layers of which only statistics are known.
+"""Sizes of encoded masks: expected ones of random masks, and those of real masks.
 
-A mask of `num_bits` positions of which `num_ones` are 1, at independent random positions, is what every formula here
-assumes; a test shows that they agree with real encodings of random masks (0.5 % raw, 2 % the others).
+The expected sizes hold for `num_bits` positions of which `num_ones` are 1, at independent random places; a test shows
+that they agree with real encodings of random masks (0.5 % raw, 2 % the others). They follow the codecs of
+`accelsim.ticket.codecs`.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
-from accelsim.errors import MappingError
+import numpy as np
 
-MASK_CODECS = ("raw", "rle", "golomb", "entropy")
+from accelsim.storage.encoded import BoolArray
+from accelsim.ticket.codecs import check_codec, encode_mask, entropy_bound_bits
+from accelsim.ticket.model import MaskCodec
+
+RUN_HEADER_BITS = 8
+ENTROPY_HEADER_BITS = 16
+# A range coder ends with the bytes that settle its last interval: half a 32-bit word on average.
+ENTROPY_TAIL_BITS = 16
+MAX_FIELD_BITS = 15
 
 
-def binary_entropy(probability: float) -> float:
-    """Return H2 of ``probability`` in bits: 0 at 0 and 1, 1 at one half."""
-    if probability <= 0.0 or probability >= 1.0:
-        return 0.0
-    return -probability * math.log2(probability) - (1.0 - probability) * math.log2(1.0 - probability)
+@dataclass(frozen=True, slots=True)
+class MaskSize:
+    """Bits of an encoded mask, and the symbols that the mask decoder consumes.
 
-
-def mask_bits(codec: str, num_bits: int, num_ones: int) -> int:
-    """Return the expected bits of a mask encoded with ``codec``.
-
-    Raises
-    ------
-    MappingError
-        If ``codec`` is not one of `MASK_CODECS`.
+    Symbols are bits for ``raw`` and ``entropy``, fields for ``rle`` and code words for ``golomb``.
     """
-    if codec == "raw" or num_bits == 0:
-        return num_bits
-    density = num_ones / num_bits
+
+    bits: int
+    symbols: int
+
+
+def expected_mask_size(codec: MaskCodec, num_bits: int, num_ones: int) -> MaskSize:
+    """Return the expected size of a random mask encoded with ``codec``."""
+    check_codec(codec)
+    if num_bits == 0:
+        return MaskSize(0, 0)
+    if codec == "raw":
+        return MaskSize(num_bits, num_bits)
     if codec == "entropy":
-        return math.ceil(num_bits * binary_entropy(density))
-    raise MappingError(f"storage: codec {codec!r} is not known; one of {', '.join(MASK_CODECS)}; pack the ticket again")
+        coded = math.ceil(entropy_bound_bits(num_ones, num_bits)) + ENTROPY_TAIL_BITS
+        return MaskSize(ENTROPY_HEADER_BITS + coded, num_bits)
+    num_runs = min(num_ones, num_bits - num_ones)
+    if num_runs == 0:
+        return MaskSize(RUN_HEADER_BITS, 0)
+    common = 1.0 - num_runs / num_bits
+    if codec == "rle":
+        sizes = [(b * _symbols(num_runs, common, 2**b - 1), b) for b in range(1, MAX_FIELD_BITS + 1)]
+        bits, width = min(sizes)
+        return MaskSize(RUN_HEADER_BITS + round(bits), round(bits / width))
+    # Golomb-Rice: quotient in unary, a stop bit, b bits of remainder.
+    bits = min(num_runs * b + _symbols(num_runs, common, 2**b) for b in range(MAX_FIELD_BITS + 1))
+    return MaskSize(RUN_HEADER_BITS + round(bits), num_runs)
 
 
-def mask_symbols(codec: str, num_bits: int, num_ones: int) -> int:
-    """Return how many symbols the mask decoder consumes: bits (raw, entropy) or runs (rle, golomb)."""
-    if codec in {"raw", "entropy"}:
-        return num_bits
-    return num_ones
+def measured_mask_size(codec: MaskCodec, bits: BoolArray) -> MaskSize:
+    """Return the size of ``bits`` as `accelsim.ticket.codecs` really encodes them."""
+    encoded = encode_mask(codec, bits)
+    num_ones = int(np.count_nonzero(bits))
+    if codec == "golomb":
+        return MaskSize(encoded.payload_bits, min(num_ones, bits.size - num_ones))
+    if codec == "rle" and bits.size:
+        return MaskSize(encoded.payload_bits, (encoded.payload_bits - RUN_HEADER_BITS) // (encoded.payload[0] & 0x7F))
+    return MaskSize(encoded.payload_bits, bits.size)
+
+
+def _symbols(num_runs: int, common: float, longest: int) -> float:
+    """Return the expected pieces of at most ``longest`` into which ``num_runs`` geometric runs are cut.
+
+    A run has length l or more with probability common^l, so it fills ``longest`` j times with probability
+    common^(j longest).
+    """
+    fills = common**longest
+    return num_runs * (1.0 + fills / (1.0 - fills))

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
 
 from accelsim.errors import MappingError
+from accelsim.prng import freezing_map
 from accelsim.prng.source import RandomSource
-from accelsim.storage.base import Arithmetic, DecoderKind, StoredBits, WeightPlan
-from accelsim.storage.closed_forms import mask_bits, mask_symbols
+from accelsim.storage.base import Arithmetic, StoredBits, WeightPlan
+from accelsim.storage.closed_forms import MaskSize, expected_mask_size, measured_mask_size
+from accelsim.storage.encoded import BoolArray
+from accelsim.storage.stand_in import has_ticket
+from accelsim.ticket.codecs import check_codec
+from accelsim.ticket.model import MaskCodec
 from accelsim.trace.model import LayerWeights
 from accelsim.units import ceil_div
 
 SEED_BITS = 32
-_DECODER: dict[str, DecoderKind] = {"raw": "raw", "rle": "rle", "golomb": "golomb", "entropy": "entropy"}
+THRESHOLD_BITS = 16
+SourceNetwork = Literal["frozen", "pruned", "dense"]
 
 
 def num_streams(source: RandomSource, num_filters: int) -> int:
@@ -22,20 +32,19 @@ def num_streams(source: RandomSource, num_filters: int) -> int:
     return ceil_div(num_filters, source.tile_filters if source.stream == "tile" else 1)
 
 
-def seed_bits(source: RandomSource | None, num_filters: int) -> int:
+def seed_bits(source: RandomSource, num_filters: int) -> int:
     """Return the stored seed bits: one per stream where they are ``stored``, else the layer's master seed alone."""
-    if source is None:
-        return 0
     return SEED_BITS * (num_streams(source, num_filters) if source.seeds == "stored" else 1)
 
 
-def weight_value_bits(source: RandomSource | None) -> int:
-    """Return the bits of one regenerated weight (a sum of m fields of b bits has b + ceil(log2 m))."""
-    if source is None or source.weights == "signed_constant":
-        return 1
-    if source.weights == "uniform":
-        return source.weight_bits
-    return source.weight_bits + (source.normal_terms - 1).bit_length()
+def weight_value_bits(source: RandomSource) -> int:
+    """Return the bits that tell a regenerated weight's values apart.
+
+    ``uniform`` has 2^b of them, ``normal`` m (2^b - 1) + 1: the sums of m fields of b bits. A signed constant has
+    b = 1.
+    """
+    terms = source.normal_terms if source.weights == "normal" else 1
+    return (terms * ((1 << source.weight_bits) - 1)).bit_length()
 
 
 def value_arithmetic(value_bits: int) -> Arithmetic:
@@ -47,9 +56,26 @@ def value_arithmetic(value_bits: int) -> Arithmetic:
     return "int8" if value_bits <= 8 else "fp16"
 
 
+def source_to_regenerate(weights: LayerWeights) -> RandomSource:
+    """Return the ticket's random source, or one that would do where the ticket has none.
+
+    An imported ticket's weights came from a software generator that no chip has. It is simulated as if the same pattern
+    came from a sequential generator with one derived stream per filter; the result says ``regenerable: false``.
+    """
+    if weights.source is not None:
+        return weights.source
+    num_frozen = weights.num_pruned + weights.num_locked
+    one = 1 << THRESHOLD_BITS
+    return RandomSource(
+        threshold_bits=THRESHOLD_BITS if num_frozen else 0,
+        prune_threshold=one * weights.num_pruned // weights.num_weights,
+        lock_threshold=one * num_frozen // weights.num_weights,
+    )
+
+
 def require_ticket(name: str, weights: LayerWeights) -> None:
-    """Raise `MappingError` unless the layer has a mask: from a ticket, real or synthetic."""
-    if weights.codec is None and weights.source is None:
+    """Raise `MappingError` unless the layer has a supermask, real or synthetic."""
+    if not has_ticket(weights):
         raise MappingError(
             f"storage {name}: a layer of shape {'x'.join(map(str, weights.shape))} has no supermask; allowed are "
             "tickets and synthetic tickets; make one with `accelsim synth`, or give --sparsity"
@@ -58,15 +84,25 @@ def require_ticket(name: str, weights: LayerWeights) -> None:
 
 @dataclass(frozen=True, slots=True)
 class SltFormat:
-    """Seed + mask of the free weights, in the ticket's own codec."""
+    """Seed + mask of the searched weights; weights and freezing map are regenerated.
 
-    name: str = "slt"
-    summary: str = "seed and mask bits of the free weights; weights and freezing map are regenerated"
+    Attributes
+    ----------
+    codec
+        Mask codec; None keeps the ticket's own.
+    network
+        The source network: ``frozen`` as the ticket has it (pruned and locked weights are not stored), ``pruned`` as if
+        its locked weights had been searched (r = 0: a randomly pruned source, Gadhikar et al., ICML 2023), ``dense`` as
+        if all weights had been (Ramanujan et al., CVPR 2020). The mask itself stays the same.
+    """
+
+    name: str
+    summary: str
+    codec: MaskCodec | None = None
+    network: SourceNetwork = "frozen"
 
     def plan(self, weights: LayerWeights) -> WeightPlan:
-        """Return the plan of a layer; O(1): the mask is not loaded.
-
-        A ticket that cannot be regenerated (``source`` is None) reads one sign bit per weight instead of a seed.
+        """Return the plan of a layer; O(1) in the ticket's own codec: the mask is loaded only to be encoded again.
 
         Raises
         ------
@@ -74,28 +110,83 @@ class SltFormat:
             If the layer has no supermask.
         """
         require_ticket(self.name, weights)
-        codec = weights.codec or "raw"
-        num_ones = weights.num_kept - weights.num_locked
-        bits = weights.codec_bits
-        if bits is None:
-            bits = mask_bits(codec, weights.num_free, num_ones)
-        value_bits = weight_value_bits(weights.source)
+        codec = self.codec or check_codec(weights.codec or "raw")
+        size = self._mask_size(codec, weights)
+        source = source_to_regenerate(weights)
+        value_bits = weight_value_bits(source)
         return WeightPlan(
             format=self.name,
             stored_bits=StoredBits(
-                mask=bits,
-                seed=seed_bits(weights.source, weights.shape[0]),
+                mask=size.bits,
+                seed=seed_bits(source, weights.shape[0]),
                 scale=weights.num_scale_bits,
-                weight=weights.num_weights if weights.source is None else 0,
             ),
             buffer_bits_per_weight=1 + value_bits,
             arithmetic=value_arithmetic(value_bits),
-            decoder=_DECODER[codec],
-            decoder_symbols=mask_symbols(codec, weights.num_free, num_ones),
-            source=weights.source,
+            decoder=codec,
+            decoder_symbols=size.symbols,
+            source=source_of_network(source, self.network),
             num_nonzero=weights.num_kept,
             synthetic=weights.load_mask is None,
         )
 
+    def _mask_size(self, codec: MaskCodec, weights: LayerWeights) -> MaskSize:
+        num_searched, num_ones = num_searched_weights(weights, self.network)
+        expected = expected_mask_size(codec, num_searched, num_ones)
+        if codec == weights.codec and self.network == "frozen" and weights.codec_bits is not None:
+            return MaskSize(weights.codec_bits, expected.symbols)
+        if codec == "raw" or not _can_measure(weights, self.network):
+            return expected
+        return _measured_mask_size(codec, self.network, weights)
 
-FORMATS = (SltFormat(),)
+
+def source_of_network(source: RandomSource, network: SourceNetwork) -> RandomSource:
+    """Return ``source`` with the freezing of ``network``: no locked weights (pruned), or none frozen at all (dense)."""
+    if network == "frozen":
+        return source
+    if network == "pruned" and source.prune_threshold:
+        return replace(source, lock_threshold=source.prune_threshold)
+    return replace(source, threshold_bits=0, prune_threshold=0, lock_threshold=0)
+
+
+def num_searched_weights(weights: LayerWeights, network: SourceNetwork) -> tuple[int, int]:
+    """Return how many weights have a mask bit in ``network``, and how many of these bits are 1."""
+    if network == "frozen":
+        return weights.num_free, weights.num_kept - weights.num_locked
+    if network == "pruned":
+        return weights.num_free + weights.num_locked, weights.num_kept
+    return weights.num_weights, weights.num_kept
+
+
+def searched_bits(mask: BoolArray, source: RandomSource | None, network: SourceNetwork) -> BoolArray:
+    """Return the bits of ``mask`` that ``network`` searches and stores, in the order of the flattened tensor."""
+    flat = mask.reshape(-1)
+    if network == "dense" or source is None:
+        return flat
+    frozen = freezing_map(source, mask.shape).reshape(-1)
+    return flat[frozen == 0] if network == "frozen" else flat[frozen >= 0]
+
+
+def _can_measure(weights: LayerWeights, network: SourceNetwork) -> bool:
+    """Return whether the searched bits are at hand: a real mask, and a freezing map if there is any freezing."""
+    has_map = weights.source is not None or weights.num_free == weights.num_weights
+    return weights.load_mask is not None and (network == "dense" or has_map)
+
+
+@lru_cache(maxsize=1024)
+def _measured_mask_size(codec: MaskCodec, network: SourceNetwork, weights: LayerWeights) -> MaskSize:
+    mask = np.zeros(0, dtype=np.bool_) if weights.load_mask is None else weights.load_mask()
+    return measured_mask_size(codec, searched_bits(mask, weights.source, network))
+
+
+FORMATS = (
+    SltFormat("slt", "seed and mask of the free weights, in the ticket's own codec"),
+    SltFormat("slt-raw", "seed and mask of the free weights, one bit each", "raw"),
+    SltFormat("slt-rle", "seed and mask of the free weights, run lengths", "rle"),
+    SltFormat("slt-golomb", "seed and mask of the free weights, Golomb-Rice code", "golomb"),
+    SltFormat("slt-entropy", "seed and mask of the free weights, range-coded", "entropy"),
+    SltFormat(
+        "slt-pruned", "the same ticket from a randomly pruned source: locked weights have a bit too", None, "pruned"
+    ),
+    SltFormat("slt-unfrozen", "the same ticket from a dense source: every weight has a mask bit", None, "dense"),
+)

@@ -12,8 +12,8 @@ def tile_bits(
 ) -> StoredBits:
     """Return the bits that a tile reads, by class.
 
-    Storage is contiguous in tile order, so a tile reads its proportional share, rounded up to whole bits: of mask, weight
-    and index bits by weight positions, of seed and scale bits by output channels. The tiles of a layer together read at
+    Storage is contiguous in tile order, so a tile reads its proportional share, rounded up to whole bits: of mask,
+    weight and index bits by weight positions, of seed and scale bits by output channels. The tiles of a layer read at
     most one bit per class and tile more than the layer has.
 
     Parameters
@@ -23,7 +23,7 @@ def tile_bits(
     num_filters_in_tile
         Output channels whose seeds and scales the tile reads; 0 where they were read before.
     """
-    stored = plan.stored_bits
+    stored = plan.traffic_bits
     num_positions, num_filters = weights.num_weights, weights.shape[0]
     return StoredBits(
         mask=ceil_div(stored.mask * num_positions_in_tile, num_positions),
