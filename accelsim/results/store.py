@@ -141,7 +141,7 @@ def prepare_folder(folder: str | Path) -> Path:
 
 
 def check_file_place(path: str | Path, option: str) -> None:
-    """Raise `ResultError` if ``path``, given with ``option``, is no place for a file: told before a long computation."""
+    """Raise `ResultError` if ``path``, given with ``option``, is no place for a file (asked before long work)."""
     place = Path(path)
     if place.is_dir():
         raise ResultError(f"{option}: {path}: is a folder; give the name of a file")

@@ -1,0 +1,22 @@
+"""``accelsim dram``."""
+
+from __future__ import annotations
+
+import click
+
+from accelsim.cli.common import common_options, examples, json_option, write_stdout
+
+
+@click.command("dram", epilog=examples("accelsim dram hwconfigs/dram/DDR4_8Gb_x8_2400.yaml --trace requests.trace"))
+@click.argument("config")
+@click.option(
+    "--trace", "trace", required=True, metavar="FILE", help="Requests: a line 'ADDRESS R' or 'ADDRESS W' each."
+)
+@json_option
+@common_options
+def command(config: str, trace: str, as_json: bool) -> None:
+    """Time the memory requests of a trace on the memory that CONFIG describes (a YAML file with a dram section)."""
+    from accelsim.sim.dram import run_dram_command  # noqa: PLC0415  --help must not wait for numba
+
+    result = run_dram_command(config, trace)
+    write_stdout(result.to_json() if as_json else "")
