@@ -81,6 +81,32 @@ class SimpleMemory:
         self._last_is_write = is_write
         return ServedRequest(first, first + transfer, transfer + turnaround)
 
+    def state(self, now: int) -> tuple[int, bool | None]:
+        """Return what decides how later requests are served, relative to cycle ``now``."""
+        return max(self._bus_free_cycle - now, -self._turnaround_cycles), self._last_is_write
+
+    def leap(self, cycles: int) -> None:
+        """Move the memory's clock on by ``cycles``, its state relative to the clock unchanged."""
+        self._bus_free_cycle += cycles
+
+
+class IdealMemory:
+    """A memory that delivers at once."""
+
+    def reset(self) -> None:
+        """Return to the cold state; there is none other."""
+
+    def serve(self, start_cycle: int, address: int, num_bytes: int, is_write: bool) -> ServedRequest:
+        """Serve one request in no time."""
+        return ServedRequest(start_cycle, start_cycle, 0)
+
+    def state(self, now: int) -> tuple[int, bool | None]:
+        """Return the state, which never differs."""
+        return 0, None
+
+    def leap(self, cycles: int) -> None:
+        """Move the clock on; nothing depends on it."""
+
 
 def build_memory(dram: DramConfig, clock_mhz: float) -> MemoryModel:
     """Return the memory that ``dram.model`` asks for, seen from a core clock of `clock_mhz`."""
