@@ -9,6 +9,9 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from accelsim.prng import RatioDistribution
+from accelsim.trace import TraceOptions
+
 F = TypeVar("F", bound=Callable[..., Any])
 _KEY = "accelsim.options"
 _EXACT_KEY = "accelsim.exact"
@@ -18,6 +21,44 @@ def collected(ctx: click.Context) -> dict[str, Any]:
     """Return the collected options that the user gave, by field name."""
     values: dict[str, Any] = ctx.meta.setdefault(_KEY, {})
     return values
+
+
+def workload_options(function: F) -> F:
+    """Add the options that state what a workload without a ticket is like; `wanted_workload` returns them."""
+    for flag, kind, text in reversed(_WORKLOAD_OPTIONS):
+        name = flag.removeprefix("--").replace("-", "_")
+        function = click.option(
+            flag, name, type=kind, default=None, expose_value=False, callback=_collect, help=f"Without a ticket: {text}"
+        )(function)
+    return function
+
+
+def wanted_workload(ctx: click.Context) -> TraceOptions:
+    """Return what the user stated about a workload without a ticket."""
+    given = collected(ctx)
+    if "input_shape" in given:
+        given["input_shape"] = _shape(ctx, given["input_shape"])
+    return TraceOptions(**given)
+
+
+def _shape(ctx: click.Context, text: str) -> tuple[int, ...]:
+    parts = text.lower().split("x")
+    if not all(part.isdecimal() and len(part) < 10 for part in parts):
+        raise click.UsageError(f"--input-shape: {text!r} is not a shape; give sizes joined by x, e.g. 3x224x224", ctx)
+    return tuple(map(int, parts))
+
+
+_WORKLOAD_OPTIONS: tuple[tuple[str, click.ParamType[Any], str], ...] = (
+    ("--sparsity", click.FLOAT, "fraction of zeros in the mask."),
+    ("--prune-ratio", click.FLOAT, "fraction of all weights that freezing prunes."),
+    ("--lock-ratio", click.FLOAT, "fraction of all weights that freezing locks."),
+    ("--distribution", click.Choice(list(get_args(RatioDistribution))), "how the ratios are spread over layers."),
+    ("--seed", click.INT, "seed of its weights."),
+    ("--num-classes", click.INT, "classes of a network by name."),
+    ("--input-shape", click.STRING, "input of a network by name, e.g. 3x224x224."),
+    ("--width-factor", click.FLOAT, "multiplies the hidden channels of a network by name."),
+    ("--ignore-sparsity-column", click.BOOL, "read a topology's N:M column as dense (true or false)."),
+)
 
 
 def exact_option(function: F) -> F:

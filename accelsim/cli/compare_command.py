@@ -8,7 +8,7 @@ import sys
 import click
 
 from accelsim.cli import flow
-from accelsim.cli.collect import collected, exact_option, wants_exact, workload_options
+from accelsim.cli.collect import exact_option, wanted_workload, wants_exact, workload_options
 from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
 from accelsim.config.loader import load_hardware
 from accelsim.report.figures import freezing_figure
@@ -60,7 +60,7 @@ def command(
     target = prepare_folder(folder)
     results: list[RunResult] = []
     for workload in workloads:
-        trace = trace_workload(workload, collected(ctx))
+        trace = trace_workload(workload, wanted_workload(ctx))
         for name in formats:
             results.append(flow.simulate_format(chip, trace, name, wants_exact(ctx)).result)
     write_text(target / TABLE_NAME, runs_text(results))

@@ -7,7 +7,7 @@ import sys
 import click
 
 from accelsim.cli import flow
-from accelsim.cli.collect import collected, exact_option, wants_exact, workload_options
+from accelsim.cli.collect import exact_option, wanted_workload, wants_exact, workload_options
 from accelsim.cli.common import common_options, examples, json_option, write_stdout
 from accelsim.config.loader import load_hardware
 from accelsim.report.terminal import make_console, print_run
@@ -60,7 +60,7 @@ def command(
         flow.parse_formats(storage, "--storage")
     chip = load_hardware(hardware, overrides)
     target = prepare_folder(folder) if folder is not None else None
-    trace = trace_workload(workload, collected(ctx))
+    trace = trace_workload(workload, wanted_workload(ctx))
     run = flow.simulate_format(chip, trace, storage or flow.default_storage(trace), exact)
     result = run.result
     wanted = compare is not None or not as_json

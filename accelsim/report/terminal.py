@@ -190,6 +190,14 @@ def energy_table(runs: Mapping[str, Totals], box: Box = SIMPLE_HEAD) -> Table:
     return table
 
 
+def print_recost(console: Console, result: RunResult, before: Totals) -> None:
+    """Print the totals and the energy of a run that was costed again, beside those it was saved with."""
+    console.print(Text(headline(result), style="bold"))
+    runs = {"costed again": result.totals, "as it was run": before}
+    console.print(totals_table(runs))
+    console.print(energy_table(runs))
+
+
 def print_comparison(console: Console, results: Sequence[RunResult]) -> None:
     """Print a row per run: network, format, freezing, accuracy and the main totals."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
