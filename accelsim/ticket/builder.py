@@ -146,6 +146,12 @@ class GraphBuilder:
         shape = self._shapes[source]
         return source if len(shape) == 1 else self.reshape(name, source, (math.prod(shape),))
 
+    def concat(self, name: str, *sources: str, axis: int = 0) -> str:
+        """Add a concatenation along an axis (of the shape without batch)."""
+        shape = list(self._shapes[sources[0]])
+        shape[axis] = sum(self._shapes[source][axis] for source in sources)
+        return self._append(GraphNode(name, "concat", sources, tuple(shape)))
+
     def prepend_token(self, name: str, source: str) -> str:
         """Add one trained token before (tokens, features)."""
         tokens, features = self._shapes[source]

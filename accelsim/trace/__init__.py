@@ -1,1 +1,96 @@
-"""Package trace."""
+"""Layer traces, and where they come from: a ticket, a network by name, a topology table, a module."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+from accelsim.errors import TicketError, TraceError
+from accelsim.ticket.file import read_ticket
+from accelsim.ticket.graph import NetworkGraph
+from accelsim.ticket.torchfile import check_regular_file
+from accelsim.ticket.zoo import build_network
+from accelsim.trace.from_graph import trace_graph, trace_ticket, traced_weight_shape
+from accelsim.trace.model import LayerTrace, LayerWeights, LoopDims, TraceLayer
+from accelsim.trace.options import TraceOptions, stated_weights
+from accelsim.trace.topology import read_topology
+
+__all__ = [
+    "LayerTrace",
+    "LayerWeights",
+    "LoopDims",
+    "TraceLayer",
+    "TraceOptions",
+    "read_topology",
+    "trace_graph",
+    "trace_network",
+    "trace_ticket",
+    "trace_workload",
+]
+
+_ZIP_MAGIC = b"PK\x03\x04"
+
+
+def trace_workload(path: str, options: TraceOptions | None = None) -> LayerTrace:
+    """Return the trace of what a user names: a ticket file, a topology table, or a network of the zoo.
+
+    A file is recognised by its content; what is no file must be a name that `accelsim.ticket.zoo.list_networks` knows.
+
+    Raises
+    ------
+    TraceError, TicketError
+        What is wrong with the file, the name or the options.
+    """
+    chosen = options or TraceOptions()
+    chosen.check()
+    if not Path(path).exists():
+        return _trace_name(path, chosen)
+    check_regular_file(path)
+    with open(path, "rb") as stream:
+        magic = stream.read(len(_ZIP_MAGIC))
+    sha256 = _sha256(path)
+    if magic != _ZIP_MAGIC and Path(path).suffix.lower() not in (".pt", ".pth"):
+        return replace(read_topology(path, chosen), sha256=sha256)
+    if chosen != TraceOptions():
+        raise TraceError(f"{path}: a ticket has its own sparsity, ratios and shapes; leave those options out")
+    return trace_ticket(read_ticket(path), path, sha256)
+
+
+def _trace_name(name: str, options: TraceOptions) -> LayerTrace:
+    if "/" in name or Path(name).suffix.lower() in (".pt", ".pth", ".csv", ".onnx", ".pt2"):
+        raise TraceError(f"{name}: no such file; give a ticket, a topology table or the name of a network")
+    try:
+        return trace_network(name, options)
+    except TicketError as error:
+        raise TraceError(f"{name}: no such file, and {error}") from error
+
+
+def trace_network(name: str, options: TraceOptions | None = None) -> LayerTrace:
+    """Return the trace of a network of the zoo, dense or with the stated statistics."""
+    chosen = options or TraceOptions()
+    graph = build_network(
+        name,
+        num_classes=chosen.num_classes,
+        input_shape=chosen.input_shape,
+        width_factor=chosen.width_factor,
+        trained=not chosen.is_synthetic,
+    )
+    provenance = "synthetic" if chosen.is_synthetic else "dense"
+    trace = trace_graph(graph, _graph_weights(graph, chosen), provenance=provenance)
+    return replace(trace, path=name)
+
+
+def _graph_weights(graph: NetworkGraph, options: TraceOptions) -> dict[str, LayerWeights]:
+    nodes = {node.name: node for node in graph.nodes}
+    shapes = {
+        node.name: traced_weight_shape(node, nodes[node.inputs[0]].out_shape)
+        for node in graph.nodes
+        if node.kind in ("conv2d", "conv_transpose2d", "linear")
+    }
+    return dict(zip(shapes, stated_weights(list(shapes.values()), options), strict=True))
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -18,10 +18,10 @@ ARRAY_KINDS = frozenset({"conv2d", "depthwise_conv2d", "conv_transpose2d", "line
 
 @dataclass(frozen=True, slots=True)
 class LoopDims:
-    """Loop bounds of a layer; K and C are per group, so the layer has ``G`` independent problems of K x C x R x S x P x Q.
+    """Loop bounds of a layer; K and C are per group: ``G`` independent problems of K x C x R x S x P x Q.
 
-    ``H`` x ``W`` is the input without padding; ``C`` x ``G`` its channels. For a matmul the weights' place is taken by the
-    second activation: N heads are groups. Linear layers on sequences have P = tokens.
+    ``H`` x ``W`` is the input without padding; ``C`` x ``G`` its channels. For a matmul the weights' place is taken by
+    the second activation: heads are groups. Linear layers on sequences have P = tokens.
     """
 
     N: int = 1
@@ -68,7 +68,8 @@ class LayerWeights:
     shape
         (G*K, C, R, S), or (K, C) of a linear layer.
     num_kept, num_pruned, num_locked, num_free
-        See `accelsim.ticket.model.TicketLayer`; num_kept includes the locked ones. Dense: all kept, none frozen, all free.
+        See `accelsim.ticket.model.TicketLayer`; num_kept includes the locked ones. Dense: all kept, none frozen, all
+        free.
     source
         How they are regenerated; None if they cannot be.
     codec, codec_bits
@@ -151,8 +152,8 @@ class TraceLayer:
 class LayerTrace:
     """A network ready for mapping.
 
-    ``provenance``, ``dataset``, ``accuracy`` and ``regenerable`` are those of the ticket (a topology without one is ``dense`` or
-    ``synthetic``); ``path`` is as given on the command line and ``sha256`` that of the file.
+    ``provenance``, ``dataset``, ``accuracy`` and ``regenerable`` are those of the ticket (a topology without one is
+    ``dense`` or ``synthetic``); ``path`` is as given on the command line and ``sha256`` that of the file.
     """
 
     name: str
