@@ -1,0 +1,182 @@
+"""The cost tables: one constant a row, with value, unit, node, range and source; a row without a source is refused."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from accelsim.config.base import ConfigModel
+from accelsim.config.loader import load_config
+from accelsim.errors import ConfigError
+
+RowUnit = Literal["pj", "pj_per_bit", "pj_per_bit_mm", "um2", "nw", "ge", "flip_flops", "factor"]
+TABLE_FILES = ("arithmetic.yaml", "gates.yaml", "memory.yaml", "sram.yaml", "wires.yaml")
+_AT_A_NODE = frozenset({"pj", "pj_per_bit_mm", "um2", "nw"})
+_AT_A_VOLTAGE = frozenset({"pj", "pj_per_bit_mm", "nw"})
+
+
+class CostRow(ConfigModel):
+    """One constant."""
+
+    name: str = Field(min_length=1, max_length=80, pattern=r"^[a-z0-9_]+$")
+    """Unique; a user's row replaces the built-in row of the same name."""
+    unit_of_chip: str = Field(min_length=1, max_length=40)
+    """The unit it belongs to."""
+    action: str = Field(min_length=1, max_length=120)
+    """The actions it prices, or ``area``, ``leakage``, ``standby``."""
+    value: float = Field(ge=0, le=1e9)
+    """The constant."""
+    unit: RowUnit
+    """ge: gate equivalents (one NAND2); factor: a plain ratio."""
+    node_nm: float | None = Field(None, ge=7, le=180)
+    """Node at which it holds; null where it does not depend on one."""
+    voltage_v: float | None = Field(None, gt=0.2, le=3.0)
+    """Supply at which it holds."""
+    low: float = Field(ge=0, le=1e9)
+    """Low end of the range."""
+    high: float = Field(ge=0, le=1e9)
+    """High end of the range."""
+    source: str = Field(min_length=3, max_length=400)
+    """Where it comes from; rows with the same text vary together in the uncertainty analysis."""
+    note: str = Field("", max_length=800)
+    """How it was derived, and what the range means."""
+
+    @field_validator("source")
+    @classmethod
+    def _says_something(cls, source: str) -> str:
+        if not source.strip():
+            raise ValueError("the source is blank; say where the value comes from")
+        return source
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.low <= self.value <= self.high:
+            raise ValueError(
+                f"{self.name}: {self.value} is not between low {self.low} and high {self.high}; widen them"
+            )
+        if self.value > 0 and self.low == 0:
+            raise ValueError(f"{self.name}: low is 0; give a small positive number (ranges are sampled in logarithm)")
+        if self.unit in _AT_A_NODE and self.node_nm is None:
+            raise ValueError(f"{self.name}: node_nm is missing; a value in {self.unit} holds at a node")
+        if self.unit in _AT_A_VOLTAGE and self.voltage_v is None:
+            raise ValueError(f"{self.name}: voltage_v is missing; a value in {self.unit} holds at a supply")
+        return self
+
+
+class SramPoint(ConfigModel):
+    """One SRAM macro of the grid over node x capacity x width."""
+
+    node_nm: float = Field(ge=7, le=180)
+    """Node."""
+    voltage_v: float = Field(gt=0.2, le=3.0)
+    """Supply."""
+    capacity_bytes: int = Field(ge=64, le=1 << 32)
+    """Capacity of the one bank."""
+    width_bits: int = Field(ge=1, le=65536)
+    """Bits of one access."""
+    read_pj: float = Field(gt=0)
+    """Energy of one read."""
+    write_pj: float = Field(gt=0)
+    """Energy of one write."""
+    area_um2: float = Field(gt=0)
+    """Area."""
+    leakage_mw: float = Field(gt=0)
+    """Leakage power."""
+
+
+class TableFile(ConfigModel):
+    """A table file: rows, and in one file the SRAM grid."""
+
+    rows: list[CostRow] = []
+    """The constants."""
+    sram_points: list[SramPoint] = []
+    """A full grid: every node with every capacity with every width."""
+
+    @model_validator(mode="after")
+    def _names_once(self) -> Self:
+        seen: set[str] = set()
+        for row in self.rows:
+            if row.name in seen:
+                raise ValueError(f"the row {row.name} is given twice; keep one")
+            seen.add(row.name)
+        return self
+
+    @model_validator(mode="after")
+    def _full_grid(self) -> Self:
+        points = {(point.node_nm, point.capacity_bytes, point.width_bits) for point in self.sram_points}
+        axes = [{getattr(point, axis) for point in self.sram_points} for axis in _GRID_AXES]
+        if len(points) != len(self.sram_points) or len(points) != len(axes[0]) * len(axes[1]) * len(axes[2]):
+            raise ValueError("sram_points is not a full grid; give every node x capacity x width once")
+        if self.sram_points and (len(axes[1]) < 2 or len(axes[2]) < 2):
+            raise ValueError("sram_points is too small; give at least two capacities and two widths")
+        return self
+
+
+_GRID_AXES = ("node_nm", "capacity_bytes", "width_bits")
+
+
+@dataclass(frozen=True)
+class CostTables:
+    """All constants of the cost model, built-in rows with a user's rows laid over them."""
+
+    rows: Mapping[str, CostRow]
+    sram_points: tuple[SramPoint, ...]
+
+    def row(self, name: str) -> CostRow:
+        """Return the row called ``name``; KeyError if there is none."""
+        return self.rows[name]
+
+    @cached_property
+    def values(self) -> Mapping[str, float]:
+        """The value of every row."""
+        return {name: row.value for name, row in self.rows.items()}
+
+
+def load_tables(paths: Sequence[str | Path] = ()) -> CostTables:
+    """Return the built-in tables with the rows of the user's files laid over them, in order.
+
+    Raises
+    ------
+    ConfigError
+        As `accelsim.config.loader.load_hardware`; also if a user's row has no built-in row of its name to replace.
+    """
+    tables = _built_in()
+    rows = dict(tables.rows)
+    points = tables.sram_points
+    for path in paths:
+        content = load_config(path, TableFile).config
+        for row in content.rows:
+            _check_replaces(row, rows, str(path))
+            rows[row.name] = row
+        if content.sram_points:
+            points = tuple(content.sram_points)
+    return CostTables(rows=rows, sram_points=points) if paths else tables
+
+
+def _check_replaces(row: CostRow, rows: Mapping[str, CostRow], path: str) -> None:
+    if row.name not in rows:
+        near = difflib.get_close_matches(row.name, rows, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"the names are those of {', '.join(TABLE_FILES)}"
+        raise ConfigError(f"{path}: rows: {row.name!r} replaces no built-in row; {hint}")
+    if row.unit != rows[row.name].unit:
+        raise ConfigError(f"{path}: rows: {row.name}: unit {row.unit!r} is not allowed; give {rows[row.name].unit!r}")
+
+
+@lru_cache(maxsize=1)
+def _built_in() -> CostTables:
+    rows: dict[str, CostRow] = {}
+    points: tuple[SramPoint, ...] = ()
+    folder = resources.files("accelsim.cost") / "tables"
+    for name in TABLE_FILES:
+        with resources.as_file(folder / name) as path:
+            content = load_config(path, TableFile).config
+        rows.update({row.name: row for row in content.rows})
+        points += tuple(content.sram_points)
+    return CostTables(rows=rows, sram_points=points)

@@ -1,0 +1,69 @@
+"""A price as a sum of products of named constants, so that every joule can be traced and every constant varied.
+
+``price = sum over terms of coefficient x constant x constant ...``: the coefficient holds what is exact (scaling, bit
+counts), the constants are rows of the cost tables. Evaluating with the rows' values gives the cost, with sampled values
+its uncertainty; both use the same terms, so they cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One product: ``coefficient`` times the named constants."""
+
+    coefficient: float
+    constants: tuple[str, ...]
+
+
+Price = tuple[Term, ...]
+
+
+def scaled(price: Price, factor: float, *constants: str) -> Price:
+    """Return ``price`` times ``factor`` and times further constants."""
+    return tuple(Term(term.coefficient * factor, (*term.constants, *constants)) for term in price)
+
+
+def joined(prices: Iterable[Price]) -> Price:
+    """Return the sum of ``prices``, with equal products merged in order of first appearance."""
+    total: dict[tuple[str, ...], float] = {}
+    for price in prices:
+        for term in price:
+            key = tuple(sorted(term.constants))
+            total[key] = total.get(key, 0.0) + term.coefficient
+    return tuple(Term(coefficient, constants) for constants, coefficient in total.items())
+
+
+def resolve(price: Price, values: Mapping[str, float]) -> float:
+    """Return the price for one value of every constant."""
+    total = 0.0
+    for term in price:
+        product = term.coefficient
+        for name in term.constants:
+            product *= values[name]
+        total += product
+    return total
+
+
+def resolve_draws(price: Price, draws: Mapping[str, FloatArray], num_draws: int) -> FloatArray:
+    """Return the price for each draw; ``draws`` maps a constant to its ``num_draws`` samples."""
+    total = np.zeros(num_draws)
+    for term in price:
+        product = np.full(num_draws, term.coefficient)
+        for name in term.constants:
+            product *= draws[name]
+        total += product
+    return total
+
+
+def constants_of(price: Price) -> tuple[str, ...]:
+    """Return the names of all constants in ``price``, sorted."""
+    return tuple(sorted({name for term in price for name in term.constants}))

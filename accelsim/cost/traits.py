@@ -1,0 +1,91 @@
+"""What of a run and a chip the prices depend on, and the scaling of table rows to that chip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from accelsim.config.hardware import HardwareConfig
+from accelsim.cost import scaling
+from accelsim.cost.tables import CostRow, CostTables
+from accelsim.cost.terms import Price, Term
+from accelsim.sim.counters import Counters
+
+
+@dataclass(frozen=True, slots=True)
+class RunTraits:
+    """What the storage format makes a chip contain; see `accelsim.sim.counters.Counters`."""
+
+    arithmetic: str
+    decoder: str
+    uses_generator: bool
+    uses_jumps: bool = False
+    uses_derived_seeds: bool = False
+
+
+def run_traits(counters: Counters) -> RunTraits:
+    """Return the traits of a run."""
+    generator = [layer.actions.get("weight_generator", {}) for layer in counters.layers]
+    return RunTraits(
+        arithmetic=counters.arithmetic,
+        decoder=counters.decoder,
+        uses_generator=counters.uses_generator,
+        uses_jumps=any(actions.get("jumps", 0) for actions in generator),
+        uses_derived_seeds=any(actions.get("derived_seeds", 0) for actions in generator),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Pricer:
+    """A chip's node and supply with the tables; turns a row into a price at that node.
+
+    Every method returns a sum of products (see `accelsim.cost.terms`) in the unit that it names.
+    """
+
+    hardware: HardwareConfig
+    tables: CostTables
+    traits: RunTraits
+
+    @property
+    def node_nm(self) -> float:
+        """Return the chip's node."""
+        return self.hardware.node_nm
+
+    @property
+    def voltage_v(self) -> float:
+        """Return the chip's supply: the one given, else the node's nominal one."""
+        given = self.hardware.voltage_v
+        return scaling.nominal_voltage_v(self.node_nm) if given is None else given
+
+    def factor(self, name: str, coefficient: float = 1.0) -> Price:
+        """Return a row that needs no scaling, times ``coefficient``."""
+        return (Term(coefficient, (self.tables.row(name).name,)),)
+
+    def energy_pj(self, name: str, coefficient: float = 1.0) -> Price:
+        """Return an energy row, scaled to the chip, in pJ."""
+        row = self.tables.row(name)
+        node_nm, voltage_v = _conditions(row)
+        factor = scaling.scale_energy(node_nm, voltage_v, self.node_nm, self.voltage_v)
+        return (Term(coefficient * factor, (name,)),)
+
+    def wire_pj_per_bit_mm(self, name: str) -> Price:
+        """Return a wire energy row, scaled to the chip's supply, in pJ per bit and mm."""
+        return (Term(scaling.scale_wire_energy(_conditions(self.tables.row(name))[1], self.voltage_v), (name,)),)
+
+    def area_um2(self, name: str, coefficient: float = 1.0) -> Price:
+        """Return an area row, scaled to the chip and spread by the placement overhead, in um2."""
+        node_nm = self.tables.row(name).node_nm or self.node_nm
+        factor = scaling.scale_area(node_nm, self.node_nm)
+        return (Term(coefficient * factor, (name, "placement_overhead")),)
+
+    def leakage_w(self, name: str, coefficient: float = 1.0) -> Price:
+        """Return a leakage row in nW, scaled to the chip, in W."""
+        node_nm, voltage_v = _conditions(self.tables.row(name))
+        factor = scaling.scale_leakage(node_nm, voltage_v, self.node_nm, self.voltage_v)
+        return (Term(coefficient * factor * 1e-9, (name,)),)
+
+
+def _conditions(row: CostRow) -> tuple[float, float]:
+    """Return node and supply of a row whose unit needs both; the loader has seen to it that they are there."""
+    if row.node_nm is None or row.voltage_v is None:
+        raise TypeError(f"{row.name} has no node or voltage")
+    return row.node_nm, row.voltage_v

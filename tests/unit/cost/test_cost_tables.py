@@ -1,0 +1,94 @@
+"""The tables: sources, ranges, coverage of the actions, and a user's rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from accelsim.config.loader import load_hardware
+from accelsim.cost.energy import dram_family, energy_prices
+from accelsim.cost.tables import load_tables
+from accelsim.cost.terms import constants_of
+from accelsim.cost.traits import Pricer, RunTraits
+from accelsim.errors import ConfigError
+from accelsim.prng.source import GeneratorKind
+from accelsim.sim.actions import ACTIONS
+
+EDGE = Path(__file__).resolve().parents[3] / "hwconfigs/edge.yaml"
+ROW = "{name: mac_int8, unit_of_chip: pe_array, action: mac_int8, value: 0.2, unit: pj, node_nm: 45, voltage_v: 0.9, "
+
+
+def test_prices_are_exactly_the_actions_of_the_simulator() -> None:
+    pricer = Pricer(load_hardware(EDGE).config, load_tables(), RunTraits("ternary", "raw", True))
+    priced = set(energy_prices(pricer).action_pj)
+    assert priced == {(unit, action) for unit, actions in ACTIONS.items() for action in actions}
+
+
+def test_every_row_is_used_by_some_chip() -> None:
+    """A row that nothing reads is a figure without effect."""
+    used: set[str] = set()
+    standards = ("LPDDR", "LPDDR3", "LPDDR4", "LPDDR5", "DDR3", "DDR4", "DDR5", "HBM", "HBM2", "HBM3")
+    kinds: tuple[GeneratorKind, ...] = ("philox4x32", "xorshift32", "lfsr16", "lfsr32")
+    from accelsim.cost.area import area_prices, leakage_prices
+    from accelsim.sim.actions import ARITHMETICS
+
+    runs = [([f"dram.standard={name}"], "int8", "raw") for name in standards]
+    runs += [([f"weight_generator.kind={kind}"], "ternary", "entropy") for kind in kinds]
+    runs += [(["pe_array.zero_weights=skip"], name, "golomb") for name in ARITHMETICS]
+    runs += [([], "int8", decoder) for decoder in ("rle", "csr", "bitmap", "nm")]
+    for overrides, arithmetic, decoder in runs:
+        traits = RunTraits(arithmetic, decoder, True, uses_jumps=True, uses_derived_seeds=True)
+        pricer = Pricer(load_hardware(EDGE, overrides).config, load_tables(), traits)
+        energy = energy_prices(pricer)
+        for price in (
+            *energy.action_pj.values(),
+            energy.dram_standby_w,
+            *area_prices(pricer).values(),
+            *leakage_prices(pricer).values(),
+        ):
+            used.update(constants_of(price))
+    assert set(load_tables().rows) - used == set()
+
+
+def test_ranges_hold_their_values() -> None:
+    for row in load_tables().rows.values():
+        assert 0 < row.low <= row.value <= row.high, row.name
+        assert row.source.strip(), row.name
+
+
+@pytest.mark.parametrize(
+    ("rest", "expected"),
+    [
+        ("low: 0.1, high: 0.3}", "t.yaml:2: rows.0.source: is missing"),
+        ('low: 0.1, high: 0.3, source: "   "}', "the source is blank"),
+        ("low: 0.3, high: 0.4, source: measured}", "mac_int8: 0.2 is not between low 0.3 and high 0.4; widen them"),
+        ("low: 0.1, high: 0.3, source: measured, sauce: x}", "rows.0.sauce: unknown key"),
+    ],
+)
+def test_bad_rows_are_refused(tmp_path: Path, rest: str, expected: str) -> None:
+    path = tmp_path / "t.yaml"
+    path.write_text(f"rows:\n  - {ROW}{rest}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_tables([path])
+    assert expected in str(caught.value)
+
+
+def test_a_users_row_replaces_the_built_in_one(tmp_path: Path) -> None:
+    path = tmp_path / "t.yaml"
+    path.write_text(f"rows:\n  - {ROW}low: 0.1, high: 0.3, source: measured}}\n")
+    assert load_tables([path]).row("mac_int8").value == 0.2
+    assert load_tables().row("mac_int8").value == 0.3
+    path.write_text(path.read_text().replace("name: mac_int8", "name: mac_int9"))
+    with pytest.raises(ConfigError, match="'mac_int9' replaces no built-in row; did you mean 'mac_int8'"):
+        load_tables([path])
+
+
+def test_dram_standards_find_their_family() -> None:
+    tables = load_tables()
+    found = {name: dram_family(name, tables) for name in ("LPDDR4-3200", "LPDDR4X-4266", "DDR4_8Gb_x8_2400", "HBM2E")}
+    assert found == {"LPDDR4-3200": "lpddr4", "LPDDR4X-4266": "lpddr4", "DDR4_8Gb_x8_2400": "ddr4", "HBM2E": "hbm2"}
+    with pytest.raises(
+        ConfigError, match=r"dram.standard: 'GDDR6' has no energy row; give a name that begins with one"
+    ):
+        dram_family("GDDR6", tables)
