@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.errors import MappingError
 from accelsim.storage.base import Arithmetic, StoredBits, WeightPlan
+from accelsim.storage.encoded import EncodedWeights, IntTensor, check_range, field_bits, fields, pack, unpack
+from accelsim.storage.stand_in import has_ticket
 from accelsim.trace.model import LayerWeights
+
+_FLOATS = {16: "<f2", 32: "<f4"}
+_EXACT_INTEGERS = {16: 1 << 11, 32: 1 << 24}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +33,6 @@ class DenseFormat:
 
     def plan(self, weights: LayerWeights) -> WeightPlan:
         """Return the plan of a layer; O(1)."""
-        is_ticket = weights.codec is not None or weights.source is not None
         return WeightPlan(
             format=self.name,
             stored_bits=StoredBits(
@@ -32,8 +41,40 @@ class DenseFormat:
             ),
             buffer_bits_per_weight=self.bits_per_weight,
             arithmetic=self.arithmetic,
-            num_nonzero=weights.num_weights if is_ticket else weights.num_kept,
+            num_nonzero=weights.num_weights if has_ticket(weights) else weights.num_kept,
         )
+
+    def encode(self, values: IntTensor) -> EncodedWeights:
+        """Return ``values`` encoded: integers in two's complement or as floats; signs alone for `dense-binary`."""
+        flat = values.ravel()
+        if self.bits_per_weight == 1:
+            check_range(self.name, flat, -1, 1)
+            if not flat.all():
+                raise MappingError(
+                    f"storage {self.name}: a weight of 0 is not -1 or 1; choose mpt-binary, which has zeros"
+                )
+            data = pack(flat > 0)
+        elif self.bits_per_weight in _FLOATS:
+            exact = _EXACT_INTEGERS[self.bits_per_weight]
+            check_range(self.name, flat, -exact, exact)
+            data = flat.astype(_FLOATS[self.bits_per_weight]).tobytes()
+        else:
+            half = 1 << (self.bits_per_weight - 1)
+            check_range(self.name, flat, -half, half - 1)
+            data = pack(field_bits(flat, self.bits_per_weight))
+        bits = StoredBits(weight=flat.size * self.bits_per_weight)
+        return EncodedWeights(format=self.name, shape=values.shape, bits=bits, weight=data)
+
+    def decode(self, encoded: EncodedWeights) -> IntTensor:
+        """Return the integer tensor that was encoded."""
+        count = encoded.num_weights
+        if self.bits_per_weight in _FLOATS:
+            floats: npt.NDArray[np.floating[Any]] = np.frombuffer(encoded.weight, dtype=_FLOATS[self.bits_per_weight])
+            return floats.astype(np.int32).reshape(encoded.shape)
+        bits = unpack(encoded.weight, count * self.bits_per_weight)
+        if self.bits_per_weight == 1:
+            return (2 * bits.astype(np.int8) - 1).reshape(encoded.shape)
+        return fields(bits, self.bits_per_weight, count, signed=True).astype(np.int8).reshape(encoded.shape)
 
 
 FORMATS = (

@@ -43,7 +43,10 @@ class SeedlmFormat:
     @property
     def summary(self) -> str:
         """One line for lists."""
-        return f"blocks of {self.block_size} weights: a 16-bit LFSR seed and {self.num_coefficients} 4-bit coefficients (lossy)"
+        return (
+            f"blocks of {self.block_size} weights: a 16-bit LFSR seed and {self.num_coefficients} coefficients "
+            "of 4 bits (lossy)"
+        )
 
     def plan(self, weights: LayerWeights) -> WeightPlan:
         """Return the plan of a layer; O(1). A decoder symbol is one coefficient: C multiplications by an LFSR word."""

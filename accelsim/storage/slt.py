@@ -9,13 +9,14 @@ from typing import Literal
 import numpy as np
 
 from accelsim.errors import MappingError
-from accelsim.prng import freezing_map
+from accelsim.prng import freezing_map, layer_weights, stream_seeds
 from accelsim.prng.source import RandomSource
+from accelsim.prng.streams import WEIGHT_DOMAIN
 from accelsim.storage.base import Arithmetic, StoredBits, WeightPlan
 from accelsim.storage.closed_forms import MaskSize, expected_mask_size, measured_mask_size
-from accelsim.storage.encoded import BoolArray
+from accelsim.storage.encoded import BoolArray, EncodedWeights, IntTensor
 from accelsim.storage.stand_in import has_ticket
-from accelsim.ticket.codecs import check_codec
+from accelsim.ticket.codecs import check_codec, decode_mask, encode_mask
 from accelsim.ticket.model import MaskCodec
 from accelsim.trace.model import LayerWeights
 from accelsim.units import ceil_div
@@ -33,7 +34,11 @@ def num_streams(source: RandomSource, num_filters: int) -> int:
 
 
 def seed_bits(source: RandomSource, num_filters: int) -> int:
-    """Return the stored seed bits: one per stream where they are ``stored``, else the layer's master seed alone."""
+    """Return the stored seed bits: one seed per stream where they are ``stored``, else the layer's master seed alone.
+
+    One seed serves a weight stream and its freezing stream: the two start at neighbouring positions of one bijective
+    hash, so hardware computes the second from the first.
+    """
     return SEED_BITS * (num_streams(source, num_filters) if source.seeds == "stored" else 1)
 
 
@@ -129,6 +134,29 @@ class SltFormat:
             num_nonzero=weights.num_kept,
             synthetic=weights.load_mask is None,
         )
+
+    def encode(self, mask: BoolArray, source: RandomSource) -> EncodedWeights:
+        """Return the seeds and mask bits that are stored of a layer; the mask must fit ``source``'s freezing map."""
+        searched = searched_bits(mask, source, self.network)
+        encoded = encode_mask(self.codec or "raw", searched)
+        seeds = np.array([source.seed], dtype=np.uint32)
+        if source.seeds == "stored":
+            seeds = stream_seeds(source, mask.shape, WEIGHT_DOMAIN)
+        return EncodedWeights(
+            format=self.name,
+            shape=mask.shape,
+            bits=StoredBits(mask=encoded.payload_bits, seed=SEED_BITS * seeds.size),
+            mask=encoded.payload,
+            seed=seeds.astype(">u4").tobytes(),
+        )
+
+    def decode(self, encoded: EncodedWeights, source: RandomSource) -> IntTensor:
+        """Return the ticket's integer weights: regenerated, and 0 where the mask or the freezing map drops them."""
+        frozen = freezing_map(source_of_network(source, self.network), encoded.shape).reshape(-1)
+        mask = frozen > 0
+        num_searched = int(np.count_nonzero(frozen == 0))
+        mask[frozen == 0] = decode_mask(self.codec or "raw", encoded.mask, encoded.bits.mask, num_searched)
+        return layer_weights(source, encoded.shape) * mask.reshape(encoded.shape)
 
     def _mask_size(self, codec: MaskCodec, weights: LayerWeights) -> MaskSize:
         num_searched, num_ones = num_searched_weights(weights, self.network)
