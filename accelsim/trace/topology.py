@@ -4,6 +4,8 @@ Convolutions: ``Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Wid
 column ``Stride Width`` is optional); an output is ceil((H - R + stride) / stride) high, without padding. Products:
 ``Layer, M, N, K,`` is an M x K input by K x N weights. The first row is the header; a trailing comma is allowed.
 
+As there, a row whose name has ``DP`` in it is a depthwise convolution: each channel alone meets ``Num Filter`` filters.
+
 The table states no dependencies, so each layer reads its input from memory (``inputs = ("input",)``), and no vector
 operations, so there are none.
 """
@@ -115,6 +117,8 @@ def _cells(cells: Sequence[str]) -> list[str]:
 
 def _columns(where: str, line: int, cells: list[str]) -> tuple[str, ...]:
     names = [" ".join(cell.lower().replace("_", " ").split()) for cell in cells]
+    if names[0] == "layer name" and tuple(names[1:4]) == _GEMM_COLUMNS[1:]:
+        names[0] = "layer"
     is_gemm = tuple(names[:4]) == _GEMM_COLUMNS
     required: tuple[str, ...] = _GEMM_COLUMNS if is_gemm else _CONV_COLUMNS
     optional = ("sparsity",) if is_gemm else ("stride width", "sparsity")
@@ -163,8 +167,10 @@ def _conv_layer(row: _Row) -> TraceLayer:
     stride_w = row.number("stride width") if "stride width" in row.cells else stride_h
     P = _output_size(row, H, R, stride_h, ("ifmap height", "filter height"))
     Q = _output_size(row, W, S, stride_w, ("ifmap width", "filter width"))
-    dims = LoopDims(K=K, C=C, P=P, Q=Q, R=R, S=S, H=H, W=W, stride=(stride_h, stride_w))
-    return _layer(row, row.cells["layer name"], dims)
+    name = row.cells["layer name"]
+    G, C = (C, 1) if "DP" in name else (1, C)
+    dims = LoopDims(G=G, K=K, C=C, P=P, Q=Q, R=R, S=S, H=H, W=W, stride=(stride_h, stride_w))
+    return _layer(row, name, dims)
 
 
 def _gemm_layer(row: _Row) -> TraceLayer:
@@ -175,13 +181,13 @@ def _gemm_layer(row: _Row) -> TraceLayer:
 def _layer(row: _Row, name: str, dims: LoopDims) -> TraceLayer:
     if dims.macs > _MAX_MACS:
         raise row.fail(next(iter(row.cells)), f"{name!r} has {dims.macs} multiply-accumulates", "shrink the layer")
-    kind: LayerKind = "linear" if "m" in row.cells else "conv2d"
+    kind: LayerKind = "linear" if "m" in row.cells else "depthwise_conv2d" if dims.G > 1 else "conv2d"
     return TraceLayer(name, kind, dims, ("input",), num_outputs=dims.num_outputs)
 
 
 def _weight_shape(layer: TraceLayer) -> tuple[int, ...]:
     dims = layer.dims
-    return (dims.K, dims.C) if layer.kind == "linear" else (dims.K, dims.C, dims.R, dims.S)
+    return (dims.K, dims.C) if layer.kind == "linear" else (dims.G * dims.K, dims.C, dims.R, dims.S)
 
 
 def _with_unique_names(layers: list[TraceLayer]) -> list[TraceLayer]:

@@ -36,6 +36,12 @@ def test_gemm_rows(write) -> None:
     assert layer.weights.shape == (512, 64)
 
 
+def test_rows_named_dp_are_depthwise(write) -> None:
+    layer = read_topology(write(CONV + "Conv_DP1, 34, 34, 3, 3, 32, 1, 1,\n")).layers[0]
+    assert (layer.kind, layer.dims.G, layer.dims.C, layer.dims.K) == ("depthwise_conv2d", 32, 1, 1)
+    assert layer.dims.macs == 32 * 32 * 32 * 9
+
+
 def test_statistics_make_a_synthetic_ticket(write) -> None:
     path = write(CONV + "a, 34, 34, 3, 3, 64, 64, 1,\nb, 34, 34, 3, 3, 64, 128, 1,\n")
     trace = trace_workload(path, TraceOptions(sparsity=0.7, prune_ratio=0.5, lock_ratio=0.2, seed=9))

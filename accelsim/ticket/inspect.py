@@ -1,0 +1,224 @@
+"""What a ticket holds, layer by layer: sizes, ratios, stored bits, where it comes from, what is measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from accelsim.prng import stream_geometry
+from accelsim.ticket.codecs import entropy_bound_bits
+from accelsim.ticket.model import Ticket, TicketLayer
+
+SEED_BITS = 32
+SCALE_BITS_PER_CHANNEL = 32
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSize:
+    """Bits stored by class; the scale class holds scale and normalisation parameters."""
+
+    mask: int
+    seed: int
+    scale: int
+
+    @property
+    def total(self) -> int:
+        """Return the sum over classes."""
+        return self.mask + self.seed + self.scale
+
+
+@dataclass(frozen=True, slots=True)
+class InspectedLayer:
+    """One layer; ratios are fractions of its weights.
+
+    ``entropy_bound_bits`` is n (1 - F) H2(d), the fewest bits for its free mask bits at their density d.
+    ``generator``, ``stream`` and ``seeds`` are empty where the layer cannot be regenerated.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    num_weights: int
+    num_pruned: int
+    num_locked: int
+    num_free: int
+    num_kept: int
+    sparsity: float
+    prune_ratio: float
+    lock_ratio: float
+    stored_bits: StoredSize
+    codec: str
+    entropy_bound_bits: float
+    generator: str
+    stream: str
+    seeds: str
+    input_density: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class InspectedTotals:
+    """Sums over layers, and how many times larger the same network is when stored otherwise.
+
+    The scale and normalisation parameters are in both sizes of each ratio. ``without_freezing`` is the same mask
+    without a freezing map: raw, one bit a weight; else the entropy bound of all n bits, since nothing was encoded.
+    """
+
+    num_weights: int
+    num_pruned: int
+    num_locked: int
+    num_free: int
+    num_kept: int
+    sparsity: float
+    prune_ratio: float
+    lock_ratio: float
+    freeze_ratio: float
+    stored_bits: StoredSize
+    stored_bits_total: int
+    entropy_bound_bits: float
+    times_smaller_than_fp32: float
+    times_smaller_than_int8: float
+    times_smaller_than_without_freezing: float
+    mask_times_smaller_than_without_freezing: float
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """A ticket laid open. ``measured`` and ``assumed`` are sentences for people."""
+
+    network: str
+    provenance: str
+    dataset: str
+    accuracy: float | None
+    command: str
+    regenerable: bool
+    file_bytes: int | None
+    layers: tuple[InspectedLayer, ...]
+    totals: InspectedTotals
+    measured: tuple[str, ...]
+    assumed: tuple[str, ...]
+
+    def to_json(self) -> str:
+        """Return the same content as JSON text."""
+        return json.dumps(asdict(self), indent=2, allow_nan=False, ensure_ascii=False)
+
+
+def inspect(ticket: Ticket, *, file_bytes: int | None = None) -> Inspection:
+    """Lay a ticket open; nothing is decoded.
+
+    Parameters
+    ----------
+    ticket
+        As `accelsim.ticket.file.read_ticket` returns it.
+    file_bytes
+        Size of its file, where there is one.
+    """
+    kinds = {node.name: node.kind for node in ticket.graph.nodes}
+    layers = tuple(_inspect_layer(layer, kinds[layer.name]) for layer in ticket.layers)
+    measured, assumed = _provenance(ticket)
+    return Inspection(
+        ticket.graph.name,
+        ticket.provenance,
+        ticket.dataset,
+        ticket.accuracy,
+        ticket.command,
+        ticket.regenerable,
+        file_bytes,
+        layers,
+        _totals(layers),
+        measured,
+        assumed,
+    )
+
+
+def seed_bits(layer: TicketLayer) -> int:
+    """Return the seed bits of a layer: one seed per stream where they are stored, else one master seed."""
+    source = layer.source
+    if source is None or source.seeds != "stored":
+        return SEED_BITS
+    return SEED_BITS * stream_geometry(source, layer.shape).num_streams
+
+
+def _inspect_layer(layer: TicketLayer, kind: str) -> InspectedLayer:
+    n, source = layer.num_weights, layer.source
+    return InspectedLayer(
+        name=layer.name,
+        kind=kind,
+        shape=layer.shape,
+        num_weights=n,
+        num_pruned=layer.num_pruned,
+        num_locked=layer.num_locked,
+        num_free=layer.num_free,
+        num_kept=layer.num_kept,
+        sparsity=1.0 - layer.num_kept / n,
+        prune_ratio=layer.num_pruned / n,
+        lock_ratio=layer.num_locked / n,
+        stored_bits=StoredSize(layer.payload_bits, seed_bits(layer), SCALE_BITS_PER_CHANNEL * int(layer.scale_K.size)),
+        codec=layer.codec,
+        entropy_bound_bits=entropy_bound_bits(layer.num_kept - layer.num_locked, layer.num_free),
+        generator=source.generator if source else "",
+        stream=source.stream if source else "",
+        seeds=source.seeds if source else "",
+        input_density=layer.input_density,
+    )
+
+
+def _unfrozen_mask_bits(layer: InspectedLayer) -> float:
+    return layer.num_weights if layer.codec == "raw" else entropy_bound_bits(layer.num_kept, layer.num_weights)
+
+
+def _ratio(numerator: float, denominator: float) -> float:
+    return numerator / denominator if denominator else 0.0
+
+
+def _totals(layers: Sequence[InspectedLayer]) -> InspectedTotals:
+    n, free = sum(layer.num_weights for layer in layers), sum(layer.num_free for layer in layers)
+    kept, pruned = sum(layer.num_kept for layer in layers), sum(layer.num_pruned for layer in layers)
+    locked = sum(layer.num_locked for layer in layers)
+    stored = StoredSize(
+        sum(layer.stored_bits.mask for layer in layers),
+        sum(layer.stored_bits.seed for layer in layers),
+        sum(layer.stored_bits.scale for layer in layers),
+    )
+    unfrozen_mask = sum(_unfrozen_mask_bits(layer) for layer in layers)
+    return InspectedTotals(
+        num_weights=n,
+        num_pruned=pruned,
+        num_locked=locked,
+        num_free=free,
+        num_kept=kept,
+        sparsity=1.0 - _ratio(kept, n),
+        prune_ratio=_ratio(pruned, n),
+        lock_ratio=_ratio(locked, n),
+        freeze_ratio=_ratio(n - free, n),
+        stored_bits=stored,
+        stored_bits_total=stored.total,
+        entropy_bound_bits=sum(layer.entropy_bound_bits for layer in layers),
+        times_smaller_than_fp32=_ratio(32 * n + stored.scale, stored.total),
+        times_smaller_than_int8=_ratio(8 * n + stored.scale, stored.total),
+        times_smaller_than_without_freezing=_ratio(unfrozen_mask + stored.seed + stored.scale, stored.total),
+        mask_times_smaller_than_without_freezing=_ratio(unfrozen_mask, stored.mask),
+    )
+
+
+def _provenance(ticket: Ticket) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    measured = ["stored mask bits: the size of the packed mask of each layer"]
+    assumed: list[str] = []
+    if ticket.provenance == "synthetic":
+        measured = ["stored mask bits: the size of a packed random mask with the stated statistics"]
+        assumed.append("the masks are random with the stated statistics: no search was made and no accuracy is known")
+    if ticket.accuracy is not None:
+        measured.append(f"accuracy {ticket.accuracy:.4f} on {ticket.dataset or 'an unnamed data set'}")
+    else:
+        assumed.append("the accuracy was not measured")
+    num_measured = sum(layer.input_density is not None for layer in ticket.layers)
+    if num_measured:
+        measured.append(f"input densities of {num_measured} of {len(ticket.layers)} layers")
+    if num_measured < len(ticket.layers):
+        assumed.append(f"inputs of {len(ticket.layers) - num_measured} layers count as dense: not measured")
+    if not ticket.regenerable:
+        assumed.append(
+            "the weights and the freezing map came from another generator: sizes, times and energies are those of a "
+            "chip whose generator has the same statistics; it could not rebuild these weights"
+        )
+    return tuple(measured), tuple(assumed)
