@@ -89,6 +89,16 @@ def test_elsa_layout_and_levels():
     assert decode_levels(pieces).tolist() == values.tolist()
 
 
+def test_elsa_plan_has_the_bits_of_its_levels():
+    values = np.random.default_rng(8).integers(1, 128, size=(20, 50)).astype(np.int8)
+    pieces = encode_levels(values, (100, 250, 500, 1000))
+    weights = LayerWeights((20, 50), 1000, num_free=1000)
+    for level, percent in enumerate((90, 75, 50, 0)):
+        read = get_format(f"elsa-{percent}").plan(weights).traffic_bits
+        assert read.mask == sum(piece.bits.mask for piece in pieces[: level + 1])
+        assert read.weight == sum(piece.bits.weight for piece in pieces[: level + 1])
+
+
 def test_dense_int4_layout():
     encoded = get_format("dense-int4").encode(np.array([[-8, 7, 1]], dtype=np.int8))
     assert encoded.weight == to_bytes("1000" + "0111" + "0001")
@@ -111,6 +121,13 @@ def test_symbols_cost_their_entropy_and_the_table():
     frequencies = np.bincount(symbols) / symbols.size
     entropy_bits = -symbols.size * float((frequencies[frequencies > 0] * np.log2(frequencies[frequencies > 0])).sum())
     assert entropy_bits <= 8 * len(encoded) - 14 * 16 <= 1.005 * entropy_bits + 64
+
+
+@pytest.mark.parametrize("symbol", [0, 1, 3])
+def test_a_symbol_that_occurs_alone_costs_the_table(symbol):
+    encoded = encode_symbols(np.full(5000, symbol), 4)
+    assert decode_symbols(encoded, 4, 5000).tolist() == [symbol] * 5000
+    assert 8 * len(encoded) <= 3 * 16 + 64
 
 
 @pytest.mark.parametrize("stream", ["filter", "layer"])

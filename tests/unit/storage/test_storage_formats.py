@@ -153,6 +153,18 @@ def test_every_format_plans_extreme_sparsities(num_kept):
             assert plan.stored_bits.total >= plan.traffic_bits.total >= 0
 
 
+@pytest.mark.parametrize(
+    ("name", "symbols"),
+    [
+        ("csr-int8", 5530), ("bitmap-int8", NUM_WEIGHTS), ("entropy-int8", NUM_WEIGHTS + 5530),
+        ("nm-1:4-int8", NUM_WEIGHTS // 4), ("seedlm", NUM_WEIGHTS // 8 * 3), ("dense-int8", 0),
+        ("slt-unfrozen", NUM_WEIGHTS), ("multicoat", NUM_WEIGHTS + 5530), ("elsa-90", NUM_WEIGHTS),
+    ],
+)  # fmt: skip
+def test_symbols_for_the_decoder(name, symbols):
+    assert get_format(name).plan(synthetic()).decoder_symbols == symbols
+
+
 def test_nm_keeps_its_own_sparsity():
     plan = get_format("nm-1:4-int8").plan(synthetic())
     assert plan.num_nonzero == NUM_WEIGHTS // 4
@@ -179,15 +191,17 @@ def test_elsa_reads_a_prefix_of_the_one_stored_network():
     assert reads[-1] == plans[-1].stored_bits.total
 
 
-def test_folded_iterations_store_their_scales_alone_but_read_the_mask_again():
-    weights = synthetic()
+def test_folded_iterations_store_their_scales_alone_but_read_the_second_blocks_mask_again():
     names = ["stem", "layer1.0.conv1", "layer1.1.conv1", "layer1.2.conv1", "layer2.1.conv1"]
-    layers = [TraceLayer(name, "conv2d", LoopDims(), (), weights=replace(weights)) for name in names]
+    layers = [
+        TraceLayer(name, "conv2d", LoopDims(), (), weights=synthetic(codec_bits=5530 + i))
+        for i, name in enumerate(names)
+    ]
     layers.append(TraceLayer("pool", "pool", LoopDims(), ()))
     plans = plan_layers(get_format("folded"), layers)
     assert plans[5] is None
     stored = [plan.stored_bits.mask for plan in plans if plan is not None]
-    assert stored == [5530, 5530, 5530, 0, 5530]
+    assert stored == [5530, 5531, 5532, 0, 5534]
     assert plans[3].stored_bits == StoredBits(scale=2048)
     assert plans[3].traffic_bits == plans[2].stored_bits
 
