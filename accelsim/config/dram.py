@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from accelsim.config.base import ConfigModel
 
@@ -30,6 +30,41 @@ class DramConfig(ConfigModel):
     """From a write request to its first data on the bus, bus idle (simple model)."""
     turnaround_ns: float = Field(10.0, ge=0, le=10000)
     """Bus time lost when the direction changes (simple model)."""
+    num_ranks: int = Field(1, ge=1, le=8)
+    """Ranks of a channel (timing model)."""
+    address_mapping: str = Field("robabgracoch", min_length=12, max_length=40)
+    """Fields from the highest to the lowest address bit, above the bytes of a burst: ch channel, ra rank (or pseudo-channel),
+    bg bank group, ba bank, ro row, co column; ``co2`` takes two bits of a field, the rest may stand elsewhere."""
+    address_xor: Literal["none", "column"] = "none"
+    """``column``: rank, bank group, bank and row are XORed with successive column bits (permutation-based interleaving)."""
+    controller: Literal["shared_queues", "bank_queues"] = "shared_queues"
+    """One read and one write queue with first-ready first-come scheduling, or a command queue per bank served in turn."""
+    page_policy: Literal["open", "closed"] = "open"
+    """``closed``: a row is precharged with the last queued burst that hits it."""
+    refresh: Literal["all_bank", "per_bank", "none"] = "all_bank"
+    """How rows are refreshed."""
+    refresh_interval_ns: float | None = Field(None, gt=0, le=1000000)
+    """Average refresh interval of a rank (of a bank with ``per_bank``); None takes that of the standard."""
+    num_read_queue_entries: int = Field(32, ge=1, le=1024)
+    """Reads that a channel's controller holds."""
+    num_write_queue_entries: int = Field(32, ge=1, le=1024)
+    """Writes that a channel's controller holds."""
+    write_high_watermark: float = Field(0.8, gt=0, lt=1)
+    """Writes are served when more than this fraction of the write queue is full (``shared_queues``)."""
+    write_low_watermark: float = Field(0.2, ge=0, lt=1)
+    """Writes are served until less than this fraction is full (``shared_queues``)."""
+    num_bank_queue_entries: int = Field(8, ge=1, le=256)
+    """Commands that wait for one bank (``bank_queues``)."""
+    num_write_drain_entries: int = Field(16, ge=1, le=1024)
+    """Writes that must wait before they are served in the absence of reads (``bank_queues``)."""
+    num_row_hits_before_precharge: int = Field(4, ge=1, le=1 << 20)
+    """Row hits after which waiting hits no longer keep a row open (``bank_queues``)."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.write_low_watermark >= self.write_high_watermark:
+            raise ValueError("write_low_watermark must be below write_high_watermark; lower it")
+        return self
 
     @property
     def peak_bytes_per_ns(self) -> float:

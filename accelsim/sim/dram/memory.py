@@ -6,6 +6,7 @@ one after another in time order (`start_cycle` never decreases between calls).
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
@@ -42,6 +43,14 @@ class MemoryModel(Protocol):
 
     def reset(self) -> None:
         """Return to the cold state: nothing open, nothing on the bus, cycle 0."""
+        ...
+
+    def state(self, now: int) -> Hashable:
+        """Return what decides how later requests are served, relative to core cycle ``now``; equal states behave equally."""
+        ...
+
+    def leap(self, cycles: int) -> None:
+        """Move the memory's clock on by ``cycles``, its state relative to the clock unchanged."""
         ...
 
 
