@@ -1,0 +1,155 @@
+"""The commands as a user types them, in their own process, from the root of the repository."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from accelsim.results.schema import SCHEMA_PATH, check_result
+
+ROOT = Path(__file__).resolve().parents[2]
+CHIP = "hwconfigs/edge.yaml"
+NETWORK = ["conv4", "--sparsity", "0.7", "--prune-ratio", "0.5", "--lock-ratio", "0.2"]
+
+
+@dataclass(frozen=True)
+class Finished:
+    status: int
+    out: str
+    err: str
+
+
+def accelsim(*words, hash_seed="0"):
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "OMP_NUM_THREADS": "1"}
+    environment.pop("COLUMNS", None)
+    done = subprocess.run(
+        [sys.executable, "-m", "accelsim.cli.main", *map(str, words)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+        timeout=120,
+        check=False,
+    )
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    folder: Path
+    shown: Finished
+
+
+@pytest.fixture(scope="session")
+def saved_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("e2e") / "new" / "run"
+    shown = accelsim("run", CHIP, *NETWORK, "--compare", "dense-int8,dense-fp32", "--out", folder, "--json")
+    assert shown.status == 0, shown.err
+    return SavedRun(folder, shown)
+
+
+def test_json_on_standard_output_is_the_summary_file(saved_run):
+    assert saved_run.shown.err == ""
+    assert saved_run.shown.out == (saved_run.folder / "summary.json").read_text(encoding="utf-8")
+
+
+def test_summary_satisfies_the_schema_and_its_sums(saved_run):
+    jsonschema.validate(json.loads(saved_run.shown.out), json.loads(SCHEMA_PATH.read_text(encoding="utf-8")))
+    result = check_result(saved_run.shown.out)
+
+    assert list(result.comparison) == ["dense-int8", "dense-fp32"]
+    assert result.workload.path == "conv4"
+    assert result.totals.dram_bytes.mask > 0
+    assert result.comparison["dense-int8"].dram_bytes.weight > result.totals.dram_bytes.mask
+
+
+def test_another_process_with_another_hash_seed_writes_the_same_bytes(saved_run, tmp_path):
+    words = ["run", CHIP, *NETWORK, "--compare", "dense-int8,dense-fp32", "--out", tmp_path, "--json"]
+    again = accelsim(*words, hash_seed="12345")
+
+    assert again.out == saved_run.shown.out
+    for name in ("layers.csv", "counters.json", "summary.json"):
+        assert (tmp_path / name).read_bytes() == (saved_run.folder / name).read_bytes()
+
+
+def test_layers_csv_has_the_layers_of_the_summary(saved_run):
+    with open(saved_run.folder / "layers.csv", encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    layers = json.loads(saved_run.shown.out)["layers"]
+
+    assert [(row["name"], int(row["latency_cycles"])) for row in rows] == [
+        (layer["name"], layer["latency_cycles"]) for layer in layers
+    ]
+
+
+def test_run_prints_tables_and_the_verdict_without_colour(tmp_path):
+    shown = accelsim("run", CHIP, *NETWORK)
+
+    assert shown.status == 0, shown.err
+    assert "\x1b" not in shown.out
+    for words in ("where the cycles went", "where the energy went", "slt against dense-int8:", "less weight traffic"):
+        assert words in shown.out
+    assert max(map(len, shown.out.splitlines())) <= 120
+
+
+def test_costing_again_at_the_same_node_gives_the_same_result(saved_run):
+    again = accelsim("cost", saved_run.folder, "--json")
+    saved = json.loads(saved_run.shown.out)
+    saved.pop("comparison")
+
+    assert json.loads(again.out) == saved
+
+
+def test_costing_at_a_smaller_node_changes_cost_but_not_time(saved_run):
+    shown = accelsim("cost", saved_run.folder, "--node-nm", "7", "--json")
+    smaller, saved = json.loads(shown.out), json.loads(saved_run.shown.out)
+
+    assert smaller["hardware"]["node_nm"] == 7
+    assert smaller["totals"]["latency_cycles"] == saved["totals"]["latency_cycles"]
+    assert smaller["totals"]["area_mm2"] < saved["totals"]["area_mm2"]
+    assert smaller["totals"]["energy_j_by_unit"]["pe_array"] < saved["totals"]["energy_j_by_unit"]["pe_array"]
+
+
+def test_compare_writes_a_row_per_run_and_a_figure(tmp_path):
+    shown = accelsim("compare", CHIP, *NETWORK, "conv2", "--storage", "slt,dense-int8", "--out", tmp_path)
+
+    assert shown.status == 0, shown.err
+    with open(tmp_path / "compare.csv", encoding="utf-8", newline="") as stream:
+        rows = [(row["workload.name"], row["storage"]) for row in csv.DictReader(stream)]
+    assert rows == [("conv4", "slt"), ("conv4", "dense-int8"), ("conv2", "slt"), ("conv2", "dense-int8")]
+    assert (tmp_path / "compare.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["run", "nowhere.yaml", "conv2"], "nowhere.yaml: no such file"),
+        (["run", CHIP, "nowhere.pt"], "nowhere.pt: no such file"),
+        (["run", CHIP, "conv3"], "conv3: no such file, and network 'conv3' is unknown; did you mean"),
+        (["run", CHIP, "conv2", "--storage", "dense-int9"], "did you mean dense-int8?"),
+        (["run", CHIP, "conv2", "--compare", "slt,foo"], "--compare: storage: 'foo' is not one of"),
+        (["run", CHIP, "conv2", "--set", "pe_array.rws=4"], "pe_array.rows"),
+        (["run", CHIP, "conv2", "--set", "pe_array.rows=0"], "pe_array.rows: 0 is not"),
+        (["run", CHIP, "conv2", "--sparsity", "2"], "sparsity: 2.0 is not from 0 to 1"),
+        (["run", CHIP, "conv2", "--out", "README.md"], "README.md: is a file, not a folder"),
+        (["run", CHIP, "conv2", "--otu", "x"], "no such option '--otu'"),
+        (["run", CHIP], "missing argument 'WORKLOAD'"),
+        (["run", "README.md", "conv2"], "README.md"),
+        (["run", CHIP, "README.md"], "README.md"),
+        (["compare", CHIP, "conv2"], "missing option '--out'"),
+        (["cost", "tests"], "counters.json: no such file"),
+        (["inspect", CHIP], "edge.yaml"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(words, line):
+    shown = accelsim(*words)
+
+    assert (shown.status, shown.out) == (2, "")
+    assert shown.err.count("\n") == 1, shown.err
+    assert line in shown.err
