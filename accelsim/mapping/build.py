@@ -1,0 +1,247 @@
+"""Build the schedule of one layer from a tiling: array time of each step, events, traffic and action counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.config.hardware import BufferConfig
+from accelsim.errors import MappingError
+from accelsim.mapping.dataflow import ArrayWork, TileShape, array_work
+from accelsim.mapping.events import WeightTraffic, input_events, output_events, weight_events
+from accelsim.mapping.holding import hold
+from accelsim.mapping.loops import Nest, Tiling, build_nest
+from accelsim.mapping.schedule import LayerSchedule, OutputEvents
+from accelsim.mapping.skipping import SkipFactors, skip_factors
+from accelsim.mapping.task import LayerTask
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayTime:
+    """Per step, int64 [num_steps]: streaming, filling and draining, and cycles lost to buffer ports."""
+
+    compute: Ints
+    fill_drain: Ints
+    stall: Ints
+
+
+def build_layer(task: LayerTask, tiling: Tiling) -> LayerSchedule:
+    """Return the schedule of an array layer under a tiling.
+
+    Raises
+    ------
+    MappingError
+        The tiles do not fit the buffers.
+    """
+    holding = hold(task, tiling)
+    if holding is None:
+        raise MappingError(
+            f"{task.layer.name}: tiling N={tiling.N} G={tiling.G} K={tiling.K} C={tiling.C} P={tiling.P} Q={tiling.Q}: does not fit "
+            "the buffers; use smaller tiles or larger buffers"
+        )
+    dims, pe = task.layer.dims, task.hardware.pe_array
+    nest = build_nest(dims, tiling)
+    tile = TileShape(
+        nest.size["N"], nest.size["G"], nest.size["K"], nest.size["C"], nest.size["P"], nest.size["Q"],
+        dims.R * dims.S, dims.R, dims.S,
+    )  # fmt: skip
+    work = array_work(pe, tile)
+    skips = skip_factors(task, tiling, nest)
+    kept = None
+    if pe.zero_weights == "skip" and task.plan is not None:
+        kept = task.plan.num_nonzero / dims.num_weights
+    weights = weight_events(task, tiling, nest, holding, work, kept)
+    inputs, input_bytes = input_events(task, tiling, nest, holding)
+    outputs, elements = output_events(task, nest, holding)
+    time = _array_time(task, work, skips, nest)
+    dram = _traffic(weights, int(inputs.fetch_bytes.sum()), outputs)
+    return LayerSchedule(
+        name=task.layer.name,
+        kind=task.layer.kind,
+        shape=layer_shape(task),
+        macs=dims.macs,
+        effective_macs=effective_macs(task),
+        stored_bits=task.stored_bits,
+        compute_cycles=time.compute,
+        fill_drain_cycles=time.fill_drain,
+        stall_cycles=time.stall,
+        weights=weights.events,
+        inputs=inputs,
+        outputs=outputs,
+        periods=_periods(nest),
+        dram_bytes=dram,
+        actions=_actions(task, nest, work, skips, weights, elements, input_bytes, dram),
+        tiling=tiling,
+        occupancy_bytes=holding.occupancy_bytes,
+        uses_decoder=task.decodes,
+        uses_generator=weights.generation is not None,
+        seeds_with_tiles=task.plan is not None and task.plan.source is not None and task.plan.source.seeds == "stored",
+    )
+
+
+def layer_shape(task: LayerTask) -> tuple[int, ...]:
+    """Return the shape a result shows: that of the weights, else N G K C P Q R S of the loops."""
+    if task.layer.weights is not None:
+        return task.layer.weights.shape
+    dims = task.layer.dims
+    return (dims.N, dims.G * dims.K, dims.P, dims.Q)
+
+
+def effective_macs(task: LayerTask) -> int:
+    """Return the multiply-accumulates whose weight is kept."""
+    dims = task.layer.dims
+    if task.plan is None:
+        return dims.macs
+    return task.plan.num_nonzero * dims.N * dims.P * dims.Q
+
+
+def _periods(nest: Nest) -> tuple[int, ...]:
+    lengths: list[int] = []
+    product = 1
+    for loop in reversed(nest.order):
+        if nest.counts[loop] > 1:
+            lengths.append(product)
+            product *= nest.counts[loop]
+    return tuple(dict.fromkeys(lengths))
+
+
+def _port_bits(buffer: BufferConfig) -> int:
+    return buffer.width_bits * buffer.num_banks * buffer.num_ports
+
+
+def _array_time(task: LayerTask, work: ArrayWork, skips: SkipFactors, nest: Nest) -> ArrayTime:
+    """Return the time of each step; the ports of a buffer bound it from below."""
+    zeros = np.zeros(nest.num_steps, dtype=np.int64)
+    compute = skips.apply(work.compute_cycles + zeros)
+    fill = work.fill_drain_cycles + zeros
+    if work.once_cycles:
+        fill = fill.copy()
+        fill[0] += task.hardware.pe_array.rows
+        fill[-1] += work.once_cycles - task.hardware.pe_array.rows
+    fill = fill + task.hardware.pe_array.pipeline_latency_cycles
+    if task.is_ideal:
+        return ArrayTime(compute, fill, zeros)
+    hardware = task.hardware
+    accumulates = np.where(nest.index["C"] > 0, nest.size["G"] * nest.size["K"] * nest.size["N"] * nest.size["P"] * nest.size["Q"], 0)
+    needed = [
+        (skips.scale(work.input_reads + zeros) * task.activation_bits, hardware.activation_buffer),
+        (work.weight_reads * task.weight_bits + zeros, hardware.weight_buffer),
+        (skips.scale(work.psum_writes + work.psum_reads + zeros) * hardware.accumulator_bits
+         + accumulates * hardware.accumulator_bits, hardware.accumulator),
+    ]  # fmt: skip
+    bound = np.max([-(-bits // _port_bits(buffer)) for bits, buffer in needed], axis=0)
+    return ArrayTime(compute, fill, np.maximum(bound - compute - fill, 0))
+
+
+def _traffic(weights: WeightTraffic, input_bytes: int, outputs: OutputEvents) -> dict[str, int]:
+    """Return DRAM bytes by traffic class."""
+    second = weights.bytes_by_class.get("activation_in", 0)
+    store, partial = outputs.store_bytes, outputs.is_partial
+    return {
+        **{name: weights.bytes_by_class.get(name, 0) for name in ("mask", "seed", "scale", "weight", "index")},
+        "activation_in": input_bytes + second + int(outputs.residual_bytes.sum()),
+        "activation_out": int(store[~partial].sum()),
+        "partial_sum": int(store[partial].sum() + outputs.psum_read_bytes.sum()),
+    }
+
+
+def written_bytes(schedule: LayerSchedule) -> int:
+    """Return the bytes that a layer writes to DRAM."""
+    return int(schedule.outputs.store_bytes.sum())
+
+
+def _mac_actions(task: LayerTask, skips: SkipFactors) -> dict[str, int]:
+    """Return executed and gated MAC slots: zeros are computed (none), held (gate), or left out (skip)."""
+    pe, layer, macs = task.hardware.pe_array, task.layer, task.layer.dims.macs
+    executed = effective_macs(task) if pe.zero_weights != "none" else macs
+    if pe.zero_activations != "none":
+        executed = round(executed * layer.input_density)
+    slots = skips.slots(macs)
+    arithmetic = task.plan.arithmetic if task.plan is not None else "int8"
+    actions = {f"mac_{arithmetic}": executed, "mac_gated": max(0, slots - executed)}
+    if pe.zero_weights == "skip" and task.plan is not None:
+        actions["skip_lookups"] = layer.dims.num_weights
+    if pe.zero_activations == "skip":
+        actions["skip_lookups"] = actions.get("skip_lookups", 0) + layer.dims.num_inputs
+    return actions
+
+
+def _shifted_bits(task: LayerTask, slots: int) -> int:
+    """Return bits moved between PE registers: the streamed operand and the partial sum (or both operands) of each slot."""
+    dataflow = task.hardware.pe_array.dataflow
+    if dataflow == "output_stationary":
+        return slots * (task.activation_bits + task.weight_bits)
+    if dataflow == "input_stationary":
+        return slots * (task.weight_bits + task.hardware.accumulator_bits)
+    if dataflow == "weight_stationary":
+        return slots * (task.activation_bits + task.hardware.accumulator_bits)
+    return slots * task.activation_bits
+
+
+def _decoder_actions(task: LayerTask, weights: WeightTraffic) -> dict[str, int]:
+    if task.plan is None or not task.decodes:
+        return {}
+    kind = task.plan.decoder
+    names = {
+        "rle": "rle_symbols", "golomb": "golomb_symbols", "entropy": "entropy_symbols", "csr": "csr_symbols",
+        "bitmap": "bitmap_bits", "nm": "nm_symbols",
+    }  # fmt: skip
+    counted = weights.decoder_symbols if kind in names else weights.decoded_bits
+    return {names.get(kind, "raw_bits"): counted, "positions": weights.decoder_positions}
+
+
+def _actions(
+    task: LayerTask,
+    nest: Nest,
+    work: ArrayWork,
+    skips: SkipFactors,
+    weights: WeightTraffic,
+    elements: dict[str, int],
+    input_bytes: int,
+    dram: dict[str, int],
+) -> dict[str, dict[str, int]]:
+    """Return how often each unit does each action in the layer."""
+    zeros = np.zeros(nest.num_steps, dtype=np.int64)
+    acc, act, wbits = task.hardware.accumulator_bits, task.activation_bits, task.weight_bits
+    outputs = nest.size["G"] * nest.size["K"] * nest.size["N"] * nest.size["P"] * nest.size["Q"]
+    accumulated = int(outputs[nest.index["C"] > 0].sum())
+    input_reads = int(skips.scale(work.input_reads + zeros).sum())
+    weight_reads = int((work.weight_reads + zeros).sum())
+    psum_writes = int(skips.scale(work.psum_writes + zeros).sum())
+    psum_reads = int(skips.scale(work.psum_reads + zeros).sum()) + accumulated
+    spilled = elements["psum_written"] + elements["psum_read"]
+    written = task.layer.num_outputs or task.layer.dims.num_outputs
+    slots = skips.slots(task.layer.dims.macs)
+    total = sum(dram.values())
+    generation = weights.generation
+    generator = {}
+    if generation is not None:
+        generator = {
+            "words": int(generation.words.sum()), "discarded_words": int(generation.discarded_words.sum()),
+            "derived_seeds": int(generation.seeds.sum()), "jumps": int(generation.jumps.sum()),
+        }  # fmt: skip
+    moved = input_reads * act + weight_reads * wbits + (elements["outputs"] + spilled) * acc
+    return {
+        "activation_buffer": {
+            "read_bits": input_reads * act + (elements["stored"] + elements["residual"]) * act,
+            "write_bits": input_bytes * 8 + (written + elements["residual"]) * act,
+        },
+        "weight_buffer": {"read_bits": weight_reads * wbits, "write_bits": weights.written_positions * wbits},
+        "mask_buffer": {"read_bits": weights.decoded_bits, "write_bits": weights.fetched_bits if task.decodes else 0},
+        "accumulator": {
+            "read_bits": (psum_reads + elements["outputs"] + elements["psum_written"]) * acc,
+            "write_bits": (psum_writes + elements["psum_read"]) * acc,
+        },
+        "weight_generator": generator,
+        "mask_decoder": _decoder_actions(task, weights),
+        "pe_array": {
+            **_mac_actions(task, skips), "operand_shifts_bits": _shifted_bits(task, slots),
+            "weight_loads_bits": weight_reads * wbits,
+        },
+        "vector_unit": {"ops": max(task.layer.vector_ops, elements["outputs"])},
+        "interconnect": {"bits": moved + total * 8},
+    }  # fmt: skip

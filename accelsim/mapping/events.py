@@ -1,0 +1,240 @@
+"""From a loop nest to events: which step waits for which bytes, and when their place is free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.mapping.dataflow import ArrayWork
+from accelsim.mapping.generation import GenerationWork, TileRange, generation_work
+from accelsim.mapping.holding import Holding
+from accelsim.mapping.loops import INPUT_LOOPS, OUTPUT_LOOPS, WEIGHT_LOOPS, Nest, Reuse, Tiling, fetch_steps
+from accelsim.mapping.schedule import NO_RELEASE, InputEvents, OutputEvents, WeightEvents
+from accelsim.mapping.task import LayerTask, input_extent
+
+Ints = npt.NDArray[np.int64]
+VARIABLE_LENGTH = frozenset({"rle", "golomb", "entropy", "csr"})
+
+
+@dataclass(frozen=True, slots=True)
+class WeightTraffic:
+    """Weight events with what they add up to: bytes by class, symbols decoded and the generator's work."""
+
+    events: WeightEvents
+    bytes_by_class: dict[str, int]
+    fetched_bits: int
+    decoded_bits: int
+    decoder_symbols: int
+    decoder_positions: int
+    written_positions: int
+    generation: GenerationWork | None
+
+
+def ceil_share(total: int, part: Ints, whole: int) -> Ints:
+    """Return ceil(total x part / whole), int64; the product stays below 2**63 for every size that a ticket may have."""
+    return -(-total * part // whole)
+
+
+def _align(num_bytes: Ints, burst_bytes: int) -> Ints:
+    return -(-num_bytes // burst_bytes) * burst_bytes
+
+
+def _place_free(steps: Ints, reuse: Reuse, double: bool) -> Ints:
+    """Return the array progress that frees the place of each fetched tile (see `accelsim.mapping.schedule`)."""
+    events = np.arange(steps.size, dtype=np.int64)
+    block = events // reuse.block_tiles
+    owner = np.maximum(block - 1, 0) if double else block
+    release = 2 * steps[np.minimum(owner * reuse.block_tiles, max(steps.size - 1, 0))]
+    return np.where(block == 0, NO_RELEASE, release)
+
+
+def _class_bytes(task: LayerTask, positions: Ints, filters: Ints, fetched: npt.NDArray[np.bool_]) -> dict[str, Ints]:
+    """Return bytes by class of each weight event, the last class present taking the padding to a whole burst."""
+    dims, stored = task.layer.dims, task.stored_bits
+    num_positions, num_filters = dims.num_weights, dims.G * dims.K
+    if task.plan is None:
+        bits = {"activation_in": positions * task.activation_bits}
+    else:
+        bits = {
+            "seed": ceil_share(stored.seed, filters, num_filters),
+            "scale": ceil_share(stored.scale, filters, num_filters),
+            "index": ceil_share(stored.index, positions, num_positions),
+            "weight": ceil_share(stored.weight, positions, num_positions),
+            "mask": ceil_share(stored.mask, positions, num_positions),
+        }
+    present = {name: np.where(fetched, -(-values // 8), 0) for name, values in bits.items() if values.any()}
+    if not present:
+        return {}
+    total = np.sum(list(present.values()), axis=0)
+    last = "mask" if "mask" in present else list(present)[-1]
+    present[last] = present[last] + _align(total, task.burst_bytes) - total
+    return present
+
+
+def weight_events(
+    task: LayerTask, tiling: Tiling, nest: Nest, holding: Holding, work: ArrayWork, kept_fraction: float | None
+) -> WeightTraffic:
+    """Return the weight tiles of a layer in the order of use."""
+    takes = fetch_steps(nest, WEIGHT_LOOPS, holding.weights)
+    steps = np.flatnonzero(takes)
+    size = {loop: nest.size[loop][steps] for loop in nest.size}
+    index = {loop: nest.index[loop][steps] for loop in nest.index}
+    window = task.layer.dims.R * task.layer.dims.S
+    filters = size["G"] * size["K"]
+    positions = filters * size["C"] * window
+    fetched = fetch_steps(nest, WEIGHT_LOOPS, holding.mask)[steps]
+    if task.plan is None and task.layer.second_input_elements == 0:
+        fetched = np.zeros_like(fetched)
+    by_class = _class_bytes(task, positions, np.where(index["C"] == 0, filters, 0), fetched)
+    passes = np.ones(steps.size, dtype=np.int64)
+    if task.regenerates_each_pass:
+        passes = passes * np.broadcast_to(np.asarray(work.weight_passes), takes.shape)[steps]
+    generation = _generation(task, tiling, index, size, passes, kept_fraction)
+    decode, symbols = _decoding(task, positions)
+    fetch_bytes = np.sum(list(by_class.values()), axis=0) if by_class else np.zeros_like(positions)
+    release = _place_free(steps, holding.weights, task.hardware.weight_buffer.double_buffered)
+    events = WeightEvents(
+        step=steps,
+        release=release,
+        fetch_bytes=fetch_bytes,
+        fetch_release=_stream_free(fetched, holding.mask, task.hardware.mask_buffer.double_buffered),
+        decode_cycles=decode * passes,
+        generate_cycles=generation.cycles if generation is not None else np.zeros_like(positions),
+    )
+    stored = task.stored_bits
+    share = ceil_share(stored.mask + stored.index + stored.weight, positions, task.layer.dims.num_weights)
+    return WeightTraffic(
+        events=events,
+        bytes_by_class={name: int(values.sum()) for name, values in by_class.items()},
+        fetched_bits=int(share[fetched].sum()),
+        decoded_bits=int((share * passes).sum()) if task.decodes else 0,
+        decoder_symbols=int((symbols * passes).sum()),
+        decoder_positions=int((positions * passes).sum()) if task.decodes else 0,
+        written_positions=int((positions * passes).sum()),
+        generation=generation,
+    )
+
+
+def _stream_free(fetched: npt.NDArray[np.bool_], reuse: Reuse, double: bool) -> Ints:
+    """Return how many tiles the decoder must have finished before the place of a fetch is free; 0 where nothing is fetched."""
+    order = np.flatnonzero(fetched)
+    release = np.zeros(fetched.size, dtype=np.int64)
+    if not order.size:
+        return release
+    block = np.arange(order.size, dtype=np.int64) // reuse.block_tiles
+    owner = np.maximum(block - 1, 0) if double else block
+    release[order] = np.where(block == 0, 0, order[owner * reuse.block_tiles])
+    return release
+
+
+def _generation(
+    task: LayerTask, tiling: Tiling, index: dict[str, Ints], size: dict[str, Ints], passes: Ints, kept: float | None
+) -> GenerationWork | None:
+    generator = task.hardware.weight_generator
+    if task.plan is None or task.plan.source is None or generator is None:
+        return None
+    dims = task.layer.dims
+    window = dims.R * dims.S
+    tiles = TileRange(
+        first_filter=index["G"] * tiling.G * dims.K + index["K"] * tiling.K,
+        num_filters=size["G"] * size["K"],
+        first_weight=index["C"] * tiling.C * window,
+        num_weights=size["C"] * window,
+    )
+    shape = (dims.G * dims.K, dims.C * window)
+    return generation_work(task.plan.source, shape, generator, tiles, passes, kept)
+
+
+def _decoding(task: LayerTask, positions: Ints) -> tuple[Ints, Ints]:
+    """Return decoder cycles and symbols of each tile: expansion of all positions, or symbols of a variable-length code."""
+    decoder = task.hardware.mask_decoder
+    if task.plan is None or not task.decodes or decoder is None:
+        return np.zeros_like(positions), np.zeros_like(positions)
+    symbols = ceil_share(task.plan.decoder_symbols, positions, task.layer.dims.num_weights)
+    cycles = -(-positions // decoder.positions_per_cycle)
+    if task.plan.decoder in VARIABLE_LENGTH:
+        cycles = np.maximum(cycles, -(-symbols // decoder.symbols_per_cycle))
+    return cycles, symbols
+
+
+def input_events(task: LayerTask, tiling: Tiling, nest: Nest, holding: Holding) -> tuple[InputEvents, int]:
+    """Return the input tiles that come from DRAM, and their bytes before alignment."""
+    empty = np.zeros(0, dtype=np.int64)
+    if not task.dram_input_elements:
+        return InputEvents(empty, empty, empty), 0
+    steps = np.flatnonzero(fetch_steps(nest, INPUT_LOOPS, holding.inputs))
+    dims = task.layer.dims
+    rows = np.array([input_extent(task, "P", i * tiling.P, min(tiling.P, dims.P - i * tiling.P)) for i in range(nest.counts["P"])])
+    columns = np.array([input_extent(task, "Q", i * tiling.Q, min(tiling.Q, dims.Q - i * tiling.Q)) for i in range(nest.counts["Q"])])
+    elements = nest.size["N"][steps] * nest.size["G"][steps] * nest.size["C"][steps]
+    elements = elements * rows[nest.index["P"][steps]] * columns[nest.index["Q"][steps]]
+    if task.dram_input_elements != dims.num_inputs:
+        elements = ceil_share(task.dram_input_elements, elements, dims.num_inputs)
+    num_bytes = -(-elements * task.activation_bits // 8)
+    release = _place_free(steps, holding.inputs, task.hardware.activation_buffer.double_buffered)
+    return InputEvents(steps, release, _align(num_bytes, task.burst_bytes)), int(num_bytes.sum())
+
+
+def output_events(task: LayerTask, nest: Nest, holding: Holding) -> tuple[OutputEvents, dict[str, int]]:
+    """Return the visits of output tiles, and elements: ``outputs``, ``stored``, ``psum_written``, ``psum_read``, ``residual``."""
+    reuse, layer, hardware = holding.outputs, task.layer, task.hardware
+    opens = fetch_steps(nest, OUTPUT_LOOPS, reuse)
+    leaves = np.ones(nest.num_steps, dtype=bool)
+    for position, loop in enumerate(nest.order):
+        if position >= reuse.hold_from and loop not in OUTPUT_LOOPS:
+            leaves &= nest.index[loop] == nest.counts[loop] - 1
+    first, last = np.flatnonzero(opens), np.flatnonzero(leaves)
+    tile = nest.size["N"] * nest.size["G"] * nest.size["K"] * nest.size["P"] * nest.size["Q"]
+    elements = tile[last]
+    c_first, c_last = nest.index["C"][first], nest.index["C"][last]
+    final = c_last == nest.counts["C"] - 1
+    total = layer.dims.num_outputs
+    visits = np.arange(first.size, dtype=np.int64)
+    block = visits // reuse.block_tiles
+    back = 1 if hardware.accumulator.double_buffered else 0
+    open_after = np.maximum(block - back, 0) * reuse.block_tiles
+    psum_bytes = -(-elements * hardware.accumulator_bits // 8)
+    psum_read = np.where(c_first > 0, _align(psum_bytes, task.burst_bytes), 0)
+    psum_write = np.where(final, 0, _align(psum_bytes, task.burst_bytes))
+    written = ceil_share(layer.num_outputs or total, elements, total)
+    out_bytes = -(-written * task.activation_bits // 8)
+    store = np.where(final, _align(out_bytes, task.burst_bytes) if task.output_to_dram else 0, psum_write)
+    residual = ceil_share(task.residual_dram_elements, elements, total)
+    residual_bytes = np.where(final, _align(-(-residual * task.activation_bits // 8), task.burst_bytes), 0)
+    ops = ceil_share(max(layer.vector_ops, total), elements, total)
+    tiles_per_pass = first.size // max(1, nest.counts["C"]) if psum_read.any() else 0
+    events = OutputEvents(
+        first_step=first,
+        last_step=last,
+        open_after=open_after,
+        psum_read_bytes=psum_read,
+        after_store=np.where(psum_read > 0, _previous_visit(nest, first, tiles_per_pass), -1),
+        vector_cycles=np.where(final, -(-ops // hardware.vector_unit.num_lanes), 0),
+        residual_bytes=residual_bytes,
+        store_bytes=store,
+        is_partial=~final,
+    )
+    return events, {
+        "outputs": int(elements[final].sum()),
+        "stored": int(written[final].sum()) if task.output_to_dram else 0,
+        "psum_written": int(elements[~final].sum()),
+        "psum_read": int(elements[c_first > 0].sum()),
+        "residual": int(residual[final].sum()),
+    }
+
+
+def _previous_visit(nest: Nest, first: Ints, tiles_per_pass: int) -> Ints:
+    """Return the visit in which the same output tile was spilled last."""
+    if not tiles_per_pass:
+        return np.full(first.size, -1, dtype=np.int64)
+    key = np.zeros(first.size, dtype=np.int64)
+    for loop in nest.order:
+        if loop in OUTPUT_LOOPS:
+            key = key * nest.counts[loop] + nest.index[loop][first]
+    previous = np.full(first.size, -1, dtype=np.int64)
+    order = np.argsort(key, kind="stable")
+    same = key[order][1:] == key[order][:-1]
+    previous[order[1:][same]] = order[:-1][same]
+    return previous

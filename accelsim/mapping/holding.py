@@ -1,0 +1,104 @@
+"""Which operands a tiling holds in which buffer, and whether it fits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from accelsim.mapping.loops import INPUT_LOOPS, OUTPUT_LOOPS, WEIGHT_LOOPS, Reuse, Tiling, reuse_levels
+from accelsim.mapping.task import LayerTask, input_extent
+from accelsim.units import bits_to_bytes, ceil_div
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """How each operand is held, and the bytes that takes."""
+
+    weights: Reuse
+    mask: Reuse
+    inputs: Reuse
+    outputs: Reuse
+    occupancy_bytes: dict[str, int]
+    weight_block_bytes: int
+
+
+def _best(levels: list[Reuse], tile_bytes: int, capacity: int, double: bool) -> tuple[Reuse, int] | None:
+    """Return the level with the fewest fetches that fits, and the bytes it takes; None if not even one tile fits."""
+    for level in reversed(levels):
+        copies = 2 if double and level.num_blocks > 1 else 1
+        if level.block_tiles * tile_bytes * copies <= capacity:
+            return level, level.block_tiles * tile_bytes * copies
+    return None
+
+
+def tile_bytes(task: LayerTask, tiling: Tiling) -> dict[str, int]:
+    """Return the bytes of the largest tile of each operand: weights, mask, inputs, psums, outputs."""
+    dims = task.layer.dims
+    positions = tiling.G * tiling.K * tiling.C * dims.R * dims.S
+    pixels = tiling.N * tiling.P * tiling.Q
+    outputs = tiling.G * tiling.K * pixels
+    rows = max(input_extent(task, "P", first, tiling.P) for first in _first_tiles(dims.P, tiling.P))
+    columns = max(input_extent(task, "Q", first, tiling.Q) for first in _first_tiles(dims.Q, tiling.Q))
+    stored = task.stored_bits
+    share = stored.mask + stored.index + (stored.weight if task.decodes else 0)
+    return {
+        "weights": bits_to_bytes(positions * task.weight_bits),
+        "mask": bits_to_bytes(ceil_div(share * positions, dims.num_weights)) if task.decodes else 0,
+        "inputs": bits_to_bytes(tiling.N * tiling.G * tiling.C * rows * columns * task.activation_bits),
+        "psums": bits_to_bytes(outputs * task.hardware.accumulator_bits),
+        "outputs": bits_to_bytes(
+            ceil_div(outputs * max(1, task.layer.num_outputs), dims.num_outputs) * task.activation_bits
+        ),
+    }
+
+
+def _first_tiles(extent: int, tile: int) -> tuple[int, ...]:
+    """Return tile starts that between them have the largest input window: the first and one in the middle."""
+    return (0, tile) if 2 * tile < extent else (0,)
+
+
+def hold(task: LayerTask, tiling: Tiling) -> Holding | None:
+    """Return how a tiling holds its operands, or None where it does not fit the buffers."""
+    hardware, counts = task.hardware, tiling.counts(task.layer.dims)
+    sizes = tile_bytes(task, tiling)
+    weight_levels = reuse_levels(tiling.order, counts, WEIGHT_LOOPS)
+    if task.regenerates_each_pass:
+        weight_levels = weight_levels[:1]
+    buffer = hardware.weight_buffer
+    weights = _best(weight_levels, sizes["weights"], task.capacity(buffer), buffer.double_buffered)
+    accumulator = hardware.accumulator
+    outputs = _best(
+        reuse_levels(tiling.order, counts, OUTPUT_LOOPS), sizes["psums"], task.capacity(accumulator),
+        accumulator.double_buffered,
+    )  # fmt: skip
+    if weights is None or outputs is None:
+        return None
+    staged = 2 * sizes["outputs"] if task.output_to_dram else 0
+    capacity = task.activation_capacity_bytes - staged
+    double = hardware.activation_buffer.double_buffered
+    input_levels = reuse_levels(tiling.order, counts, INPUT_LOOPS)
+    needed = sizes["inputs"] if task.dram_input_elements else 0
+    inputs = _best(input_levels, needed, capacity, double)
+    if inputs is None or capacity < 0:
+        return None
+    mask, mask_bytes = _hold_mask(task, tiling, weights[0], sizes["mask"])
+    return Holding(
+        weights=weights[0], mask=mask, inputs=inputs[0], outputs=outputs[0],
+        occupancy_bytes={
+            "weight_buffer": weights[1], "mask_buffer": mask_bytes, "activation_buffer": inputs[1] + staged,
+            "accumulator": outputs[1],
+        },
+        weight_block_bytes=weights[0].block_tiles * sizes["weights"],
+    )  # fmt: skip
+
+
+def _hold_mask(task: LayerTask, tiling: Tiling, weights: Reuse, mask_tile_bytes: int) -> tuple[Reuse, int]:
+    """Return how stored bits are held: in the mask buffer for later visits, or as a stream through it."""
+    buffer = task.hardware.mask_buffer
+    if not task.decodes:
+        return weights, 0
+    levels = reuse_levels(tiling.order, tiling.counts(task.layer.dims), WEIGHT_LOOPS)
+    outer = [level for level in levels if level.hold_from <= weights.hold_from]
+    best = _best(outer, mask_tile_bytes, task.capacity(buffer), buffer.double_buffered)
+    if best is None:
+        return weights, min(mask_tile_bytes, buffer.capacity_bytes)
+    return best

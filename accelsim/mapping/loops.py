@@ -1,0 +1,149 @@
+"""The loop nest over tiles: tile sizes, loop order, and which operand is fetched in which step.
+
+One step is one tile on the array. The nest has five loops over tiles: ``G K C P Q`` plus ``N``; R and S are never split.
+An operand is indexed by some of them: weights by G K C, inputs by N G C P Q, outputs by N G K P Q.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.trace.model import LoopDims
+from accelsim.units import ceil_div
+
+Loop = Literal["N", "G", "K", "C", "P", "Q"]
+LOOPS: tuple[Loop, ...] = ("N", "G", "K", "C", "P", "Q")
+WEIGHT_LOOPS = frozenset("GKC")
+INPUT_LOOPS = frozenset("NGCPQ")
+OUTPUT_LOOPS = frozenset("NGKPQ")
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+# The orders of the three loops that decide reuse; G stands outermost (it indexes every operand), N and Q go with P.
+LOOP_ORDERS: tuple[tuple[Loop, ...], ...] = (
+    ("G", "K", "N", "P", "Q", "C"),
+    ("G", "N", "P", "Q", "K", "C"),
+    ("G", "K", "C", "N", "P", "Q"),
+    ("G", "C", "K", "N", "P", "Q"),
+    ("G", "N", "P", "Q", "C", "K"),
+    ("G", "C", "N", "P", "Q", "K"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """Tile sizes (K and C per group) and the order of the loops over tiles, outermost first."""
+
+    N: int
+    G: int
+    K: int
+    C: int
+    P: int
+    Q: int
+    order: tuple[Loop, ...]
+
+    def size(self, loop: Loop) -> int:
+        """Return the tile size along a loop."""
+        value: int = getattr(self, loop)
+        return value
+
+    def counts(self, dims: LoopDims) -> dict[Loop, int]:
+        """Return the number of tiles along each loop."""
+        return {loop: ceil_div(getattr(dims, loop), self.size(loop)) for loop in LOOPS}
+
+
+@dataclass(frozen=True, slots=True)
+class Nest:
+    """A loop nest unrolled: for each step the tile index and the tile size along each loop, int64 [num_steps]."""
+
+    num_steps: int
+    index: dict[Loop, Ints]
+    size: dict[Loop, Ints]
+    counts: dict[Loop, int]
+    order: tuple[Loop, ...]
+
+
+def build_nest(dims: LoopDims, tiling: Tiling) -> Nest:
+    """Unroll the loop nest of a tiling; the last tile along a loop takes the remainder."""
+    counts = tiling.counts(dims)
+    shape = tuple(counts[loop] for loop in tiling.order)
+    num_steps = int(np.prod(shape, dtype=np.int64))
+    index: dict[Loop, Ints] = {}
+    size: dict[Loop, Ints] = {}
+    for axis, loop in enumerate(tiling.order):
+        extent, tile = getattr(dims, loop), tiling.size(loop)
+        sizes = np.full(counts[loop], tile, dtype=np.int64)
+        sizes[-1] = extent - tile * (counts[loop] - 1)
+        view = tuple(-1 if position == axis else 1 for position in range(len(shape)))
+        positions = np.arange(counts[loop], dtype=np.int64)
+        index[loop] = np.broadcast_to(positions.reshape(view), shape).reshape(-1)
+        size[loop] = np.broadcast_to(sizes.reshape(view), shape).reshape(-1)
+    return Nest(num_steps, index, size, counts, tiling.order)
+
+
+@dataclass(frozen=True, slots=True)
+class Reuse:
+    """How an operand is held on chip.
+
+    Attributes
+    ----------
+    hold_from
+        Position in the loop order from which on the buffer holds all tiles of the operand (the block); the loops before it
+        make it load another block.
+    block_tiles
+        Tiles in a block.
+    num_blocks
+        Blocks loaded in the layer, repetitions included.
+    """
+
+    hold_from: int
+    block_tiles: int
+    num_blocks: int
+
+    @property
+    def num_fetches(self) -> int:
+        """Return the tiles fetched in the layer."""
+        return self.block_tiles * self.num_blocks
+
+
+def reuse_levels(order: tuple[Loop, ...], counts: dict[Loop, int], relevant: frozenset[str]) -> list[Reuse]:
+    """Return the useful ways to hold an operand, from one tile (least memory) to everything (fewest fetches).
+
+    Holding from position h keeps every tile that the loops ``order[h:]`` touch. Only positions just behind a loop that
+    indexes the operand (with more than one tile) make a difference; loops that do not index it and stand between are free
+    reuse.
+    """
+    levels: list[Reuse] = []
+    block = 1
+    for position in range(len(order), -1, -1):
+        before = [loop for loop in order[:position] if counts[loop] > 1]
+        if position < len(order) and order[position] in relevant:
+            block *= counts[order[position]]
+        innermost_before = order[position - 1] if position else None
+        if position and (innermost_before not in relevant or counts[innermost_before] == 1):
+            continue
+        num_blocks = 1
+        for loop in before:
+            num_blocks *= counts[loop]
+        if levels and levels[-1].block_tiles == block:
+            levels.pop()
+        levels.append(Reuse(position, block, num_blocks))
+    return levels
+
+
+def fetch_steps(nest: Nest, relevant: frozenset[str], reuse: Reuse) -> Bools:
+    """Return the steps in which a tile of the operand is fetched: its first use within a block."""
+    first = np.ones(nest.num_steps, dtype=bool)
+    for position, loop in enumerate(nest.order):
+        if position >= reuse.hold_from and loop not in relevant:
+            first &= nest.index[loop] == 0
+    return first
+
+
+def block_of_fetch(num_fetches: int, reuse: Reuse) -> Ints:
+    """Return the block number of each fetch, in order."""
+    return np.arange(num_fetches, dtype=np.int64) // reuse.block_tiles

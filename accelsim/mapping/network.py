@@ -1,0 +1,194 @@
+"""Map a whole network: decide what stays on chip, then schedule layer by layer; equal layers are scheduled once."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import replace
+
+from accelsim.config.hardware import HardwareConfig
+from accelsim.errors import MappingError
+from accelsim.mapping.build import build_layer
+from accelsim.mapping.loops import Tiling
+from accelsim.mapping.mapper import EnergyPrices, MappedLayer, map_layer
+from accelsim.mapping.residency import NETWORK_INPUT, Residency, choose_residency, output_elements
+from accelsim.mapping.schedule import Schedule
+from accelsim.mapping.task import UNBOUNDED, LayerTask
+from accelsim.mapping.vector_layer import build_vector_layer
+from accelsim.storage.base import WeightPlan
+from accelsim.trace.model import LayerTrace, TraceLayer
+
+__all__ = ["build_layer", "map_network", "network_tasks"]
+
+
+def map_network(
+    trace: LayerTrace,
+    plans: Mapping[str, WeightPlan],
+    storage: str,
+    hardware: HardwareConfig,
+    prices: EnergyPrices,
+    fixed: Mapping[str, Tiling] | None = None,
+) -> tuple[Schedule, tuple[MappedLayer, ...]]:
+    """Return the schedule of a network and the mapped layers with their closed-form latencies.
+
+    Parameters
+    ----------
+    plans
+        Layer name -> how its weights reach the array, for every layer with weights.
+    fixed
+        Layer name -> tiling that the user states; the others are chosen.
+
+    Raises
+    ------
+    MappingError
+        A layer fits the buffers in no way, or the chip lacks a unit that the format needs.
+    """
+    _check_units(plans, storage, hardware)
+    banned: frozenset[str] = frozenset()
+    while True:
+        residency = _residency(trace, plans, hardware, banned)
+        tasks = network_tasks(trace, plans, hardware, residency)
+        try:
+            mapped = _map_tasks(tasks, prices, fixed or {})
+            break
+        except _DoesNotFit as failure:
+            crowded = _largest_live(trace, residency, failure.position)
+            if crowded is None:
+                raise MappingError(str(failure)) from failure
+            banned |= {crowded}
+    arithmetics = {plan.arithmetic for plan in plans.values()}
+    decoders = {plan.decoder for plan in plans.values()} - {"none"}
+    schedule = Schedule(
+        storage=storage,
+        layers=tuple(item.schedule for item in mapped),
+        arithmetic=sorted(arithmetics)[0] if arithmetics else "int8",
+        decoder=sorted(decoders)[0] if decoders else "none",
+        uses_generator=any(plan.source is not None for plan in plans.values()),
+    )
+    return schedule, mapped
+
+
+class _DoesNotFit(Exception):
+    """A layer that no tiling fits, by its position."""
+
+    def __init__(self, position: int, message: str) -> None:
+        super().__init__(message)
+        self.position = position
+
+
+def _check_units(plans: Mapping[str, WeightPlan], storage: str, hardware: HardwareConfig) -> None:
+    for name, plan in plans.items():
+        if plan.source is not None:
+            generator = hardware.weight_generator
+            if generator is None:
+                raise MappingError(
+                    f"{hardware.name}: weight_generator: none: storage {storage} regenerates weights; add a weight_generator or use a dense format"
+                )
+            if generator.kind != plan.source.generator:
+                raise MappingError(
+                    f"{hardware.name}: weight_generator.kind: {generator.kind} cannot regenerate {name}, whose weights come from "
+                    f"{plan.source.generator}; set weight_generator.kind={plan.source.generator}"
+                )
+        if plan.decoder != "none" and hardware.mask_decoder is None:
+            raise MappingError(
+                f"{hardware.name}: mask_decoder: none: storage {storage} needs a decoder; add a mask_decoder or use a dense format"
+            )
+
+
+def _residency(
+    trace: LayerTrace, plans: Mapping[str, WeightPlan], hardware: HardwareConfig, banned: frozenset[str]
+) -> Residency:
+    if hardware.memory == "ideal":
+        return Residency(frozenset(), (0,) * len(trace.layers))
+    if not hardware.mapping.keep_activations_on_chip:
+        return Residency(frozenset(), (0,) * len(trace.layers))
+    widths = {plan.activation_bits for plan in plans.values() if plan.activation_bits is not None}
+    bits = max(widths, default=hardware.activation_bits)
+    return choose_residency(trace, bits, hardware.activation_buffer.capacity_bytes, banned)
+
+
+def network_tasks(
+    trace: LayerTrace, plans: Mapping[str, WeightPlan], hardware: HardwareConfig, residency: Residency
+) -> list[LayerTask]:
+    """Return one task a layer, with where its tensors live."""
+    elements = {layer.name: output_elements(layer) for layer in trace.layers}
+    readers = {name for layer in trace.layers for name in (*layer.inputs, *layer.residuals)}
+    ideal = hardware.memory == "ideal"
+    tasks = []
+    for position, layer in enumerate(trace.layers):
+        capacity = hardware.activation_buffer.capacity_bytes - residency.resident_bytes[position]
+        tasks.append(
+            LayerTask(
+                layer=layer,
+                plan=plans.get(layer.name),
+                hardware=hardware,
+                dram_input_elements=_dram_inputs(layer, elements, residency),
+                output_to_dram=layer.name not in residency.on_chip or layer.name not in readers,
+                residual_dram_elements=sum(elements[name] for name in layer.residuals if name not in residency.on_chip and name in elements),
+                activation_capacity_bytes=UNBOUNDED if ideal else capacity,
+            )
+        )
+    return tasks
+
+
+def _dram_inputs(layer: TraceLayer, elements: Mapping[str, int], residency: Residency) -> int:
+    """Return the input elements that come from DRAM: all, none, or the share of the producers that are not on chip."""
+    total = layer.dims.num_inputs
+    producers = layer.inputs[:1] if layer.second_input_elements else layer.inputs
+    off_chip = [name for name in producers if name == NETWORK_INPUT or name not in residency.on_chip]
+    if not off_chip:
+        return 0
+    if len(off_chip) == len(producers):
+        return total
+    known = sum(elements.get(name, 0) for name in producers)
+    return total * sum(elements.get(name, 0) for name in off_chip) // max(1, known)
+
+
+def _map_tasks(
+    tasks: list[LayerTask], prices: EnergyPrices, fixed: Mapping[str, Tiling]
+) -> tuple[MappedLayer, ...]:
+    seen: dict[Hashable, MappedLayer] = {}
+    mapped = []
+    for position, task in enumerate(tasks):
+        key = _anonymous(task)
+        item = seen.get(key) if task.layer.name not in fixed else None
+        if item is None:
+            try:
+                item = _map_one(task, prices, fixed)
+            except MappingError as failure:
+                raise _DoesNotFit(position, str(failure)) from failure
+            seen[key] = item
+        mapped.append(replace(item, schedule=replace(item.schedule, name=task.layer.name)))
+    return tuple(mapped)
+
+
+def _map_one(task: LayerTask, prices: EnergyPrices, fixed: Mapping[str, Tiling]) -> MappedLayer:
+    if not task.layer.uses_array:
+        schedule = build_vector_layer(task)
+        return MappedLayer(schedule, int(schedule.outputs.vector_cycles.sum()))
+    return map_layer(task, prices, fixed.get(task.layer.name))
+
+
+def _anonymous(task: LayerTask) -> Hashable:
+    """Return a key of the task without what does not change its schedule: names, seeds and, unless zeros are skipped, the mask."""
+    layer = replace(task.layer, name="", inputs=(), residuals=(), post_ops=())
+    if layer.weights is not None and task.hardware.pe_array.zero_weights != "skip":
+        layer = replace(layer, weights=replace(layer.weights, load_mask=None, load_sign=None, source=None))
+    plan = task.plan
+    if plan is not None and plan.source is not None:
+        plan = replace(plan, source=replace(plan.source, seed=1))
+    return (
+        layer, plan, task.dram_input_elements, task.output_to_dram, task.residual_dram_elements,
+        task.activation_capacity_bytes,
+    )  # fmt: skip
+
+
+def _largest_live(trace: LayerTrace, residency: Residency, position: int) -> str | None:
+    """Return the largest on-chip tensor alive in a layer, or None."""
+    names = [
+        layer.name
+        for before, layer in enumerate(trace.layers)
+        if before <= position and layer.name in residency.on_chip
+        and any(layer.name in (*reader.inputs, *reader.residuals) for reader in trace.layers[position:])
+    ]  # fmt: skip
+    sizes = {layer.name: output_elements(layer) for layer in trace.layers}
+    return max(names, key=lambda name: sizes[name], default=None)

@@ -1,0 +1,55 @@
+"""Which activations stay in the activation buffer from the layer that makes them to the last one that reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from accelsim.trace.model import LayerTrace, TraceLayer
+from accelsim.units import bits_to_bytes
+
+NETWORK_INPUT = "input"
+
+
+@dataclass(frozen=True, slots=True)
+class Residency:
+    """Names of the layers whose outputs stay on chip, and the bytes they take while each layer runs."""
+
+    on_chip: frozenset[str]
+    resident_bytes: tuple[int, ...]
+
+
+def output_elements(layer: TraceLayer) -> int:
+    """Return the elements a layer writes."""
+    return layer.num_outputs or layer.dims.num_outputs
+
+
+def last_uses(trace: LayerTrace) -> dict[str, int]:
+    """Return for each layer that is read the position of its last reader."""
+    last: dict[str, int] = {}
+    for position, layer in enumerate(trace.layers):
+        for name in (*layer.inputs, *layer.residuals):
+            last[name] = position
+    return last
+
+
+def choose_residency(
+    trace: LayerTrace, activation_bits: int, capacity_bytes: int, banned: frozenset[str] = frozenset()
+) -> Residency:
+    """Keep outputs on chip, first come first served, while three quarters of the buffer suffice in every layer they live through.
+
+    The last quarter is left for the tiles of tensors that come from or go to DRAM.
+    """
+    last = last_uses(trace)
+    limit = capacity_bytes - capacity_bytes // 4
+    taken = [0] * len(trace.layers)
+    kept: set[str] = set()
+    for position, layer in enumerate(trace.layers):
+        size = bits_to_bytes(output_elements(layer) * activation_bits)
+        if layer.name not in last or layer.name in banned:
+            continue
+        live = range(position, last[layer.name] + 1)
+        if all(taken[step] + size <= limit for step in live):
+            kept.add(layer.name)
+            for step in live:
+                taken[step] += size
+    return Residency(frozenset(kept), tuple(taken))

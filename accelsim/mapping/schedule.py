@@ -1,0 +1,131 @@
+"""The Schedule artefact: the steps of every layer on a given chip, with all that the simulator needs and nothing else.
+
+Progress of the array is counted in half steps: 2 s when step s - 1 has ended (step s may be loaded over its buffer),
+2 s + 1 when step s has begun. An event may begin once the array's progress has reached ``release``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.mapping.loops import Tiling
+from accelsim.storage.base import StoredBits
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+NO_RELEASE = -(1 << 62)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightEvents:
+    """Weight tiles in the order in which the array takes them, int64 [num_events].
+
+    ``step`` takes the tile; ``release``: array progress from which its place in the weight buffer is free; ``fetch_bytes``: what DRAM
+    delivers for it (0: held on chip); ``fetch_release``: event of the decoder (or of the array's progress, without a decoder) that
+    frees the place for the fetched bytes; ``decode_cycles`` and ``generate_cycles``: work of decoder and generator (0: none).
+    """
+
+    step: Ints
+    release: Ints
+    fetch_bytes: Ints
+    fetch_release: Ints
+    decode_cycles: Ints
+    generate_cycles: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class InputEvents:
+    """Input tiles that come from DRAM, int64 [num_events]; ``release`` as in `WeightEvents`."""
+
+    step: Ints
+    release: Ints
+    fetch_bytes: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class OutputEvents:
+    """Visits of output tiles, int64 [num_events], in order.
+
+    ``first_step`` opens the tile's accumulators and ``last_step`` hands them to the vector unit; ``open_after`` is the number of
+    earlier visits that must have left the accumulators; ``psum_read_bytes`` come from DRAM before ``first_step``;
+    ``after_store`` is the store (visit number, or -1) that must have ended before that read; ``residual_bytes`` come from DRAM for
+    the vector unit; ``store_bytes`` go to DRAM; ``is_partial`` marks partial sums.
+    """
+
+    first_step: Ints
+    last_step: Ints
+    open_after: Ints
+    psum_read_bytes: Ints
+    after_store: Ints
+    vector_cycles: Ints
+    residual_bytes: Ints
+    store_bytes: Ints
+    is_partial: Bools
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSchedule:
+    """One layer on the chip.
+
+    Attributes
+    ----------
+    compute_cycles, fill_drain_cycles, stall_cycles
+        Per step, int64 [num_steps]: the array's time; ``stall_cycles`` are lost to the ports of on-chip buffers.
+    periods
+        Lengths, in steps, after which the sequence of steps may repeat (products of inner loop counts).
+    dram_bytes
+        Bytes by traffic class, from the events.
+    actions
+        Unit -> action -> count, for the whole layer.
+    tiling
+        None for layers that do not use the array.
+    occupancy_bytes
+        Buffer -> bytes that the schedule uses at most.
+    seeds_with_tiles
+        Whether stream seeds are stored and come with the tiles, so that the generator waits for them.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    macs: int
+    effective_macs: int
+    stored_bits: StoredBits
+    compute_cycles: Ints
+    fill_drain_cycles: Ints
+    stall_cycles: Ints
+    weights: WeightEvents
+    inputs: InputEvents
+    outputs: OutputEvents
+    periods: tuple[int, ...]
+    dram_bytes: dict[str, int]
+    actions: dict[str, dict[str, int]]
+    tiling: Tiling | None
+    occupancy_bytes: dict[str, int]
+    uses_decoder: bool
+    uses_generator: bool
+    seeds_with_tiles: bool = False
+
+    @property
+    def num_steps(self) -> int:
+        """Return the number of tiles that pass the array."""
+        return int(self.compute_cycles.size)
+
+    @property
+    def array_cycles(self) -> Ints:
+        """Return the cycles of each step on the array."""
+        return self.compute_cycles + self.fill_drain_cycles + self.stall_cycles
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A network on a chip in one storage format."""
+
+    storage: str
+    layers: tuple[LayerSchedule, ...]
+    arithmetic: str
+    decoder: str
+    uses_generator: bool

@@ -1,0 +1,111 @@
+"""Zero skipping applied to a tiling: the share of weight steps and activation steps that remain in each step of the nest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.config.hardware import PeArrayConfig
+from accelsim.mapping.loops import Nest, Tiling
+from accelsim.mapping.sparsity import LaneGrid, dense_steps, expected_steps, lane_grid, largest_share, real_steps
+from accelsim.mapping.task import LayerTask
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class SkipFactors:
+    """Fraction of the cycles that remain, per step; None where nothing is skipped."""
+
+    fraction: Floats | None
+
+    def apply(self, cycles: Ints) -> Ints:
+        """Return the cycles that remain, rounded up."""
+        if self.fraction is None:
+            return cycles
+        return np.ceil(cycles * self.fraction - 1e-9).astype(np.int64)
+
+    def scale(self, accesses: Ints) -> Ints:
+        """Return the buffer accesses that remain: a skipped step reads and writes nothing."""
+        return self.apply(accesses)
+
+    def slots(self, macs: int) -> int:
+        """Return the MAC slots that the array passes through, of ``macs`` dense ones."""
+        if self.fraction is None:
+            return macs
+        return round(macs * float(self.fraction.mean()))
+
+
+def skip_factors(task: LayerTask, tiling: Tiling, nest: Nest) -> SkipFactors:
+    """Return what skipping leaves of each step; weights and activations are taken as independent of each other."""
+    pe = task.hardware.pe_array
+    fraction: Floats | None = None
+    if pe.zero_weights == "skip" and task.plan is not None and task.plan.num_nonzero < task.layer.dims.num_weights:
+        fraction = _weight_fraction(task, tiling, nest)
+    if pe.zero_activations == "skip" and task.layer.input_density < 1.0:
+        activations = _activation_fraction(pe, task.layer.input_density, nest, task.layer.dims.R * task.layer.dims.S)
+        fraction = activations if fraction is None else fraction * activations
+    return SkipFactors(fraction)
+
+
+def _weight_fraction(task: LayerTask, tiling: Tiling, nest: Nest) -> Floats:
+    """Return remaining over dense weight steps of each (G, K, C) tile, from the real mask or from the binomial model."""
+    dims, pe = task.layer.dims, task.hardware.pe_array
+    grid = lane_grid(pe)
+    weights = task.layer.weights
+    window = dims.R * dims.S
+    mask = weights.load_mask() if weights is not None and weights.load_mask is not None else None
+    flat = mask.reshape(dims.G * dims.K, dims.C * window) if mask is not None else None
+    density = task.plan.num_nonzero / dims.num_weights if task.plan is not None else 1.0
+    counts = tuple(nest.counts[loop] for loop in ("G", "K", "C"))
+    table = np.ones(counts, dtype=np.float64)
+    for g in range(counts[0]):
+        for k in range(counts[1]):
+            for c in range(counts[2]):
+                table[g, k, c] = _tile_fraction(task, tiling, (g, k, c), flat, density, grid)
+    return table[nest.index["G"], nest.index["K"], nest.index["C"]]
+
+
+def _tile_fraction(
+    task: LayerTask,
+    tiling: Tiling,
+    tile: tuple[int, int, int],
+    flat: npt.NDArray[np.bool_] | None,
+    density: float,
+    grid: LaneGrid,
+) -> float:
+    dims, group = task.layer.dims, task.hardware.pe_array.skip_group
+    window = dims.R * dims.S
+    groups = range(tile[0] * tiling.G, min((tile[0] + 1) * tiling.G, dims.G))
+    first_k, last_k = tile[1] * tiling.K, min((tile[1] + 1) * tiling.K, dims.K)
+    first_c, last_c = tile[2] * tiling.C * window, min((tile[2] + 1) * tiling.C, dims.C) * window
+    dense = dense_steps(last_k - first_k, last_c - first_c, grid)
+    if flat is None:
+        return min(1.0, expected_steps(last_k - first_k, last_c - first_c, density, grid, group) / dense)
+    remaining = sum(
+        real_steps(flat[g * dims.K + first_k : g * dims.K + last_k, first_c:last_c], grid, group) for g in groups
+    )
+    return remaining / (dense * len(groups))
+
+
+def _activation_fraction(pe: PeArrayConfig, density: float, nest: Nest, window: int) -> Floats:
+    """Return remaining over dense activation steps; PEs that share an activation are one lane.
+
+    ``rows`` advance alone at their own count, so the step ends with the slowest; ``array`` and ``columns`` hold every row back
+    until all rows of the group see a zero.
+    """
+    if pe.dataflow == "spatial":
+        lanes = pe.unroll.get("C", 1) * pe.unroll.get("R", 1) * pe.unroll.get("S", 1)
+        lanes *= pe.unroll.get("P", 1) * pe.unroll.get("Q", 1) * pe.unroll.get("N", 1)
+    else:
+        lanes = pe.rows
+    if pe.skip_group != "rows":
+        return np.full(nest.num_steps, 1.0 - (1.0 - density) ** lanes)
+    streams = nest.size["N"] * nest.size["P"] * nest.size["Q"]
+    if pe.dataflow == "output_stationary":
+        streams = nest.size["C"] * window
+    table = {int(length): largest_share(int(length), density, lanes) for length in np.unique(streams)}
+    return np.array([table[int(length)] for length in streams])

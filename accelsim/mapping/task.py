@@ -1,0 +1,102 @@
+"""What the mapper is asked for: one layer, its weights in one storage format, a chip, and where its tensors live."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from accelsim.config.hardware import BufferConfig, HardwareConfig
+from accelsim.mapping.loops import Loop
+from accelsim.storage.base import StoredBits, WeightPlan
+from accelsim.trace.model import TraceLayer
+
+UNBOUNDED = 1 << 60
+
+
+@dataclass(frozen=True, slots=True)
+class LayerTask:
+    """One layer to be scheduled.
+
+    Attributes
+    ----------
+    plan
+        How the weights reach the array; None where the second operand is an activation or there is none.
+    dram_input_elements
+        Input elements that come from DRAM (0: the input is on chip).
+    output_to_dram
+        Whether the output is written to DRAM.
+    residual_dram_elements
+        Elements of residual operands that come from DRAM.
+    activation_capacity_bytes
+        What is left of the activation buffer beside the tensors that stay in it.
+    """
+
+    layer: TraceLayer
+    plan: WeightPlan | None
+    hardware: HardwareConfig
+    dram_input_elements: int
+    output_to_dram: bool
+    residual_dram_elements: int
+    activation_capacity_bytes: int
+
+    @property
+    def is_ideal(self) -> bool:
+        """Return whether memory and buffers are unlimited."""
+        return self.hardware.memory == "ideal"
+
+    @property
+    def activation_bits(self) -> int:
+        """Return the width of an activation."""
+        if self.plan is not None and self.plan.activation_bits is not None:
+            return self.plan.activation_bits
+        return self.hardware.activation_bits
+
+    @property
+    def weight_bits(self) -> int:
+        """Return the bits of a weight position in the weight buffer."""
+        return self.plan.buffer_bits_per_weight if self.plan is not None else self.activation_bits
+
+    @property
+    def stored_bits(self) -> StoredBits:
+        """Return the stored bits of the layer's weights (none for a second activation)."""
+        return self.plan.stored_bits if self.plan is not None else StoredBits()
+
+    @property
+    def regenerates(self) -> bool:
+        """Return whether the generator makes this layer's weights."""
+        return self.plan is not None and self.plan.source is not None
+
+    @property
+    def regenerates_each_pass(self) -> bool:
+        """Return whether weights are generated anew at each use instead of being kept in the weight buffer."""
+        generator = self.hardware.weight_generator
+        return self.regenerates and generator is not None and generator.weights == "regenerate"
+
+    @property
+    def decodes(self) -> bool:
+        """Return whether stored bits pass the decoder."""
+        return self.plan is not None and self.plan.decoder != "none"
+
+    @property
+    def burst_bytes(self) -> int:
+        """Return the smallest DRAM access."""
+        return self.hardware.dram.burst_bytes
+
+    def capacity(self, buffer: BufferConfig) -> int:
+        """Return the bytes of a buffer; unbounded where memory is ideal."""
+        return UNBOUNDED if self.is_ideal else buffer.capacity_bytes
+
+
+def input_extent(task: LayerTask, loop: Loop, first: int, size: int) -> int:
+    """Return the input rows (``P``) or columns (``Q``) that outputs ``first .. first + size - 1`` read, padding excluded."""
+    dims = task.layer.dims
+    axis = 0 if loop == "P" else 1
+    kernel = dims.R if loop == "P" else dims.S
+    extent = dims.H if loop == "P" else dims.W
+    stride, dilation, padding = dims.stride[axis], dims.dilation[axis], dims.padding[axis]
+    span = (kernel - 1) * dilation + 1
+    if task.layer.kind == "aggregate" and loop == "Q":
+        return extent  # a node's features; H x W are nodes x features
+    start = first * stride - padding
+    end = start + (size - 1) * stride + span
+    window = min(end, extent) - max(start, 0)
+    return max(0, min(window, size * span))

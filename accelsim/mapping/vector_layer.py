@@ -1,0 +1,83 @@
+"""The schedule of a layer that only the vector unit works on: pooling, a lone normalisation, a residual addition."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from accelsim.mapping.schedule import NO_RELEASE, InputEvents, LayerSchedule, OutputEvents, WeightEvents
+from accelsim.mapping.task import LayerTask
+from accelsim.units import bits_to_bytes, ceil_div
+
+MOST_TILES = 4096
+SMALLEST_TILE_BYTES = 1024
+
+
+def build_vector_layer(task: LayerTask) -> LayerSchedule:
+    """Cut the layer into equal tiles of elements that fit the activation buffer twice, and stream them through."""
+    layer, hardware = task.layer, task.hardware
+    bits, burst = task.activation_bits, task.burst_bytes
+    num_outputs = layer.num_outputs or layer.dims.num_outputs
+    from_dram, to_dram = task.dram_input_elements + task.residual_dram_elements, num_outputs if task.output_to_dram else 0
+    num_tiles = _num_tiles(task, bits_to_bytes((from_dram + to_dram) * bits))
+    ops = max(layer.vector_ops, num_outputs)
+    zeros = np.zeros(num_tiles, dtype=np.int64)
+    steps = np.arange(num_tiles, dtype=np.int64)
+    loads = -(-_shares(bits_to_bytes(from_dram * bits), num_tiles) // burst) * burst
+    stores = -(-_shares(bits_to_bytes(to_dram * bits), num_tiles) // burst) * burst
+    none = np.zeros(0, dtype=np.int64)
+    release = np.where(steps >= 2, 2 * (steps - 1), NO_RELEASE)
+    has_input = from_dram > 0
+    read, written = int(loads.sum()) if has_input else 0, int(stores.sum())
+    inputs_read = layer.dims.num_inputs + layer.second_input_elements
+    return LayerSchedule(
+        name=layer.name,
+        kind=layer.kind,
+        shape=(layer.dims.N, layer.dims.G * layer.dims.K, layer.dims.P, layer.dims.Q),
+        macs=0,
+        effective_macs=0,
+        stored_bits=task.stored_bits,
+        compute_cycles=zeros,
+        fill_drain_cycles=zeros,
+        stall_cycles=zeros,
+        weights=WeightEvents(none, none, none, none, none, none),
+        inputs=InputEvents(steps, release, loads) if has_input else InputEvents(none, none, none),
+        outputs=OutputEvents(
+            first_step=steps, last_step=steps, open_after=np.maximum(steps - 1, 0), psum_read_bytes=zeros,
+            after_store=zeros - 1, vector_cycles=-(-_shares(ops, num_tiles) // hardware.vector_unit.num_lanes),
+            residual_bytes=zeros, store_bytes=stores, is_partial=np.zeros(num_tiles, dtype=bool),
+        ),
+        periods=(1,),
+        dram_bytes={
+            "mask": 0, "seed": 0, "scale": 0, "weight": 0, "index": 0, "activation_in": read, "activation_out": written,
+            "partial_sum": 0,
+        },
+        actions={
+            "activation_buffer": {
+                "read_bits": (inputs_read + to_dram) * bits,
+                "write_bits": (from_dram + num_outputs) * bits,
+            },
+            "vector_unit": {"ops": ops},
+            "interconnect": {"bits": (inputs_read + num_outputs) * bits + 8 * (read + written)},
+        },
+        tiling=None,
+        occupancy_bytes={"activation_buffer": bits_to_bytes(2 * ceil_div(from_dram + to_dram, num_tiles) * bits)},
+        uses_decoder=False,
+        uses_generator=False,
+    )  # fmt: skip
+
+
+def _num_tiles(task: LayerTask, moved_bytes: int) -> int:
+    """Return how many tiles: few enough to be long, many enough to fit twice and to overlap loading with storing."""
+    if task.is_ideal or moved_bytes == 0:
+        return 1
+    room = max(1, task.activation_capacity_bytes // 2)
+    overlap = min(8, max(1, moved_bytes // SMALLEST_TILE_BYTES))
+    return min(MOST_TILES, max(ceil_div(moved_bytes, room), overlap))
+
+
+def _shares(total: int, parts: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    """Return ``total`` cut into ``parts`` nearly equal whole shares, the larger first."""
+    base, rest = divmod(total, parts)
+    shares = np.full(parts, base, dtype=np.int64)
+    shares[:rest] += 1
+    return shares

@@ -1,0 +1,67 @@
+"""The whole flow: a trace and a chip in, a result out. Read this first.
+
+    trace -> storage plans -> schedule -> simulation -> counters -> cost -> result
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from accelsim.config.hardware import HardwareConfig
+from accelsim.config.loader import LoadedHardware
+from accelsim.cost.evaluate import evaluate
+from accelsim.cost.mapping_prices import mapping_prices
+from accelsim.cost.tables import load_tables
+from accelsim.mapping.loops import Tiling
+from accelsim.mapping.mapper import MappedLayer
+from accelsim.mapping.network import map_network
+from accelsim.mapping.schedule import Schedule
+from accelsim.results.build import build_result
+from accelsim.results.model import RunResult
+from accelsim.sim.chip import Probe
+from accelsim.sim.counters import Counters
+from accelsim.sim.run import run_schedule
+from accelsim.storage import get_format, plan_layers
+from accelsim.storage.base import WeightPlan
+from accelsim.trace.model import LayerTrace
+
+
+def run(hardware: LoadedHardware, trace: LayerTrace, storage: str, *, exact: bool = False) -> RunResult:
+    """Simulate a network on a chip in one storage format, and cost it.
+
+    Raises
+    ------
+    AccelSimError
+        The format cannot hold the network, or the chip cannot run it.
+    """
+    counters = simulate(hardware, trace, storage, exact=exact)
+    cost = evaluate(counters, hardware.config, load_tables())
+    return build_result(hardware, trace, counters, cost)
+
+
+def simulate(
+    hardware: LoadedHardware,
+    trace: LayerTrace,
+    storage: str,
+    *,
+    exact: bool = False,
+    probe: Probe | None = None,
+    fixed: Mapping[str, Tiling] | None = None,
+) -> Counters:
+    """Return how often each unit did what, and where the cycles went; no energy yet."""
+    schedule, _ = schedule_network(hardware.config, trace, storage, fixed)
+    return run_schedule(schedule, hardware.config, exact=exact, probe=probe)
+
+
+def schedule_network(
+    hardware: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling] | None = None
+) -> tuple[Schedule, tuple[MappedLayer, ...]]:
+    """Return the schedule of a network and the closed-form latency of each layer."""
+    plans = layer_plans(trace, storage)
+    return map_network(trace, plans, storage, hardware, mapping_prices(hardware, load_tables()), fixed)
+
+
+def layer_plans(trace: LayerTrace, storage: str) -> dict[str, WeightPlan]:
+    """Return for each weighted layer how its weights are stored and reach the array."""
+    plans = plan_layers(get_format(storage), trace.layers)
+    return {layer.name: plan for layer, plan in zip(trace.layers, plans, strict=True) if plan is not None}

@@ -1,0 +1,93 @@
+"""The DMA engine: issues the requests of each layer's program in order, each as soon as its place and its data are there."""
+
+from __future__ import annotations
+
+from accelsim.mapping.schedule import NO_RELEASE
+from accelsim.sim.chip import Chip, LayerLists, Unit
+from accelsim.sim.dram.memory import MemoryModel
+from accelsim.sim.environment import Process, Progress
+from accelsim.sim.program import INPUT, PSUM_READ, RESIDUAL, STORE, WEIGHT
+
+REGION_BYTES = 1 << 28  # loads, inputs, partial sums, residuals and outputs lie in memory regions of their own
+
+
+class Dma(Unit):
+    """Issues requests; the memory orders their data on its bus, and their arrival raises the counter of their kind."""
+
+    __slots__ = ("arrivals", "memory", "moved_bytes", "region", "served")
+
+    def __init__(self, chip: Chip, memory: MemoryModel) -> None:
+        super().__init__(chip, "dma")
+        self.memory = memory
+        self.arrivals: list[Progress] = [chip.fetched, chip.inputs, chip.psums, chip.residuals, chip.stored]
+        self.moved_bytes = [[0] * 5 for _ in chip.lists]
+        self.region = [0] * 5
+        self.served = 0
+
+    def run(self) -> Process:
+        """Walk through the programs of all layers."""
+        chip = self.chip
+        for self.layer, lists in enumerate(chip.lists):
+            program = lists.program
+            self.index = 0
+            while self.index < len(program.kind):
+                for counter, value in self._conditions(lists):
+                    if counter.value < value and counter is chip.drained:
+                        self.blocked.begin()
+                        yield counter.reached(value)
+                        self.blocked.end()
+                    elif counter.value < value:
+                        yield counter.reached(value)
+                self._issue(lists)
+                self.index += 1
+            self._next_regions(lists)
+
+    def _conditions(self, lists: LayerLists) -> list[tuple[Progress, int]]:
+        """Return what the next request waits for: (counter, value) pairs."""
+        chip, program = self.chip, lists.program
+        kind, event = program.kind[self.index], program.event[self.index]
+        if kind == WEIGHT:
+            return self._weight_conditions(lists, event)
+        started = (chip.layers, self.layer)
+        if kind == INPUT:
+            return [started, (chip.array, lists.input_release[event])]
+        if kind == PSUM_READ:
+            written = lists.stores_before[lists.after_store[event]] + 1 if lists.after_store[event] >= 0 else 0
+            return [
+                started,
+                (chip.drained, lists.base_output + lists.open_after[event]),
+                (chip.stored, lists.base_store + written),
+            ]
+        if kind == RESIDUAL:
+            return [started, (chip.drained, lists.base_output + event - 1)]
+        return [(chip.drained, lists.base_output + event + 1)]
+
+    def _weight_conditions(self, lists: LayerLists, event: int) -> list[tuple[Progress, int]]:
+        """Return what a weight load waits for: its place in the mask buffer, or (no decoder) in the weight buffer."""
+        chip = self.chip
+        waits: list[tuple[Progress, int]] = []
+        if not chip.hardware.mapping.prefetch_next_layer:
+            waits.append((chip.layers, self.layer))
+        if lists.schedule.uses_decoder:
+            waits.append((chip.decoder_free, lists.base_decode + lists.fetch_release[event]))
+            return waits
+        release = lists.weight_release[event]
+        waits.append((chip.array, lists.prefetch_release if release == NO_RELEASE else release))
+        return waits
+
+    def _issue(self, lists: LayerLists) -> None:
+        chip, program = self.chip, lists.program
+        kind, num_bytes = program.kind[self.index], program.num_bytes[self.index]
+        now = int(chip.env.now)
+        address = kind * REGION_BYTES + (self.region[kind] + program.offset[self.index]) % REGION_BYTES
+        served = self.memory.serve(now, address, num_bytes, kind == STORE)
+        self.moved_bytes[self.layer][kind] += num_bytes
+        self.busy[self.layer] += served.busy_cycles
+        if chip.probe is not None:
+            chip.probe.slice("dram", self.layer, str(kind), self.index, served.end_cycle - served.busy_cycles, served.end_cycle)
+        self.later(self.arrivals[kind], 1, served.end_cycle - now)
+
+    def _next_regions(self, lists: LayerLists) -> None:
+        """Lay the next layer's tensors behind this one's."""
+        for kind, moved in enumerate(self.moved_bytes[self.layer]):
+            self.region[kind] = (self.region[kind] + moved) % REGION_BYTES

@@ -1,0 +1,95 @@
+"""SimPy pieces that all units share: an environment that can leap over whole periods, and progress counters to wait on.
+
+Units wait for conditions that only become true (a counter that reaches a value), never for a choice among requestors, so the
+order in which SimPy runs events of the same cycle cannot change a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import simpy
+from simpy.events import Event
+
+Process = Generator[Event, Any, None]
+
+
+class LeapEnvironment(simpy.Environment):
+    """An environment with an integer clock that can be moved on together with everything that is pending."""
+
+    def leap(self, cycles: int) -> None:
+        """Move the clock and all pending events by ``cycles``; their order stays."""
+        self._now += cycles
+        self._queue = [(time + cycles, priority, number, event) for time, priority, number, event in self._queue]
+
+
+class Progress:
+    """A counter that only grows, with processes that wait until it reaches a value.
+
+    Attributes
+    ----------
+    value
+        The count.
+    name
+        What it counts; a deadlock report says who waits for which.
+    """
+
+    __slots__ = ("env", "name", "value", "waiting")
+
+    def __init__(self, env: LeapEnvironment, name: str) -> None:
+        self.env = env
+        self.name = name
+        self.value = 0
+        self.waiting: list[tuple[int, Event]] = []
+
+    def advance(self, value: int) -> None:
+        """Raise the counter to ``value`` and wake who waited for it."""
+        self.value = value
+        if self.waiting:
+            due = [item for item in self.waiting if item[0] <= value]
+            if due:
+                self.waiting = [item for item in self.waiting if item[0] > value]
+                for _, event in due:
+                    event.succeed()
+
+    def reached(self, value: int) -> Event:
+        """Return an event that happens when the counter reaches ``value`` (which it has not yet)."""
+        event = self.env.event()
+        self.waiting.append((value, event))
+        return event
+
+    def leap(self, difference: int) -> None:
+        """Raise the counter and everything that is waited for by ``difference``; nobody wakes."""
+        self.value += difference
+        self.waiting = [(value + difference, event) for value, event in self.waiting]
+
+
+class Blocked:
+    """Cycles that a unit has spent waiting for another one, up to now, a running wait included."""
+
+    __slots__ = ("env", "since", "total")
+
+    def __init__(self, env: LeapEnvironment) -> None:
+        self.env = env
+        self.total = 0
+        self.since = -1
+
+    def begin(self) -> None:
+        """Note that the unit waits from now on."""
+        self.since = int(self.env.now)
+
+    def end(self) -> None:
+        """Note that the wait is over."""
+        self.total += int(self.env.now) - self.since
+        self.since = -1
+
+    def now(self) -> int:
+        """Return the cycles so far."""
+        return self.total + (int(self.env.now) - self.since if self.since >= 0 else 0)
+
+    def leap(self, cycles: int, blocked: int) -> None:
+        """Account for a leap of ``cycles`` in which the unit was blocked for ``blocked`` of them."""
+        self.total += blocked
+        if self.since >= 0:
+            self.since += cycles

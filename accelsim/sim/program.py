@@ -1,0 +1,88 @@
+"""The DMA program of a layer: every DRAM request in the order in which it is issued, and what each one waits for.
+
+Loads for step s + 2 stand before the stores of step s, so that tiles are fetched while their predecessors compute. The order is
+fixed before the run: a faster unit then can only make everything earlier, never later.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.mapping.schedule import NO_RELEASE, LayerSchedule
+
+Ints = npt.NDArray[np.int64]
+WEIGHT, INPUT, PSUM_READ, RESIDUAL, STORE = range(5)
+KIND_NAMES = ("weights", "inputs", "partial sums", "residuals", "stores")
+LOOKAHEAD_STEPS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class DmaProgram:
+    """Requests in order, as lists of equal length; ``num_early`` weight loads may be issued before the layer before has ended.
+
+    ``event`` is the weight, input or output event that the request serves; ``step`` the step that needs it.
+    """
+
+    kind: list[int]
+    event: list[int]
+    num_bytes: list[int]
+    offset: list[int]
+    step: list[int]
+    num_early: int
+
+
+def build_program(schedule: LayerSchedule) -> DmaProgram:
+    """Return the DMA program of a layer's schedule."""
+    weights, inputs, outputs = schedule.weights, schedule.inputs, schedule.outputs
+    parts = [
+        _part(WEIGHT, weights.fetch_bytes, weights.step, _weight_keys(schedule)),
+        _part(INPUT, inputs.fetch_bytes, inputs.step, 2 * (inputs.step - LOOKAHEAD_STEPS)),
+        _part(PSUM_READ, outputs.psum_read_bytes, outputs.first_step, _psum_keys(schedule)),
+        _part(RESIDUAL, outputs.residual_bytes, outputs.last_step, 2 * (outputs.last_step - LOOKAHEAD_STEPS)),
+        _part(STORE, outputs.store_bytes, outputs.last_step, 2 * outputs.last_step + 1),
+    ]
+    table = np.concatenate([part for part in parts if part.shape[1]], axis=1) if any(p.shape[1] for p in parts) else parts[0]
+    order = np.lexsort((table[0], table[4]))
+    table = table[:, order]
+    kinds = table[0]
+    others = np.flatnonzero(kinds != WEIGHT)
+    early = int(others[0]) if others.size else int(kinds.size)
+    offsets = _offsets(kinds, table[2])
+    return DmaProgram(
+        table[0].tolist(), table[1].tolist(), table[2].tolist(), offsets.tolist(), table[3].tolist(), early
+    )
+
+
+def _part(kind: int, num_bytes: Ints, step: Ints, key: Ints) -> Ints:
+    """Return rows (kind, event, bytes, step, key) of the events that move bytes."""
+    events = np.flatnonzero(num_bytes)
+    return np.stack([np.full(events.size, kind, dtype=np.int64), events, num_bytes[events], step[events], key[events]])
+
+
+def _weight_keys(schedule: LayerSchedule) -> Ints:
+    """Return the place of weight loads; the first tiles of a layer stand before everything else, for prefetching."""
+    weights = schedule.weights
+    first = (weights.release == NO_RELEASE) & (weights.step < LOOKAHEAD_STEPS)
+    return 2 * (weights.step - LOOKAHEAD_STEPS) - np.where(first, 2 * LOOKAHEAD_STEPS, 0)
+
+
+def _psum_keys(schedule: LayerSchedule) -> Ints:
+    """Return the place of partial-sum reads: as early as other loads, but behind the store that they read back."""
+    outputs = schedule.outputs
+    own = 2 * (outputs.first_step - LOOKAHEAD_STEPS)
+    source = np.maximum(outputs.after_store, 0)
+    stored = 2 * outputs.last_step[source] + 2
+    return np.where(outputs.after_store >= 0, np.maximum(own, stored), own)
+
+
+def _offsets(kinds: Ints, num_bytes: Ints) -> Ints:
+    """Return the byte offset of each request within its kind's region: tiles lie one behind the other, in order of use."""
+    offsets = np.zeros(kinds.size, dtype=np.int64)
+    for kind in range(5):
+        chosen = np.flatnonzero(kinds == kind)
+        if chosen.size:
+            offsets[chosen] = np.concatenate([[0], np.cumsum(num_bytes[chosen])[:-1]])
+    return offsets
