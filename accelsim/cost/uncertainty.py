@@ -2,9 +2,9 @@
 
 Sampling. Each constant has its value as median and is log-uniform on either side: between low and value with
 probability one half, between value and high with the other half. Rows with the same source text vary together: their
-quantiles come from a Gaussian copula with correlation `SOURCE_CORRELATION` within a source and none between sources. All
-formats of a report see the same draws, so what they share cancels in comparisons. A constant's draws depend on the seed,
-its name and its source only, so a new row does not change those of the others.
+quantiles come from a Gaussian copula with correlation `SOURCE_CORRELATION` within a source and none between sources.
+All formats of a report see the same draws, so what they share cancels in comparisons. A constant's draws depend on the
+seed, its name and its source only, so a new row does not change those of the others.
 """
 
 from __future__ import annotations

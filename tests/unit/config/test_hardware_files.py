@@ -151,3 +151,35 @@ def test_schema_documents_every_field() -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "hwconfigs").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_preset_loads_under_its_own_name(path: Path) -> None:
     assert load_hardware(path).config.name == path.stem
+
+
+@pytest.mark.parametrize("name", ["edge", "hiddenite", "eyeriss", "gemmini", "tpu_v1", "tpu_v3", "cloud_hbm"])
+def test_a_dense_chip_is_its_twin_without_generator_and_decoder(name: str) -> None:
+    with_units = load_hardware(ROOT / f"hwconfigs/{name}.yaml").config
+    dense = load_hardware(ROOT / f"hwconfigs/{name}_dense.yaml").config
+    assert with_units.weight_generator is not None and with_units.mask_decoder is not None
+    removed = {
+        "name": f"{name}_dense",
+        "weight_generator": None,
+        "mask_decoder": None,
+        "mask_buffer": dense.mask_buffer,
+    }
+    assert dense == with_units.model_copy(update=removed)
+
+
+@pytest.mark.parametrize(
+    ("name", "peak_tops", "peak_gb_per_s"),
+    [
+        ("edge", 1.024, 12.8),
+        ("hiddenite", 1.638, 6.4),
+        ("eyeriss", 0.0672, 0.48),
+        ("gemmini", 0.512, 8.0),
+        ("tpu_v1", 91.75, 34.1),
+        ("tpu_v3", 61.6, 450.6),
+        ("cloud_hbm", 32.77, 256.0),
+    ],
+)
+def test_presets_have_the_peaks_that_are_published_for_them(name: str, peak_tops: float, peak_gb_per_s: float) -> None:
+    config = load_hardware(ROOT / f"hwconfigs/{name}.yaml").config
+    assert 2 * config.pe_array.num_pes * config.clock_mhz * 1e-6 == pytest.approx(peak_tops, rel=2e-3)
+    assert config.dram.peak_bytes_per_ns == pytest.approx(peak_gb_per_s, rel=2e-3)

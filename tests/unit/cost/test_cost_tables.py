@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from accelsim.config.loader import load_hardware
+from accelsim.cost.area import area_prices, leakage_prices
 from accelsim.cost.energy import dram_family, energy_prices
 from accelsim.cost.tables import load_tables
-from accelsim.cost.terms import constants_of
+from accelsim.cost.terms import constants_of, resolve
 from accelsim.cost.traits import Pricer, RunTraits
 from accelsim.errors import ConfigError
 from accelsim.prng.source import GeneratorKind
-from accelsim.sim.actions import ACTIONS
+from accelsim.sim.actions import ACTIONS, ARITHMETICS
 
 EDGE = Path(__file__).resolve().parents[3] / "hwconfigs/edge.yaml"
 ROW = "{name: mac_int8, unit_of_chip: pe_array, action: mac_int8, value: 0.2, unit: pj, node_nm: 45, voltage_v: 0.9, "
@@ -30,9 +31,6 @@ def test_every_row_is_used_by_some_chip() -> None:
     used: set[str] = set()
     standards = ("LPDDR", "LPDDR3", "LPDDR4", "LPDDR5", "DDR3", "DDR4", "DDR5", "HBM", "HBM2", "HBM3")
     kinds: tuple[GeneratorKind, ...] = ("philox4x32", "xorshift32", "lfsr16", "lfsr32")
-    from accelsim.cost.area import area_prices, leakage_prices
-    from accelsim.sim.actions import ARITHMETICS
-
     runs = [([f"dram.standard={name}"], "int8", "raw") for name in standards]
     runs += [([f"weight_generator.kind={kind}"], "ternary", "entropy") for kind in kinds]
     runs += [(["pe_array.zero_weights=skip"], name, "golomb") for name in ARITHMETICS]
@@ -49,6 +47,14 @@ def test_every_row_is_used_by_some_chip() -> None:
         ):
             used.update(constants_of(price))
     assert set(load_tables().rows) - used == set()
+
+
+@pytest.mark.parametrize("path", sorted(EDGE.parent.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_preset_has_a_price_for_everything(path: Path) -> None:
+    pricer = Pricer(load_hardware(path).config, load_tables(), RunTraits("int8", "none", False))
+    prices = energy_prices(pricer).action_pj.values()
+    areas = area_prices(pricer).values()
+    assert all(resolve(price, load_tables().values) > 0 for price in (*prices, *areas))
 
 
 def test_ranges_hold_their_values() -> None:
