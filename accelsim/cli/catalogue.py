@@ -53,7 +53,7 @@ GROUPS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
                 "dram",
                 "dram",
                 "Time a memory trace on a memory description.",
-                "accelsim dram hwconfigs/dram/DDR4_8Gb_x8_2400.yaml --trace requests.trace",
+                "accelsim dram hwconfigs/dram/dramsim3_DDR4_8Gb_x8_2400.yaml --trace requests.trace",
             ),
         ),
     ),

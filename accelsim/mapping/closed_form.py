@@ -203,11 +203,11 @@ def score(task: LayerTask, tiles: Candidates, order: tuple[Loop, ...], shared: O
     legal = weights.fits & psums.fits & inputs.fits
     repeats = weights.repeats
     if task.decodes:
-        share = (task.stored_bits.mask + task.stored_bits.index + task.stored_bits.weight) / dims.num_weights / 8
+        share = (task.traffic_bits.mask + task.traffic_bits.index + task.traffic_bits.weight) / dims.num_weights / 8
         mask_buffer = hardware.mask_buffer
         mask = _held(order, counts, WEIGHT_LOOPS, positions * share, task.capacity(mask_buffer), mask_buffer.double_buffered)
         repeats = np.where(mask.fits, np.minimum(mask.repeats, repeats), repeats)
-    stored = task.stored_bits.total / 8 if task.plan is not None else task.layer.second_input_elements * task.activation_bits / 8
+    stored = task.traffic_bits.total / 8 if task.plan is not None else task.layer.second_input_elements * task.activation_bits / 8
     fraction = task.dram_input_elements / max(1, dims.num_inputs)
     output_bytes = (task.layer.num_outputs or dims.num_outputs) * task.activation_bits / 8 if task.output_to_dram else 0.0
     spilled = 2.0 * np.maximum(psums.repeats - 1, 0) * dims.num_outputs * hardware.accumulator_bits / 8

@@ -52,7 +52,7 @@ def _place_free(steps: Ints, reuse: Reuse, double: bool) -> Ints:
 
 def _class_bytes(task: LayerTask, positions: Ints, filters: Ints, fetched: npt.NDArray[np.bool_]) -> dict[str, Ints]:
     """Return bytes by class of each weight event, the last class present taking the padding to a whole burst."""
-    dims, stored = task.layer.dims, task.stored_bits
+    dims, stored = task.layer.dims, task.traffic_bits
     num_positions, num_filters = dims.num_weights, dims.G * dims.K
     if task.plan is None:
         bits = {"activation_in": positions * task.activation_bits}
@@ -103,7 +103,7 @@ def weight_events(
         decode_cycles=decode * passes,
         generate_cycles=generation.cycles if generation is not None else np.zeros_like(positions),
     )
-    stored = task.stored_bits
+    stored = task.traffic_bits
     share = ceil_share(stored.mask + stored.index + stored.weight, positions, task.layer.dims.num_weights)
     return WeightTraffic(
         events=events,

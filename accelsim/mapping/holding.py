@@ -38,7 +38,7 @@ def tile_bytes(task: LayerTask, tiling: Tiling) -> dict[str, int]:
     outputs = tiling.G * tiling.K * pixels
     rows = max(input_extent(task, "P", first, tiling.P) for first in _first_tiles(dims.P, tiling.P))
     columns = max(input_extent(task, "Q", first, tiling.Q) for first in _first_tiles(dims.Q, tiling.Q))
-    stored = task.stored_bits
+    stored = task.traffic_bits
     share = stored.mask + stored.index + (stored.weight if task.decodes else 0)
     return {
         "weights": bits_to_bytes(positions * task.weight_bits),

@@ -61,6 +61,11 @@ class LayerTask:
         return self.plan.stored_bits if self.plan is not None else StoredBits()
 
     @property
+    def traffic_bits(self) -> StoredBits:
+        """Return the bits that one pass over the layer's weights reads; less than stored where formats share bits."""
+        return self.plan.traffic_bits if self.plan is not None else StoredBits()
+
+    @property
     def regenerates(self) -> bool:
         """Return whether the generator makes this layer's weights."""
         return self.plan is not None and self.plan.source is not None

@@ -138,7 +138,7 @@ class CyclesByCause(ResultModel):
     """Cycles of the core clock by what the layer waited for; they add up to the latency."""
 
     compute: int = Field(ge=0)
-    """The array (or the vector unit of a layer without the array) works."""
+    """The array works."""
     fill_drain: int = Field(ge=0)
     """The array fills or drains."""
     wait_dram: int = Field(ge=0)
@@ -148,7 +148,7 @@ class CyclesByCause(ResultModel):
     wait_decoder: int = Field(ge=0)
     """Waiting for the mask decoder."""
     wait_vector: int = Field(ge=0)
-    """Waiting for the vector unit."""
+    """Waiting for the vector unit; in a layer without the array, its work too."""
     other: int = Field(ge=0)
     """Anything else."""
 

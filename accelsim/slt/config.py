@@ -7,13 +7,14 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from accelsim.config.base import ConfigModel
-from accelsim.prng import GeneratorKind, RatioDistribution, SeedPolicy, StreamGranularity
+from accelsim.prng import GeneratorKind, RatioDistribution, SeedPolicy, StreamGranularity, WeightDistribution
 from accelsim.ticket.model import MaskCodec
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 ThresholdScope = Literal["layer", "network"]
 ScalingRule = Literal["none", "static", "dynamic"]
 Precision = Literal["float32", "bfloat16"]
+ActivationRule = Literal["network", "sign"]
 
 
 class SearchConfig(ConfigModel):
@@ -41,10 +42,18 @@ class SearchConfig(ConfigModel):
     """Granularity of the random streams."""
     seeds: SeedPolicy = "derived"
     """Where the seeds of the streams come from."""
+    weights: WeightDistribution = "signed_constant"
+    """Distribution of the random weights; all have the Kaiming deviation sqrt(2 / fan in)."""
+    weight_bits: Annotated[int, Field(ge=1, le=16)] = 1
+    """Bits of a field of a weight; 1 for a signed constant."""
+    normal_terms: Annotated[int, Field(ge=1, le=64)] = 4
+    """Fields summed for one weight where ``weights`` is ``normal``."""
     tile_filters: Annotated[int, Field(ge=1)] = 1
     """Filters per stream where ``stream`` is ``tile``."""
     threshold_bits: Annotated[int, Field(ge=1, le=32)] = 16
     """Bits of a freezing word."""
+    activations: ActivationRule = "network"
+    """The network's own activations, or the signs of what would enter them (binary-activation multi-prize tickets)."""
     codec: MaskCodec = "raw"
     """Codec of the stored mask."""
     num_epochs: Annotated[int, Field(ge=1)] = 20
@@ -70,6 +79,10 @@ class SearchConfig(ConfigModel):
 
     @model_validator(mode="after")
     def _check_ratios(self) -> Self:
+        if self.weights == "signed_constant" and self.weight_bits != 1:
+            raise ValueError(
+                f"weight_bits {self.weight_bits} is not 1, all that signed_constant has; use weights uniform"
+            )
         freeze = self.prune_ratio + self.lock_ratio
         if freeze > 1.0 + 1e-9:
             raise ValueError(f"prune_ratio + lock_ratio = {freeze:g} is not <= 1; lower one of them")
@@ -92,5 +105,5 @@ class SearchConfig(ConfigModel):
             if name not in ("network", "output_path", "checkpoint_path") and value != field.default:
                 words += [f"--{name.replace('_', '-')}", f"{value}"]
         if self.output_path is not None:
-            words += ["-o", self.output_path]
+            words += ["--out", self.output_path]
         return " ".join(words)

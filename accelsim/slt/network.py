@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -90,6 +91,34 @@ def folded_norms(graph: NetworkGraph) -> dict[str, str]:
             )
         folded[node.name] = producer.name
     return folded
+
+
+def with_sign_activations(graph: NetworkGraph) -> NetworkGraph:
+    """Return the graph with ``sign`` in the place of every activation."""
+    nodes = tuple(replace(node, function="sign") if node.kind == "activation" else node for node in graph.nodes)
+    return replace(graph, nodes=nodes)
+
+
+class _Sign(torch.autograd.Function):
+    """Sign without 0; the gradient passes where the input lies within -1 to 1 (Hubara et al., NeurIPS 2016, eq. 4)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        """Return +1 where ``x`` >= 0, else -1."""
+        ctx.save_for_backward(x)
+        return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> torch.Tensor:
+        """Return the gradient of the input."""
+        (x,) = ctx.saved_tensors
+        passed: torch.Tensor = grads[0] * (x.abs() <= 1)
+        return passed
+
+
+def _sign(node: GraphNode, inputs: list[torch.Tensor]) -> torch.Tensor:
+    out: torch.Tensor = _Sign.apply(inputs[0])  # type: ignore[no-untyped-call]
+    return out
 
 
 class SearchNetwork(nn.Module):
@@ -221,7 +250,7 @@ _PLAIN: dict[tuple[str, str], Callable[[GraphNode, list[torch.Tensor]], torch.Te
     ("activation", "silu"): lambda node, inputs: functional.silu(inputs[0]),
     ("activation", "sigmoid"): lambda node, inputs: torch.sigmoid(inputs[0]),
     ("activation", "tanh"): lambda node, inputs: torch.tanh(inputs[0]),
-    ("activation", "sign"): lambda node, inputs: torch.sign(inputs[0]),
+    ("activation", "sign"): _sign,
     ("pool", "max"): _pool,
     ("pool", "avg"): _pool,
     ("global_pool", ""): lambda node, inputs: inputs[0].mean(dim=(-2, -1) if inputs[0].ndim == 4 else 1),

@@ -19,7 +19,7 @@ from accelsim.slt.checkpoint import SearchState, read_checkpoint, write_checkpoi
 from accelsim.slt.config import SearchConfig
 from accelsim.slt.data import DATASET_NAME, INPUT_SHAPE, NUM_CLASSES, Digits, epoch_order, load_digits, shift_images
 from accelsim.slt.export import evaluate_images, export_ticket, with_evaluation
-from accelsim.slt.network import SearchNetwork
+from accelsim.slt.network import SearchNetwork, with_sign_activations
 from accelsim.ticket.graph import PARAMETRIC_KINDS, NetworkGraph
 from accelsim.ticket.model import Ticket
 from accelsim.ticket.zoo import build_network
@@ -101,6 +101,8 @@ def start_search(config: SearchConfig) -> Search:
     graph = build_network(
         config.network, num_classes=NUM_CLASSES, input_shape=INPUT_SHAPE, width_factor=config.width_factor
     )
+    if config.activations == "sign":
+        graph = with_sign_activations(graph)
     rng = np.random.default_rng((config.seed, 0))
     network = SearchNetwork(graph, random_sources(config, graph), rng, _DTYPES[config.precision])
     optimizer = torch.optim.SGD(
@@ -125,6 +127,9 @@ def random_sources(config: SearchConfig, graph: NetworkGraph) -> dict[str, Rando
             seed=layer_seed(config.seed, index),
             stream=config.stream,
             seeds=config.seeds,
+            weights=config.weights,
+            weight_bits=config.weight_bits,
+            normal_terms=config.normal_terms if config.weights == "normal" else 1,
             threshold_bits=config.threshold_bits,
             prune_threshold=prune_threshold,
             lock_threshold=lock_threshold,
@@ -271,7 +276,7 @@ def _tensor(value: torch.Tensor | None) -> torch.Tensor:
 
 
 def _settings(config: SearchConfig) -> str:
-    return config.model_dump_json(exclude=_PLACES)
+    return config.model_dump_json(exclude=_PLACES, exclude_defaults=True)
 
 
 def _save(state: Search) -> None:

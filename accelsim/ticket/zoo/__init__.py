@@ -9,9 +9,19 @@ from functools import partial
 
 from accelsim.errors import TicketError
 from accelsim.ticket.graph import NetworkGraph
+from accelsim.ticket.zoo.classifiers import build_mobilenet_v2, build_vgg16
 from accelsim.ticket.zoo.convnets import build_conv
+from accelsim.ticket.zoo.graphs import (
+    OGBN_ARXIV_CLASSES,
+    OGBN_ARXIV_SHAPE,
+    GraphNetShape,
+    build_gcn,
+    build_gin,
+)
+from accelsim.ticket.zoo.images import EdsrShape, build_dcgan_generator, build_edsr
 from accelsim.ticket.zoo.resnet import ResNetShape, build_resnet
 from accelsim.ticket.zoo.spec import NetworkSpec
+from accelsim.ticket.zoo.transformer import TransformerShape, build_decoder_block, build_vit
 
 __all__ = ["NetworkInfo", "build_network", "list_networks"]
 
@@ -21,11 +31,14 @@ _IMAGENET = (3, 224, 224)
 
 @dataclass(frozen=True, slots=True)
 class NetworkInfo:
-    """A name, the input and classes it has unless told otherwise, and where it comes from."""
+    """A name, the input and classes it has unless told otherwise, and where it comes from.
+
+    ``num_classes`` is None where the network has none.
+    """
 
     name: str
     input_shape: tuple[int, ...]
-    num_classes: int
+    num_classes: int | None
     summary: str
 
 
@@ -64,7 +77,53 @@ def _convs() -> list[_Entry]:
     ]
 
 
-_ENTRIES = {entry.info.name: entry for entry in (*_convs(), *_resnets())}
+def _classifiers() -> list[_Entry]:
+    return [
+        _Entry(NetworkInfo("vgg16", _IMAGENET, 1000, "VGG-16 (Simonyan & Zisserman 2015)"), build_vgg16),
+        _Entry(NetworkInfo("mobilenet_v2", _IMAGENET, 1000, "MobileNetV2 (Sandler et al. 2018)"), build_mobilenet_v2),
+    ]
+
+
+def _transformers() -> list[_Entry]:
+    tiny, small, base = (TransformerShape(64 * heads, heads, 12) for heads in (3, 6, 12))
+    vits = {
+        "vit_tiny": (tiny, "ViT-Ti/16 (Dosovitskiy et al. 2021)"),
+        "vit_small": (small, "ViT-S/16 (Dosovitskiy et al. 2021)"),
+        "vit_base": (base, "ViT-B/16 (Dosovitskiy et al. 2021)"),
+        "deit_tiny": (tiny, "DeiT-Ti/16 (Touvron et al. 2021)"),
+        "deit_small": (small, "DeiT-S/16 (Touvron et al. 2021)"),
+        "deit_base": (base, "DeiT-B/16 (Touvron et al. 2021)"),
+    }
+    entries = [
+        _Entry(NetworkInfo(name, _IMAGENET, 1000, summary), partial(build_vit, shape))
+        for name, (shape, summary) in vits.items()
+    ]
+    block = NetworkInfo("decoder_block", (128, 768), None, "a decoder block of GPT-2 small (Radford et al. 2019)")
+    return [*entries, _Entry(block, partial(build_decoder_block, TransformerShape(768, 12, 1)))]
+
+
+def _graph_networks() -> list[_Entry]:
+    gin = NetworkInfo("gin_ogbn_arxiv", OGBN_ARXIV_SHAPE, OGBN_ARXIV_CLASSES, "GIN (Xu et al. 2019), 4 layers")
+    gcn = NetworkInfo("gcn_ogbn_arxiv", OGBN_ARXIV_SHAPE, OGBN_ARXIV_CLASSES, "GCN (Kipf & Welling 2017), 3 layers")
+    return [
+        _Entry(gin, partial(build_gin, GraphNetShape(386, 4))),
+        _Entry(gcn, partial(build_gcn, GraphNetShape(256, 3))),
+    ]
+
+
+def _image_networks() -> list[_Entry]:
+    edsr = NetworkInfo("edsr", (3, 48, 48), None, "EDSR baseline, x2 (Lim et al. 2017)")
+    large = NetworkInfo("edsr_large", (3, 48, 48), None, "EDSR, x2 (Lim et al. 2017)")
+    dcgan = NetworkInfo("dcgan_generator", (100, 1, 1), 3, "DCGAN generator, 64x64 (Radford et al. 2016)")
+    return [
+        _Entry(edsr, partial(build_edsr, EdsrShape(16, 64))),
+        _Entry(large, partial(build_edsr, EdsrShape(32, 256))),
+        _Entry(dcgan, build_dcgan_generator),
+    ]
+
+
+_ALL = (*_convs(), *_resnets(), *_classifiers(), *_transformers(), *_graph_networks(), *_image_networks())
+_ENTRIES = {entry.info.name: entry for entry in _ALL}
 
 
 def list_networks() -> tuple[NetworkInfo, ...]:
@@ -111,7 +170,9 @@ def build_network(
     """
     entry = _entry(name)
     info = entry.info
-    classes = info.num_classes if num_classes is None else num_classes
+    if info.num_classes is None and num_classes is not None:
+        raise TicketError(f"network {name!r}: num_classes: {num_classes}: the network has no classes; leave it out")
+    classes = (info.num_classes or 1) if num_classes is None else num_classes
     shape = info.input_shape if input_shape is None else tuple(input_shape)
     if not 1 <= classes <= 1 << 24:
         raise TicketError(
