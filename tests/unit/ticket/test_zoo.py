@@ -7,7 +7,7 @@ from accelsim.trace import trace_graph
 
 # Parameters of the trained, dense network (weights, biases, affine norms) as their sources state them:
 # torchvision's and timm's model tables; the CIFAR forms as the widely used PyTorch CIFAR collection prints them; OGB's
-# leader board (GCN); the PyTorch DCGAN tutorial; EDSR's code without its mean shifts; GPT-2 small: 12 blocks, embeddings
+# leader board (GCN); PyTorch's DCGAN tutorial; EDSR's code without its mean shifts; GPT-2 small: 12 blocks, embeddings
 # of 50,257 tokens and 1,024 positions and a last norm make 124,439,808.
 PUBLISHED = {
     "resnet18": 11_173_962,
