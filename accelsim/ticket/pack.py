@@ -217,26 +217,34 @@ def unpack_weights(layer: TicketLayer) -> npt.NDArray[np.signedinteger]:
     return signs * mask
 
 
-def _random_keys(seed: int, count: int) -> npt.NDArray[np.uint64]:
-    """Return distinct 64-bit keys in random order: 32 random bits above the index."""
-    keys = np.arange(count, dtype=np.uint64)
-    random = words("philox4x32", np.array([seed], dtype=np.uint32), 0, count)[0]
-    keys |= random.astype(np.uint64) << np.uint64(32)
-    return keys
+def random_mask(frozen: TernaryArray, density: float, seed: int) -> MaskArray:
+    """Return a mask that keeps the locked weights and, of the free ones, exactly round(density x number), at random.
+
+    Deterministic in ``seed`` (1 to 2^32 - 1), on any machine.
+    """
+    return _keep(frozen, round(density * int(np.count_nonzero(frozen == 0))), seed)
 
 
 def synthetic_mask(frozen: TernaryArray, sparsity: float, seed: int) -> MaskArray:
     """Return a mask with a stated fraction of zeros: locked weights and a random choice of the free ones are kept.
 
     Exactly round((1 - sparsity) n) weights are kept where the freezing map allows it, else as near as it allows.
-    Deterministic in ``seed`` (1 to 2^32 - 1).
+    Deterministic in ``seed`` (1 to 2^32 - 1), on any machine.
     """
+    return _keep(frozen, round((1.0 - sparsity) * prod(frozen.shape)) - int(np.count_nonzero(frozen > 0)), seed)
+
+
+def _keep(frozen: TernaryArray, wanted: int, seed: int) -> MaskArray:
+    """Keep the ``wanted`` free weights with the smallest random words, earlier ones where words are equal."""
     mask = frozen > 0
-    places = np.flatnonzero(frozen.reshape(-1) == 0)
-    wanted = round((1.0 - sparsity) * prod(frozen.shape)) - int(np.count_nonzero(mask))
-    wanted = min(max(wanted, 0), places.size)
+    is_free = frozen == 0
+    num_free = int(np.count_nonzero(is_free))
+    wanted = min(max(wanted, 0), num_free)
     if wanted:
-        keys = _random_keys(seed, places.size)
+        keys = words("philox4x32", np.array([seed], dtype=np.uint32), 0, num_free)[0]
         limit = np.partition(keys, wanted - 1)[wanted - 1]
-        mask.reshape(-1)[places[keys <= limit]] = True
+        kept = keys < limit
+        ties = np.flatnonzero(keys == limit)
+        kept[ties[: wanted - int(np.count_nonzero(kept))]] = True
+        mask[is_free] = kept
     return mask

@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from accelsim.errors import TraceError
-from accelsim.prng import RandomSource, RatioDistribution, layer_ratios, layer_seed, thresholds
-from accelsim.trace.from_graph import SCALE_BITS_PER_CHANNEL, dense_weights
+from accelsim.prng import RandomSource, RatioDistribution
+from accelsim.ticket.statistics import LayerStatistics, TicketStatistics, layer_statistics
+from accelsim.trace.from_graph import dense_weights
 from accelsim.trace.model import LayerWeights
-
-THRESHOLD_BITS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +49,17 @@ class TraceOptions:
         """Return whether a ticket's statistics are stated."""
         return self.sparsity is not None or self.prune_ratio > 0 or self.lock_ratio > 0
 
+    @property
+    def statistics(self) -> TicketStatistics:
+        """Return the stated statistics."""
+        sparsity = self.prune_ratio if self.sparsity is None else self.sparsity
+        return TicketStatistics(sparsity, self.prune_ratio, self.lock_ratio, self.distribution, self.seed)
+
     def check(self) -> None:
         """Raise `TraceError` for ratios that no mask can have."""
-        for name in ("sparsity", "prune_ratio", "lock_ratio"):
-            value = getattr(self, name)
-            if value is not None and not 0.0 <= value <= 1.0:
-                raise TraceError(f"{name}: {value} is not from 0 to 1; give a fraction of the weights")
-        if self.prune_ratio + self.lock_ratio > 1.0 + 1e-12:
-            raise TraceError(
-                f"prune_ratio: {self.prune_ratio} and lock_ratio {self.lock_ratio} sum to more than 1; lower one"
-            )
-        if self.sparsity is not None and not self.prune_ratio - 1e-12 <= self.sparsity <= 1 - self.lock_ratio + 1e-12:
-            raise TraceError(
-                f"sparsity: {self.sparsity} is not from prune_ratio {self.prune_ratio} to 1 - lock_ratio "
-                f"{1 - self.lock_ratio:g}; pruned weights are dropped and locked ones kept"
-            )
-        if not 1 <= self.seed < 1 << 32:
-            raise TraceError(f"seed: {self.seed} is not from 1 to {(1 << 32) - 1}; give a 32-bit seed that is not zero")
+        problem = self.statistics.problem()
+        if problem:
+            raise TraceError(problem)
 
 
 def stated_weights(shapes: Sequence[tuple[int, ...]], options: TraceOptions) -> tuple[LayerWeights, ...]:
@@ -80,34 +73,21 @@ def stated_weights(shapes: Sequence[tuple[int, ...]], options: TraceOptions) -> 
     options.check()
     if not options.is_synthetic:
         return tuple(dense_weights(shape) for shape in shapes)
-    ratios = layer_ratios(shapes, options.prune_ratio, options.lock_ratio, options.distribution)
-    sparsity = options.prune_ratio if options.sparsity is None else options.sparsity
-    weights = []
-    for index, (shape, ratio) in enumerate(zip(shapes, ratios, strict=True)):
-        count = prod(shape)
-        num_pruned, num_locked = round(ratio.prune_ratio * count), round(ratio.lock_ratio * count)
-        num_pruned = min(num_pruned, count - num_locked)
-        # The same density among the free weights of every layer reaches the stated sparsity of the network.
-        free_share = 1.0 - options.prune_ratio - options.lock_ratio
-        density = (1.0 - sparsity - options.lock_ratio) / free_share if free_share > 0 else 0.0
-        num_free = count - num_pruned - num_locked
-        prune_threshold, lock_threshold = thresholds(ratio.prune_ratio, ratio.lock_ratio, THRESHOLD_BITS)
-        source = RandomSource(
-            seed=layer_seed(options.seed, index),
-            threshold_bits=THRESHOLD_BITS,
-            prune_threshold=prune_threshold,
-            lock_threshold=lock_threshold,
-        )
-        dense = dense_weights(shape)
-        weights.append(
-            replace(
-                dense,
-                num_kept=num_locked + min(num_free, max(0, round(density * num_free))),
-                num_pruned=num_pruned,
-                num_locked=num_locked,
-                num_free=num_free,
-                source=source,
-                num_scale_bits=SCALE_BITS_PER_CHANNEL * shape[0],
-            )
-        )
-    return tuple(weights)
+    statistics = options.statistics
+    layers = layer_statistics(shapes, statistics, RandomSource())
+    return tuple(_stated(shape, layer, statistics) for shape, layer in zip(shapes, layers, strict=True))
+
+
+def _stated(shape: tuple[int, ...], layer: LayerStatistics, statistics: TicketStatistics) -> LayerWeights:
+    count = prod(shape)
+    num_locked = round(layer.lock_ratio * count)
+    num_pruned = min(round(layer.prune_ratio * count), count - num_locked)
+    num_free = count - num_pruned - num_locked
+    return replace(
+        dense_weights(shape),
+        num_kept=num_locked + round(statistics.free_density * num_free),
+        num_pruned=num_pruned,
+        num_locked=num_locked,
+        num_free=num_free,
+        source=layer.source,
+    )
