@@ -122,9 +122,9 @@ class TableFile(ConfigModel):
 _GRID_AXES = ("node_nm", "capacity_bytes", "width_bits")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CostTables:
-    """All constants of the cost model, built-in rows with a user's rows laid over them."""
+    """All constants of the cost model, built-in rows with a user's rows laid over them; equal only to itself."""
 
     rows: Mapping[str, CostRow]
     sram_points: tuple[SramPoint, ...]

@@ -9,6 +9,7 @@ import pytest
 from accelsim.config.loader import load_hardware
 from accelsim.cost.area import area_prices, leakage_prices
 from accelsim.cost.energy import dram_family, energy_prices
+from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
 from accelsim.cost.terms import constants_of, resolve
 from accelsim.cost.traits import Pricer, RunTraits
@@ -88,6 +89,14 @@ def test_a_users_row_replaces_the_built_in_one(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("name: mac_int8", "name: mac_int9"))
     with pytest.raises(ConfigError, match="'mac_int9' replaces no built-in row; did you mean 'mac_int8'"):
         load_tables([path])
+
+
+def test_the_mapper_gets_the_prices_of_the_tables() -> None:
+    prices = mapping_prices(load_hardware(EDGE, ["mapping.objective=energy"]).config, load_tables())
+    assert prices.dram_pj_per_bit == pytest.approx(8.0 * (1 - 0.1))
+    assert 0 < prices.buffer_pj_per_bit < prices.dram_pj_per_bit
+    # Standby of the DRAM alone: 0.1 x 8 pJ/bit x 102.4 Gbit/s at 500 MHz is 164 pJ a cycle.
+    assert prices.leakage_pj_per_cycle > 0.1 * 8 * 102.4 / 0.5
 
 
 def test_dram_standards_find_their_family() -> None:
