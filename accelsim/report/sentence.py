@@ -8,16 +8,27 @@ from accelsim.report.text import percent, printable, ratio, significant
 from accelsim.results.compare import generation_wait_fraction, weight_bytes
 from accelsim.results.model import RunResult, Totals
 
+_FAIREST_RIVAL = (
+    "Dense storage is not the fairest rival: pruned, quantised and entropy-coded weights can be smaller than a mask "
+    "(--compare entropy-int8,entropy-int4)."
+)
+
 
 def verdict(result: RunResult, comparison: Mapping[str, Totals]) -> list[str]:
     """Return a line per format in ``comparison``, then what holds for all of them: accuracy and what was assumed.
 
-    A line names the factor of weight traffic, energy and time, in whichever direction it goes, then the cost: chip area
-    and the cycles spent waiting for the weight generator and the mask decoder.
+    A line names the factor of weight traffic, energy and time, and the difference in chip area, in whichever direction
+    they go. What the weight generator and the mask decoder cost in time, energy and area follows where they are used.
     """
     lines = [_against(result, name, other) for name, other in comparison.items() if name != result.storage]
-    if lines:
-        lines.append(_accuracy(result))
+    if not lines:
+        return []
+    price = _price(result.totals)
+    if price:
+        lines.append(price)
+    lines.append(_accuracy(result))
+    if not any(name.startswith("entropy-") for name in [result.storage, *comparison]):
+        lines.append(_FAIREST_RIVAL)
     return lines
 
 
@@ -30,9 +41,7 @@ def _against(result: RunResult, name: str, other: Totals) -> str:
             _factor(mine.latency_s, other.latency_s, "time"),
         ]
     )
-    waits = percent(generation_wait_fraction(mine))
-    cost = f"{_area(mine.area_mm2, other.area_mm2)}; {waits} of the time waits for generator and decoder"
-    return f"{printable(result.storage)} against {printable(name)}: {gains}. Cost: {cost}."
+    return f"{printable(result.storage)} against {printable(name)}: {gains}, {_area(mine.area_mm2, other.area_mm2)}."
 
 
 def _factor(mine: float, other: float, what: str) -> str:
@@ -50,6 +59,19 @@ def _area(mine_mm2: float, other_mm2: float) -> str:
     direction = "more" if difference > 0 else "less"
     share = percent(abs(difference) / other_mm2)
     return f"{significant(abs(difference))} mm2 ({share}) {direction} chip area"
+
+
+def _price(mine: Totals) -> str:
+    energy = mine.energy_j_by_unit.weight_generator + mine.energy_j_by_unit.mask_decoder
+    area = sum(mine.area_mm2_by_unit.get(unit, 0.0) for unit in ("weight_generator", "mask_decoder"))
+    if not energy and not area:
+        return ""
+    shares = [
+        f"{percent(generation_wait_fraction(mine))} of the time (waiting for them)",
+        f"{percent(energy / mine.energy_j if mine.energy_j else 0.0)} of the energy",
+        f"{percent(area / mine.area_mm2 if mine.area_mm2 else 0.0)} of the area",
+    ]
+    return f"Weight generator and mask decoder take {', '.join(shares[:2])} and {shares[2]}."
 
 
 def _accuracy(result: RunResult) -> str:

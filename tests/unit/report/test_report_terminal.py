@@ -56,10 +56,27 @@ def test_verdict_says_gains_and_costs_in_the_right_direction(sample_run):
 
     # 16 + 8 + 16 bytes of mask, seed and scale against 560 bytes of weights.
     assert lines[0] == (
-        "slt against dense-int8: 14.0x less weight traffic, 3.00x less energy, 2.00x more time. "
-        "Cost: 0.250 mm2 (50.0 %) more chip area; 0.0 % of the time waits for generator and decoder."
+        "slt against dense-int8: 14.0x less weight traffic, 3.00x less energy, 2.00x more time, "
+        "0.250 mm2 (50.0 %) more chip area."
     )
     assert lines[1].startswith("The ticket reaches 95.0 % on digits;")
+    assert "entropy-int8" in lines[2]
+
+
+def test_verdict_names_what_generator_and_decoder_cost(sample_run):
+    result = build(sample_run)
+    energy = result.totals.energy_j_by_unit.model_copy(update={"weight_generator": result.totals.energy_j / 10})
+    causes = result.totals.cycles_by_cause.model_copy(update={"wait_generator": 4, "wait_decoder": 16})
+    totals = result.totals.model_copy(
+        update={"energy_j_by_unit": energy, "cycles_by_cause": causes, "area_mm2_by_unit": {"mask_decoder": 0.15}}
+    )
+
+    lines = verdict(result.model_copy(update={"totals": totals}), {"dense-int8": totals})
+
+    assert lines[1] == (
+        "Weight generator and mask decoder take 5.0 % of the time (waiting for them), 10.0 % of the energy "
+        "and 20.0 % of the area."
+    )
 
 
 def test_verdict_admits_that_nothing_was_measured(sample_run):
