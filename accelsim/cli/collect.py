@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
@@ -23,41 +24,65 @@ def collected(ctx: click.Context) -> dict[str, Any]:
     return values
 
 
+@dataclass(frozen=True, slots=True)
+class OptionRow:
+    """An option that is collected: ``--some-name`` becomes the field ``some_name``."""
+
+    flag: str
+    kind: click.ParamType[Any]
+    text: str
+
+    @property
+    def name(self) -> str:
+        """Return the field's name."""
+        return self.flag.removeprefix("--").replace("-", "_")
+
+
+def collecting(*rows: OptionRow) -> Callable[[F], F]:
+    """Add ``rows`` as options; `collected` returns what the user gave."""
+
+    def decorate(function: F) -> F:
+        for row in reversed(rows):
+            function = click.option(
+                row.flag, row.name, type=row.kind, expose_value=False, callback=_collect, help=row.text
+            )(function)
+        return function
+
+    return decorate
+
+
+def parse_shape(ctx: click.Context, given: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """Return ``--input-shape`` as sizes, None if it was not given; a usage error if it is no shape."""
+    text = given.get("input_shape")
+    if text is None:
+        return None
+    parts = str(text).lower().split("x")
+    if not all(part.isascii() and part.isdecimal() and len(part) < 10 for part in parts):
+        raise click.UsageError(f"--input-shape: {text!r} is not a shape; give sizes joined by x, e.g. 3x224x224", ctx)
+    return tuple(map(int, parts))
+
+
 def workload_options(function: F) -> F:
     """Add the options that state what a workload without a ticket is like; `wanted_workload` returns them."""
-    for flag, kind, text in reversed(_WORKLOAD_OPTIONS):
-        name = flag.removeprefix("--").replace("-", "_")
-        function = click.option(
-            flag, name, type=kind, default=None, expose_value=False, callback=_collect, help=f"Without a ticket: {text}"
-        )(function)
-    return function
+    return collecting(*_WORKLOAD_OPTIONS)(function)
 
 
 def wanted_workload(ctx: click.Context) -> TraceOptions:
     """Return what the user stated about a workload without a ticket."""
     given = collected(ctx)
-    if "input_shape" in given:
-        given["input_shape"] = _shape(ctx, given["input_shape"])
-    return TraceOptions(**given)
+    return TraceOptions(**{**given, "input_shape": parse_shape(ctx, given)})
 
 
-def _shape(ctx: click.Context, text: str) -> tuple[int, ...]:
-    parts = text.lower().split("x")
-    if not all(part.isdecimal() and len(part) < 10 for part in parts):
-        raise click.UsageError(f"--input-shape: {text!r} is not a shape; give sizes joined by x, e.g. 3x224x224", ctx)
-    return tuple(map(int, parts))
-
-
-_WORKLOAD_OPTIONS: tuple[tuple[str, click.ParamType[Any], str], ...] = (
-    ("--sparsity", click.FLOAT, "fraction of zeros in the mask."),
-    ("--prune-ratio", click.FLOAT, "fraction of all weights that freezing prunes."),
-    ("--lock-ratio", click.FLOAT, "fraction of all weights that freezing locks."),
-    ("--distribution", click.Choice(list(get_args(RatioDistribution))), "how the ratios are spread over layers."),
-    ("--seed", click.INT, "seed of its weights."),
-    ("--num-classes", click.INT, "classes of a network by name."),
-    ("--input-shape", click.STRING, "input of a network by name, e.g. 3x224x224."),
-    ("--width-factor", click.FLOAT, "multiplies the hidden channels of a network by name."),
-    ("--ignore-sparsity-column", click.BOOL, "read a topology's N:M column as dense (true or false)."),
+_WORKLOAD_OPTIONS = (
+    OptionRow("--sparsity", click.FLOAT, "Without a ticket: fraction of zeros in the mask."),
+    OptionRow("--prune-ratio", click.FLOAT, "Without a ticket: fraction of all weights that freezing prunes."),
+    OptionRow("--lock-ratio", click.FLOAT, "Without a ticket: fraction of all weights that freezing locks."),
+    OptionRow("--distribution", click.Choice(get_args(RatioDistribution)), "Without a ticket: how ratios are spread."),
+    OptionRow("--seed", click.INT, "Without a ticket: seed of the weights."),
+    OptionRow("--num-classes", click.INT, "Network by name: classes."),
+    OptionRow("--input-shape", click.STRING, "Network by name: input, e.g. 3x224x224."),
+    OptionRow("--width-factor", click.FLOAT, "Network by name: multiplies the hidden channels."),
+    OptionRow("--ignore-sparsity-column", click.BOOL, "Topology: read an N:M column as dense (true or false)."),
 )
 
 

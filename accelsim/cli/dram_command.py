@@ -7,7 +7,9 @@ import click
 from accelsim.cli.common import common_options, examples, json_option, write_stdout
 
 
-@click.command("dram", epilog=examples("accelsim dram hwconfigs/dram/dramsim3_DDR4_8Gb_x8_2400.yaml --trace requests.trace"))
+@click.command(
+    "dram", epilog=examples("accelsim dram hwconfigs/dram/dramsim3_DDR4_8Gb_x8_2400.yaml --trace requests.trace")
+)
 @click.argument("config")
 @click.option(
     "--trace", "trace", required=True, metavar="FILE", help="Requests: a line 'ADDRESS R' or 'ADDRESS W' each."

@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
-from typing import cast, get_args
+import shlex
+from dataclasses import replace
+from typing import get_args
 
 import click
 
+from accelsim.cli.collect import OptionRow, collected, collecting, parse_shape
 from accelsim.cli.common import common_options, examples, session
-from accelsim.prng import RatioDistribution
+from accelsim.errors import TicketError
+from accelsim.prng import GeneratorKind, RandomSource, RatioDistribution, SeedPolicy, StreamGranularity
 from accelsim.results.store import check_file_place
 from accelsim.ticket.model import MaskCodec
+from accelsim.ticket.synth import synthesize
+from accelsim.ticket.zoo import build_network
+
+_NETWORK = (
+    OptionRow("--num-classes", click.INT, "Classes, instead of the network's own."),
+    OptionRow("--input-shape", click.STRING, "Input, instead of the network's own, e.g. 3x224x224."),
+    OptionRow("--width-factor", click.FLOAT, "Multiplies the hidden channels. [default: 1.0]"),
+)
+_STATISTICS = (
+    OptionRow("--sparsity", click.FLOAT, "Fraction of zeros in the mask. [default: 0.5]"),
+    OptionRow("--prune-ratio", click.FLOAT, "Fraction of all weights that freezing prunes. [default: 0.0]"),
+    OptionRow("--lock-ratio", click.FLOAT, "Fraction of all weights that freezing locks. [default: 0.0]"),
+    OptionRow("--distribution", click.Choice(get_args(RatioDistribution)), "How ratios are spread. [default: uniform]"),
+    OptionRow("--seed", click.INT, "Seed of weights, freezing map and mask. [default: 1]"),
+    OptionRow("--codec", click.Choice(get_args(MaskCodec)), "How masks are packed. [default: raw]"),
+)
+_SOURCE = (
+    OptionRow("--generator", click.Choice(get_args(GeneratorKind)), "Weight generator. [default: xorshift32]"),
+    OptionRow("--stream", click.Choice(get_args(StreamGranularity)), "One stream per what. [default: filter]"),
+    OptionRow("--tile-filters", click.IntRange(1), "Filters per stream where --stream is tile. [default: 1]"),
+    OptionRow("--seeds", click.Choice(get_args(SeedPolicy)), "Where stream seeds come from. [default: derived]"),
+    OptionRow("--threshold-bits", click.IntRange(1, 32), "Bits of a freezing word. [default: 16]"),
+)
 
 
 @click.command(
@@ -20,26 +47,30 @@ from accelsim.ticket.model import MaskCodec
     ),
 )
 @click.argument("network")
-@click.option("--sparsity", type=click.FLOAT, default=0.5, show_default=True, help="Fraction of zeros in the mask.")
-@click.option("--prune-ratio", type=click.FLOAT, default=0.0, show_default=True, help="Fraction of all weights pruned.")
-@click.option("--lock-ratio", type=click.FLOAT, default=0.0, show_default=True, help="Fraction of all weights locked.")
-@click.option("--distribution", type=click.Choice(list(get_args(RatioDistribution))), default="uniform", show_default=True)
-@click.option("--seed", type=click.INT, default=1, show_default=True, help="Seed of weights, freezing map and mask.")
-@click.option("--codec", type=click.Choice(list(get_args(MaskCodec))), default="raw", show_default=True)
 @click.option("-o", "--out", "output_path", required=True, metavar="FILE", help="Write the ticket there (.pt).")
+@collecting(*_STATISTICS, *_NETWORK, *_SOURCE)
 @common_options
 @click.pass_context
-def command(
-    ctx: click.Context,
-    network: str,
-    sparsity: float,
-    prune_ratio: float,
-    lock_ratio: float,
-    distribution: str,
-    seed: int,
-    codec: str,
-    output_path: str,
-) -> None:
+def command(ctx: click.Context, network: str, output_path: str) -> None:
     """Make a ticket of NETWORK with stated statistics and a random mask; no accuracy is known of it."""
     from accelsim.ticket.file import write_ticket  # noqa: PLC0415  --help must not wait for torch
-    from accelsim.ticket.synth import synthesize  # noqa: PLC0415
+
+    check_file_place(output_path, "--out")
+    given = collected(ctx)
+    words = [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in given.items()]
+    shape = parse_shape(ctx, given)
+    graph = build_network(
+        network,
+        num_classes=given.get("num_classes"),
+        input_shape=shape,
+        width_factor=given.get("width_factor", 1.0),
+    )
+    chosen = {row.name: given[row.name] for row in _STATISTICS if row.name in given}
+    template = RandomSource(**{row.name: given[row.name] for row in _SOURCE if row.name in given})
+    ticket = synthesize(graph, **{"sparsity": 0.5, **chosen}, template=template)
+    ticket = replace(ticket, command=" ".join(["accelsim synth", shlex.quote(network), *words]))
+    try:
+        write_ticket(output_path, ticket)
+    except OSError as error:
+        raise TicketError(f"{output_path}: cannot be written ({error.strerror}); give a place you may write") from None
+    session(ctx).note(f"wrote {output_path}: {ticket.graph.name}, {len(ticket.layers)} layers")

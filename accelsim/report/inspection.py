@@ -65,7 +65,6 @@ def _layer_cells(layer: InspectedLayer) -> dict[str, str]:
         "mask bits": f"{layer.stored_bits.mask:,}",
         "seed": f"{layer.stored_bits.seed:,}",
         "scale": f"{layer.stored_bits.scale:,}",
-        "codec": layer.codec,
         "input": "-" if layer.input_density is None else percent(layer.input_density),
     }
 
@@ -81,15 +80,25 @@ def _total_cells(totals: InspectedTotals) -> dict[str, str]:
         "mask bits": f"{totals.stored_bits.mask:,}",
         "seed": f"{totals.stored_bits.seed:,}",
         "scale": f"{totals.stored_bits.scale:,}",
-        "codec": "",
         "input": "",
     }
+
+
+def _generators(inspection: Inspection) -> str:
+    kinds = {
+        f"{layer.generator}, a stream per {layer.stream}, seeds {layer.seeds}"
+        for layer in inspection.layers
+        if layer.generator
+    }
+    return "; ".join(sorted(kinds)) or "none"
 
 
 def _size_lines(inspection: Inspection) -> list[str]:
     totals = inspection.totals
     stored_bytes = totals.stored_bits_total / 8
     lines = [f"stored: {quantity(stored_bytes, 'B')} ({totals.stored_bits_total:,} bits of mask, seed and scale)"]
+    codecs = ", ".join(dict.fromkeys(layer.codec for layer in inspection.layers))
+    lines.append(f"mask codec: {codecs}; generator: {_generators(inspection)}")
     if inspection.file_bytes is not None and stored_bytes:
         excess = percent(inspection.file_bytes / stored_bytes - 1)
         lines.append(f"file: {quantity(inspection.file_bytes, 'B')}, {excess} more than what it stores")
