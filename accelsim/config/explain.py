@@ -94,6 +94,11 @@ def _kind(field: FieldInfo) -> str:
     return f"{_WORDS.get(inner, 'a value')}{' as allowed' if inner is str else ''}"
 
 
+def _bound(value: object) -> str:
+    """Return a bound as the model's author wrote it: pydantic turns the 3 of a float field into 3.0."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
 def show_plain(value: object) -> str:
     """Return a literal as it is written in YAML, without quotes."""
     return value if isinstance(value, str) else show_value(value)
@@ -103,13 +108,13 @@ def _range(field: FieldInfo) -> str:
     low = high = text = ""
     for rule in field.metadata:
         if isinstance(rule, annotated_types.Ge):
-            low = f"from {rule.ge}"
+            low = f"from {_bound(rule.ge)}"
         elif isinstance(rule, annotated_types.Gt):
-            low = f"above {rule.gt}"
+            low = f"above {_bound(rule.gt)}"
         elif isinstance(rule, annotated_types.Le):
-            high = f"to {rule.le}" if low.startswith("from") else f"up to {rule.le}"
+            high = f"to {_bound(rule.le)}" if low.startswith("from") else f"up to {_bound(rule.le)}"
         elif isinstance(rule, annotated_types.Lt):
-            high = f"and below {rule.lt}"
+            high = f"and below {_bound(rule.lt)}"
         elif isinstance(rule, annotated_types.MaxLen):
             text = f"of at most {rule.max_length} characters"
         elif getattr(rule, "pattern", None):
@@ -142,7 +147,7 @@ def _message(details: ErrorDetails, model: type[BaseModel]) -> str:
         return details["msg"].removeprefix("Value error, ")
     if kind in _BROKEN_BOUND:
         name, sign = _BROKEN_BOUND[kind]
-        return f"{show_value(value)} is not {sign} {details.get('ctx', {}).get(name)}{remedy}"
+        return f"{show_value(value)} is not {sign} {_bound(details.get('ctx', {}).get(name))}{remedy}"
     if kind == "literal_error":
         return _bad_choice(value, str(details.get("ctx", {}).get("expected", "")), field, location[-1:] == ("[key]",))
     if field is not None:

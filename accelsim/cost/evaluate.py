@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
+from accelsim.config.explain import explain
 from accelsim.config.hardware import HardwareConfig
 from accelsim.cost.area import area_prices, leakage_prices
 from accelsim.cost.energy import ActionKey, energy_prices
@@ -11,6 +14,7 @@ from accelsim.cost.report import ENERGY_UNITS, CostReport
 from accelsim.cost.tables import CostTables
 from accelsim.cost.terms import Price, constants_of, joined, resolve, scaled
 from accelsim.cost.traits import Pricer, run_traits
+from accelsim.errors import ConfigError
 from accelsim.sim.counters import Counters, LayerCounters
 from accelsim.units import cycles_to_s
 
@@ -75,13 +79,22 @@ def recost(
 
 
 def at_node(hardware: HardwareConfig, node_nm: float | None, voltage_v: float | None) -> HardwareConfig:
-    """Return ``hardware`` at another node or supply; None keeps what is there."""
+    """Return ``hardware`` at another node or supply; None keeps what is there.
+
+    Raises
+    ------
+    ConfigError
+        If the node or the supply is not one that a hardware description may have.
+    """
     changed: dict[str, float | None] = {}
     if node_nm is not None:
         changed = {"node_nm": node_nm, "voltage_v": None}
     if voltage_v is not None:
         changed["voltage_v"] = voltage_v
-    return hardware.model_copy(update=changed)
+    try:
+        return HardwareConfig.model_validate(hardware.model_dump() | changed)
+    except ValidationError as error:
+        raise ConfigError(explain(error.errors()[0], HardwareConfig)) from error
 
 
 def energy_lines(counters: Counters, hardware: HardwareConfig, tables: CostTables) -> tuple[EnergyLine, ...]:

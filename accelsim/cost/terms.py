@@ -33,13 +33,13 @@ def scaled(price: Price, factor: float, *constants: str) -> Price:
 
 
 def joined(prices: Iterable[Price]) -> Price:
-    """Return the sum of ``prices``, with equal products merged in order of first appearance."""
+    """Return the sum of ``prices``: equal products merged in order of first appearance, zero ones left out."""
     total: dict[tuple[str, ...], float] = {}
     for price in prices:
         for term in price:
             key = tuple(sorted(term.constants))
             total[key] = total.get(key, 0.0) + term.coefficient
-    return tuple(Term(coefficient, constants) for constants, coefficient in total.items())
+    return tuple(Term(coefficient, constants) for constants, coefficient in total.items() if coefficient != 0.0)
 
 
 def resolve(price: Price, values: Mapping[str, float]) -> float:

@@ -125,6 +125,22 @@ def test_recosting_equals_costing_there_and_leaves_dram_alone() -> None:
     assert recost(run, hardware(), TABLES) == here
 
 
+@pytest.mark.parametrize(
+    ("node_nm", "voltage_v", "expected"),
+    [
+        (-7.0, None, "node_nm: -7.0 is not >= 3; give a number from 3 to 250"),
+        (5.0, None, "node_nm: 5 is outside the published scaling data; give 7 to 180 nm"),
+        (None, float("nan"), "voltage_v: nan is not"),
+        (65.0, 0.4, "voltage_v: 0.4 V is outside the fit of 65 nm"),
+    ],
+)
+def test_recosting_refuses_what_it_cannot_scale_to(
+    node_nm: float | None, voltage_v: float | None, expected: str
+) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        recost(ticket_run(), hardware(), TABLES, node_nm, voltage_v)
+
+
 def test_a_run_with_a_generator_needs_a_chip_with_one() -> None:
     with pytest.raises(ConfigError, match="edge: weight_generator: is null, and the run generated weights"):
         evaluate(ticket_run(), hardware("weight_generator=null"), TABLES)
