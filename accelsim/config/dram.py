@@ -45,17 +45,17 @@ class DramConfig(ConfigModel):
     """How rows are refreshed."""
     refresh_interval_ns: float | None = Field(None, gt=0, le=1000000)
     """Average refresh interval of a rank (of a bank with ``per_bank``); None takes that of the standard."""
-    num_read_queue_entries: int = Field(32, ge=1, le=1024)
+    num_read_queue_entries: int = Field(32, ge=1, le=256)
     """Reads that a channel's controller holds."""
-    num_write_queue_entries: int = Field(32, ge=1, le=1024)
+    num_write_queue_entries: int = Field(32, ge=1, le=256)
     """Writes that a channel's controller holds."""
     write_high_watermark: float = Field(0.8, gt=0, lt=1)
     """Writes are served when more than this fraction of the write queue is full (``shared_queues``)."""
     write_low_watermark: float = Field(0.2, ge=0, lt=1)
     """Writes are served until less than this fraction is full (``shared_queues``)."""
-    num_bank_queue_entries: int = Field(8, ge=1, le=256)
+    num_bank_queue_entries: int = Field(8, ge=1, le=64)
     """Commands that wait for one bank (``bank_queues``)."""
-    num_write_drain_entries: int = Field(16, ge=1, le=1024)
+    num_write_drain_entries: int = Field(16, ge=1, le=256)
     """Writes that must wait before they are served in the absence of reads (``bank_queues``)."""
     num_row_hits_before_precharge: int = Field(4, ge=1, le=1 << 20)
     """Row hits after which waiting hits no longer keep a row open (``bank_queues``)."""

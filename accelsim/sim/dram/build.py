@@ -23,7 +23,7 @@ class Memory:
 
     config: DramConfig
     table: DeviceTable
-    device: s.Device
+    dev: s.IntArray
     mapping: AddressMapping
 
     @property
@@ -38,46 +38,53 @@ class Memory:
         return units * self.config.burst_bytes / self.table.timing.burst_cycles
 
 
-def build_device(config: DramConfig, table: DeviceTable) -> s.Device:
-    """Return the rules and parameters of a memory as arrays."""
+def build_device(config: DramConfig, table: DeviceTable, *, flush: bool = False) -> s.IntArray:
+    """Return the parameters and rules of a memory as the kernel's ``dev`` array.
+
+    With `flush` a controller that posts writes serves them as soon as it has nothing else to do, and they are waited for.
+    """
     organisation, t = table.organisation, table.timing
     ranks = config.num_ranks * organisation.num_pseudo_channels
-    groups, per_group = organisation.num_bank_groups, organisation.num_banks_per_group
+    per_rank = organisation.num_bank_groups * organisation.num_banks_per_group
     shared = config.controller == "shared_queues"
-    per_bank = config.refresh == "per_bank"
-    interval = t.refi_bank_cycles if per_bank else t.refi_cycles
-    if config.refresh_interval_ns is not None:
-        interval = round(config.refresh_interval_ns / table.tck_ns)
-    if per_bank or not shared:  # ranks take turns
-        interval //= ranks
-    p = np.zeros(s.NUM_PARAMETERS, dtype=np.int64)
-    for index, value in {
-        s.P_CHANNELS: config.num_channels, s.P_RANKS: ranks, s.P_GROUPS: groups, s.P_BANKS_PER_GROUP: per_group,
-        s.P_BANKS: ranks * groups * per_group, s.P_BURST: t.burst_cycles,
+    parameters = {
+        s.P_CHANNELS: config.num_channels, s.P_RANKS: ranks, s.P_BANKS: ranks * per_rank,
         s.P_READ_DONE: t.cl_cycles + t.burst_cycles, s.P_WRITE_DONE: t.cwl_cycles + t.burst_cycles,
         s.P_FAW: t.faw_cycles, s.P_REFRESH_MODE: REFRESH_MODES[config.refresh],
-        s.P_REFI: max(1, interval), s.P_SPLIT_WINDOW: t.split_activate_cycles,
+        s.P_REFI: _refresh_interval(config, table), s.P_SPLIT_WINDOW: t.split_activate_cycles,
         s.P_WCK_READ: t.cl_cycles + t.burst_cycles + t.wck_postamble_cycles,
         s.P_WCK_WRITE: t.cwl_cycles + t.burst_cycles + t.wck_postamble_cycles,
         s.P_DUAL_BUS: int(table.dual_command_bus), s.P_CONTROLLER: s.CONTROLLER_SHARED if shared else s.CONTROLLER_BANK,
         s.P_CLOSED_PAGE: int(config.page_policy == "closed"), s.P_READ_ENTRIES: config.num_read_queue_entries,
-        s.P_WRITE_ENTRIES: config.num_write_queue_entries, s.P_BANK_ENTRIES: config.num_bank_queue_entries,
+        s.P_WRITE_ENTRIES: config.num_write_queue_entries,
+        s.P_BANK_ENTRIES: 0 if shared else config.num_bank_queue_entries,
         s.P_DRAIN_ENTRIES: config.num_write_drain_entries,
         s.P_WRITE_HIGH: math.floor(config.write_high_watermark * config.num_write_queue_entries) + 1,
         s.P_WRITE_LOW: math.ceil(config.write_low_watermark * config.num_write_queue_entries),
-        s.P_HIT_LIMIT: config.num_row_hits_before_precharge,
-    }.items():  # fmt: skip
-        p[index] = value
+        s.P_HIT_LIMIT: config.num_row_hits_before_precharge, s.P_FLUSH: int(flush),
+    }  # fmt: skip
     rules = timing_rules(table)
-    starts = np.searchsorted([rule[0] for rule in rules], np.arange(s.NUM_COMMANDS + 1)).astype(np.int64)
-    bank_numbers = np.arange(ranks * groups * per_group, dtype=np.int64)
-    return s.Device(
-        rule_start=starts,
-        rules=np.array([rule[1:] for rule in rules], dtype=np.int64),
-        rank_of=bank_numbers // (groups * per_group),
-        group_of=bank_numbers // per_group,
-        p=p,
-    )
+    dev = np.zeros(s.RULES + 3 * len(rules), dtype=np.int64)
+    for index, value in parameters.items():
+        dev[index] = value
+    banks = np.arange(ranks * per_rank)
+    dev[s.RANK_OF : s.RANK_OF + len(banks)] = banks // per_rank
+    dev[s.GROUP_OF : s.GROUP_OF + len(banks)] = banks // organisation.num_banks_per_group
+    preceding = [rule[0] for rule in rules]
+    dev[s.RULE_START : s.RULE_START + s.NUM_COMMANDS + 1] = np.searchsorted(preceding, np.arange(s.NUM_COMMANDS + 1))
+    dev[s.RULES :] = np.array([rule[1:] for rule in rules]).ravel()
+    return dev
+
+
+def _refresh_interval(config: DramConfig, table: DeviceTable) -> int:
+    """Return the cycles between two refreshes of a channel's controller."""
+    per_bank = config.refresh == "per_bank"
+    interval = table.timing.refi_bank_cycles if per_bank else table.timing.refi_cycles
+    if config.refresh_interval_ns is not None:
+        interval = round(config.refresh_interval_ns / table.tck_ns)
+    if per_bank or config.controller == "bank_queues":  # ranks take turns
+        interval //= config.num_ranks * table.organisation.num_pseudo_channels
+    return max(1, interval)
 
 
 def build(config: DramConfig, table: DeviceTable | None = None) -> Memory:
@@ -114,18 +121,14 @@ def build(config: DramConfig, table: DeviceTable | None = None) -> Memory:
     return Memory(config, table, build_device(config, table), mapping)
 
 
-def new_requests(decoded: DecodedAddresses, writes: NDArray[np.bool_], arrive: s.IntArray) -> s.Requests:
-    """Return the kernel's request arrays for decoded bursts that arrive at the given cycles (never decreasing)."""
-    num = len(decoded.key)
-    return s.Requests(
-        channel=decoded.channel,
-        bank=decoded.bank,
-        row=decoded.row,
-        key=decoded.key,
-        is_write=writes.astype(np.int64),
-        arrive=arrive,
-        accept=np.full(num, -1, dtype=np.int64),
-        done=np.full(num, -1, dtype=np.int64),
-        parent=np.full(num, -1, dtype=np.int64),
-        seen=np.zeros(num, dtype=np.int64),
-    )
+def new_requests(decoded: DecodedAddresses, writes: NDArray[np.bool_], arrive_cycle: int = 0) -> s.IntArray:
+    """Return the kernel's ``req`` array for decoded bursts that all arrive at one cycle."""
+    req = np.zeros((len(decoded.key), s.NUM_REQUEST_COLUMNS), dtype=np.int64)
+    req[:, s.R_CHANNEL] = decoded.channel
+    req[:, s.R_BANK] = decoded.bank
+    req[:, s.R_ROW] = decoded.row
+    req[:, s.R_KEY] = decoded.key
+    req[:, s.R_WRITE] = writes
+    req[:, s.R_ARRIVE] = arrive_cycle
+    req[:, (s.R_ACCEPT, s.R_DONE, s.R_PARENT)] = -1
+    return req

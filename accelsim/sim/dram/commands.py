@@ -1,123 +1,122 @@
-"""Kernel helpers that know the device: when a command may issue, and what issuing it changes."""
+"""Kernel helpers that know the device: when a command may issue, and what issuing it changes.
+
+``c`` is the row of one channel in the state, see `accelsim.sim.dram.state`.
+"""
 
 from __future__ import annotations
 
 from accelsim.sim.dram.jit import compiled
 from accelsim.sim.dram.state import (
-    ACT, ACTIVATING, CLOSED, G_LOG, N_ACT, N_ACTIVE_CYCLES, N_PRE, N_RD, N_REF, N_REFB, N_WR, P_BANKS, P_FAW, P_RANKS,
-    P_SPLIT_WINDOW, PRE, PREA, RD, RDA, REF, REFB, SCOPE_BANK, SCOPE_CHANNEL, SCOPE_GROUP, SCOPE_RANK, WR, WRA, Banks,
-    Device, Queues,
+    ACT, ACT_TIMES, ACTIVATING, C_CHANNEL, CLOSED, GROUP_OF, N_ACT, N_ACTIVE_CYCLES, N_PRE, N_RD, N_REF, N_REFB, N_WR,
+    NUM_COMMANDS, OPEN_BANKS, OPEN_ROW, OPEN_SINCE, P_BANKS, P_FAW, P_RANKS, P_SPLIT_WINDOW, PRE, PREA, RANK_OF, RD,
+    RDA, READY_BANK, READY_CHANNEL, READY_GROUP, READY_RANK, REF, REFB, ROW_HITS, RULE_START, RULES, SCOPE_BANK,
+    SCOPE_CHANNEL, SCOPE_GROUP, SCOPE_RANK, WR, WRA, IntArray,
 )  # fmt: skip
 
 
 @compiled
-def ready_cycle(dev: Device, banks: Banks, ch: int, cmd: int, bank: int) -> int:
+def ready_cycle(dev: IntArray, c: IntArray, cmd: int, bank: int) -> int:
     """Return the first cycle in which `cmd` may go to `bank`."""
-    at = max(banks.ready_channel[ch, cmd], banks.ready_rank[ch, dev.rank_of[bank], cmd])
-    return max(at, banks.ready_group[ch, dev.group_of[bank], cmd], banks.ready_bank[ch, bank, cmd])
+    by_rank = c[READY_RANK + dev[RANK_OF + bank] * NUM_COMMANDS + cmd]
+    by_group = c[READY_GROUP + dev[GROUP_OF + bank] * NUM_COMMANDS + cmd]
+    by_bank = c[READY_BANK + bank * NUM_COMMANDS + cmd]
+    return max(max(c[READY_CHANNEL + cmd], by_rank), max(by_group, by_bank))
 
 
 @compiled
-def rank_ready_cycle(banks: Banks, ch: int, cmd: int, rank: int) -> int:
+def rank_ready_cycle(c: IntArray, cmd: int, rank: int) -> int:
     """Return the first cycle in which the rank command `cmd` (PREA, REF) may go to `rank`."""
-    return max(banks.ready_channel[ch, cmd], banks.ready_rank[ch, rank, cmd])
+    return max(c[READY_CHANNEL + cmd], c[READY_RANK + rank * NUM_COMMANDS + cmd])
 
 
 @compiled
-def _push(dev: Device, banks: Banks, rule: int, ch: int, bank: int, clk: int) -> None:
+def _push(dev: IntArray, c: IntArray, rule: int, bank: int, clk: int) -> None:
     """Apply one timing rule of a command that issues at `clk`."""
-    scope, follow, at = dev.rules[rule, 0], dev.rules[rule, 1], clk + dev.rules[rule, 2]
-    rank = dev.rank_of[bank]
+    scope, follow, at = dev[rule], dev[rule + 1], clk + dev[rule + 2]
+    rank = dev[RANK_OF + bank]
     if scope == SCOPE_BANK:
-        banks.ready_bank[ch, bank, follow] = max(banks.ready_bank[ch, bank, follow], at)
+        place = READY_BANK + bank * NUM_COMMANDS + follow
     elif scope == SCOPE_GROUP:
-        group = dev.group_of[bank]
-        banks.ready_group[ch, group, follow] = max(banks.ready_group[ch, group, follow], at)
+        place = READY_GROUP + dev[GROUP_OF + bank] * NUM_COMMANDS + follow
     elif scope == SCOPE_RANK:
-        banks.ready_rank[ch, rank, follow] = max(banks.ready_rank[ch, rank, follow], at)
+        place = READY_RANK + rank * NUM_COMMANDS + follow
     elif scope == SCOPE_CHANNEL:
-        banks.ready_channel[ch, follow] = max(banks.ready_channel[ch, follow], at)
+        place = READY_CHANNEL + follow
     else:
-        for other in range(dev.p[P_RANKS]):
+        for other in range(dev[P_RANKS]):
             if other != rank:
-                banks.ready_rank[ch, other, follow] = max(banks.ready_rank[ch, other, follow], at)
-
-
-@compiled
-def _close(dev: Device, banks: Banks, ch: int, bank: int, clk: int) -> None:
-    """Close a bank if it is open."""
-    if banks.open_row[ch, bank] == CLOSED:
+                place = READY_RANK + other * NUM_COMMANDS + follow
+                c[place] = max(c[place], at)
         return
-    banks.open_row[ch, bank] = CLOSED
-    banks.row_hits[ch, bank] = 0
-    rank = dev.rank_of[bank]
-    banks.open_banks[ch, rank] -= 1
-    if banks.open_banks[ch, rank] == 0:
-        banks.counts[ch, N_ACTIVE_CYCLES] += clk - banks.open_since[ch, rank]
+    c[place] = max(c[place], at)
 
 
 @compiled
-def _activate(dev: Device, banks: Banks, ch: int, bank: int, row: int, clk: int) -> None:
+def _close(dev: IntArray, c: IntArray, bank: int, clk: int) -> None:
+    """Close an open bank."""
+    c[OPEN_ROW + bank] = CLOSED
+    c[ROW_HITS + bank] = 0
+    c[N_PRE] += 1
+    rank = dev[RANK_OF + bank]
+    c[OPEN_BANKS + rank] -= 1
+    if c[OPEN_BANKS + rank] == 0:
+        c[N_ACTIVE_CYCLES] += clk - c[OPEN_SINCE + rank]
+
+
+@compiled
+def _activate(dev: IntArray, c: IntArray, bank: int, row: int, clk: int) -> None:
     """Open a row; the fourth activate from here on waits for the activation window."""
-    rank = dev.rank_of[bank]
-    banks.open_row[ch, bank] = ACTIVATING if dev.p[P_SPLIT_WINDOW] > 0 else row
-    banks.row_hits[ch, bank] = 0
-    if banks.open_banks[ch, rank] == 0:
-        banks.open_since[ch, rank] = clk
-    banks.open_banks[ch, rank] += 1
-    times = banks.act_times[ch, rank]
-    times[0], times[1], times[2], times[3] = times[1], times[2], times[3], clk
-    banks.ready_rank[ch, rank, ACT] = max(banks.ready_rank[ch, rank, ACT], times[0] + dev.p[P_FAW])
+    rank = dev[RANK_OF + bank]
+    c[OPEN_ROW + bank] = ACTIVATING if dev[P_SPLIT_WINDOW] > 0 else row
+    c[ROW_HITS + bank] = 0
+    c[N_ACT] += 1
+    if c[OPEN_BANKS + rank] == 0:
+        c[OPEN_SINCE + rank] = clk
+    c[OPEN_BANKS + rank] += 1
+    times = ACT_TIMES + rank * 4
+    for i in range(3):
+        c[times + i] = c[times + i + 1]
+    c[times + 3] = clk
+    place = READY_RANK + rank * NUM_COMMANDS + ACT
+    c[place] = max(c[place], c[times] + dev[P_FAW])
 
 
 @compiled
-def _change_state(dev: Device, banks: Banks, ch: int, cmd: int, bank: int, row: int, clk: int) -> None:
+def _change_state(dev: IntArray, c: IntArray, cmd: int, bank: int, row: int, clk: int) -> None:
     """Open, close and count what `cmd` opens and closes; a rank command names any bank of its rank."""
-    counts = banks.counts[ch]
     if cmd == ACT:
-        _activate(dev, banks, ch, bank, row, clk)
-        counts[N_ACT] += 1
-    elif cmd in (RD, RDA):
-        counts[N_RD] += 1
-        banks.row_hits[ch, bank] += 1
-    elif cmd in (WR, WRA):
-        counts[N_WR] += 1
-        banks.row_hits[ch, bank] += 1
+        _activate(dev, c, bank, row, clk)
+    elif cmd == PRE:
+        _close(dev, c, bank, clk)
+    elif cmd == PREA:
+        for other in range(dev[P_BANKS]):
+            if dev[RANK_OF + other] == dev[RANK_OF + bank] and c[OPEN_ROW + other] != CLOSED:
+                _close(dev, c, other, clk)
     elif cmd == REF:
-        counts[N_REF] += 1
+        c[N_REF] += 1
     elif cmd == REFB:
-        counts[N_REFB] += 1
-    if cmd in (PRE, RDA, WRA):
-        _close(dev, banks, ch, bank, clk)
-        counts[N_PRE] += 1
-
-
-@compiled
-def _precharge_rank(dev: Device, banks: Banks, ch: int, rank: int, clk: int) -> None:
-    """Close all banks of a rank; each open one counts as a precharge."""
-    for bank in range(dev.p[P_BANKS]):
-        if dev.rank_of[bank] == rank and banks.open_row[ch, bank] != CLOSED:
-            _close(dev, banks, ch, bank, clk)
-            banks.counts[ch, N_PRE] += 1
-
-
-@compiled
-def log_command(queues: Queues, ch: int, cmd: int, bank: int, row: int, clk: int) -> None:
-    """Append a command to the log while it has room."""
-    at = queues.g[G_LOG]
-    if at < queues.log.shape[0]:
-        entry = queues.log[at]
-        entry[0], entry[1], entry[2], entry[3], entry[4] = clk, ch, cmd, bank, row
-        queues.g[G_LOG] = at + 1
-
-
-@compiled
-def issue(dev: Device, banks: Banks, queues: Queues, ch: int, cmd: int, bank: int, row: int, clk: int) -> None:  # noqa: PLR0913
-    """Issue `cmd` at `clk`: push its timing rules, change the state, count and log it."""
-    if cmd == PREA:
-        _precharge_rank(dev, banks, ch, dev.rank_of[bank], clk)
+        c[N_REFB] += 1
     else:
-        _change_state(dev, banks, ch, cmd, bank, row, clk)
-    for rule in range(dev.rule_start[cmd], dev.rule_start[cmd + 1]):
-        _push(dev, banks, rule, ch, bank, clk)
-    log_command(queues, ch, cmd, bank, row, clk)
+        c[N_RD] += cmd in (RD, RDA)
+        c[N_WR] += cmd in (WR, WRA)
+        c[ROW_HITS + bank] += 1
+        if cmd in (RDA, WRA):
+            _close(dev, c, bank, clk)
+
+
+@compiled
+def log_command(c: IntArray, log: IntArray, cmd: int, bank: int, row: int, clk: int) -> None:
+    """Append a command to the log while it has room."""
+    at = log[0, 0] + 1
+    if at < log.shape[0]:
+        log[at, 0], log[at, 1], log[at, 2], log[at, 3], log[at, 4] = clk, c[C_CHANNEL], cmd, bank, row
+        log[0, 0] = at
+
+
+@compiled
+def issue(dev: IntArray, c: IntArray, log: IntArray, cmd: int, bank: int, row: int, clk: int) -> None:
+    """Issue `cmd` at `clk`: change the state, push its timing rules, count and log it."""
+    _change_state(dev, c, cmd, bank, row, clk)
+    for rule in range(dev[RULE_START + cmd], dev[RULE_START + cmd + 1]):
+        _push(dev, c, RULES + 3 * rule, bank, clk)
+    log_command(c, log, cmd, bank, row, clk)

@@ -8,66 +8,81 @@ from accelsim.sim.dram.bank_queues import accept_bank, accepts_bank, tick_bank
 from accelsim.sim.dram.jit import compiled, compiled_and_cached, kernel_stamp
 from accelsim.sim.dram.shared_queues import accept_shared, accepts_shared, tick_shared
 from accelsim.sim.dram.state import (
-    C_EVENT, CONTROLLER_BANK, G_CLOCK, G_NEXT, G_OUTSTANDING, NEVER, P_CHANNELS, P_CONTROLLER, Banks, Device, Queues,
-    Requests,
+    C_EVENT, C_OUTSTANDING, CONTROLLER_BANK, G_CLOCK, G_NEXT, NEVER, P_CHANNELS, P_CONTROLLER, R_ACCEPT, R_ARRIVE,
+    R_CHANNEL, IntArray,
 )  # fmt: skip
 
-
-@compiled
-def _accepts(dev: Device, req: Requests, queues: Queues, i: int) -> bool:
-    if dev.p[P_CONTROLLER] == CONTROLLER_BANK:
-        return accepts_bank(dev, req, queues, i)
-    return accepts_shared(dev, req, queues, i)
+Run = Callable[[IntArray, IntArray, IntArray, IntArray, IntArray, int, bool], bool]
 
 
 @compiled
-def _offer(dev: Device, banks: Banks, req: Requests, queues: Queues, clk: int) -> None:
+def _accepts(dev: IntArray, st: IntArray, req: IntArray, i: int) -> bool:
+    c = st[req[i, R_CHANNEL]]
+    if dev[P_CONTROLLER] == CONTROLLER_BANK:
+        return accepts_bank(dev, c, req, i)
+    return accepts_shared(dev, c, req, i)
+
+
+@compiled
+def _offer(dev: IntArray, st: IntArray, req: IntArray, g: IntArray, clk: int) -> None:
     """Hand over bursts in order until one has not arrived yet or is refused."""
-    i = queues.g[G_NEXT]
-    while i < req.arrive.shape[0] and req.arrive[i] <= clk and _accepts(dev, req, queues, i):
-        req.accept[i] = clk
-        if dev.p[P_CONTROLLER] == CONTROLLER_BANK:
-            accept_bank(banks, req, queues, i, clk)
+    i = g[G_NEXT]
+    while i < req.shape[0] and req[i, R_ARRIVE] <= clk and _accepts(dev, st, req, i):
+        c = st[req[i, R_CHANNEL]]
+        req[i, R_ACCEPT] = clk
+        if dev[P_CONTROLLER] == CONTROLLER_BANK:
+            accept_bank(dev, c, req, i, clk)
         else:
-            accept_shared(banks, req, queues, i, clk)
-        queues.ctl[req.channel[i], C_EVENT] = clk
+            accept_shared(c, req, i, clk)
+        c[C_EVENT] = clk
         i += 1
-    queues.g[G_NEXT] = i
+    g[G_NEXT] = i
 
 
 @compiled
-def _next_event(dev: Device, req: Requests, queues: Queues, clk: int) -> int:
+def _next_event(dev: IntArray, st: IntArray, req: IntArray, g: IntArray, clk: int) -> int:
     """Return the next cycle in which a channel acts or a burst can be handed over."""
     event = NEVER
-    for ch in range(dev.p[P_CHANNELS]):
-        event = min(event, queues.ctl[ch, C_EVENT])
-    i = queues.g[G_NEXT]
-    if i < req.arrive.shape[0]:
-        if req.arrive[i] > clk:
-            event = min(event, req.arrive[i])
-        elif _accepts(dev, req, queues, i):
-            event = min(event, clk + 1)
+    for ch in range(dev[P_CHANNELS]):
+        event = min(event, st[ch, C_EVENT])
+    i = g[G_NEXT]
+    if event > clk + 1 and i < req.shape[0]:
+        if req[i, R_ARRIVE] > clk:
+            event = min(event, req[i, R_ARRIVE])
+        elif _accepts(dev, st, req, i):
+            event = clk + 1
     return event
 
 
-def _make_run(stamp: int) -> Callable[[Device, Banks, Requests, Queues, int, bool], bool]:
+@compiled
+def _idle(dev: IntArray, st: IntArray) -> bool:
+    """Tell whether no channel has a burst to wait for."""
+    for ch in range(dev[P_CHANNELS]):
+        if st[ch, C_OUTSTANDING] != 0:
+            return False
+    return True
+
+
+def _make_run(stamp: int) -> Run:
     """Build the entry point; `stamp` puts the text of all kernel files into the key of the machine-code cache."""
 
-    def run(dev: Device, banks: Banks, req: Requests, queues: Queues, until: int, stop_when_idle: bool) -> bool:
-        g = queues.g
+    def run(  # noqa: PLR0913
+        dev: IntArray, st: IntArray, req: IntArray, g: IntArray, log: IntArray, until: int, stop_when_idle: bool
+    ) -> bool:
         clk = g[G_CLOCK]
         while clk < until and stamp >= 0:
-            _offer(dev, banks, req, queues, clk)
-            for ch in range(dev.p[P_CHANNELS]):
-                if queues.ctl[ch, C_EVENT] <= clk:
-                    if dev.p[P_CONTROLLER] == CONTROLLER_BANK:
-                        queues.ctl[ch, C_EVENT] = tick_bank(dev, banks, req, queues, ch, clk)
+            _offer(dev, st, req, g, clk)
+            for ch in range(dev[P_CHANNELS]):
+                c = st[ch]
+                if c[C_EVENT] <= clk:
+                    if dev[P_CONTROLLER] == CONTROLLER_BANK:
+                        c[C_EVENT] = tick_bank(dev, c, req, log, clk)
                     else:
-                        queues.ctl[ch, C_EVENT] = tick_shared(dev, banks, req, queues, ch, clk)
-            if stop_when_idle and g[G_OUTSTANDING] == 0 and g[G_NEXT] == req.arrive.shape[0]:
+                        c[C_EVENT] = tick_shared(dev, c, req, log, clk)
+            if stop_when_idle and g[G_NEXT] == req.shape[0] and _idle(dev, st):
                 g[G_CLOCK] = clk + 1
                 return True
-            clk = _next_event(dev, req, queues, clk)
+            clk = _next_event(dev, st, req, g, clk)
         g[G_CLOCK] = until
         return False
 
@@ -75,8 +90,8 @@ def _make_run(stamp: int) -> Callable[[Device, Banks, Requests, Queues, int, boo
 
 
 run = _make_run(kernel_stamp("state.py", "commands.py", "bank_queues.py", "shared_queues.py", "kernel.py"))
-"""run(device, banks, requests, queues, until, stop_when_idle): simulate from ``g[G_CLOCK]`` on, cycles before `until`.
+"""run(dev, st, req, g, log, until, stop_when_idle): simulate from ``g[G_CLOCK]`` on, cycles before `until`.
 
 With `stop_when_idle` it returns True one cycle after the last outstanding burst issued its column command; otherwise it
-stops at `until`. Bursts that the controller posts (writes without ``g[G_FLUSH]``) are not waited for.
+stops at `until`. Bursts that the controller posts (writes of ``bank_queues`` without ``P_FLUSH``) are not waited for.
 """
