@@ -50,27 +50,47 @@ def _place_free(steps: Ints, reuse: Reuse, double: bool) -> Ints:
     return np.where(block == 0, NO_RELEASE, release)
 
 
-def _class_bytes(task: LayerTask, positions: Ints, filters: Ints, fetched: npt.NDArray[np.bool_]) -> dict[str, Ints]:
-    """Return bytes by class of each weight event, the last class present taking the padding to a whole burst."""
+def _stream_bytes(
+    task: LayerTask, tile: Ints, positions: Ints, filters: Ints, fetched: npt.NDArray[np.bool_]
+) -> tuple[Ints, dict[str, int]]:
+    """Return the bytes that each weight event fetches, and the bytes of the layer by class.
+
+    Stored bits lie one tile behind the other, in the order of first use. DRAM delivers whole bursts: what a burst holds beyond a
+    tile stays in the mask buffer for the next one, and is read again only where the order of tiles jumps. The padding counts to the
+    largest class.
+    """
     dims, stored = task.layer.dims, task.traffic_bits
-    num_positions, num_filters = dims.num_weights, dims.G * dims.K
     if task.plan is None:
-        bits = {"activation_in": positions * task.activation_bits}
+        totals = {"activation_in": (dims.num_weights * task.activation_bits, True)}
     else:
-        bits = {
-            "seed": ceil_share(stored.seed, filters, num_filters),
-            "scale": ceil_share(stored.scale, filters, num_filters),
-            "index": ceil_share(stored.index, positions, num_positions),
-            "weight": ceil_share(stored.weight, positions, num_positions),
-            "mask": ceil_share(stored.mask, positions, num_positions),
-        }
-    present = {name: np.where(fetched, -(-values // 8), 0) for name, values in bits.items() if values.any()}
-    if not present:
-        return {}
-    total = np.sum(list(present.values()), axis=0)
-    last = "mask" if "mask" in present else list(present)[-1]
-    present[last] = present[last] + _align(total, task.burst_bytes) - total
-    return present
+        totals = {
+            "seed": (stored.seed, False), "scale": (stored.scale, False), "index": (stored.index, True),
+            "weight": (stored.weight, True), "mask": (stored.mask, True),
+        }  # fmt: skip
+    totals = {name: entry for name, entry in totals.items() if entry[0]}
+    if not totals or not fetched.any():
+        return np.zeros_like(positions), {}
+    _, first_seen, of_event = np.unique(tile, return_index=True, return_inverse=True)
+    order = np.argsort(first_seen, kind="stable")
+    rank = np.argsort(order, kind="stable")[of_event.reshape(-1)]
+    passed_positions = np.concatenate([[0], np.cumsum(positions[first_seen[order]])])
+    passed_filters = np.concatenate([[0], np.cumsum(filters[first_seen[order]])])
+    num_filters = max(1, int(passed_filters[-1]))
+    bits = {
+        name: total * passed_positions // dims.num_weights if spread else total * passed_filters // num_filters
+        for name, (total, spread) in totals.items()
+    }
+    ends = np.sum(list(bits.values()), axis=0)
+    events, burst_bits = rank[fetched], 8 * task.burst_bytes
+    goes_on = np.concatenate([[False], events[1:] == events[:-1] + 1])
+    begin = ends[events]
+    begin = np.where(goes_on, -(-begin // burst_bits), begin // burst_bits)
+    fetch_bytes = np.zeros_like(positions)
+    fetch_bytes[fetched] = np.maximum(-(-ends[events + 1] // burst_bits) - begin, 0) * task.burst_bytes
+    by_class = {name: -(-int((values[events + 1] - values[events]).sum()) // 8) for name, values in bits.items()}
+    largest = max(by_class, key=lambda name: by_class[name])
+    by_class[largest] += int(fetch_bytes.sum()) - sum(by_class.values())
+    return fetch_bytes, by_class
 
 
 def weight_events(
@@ -87,13 +107,13 @@ def weight_events(
     fetched = fetch_steps(nest, WEIGHT_LOOPS, holding.mask)[steps]
     if task.plan is None and task.layer.second_input_elements == 0:
         fetched = np.zeros_like(fetched)
-    by_class = _class_bytes(task, positions, np.where(index["C"] == 0, filters, 0), fetched)
+    tile = (index["G"] * nest.counts["K"] + index["K"]) * nest.counts["C"] + index["C"]
+    fetch_bytes, by_class = _stream_bytes(task, tile, positions, np.where(index["C"] == 0, filters, 0), fetched)
     passes = np.ones(steps.size, dtype=np.int64)
     if task.regenerates_each_pass:
         passes = passes * np.broadcast_to(np.asarray(work.weight_passes), takes.shape)[steps]
     generation = _generation(task, tiling, index, size, passes, kept_fraction)
     decode, symbols = _decoding(task, positions)
-    fetch_bytes = np.sum(list(by_class.values()), axis=0) if by_class else np.zeros_like(positions)
     release = _place_free(steps, holding.weights, task.hardware.weight_buffer.double_buffered)
     events = WeightEvents(
         step=steps,
@@ -107,7 +127,7 @@ def weight_events(
     share = ceil_share(stored.mask + stored.index + stored.weight, positions, task.layer.dims.num_weights)
     return WeightTraffic(
         events=events,
-        bytes_by_class={name: int(values.sum()) for name, values in by_class.items()},
+        bytes_by_class=by_class,
         fetched_bits=int(share[fetched].sum()),
         decoded_bits=int((share * passes).sum()) if task.decodes else 0,
         decoder_symbols=int((symbols * passes).sum()),
