@@ -20,6 +20,7 @@ from accelsim.mapping.task import LayerTask
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+MOST_STEPS = 1 << 16  # a layer is cut into more tiles only if no other tiling fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +202,9 @@ def score(task: LayerTask, tiles: Candidates, order: tuple[Loop, ...], shared: O
         order, counts, INPUT_LOOPS, needed, task.activation_capacity_bytes - staged, buffers[2].double_buffered
     )
     legal = weights.fits & psums.fits & inputs.fits
+    steps = np.prod([counts[loop].astype(np.float64) for loop in LOOPS], axis=0)
+    if bool((legal & (steps <= MOST_STEPS)).any()):
+        legal &= steps <= MOST_STEPS
     repeats = weights.repeats
     if task.decodes:
         share = (task.traffic_bits.mask + task.traffic_bits.index + task.traffic_bits.weight) / dims.num_weights / 8
@@ -224,7 +228,6 @@ def score(task: LayerTask, tiles: Candidates, order: tuple[Loop, ...], shared: O
     vector = max(task.layer.vector_ops, dims.num_outputs) / hardware.vector_unit.num_lanes
     per_cycle = hardware.dram.peak_bytes_per_ns * 1000 / hardware.clock_mhz
     memory = np.zeros(tiles.num) if task.is_ideal else dram / per_cycle
-    steps = np.prod([counts[loop].astype(np.float64) for loop in LOOPS], axis=0)
     busiest = np.maximum.reduce([array, memory, stream, np.full(tiles.num, vector)])
     first = np.zeros(tiles.num)
     if not task.is_ideal:
