@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -50,7 +49,7 @@ def default_storage(trace: LayerTrace) -> str:
 
 
 def parse_formats(text: str, option: str) -> tuple[str, ...]:
-    """Return the storage formats of a comma-separated list, each once, in order; ``none`` or nothing gives none.
+    """Return the storage formats of a comma-separated list, each once, in order; ``none`` gives none.
 
     Raises
     ------
@@ -60,20 +59,19 @@ def parse_formats(text: str, option: str) -> tuple[str, ...]:
     names = [part.strip() for part in text.split(",") if part.strip()]
     if names == ["none"]:
         return ()
-    for name in names:
-        try:
-            get_format(name)
-        except ConfigError as error:
-            raise ConfigError(f"{option}: {error}") from None
-    return tuple(dict.fromkeys(names))
+    if not names:
+        raise ConfigError(f"{option}: no storage format in {text!r}; give names separated by commas, or none")
+    return tuple(dict.fromkeys(parse_format(name, option) for name in names))
+
+
+def parse_format(name: str, option: str) -> str:
+    """Return ``name`` if it is that of a storage format, else raise `ConfigError`."""
+    try:
+        return get_format(name).name
+    except ConfigError as error:
+        raise ConfigError(f"{option}: {str(error).removeprefix('storage: ')}") from None
 
 
 def run_counters_text(hardware: LoadedHardware, trace: LayerTrace, counters: Counters) -> str:
     """Return the content of ``counters.json`` of a run."""
     return counters_text(hardware, workload_record(trace), num_frames(trace), counters)
-
-
-def near(word: str, known: Sequence[str]) -> str:
-    """Return a hint that names what ``word`` may have meant, or all that is known."""
-    found = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"did you mean {found[0]}?" if found else f"give one of {', '.join(known)}"

@@ -6,6 +6,7 @@ program; 130 after Ctrl-C; 141 when the reader of a pipe went away.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -44,28 +45,43 @@ def cli(ctx: click.Context) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line ``argv`` (default: the process's) and return its exit status; it never raises."""
     state = Session()
+    if sys.stdout is None:  # closed by the caller: what is printed goes nowhere, files are still written
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
     try:
         status = cli.main(args=argv, prog_name="accelsim", standalone_mode=False, obj=state)
         sys.stdout.flush()
-        return status if isinstance(status, int) else 0
-    except AccelSimError as error:
-        return _complain(str(error), EXIT_USER)
-    except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx else "accelsim"
-        return _complain(f"{_lower(error.format_message())}; see {command} --help", EXIT_USER)
-    except click.ClickException as error:
-        return _complain(error.format_message(), error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        return _complain("interrupted", EXIT_INTERRUPTED)
     except BrokenPipeError:
         # The interpreter flushes standard output once more at exit: give it somewhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
-    except Exception as error:
-        if state.verbosity > 0:
-            traceback.print_exc()
-        kind = type(error).__name__
-        return _complain(f"internal fault ({kind}: {error}); please report it with the output of -v", EXIT_FAULT)
+    except (Exception, KeyboardInterrupt) as error:
+        return _explain(error, state)
+    return status if isinstance(status, int) else 0
+
+
+def _explain(error: BaseException, state: Session) -> int:
+    """Print one line about ``error`` and return the exit status it leads to."""
+    match error:
+        case AccelSimError():
+            return _complain(str(error), EXIT_USER)
+        case click.UsageError():
+            command = error.ctx.command_path if error.ctx else "accelsim"
+            return _complain(f"{_lower(error.format_message())}; see {command} --help", EXIT_USER)
+        case click.ClickException():
+            return _complain(error.format_message(), error.exit_code)
+        case click.Abort() | KeyboardInterrupt():
+            return _complain("interrupted", EXIT_INTERRUPTED)
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            return _complain(f"standard output: cannot be written ({error.strerror}); make room there", EXIT_USER)
+        case _:
+            return _fault(error, state)
+
+
+def _fault(error: BaseException, state: Session) -> int:
+    if state.verbosity > 0:
+        traceback.print_exception(error)
+    kind = type(error).__name__
+    return _complain(f"internal fault ({kind}: {error}); please report it with the output of -v", EXIT_FAULT)
 
 
 def _complain(message: str, status: int) -> int:

@@ -57,7 +57,7 @@ def command(
     exact = wants_exact(ctx)
     rivals = flow.parse_formats(DEFAULT_COMPARE if compare is None else compare, "--compare")
     if storage is not None:
-        flow.parse_formats(storage, "--storage")
+        storage = flow.parse_format(storage, "--storage")
     chip = load_hardware(hardware, overrides)
     target = prepare_folder(folder) if folder is not None else None
     trace = trace_workload(workload, wanted_workload(ctx))

@@ -126,6 +126,8 @@ def prepare_folder(folder: str | Path) -> Path:
         It is a file, or cannot be made or written.
     """
     path = Path(folder)
+    if not str(folder).strip():
+        raise ResultError("--out: an empty name; give the name of a folder")
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / f".accelsim.{os.getpid()}.tmp"
@@ -143,6 +145,8 @@ def prepare_folder(folder: str | Path) -> Path:
 def check_file_place(path: str | Path, option: str) -> None:
     """Raise `ResultError` if ``path``, given with ``option``, is no place for a file (asked before long work)."""
     place = Path(path)
+    if not str(path).strip():
+        raise ResultError(f"{option}: an empty name; give the name of a file")
     if place.is_dir():
         raise ResultError(f"{option}: {path}: is a folder; give the name of a file")
     if not place.parent.is_dir():

@@ -11,6 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from accelsim.cli.main import main
 from accelsim.results.schema import SCHEMA_PATH, check_result
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -126,6 +127,45 @@ def test_compare_writes_a_row_per_run_and_a_figure(tmp_path):
     assert (tmp_path / "compare.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_made_ticket_is_inspected_and_run_with_the_bits_it_stores(tmp_path):
+    ticket = tmp_path / "made.pt"
+    ratios = ["--sparsity", "0.7", "--prune-ratio", "0.5", "--lock-ratio", "0.2", "--width-factor", "0.25"]
+    made = accelsim("synth", "conv4", *ratios, "--out", ticket)
+    assert (made.status, made.out) == (0, ""), made.err
+
+    inspected = json.loads(accelsim("inspect", ticket, "--json").out)
+    run = check_result(accelsim("run", CHIP, ticket, "--json").out)
+
+    assert inspected["command"].endswith("--width-factor 0.25")
+    assert run.comparison is None
+    assert run.workload.provenance == "synthetic"
+    assert run.workload.num_weights == inspected["totals"]["num_weights"]
+    assert run.workload.freeze_ratio == pytest.approx(0.7, abs=0.01)
+    assert run.totals.stored_bits.mask == inspected["totals"]["stored_bits"]["mask"]
+
+
+def test_doctor_finds_this_installation_sound():
+    shown = accelsim("doctor")
+
+    assert shown.status == 0, shown.out
+    assert "ok    simulation" in shown.out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_one_line_and_status_2():
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "accelsim.cli.main", "list", "networks"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr == "accelsim: standard output: cannot be written (No space left on device); make room there\n"
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
@@ -133,7 +173,15 @@ def test_compare_writes_a_row_per_run_and_a_figure(tmp_path):
         (["run", CHIP, "nowhere.pt"], "nowhere.pt: no such file"),
         (["run", CHIP, "conv3"], "conv3: no such file, and network 'conv3' is unknown; did you mean"),
         (["run", CHIP, "conv2", "--storage", "dense-int9"], "did you mean dense-int8?"),
-        (["run", CHIP, "conv2", "--compare", "slt,foo"], "--compare: storage: 'foo' is not one of"),
+        (["run", CHIP, "conv2", "--compare", "slt,foo"], "--compare: 'foo' is not one of"),
+        (["run", CHIP, "conv2", "--compare", ","], "--compare: no storage format in ','"),
+        (["run", CHIP, "conv2", "--storage", "slt"], "storage slt:"),
+        (["run", CHIP, "conv2", "--sparsity", "0.5", "--set", "weight_generator=null"], "weight_generator: none"),
+        (["run", CHIP, "conv2", "--out", ""], "--out: an empty name"),
+        (["run", CHIP, "conv2", "--input-shape", "3x"], "'3x' is not a shape"),
+        (["synth", "conv2", "--out", "nowhere/x.pt"], "--out: nowhere/x.pt: no folder nowhere"),
+        (["synth", "conv2", "--sparsity", "0.1", "--prune-ratio", "0.5", "--out", "x.pt"], "sparsity: 0.1"),
+        (["search", "conv2", "--sparsity", "1.5", "--out", "x.pt"], "sparsity: 1.5 is not <= 1"),
         (["run", CHIP, "conv2", "--set", "pe_array.rws=4"], "pe_array.rows"),
         (["run", CHIP, "conv2", "--set", "pe_array.rows=0"], "pe_array.rows: 0 is not"),
         (["run", CHIP, "conv2", "--sparsity", "2"], "sparsity: 2.0 is not from 0 to 1"),
@@ -147,9 +195,18 @@ def test_compare_writes_a_row_per_run_and_a_figure(tmp_path):
         (["inspect", CHIP], "edge.yaml"),
     ],
 )
-def test_a_mistake_is_one_line_and_status_2(words, line):
-    shown = accelsim(*words)
+def test_a_mistake_is_one_line_and_status_2(words, line, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    status = main(words)
+    shown = capsys.readouterr()
 
-    assert (shown.status, shown.out) == (2, "")
+    assert (status, shown.out) == (2, "")
     assert shown.err.count("\n") == 1, shown.err
     assert line in shown.err
+
+
+def test_a_mistake_in_its_own_process_is_one_line_too():
+    shown = accelsim("run", "nowhere.yaml", "conv2")
+
+    assert (shown.status, shown.out) == (2, "")
+    assert shown.err == "accelsim: nowhere.yaml: no such file; give the path of a YAML file\n"
