@@ -18,10 +18,12 @@ ActivationRule = Literal["network", "sign"]
 
 
 class SearchConfig(ConfigModel):
-    """A search for a partially frozen strong lottery ticket on the digits data."""
+    """A search for a partially frozen strong lottery ticket."""
 
     network: str = "resnet18"
-    """A network of the zoo with three input channels of 32x32."""
+    """A network of the zoo; images are 3x32x32."""
+    dataset: Literal["digits", "blocks"] = "digits"
+    """The MNIST digits for networks on images, or a generated graph (stochastic block model) for networks on graphs."""
     width_factor: Annotated[float, Field(gt=0.0, le=64.0)] = 1.0
     """Multiplies the hidden channels."""
     sparsity: Fraction = 0.7
@@ -57,7 +59,7 @@ class SearchConfig(ConfigModel):
     codec: MaskCodec = "raw"
     """Codec of the stored mask."""
     num_epochs: Annotated[int, Field(ge=1)] = 20
-    """Passes over the training images."""
+    """Passes over the training data."""
     batch_size: Annotated[int, Field(ge=1)] = 64
     """Images per step."""
     learning_rate: Annotated[float, Field(gt=0.0)] = 0.1

@@ -8,12 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from accelsim.slt.data import SearchData
 from accelsim.slt.network import SearchNetwork, apply_weight, run_graph
 from accelsim.ticket.graph import GraphNode
 from accelsim.ticket.model import MaskCodec, Ticket
 from accelsim.ticket.pack import pack_layer, unpack_weights
-
-_EVALUATION_BATCH = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +50,9 @@ class TicketNetwork:
     Normalisations are folded into the offset and scale of the layer before them and do nothing themselves.
     """
 
-    def __init__(self, ticket: Ticket) -> None:
+    def __init__(self, ticket: Ticket, neighbours: torch.Tensor | None = None) -> None:
         self.ticket = ticket
+        self._neighbours = neighbours
         self._weights: dict[str, torch.Tensor] = {}
         self._scales: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
         for layer in ticket.layers:
@@ -63,8 +63,8 @@ class TicketNetwork:
                 torch.from_numpy(layer.offset_K.astype(np.float32)),
             )
 
-    def run(self, images: torch.Tensor, num_nonzero: dict[str, list[int]] | None = None) -> torch.Tensor:
-        """Return the class scores of [N, C, H, W]; ``num_nonzero`` collects [non-zero, all] inputs per layer."""
+    def run(self, inputs: torch.Tensor, num_nonzero: dict[str, list[int]] | None = None) -> torch.Tensor:
+        """Return the class scores of [N, *shape]; ``num_nonzero`` collects [non-zero, all] inputs per layer."""
 
         def weighted(node: GraphNode, x: torch.Tensor) -> torch.Tensor:
             if num_nonzero is not None:
@@ -77,19 +77,20 @@ class TicketNetwork:
             return out * scale.view(per_channel) + offset.view(per_channel)
 
         with torch.inference_mode():
-            return run_graph(self.ticket.graph, images, weighted, lambda node, x: x)
+            return run_graph(self.ticket.graph, inputs, weighted, lambda node, x: x, self._neighbours)
 
 
-def evaluate_images(ticket: Ticket, images: torch.Tensor, labels: torch.Tensor) -> Evaluation:
-    """Return accuracy and input densities of a ticket on images [N, C, H, W] with labels [N]."""
-    network = TicketNetwork(ticket)
+def evaluate(ticket: Ticket, data: SearchData) -> Evaluation:
+    """Return accuracy and input densities of a ticket on the test part of ``data``."""
+    network = TicketNetwork(ticket, data.neighbours)
     counts: dict[str, list[int]] = {}
-    num_right = 0
-    for start in range(0, len(images), _EVALUATION_BATCH):
-        scores = network.run(images[start : start + _EVALUATION_BATCH], counts)
-        num_right += int((scores.argmax(dim=1) == labels[start : start + _EVALUATION_BATCH]).sum())
+    num_right = num_labels = 0
+    for batch in data.test_batches():
+        scores = batch.scores(network.run(batch.inputs, counts))
+        num_right += int((scores.argmax(dim=-1) == batch.labels).sum())
+        num_labels += len(batch.labels)
     density = {name: nonzero / total for name, (nonzero, total) in counts.items()}
-    return Evaluation(num_right / len(images), density)
+    return Evaluation(num_right / num_labels, density)
 
 
 def with_evaluation(ticket: Ticket, evaluation: Evaluation) -> Ticket:

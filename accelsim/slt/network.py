@@ -21,17 +21,25 @@ NodeOperation = Callable[[GraphNode, torch.Tensor], torch.Tensor]
 SEARCHABLE_KINDS = frozenset({"conv2d", "linear"})
 
 
-def run_graph(graph: NetworkGraph, images: torch.Tensor, weighted: NodeOperation, norm: NodeOperation) -> torch.Tensor:
+def run_graph(
+    graph: NetworkGraph,
+    inputs: torch.Tensor,
+    weighted: NodeOperation,
+    norm: NodeOperation,
+    neighbours: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Return the output of the last node.
 
     Parameters
     ----------
     graph
         Nodes in execution order.
-    images
-        [N, *input shape].
+    inputs
+        [N, *input shape], or [nodes, features] of one graph.
     weighted, norm
         What weighted nodes and normalisations do with their input.
+    neighbours
+        Sparse [nodes, nodes] for ``aggregate`` nodes.
 
     Raises
     ------
@@ -39,15 +47,17 @@ def run_graph(graph: NetworkGraph, images: torch.Tensor, weighted: NodeOperation
         A kind of node that this module cannot compute.
     """
     last_use = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
-    values: dict[str, torch.Tensor] = {graph.nodes[0].name: images}
+    values: dict[str, torch.Tensor] = {graph.nodes[0].name: inputs}
     for index, node in enumerate(graph.nodes[1:], start=1):
-        inputs = [values[name] for name in node.inputs]
+        operands = [values[name] for name in node.inputs]
         if node.kind in PARAMETRIC_KINDS:
-            values[node.name] = weighted(node, inputs[0])
+            values[node.name] = weighted(node, operands[0])
         elif node.kind == "norm":
-            values[node.name] = norm(node, inputs[0])
+            values[node.name] = norm(node, operands[0])
+        elif node.kind == "aggregate" and neighbours is not None:
+            values[node.name] = torch.sparse.mm(neighbours, operands[0].float())
         else:
-            values[node.name] = _plain(node, inputs)
+            values[node.name] = _plain(node, operands)
         for name in set(node.inputs):
             if last_use[name] == index:
                 del values[name]
@@ -116,8 +126,9 @@ class _Sign(torch.autograd.Function):
         return passed
 
 
-def _sign(node: GraphNode, inputs: list[torch.Tensor]) -> torch.Tensor:
-    out: torch.Tensor = _Sign.apply(inputs[0])  # type: ignore[no-untyped-call]
+def sign_of(x: torch.Tensor) -> torch.Tensor:
+    """Return +1 where ``x`` >= 0, else -1; its gradient is that of `_Sign`."""
+    out: torch.Tensor = _Sign.apply(x)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -134,6 +145,8 @@ class SearchNetwork(nn.Module):
         Draws the first scores, in graph order.
     dtype
         Arithmetic of the weights.
+    neighbours
+        For networks on a graph, see `run_graph`.
     """
 
     def __init__(
@@ -142,9 +155,11 @@ class SearchNetwork(nn.Module):
         sources: dict[str, RandomSource],
         rng: np.random.Generator,
         dtype: torch.dtype = torch.float32,
+        neighbours: torch.Tensor | None = None,
     ) -> None:
         super().__init__()
         self.graph = graph
+        self.neighbours = neighbours
         self.norm_of = {producer: norm for norm, producer in folded_norms(graph).items()}
         self._layers = nn.ModuleDict()
         self._norms = nn.ModuleDict()
@@ -157,16 +172,18 @@ class SearchNetwork(nn.Module):
                 layer = EdgePopupLayer(sources[node.name], graph.weight_shape(node), rng, dtype)
                 self._layers[_key(node.name)] = layer
             elif node.kind == "norm":
-                kind = nn.BatchNorm2d if len(node.out_shape) == 3 else nn.BatchNorm1d
-                self._norms[_key(node.name)] = kind(node.out_shape[0], affine=False)
+                is_map = len(node.out_shape) == 3
+                kind, channels = (nn.BatchNorm2d, 0) if is_map else (nn.BatchNorm1d, -1)
+                self._norms[_key(node.name)] = kind(node.out_shape[channels], affine=False)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return the class scores, [N, classes]."""
         return run_graph(
             self.graph,
-            images,
+            inputs,
             lambda node, x: apply_weight(node, x, self.layer(node.name)()),
             lambda node, x: self.norm(node.name)(x),
+            self.neighbours,
         )
 
     def layer(self, name: str) -> EdgePopupLayer:
@@ -250,7 +267,7 @@ _PLAIN: dict[tuple[str, str], Callable[[GraphNode, list[torch.Tensor]], torch.Te
     ("activation", "silu"): lambda node, inputs: functional.silu(inputs[0]),
     ("activation", "sigmoid"): lambda node, inputs: torch.sigmoid(inputs[0]),
     ("activation", "tanh"): lambda node, inputs: torch.tanh(inputs[0]),
-    ("activation", "sign"): _sign,
+    ("activation", "sign"): lambda node, inputs: sign_of(inputs[0]),
     ("pool", "max"): _pool,
     ("pool", "avg"): _pool,
     ("global_pool", ""): lambda node, inputs: inputs[0].mean(dim=(-2, -1) if inputs[0].ndim == 4 else 1),

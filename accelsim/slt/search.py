@@ -17,14 +17,13 @@ from accelsim.errors import ConfigError
 from accelsim.prng import RandomSource, check_source, layer_ratios, layer_seed, thresholds
 from accelsim.slt.checkpoint import SearchState, read_checkpoint, write_checkpoint
 from accelsim.slt.config import SearchConfig
-from accelsim.slt.data import DATASET_NAME, INPUT_SHAPE, NUM_CLASSES, Digits, epoch_order, load_digits, shift_images
-from accelsim.slt.export import evaluate_images, export_ticket, with_evaluation
+from accelsim.slt.data import Batch, BlockGraph, SearchData, load_data
+from accelsim.slt.export import evaluate, export_ticket, with_evaluation
 from accelsim.slt.network import SearchNetwork, with_sign_activations
 from accelsim.ticket.graph import PARAMETRIC_KINDS, NetworkGraph
 from accelsim.ticket.model import Ticket
-from accelsim.ticket.zoo import build_network
+from accelsim.ticket.zoo import build_network, list_networks
 
-_CALIBRATION_BATCH = 250
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # What may differ between a search and its resumption: where files go.
 _PLACES = {"output_path", "checkpoint_path"}
@@ -35,6 +34,7 @@ class Search:
     """A search under way: the network, the optimiser, and how many epochs are behind."""
 
     config: SearchConfig
+    data: SearchData
     network: SearchNetwork
     optimizer: torch.optim.SGD
     num_epochs_done: int = 0
@@ -45,7 +45,7 @@ def search(
     *,
     resume: bool = False,
     command: str | None = None,
-    digits: Digits | None = None,
+    data: SearchData | None = None,
     console: Console | None = None,
 ) -> Ticket:
     """Search a ticket, measure it as stored, write it to ``config.output_path`` and return it.
@@ -58,8 +58,8 @@ def search(
         Go on from ``config.checkpoint_path``.
     command
         Recorded in the ticket; None records ``config.command()``.
-    digits
-        Other images than `load_digits` gives.
+    data
+        Other data than ``config.dataset`` names.
     console
         Where progress goes; None is standard error.
 
@@ -73,15 +73,14 @@ def search(
     console = console or Console(stderr=True)
     if resume and config.checkpoint_path is None:
         raise ConfigError("search: resume: needs checkpoint_path; give the file that the interrupted search wrote")
-    state = start_search(config)
+    state = start_search(config, data or load_data(config.dataset))
     if resume and config.checkpoint_path is not None:
         restore(state, read_checkpoint(config.checkpoint_path), config.checkpoint_path)
-    digits = digits or load_digits()
-    run_epochs(state, digits, console)
-    calibrate(state.network, digits.train_images)
+    run_epochs(state, console)
+    calibrate(state)
     ticket = export_ticket(state.network, config.codec)
-    ticket = with_evaluation(ticket, evaluate_images(ticket, digits.test_images, digits.test_labels))
-    ticket = replace(ticket, dataset=DATASET_NAME, command=command or config.command())
+    ticket = with_evaluation(ticket, evaluate(ticket, state.data))
+    ticket = replace(ticket, dataset=state.data.title, command=command or config.command())
     console.print(f"test accuracy of the ticket as stored: {ticket.accuracy:.4f}")
     if config.output_path is not None:
         from accelsim.ticket.file import write_ticket  # noqa: PLC0415
@@ -91,27 +90,50 @@ def search(
 
 
 def evaluate_ticket(ticket: Ticket) -> float:
-    """Return the fraction of the 1,000 test digits that a ticket, as stored and in float32, classifies right."""
-    digits = load_digits()
-    return evaluate_images(ticket, digits.test_images, digits.test_labels).accuracy
+    """Return the fraction of the test part of its data that a ticket, as stored and in float32, classifies right."""
+    is_graph = any(node.kind == "aggregate" for node in ticket.graph.nodes)
+    return evaluate(ticket, load_data("blocks" if is_graph else "digits")).accuracy
 
 
-def start_search(config: SearchConfig) -> Search:
+def start_search(config: SearchConfig, data: SearchData) -> Search:
     """Return the search before its first epoch."""
-    graph = build_network(
-        config.network, num_classes=NUM_CLASSES, input_shape=INPUT_SHAPE, width_factor=config.width_factor
-    )
-    if config.activations == "sign":
-        graph = with_sign_activations(graph)
+    graph = searched_graph(config, data)
     rng = np.random.default_rng((config.seed, 0))
-    network = SearchNetwork(graph, random_sources(config, graph), rng, _DTYPES[config.precision])
+    sources = random_sources(config, graph)
+    network = SearchNetwork(graph, sources, rng, _DTYPES[config.precision], data.neighbours)
     optimizer = torch.optim.SGD(
         network.parameters(),
         lr=config.learning_rate,
         momentum=config.momentum,
         weight_decay=config.weight_decay,
     )
-    return Search(config, network, optimizer)
+    return Search(config, data, network, optimizer)
+
+
+def searched_graph(config: SearchConfig, data: SearchData) -> NetworkGraph:
+    """Return the network of the zoo with the input, classes and edges of the data.
+
+    Raises
+    ------
+    ConfigError
+        A network that does not take this kind of data.
+    TicketError
+        A network that the zoo does not know.
+    """
+    known = {info.name: info for info in list_networks()}
+    info = known.get(config.network)
+    if info is not None and len(info.input_shape) != len(data.input_shape):
+        other = "digits" if config.dataset == "blocks" else "blocks"
+        raise ConfigError(f"search: dataset: {config.dataset}: {config.network} does not take it; use dataset {other}")
+    graph = build_network(
+        config.network, num_classes=data.num_classes, input_shape=data.input_shape, width_factor=config.width_factor
+    )
+    if config.activations == "sign":
+        graph = with_sign_activations(graph)
+    if isinstance(data, BlockGraph):
+        nodes = (replace(node, num_edges=data.num_edges) if node.num_edges else node for node in graph.nodes)
+        graph = replace(graph, nodes=tuple(nodes))
+    return graph
 
 
 def random_sources(config: SearchConfig, graph: NetworkGraph) -> dict[str, RandomSource]:
@@ -140,27 +162,23 @@ def random_sources(config: SearchConfig, graph: NetworkGraph) -> dict[str, Rando
     return sources
 
 
-def run_epochs(state: Search, digits: Digits, console: Console) -> None:
+def run_epochs(state: Search, console: Console) -> None:
     """Search until all epochs are done; a checkpoint follows each, so an interrupt loses at most the running one."""
     config = state.config
-    images = digits.train_images
-    num_batches = math.ceil(len(images) / config.batch_size)
-    first = state.num_epochs_done
     try:
         with Progress(console=console, transient=True) as progress:
-            task = progress.add_task(config.network, total=(config.num_epochs - first) * num_batches)
-            for epoch in range(first, config.num_epochs):
+            task = progress.add_task(config.network, total=config.num_epochs, completed=state.num_epochs_done)
+            for epoch in range(state.num_epochs_done, config.num_epochs):
                 begin = time.monotonic()
-                total_loss = 0.0
-                for loss in epoch_steps(state, digits, epoch):
-                    total_loss += loss / num_batches
-                    progress.advance(task)
+                losses = []
+                for place, loss in epoch_steps(state, epoch):
+                    losses.append(loss)
+                    progress.update(task, completed=place)
                 state.num_epochs_done = epoch + 1
                 _save(state)
-                accuracy = measure(state, digits.test_images, digits.test_labels)
                 console.print(
-                    f"epoch {epoch + 1}/{config.num_epochs}  loss {total_loss:.4f}  test accuracy {accuracy:.4f}  "
-                    f"{time.monotonic() - begin:.1f} s"
+                    f"epoch {epoch + 1}/{config.num_epochs}  loss {sum(losses) / len(losses):.4f}  "
+                    f"test accuracy {measure(state):.4f}  {time.monotonic() - begin:.1f} s"
                 )
     except KeyboardInterrupt:
         hint = f"; go on with --resume --checkpoint-path {config.checkpoint_path}" if config.checkpoint_path else ""
@@ -168,24 +186,21 @@ def run_epochs(state: Search, digits: Digits, console: Console) -> None:
         raise
 
 
-def epoch_steps(state: Search, digits: Digits, epoch: int) -> Iterator[float]:
-    """Do one epoch, a step at a time, and yield the loss of each."""
+def epoch_steps(state: Search, epoch: int) -> Iterator[tuple[float, float]]:
+    """Do one epoch, a step at a time; yield after each how many epochs are behind, in fractions, and the loss."""
     config = state.config
-    order = epoch_order(len(digits.train_images), config.seed, epoch)
-    rng = np.random.default_rng((config.seed, epoch, 1))
-    batches = torch.split(order, config.batch_size)
     state.network.train()
+    batches = list(state.data.train_batches(config.batch_size, config.max_shift, (config.seed, epoch)))
     for step, batch in enumerate(batches):
         progress = (epoch + step / len(batches)) / config.num_epochs
         for group in state.optimizer.param_groups:
             group["lr"] = config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
         refresh(state)
-        images = shift_images(digits.train_images[batch], config.max_shift, rng)
         state.optimizer.zero_grad()
-        loss = functional.cross_entropy(_forward(state, images), digits.train_labels[batch])
+        loss = functional.cross_entropy(_forward(state, batch), batch.labels)
         loss.backward()  # type: ignore[no-untyped-call]
         state.optimizer.step()
-        yield loss.item()
+        yield epoch + (step + 1) / len(batches), loss.item()
     refresh(state)
 
 
@@ -195,22 +210,23 @@ def refresh(state: Search) -> None:
     state.network.update_scales(state.config.scaling, state.config.sparsity)
 
 
-def measure(state: Search, images: torch.Tensor, labels: torch.Tensor) -> float:
-    """Return the accuracy of the network under search, in the precision of the search."""
+def measure(state: Search) -> float:
+    """Return the accuracy of the network under search on the test data, in the precision of the search."""
     state.network.eval()
-    num_right = 0
+    num_right = num_labels = 0
     with torch.no_grad():
-        for start in range(0, len(images), _CALIBRATION_BATCH):
-            scores = _forward(state, images[start : start + _CALIBRATION_BATCH])
-            num_right += int((scores.argmax(dim=1) == labels[start : start + _CALIBRATION_BATCH]).sum())
-    return num_right / len(images)
+        for batch in state.data.test_batches():
+            num_right += int((_forward(state, batch).argmax(dim=-1) == batch.labels).sum())
+            num_labels += len(batch.labels)
+    return num_right / num_labels
 
 
-def calibrate(network: SearchNetwork, images: torch.Tensor) -> None:
-    """Measure the statistics of the normalisations anew, with the final mask in float32, over all training images.
+def calibrate(state: Search) -> None:
+    """Measure the statistics of the normalisations anew, with the final mask in float32, over all training data.
 
     The running statistics of the search lag behind the last masks and come from its lower precision.
     """
+    network = state.network
     for layer in network.layers().values():
         layer.free_values = layer.free_values.float()
         layer.locked_values = layer.locked_values.float()
@@ -219,8 +235,8 @@ def calibrate(network: SearchNetwork, images: torch.Tensor) -> None:
         norm.momentum = None  # a plain average over batches
     network.train()
     with torch.no_grad():
-        for part in torch.split(images, _CALIBRATION_BATCH):
-            network(part)
+        for batch in state.data.calibration_batches():
+            network(batch.inputs)
     network.eval()
 
 
@@ -284,9 +300,11 @@ def _save(state: Search) -> None:
         write_checkpoint(state.config.checkpoint_path, snapshot(state))
 
 
-def _forward(state: Search, images: torch.Tensor) -> torch.Tensor:
-    """Return float32 class scores; channels last is what the low-precision convolutions are fast with."""
-    low = state.config.precision == "bfloat16"
-    with torch.autocast("cpu", torch.bfloat16, enabled=low):
-        out: torch.Tensor = state.network(images.contiguous(memory_format=torch.channels_last))
-    return out.float()
+def _forward(state: Search, batch: Batch) -> torch.Tensor:
+    """Return float32 scores of the labelled rows; channels last is what low-precision convolutions are fast with."""
+    inputs = batch.inputs
+    if inputs.ndim == 4:
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16, enabled=state.config.precision == "bfloat16"):
+        output: torch.Tensor = state.network(inputs)
+    return batch.scores(output).float()

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from torch.nn import functional
 
 from accelsim.errors import ConfigError, TicketError
@@ -13,9 +14,10 @@ from accelsim.prng import RandomSource, freezing_map, layer_weights, thresholds
 from accelsim.slt import search as search_module
 from accelsim.slt.checkpoint import read_checkpoint
 from accelsim.slt.config import SearchConfig
-from accelsim.slt.data import Digits, load_digits
+from accelsim.slt.data import Digits, generate_blocks, load_digits
 from accelsim.slt.export import TicketNetwork
 from accelsim.slt.layers import EdgePopupLayer
+from accelsim.slt.network import sign_of
 from accelsim.slt.search import calibrate, epoch_steps, run_epochs, search, start_search
 from accelsim.ticket.pack import unpack_mask, unpack_weights
 
@@ -54,10 +56,10 @@ def _layer(prune: float = 0.5, lock: float = 0.2) -> EdgePopupLayer:
 
 
 def test_only_free_weights_have_scores_and_frozen_weights_never_move(digits):
-    state = start_search(SMALL)
+    state = start_search(SMALL, digits)
     frozen = {name: freezing_map(layer.source, layer.shape) for name, layer in state.network.layers().items()}
     before = {name: layer.scores.detach().clone() for name, layer in state.network.layers().items()}
-    for _ in epoch_steps(state, digits, 0):
+    for _ in epoch_steps(state, 0):
         pass
     for name, layer in state.network.layers().items():
         assert layer.scores.numel() == np.count_nonzero(frozen[name] == 0)
@@ -70,8 +72,8 @@ def test_only_free_weights_have_scores_and_frozen_weights_never_move(digits):
 
 
 @pytest.mark.parametrize("scope", ["layer", "network"])
-def test_kept_fraction_is_exact(scope):
-    state = start_search(SMALL.model_copy(update={"threshold_scope": scope, "prune_ratio": 0.4, "lock_ratio": 0.1}))
+def test_kept_fraction_is_exact(scope, digits):
+    state = start_search(SMALL.model_copy(update={"prune_ratio": 0.4, "lock_ratio": 0.1}), digits)
     state.network.update_masks(0.7, scope)
     layers = state.network.layers().values()
     groups = [[layer] for layer in layers] if scope == "layer" else [list(layers)]
@@ -97,8 +99,8 @@ def test_gradient_passes_the_threshold_straight_through():
     assert (layer.scores.grad[~layer.kept] != 0).any()  # dropped weights learn too
 
 
-def test_dynamic_scaling_follows_the_kept_fraction():
-    state = start_search(SMALL)
+def test_dynamic_scaling_follows_the_kept_fraction(digits):
+    state = start_search(SMALL, digits)
     state.network.update_masks(0.7, "layer")
     state.network.update_scales("dynamic", 0.7)
     layer = state.network.layer("layer4.1.conv2")
@@ -107,32 +109,32 @@ def test_dynamic_scaling_follows_the_kept_fraction():
 
 
 def test_same_seed_gives_the_same_ticket_and_another_seed_another(digits):
-    once = search(SMALL, digits=digits)
-    assert [layer.mask_payload for layer in search(SMALL, digits=digits).layers] == [
+    once = search(SMALL, data=digits)
+    assert [layer.mask_payload for layer in search(SMALL, data=digits).layers] == [
         layer.mask_payload for layer in once.layers
     ]
-    other = search(SMALL.model_copy(update={"seed": 2}), digits=digits)
+    other = search(SMALL.model_copy(update={"seed": 2}), data=digits)
     assert other.layers[5].mask_payload != once.layers[5].mask_payload
 
 
 def test_resumed_search_equals_the_uninterrupted_one(digits, tmp_path, monkeypatch):
-    whole = search(SMALL, digits=digits)
+    whole = search(SMALL, data=digits)
     config = SMALL.model_copy(update={"checkpoint_path": str(tmp_path / "state.pt")})
 
-    def interrupted(state, images, epoch):
-        for step, loss in enumerate(epoch_steps(state, images, epoch)):
+    def interrupted(state, epoch):
+        for step, result in enumerate(epoch_steps(state, epoch)):
             if epoch == 1 and step == 2:
                 raise KeyboardInterrupt
-            yield loss
+            yield result
 
     monkeypatch.setattr(search_module, "epoch_steps", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        search(config, digits=digits)
+        search(config, data=digits)
     monkeypatch.undo()
     assert read_checkpoint(str(tmp_path / "state.pt")).num_epochs_done == 1
     assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
 
-    resumed = search(config, digits=digits, resume=True)
+    resumed = search(config, data=digits, resume=True)
     for before, after in zip(whole.layers, resumed.layers, strict=True):
         assert before.mask_payload == after.mask_payload
         assert np.array_equal(before.offset_K, after.offset_K)
@@ -141,9 +143,9 @@ def test_resumed_search_equals_the_uninterrupted_one(digits, tmp_path, monkeypat
 
 def test_stored_ticket_is_the_searched_network_bit_for_bit(digits):
     config = SMALL.model_copy(update={"codec": "entropy"})
-    state = start_search(config)
-    run_epochs(state, digits, search_module.Console(stderr=True, quiet=True))
-    calibrate(state.network, digits.train_images)
+    state = start_search(config, digits)
+    run_epochs(state, Console(quiet=True))
+    calibrate(state)
     ticket = search_module.export_ticket(state.network, config.codec)
     for stored in ticket.layers:
         layer = state.network.layer(stored.name)
@@ -157,7 +159,7 @@ def test_stored_ticket_is_the_searched_network_bit_for_bit(digits):
 
 
 def test_ticket_carries_measured_accuracy_and_densities(digits):
-    ticket = search(SMALL, digits=digits, command="made by hand")
+    ticket = search(SMALL, data=digits, command="made by hand")
     assert ticket.provenance == "searched"
     assert ticket.command == "made by hand"
     scores = TicketNetwork(ticket).run(digits.test_images)
@@ -170,11 +172,12 @@ def test_ticket_carries_measured_accuracy_and_densities(digits):
 
 def test_resume_with_other_settings_is_refused(digits, tmp_path):
     config = SMALL.model_copy(update={"checkpoint_path": str(tmp_path / "s.pt"), "num_epochs": 1})
-    search(config, digits=digits)
+    search(config, data=digits)
     with pytest.raises(ConfigError, match=r"s\.pt: checkpoint was made with other settings"):
-        search(config.model_copy(update={"seed": 9}), digits=digits, resume=True)
+        search(config.model_copy(update={"seed": 9}), data=digits, resume=True)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_files_that_are_no_checkpoints_are_refused(tmp_path):
     path = tmp_path / "x.pt"
     for content in (b"", b"PK\x03\x04 not a zip", b"\x80\x04cos\nsystem\n"):
@@ -208,8 +211,46 @@ def test_split_is_stratified_and_disjoint():
     assert not any(image.numpy().tobytes() in train for image in whole.test_images[:, 0])
 
 
-def test_network_that_cannot_be_searched_is_refused():
+def test_network_that_cannot_be_searched_is_refused(digits):
     with pytest.raises(TicketError, match="norm"):
-        graph = start_search(SMALL).network.graph
+        graph = start_search(SMALL, digits).network.graph
         nodes = tuple(replace(node, affine=node.kind == "norm") for node in graph.nodes)
         search_module.SearchNetwork(replace(graph, nodes=nodes), {}, np.random.default_rng(0))
+
+
+def test_graph_network_is_searched_and_stored():
+    data = generate_blocks(400)
+    config = SearchConfig(
+        network="gin_ogbn_arxiv",
+        dataset="blocks",
+        width_factor=0.25,
+        prune_ratio=0.35,
+        lock_ratio=0.15,
+        num_epochs=40,
+        precision="float32",
+    )
+    ticket = search(config, data=data)
+    assert ticket.accuracy > 0.7  # eight classes; features alone give 0.56
+    assert {node.num_edges for node in ticket.graph.nodes if node.kind == "aggregate"} == {3200}
+
+
+def test_network_and_data_must_fit():
+    with pytest.raises(ConfigError, match="dataset: digits: gin_ogbn_arxiv does not take it; use dataset blocks"):
+        search(SMALL.model_copy(update={"network": "gin_ogbn_arxiv"}))
+
+
+def test_sign_activations_are_signs_with_a_clipped_gradient(digits):
+    state = start_search(SMALL.model_copy(update={"activations": "sign"}), digits)
+    assert {node.function for node in state.network.graph.nodes if node.kind == "activation"} == {"sign"}
+    x = torch.tensor([-2.0, -0.5, 0.0, 0.5, 2.0], requires_grad=True)
+    out = sign_of(x)
+    out.sum().backward()
+    assert out.tolist() == [-1.0, -1.0, 1.0, 1.0, 1.0]
+    assert x.grad.tolist() == [0.0, 1.0, 1.0, 1.0, 0.0]
+
+
+def test_wider_random_weights_have_the_kaiming_deviation(digits):
+    for change in ({"weights": "uniform", "weight_bits": 4}, {"weights": "normal", "weight_bits": 4}):
+        config = SMALL.model_copy(update={**change, "prune_ratio": 0.0, "lock_ratio": 0.0, "scaling": "none"})
+        layer = start_search(config, digits).network.layer("layer4.1.conv2")
+        assert float(layer().detach().std()) == pytest.approx((2 / (32 * 9)) ** 0.5, rel=0.03)
