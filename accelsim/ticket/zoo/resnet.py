@@ -22,6 +22,19 @@ class ResNetShape:
     bottleneck_width: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class ResNetNames:
+    """How a code base names the 1x1 path and the last layer, and whether its stem is the small one."""
+
+    cut: str
+    head: str
+    is_small: bool
+
+
+_CIFAR_NAMES = ResNetNames("shortcut", "linear", True)
+_IMAGENET_NAMES = ResNetNames("downsample", "fc", False)
+
+
 def is_cifar_stem(input_shape: tuple[int, ...]) -> bool:
     """Return whether images are small enough for the 3x3 stem."""
     return min(input_shape[-2:]) < 64
@@ -51,9 +64,10 @@ def _block(builder: GraphBuilder, prefix: str, x: str, planes: int, stride: int,
     return builder.activation(f"{prefix}.relu", total)
 
 
-def build_resnet(shape: ResNetShape, spec: NetworkSpec) -> NetworkGraph:
-    """Return a ResNet; images below 64x64 get the CIFAR form."""
-    small = is_cifar_stem(spec.input_shape)
+def build_resnet(shape: ResNetShape, spec: NetworkSpec, names: ResNetNames | None = None) -> NetworkGraph:
+    """Return a ResNet; images below 64x64 get the CIFAR form and its names, unless ``names`` say otherwise."""
+    chosen = names or (_CIFAR_NAMES if is_cifar_stem(spec.input_shape) else _IMAGENET_NAMES)
+    small = chosen.is_small
     builder = GraphBuilder(spec.name, spec.input_shape, trained=spec.trained)
     base = scaled(64, spec.width_factor)
     if small:
@@ -68,7 +82,7 @@ def build_resnet(shape: ResNetShape, spec: NetworkSpec) -> NetworkGraph:
         for block in range(num_blocks):
             stride = 2 if stage > 0 and block == 0 else 1
             prefix = f"layer{stage + 1}.{block}"
-            x = _block(builder, prefix, x, base << stage, stride, shape, "shortcut" if small else "downsample")
+            x = _block(builder, prefix, x, base << stage, stride, shape, chosen.cut)
     x = builder.global_pool("avgpool", x)
-    builder.linear("linear" if small else "fc", x, spec.num_classes)
+    builder.linear(chosen.head, x, spec.num_classes)
     return builder.build()

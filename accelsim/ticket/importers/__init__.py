@@ -1,0 +1,212 @@
+"""Others' checkpoints as tickets: partially frozen supermasks, edge-popup, multi-prize tickets, plain torch networks.
+
+What is kept: the mask, the freezing map and the signs of the weights, bit for bit; one magnitude per layer (the mean of
+the kept weights, exact for signed constants) folded with scaling and batch normalisation into float16 scale and offset.
+What is not: the magnitudes of weights that are no constants. The weights came from another generator, so the ticket is
+not regenerable; it is simulated as if a generator of the same statistics made them.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.errors import TicketError
+from accelsim.ticket.graph import GraphNode, NetworkGraph
+from accelsim.ticket.importers.checkpoint import Checkpoint, read_checkpoint
+from accelsim.ticket.importers.infer import Wanted, infer_graph
+from accelsim.ticket.importers.layers import (
+    ChannelNorm,
+    CheckpointKind,
+    CheckpointLayer,
+    checkpoint_kind,
+    nm_pattern,
+    norms,
+    read_layers,
+    weighted_names,
+)
+from accelsim.ticket.model import MaskCodec, Ticket, TicketLayer
+from accelsim.ticket.pack import ImportedPattern, pack_imported_layer
+from accelsim.ticket.shapes import weight_shapes
+
+__all__ = ["ImportOptions", "ImportedTicket", "import_checkpoint"]
+
+_KIND_TEXT: dict[CheckpointKind, str] = {
+    "partially_frozen": "a partially frozen strong lottery ticket",
+    "edge_popup": "an edge-popup or multi-prize ticket",
+    "plain": "a plain network",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """What the user states; None is inferred from names and shapes.
+
+    ``sparsity`` is the fraction of zeros per layer that edge-popup checkpoints do not hold; ``num_nodes`` and
+    ``num_edges`` of a graph network are part of ``input_shape`` (nodes, features) and of the checkpoint.
+    """
+
+    network: str | None = None
+    width_factor: float | None = None
+    input_shape: tuple[int, ...] | None = None
+    sparsity: float | None = None
+    codec: MaskCodec = "raw"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedTicket:
+    """The ticket, whose checkpoint it was, and sentences about what was found and what was given up."""
+
+    ticket: Ticket
+    kind: CheckpointKind
+    notes: tuple[str, ...]
+
+
+def import_checkpoint(path: str | os.PathLike[str], options: ImportOptions | None = None) -> ImportedTicket:
+    """Read a checkpoint and return it as a ticket that can be simulated.
+
+    Raises
+    ------
+    TicketError
+        The file is unreadable, its layers fit no network, or a layer is missing, left over or inconsistent.
+    """
+    chosen = options or ImportOptions()
+    checkpoint = read_checkpoint(path)
+    layers = read_layers(checkpoint, chosen.sparsity)
+    channel_norms = norms(checkpoint)
+    shapes = {name: layer.weight.shape for name, layer in layers.items()}
+    wanted = Wanted(
+        chosen.network, chosen.width_factor, chosen.input_shape, _norm_after(checkpoint), _num_edges(checkpoint)
+    )
+    try:
+        graph = infer_graph(checkpoint.path, shapes, channel_norms, wanted)
+    except TicketError as error:
+        raise _at(checkpoint, error) from error
+    packed = _pack_all(checkpoint, graph, layers, channel_norms, chosen.codec)
+    ticket = Ticket(graph, packed, "imported", command=_command(checkpoint, graph, chosen), regenerable=False)
+    kind = checkpoint_kind(checkpoint)
+    return ImportedTicket(ticket, kind, _notes(kind, layers))
+
+
+def _at(checkpoint: Checkpoint, error: TicketError) -> TicketError:
+    text = str(error)
+    return error if text.startswith(checkpoint.path) else TicketError(f"{checkpoint.path}: {text}")
+
+
+def _norm_after(checkpoint: Checkpoint) -> dict[str, str]:
+    """Return, for each weighted layer, the batch normalisation that belongs to it.
+
+    In a torch.nn.Sequential the normalisation comes next in the file; lists of equal length side by side go by index.
+    """
+    weighted = [name for name, _ in weighted_names(checkpoint)]
+    convs = [name for name in weighted if name.startswith("convs.")]
+    modules = list(dict.fromkeys(key.rpartition(".")[0] for key in checkpoint.tensors))
+    norm_names = [name for name in modules if f"{name}.running_mean" in checkpoint.tensors]
+    places = {name: place for place, name in enumerate(modules)}
+    if convs and len(norm_names) == len(convs) and places[norm_names[0]] > places[convs[-1]]:
+        return dict(zip(convs, norm_names, strict=True))
+    after: dict[str, str] = {}
+    for name in norm_names:
+        before = [layer for layer in weighted if places[layer] < places[name]]
+        if before:
+            after.setdefault(before[-1], name)
+    return after
+
+
+def _num_edges(checkpoint: Checkpoint) -> int | None:
+    edges = checkpoint.tensors.get("adj_mask2_fixed")
+    return None if edges is None else int(edges.shape[0])
+
+
+def _pack_all(
+    checkpoint: Checkpoint,
+    graph: NetworkGraph,
+    layers: dict[str, CheckpointLayer],
+    channel_norms: dict[str, ChannelNorm],
+    codec: MaskCodec,
+) -> tuple[TicketLayer, ...]:
+    expected = weight_shapes(graph)
+    for name in expected:
+        if name not in layers:
+            raise TicketError(
+                f"{checkpoint.path}: layer {name!r} of {graph.name} is missing; the checkpoint is incomplete"
+            )
+    for name in layers:
+        if name not in expected:
+            raise TicketError(
+                f"{checkpoint.path}: layer {name!r} has no place in {graph.name}; state another --network"
+            )
+    behind = {node.inputs[0]: node for node in graph.nodes if node.kind == "norm"}
+    nodes = {node.name: node for node in graph.nodes}
+    packed = []
+    for name, shape in expected.items():
+        layer = _reshaped(checkpoint, layers[name], shape)
+        norm = behind.get(name)
+        channel_norm = channel_norms.get(norm.name) if norm is not None else None
+        scale, offset = _scales(layer, nodes[name], channel_norm)
+        pattern = ImportedPattern(layer.frozen, np.where(layer.weight < 0, -1, 1).astype(np.int8))
+        try:
+            packed.append(pack_imported_layer(name, pattern, layer.mask, codec, scale, offset))
+        except TicketError as error:
+            raise _at(checkpoint, error) from error
+    return tuple(packed)
+
+
+def _reshaped(checkpoint: Checkpoint, layer: CheckpointLayer, shape: tuple[int, ...]) -> CheckpointLayer:
+    """Return the layer in the graph's shape; 1x1 convolutions may stand for linear layers."""
+    have = layer.weight.shape
+    if have not in (shape, (*shape, 1, 1)):
+        raise TicketError(
+            f"{checkpoint.path}: {layer.name}.weight: shape {have} is not {shape}, which the layers around it need; "
+            "state --network, --width-factor or --input-shape, or give an undamaged file"
+        )
+    return CheckpointLayer(
+        layer.name,
+        layer.weight.reshape(shape),
+        layer.mask.reshape(shape),
+        layer.frozen.reshape(shape),
+        layer.gain,
+        layer.bias,
+    )
+
+
+def _scales(
+    layer: CheckpointLayer, node: GraphNode, norm: ChannelNorm | None
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Fold magnitude, gain, bias and batch normalisation into one multiplication and one addition per channel."""
+    kept = np.abs(layer.weight[layer.mask], dtype=np.float64)
+    magnitude = (float(kept.mean()) if kept.size else 0.0) * layer.gain
+    scale = np.full(node.out_channels, magnitude)
+    has_bias = layer.bias is not None and layer.bias.shape == scale.shape
+    offset = np.asarray(layer.bias, dtype=np.float64) if has_bias else np.zeros(node.out_channels)
+    if norm is not None and norm.scale_K.shape == scale.shape:
+        return scale * norm.scale_K, offset * norm.scale_K + norm.offset_K
+    return scale, offset
+
+
+def _command(checkpoint: Checkpoint, graph: NetworkGraph, options: ImportOptions) -> str:
+    sparsity = "" if options.sparsity is None else f" --sparsity {options.sparsity:g}"
+    return f"accelsim import {os.path.basename(checkpoint.path)} --network {graph.name}{sparsity}"
+
+
+def _notes(kind: CheckpointKind, layers: dict[str, CheckpointLayer]) -> tuple[str, ...]:
+    notes = [f"read as {_KIND_TEXT[kind]} with {len(layers)} weighted layers"]
+    varied = [name for name, layer in layers.items() if not _is_constant(layer)]
+    if varied:
+        notes.append(f"{len(varied)} layers have weights of varied size: their signs and one mean magnitude are kept")
+    if kind == "plain":
+        pattern = nm_pattern(layers)
+        dropped = any(not layer.mask.all() for layer in layers.values())
+        if pattern is not None:
+            notes.append(f"the zeros follow a {pattern[0]}:{pattern[1]} pattern along the input channels")
+        elif dropped:
+            notes.append("its zeros are taken as an unstructured mask")
+    return tuple(notes)
+
+
+def _is_constant(layer: CheckpointLayer) -> bool:
+    kept = np.abs(layer.weight[layer.mask])
+    return not kept.size or bool(np.ptp(kept) <= 1e-5 * float(kept.max()))

@@ -1,0 +1,92 @@
+"""A checkpoint as named arrays, whatever wraps them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.errors import TicketError
+from accelsim.ticket.torchfile import check_regular_file, is_legacy_file, read_torch_file
+
+Array = npt.NDArray[Any]
+
+MAX_CHECKPOINT_BYTES = 2 << 30
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network")
+_PREFIXES = ("module.", "model.", "_orig_mod.")
+_MAX_TENSORS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Tensors in the order of the file, without wrappers and prefixes; numbers that stood beside them."""
+
+    path: str
+    tensors: Mapping[str, Array]
+    numbers: Mapping[str, float]
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Read a checkpoint without executing anything.
+
+    A state dict may stand under ``state_dict``, ``model`` and the like; a prefix such as ``module.`` that all names
+    share is dropped. Files in torch's old format are read by ``torch.load(weights_only=True)``.
+
+    Raises
+    ------
+    TicketError
+        No plain tensors in it.
+    """
+    where = os.fspath(path)
+    check_regular_file(path, MAX_CHECKPOINT_BYTES)
+    content = _read_legacy(where) if is_legacy_file(path) else read_torch_file(path, MAX_CHECKPOINT_BYTES)
+    if not isinstance(content, dict):
+        raise TicketError(f"{where}: holds no dictionary of tensors; save the module's state_dict()")
+    if content.get("format") == "accelsim-ticket":
+        raise TicketError(f"{where}: already a ticket; use it as it is")
+    numbers = {
+        name: float(value)
+        for name, value in content.items()
+        if isinstance(name, str) and isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    tensors = _tensors(content)
+    if not tensors:
+        raise TicketError(f"{where}: holds no tensors; save the module's state_dict()")
+    if len(tensors) > _MAX_TENSORS:
+        raise TicketError(f"{where}: {len(tensors)} tensors are more than {_MAX_TENSORS}; save one network")
+    return Checkpoint(where, _without_prefix(tensors), numbers)
+
+
+def _tensors(content: Mapping[Any, Any]) -> dict[str, Array]:
+    for wrapper in _WRAPPERS:
+        inner = content.get(wrapper)
+        if isinstance(inner, dict) and any(isinstance(value, np.ndarray) for value in inner.values()):
+            content = inner
+            break
+    return {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, np.ndarray)}
+
+
+def _without_prefix(tensors: dict[str, Array]) -> dict[str, Array]:
+    for prefix in _PREFIXES:
+        if all(name.startswith(prefix) for name in tensors):
+            return _without_prefix({name[len(prefix) :]: value for name, value in tensors.items()})
+    return tensors
+
+
+def _read_legacy(where: str) -> object:
+    import torch  # noqa: PLC0415  only old files need it
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return (value.detach().float() if value.dtype == torch.bfloat16 else value.detach()).numpy()
+        return {name: plain(inner) for name, inner in value.items()} if isinstance(value, dict) else value
+
+    try:
+        return plain(torch.load(where, map_location="cpu", weights_only=True))
+    except Exception as error:  # torch raises many kinds on damaged files, and none may reach the user as a traceback
+        reason = " ".join(str(error).split())[:200]
+        raise TicketError(f"{where}: torch cannot read it ({reason}); save the module's state_dict() again") from error

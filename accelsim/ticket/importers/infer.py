@@ -1,0 +1,228 @@
+"""Which network a checkpoint belongs to, from the names and shapes of its layers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from accelsim.errors import TicketError
+from accelsim.ticket.builder import GraphBuilder
+from accelsim.ticket.graph import NetworkGraph
+from accelsim.ticket.shapes import weight_shapes
+from accelsim.ticket.zoo import build_network, list_networks
+from accelsim.ticket.zoo.graphs import OGBN_ARXIV_EDGES, OGBN_ARXIV_SHAPE, GraphNetShape, build_gin
+from accelsim.ticket.zoo.resnet import ResNetNames, ResNetShape, build_resnet
+from accelsim.ticket.zoo.spec import NetworkSpec, scaled
+
+Shape = tuple[int, ...]
+
+_CHAIN = re.compile(r"(convs|features)\.\d+$|(linears?|fcs?|classifier)\.\d+$")
+_RESNET = re.compile(r"layer([1-9])\.(\d+)\.conv1$")
+_RESNET_DEPTHS = {
+    ((2, 2, 2, 2), 1): "resnet18", ((3, 4, 6, 3), 1): "resnet34",
+    ((3, 4, 6, 3), 4): "resnet50", ((3, 4, 23, 3), 4): "resnet101", ((3, 8, 36, 3), 4): "resnet152",
+}  # fmt: skip
+_POOLED_EVERY = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the user stated, and what else the checkpoint says.
+
+    ``norm_after`` maps a weighted layer to the batch normalisation that follows it in the file.
+    """
+
+    network: str | None = None
+    width_factor: float | None = None
+    input_shape: Shape | None = None
+    norm_after: Mapping[str, str] = field(default_factory=dict)
+    num_edges: int | None = None
+
+
+def infer_graph(where: str, shapes: Mapping[str, Shape], norm_names: Collection[str], wanted: Wanted) -> NetworkGraph:
+    """Return the layer graph of a checkpoint.
+
+    Parameters
+    ----------
+    where
+        Path, for error texts.
+    shapes
+        Weight shapes by layer name, in order.
+    norm_names
+        Names of the batch normalisations in the file.
+    wanted
+        What the user stated.
+
+    Raises
+    ------
+    TicketError
+        The names fit no known network, or another one than stated.
+    """
+    if any(name.startswith("ginlayers.") for name in shapes):
+        graph = _gin(where, shapes, norm_names, wanted)
+    elif "conv1" in shapes and any(_RESNET.fullmatch(name) for name in shapes):
+        graph = _resnet(where, shapes, wanted)
+    elif _is_chain(shapes):
+        graph = _chain(where, shapes, wanted)
+    else:
+        return _from_zoo(where, shapes, wanted)
+    if wanted.network is not None:
+        _check_stated(where, graph, wanted.network)
+    if wanted.width_factor is not None:
+        _check_width(where, shapes, wanted.width_factor)
+    return graph
+
+
+def _check_width(where: str, shapes: Mapping[str, Shape], width_factor: float) -> None:
+    """Compare the stated width with the first convolution's 64 channels."""
+    name, shape = next(iter(shapes.items()))
+    expected = scaled(64, width_factor)
+    if len(shape) == 4 and shape[0] != expected:
+        raise TicketError(
+            f"{where}: layer {name!r} has {shape[0]} filters, width_factor {width_factor:g} gives {expected}; "
+            f"state --width-factor {shape[0] / 64:g}"
+        )
+
+
+def _check_stated(where: str, graph: NetworkGraph, network: str) -> None:
+    stated = network.lower().replace("-", "_").removesuffix("_cifar").removesuffix("_imagenet")
+    aliases = {graph.name, graph.name.replace("gin_ogbn_arxiv", "gin")}
+    if stated not in aliases:
+        build_network(network)  # an unknown name is the better message
+        raise TicketError(f"{where}: its layers are those of {graph.name}, not {network}; state --network {graph.name}")
+
+
+def _need(where: str, shapes: Mapping[str, Shape], name: str) -> Shape:
+    if name not in shapes:
+        raise TicketError(f"{where}: layer {name!r} is missing; the checkpoint is incomplete or of another network")
+    return shapes[name]
+
+
+def _gin(where: str, shapes: Mapping[str, Shape], norm_names: Collection[str], wanted: Wanted) -> NetworkGraph:
+    layers = [name for name in shapes if re.fullmatch(r"ginlayers\.\d+\.linear", name)]
+    first = _need(where, shapes, "ginlayers.0.linear")
+    head = _need(where, shapes, "linears_prediction")
+    shape = GraphNetShape(
+        hidden=head[1],
+        num_layers=len(layers),
+        num_edges=wanted.num_edges or OGBN_ARXIV_EDGES,
+        has_norms="norms.0" in norm_names,
+    )
+    nodes = (wanted.input_shape or OGBN_ARXIV_SHAPE)[0]
+    return build_gin(shape, NetworkSpec("gin_ogbn_arxiv", head[0], (nodes, first[1])))
+
+
+def _resnet(where: str, shapes: Mapping[str, Shape], wanted: Wanted) -> NetworkGraph:
+    blocks = [0, 0, 0, 0]
+    for match in filter(None, map(_RESNET.fullmatch, shapes)):
+        stage = int(match[1])
+        if stage > len(blocks):
+            raise TicketError(
+                f"{where}: layer {match[0]!r}: a ResNet has four stages; the checkpoint is of another network"
+            )
+        blocks[stage - 1] = max(blocks[stage - 1], int(match[2]) + 1)
+    if not all(blocks):
+        raise TicketError(f"{where}: layer 'layer{blocks.index(0) + 1}.0.conv1' is missing; a ResNet has four stages")
+    stem = shapes["conv1"]
+    has_bottlenecks = "layer1.0.conv3" in shapes
+    inner = _need(where, shapes, "layer1.0.conv1")[0]
+    shape = ResNetShape(
+        (blocks[0], blocks[1], blocks[2], blocks[3]),
+        4 if has_bottlenecks else 1,
+        max(1, inner // stem[0]) if has_bottlenecks else 1,
+    )
+    head = next((name for name in ("linear", "fc", "classifier") if name in shapes), None)
+    if head is None:
+        raise TicketError(
+            f"{where}: layer 'linear' or 'fc' is missing; the checkpoint is incomplete or of another network"
+        )
+    cut = "downsample" if any(".downsample." in name for name in shapes) else "shortcut"
+    is_small = stem[2] == 3
+    name = _RESNET_DEPTHS.get((shape.blocks, shape.expansion), "resnet")
+    if shape.bottleneck_width == 2 and name == "resnet50":
+        name = "wide_resnet50_2"
+    size = 32 if is_small else 224
+    spec = NetworkSpec(name, shapes[head][0], wanted.input_shape or (stem[1], size, size), stem[0] / 64)
+    return build_resnet(shape, spec, ResNetNames(cut, head, is_small))
+
+
+def _is_chain(shapes: Mapping[str, Shape]) -> bool:
+    first = next(iter(shapes)).split(".")[0]
+    return first in ("convs", "linears", "linear") and all(_CHAIN.fullmatch(name) for name in shapes)
+
+
+def _chain(where: str, shapes: Mapping[str, Shape], wanted: Wanted) -> NetworkGraph:
+    """Return Conv-2/4/6/8 or a multilayer perceptron: pairs of convolutions and a pool, then linear layers."""
+    convs = [name for name, shape in shapes.items() if name.startswith("convs.")]
+    linears = [name for name in shapes if name not in convs]
+    if not linears or len(convs) % _POOLED_EVERY:
+        raise TicketError(
+            f"{where}: {len(convs)} convolutions and {len(linears)} linear layers; a Conv-N has pairs and three"
+        )
+    builder = GraphBuilder(f"conv{len(convs)}" if convs else "mlp", _chain_input(where, shapes, convs, linears, wanted))
+    x = "input"
+    for index, name in enumerate(convs):
+        x = builder.conv(name, x, shapes[name][0], (shapes[name][2], shapes[name][3]))
+        x = _norm_and_relu(builder, x, name, wanted)
+        if index % _POOLED_EVERY == 1:
+            x = builder.pool(f"pools.{index // _POOLED_EVERY}", x, 2)
+    x = builder.flatten("flatten", x)
+    for name in linears:
+        x = builder.linear(name, x, shapes[name][0])
+        if name != linears[-1]:
+            x = _norm_and_relu(builder, x, name, wanted)
+    return builder.build()
+
+
+def _norm_and_relu(builder: GraphBuilder, x: str, name: str, wanted: Wanted) -> str:
+    if name in wanted.norm_after:
+        x = builder.norm(wanted.norm_after[name], x)
+    return builder.activation(f"{name}.relu", x)
+
+
+def _chain_input(
+    where: str, shapes: Mapping[str, Shape], convs: Sequence[str], linears: Sequence[str], wanted: Wanted
+) -> Shape:
+    """Return the input shape; the first linear layer tells the size of the last map, and so of the image."""
+    if wanted.input_shape is not None:
+        return wanted.input_shape
+    features = shapes[linears[0]][1]
+    if not convs:
+        return (features,)
+    pixels, rest = divmod(features, shapes[convs[-1]][0])
+    size = round(pixels**0.5)
+    if rest or size * size != pixels:
+        raise TicketError(
+            f"{where}: layer {linears[0]!r}: {features} inputs are no square maps of {shapes[convs[-1]][0]} channels; "
+            "state --input-shape"
+        )
+    side = size << (len(convs) // _POOLED_EVERY)
+    return (shapes[convs[0]][1], side, side)
+
+
+def _from_zoo(where: str, shapes: Mapping[str, Shape], wanted: Wanted) -> NetworkGraph:
+    if wanted.network is not None:
+        return build_network(
+            wanted.network,
+            input_shape=wanted.input_shape,
+            width_factor=wanted.width_factor or 1.0,
+            num_classes=_stated_classes(shapes, wanted.network),
+        )
+    for info in list_networks():
+        graph = build_network(info.name)
+        if list(weight_shapes(graph)) == list(shapes):
+            return build_network(
+                info.name,
+                input_shape=wanted.input_shape,
+                width_factor=wanted.width_factor or 1.0,
+                num_classes=_stated_classes(shapes, info.name),
+            )
+    first = next(iter(shapes))
+    raise TicketError(f"{where}: layers such as {first!r} fit no known network; state --network (see 'accelsim list')")
+
+
+def _stated_classes(shapes: Mapping[str, Shape], network: str) -> int | None:
+    """Return the outputs of the last weighted layer of a network that has classes."""
+    has_classes = any(info.name == network.lower().replace("-", "_") and info.num_classes for info in list_networks())
+    return list(shapes.values())[-1][0] if has_classes else None

@@ -1,0 +1,212 @@
+"""The weighted layers of a checkpoint: weights, masks, freezing maps, and the normalisation behind each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.errors import TicketError
+from accelsim.ticket.importers.checkpoint import Array, Checkpoint
+
+CheckpointKind = Literal["partially_frozen", "edge_popup", "plain"]
+BATCH_NORM_EPSILON = 1e-5
+"""torch.nn.BatchNorm2d's default; checkpoints do not store it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointLayer:
+    """One weighted layer; ``mask`` bool, ``frozen`` int8 (-1 pruned, 1 locked, 0 free), both of the weight's shape.
+
+    ``gain`` multiplies the weights (the authors' dynamic scaling), ``bias`` is the layer's own.
+    """
+
+    name: str
+    weight: Array
+    mask: npt.NDArray[np.bool_]
+    frozen: npt.NDArray[np.int8]
+    gain: float
+    bias: Array | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelNorm:
+    """A batch normalisation as one multiplication and one addition per channel."""
+
+    name: str
+    scale_K: npt.NDArray[np.float64]  # noqa: N815
+    offset_K: npt.NDArray[np.float64]  # noqa: N815
+
+
+def checkpoint_kind(checkpoint: Checkpoint) -> CheckpointKind:
+    """Return whose checkpoint it is, by the names of its tensors."""
+    names = checkpoint.tensors
+    if any(name.endswith(".ternary_frozen_mask") for name in names):
+        return "partially_frozen"
+    return "edge_popup" if any(name.endswith(".scores") for name in names) else "plain"
+
+
+def weighted_names(checkpoint: Checkpoint) -> Iterator[tuple[str, Array]]:
+    """Yield name and weight of every convolution and linear layer, in order."""
+    for key, value in checkpoint.tensors.items():
+        if key.endswith(".weight") and value.ndim in (2, 4) and value.size:
+            yield key.removesuffix(".weight"), value
+
+
+def norms(checkpoint: Checkpoint) -> dict[str, ChannelNorm]:
+    """Return the batch normalisations by name; TicketError where one is broken."""
+    found = {}
+    for key, mean in checkpoint.tensors.items():
+        if not key.endswith(".running_mean"):
+            continue
+        name = key.removesuffix(".running_mean")
+        variance = checkpoint.tensors.get(f"{name}.running_var")
+        if variance is None or variance.shape != mean.shape or mean.ndim != 1:
+            raise TicketError(
+                f"{checkpoint.path}: {name}.running_var: missing or of another shape; the file is damaged"
+            )
+        wide = np.asarray(variance, dtype=np.float64)
+        if not (wide >= 0).all():
+            raise TicketError(f"{checkpoint.path}: {name}.running_var: has values below 0; the file is damaged")
+        scale = 1.0 / np.sqrt(wide + BATCH_NORM_EPSILON)
+        gamma, beta = (checkpoint.tensors.get(f"{name}.{part}") for part in ("weight", "bias"))
+        if gamma is not None and gamma.shape == mean.shape:
+            scale = scale * np.asarray(gamma, dtype=np.float64)
+        offset = -np.asarray(mean, dtype=np.float64) * scale
+        if beta is not None and beta.shape == mean.shape:
+            offset = offset + np.asarray(beta, dtype=np.float64)
+        found[name] = ChannelNorm(name, scale, offset)
+    return found
+
+
+def read_layers(checkpoint: Checkpoint, sparsity: float | None) -> dict[str, CheckpointLayer]:
+    """Return the weighted layers by name, in the order of the file.
+
+    Parameters
+    ----------
+    checkpoint
+        As read.
+    sparsity
+        Fraction of zeros per layer, for edge-popup checkpoints, which do not store it.
+
+    Raises
+    ------
+    TicketError
+        Naming the layer whose mask is missing, not binary, of another shape, or contradicts its freezing map.
+    """
+    kind = checkpoint_kind(checkpoint)
+    drop = _edge_popup_sparsity(checkpoint, sparsity) if kind == "edge_popup" else 0.0
+    layers = {}
+    for name, weight in weighted_names(checkpoint):
+        if not np.isfinite(weight).all():
+            raise TicketError(f"{checkpoint.path}: {name}.weight: has values that are not finite; the file is damaged")
+        frozen = np.zeros(weight.shape, dtype=np.int8)
+        if kind == "partially_frozen":
+            frozen = _frozen_map(checkpoint, name, weight)
+            mask = _stored_mask(checkpoint, name, weight, frozen)
+        elif kind == "edge_popup":
+            mask = _edge_popup_mask(checkpoint, name, weight, drop)
+        else:
+            mask = np.asarray(weight != 0)
+        layers[name] = CheckpointLayer(name, weight, mask, frozen, _gain(checkpoint, name), _bias(checkpoint, name))
+    if not layers:
+        raise TicketError(
+            f"{checkpoint.path}: has no weights of convolutions or linear layers; give a network's state_dict"
+        )
+    return layers
+
+
+def _same_shape(checkpoint: Checkpoint, key: str, weight: Array) -> Array:
+    value = checkpoint.tensors.get(key)
+    if value is None:
+        raise TicketError(f"{checkpoint.path}: {key}: missing; each layer needs its mask and freezing map")
+    if value.shape != weight.shape:
+        raise TicketError(
+            f"{checkpoint.path}: {key}: shape {value.shape} is not the weight's {weight.shape}; damaged file"
+        )
+    return value
+
+
+def _frozen_map(checkpoint: Checkpoint, name: str, weight: Array) -> npt.NDArray[np.int8]:
+    key = f"{name}.ternary_frozen_mask"
+    value = _same_shape(checkpoint, key, weight)
+    if not np.isin(value, (-1, 0, 1)).all():
+        raise TicketError(f"{checkpoint.path}: {key}: has values besides -1, 0 and 1; -1 is pruned, 1 locked, 0 free")
+    return value.astype(np.int8)
+
+
+def _stored_mask(
+    checkpoint: Checkpoint, name: str, weight: Array, frozen: npt.NDArray[np.int8]
+) -> npt.NDArray[np.bool_]:
+    key = f"{name}.mask"
+    if key not in checkpoint.tensors and f"{name}.kthvalue" in checkpoint.tensors:
+        score = _same_shape(checkpoint, f"{name}.score", weight)
+        threshold = float(checkpoint.tensors[f"{name}.kthvalue"].reshape(-1)[0])
+        return np.asarray(((np.abs(score) > threshold) & (frozen == 0)) | (frozen > 0))
+    value = _same_shape(checkpoint, key, weight)
+    if not np.isin(value, (0, 1)).all():
+        raise TicketError(f"{checkpoint.path}: {key}: has values besides 0 and 1; 1 keeps a weight, 0 drops it")
+    mask = value.astype(np.bool_)
+    wrong = (mask & (frozen < 0)) | (~mask & (frozen > 0))
+    if wrong.any():
+        place = tuple(int(index) for index in np.argwhere(wrong)[0])
+        raise TicketError(
+            f"{checkpoint.path}: {key}: contradicts {name}.ternary_frozen_mask at {int(wrong.sum())} weights, "
+            f"first {place}; locked weights are kept and pruned ones dropped"
+        )
+    return mask
+
+
+def _edge_popup_sparsity(checkpoint: Checkpoint, sparsity: float | None) -> float:
+    if sparsity is None:
+        # The authors' prune_rate is the fraction kept.
+        kept = checkpoint.numbers.get("prune_rate")
+        sparsity = None if kept is None else 1.0 - kept
+    if sparsity is None:
+        raise TicketError(
+            f"{checkpoint.path}: an edge-popup checkpoint holds scores and not how many weights each layer keeps; "
+            "state the fraction of zeros with --sparsity"
+        )
+    if not 0.0 <= sparsity < 1.0:
+        raise TicketError(f"sparsity: {sparsity} is not from 0 to below 1; give the fraction of zeros in each layer")
+    return sparsity
+
+
+def _edge_popup_mask(checkpoint: Checkpoint, name: str, weight: Array, sparsity: float) -> npt.NDArray[np.bool_]:
+    if f"{name}.scores" not in checkpoint.tensors:
+        return np.ones(weight.shape, dtype=np.bool_)  # a layer that its authors left dense
+    scores = np.abs(_same_shape(checkpoint, f"{name}.scores", weight)).reshape(-1)
+    if not np.isfinite(scores).all():
+        raise TicketError(f"{checkpoint.path}: {name}.scores: has values that are not finite; the file is damaged")
+    mask = np.ones(scores.size, dtype=np.bool_)
+    mask[np.argsort(scores, kind="stable")[: int(sparsity * scores.size)]] = False
+    return mask.reshape(weight.shape)
+
+
+def _gain(checkpoint: Checkpoint, name: str) -> float:
+    scale = checkpoint.tensors.get(f"{name}.scale")
+    return float(scale.reshape(-1)[0]) if scale is not None and scale.size == 1 else 1.0
+
+
+def _bias(checkpoint: Checkpoint, name: str) -> Array | None:
+    bias = checkpoint.tensors.get(f"{name}.bias")
+    return bias if bias is not None and bias.ndim == 1 else None
+
+
+def nm_pattern(layers: Mapping[str, CheckpointLayer]) -> tuple[int, int] | None:
+    """Return (N, M) if every layer keeps at most N of each M successive inputs, for 1:4, 2:4 or 4:8; else None."""
+    for kept, group in ((1, 4), (2, 4), (4, 8)):
+        if layers and all(
+            _fits_nm(layer.mask, kept, group) for layer in layers.values() if layer.mask.shape[1] % group == 0
+        ):
+            grouped = [layer for layer in layers.values() if layer.mask.shape[1] % group == 0]
+            return (kept, group) if grouped else None
+    return None
+
+
+def _fits_nm(mask: npt.NDArray[np.bool_], kept: int, group: int) -> bool:
+    counts = np.add.reduceat(mask.astype(np.int16), np.arange(0, mask.shape[1], group), axis=1)
+    return bool((counts <= kept).all())

@@ -1,0 +1,257 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from accelsim.errors import TicketError
+from accelsim.ticket.file import read_ticket, write_ticket
+from accelsim.ticket.importers import ImportOptions, import_checkpoint
+from accelsim.ticket.inspect import inspect
+from accelsim.ticket.pack import unpack_frozen, unpack_mask, unpack_weights
+from accelsim.ticket.shapes import weight_shapes
+from accelsim.ticket.zoo import build_network
+from accelsim.trace import trace_ticket
+
+State = dict[str, torch.Tensor]
+
+
+def frozen_layer(state: State, name: str, shape: tuple[int, ...]) -> None:
+    """Write one layer as the authors' state dicts have it."""
+    generator = torch.Generator().manual_seed(len(state) + 1)
+    draw = torch.rand(shape, generator=generator)
+    frozen = torch.where(draw < 0.5, -1.0, torch.where(draw < 0.7, 1.0, 0.0))
+    score = torch.rand(shape, generator=generator)
+    mask = ((score > 0.66) & (frozen == 0)) | (frozen == 1)
+    state[f"{name}.weight"] = torch.sign(torch.rand(shape, generator=generator) - 0.5) * 0.125
+    state[f"{name}.score"] = score
+    state[f"{name}.mask"] = mask.float()
+    state[f"{name}.ternary_frozen_mask"] = frozen
+    state[f"{name}.local_sparsity"] = torch.tensor([0.7])
+    state[f"{name}.global_sparsity"] = torch.tensor([0.7])
+    state[f"{name}.scale"] = torch.tensor([2.0])
+    state[f"{name}.kthvalue"] = torch.tensor([0.66])
+
+
+def norm(state: State, name: str, channels: int) -> None:
+    state[f"{name}.running_mean"] = torch.linspace(-1, 1, channels)
+    state[f"{name}.running_var"] = torch.linspace(0.5, 2, channels)
+    state[f"{name}.num_batches_tracked"] = torch.tensor(3)
+
+
+def frozen_conv6(width: int = 4) -> State:
+    """Conv6 of the authors: torch.nn.Sequential with ReLU and pool inside, no normalisation."""
+    state: State = {}
+    channels = [3, width, width, 2 * width, 2 * width, 4 * width, 4 * width]
+    for index, place in enumerate((0, 2, 5, 7, 10, 12)):
+        frozen_layer(state, f"convs.{place}", (channels[index + 1], channels[index], 3, 3))
+    frozen_layer(state, "linears.0", (4 * width, 4 * width * 16))
+    frozen_layer(state, "linears.2", (4 * width, 4 * width))
+    frozen_layer(state, "linears.4", (10, 4 * width))
+    return state
+
+
+def frozen_resnet18(width: float = 0.125) -> State:
+    state: State = {}
+    graph = build_network("resnet18", width_factor=width)
+    shapes = weight_shapes(graph)
+    for node in graph.nodes:
+        if node.name in shapes:
+            frozen_layer(state, node.name, shapes[node.name])
+        elif node.kind == "norm":
+            norm(state, node.name, node.out_shape[0])
+    return state
+
+
+@pytest.fixture
+def save(tmp_path: Path):
+    def write(content: object, **options: object) -> str:
+        path = tmp_path / "checkpoint.pt"
+        torch.save(content, path, **options)
+        return str(path)
+
+    return write
+
+
+def test_partially_frozen_resnet(save, tmp_path: Path) -> None:
+    state = frozen_resnet18()
+    found = import_checkpoint(save({f"module.{name}": value for name, value in state.items()}))
+    ticket = found.ticket
+    assert (found.kind, ticket.graph.name, ticket.provenance, ticket.regenerable) == (
+        "partially_frozen",
+        "resnet18",
+        "imported",
+        False,
+    )
+    write_ticket(tmp_path / "ticket.pt", ticket)
+    for layer in read_ticket(tmp_path / "ticket.pt").layers:
+        assert np.array_equal(unpack_mask(layer), state[f"{layer.name}.mask"].numpy() == 1)
+        assert np.array_equal(unpack_frozen(layer), state[f"{layer.name}.ternary_frozen_mask"].numpy())
+        expected = np.sign(state[f"{layer.name}.weight"].numpy()) * state[f"{layer.name}.mask"].numpy()
+        assert np.array_equal(unpack_weights(layer), expected)
+    assert trace_ticket(ticket).layers[0].weights.source is None
+
+
+def test_batch_normalisation_and_scaling_fold_into_the_scales(save) -> None:
+    layer = import_checkpoint(save(frozen_resnet18())).ticket.layers[0]
+    variance = np.linspace(0.5, 2, layer.shape[0])
+    expected = 0.125 * 2.0 / np.sqrt(variance + 1e-5)
+    assert np.allclose(layer.scale_K, expected, rtol=1e-3)
+    assert np.allclose(
+        layer.offset_K, -np.linspace(-1, 1, layer.shape[0]) / np.sqrt(variance + 1e-5), rtol=2e-3, atol=1e-3
+    )
+
+
+def test_partially_frozen_conv6_has_sequential_names_and_no_norms(save) -> None:
+    ticket = import_checkpoint(save(frozen_conv6()), ImportOptions(network="conv6")).ticket
+    assert [layer.name for layer in ticket.layers][:3] == ["convs.0", "convs.2", "convs.5"]
+    assert ticket.graph.nodes[0].out_shape == (3, 32, 32)
+    assert all(node.kind != "norm" for node in ticket.graph.nodes)
+    totals = inspect(ticket).totals
+    assert totals.stored_bits.mask == totals.num_free
+
+
+def test_normalisation_between_or_beside_the_convolutions_is_found(save) -> None:
+    state = frozen_conv6()
+    for index, name in enumerate(("convs.0", "convs.2", "convs.5", "convs.7", "convs.10", "convs.12")):
+        norm(state, f"bns.{index}", state[f"{name}.weight"].shape[0])
+    graph = import_checkpoint(save(state)).ticket.graph
+    assert graph.node("bns.5").inputs == ("convs.12",)
+
+
+def test_gin_takes_its_edges_from_the_checkpoint(save) -> None:
+    state: State = {"adj_mask2_fixed": torch.ones(500, 1)}
+    for index, shape in enumerate(((12, 128), (12, 12), (12, 12), (5, 12))):
+        state[f"ginlayers.{index}.eps"] = torch.zeros(1)
+        frozen_layer(state, f"ginlayers.{index}.linear", shape)
+    frozen_layer(state, "linears_prediction", (5, 12))
+    graph = import_checkpoint(save(state)).ticket.graph
+    assert graph.node("ginlayers.3.neigh").num_edges == 500
+    assert graph.nodes[-1].inputs == ("linears_prediction", "relus.3")
+
+
+def test_edge_popup_keeps_the_top_scores(save) -> None:
+    rng = torch.Generator().manual_seed(1)
+    state = {}
+    graph = build_network("resnet18", width_factor=0.125)
+    for name, shape in weight_shapes(graph).items():
+        full = (*shape, 1, 1) if len(shape) == 2 else shape
+        key = name.replace("linear", "fc")
+        state[f"module.{key}.weight"] = torch.sign(torch.rand(full, generator=rng) - 0.5)
+        state[f"module.{key}.scores"] = torch.randn(full, generator=rng)
+    path = save({"epoch": 3, "arch": "cResNet18", "state_dict": state, "best_acc1": 91.0})
+    found = import_checkpoint(path, ImportOptions(network="resnet18", sparsity=0.6))
+    assert found.kind == "edge_popup"
+    layer = found.ticket.layers[1]
+    scores = state["module.layer1.0.conv1.scores"].abs().numpy()
+    assert np.array_equal(unpack_mask(layer), scores >= np.sort(scores.reshape(-1))[int(0.6 * scores.size)])
+    assert found.ticket.layers[-1].name == "fc"
+    with pytest.raises(TicketError, match="state the fraction of zeros with --sparsity"):
+        import_checkpoint(path)
+
+
+def test_plain_networks_may_be_dense_pruned_or_n_to_m(save) -> None:
+    shapes = weight_shapes(build_network("vgg16", width_factor=0.0625, input_shape=(3, 32, 32), num_classes=10))
+    rng = torch.Generator().manual_seed(1)
+    state = {f"{name}.weight": torch.randn(shape, generator=rng) for name, shape in shapes.items()}
+    options = ImportOptions(network="vgg16", width_factor=0.0625, input_shape=(3, 32, 32))
+    dense = import_checkpoint(save(state), options)
+    assert (dense.kind, inspect(dense.ticket).totals.sparsity) == ("plain", 0.0)
+    for value in state.values():
+        if value.shape[1] % 4 == 0:
+            value[:, 1::4] = 0
+            value[:, 2::4] = 0
+    notes = " ".join(import_checkpoint(save(state), options).notes)
+    assert "2:4 pattern" in notes
+    assert "varied size" in notes
+
+
+def test_old_torch_files_are_read(save) -> None:
+    path = save(frozen_conv6(), _use_new_zipfile_serialization=False)
+    assert import_checkpoint(path).ticket.graph.name == "conv6"
+
+
+def test_missing_mask_is_rebuilt_from_the_scores(save) -> None:
+    state = frozen_conv6()
+    mask = state.pop("convs.2.mask").numpy() == 1
+    assert np.array_equal(unpack_mask(import_checkpoint(save(state)).ticket.layer("convs.2")), mask)
+
+
+def contradict(state: State) -> None:
+    mask = state["convs.5.mask"]
+    mask[state["convs.5.ternary_frozen_mask"] == -1] = 1
+
+
+def half(state: State) -> None:
+    state["convs.2.mask"] = state["convs.2.mask"] * 0.5
+
+
+def misshape(state: State) -> None:
+    state["linears.2.mask"] = state["linears.2.mask"][:-1]
+
+
+def cut_channels(state: State) -> None:
+    for part in ("weight", "score", "mask", "ternary_frozen_mask"):
+        state[f"convs.7.{part}"] = state[f"convs.7.{part}"][:, :-1]
+
+
+def no_map(state: State) -> None:
+    del state["convs.7.ternary_frozen_mask"]
+
+
+def not_finite(state: State) -> None:
+    state["convs.0.weight"][0, 0, 0, 0] = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("damage", "match"),
+    [
+        (contradict, r"convs\.5\.mask: contradicts convs\.5\.ternary_frozen_mask at \d+ weights"),
+        (half, r"convs\.2\.mask: has values besides 0 and 1"),
+        (misshape, r"linears\.2\.mask: shape"),
+        (cut_channels, r"convs\.7\.weight: shape \(8, 7, 3, 3\) is not \(8, 8, 3, 3\)"),
+        (no_map, r"convs\.7\.ternary_frozen_mask: missing"),
+        (not_finite, r"convs\.0\.weight: has values that are not finite"),
+    ],
+)
+def test_inconsistent_layers_are_refused_by_name(save, damage, match: str) -> None:
+    state = frozen_conv6()
+    damage(state)
+    path = save(state)
+    with pytest.raises(TicketError, match=match) as caught:
+        import_checkpoint(path)
+    assert str(caught.value).startswith(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_and_foreign_layers_are_refused_by_name(save) -> None:
+    state = {name: value for name, value in frozen_resnet18().items() if not name.startswith("layer3.1.conv2.")}
+    with pytest.raises(TicketError, match=r"layer 'layer3\.1\.conv2' of resnet18 is missing"):
+        import_checkpoint(save(state))
+    state = frozen_resnet18()
+    frozen_layer(state, "extra", (4, 4))
+    with pytest.raises(TicketError, match="layer 'extra' has no place in resnet18"):
+        import_checkpoint(save(state))
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        (ImportOptions(network="resnet34"), "its layers are those of conv6, not resnet34"),
+        (ImportOptions(network="conv66"), "'conv66' is unknown; did you mean conv6"),
+        (ImportOptions(width_factor=0.5), "has 4 filters, width_factor 0.5 gives 32; state --width-factor 0.0625"),
+        (ImportOptions(input_shape=(3, 64, 64)), r"linears\.0\.weight: shape"),
+    ],
+)
+def test_statements_against_the_checkpoint_are_refused(save, options: ImportOptions, match: str) -> None:
+    with pytest.raises(TicketError, match=match):
+        import_checkpoint(save(frozen_conv6()), options)
+
+
+def test_files_without_a_network_are_refused(save) -> None:
+    with pytest.raises(TicketError, match="holds no tensors"):
+        import_checkpoint(save({"epoch": 3}))
+    with pytest.raises(TicketError, match="no dictionary of tensors"):
+        import_checkpoint(save([torch.zeros(3)]))
+    with pytest.raises(TicketError, match="fit no known network"):
+        import_checkpoint(save({"somewhere.weight": torch.ones(3, 3)}))
