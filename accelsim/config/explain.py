@@ -55,16 +55,26 @@ def section_model(annotation: Any) -> type[BaseModel] | None:
     return inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
 
 
+def find_section(model: type[BaseModel], location: YamlPath) -> type[BaseModel] | None:
+    """Return the model of the section at ``location`` (list items are numbers), or None where there is none."""
+    annotation: Any = model
+    for part in location:
+        inner = strip_optional(annotation)
+        section = section_model(inner)
+        if section is not None:
+            field = section.model_fields.get(str(part))
+            annotation = field.annotation if field is not None else None
+        elif typing.get_origin(inner) in (list, tuple) and isinstance(part, int):
+            annotation = typing.get_args(inner)[0]
+        else:
+            return None
+    return section_model(annotation)
+
+
 def find_field(model: type[BaseModel], location: YamlPath) -> FieldInfo | None:
     """Return the field that ``location`` names, or None where it names none (a dict's key, a list item)."""
-    current: type[BaseModel] | None = model
-    field: FieldInfo | None = None
-    for part in location:
-        if current is None or not isinstance(part, str) or part not in current.model_fields:
-            return None
-        field = current.model_fields[part]
-        current = section_model(field.annotation)
-    return field
+    section = find_section(model, location[:-1]) if location else None
+    return section.model_fields.get(str(location[-1])) if section is not None else None
 
 
 def allowed(field: FieldInfo) -> str:
@@ -156,10 +166,7 @@ def _message(details: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 def _unknown_key(location: YamlPath, model: type[BaseModel]) -> str:
-    parent: type[BaseModel] | None = model
-    for part in location[:-1]:
-        field = parent.model_fields.get(str(part)) if parent is not None else None
-        parent = section_model(field.annotation) if field is not None else None
+    parent = find_section(model, location[:-1])
     known = list(parent.model_fields) if parent is not None else []
     return f"unknown key; {suggest(str(location[-1]), known)}known keys: {', '.join(known)}"
 

@@ -19,6 +19,7 @@ from accelsim.errors import ConfigError
 MAX_FILE_BYTES = 1 << 20
 MAX_NUMBER_CHARS = 64
 MAX_DEPTH = 32
+MAX_ENTRIES = 20_000
 
 YamlValue = None | bool | int | float | str | list["YamlValue"] | dict[str, "YamlValue"]
 YamlPath = tuple[str | int, ...]
@@ -108,6 +109,9 @@ def _read_bytes(name: str) -> bytes:
 
 
 def _parse(text: str, where: str, lines: dict[YamlPath, int]) -> YamlValue:
+    if text.count("\n") + text.count(",") > MAX_ENTRIES:
+        # Parsing takes about 50 us an entry: a file that would keep the user waiting for long is refused at once.
+        raise ConfigError(f"{where}: too many entries; use at most {MAX_ENTRIES} lines and commas")
     try:
         # The pure parser is slow but needs no compiled extension; descriptions are small.
         node = YAML(typ="safe", pure=True).compose(text)

@@ -64,7 +64,8 @@ def test_missing_key_and_count_of_other_problems(tmp_path: Path) -> None:
         (b"- 1\n", "not a mapping"),
         (b"name: \xff\n", "is not UTF-8"),
         (b"#" * ((1 << 20) + 1), "larger than 1 MiB"),
-        (b"[" * 20000, "nested too deeply"),
+        (b"[" * 2000, "nested too deeply"),
+        (b"a: [" + b"1," * 30000 + b"]", "too many entries"),
         (b"a: " + b"9" * 5000 + b"\n", "use at most 64"),
     ],
 )
