@@ -52,6 +52,7 @@ class LayerLists:
     decode_cycles: list[int]
     generate_cycles: list[int]
     input_release: list[int]
+    input_fetches: list[int]
     open_after: list[int]
     psum_reads: list[int]
     after_store: list[int]
@@ -123,6 +124,7 @@ def layer_lists(schedule: Schedule, hardware: HardwareConfig) -> list[LayerLists
         for event in range(1, len(stores)):
             stores_before[event] = stores_before[event - 1] + stores[event - 1]
         fetches = _running_count(weights.fetch_bytes.tolist())
+        input_fetches = _running_count(inputs.fetch_bytes.tolist())
         psums, residuals = _running_count(outputs.psum_read_bytes.tolist()), _running_count(outputs.residual_bytes.tolist())
         lists.append(
             LayerLists(
@@ -144,6 +146,7 @@ def layer_lists(schedule: Schedule, hardware: HardwareConfig) -> list[LayerLists
                 decode_cycles=weights.decode_cycles.tolist(),
                 generate_cycles=weights.generate_cycles.tolist(),
                 input_release=[NO_RELEASE if v == NO_RELEASE else v + 2 * bases[0] for v in inputs.release.tolist()],
+                input_fetches=input_fetches,
                 open_after=outputs.open_after.tolist(),
                 psum_reads=psums,
                 after_store=outputs.after_store.tolist(),
@@ -154,7 +157,7 @@ def layer_lists(schedule: Schedule, hardware: HardwareConfig) -> list[LayerLists
             )  # fmt: skip
         )
         added = (
-            layer.num_steps, len(weights.step), len(inputs.step), len(outputs.first_step), max(fetches, default=0),
+            layer.num_steps, len(weights.step), max(input_fetches, default=0), len(outputs.first_step), max(fetches, default=0),
             sum(stores), max(psums, default=0), max(residuals, default=0),
             len(weights.step) if layer.uses_decoder else 0, len(weights.step) if layer.uses_generator else 0,
         )  # fmt: skip

@@ -72,8 +72,10 @@ class PeArray(Unit):
         """Wait for all that the next step needs."""
         chip, step = self.chip, self.index
         event = lists.input_at[step]
-        if event >= 0 and chip.inputs.value < lists.base_input + event + 1:
-            yield from self._wait(chip.inputs, lists.base_input + event + 1, "wait_dram", self.dma)
+        if event >= 0:
+            value = lists.base_input + lists.input_fetches[event]
+            if lists.input_fetches[event] and chip.inputs.value < value:
+                yield from self._wait(chip.inputs, value, "wait_dram", self.dma)
         visit = lists.open_at[step]
         if visit >= 0:
             value = lists.base_output + lists.open_after[visit]

@@ -91,7 +91,7 @@ def _ranks(lists: LayerLists) -> Ranks:
         outputs=of_outputs,
         counters={
             "fetched": _rank(num, weights.step[weights.fetch_bytes > 0]),
-            "inputs": _rank(num, inputs.step),
+            "inputs": _rank(num, inputs.step[inputs.fetch_bytes > 0]),
             "psums": _rank(num, outputs.first_step[outputs.psum_read_bytes > 0]),
             "residuals": _rank(num, outputs.last_step[outputs.residual_bytes > 0]),
             "stored": _rank(num, outputs.last_step[outputs.store_bytes > 0]),

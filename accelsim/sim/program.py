@@ -39,10 +39,10 @@ def build_program(schedule: LayerSchedule) -> DmaProgram:
     weights, inputs, outputs = schedule.weights, schedule.inputs, schedule.outputs
     parts = [
         _part(WEIGHT, weights.fetch_bytes, weights.step, _weight_keys(schedule)),
-        _part(INPUT, inputs.fetch_bytes, inputs.step, 2 * (inputs.step - LOOKAHEAD_STEPS)),
+        _part(INPUT, inputs.fetch_bytes, inputs.step, _load_keys(inputs.step)),
         _part(PSUM_READ, outputs.psum_read_bytes, outputs.first_step, _psum_keys(schedule)),
-        _part(RESIDUAL, outputs.residual_bytes, outputs.last_step, 2 * (outputs.last_step - LOOKAHEAD_STEPS)),
-        _part(STORE, outputs.store_bytes, outputs.last_step, 2 * outputs.last_step + 1),
+        _part(RESIDUAL, outputs.residual_bytes, outputs.last_step, _load_keys(outputs.last_step)),
+        _part(STORE, outputs.store_bytes, outputs.last_step, _store_keys(outputs.last_step)),
     ]
     table = np.concatenate([part for part in parts if part.shape[1]], axis=1) if any(p.shape[1] for p in parts) else parts[0]
     order = np.lexsort((table[0], table[4]))
@@ -62,20 +62,32 @@ def _part(kind: int, num_bytes: Ints, step: Ints, key: Ints) -> Ints:
     return np.stack([np.full(events.size, kind, dtype=np.int64), events, num_bytes[events], step[events], key[events]])
 
 
+def _load_keys(step: Ints) -> Ints:
+    """Return the place of loads: `LOOKAHEAD_STEPS` steps ahead of the step that needs them."""
+    return 4 * (step - LOOKAHEAD_STEPS)
+
+
+def _store_keys(step: Ints) -> Ints:
+    """Return the place of stores: behind the loads for `LOOKAHEAD_STEPS` steps later."""
+    return 4 * step + 2
+
+
 def _weight_keys(schedule: LayerSchedule) -> Ints:
     """Return the place of weight loads; the first tiles of a layer stand before everything else, for prefetching."""
     weights = schedule.weights
     first = (weights.release == NO_RELEASE) & (weights.step < LOOKAHEAD_STEPS)
-    return 2 * (weights.step - LOOKAHEAD_STEPS) - np.where(first, 2 * LOOKAHEAD_STEPS, 0)
+    return _load_keys(weights.step - np.where(first, LOOKAHEAD_STEPS, 0))
 
 
 def _psum_keys(schedule: LayerSchedule) -> Ints:
-    """Return the place of partial-sum reads: as early as other loads, but behind the store that they read back."""
+    """Return the place of partial-sum reads: as early as other loads, but right behind the store that they read back.
+
+    They must stand before the loads of later steps, which may wait for the end of the step that needs the partial sums.
+    """
     outputs = schedule.outputs
-    own = 2 * (outputs.first_step - LOOKAHEAD_STEPS)
-    source = np.maximum(outputs.after_store, 0)
-    stored = 2 * outputs.last_step[source] + 2
-    return np.where(outputs.after_store >= 0, np.maximum(own, stored), own)
+    own = _load_keys(outputs.first_step)
+    behind = _store_keys(outputs.last_step[np.maximum(outputs.after_store, 0)]) + 1
+    return np.where(outputs.after_store >= 0, np.maximum(own, behind), own)
 
 
 def _offsets(kinds: Ints, num_bytes: Ints) -> Ints:
