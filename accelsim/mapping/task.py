@@ -99,8 +99,8 @@ def input_extent(task: LayerTask, loop: Loop, first: int, size: int) -> int:
     extent = dims.H if loop == "P" else dims.W
     stride, dilation, padding = dims.stride[axis], dims.dilation[axis], dims.padding[axis]
     span = (kernel - 1) * dilation + 1
-    if task.layer.kind == "aggregate" and loop == "Q":
-        return extent  # a node's features; H x W are nodes x features
+    if task.layer.kind == "aggregate":  # P are edges, each reads one node's features; H x W are nodes x features
+        return extent if loop == "Q" else min(size, extent)
     start = first * stride - padding
     end = start + (size - 1) * stride + span
     window = min(end, extent) - max(start, 0)
