@@ -32,7 +32,7 @@ class Candidates:
         return Candidates({loop: values[chosen] for loop, values in self.size.items()})
 
 
-def _halvings(extent: int, quantum: int = 1, limit: int = 12) -> list[int]:
+def _halvings(extent: int, quantum: int = 1, limit: int = 20) -> list[int]:
     """Return extent, then ever smaller even divisions, rounded up to ``quantum``, without repeats."""
     sizes: list[int] = []
     parts = 1
