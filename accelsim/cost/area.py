@@ -119,14 +119,16 @@ def _sum_logic(logic: Logic, gate: Price, register: Price) -> Price:
 
 def _pe_array(pricer: Pricer) -> Logic:
     hardware = pricer.hardware
-    pe_array, arithmetic = hardware.pe_array, pricer.traits.arithmetic
-    num_pes = pe_array.num_pes
-    gates = [(f"mac_{arithmetic}_gates", float(num_pes))]
+    pe_array, num_pes = hardware.pe_array, hardware.pe_array.num_pes
+    arithmetics = (pricer.traits.arithmetic, *pricer.traits.more_arithmetics)
+    # A PE for several arithmetics is as large as the largest: the smaller ones use its adder.
+    largest = max(arithmetics, key=lambda name: pricer.tables.values[f"mac_{name}_gates"])
+    gates = [(f"mac_{largest}_gates", float(num_pes))]
     if "skip" in (pe_array.zero_weights, pe_array.zero_activations):
         gates.append(("skip_window_gates", float(num_pes)))
-    weight_bits = _WEIGHT_BITS[arithmetic] * (2 if pe_array.weight_preload else 1)
+    weight_bits = max(_WEIGHT_BITS[name] for name in arithmetics) * (2 if pe_array.weight_preload else 1)
     floating = {"fp16": 16, "fp32": 32}
-    activation_bits = max(hardware.activation_bits, floating.get(arithmetic, 0))
+    activation_bits = max(hardware.activation_bits, *(floating.get(name, 0) for name in arithmetics))
     bits_per_pe = weight_bits + activation_bits + hardware.accumulator_bits
     return Logic(gates=tuple(gates), registers=float(num_pes * bits_per_pe))
 

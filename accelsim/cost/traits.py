@@ -8,18 +8,24 @@ from accelsim.config.hardware import HardwareConfig
 from accelsim.cost import scaling
 from accelsim.cost.tables import CostRow, CostTables
 from accelsim.cost.terms import Price, Term
+from accelsim.sim.actions import ARITHMETICS
 from accelsim.sim.counters import Counters
 
 
 @dataclass(frozen=True, slots=True)
 class RunTraits:
-    """What the storage format makes a chip contain; see `accelsim.sim.counters.Counters`."""
+    """What the storage format and the network make a chip contain; see `accelsim.sim.counters.Counters`.
+
+    ``more_arithmetics`` are those that layers needed besides ``arithmetic``: a ticket of a transformer also multiplies
+    activations by activations.
+    """
 
     arithmetic: str
     decoder: str
     uses_generator: bool
     uses_jumps: bool = False
     uses_derived_seeds: bool = False
+    more_arithmetics: tuple[str, ...] = ()
 
 
 def run_traits(counters: Counters) -> RunTraits:
@@ -31,7 +37,13 @@ def run_traits(counters: Counters) -> RunTraits:
         uses_generator=counters.uses_generator,
         uses_jumps=any(actions.get("jumps", 0) for actions in generator),
         uses_derived_seeds=any(actions.get("derived_seeds", 0) for actions in generator),
+        more_arithmetics=tuple(sorted(_arithmetics(counters) - {counters.arithmetic})),
     )
+
+
+def _arithmetics(counters: Counters) -> set[str]:
+    counted = [layer.actions.get("pe_array", {}) for layer in counters.layers]
+    return {name for name in ARITHMETICS if any(actions.get(f"mac_{name}", 0) for actions in counted)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,15 @@ def test_units_that_a_format_does_not_need_are_absent() -> None:
     assert dense.leakage_w > ticket.leakage_w > 0
 
 
+def test_a_ticket_that_also_multiplies_activations_needs_multipliers() -> None:
+    """The matmul layers of a transformer are int8 x int8 whatever its weights are."""
+    attention = layer({"pe_array": {"mac_int8": 10}}, name="attention")
+    mixed = dataclasses.replace(ticket_run(), layers=(*ticket_run().layers, attention))
+    areas = {run.storage: evaluate(run, hardware(), TABLES).area_mm2_by_unit for run in (ticket_run(), dense_run())}
+    assert evaluate(mixed, hardware(), TABLES).area_mm2_by_unit["pe_array"] == areas["dense-int8"]["pe_array"]
+    assert areas["slt"]["pe_array"] < areas["dense-int8"]["pe_array"]
+
+
 def test_generator_kinds_differ_as_their_gates_do() -> None:
     by_kind = {
         kind: evaluate(ticket_run(), hardware(f"weight_generator.kind={kind}"), TABLES)

@@ -70,7 +70,10 @@ def test_ranges_hold_their_values() -> None:
         ("low: 0.1, high: 0.3}", "t.yaml:2: rows.0.source: is missing; give a text"),
         ('low: 0.1, high: 0.3, source: "   "}', "the source is blank"),
         ("low: 0.3, high: 0.4, source: measured}", "mac_int8: 0.2 is not between low 0.3 and high 0.4; widen them"),
-        ("low: 0.1, high: 0.3, source: measured, sauce: x}", "rows.0.sauce: unknown key; did you mean 'source'? known keys: name, "),
+        (
+            "low: 0.1, high: 0.3, source: measured, sauce: x}",
+            "rows.0.sauce: unknown key; did you mean 'source'? known keys: name, ",
+        ),
     ],
 )
 def test_bad_rows_are_refused(tmp_path: Path, rest: str, expected: str) -> None:
