@@ -23,6 +23,7 @@ from accelsim.config.hardware import PeArrayConfig
 from accelsim.units import ceil_div
 
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.integer]
 
 
@@ -82,60 +83,73 @@ def real_steps(mask_KR: npt.NDArray[np.bool_], grid: LaneGrid, group: str) -> in
     return steps_of_counts(pe_counts(mask_KR, grid), group)
 
 
-def _largest_moments(trials: int, density: float, num: int) -> tuple[float, float]:
-    """Return mean and standard deviation of the largest of ``num`` binomial(trials, density) counts."""
+def _binomial_cdf(trials: int, density: float) -> Floats:
+    """Return P(count <= x) for x = 0 .. trials."""
     support = np.arange(trials + 1)
-    below = special.bdtr(support, trials, density) ** num
-    mean = float(np.sum(1.0 - below))
-    square = float(np.sum((2 * support + 1) * (1.0 - below)))
-    return mean, max(square - mean * mean, 0.0) ** 0.5
+    return np.ones(1) if trials == 0 else np.asarray(special.bdtr(support, trials, density), dtype=np.float64)
 
 
-def _largest_normal(num: int) -> float:
-    """Return the mean of the largest of ``num`` standard normal values."""
-    if num <= 1:
-        return 0.0
-    points = np.linspace(-8.0, 8.0, 4001)
-    cdf = special.ndtr(points) ** num
-    return float(np.trapezoid(1.0 - cdf[points >= 0], points[points >= 0]) - np.trapezoid(cdf[points < 0], points[points < 0]))
+def _cdf_of_largest(trials: int, density: float, full: int, short: int) -> Floats:
+    """Return the distribution function, on 0 .. trials, of the largest of ``full`` counts of ``trials`` and ``short`` of one less."""
+    cdf = _binomial_cdf(trials, density) ** full
+    if short:
+        shorter = _binomial_cdf(trials - 1, density)
+        cdf = cdf * np.concatenate([shorter, [1.0]]) ** short
+    return cdf
+
+
+def _cdf_of_sum(cdf: Floats, copies: int, last: Floats | None) -> Floats:
+    """Return the distribution function of a sum of ``copies`` independent counts, and one more with another distribution."""
+    length = (cdf.size - 1) * copies + 1 + (last.size - 1 if last is not None else 0)
+    spectrum = np.fft.rfft(np.diff(cdf, prepend=0.0), length) ** copies
+    if last is not None:
+        spectrum = spectrum * np.fft.rfft(np.diff(last, prepend=0.0), length)
+    return np.clip(np.cumsum(np.fft.irfft(spectrum, length)), 0.0, 1.0)
+
+
+def _mean_of(cdf: Floats) -> float:
+    return float(np.sum(1.0 - cdf))
 
 
 @lru_cache(maxsize=65536)
 def expected_steps(num_filters: int, length: int, density: float, grid: LaneGrid, group: str) -> float:
     """Return the expected weight steps of a tile whose weights are kept independently with probability ``density``.
 
-    Folds are taken to be full except the last along each axis; ``array`` is exact for the binomial model, ``rows`` and
-    ``columns`` take the sum of maxima as normal (central limit over the filter folds).
+    Order statistics of the binomial distribution, exact: the maximum over independent PEs multiplies distribution functions, the
+    sum over filter folds convolves them.
     """
-    columns = min(grid.cols, num_filters)
-    rows = min(grid.rows, length)
-    full_rows = length % rows or rows
     trials = ceil_div(length, grid.rows)
-    full_folds, rest = divmod(num_filters, grid.cols)
+    full_rows = length - (trials - 1) * grid.rows
+    short_rows = grid.rows - full_rows if trials > 1 else 0
+    folds, rest = divmod(num_filters, grid.cols)
     if group == "array":
-        total = 0.0
-        for folds, cols in ((full_folds, grid.cols), (1 if rest else 0, rest)):
-            if folds:
-                total += folds * _largest_of_mixed(trials, density, cols * full_rows, cols * (rows - full_rows))
-        return total
-    inner, outer = (columns, rows) if group == "rows" else (rows, columns)
-    folds = full_folds + (rest / grid.cols if rest else 0.0)
-    mean, deviation = _largest_moments(trials, density, inner)
-    scale = length / (trials * rows)
-    spread = deviation * max(folds, 1.0) ** 0.5 * _largest_normal(outer)
-    return mean * max(folds, 1.0) * (scale if scale > 0.99 else 1.0) + spread
+        whole = _cdf_of_largest(trials, density, grid.cols * full_rows, grid.cols * short_rows)
+        last = _cdf_of_largest(trials, density, rest * full_rows, rest * short_rows)
+        return folds * _mean_of(whole) + (_mean_of(last) if rest else 0.0)
+    if group == "rows":
+        of_rows = np.ones(1)
+        for row_trials, num_rows in ((trials, full_rows), (trials - 1, short_rows)):
+            if num_rows:
+                last = _cdf_of_largest(row_trials, density, rest, 0) if rest else None
+                total = _cdf_of_sum(_cdf_of_largest(row_trials, density, grid.cols, 0), folds, last)
+                of_rows = _product(of_rows, total**num_rows)
+        return _mean_of(of_rows)
+    column = _cdf_of_largest(trials, density, full_rows, short_rows)
+    of_columns = _cdf_of_sum(column, folds, None) ** (grid.cols - rest) if folds else np.ones(1)
+    if rest:
+        of_columns = _product(of_columns, _cdf_of_sum(column, folds + 1, None) ** rest)
+    return _mean_of(of_columns)
 
 
-def _largest_of_mixed(trials: int, density: float, full: int, short: int) -> float:
-    """Return the mean of the largest among ``full`` counts of ``trials`` and ``short`` counts of ``trials - 1`` weights."""
-    support = np.arange(trials + 1)
-    below = special.bdtr(support, trials, density) ** full
-    if short > 0:
-        below = below * special.bdtr(support, trials - 1, density) ** short
-    return float(np.sum(1.0 - below))
+def _product(first: Floats, second: Floats) -> Floats:
+    """Multiply two distribution functions that start at 0; the shorter is 1 beyond its end."""
+    size = max(first.size, second.size)
+    return np.pad(first, (0, size - first.size), constant_values=1.0) * np.pad(
+        second, (0, size - second.size), constant_values=1.0
+    )
 
 
 @lru_cache(maxsize=4096)
 def largest_share(trials: int, density: float, num: int) -> float:
     """Return E[largest of ``num`` binomial(trials, density) counts] / trials."""
-    return _largest_moments(trials, density, num)[0] / trials
+    return _mean_of(_cdf_of_largest(trials, density, num, 0)) / trials
