@@ -16,6 +16,7 @@ from accelsim.trace import TraceOptions
 F = TypeVar("F", bound=Callable[..., Any])
 _KEY = "accelsim.options"
 _EXACT_KEY = "accelsim.exact"
+_TIMELINE_KEY = "accelsim.timeline"
 
 
 def collected(ctx: click.Context) -> dict[str, Any]:
@@ -100,6 +101,23 @@ def exact_option(function: F) -> F:
 def wants_exact(ctx: click.Context) -> bool:
     """Return whether the user gave ``--exact``."""
     return bool(ctx.meta.get(_EXACT_KEY))
+
+
+def timeline_option(function: F) -> F:
+    """Add ``--timeline``; `timeline_file` returns its value."""
+    return click.option(
+        "--timeline",
+        metavar="FILE",
+        expose_value=False,
+        callback=lambda ctx, _, value: ctx.meta.update({_TIMELINE_KEY: value}),
+        help="Write a timeline of all units there (JSON for ui.perfetto.dev).",
+    )(function)
+
+
+def timeline_file(ctx: click.Context) -> str | None:
+    """Return the file of ``--timeline``, None if it was not given."""
+    value: str | None = ctx.meta.get(_TIMELINE_KEY)
+    return value
 
 
 def model_options(model: type[BaseModel], without: frozenset[str]) -> Callable[[F], F]:

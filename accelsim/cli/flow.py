@@ -13,6 +13,7 @@ from accelsim.pipeline import simulate
 from accelsim.results.build import build_result, num_frames, workload_record
 from accelsim.results.model import RunResult, Totals
 from accelsim.results.store import counters_text
+from accelsim.sim.chip import Probe
 from accelsim.sim.counters import Counters
 from accelsim.storage import get_format
 from accelsim.trace.model import LayerTrace
@@ -29,9 +30,11 @@ class CostedRun:
     counters: Counters
 
 
-def simulate_format(hardware: LoadedHardware, trace: LayerTrace, storage: str, exact: bool) -> CostedRun:
-    """Simulate and cost ``trace`` in one storage format."""
-    counters = simulate(hardware, trace, storage, exact=exact)
+def simulate_format(
+    hardware: LoadedHardware, trace: LayerTrace, storage: str, exact: bool, probe: Probe | None = None
+) -> CostedRun:
+    """Simulate and cost ``trace`` in one storage format; ``probe`` sees what each unit does."""
+    counters = simulate(hardware, trace, storage, exact=exact, probe=probe)
     cost = evaluate(counters, hardware.config, load_tables())
     return CostedRun(build_result(hardware, trace, counters, cost), counters)
 

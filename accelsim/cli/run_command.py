@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 
 from accelsim.cli import flow
-from accelsim.cli.collect import exact_option, wanted_workload, wants_exact, workload_options
+from accelsim.cli.collect import (
+    exact_option,
+    timeline_file,
+    timeline_option,
+    wanted_workload,
+    wants_exact,
+    workload_options,
+)
 from accelsim.cli.common import common_options, examples, json_option, write_stdout
 from accelsim.config.loader import load_hardware
 from accelsim.report.terminal import make_console, print_run
-from accelsim.results.store import prepare_folder, result_text, write_run
+from accelsim.report.timeline import TimelineProbe, timeline_text
+from accelsim.results.store import check_file_place, prepare_folder, result_text, write_run, write_text
 from accelsim.trace import trace_workload
 
 DEFAULT_COMPARE = "dense-int8,dense-fp32"
@@ -35,6 +44,7 @@ DEFAULT_COMPARE = "dense-int8,dense-fp32"
 )
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
 @click.option("--out", "folder", metavar="DIR", help="Write summary.json, layers.csv and counters.json there.")
+@timeline_option
 @exact_option
 @workload_options
 @json_option
@@ -60,8 +70,12 @@ def command(
         storage = flow.parse_format(storage, "--storage")
     chip = load_hardware(hardware, overrides)
     target = prepare_folder(folder) if folder is not None else None
+    timeline = timeline_file(ctx)
+    if timeline is not None:
+        check_file_place(timeline, "--timeline")
     trace = trace_workload(workload, wanted_workload(ctx))
-    run = flow.simulate_format(chip, trace, storage or flow.default_storage(trace), exact)
+    probe = TimelineProbe(len(trace.layers)) if timeline is not None else None
+    run = flow.simulate_format(chip, trace, storage or flow.default_storage(trace), exact, probe)
     result = run.result
     wanted = compare is not None or not as_json
     comparison = flow.simulate_totals(chip, trace, rivals, exact) if wanted else {}
@@ -69,6 +83,8 @@ def command(
         result = result.model_copy(update={"comparison": comparison})
     if target is not None:
         write_run(target, result, flow.run_counters_text(chip, trace, run.counters))
+    if timeline is not None and probe is not None:
+        write_text(Path(timeline), timeline_text(result, probe))
     if as_json:
         write_stdout(result_text(result))
     else:

@@ -99,6 +99,15 @@ def test_run_prints_tables_and_the_verdict_without_colour(tmp_path):
     assert max(map(len, shown.out.splitlines())) <= 120
 
 
+def test_timeline_is_written_and_changes_nothing(saved_run, tmp_path):
+    file = tmp_path / "timeline.json"
+    words = ["run", CHIP, *NETWORK, "--compare", "dense-int8,dense-fp32", "--json", "--timeline", file]
+
+    assert accelsim(*words).out == saved_run.shown.out
+    units = {event["args"]["name"] for event in json.loads(file.read_text())["traceEvents"] if event["ph"] == "M"}
+    assert {"pe_array", "weight_generator", "mask_decoder", "vector_unit", "dram"} <= units
+
+
 def test_costing_again_at_the_same_node_gives_the_same_result(saved_run):
     again = accelsim("cost", saved_run.folder, "--json")
     saved = json.loads(saved_run.shown.out)
