@@ -1,6 +1,6 @@
 """The whole flow: a trace and a chip in, a result out. Read this first.
 
-    trace -> storage plans -> schedule -> simulation -> counters -> cost -> result
+trace -> storage plans -> schedule -> simulation -> counters -> cost -> result
 """
 
 from __future__ import annotations

@@ -40,8 +40,8 @@ def build_layer(task: LayerTask, tiling: Tiling) -> LayerSchedule:
     holding = hold(task, tiling)
     if holding is None:
         raise MappingError(
-            f"{task.layer.name}: tiling N={tiling.N} G={tiling.G} K={tiling.K} C={tiling.C} P={tiling.P} Q={tiling.Q}: does not fit "
-            "the buffers; use smaller tiles or larger buffers"
+            f"{task.layer.name}: tiling N={tiling.N} G={tiling.G} K={tiling.K} C={tiling.C} P={tiling.P} Q={tiling.Q}: "
+            "does not fit the buffers; use smaller tiles or larger buffers"
         )
     dims, pe = task.layer.dims, task.hardware.pe_array
     nest = build_nest(dims, tiling)
@@ -126,7 +126,9 @@ def _array_time(task: LayerTask, work: ArrayWork, skips: SkipFactors, nest: Nest
     if task.is_ideal:
         return ArrayTime(compute, fill, zeros)
     hardware = task.hardware
-    accumulates = np.where(nest.index["C"] > 0, nest.size["G"] * nest.size["K"] * nest.size["N"] * nest.size["P"] * nest.size["Q"], 0)
+    accumulates = np.where(
+        nest.index["C"] > 0, nest.size["G"] * nest.size["K"] * nest.size["N"] * nest.size["P"] * nest.size["Q"], 0
+    )
     needed = [
         (skips.scale(work.input_reads + zeros) * task.activation_bits, hardware.activation_buffer),
         (work.weight_reads * task.weight_bits + zeros, hardware.weight_buffer),
@@ -171,7 +173,7 @@ def _mac_actions(task: LayerTask, skips: SkipFactors) -> dict[str, int]:
 
 
 def _shifted_bits(task: LayerTask, slots: int) -> int:
-    """Return bits moved between PE registers: the streamed operand and the partial sum (or both operands) of each slot."""
+    """Return bits moved between PE registers: streamed operand and partial sum (or both operands) of each slot."""
     dataflow = task.hardware.pe_array.dataflow
     if dataflow == "output_stationary":
         return slots * (task.activation_bits + task.weight_bits)

@@ -63,7 +63,7 @@ def _reduction_sizes(array: PeArrayConfig, dims: LoopDims, quantum: int) -> list
 def _quanta(array: PeArrayConfig, dims: LoopDims) -> dict[str, int]:
     """Return the sizes of K, C, P and Q below which the array is not full."""
     if array.dataflow == "spatial":
-        return {loop: array.unroll.get(loop, 1) for loop in ("K", "C", "P", "Q")}  # type: ignore[call-overload]
+        return {loop: array.unroll.get(loop, 1) for loop in ("K", "C", "P", "Q")}
     window = dims.R * dims.S
     full_c = array.rows // gcd(array.rows, window)
     if array.dataflow == "weight_stationary":
@@ -76,8 +76,8 @@ def _quanta(array: PeArrayConfig, dims: LoopDims) -> dict[str, int]:
 def candidates(array: PeArrayConfig, dims: LoopDims) -> Candidates:
     """Return all combinations of tile sizes to be scored.
 
-    Columns are split only in combination with single rows, groups only with whole K and C (a tile of several groups is contiguous
-    in storage), the batch only with whole maps.
+    Columns are split only in combination with single rows, groups only with whole K and C (a tile of several groups
+    is contiguous in storage), the batch only with whole maps.
     """
     quanta = _quanta(array, dims)
     sizes_k = _halvings(dims.K, quanta["K"]) + _below(quanta["K"], dims.K)
@@ -91,6 +91,5 @@ def candidates(array: PeArrayConfig, dims: LoopDims) -> Candidates:
     if dims.G > 1:
         rows += [(n, g, dims.K, dims.C, p, q) for g in _halvings(dims.G) if g > 1 for n, p, q in pixels]
     table = np.array(list(dict.fromkeys(rows)), dtype=np.int64)
-    return Candidates({loop: table[:, column] for column, loop in enumerate(("N", "G", "K", "C", "P", "Q"))})
-
-
+    columns: tuple[Loop, ...] = ("N", "G", "K", "C", "P", "Q")
+    return Candidates({loop: table[:, column] for column, loop in enumerate(columns)})

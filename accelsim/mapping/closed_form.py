@@ -1,6 +1,7 @@
 """The closed form: cycles and traffic of many tilings of one layer at once, without building their steps.
 
-Sums over tiles separate by loop, since a loop has one full tile size and one remainder. The latency is that of the busiest unit
+Sums over tiles separate by loop, since a loop has one full tile size and one remainder. The latency is that of the
+busiest unit
 plus the first tile's way to the array and the last one's way out; the simulation adds the waiting between them.
 """
 
@@ -101,14 +102,20 @@ def _array_totals(task: LayerTask, tiles: Candidates) -> tuple[Floats, Floats]:
         if not number.any():
             continue
         size = {loop: spans[loop][chosen[loop]][0] for loop in LOOPS}
-        tile = TileShape(size["N"], size["G"], size["K"], size["C"], size["P"], size["Q"], dims.R * dims.S, dims.R, dims.S)
+        tile = TileShape(
+            size["N"], size["G"], size["K"], size["C"], size["P"], size["Q"], dims.R * dims.S, dims.R, dims.S
+        )
         work = array_work(hardware.pe_array, tile)
         time = work.compute_cycles + work.fill_drain_cycles + hardware.pe_array.pipeline_latency_cycles
         reads = work.input_reads * task.activation_bits
         psums = (work.psum_writes + work.psum_reads) * hardware.accumulator_bits
         weights = work.weight_reads * task.weight_bits
         if not task.is_ideal:
-            ports = [(reads, hardware.activation_buffer), (weights, hardware.weight_buffer), (psums, hardware.accumulator)]
+            ports = [
+                (reads, hardware.activation_buffer),
+                (weights, hardware.weight_buffer),
+                (psums, hardware.accumulator),
+            ]
             for moved, buffer in ports:
                 time = np.maximum(time, moved / (buffer.width_bits * buffer.num_banks * buffer.num_ports))
         cycles += number * time
@@ -133,7 +140,9 @@ def _input_elements(task: LayerTask, tiles: Candidates, counts: dict[Loop, Ints]
     return tile * depth, total * dims.N * dims.G * dims.C
 
 
-def _stream_cycles(task: LayerTask, tiles: Candidates, counts: dict[Loop, Ints], order: tuple[Loop, ...], visits: Floats) -> Floats:
+def _stream_cycles(
+    task: LayerTask, tiles: Candidates, counts: dict[Loop, Ints], order: tuple[Loop, ...], visits: Floats
+) -> Floats:
     """Return the cycles of the slower of generator and decoder for all visits of all weight tiles."""
     dims, hardware = task.layer.dims, task.hardware
     positions = dims.num_weights * visits
@@ -157,7 +166,8 @@ def _stream_cycles(task: LayerTask, tiles: Candidates, counts: dict[Loop, Ints],
     restarts = (counts["C"] > 1) & ~((filters <= lanes) & inner_c) & (source.generator != "philox4x32")
     discards = np.where(restarts, (counts["C"] - 1) / 2, 0.0)
     made = positions * words * (1.0 + discards) * rounds / (lanes * generator.words_per_lane_per_cycle)
-    return np.maximum(cycles, made)
+    slower: Floats = np.maximum(cycles, made)
+    return slower
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +197,8 @@ def score(task: LayerTask, tiles: Candidates, order: tuple[Loop, ...], shared: O
     outputs = (tiles.size["G"] * tiles.size["K"] * pixels).astype(np.float64)
     buffers = hardware.weight_buffer, hardware.accumulator, hardware.activation_buffer
     weights = _held(
-        order, counts, WEIGHT_LOOPS, positions * task.weight_bits / 8, task.capacity(buffers[0]), buffers[0].double_buffered,
-        only_tile=task.regenerates_each_pass,
+        order, counts, WEIGHT_LOOPS, positions * task.weight_bits / 8, task.capacity(buffers[0]),
+        buffers[0].double_buffered, only_tile=task.regenerates_each_pass,
     )  # fmt: skip
     psums = _held(
         order, counts, OUTPUT_LOOPS, outputs * hardware.accumulator_bits / 8, task.capacity(buffers[1]),
@@ -209,11 +219,19 @@ def score(task: LayerTask, tiles: Candidates, order: tuple[Loop, ...], shared: O
     if task.decodes:
         share = (task.traffic_bits.mask + task.traffic_bits.index + task.traffic_bits.weight) / dims.num_weights / 8
         mask_buffer = hardware.mask_buffer
-        mask = _held(order, counts, WEIGHT_LOOPS, positions * share, task.capacity(mask_buffer), mask_buffer.double_buffered)
+        mask = _held(
+            order, counts, WEIGHT_LOOPS, positions * share, task.capacity(mask_buffer), mask_buffer.double_buffered
+        )
         repeats = np.where(mask.fits, np.minimum(mask.repeats, repeats), repeats)
-    stored = task.traffic_bits.total / 8 if task.plan is not None else task.layer.second_input_elements * task.activation_bits / 8
+    stored = (
+        task.traffic_bits.total / 8
+        if task.plan is not None
+        else task.layer.second_input_elements * task.activation_bits / 8
+    )
     fraction = task.dram_input_elements / max(1, dims.num_inputs)
-    output_bytes = (task.layer.num_outputs or dims.num_outputs) * task.activation_bits / 8 if task.output_to_dram else 0.0
+    output_bytes = (
+        (task.layer.num_outputs or dims.num_outputs) * task.activation_bits / 8 if task.output_to_dram else 0.0
+    )
     spilled = 2.0 * np.maximum(psums.repeats - 1, 0) * dims.num_outputs * hardware.accumulator_bits / 8
     residual = task.residual_dram_elements * task.activation_bits / 8
     with np.errstate(invalid="ignore"):

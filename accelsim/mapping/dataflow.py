@@ -1,7 +1,8 @@
 """Closed forms of the PE array: cycles of a tile and what it moves, for each dataflow.
 
-A systolic layer folds S_R x S_C onto rows x cols and streams T through each fold (Samajdar et al., ISPASS 2020, section III):
-(S_R, S_C, T) = (CRS, NPQ->T, ...) as in the table of `fold_geometry`. All functions take integer scalars or arrays and broadcast.
+A systolic layer folds S_R x S_C onto rows x cols and streams T through each fold (Samajdar et al., ISPASS 2020,
+section III):
+the table of `fold_geometry` has S_R, S_C and T. All functions take integer scalars or arrays and broadcast.
 """
 
 from __future__ import annotations

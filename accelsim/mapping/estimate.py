@@ -1,7 +1,7 @@
 """The closed-form latency of a built schedule: each step takes as long as its slowest stage.
 
-While a step computes, the tiles of the next step are loaded and those of the step before are stored. What the form leaves out is
-waiting that spreads over several steps; the simulation has it.
+While a step computes, the tiles of the next step are loaded and those of the step before are stored. What the form
+leaves out is waiting that spreads over several steps; the simulation has it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Ints = npt.NDArray[np.int64]
 
 
 def _per_step(num_steps: int, steps: Ints, values: Ints) -> npt.NDArray[np.float64]:
-    return np.bincount(steps, weights=values, minlength=num_steps) if steps.size else np.zeros(num_steps)
+    return np.bincount(steps, weights=values, minlength=num_steps).astype(np.float64)
 
 
 def estimate_cycles(task: LayerTask, schedule: LayerSchedule) -> int:

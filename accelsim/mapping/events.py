@@ -10,7 +10,7 @@ import numpy.typing as npt
 from accelsim.mapping.dataflow import ArrayWork
 from accelsim.mapping.generation import GenerationWork, TileRange, generation_work
 from accelsim.mapping.holding import Holding
-from accelsim.mapping.loops import INPUT_LOOPS, OUTPUT_LOOPS, WEIGHT_LOOPS, Nest, Reuse, Tiling, fetch_steps
+from accelsim.mapping.loops import INPUT_LOOPS, OUTPUT_LOOPS, WEIGHT_LOOPS, Loop, Nest, Reuse, Tiling, fetch_steps
 from accelsim.mapping.schedule import NO_RELEASE, InputEvents, OutputEvents, WeightEvents
 from accelsim.mapping.task import LayerTask, input_extent
 
@@ -55,9 +55,10 @@ def _stream_bytes(
 ) -> tuple[Ints, dict[str, int]]:
     """Return the bytes that each weight event fetches, and the bytes of the layer by class.
 
-    Stored bits lie one tile behind the other, in the order of first use. DRAM delivers whole bursts: what a burst holds beyond a
-    tile stays in the mask buffer for the next one, and is read again only where the order of tiles jumps. The padding counts to the
-    largest class.
+    Stored bits lie one tile behind the other, in the order of first use. DRAM delivers whole bursts: what a burst
+    holds beyond a
+    tile stays in the mask buffer for the next one, and is read again only where the order of tiles jumps. The
+    padding counts to the largest class.
     """
     dims, stored = task.layer.dims, task.traffic_bits
     if task.plan is None:
@@ -138,7 +139,7 @@ def weight_events(
 
 
 def _stream_free(fetched: npt.NDArray[np.bool_], reuse: Reuse, double: bool) -> Ints:
-    """Return how many tiles the decoder must have finished before the place of a fetch is free; 0 where nothing is fetched."""
+    """Return how many tiles the decoder must have finished before the place of a fetch is free."""
     order = np.flatnonzero(fetched)
     release = np.zeros(fetched.size, dtype=np.int64)
     if not order.size:
@@ -150,7 +151,7 @@ def _stream_free(fetched: npt.NDArray[np.bool_], reuse: Reuse, double: bool) -> 
 
 
 def _generation(
-    task: LayerTask, tiling: Tiling, index: dict[str, Ints], size: dict[str, Ints], passes: Ints, kept: float | None
+    task: LayerTask, tiling: Tiling, index: dict[Loop, Ints], size: dict[Loop, Ints], passes: Ints, kept: float | None
 ) -> GenerationWork | None:
     generator = task.hardware.weight_generator
     if task.plan is None or task.plan.source is None or generator is None:
@@ -168,7 +169,7 @@ def _generation(
 
 
 def _decoding(task: LayerTask, positions: Ints) -> tuple[Ints, Ints]:
-    """Return decoder cycles and symbols of each tile: expansion of all positions, or symbols of a variable-length code."""
+    """Return decoder cycles and symbols of each tile: all positions, or symbols of a variable-length code."""
     decoder = task.hardware.mask_decoder
     if task.plan is None or not task.decodes or decoder is None:
         return np.zeros_like(positions), np.zeros_like(positions)
@@ -186,8 +187,12 @@ def input_events(task: LayerTask, tiling: Tiling, nest: Nest, holding: Holding) 
         return InputEvents(empty, empty, empty), 0
     steps = np.flatnonzero(fetch_steps(nest, INPUT_LOOPS, holding.inputs))
     dims = task.layer.dims
-    rows = np.array([input_extent(task, "P", i * tiling.P, min(tiling.P, dims.P - i * tiling.P)) for i in range(nest.counts["P"])])
-    columns = np.array([input_extent(task, "Q", i * tiling.Q, min(tiling.Q, dims.Q - i * tiling.Q)) for i in range(nest.counts["Q"])])
+    rows = np.array(
+        [input_extent(task, "P", i * tiling.P, min(tiling.P, dims.P - i * tiling.P)) for i in range(nest.counts["P"])]
+    )
+    columns = np.array(
+        [input_extent(task, "Q", i * tiling.Q, min(tiling.Q, dims.Q - i * tiling.Q)) for i in range(nest.counts["Q"])]
+    )
     elements = nest.size["N"][steps] * nest.size["G"][steps] * nest.size["C"][steps]
     elements = elements * rows[nest.index["P"][steps]] * columns[nest.index["Q"][steps]]
     if task.dram_input_elements != dims.num_inputs:
@@ -198,7 +203,7 @@ def input_events(task: LayerTask, tiling: Tiling, nest: Nest, holding: Holding) 
 
 
 def output_events(task: LayerTask, nest: Nest, holding: Holding) -> tuple[OutputEvents, dict[str, int]]:
-    """Return the visits of output tiles, and elements: ``outputs``, ``stored``, ``psum_written``, ``psum_read``, ``residual``."""
+    """Return visits of output tiles, and elements: ``outputs stored psum_written psum_read residual``."""
     reuse, layer, hardware = holding.outputs, task.layer, task.hardware
     opens = fetch_steps(nest, OUTPUT_LOOPS, reuse)
     leaves = np.ones(nest.num_steps, dtype=bool)

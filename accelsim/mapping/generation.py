@@ -1,7 +1,7 @@
 """What the weight generator must do for a tile: words used, words discarded, seeds, jumps, cycles.
 
-A sequential generator walks a stream from its seed. A tile that begins inside a stream costs the words before it, unless the
-lane still holds the state from the tile before. A counter-based generator computes any word at once.
+A sequential generator walks a stream from its seed. A tile that begins inside a stream costs the words before it,
+unless the lane still holds the state from the tile before. A counter-based generator computes any word at once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ COUNTER_BASED = frozenset({"philox4x32"})
 
 @dataclass(frozen=True, slots=True)
 class TileRange:
-    """The weights of tiles, int64 [num_tiles] each: first filter and filters (axis 0), first and number of weights in a filter."""
+    """The weights of tiles, int64 [num_tiles] each: which filters (axis 0), and which weights of each filter."""
 
     first_filter: Ints
     num_filters: Ints
@@ -32,7 +32,7 @@ class TileRange:
 
 @dataclass(frozen=True, slots=True)
 class GenerationWork:
-    """Per tile, int64 [num_tiles]: words that become weights or thresholds, words thrown away, seeds, jumps and cycles."""
+    """Per tile, int64 [num_tiles]: words used, words thrown away, seeds, jumps and cycles."""
 
     words: Ints
     discarded_words: Ints
@@ -73,8 +73,8 @@ def generation_work(
     passes
         How often a tile's weights are generated in one visit (streaming dataflows that do not buffer them).
     kept_fraction
-        Given where dropped weights are skipped: a counter-based generator then leaves out weight words without a kept weight
-        (a sequential one must step through them).
+        Given where dropped weights are skipped: a counter-based generator then leaves out weight words without a
+        kept weight (a sequential one must step through them).
     """
     geometry = stream_geometry(source, shape)
     per_stream = filters_per_stream(source, shape)
@@ -95,9 +95,7 @@ def generation_work(
         if not fields:
             continue
         before, first_words = _words(offset * terms, tiles.num_weights * terms, fields)
-        span_start, span = _words(
-            offset * terms, ((grouped - 1) * per_filter + tiles.num_weights) * terms, fields
-        )
+        span_start, span = _words(offset * terms, ((grouped - 1) * per_filter + tiles.num_weights) * terms, fields)
         domain_used = np.where(whole, span, np.minimum(first_words * grouped, span))
         if counter:
             if kept_fraction is not None and is_weight:
@@ -112,22 +110,28 @@ def generation_work(
             skipped = np.where(pays, 0, skipped)
         used += domain_used
         discarded += skipped + (span - domain_used)
-    return _with_cycles(source, generator, streams, goes_on, used, discarded, jumps, passes, counter)
+    per_stream_work = _StreamWork(streams, goes_on, used, discarded, jumps)
+    return _with_cycles(source, generator, per_stream_work, passes)
+
+
+@dataclass(frozen=True, slots=True)
+class _StreamWork:
+    """Per tile: its streams, whether they go on from the tile before, and words and jumps of one stream."""
+
+    streams: Ints
+    goes_on: Bools
+    used: Ints
+    discarded: Ints
+    jumps: Ints
 
 
 def _with_cycles(
-    source: RandomSource,
-    generator: WeightGeneratorConfig,
-    streams: Ints,
-    goes_on: Bools,
-    used: Ints,
-    discarded: Ints,
-    jumps: Ints,
-    passes: Ints,
-    counter: bool,
+    source: RandomSource, generator: WeightGeneratorConfig, work: _StreamWork, passes: Ints
 ) -> GenerationWork:
     """Spread the words of each stream over the lanes; counter-based lanes share all words evenly."""
     lanes, rate = generator.num_lanes, generator.words_per_lane_per_cycle
+    streams, goes_on, used, discarded, jumps = work.streams, work.goes_on, work.used, work.discarded, work.jumps
+    counter = source.generator in COUNTER_BASED
     rounds = -(-streams // lanes)
     seeded = np.where(goes_on & (passes == 1), 0, streams)
     if counter:

@@ -1,7 +1,7 @@
 """The loop nest over tiles: tile sizes, loop order, and which operand is fetched in which step.
 
-One step is one tile on the array. The nest has five loops over tiles: ``G K C P Q`` plus ``N``; R and S are never split.
-An operand is indexed by some of them: weights by G K C, inputs by N G C P Q, outputs by N G K P Q.
+One step is one tile on the array. The nest has five loops over tiles: ``G K C P Q`` plus ``N``; R and S are never
+split. An operand is indexed by some of them: weights by G K C, inputs by N G C P Q, outputs by N G K P Q.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ class Reuse:
     Attributes
     ----------
     hold_from
-        Position in the loop order from which on the buffer holds all tiles of the operand (the block); the loops before it
-        make it load another block.
+        Position in the loop order from which on the buffer holds all tiles of the operand (the block); the loops
+        before it make it load another block.
     block_tiles
         Tiles in a block.
     num_blocks
@@ -114,8 +114,8 @@ def reuse_levels(order: tuple[Loop, ...], counts: dict[Loop, int], relevant: fro
     """Return the useful ways to hold an operand, from one tile (least memory) to everything (fewest fetches).
 
     Holding from position h keeps every tile that the loops ``order[h:]`` touch. Only positions just behind a loop that
-    indexes the operand (with more than one tile) make a difference; loops that do not index it and stand between are free
-    reuse.
+    indexes the operand (with more than one tile) make a difference; loops that do not index it and stand between are
+    free reuse.
     """
     levels: list[Reuse] = []
     block = 1

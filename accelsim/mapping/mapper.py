@@ -64,9 +64,9 @@ def map_layer(task: LayerTask, prices: EnergyPrices, fixed: Tiling | None = None
     for _, tiling in finalists[:FINALISTS]:
         schedule = build_layer(task, tiling)
         mapped = MappedLayer(schedule, estimate_cycles(task, schedule))
-        value = _refined(task, mapped, prices)
-        if best is None or value < best[0]:
-            best = (value, mapped)
+        refined = _refined(task, mapped, prices)
+        if best is None or refined < best[0]:
+            best = (refined, mapped)
     if best is None:
         raise MappingError(_no_tiling(task))
     return best[1]
@@ -85,7 +85,9 @@ def _tiling(tiles: Candidates, chosen: int, order: tuple[Loop, ...]) -> Tiling:
     return Tiling(**{loop: int(tiles.size[loop][chosen]) for loop in LOOPS}, order=order)
 
 
-def _objective(task: LayerTask, figures: Score, prices: EnergyPrices) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def _objective(
+    task: LayerTask, figures: Score, prices: EnergyPrices
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     """Return what is minimised: the objective, with a small share of the others to break ties."""
     objective = task.hardware.mapping.objective
     if objective == "latency":

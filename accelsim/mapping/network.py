@@ -50,7 +50,7 @@ def map_network(
         try:
             mapped = _map_tasks(tasks, prices, fixed or {})
             break
-        except _DoesNotFit as failure:
+        except _DoesNotFitError as failure:
             crowded = _largest_live(trace, residency, failure.position)
             if crowded is None:
                 raise MappingError(str(failure)) from failure
@@ -67,7 +67,7 @@ def map_network(
     return schedule, mapped
 
 
-class _DoesNotFit(Exception):
+class _DoesNotFitError(Exception):
     """A layer that no tiling fits, by its position."""
 
     def __init__(self, position: int, message: str) -> None:
@@ -81,16 +81,18 @@ def _check_units(plans: Mapping[str, WeightPlan], storage: str, hardware: Hardwa
             generator = hardware.weight_generator
             if generator is None:
                 raise MappingError(
-                    f"{hardware.name}: weight_generator: none: storage {storage} regenerates weights; add a weight_generator or use a dense format"
+                    f"{hardware.name}: weight_generator: none: storage {storage} regenerates weights; "
+                    "add a weight_generator or use a dense format"
                 )
             if generator.kind != plan.source.generator:
                 raise MappingError(
-                    f"{hardware.name}: weight_generator.kind: {generator.kind} cannot regenerate {name}, whose weights come from "
-                    f"{plan.source.generator}; set weight_generator.kind={plan.source.generator}"
+                    f"{hardware.name}: weight_generator.kind: {generator.kind} cannot regenerate {name}, whose weights "
+                    f"come from {plan.source.generator}; set weight_generator.kind={plan.source.generator}"
                 )
         if plan.decoder != "none" and hardware.mask_decoder is None:
             raise MappingError(
-                f"{hardware.name}: mask_decoder: none: storage {storage} needs a decoder; add a mask_decoder or use a dense format"
+                f"{hardware.name}: mask_decoder: none: storage {storage} needs a decoder; "
+                "add a mask_decoder or use a dense format"
             )
 
 
@@ -123,7 +125,9 @@ def network_tasks(
                 hardware=hardware,
                 dram_input_elements=_dram_inputs(layer, elements, residency),
                 output_to_dram=layer.name not in residency.on_chip or layer.name not in readers,
-                residual_dram_elements=sum(elements[name] for name in layer.residuals if name not in residency.on_chip and name in elements),
+                residual_dram_elements=sum(
+                    elements[name] for name in layer.residuals if name not in residency.on_chip and name in elements
+                ),
                 activation_capacity_bytes=UNBOUNDED if ideal else capacity,
             )
         )
@@ -143,9 +147,7 @@ def _dram_inputs(layer: TraceLayer, elements: Mapping[str, int], residency: Resi
     return total * sum(elements.get(name, 0) for name in off_chip) // max(1, known)
 
 
-def _map_tasks(
-    tasks: list[LayerTask], prices: EnergyPrices, fixed: Mapping[str, Tiling]
-) -> tuple[MappedLayer, ...]:
+def _map_tasks(tasks: list[LayerTask], prices: EnergyPrices, fixed: Mapping[str, Tiling]) -> tuple[MappedLayer, ...]:
     seen: dict[Hashable, MappedLayer] = {}
     mapped = []
     for position, task in enumerate(tasks):
@@ -155,7 +157,7 @@ def _map_tasks(
             try:
                 item = _map_one(task, prices, fixed)
             except MappingError as failure:
-                raise _DoesNotFit(position, str(failure)) from failure
+                raise _DoesNotFitError(position, str(failure)) from failure
             seen[key] = item
         mapped.append(replace(item, schedule=replace(item.schedule, name=task.layer.name)))
     return tuple(mapped)
@@ -169,7 +171,7 @@ def _map_one(task: LayerTask, prices: EnergyPrices, fixed: Mapping[str, Tiling])
 
 
 def _anonymous(task: LayerTask) -> Hashable:
-    """Return a key of the task without what does not change its schedule: names, seeds and, unless zeros are skipped, the mask."""
+    """Return a key of the task without what does not change its schedule: names, seeds, the mask if it is not used."""
     layer = replace(task.layer, name="", inputs=(), residuals=(), post_ops=())
     if layer.weights is not None and task.hardware.pe_array.zero_weights != "skip":
         layer = replace(layer, weights=replace(layer.weights, load_mask=None, load_sign=None, source=None))

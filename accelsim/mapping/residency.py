@@ -35,7 +35,7 @@ def last_uses(trace: LayerTrace) -> dict[str, int]:
 def choose_residency(
     trace: LayerTrace, activation_bits: int, capacity_bytes: int, banned: frozenset[str] = frozenset()
 ) -> Residency:
-    """Keep outputs on chip, first come first served, while three quarters of the buffer suffice in every layer they live through.
+    """Keep outputs on chip, first come first served, while three quarters of the buffer suffice all their life.
 
     The last quarter is left for the tiles of tensors that come from or go to DRAM.
     """

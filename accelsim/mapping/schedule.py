@@ -23,9 +23,12 @@ NO_RELEASE = -(1 << 62)
 class WeightEvents:
     """Weight tiles in the order in which the array takes them, int64 [num_events].
 
-    ``step`` takes the tile; ``release``: array progress from which its place in the weight buffer is free; ``fetch_bytes``: what DRAM
-    delivers for it (0: held on chip); ``fetch_release``: event of the decoder (or of the array's progress, without a decoder) that
-    frees the place for the fetched bytes; ``decode_cycles`` and ``generate_cycles``: work of decoder and generator (0: none).
+    ``step`` takes the tile; ``release``: array progress from which its place in the weight buffer is free;
+    ``fetch_bytes``: what DRAM
+    delivers for it (0: held on chip); ``fetch_release``: event of the decoder (or of the array's progress, without a
+    decoder) that
+    frees the place for the fetched bytes; ``decode_cycles`` and ``generate_cycles``: work of decoder and generator
+    (0: none).
     """
 
     step: Ints
@@ -49,10 +52,11 @@ class InputEvents:
 class OutputEvents:
     """Visits of output tiles, int64 [num_events], in order.
 
-    ``first_step`` opens the tile's accumulators and ``last_step`` hands them to the vector unit; ``open_after`` is the number of
+    ``first_step`` opens the tile's accumulators and ``last_step`` hands them to the vector unit; ``open_after`` is
+    the number of
     earlier visits that must have left the accumulators; ``psum_read_bytes`` come from DRAM before ``first_step``;
-    ``after_store`` is the store (visit number, or -1) that must have ended before that read; ``residual_bytes`` come from DRAM for
-    the vector unit; ``store_bytes`` go to DRAM; ``is_partial`` marks partial sums.
+    ``after_store`` is the store (visit number, or -1) that must have ended before that read; ``residual_bytes`` come
+    from DRAM for the vector unit; ``store_bytes`` go to DRAM; ``is_partial`` marks partial sums.
     """
 
     first_step: Ints

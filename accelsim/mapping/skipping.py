@@ -1,4 +1,4 @@
-"""Zero skipping applied to a tiling: the share of weight steps and activation steps that remain in each step of the nest."""
+"""Zero skipping applied to a tiling: the share of the cycles that remains in each step of the nest."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def skip_factors(task: LayerTask, tiling: Tiling, nest: Nest) -> SkipFactors:
 
 
 def _weight_fraction(task: LayerTask, tiling: Tiling, nest: Nest) -> Floats:
-    """Return remaining over dense weight steps of each (G, K, C) tile, from the real mask or from the binomial model."""
+    """Return remaining over dense weight steps of each (G, K, C) tile: real mask or binomial model."""
     dims, pe = task.layer.dims, task.hardware.pe_array
     grid = lane_grid(pe)
     weights = task.layer.weights
@@ -94,8 +94,8 @@ def _tile_fraction(
 def _activation_fraction(pe: PeArrayConfig, density: float, nest: Nest, window: int) -> Floats:
     """Return remaining over dense activation steps; PEs that share an activation are one lane.
 
-    ``rows`` advance alone at their own count, so the step ends with the slowest; ``array`` and ``columns`` hold every row back
-    until all rows of the group see a zero.
+    ``rows`` advance alone at their own count, so the step ends with the slowest; ``array`` and ``columns`` hold
+    every row back until all rows of the group see a zero.
     """
     if pe.dataflow == "spatial":
         lanes = pe.unroll.get("C", 1) * pe.unroll.get("R", 1) * pe.unroll.get("S", 1)

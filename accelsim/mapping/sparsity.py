@@ -29,7 +29,7 @@ Counts = npt.NDArray[np.integer]
 
 @dataclass(frozen=True, slots=True)
 class LaneGrid:
-    """PEs that see different weights: ``rows`` along the reduction, ``cols`` along the filters (1: the weight is shared)."""
+    """PEs that see different weights: ``rows`` along the reduction, ``cols`` along the filters (1: shared)."""
 
     rows: int
     cols: int
@@ -38,9 +38,10 @@ class LaneGrid:
 def lane_grid(array: PeArrayConfig) -> LaneGrid:
     """Return which PEs hold different weights.
 
-    Weight-stationary: all of them. Output-stationary: a column shares a filter, and every PE walks through the whole reduction.
-    Input-stationary: a row shares a reduction index, and every PE walks through all filters. Spatial: the unrolled C, R, S
-    lanes are the rows and the unrolled K lanes the columns.
+    Weight-stationary: all of them. Output-stationary: a column shares a filter, and every PE walks through the whole
+    reduction.
+    Input-stationary: a row shares a reduction index, and every PE walks through all filters. Spatial: the unrolled
+    C, R, S lanes are the rows and the unrolled K lanes the columns.
     """
     if array.dataflow == "weight_stationary":
         return LaneGrid(array.rows, array.cols)
@@ -70,7 +71,8 @@ def pe_counts(mask_KR: npt.NDArray[np.bool_], grid: LaneGrid) -> Ints:  # noqa: 
     padded = np.zeros((filter_folds * grid.cols, reduction_folds * grid.rows), dtype=np.uint8)
     padded[:num_filters, :length] = mask_KR
     shaped = padded.reshape(filter_folds, grid.cols, reduction_folds, grid.rows)
-    return shaped.sum(axis=2, dtype=np.int64)
+    counts: Ints = shaped.sum(axis=2, dtype=np.int64)
+    return counts
 
 
 def dense_steps(num_filters: int, length: int, grid: LaneGrid) -> int:
@@ -90,7 +92,7 @@ def _binomial_cdf(trials: int, density: float) -> Floats:
 
 
 def _cdf_of_largest(trials: int, density: float, full: int, short: int) -> Floats:
-    """Return the distribution function, on 0 .. trials, of the largest of ``full`` counts of ``trials`` and ``short`` of one less."""
+    """Return the distribution function of the largest of ``full`` counts of ``trials`` and ``short`` of one less."""
     cdf = _binomial_cdf(trials, density) ** full
     if short:
         shorter = _binomial_cdf(trials - 1, density)
@@ -99,7 +101,7 @@ def _cdf_of_largest(trials: int, density: float, full: int, short: int) -> Float
 
 
 def _cdf_of_sum(cdf: Floats, copies: int, last: Floats | None) -> Floats:
-    """Return the distribution function of a sum of ``copies`` independent counts, and one more with another distribution."""
+    """Return the distribution function of a sum of ``copies`` independent counts and one of another kind."""
     length = (cdf.size - 1) * copies + 1 + (last.size - 1 if last is not None else 0)
     spectrum = np.fft.rfft(np.diff(cdf, prepend=0.0), length) ** copies
     if last is not None:
@@ -115,8 +117,8 @@ def _mean_of(cdf: Floats) -> float:
 def expected_steps(num_filters: int, length: int, density: float, grid: LaneGrid, group: str) -> float:
     """Return the expected weight steps of a tile whose weights are kept independently with probability ``density``.
 
-    Order statistics of the binomial distribution, exact: the maximum over independent PEs multiplies distribution functions, the
-    sum over filter folds convolves them.
+    Order statistics of the binomial distribution, exact: the maximum over independent PEs multiplies distribution
+    functions, the sum over filter folds convolves them.
     """
     trials = ceil_div(length, grid.rows)
     full_rows = length - (trials - 1) * grid.rows
@@ -124,8 +126,8 @@ def expected_steps(num_filters: int, length: int, density: float, grid: LaneGrid
     folds, rest = divmod(num_filters, grid.cols)
     if group == "array":
         whole = _cdf_of_largest(trials, density, grid.cols * full_rows, grid.cols * short_rows)
-        last = _cdf_of_largest(trials, density, rest * full_rows, rest * short_rows)
-        return folds * _mean_of(whole) + (_mean_of(last) if rest else 0.0)
+        part = _cdf_of_largest(trials, density, rest * full_rows, rest * short_rows)
+        return folds * _mean_of(whole) + (_mean_of(part) if rest else 0.0)
     if group == "rows":
         of_rows = np.ones(1)
         for row_trials, num_rows in ((trials, full_rows), (trials - 1, short_rows)):
@@ -134,7 +136,7 @@ def expected_steps(num_filters: int, length: int, density: float, grid: LaneGrid
                 total = _cdf_of_sum(_cdf_of_largest(row_trials, density, grid.cols, 0), folds, last)
                 of_rows = _product(of_rows, total**num_rows)
         return _mean_of(of_rows)
-    column = _cdf_of_largest(trials, density, full_rows, short_rows)
+    column: Floats = _cdf_of_largest(trials, density, full_rows, short_rows)
     of_columns = _cdf_of_sum(column, folds, None) ** (grid.cols - rest) if folds else np.ones(1)
     if rest:
         of_columns = _product(of_columns, _cdf_of_sum(column, folds + 1, None) ** rest)

@@ -92,7 +92,7 @@ class LayerTask:
 
 
 def input_extent(task: LayerTask, loop: Loop, first: int, size: int) -> int:
-    """Return the input rows (``P``) or columns (``Q``) that outputs ``first .. first + size - 1`` read, padding excluded."""
+    """Return the input rows (``P``) or columns (``Q``) that ``size`` outputs from ``first`` on read."""
     dims = task.layer.dims
     axis = 0 if loop == "P" else 1
     kernel = dims.R if loop == "P" else dims.S

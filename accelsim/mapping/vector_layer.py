@@ -17,7 +17,10 @@ def build_vector_layer(task: LayerTask) -> LayerSchedule:
     layer, hardware = task.layer, task.hardware
     bits, burst = task.activation_bits, task.burst_bytes
     num_outputs = layer.num_outputs or layer.dims.num_outputs
-    from_dram, to_dram = task.dram_input_elements + task.residual_dram_elements, num_outputs if task.output_to_dram else 0
+    from_dram, to_dram = (
+        task.dram_input_elements + task.residual_dram_elements,
+        num_outputs if task.output_to_dram else 0,
+    )
     num_tiles = _num_tiles(task, bits_to_bytes((from_dram + to_dram) * bits))
     ops = max(layer.vector_ops, num_outputs)
     zeros = np.zeros(num_tiles, dtype=np.int64)
