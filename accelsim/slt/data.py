@@ -154,8 +154,8 @@ def generate_blocks(num_nodes: int = 2000, num_classes: int = 8, num_features: i
 
     Each node has eight incoming edges, each with probability 0.6 from its own class and else from anywhere. Its
     features are its class's random centre (deviation 1 per feature) plus noise of deviation 4: a linear classifier on
-    the features alone gets 71 % of the 2,000 nodes right, with the averages over two hops as well 97 %. Every other node
-    of a class is for the search, the rest for the test.
+    the features alone gets 71 % of the 2,000 nodes right, with the averages over two hops as well 97 %. Every other
+    node of a class is for the search, the rest for the test.
     """
     rng = np.random.default_rng(1983)
     edges_per_node = 8
