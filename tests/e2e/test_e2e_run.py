@@ -104,8 +104,10 @@ def test_timeline_is_written_and_changes_nothing(saved_run, tmp_path):
     words = ["run", CHIP, *NETWORK, "--compare", "dense-int8,dense-fp32", "--json", "--timeline", file]
 
     assert accelsim(*words).out == saved_run.shown.out
-    units = {event["args"]["name"] for event in json.loads(file.read_text())["traceEvents"] if event["ph"] == "M"}
-    assert {"pe_array", "weight_generator", "mask_decoder", "vector_unit", "dram"} <= units
+    events = json.loads(file.read_text(encoding="utf-8"))["traceEvents"]
+    names = {event["tid"]: event["args"]["name"] for event in events if event["name"] == "thread_name"}
+    drawn = {names[event["tid"]] for event in events if event["ph"] == "X"}
+    assert {"layers", "pe_array", "weight_generator", "mask_decoder", "vector_unit", "dram"} <= drawn
 
 
 def test_costing_again_at_the_same_node_gives_the_same_result(saved_run):
