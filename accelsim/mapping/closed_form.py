@@ -21,6 +21,7 @@ from accelsim.mapping.task import LayerTask
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+CYCLES_PER_STEP = 2.0  # what a further tile costs in waiting at its edges; between equal tilings, larger tiles win
 MOST_STEPS = 1 << 16  # a layer is cut into more tiles only if no other tiling fits
 
 
@@ -48,36 +49,40 @@ def _counts(task: LayerTask, tiles: Candidates) -> dict[Loop, Ints]:
     return {loop: -(-getattr(task.layer.dims, loop) // tiles.size[loop]) for loop in LOOPS}
 
 
-def _held(
-    order: tuple[Loop, ...],
-    counts: dict[Loop, Ints],
-    relevant: frozenset[str],
-    tile: Floats,
-    capacity: Floats | float,
-    double: bool,
-    only_tile: bool = False,
-) -> _Held:
+@dataclass(frozen=True, slots=True)
+class _Buffer:
+    """Where an operand may be held: bytes of its tile per candidate, and the room there is."""
+
+    tile: Floats
+    capacity: Floats | float
+    double: bool
+    only_tile: bool = False
+
+
+def _held(order: tuple[Loop, ...], counts: dict[Loop, Ints], relevant: frozenset[str], buffer: _Buffer) -> _Held:
     """Return the reuse with the fewest fetches that fits, over all positions from which the operand may be held."""
-    num = tile.size
-    repeats, taken, fits = np.full(num, np.inf), np.zeros(num), np.zeros(num, dtype=bool)
+    num = buffer.tile.size
+    repeats, taken = np.full(num, np.inf), np.zeros(num)
+    blocks = [np.ones(num)]
+    for loop in order:
+        blocks.append(blocks[-1] * counts[loop])
     distinct = np.ones(num)
-    for loop in relevant:
-        distinct = distinct * counts[loop]  # type: ignore[index]
+    for loop in order:
+        distinct = distinct * counts[loop] if loop in relevant else distinct
+    block = np.ones(num)
     for position in range(len(order), -1, -1):
-        block, blocks = np.ones(num), np.ones(num)
-        for place, loop in enumerate(order):
-            if place < position:
-                blocks = blocks * counts[loop]
-            elif loop in relevant:
-                block = block * counts[loop]
-        need = tile * block * np.where((blocks > 1) & double, 2, 1)
-        better = (need <= capacity) & (blocks * block / distinct < repeats)
-        if only_tile:
+        if position < len(order) and order[position] in relevant:
+            block = block * counts[order[position]]
+        loads = blocks[position]
+        need = buffer.tile * block
+        need = np.where(loads > 1, 2 * need, need) if buffer.double else need
+        again = loads * block / distinct
+        better = (need <= buffer.capacity) & (again < repeats)
+        if buffer.only_tile:
             better &= block == 1
-        repeats = np.where(better, blocks * block / distinct, repeats)
+        repeats = np.where(better, again, repeats)
         taken = np.where(better, need, taken)
-        fits |= better
-    return _Held(fits, repeats, taken)
+    return _Held(np.isfinite(repeats), repeats, taken)
 
 
 def _span(tile: Ints, extent: int) -> list[tuple[Ints, Ints]]:
@@ -179,79 +184,109 @@ class OrderFree:
     buffer_bits: Floats
     tile_inputs: Floats
     all_inputs: Floats
+    steps: Floats
 
 
 def order_free(task: LayerTask, tiles: Candidates) -> OrderFree:
     """Return the figures that all loop orders share."""
     counts = _counts(task, tiles)
-    return OrderFree(counts, *_array_totals(task, tiles), *_input_elements(task, tiles, counts))
+    steps = np.ones(tiles.num)
+    for loop in LOOPS:
+        steps = steps * counts[loop]
+    return OrderFree(counts, *_array_totals(task, tiles), *_input_elements(task, tiles, counts), steps)
+
+
+@dataclass(frozen=True, slots=True)
+class _Holdings:
+    """Reuse of each operand in one loop order; ``stored``: of stored bits, which the mask buffer may hold longer."""
+
+    weights: _Held
+    stored: Floats
+    inputs: _Held
+    psums: _Held
+    input_bytes: Floats
+    legal: Bools
+
+
+def _positions(task: LayerTask, tiles: Candidates) -> Floats:
+    window = task.layer.dims.R * task.layer.dims.S
+    return (tiles.size["G"] * tiles.size["K"] * tiles.size["C"] * window).astype(np.float64)
+
+
+def _pixels(tiles: Candidates) -> Ints:
+    return tiles.size["N"] * tiles.size["P"] * tiles.size["Q"]
+
+
+def _holdings(task: LayerTask, tiles: Candidates, order: tuple[Loop, ...], shared: OrderFree) -> _Holdings:
+    """Return how each candidate holds its operands, and whether they fit."""
+    dims, hardware, counts = task.layer.dims, task.hardware, shared.counts
+    positions = _positions(task, tiles)
+    outputs = (tiles.size["G"] * tiles.size["K"] * _pixels(tiles)).astype(np.float64)
+    buffer = hardware.weight_buffer
+    tile = positions * task.weight_bits / 8
+    room = _Buffer(tile, task.capacity(buffer), buffer.double_buffered, task.regenerates_each_pass)
+    weights = _held(order, counts, WEIGHT_LOOPS, room)
+    buffer = hardware.accumulator
+    tile = outputs * hardware.accumulator_bits / 8
+    psums = _held(order, counts, OUTPUT_LOOPS, _Buffer(tile, task.capacity(buffer), buffer.double_buffered))
+    staged = np.zeros(tiles.num)
+    if task.output_to_dram:
+        staged = 2 * outputs * max(1, task.layer.num_outputs) / dims.num_outputs * task.activation_bits / 8
+    needed = shared.tile_inputs * task.activation_bits / 8 if task.dram_input_elements else np.zeros(tiles.num)
+    room = _Buffer(needed, task.activation_capacity_bytes - staged, hardware.activation_buffer.double_buffered)
+    inputs = _held(order, counts, INPUT_LOOPS, room)
+    legal = weights.fits & psums.fits & inputs.fits
+    few = shared.steps <= MOST_STEPS
+    if bool((legal & few).any()):
+        legal &= few
+    stored = weights.repeats
+    if task.decodes:
+        bits = task.traffic_bits
+        tile = positions * (bits.mask + bits.index + bits.weight) / dims.num_weights / 8
+        buffer = hardware.mask_buffer
+        mask = _held(order, counts, WEIGHT_LOOPS, _Buffer(tile, task.capacity(buffer), buffer.double_buffered))
+        stored = np.where(mask.fits, np.minimum(mask.repeats, stored), stored)
+    return _Holdings(weights, stored, inputs, psums, needed, legal)
+
+
+def _weight_bytes(task: LayerTask) -> float:
+    """Return the bytes of one pass over the layer's weights, or over its second activation operand."""
+    if task.plan is not None:
+        return task.traffic_bits.total / 8
+    return task.layer.second_input_elements * task.activation_bits / 8
+
+
+def _dram_bytes(task: LayerTask, held: _Holdings, shared: OrderFree) -> Floats:
+    """Return the DRAM bytes of each candidate; infinite where it does not fit."""
+    dims, bits = task.layer.dims, task.activation_bits
+    fraction = task.dram_input_elements / max(1, dims.num_inputs)
+    fixed = task.residual_dram_elements * bits / 8
+    if task.output_to_dram:
+        fixed += (task.layer.num_outputs or dims.num_outputs) * bits / 8
+    spilled = 2.0 * np.maximum(held.psums.repeats - 1, 0) * dims.num_outputs * task.hardware.accumulator_bits / 8
+    with np.errstate(invalid="ignore"):
+        moved = _weight_bytes(task) * held.stored + shared.all_inputs * fraction * held.inputs.repeats * bits / 8
+        return np.where(held.legal, moved + spilled + fixed, np.inf)
 
 
 def score(task: LayerTask, tiles: Candidates, order: tuple[Loop, ...], shared: OrderFree) -> Score:
     """Return the closed-form figures of every candidate in one loop order."""
-    dims, hardware = task.layer.dims, task.hardware
-    counts = shared.counts
-    window = dims.R * dims.S
-    positions = (tiles.size["G"] * tiles.size["K"] * tiles.size["C"] * window).astype(np.float64)
-    pixels = tiles.size["N"] * tiles.size["P"] * tiles.size["Q"]
-    outputs = (tiles.size["G"] * tiles.size["K"] * pixels).astype(np.float64)
-    buffers = hardware.weight_buffer, hardware.accumulator, hardware.activation_buffer
-    weights = _held(
-        order, counts, WEIGHT_LOOPS, positions * task.weight_bits / 8, task.capacity(buffers[0]),
-        buffers[0].double_buffered, only_tile=task.regenerates_each_pass,
-    )  # fmt: skip
-    psums = _held(
-        order, counts, OUTPUT_LOOPS, outputs * hardware.accumulator_bits / 8, task.capacity(buffers[1]),
-        buffers[1].double_buffered,
-    )  # fmt: skip
-    tile_inputs, all_inputs = shared.tile_inputs, shared.all_inputs
-    staged = 2 * outputs * max(1, task.layer.num_outputs) / dims.num_outputs * task.activation_bits / 8
-    staged = staged if task.output_to_dram else np.zeros(tiles.num)
-    needed = tile_inputs * task.activation_bits / 8 if task.dram_input_elements else np.zeros(tiles.num)
-    inputs = _held(
-        order, counts, INPUT_LOOPS, needed, task.activation_capacity_bytes - staged, buffers[2].double_buffered
-    )
-    legal = weights.fits & psums.fits & inputs.fits
-    steps = np.prod([counts[loop].astype(np.float64) for loop in LOOPS], axis=0)
-    if bool((legal & (steps <= MOST_STEPS)).any()):
-        legal &= steps <= MOST_STEPS
-    repeats = weights.repeats
-    if task.decodes:
-        share = (task.traffic_bits.mask + task.traffic_bits.index + task.traffic_bits.weight) / dims.num_weights / 8
-        mask_buffer = hardware.mask_buffer
-        mask = _held(
-            order, counts, WEIGHT_LOOPS, positions * share, task.capacity(mask_buffer), mask_buffer.double_buffered
-        )
-        repeats = np.where(mask.fits, np.minimum(mask.repeats, repeats), repeats)
-    stored = (
-        task.traffic_bits.total / 8
-        if task.plan is not None
-        else task.layer.second_input_elements * task.activation_bits / 8
-    )
-    fraction = task.dram_input_elements / max(1, dims.num_inputs)
-    output_bytes = (
-        (task.layer.num_outputs or dims.num_outputs) * task.activation_bits / 8 if task.output_to_dram else 0.0
-    )
-    spilled = 2.0 * np.maximum(psums.repeats - 1, 0) * dims.num_outputs * hardware.accumulator_bits / 8
-    residual = task.residual_dram_elements * task.activation_bits / 8
-    with np.errstate(invalid="ignore"):
-        dram = stored * repeats + all_inputs * fraction * inputs.repeats * task.activation_bits / 8
-        dram = np.where(legal, dram + output_bytes + spilled + residual, np.inf)
-    array, bits = shared.array_cycles, shared.buffer_bits
-    visits = np.where(legal, weights.repeats, 1.0)
-    if task.regenerates_each_pass and hardware.pe_array.dataflow in ("output_stationary", "input_stationary"):
-        lanes = hardware.pe_array.rows if hardware.pe_array.dataflow == "output_stationary" else hardware.pe_array.cols
-        visits = visits * -(-pixels // lanes)
+    dims, hardware, counts = task.layer.dims, task.hardware, shared.counts
+    held = _holdings(task, tiles, order, shared)
+    dram = _dram_bytes(task, held, shared)
+    visits = np.where(held.legal, held.weights.repeats, 1.0)
+    array = hardware.pe_array
+    if task.regenerates_each_pass and array.dataflow in ("output_stationary", "input_stationary"):
+        visits = visits * -(-_pixels(tiles) // (array.rows if array.dataflow == "output_stationary" else array.cols))
     stream = _stream_cycles(task, tiles, counts, order, visits)
     vector = max(task.layer.vector_ops, dims.num_outputs) / hardware.vector_unit.num_lanes
-    per_cycle = hardware.dram.peak_bytes_per_ns * 1000 / hardware.clock_mhz
-    memory = np.zeros(tiles.num) if task.is_ideal else dram / per_cycle
-    busiest = np.maximum.reduce([array, memory, stream, np.full(tiles.num, vector)])
-    first = np.zeros(tiles.num)
-    if not task.is_ideal:
-        first = (needed + positions * stored / max(1, dims.num_weights)) / per_cycle
-    first = first + stream / np.maximum(1.0, counts["G"] * counts["K"] * counts["C"] * visits)
+    first = stream / np.maximum(1.0, counts["G"] * counts["K"] * counts["C"] * visits)
+    busiest = np.maximum(np.maximum(shared.array_cycles, stream), vector)
     last = vector / (counts["G"] * counts["K"] * counts["N"] * counts["P"] * counts["Q"])
-    overhead = steps * 0.0 if task.is_ideal else steps * 2.0
-    latency = np.where(legal, busiest + first + last + overhead, np.inf)
-    return Score(legal, latency, array, dram, bits)
+    if not task.is_ideal:
+        per_cycle = hardware.dram.peak_bytes_per_ns * 1000 / hardware.clock_mhz
+        tile = _positions(task, tiles) * _weight_bytes(task) / max(1, dims.num_weights)
+        first = first + (held.input_bytes + tile) / per_cycle + CYCLES_PER_STEP * shared.steps
+        busiest = np.maximum(busiest, dram / per_cycle)
+    latency = np.where(held.legal, busiest + first + last, np.inf)
+    return Score(held.legal, latency, shared.array_cycles, dram, shared.buffer_bits)
