@@ -174,13 +174,15 @@ class Unit:
         The event it works on or waits for.
     wake
         The cycle at which its present work ends, or -1 while it waits.
+    is_done
+        Whether it has nothing more to do in the whole run.
     busy
         Cycles worked so far, per layer.
     arriving
         Cycles at which results on their way through the pipeline (or from memory) arrive, in order.
     """
 
-    __slots__ = ("arriving", "blocked", "busy", "chip", "index", "layer", "name", "wake")
+    __slots__ = ("arriving", "blocked", "busy", "chip", "index", "is_done", "layer", "name", "wake")
 
     def __init__(self, chip: Chip, name: str) -> None:
         self.chip = chip
@@ -188,9 +190,19 @@ class Unit:
         self.layer = 0
         self.index = 0
         self.wake = -1
+        self.is_done = False
         self.busy = [0] * len(chip.lists)
         self.blocked = Blocked(chip.env)
-        self.arriving: deque[int] = deque()
+        self.arriving: deque[tuple[int, str]] = deque()
+
+    def run(self) -> Process:
+        """Work through all layers; every unit has its own."""
+        raise NotImplementedError
+
+    def live(self) -> Process:
+        """Run to the end and note that it is reached."""
+        yield from self.run()
+        self.is_done = True
 
     def work(self, cycles: int) -> Process:
         """Be busy for ``cycles``."""
@@ -208,11 +220,11 @@ class Unit:
         if delay == 0:
             counter.advance(counter.value + difference)
             return
-        self.arriving.append(int(self.chip.env.now) + delay)
+        self.arriving.append((int(self.chip.env.now) + delay, counter.name))
         self.chip.env.timeout(delay).callbacks.append(lambda _: self._arrive(counter, difference))
 
     def _arrive(self, counter: Progress, difference: int) -> None:
-        self.arriving.popleft()
+        self.arriving.remove((int(self.chip.env.now), counter.name))
         counter.advance(counter.value + difference)
 
 

@@ -34,10 +34,10 @@ class Dma(Unit):
                 for counter, value in self._conditions(lists):
                     if counter.value < value and counter is chip.drained:
                         self.blocked.begin()
-                        yield counter.reached(value)
+                        yield counter.reached(value, self)
                         self.blocked.end()
                     elif counter.value < value:
-                        yield counter.reached(value)
+                        yield counter.reached(value, self)
                 self._issue(lists)
                 self.index += 1
             self._next_regions(lists)

@@ -6,7 +6,7 @@ order in which SimPy runs events of the same cycle cannot change a result.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from typing import Any
 
 import simpy
@@ -41,7 +41,7 @@ class Progress:
         self.env = env
         self.name = name
         self.value = 0
-        self.waiting: list[tuple[int, Event]] = []
+        self.waiting: list[tuple[int, Event, object]] = []
 
     def advance(self, value: int) -> None:
         """Raise the counter to ``value`` and wake who waited for it."""
@@ -50,19 +50,21 @@ class Progress:
             due = [item for item in self.waiting if item[0] <= value]
             if due:
                 self.waiting = [item for item in self.waiting if item[0] > value]
-                for _, event in due:
+                for _, event, _ in due:
                     event.succeed()
 
-    def reached(self, value: int) -> Event:
+    def reached(self, value: int, waiter: object) -> Event:
         """Return an event that happens when the counter reaches ``value`` (which it has not yet)."""
         event = self.env.event()
-        self.waiting.append((value, event))
+        self.waiting.append((value, event, waiter))
         return event
 
-    def leap(self, difference: int) -> None:
-        """Raise the counter and everything that is waited for by ``difference``; nobody wakes."""
+    def leap(self, difference: int, fixed: Collection[object]) -> None:
+        """Raise the counter by ``difference``, and what is waited for, but by those in ``fixed``; nobody wakes."""
         self.value += difference
-        self.waiting = [(value + difference, event) for value, event in self.waiting]
+        self.waiting = [
+            (value if waiter in fixed else value + difference, event, waiter) for value, event, waiter in self.waiting
+        ]
 
 
 class Blocked:

@@ -61,7 +61,7 @@ class PeArray(Unit):
         """
         env = self.chip.env
         start, before = int(env.now), blocked.now()
-        yield counter.reached(value)
+        yield counter.reached(value, self)
         waited = int(env.now) - start
         upstream = min(waited, blocked.now() - before)
         causes = self.causes[self.layer]

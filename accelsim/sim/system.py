@@ -53,7 +53,7 @@ def simulate_schedule(
     if not exact and probe is None:
         array.after_step = PeriodDetector(chip, array, dma, (decoder, generator, vector)).after_step
     for unit in (dma, decoder, generator, vector, array):
-        env.process(unit.run())
+        env.process(unit.live())
     env.run()
     _check_finished(chip, array)
     _check_bytes(chip, dma)
@@ -73,7 +73,7 @@ def _check_finished(chip: Chip, array: PeArray) -> None:
     waits = [
         f"{COUNTER_NAMES[name]} at {getattr(chip, name).value}, awaited {value}"
         for name in COUNTER_NAMES
-        for value, _ in getattr(chip, name).waiting
+        for value, _, _ in getattr(chip, name).waiting
     ]
     layer = chip.lists[array.layer].schedule.name
     raise SimulationError(

@@ -26,16 +26,16 @@ class VectorUnit(Unit):
             while self.index < lists.num_outputs:
                 value = lists.base_output + self.index + 1
                 if chip.ready.value < value:
-                    yield chip.ready.reached(value)
+                    yield chip.ready.reached(value, self)
                 residual = lists.residuals[self.index]
                 if residual and chip.residuals.value < lists.base_residual + residual:
                     self.blocked.begin()
-                    yield chip.residuals.reached(lists.base_residual + residual)
+                    yield chip.residuals.reached(lists.base_residual + residual, self)
                     self.blocked.end()
                 staged = lists.base_store + lists.stores_before[self.index] - 1
                 if chip.stored.value < staged:
                     self.blocked.begin()
-                    yield chip.stored.reached(staged)
+                    yield chip.stored.reached(staged, self)
                     self.blocked.end()
                 if lists.vector_cycles[self.index]:
                     yield from self.work(lists.vector_cycles[self.index])

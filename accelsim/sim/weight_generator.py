@@ -28,11 +28,11 @@ class WeightGenerator(Unit):
                 release = lists.weight_release[self.index]
                 place = lists.prefetch_release if release == NO_RELEASE else release
                 if chip.array.value < place:
-                    yield chip.array.reached(place)
+                    yield chip.array.reached(place, self)
                 fetch = lists.weight_fetches[self.index] if lists.schedule.seeds_with_tiles else 0
                 if fetch and chip.fetched.value < lists.base_fetch + fetch:
                     self.blocked.begin()
-                    yield chip.fetched.reached(lists.base_fetch + fetch)
+                    yield chip.fetched.reached(lists.base_fetch + fetch, self)
                     self.blocked.end()
                 if lists.generate_cycles[self.index]:
                     yield from self.work(lists.generate_cycles[self.index])
