@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ import click
 from accelsim.cli.catalogue import GROUPS, CommandEntry
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -26,6 +27,13 @@ class Session:
         """Print a remark for people on the error stream, unless they asked for quiet."""
         if self.verbosity >= 0:
             click.echo(text, err=True)
+
+
+def progress(items: Sequence[T], label: str, state: Session) -> Iterator[T]:
+    """Yield ``items`` with a bar on the error stream, where that is a terminal and the user did not ask for quiet."""
+    hidden = state.verbosity < 0 or not sys.stderr.isatty()
+    with click.progressbar(items, label=label, file=sys.stderr, hidden=hidden) as bar:
+        yield from bar
 
 
 def session(ctx: click.Context) -> Session:

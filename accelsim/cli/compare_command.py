@@ -9,7 +9,7 @@ import click
 
 from accelsim.cli import flow
 from accelsim.cli.collect import exact_option, wanted_workload, wants_exact, workload_options
-from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
+from accelsim.cli.common import common_options, examples, json_option, progress, session, write_stdout
 from accelsim.config.loader import load_hardware
 from accelsim.report.figures import freezing_figure
 from accelsim.report.terminal import make_console, print_comparison
@@ -59,7 +59,7 @@ def command(
     chip = load_hardware(hardware, overrides)
     target = prepare_folder(folder)
     results: list[RunResult] = []
-    for workload in workloads:
+    for workload in progress(workloads, "simulating", session(ctx)):
         trace = trace_workload(workload, wanted_workload(ctx))
         for name in formats:
             results.append(flow.simulate_format(chip, trace, name, wants_exact(ctx)).result)

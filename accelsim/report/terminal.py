@@ -199,26 +199,34 @@ def print_recost(console: Console, result: RunResult, before: Totals) -> None:
 
 
 def print_comparison(console: Console, results: Sequence[RunResult]) -> None:
-    """Print a row per run: network, format, freezing, accuracy and the main totals."""
+    """Print a row per run: network, format, freezing, accuracy and the main totals, in as many columns as fit."""
+    rows = [_comparison_cells(run) for run in results]
+    titles = list(rows[0])
+    for title in ("area", "accuracy", "weights read"):
+        widths = [max(len(title), *(len(row[title]) for row in rows)) + 2 for title in titles]
+        if sum(widths) > console.width:
+            titles.remove(title)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("workload", overflow="ellipsis", no_wrap=True, min_width=8)
-    table.add_column("storage", no_wrap=True)
-    for title in ("frozen", "accuracy", "latency", "energy", "weights read", "area"):
-        table.add_column(title, justify="right")
-    for run in results:
-        work, totals = run.workload, run.totals
-        cells = (
-            printable(work.path or work.name),
-            printable(run.storage),
-            percent(work.freeze_ratio),
-            "-" if work.accuracy is None else percent(work.accuracy),
-            quantity(totals.latency_s, "s"),
-            quantity(totals.energy_j, "J"),
-            quantity(weight_bytes(totals), "B"),
-            f"{significant(totals.area_mm2)} mm2",
-        )
-        table.add_row(*(Text(cell) for cell in cells))
+    for title in titles:
+        left = title in {"workload", "storage"}
+        table.add_column(title, justify="left" if left else "right", overflow="ellipsis", no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(row[title]) for title in titles))
     console.print(table)
+
+
+def _comparison_cells(run: RunResult) -> dict[str, str]:
+    work, totals = run.workload, run.totals
+    return {
+        "workload": printable(work.path or work.name, 40),
+        "storage": printable(run.storage, 24),
+        "frozen": percent(work.freeze_ratio),
+        "accuracy": "-" if work.accuracy is None else percent(work.accuracy),
+        "latency": quantity(totals.latency_s, "s"),
+        "energy": quantity(totals.energy_j, "J"),
+        "weights read": quantity(weight_bytes(totals), "B"),
+        "area": f"{significant(totals.area_mm2)} mm2",
+    }
 
 
 def _run_table(title: str, names: Sequence[str], box: Box) -> Table:

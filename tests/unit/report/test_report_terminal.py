@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from accelsim.report.sentence import verdict
-from accelsim.report.terminal import make_console, print_run
+from accelsim.report.terminal import make_console, print_comparison, print_run
 from accelsim.results.build import build_result
 
 
@@ -41,6 +41,17 @@ def test_tables_fit_the_terminal_and_keep_the_main_figures(sample_run, monkeypat
     assert "\x1b" not in shown
     for word in ("first", "second", "total", "cycles", "energy"):
         assert word in tables
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_comparison_fits_the_terminal_with_a_line_per_run(sample_run, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    stream = io.StringIO()
+    print_comparison(make_console(stream), [build(sample_run)] * 3)
+    lines = stream.getvalue().splitlines()
+
+    assert max(map(len, lines)) <= width
+    assert sum("tiny.pt" in line and "800 ns" in line and "11.1 nJ" in line for line in lines) == 3
 
 
 def test_shape_and_stall_cause_appear_when_there_is_room(sample_run, monkeypatch):
