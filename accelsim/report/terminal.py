@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from rich.box import SIMPLE_HEAD, Box
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -64,51 +64,25 @@ def headline(result: RunResult) -> str:
     return f"{printable(work.name)} [{', '.join(parts)}] on {where}, stored as {printable(result.storage)}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Column:
-    """A column of the layer table: ``priority`` 0 always stays, higher ones leave first on a narrow terminal."""
-
-    title: str
-    width: int
-    priority: int
-
-
-_LAYER_COLUMNS = (
-    _Column("layer", 24, 0),
-    _Column("kind", 9, 4),
-    _Column("shape", 13, 5),
-    _Column("cycles", 11, 0),
-    _Column("time", 7, 1),
-    _Column("stalled", 7, 2),
-    _Column("mostly by", 14, 6),
-    _Column("PE use", 7, 3),
-    _Column("energy", 8, 0),
-    _Column("weights read", 12, 1),
-    _Column("activations", 11, 4),
-)
+_OPTIONAL_COLUMNS = ("mostly by", "shape", "activations", "kind", "PE use", "stalled", "weights read", "time")
 
 
 def layer_table(result: RunResult, width: int, box: Box = SIMPLE_HEAD) -> Table:
     """Return the table with a row per layer and the total, in as many columns as fit ``width`` characters."""
-    columns = list(_LAYER_COLUMNS)
-    while sum(column.width + 2 for column in columns) > width and any(column.priority for column in columns):
-        last = max(column.priority for column in columns)
-        columns.remove(next(column for column in reversed(columns) if column.priority == last))
+    cycles = result.totals.latency_cycles
+    total = _layer_cells(result.totals, cycles, ("total", "", ""))
+    rows = [
+        _layer_cells(layer, cycles, (printable(layer.name, 40), layer.kind, shape(layer.shape)))
+        for layer in result.layers
+    ]
     table = Table(box=box, show_footer=True, pad_edge=False)
-    total = _layer_cells(result.totals, result.totals.latency_cycles, ("total", "", ""))
-    for column in columns:
-        left = column.title in {"layer", "kind", "shape", "mostly by"}
-        table.add_column(
-            column.title,
-            footer=Text(total[column.title]),
-            justify="left" if left else "right",
-            overflow="ellipsis",
-            no_wrap=True,
-        )
-    for layer in result.layers:
-        names = (printable(layer.name, 40), layer.kind, shape(layer.shape))
-        cells = _layer_cells(layer, result.totals.latency_cycles, names)
-        table.add_row(*(Text(cells[column.title]) for column in columns))
+    titles = _fitting([*rows, total], _OPTIONAL_COLUMNS, width)
+    for title in titles:
+        left = title in {"layer", "kind", "shape", "mostly by"}
+        justify: JustifyMethod = "left" if left else "right"
+        table.add_column(title, footer=Text(total[title]), justify=justify, overflow="ellipsis", no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(row[title]) for title in titles))
     return table
 
 
@@ -201,11 +175,7 @@ def print_recost(console: Console, result: RunResult, before: Totals) -> None:
 def print_comparison(console: Console, results: Sequence[RunResult]) -> None:
     """Print a row per run: network, format, freezing, accuracy and the main totals, in as many columns as fit."""
     rows = [_comparison_cells(run) for run in results]
-    titles = list(rows[0])
-    for title in ("area", "accuracy", "weights read"):
-        widths = [max(len(title), *(len(row[title]) for row in rows)) + 2 for title in titles]
-        if sum(widths) > console.width:
-            titles.remove(title)
+    titles = _fitting(rows, ("area", "accuracy", "weights read"), console.width)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for title in titles:
         left = title in {"workload", "storage"}
@@ -213,6 +183,16 @@ def print_comparison(console: Console, results: Sequence[RunResult]) -> None:
     for row in rows:
         table.add_row(*(Text(row[title]) for title in titles))
     console.print(table)
+
+
+def _fitting(rows: Sequence[Mapping[str, str]], optional: Sequence[str], width: int) -> list[str]:
+    """Return the titles of ``rows`` that fit ``width`` characters; ``optional`` ones are left out in their order."""
+    sizes = {title: max(len(title), *(len(row[title]) for row in rows)) for title in rows[0]}
+    titles = list(sizes)
+    for title in optional:
+        if sum(sizes[kept] + 3 for kept in titles) > width:
+            titles.remove(title)
+    return titles
 
 
 def _comparison_cells(run: RunResult) -> dict[str, str]:
