@@ -28,7 +28,7 @@ from accelsim.sim.pe_array import PeArray
 Ints = npt.NDArray[np.int64]
 ALWAYS = -(1 << 61)  # a condition that holds as soon as the layer has begun
 FAR = 1 << 61
-LEAST_STEPS = 48  # shorter zones are simulated step by step
+LEAST_STEPS = 32  # shorter zones are simulated step by step
 MARGIN_STEPS = 8  # the DMA program is ordered by step up to fewer steps than this
 PATIENCE = 4  # samples of a zone before they become half as frequent
 
