@@ -26,6 +26,9 @@ class PeArrayConfig(ConfigModel):
     """Columns of a systolic array (S_C is laid over them); not used by ``spatial``."""
     weight_preload: bool = False
     """Weight-stationary only: the next fold's weights load behind the running one, as in TPUs."""
+    preload_with: Literal["fold", "instruction"] = "fold"
+    """With ``weight_preload``: new weights load beside all positions of the running fold, or only beside one instruction
+    of at most ``rows`` positions of one output row (as in Gemmini)."""
     unroll: dict[LoopName, int] = {}
     """``spatial`` only: loop name -> parallel copies, e.g. {K: 16, C: 16, P: 4, Q: 4}."""
     zero_weights: ZeroPolicy = "gate"

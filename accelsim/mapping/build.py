@@ -37,6 +37,7 @@ def build_layer(task: LayerTask, tiling: Tiling) -> LayerSchedule:
     MappingError
         The tiles do not fit the buffers.
     """
+    _check_window(task, tiling)
     holding = hold(task, tiling)
     if holding is None:
         raise MappingError(
@@ -47,7 +48,7 @@ def build_layer(task: LayerTask, tiling: Tiling) -> LayerSchedule:
     nest = build_nest(dims, tiling)
     tile = TileShape(
         nest.size["N"], nest.size["G"], nest.size["K"], nest.size["C"], nest.size["P"], nest.size["Q"],
-        dims.R * dims.S, dims.R, dims.S,
+        nest.size["R"] * nest.size["S"], nest.size["R"], nest.size["S"],
     )  # fmt: skip
     work = array_work(pe, tile)
     skips = skip_factors(task, tiling, nest)
@@ -81,6 +82,18 @@ def build_layer(task: LayerTask, tiling: Tiling) -> LayerSchedule:
         uses_generator=weights.generation is not None,
         seeds_with_tiles=task.plan is not None and task.plan.source is not None and task.plan.source.seeds == "stored",
     )
+
+
+def _check_window(task: LayerTask, tiling: Tiling) -> None:
+    """Refuse to split R or S where weights are a stream of their own order, or zeros are skipped."""
+    dims = task.layer.dims
+    if not tiling.splits_window(dims):
+        return
+    if task.decodes or task.regenerates or task.hardware.pe_array.zero_weights == "skip":
+        raise MappingError(
+            f"{task.layer.name}: tiling R={tiling.R} S={tiling.S}: filter rows and columns are split only with "
+            f"dense weights and without zero skipping; leave R={dims.R} and S={dims.S} whole"
+        )
 
 
 def layer_shape(task: LayerTask) -> tuple[int, ...]:
@@ -127,7 +140,7 @@ def _array_time(task: LayerTask, work: ArrayWork, skips: SkipFactors, nest: Nest
         return ArrayTime(compute, fill, zeros)
     hardware = task.hardware
     accumulates = np.where(
-        nest.index["C"] > 0, nest.size["G"] * nest.size["K"] * nest.size["N"] * nest.size["P"] * nest.size["Q"], 0
+        ~nest.opens_sum, nest.size["G"] * nest.size["K"] * nest.size["N"] * nest.size["P"] * nest.size["Q"], 0
     )
     needed = [
         (skips.scale(work.input_reads + zeros) * task.activation_bits, hardware.activation_buffer),
@@ -210,7 +223,7 @@ def _actions(
     zeros = np.zeros(nest.num_steps, dtype=np.int64)
     acc, act, wbits = task.hardware.accumulator_bits, task.activation_bits, task.weight_bits
     outputs = nest.size["G"] * nest.size["K"] * nest.size["N"] * nest.size["P"] * nest.size["Q"]
-    accumulated = int(outputs[nest.index["C"] > 0].sum())
+    accumulated = int(outputs[~nest.opens_sum].sum())
     input_reads = int(skips.scale(work.input_reads + zeros).sum())
     weight_reads = int((work.weight_reads + zeros).sum())
     psum_writes = int(skips.scale(work.psum_writes + zeros).sum())

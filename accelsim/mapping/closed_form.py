@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from accelsim.mapping.candidates import Candidates
 from accelsim.mapping.dataflow import TileShape, array_work
-from accelsim.mapping.loops import INPUT_LOOPS, LOOPS, OUTPUT_LOOPS, WEIGHT_LOOPS, Loop
+from accelsim.mapping.loops import INPUT_LOOPS, LOOPS, OUTPUT_LOOPS, WEIGHT_LOOPS, WINDOW_LOOPS, Loop
 from accelsim.mapping.task import LayerTask
 
 Ints = npt.NDArray[np.int64]
@@ -46,7 +46,8 @@ class _Held:
 
 
 def _counts(task: LayerTask, tiles: Candidates) -> dict[Loop, Ints]:
-    return {loop: -(-getattr(task.layer.dims, loop) // tiles.size[loop]) for loop in LOOPS}
+    counts = {loop: -(-getattr(task.layer.dims, loop) // tiles.size[loop]) for loop in LOOPS}
+    return counts | dict.fromkeys(WINDOW_LOOPS, np.ones(tiles.num, dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True)

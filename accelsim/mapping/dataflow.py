@@ -21,7 +21,7 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class TileShape:
-    """Sizes of a tile (or of many, as arrays); R and S are always whole. K and C are per group."""
+    """Sizes of a tile (or of many, as arrays); K and C are per group."""
 
     N: IntLike
     G: IntLike
@@ -29,9 +29,9 @@ class TileShape:
     C: IntLike
     P: IntLike
     Q: IntLike
-    RS: int
-    R: int
-    S: int
+    RS: IntLike
+    R: IntLike
+    S: IntLike
 
     @property
     def reduction(self) -> IntLike:
@@ -123,7 +123,7 @@ def array_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
     compute = num_folds * folds.stream
     overhead = fold_overhead_cycles(array)
     if array.weight_preload:
-        fill, once = num_folds * np.maximum(array.rows - folds.stream, 0), overhead
+        fill, once = num_folds * _preload_cycles(array, tile), overhead
     else:
         fill, once = num_folds * overhead, 0
     outputs = tile.G * tile.K * tile.pixels
@@ -147,6 +147,18 @@ def array_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
         input_reads=inputs * folds.col_folds, weight_reads=weights * folds.row_folds,
         psum_writes=outputs, psum_reads=outputs * 0, weight_passes=folds.row_folds,
     )  # fmt: skip
+
+
+def _preload_cycles(array: PeArrayConfig, tile: TileShape) -> IntLike:
+    """Return the cycles of a fold in which the array only takes the next fold's weights, one row a cycle.
+
+    Weights load beside the whole stream of a fold, or (``preload_with: instruction``) beside its first instruction
+    only, which streams at most ``rows`` positions of one output row; without columns (Q = 1) all positions are one row.
+    """
+    if array.preload_with == "fold":
+        return np.maximum(array.rows - tile.pixels, 0)
+    row = np.where(np.asarray(tile.Q) > 1, tile.Q, tile.pixels)
+    return array.rows - np.minimum(row, array.rows)
 
 
 def adder_tree_depth(array: PeArrayConfig) -> int:

@@ -102,14 +102,16 @@ def weight_events(
     steps = np.flatnonzero(takes)
     size = {loop: nest.size[loop][steps] for loop in nest.size}
     index = {loop: nest.index[loop][steps] for loop in nest.index}
-    window = task.layer.dims.R * task.layer.dims.S
     filters = size["G"] * size["K"]
-    positions = filters * size["C"] * window
+    positions = filters * size["C"] * size["R"] * size["S"]
     fetched = fetch_steps(nest, WEIGHT_LOOPS, holding.mask)[steps]
     if task.plan is None and task.layer.second_input_elements == 0:
         fetched = np.zeros_like(fetched)
-    tile = (index["G"] * nest.counts["K"] + index["K"]) * nest.counts["C"] + index["C"]
-    fetch_bytes, by_class = _stream_bytes(task, tile, positions, np.where(index["C"] == 0, filters, 0), fetched)
+    tile = index["G"]
+    for loop in ("K", "C", "R", "S"):
+        tile = tile * nest.counts[loop] + index[loop]
+    opens = nest.opens_sum[steps]
+    fetch_bytes, by_class = _stream_bytes(task, tile, positions, np.where(opens, filters, 0), fetched)
     passes = np.ones(steps.size, dtype=np.int64)
     if task.regenerates_each_pass:
         passes = passes * np.broadcast_to(np.asarray(work.weight_passes), takes.shape)[steps]
@@ -187,19 +189,29 @@ def input_events(task: LayerTask, tiling: Tiling, nest: Nest, holding: Holding) 
         return InputEvents(empty, empty, empty), 0
     steps = np.flatnonzero(fetch_steps(nest, INPUT_LOOPS, holding.inputs))
     dims = task.layer.dims
-    rows = np.array(
-        [input_extent(task, "P", i * tiling.P, min(tiling.P, dims.P - i * tiling.P)) for i in range(nest.counts["P"])]
-    )
-    columns = np.array(
-        [input_extent(task, "Q", i * tiling.Q, min(tiling.Q, dims.Q - i * tiling.Q)) for i in range(nest.counts["Q"])]
-    )
-    elements = nest.size["N"][steps] * nest.size["G"][steps] * nest.size["C"][steps]
-    elements = elements * rows[nest.index["P"][steps]] * columns[nest.index["Q"][steps]]
+    rows = _extents(task, tiling, nest, "P", "R")[nest.index["P"][steps], nest.index["R"][steps]]
+    columns = _extents(task, tiling, nest, "Q", "S")[nest.index["Q"][steps], nest.index["S"][steps]]
+    elements = nest.size["N"][steps] * nest.size["G"][steps] * nest.size["C"][steps] * rows * columns
     if task.dram_input_elements != dims.num_inputs:
         elements = ceil_share(task.dram_input_elements, elements, dims.num_inputs)
     num_bytes = -(-elements * task.activation_bits // 8)
     release = _place_free(steps, holding.inputs, task.hardware.activation_buffer.double_buffered)
     return InputEvents(steps, release, _align(num_bytes, task.burst_bytes)), int(num_bytes.sum())
+
+
+def _extents(task: LayerTask, tiling: Tiling, nest: Nest, loop: Loop, window: Loop) -> Ints:
+    """Return the input rows (or columns) of each tile, int64 [tiles along ``loop``, tiles along ``window``]."""
+    extent, tile = getattr(task.layer.dims, loop), tiling.size(loop)
+    taps = getattr(task.layer.dims, window)
+    step = tiling.size(window) or taps
+    table = [
+        [
+            input_extent(task, loop, i * tile, min(tile, extent - i * tile), j * step, min(step, taps - j * step))
+            for j in range(nest.counts[window])
+        ]
+        for i in range(nest.counts[loop])
+    ]
+    return np.array(table, dtype=np.int64)
 
 
 def output_events(task: LayerTask, nest: Nest, holding: Holding) -> tuple[OutputEvents, dict[str, int]]:
@@ -213,15 +225,14 @@ def output_events(task: LayerTask, nest: Nest, holding: Holding) -> tuple[Output
     first, last = np.flatnonzero(opens), np.flatnonzero(leaves)
     tile = nest.size["N"] * nest.size["G"] * nest.size["K"] * nest.size["P"] * nest.size["Q"]
     elements = tile[last]
-    c_first, c_last = nest.index["C"][first], nest.index["C"][last]
-    final = c_last == nest.counts["C"] - 1
+    resumes, final = ~nest.opens_sum[first], nest.ends_sum[last]
     total = layer.dims.num_outputs
     visits = np.arange(first.size, dtype=np.int64)
     block = visits // reuse.block_tiles
     back = 1 if hardware.accumulator.double_buffered else 0
     open_after = np.maximum(block - back, 0) * reuse.block_tiles
     psum_bytes = -(-elements * hardware.accumulator_bits // 8)
-    psum_read = np.where(c_first > 0, _align(psum_bytes, task.burst_bytes), 0)
+    psum_read = np.where(resumes, _align(psum_bytes, task.burst_bytes), 0)
     psum_write = np.where(final, 0, _align(psum_bytes, task.burst_bytes))
     written = ceil_share(layer.num_outputs or total, elements, total)
     out_bytes = -(-written * task.activation_bits // 8)
@@ -229,13 +240,12 @@ def output_events(task: LayerTask, nest: Nest, holding: Holding) -> tuple[Output
     residual = ceil_share(task.residual_dram_elements, elements, total)
     residual_bytes = np.where(final, _align(-(-residual * task.activation_bits // 8), task.burst_bytes), 0)
     ops = ceil_share(max(layer.vector_ops, total), elements, total)
-    tiles_per_pass = first.size // max(1, nest.counts["C"]) if psum_read.any() else 0
     events = OutputEvents(
         first_step=first,
         last_step=last,
         open_after=open_after,
         psum_read_bytes=psum_read,
-        after_store=np.where(psum_read > 0, _previous_visit(nest, first, tiles_per_pass), -1),
+        after_store=np.where(psum_read > 0, _previous_visit(nest, first), -1),
         vector_cycles=np.where(final, -(-ops // hardware.vector_unit.num_lanes), 0),
         residual_bytes=residual_bytes,
         store_bytes=store,
@@ -245,15 +255,13 @@ def output_events(task: LayerTask, nest: Nest, holding: Holding) -> tuple[Output
         "outputs": int(elements[final].sum()),
         "stored": int(written[final].sum()) if task.output_to_dram else 0,
         "psum_written": int(elements[~final].sum()),
-        "psum_read": int(elements[c_first > 0].sum()),
+        "psum_read": int(elements[resumes].sum()),
         "residual": int(residual[final].sum()),
     }
 
 
-def _previous_visit(nest: Nest, first: Ints, tiles_per_pass: int) -> Ints:
-    """Return the visit in which the same output tile was spilled last."""
-    if not tiles_per_pass:
-        return np.full(first.size, -1, dtype=np.int64)
+def _previous_visit(nest: Nest, first: Ints) -> Ints:
+    """Return the visit in which the same output tile was spilled last, or -1."""
     key = np.zeros(first.size, dtype=np.int64)
     for loop in nest.order:
         if loop in OUTPUT_LOOPS:

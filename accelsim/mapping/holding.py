@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
-from accelsim.mapping.loops import INPUT_LOOPS, OUTPUT_LOOPS, WEIGHT_LOOPS, Reuse, Tiling, reuse_levels
+from accelsim.mapping.loops import INPUT_LOOPS, OUTPUT_LOOPS, WEIGHT_LOOPS, Loop, Reuse, Tiling, reuse_levels
 from accelsim.mapping.task import LayerTask, input_extent
 from accelsim.units import bits_to_bytes, ceil_div
 
@@ -33,11 +34,12 @@ def _best(levels: list[Reuse], tile_bytes: int, capacity: int, double: bool) -> 
 def tile_bytes(task: LayerTask, tiling: Tiling) -> dict[str, int]:
     """Return the bytes of the largest tile of each operand: weights, mask, inputs, psums, outputs."""
     dims = task.layer.dims
-    positions = tiling.G * tiling.K * tiling.C * dims.R * dims.S
+    taps_r, taps_s = tiling.R or dims.R, tiling.S or dims.S
+    positions = tiling.G * tiling.K * tiling.C * taps_r * taps_s
     pixels = tiling.N * tiling.P * tiling.Q
     outputs = tiling.G * tiling.K * pixels
-    rows = max(input_extent(task, "P", first, tiling.P) for first in _first_tiles(dims.P, tiling.P))
-    columns = max(input_extent(task, "Q", first, tiling.Q) for first in _first_tiles(dims.Q, tiling.Q))
+    rows = max(input_extent(task, "P", first, tiling.P, 0, taps_r) for first in _first_tiles(dims.P, tiling.P))
+    columns = max(input_extent(task, "Q", first, tiling.Q, 0, taps_s) for first in _first_tiles(dims.Q, tiling.Q))
     stored = task.traffic_bits
     share = stored.mask + stored.index + (stored.weight if task.decodes else 0)
     return {
@@ -56,18 +58,27 @@ def _first_tiles(extent: int, tile: int) -> tuple[int, ...]:
     return (0, tile) if 2 * tile < extent else (0,)
 
 
+def _levels(tiling: Tiling, counts: dict[Loop, int], relevant: frozenset[str]) -> list[Reuse]:
+    """Return the ways to hold an operand that the tiling allows."""
+    order = tiling.whole_order
+    if tiling.keep == "buffers" or relevant == OUTPUT_LOOPS:
+        levels = reuse_levels(order, counts, relevant)
+        return levels if tiling.keep == "buffers" else levels[:1]
+    return [Reuse(len(order), 1, prod(counts.values()))]
+
+
 def hold(task: LayerTask, tiling: Tiling) -> Holding | None:
     """Return how a tiling holds its operands, or None where it does not fit the buffers."""
     hardware, counts = task.hardware, tiling.counts(task.layer.dims)
     sizes = tile_bytes(task, tiling)
-    weight_levels = reuse_levels(tiling.order, counts, WEIGHT_LOOPS)
+    weight_levels = _levels(tiling, counts, WEIGHT_LOOPS)
     if task.regenerates_each_pass:
         weight_levels = weight_levels[:1]
     buffer = hardware.weight_buffer
     weights = _best(weight_levels, sizes["weights"], task.capacity(buffer), buffer.double_buffered)
     accumulator = hardware.accumulator
     outputs = _best(
-        reuse_levels(tiling.order, counts, OUTPUT_LOOPS), sizes["psums"], task.capacity(accumulator),
+        _levels(tiling, counts, OUTPUT_LOOPS), sizes["psums"], task.capacity(accumulator),
         accumulator.double_buffered,
     )  # fmt: skip
     if weights is None or outputs is None:
@@ -75,7 +86,7 @@ def hold(task: LayerTask, tiling: Tiling) -> Holding | None:
     staged = 2 * sizes["outputs"] if task.output_to_dram else 0
     capacity = task.activation_capacity_bytes - staged
     double = hardware.activation_buffer.double_buffered
-    input_levels = reuse_levels(tiling.order, counts, INPUT_LOOPS)
+    input_levels = _levels(tiling, counts, INPUT_LOOPS)
     needed = sizes["inputs"] if task.dram_input_elements else 0
     inputs = _best(input_levels, needed, capacity, double)
     if inputs is None or capacity < 0:
@@ -96,7 +107,7 @@ def _hold_mask(task: LayerTask, tiling: Tiling, weights: Reuse, mask_tile_bytes:
     buffer = task.hardware.mask_buffer
     if not task.decodes:
         return weights, 0
-    levels = reuse_levels(tiling.order, tiling.counts(task.layer.dims), WEIGHT_LOOPS)
+    levels = _levels(tiling, tiling.counts(task.layer.dims), WEIGHT_LOOPS)
     outer = [level for level in levels if level.hold_from <= weights.hold_from]
     best = _best(outer, mask_tile_bytes, task.capacity(buffer), buffer.double_buffered)
     if best is None:

@@ -1,7 +1,8 @@
 """The loop nest over tiles: tile sizes, loop order, and which operand is fetched in which step.
 
-One step is one tile on the array. The nest has five loops over tiles: ``G K C P Q`` plus ``N``; R and S are never
-split. An operand is indexed by some of them: weights by G K C, inputs by N G C P Q, outputs by N G K P Q.
+One step is one tile on the array. The nest has the loops ``N G K C P Q`` over tiles; R and S are split only where a
+user's mapping says so. An operand is indexed by some of them: weights by G K C R S, inputs by N G C P Q R S, outputs by
+N G K P Q.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ import numpy.typing as npt
 from accelsim.trace.model import LoopDims
 from accelsim.units import ceil_div
 
-Loop = Literal["N", "G", "K", "C", "P", "Q"]
-LOOPS: tuple[Loop, ...] = ("N", "G", "K", "C", "P", "Q")
-WEIGHT_LOOPS = frozenset("GKC")
-INPUT_LOOPS = frozenset("NGCPQ")
+Loop = Literal["N", "G", "K", "C", "P", "Q", "R", "S"]
+LOOPS: tuple[Loop, ...] = ("N", "G", "K", "C", "P", "Q")  # what the mapper splits
+WINDOW_LOOPS: tuple[Loop, ...] = ("R", "S")
+ALL_LOOPS: tuple[Loop, ...] = LOOPS + WINDOW_LOOPS
+WEIGHT_LOOPS = frozenset("GKCRS")
+INPUT_LOOPS = frozenset("NGCPQRS")
 OUTPUT_LOOPS = frozenset("NGKPQ")
+REDUCTION_LOOPS: tuple[Loop, ...] = ("C", "R", "S")
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
@@ -36,7 +40,17 @@ LOOP_ORDERS: tuple[tuple[Loop, ...], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """Tile sizes (K and C per group) and the order of the loops over tiles, outermost first."""
+    """Tile sizes (K and C per group) and the order of the loops over tiles, outermost first.
+
+    Attributes
+    ----------
+    R, S
+        Filter rows and columns of a tile; 0 means whole, and then the loop need not stand in ``order``.
+    keep
+        ``buffers``: an operand is kept on chip from as far out as its buffer allows. ``tile``: one tile of each operand
+        is held, and every step loads its operands again (as command-driven accelerators do); partial sums stay while
+        the steps that add to them follow each other.
+    """
 
     N: int
     G: int
@@ -45,15 +59,28 @@ class Tiling:
     P: int
     Q: int
     order: tuple[Loop, ...]
+    R: int = 0
+    S: int = 0
+    keep: Literal["buffers", "tile"] = "buffers"
 
     def size(self, loop: Loop) -> int:
         """Return the tile size along a loop."""
         value: int = getattr(self, loop)
         return value
 
+    @property
+    def whole_order(self) -> tuple[Loop, ...]:
+        """Return the order of all loops; R and S, where they are not named, stand innermost."""
+        return self.order + tuple(loop for loop in WINDOW_LOOPS if loop not in self.order)
+
     def counts(self, dims: LoopDims) -> dict[Loop, int]:
         """Return the number of tiles along each loop."""
-        return {loop: ceil_div(getattr(dims, loop), self.size(loop)) for loop in LOOPS}
+        return {loop: ceil_div(getattr(dims, loop), self.size(loop) or getattr(dims, loop)) for loop in ALL_LOOPS}
+
+    def splits_window(self, dims: LoopDims) -> bool:
+        """Return whether R or S is split."""
+        counts = self.counts(dims)
+        return counts["R"] > 1 or counts["S"] > 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +93,39 @@ class Nest:
     counts: dict[Loop, int]
     order: tuple[Loop, ...]
 
+    @property
+    def opens_sum(self) -> Bools:
+        """Return the steps that begin the sums of their outputs, bool [num_steps]."""
+        opens: Bools = (self.index["C"] == 0) & (self.index["R"] == 0) & (self.index["S"] == 0)
+        return opens
+
+    @property
+    def ends_sum(self) -> Bools:
+        """Return the steps that complete the sums of their outputs, bool [num_steps]."""
+        ends: Bools = np.ones(self.num_steps, dtype=bool)
+        for loop in REDUCTION_LOOPS:
+            ends &= self.index[loop] == self.counts[loop] - 1
+        return ends
+
 
 def build_nest(dims: LoopDims, tiling: Tiling) -> Nest:
     """Unroll the loop nest of a tiling; the last tile along a loop takes the remainder."""
     counts = tiling.counts(dims)
-    shape = tuple(counts[loop] for loop in tiling.order)
+    order = tiling.whole_order
+    shape = tuple(counts[loop] for loop in order)
     num_steps = int(np.prod(shape, dtype=np.int64))
     index: dict[Loop, Ints] = {}
     size: dict[Loop, Ints] = {}
-    for axis, loop in enumerate(tiling.order):
-        extent, tile = getattr(dims, loop), tiling.size(loop)
+    for axis, loop in enumerate(order):
+        extent = getattr(dims, loop)
+        tile = tiling.size(loop) or extent
         sizes = np.full(counts[loop], tile, dtype=np.int64)
         sizes[-1] = extent - tile * (counts[loop] - 1)
         view = tuple(-1 if position == axis else 1 for position in range(len(shape)))
         positions = np.arange(counts[loop], dtype=np.int64)
         index[loop] = np.broadcast_to(positions.reshape(view), shape).reshape(-1)
         size[loop] = np.broadcast_to(sizes.reshape(view), shape).reshape(-1)
-    return Nest(num_steps, index, size, counts, tiling.order)
+    return Nest(num_steps, index, size, counts, order)
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,8 @@ def _orders(tiles: Candidates, task: LayerTask) -> tuple[tuple[Loop, ...], ...]:
 
 
 def _tiling(tiles: Candidates, chosen: int, order: tuple[Loop, ...]) -> Tiling:
-    return Tiling(**{loop: int(tiles.size[loop][chosen]) for loop in LOOPS}, order=order)
+    sizes = {loop: int(tiles.size[loop][chosen]) for loop in LOOPS}
+    return Tiling(sizes["N"], sizes["G"], sizes["K"], sizes["C"], sizes["P"], sizes["Q"], order)
 
 
 def _objective(

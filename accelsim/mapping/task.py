@@ -91,17 +91,20 @@ class LayerTask:
         return UNBOUNDED if self.is_ideal else buffer.capacity_bytes
 
 
-def input_extent(task: LayerTask, loop: Loop, first: int, size: int) -> int:
-    """Return the input rows (``P``) or columns (``Q``) that ``size`` outputs from ``first`` on read."""
+def input_extent(task: LayerTask, loop: Loop, first: int, size: int, tap: int = 0, num_taps: int = 0) -> int:
+    """Return the input rows (``P``) or columns (``Q``) that ``size`` outputs from ``first`` on read.
+
+    ``num_taps`` filter rows (columns) from ``tap`` on are applied; 0 means all.
+    """
     dims = task.layer.dims
     axis = 0 if loop == "P" else 1
-    kernel = dims.R if loop == "P" else dims.S
+    kernel = num_taps or (dims.R if loop == "P" else dims.S)
     extent = dims.H if loop == "P" else dims.W
     stride, dilation, padding = dims.stride[axis], dims.dilation[axis], dims.padding[axis]
     span = (kernel - 1) * dilation + 1
     if task.layer.kind == "aggregate":  # P are edges, each reads one node's features; H x W are nodes x features
         return extent if loop == "Q" else min(size, extent)
-    start = first * stride - padding
+    start = first * stride - padding + tap * dilation
     end = start + (size - 1) * stride + span
     window = min(end, extent) - max(start, 0)
     return max(0, min(window, size * span))
