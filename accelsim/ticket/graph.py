@@ -21,9 +21,10 @@ class GraphNode:
     name
         Unique; the names of weighted nodes follow the module path in torch (``layer1.0.conv1``).
     kind
-        See `NodeKind`. ``reshape`` moves no data (function ``select``: keeps a part); ``aggregate`` is a sum over graph
-        edges; ``matmul`` multiplies two activations (``inputs[0]`` M x K by ``inputs[1]``, K x N or, with
-        ``transpose_b``, N x K) for ``num_heads`` heads; operands are (rows, heads * columns) or (heads, rows, columns).
+        See `NodeKind`. ``reshape`` moves no data (function ``select``: keeps a part, ``repeat``: is read several
+        times); ``aggregate`` is a sum over graph edges; ``matmul`` multiplies two activations (``inputs[0]`` M x K by
+        ``inputs[1]``, K x N or, with ``transpose_b``, N x K) for ``num_heads`` heads; operands are (rows, heads *
+        columns) or (heads, rows, columns).
     inputs
         Names of the producing nodes, in order.
     out_shape
@@ -40,7 +41,8 @@ class GraphNode:
         ``relu | relu6 | leaky_relu | gelu | silu | sigmoid | tanh | sign | hardswish`` for activations, ``max | avg``
         for pools, ``batch | layer`` for norms, ``mean | sum`` of an aggregate.
     bias
-        Whether a weighted node adds a trained bias; of ``add`` and ``concat``: a trained tensor joins the inputs.
+        Whether a weighted node adds a trained bias; of ``add``, ``multiply`` and ``concat``: a tensor that does not
+        depend on the input joins (function ``constant``: one that is not trained).
     affine
         Whether a norm has trained scale and shift.
     num_edges

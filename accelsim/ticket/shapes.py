@@ -25,7 +25,7 @@ _FUNCTIONS = {
     "global_pool": frozenset({"", "max", "avg"}),
     "norm": frozenset({"batch", "layer"}),
     "aggregate": frozenset({"mean", "sum"}),
-    "reshape": frozenset({"", "select"}),
+    "reshape": frozenset({"", "select", "repeat"}),
 }
 _NUM_INPUTS = {"input": (0, 0), "matmul": (2, 2), "add": (1, 64), "multiply": (1, 64), "concat": (1, 64)}
 
@@ -187,7 +187,7 @@ def _check_concat(node: GraphNode, inputs: Sequence[Shape]) -> None:
 
 def _check_reshape(node: GraphNode, inputs: Sequence[Shape]) -> None:
     before, after = math.prod(inputs[0]), math.prod(node.out_shape)
-    fits = after <= before if node.function == "select" else after == before
+    fits = {"select": after <= before, "repeat": after % before == 0}.get(node.function, after == before)
     _require(
         fits, node, f"{inputs[0]} has {before} elements and {node.out_shape} has {after}", "keep the element count"
     )
@@ -338,7 +338,7 @@ def count_parameters(graph: NetworkGraph) -> int:
             total += node.out_channels
         elif node.kind == "norm" and node.affine:
             total += 2 * (out[0] if node.function == "batch" and len(out) == 3 else out[-1])
-        elif node.kind == "add" and node.bias:
+        elif node.kind == "add" and node.bias and not node.function:
             total += math.prod(out)
         elif node.kind == "concat" and node.bias:
             total += math.prod(out) - sum(math.prod(shapes[name]) for name in node.inputs)

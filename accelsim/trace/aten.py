@@ -1,0 +1,279 @@
+"""ATen operators, as ``torch.export`` leaves them, told to the emitter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+from accelsim.errors import TraceError
+from accelsim.ticket.graph import GraphNode
+from accelsim.trace.emit import Emitter, Operation, Shape
+from accelsim.trace.exported import Program
+from accelsim.trace.records import Record
+
+_VIEWS = frozenset(
+    "view _unsafe_view reshape flatten unflatten transpose permute unsqueeze squeeze contiguous clone detach detach_ "
+    "to _to_copy type_as alias alias_copy dropout dropout_ feature_dropout expand expand_as t numpy_T movedim moveaxis "
+    "swapaxes pixel_shuffle pixel_unshuffle channel_shuffle select slice narrow chunk split split_with_sizes unbind "
+    "getitem lift_fresh_copy roll flip repeat tile repeat_interleave view_as reshape_as select_copy slice_copy "
+    "identity _reshape_alias embedding".split()
+)
+# Words that are no activations stand with the one that costs as much: one step, or a table look-up.
+_ACTIVATION_WORDS = {
+    "relu": "relu relu_ clamp_min clamp_max abs",
+    "relu6": "relu6 hardtanh hardtanh_ clamp clamp_",
+    "leaky_relu": "leaky_relu leaky_relu_ prelu _prelu_kernel",
+    "gelu": "gelu",
+    "silu": "silu silu_ mish",
+    "tanh": "tanh tanh_",
+    "sign": "sign neg",
+    "hardswish": "hardswish hardswish_",
+    "sigmoid": "sigmoid sigmoid_ hardsigmoid hardsigmoid_ elu elu_ selu softplus exp sqrt rsqrt pow erf log reciprocal "
+    "sin cos",
+}
+_ACTIVATIONS = {word: function for function, words in _ACTIVATION_WORDS.items() for word in words.split()}
+_SUMS = frozenset("add add_ sub sub_ rsub maximum minimum".split())
+_PRODUCTS = frozenset("mul mul_ div div_ masked_fill masked_fill_ where".split())
+_NORMS = {
+    "batch_norm": "batch", "_native_batch_norm_legit_no_training": "batch", "native_batch_norm": "batch",
+    "_native_batch_norm_legit": "batch", "layer_norm": "layer", "native_layer_norm": "layer", "group_norm": "layer",
+    "native_group_norm": "layer", "instance_norm": "layer", "rms_norm": "layer",
+}  # fmt: skip
+_SOFTMAXES = frozenset("softmax _softmax log_softmax _log_softmax _safe_softmax".split())
+_REDUCTIONS = frozenset("mean sum amax amin".split())
+_RESIZES = frozenset(
+    "upsample_nearest2d upsample_bilinear2d upsample_bicubic2d upsample_nearest1d upsample_linear1d "
+    "_upsample_nearest_exact2d _upsample_bilinear2d_aa constant_pad_nd pad reflection_pad2d replication_pad2d".split()
+)
+_CONVS = frozenset("conv1d conv2d convolution _convolution conv_transpose1d conv_transpose2d".split())
+
+
+def emit_program(program: Program, emitter: Emitter) -> None:
+    """Tell the emitter every operation of a program, in order."""
+    for name, shape in program.constants.items():
+        emitter.constant(name, shape)
+    for name, shape in program.inputs[1:]:
+        emitter.constant(name, shape)
+    for record in program.records:
+        _emit(program, record, emitter)
+
+
+def _emit(program: Program, record: Record, emitter: Emitter) -> None:
+    sources = record.refs()
+    live = [source for source in sources if emitter.value(source).node is not None]
+    for name, shape in record.outputs:
+        if not live or shape is None:
+            emitter.constant(name, shape or ())
+    if not live or not record.outputs or record.outputs[0][1] is None:
+        return
+    handler = _handler(record.target)
+    for index, (name, shape) in enumerate(record.outputs):
+        if shape is None:
+            continue
+        operation = Operation(record.target, record.place, name)
+        if handler is None:
+            emitter.unsupported(operation, sources, shape)
+        elif index == 0 or record.target in _VIEWS:
+            handler(program, record, operation, emitter, shape)
+        else:
+            emitter.constant(name, shape)  # statistics beside a norm, indices beside a pool
+
+
+Handler = Callable[[Program, Record, Operation, Emitter, Shape], None]
+
+
+def _handler(target: str) -> Handler | None:
+    for names, handler in _TABLE:
+        if target in names:
+            return handler
+    return None
+
+
+def _live(record: Record, emitter: Emitter) -> list[str]:
+    return [source for source in record.refs() if emitter.value(source).node is not None]
+
+
+def _view(_: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
+    emitter.view(operation, _live(record, emitter)[0], shape)
+
+
+def _activation(_: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
+    emitter.simple(operation, "activation", _live(record, emitter)[0], shape, function=_ACTIVATIONS[record.target])
+
+
+def _softmax(_: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
+    emitter.simple(operation, "softmax", _live(record, emitter)[0], shape)
+
+
+def _norm(_: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
+    function = _NORMS[record.target]
+    affine = record.ref("weight") is not None
+    name = operation.place if affine else operation.output
+    source = _live(record, emitter)[0]
+    emitter.simple(operation, "norm", source, shape, function=function, affine=affine, leading_name=name)
+
+
+def _elementwise(program: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
+    live = _live(record, emitter)
+    constants = [source for source in record.refs() if source not in live]
+    constant = None
+    if len(live) == 1:
+        is_trained = any(source in program.parameters for source in constants)
+        constant = "" if is_trained and record.target in _SUMS else "constant"
+    emitter.elementwise(operation, "add" if record.target in _SUMS else "multiply", live, shape, constant=constant)
+
+
+def _conv(program: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
+    source, weight = record.ref("input"), record.ref("weight")
+    if source is None or weight is None or emitter.value(weight).node is not None:
+        emitter.unsupported(operation, record.refs(), shape)
+        return
+    is_transposed = "transpose" in record.target or record.arguments.get("transposed") is True
+    kernel = emitter.value(weight).shape[2:]
+    if len(kernel) > 2:
+        emitter.unsupported(operation, record.refs(), shape)
+        return
+    size = (kernel[0], kernel[1]) if len(kernel) == 2 else (1, kernel[0])
+    dilation = record.pair("dilation", (1, 1))
+    padding = _conv_padding(record, size, dilation)
+    template = GraphNode(
+        "",
+        "conv_transpose2d" if is_transposed else "conv2d",
+        (),
+        (),
+        shape[1],
+        size,
+        record.pair("stride", (1, 1)),
+        padding,
+        dilation,
+        record.pair("output_padding", (0, 0)),
+        int(record.arguments.get("groups") or 1),
+        bias=record.ref("bias") is not None,
+    )
+    emitter.conv(operation, source, shape, template, leading_name=_weight_name(program, weight, operation))
+
+
+def _conv_padding(record: Record, kernel: tuple[int, int], dilation: tuple[int, int]) -> tuple[int, int]:
+    stated = record.arguments.get("padding")
+    if isinstance(stated, str):
+        if stated == "valid":
+            return (0, 0)
+        return (dilation[0] * (kernel[0] - 1) // 2, dilation[1] * (kernel[1] - 1) // 2)
+    return record.pair("padding", (0, 0))
+
+
+def _weight_name(program: Program, weight: str, operation: Operation) -> str:
+    name = program.parameters.get(weight, operation.output)
+    return name.removesuffix(".weight").removesuffix("_weight")
+
+
+def _linear(program: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
+    weight = record.ref("weight")
+    source = record.ref("input")
+    if source is None or weight is None or emitter.value(source).node is None or emitter.value(weight).node is not None:
+        emitter.unsupported(operation, record.refs(), shape)
+        return
+    bias = record.ref("bias") is not None
+    emitter.linear(operation, source, shape, leading_name=_weight_name(program, weight, operation), bias=bias)
+
+
+def _matmul(program: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
+    """Handle ``mm``, ``bmm``, ``matmul`` and ``addmm``; a constant operand is a weight."""
+    bias = record.ref("self", "input") if record.target in ("addmm", "baddbmm") else None
+    operands = [name for name in record.refs() if name != bias][-2:]
+    first, second = operands[0], operands[-1]
+    is_live = [emitter.value(name).node is not None for name in (first, second)]
+    if all(is_live):
+        emitter.matmul(operation, first, second, shape)
+        return
+    source, weight = (first, second) if is_live[0] else (second, first)
+    features = None if is_live[0] else emitter.value(source).shape[-2]
+    if len(emitter.value(weight).shape) > 2 and prod(emitter.value(weight).shape[:-2]) > 1:
+        emitter.unsupported(operation, record.refs(), shape)
+        return
+    name = _weight_name(program, weight, operation)
+    emitter.linear(operation, source, shape, leading_name=name, bias=bias is not None, features=features)
+
+
+def _attention(_: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
+    query, key, value = record.ref("query"), record.ref("key"), record.ref("value")
+    if query is None or key is None or value is None:
+        emitter.unsupported(operation, record.refs(), shape)
+        return
+    emitter.attention(operation, query, key, value, shape)
+
+
+def _pool(_: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
+    source = _live(record, emitter)[0]
+    kernel = record.pair("kernel_size", (1, 1))
+    template = GraphNode(
+        "",
+        "pool",
+        (),
+        (),
+        0,
+        kernel,
+        record.pair("stride", kernel),
+        record.pair("padding", (0, 0)),
+        record.pair("dilation", (1, 1)),
+        function="max" if record.target.startswith("max") else "avg",
+    )
+    emitter.pool(operation, source, shape, template)
+
+
+def _adaptive_pool(_: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
+    source = _live(record, emitter)[0]
+    have = emitter.value(source).shape
+    spatial = list(zip(have[2:], shape[2:], strict=True))
+    if all(out == 1 for _, out in spatial):
+        emitter.reduce(operation, source, shape, range(2, len(have)))
+    elif all(size == out for size, out in spatial):
+        emitter.view(operation, source, shape)
+    elif all(size % out == 0 for size, out in spatial) and len(spatial) == 2:
+        steps = (spatial[0][0] // spatial[0][1], spatial[1][0] // spatial[1][1])
+        function = "max" if "max" in record.target else "avg"
+        emitter.pool(operation, source, shape, GraphNode("", "pool", (), (), 0, steps, steps, function=function))
+    else:
+        emitter.resize(operation, source, shape)
+
+
+def _reduce(_: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
+    source = _live(record, emitter)[0]
+    every = tuple(range(1, len(emitter.value(source).shape)))
+    emitter.reduce(operation, source, shape, record.integers("dim", every) or every)
+
+
+def _resize(_: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
+    emitter.resize(operation, _live(record, emitter)[0], shape)
+
+
+def _concat(_: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
+    emitter.concat(operation, record.refs(), shape)
+
+
+_TABLE: tuple[tuple[frozenset[str], Handler], ...] = (
+    (_VIEWS, _view),
+    (frozenset(_ACTIVATIONS), _activation),
+    (_SUMS | _PRODUCTS, _elementwise),
+    (frozenset(_NORMS), _norm),
+    (_SOFTMAXES, _softmax),
+    (_CONVS, _conv),
+    (frozenset({"linear"}), _linear),
+    (frozenset({"mm", "bmm", "matmul", "addmm", "baddbmm"}), _matmul),
+    (frozenset({"scaled_dot_product_attention"}), _attention),
+    (frozenset({"max_pool2d", "max_pool2d_with_indices", "avg_pool2d", "max_pool1d", "avg_pool1d"}), _pool),
+    (
+        frozenset({"adaptive_avg_pool2d", "_adaptive_avg_pool2d", "adaptive_max_pool2d", "adaptive_avg_pool1d"}),
+        _adaptive_pool,
+    ),
+    (_REDUCTIONS, _reduce),
+    (_RESIZES, _resize),
+    (frozenset({"cat", "concat", "concatenate", "stack"}), _concat),
+)
+
+
+def check_program(program: Program) -> Shape:
+    """Return the shape of the first input; TraceError if there is none."""
+    if not program.inputs:
+        raise TraceError(f"{program.name}: has no tensor input; export a module that takes one")
+    return program.inputs[0][1]
