@@ -177,12 +177,14 @@ class Unit:
     is_done
         Whether it has nothing more to do in the whole run.
     busy
-        Cycles worked so far, per layer.
+        Cycles worked so far, per layer, from the layer's beginning on.
+    ahead
+        First cycle and end of work for a layer that had not begun.
     arriving
         Cycles at which results on their way through the pipeline (or from memory) arrive, in order.
     """
 
-    __slots__ = ("arriving", "blocked", "busy", "chip", "index", "is_done", "layer", "name", "wake")
+    __slots__ = ("ahead", "arriving", "blocked", "busy", "chip", "index", "is_done", "layer", "name", "wake")
 
     def __init__(self, chip: Chip, name: str) -> None:
         self.chip = chip
@@ -191,6 +193,7 @@ class Unit:
         self.index = 0
         self.wake = -1
         self.is_done = False
+        self.ahead: list[tuple[int, int]] = []
         self.busy = [0] * len(chip.lists)
         self.blocked = Blocked(chip.env)
         self.arriving: deque[tuple[int, str]] = deque()
@@ -208,12 +211,19 @@ class Unit:
         """Be busy for ``cycles``."""
         env = self.chip.env
         start = int(env.now)
-        self.busy[self.layer] += cycles
+        self.note_work(start, start + cycles)
         self.wake = start + cycles
         if self.chip.probe is not None:
             self.chip.probe.slice(self.name, self.layer, "", self.index, start, start + cycles)
         yield env.timeout(cycles)
         self.wake = -1
+
+    def note_work(self, start: int, end: int) -> None:
+        """Account for work from cycle ``start`` to ``end``."""
+        if self.chip.layers.value < self.layer:
+            self.ahead.append((start, end))
+        else:
+            self.busy[self.layer] += end - start
 
     def later(self, counter: Progress, difference: int, delay: int) -> None:
         """Raise a counter by ``difference`` after ``delay`` cycles (a pipeline's latency)."""

@@ -82,7 +82,7 @@ class Dma(Unit):
         address = kind * REGION_BYTES + (self.region[kind] + program.offset[self.index]) % REGION_BYTES
         served = self.memory.serve(now, address, num_bytes, kind == STORE)
         self.moved_bytes[self.layer][kind] += num_bytes
-        self.busy[self.layer] += served.busy_cycles
+        self.note_work(served.end_cycle - served.busy_cycles, served.end_cycle)
         if chip.probe is not None:
             chip.probe.slice("dram", self.layer, str(kind), self.index, served.end_cycle - served.busy_cycles, served.end_cycle)
         self.later(self.arrivals[kind], 1, served.end_cycle - now)

@@ -7,12 +7,18 @@ order in which SimPy runs events of the same cycle cannot change a result.
 from __future__ import annotations
 
 from collections.abc import Collection, Generator
-from typing import Any
+from typing import Any, Protocol
 
 import simpy
 from simpy.events import Event
 
 Process = Generator[Event, Any, None]
+
+
+class Waiter(Protocol):
+    """Who waits; its name stands in a deadlock report."""
+
+    name: str
 
 
 class LeapEnvironment(simpy.Environment):
@@ -41,7 +47,7 @@ class Progress:
         self.env = env
         self.name = name
         self.value = 0
-        self.waiting: list[tuple[int, Event, object]] = []
+        self.waiting: list[tuple[int, Event, Waiter]] = []
 
     def advance(self, value: int) -> None:
         """Raise the counter to ``value`` and wake who waited for it."""
@@ -53,13 +59,13 @@ class Progress:
                 for _, event, _ in due:
                     event.succeed()
 
-    def reached(self, value: int, waiter: object) -> Event:
+    def reached(self, value: int, waiter: Waiter) -> Event:
         """Return an event that happens when the counter reaches ``value`` (which it has not yet)."""
         event = self.env.event()
         self.waiting.append((value, event, waiter))
         return event
 
-    def leap(self, difference: int, fixed: Collection[object]) -> None:
+    def leap(self, difference: int, fixed: Collection[Waiter]) -> None:
         """Raise the counter by ``difference``, and what is waited for, but by those in ``fixed``; nobody wakes."""
         self.value += difference
         self.waiting = [

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from accelsim.config.hardware import HardwareConfig
 from accelsim.errors import SimulationError
 from accelsim.mapping.schedule import Schedule
-from accelsim.sim.chip import COUNTER_NAMES, Chip, Probe, layer_lists
+from accelsim.sim.chip import COUNTER_NAMES, Chip, Probe, Unit, layer_lists
 from accelsim.sim.dma import Dma
 from accelsim.sim.dram.memory import IdealMemory, MemoryModel, build_memory
 from accelsim.sim.environment import LeapEnvironment
@@ -57,10 +57,18 @@ def simulate_schedule(
     env.run()
     _check_finished(chip, array)
     _check_bytes(chip, dma)
-    units = (array, dma, decoder, generator, vector)
+    return _timings(array, dma, (array, dma, decoder, generator, vector))
+
+
+def _timings(array: PeArray, dma: Dma, units: tuple[Unit, ...]) -> tuple[LayerTiming, ...]:
+    """Return the timing of each layer; work ahead of a layer counts where it was done."""
     timings, start = [], 0
     for layer, end in enumerate(array.ends):
-        busy = {unit.name if unit is not dma else "dram": unit.busy[layer] for unit in units}
+        busy = {
+            unit.name if unit is not dma else "dram": unit.busy[layer]
+            + sum(max(0, min(end, last) - max(start, first)) for first, last in unit.ahead)
+            for unit in units
+        }
         timings.append(LayerTiming(end - start, array.causes[layer], busy, tuple(dma.moved_bytes[layer])))
         start = end
     return tuple(timings)
@@ -71,9 +79,9 @@ def _check_finished(chip: Chip, array: PeArray) -> None:
     if len(array.ends) == len(chip.lists):
         return
     waits = [
-        f"{COUNTER_NAMES[name]} at {getattr(chip, name).value}, awaited {value}"
+        f"{waiter.name} waits for {COUNTER_NAMES[name]} to reach {value} (now {getattr(chip, name).value})"
         for name in COUNTER_NAMES
-        for value, _, _ in getattr(chip, name).waiting
+        for value, _, waiter in getattr(chip, name).waiting
     ]
     layer = chip.lists[array.layer].schedule.name
     raise SimulationError(
