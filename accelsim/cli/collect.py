@@ -17,6 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _KEY = "accelsim.options"
 _EXACT_KEY = "accelsim.exact"
 _TIMELINE_KEY = "accelsim.timeline"
+_MAPPING_KEY = "accelsim.mapping"
 
 
 def collected(ctx: click.Context) -> dict[str, Any]:
@@ -117,6 +118,23 @@ def timeline_option(function: F) -> F:
 def timeline_file(ctx: click.Context) -> str | None:
     """Return the file of ``--timeline``, None if it was not given."""
     value: str | None = ctx.meta.get(_TIMELINE_KEY)
+    return value
+
+
+def mapping_option(function: F) -> F:
+    """Add ``--mapping``; `mapping_file` returns its value."""
+    return click.option(
+        "--mapping",
+        metavar="FILE",
+        expose_value=False,
+        callback=lambda ctx, _, value: ctx.meta.update({_MAPPING_KEY: value}),
+        help="Tile sizes and loop orders to use instead of the mapper's choice (YAML).",
+    )(function)
+
+
+def mapping_file(ctx: click.Context) -> str | None:
+    """Return the file of ``--mapping``, None if it was not given."""
+    value: str | None = ctx.meta.get(_MAPPING_KEY)
     return value
 
 

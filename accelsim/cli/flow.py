@@ -9,6 +9,7 @@ from accelsim.config.loader import LoadedHardware
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.tables import load_tables
 from accelsim.errors import ConfigError
+from accelsim.mapping.fixed import load_fixed
 from accelsim.pipeline import simulate
 from accelsim.results.build import build_result, num_frames, workload_record
 from accelsim.results.model import RunResult, Totals
@@ -31,10 +32,16 @@ class CostedRun:
 
 
 def simulate_format(
-    hardware: LoadedHardware, trace: LayerTrace, storage: str, exact: bool, probe: Probe | None = None
+    hardware: LoadedHardware,
+    trace: LayerTrace,
+    storage: str,
+    exact: bool,
+    probe: Probe | None = None,
+    mapping: str | None = None,
 ) -> CostedRun:
-    """Simulate and cost ``trace`` in one storage format; ``probe`` sees what each unit does."""
-    counters = simulate(hardware, trace, storage, exact=exact, probe=probe)
+    """Simulate and cost ``trace`` in one format; ``probe`` sees what units do, the file ``mapping`` states tilings."""
+    fixed = load_fixed(mapping, trace) if mapping is not None else None
+    counters = simulate(hardware, trace, storage, exact=exact, probe=probe, fixed=fixed)
     cost = evaluate(counters, hardware.config, load_tables())
     return CostedRun(build_result(hardware, trace, counters, cost), counters)
 

@@ -10,6 +10,8 @@ import click
 from accelsim.cli import flow
 from accelsim.cli.collect import (
     exact_option,
+    mapping_file,
+    mapping_option,
     timeline_file,
     timeline_option,
     wanted_workload,
@@ -45,6 +47,7 @@ DEFAULT_COMPARE = "dense-int8,dense-fp32"
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
 @click.option("--out", "folder", metavar="DIR", help="Write summary.json, layers.csv and counters.json there.")
 @timeline_option
+@mapping_option
 @exact_option
 @workload_options
 @json_option
@@ -75,7 +78,7 @@ def command(
         check_file_place(timeline, "--timeline")
     trace = trace_workload(workload, wanted_workload(ctx))
     probe = TimelineProbe(len(trace.layers)) if timeline is not None else None
-    run = flow.simulate_format(chip, trace, storage or flow.default_storage(trace), exact, probe)
+    run = flow.simulate_format(chip, trace, storage or flow.default_storage(trace), exact, probe, mapping_file(ctx))
     result = run.result
     wanted = compare is not None or not as_json
     comparison = flow.simulate_totals(chip, trace, rivals, exact) if wanted else {}

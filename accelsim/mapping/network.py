@@ -158,7 +158,8 @@ def _map_tasks(tasks: list[LayerTask], prices: EnergyPrices, fixed: Mapping[str,
                 item = _map_one(task, prices, fixed)
             except MappingError as failure:
                 raise _DoesNotFitError(position, str(failure)) from failure
-            seen[key] = item
+            if task.layer.name not in fixed:
+                seen[key] = item
         mapped.append(replace(item, schedule=replace(item.schedule, name=task.layer.name)))
     return tuple(mapped)
 

@@ -1,0 +1,137 @@
+"""Mappings that a user states in YAML, instead of the mapper's choice.
+
+::
+
+    default: {K: 64, order: [K, P, C]}      # every layer that is not named; sizes are cut to the layer's loops
+    layers:
+      conv1: {K: 16, C: 64, P: 8, Q: 14, order: [K, C, P, Q], keep: tile}
+
+A loop without a size is whole; a loop that ``order`` does not name stands innermost.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from accelsim.config.base import ConfigModel
+from accelsim.config.loader import load_config
+from accelsim.errors import MappingError
+from accelsim.mapping.loops import ALL_LOOPS, LOOPS, Loop, Tiling
+from accelsim.trace.model import LayerTrace, LoopDims, TraceLayer
+
+MAX_SIZE = 1 << 31
+MAX_STEPS = 1 << 24
+
+
+class TilingConfig(ConfigModel):
+    """The tile of a layer: its size along each loop (K and C per group), and the loops over tiles."""
+
+    N: int | None = Field(None, ge=1, le=MAX_SIZE)
+    """Inputs of the batch in a tile; left out: all."""
+    G: int | None = Field(None, ge=1, le=MAX_SIZE)
+    """Groups."""
+    K: int | None = Field(None, ge=1, le=MAX_SIZE)
+    """Output channels of a group."""
+    C: int | None = Field(None, ge=1, le=MAX_SIZE)
+    """Input channels of a group."""
+    P: int | None = Field(None, ge=1, le=MAX_SIZE)
+    """Output rows."""
+    Q: int | None = Field(None, ge=1, le=MAX_SIZE)
+    """Output columns."""
+    R: int | None = Field(None, ge=1, le=MAX_SIZE)
+    """Filter rows; only dense weights and an array that does not skip zeros allow a part of them."""
+    S: int | None = Field(None, ge=1, le=MAX_SIZE)
+    """Filter columns; as R."""
+    order: list[Loop] = []
+    """Loops over tiles, outermost first."""
+    keep: Literal["buffers", "tile"] = "buffers"
+    """Keep operands on chip as far as the buffers allow, or only the tile at work."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(set(self.order)) != len(self.order):
+            raise ValueError("order names a loop twice; name each loop once")
+        return self
+
+    def size(self, loop: Loop) -> int | None:
+        """Return the stated size along a loop; None: whole."""
+        value: int | None = getattr(self, loop)
+        return value
+
+
+class MappingFile(ConfigModel):
+    """A mapping file; ``accelsim run`` and ``accelsim map`` take it with ``--mapping``."""
+
+    default: TilingConfig | None = None
+    """For layers that ``layers`` does not name; without it the mapper chooses theirs."""
+    layers: dict[str, TilingConfig] = {}
+    """Layer name -> tiling."""
+
+
+def load_fixed(path: str | Path, trace: LayerTrace) -> dict[str, Tiling]:
+    """Return the tilings that a mapping file states for the array layers of a network.
+
+    Raises
+    ------
+    ConfigError
+        The file is not a mapping file.
+    MappingError
+        It names a layer that the network does not have, or a tile larger than the layer.
+    """
+    loaded = load_config(path, MappingFile)
+    return fixed_tilings(loaded.config, trace, str(path))
+
+
+def fixed_tilings(mapping: MappingFile, trace: LayerTrace, where: str) -> dict[str, Tiling]:
+    """Return layer name -> tiling; ``where`` begins each message."""
+    layers = {layer.name: layer for layer in trace.layers if layer.uses_array}
+    for name in mapping.layers:
+        if name not in layers:
+            known = ", ".join(list(layers)[:8]) + (", ..." if len(layers) > 8 else "")
+            raise MappingError(
+                f"{where}: layers.{name}: {trace.name} has no array layer of that name; give one of {known}"
+            )
+    tilings = {}
+    for name, layer in layers.items():
+        stated = mapping.layers.get(name)
+        if stated is not None:
+            tilings[name] = _tiling(stated, layer, f"{where}: layers.{name}", cut=False)
+        elif mapping.default is not None:
+            tilings[name] = _tiling(mapping.default, layer, f"{where}: default", cut=True)
+    return tilings
+
+
+def _tiling(config: TilingConfig, layer: TraceLayer, where: str, *, cut: bool) -> Tiling:
+    """Return the tiling of a layer; sizes beyond its loops are cut, or refused."""
+    dims = layer.dims
+    sizes: dict[Loop, int] = {}
+    for loop in ALL_LOOPS:
+        extent: int = getattr(dims, loop)
+        size = config.size(loop)
+        if size is not None and size > extent and not cut:
+            raise MappingError(f"{where}: {loop}: {size} is more than the {extent} of the layer; give 1 to {extent}")
+        sizes[loop] = extent if size is None else min(size, extent)
+    named = tuple(config.order)
+    order = named + tuple(loop for loop in ALL_LOOPS if loop not in named)
+    tiling = Tiling(
+        N=sizes["N"], G=sizes["G"], K=sizes["K"], C=sizes["C"], P=sizes["P"], Q=sizes["Q"], order=order,
+        R=sizes["R"], S=sizes["S"], keep=config.keep,
+    )  # fmt: skip
+    _check(tiling, dims, layer.name, where)
+    return tiling
+
+
+def _check(tiling: Tiling, dims: LoopDims, name: str, where: str) -> None:
+    """Refuse what the simulator cannot hold: too many steps, and group tiles that are not contiguous in storage."""
+    steps = 1
+    for count in tiling.counts(dims).values():
+        steps *= count
+    if steps > MAX_STEPS:
+        raise MappingError(f"{where}: {name} would take {steps} tiles; at most {MAX_STEPS} are simulated: larger tiles")
+    if tiling.G > 1 and any(tiling.size(loop) < getattr(dims, loop) for loop in LOOPS if loop in "KC"):
+        raise MappingError(
+            f"{where}: {name}: a tile of {tiling.G} groups holds all their channels; give G: 1, or leave K and C out"
+        )
