@@ -13,6 +13,7 @@ from accelsim.ticket.torchfile import check_regular_file
 from accelsim.ticket.zoo import build_network
 from accelsim.trace.from_graph import trace_graph, trace_ticket, traced_weight_shape
 from accelsim.trace.model import LayerTrace, LayerWeights, LoopDims, TraceLayer
+from accelsim.trace.modules import ModuleGraph, graph_from_file, graph_from_module, trace_module
 from accelsim.trace.options import TraceOptions, stated_weights
 from accelsim.trace.topology import read_topology
 
@@ -20,10 +21,14 @@ __all__ = [
     "LayerTrace",
     "LayerWeights",
     "LoopDims",
+    "ModuleGraph",
     "TraceLayer",
     "TraceOptions",
+    "graph_from_file",
+    "graph_from_module",
     "read_topology",
     "trace_graph",
+    "trace_module",
     "trace_network",
     "trace_ticket",
     "trace_workload",
@@ -33,9 +38,10 @@ _ZIP_MAGIC = b"PK\x03\x04"
 
 
 def trace_workload(path: str, options: TraceOptions | None = None) -> LayerTrace:
-    """Return the trace of what a user names: a ticket file, a topology table, or a network of the zoo.
+    """Return the trace of what a user names: a ticket, a topology table, an exported module, or a network by name.
 
-    A file is recognised by its content; what is no file must be a name that `accelsim.ticket.zoo.list_networks` knows.
+    Exported modules are recognised by their suffix (``.pt2``, ``.onnx``), tickets and tables by their content; what is
+    no file must be a name that `accelsim.ticket.zoo.list_networks` knows.
 
     Raises
     ------
@@ -50,6 +56,9 @@ def trace_workload(path: str, options: TraceOptions | None = None) -> LayerTrace
     with open(path, "rb") as stream:
         magic = stream.read(len(_ZIP_MAGIC))
     sha256 = _sha256(path)
+    if Path(path).suffix.lower() in (".pt2", ".onnx"):
+        graph = graph_from_file(path, skip_unsupported=chosen.skip_unsupported).graph
+        return replace(_trace_with_options(graph, chosen), path=path, sha256=sha256)
     if magic != _ZIP_MAGIC and Path(path).suffix.lower() not in (".pt", ".pth"):
         return replace(read_topology(path, chosen), sha256=sha256)
     if chosen != TraceOptions():
@@ -76,9 +85,12 @@ def trace_network(name: str, options: TraceOptions | None = None) -> LayerTrace:
         width_factor=chosen.width_factor,
         trained=not chosen.is_synthetic,
     )
-    provenance = "synthetic" if chosen.is_synthetic else "dense"
-    trace = trace_graph(graph, _graph_weights(graph, chosen), provenance=provenance)
-    return replace(trace, path=name)
+    return replace(_trace_with_options(graph, chosen), path=name)
+
+
+def _trace_with_options(graph: NetworkGraph, options: TraceOptions) -> LayerTrace:
+    provenance = "synthetic" if options.is_synthetic else "dense"
+    return trace_graph(graph, _graph_weights(graph, options), provenance=provenance)
 
 
 def _graph_weights(graph: NetworkGraph, options: TraceOptions) -> dict[str, LayerWeights]:

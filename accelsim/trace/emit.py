@@ -287,7 +287,8 @@ class Emitter:
         rows = prod(have[axis] for axis in reduced)
         view: Shape
         if is_leading:
-            view = (have[1], rows, 1)
+            sizes = [have[axis] for axis in sorted(reduced)]
+            view = (have[1], *sizes) if len(sizes) == 2 else (have[1], rows, 1)
         elif kept == [len(have) - 1]:
             view = (rows, have[-1])
         else:

@@ -227,11 +227,20 @@ class _Reader:
         """Return the kernel of a weight tensor."""
         return list(self._shapes.get(weight, ()))[2:]
 
-    def remember_parameter(self, name: str, place: str) -> None:
+    def remember_parameter(self, name: str, node: onnx.NodeProto, place: str) -> None:
         """Name a weight operand after its place where its own name says nothing."""
         if name in self._static:
-            stem = place.strip("/").replace("/", ".")
-            self._parameters[name] = name if name.endswith(".weight") else f"{stem}.weight"
+            self._parameters[name] = _parameter_name(name, node, place)
+
+
+def _parameter_name(weight: str, node: onnx.NodeProto, place: str) -> str:
+    """Return the weight's own name if it has one, else that of the module (``/block/conv/Conv`` is ``block.conv``)."""
+    if weight.endswith(".weight"):
+        return weight
+    parts = place.strip("/").split("/")
+    if len(parts) > 1 and parts[-1].startswith(node.op_type):
+        parts.pop()
+    return f"{'.'.join(parts)}.weight"
 
 
 def _attributes(node: onnx.NodeProto) -> Mapping[str, Any]:
@@ -270,7 +279,7 @@ def _gemm(reader: _Reader, node: onnx.NodeProto, place: str) -> tuple[str, dict[
 
 def _matmul(reader: _Reader, node: onnx.NodeProto, place: str) -> tuple[str, dict[str, Any]]:
     for name in node.input:
-        reader.remember_parameter(name, place)
+        reader.remember_parameter(name, node, place)
     return "matmul", {"input": Ref(node.input[0]), "mat2": Ref(node.input[1])}
 
 

@@ -32,6 +32,8 @@ class TraceOptions:
         Of a network by name; None takes the network's own.
     ignore_sparsity_column
         Read a topology whose sparsity column states N:M as if it were dense.
+    skip_unsupported
+        Count operations of an exported module that are not supported instead of refusing them.
     """
 
     sparsity: float | None = None
@@ -43,6 +45,7 @@ class TraceOptions:
     input_shape: tuple[int, ...] | None = None
     width_factor: float = 1.0
     ignore_sparsity_column: bool = False
+    skip_unsupported: bool = False
 
     @property
     def is_synthetic(self) -> bool:

@@ -1,0 +1,122 @@
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from accelsim.errors import TraceError
+from accelsim.trace import graph_from_file, trace_graph
+from accelsim.trace.model import TraceLayer
+
+
+def weight(name: str, *shape: int) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.zeros(shape, dtype=np.float32), name)
+
+
+def integers(name: str, *values: int) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.array(values, dtype=np.int64), name)
+
+
+def save(path: Path, nodes, inputs, outputs, initializers) -> Path:
+    def infos(items):
+        return [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in items]
+
+    graph = helper.make_graph(nodes, "graph", infos(inputs), infos(outputs), initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    onnx.save(model, path)
+    return path
+
+
+def conv_net(path: Path, size: object = 16, batch: object = "batch") -> Path:
+    node = helper.make_node
+    nodes = [
+        node("Conv", ["x", "stem.weight"], ["a"], kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[2, 2]),
+        node("BatchNormalization", ["a", "g", "b", "m", "v"], ["bn"], name="/bn"),
+        node("Relu", ["bn"], ["r"]),
+        node("Conv", ["r", "onnx::Conv_7"], ["c"], name="/block/conv/Conv", auto_pad="SAME_UPPER", group=8),
+        node("Add", ["c", "r"], ["s"]),
+        node("Concat", ["s", "r"], ["cat"], axis=1),
+        node("MaxPool", ["cat"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
+        node("ConvTranspose", ["p", "up.weight"], ["u"], name="/up", kernel_shape=[2, 2], strides=[2, 2]),
+        node("GlobalAveragePool", ["u"], ["gap"]),
+        node("Flatten", ["gap"], ["f"]),
+        node("Gemm", ["f", "fc.weight", "fc.bias"], ["y"], transB=1),
+    ]  # fmt: skip
+    initializers = [
+        weight("stem.weight", 8, 3, 3, 3), *(weight(name, 8) for name in "gbmv"), weight("onnx::Conv_7", 8, 1, 3, 3),
+        weight("up.weight", 16, 4, 2, 2), weight("fc.weight", 10, 4), weight("fc.bias", 10),
+    ]  # fmt: skip
+    return save(path, nodes, [("x", [batch, 3, size, 16])], [("y", [batch, 10])], initializers)
+
+
+def layers_of(path: Path) -> dict[str, TraceLayer]:
+    return {layer.name: layer for layer in trace_graph(graph_from_file(path).graph).layers}
+
+
+def test_convolutional_network_with_a_dynamic_batch(tmp_path: Path) -> None:
+    layers = layers_of(conv_net(tmp_path / "net.onnx"))
+    assert layers["stem"].post_ops == ("norm", "relu")
+    assert layers["stem"].dims.macs == 8 * 8 * 8 * 27
+    assert layers["block.conv"].kind == "depthwise_conv2d"
+    assert layers["block.conv"].residuals == ("stem",)
+    assert layers["p"].inputs == ("block.conv", "stem")
+    assert layers["up"].dims.macs == 16 * 4 * 4 * 16
+    assert layers["gap"].num_outputs == 4
+    assert layers["fc"].dims.macs == 40
+
+
+def test_attention_with_reshapes(tmp_path: Path) -> None:
+    node = helper.make_node
+    nodes = [
+        node("MatMul", ["x", "wq"], ["q0"], name="/attn/q/MatMul"),
+        node("MatMul", ["x", "wk"], ["k0"], name="/attn/k/MatMul"),
+        node("Reshape", ["q0", "split"], ["q1"]),
+        node("Reshape", ["k0", "split"], ["k1"]),
+        node("Transpose", ["q1"], ["q"], perm=[0, 2, 1, 3]),
+        node("Transpose", ["k1"], ["k"], perm=[0, 2, 3, 1]),
+        node("MatMul", ["q", "k"], ["scores"]),
+        node("Div", ["scores", "root"], ["scaled"]),
+        node("Softmax", ["scaled"], ["p"], axis=-1),
+        node("ReduceMean", ["p"], ["y"], axes=[2], keepdims=0),
+    ]
+    initializers = [weight("wq", 12, 12), weight("wk", 12, 12), integers("split", 1, 10, 3, 4), weight("root")]
+    path = save(tmp_path / "attn.onnx", nodes, [("x", [1, 10, 12])], [("y", [1, 3, 10])], initializers)
+    layers = layers_of(path)
+    assert layers["attn.q"].dims.macs == 10 * 12 * 12
+    assert layers["scores"].dims.macs == 3 * 10 * 10 * 4
+    assert layers["scores"].inputs == ("attn.q", "attn.k")
+    assert layers["scores"].post_ops[:2] == ("multiply", "softmax")
+
+
+def test_uneven_padding_is_a_step_of_its_own(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node(
+            "Conv", ["x", "w"], ["y"], name="c", kernel_shape=[3, 3], auto_pad="SAME_UPPER", strides=[2, 2]
+        )
+    ]
+    path = save(tmp_path / "pad.onnx", nodes, [("x", [1, 3, 16, 16])], [("y", [1, 4, 8, 8])], [weight("w", 4, 3, 3, 3)])
+    layers = layers_of(path)
+    assert (layers["y.padded"].kind, layers["y.padded"].num_outputs) == ("vector", 3 * 17 * 17)
+    assert layers["c"].dims.P == 8
+
+
+def test_dynamic_sizes_besides_the_batch_are_named(tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match=r"input 'x': axis 2 \(height\) is dynamic"):
+        graph_from_file(conv_net(tmp_path / "net.onnx", size="height"))
+
+
+def test_unsupported_operators_are_named_or_counted(tmp_path: Path) -> None:
+    nodes = [helper.make_node("CumSum", ["x", "axis"], ["y"], name="/odd")]
+    path = save(tmp_path / "odd.onnx", nodes, [("x", [1, 4])], [("y", [1, 4])], [integers("axis", 1)])
+    with pytest.raises(TraceError, match="odd: /odd: operation CumSum is not supported"):
+        graph_from_file(path)
+    assert graph_from_file(path, skip_unsupported=True).skipped == {"CumSum": 1}
+
+
+def test_foreign_files_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"\x00\xff no protobuf")
+    with pytest.raises(TraceError, match=r"bad\.onnx: not a readable ONNX file"):
+        graph_from_file(tmp_path / "bad.onnx")
+    with pytest.raises(TraceError, match=r"none\.onnx: No such file"):
+        graph_from_file(tmp_path / "none.onnx")
