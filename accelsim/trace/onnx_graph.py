@@ -197,9 +197,7 @@ class _Reader:
     def weighted(self, node: onnx.NodeProto, place: str) -> dict[str, Any]:
         """Return input, weight and bias of a node with weights, and give the weight its module's name."""
         weight = node.input[1]
-        self._parameters[weight] = (
-            weight if weight.endswith(".weight") else f"{place.strip('/').replace('/', '.')}.weight"
-        )
+        self._parameters[weight] = _parameter_name(weight, node, place)
         arguments: dict[str, Any] = {"input": Ref(node.input[0]), "weight": Ref(weight)}
         if len(node.input) > 2 and node.input[2]:
             arguments["bias"] = Ref(node.input[2])
