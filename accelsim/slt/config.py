@@ -77,7 +77,7 @@ class SearchConfig(ConfigModel):
     output_path: str | None = None
     """Where the ticket is written; None writes none."""
     checkpoint_path: str | None = None
-    """Where the state is written after every epoch; None writes none."""
+    """Where the state is written after every epoch and stays; None: beside the ticket until the search is done."""
 
     @model_validator(mode="after")
     def _check_ratios(self) -> Self:
@@ -98,6 +98,12 @@ class SearchConfig(ConfigModel):
                 f"lock_ratio {self.lock_ratio:g} is not <= 1 - sparsity = {1 - self.sparsity:g}; lower it or sparsity"
             )
         return self
+
+    def checkpoint_place(self) -> str | None:
+        """Return where checkpoints go: ``checkpoint_path``, else ``output_path`` with ``.ckpt`` added, else nowhere."""
+        if self.checkpoint_path is None and self.output_path is not None:
+            return f"{self.output_path}.ckpt"
+        return self.checkpoint_path
 
     def command(self) -> str:
         """Return the command line that repeats this search: every option that is not its default."""

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from accelsim.slt.config import SearchConfig
 from accelsim.slt.data import Batch, BlockGraph, SearchData, load_data
 from accelsim.slt.export import evaluate, export_ticket, with_evaluation
 from accelsim.slt.network import SearchNetwork, with_sign_activations
+from accelsim.ticket.file import write_ticket
 from accelsim.ticket.graph import PARAMETRIC_KINDS, NetworkGraph
 from accelsim.ticket.model import Ticket
 from accelsim.ticket.zoo import build_network, list_networks
@@ -55,7 +57,7 @@ def search(
     config
         What to search.
     resume
-        Go on from ``config.checkpoint_path``.
+        Go on from ``config.checkpoint_place()``.
     command
         Recorded in the ticket; None records ``config.command()``.
     data
@@ -71,11 +73,12 @@ def search(
         An unknown network, one that cannot be searched, or a file that cannot be read or written.
     """
     console = console or Console(stderr=True)
-    if resume and config.checkpoint_path is None:
+    checkpoint = config.checkpoint_place()
+    if resume and checkpoint is None:
         raise ConfigError("search: resume: needs checkpoint_path; give the file that the interrupted search wrote")
     state = start_search(config, data or load_data(config.dataset))
-    if resume and config.checkpoint_path is not None:
-        restore(state, read_checkpoint(config.checkpoint_path), config.checkpoint_path)
+    if resume and checkpoint is not None:
+        restore(state, read_checkpoint(checkpoint), checkpoint)
     run_epochs(state, console)
     calibrate(state)
     ticket = export_ticket(state.network, config.codec)
@@ -83,9 +86,9 @@ def search(
     ticket = replace(ticket, dataset=state.data.title, command=command or config.command())
     console.print(f"test accuracy of the ticket as stored: {ticket.accuracy:.4f}")
     if config.output_path is not None:
-        from accelsim.ticket.file import write_ticket  # noqa: PLC0415
-
         write_ticket(config.output_path, ticket)
+        if config.checkpoint_path is None and checkpoint is not None:
+            Path(checkpoint).unlink(missing_ok=True)
     return ticket
 
 
@@ -181,7 +184,8 @@ def run_epochs(state: Search, console: Console) -> None:
                     f"test accuracy {measure(state):.4f}  {time.monotonic() - begin:.1f} s"
                 )
     except KeyboardInterrupt:
-        hint = f"; go on with --resume --checkpoint-path {config.checkpoint_path}" if config.checkpoint_path else ""
+        checkpoint = config.checkpoint_place()
+        hint = f" ({checkpoint} holds them); repeat the command with --resume to go on" if checkpoint else ""
         console.print(f"interrupted after {state.num_epochs_done} of {config.num_epochs} epochs{hint}")
         raise
 
@@ -296,8 +300,9 @@ def _settings(config: SearchConfig) -> str:
 
 
 def _save(state: Search) -> None:
-    if state.config.checkpoint_path is not None:
-        write_checkpoint(state.config.checkpoint_path, snapshot(state))
+    place = state.config.checkpoint_place()
+    if place is not None:
+        write_checkpoint(place, snapshot(state))
 
 
 def _forward(state: Search, batch: Batch) -> torch.Tensor:

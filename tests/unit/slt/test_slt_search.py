@@ -170,6 +170,21 @@ def test_ticket_carries_measured_accuracy_and_densities(digits):
     assert all(0.0 < density < 1.0 for density in densities[1:-1])
 
 
+def test_checkpoint_lies_beside_the_ticket_until_it_is_written(digits, tmp_path, monkeypatch):
+    config = SMALL.model_copy(update={"output_path": str(tmp_path / "t.pt"), "num_epochs": 1})
+
+    def full_disk(path, ticket):
+        raise TicketError(f"{path}: disk is full")
+
+    monkeypatch.setattr(search_module, "write_ticket", full_disk)
+    with pytest.raises(TicketError, match="disk is full"):
+        search(config, data=digits)
+    assert [path.name for path in tmp_path.iterdir()] == ["t.pt.ckpt"]
+    monkeypatch.undo()
+    search(config, data=digits, resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["t.pt"]
+
+
 def test_resume_with_other_settings_is_refused(digits, tmp_path):
     config = SMALL.model_copy(update={"checkpoint_path": str(tmp_path / "s.pt"), "num_epochs": 1})
     search(config, data=digits)
