@@ -1,0 +1,83 @@
+"""A row of the comparison, and what many of them come to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationRow:
+    """One figure of somebody else beside ours.
+
+    Attributes
+    ----------
+    reference, source
+        Short name and citation.
+    quantity
+        What is compared, with its unit.
+    theirs, ours
+        The two values; ``theirs`` is None where nothing was published.
+    note
+        What to know when reading the row.
+    gap
+        Whether the row counts as an error (False: a trend, a context, or a figure about the comparison itself).
+    """
+
+    reference: str
+    source: str
+    quantity: str
+    theirs: float | None
+    ours: float
+    note: str = ""
+    gap: bool = True
+
+    @property
+    def relative_error(self) -> float | None:
+        """Return (ours - theirs) / theirs; None without a counterpart, or where theirs is 0."""
+        if self.theirs is None or self.theirs == 0:
+            return None
+        return (self.ours - self.theirs) / self.theirs
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What a group of rows comes to: number, mean, median and largest absolute relative error, rank correlation."""
+
+    num_rows: int
+    mean_error: float
+    median_error: float
+    largest_error: float
+    rank_correlation: float
+
+
+def agreement(rows: Sequence[ValidationRow]) -> Agreement:
+    """Return the agreement of the rows that have a relative error; the correlation is Spearman's (1 for fewer than 3)."""
+    pairs = [(row.theirs, row.ours, row.relative_error) for row in rows if row.gap and row.relative_error is not None]
+    errors = np.array([abs(error or 0.0) for _, _, error in pairs]) if pairs else np.zeros(1)
+    correlation = 1.0
+    if len({theirs for theirs, _, _ in pairs}) > 2:
+        correlation = float(stats.spearmanr([theirs for theirs, _, _ in pairs], [ours for _, ours, _ in pairs])[0])
+    return Agreement(len(pairs), float(errors.mean()), float(np.median(errors)), float(errors.max()), correlation)
+
+
+def summary_rows(
+    reference: str,
+    source: str,
+    what: str,
+    rows: Sequence[ValidationRow],
+    others: tuple[float | None, float | None],
+    note: str,
+) -> list[ValidationRow]:
+    """Return mean error and rank correlation of ``rows``; ``others`` are the best known of another simulator."""
+    found = agreement(rows)
+    text = f"{found.num_rows} rows, median {found.median_error:.3f}; theirs: {note}"
+    return [
+        ValidationRow(reference, source, f"mean error of {what}", others[0], found.mean_error, text, gap=False),
+        ValidationRow(
+            reference, source, f"rank correlation of {what}", others[1], found.rank_correlation, text, gap=False
+        ),
+    ]
