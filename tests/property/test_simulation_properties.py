@@ -1,0 +1,158 @@
+"""What holds in every run, on random networks, chips, storage formats and tilings."""
+
+import heapq
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from simpy.events import NORMAL, Event
+
+from accelsim.sim import periodic, system
+from accelsim.sim.counters import Counters
+from accelsim.sim.environment import LeapEnvironment, Process
+from accelsim.sim.run import run_schedule
+from accelsim.units import ns_to_cycles
+
+Cases = Callable[[int], Any]
+SEEDS = st.integers(0, 1 << 30)
+
+
+def some(examples: int) -> Callable[[Any], Any]:
+    return settings(max_examples=examples, derandomize=True, deadline=None, database=None)
+
+
+def latency(counters: Counters) -> int:
+    return sum(layer.latency_cycles for layer in counters.layers)
+
+
+@given(seed=SEEDS)
+@some(100)
+def test_causes_and_bytes_add_up_and_units_fit_into_the_latency(random_case: Cases, seed: int) -> None:
+    case = random_case(seed)
+    for layer in run_schedule(case.schedule, case.hardware).layers:
+        assert sum(layer.cycles_by_cause.values()) == layer.latency_cycles
+        assert min(layer.cycles_by_cause.values()) >= 0
+        assert layer.latency_cycles >= max(layer.busy_cycles.values())
+        assert sum(layer.dram_bytes.values()) == layer.dram_read_bytes + layer.dram_write_bytes
+        assert min(layer.dram_bytes.values()) >= 0
+        assert min((count for counts in layer.actions.values() for count in counts.values()), default=0) >= 0
+
+
+@given(seed=SEEDS)
+@some(60)
+def test_some_unit_works_or_a_result_is_on_its_way_in_every_cycle(random_case: Cases, seed: int) -> None:
+    case = random_case(seed)
+    hardware, counters = case.hardware, run_schedule(case.schedule, case.hardware)
+    clock = hardware.clock_mhz
+    access = max(
+        ns_to_cycles(hardware.dram.read_latency_ns, clock), ns_to_cycles(hardware.dram.write_latency_ns, clock)
+    )
+    delays = 0
+    for layer in case.schedule.layers:
+        weights, outputs = layer.weights, layer.outputs
+        fetched = (
+            weights.fetch_bytes,
+            layer.inputs.fetch_bytes,
+            outputs.psum_read_bytes,
+            outputs.residual_bytes,
+            outputs.store_bytes,
+        )
+        delays += access * sum(int((values > 0).sum()) for values in fetched)
+        delays += len(weights.step) * (hardware.mask_decoder.latency_cycles + hardware.weight_generator.latency_cycles)
+        delays += len(outputs.last_step) * hardware.vector_unit.latency_cycles
+    assert latency(counters) <= sum(sum(layer.busy_cycles.values()) for layer in counters.layers) + delays
+
+
+def test_leaps_change_no_counter(random_case: Cases, monkeypatch: pytest.MonkeyPatch) -> None:
+    leaps: list[int] = []
+    leap = periodic.PeriodDetector._leap
+
+    def counted(self: periodic.PeriodDetector, repeats: int, *rest: Any) -> None:
+        leaps.append(repeats)
+        leap(self, repeats, *rest)
+
+    monkeypatch.setattr(periodic.PeriodDetector, "_leap", counted)
+    networks_with_leaps = 0
+    for seed in range(150):
+        case, before = random_case(seed), len(leaps)
+        assert run_schedule(case.schedule, case.hardware) == run_schedule(case.schedule, case.hardware, exact=True), (
+            seed
+        )
+        networks_with_leaps += len(leaps) > before
+    assert networks_with_leaps >= 15
+    assert max(leaps) >= 10
+
+
+@given(seed=SEEDS)
+@some(60)
+def test_a_faster_memory_is_never_slower_and_moves_the_same_bytes(random_case: Cases, seed: int) -> None:
+    case = random_case(seed)
+    slow = run_schedule(case.schedule, case.hardware)
+    for values in (
+        {"data_rate_mtps": case.hardware.dram.data_rate_mtps * 1.7},
+        {"read_latency_ns": 10.0, "write_latency_ns": 10.0},
+        {"turnaround_ns": 0.0},
+    ):
+        fast = run_schedule(case.schedule, case.changed("dram", **values))
+        assert latency(fast) <= latency(slow), values
+        assert [layer.dram_bytes for layer in fast.layers] == [layer.dram_bytes for layer in slow.layers]
+    ideal = run_schedule(case.schedule, case.hardware.model_copy(update={"memory": "ideal"}))
+    assert latency(ideal) <= latency(slow)
+
+
+@given(seed=SEEDS)
+@some(60)
+def test_faster_units_and_larger_buffers_never_slow_a_tiling_down(random_case: Cases, seed: int) -> None:
+    case = random_case(seed)
+    hardware = case.hardware
+    slow = latency(run_schedule(case.remap(hardware), hardware))
+    faster = [
+        case.changed("weight_generator", num_lanes=2 * hardware.weight_generator.num_lanes),
+        case.changed("weight_generator", words_per_lane_per_cycle=4),
+        case.changed("weight_generator", latency_cycles=0, seed_cycles=0),
+        case.changed("mask_decoder", positions_per_cycle=128, symbols_per_cycle=64, latency_cycles=0),
+        case.changed("vector_unit", num_lanes=2 * hardware.vector_unit.num_lanes, latency_cycles=0),
+    ]
+    for chip in faster:
+        assert latency(run_schedule(case.remap(chip), chip)) <= slow
+    for buffer in ("weight_buffer", "mask_buffer", "activation_buffer", "accumulator"):
+        larger = case.changed(buffer, capacity_bytes=4 * getattr(hardware, buffer).capacity_bytes)
+        assert latency(run_schedule(case.schedule, larger)) <= latency(run_schedule(case.schedule, hardware)), buffer
+
+
+class ShuffledEnvironment(LeapEnvironment):
+    """Runs events of the same cycle, and starts processes, in random order."""
+
+    draw = random.Random(0)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers: Iterator[int] = iter(range(1 << 40))
+        self.waiting: list[Process] = []
+
+    def schedule(self, event: Event, priority: Any = NORMAL, delay: Any = 0) -> None:
+        number = (self.draw.getrandbits(30) << 40) + next(self.numbers)
+        heapq.heappush(self._queue, (self._now + delay, priority, number, event))  # type: ignore[misc]
+
+    def process(self, generator: Process) -> Any:
+        self.waiting.append(generator)
+
+    def run(self, until: Any = None) -> Any:
+        self.draw.shuffle(self.waiting)
+        for generator in self.waiting:
+            super().process(generator)
+        return super().run(until)
+
+
+@given(seed=SEEDS)
+@some(40)
+def test_the_order_of_events_in_a_cycle_does_not_matter(random_case: Cases, seed: int) -> None:
+    case = random_case(seed)
+    expected = run_schedule(case.schedule, case.hardware)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(system, "LeapEnvironment", ShuffledEnvironment)
+        for exact in (False, True):
+            assert run_schedule(case.schedule, case.hardware, exact=exact) == expected
