@@ -30,6 +30,8 @@ class DramConfig(ConfigModel):
     """From a write request to its first data on the bus, bus idle (simple model)."""
     turnaround_ns: float = Field(10.0, ge=0, le=10000)
     """Bus time lost when the direction changes (simple model)."""
+    separate_write_bus: bool = False
+    """Reads and writes each have a bus of the full width, as the two data channels of AXI (simple model)."""
     num_ranks: int = Field(1, ge=1, le=8)
     """Ranks of a channel (timing model)."""
     address_mapping: str = Field("robabgracoch", min_length=12, max_length=40)

@@ -99,6 +99,38 @@ class SimpleMemory:
         self._bus_free_cycle += cycles
 
 
+class SplitBusMemory:
+    """Reads and writes on a bus each: two `SimpleMemory` that do not disturb each other."""
+
+    def __init__(self, dram: DramConfig, clock_mhz: float) -> None:
+        self._reads = SimpleMemory(dram, clock_mhz)
+        self._writes = SimpleMemory(dram, clock_mhz)
+        self._last_end_cycle = 0
+
+    def reset(self) -> None:
+        """Return to the cold state."""
+        self._reads.reset()
+        self._writes.reset()
+        self._last_end_cycle = 0
+
+    def serve(self, start_cycle: int, address: int, num_bytes: int, is_write: bool) -> ServedRequest:
+        """Serve one request; see `MemoryModel.serve`. Cycles in which the other bus was busy anyway are not counted."""
+        served = (self._writes if is_write else self._reads).serve(start_cycle, address, num_bytes, is_write)
+        begin = max(served.end_cycle - served.busy_cycles, self._last_end_cycle)
+        self._last_end_cycle = max(self._last_end_cycle, served.end_cycle)
+        return ServedRequest(served.first_data_cycle, served.end_cycle, max(0, served.end_cycle - begin))
+
+    def state(self, now: int) -> Hashable:
+        """Return what decides how later requests are served, relative to cycle ``now``."""
+        return self._reads.state(now), self._writes.state(now), max(self._last_end_cycle - now, 0)
+
+    def leap(self, cycles: int) -> None:
+        """Move the memory's clock on by ``cycles``, its state relative to the clock unchanged."""
+        self._reads.leap(cycles)
+        self._writes.leap(cycles)
+        self._last_end_cycle += cycles
+
+
 class IdealMemory:
     """A memory that delivers at once."""
 
@@ -119,4 +151,6 @@ class IdealMemory:
 
 def build_memory(dram: DramConfig, clock_mhz: float) -> MemoryModel:
     """Return the memory that ``dram.model`` asks for, seen from a core clock of `clock_mhz`."""
+    if dram.separate_write_bus:
+        return SplitBusMemory(dram, clock_mhz)
     return SimpleMemory(dram, clock_mhz)
