@@ -1,0 +1,40 @@
+"""Runs ZigZag in its own environment: a request (JSON) on stdin, cycles per layer on stdout.
+
+The workload is passed as ZigZag's own layer records; chip and mapping as files in its format.
+"""
+
+import json
+import logging
+import sys
+import time
+from pathlib import Path
+
+from zigzag.api import get_hardware_performance_zigzag
+
+
+def main() -> None:
+    request = json.load(sys.stdin)
+    # JSON is YAML
+    Path("chip.yaml").write_text(json.dumps(request["chip"]))
+    Path("mapping.yaml").write_text(json.dumps(request["mapping"]))
+    Path("out").mkdir()
+    logging.disable(logging.INFO)
+    begin = time.perf_counter()
+    _, _, evaluations = get_hardware_performance_zigzag(
+        workload=request["workload"],
+        accelerator="chip.yaml",
+        mapping="mapping.yaml",
+        opt="latency",
+        dump_folder="out",
+        pickle_filename="out/evaluations.pickle",
+        loma_show_progress_bar=False,
+    )
+    elapsed = time.perf_counter() - begin
+    layers = {
+        layer.layer.name: {"latency": float(layer.latency_total2), "compute": float(layer.ideal_temporal_cycle)}
+        for layer, _ in evaluations[0][1]
+    }
+    print("\n" + json.dumps({"layers": layers, "elapsed_s": elapsed}))
+
+
+main()
