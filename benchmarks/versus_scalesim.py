@@ -3,7 +3,8 @@
 SCALE-Sim counts from cycle 0 to the last write, so that each of its rows is one cycle less; any other difference is an
 error here (exit status 1). docs/benchmarks.md says how to install it.
 
-Usage: python benchmarks/versus_scalesim.py --python PATH [--network NAME | --topology FILE] [--dataflow ws] [--array 32x32]
+Usage: python benchmarks/versus_scalesim.py --python PATH [--network NAME | --topology FILE] [--dataflow ws]
+       [--array 32x32]
 """
 
 from __future__ import annotations

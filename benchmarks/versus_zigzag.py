@@ -1,4 +1,4 @@
-"""Cycles and wall time against ZigZag (KU Leuven), both choosing their own mapping for the same layers on the same chip.
+"""Cycles and wall time against ZigZag (KU Leuven): each tool maps the same layers to the same chip in its own way.
 
 The chip is a hardware description of accelsim, told to ZigZag as a K x C array with the same buffers, ports and DRAM
 bandwidth. The two models differ by design (see docs/benchmarks.md), so cycles are shown and not judged.
@@ -30,7 +30,7 @@ Record = dict[str, Any]  # ZigZag's own input format
 
 
 def _memory(size_bits: int, bandwidth_bits: int, uses: Sequence[tuple[str, str]], served: Sequence[str]) -> Record:
-    """Return a memory with one read and one write port; ``uses`` are (operand, direction), ``t*`` reads and ``f*`` writes."""
+    """Return a memory with a read and a write port; ``uses`` are (operand, direction), ``t*`` reads, ``f*`` writes."""
     kinds = {"r": "read", "w": "write"}
     ports = [
         {
@@ -44,7 +44,8 @@ def _memory(size_bits: int, bandwidth_bits: int, uses: Sequence[tuple[str, str]]
     ]
     return {
         "size": size_bits, "r_cost": 1.0, "w_cost": 1.0, "area": 0.0, "latency": 1,
-        "operands": list(dict.fromkeys(operand for operand, _ in uses)), "ports": ports, "served_dimensions": list(served),
+        "operands": list(dict.fromkeys(operand for operand, _ in uses)), "ports": ports,
+        "served_dimensions": list(served),
     }  # fmt: skip
 
 
@@ -104,7 +105,8 @@ def zigzag_workload(layers: Sequence[TraceLayer], config: HardwareConfig) -> lis
                 "loop_dims": list(sizes),
                 "loop_sizes": list(sizes.values()),
                 "operand_precision": {
-                    "W": 8, "I": config.activation_bits, "O": config.accumulator_bits, "O_final": config.activation_bits,
+                    "W": 8, "I": config.activation_bits,
+                    "O": config.accumulator_bits, "O_final": config.activation_bits,
                 },
                 "operand_source": {"W": index, "I": max(0, index - 1)},
             }
