@@ -7,6 +7,7 @@ from math import prod
 
 from accelsim.errors import TraceError
 from accelsim.ticket.graph import GraphNode
+from accelsim.ticket.shapes import MAX_DIMENSION
 from accelsim.trace.emit import Emitter, Operation, Shape
 from accelsim.trace.exported import Program
 from accelsim.trace.records import Record
@@ -48,6 +49,10 @@ _RESIZES = frozenset(
 _CONVS = frozenset("conv1d conv2d convolution _convolution conv_transpose1d conv_transpose2d".split())
 
 
+# What arguments of the wrong kind or number end in; each is the fault of the file.
+_UNFIT = (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError)
+
+
 def emit_program(program: Program, emitter: Emitter) -> None:
     """Tell the emitter every operation of a program, in order."""
     for name, shape in program.constants.items():
@@ -55,7 +60,13 @@ def emit_program(program: Program, emitter: Emitter) -> None:
     for name, shape in program.inputs[1:]:
         emitter.constant(name, shape)
     for record in program.records:
-        _emit(program, record, emitter)
+        try:
+            _emit(program, record, emitter)
+        except _UNFIT as error:
+            raise TraceError(
+                f"{program.name}: {record.place}: {record.target}: its arguments and shapes do not fit together; "
+                "the file is damaged, or the operation is used in a way that is not supported"
+            ) from error
 
 
 def _emit(program: Program, record: Record, emitter: Emitter) -> None:
@@ -273,7 +284,13 @@ _TABLE: tuple[tuple[frozenset[str], Handler], ...] = (
 
 
 def check_program(program: Program) -> Shape:
-    """Return the shape of the first input; TraceError if there is none."""
+    """Return the shape of the first input; TraceError if there is none or a shape is out of bounds."""
     if not program.inputs:
         raise TraceError(f"{program.name}: has no tensor input; export a module that takes one")
+    for record in program.records:
+        for name, shape in record.outputs:
+            if shape is not None and not (len(shape) <= 8 and all(0 <= size <= MAX_DIMENSION for size in shape)):
+                raise TraceError(
+                    f"{program.name}: {record.place}: tensor {name!r} of shape {shape[:8]} is out of bounds"
+                )
     return program.inputs[0][1]

@@ -65,7 +65,10 @@ def read_onnx(path: str | os.PathLike[str]) -> Program:
     except Exception as error:  # protobuf and onnx raise many kinds on damaged files
         reason = " ".join(str(error).split())[:200]
         raise TraceError(f"{where}: not a readable ONNX file ({reason}); export it again") from error
-    return _Reader(where, model.graph).program()
+    try:
+        return _Reader(where, model.graph).program()
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
+        raise TraceError(f"{where}: a node's attributes do not fit its operator; export it again") from error
 
 
 def _fix_batch(where: str, model: onnx.ModelProto) -> None:
