@@ -38,8 +38,8 @@ def tile_bytes(task: LayerTask, tiling: Tiling) -> dict[str, int]:
     positions = tiling.G * tiling.K * tiling.C * taps_r * taps_s
     pixels = tiling.N * tiling.P * tiling.Q
     outputs = tiling.G * tiling.K * pixels
-    rows = max(input_extent(task, "P", first, tiling.P, 0, taps_r) for first in _first_tiles(dims.P, tiling.P))
-    columns = max(input_extent(task, "Q", first, tiling.Q, 0, taps_s) for first in _first_tiles(dims.Q, tiling.Q))
+    rows = _largest_extent(task, "P", tiling.P, taps_r)
+    columns = _largest_extent(task, "Q", tiling.Q, taps_s)
     stored = task.traffic_bits
     share = stored.mask + stored.index + (stored.weight if task.decodes else 0)
     return {
@@ -53,9 +53,22 @@ def tile_bytes(task: LayerTask, tiling: Tiling) -> dict[str, int]:
     }
 
 
-def _first_tiles(extent: int, tile: int) -> tuple[int, ...]:
-    """Return tile starts that between them have the largest input window: the first and one in the middle."""
-    return (0, tile) if 2 * tile < extent else (0,)
+def _largest_extent(task: LayerTask, loop: Loop, tile: int, taps: int) -> int:
+    """Return the input rows (or columns) of the tile that reads most.
+
+    Windows grow from tile to tile while the padding cuts their beginning off, and shrink once it cuts their end off:
+    the largest is that of the first tile with a whole beginning, or of the tile before.
+    """
+    dims, axis = task.layer.dims, 0 if loop == "P" else 1
+    extent, offset = getattr(dims, loop), (dims.R if loop == "P" else dims.S) - taps
+    if (
+        offset and task.layer.kind != "aggregate"
+    ):  # with other taps, the padding cuts elsewhere: a window without padding
+        size = (tile - 1) * dims.stride[axis] + (taps - 1) * dims.dilation[axis] + 1
+        return min(dims.H if loop == "P" else dims.W, size)
+    whole = min(ceil_div(ceil_div(dims.padding[axis], dims.stride[axis]), tile), ceil_div(extent, tile) - 1)
+    firsts = (max(whole - 1, 0) * tile, whole * tile)
+    return max(input_extent(task, loop, first, min(tile, extent - first)) for first in firsts)
 
 
 def _levels(tiling: Tiling, counts: dict[Loop, int], relevant: frozenset[str]) -> list[Reuse]:

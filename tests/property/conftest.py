@@ -109,7 +109,8 @@ def _hardware(draw: random.Random) -> HardwareConfig:
     array: dict[str, object] = {
         "dataflow": dataflow, "rows": draw.choice([2, 4, 8]), "cols": draw.choice([2, 4, 8]),
         "pipeline_latency_cycles": draw.choice([0, 3]), "zero_weights": draw.choice(["none", "gate", "skip"]),
-        "zero_activations": draw.choice(["none", "gate", "skip"]), "skip_group": draw.choice(["rows", "columns", "array"]),
+        "zero_activations": draw.choice(["none", "gate", "skip"]),
+        "skip_group": draw.choice(["rows", "columns", "array"]),
     }  # fmt: skip
     if dataflow == "spatial":
         array["unroll"] = draw.choice(
