@@ -52,7 +52,7 @@ def network_layers(name: str, contains: str = "") -> list[TraceLayer]:
 
 
 def topology_text(layers: Sequence[TraceLayer]) -> str:
-    """Return a topology table of layers with the same outputs; padding becomes a larger input, as the format has none."""
+    """Return a topology table of layers with the same outputs; padding becomes a larger input (the format has none)."""
     return "\n".join([CONV_HEADER, *(_row(layer.name, layer.dims) for layer in layers)]) + "\n"
 
 
