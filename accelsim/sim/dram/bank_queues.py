@@ -12,19 +12,20 @@ from __future__ import annotations
 
 from accelsim.sim.dram.commands import issue, rank_ready_cycle, ready_cycle
 from accelsim.sim.dram.jit import compiled
+from accelsim.sim.dram.queues import FIRST, count_key, find, may_wait, num_runs, pop, push
 from accelsim.sim.dram.state import (
-    ACT, BANK_LEN, BANK_QUEUE, C_BANK_WRITES, C_DRAINING, C_IN_BANKS, C_NEXT, C_NEXT_REFRESH, C_OUTSTANDING, C_READS,
-    C_REFRESH_AT, C_REFRESHES, C_ROUND_ROBIN, C_WRITES, CLOSED, MAX_REFRESHES, N_COLUMN, N_FORWARDED, N_HITS, N_MERGED,
+    ACT, BANK_LEN, BANK_QUEUE, C_DRAINING, C_EVENT, C_IN_BANKS, C_NEXT, C_NEXT_REFRESH, C_OUTSTANDING, C_READS, C_REFRESH_AT,
+    C_REFRESHES, C_ROUND_ROBIN, C_WRITES, BANK_MASK, CLOSED, MAX_REFRESHES, ROW_SHIFT, N_COLUMN, N_FORWARDED, N_HITS, N_MERGED,
     OPEN_ROW, P_BANK_ENTRIES, P_BANKS, P_CLOSED_PAGE, P_DRAIN_ENTRIES, P_DUAL_BUS, P_FLUSH, P_HIT_LIMIT, P_RANKS,
-    P_READ_DONE, P_READ_ENTRIES, P_REFI, P_REFRESH_MODE, P_WRITE_DONE, P_WRITE_ENTRIES, PRE, R_BANK, R_DONE, R_KEY,
-    R_PARENT, R_ROW, R_WRITE, RANK_OF, RD, RDA, READS, REF, REFB, REFRESH_ALL_BANK, REFRESHES, ROW_HITS, WR, WRA,
-    WRITES, IntArray,
+    P_READ_DONE, P_READ_ENTRIES, P_REFI, P_REFRESH_MODE, P_WRITE_DONE, P_WRITE_ENTRIES, PRE, R_DONE, R_KEY, R_PARENT,
+    R_PLACE, R_WRITE, RANK_OF, RD, RDA, READS, REF, REFB, REFRESH_ALL_BANK, REFRESHES, ROW_HITS, WR, WRA, WRITES,
+    IntArray,
 )  # fmt: skip
 
 
 @compiled
 def _remove(c: IntArray, queue: int, length: int, at: int) -> None:
-    """Take entry `at` out of the queue that starts at `queue`, keep the order, and shorten it (its length is at `length`)."""
+    """Take entry `at` out of the list that starts at `queue`, keep the order, and shorten it (`length` is a slot)."""
     last = c[length] - 1
     for place in range(queue + at, queue + last):
         c[place] = c[place + 1]
@@ -32,12 +33,11 @@ def _remove(c: IntArray, queue: int, length: int, at: int) -> None:
 
 
 @compiled
-def _find(c: IntArray, req: IntArray, queue: int, length: int, key: int, is_write: int) -> int:
-    """Return the burst of the same address and direction in a queue, or -1."""
+def _find_in_bank(c: IntArray, req: IntArray, queue: int, length: int, i: int, is_write: int) -> int:
+    """Return the burst of a direction with the address of burst `i` in a bank queue, or -1."""
     for place in range(queue, queue + length):
-        i = c[place]
-        if req[i, R_KEY] == key and req[i, R_WRITE] == is_write:
-            return i
+        if req[c[place], R_KEY] == req[i, R_KEY] and req[c[place], R_WRITE] == is_write:
+            return c[place]
     return -1
 
 
@@ -50,16 +50,13 @@ def _bank_queue(dev: IntArray, bank: int) -> int:
 @compiled
 def _pending(dev: IntArray, c: IntArray, req: IntArray, i: int, is_write: int) -> int:
     """Return a burst of the address of burst `i` that waits anywhere in the channel, or -1."""
-    if is_write == 1:
-        if c[C_WRITES] + c[C_BANK_WRITES] == 0:
-            return -1
-        found = _find(c, req, WRITES, c[C_WRITES], req[i, R_KEY], 1)
-    else:
-        found = _find(c, req, READS, c[C_READS], req[i, R_KEY], 0)
+    if not may_wait(c, req, i, is_write):
+        return -1
+    found = find(c, req, WRITES if is_write == 1 else READS, i)
     if found >= 0:
         return found
-    bank = req[i, R_BANK]
-    return _find(c, req, _bank_queue(dev, bank), c[BANK_LEN + bank], req[i, R_KEY], is_write)
+    bank = req[i, R_PLACE] & BANK_MASK
+    return _find_in_bank(c, req, _bank_queue(dev, bank), c[BANK_LEN + bank], i, is_write)
 
 
 @compiled
@@ -73,53 +70,52 @@ def accepts_bank(dev: IntArray, c: IntArray, req: IntArray, i: int) -> bool:
 @compiled
 def accept_bank(dev: IntArray, c: IntArray, req: IntArray, i: int, clk: int) -> None:
     """Take burst `i`: queue it, or answer it from a waiting write, or merge it with a waiting burst of its address."""
-    waiting_write = _pending(dev, c, req, i, 1)
-    if req[i, R_WRITE] == 1:
-        if waiting_write >= 0:
-            req[i, R_PARENT] = waiting_write
-            c[N_MERGED] += 1
-            return
-        c[WRITES + c[C_WRITES]] = i
-        c[C_WRITES] += 1
-        c[C_OUTSTANDING] += dev[P_FLUSH]
-        return
-    if waiting_write >= 0:
+    write = req[i, R_WRITE]
+    waiting = _pending(dev, c, req, i, 1)
+    if waiting >= 0 and write == 0:
         req[i, R_DONE] = clk + 1
         c[N_FORWARDED] += 1
         return
-    waiting_read = _pending(dev, c, req, i, 0)
-    if waiting_read >= 0:
-        req[i, R_PARENT] = waiting_read
+    if write == 0:
+        waiting = _pending(dev, c, req, i, 0)
+    if waiting >= 0:
+        req[i, R_PARENT] = waiting
         c[N_MERGED] += 1
         return
-    c[READS + c[C_READS]] = i
-    c[C_READS] += 1
-    c[C_OUTSTANDING] += 1
+    starts_run = push(c, req, WRITES if write == 1 else READS, i)
+    if starts_run or write == 1:
+        c[C_EVENT] = clk
+    count_key(c, req, i, write, 1)
+    c[C_OUTSTANDING] += dev[P_FLUSH] if write == 1 else 1
+
+
+@compiled
+def _starts_draining(dev: IntArray, c: IntArray) -> bool:
+    """Tell whether the waiting writes are to be scheduled now."""
+    if c[C_WRITES] >= dev[P_WRITE_ENTRIES]:
+        return True
+    return c[C_READS] == 0 and c[C_WRITES] >= (1 if dev[P_FLUSH] == 1 else dev[P_DRAIN_ENTRIES])
 
 
 @compiled
 def _schedule(dev: IntArray, c: IntArray, req: IntArray) -> bool:
     """Move one burst to the queue of its bank; tell whether one moved."""
-    least = 1 if dev[P_FLUSH] == 1 else dev[P_DRAIN_ENTRIES]
-    if c[C_DRAINING] == 0 and (c[C_WRITES] >= dev[P_WRITE_ENTRIES] or (c[C_READS] == 0 and c[C_WRITES] >= least)):
+    if c[C_DRAINING] == 0 and _starts_draining(dev, c):
         c[C_DRAINING] = c[C_WRITES]
     draining = c[C_DRAINING] > 0
-    queue, length = (WRITES, C_WRITES) if draining else (READS, C_READS)
-    for at in range(c[length]):
-        i = c[queue + at]
-        bank = req[i, R_BANK]
+    queue = WRITES if draining else READS
+    for run in range(num_runs(c, queue)):
+        bank = c[queue + run] & BANK_MASK
         if c[BANK_LEN + bank] >= dev[P_BANK_ENTRIES]:
             continue
         if draining:
-            if _pending(dev, c, req, i, 0) >= 0:
+            if _pending(dev, c, req, c[queue + run + FIRST], 0) >= 0:
                 c[C_DRAINING] = 0
                 return False
             c[C_DRAINING] -= 1
-            c[C_BANK_WRITES] += 1
-        c[_bank_queue(dev, bank) + c[BANK_LEN + bank]] = i
+        c[_bank_queue(dev, bank) + c[BANK_LEN + bank]] = pop(c, req, queue, run)
         c[BANK_LEN + bank] += 1
         c[C_IN_BANKS] += 1
-        _remove(c, queue, length, at)
         return True
     return False
 
@@ -127,42 +123,34 @@ def _schedule(dev: IntArray, c: IntArray, req: IntArray) -> bool:
 @compiled
 def _must_wait_for_read(c: IntArray, req: IntArray, queue: int, at: int) -> bool:
     """Tell whether a read of the same address stands before the write at `at`."""
-    return _find(c, req, queue, at, req[c[queue + at], R_KEY], 0) >= 0
+    return may_wait(c, req, c[queue + at], 0) and _find_in_bank(c, req, queue, at, c[queue + at], 0) >= 0
 
 
 @compiled
-def _hits(c: IntArray, req: IntArray, queue: int, length: int, row: int) -> int:
-    """Return how many entries of a bank queue go to `row`."""
+def _hits(c: IntArray, req: IntArray, queue: int, length: int, place_of_row: int) -> int:
+    """Return how many entries of a bank queue go to a row."""
     count = 0
     for place in range(queue, queue + length):
-        count += req[c[place], R_ROW] == row
+        count += req[c[place], R_PLACE] == place_of_row
     return count
-
-
-@compiled
-def _column_command(dev: IntArray, c: IntArray, req: IntArray, bank: int, i: int) -> int:
-    """Return RD or WR, or with closed pages RDA or WRA when no other entry hits the row."""
-    write = req[i, R_WRITE] == 1
-    if dev[P_CLOSED_PAGE] == 1 and _hits(c, req, _bank_queue(dev, bank), c[BANK_LEN + bank], req[i, R_ROW]) == 1:
-        return WRA if write else RDA
-    return WR if write else RD
 
 
 @compiled
 def _needed_command(dev: IntArray, c: IntArray, req: IntArray, bank: int, at: int) -> int:
     """Return the command that entry `at` of a bank queue asks for, or -1 if it must not ask now."""
-    queue, open_row = _bank_queue(dev, bank), c[OPEN_ROW + bank]
+    queue = _bank_queue(dev, bank)
     i = c[queue + at]
-    if open_row == CLOSED:
+    if c[OPEN_ROW + bank] == CLOSED:
         return ACT
-    if req[i, R_ROW] != open_row:
+    open_place = (c[OPEN_ROW + bank] << ROW_SHIFT) + bank
+    if req[i, R_PLACE] != open_place:
         if at > 0:
             return -1
         worn_out = c[ROW_HITS + bank] >= dev[P_HIT_LIMIT]
-        return PRE if worn_out or _hits(c, req, queue, c[BANK_LEN + bank], open_row) == 0 else -1
+        return PRE if worn_out or _hits(c, req, queue, c[BANK_LEN + bank], open_place) == 0 else -1
     if req[i, R_WRITE] == 1 and _must_wait_for_read(c, req, queue, at):
         return -1
-    return _column_command(dev, c, req, bank, i)
+    return WR if req[i, R_WRITE] == 1 else RD
 
 
 @compiled
@@ -190,10 +178,10 @@ def _finish(dev: IntArray, c: IntArray, req: IntArray, bank: int, at: int, clk: 
     i = c[queue + at]
     c[N_COLUMN] += 1
     c[N_HITS] += c[ROW_HITS + bank] != 0
+    count_key(c, req, i, req[i, R_WRITE], -1)
     if req[i, R_WRITE] == 1:
         req[i, R_DONE] = clk + dev[P_WRITE_DONE]
         c[C_OUTSTANDING] -= dev[P_FLUSH]
-        c[C_BANK_WRITES] -= 1
     else:
         req[i, R_DONE] = clk + dev[P_READ_DONE]
         c[C_OUTSTANDING] -= 1
@@ -232,10 +220,12 @@ def _issue_from_queues(dev: IntArray, c: IntArray, req: IntArray, log: IntArray,
         is_column = RD <= cmd <= WRA
         if previous >= 0 and is_column == (RD <= previous <= WRA):
             return -1
-        row = req[c[_bank_queue(dev, bank) + at], R_ROW]
+        place = req[c[_bank_queue(dev, bank) + at], R_PLACE]
         if is_column:
             _finish(dev, c, req, bank, at, clk)
-        issue(dev, c, log, cmd, bank, row, clk)
+            if dev[P_CLOSED_PAGE] == 1 and _hits(c, req, _bank_queue(dev, bank), c[BANK_LEN + bank], place) == 0:
+                cmd = RDA if cmd == RD else WRA
+        issue(dev, c, log, cmd, bank, place >> ROW_SHIFT, clk)
         return cmd
     return -1
 

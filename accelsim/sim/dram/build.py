@@ -63,7 +63,11 @@ def build_device(config: DramConfig, table: DeviceTable, *, flush: bool = False)
         s.P_WRITE_LOW: math.ceil(config.write_low_watermark * config.num_write_queue_entries),
         s.P_HIT_LIMIT: config.num_row_hits_before_precharge, s.P_FLUSH: int(flush),
     }  # fmt: skip
-    rules = timing_rules(table)
+    rules = [
+        rule
+        for rule in timing_rules(table)
+        if rule[2] not in (s.RDA, s.WRA) and (ranks > 1 or rule[1] != s.SCOPE_OTHER_RANKS)
+    ]  # RDA and WRA become ready with RD and WR
     dev = np.zeros(s.RULES + 3 * len(rules), dtype=np.int64)
     for index, value in parameters.items():
         dev[index] = value
@@ -123,12 +127,19 @@ def build(config: DramConfig, table: DeviceTable | None = None) -> Memory:
 
 def new_requests(decoded: DecodedAddresses, writes: NDArray[np.bool_], arrive_cycle: int = 0) -> s.IntArray:
     """Return the kernel's ``req`` array for decoded bursts that all arrive at one cycle."""
-    req = np.zeros((len(decoded.key), s.NUM_REQUEST_COLUMNS), dtype=np.int64)
+    num = len(decoded.key)
+    req = np.zeros((num, s.NUM_REQUEST_COLUMNS), dtype=np.int64)
     req[:, s.R_CHANNEL] = decoded.channel
-    req[:, s.R_BANK] = decoded.bank
-    req[:, s.R_ROW] = decoded.row
+    req[:, s.R_PLACE] = (decoded.row << s.ROW_SHIFT) + decoded.bank
     req[:, s.R_KEY] = decoded.key
     req[:, s.R_WRITE] = writes
     req[:, s.R_ARRIVE] = arrive_cycle
-    req[:, (s.R_ACCEPT, s.R_DONE, s.R_PARENT)] = -1
+    req[:, (s.R_NEXT, s.R_FOLLOWS, s.R_ACCEPT, s.R_DONE, s.R_PARENT)] = -1
+    by_channel = np.argsort(decoded.channel, kind="stable")
+    before, after = by_channel[:-1], by_channel[1:]
+    together = req[before, s.R_CHANNEL] == req[after, s.R_CHANNEL]
+    req[before[together], s.R_NEXT] = after[together]
+    together &= req[before, s.R_PLACE] == req[after, s.R_PLACE]
+    together &= req[before, s.R_WRITE] == req[after, s.R_WRITE]
+    req[after[together], s.R_FOLLOWS] = before[together]
     return req

@@ -12,45 +12,19 @@ from __future__ import annotations
 
 from accelsim.sim.dram.commands import issue, log_command, rank_ready_cycle, ready_cycle
 from accelsim.sim.dram.jit import compiled
+from accelsim.sim.dram.queues import COUNT, FIRST, count_key, find, may_wait, num_runs, pop, push
 from accelsim.sim.dram.state import (
-    ACT, ACT2, ACTIVATING, ACTIVE, ACTIVE_BANKS, C_ACTIVE, C_CAS_QUEUE, C_CAS_REQUEST, C_NEXT, C_NEXT_REFRESH,
-    C_OUTSTANDING, C_READS, C_REFRESH_AT, C_REFRESHES, C_SPLIT_BANKS, C_WCK_EXPIRY, C_WRITE_MODE, C_WRITES, CAS, CLOSED,
-    MAX_REFRESHES, N_COLUMN, N_FORWARDED, N_HITS, N_MERGED, NEVER, OPEN_ROW, P_BANKS, P_CLOSED_PAGE, P_DUAL_BUS,
-    P_RANKS, P_READ_DONE, P_READ_ENTRIES, P_REFI, P_REFRESH_MODE, P_SPLIT_WINDOW, P_WCK_READ, P_WCK_WRITE, P_WRITE_DONE,
-    P_WRITE_ENTRIES, P_WRITE_HIGH, P_WRITE_LOW, PRE, PREA, R_ACCEPT, R_BANK, R_DONE, R_KEY, R_PARENT, R_ROW, R_SEEN,
+    ACT, ACT2, ACTIVATING, ACTIVE, ACTIVE_BANKS, C_ACTIVE, C_CAS_QUEUE, C_CAS_REQUEST, C_EVENT, C_NEXT, C_NEXT_REFRESH,
+    C_OUTSTANDING, C_READ_RUNS, C_READS, C_REFRESH_AT, C_REFRESHES, C_SPLIT_BANKS, C_WCK_EXPIRY, C_WRITE_MODE, C_WRITES, CAS, CLOSED,
+    BANK_MASK, MAX_REFRESHES, ROW_SHIFT, N_COLUMN, N_FORWARDED, N_HITS, N_MERGED, NEVER, OPEN_ROW, P_BANKS, P_CLOSED_PAGE,
+    P_DUAL_BUS, P_RANKS, P_READ_DONE, P_READ_ENTRIES, P_REFI, P_REFRESH_MODE, P_SPLIT_WINDOW, P_WCK_READ, P_WCK_WRITE,
+    P_WRITE_DONE, P_WRITE_ENTRIES, P_WRITE_HIGH, P_WRITE_LOW, PRE, PREA, R_ACCEPT, R_DONE, R_PARENT, R_PLACE, R_SEEN,
     R_WRITE, RANK_OF, RD, RDA, READS, REF, REFB, REFRESH_ALL_BANK, REFRESH_PER_BANK, REFRESHES, SPLIT_DEADLINE,
     SPLIT_OWNER, WR, WRA, WRITES, IntArray,
 )  # fmt: skip
 
 ANY, COLUMN, ROW = range(3)
 """Command buses a candidate may use."""
-
-
-@compiled
-def _length(queue: int) -> int:
-    """Return where the length of the queue that starts at `queue` stands."""
-    if queue == READS:
-        return C_READS
-    return C_WRITES if queue == WRITES else C_ACTIVE
-
-
-@compiled
-def _drop(c: IntArray, queue: int, at: int) -> None:
-    """Take an entry out of a queue and keep the order."""
-    length = _length(queue)
-    last = c[length] - 1
-    for place in range(queue + at, queue + last):
-        c[place] = c[place + 1]
-    c[length] = last
-
-
-@compiled
-def _waiting_write(c: IntArray, req: IntArray, i: int) -> int:
-    """Return the write of the address of burst `i` in the write queue, or -1."""
-    for place in range(WRITES, WRITES + c[C_WRITES]):
-        if req[c[place], R_KEY] == req[i, R_KEY]:
-            return c[place]
-    return -1
 
 
 @compiled
@@ -61,41 +35,61 @@ def accepts_shared(dev: IntArray, c: IntArray, req: IntArray, i: int) -> bool:
             return True
     elif c[C_READS] < dev[P_READ_ENTRIES]:
         return True
-    return _waiting_write(c, req, i) >= 0
+    return may_wait(c, req, i, 1) and find(c, req, WRITES, i) >= 0
 
 
 @compiled
 def accept_shared(c: IntArray, req: IntArray, i: int, clk: int) -> None:
     """Take burst `i`: queue it, or answer or merge it when a write of its address waits."""
-    waiting = _waiting_write(c, req, i)
+    waiting = find(c, req, WRITES, i) if may_wait(c, req, i, 1) else -1
     if req[i, R_WRITE] == 1:
         if waiting >= 0:
             req[i, R_PARENT] = waiting
             c[N_MERGED] += 1
             return
-        c[WRITES + c[C_WRITES]] = i
-        c[C_WRITES] += 1
+        push(c, req, WRITES, i)
+        count_key(c, req, i, 1, 1)
+        c[C_EVENT] = clk
     else:
         if waiting >= 0:
             req[i, R_DONE] = clk
             c[N_FORWARDED] += 1
             return
-        c[READS + c[C_READS]] = i
-        c[C_READS] += 1
+        if push(c, req, READS, i):  # a burst that joins a run is ready no earlier than the run
+            c[C_EVENT] = clk
     c[C_OUTSTANDING] += 1
 
 
 @compiled
-def _needed_command(c: IntArray, req: IntArray, i: int) -> int:
-    """Return the next command that burst `i` needs."""
-    open_row = c[OPEN_ROW + req[i, R_BANK]]
+def _take(c: IntArray, req: IntArray, queue: int, at: int) -> None:
+    """Take an active burst, or the first one of a waiting run, out of its queue."""
+    if queue == ACTIVE:
+        c[C_ACTIVE] -= 1
+        for place in range(ACTIVE + at, ACTIVE + c[C_ACTIVE]):
+            c[place] = c[place + 1]
+        return
+    i = pop(c, req, queue, at)
+    if queue == WRITES:
+        count_key(c, req, i, 1, -1)
+
+
+@compiled
+def _burst(c: IntArray, queue: int, at: int) -> int:
+    """Return an active burst, or the first one of a waiting run."""
+    return c[ACTIVE + at] if queue == ACTIVE else c[queue + at + FIRST]
+
+
+@compiled
+def _needed_command(c: IntArray, place: int, is_write: bool) -> int:
+    """Return the next command that bursts for a place need."""
+    open_row = c[OPEN_ROW + (place & BANK_MASK)]
     if open_row == CLOSED:
         return ACT
     if open_row == ACTIVATING:
         return ACT2
-    if open_row != req[i, R_ROW]:
+    if open_row != place >> ROW_SHIFT:
         return PRE
-    return WR if req[i, R_WRITE] == 1 else RD
+    return WR if is_write else RD
 
 
 @compiled
@@ -117,7 +111,8 @@ def _pick_active(dev: IntArray, c: IntArray, req: IntArray, clk: int) -> int:
     best, age, event = -1, NEVER, NEVER
     for at in range(c[C_ACTIVE]):
         i = c[ACTIVE + at]
-        ready = ready_cycle(dev, c, _needed_command(c, req, i), req[i, R_BANK])
+        place = req[i, R_PLACE]
+        ready = ready_cycle(dev, c, _needed_command(c, place, req[i, R_WRITE] == 1), place & BANK_MASK)
         if ready > clk:
             event = min(event, ready)
         elif req[i, R_ACCEPT] < age:
@@ -128,16 +123,16 @@ def _pick_active(dev: IntArray, c: IntArray, req: IntArray, clk: int) -> int:
 
 
 @compiled
-def _pick_waiting(dev: IntArray, c: IntArray, req: IntArray, queue: int, bus: int, clk: int) -> int:
-    """Return the place of the first ready burst of the read or write queue, or -1 and lower the next event.
+def _pick_waiting(dev: IntArray, c: IntArray, queue: int, bus: int, clk: int) -> int:
+    """Return the first run of the read or write queue that is ready, or -1 and lower the next event.
 
-    Bursts that need the same command of the same bank become ready together, so each pair is looked at once.
+    Runs that need the same command of the same bank become ready together, so each pair is looked at once.
     """
     event = NEVER
     seen_act, seen_pre, seen_column = 0, 0, 0
-    for at in range(c[_length(queue)]):
-        i = c[queue + at]
-        bank, cmd = req[i, R_BANK], _needed_command(c, req, i)
+    for run in range(num_runs(c, queue)):
+        place = c[queue + run]
+        bank, cmd = place & BANK_MASK, _needed_command(c, place, queue == WRITES)
         bit = 1 << bank if bank < 63 else 0
         seen = seen_act if cmd == ACT else seen_pre if cmd == PRE else seen_column
         if seen & bit:
@@ -152,7 +147,7 @@ def _pick_waiting(dev: IntArray, c: IntArray, req: IntArray, queue: int, bus: in
             continue
         ready = ready_cycle(dev, c, cmd, bank)
         if ready <= clk:
-            return at
+            return run
         event = min(event, ready)
     c[C_NEXT] = min(c[C_NEXT], event)
     return -1
@@ -181,37 +176,38 @@ def _count_outcome(c: IntArray, req: IntArray, i: int) -> None:
     if req[i, R_SEEN] == 0:
         req[i, R_SEEN] = 1
         c[N_COLUMN] += 1
-        c[N_HITS] += c[OPEN_ROW + req[i, R_BANK]] == req[i, R_ROW]
+        place = req[i, R_PLACE]
+        c[N_HITS] += c[OPEN_ROW + (place & BANK_MASK)] == place >> ROW_SHIFT
 
 
 @compiled
-def _hit_again(c: IntArray, req: IntArray, i: int, active: int) -> bool:
-    """Tell whether another waiting or active burst hits the row of burst `i`; `active` tells whether it is active itself."""
-    bank, row = req[i, R_BANK], req[i, R_ROW]
-    for queue in (READS, WRITES):
-        for place in range(queue, queue + c[_length(queue)]):
-            if c[place] != i and req[c[place], R_BANK] == bank and req[c[place], R_ROW] == row:
+def _hit_again(c: IntArray, queue: int, at: int, place: int) -> bool:
+    """Tell whether a waiting or active burst besides this one hits the row of `place`."""
+    for other in (READS, WRITES):
+        for run in range(num_runs(c, other)):
+            if c[other + run] == place and (other != queue or run != at or c[other + run + COUNT] > 1):
                 return True
-    return c[ACTIVE_BANKS + bank] > active
+    return c[ACTIVE_BANKS + (place & BANK_MASK)] > (1 if queue == ACTIVE else 0)
 
 
 @compiled
 def _issue_column(dev: IntArray, c: IntArray, req: IntArray, log: IntArray, queue: int, at: int, clk: int) -> None:
     """Issue the column command of a burst and finish it."""
-    i = c[queue + at]
-    bank, write = req[i, R_BANK], req[i, R_WRITE] == 1
+    i = _burst(c, queue, at)
+    place, write = req[i, R_PLACE], req[i, R_WRITE] == 1
+    bank = place & BANK_MASK
     cmd = WR if write else RD
-    if dev[P_CLOSED_PAGE] == 1 and not _hit_again(c, req, i, 1 if queue == ACTIVE else 0):
+    if dev[P_CLOSED_PAGE] == 1 and not _hit_again(c, queue, at, place):
         cmd = WRA if write else RDA
     if dev[P_SPLIT_WINDOW] > 0:
         c[C_WCK_EXPIRY] = max(c[C_WCK_EXPIRY], clk + (dev[P_WCK_WRITE] if write else dev[P_WCK_READ]))
     _count_outcome(c, req, i)
-    issue(dev, c, log, cmd, bank, req[i, R_ROW], clk)
+    issue(dev, c, log, cmd, bank, place >> ROW_SHIFT, clk)
     req[i, R_DONE] = clk + (dev[P_WRITE_DONE] if write else dev[P_READ_DONE])
     c[C_OUTSTANDING] -= 1
     if queue == ACTIVE:
         c[ACTIVE_BANKS + bank] -= 1
-    _drop(c, queue, at)
+    _take(c, req, queue, at)
 
 
 @compiled
@@ -225,17 +221,18 @@ def _make_active(c: IntArray, bank: int, i: int) -> None:
 @compiled
 def _issue_for(dev: IntArray, c: IntArray, req: IntArray, log: IntArray, queue: int, at: int, clk: int) -> None:
     """Issue the next command of a burst and move it on."""
-    i = c[queue + at]
-    bank = req[i, R_BANK]
-    cmd = _needed_command(c, req, i)
+    i = _burst(c, queue, at)
+    place = req[i, R_PLACE]
+    bank = place & BANK_MASK
+    cmd = _needed_command(c, place, req[i, R_WRITE] == 1)
     if cmd in (RD, WR):
         _issue_column(dev, c, req, log, queue, at, clk)
         return
     _count_outcome(c, req, i)
-    issue(dev, c, log, cmd, bank, req[i, R_ROW], clk)
+    issue(dev, c, log, cmd, bank, place >> ROW_SHIFT, clk)
     if cmd == PRE:
         return
-    _drop(c, queue, at)
+    _take(c, req, queue, at)
     if dev[P_SPLIT_WINDOW] > 0:
         c[SPLIT_OWNER + bank] = i
         c[SPLIT_DEADLINE + bank] = clk + dev[P_SPLIT_WINDOW]
@@ -303,7 +300,7 @@ def _serve_waiting(dev: IntArray, c: IntArray, req: IntArray, log: IntArray, bus
     if _holds_back(dev, c):
         return False
     queue = _served_queue(dev, c)
-    at = _pick_waiting(dev, c, req, queue, bus, clk)
+    at = _pick_waiting(dev, c, queue, bus, clk)
     if at >= 0:
         _issue_for(dev, c, req, log, queue, at, clk)
     return at >= 0
@@ -346,8 +343,9 @@ def _finish_activate(dev: IntArray, c: IntArray, req: IntArray, log: IntArray, l
     if first < 0:
         return False
     i = c[SPLIT_OWNER + first]
-    c[OPEN_ROW + first] = req[i, R_ROW]
-    log_command(c, log, ACT2, first, req[i, R_ROW], clk)
+    row = req[i, R_PLACE] >> ROW_SHIFT
+    c[OPEN_ROW + first] = row
+    log_command(c, log, ACT2, first, row, clk)
     _make_active(c, first, i)
     c[SPLIT_OWNER + first] = -1
     c[SPLIT_DEADLINE + first] = NEVER
@@ -359,7 +357,7 @@ def _finish_activate(dev: IntArray, c: IntArray, req: IntArray, log: IntArray, l
 def _issue_synchronised(dev: IntArray, c: IntArray, req: IntArray, log: IntArray, clk: int) -> None:
     """Issue the column command that the CAS of the cycle before belongs to."""
     queue, at = c[C_CAS_QUEUE], 0
-    while c[queue + at] != c[C_CAS_REQUEST]:
+    while _burst(c, queue, at) != c[C_CAS_REQUEST]:
         at += 1
     c[C_CAS_REQUEST] = -1
     _issue_column(dev, c, req, log, queue, at, clk)
@@ -368,10 +366,11 @@ def _issue_synchronised(dev: IntArray, c: IntArray, req: IntArray, log: IntArray
 @compiled
 def _issue_or_synchronise(dev: IntArray, c: IntArray, req: IntArray, log: IntArray, queue: int, at: int, clk: int) -> None:
     """Issue a burst's next command; a column command after a pause of the data clock needs a CAS one cycle before."""
-    i = c[queue + at]
-    if _needed_command(c, req, i) in (RD, WR) and clk >= c[C_WCK_EXPIRY]:
+    i = _burst(c, queue, at)
+    place = req[i, R_PLACE]
+    if clk >= c[C_WCK_EXPIRY] and _needed_command(c, place, req[i, R_WRITE] == 1) in (RD, WR):
         if not _finish_activate(dev, c, req, log, clk + 1, clk):
-            log_command(c, log, CAS, req[i, R_BANK], req[i, R_ROW], clk)
+            log_command(c, log, CAS, place & BANK_MASK, place >> ROW_SHIFT, clk)
             c[C_CAS_REQUEST], c[C_CAS_QUEUE] = i, queue
         return
     _issue_for(dev, c, req, log, queue, at, clk)
@@ -391,11 +390,20 @@ def _tick_split(dev: IntArray, c: IntArray, req: IntArray, log: IntArray, clk: i
             return True
         if not _holds_back(dev, c):
             queue = _served_queue(dev, c)
-            at = _pick_waiting(dev, c, req, queue, ANY, clk)
+            at = _pick_waiting(dev, c, queue, ANY, clk)
     if at < 0:
         return _finish_activate(dev, c, req, log, NEVER - 1, clk)
     _issue_or_synchronise(dev, c, req, log, queue, at, clk)
     return True
+
+
+@compiled
+def _next_cycle(dev: IntArray, c: IntArray, clk: int) -> int:
+    """Return the cycle after one in which a command issued, or a later one if only one run of reads waits for it."""
+    if c[C_READ_RUNS] != 1 or c[C_WRITES] + c[C_ACTIVE] + c[C_REFRESHES] + c[C_SPLIT_BANKS] > 0 or c[C_CAS_REQUEST] >= 0:
+        return clk + 1
+    ready = ready_cycle(dev, c, _needed_command(c, c[READS], False), c[READS] & BANK_MASK)
+    return max(clk + 1, min(ready, c[C_NEXT_REFRESH]))
 
 
 @compiled
@@ -410,5 +418,5 @@ def tick_shared(dev: IntArray, c: IntArray, req: IntArray, log: IntArray, clk: i
     else:
         issued = _tick_single(dev, c, req, log, clk)
     if issued:
-        return clk + 1
+        return _next_cycle(dev, c, clk)
     return max(c[C_NEXT], clk + 1)

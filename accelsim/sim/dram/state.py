@@ -7,7 +7,8 @@ Three integer arrays hold everything, so that compiled helpers pass few argument
     rules (see `accelsim.sim.dram.device.timing_rules`) as (scope, following command, cycles), sorted by preceding command.
 ``st``
     One row per channel: control and counts, earliest cycles of commands per channel, rank, group and bank, open rows, and
-    the queues, which hold numbers of bursts, oldest first. The bank queues stand last because their size is configurable.
+    the queues, oldest first. The read and write queues hold runs (see `accelsim.sim.dram.queues`), the others numbers of
+    bursts. The bank queues stand last because their size is configurable.
 ``req``
     One row per burst in the order offered (``R_*``).
 
@@ -48,10 +49,15 @@ MAX_CHANNELS = 64
 MAX_RANKS = 16
 MAX_BANKS = 128
 """Banks of a channel, over all ranks and groups."""
+BANK_MASK = MAX_BANKS - 1
+ROW_SHIFT = 7
+"""A burst's place is its row shifted by this, plus its bank."""
 MAX_ENTRIES = 256
 """Bursts in a read or write queue."""
 MAX_REFRESHES = 64
 """Refreshes that may wait in a channel."""
+KEY_COUNTERS = 512
+"""Counters of waiting addresses: an address whose counter is zero need not be searched."""
 
 # ``dev``: parameters.
 (
@@ -66,11 +72,11 @@ RULES = RULE_START + 16
 
 # ``st``: control and counts.
 (
-    C_CHANNEL, C_READS, C_WRITES, C_ACTIVE, C_NEXT, C_WRITE_MODE, C_DRAINING, C_ROUND_ROBIN, C_NEXT_REFRESH,
+    C_CHANNEL, C_READS, C_WRITES, C_READ_RUNS, C_WRITE_RUNS, C_ACTIVE, C_NEXT, C_WRITE_MODE, C_DRAINING, C_ROUND_ROBIN, C_NEXT_REFRESH,
     C_REFRESH_AT, C_REFRESHES, C_WCK_EXPIRY, C_CAS_REQUEST, C_CAS_QUEUE, C_EVENT, C_SPLIT_BANKS, C_IN_BANKS,
     C_BANK_WRITES, C_OUTSTANDING, N_ACT, N_PRE, N_RD, N_WR, N_REF, N_REFB, N_HITS, N_COLUMN, N_FORWARDED, N_MERGED,
     N_ACTIVE_CYCLES,
-) = range(30)  # fmt: skip
+) = range(32)  # fmt: skip
 
 # ``st``: regions.
 READY_CHANNEL = 32
@@ -88,14 +94,20 @@ SPLIT_DEADLINE = SPLIT_OWNER + MAX_BANKS
 BANK_LEN = SPLIT_DEADLINE + MAX_BANKS
 REFRESHES = BANK_LEN + MAX_BANKS
 ACTIVE = REFRESHES + MAX_REFRESHES
-READS = ACTIVE + MAX_BANKS
-WRITES = READS + MAX_ENTRIES
-BANK_QUEUE = WRITES + MAX_ENTRIES
+PENDING_READS = ACTIVE + MAX_BANKS
+PENDING_WRITES = PENDING_READS + KEY_COUNTERS
+READS = PENDING_WRITES + KEY_COUNTERS
+WRITES = READS + 4 * MAX_ENTRIES
+BANK_QUEUE = WRITES + 4 * MAX_ENTRIES
 
-# ``req``: columns. The kernel writes ACCEPT (the cycle in which the controller took the burst), DONE (the cycle at which its
-# data are over; both -1 before), PARENT (the burst that a merged one waits for, or -1) and SEEN (counted as hit or miss).
-R_CHANNEL, R_BANK, R_ROW, R_KEY, R_WRITE, R_ARRIVE, R_ACCEPT, R_DONE, R_PARENT, R_SEEN = range(10)
-NUM_REQUEST_COLUMNS = 10
+# ``req``: columns. NEXT is the next burst of the same channel, and
+# FOLLOWS the one before if that has the same place and direction, or -1. The kernel writes ACCEPT (the cycle in which the
+# controller took the burst), DONE (the cycle at which its data are over; both -1 before), PARENT (the burst that a merged
+# one waits for, or -1) and SEEN (counted as hit or miss).
+(
+    R_CHANNEL, R_PLACE, R_KEY, R_WRITE, R_ARRIVE, R_NEXT, R_FOLLOWS, R_ACCEPT, R_DONE, R_PARENT, R_SEEN,
+) = range(11)  # fmt: skip
+NUM_REQUEST_COLUMNS = 11
 
 # ``g``: the whole memory.
 G_CLOCK, G_NEXT = range(2)
