@@ -1,0 +1,63 @@
+"""Eyeriss v1: AlexNet's convolutions, measured per layer for a batch of four images."""
+
+from __future__ import annotations
+
+from accelsim.config.loader import LoadedHardware
+from accelsim.cost.evaluate import evaluate
+from accelsim.cost.tables import load_tables
+from accelsim.sim.counters import Counters
+from accelsim.trace.model import TraceLayer
+from accelsim.units import cycles_to_s
+from accelsim.validation.reference import Row, load_table, preset_path
+from accelsim.validation.rows import ValidationRow
+from accelsim.validation.runs import conv_dims, layer, machine, run_layers
+
+BATCH = 4
+INPUT_CHANNELS = {"CONV1": 3, "CONV2": 96, "CONV3": 256, "CONV4": 384, "CONV5": 384}
+_ROW_STATIONARY = "row-stationary there; the nearest unrolling here: see docs/validation.md"
+
+
+def validate_eyeriss() -> list[ValidationRow]:
+    """Return latency, processing time, DRAM and global-buffer traffic and power of each layer."""
+    table = load_table("eyeriss")
+    hardware = machine(preset_path("eyeriss_dense"))
+    layers = [_layer(row) for row in table.rows]
+    counters = run_layers(hardware, layers, "dense-fp16")
+    power_w = _power_w(counters, hardware)
+    rows: list[ValidationRow] = []
+    for index, row in enumerate(table.rows):
+        item, name = counters.layers[index], row.text("layer")
+        clock = hardware.config.clock_mhz
+        working = item.cycles_by_cause["compute"] + item.cycles_by_cause["fill_drain"] + item.cycles_by_cause["other"]
+        buffer = item.actions["activation_buffer"]
+        moved_mb = (buffer.get("read_bits", 0) + buffer.get("write_bits", 0)) / 8e6
+        dram_mb = (item.dram_read_bytes + item.dram_write_bytes) / 1e6
+        for quantity, column, ours, note in (
+            ("latency in ms", "latency_ms", 1e3 * cycles_to_s(item.latency_cycles, clock), _ROW_STATIONARY),
+            ("processing time in ms", "processing_ms", 1e3 * cycles_to_s(working, clock), _ROW_STATIONARY),
+            ("DRAM traffic in MB", "dram_mb", dram_mb, "run-length coded activations there, 16 bits each here"),
+            ("global-buffer traffic in MB", "buffer_mb", moved_mb, "partial sums of passes cross it there"),
+            ("power in mW", "power_mw", 1e3 * power_w[index], "chip without DRAM, as measured there"),
+        ):
+            rows.append(ValidationRow(table.name, table.source, f"{quantity}, {name}", row.number(column), ours, note))
+    return rows
+
+
+def _layer(row: Row) -> TraceLayer:
+    name, channels, out = row.text("layer"), row.whole("C"), row.whole("E")
+    groups = INPUT_CHANNELS[name] // channels
+    dims = conv_dims(
+        channels=channels, filters=row.whole("M") // groups, out=(out, out), window=(row.whole("R"), row.whole("R")),
+        stride=row.whole("stride"), batch=BATCH, groups=groups,
+    )  # fmt: skip
+    return layer(name, dims, input_density=1.0 - row.number("zeros_percent") / 100)
+
+
+def _power_w(counters: Counters, hardware: LoadedHardware) -> list[float]:
+    """Return the average on-chip power of each layer."""
+    report = evaluate(counters, hardware.config, load_tables())
+    powers = []
+    for item, energy in zip(counters.layers, report.layer_energy_j_by_unit, strict=True):
+        on_chip_j = sum(value for unit, value in energy.items() if unit != "dram")
+        powers.append(on_chip_j / cycles_to_s(item.latency_cycles, hardware.config.clock_mhz))
+    return powers
