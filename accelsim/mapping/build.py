@@ -239,10 +239,13 @@ def _actions(
             "words": int(generation.words.sum()), "discarded_words": int(generation.discarded_words.sum()),
             "derived_seeds": int(generation.seeds.sum()), "jumps": int(generation.jumps.sum()),
         }  # fmt: skip
+    second = 0  # a second activation operand on chip passes from the activation buffer to the weight buffer
+    if task.plan is None and task.layer.second_input_elements and not task.second_from_dram:
+        second = weights.written_positions * act
     moved = input_reads * act + weight_reads * wbits + (elements["outputs"] + spilled) * acc
     return {
         "activation_buffer": {
-            "read_bits": input_reads * act + (elements["stored"] + elements["residual"]) * act,
+            "read_bits": input_reads * act + (elements["stored"] + task.residual_elements) * act + second,
             "write_bits": input_bytes * 8 + (written + elements["residual"]) * act,
         },
         "weight_buffer": {"read_bits": weight_reads * wbits, "write_bits": weights.written_positions * wbits},
@@ -258,5 +261,5 @@ def _actions(
             "weight_loads_bits": weight_reads * wbits,
         },
         "vector_unit": {"ops": max(task.layer.vector_ops, elements["outputs"])},
-        "interconnect": {"bits": moved + total * 8},
+        "interconnect": {"bits": moved + task.residual_elements * act + second + total * 8},
     }  # fmt: skip

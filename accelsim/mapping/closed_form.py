@@ -233,6 +233,7 @@ def _holdings(task: LayerTask, tiles: Candidates, order: tuple[Loop, ...], share
     staged = np.zeros(tiles.num)
     if task.output_to_dram:
         staged = 2 * outputs * max(1, task.layer.num_outputs) / dims.num_outputs * task.activation_bits / 8
+    staged = staged + 2 * outputs * task.residual_dram_elements / dims.num_outputs * task.activation_bits / 8
     needed = shared.tile_inputs * task.activation_bits / 8 if task.dram_input_elements else np.zeros(tiles.num)
     room = _Buffer(needed, task.activation_capacity_bytes - staged, hardware.activation_buffer.double_buffered)
     inputs = _held(order, counts, INPUT_LOOPS, room)
@@ -254,7 +255,7 @@ def _weight_bytes(task: LayerTask) -> float:
     """Return the bytes of one pass over the layer's weights, or over its second activation operand."""
     if task.plan is not None:
         return task.traffic_bits.total / 8
-    return task.layer.second_input_elements * task.activation_bits / 8
+    return task.layer.second_input_elements * task.activation_bits / 8 if task.loads_second else 0.0
 
 
 def _dram_bytes(task: LayerTask, held: _Holdings, shared: OrderFree) -> Floats:

@@ -105,7 +105,7 @@ def weight_events(
     filters = size["G"] * size["K"]
     positions = filters * size["C"] * size["R"] * size["S"]
     fetched = fetch_steps(nest, WEIGHT_LOOPS, holding.mask)[steps]
-    if task.plan is None and task.layer.second_input_elements == 0:
+    if task.plan is None and not task.loads_second:
         fetched = np.zeros_like(fetched)
     tile = index["G"]
     for loop in ("K", "C", "R", "S"):

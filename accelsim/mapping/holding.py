@@ -32,7 +32,7 @@ def _best(levels: list[Reuse], tile_bytes: int, capacity: int, double: bool) -> 
 
 
 def tile_bytes(task: LayerTask, tiling: Tiling) -> dict[str, int]:
-    """Return the bytes of the largest tile of each operand: weights, mask, inputs, psums, outputs."""
+    """Return the bytes of the largest tile of each operand: weights, mask, inputs, psums, residuals, outputs."""
     dims = task.layer.dims
     taps_r, taps_s = tiling.R or dims.R, tiling.S or dims.S
     positions = tiling.G * tiling.K * tiling.C * taps_r * taps_s
@@ -47,6 +47,9 @@ def tile_bytes(task: LayerTask, tiling: Tiling) -> dict[str, int]:
         "mask": bits_to_bytes(ceil_div(share * positions, dims.num_weights)) if task.decodes else 0,
         "inputs": bits_to_bytes(tiling.N * tiling.G * tiling.C * rows * columns * task.activation_bits),
         "psums": bits_to_bytes(outputs * task.hardware.accumulator_bits),
+        "residuals": bits_to_bytes(
+            ceil_div(outputs * task.residual_dram_elements, dims.num_outputs) * task.activation_bits
+        ),
         "outputs": bits_to_bytes(
             ceil_div(outputs * max(1, task.layer.num_outputs), dims.num_outputs) * task.activation_bits
         ),
@@ -96,7 +99,7 @@ def hold(task: LayerTask, tiling: Tiling) -> Holding | None:
     )  # fmt: skip
     if weights is None or outputs is None:
         return None
-    staged = 2 * sizes["outputs"] if task.output_to_dram else 0
+    staged = 2 * sizes["residuals"] + (2 * sizes["outputs"] if task.output_to_dram else 0)
     capacity = task.activation_capacity_bytes - staged
     double = hardware.activation_buffer.double_buffered
     input_levels = _levels(tiling, counts, INPUT_LOOPS)

@@ -129,6 +129,9 @@ def network_tasks(
                     elements[name] for name in layer.residuals if name not in residency.on_chip and name in elements
                 ),
                 activation_capacity_bytes=UNBOUNDED if ideal else capacity,
+                residual_elements=sum(elements.get(name, 0) for name in layer.residuals),
+                second_from_dram=not layer.inputs[1:]
+                or any(name not in residency.on_chip for name in layer.inputs[1:]),
             )
         )
     return tasks
@@ -181,7 +184,7 @@ def _anonymous(task: LayerTask) -> Hashable:
         plan = replace(plan, source=replace(plan.source, seed=1))
     return (
         layer, plan, task.dram_input_elements, task.output_to_dram, task.residual_dram_elements,
-        task.activation_capacity_bytes,
+        task.activation_capacity_bytes, task.residual_elements, task.second_from_dram,
     )  # fmt: skip
 
 

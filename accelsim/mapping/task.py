@@ -28,6 +28,11 @@ class LayerTask:
         Elements of residual operands that come from DRAM.
     activation_capacity_bytes
         What is left of the activation buffer beside the tensors that stay in it.
+    residual_elements
+        Elements of all residual operands, wherever they are.
+    second_from_dram
+        Whether the second activation operand (of a matrix multiplication) comes from DRAM, not from the activation
+        buffer.
     """
 
     layer: TraceLayer
@@ -37,6 +42,8 @@ class LayerTask:
     output_to_dram: bool
     residual_dram_elements: int
     activation_capacity_bytes: int
+    residual_elements: int = 0
+    second_from_dram: bool = True
 
     @property
     def is_ideal(self) -> bool:
@@ -85,6 +92,11 @@ class LayerTask:
     def burst_bytes(self) -> int:
         """Return the smallest DRAM access."""
         return self.hardware.dram.burst_bytes
+
+    @property
+    def loads_second(self) -> bool:
+        """Return whether a second activation operand takes the weights' place and comes from DRAM."""
+        return self.plan is None and self.layer.second_input_elements > 0 and self.second_from_dram
 
     def capacity(self, buffer: BufferConfig) -> int:
         """Return the bytes of a buffer; unbounded where memory is ideal."""

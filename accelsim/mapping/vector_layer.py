@@ -31,7 +31,7 @@ def build_vector_layer(task: LayerTask) -> LayerSchedule:
     release = np.where(steps >= 2, 2 * (steps - 1), NO_RELEASE)
     has_input = from_dram > 0
     read, written = int(loads.sum()) if has_input else 0, int(stores.sum())
-    inputs_read = layer.dims.num_inputs + layer.second_input_elements
+    inputs_read = layer.dims.num_inputs + layer.second_input_elements + task.residual_elements
     return LayerSchedule(
         name=layer.name,
         kind=layer.kind,
