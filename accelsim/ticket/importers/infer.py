@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from accelsim.errors import TicketError
@@ -139,7 +139,11 @@ def _resnet(where: str, shapes: Mapping[str, Shape], wanted: Wanted) -> NetworkG
         )
     cut = "downsample" if any(".downsample." in name for name in shapes) else "shortcut"
     is_small = stem[2] == 3
-    name = _RESNET_DEPTHS.get((shape.blocks, shape.expansion), "resnet")
+    name = _RESNET_DEPTHS.get((shape.blocks, shape.expansion))
+    if name is None:
+        raise TicketError(
+            f"{where}: stages of {blocks} blocks are those of no ResNet known here; a block is missing, or left over"
+        )
     if shape.bottleneck_width == 2 and name == "resnet50":
         name = "wide_resnet50_2"
     size = 32 if is_small else 224
@@ -154,6 +158,7 @@ def _is_chain(shapes: Mapping[str, Shape]) -> bool:
 
 def _chain(where: str, shapes: Mapping[str, Shape], wanted: Wanted) -> NetworkGraph:
     """Return Conv-2/4/6/8 or a multilayer perceptron: pairs of convolutions and a pool, then linear layers."""
+    _check_chain_complete(where, shapes)
     convs = [name for name, shape in shapes.items() if name.startswith("convs.")]
     linears = [name for name in shapes if name not in convs]
     if not linears or len(convs) % _POOLED_EVERY:
@@ -173,6 +178,29 @@ def _chain(where: str, shapes: Mapping[str, Shape], wanted: Wanted) -> NetworkGr
         if name != linears[-1]:
             x = _norm_and_relu(builder, x, name, wanted)
     return builder.build()
+
+
+def _chain_names(num_convs: int) -> Iterator[frozenset[str]]:
+    """Yield the layer names that code bases give a Conv-N: lists, sequences with ReLU and pool, and with norms too."""
+    pairs = range(num_convs // _POOLED_EVERY)
+    for places, heads in (
+        (range(num_convs), (0, 1, 2)),
+        ([5 * block + inner for block in pairs for inner in (0, 2)], (0, 2, 4)),
+        ([7 * block + inner for block in pairs for inner in (0, 3)], (0, 2, 4)),
+    ):
+        for head in ("linears", "linear"):
+            yield frozenset({f"convs.{place}" for place in places} | {f"{head}.{place}" for place in heads})
+
+
+def _check_chain_complete(where: str, shapes: Mapping[str, Shape]) -> None:
+    """Name the missing layer of a Conv-N whose other layers have the usual names."""
+    found = frozenset(shapes)
+    if not any(name.startswith("convs.") for name in found):
+        return
+    candidates = [names for num_convs in (2, 4, 6, 8) for names in _chain_names(num_convs) if found <= names]
+    if candidates and found not in candidates:
+        missing = min((names - found for names in candidates), key=lambda names: (len(names), sorted(names)))
+        raise TicketError(f"{where}: layer {min(missing)!r} is missing; the checkpoint is incomplete")
 
 
 def _norm_and_relu(builder: GraphBuilder, x: str, name: str, wanted: Wanted) -> str:

@@ -228,6 +228,13 @@ def test_missing_and_foreign_layers_are_refused_by_name(save) -> None:
     state = {name: value for name, value in frozen_resnet18().items() if not name.startswith("layer3.1.conv2.")}
     with pytest.raises(TicketError, match=r"layer 'layer3\.1\.conv2' of resnet18 is missing"):
         import_checkpoint(save(state))
+    state = {name: value for name, value in frozen_resnet18().items() if not name.startswith("layer3.1.")}
+    with pytest.raises(TicketError, match=r"stages of \[2, 2, 1, 2\] blocks are those of no ResNet"):
+        import_checkpoint(save(state))
+    for missing in ("convs.7", "linears.4"):
+        state = {name: value for name, value in frozen_conv6().items() if not name.startswith(f"{missing}.")}
+        with pytest.raises(TicketError, match=f"layer '{missing}' is missing"):
+            import_checkpoint(save(state))
     state = frozen_resnet18()
     frozen_layer(state, "extra", (4, 4))
     with pytest.raises(TicketError, match="layer 'extra' has no place in resnet18"):
