@@ -20,6 +20,7 @@ import numpy.typing as npt
 from scipy import special
 
 from accelsim.config.hardware import PeArrayConfig
+from accelsim.errors import MappingError
 from accelsim.units import ceil_div
 
 Ints = npt.NDArray[np.int64]
@@ -155,3 +156,31 @@ def _product(first: Floats, second: Floats) -> Floats:
 def largest_share(trials: int, density: float, num: int) -> float:
     """Return E[largest of ``num`` binomial(trials, density) counts] / trials."""
     return _mean_of(_cdf_of_largest(trials, density, num, 0)) / trials
+
+
+def effective_macs(
+    input_mask_PC: npt.NDArray[np.bool_],  # noqa: N803
+    weight_mask_KC: npt.NDArray[np.bool_],  # noqa: N803
+) -> int:
+    """Return the multiply-accumulates of a 1x1 layer in which both operands are kept; exact, from the real masks.
+
+    Parameters
+    ----------
+    input_mask_PC
+        Non-zero inputs, bool [positions, channels].
+    weight_mask_KC
+        Kept weights, bool [filters, channels].
+
+    Raises
+    ------
+    MappingError
+        The masks do not have the same channels.
+    """
+    if input_mask_PC.ndim != 2 or weight_mask_KC.ndim != 2 or input_mask_PC.shape[1] != weight_mask_KC.shape[1]:
+        raise MappingError(
+            f"masks of shape {input_mask_PC.shape} and {weight_mask_KC.shape}: not [positions, channels] and "
+            "[filters, channels] of the same channels; give the masks of one layer"
+        )
+    inputs = np.count_nonzero(input_mask_PC, axis=0).astype(np.int64)
+    weights = np.count_nonzero(weight_mask_KC, axis=0).astype(np.int64)
+    return int((inputs * weights).sum())
