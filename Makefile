@@ -34,8 +34,8 @@ bench: $(READY)  ## speed of the generators, the DRAM model and the simulator
 workloads: $(READY)  ## search the committed tickets again (hours)
 	$(BIN)/python -m workloads.make
 
-golden: $(READY)  ## write the golden results again; review the diff
-	ACCELSIM_REGENERATE=1 $(BIN)/python -m pytest tests/golden
+golden: $(READY)  ## write the golden results and the README's output again; review the diff
+	ACCELSIM_REGENERATE=1 $(BIN)/python -m pytest tests/golden tests/e2e/test_e2e_readme.py
 
 schema: $(READY)  ## write results/schema.json again from the result model
 	$(BIN)/python -m accelsim.results.schema
