@@ -1,7 +1,8 @@
-"""Wall time and memory of a run per network, chip and storage format: mapping, simulation, exact against periodic.
+"""Wall time and memory of a run per network and chip: mapping, simulation, exact against periodic.
 
-Times are in process and without imports, the best of two; memory is the peak of a process that does this run alone, and
-what it was before the run. Tiles are the steps of the array. Nothing here fails on time.
+Times are in process and without imports, the best of two; CPU seconds tell how busy the machine was with
+other things; memory is the peak of a process that does this run alone, and what it was before the run. Tiles are the
+steps of the array. Nothing here fails on time.
 
 Usage: python benchmarks/networks.py [--network NAME ...] [--hardware FILE ...] [--without-exact]
 """
@@ -59,6 +60,7 @@ class Measured:
     exact_s: float | None
     same: bool
     whole_s: float
+    whole_cpu_s: float
     base_mib: float
     peak_mib: float
 
@@ -81,11 +83,12 @@ def measure(case: Case, with_exact: bool) -> Measured:
     shape = None if case.input_size is None else (3, case.input_size, case.input_size)
     trace = trace_network(case.network, replace(options, input_shape=shape))
     base = _peak_mib()
-    whole, mapped, leaped = [], [], []
+    whole, whole_cpu, mapped, leaped = [], [], [], []
     for _ in range(2):
-        begin = time.perf_counter()
+        begin, begin_cpu = time.perf_counter(), time.process_time()
         run(hardware, trace, storage)
         whole.append(time.perf_counter() - begin)
+        whole_cpu.append(time.process_time() - begin_cpu)
         begin = time.perf_counter()
         schedule, _ = schedule_network(hardware.config, trace, storage)
         mapped.append(time.perf_counter() - begin)
@@ -100,7 +103,10 @@ def measure(case: Case, with_exact: bool) -> Measured:
         exact = run_schedule(schedule, hardware.config, exact=True)
         exact_s = time.perf_counter() - begin
         same = _latency(exact) == _latency(counters)
-    return Measured(tiles, _latency(counters), min(mapped), min(leaped), exact_s, same, min(whole), base, peak)
+    latency = _latency(counters)
+    return Measured(
+        tiles, latency, min(mapped), min(leaped), exact_s, same, min(whole), min(whole_cpu), base, peak
+    )  # fmt: skip
 
 
 def measure_apart(case: Case, with_exact: bool) -> Measured | str:
@@ -121,7 +127,7 @@ def _row(case: Case, found: Measured | str) -> list[str]:
     return [
         name, Path(case.hardware).stem, f"{found.num_tiles:,}", f"{found.latency_cycles:,}", f"{found.map_s:.3f}",
         f"{found.run_s:.3f}", exact, f"{rate:,.0f}", f"{found.whole_s:.3f}",
-        f"{found.base_mib:.0f}", f"{found.peak_mib:.0f}",
+        f"{found.whole_cpu_s:.3f}", f"{found.base_mib:.0f}", f"{found.peak_mib:.0f}",
     ]  # fmt: skip
 
 
@@ -155,12 +161,12 @@ def main() -> None:
         return
     table = Table(
         "network", "chip", "tiles", "cycles", "map s", "simulate s", "exact s", "tiles/s", "run s",
-        "MiB before", "MiB peak",
+        "run CPU s", "MiB before", "MiB peak",
         title="run = mapping, simulation, cost; exact = simulation of every tile",
     )  # fmt: skip
     for case in _cases(arguments):
         table.add_row(*_row(case, measure_apart(case, not arguments.without_exact)))
-    Console(width=140).print(table)
+    Console(width=160).print(table)
 
 
 if __name__ == "__main__":
