@@ -32,7 +32,7 @@ bench: $(READY)  ## speed of the generators, the DRAM model and the simulator
 	for script in benchmarks/*.py; do $(BIN)/python $$script; done
 
 workloads: $(READY)  ## search the committed tickets again (hours)
-	$(BIN)/python -m workloads.make
+	grep '^accelsim search' workloads/README.md | sed 's|^|$(BIN)/|' | bash -euo pipefail
 
 golden: $(READY)  ## write the golden results and the README's output again; review the diff
 	ACCELSIM_REGENERATE=1 $(BIN)/python -m pytest tests/golden tests/e2e/test_e2e_readme.py
