@@ -6,6 +6,9 @@ jumping to evenly spaced places of it with powers of their transition matrix ove
 A word is what a hardware generator hands over per step: the state after a full xorshift step, or after as many single
 shifts as an LFSR has bits (a leap-forward register), so that no two words share bits. Word 0 of a sequential stream
 is the state *after* the first step from its seed.
+
+Every seed of a linear generator starts somewhere on its one cycle. The cycle of ``lfsr16`` has 65,535 words, so that
+the streams of a large layer overlap, as they would on such a chip.
 """
 
 from __future__ import annotations

@@ -17,6 +17,9 @@ TICKETS = {
     "conv6_slt_f50": (0.35, 0.15, 0.9),
     "conv6_slt_f70": (0.5, 0.2, 0.9),
     "conv6_slt_f90": (0.63, 0.27, 0.9),
+    "gin_slt_f00": (0.0, 0.0, 0.9),
+    "gin_slt_f50": (0.35, 0.15, 0.9),
+    "gin_slt_f90": (0.63, 0.27, 0.9),
 }
 
 
@@ -50,7 +53,7 @@ def test_readme_states_every_ticket_with_its_accuracy_and_command():
         assert f"{100 * ticket.accuracy:.1f} %" in row
 
 
-@pytest.mark.parametrize("name", ["conv6_slt_f90", pytest.param("resnet_slt", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["conv6_slt_f90", "gin_slt_f50", pytest.param("resnet_slt", marks=pytest.mark.slow)])
 def test_stored_accuracy_is_what_the_stored_bits_give(name):
     ticket = read_ticket(str(WORKLOADS / f"{name}.pt"))
     before = torch.get_num_threads()
