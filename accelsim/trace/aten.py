@@ -8,9 +8,9 @@ from math import prod
 from accelsim.errors import TraceError
 from accelsim.ticket.graph import GraphNode
 from accelsim.ticket.shapes import MAX_DIMENSION
-from accelsim.trace.emit import Emitter, Operation, Shape
+from accelsim.trace.emit import Emitter, Operation
 from accelsim.trace.exported import Program
-from accelsim.trace.records import Record
+from accelsim.trace.records import Record, Shape
 
 _VIEWS = frozenset(
     "view _unsafe_view reshape flatten unflatten transpose permute unsqueeze squeeze contiguous clone detach detach_ "
