@@ -15,7 +15,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from peers import ROOT, best_time, network_layers, parse_array, run_driver, topology_text
+from peers import ROOT, Times, best_time, network_layers, parse_array, run_driver, topology_text
 from rich.console import Console
 from rich.table import Table
 
@@ -53,24 +53,24 @@ class Setting:
         return f"{self.rows}x{self.cols} {self.dataflow}"
 
 
-def compare(python: str, table: str, setting: Setting) -> tuple[list[Comparison], float, float]:
-    """Return the layers and both wall times in seconds, without imports."""
+def compare(python: str, table: str, setting: Setting) -> tuple[list[Comparison], Times, Times]:
+    """Return the layers, our times and those of SCALE-Sim."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "topology.csv"
         path.write_text(table)
-        trace, ours, elapsed = _simulate(path, setting)
+        trace, ours, times = _simulate(path, setting)
     request = {
         "chip": {"dataflow": setting.dataflow, "rows": setting.rows, "cols": setting.cols},
         "topology": table,
         "is_gemm": "ifmap" not in table.splitlines()[0].lower(),
     }
-    peer = run_driver(python, "scalesim_driver.py", request).answer
+    peer, peer_times = run_driver(python, "scalesim_driver.py", request)
     if any(peer["stalls"]):
         sys.exit("SCALE-Sim stalled: its memory was not ideal, and the cycles cannot be compared")
-    return _side_by_side(trace, ours, peer["cycles"]), elapsed, peer["elapsed_s"]
+    return _side_by_side(trace, ours, peer["cycles"]), times, peer_times
 
 
-def _simulate(path: Path, setting: Setting) -> tuple[LayerTrace, tuple[LayerCounters, ...], float]:
+def _simulate(path: Path, setting: Setting) -> tuple[LayerTrace, tuple[LayerCounters, ...], Times]:
     overrides = [f"pe_array.rows={setting.rows}", f"pe_array.cols={setting.cols}"]
     hwconfig = ROOT / "hwconfigs" / f"systolic_32x32_{setting.dataflow}.yaml"
 
@@ -78,8 +78,8 @@ def _simulate(path: Path, setting: Setting) -> tuple[LayerTrace, tuple[LayerCoun
         trace = read_topology(path)
         return trace, simulate(load_hardware(hwconfig, overrides), trace, "dense-int8").layers
 
-    (trace, layers), elapsed = best_time(work)
-    return trace, layers, elapsed
+    (trace, layers), times = best_time(work)
+    return trace, layers, times
 
 
 def _side_by_side(trace: LayerTrace, ours: tuple[LayerCounters, ...], peer_cycles: list[int]) -> list[Comparison]:
@@ -95,7 +95,7 @@ def _side_by_side(trace: LayerTrace, ours: tuple[LayerCounters, ...], peer_cycle
     return rows
 
 
-def show(console: Console, setting: Setting, rows: list[Comparison], ours_s: float, peer_s: float) -> None:
+def show(console: Console, setting: Setting, rows: list[Comparison], ours: Times, peer: Times) -> None:
     """Print one table."""
     table = Table("layer", "shape", "accelsim", "SCALE-Sim", "difference", title=f"{setting}: cycles, ideal memory")
     for row in rows:
@@ -104,10 +104,8 @@ def show(console: Console, setting: Setting, rows: list[Comparison], ours_s: flo
         table.add_row(row.name, row.shape, f"{row.cycles:,}", f"{row.peer_cycles:,}", f"{difference:+d}{mark}")
     console.print(table)
     agreeing = sum(row.agrees for row in rows)
-    console.print(
-        f"{agreeing} of {len(rows)} layers agree (one cycle per row of its report). "
-        f"accelsim {ours_s:.3f} s, SCALE-Sim {peer_s:.2f} s: {peer_s / ours_s:,.0f} times"
-    )
+    console.print(f"{agreeing} of {len(rows)} layers agree (one cycle per row of its report)")
+    console.print(f"SCALE-Sim takes {peer.ratio(ours)}")
 
 
 def _arguments() -> argparse.Namespace:
@@ -135,8 +133,8 @@ def main() -> int:
     for rows, cols in arguments.array or [(32, 32)]:
         for dataflow in arguments.dataflow or ["ws"]:
             setting = Setting(dataflow, rows, cols)
-            layers, ours_s, peer_s = compare(arguments.python, table, setting)
-            show(console, setting, layers, ours_s, peer_s)
+            layers, ours, peer = compare(arguments.python, table, setting)
+            show(console, setting, layers, ours, peer)
             agree = agree and all(layer.agrees for layer in layers)
     return 0 if agree else 1
 

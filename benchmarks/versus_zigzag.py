@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from peers import ROOT, PeerRun, best_time, network_layers, run_driver, topology_text
+from peers import ROOT, Times, best_time, network_layers, run_driver, topology_text
 from rich.console import Console
 from rich.table import Table
 
@@ -114,21 +114,21 @@ def zigzag_workload(layers: Sequence[TraceLayer], config: HardwareConfig) -> lis
     return records
 
 
-def _simulate(layers: Sequence[TraceLayer], hardware: LoadedHardware) -> tuple[tuple[LayerCounters, ...], float]:
+def _simulate(layers: Sequence[TraceLayer], hardware: LoadedHardware) -> tuple[tuple[LayerCounters, ...], Times]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "topology.csv"
         path.write_text(topology_text(layers))
         return best_time(lambda: simulate(hardware, read_topology(path), "dense-int8").layers)
 
 
-def show(layers: Sequence[TraceLayer], ours: Sequence[LayerCounters], ours_s: float, peer: PeerRun) -> None:
-    """Print cycles side by side, sums and the ratio of wall times."""
+def show(layers: Sequence[TraceLayer], ours: Sequence[LayerCounters], peer: Record) -> None:
+    """Print cycles side by side, and their sums."""
     console = Console(width=120)
     columns = ("layer", "MACs", "accelsim", "on the array", "ZigZag", "on the array", "latency ratio")
     table = Table(*columns, title="cycles")
     sums = [0.0, 0.0]
     for layer, counters in zip(layers, ours, strict=True):
-        causes, other = counters.cycles_by_cause, peer.answer["layers"][layer.name]
+        causes, other = counters.cycles_by_cause, peer[layer.name]
         array = causes["compute"] + causes["fill_drain"]
         sums[0] += counters.latency_cycles
         sums[1] += other["latency"]
@@ -139,8 +139,6 @@ def show(layers: Sequence[TraceLayer], ours: Sequence[LayerCounters], ours_s: fl
     table.add_section()
     table.add_row("all", "", f"{sums[0]:,.0f}", "", f"{sums[1]:,.0f}", "", f"{sums[0] / sums[1]:.2f}")
     console.print(table)
-    peer_s = peer.answer["elapsed_s"]
-    console.print(f"accelsim {ours_s:.3f} s, ZigZag {peer_s:.2f} s: {peer_s / ours_s:,.0f} times")
 
 
 def _arguments() -> argparse.Namespace:
@@ -164,13 +162,15 @@ def main() -> int:
     if hardware.config.pe_array.dataflow != "weight_stationary" or hardware.config.memory != "dram":
         sys.exit(f"{arguments.hardware}: not weight stationary with DRAM; give a chip like hwconfigs/edge_dense.yaml")
     layers = network_layers(arguments.network, arguments.contains)
-    ours, ours_s = _simulate(layers, hardware)
+    ours, times = _simulate(layers, hardware)
     request = {
         "chip": zigzag_chip(hardware.config),
         "mapping": zigzag_mapping(hardware.config),
         "workload": zigzag_workload(layers, hardware.config),
     }
-    show(layers, ours, ours_s, run_driver(arguments.python, "zigzag_driver.py", request))
+    peer, peer_times = run_driver(arguments.python, "zigzag_driver.py", request)
+    show(layers, ours, peer["layers"])
+    print(f"ZigZag takes {peer_times.ratio(times)}")
     return 0
 
 

@@ -27,19 +27,19 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class PeerRun:
-    """The answer of the other tool.
+class Times:
+    """Seconds of a run without imports: on the clock, and of the processor (children included)."""
 
-    Attributes
-    ----------
-    answer
-        What the driver printed.
-    process_s
-        Wall time of the whole process, imports included.
-    """
+    wall_s: float
+    cpu_s: float
 
-    answer: dict[str, Any]
-    process_s: float
+    def ratio(self, ours: Times) -> str:
+        """Return how often ``ours`` fits into this."""
+        wall, cpu = self.wall_s / ours.wall_s, self.cpu_s / ours.cpu_s
+        return (
+            f"{self.wall_s:.2f} s against {ours.wall_s:.3f} s of accelsim: {wall:,.0f} times "
+            f"(CPU {self.cpu_s:.2f} s against {ours.cpu_s:.3f} s: {cpu:,.0f} times)"
+        )
 
 
 def network_layers(name: str, contains: str = "") -> list[TraceLayer]:
@@ -62,31 +62,30 @@ def _row(name: str, dims: LoopDims) -> str:
     return f"{name}, {height}, {width}, {dims.R}, {dims.S}, {dims.C}, {dims.K}, {dims.stride[0]},"
 
 
-def run_driver(python: str, driver: str, request: dict[str, Any]) -> PeerRun:
-    """Run a driver with another interpreter in an empty folder; what it prints before its answer is dropped."""
+def run_driver(python: str, driver: str, request: dict[str, Any]) -> tuple[dict[str, Any], Times]:
+    """Run a driver with another interpreter in an empty folder; return its answer and its own times."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory(prefix="accelsim-peer-") as folder:
-        begin = time.perf_counter()
         done = subprocess.run(
             [os.path.abspath(python), "-I", "-W", "ignore", str(DRIVERS / driver)],
             input=json.dumps(request), capture_output=True, text=True, cwd=folder, env=environment, check=False,
         )  # fmt: skip
-        elapsed = time.perf_counter() - begin
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         sys.exit(f"{driver}: {python} failed: {last}; see docs/benchmarks.md for the versions that work")
     answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return PeerRun(answer, elapsed)
+    return answer, Times(**answer.pop("times"))
 
 
-def best_time(work: Callable[[], T], repeats: int = 3) -> tuple[T, float]:
-    """Return the result of ``work`` and the shortest of some wall times, in seconds."""
-    best = float("inf")
+def best_time(work: Callable[[], T], repeats: int = 3) -> tuple[T, Times]:
+    """Return the result of ``work`` and its shortest times."""
+    wall, cpu = [], []
     for _ in range(repeats):
-        begin = time.perf_counter()
+        begin, begin_cpu = time.perf_counter(), time.process_time()
         result = work()
-        best = min(best, time.perf_counter() - begin)
-    return result, best
+        wall.append(time.perf_counter() - begin)
+        cpu.append(time.process_time() - begin_cpu)
+    return result, Times(min(wall), min(cpu))
 
 
 def parse_array(text: str) -> tuple[int, int]:

@@ -5,6 +5,7 @@ Interface bandwidth ``CALC`` is its ideal memory: it computes the bandwidth that
 
 import csv
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -52,7 +53,7 @@ def main() -> None:
     request = json.load(sys.stdin)
     Path("chip.cfg").write_text(CONFIG.format(**request["chip"]))
     Path("topology.csv").write_text(request["topology"])
-    begin = time.perf_counter()
+    begin, begin_cpu = time.perf_counter(), sum(os.times()[:4])
     simulator = scalesim(
         save_disk_space=True,
         verbose=False,
@@ -62,7 +63,7 @@ def main() -> None:
         input_type_gemm=request["is_gemm"],
     )
     simulator.run_scale(top_path="out")
-    elapsed = time.perf_counter() - begin
+    times = {"wall_s": time.perf_counter() - begin, "cpu_s": sum(os.times()[:4]) - begin_cpu}
     with open("out/run/COMPUTE_REPORT.csv", newline="") as stream:
         rows = list(csv.reader(stream, skipinitialspace=True))
     columns = [name.strip() for name in rows[0]]
@@ -70,7 +71,7 @@ def main() -> None:
     answer = {
         "cycles": [int(float(row[cycles])) for row in rows[1:]],
         "stalls": [int(float(row[stalls])) for row in rows[1:]],
-        "elapsed_s": elapsed,
+        "times": times,
     }
     print("\n" + json.dumps(answer))
 
