@@ -50,6 +50,18 @@ GROUPS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
                 "accelsim cost out/run --node-nm 7",
             ),
             CommandEntry(
+                "map",
+                "map",
+                "How layers are cut into tiles, and what that costs.",
+                "accelsim map hwconfigs/edge.yaml resnet18",
+            ),
+            CommandEntry(
+                "validate",
+                "validate",
+                "The model beside published silicon, RTL and simulators.",
+                "accelsim validate",
+            ),
+            CommandEntry(
                 "dram",
                 "dram",
                 "Time a memory trace on a memory description.",
@@ -77,6 +89,17 @@ GROUPS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
                 "inspect",
                 "What a ticket stores, layer by layer, in bits.",
                 "accelsim inspect workloads/resnet_slt.pt",
+            ),
+        ),
+    ),
+    (
+        "Trust",
+        (
+            CommandEntry(
+                "verify",
+                "verify",
+                "Produce a ticket's weights as the chip does, and compare them bit for bit.",
+                "accelsim verify hwconfigs/edge.yaml workloads/resnet_slt.pt",
             ),
         ),
     ),

@@ -6,14 +6,18 @@ domain, a word is one step, a Galois LFSR shifts bit by bit, and everything that
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, ParamSpec, TypeVar, cast
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.sim.dram.jit import compiled, compiled_and_cached
+from accelsim.sim.dram.jit import compiled_and_cached
 
+P = ParamSpec("P")
+R = TypeVar("R")
 Ints = npt.NDArray[np.int64]
 KIND_CODES = {"xorshift32": 0, "lfsr16": 1, "lfsr32": 2, "philox4x32": 3}
 _LOW = np.uint64(0xFFFFFFFF)
@@ -44,6 +48,19 @@ class WalkSetup(NamedTuple):
     leaves_out: int
 
 
+class _Lanes(NamedTuple):
+    """All lanes' registers by stream, and what they did.
+
+    ``made`` int64 [streams, 2]: words made in each domain (-1: no state); ``states`` uint64 [streams, 2]; ``seeds``
+    uint64 [2, streams]; ``num`` int64 [5]: words, discarded, seeds, jumps, mask bits.
+    """
+
+    made: Ints
+    states: npt.NDArray[np.uint64]
+    seeds: npt.NDArray[np.uint64]
+    num: Ints
+
+
 @dataclass(frozen=True, slots=True)
 class WalkResult:
     """What the lanes did.
@@ -69,7 +86,12 @@ class WalkResult:
     mismatch: tuple[int, int, int, int, int] | None
 
 
-@compiled
+def _inlined(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile a helper into its callers: calls would take more time than the work."""
+    return cast("Callable[P, R]", numba.njit(inline="always")(function))
+
+
+@_inlined
 def _step(kind: int, state: np.uint64) -> np.uint64:
     if kind == 0:
         state = state ^ ((state << _13) & _LOW)
@@ -84,7 +106,7 @@ def _step(kind: int, state: np.uint64) -> np.uint64:
     return state
 
 
-@compiled
+@_inlined
 def _philox_word(seed: np.uint64, word: int) -> np.uint64:
     block = word // 4
     c0, c1 = np.uint64(block) & _LOW, np.uint64(block) >> _32
@@ -102,103 +124,93 @@ def _philox_word(seed: np.uint64, word: int) -> np.uint64:
     return c2 if place == 2 else c3
 
 
-@compiled
-def _fetch(setup: WalkSetup, domain: int, stream: int, word: int, lane: Ints, states: npt.NDArray[np.uint64],
-           seeds: npt.NDArray[np.uint64], count: Ints) -> np.uint64:  # fmt: skip
-    """Return a word of a stream; ``lane`` [2] says how many words of each domain were made (-1: no state)."""
-    made = lane[domain]
+@_inlined
+def _fetch(setup: WalkSetup, lanes: _Lanes, domain: int, stream: int, word: int) -> np.uint64:
+    """Return a word of a stream from the lane that works on it."""
+    made = lanes.made[stream, domain]
     if setup.kind == 3:
         if made < 0:
-            count[2] += 1
+            lanes.num[2] += 1
         if made != word + 1:
-            states[domain] = _philox_word(seeds[domain, stream], word)
-            lane[domain] = word + 1
-            count[0] += 1
-        return states[domain]
+            lanes.states[stream, domain] = _philox_word(lanes.seeds[domain, stream], word)
+            lanes.made[stream, domain] = word + 1
+            lanes.num[0] += 1
+        return lanes.states[stream, domain]  # type: ignore[no-any-return]
     if made < 0 or word < made - 1:
-        states[domain] = seeds[domain, stream]
+        lanes.states[stream, domain] = lanes.seeds[domain, stream]
         made = 0
-        count[2] += 1
+        lanes.num[2] += 1
     gap = word - made
     if gap > 0:
         if 0 <= setup.jump_words < gap:
-            count[3] += 1
+            lanes.num[3] += 1
         else:
-            count[1] += gap
+            lanes.num[1] += gap
         for _ in range(gap):
-            states[domain] = _step(setup.kind, states[domain])
+            lanes.states[stream, domain] = _step(setup.kind, lanes.states[stream, domain])
     if gap >= 0:
-        states[domain] = _step(setup.kind, states[domain])
-        count[0] += 1
+        lanes.states[stream, domain] = _step(setup.kind, lanes.states[stream, domain])
+        lanes.num[0] += 1
         made = word + 1
-    lane[domain] = made
-    return states[domain]
+    lanes.made[stream, domain] = made
+    return lanes.states[stream, domain]  # type: ignore[no-any-return]
 
 
-@compiled
-def _field(setup: WalkSetup, domain: int, stream: int, place: int, bits: int, lane: Ints,
-           states: npt.NDArray[np.uint64], seeds: npt.NDArray[np.uint64], count: Ints) -> int:  # fmt: skip
+@_inlined
+def _field(setup: WalkSetup, lanes: _Lanes, domain: int, stream: int, place: int) -> int:
+    bits = setup.weight_bits if domain == 0 else setup.threshold_bits
     per_word = (16 if setup.kind == 1 else 32) // bits
-    word = _fetch(setup, domain, stream, place // per_word, lane, states, seeds, count)
+    word = _fetch(setup, lanes, domain, stream, place // per_word)
     shifted = word >> np.uint64(bits * (place % per_word))
     return np.int64(shifted & ((_ONE << np.uint64(bits)) - _ONE))  # type: ignore[return-value]
 
 
-@compiled
-def _weight(setup: WalkSetup, stream: int, place: int, bits: npt.NDArray[np.uint8], pointer: int, lane: Ints,
-            states: npt.NDArray[np.uint64], seeds: npt.NDArray[np.uint64], count: Ints) -> tuple[int, int]:  # fmt: skip
-    """Return one weight, masked, and 1 if the decoder took a stored bit for it."""
+@_inlined
+def _weight(setup: WalkSetup, lanes: _Lanes, stream: int, place: int, stored_bit: int) -> tuple[int, int]:
+    """Return one weight, masked, and 1 if the decoder took ``stored_bit`` for it."""
     frozen = 0
     if setup.threshold_bits > 0:
-        word = _field(setup, 1, stream, place, setup.threshold_bits, lane, states, seeds, count)
+        word = _field(setup, lanes, 1, stream, place)
         frozen = -1 if word < setup.prune_threshold else (1 if word < setup.lock_threshold else 0)
     took = 1 if frozen == 0 else 0
-    kept = frozen > 0
-    if took == 1:
-        kept = pointer < bits.size and bits[pointer] == 1
+    kept = frozen > 0 or (took == 1 and stored_bit == 1)
     value = 0
     if kept or setup.leaves_out == 0:
         for term in range(setup.terms):
-            field = _field(setup, 0, stream, place * setup.terms + term, setup.weight_bits, lane, states, seeds, count)
-            value += 2 * field + 1 - (1 << setup.weight_bits)
+            value += 2 * _field(setup, lanes, 0, stream, place * setup.terms + term) + 1 - (1 << setup.weight_bits)
     return (value if kept else 0), took
 
 
 @compiled_and_cached
 def _walk(
     setup: WalkSetup,
-    seeds: npt.NDArray[np.uint64],
+    lanes: _Lanes,
     tiles: Ints,
-    passes: Ints,
     bits: npt.NDArray[np.uint8],
-    first_bit: Ints,
     expected: npt.NDArray[np.int32],
     productions: npt.NDArray[np.int32],
-    count: Ints,
     mismatch: Ints,
 ) -> None:
-    """Walk all passes over all tiles; fill ``productions``, ``count`` [5] and ``mismatch`` [5]."""
-    made = np.full((seeds.shape[1], 2), -1, dtype=np.int64)
-    states = np.zeros((seeds.shape[1], 2), dtype=np.uint64)
+    """Walk all passes over all tiles [events, 6]; fill ``productions`` and ``mismatch`` [5]."""
     held_first, held_num = -1, -1
     for event in range(tiles.shape[0]):
-        first_filter, num_filters, first_weight, num_weights = tiles[event]
+        first_filter, num_filters, first_weight, num_weights, passes, first_bit = tiles[event]
         first = first_filter // setup.per_stream
         num = (first_filter + num_filters - 1) // setup.per_stream - first + 1
-        for _ in range(passes[event]):
+        for _ in range(passes):
             holds = first == held_first and num == held_num and num <= setup.num_lanes
             held_first, held_num = first, num
-            pointer = first_bit[event]
+            pointer = first_bit
             for filter_ in range(first_filter, first_filter + num_filters):
                 stream = filter_ // setup.per_stream
                 if not holds and (filter_ == first_filter or filter_ % setup.per_stream == 0):
-                    made[stream, :] = -1
-                lane, state = made[stream], states[stream]
+                    lanes.made[stream, :] = -1
                 inside = (filter_ - stream * setup.per_stream) * setup.per_filter
                 for weight in range(first_weight, first_weight + num_weights):
-                    value, took = _weight(setup, stream, inside + weight, bits, pointer, lane, state, seeds, count)
+                    bit = bits[pointer] if pointer < bits.size else 0
+                    value, took = _weight(setup, lanes, stream, inside + weight, bit)
                     pointer += took
-                    count[4] += took
+                    lanes.num[4] += took
                     flat = filter_ * setup.per_filter + weight
                     productions[flat] += 1
                     if value != expected[flat] and mismatch[0] < 0:
@@ -210,9 +222,7 @@ def walk(
     setup: WalkSetup,
     seeds: npt.NDArray[np.uint32],
     tiles: Ints,
-    passes: Ints,
     bits: npt.NDArray[np.uint8],
-    first_bit: Ints,
     expected: npt.NDArray[np.int32],
 ) -> WalkResult:
     """Produce the weights of a layer tile by tile and compare each with ``expected``.
@@ -223,20 +233,25 @@ def walk(
         Generator and decoder.
     seeds
         uint32 [2, streams]: weights, freezing map.
-    tiles, passes
-        int64 [events, 4]: first filter, filters, first weight, weights of each filter; and [events]: how often each
-        is generated.
-    bits, first_bit
-        Stored mask bits, uint8 [num free] in the order of the tiles' first use, and [events] where a tile's begin.
+    tiles
+        int64 [events, 6]: first filter, filters, first weight, weights of each filter, how often the tile is
+        generated, and where its stored bits begin.
+    bits
+        Stored mask bits, uint8 [num free] in the order of the tiles' first use.
     expected
         int32 [filters x weights of a filter].
     """
     productions = np.zeros(expected.size, dtype=np.int32)
-    count, mismatch = np.zeros(5, dtype=np.int64), np.full(5, -1, dtype=np.int64)
-    _walk(
-        setup, seeds.astype(np.uint64), tiles, passes, bits, first_bit, expected, productions, count, mismatch
-    )  # fmt: skip
-    words, discarded, starts, jumps, mask_bits = (int(value) for value in count)
+    mismatch = np.full(5, -1, dtype=np.int64)
+    num_streams = seeds.shape[1]
+    lanes = _Lanes(
+        made=np.full((num_streams, 2), -1, dtype=np.int64),
+        states=np.zeros((num_streams, 2), dtype=np.uint64),
+        seeds=seeds.astype(np.uint64),
+        num=np.zeros(5, dtype=np.int64),
+    )
+    _walk(setup, lanes, tiles, bits, expected, productions, mismatch)
+    words, discarded, starts, jumps, mask_bits = (int(value) for value in lanes.num)
     event, filter_, weight, got, want = (int(value) for value in mismatch)
     found = (event, filter_, weight, got, want) if event >= 0 else None
     return WalkResult(words, discarded, starts, jumps, mask_bits, productions, found)

@@ -1,0 +1,87 @@
+"""``accelsim verify``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
+from accelsim.config.loader import load_hardware
+from accelsim.ticket.file import read_ticket
+
+
+@click.command(
+    "verify",
+    epilog=examples(
+        "accelsim verify hwconfigs/edge.yaml workloads/resnet_slt.pt",
+        "accelsim verify hwconfigs/hiddenite.yaml workloads/resnet_slt.pt --images 100 --json",
+    ),
+)
+@click.argument("hardware")
+@click.argument("ticket")
+@click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
+@click.option("--reference", metavar="FILE", help="Ticket of the searched network [default: the ticket itself].")
+@click.option("--images", type=click.IntRange(0), help="Classify so many test inputs, 0 none [default: all].")
+@json_option
+@common_options
+@click.pass_context
+def command(
+    ctx: click.Context,
+    hardware: str,
+    ticket: str,
+    overrides: tuple[str, ...],
+    reference: str | None,
+    images: int | None,
+    as_json: bool,
+) -> None:
+    """Check that HARDWARE really produces TICKET's network, and does what the simulation counts.
+
+    All weights are produced tile by tile, word by word, and compared with the searched network's; then the test
+    data are classified with integer arithmetic. Exit status 2 if anything differs.
+    """
+    from accelsim.validation.verify import VerificationError, total_of, verify_weights  # noqa: PLC0415  numba
+
+    chip = load_hardware(hardware, overrides)
+    stored = read_ticket(ticket)
+    weights = verify_weights(chip, stored, read_ticket(reference) if reference is not None else None)
+    total = total_of(weights.layers)
+    accuracy, problem = None, weights.problem
+    if problem is None and images != 0:
+        from accelsim.validation.verify_inference import data_of, verify_accuracy  # noqa: PLC0415  torch
+
+        data = data_of(stored)
+        accuracy = verify_accuracy(stored, data, images) if data is not None else None
+        problem = accuracy.problem if accuracy is not None else None
+    document: dict[str, Any] = {
+        "verified": problem is None,
+        "problem": problem,
+        "hardware": hardware,
+        "ticket": ticket,
+        "total": asdict(total),
+        "accuracy": asdict(accuracy) if accuracy is not None else None,
+        "layers": [asdict(layer) for layer in weights.layers],
+    }
+    if as_json:
+        write_stdout(json.dumps(document, indent=2, allow_nan=False) + "\n")
+    elif problem is None:
+        click.echo(
+            f"{len(weights.layers)} layers, {total.num_weights} weights: equal to the searched network, bit for bit\n"
+            f"  tile visits {total.num_visits}, weights produced {total.productions}, as often as the schedule says\n"
+            f"  words {total.words}, discarded {total.discarded_words}, derived seeds {total.derived_seeds}, jumps "
+            f"{total.jumps}: as counted\n"
+            f"  mask bits decoded {total.mask_bits}; the simulation, which spreads them evenly, counted "
+            f"{total.counted_mask_bits}"
+        )
+    if problem is not None:
+        raise VerificationError(f"{ticket}: {problem}")
+    if accuracy is not None and not as_json:
+        against = "stored" if accuracy.num_changed is None else "float32 on the same inputs"
+        click.echo(
+            f"integer inference: {accuracy.accuracy:.4f} of {accuracy.num_images} test inputs right, {against} "
+            f"{accuracy.reference_accuracy:.4f}"
+        )
+    elif accuracy is None and images != 0:
+        session(ctx).note(f"{ticket}: no stated accuracy on data at hand, so nothing was classified")

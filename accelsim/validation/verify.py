@@ -1,0 +1,220 @@
+"""Functional verification: the chip of a schedule produces the searched network, and what it does is what was counted.
+
+1. Every layer's weights are produced tile by tile in the order of the schedule (`accelsim.validation.verify_walk`) and
+   must equal the searched network's bit for bit.
+2. Words used and discarded, seeds, jumps and mask positions must be those that the simulation counted, and every
+   weight must be produced as often as the schedule says.
+3. Integer inference on the test data must reproduce the ticket's accuracy (`accelsim.validation.verify_inference`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from accelsim.config.loader import LoadedHardware
+from accelsim.errors import AccelSimError, TicketError
+from accelsim.mapping.schedule import Schedule
+from accelsim.pipeline import schedule_network
+from accelsim.sim.counters import Counters, LayerCounters
+from accelsim.sim.run import run_schedule
+from accelsim.ticket.model import Ticket, TicketLayer
+from accelsim.trace import trace_ticket
+from accelsim.trace.model import LayerTrace
+from accelsim.validation.verify_image import (
+    LayerImage,
+    TileVisits,
+    layer_image,
+    planned_productions,
+    tile_visits,
+    walk_image,
+)
+from accelsim.validation.verify_walk import WalkResult
+
+STORAGE = "slt"
+# A counter-based generator that leaves out words is counted by the expected number of words without a kept weight.
+EXPECTED_WORDS_TOLERANCE = 0.05
+
+
+class VerificationError(AccelSimError):
+    """What a chip produces is not the searched network, or not what the simulation counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerVerification:
+    """One layer as its lanes produced it.
+
+    Attributes
+    ----------
+    num_weights, num_visits
+        Weights of the layer, and visits of its tiles.
+    words, discarded_words, derived_seeds, jumps
+        What the lanes did; the simulation's counters are equal.
+    productions
+        Weights produced in all visits and passes together.
+    mask_bits, counted_mask_bits
+        Stored bits that the decoder took, and what the simulation counted: it spreads stored bits evenly over the
+        tiles, so these two differ a little.
+    """
+
+    name: str
+    num_weights: int
+    num_visits: int
+    words: int
+    discarded_words: int
+    derived_seeds: int
+    jumps: int
+    productions: int
+    mask_bits: int
+    counted_mask_bits: int
+
+
+@dataclass(frozen=True, slots=True)
+class WeightVerification:
+    """The layers produced, up to the first problem; ``problem`` is None where all is well."""
+
+    layers: tuple[LayerVerification, ...]
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """The simulation's side: schedules and counters by layer name."""
+
+    trace: LayerTrace
+    schedule: Schedule
+    counters: Counters
+
+
+ImageEdit = Callable[[str, LayerImage], LayerImage]
+
+
+def verify_weights(
+    hardware: LoadedHardware,
+    ticket: Ticket,
+    reference: Ticket | None = None,
+    edit_image: ImageEdit | None = None,
+) -> WeightVerification:
+    """Produce all weights of a ticket on a chip and compare them with the searched network's.
+
+    Parameters
+    ----------
+    hardware, ticket
+        The chip, and what is stored.
+    reference
+        The ticket of the searched network; None takes ``ticket`` itself.
+    edit_image
+        Changes a layer's memory image before it is walked, by layer name: how tests plant faults.
+
+    Raises
+    ------
+    AccelSimError
+        The ticket cannot be regenerated, or the chip cannot run it. A difference is no error but the ``problem``.
+    """
+    truth = reference or ticket
+    if [layer.name for layer in truth.layers] != [layer.name for layer in ticket.layers]:
+        raise TicketError("--reference: has other layers than the ticket; give a ticket of the same network")
+    if not ticket.regenerable:
+        raise TicketError(
+            f"{ticket.graph.name}: an imported ticket cannot be regenerated, so there is nothing to verify; "
+            "give a searched or synthetic one"
+        )
+    counted = _simulate(hardware, ticket)
+    done: list[LayerVerification] = []
+    for layer, reference_layer in zip(ticket.layers, truth.layers, strict=True):
+        checked, problem = _verify_layer(hardware, layer, reference_layer, counted, edit_image)
+        if problem is not None:
+            return WeightVerification(tuple(done), problem)
+        done.append(checked)
+    return WeightVerification(tuple(done), None)
+
+
+def _simulate(hardware: LoadedHardware, ticket: Ticket) -> _Counted:
+    trace = trace_ticket(ticket)
+    schedule, _ = schedule_network(hardware.config, trace, STORAGE)
+    return _Counted(trace, schedule, run_schedule(schedule, hardware.config))
+
+
+def _verify_layer(
+    hardware: LoadedHardware,
+    layer: TicketLayer,
+    reference: TicketLayer,
+    counted: _Counted,
+    edit_image: ImageEdit | None,
+) -> tuple[LayerVerification, str | None]:
+    position = next(index for index, entry in enumerate(counted.trace.layers) if entry.name == layer.name)
+    visits = tile_visits(counted.trace.layers[position], counted.schedule.layers[position], hardware.config)
+    image = layer_image(layer, reference, visits)
+    if edit_image is not None:
+        image = edit_image(layer.name, image)
+    skips = hardware.config.pe_array.zero_weights == "skip" and image.source.generator == "philox4x32"
+    result = walk_image(image, visits, reference, hardware.config, skips)
+    found = _summary(layer, image, visits, result, counted.counters.layers[position])
+    problem = _difference(layer, visits, result)
+    if problem is None and not np.array_equal(result.productions, planned_productions(visits, layer.shape)):
+        problem = f"layer {layer.name!r}: a weight is not produced as often as its tile is visited"
+    if problem is None:
+        problem = _miscount(found, counted.counters.layers[position], skips)
+    return found, problem
+
+
+def _summary(
+    layer: TicketLayer, image: LayerImage, visits: TileVisits, result: WalkResult, counters: LayerCounters
+) -> LayerVerification:
+    policy = image.source.seeds
+    return LayerVerification(
+        name=layer.name,
+        num_weights=layer.num_weights,
+        num_visits=len(visits.passes),
+        words=result.words,
+        discarded_words=result.discarded_words,
+        derived_seeds=result.seeds if policy == "derived" else 0,
+        jumps=result.jumps + (result.seeds if policy == "jump" else 0),
+        productions=int(result.productions.sum(dtype=np.int64)),
+        mask_bits=result.mask_bits,
+        counted_mask_bits=counters.actions["mask_decoder"].get("raw_bits", 0),
+    )
+
+
+def _difference(layer: TicketLayer, visits: TileVisits, result: WalkResult) -> str | None:
+    if result.mismatch is None:
+        return None
+    event, filter_, weight, got, expected = result.mismatch
+    inner = np.asarray(np.unravel_index(weight, layer.shape[1:])).tolist()
+    place = ", ".join(str(part) for part in (filter_, *inner))
+    first, number, begin, length = visits.ranges[event].tolist()
+    return (
+        f"layer {layer.name!r}: tile visit {event} (filters {first} to {first + number - 1}, weights {begin} to "
+        f"{begin + length - 1} of each): weight [{place}] is {got}, the searched network has {expected}; "
+        "the seed, the stored bits or the order of the streams is wrong"
+    )
+
+
+def _miscount(found: LayerVerification, counters: LayerCounters, expected_words: bool) -> str | None:
+    """Return the first counter that is not what the lanes did."""
+    generator = counters.actions["weight_generator"]
+    lanes = {
+        "words": found.words,
+        "discarded_words": found.discarded_words,
+        "derived_seeds": found.derived_seeds,
+        "jumps": found.jumps,
+    }
+    pairs = [(name, done, generator.get(name, 0)) for name, done in lanes.items()]
+    pairs.append(("mask positions", found.productions, counters.actions["mask_decoder"].get("positions", 0)))
+    for name, done, counted in pairs:
+        tolerance = EXPECTED_WORDS_TOLERANCE if expected_words and name == "words" else 0.0
+        if abs(done - counted) > tolerance * done:
+            return (
+                f"layer {found.name!r}: {name}: the lanes need {done}, the simulation counted {counted}; "
+                "please report this fault"
+            )
+    return None
+
+
+def total_of(layers: tuple[LayerVerification, ...]) -> LayerVerification:
+    """Return the sums over layers, under the name ``total``."""
+    empty = LayerVerification("total", *[0] * 9)
+    names = [name for name in LayerVerification.__slots__ if name != "name"]
+    return replace(empty, **{name: sum(getattr(layer, name) for layer in layers) for name in names})

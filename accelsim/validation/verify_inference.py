@@ -1,0 +1,190 @@
+"""Integer inference of a ticket: int8 activations, integer weights, int32 sums, float16 scales and offsets.
+
+Every tensor that a weighted layer reads, or that a residual addition takes, is int8 with one scale per tensor, the
+largest magnitude on training data over 127; symmetric, so 0 stays 0. Sums are exact: they are computed in float32 where
+all of them stay below 2^24, else in float64, and must fit int32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from accelsim.errors import TicketError
+from accelsim.slt.data import Batch, DatasetName, SearchData, load_data
+from accelsim.slt.export import TicketNetwork
+from accelsim.slt.network import apply_weight, run_graph
+from accelsim.ticket.graph import PARAMETRIC_KINDS, GraphNode, NetworkGraph
+from accelsim.ticket.model import Ticket
+from accelsim.ticket.pack import unpack_weights
+
+LARGEST_CODE = 127
+TOLERANCE = 0.01
+_CALIBRATION_IMAGES = 500
+_EXACT_FLOAT32 = 1 << 24
+_EXACT_INT32 = 1 << 31
+_MARK = "|int8"
+_MERGES = frozenset({"add", "multiply", "concat"})
+
+
+@dataclass(frozen=True, slots=True)
+class AccuracyVerification:
+    """Integer inference beside what the ticket states.
+
+    Attributes
+    ----------
+    num_images
+        Test inputs that were classified.
+    accuracy
+        Fraction that integer inference gets right.
+    reference_accuracy
+        The ticket's stored accuracy; on a part of the test data that of float32 inference on the same part.
+    num_changed
+        Inputs whose class differs from float32 inference; None where that was not computed.
+    problem
+        None, or how the accuracies differ.
+    """
+
+    num_images: int
+    accuracy: float
+    reference_accuracy: float
+    num_changed: int | None
+    problem: str | None
+
+
+class IntegerNetwork:
+    """A ticket as integer hardware computes it; calibrated on construction's ``calibration`` batches.
+
+    Raises
+    ------
+    TicketError
+        A kind of layer that cannot be computed here, or sums beyond int32.
+    """
+
+    def __init__(self, ticket: Ticket, neighbours: torch.Tensor | None, calibration: list[Batch]) -> None:
+        self._graph = _with_marks(ticket.graph)
+        self._neighbours = neighbours
+        self._weights: dict[str, torch.Tensor] = {}
+        self._scales: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        for layer in ticket.layers:
+            weights = unpack_weights(layer)
+            bound = LARGEST_CODE * int(np.abs(weights.reshape(weights.shape[0], -1).astype(np.int64)).sum(axis=1).max())
+            if bound >= _EXACT_INT32:
+                raise TicketError(f"layer {layer.name!r}: sums of up to {bound} do not fit int32; use narrower weights")
+            kind = torch.float32 if bound < _EXACT_FLOAT32 else torch.float64
+            self._weights[layer.name] = torch.from_numpy(weights.astype(np.float32)).to(kind)
+            self._scales[layer.name] = (
+                torch.from_numpy(layer.scale_K.astype(np.float32)),
+                torch.from_numpy(layer.offset_K.astype(np.float32)),
+            )
+        self._largest: dict[str, float] = {}
+        for batch in calibration:
+            self._run(batch.inputs, calibrate=True)
+
+    def run(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the class scores of [N, *shape]."""
+        return self._run(inputs, calibrate=False)
+
+    def _run(self, inputs: torch.Tensor, calibrate: bool) -> torch.Tensor:
+        def mark(node: GraphNode, x: torch.Tensor) -> torch.Tensor:
+            if not node.name.endswith(_MARK):
+                return x
+            if calibrate:
+                self._largest[node.name] = max(self._largest.get(node.name, 0.0), float(x.abs().max()))
+                return x
+            step = self._step(node.name)
+            return torch.clamp(torch.round(x / step), -LARGEST_CODE, LARGEST_CODE) * step
+
+        def weighted(node: GraphNode, x: torch.Tensor) -> torch.Tensor:
+            weight = self._weights[node.name]
+            step = 1.0 if calibrate else self._step(node.inputs[0])
+            codes = x if calibrate else torch.round(x / step)
+            sums = apply_weight(node, codes.to(weight.dtype), weight).float()
+            scale, offset = self._scales[node.name]
+            per_channel = (-1, 1, 1) if node.kind != "linear" else (-1,)
+            return sums * (step * scale).view(per_channel) + offset.view(per_channel)
+
+        with torch.inference_mode():
+            return run_graph(self._graph, inputs, weighted, mark, self._neighbours)
+
+    def _step(self, name: str) -> float:
+        return max(self._largest[name], 1e-30) / LARGEST_CODE
+
+
+def _with_marks(graph: NetworkGraph) -> NetworkGraph:
+    """Return the graph with a mark behind every tensor that is stored as int8, read in its place by all its users."""
+    stored = {
+        name
+        for node in graph.nodes
+        if node.kind in PARAMETRIC_KINDS or node.kind in _MERGES
+        for name in node.inputs
+    }  # fmt: skip
+    nodes: list[GraphNode] = []
+    for node in graph.nodes:
+        nodes.append(replace(node, inputs=tuple(name + _MARK if name in stored else name for name in node.inputs)))
+        if node.name in stored:
+            nodes.append(GraphNode(node.name + _MARK, "norm", (node.name,), node.out_shape))
+    return replace(graph, nodes=tuple(nodes))
+
+
+def data_of(ticket: Ticket) -> SearchData | None:
+    """Return the data a ticket's accuracy was measured on; None if it has none, or the data are not at hand."""
+    if ticket.accuracy is None:
+        return None
+    names: tuple[DatasetName, ...] = ("digits", "blocks")
+    for name in names:
+        data = load_data(name)
+        if data.title == ticket.dataset and tuple(data.input_shape) == tuple(ticket.graph.nodes[0].out_shape):
+            return data
+    return None
+
+
+def verify_accuracy(ticket: Ticket, data: SearchData, num_images: int | None = None) -> AccuracyVerification:
+    """Classify test inputs with integer arithmetic.
+
+    Parameters
+    ----------
+    ticket
+        With a stated accuracy on ``data``.
+    num_images
+        Only so many of the test inputs, at least one; None takes all. A network on one graph always takes all.
+    """
+    network = IntegerNetwork(ticket, data.neighbours, _calibration(data))
+    batches = list(data.test_batches())
+    total = sum(len(batch.labels) for batch in batches)
+    wanted = total if num_images is None or data.neighbours is not None else min(num_images, total)
+    plain = TicketNetwork(ticket, data.neighbours) if wanted < total else None
+    right = plain_right = changed = done = 0
+    for batch in batches:
+        take = min(len(batch.labels), wanted - done)
+        if take <= 0:
+            break
+        inputs = batch.inputs if data.neighbours is not None else batch.inputs[:take]
+        classes = batch.scores(network.run(inputs)).argmax(dim=-1)
+        right += int((classes == batch.labels[:take]).sum())
+        if plain is not None:
+            plain_classes = batch.scores(plain.run(inputs)).argmax(dim=-1)
+            plain_right += int((plain_classes == batch.labels[:take]).sum())
+            changed += int((plain_classes != classes).sum())
+        done += take
+    reference = (ticket.accuracy or 0.0) if plain is None else plain_right / done
+    accuracy = right / done
+    problem = None
+    if abs(accuracy - reference) > TOLERANCE + 1e-9:
+        problem = (
+            f"integer inference gets {accuracy:.4f} of {done} test inputs right, the ticket {reference:.4f}; they may "
+            "differ by 0.01: the weights are not those of the search, or int8 activations are too coarse for it"
+        )
+    return AccuracyVerification(done, accuracy, reference, None if plain is None else changed, problem)
+
+
+def _calibration(data: SearchData) -> list[Batch]:
+    batches, number = [], 0
+    for batch in data.calibration_batches():
+        batches.append(batch)
+        number += len(batch.labels)
+        if number >= _CALIBRATION_IMAGES:
+            break
+    return batches
