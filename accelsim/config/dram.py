@@ -57,8 +57,8 @@ class DramConfig(ConfigModel):
     """Writes are served until less than this fraction is full (``shared_queues``)."""
     num_bank_queue_entries: int = Field(8, ge=1, le=64)
     """Commands that wait for one bank (``bank_queues``)."""
-    num_write_drain_entries: int = Field(16, ge=1, le=256)
-    """Writes that must wait before they are served in the absence of reads (``bank_queues``)."""
+    num_write_drain_entries: int = Field(9, ge=1, le=256)
+    """Writes that must wait before they are served while no command waits for a bank (``bank_queues``)."""
     num_row_hits_before_precharge: int = Field(4, ge=1, le=1 << 20)
     """Row hits after which waiting hits no longer keep a row open (``bank_queues``)."""
 

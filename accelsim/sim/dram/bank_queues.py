@@ -3,8 +3,8 @@
 Bursts wait in a read queue and a write queue; each cycle one of them moves to the command queue of its bank. Bank queues
 are served round robin: inside one, the first entry whose next command is ready wins, a precharge only if it stands at the
 head and either no entry hits the open row or the row has been hit ``P_HIT_LIMIT`` times. Writes are posted: they are
-scheduled when the write queue is full, or when no read waits and at least ``P_DRAIN_ENTRIES`` writes do, and then until
-those that waited at that moment are through. A refresh stops its rank at once and closes its banks one by one.
+scheduled when the write queue is full, or when the bank queues are empty and at least ``P_DRAIN_ENTRIES`` writes wait, and
+then until those that waited at that moment are through. A refresh stops its rank at once and closes its banks one by one.
 Source of the behaviour: Li et al., "DRAMsim3", IEEE CAL 19(2), 2020, and its public documentation.
 """
 
@@ -94,7 +94,7 @@ def _starts_draining(dev: IntArray, c: IntArray) -> bool:
     """Tell whether the waiting writes are to be scheduled now."""
     if c[C_WRITES] >= dev[P_WRITE_ENTRIES]:
         return True
-    return c[C_READS] == 0 and c[C_WRITES] >= (1 if dev[P_FLUSH] == 1 else dev[P_DRAIN_ENTRIES])
+    return c[C_IN_BANKS] == 0 and c[C_WRITES] >= (1 if dev[P_FLUSH] == 1 else dev[P_DRAIN_ENTRIES])
 
 
 @compiled
