@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch.nn import functional
 
-from accelsim.errors import ConfigError
+from accelsim.errors import ConfigError, TicketError
 from accelsim.prng import RandomSource, check_source, layer_ratios, layer_seed, thresholds
 from accelsim.slt.checkpoint import SearchState, read_checkpoint, write_checkpoint
 from accelsim.slt.config import SearchConfig
@@ -93,9 +93,22 @@ def search(
 
 
 def evaluate_ticket(ticket: Ticket) -> float:
-    """Return the fraction of the test part of its data that a ticket, as stored and in float32, classifies right."""
+    """Return the fraction of the test part of its data that a ticket, as stored and in float32, classifies right.
+
+    Raises
+    ------
+    TicketError
+        The ticket takes neither the digits nor the generated graph.
+    """
     is_graph = any(node.kind == "aggregate" for node in ticket.graph.nodes)
-    return evaluate(ticket, load_data("blocks" if is_graph else "digits")).accuracy
+    data = load_data("blocks" if is_graph else "digits")
+    taken, given = ticket.graph.nodes[0].out_shape, ticket.graph.nodes[-1].out_shape[-1]
+    if (taken, given) != (data.input_shape, data.num_classes):
+        raise TicketError(
+            f"{ticket.graph.name}: takes {taken} and gives {given} classes, not {data.input_shape} and "
+            f"{data.num_classes} as {data.title} does; evaluate a ticket that was searched on it"
+        )
+    return evaluate(ticket, data).accuracy
 
 
 def start_search(config: SearchConfig, data: SearchData) -> Search:

@@ -18,7 +18,7 @@ from accelsim.slt.data import Digits, generate_blocks, load_digits
 from accelsim.slt.export import TicketNetwork
 from accelsim.slt.layers import EdgePopupLayer
 from accelsim.slt.network import sign_of
-from accelsim.slt.search import calibrate, epoch_steps, run_epochs, search, start_search
+from accelsim.slt.search import calibrate, epoch_steps, evaluate_ticket, run_epochs, search, start_search
 from accelsim.ticket.pack import unpack_mask, unpack_weights
 
 SMALL = SearchConfig(
@@ -247,6 +247,13 @@ def test_graph_network_is_searched_and_stored():
     ticket = search(config, data=data)
     assert ticket.accuracy > 0.7  # eight classes; features alone give 0.56
     assert {node.num_edges for node in ticket.graph.nodes if node.kind == "aggregate"} == {3200}
+
+
+def test_ticket_of_other_images_is_not_evaluated(digits):
+    ticket = search(SMALL.model_copy(update={"num_epochs": 1}), data=digits)
+    nodes = (replace(ticket.graph.nodes[0], out_shape=(3, 64, 64)), *ticket.graph.nodes[1:])
+    with pytest.raises(TicketError, match=r"takes \(3, 64, 64\) and gives 10 classes"):
+        evaluate_ticket(replace(ticket, graph=replace(ticket.graph, nodes=nodes)))
 
 
 def test_network_and_data_must_fit():
