@@ -31,7 +31,7 @@ class GraphNode:
         Without batch: (C, H, W) for maps, (tokens, features) for sequences, (nodes, features) for graphs, (features,)
         for vectors.
     out_channels
-        K of a weighted node.
+        K of a weighted node; of an affine norm its channels, where the shape does not tell.
     kernel, stride, padding, dilation
         (height, width) each; of convolutions and pools. ``padding`` is symmetric; ``output_padding`` is the transposed
         convolution's.

@@ -337,7 +337,7 @@ def count_parameters(graph: NetworkGraph) -> int:
         if node.kind in PARAMETRIC_KINDS and node.bias:
             total += node.out_channels
         elif node.kind == "norm" and node.affine:
-            total += 2 * (out[0] if node.function == "batch" and len(out) == 3 else out[-1])
+            total += 2 * (node.out_channels or (out[0] if node.function == "batch" and len(out) == 3 else out[-1]))
         elif node.kind == "add" and node.bias and not node.function:
             total += math.prod(out)
         elif node.kind == "concat" and node.bias:

@@ -57,8 +57,6 @@ def emit_program(program: Program, emitter: Emitter) -> None:
     """Tell the emitter every operation of a program, in order."""
     for name, shape in program.constants.items():
         emitter.constant(name, shape)
-    for name, shape in program.inputs[1:]:
-        emitter.constant(name, shape)
     for record in program.records:
         try:
             _emit(program, record, emitter)
@@ -118,10 +116,11 @@ def _softmax(_: Program, record: Record, operation: Operation, emitter: Emitter,
 
 def _norm(_: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
     function = _NORMS[record.target]
-    affine = record.ref("weight") is not None
-    name = operation.place if affine else operation.output
+    weight = record.ref("weight")
+    num_affine = prod(emitter.value(weight).shape) if weight is not None else 0
+    name = operation.place if num_affine else operation.output
     source = _live(record, emitter)[0]
-    emitter.simple(operation, "norm", source, shape, function=function, affine=affine, leading_name=name)
+    emitter.simple(operation, "norm", source, shape, function=function, num_affine=num_affine, leading_name=name)
 
 
 def _elementwise(program: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
@@ -283,8 +282,8 @@ _TABLE: tuple[tuple[frozenset[str], Handler], ...] = (
 )
 
 
-def check_program(program: Program) -> Shape:
-    """Return the shape of the first input; TraceError if there is none or a shape is out of bounds."""
+def check_program(program: Program) -> None:
+    """Raise `TraceError` for a program without input, or with a shape out of bounds."""
     if not program.inputs:
         raise TraceError(f"{program.name}: has no tensor input; export a module that takes one")
     for record in program.records:
@@ -293,4 +292,3 @@ def check_program(program: Program) -> Shape:
                 raise TraceError(
                     f"{program.name}: {record.place}: tensor {name!r} of shape {shape[:8]} is out of bounds"
                 )
-    return program.inputs[0][1]

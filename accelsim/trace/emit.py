@@ -32,8 +32,8 @@ class Emitter(ValueTable):
     ``skipped`` counts what was left out, by operator, where ``skip_unsupported`` allows it.
     """
 
-    def __init__(self, name: str, input_name: str, input_shape: Shape, *, skip_unsupported: bool = False) -> None:
-        super().__init__(name, input_name, input_shape)
+    def __init__(self, name: str, inputs: Sequence[tuple[str, Shape]], *, skip_unsupported: bool = False) -> None:
+        super().__init__(name, inputs)
         self._skip = skip_unsupported
         self.skipped: Counter[str] = Counter()
 
@@ -55,13 +55,15 @@ class Emitter(ValueTable):
         shape: Shape,
         *,
         function: str = "",
-        affine: bool = False,
+        num_affine: int = 0,
         leading_name: str = "",
     ) -> None:
-        """Bind an operation that keeps the shape: activation, softmax, norm."""
+        """Bind an operation that keeps the shape: activation, softmax, norm with ``num_affine`` trained scales."""
         wanted = self.canonical(shape)
         name = self.unique(leading_name or operation.output)
-        node = GraphNode(name, kind, (self.fetch(source, wanted),), wanted, function=function, affine=affine)
+        node = GraphNode(
+            name, kind, (self.fetch(source, wanted),), wanted, num_affine, function=function, affine=num_affine > 0
+        )
         self.bind(operation.output, self.add(node), shape)
 
     def elementwise(

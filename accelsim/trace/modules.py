@@ -30,8 +30,8 @@ class ModuleGraph:
 
 def graph_from_program(program: Program, *, skip_unsupported: bool = False) -> ModuleGraph:
     """Return the layer graph of an exported program."""
-    shape = check_program(program)
-    emitter = Emitter(program.name, program.inputs[0][0], shape, skip_unsupported=skip_unsupported)
+    check_program(program)
+    emitter = Emitter(program.name, program.inputs, skip_unsupported=skip_unsupported)
     emit_program(program, emitter)
     return ModuleGraph(emitter.build(program.outputs), dict(sorted(emitter.skipped.items())))
 
@@ -50,8 +50,7 @@ def graph_from_module(
     module
         Exported in evaluation mode with ``torch.export``; its mode is put back.
     example_input
-        One tensor with a batch axis, or several: the first is the input, what depends only on the others (masks,
-        positions) counts as given.
+        One tensor with a batch axis, or several: the graph's input then holds all of them, one after the other.
     name
         The network's name; None takes the class's.
     skip_unsupported

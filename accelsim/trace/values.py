@@ -24,15 +24,27 @@ class Value:
 class ValueTable:
     """Knows which node holds which tensor, in which view, and builds the graph."""
 
-    def __init__(self, name: str, input_name: str, input_shape: Shape) -> None:
-        if not input_shape or not all(size >= 1 for size in input_shape):
-            raise TraceError(f"{name}: input shape {input_shape} has no batch or an empty axis; give an example input")
+    def __init__(self, name: str, inputs: Sequence[tuple[str, Shape]]) -> None:
+        for input_name, shape in inputs:
+            if not shape or not all(size >= 1 for size in shape):
+                raise TraceError(
+                    f"{name}: input {input_name!r} of shape {shape} has no batch or an empty axis; give an example"
+                )
         self.name = name
-        self._batch = input_shape[0]
-        self.builder = GraphBuilder(name, self.canonical(input_shape), trained=True)
-        self._values: dict[str, Value] = {input_name: Value("input", input_shape)}
+        self._batch = inputs[0][1][0]
+        self._values: dict[str, Value] = {}
         self._names: set[str] = {"input"}
         self._views: dict[tuple[str, Shape, str], str] = {}
+        shapes = [self.canonical(shape) for _, shape in inputs]
+        if len(inputs) == 1:
+            self.builder = GraphBuilder(name, shapes[0], trained=True)
+            self.bind(inputs[0][0], "input", inputs[0][1])
+            return
+        # A graph has one input: several lie in it one after the other, and each is a part.
+        self.builder = GraphBuilder(name, (sum(map(prod, shapes)),), trained=True)
+        for (input_name, full), shape in zip(inputs, shapes, strict=True):
+            node = self.builder.reshape(self.unique(input_name), "input", shape, select=True)
+            self.bind(input_name, node, full)
 
     def value(self, name: str) -> Value:
         """Return a tensor; TraceError where no operation made it."""

@@ -121,6 +121,15 @@ def test_branches_attention_and_resizing(mixed) -> None:
     assert layers["head"].dims.P == 1
 
 
+def test_several_inputs_lie_in_one() -> None:
+    layer = nn.TransformerDecoderLayer(16, 2, 32, batch_first=True)
+    graph = graph_from_module(layer, (torch.zeros(1, 5, 16), torch.zeros(1, 7, 16))).graph
+    assert graph.nodes[0].out_shape == (5 * 16 + 7 * 16,)
+    assert count_parameters(graph) == sum(parameter.numel() for parameter in layer.parameters())
+    products = [layer.dims.macs for layer in trace_graph(graph).layers if layer.kind == "matmul"]
+    assert products == [5 * 5 * 16, 5 * 5 * 16, 5 * 7 * 16, 5 * 7 * 16]
+
+
 def test_exported_files_give_the_same_graph(tmp_path: Path, mixed) -> None:
     torch.export.save(torch.export.export(Mixed().eval(), (torch.zeros(1, 3, 16, 16),)), tmp_path / "mixed.pt2")
     assert graph_from_file(tmp_path / "mixed.pt2").graph.nodes == mixed.nodes
