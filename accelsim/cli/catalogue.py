@@ -47,7 +47,7 @@ GROUPS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
                 "cost",
                 "cost",
                 "Cost a saved run again: another node, supply or energy table.",
-                "accelsim cost out/run --node-nm 7",
+                "accelsim cost out/run --node 7",
             ),
             CommandEntry(
                 "map",
@@ -83,6 +83,18 @@ GROUPS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
                 "synth",
                 "Make a ticket with stated statistics, without a search.",
                 "accelsim synth resnet50 --sparsity 0.7 --prune-ratio 0.5 --lock-ratio 0.2 --out resnet50.pt",
+            ),
+            CommandEntry(
+                "import",
+                "import",
+                "Turn another program's torch checkpoint into a ticket.",
+                "accelsim import checkpoint.pt --network resnet18 --out imported.pt",
+            ),
+            CommandEntry(
+                "trace",
+                "trace",
+                "The layers of a ticket, exported module, topology or network by name.",
+                "accelsim trace workloads/resnet_slt.pt",
             ),
             CommandEntry(
                 "inspect",

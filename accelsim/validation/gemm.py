@@ -53,7 +53,8 @@ def _speedup(table: Table, row: Row) -> ValidationRow:
     )  # fmt: skip
     theirs = dense.number("cycles") / row.number("cycles")
     ours = _flexible_cycles(dense) / _flexible_cycles(row)
-    name = f"speed-up of {row.whole('M')}^3 on {row.whole('num_multipliers')} multipliers at {row.whole('sparsity_percent')} %"
+    shape = f"{row.whole('M')}^3 on {row.whole('num_multipliers')} multipliers"
+    name = f"speed-up of {shape} at {row.whole('sparsity_percent')} % zeros"
     note = "a trend: SIGMA's networks and their bandwidth are not modelled; executed multiplications fall by "
     note += f"{dense.number('multiplications') / row.number('multiplications'):.2f}"
     return ValidationRow(table.name, table.source, name, theirs, ours, note, gap=False)

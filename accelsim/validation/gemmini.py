@@ -96,8 +96,8 @@ def _run_stated(row: Row) -> tuple[str, int]:
     mapping = parse_mapping(row.text("mapping"))
     tile = {loop: min(mapping.tile[loop], size.get(loop, 1)) for loop in ALL_LOOPS}
     tiling = Tiling(
-        N=tile["N"], G=1, K=tile["K"], C=tile["C"], P=tile["P"], Q=tile["Q"], order=mapping.order, R=tile["R"], S=tile["S"],
-        keep="tile",
+        N=tile["N"], G=1, K=tile["K"], C=tile["C"], P=tile["P"], Q=tile["Q"], order=mapping.order,
+        R=tile["R"], S=tile["S"], keep="tile",
     )  # fmt: skip
     hardware = machine(preset_path("gemmini_dense"), _overrides(row))
     return name, cycles(run_layers(hardware, [_layer(row)], fixed={"layer": tiling}))
@@ -128,6 +128,6 @@ def _chosen_row(source: str, row: Row) -> ValidationRow:
     ours = cycles(run_layers(machine(preset_path("gemmini_dense"), overrides), [_layer(row)]))
     default = row.whole("default_tiler_cycles")
     return ValidationRow(
-        "gemmini-rtl-our-mapper", source, f"cycles of {name} (N K C P Q R S), our mapper's tiling", row.number("rtl_cycles"),
-        float(ours), f"RTL under their mapping; its software's own tiling takes {default}", gap=False,
+        "gemmini-rtl-our-mapper", source, f"cycles of {name} (N K C P Q R S), our mapper's tiling",
+        row.number("rtl_cycles"), float(ours), f"RTL under their mapping; its software's own tiling takes {default}", gap=False,
     )  # fmt: skip

@@ -1,0 +1,90 @@
+"""``accelsim map``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from accelsim.cli import flow
+from accelsim.cli.collect import mapping_file, mapping_option, wanted_workload, workload_options
+from accelsim.cli.common import common_options, examples, json_option, write_stdout
+from accelsim.config.explain import suggest
+from accelsim.config.loader import load_hardware
+from accelsim.errors import MappingError
+from accelsim.mapping.fixed import load_fixed
+from accelsim.pipeline import schedule_network
+from accelsim.report.mapping import LayerMapping, describe_layer, mapping_text, print_mapping
+from accelsim.report.terminal import make_console
+from accelsim.report.text import printable
+from accelsim.sim.run import run_schedule
+from accelsim.trace import trace_workload
+
+OBJECTIVES = ("latency", "energy", "edp", "dram_bytes")
+
+
+@click.command(
+    "map",
+    epilog=examples(
+        "accelsim map hwconfigs/edge.yaml resnet18",
+        "accelsim map hwconfigs/edge.yaml resnet18 --objective dram_bytes --layer conv1 --json",
+    ),
+)
+@click.argument("hardware")
+@click.argument("workload")
+@click.option("--storage", metavar="FORMAT", help="Storage format [default: slt, or dense-int8 without a ticket].")
+@click.option("--layer", "layer", metavar="NAME", help="Show this layer only.")
+@click.option("--objective", type=click.Choice(OBJECTIVES), help="What the mapper minimises [default: the chip's].")
+@click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
+@mapping_option
+@workload_options
+@json_option
+@common_options
+@click.pass_context
+def command(
+    ctx: click.Context,
+    hardware: str,
+    workload: str,
+    storage: str | None,
+    layer: str | None,
+    objective: str | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Show how WORKLOAD is cut into tiles on HARDWARE: sizes, loop order, buffers, reuse, and lost utilisation.
+
+    The closed form by which a tiling is chosen stands beside the simulated cycles.
+    """
+    if storage is not None:
+        storage = flow.parse_format(storage, "--storage")
+    chosen = (*overrides, f"mapping.objective={objective}") if objective else overrides
+    chip = load_hardware(hardware, chosen)
+    trace = trace_workload(workload, wanted_workload(ctx))
+    storage = storage or flow.default_storage(trace)
+    mapping = mapping_file(ctx)
+    fixed = load_fixed(mapping, trace) if mapping is not None else None
+    schedule, mapped = schedule_network(chip.config, trace, storage, fixed)
+    counters = run_schedule(schedule, chip.config)
+    described = [
+        describe_layer(item, dims.dims, counts, chip.config)
+        for item, dims, counts in zip(mapped, trace.layers, counters.layers, strict=True)
+    ]
+    layers = _wanted([item for item in described if item is not None], layer, trace.name)
+    if as_json:
+        write_stdout(mapping_text(chip.config.name, trace.name, storage, layers))
+    else:
+        title = f"{printable(trace.name)} on {printable(chip.config.name)}, stored as {storage}"
+        print_mapping(make_console(sys.stdout), title, layers)
+
+
+def _wanted(layers: Sequence[LayerMapping], name: str | None, network: str) -> Sequence[LayerMapping]:
+    """Return the layers to show; a name that the network does not have is a mistake."""
+    if name is None:
+        return layers
+    found = [item for item in layers if item.name == name]
+    if not found:
+        known = [item.name for item in layers]
+        hint = suggest(name, known) or f"give one of {', '.join(known[:8])}{', ...' if len(known) > 8 else ''}"
+        raise MappingError(f"--layer: {network} has no array layer {name!r}; {hint.strip()}")
+    return found

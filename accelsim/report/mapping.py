@@ -1,0 +1,216 @@
+"""A mapping laid open: tiles, loops, buffers, reuse, and what keeps the array from being full."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from accelsim.config.hardware import HardwareConfig
+from accelsim.mapping.loops import ALL_LOOPS
+from accelsim.mapping.mapper import MappedLayer
+from accelsim.mapping.schedule import LayerSchedule
+from accelsim.report.text import percent, printable, quantity, significant
+from accelsim.sim.counters import LayerCounters
+from accelsim.trace.model import LoopDims
+
+STALLS = ("wait_dram", "wait_generator", "wait_decoder", "wait_vector", "other")
+_BUFFERS = {
+    "weight_buffer": "weight buf.", "mask_buffer": "mask buf.", "activation_buffer": "act. buf.",
+    "accumulator": "accumulator",
+}  # fmt: skip
+_CLASSES = {
+    "weights": ("mask", "seed", "scale", "weight", "index"),
+    "inputs": ("activation_in",),
+    "outputs": ("activation_out", "partial_sum"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BufferUse:
+    """What a tiling takes of a buffer at most; ``fraction`` of its capacity."""
+
+    bytes: int
+    fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class OperandUse:
+    """Traffic and reuse of an operand.
+
+    ``num_transfers`` tiles move between DRAM and chip; ``macs_per_byte`` is how many multiply-accumulates each moved
+    byte serves (0: nothing moves).
+    """
+
+    num_transfers: int
+    dram_bytes: int
+    macs_per_byte: float
+
+
+@dataclass(frozen=True, slots=True)
+class Utilization:
+    """Where the PE cycles of a layer went, as fractions of PEs x latency that add up to 1.
+
+    ``used``: MAC slots (executed or gated); ``lost_shape``: PEs without work while the array streams;
+    ``lost_fill_drain`` and ``lost_stalls`` (by cause): cycles in which it does not.
+    """
+
+    used: float
+    lost_shape: float
+    lost_fill_drain: float
+    lost_stalls: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerMapping:
+    """One array layer: its tiling and what it comes to."""
+
+    name: str
+    kind: str
+    tile: dict[str, int]
+    num_tiles: dict[str, int]
+    loop_order: list[str]
+    num_steps: int
+    buffers: dict[str, BufferUse]
+    operands: dict[str, OperandUse]
+    estimated_cycles: int
+    simulated_cycles: int
+    relative_difference: float
+    utilization: Utilization
+
+
+def describe_layer(
+    mapped: MappedLayer, dims: LoopDims, counters: LayerCounters, hardware: HardwareConfig
+) -> LayerMapping | None:
+    """Return what a layer's mapping comes to; None for a layer without the array."""
+    schedule = mapped.schedule
+    tiling = schedule.tiling
+    if tiling is None:
+        return None
+    counts = tiling.counts(dims)
+    simulated = counters.latency_cycles
+    return LayerMapping(
+        name=schedule.name,
+        kind=schedule.kind,
+        tile={loop: tiling.size(loop) or getattr(dims, loop) for loop in ALL_LOOPS},
+        num_tiles={loop: counts[loop] for loop in ALL_LOOPS},
+        loop_order=[loop for loop in tiling.whole_order if counts[loop] > 1],
+        num_steps=schedule.num_steps,
+        buffers=_buffers(schedule, hardware),
+        operands=_operands(schedule, counters),
+        estimated_cycles=mapped.estimated_cycles,
+        simulated_cycles=simulated,
+        relative_difference=(mapped.estimated_cycles - simulated) / simulated if simulated else 0.0,
+        utilization=_utilization(counters, hardware.pe_array.num_pes),
+    )
+
+
+def _buffers(schedule: LayerSchedule, hardware: HardwareConfig) -> dict[str, BufferUse]:
+    uses = {}
+    for name, used in schedule.occupancy_bytes.items():
+        capacity = getattr(hardware, name).capacity_bytes
+        uses[name] = BufferUse(used, used / capacity)
+    return uses
+
+
+def _operands(schedule: LayerSchedule, counters: LayerCounters) -> dict[str, OperandUse]:
+    transfers = {
+        "weights": int((schedule.weights.fetch_bytes > 0).sum()),
+        "inputs": int((schedule.inputs.fetch_bytes > 0).sum()),
+        "outputs": int((schedule.outputs.store_bytes > 0).sum() + (schedule.outputs.psum_read_bytes > 0).sum()),
+    }
+    uses = {}
+    for name, classes in _CLASSES.items():
+        moved = sum(counters.dram_bytes[traffic] for traffic in classes)
+        uses[name] = OperandUse(transfers[name], moved, counters.macs / moved if moved else 0.0)
+    return uses
+
+
+def _utilization(counters: LayerCounters, num_pes: int) -> Utilization:
+    latency = max(1, counters.latency_cycles)
+    array = counters.actions.get("pe_array", {})
+    slots = sum(count for action, count in array.items() if action.startswith("mac_"))
+    causes = counters.cycles_by_cause
+    used = min(slots / (num_pes * latency), causes["compute"] / latency)
+    return Utilization(
+        used=used,
+        lost_shape=causes["compute"] / latency - used,
+        lost_fill_drain=causes["fill_drain"] / latency,
+        lost_stalls={cause: causes[cause] / latency for cause in STALLS},
+    )
+
+
+def mapping_text(hardware: str, workload: str, storage: str, layers: Iterable[LayerMapping]) -> str:
+    """Return the mappings as JSON: ``hardware workload storage layers``."""
+    record = {
+        "hardware": hardware,
+        "workload": workload,
+        "storage": storage,
+        "layers": [asdict(item) for item in layers],
+    }
+    return json.dumps(record, indent=1, allow_nan=False) + "\n"
+
+
+def print_mapping(console: Console, title: str, layers: Sequence[LayerMapping]) -> None:
+    """Print tiles and cycles of all layers, then buffers and reuse, then what keeps the array from being full."""
+    console.print(Text(title, style="bold"))
+    console.print(_tile_table(layers))
+    console.print(_buffer_table(layers))
+    console.print(_use_table(layers))
+
+
+def _table(first: str, columns: Sequence[str]) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column(first, overflow="ellipsis", no_wrap=True, max_width=24)
+    for title in columns:
+        table.add_column(title, justify="right", no_wrap=True)
+    return table
+
+
+def _tile_table(layers: Sequence[LayerMapping]) -> Table:
+    columns = ("tile", "tiles", "loops, outermost first", "closed form", "simulated", "differs")
+    table = _table("layer", columns)
+    for item in layers:
+        tile = " ".join(f"{loop}{item.tile[loop]}" for loop in ALL_LOOPS if loop not in "NG" or item.tile[loop] > 1)
+        order = " ".join(f"{loop}{item.num_tiles[loop]}" for loop in item.loop_order) or "-"
+        table.add_row(
+            Text(printable(item.name, 40)), tile, f"{item.num_steps:,}", order,
+            f"{item.estimated_cycles:,}", f"{item.simulated_cycles:,}", f"{100 * item.relative_difference:+.1f} %",
+        )  # fmt: skip
+    return table
+
+
+def _buffer_table(layers: Sequence[LayerMapping]) -> Table:
+    names = [name for name in _BUFFERS if any(item.buffers[name].bytes for item in layers if name in item.buffers)]
+    operands = list(_CLASSES)
+    table = _table("buffers, MACs per byte", [*(_BUFFERS[name] for name in names), *operands])
+    for item in layers:
+        cells = [_use_cell(item.buffers.get(name)) for name in names]
+        cells += [_reuse_cell(item.operands[name]) for name in operands]
+        table.add_row(Text(printable(item.name, 40)), *cells)
+    return table
+
+
+def _use_cell(use: BufferUse | None) -> str:
+    return "-" if use is None else f"{quantity(use.bytes, 'B')} {100 * use.fraction:.0f}%"
+
+
+def _reuse_cell(use: OperandUse) -> str:
+    return f"{significant(use.macs_per_byte)} ({use.num_transfers:,} x)" if use.dram_bytes else "on chip"
+
+
+def _use_table(layers: Sequence[LayerMapping]) -> Table:
+    stalls = [cause for cause in STALLS if any(item.utilization.lost_stalls[cause] > 0 for item in layers)]
+    table = _table("PE cycles", ["used", "lost to shape", "fill and drain", *stalls])
+    for item in layers:
+        use = item.utilization
+        table.add_row(
+            Text(printable(item.name, 40)), percent(use.used), percent(use.lost_shape), percent(use.lost_fill_drain),
+            *(percent(use.lost_stalls[cause]) for cause in stalls),
+        )  # fmt: skip
+    return table

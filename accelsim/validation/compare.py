@@ -1,0 +1,67 @@
+"""The whole comparison, reference by reference."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+
+from accelsim.errors import ConfigError
+from accelsim.validation.eyeriss import validate_eyeriss
+from accelsim.validation.formulas import validate_effective_macs, validate_sram, validate_systolic
+from accelsim.validation.gemm import validate_gemm_tilings, validate_stonne
+from accelsim.validation.gemmini import validate_gemmini
+from accelsim.validation.rows import ValidationRow
+from accelsim.validation.sparse import validate_crossing
+from accelsim.validation.tickets import validate_hiddenite, validate_model_sizes
+from accelsim.validation.tpu import validate_tpu_v1, validate_tpu_v3
+
+REFERENCES: dict[str, Callable[[], list[ValidationRow]]] = {
+    "gemmini-rtl": validate_gemmini,
+    "gemm-tilings-rtl": validate_gemm_tilings,
+    "tpu-v3": validate_tpu_v3,
+    "tpu-v1": validate_tpu_v1,
+    "eyeriss-v1": validate_eyeriss,
+    "stonne-sparse-gemm": validate_stonne,
+    "systolic-formulas": validate_systolic,
+    "real-masks": validate_effective_macs,
+    "cacti-sram": validate_sram,
+    "sparse-crossing": validate_crossing,
+    "frozen-sizes": validate_model_sizes,
+    "hiddenite": validate_hiddenite,
+}
+
+
+def check_references(names: Sequence[str]) -> None:
+    """Raise `ConfigError` for a name that is no reference."""
+    for name in names:
+        if name not in REFERENCES:
+            raise ConfigError(f"--reference: {name!r} is unknown; give one of {', '.join(REFERENCES)}")
+
+
+def validate(names: Sequence[str] = ()) -> list[ValidationRow]:
+    """Return the rows of the references called ``names`` (all, if none is), in the order of `REFERENCES`.
+
+    Raises
+    ------
+    ConfigError
+        A name is unknown, or a preset is missing.
+    """
+    check_references(names)
+    return [row for name, rows in REFERENCES.items() if not names or name in names for row in rows()]
+
+
+def rows_text(rows: Iterable[ValidationRow]) -> str:
+    """Return the rows as JSON: ``{"rows": [{reference, source, quantity, theirs, ours, relative_error, note}]}``."""
+    records = [
+        {
+            "reference": row.reference,
+            "source": row.source,
+            "quantity": row.quantity,
+            "theirs": row.theirs,
+            "ours": row.ours,
+            "relative_error": row.relative_error,
+            "note": row.note,
+        }
+        for row in rows
+    ]
+    return json.dumps({"rows": records}, indent=1, allow_nan=False) + "\n"

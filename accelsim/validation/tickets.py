@@ -1,0 +1,77 @@
+"""What tickets claim: model sizes of partially frozen ones, and the efficiency of Hiddenite."""
+
+from __future__ import annotations
+
+from itertools import product
+
+from accelsim.config.loader import LoadedHardware
+from accelsim.cost.evaluate import evaluate
+from accelsim.cost.tables import load_tables
+from accelsim.pipeline import layer_plans, simulate
+from accelsim.trace import TraceOptions, trace_network
+from accelsim.trace.model import LayerTrace
+from accelsim.validation.reference import preset_path
+from accelsim.validation.rows import ValidationRow
+from accelsim.validation.runs import cycles, machine
+
+OTSUKA = "Otsuka et al., arXiv 2402.14029, TMLR 2025: partially frozen networks"
+HIROSE = "K. Hirose et al., Hiddenite, ISSCC 2022 (title): 34.8 to 16.0 TOPS/W for CIFAR-100 and ImageNet"
+HIDDENITE_TOPS_PER_W = {"resnet18-cifar": 34.8, "resnet50-imagenet": 16.0}
+HIDDENITE_VOLTAGES = (0.7, 0.9, 1.1)
+HIDDENITE_ACTIVATION_BITS = (4, 8)
+HIDDENITE_SPARSITY = 0.7
+
+
+def validate_model_sizes() -> list[ValidationRow]:
+    """Return by what factor freezing shrinks a model."""
+    unfrozen = trace_network("resnet50-imagenet", TraceOptions(sparsity=0.7))
+    frozen = trace_network("resnet50-imagenet", TraceOptions(sparsity=0.7, prune_ratio=0.5, lock_ratio=0.2))
+    graph = trace_network("gin_ogbn_arxiv", TraceOptions(sparsity=0.6, prune_ratio=0.1, lock_ratio=0.1))
+    raw = "one bit per free weight (no entropy code), scales and seeds not counted"
+    return [
+        ValidationRow(
+            "frozen-sizes", OTSUKA, "size of a ResNet-50 ticket, unfrozen / frozen to 70 %", 3.3,
+            _mask_bits(unfrozen, "slt-raw") / _mask_bits(frozen, "slt-raw"), raw,
+        ),
+        ValidationRow(
+            "frozen-sizes", OTSUKA, "size of GIN, 32-bit weights / ticket frozen to 20 %", 40.3,
+            _weight_bits(graph) / _mask_bits(graph, "slt-raw"), raw,
+        ),
+    ]  # fmt: skip
+
+
+def _mask_bits(trace: LayerTrace, storage: str) -> int:
+    return sum(plan.stored_bits.mask for plan in layer_plans(trace, storage).values())
+
+
+def _weight_bits(trace: LayerTrace) -> int:
+    return sum(plan.stored_bits.weight for plan in layer_plans(trace, "dense-fp32").values())
+
+
+def validate_hiddenite() -> list[ValidationRow]:
+    """Return whether the published efficiencies lie in the span of what is assumed: supply and activation width."""
+    rows = []
+    for name, theirs in HIDDENITE_TOPS_PER_W.items():
+        trace = trace_network(name, TraceOptions(sparsity=HIDDENITE_SPARSITY))
+        found = []
+        for voltage, bits in product(HIDDENITE_VOLTAGES, HIDDENITE_ACTIVATION_BITS):
+            hardware = machine(preset_path("hiddenite"), {"voltage_v": voltage, "activation_bits": bits})
+            found.append(_tops_per_w(hardware, trace))
+        low, high = min(found), max(found)
+        spans = "spans" if low <= theirs <= high else "does not span"
+        note = (
+            f"{low:.1f} to {high:.1f} over supplies {HIDDENITE_VOLTAGES} V and activations of "
+            f"{HIDDENITE_ACTIVATION_BITS} bits, which {spans} it; chip without DRAM; middle of the range shown"
+        )
+        middle = (low * high) ** 0.5
+        rows.append(ValidationRow("hiddenite", HIROSE, f"TOPS/W on {name}", theirs, middle, note, gap=False))
+    return rows
+
+
+def _tops_per_w(hardware: LoadedHardware, trace: LayerTrace) -> float:
+    """Return dense operations per joule on the chip, DRAM left out, in tera."""
+    counters = simulate(hardware, trace, "slt")
+    energy = evaluate(counters, hardware.config, load_tables()).energy_j_by_unit
+    on_chip_j = sum(value for unit, value in energy.items() if unit != "dram")
+    macs = sum(item.macs for item in counters.layers)
+    return 2 * macs / on_chip_j / 1e12 if cycles(counters) else 0.0
