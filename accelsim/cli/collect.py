@@ -28,7 +28,7 @@ def collected(ctx: click.Context) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class OptionRow:
-    """An option that is collected: ``--some-name`` becomes the field ``some_name``."""
+    """An option that is collected: ``--some-name`` becomes the field ``some_name``; a ``click.BOOL`` is a switch."""
 
     flag: str
     kind: click.ParamType[Any]
@@ -46,7 +46,14 @@ def collecting(*rows: OptionRow) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         for row in reversed(rows):
             function = click.option(
-                row.flag, row.name, type=row.kind, expose_value=False, callback=_collect, help=row.text
+                row.flag,
+                row.name,
+                type=row.kind,
+                is_flag=row.kind is click.BOOL,
+                default=None,
+                expose_value=False,
+                callback=_collect,
+                help=row.text,
             )(function)
         return function
 
@@ -58,9 +65,11 @@ def parse_shape(ctx: click.Context, given: Mapping[str, Any]) -> tuple[int, ...]
     text = given.get("input_shape")
     if text is None:
         return None
-    parts = str(text).lower().split("x")
+    parts = str(text).lower().replace(",", "x").split("x")
     if not all(part.isascii() and part.isdecimal() and len(part) < 10 for part in parts):
-        raise click.UsageError(f"--input-shape: {text!r} is not a shape; give sizes joined by x, e.g. 3x224x224", ctx)
+        raise click.UsageError(
+            f"--input-shape: {text!r} is not a shape; give sizes joined by x or commas, e.g. 3x224x224", ctx
+        )
     return tuple(map(int, parts))
 
 
@@ -84,7 +93,8 @@ _WORKLOAD_OPTIONS = (
     OptionRow("--num-classes", click.INT, "Network by name: classes."),
     OptionRow("--input-shape", click.STRING, "Network by name: input, e.g. 3x224x224."),
     OptionRow("--width-factor", click.FLOAT, "Network by name: multiplies the hidden channels."),
-    OptionRow("--ignore-sparsity-column", click.BOOL, "Topology: read an N:M column as dense (true or false)."),
+    OptionRow("--skip-unsupported", click.BOOL, "Exported module: leave unknown operations out and count them."),
+    OptionRow("--ignore-sparsity-column", click.BOOL, "Topology: read an N:M column as dense."),
 )
 
 
@@ -172,7 +182,7 @@ def _option(name: str, field: FieldInfo) -> Callable[[F], F]:
 
 
 def _collect(ctx: click.Context, parameter: click.Parameter, value: object) -> None:
-    if value is not None and parameter.name is not None:
+    if value is not None and value is not False and parameter.name is not None:
         collected(ctx)[parameter.name] = value
 
 

@@ -23,11 +23,18 @@ from accelsim.results.store import (
 )
 
 
-@click.command("cost", epilog=examples("accelsim cost out/run --node-nm 7", "accelsim cost out/run --tables my.yaml"))
+@click.command("cost", epilog=examples("accelsim cost out/run --node 7", "accelsim cost out/run --table my.yaml"))
 @click.argument("saved", metavar="DIR")
-@click.option("--node-nm", type=click.FLOAT, help="Technology node instead of the chip's.")
-@click.option("--voltage-v", type=click.FLOAT, help="Core supply instead of the chip's.")
-@click.option("--tables", multiple=True, metavar="FILE", help="Cost table whose rows replace the built-in ones.")
+@click.option("--node", "--node-nm", "node_nm", type=click.FLOAT, help="Technology node in nm, not the chip's.")
+@click.option("--voltage", "--voltage-v", "voltage_v", type=click.FLOAT, help="Core supply in V, not the chip's.")
+@click.option(
+    "--table",
+    "--tables",
+    "tables",
+    multiple=True,
+    metavar="FILE",
+    help="Cost table whose rows replace the built-in ones.",
+)
 @click.option("--out", "folder", metavar="DIR", help="Write the costed result there, as run does.")
 @json_option
 @common_options

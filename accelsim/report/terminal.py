@@ -76,7 +76,7 @@ def layer_table(result: RunResult, width: int, box: Box = SIMPLE_HEAD) -> Table:
         for layer in result.layers
     ]
     table = Table(box=box, show_footer=True, pad_edge=False)
-    titles = _fitting([*rows, total], _OPTIONAL_COLUMNS, width)
+    titles = fitting_titles([*rows, total], _OPTIONAL_COLUMNS, width)
     for title in titles:
         left = title in {"layer", "kind", "shape", "mostly by"}
         justify: JustifyMethod = "left" if left else "right"
@@ -175,7 +175,7 @@ def print_recost(console: Console, result: RunResult, before: Totals) -> None:
 def print_comparison(console: Console, results: Sequence[RunResult]) -> None:
     """Print a row per run: network, format, freezing, accuracy and the main totals, in as many columns as fit."""
     rows = [_comparison_cells(run) for run in results]
-    titles = _fitting(rows, ("area", "accuracy", "weights read"), console.width)
+    titles = fitting_titles(rows, ("area", "accuracy", "weights read"), console.width)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for title in titles:
         left = title in {"workload", "storage"}
@@ -185,7 +185,7 @@ def print_comparison(console: Console, results: Sequence[RunResult]) -> None:
     console.print(table)
 
 
-def _fitting(rows: Sequence[Mapping[str, str]], optional: Sequence[str], width: int) -> list[str]:
+def fitting_titles(rows: Sequence[Mapping[str, str]], optional: Sequence[str], width: int) -> list[str]:
     """Return the titles of ``rows`` that fit ``width`` characters; ``optional`` ones are left out in their order."""
     sizes = {title: max(len(title), *(len(row[title]) for row in rows)) for title in rows[0]}
     titles = list(sizes)

@@ -1,0 +1,48 @@
+"""The table of ``accelsim trace``: a network as hardware sees it."""
+
+from __future__ import annotations
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, JustifyMethod
+from rich.table import Table
+from rich.text import Text
+
+from accelsim.report.terminal import fitting_titles
+from accelsim.report.text import percent, printable, quantity
+from accelsim.trace.model import LayerTrace, TraceLayer
+
+
+def print_trace(console: Console, trace: LayerTrace) -> None:
+    """Print a row per layer and the totals."""
+    macs = sum(layer.dims.macs for layer in trace.layers if layer.uses_array)
+    weights = sum(layer.weights.num_weights for layer in trace.layers if layer.weights is not None)
+    head = f"{printable(trace.name)} [{trace.provenance}]: {len(trace.layers)} layers, "
+    sizes = f"{quantity(macs, '').strip()} MACs, {quantity(weights, '').strip()} weights"
+    console.print(Text(head + sizes, style="bold"))
+    rows = [_cells(layer) for layer in trace.layers]
+    if not rows:
+        return
+    titles = fitting_titles(rows, ("then", "input", "sparsity", "reads", "weights"), console.width)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for title in titles:
+        left = title in {"layer", "kind", "reads", "then"}
+        justify: JustifyMethod = "left" if left else "right"
+        table.add_column(title, justify=justify, overflow="ellipsis", no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(row[title]) for title in titles))
+    console.print(table)
+
+
+def _cells(layer: TraceLayer) -> dict[str, str]:
+    dims, weights = layer.dims, layer.weights
+    return {
+        "layer": printable(layer.name, 40),
+        "kind": layer.kind,
+        "reads": printable(", ".join([*layer.inputs, *layer.residuals]), 40),
+        "output": f"{dims.G * dims.K}x{dims.P}x{dims.Q}",
+        "MACs": quantity(dims.macs, "").strip() if layer.uses_array else "-",
+        "weights": f"{weights.num_weights:,}" if weights is not None else "-",
+        "sparsity": percent(weights.sparsity) if weights is not None else "-",
+        "input": percent(layer.input_density) + ("" if layer.input_density_measured else "?"),
+        "then": " ".join(layer.post_ops),
+    }
