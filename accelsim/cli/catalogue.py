@@ -58,7 +58,7 @@ GROUPS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
             CommandEntry(
                 "validate",
                 "validate",
-                "The model beside published silicon, RTL and simulators.",
+                "The model beside published silicon and RTL.",
                 "accelsim validate",
             ),
             CommandEntry(
