@@ -72,8 +72,7 @@ def command(
             f"  tile visits {total.num_visits}, weights produced {total.productions}, as often as the schedule says\n"
             f"  words {total.words}, discarded {total.discarded_words}, derived seeds {total.derived_seeds}, jumps "
             f"{total.jumps}: as counted\n"
-            f"  mask bits decoded {total.mask_bits}; the simulation, which spreads them evenly, counted "
-            f"{total.counted_mask_bits}"
+            f"  mask bits decoded {total.mask_bits}{_counted(total.counted_mask_bits)}"
         )
     if problem is not None:
         raise VerificationError(f"{ticket}: {problem}")
@@ -85,3 +84,7 @@ def command(
         )
     elif accuracy is None and images != 0:
         session(ctx).note(f"{ticket}: no stated accuracy on data at hand, so nothing was classified")
+
+
+def _counted(mask_bits: int) -> str:
+    return f"; the simulation, which spreads them evenly over tiles, counted {mask_bits}" if mask_bits else ""

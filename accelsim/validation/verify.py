@@ -55,8 +55,8 @@ class LayerVerification:
     productions
         Weights produced in all visits and passes together.
     mask_bits, counted_mask_bits
-        Stored bits that the decoder took, and what the simulation counted: it spreads stored bits evenly over the
-        tiles, so these two differ a little.
+        Mask bits that the decoder handed out, and what the simulation counted (raw masks only, else 0): it spreads
+        stored bits evenly over the tiles, so these two differ a little.
     """
 
     name: str

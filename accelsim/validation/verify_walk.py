@@ -181,6 +181,16 @@ def _weight(setup: WalkSetup, lanes: _Lanes, stream: int, place: int, stored_bit
     return (value if kept else 0), took
 
 
+@_inlined
+def _begin_pass(setup: WalkSetup, lanes: _Lanes, stream: int, holds: bool) -> None:
+    """Forget the stream's states, or (counter-based, whose lanes share all words) its last word but not its key."""
+    for domain in range(2):
+        if not holds:
+            lanes.made[stream, domain] = -1
+        elif setup.kind == 3 and lanes.made[stream, domain] > 0:
+            lanes.made[stream, domain] = 0
+
+
 @compiled_and_cached
 def _walk(
     setup: WalkSetup,
@@ -203,8 +213,8 @@ def _walk(
             pointer = first_bit
             for filter_ in range(first_filter, first_filter + num_filters):
                 stream = filter_ // setup.per_stream
-                if not holds and (filter_ == first_filter or filter_ % setup.per_stream == 0):
-                    lanes.made[stream, :] = -1
+                if filter_ == first_filter or filter_ % setup.per_stream == 0:
+                    _begin_pass(setup, lanes, stream, holds)
                 inside = (filter_ - stream * setup.per_stream) * setup.per_filter
                 for weight in range(first_weight, first_weight + num_weights):
                     bit = bits[pointer] if pointer < bits.size else 0

@@ -1,0 +1,69 @@
+"""Integer inference of a committed ticket reproduces its accuracy; that of another mask does not."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from accelsim.slt.network import apply_weight
+from accelsim.ticket.file import read_ticket
+from accelsim.ticket.pack import pack_layer, random_mask, unpack_frozen
+from accelsim.validation import verify_inference
+from accelsim.validation.verify_inference import IntegerNetwork, data_of, verify_accuracy
+
+TICKET = Path(__file__).resolve().parents[2] / "workloads" / "conv6_slt_f70.pt"
+
+
+@pytest.fixture(scope="module")
+def ticket():
+    return read_ticket(TICKET)
+
+
+@pytest.fixture(scope="module")
+def data(ticket):
+    return data_of(ticket)
+
+
+def test_integer_inference_agrees_with_float_on_the_same_images(ticket, data):
+    found = verify_accuracy(ticket, data, 60)
+
+    assert found.problem is None
+    assert found.num_images == 60
+    assert found.accuracy > 0.9
+    assert found.num_changed <= 1
+
+
+def test_another_mask_of_the_same_statistics_does_not_reproduce_the_accuracy(ticket, data):
+    layers = []
+    for layer in ticket.layers:
+        frozen = unpack_frozen(layer)
+        density = (layer.num_kept - layer.num_locked) / max(1, layer.num_free)
+        mask = random_mask(frozen, density, 99)
+        layers.append(
+            pack_layer(layer.name, layer.shape, layer.source, mask, layer.codec, layer.scale_K, layer.offset_K)
+        )
+    small = replace(data, test_images=data.test_images[::20], test_labels=data.test_labels[::20])
+
+    found = verify_accuracy(replace(ticket, layers=tuple(layers)), small)
+
+    assert found.accuracy < 0.5
+    assert "integer inference gets" in found.problem
+
+
+def test_weighted_layers_read_int8_codes(ticket, data, monkeypatch):
+    network = IntegerNetwork(ticket, None, list(data.calibration_batches())[:1])
+    seen = []
+
+    def record(node, x, weight):
+        seen.append((node.name, x, weight))
+        return apply_weight(node, x, weight)
+
+    monkeypatch.setattr(verify_inference, "apply_weight", record)
+    network.run(data.test_images[:4])
+
+    assert [name for name, _, _ in seen] == [layer.name for layer in ticket.layers]
+    for _, codes, weight in seen:
+        assert torch.equal(codes, codes.round())
+        assert float(codes.abs().max()) <= 127
+        assert torch.equal(weight, weight.round())
