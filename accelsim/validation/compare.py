@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 
 from accelsim.errors import ConfigError
+from accelsim.validation.dram import validate_dram
 from accelsim.validation.eyeriss import validate_eyeriss
 from accelsim.validation.formulas import validate_effective_macs, validate_sram, validate_systolic
 from accelsim.validation.gemm import validate_gemm_tilings, validate_stonne
@@ -23,6 +24,7 @@ REFERENCES: dict[str, Callable[[], list[ValidationRow]]] = {
     "eyeriss-v1": validate_eyeriss,
     "stonne-sparse-gemm": validate_stonne,
     "systolic-formulas": validate_systolic,
+    "dram-simulators": validate_dram,
     "real-masks": validate_effective_macs,
     "cacti-sram": validate_sram,
     "sparse-crossing": validate_crossing,
