@@ -17,6 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _KEY = "accelsim.options"
 _EXACT_KEY = "accelsim.exact"
 _TIMELINE_KEY = "accelsim.timeline"
+_UNCERTAINTY_KEY = "accelsim.uncertainty"
 _MAPPING_KEY = "accelsim.mapping"
 
 
@@ -112,6 +113,22 @@ def exact_option(function: F) -> F:
 def wants_exact(ctx: click.Context) -> bool:
     """Return whether the user gave ``--exact``."""
     return bool(ctx.meta.get(_EXACT_KEY))
+
+
+def uncertainty_option(function: F) -> F:
+    """Add ``--uncertainty``; `wants_uncertainty` tells whether it was given."""
+    return click.option(
+        "--uncertainty",
+        is_flag=True,
+        expose_value=False,
+        callback=lambda ctx, _, value: ctx.meta.update({_UNCERTAINTY_KEY: value}),
+        help="Say how sure the energies are (with --out also as uncertainty.json and .png).",
+    )(function)
+
+
+def wants_uncertainty(ctx: click.Context) -> bool:
+    """Return whether the user gave ``--uncertainty``."""
+    return bool(ctx.meta.get(_UNCERTAINTY_KEY))
 
 
 def timeline_option(function: F) -> F:

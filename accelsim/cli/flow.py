@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from accelsim.config.loader import LoadedHardware
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.tables import load_tables
+from accelsim.cost.uncertainty import UncertaintyReport, uncertainty
 from accelsim.errors import ConfigError
 from accelsim.mapping.fixed import load_fixed
 from accelsim.pipeline import simulate
+from accelsim.report.uncertainty import uncertainty_text
 from accelsim.results.build import build_result, num_frames, workload_record
 from accelsim.results.model import RunResult, Totals
-from accelsim.results.store import counters_text
+from accelsim.results.store import counters_text, write_bytes, write_text
 from accelsim.sim.chip import Probe
 from accelsim.sim.counters import Counters
 from accelsim.storage import get_format
@@ -46,11 +49,30 @@ def simulate_format(
     return CostedRun(build_result(hardware, trace, counters, cost), counters)
 
 
-def simulate_totals(
+def simulate_rivals(
     hardware: LoadedHardware, trace: LayerTrace, storages: Sequence[str], exact: bool
-) -> dict[str, Totals]:
-    """Return the totals of ``trace`` in each of ``storages``, in their order."""
-    return {name: simulate_format(hardware, trace, name, exact).result.totals for name in storages}
+) -> dict[str, CostedRun]:
+    """Return the run of ``trace`` in each of ``storages``, in their order."""
+    return {name: simulate_format(hardware, trace, name, exact) for name in storages}
+
+
+def totals_of(runs: Mapping[str, CostedRun]) -> dict[str, Totals]:
+    """Return the totals of ``runs``."""
+    return {name: run.result.totals for name, run in runs.items()}
+
+
+def uncertainty_of(hardware: LoadedHardware, run: CostedRun, rivals: Mapping[str, CostedRun]) -> UncertaintyReport:
+    """Return how sure the energies of a run and its rivals are."""
+    counters = {run.result.storage: run.counters, **{name: rival.counters for name, rival in rivals.items()}}
+    return uncertainty(counters, hardware.config, load_tables())
+
+
+def write_uncertainty(folder: Path, report: UncertaintyReport) -> None:
+    """Write ``uncertainty.json`` and ``uncertainty.png`` into ``folder``."""
+    from accelsim.report.tornado import tornado_figure  # noqa: PLC0415  a run must not wait for matplotlib
+
+    write_text(folder / "uncertainty.json", uncertainty_text(report))
+    write_bytes(folder / "uncertainty.png", tornado_figure(report))
 
 
 def default_storage(trace: LayerTrace) -> str:

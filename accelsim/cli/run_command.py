@@ -14,14 +14,17 @@ from accelsim.cli.collect import (
     mapping_option,
     timeline_file,
     timeline_option,
+    uncertainty_option,
     wanted_workload,
     wants_exact,
+    wants_uncertainty,
     workload_options,
 )
 from accelsim.cli.common import common_options, examples, json_option, write_stdout
 from accelsim.config.loader import load_hardware
 from accelsim.report.terminal import make_console, print_run
 from accelsim.report.timeline import TimelineProbe, timeline_text
+from accelsim.report.uncertainty import print_uncertainty
 from accelsim.results.store import check_file_place, prepare_folder, result_text, write_run, write_text
 from accelsim.trace import trace_workload
 
@@ -48,6 +51,7 @@ DEFAULT_COMPARE = "dense-int8,dense-fp32"
 @click.option("--out", "folder", metavar="DIR", help="Write summary.json, layers.csv and counters.json there.")
 @timeline_option
 @mapping_option
+@uncertainty_option
 @exact_option
 @workload_options
 @json_option
@@ -73,22 +77,29 @@ def command(
         storage = flow.parse_format(storage, "--storage")
     chip = load_hardware(hardware, overrides)
     target = prepare_folder(folder) if folder is not None else None
+    if wants_uncertainty(ctx) and as_json and target is None:
+        raise click.UsageError("--uncertainty with --json needs --out: the bands go to its uncertainty.json", ctx)
     timeline = timeline_file(ctx)
     if timeline is not None:
         check_file_place(timeline, "--timeline")
     trace = trace_workload(workload, wanted_workload(ctx))
     probe = TimelineProbe(len(trace.layers)) if timeline is not None else None
     run = flow.simulate_format(chip, trace, storage or flow.default_storage(trace), exact, probe, mapping_file(ctx))
-    result = run.result
-    wanted = compare is not None or not as_json
-    comparison = flow.simulate_totals(chip, trace, rivals, exact) if wanted else {}
-    if compare is not None:
-        result = result.model_copy(update={"comparison": comparison})
+    unsure = wants_uncertainty(ctx)
+    runs = flow.simulate_rivals(chip, trace, rivals, exact) if compare is not None or unsure or not as_json else {}
+    comparison = flow.totals_of(runs)
+    result = run.result if compare is None else run.result.model_copy(update={"comparison": comparison})
+    report = flow.uncertainty_of(chip, run, runs) if unsure else None
     if target is not None:
         write_run(target, result, flow.run_counters_text(chip, trace, run.counters))
+    if target is not None and report is not None:
+        flow.write_uncertainty(target, report)
     if timeline is not None and probe is not None:
         write_text(Path(timeline), timeline_text(result, probe))
     if as_json:
         write_stdout(result_text(result))
-    else:
-        print_run(make_console(sys.stdout), result, comparison)
+        return
+    console = make_console(sys.stdout)
+    print_run(console, result, comparison)
+    if report is not None:
+        print_uncertainty(console, report)

@@ -99,6 +99,19 @@ def test_run_prints_tables_and_the_verdict_without_colour(tmp_path):
     assert max(map(len, shown.out.splitlines())) <= 120
 
 
+def test_uncertainty_says_how_sure_each_comparison_is(tmp_path):
+    shown = accelsim("run", CHIP, *NETWORK, "--compare", "dense-int8", "--uncertainty", "--out", tmp_path)
+    bands = json.loads((tmp_path / "uncertainty.json").read_text(encoding="utf-8"))
+    pair = bands["comparisons"][0]
+
+    assert shown.status == 0, shown.err
+    assert (pair["first"], pair["second"]) == ("slt", "dense-int8")
+    assert f"slt needs less energy than dense-int8 in {100 * pair['probability']:.1f} % of the draws" in shown.out
+    energy = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))["totals"]["energy_j"]
+    assert bands["formats"][0]["energy_j"]["value"] == pytest.approx(energy, rel=1e-9)
+    assert (tmp_path / "uncertainty.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_timeline_is_written_and_changes_nothing(saved_run, tmp_path):
     file = tmp_path / "timeline.json"
     words = ["run", CHIP, *NETWORK, "--compare", "dense-int8,dense-fp32", "--json", "--timeline", file]
@@ -199,6 +212,9 @@ def test_a_full_disk_is_one_line_and_status_2():
         (["run", CHIP, "conv2", "--out", "README.md"], "README.md: is a file, not a folder"),
         (["run", CHIP, "conv2", "--otu", "x"], "no such option '--otu'"),
         (["run", CHIP], "missing argument 'WORKLOAD'"),
+        (["run", CHIP, "conv2", "--uncertainty", "--json"], "--uncertainty with --json needs --out"),
+        (["import", "README.md", "--out", "x.pt"], "README.md"),
+        (["trace", "nowhere.onnx"], "nowhere.onnx: no such file"),
         (["run", "README.md", "conv2"], "README.md"),
         (["run", CHIP, "README.md"], "README.md"),
         (["compare", CHIP, "conv2"], "missing option '--out'"),
