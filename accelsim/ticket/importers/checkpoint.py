@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.errors import TicketError
-from accelsim.ticket.torchfile import check_regular_file, is_legacy_file, read_torch_file
+from accelsim.ticket.torchfile import read_torch_file
 
 Array = npt.NDArray[Any]
 
@@ -34,7 +34,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Read a checkpoint without executing anything.
 
     A state dict may stand under ``state_dict``, ``model`` and the like; a prefix such as ``module.`` that all names
-    share is dropped. Files in torch's old format are read by ``torch.load(weights_only=True)``.
+    share is dropped.
 
     Raises
     ------
@@ -42,8 +42,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         No plain tensors in it.
     """
     where = os.fspath(path)
-    check_regular_file(path, MAX_CHECKPOINT_BYTES)
-    content = _read_legacy(where) if is_legacy_file(path) else read_torch_file(path, MAX_CHECKPOINT_BYTES)
+    content = read_torch_file(path, MAX_CHECKPOINT_BYTES)
     if not isinstance(content, dict):
         raise TicketError(f"{where}: holds no dictionary of tensors; save the module's state_dict()")
     if content.get("format") == "accelsim-ticket":
@@ -75,18 +74,3 @@ def _without_prefix(tensors: dict[str, Array]) -> dict[str, Array]:
         if all(name.startswith(prefix) for name in tensors):
             return _without_prefix({name[len(prefix) :]: value for name, value in tensors.items()})
     return tensors
-
-
-def _read_legacy(where: str) -> object:
-    import torch  # noqa: PLC0415  only old files need it
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, torch.Tensor):
-            return (value.detach().float() if value.dtype == torch.bfloat16 else value.detach()).numpy()
-        return {name: plain(inner) for name, inner in value.items()} if isinstance(value, dict) else value
-
-    try:
-        return plain(torch.load(where, map_location="cpu", weights_only=True))
-    except Exception as error:  # torch raises many kinds on damaged files, and none may reach the user as a traceback
-        reason = " ".join(str(error).split())[:200]
-        raise TicketError(f"{where}: torch cannot read it ({reason}); save the module's state_dict() again") from error

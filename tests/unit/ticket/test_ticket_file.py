@@ -16,6 +16,7 @@ from accelsim.ticket.graph import NetworkGraph
 from accelsim.ticket.model import Ticket
 from accelsim.ticket.pack import pack_layer, synthetic_mask, unpack_mask
 from accelsim.ticket.shapes import weight_shapes
+from accelsim.ticket.torchfile import read_torch_file
 from accelsim.ticket.zoo import build_network
 
 
@@ -217,9 +218,26 @@ def test_missing_layers_are_named() -> None:
         check_ticket(Ticket(NetworkGraph("x", ticket.graph.nodes), ticket.layers[:-1], "searched"))
 
 
-def test_old_torch_format_is_named(path: Path) -> None:
-    torch.save({"a": torch.zeros(3)}, path, _use_new_zipfile_serialization=False)
-    refused(path, "before version 1.6")
+def test_old_torch_format_is_read_and_checked(path: Path) -> None:
+    document = torch.load(path, weights_only=True)
+    document["extra"] = torch.arange(12, dtype=torch.bfloat16).reshape(3, 4).T
+    torch.save(document, path, _use_new_zipfile_serialization=False)
+    content = read_torch_file(path)
+    assert content["payload"].tolist() == document["payload"].tolist()
+    assert content["extra"].tolist() == document["extra"].tolist()
+    refused(path, "unknown field 'extra'")
+    data = path.read_bytes()
+    for end in (20, 200, len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:end])
+        refused(path, "cut off|damaged|declare")
+
+
+def test_old_torch_format_declaring_too_much_is_refused(path: Path) -> None:
+    torch.save({"a": torch.zeros(77, dtype=torch.uint8)}, path, _use_new_zipfile_serialization=False)
+    data = path.read_bytes()
+    assert data.count(b"cpuq\x06KM") == 1
+    path.write_bytes(data.replace(b"cpuq\x06KM", b"cpuq\x06J\xff\xff\xff\x7f"))
+    refused(path, "declare 2147483647 bytes")
 
 
 def test_newer_pickle_protocols_are_read(path: Path) -> None:
