@@ -62,6 +62,7 @@ def step_columns(schedule: LayerSchedule) -> Ints:
     place(outputs.last_step, outputs.vector_cycles)
     place(outputs.last_step, outputs.residual_bytes)
     place(outputs.last_step, outputs.store_bytes)
+    place(outputs.last_step, np.roll(outputs.store_bytes, 1))  # a tile may be stored at the end of the next one
     return np.stack(columns)
 
 

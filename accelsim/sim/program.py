@@ -37,12 +37,13 @@ class DmaProgram:
 def build_program(schedule: LayerSchedule) -> DmaProgram:
     """Return the DMA program of a layer's schedule."""
     weights, inputs, outputs = schedule.weights, schedule.inputs, schedule.outputs
+    places = store_steps(schedule)
     parts = [
         _part(WEIGHT, weights.fetch_bytes, weights.step, _weight_keys(schedule)),
         _part(INPUT, inputs.fetch_bytes, inputs.step, _load_keys(inputs.step)),
         _part(PSUM_READ, outputs.psum_read_bytes, outputs.first_step, _psum_keys(schedule)),
         _part(RESIDUAL, outputs.residual_bytes, outputs.last_step, _load_keys(outputs.last_step)),
-        _part(STORE, outputs.store_bytes, outputs.last_step, _store_keys(outputs.last_step)),
+        _part(STORE, outputs.store_bytes, places, _store_keys(places)),
     ]
     table = np.concatenate([part for part in parts if part.shape[1]], axis=1) if any(p.shape[1] for p in parts) else parts[0]
     order = np.lexsort((table[0], table[4]))
@@ -60,6 +61,18 @@ def _part(kind: int, num_bytes: Ints, step: Ints, key: Ints) -> Ints:
     """Return rows (kind, event, bytes, step, key) of the events that move bytes."""
     events = np.flatnonzero(num_bytes)
     return np.stack([np.full(events.size, kind, dtype=np.int64), events, num_bytes[events], step[events], key[events]])
+
+
+def store_steps(schedule: LayerSchedule) -> Ints:
+    """Return the step at which each output tile is stored: that of the next tile's end, int64 [num_outputs].
+
+    The vector unit works on a tile while the array sums the next one up; a store that stood before it would hold up the
+    loads behind it. Where partial sums are read back, stores stand at the end of their own tile.
+    """
+    last = schedule.outputs.last_step
+    if schedule.outputs.psum_read_bytes.any():
+        return last
+    return np.concatenate([last[1:], last[-1:]])
 
 
 def _load_keys(step: Ints) -> Ints:
