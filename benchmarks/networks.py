@@ -4,7 +4,8 @@ Times are in process and without imports, the best of two; CPU seconds tell how 
 other things; memory is the peak of a process that does this run alone, and what it was before the run. Tiles are the
 steps of the array. Nothing here fails on time.
 
-Usage: python benchmarks/networks.py [--network NAME ...] [--hardware FILE ...] [--without-exact]
+Usage: python benchmarks/networks.py [--network NAME ...] [--hardware FILE ...] [--set PATH=VALUE ...]
+       [--input-size SIZE] [--without-exact]
 """
 
 from __future__ import annotations
@@ -44,13 +45,15 @@ class Case:
     network: str
     hardware: str
     input_size: int | None = None
+    overrides: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
     """What one process found; times in seconds, memory in MiB.
 
-    ``exact_s`` is None where the exact run was left out; ``same``: whether it gave the same latency.
+    ``exact_s`` is None where the exact run was left out; ``deviation``: how far off the latency of the periodic run is,
+    as a fraction, or None if all counters are the same.
     """
 
     num_tiles: int
@@ -58,7 +61,7 @@ class Measured:
     map_s: float
     run_s: float
     exact_s: float | None
-    same: bool
+    deviation: float | None
     whole_s: float
     whole_cpu_s: float
     base_mib: float
@@ -76,7 +79,7 @@ def _latency(counters: Counters) -> int:
 
 def measure(case: Case, with_exact: bool) -> Measured:
     """Measure one case in this process."""
-    hardware = load_hardware(case.hardware)
+    hardware = load_hardware(case.hardware, case.overrides)
     ticket = hardware.config.weight_generator is not None
     options = TICKET if ticket else TraceOptions()
     storage = "slt" if ticket else "dense-int8"
@@ -97,15 +100,15 @@ def measure(case: Case, with_exact: bool) -> Measured:
         leaped.append(time.perf_counter() - begin)
     peak = _peak_mib()
     tiles = sum(layer.num_steps for layer in schedule.layers)
-    exact_s, same = None, True
+    exact_s, deviation = None, None
     if with_exact and tiles <= EXACT_LIMIT:
         begin = time.perf_counter()
         exact = run_schedule(schedule, hardware.config, exact=True)
         exact_s = time.perf_counter() - begin
-        same = _latency(exact) == _latency(counters)
+        deviation = None if exact == counters else _latency(counters) / _latency(exact) - 1
     latency = _latency(counters)
     return Measured(
-        tiles, latency, min(mapped), min(leaped), exact_s, same, min(whole), min(whole_cpu), base, peak
+        tiles, latency, min(mapped), min(leaped), exact_s, deviation, min(whole), min(whole_cpu), base, peak
     )  # fmt: skip
 
 
@@ -120,12 +123,15 @@ def measure_apart(case: Case, with_exact: bool) -> Measured | str:
 
 def _row(case: Case, found: Measured | str) -> list[str]:
     name = case.network if case.input_size is None else f"{case.network} at {case.input_size}"
+    chip = " ".join([Path(case.hardware).stem, *case.overrides])
     if isinstance(found, str):
-        return [name, Path(case.hardware).stem, found[:60]]
-    exact = "-" if found.exact_s is None else f"{found.exact_s:.2f}" + ("" if found.same else " differs")
+        return [name, chip, "failed"]
+    exact = "-" if found.exact_s is None else f"{found.exact_s:.3f}"
+    if found.deviation is not None:
+        exact += f" ({found.deviation:+.2%})"
     rate = found.num_tiles / found.run_s
     return [
-        name, Path(case.hardware).stem, f"{found.num_tiles:,}", f"{found.latency_cycles:,}", f"{found.map_s:.3f}",
+        name, chip, f"{found.num_tiles:,}", f"{found.latency_cycles:,}", f"{found.map_s:.3f}",
         f"{found.run_s:.3f}", exact, f"{rate:,.0f}", f"{found.whole_s:.3f}",
         f"{found.whole_cpu_s:.3f}", f"{found.base_mib:.0f}", f"{found.peak_mib:.0f}",
     ]  # fmt: skip
@@ -136,19 +142,22 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--network", action="append", choices=[info.name for info in list_networks()], metavar="NAME")
     parser.add_argument("--hardware", action="append", type=Path, metavar="FILE")
     parser.add_argument("--input-size", type=int, help="height and width of the input, of all networks chosen")
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="as in accelsim run")
     parser.add_argument("--without-exact", action="store_true", help="leave out the runs that simulate every tile")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def _cases(arguments: argparse.Namespace) -> list[Case]:
-    """Return what was asked for, or each network on the first chip and ResNet-50 on each, once four times larger."""
+    """Return what was asked for, or each network on the first chip, and ResNet-50 on each, with timed DRAM, and larger."""
     chips = arguments.hardware or [ROOT / "hwconfigs" / f"{name}.yaml" for name in CHIPS]
-    if arguments.network or arguments.hardware or arguments.input_size:
+    overrides = tuple(arguments.set)
+    if arguments.network or arguments.hardware or arguments.input_size or overrides:
         names = arguments.network or NETWORKS
-        return [Case(name, str(chip), arguments.input_size) for name in names for chip in chips]
+        return [Case(name, str(chip), arguments.input_size, overrides) for name in names for chip in chips]
     cases = [Case(name, str(chips[0])) for name in NETWORKS]
     cases += [Case("resnet50", str(chip)) for chip in chips[1:]]
+    cases.append(Case("resnet50", str(chips[0]), overrides=("dram.model=timing",)))
     return [*cases, Case("resnet50", str(chips[0]), 448)]
 
 
@@ -164,9 +173,14 @@ def main() -> None:
         "run CPU s", "MiB before", "MiB peak",
         title="run = mapping, simulation, cost; exact = simulation of every tile",
     )  # fmt: skip
+    failures = []
     for case in _cases(arguments):
-        table.add_row(*_row(case, measure_apart(case, not arguments.without_exact)))
-    Console(width=160).print(table)
+        found = measure_apart(case, not arguments.without_exact)
+        table.add_row(*_row(case, found))
+        failures += [found] if isinstance(found, str) else []
+    console = Console(width=160)
+    console.print(table)
+    console.print("\n".join(failures), markup=False, highlight=False)
 
 
 if __name__ == "__main__":
