@@ -10,7 +10,7 @@ from accelsim.config.base import ConfigModel
 
 
 class DramConfig(ConfigModel):
-    """Off-chip memory. ``model: simple`` has bandwidth, latency and turnaround; ``model: timing`` has the full device timing."""
+    """Off-chip memory: ``simple`` has bandwidth, latency and turnaround, ``timing`` the device's own timing."""
 
     model: Literal["simple", "timing"] = "simple"
     """How time is computed."""
@@ -35,12 +35,15 @@ class DramConfig(ConfigModel):
     num_ranks: int = Field(1, ge=1, le=8)
     """Ranks of a channel (timing model)."""
     address_mapping: str = Field("robabgracoch", min_length=12, max_length=40)
-    """Fields from the highest to the lowest address bit, above the bytes of a burst: ch channel, ra rank (or pseudo-channel),
-    bg bank group, ba bank, ro row, co column; ``co2`` takes two bits of a field, the rest may stand elsewhere."""
+    """Fields from the highest to the lowest address bit, above the bytes of a burst: ch channel, ra rank (or
+    pseudo-channel), bg bank group, ba bank, ro row, co column; ``co2`` takes two bits of a field, the rest may stand
+    elsewhere."""
     address_xor: Literal["none", "column"] = "none"
-    """``column``: rank, bank group, bank and row are XORed with successive column bits (permutation-based interleaving)."""
+    """``column``: rank, bank group, bank and row are XORed with successive column bits (permutation-based
+    interleaving)."""
     controller: Literal["shared_queues", "bank_queues"] = "shared_queues"
-    """One read and one write queue with first-ready first-come scheduling, or a command queue per bank served in turn."""
+    """One read and one write queue with first-ready first-come scheduling, or a command queue per bank served in
+    turn."""
     page_policy: Literal["open", "closed"] = "open"
     """``closed``: a row is precharged with the last queued burst that hits it."""
     refresh: Literal["all_bank", "per_bank", "none"] = "all_bank"

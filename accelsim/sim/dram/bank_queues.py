@@ -1,26 +1,21 @@
 """The controller with a command queue per bank, in the manner of DRAMsim3.
 
-Bursts wait in a read queue and a write queue; each cycle one of them moves to the command queue of its bank. Bank queues
-are served round robin: inside one, the first entry whose next command is ready wins, a precharge only if it stands at the
-head and either no entry hits the open row or the row has been hit ``P_HIT_LIMIT`` times. Writes are posted: they are
-scheduled when the write queue is full, or when the bank queues are empty and at least ``P_DRAIN_ENTRIES`` writes wait, and
-then until those that waited at that moment are through. A refresh stops its rank at once and closes its banks one by one.
-Source of the behaviour: Li et al., "DRAMsim3", IEEE CAL 19(2), 2020, and its public documentation.
+Bursts wait in a read queue and a write queue; each cycle one of them moves to the command queue of its bank. Bank
+queues are served round robin: inside one, the first entry whose next command is ready wins, a precharge only if it
+stands at the head and either no entry hits the open row or the row has been hit ``P_HIT_LIMIT`` times. Writes are
+posted: they are scheduled when the write queue is full, or when the bank queues are empty and at least
+``P_DRAIN_ENTRIES`` writes wait, and then until those that waited at that moment are through. A refresh stops its rank
+at once and closes its banks one by one. Source of the behaviour: Li et al., "DRAMsim3", IEEE CAL 19(2), 2020, and its
+public documentation.
 """
 
 from __future__ import annotations
 
+from accelsim.sim.dram import state as s
 from accelsim.sim.dram.commands import issue, rank_ready_cycle, ready_cycle
 from accelsim.sim.dram.jit import compiled
 from accelsim.sim.dram.queues import FIRST, count_key, find, may_wait, num_runs, pop, push
-from accelsim.sim.dram.state import (
-    ACT, BANK_LEN, BANK_QUEUE, C_DRAINING, C_EVENT, C_IN_BANKS, C_NEXT, C_NEXT_REFRESH, C_OUTSTANDING, C_READS, C_REFRESH_AT,
-    C_REFRESHES, C_ROUND_ROBIN, C_WRITES, BANK_MASK, CLOSED, MAX_REFRESHES, ROW_SHIFT, N_COLUMN, N_FORWARDED, N_HITS, N_MERGED,
-    OPEN_ROW, P_BANK_ENTRIES, P_BANKS, P_CLOSED_PAGE, P_DRAIN_ENTRIES, P_DUAL_BUS, P_FLUSH, P_HIT_LIMIT, P_RANKS,
-    P_READ_DONE, P_READ_ENTRIES, P_REFI, P_REFRESH_MODE, P_WRITE_DONE, P_WRITE_ENTRIES, PRE, R_DONE, R_KEY, R_PARENT,
-    R_PLACE, R_WRITE, RANK_OF, RD, RDA, READS, REF, REFB, REFRESH_ALL_BANK, REFRESHES, ROW_HITS, WR, WRA, WRITES,
-    IntArray,
-)  # fmt: skip
+from accelsim.sim.dram.state import IntArray
 
 
 @compiled
@@ -36,15 +31,15 @@ def _remove(c: IntArray, queue: int, length: int, at: int) -> None:
 def _find_in_bank(c: IntArray, req: IntArray, queue: int, length: int, i: int, is_write: int) -> int:
     """Return the burst of a direction with the address of burst `i` in a bank queue, or -1."""
     for place in range(queue, queue + length):
-        if req[c[place], R_KEY] == req[i, R_KEY] and req[c[place], R_WRITE] == is_write:
-            return c[place]
+        if req[c[place], s.R_KEY] == req[i, s.R_KEY] and req[c[place], s.R_WRITE] == is_write:
+            return int(c[place])
     return -1
 
 
 @compiled
 def _bank_queue(dev: IntArray, bank: int) -> int:
     """Return where the queue of a bank starts."""
-    return BANK_QUEUE + bank * dev[P_BANK_ENTRIES]
+    return int(s.BANK_QUEUE + bank * dev[s.P_BANK_ENTRIES])
 
 
 @compiled
@@ -52,70 +47,70 @@ def _pending(dev: IntArray, c: IntArray, req: IntArray, i: int, is_write: int) -
     """Return a burst of the address of burst `i` that waits anywhere in the channel, or -1."""
     if not may_wait(c, req, i, is_write):
         return -1
-    found = find(c, req, WRITES if is_write == 1 else READS, i)
+    found = find(c, req, s.WRITES if is_write == 1 else s.READS, i)
     if found >= 0:
         return found
-    bank = req[i, R_PLACE] & BANK_MASK
-    return _find_in_bank(c, req, _bank_queue(dev, bank), c[BANK_LEN + bank], i, is_write)
+    bank = req[i, s.R_PLACE] & s.BANK_MASK
+    return _find_in_bank(c, req, _bank_queue(dev, bank), c[s.BANK_LEN + bank], i, is_write)
 
 
 @compiled
 def accepts_bank(dev: IntArray, c: IntArray, req: IntArray, i: int) -> bool:
     """Tell whether the controller takes burst `i` now."""
-    if req[i, R_WRITE] == 1:
-        return c[C_WRITES] < dev[P_WRITE_ENTRIES]
-    return c[C_READS] < dev[P_READ_ENTRIES]
+    if req[i, s.R_WRITE] == 1:
+        return bool(c[s.C_WRITES] < dev[s.P_WRITE_ENTRIES])
+    return bool(c[s.C_READS] < dev[s.P_READ_ENTRIES])
 
 
 @compiled
 def accept_bank(dev: IntArray, c: IntArray, req: IntArray, i: int, clk: int) -> None:
     """Take burst `i`: queue it, or answer it from a waiting write, or merge it with a waiting burst of its address."""
-    write = req[i, R_WRITE]
+    write = req[i, s.R_WRITE]
     waiting = _pending(dev, c, req, i, 1)
     if waiting >= 0 and write == 0:
-        req[i, R_DONE] = clk + 1
-        c[N_FORWARDED] += 1
+        req[i, s.R_DONE] = clk + 1
+        c[s.N_FORWARDED] += 1
         return
     if write == 0:
         waiting = _pending(dev, c, req, i, 0)
     if waiting >= 0:
-        req[i, R_PARENT] = waiting
-        c[N_MERGED] += 1
+        req[i, s.R_PARENT] = waiting
+        c[s.N_MERGED] += 1
         return
-    starts_run = push(c, req, WRITES if write == 1 else READS, i)
+    starts_run = push(c, req, s.WRITES if write == 1 else s.READS, i)
     if starts_run or write == 1:
-        c[C_EVENT] = clk
+        c[s.C_EVENT] = clk
     count_key(c, req, i, write, 1)
-    c[C_OUTSTANDING] += dev[P_FLUSH] if write == 1 else 1
+    c[s.C_OUTSTANDING] += dev[s.P_FLUSH] if write == 1 else 1
 
 
 @compiled
 def _starts_draining(dev: IntArray, c: IntArray) -> bool:
     """Tell whether the waiting writes are to be scheduled now."""
-    if c[C_WRITES] >= dev[P_WRITE_ENTRIES]:
+    if c[s.C_WRITES] >= dev[s.P_WRITE_ENTRIES]:
         return True
-    return c[C_IN_BANKS] == 0 and c[C_WRITES] >= (1 if dev[P_FLUSH] == 1 else dev[P_DRAIN_ENTRIES])
+    return bool(c[s.C_IN_BANKS] == 0 and c[s.C_WRITES] >= (1 if dev[s.P_FLUSH] == 1 else dev[s.P_DRAIN_ENTRIES]))
 
 
 @compiled
 def _schedule(dev: IntArray, c: IntArray, req: IntArray) -> bool:
     """Move one burst to the queue of its bank; tell whether one moved."""
-    if c[C_DRAINING] == 0 and _starts_draining(dev, c):
-        c[C_DRAINING] = c[C_WRITES]
-    draining = c[C_DRAINING] > 0
-    queue = WRITES if draining else READS
+    if c[s.C_DRAINING] == 0 and _starts_draining(dev, c):
+        c[s.C_DRAINING] = c[s.C_WRITES]
+    draining = c[s.C_DRAINING] > 0
+    queue = s.WRITES if draining else s.READS
     for run in range(num_runs(c, queue)):
-        bank = c[queue + run] & BANK_MASK
-        if c[BANK_LEN + bank] >= dev[P_BANK_ENTRIES]:
+        bank = c[queue + run] & s.BANK_MASK
+        if c[s.BANK_LEN + bank] >= dev[s.P_BANK_ENTRIES]:
             continue
         if draining:
             if _pending(dev, c, req, c[queue + run + FIRST], 0) >= 0:
-                c[C_DRAINING] = 0
+                c[s.C_DRAINING] = 0
                 return False
-            c[C_DRAINING] -= 1
-        c[_bank_queue(dev, bank) + c[BANK_LEN + bank]] = pop(c, req, queue, run)
-        c[BANK_LEN + bank] += 1
-        c[C_IN_BANKS] += 1
+            c[s.C_DRAINING] -= 1
+        c[_bank_queue(dev, bank) + c[s.BANK_LEN + bank]] = pop(c, req, queue, run)
+        c[s.BANK_LEN + bank] += 1
+        c[s.C_IN_BANKS] += 1
         return True
     return False
 
@@ -131,7 +126,7 @@ def _hits(c: IntArray, req: IntArray, queue: int, length: int, place_of_row: int
     """Return how many entries of a bank queue go to a row."""
     count = 0
     for place in range(queue, queue + length):
-        count += req[c[place], R_PLACE] == place_of_row
+        count += req[c[place], s.R_PLACE] == place_of_row
     return count
 
 
@@ -140,32 +135,32 @@ def _needed_command(dev: IntArray, c: IntArray, req: IntArray, bank: int, at: in
     """Return the command that entry `at` of a bank queue asks for, or -1 if it must not ask now."""
     queue = _bank_queue(dev, bank)
     i = c[queue + at]
-    if c[OPEN_ROW + bank] == CLOSED:
-        return ACT
-    open_place = (c[OPEN_ROW + bank] << ROW_SHIFT) + bank
-    if req[i, R_PLACE] != open_place:
+    if c[s.OPEN_ROW + bank] == s.CLOSED:
+        return s.ACT
+    open_place = (c[s.OPEN_ROW + bank] << s.ROW_SHIFT) + bank
+    if req[i, s.R_PLACE] != open_place:
         if at > 0:
             return -1
-        worn_out = c[ROW_HITS + bank] >= dev[P_HIT_LIMIT]
-        return PRE if worn_out or _hits(c, req, queue, c[BANK_LEN + bank], open_place) == 0 else -1
-    if req[i, R_WRITE] == 1 and _must_wait_for_read(c, req, queue, at):
+        worn_out = c[s.ROW_HITS + bank] >= dev[s.P_HIT_LIMIT]
+        return s.PRE if worn_out or _hits(c, req, queue, c[s.BANK_LEN + bank], open_place) == 0 else -1
+    if req[i, s.R_WRITE] == 1 and _must_wait_for_read(c, req, queue, at):
         return -1
-    return WR if req[i, R_WRITE] == 1 else RD
+    return s.WR if req[i, s.R_WRITE] == 1 else s.RD
 
 
 @compiled
 def _first_ready(dev: IntArray, c: IntArray, req: IntArray, bank: int, clk: int) -> tuple[int, int]:
     """Return (entry, command) of the first ready entry of a bank queue, or (-1, -1) and lower the next event."""
     previous = -1
-    for at in range(c[BANK_LEN + bank]):
+    for at in range(c[s.BANK_LEN + bank]):
         cmd = _needed_command(dev, c, req, bank, at)
         if cmd < 0 or cmd == previous:
             continue
         ready = ready_cycle(dev, c, cmd, bank)
         if ready <= clk:
             return at, cmd
-        c[C_NEXT] = min(c[C_NEXT], ready)
-        if cmd == ACT:
+        c[s.C_NEXT] = min(c[s.C_NEXT], ready)
+        if cmd == s.ACT:
             break
         previous = cmd
     return -1, -1
@@ -176,56 +171,56 @@ def _finish(dev: IntArray, c: IntArray, req: IntArray, bank: int, at: int, clk: 
     """Take a burst whose column command issues out of its queue."""
     queue = _bank_queue(dev, bank)
     i = c[queue + at]
-    c[N_COLUMN] += 1
-    c[N_HITS] += c[ROW_HITS + bank] != 0
-    count_key(c, req, i, req[i, R_WRITE], -1)
-    if req[i, R_WRITE] == 1:
-        req[i, R_DONE] = clk + dev[P_WRITE_DONE]
-        c[C_OUTSTANDING] -= dev[P_FLUSH]
+    c[s.N_COLUMN] += 1
+    c[s.N_HITS] += c[s.ROW_HITS + bank] != 0
+    count_key(c, req, i, req[i, s.R_WRITE], -1)
+    if req[i, s.R_WRITE] == 1:
+        req[i, s.R_DONE] = clk + dev[s.P_WRITE_DONE]
+        c[s.C_OUTSTANDING] -= dev[s.P_FLUSH]
     else:
-        req[i, R_DONE] = clk + dev[P_READ_DONE]
-        c[C_OUTSTANDING] -= 1
-    _remove(c, queue, BANK_LEN + bank, at)
-    c[C_IN_BANKS] -= 1
+        req[i, s.R_DONE] = clk + dev[s.P_READ_DONE]
+        c[s.C_OUTSTANDING] -= 1
+    _remove(c, queue, s.BANK_LEN + bank, at)
+    c[s.C_IN_BANKS] -= 1
 
 
 @compiled
 def _refreshing(dev: IntArray, c: IntArray, bank: int) -> bool:
     """Tell whether a waiting refresh holds a bank back."""
-    if c[C_REFRESHES] == 0:
+    if c[s.C_REFRESHES] == 0:
         return False
-    unit = dev[RANK_OF + bank] if dev[P_REFRESH_MODE] == REFRESH_ALL_BANK else bank
-    return unit == c[REFRESHES]
+    unit = dev[s.RANK_OF + bank] if dev[s.P_REFRESH_MODE] == s.REFRESH_ALL_BANK else bank
+    return bool(unit == c[s.REFRESHES])
 
 
 @compiled
 def _issue_from_queues(dev: IntArray, c: IntArray, req: IntArray, log: IntArray, clk: int, previous: int) -> int:
     """Serve the bank queues round robin and return the command issued, or -1.
 
-    `previous` is the command issued in this cycle already (dual command bus), or -1: a second one of the same kind (row,
-    column) is found, keeps the round-robin position and is not issued.
+    `previous` is the command issued in this cycle already (dual command bus), or -1: a second one of the same kind
+    (row, column) is found, keeps the round-robin position and is not issued.
     """
-    if c[C_IN_BANKS] == 0:
+    if c[s.C_IN_BANKS] == 0:
         return -1
-    held = previous not in (REF, REFB)
-    bank = c[C_ROUND_ROBIN]
-    for _ in range(dev[P_BANKS]):
-        bank = bank + 1 if bank + 1 < dev[P_BANKS] else 0
-        if c[BANK_LEN + bank] == 0 or (held and _refreshing(dev, c, bank)):
+    held = previous not in (s.REF, s.REFB)
+    bank = c[s.C_ROUND_ROBIN]
+    for _ in range(dev[s.P_BANKS]):
+        bank = bank + 1 if bank + 1 < dev[s.P_BANKS] else 0
+        if c[s.BANK_LEN + bank] == 0 or (held and _refreshing(dev, c, bank)):
             continue
         at, cmd = _first_ready(dev, c, req, bank, clk)
         if at < 0:
             continue
-        c[C_ROUND_ROBIN] = bank
-        is_column = RD <= cmd <= WRA
-        if previous >= 0 and is_column == (RD <= previous <= WRA):
+        c[s.C_ROUND_ROBIN] = bank
+        is_column = s.RD <= cmd <= s.WRA
+        if previous >= 0 and is_column == (s.RD <= previous <= s.WRA):
             return -1
-        place = req[c[_bank_queue(dev, bank) + at], R_PLACE]
+        place = req[c[_bank_queue(dev, bank) + at], s.R_PLACE]
         if is_column:
             _finish(dev, c, req, bank, at, clk)
-            if dev[P_CLOSED_PAGE] == 1 and _hits(c, req, _bank_queue(dev, bank), c[BANK_LEN + bank], place) == 0:
-                cmd = RDA if cmd == RD else WRA
-        issue(dev, c, log, cmd, bank, place >> ROW_SHIFT, clk)
+            if dev[s.P_CLOSED_PAGE] == 1 and _hits(c, req, _bank_queue(dev, bank), c[s.BANK_LEN + bank], place) == 0:
+                cmd = s.RDA if cmd == s.RD else s.WRA
+        issue(dev, c, log, cmd, bank, place >> s.ROW_SHIFT, clk)
         return cmd
     return -1
 
@@ -233,54 +228,54 @@ def _issue_from_queues(dev: IntArray, c: IntArray, req: IntArray, log: IntArray,
 @compiled
 def _due_refresh(dev: IntArray, c: IntArray, clk: int) -> None:
     """Queue the refresh whose time has come; ranks (or banks) take turns."""
-    if clk < c[C_NEXT_REFRESH]:
+    if clk < c[s.C_NEXT_REFRESH]:
         return
-    units = dev[P_RANKS] if dev[P_REFRESH_MODE] == REFRESH_ALL_BANK else dev[P_BANKS]
-    if c[C_REFRESHES] < MAX_REFRESHES:
-        c[REFRESHES + c[C_REFRESHES]] = c[C_REFRESH_AT]
-        c[C_REFRESHES] += 1
-    c[C_REFRESH_AT] = (c[C_REFRESH_AT] + 1) % units
-    c[C_NEXT_REFRESH] += dev[P_REFI]
+    units = dev[s.P_RANKS] if dev[s.P_REFRESH_MODE] == s.REFRESH_ALL_BANK else dev[s.P_BANKS]
+    if c[s.C_REFRESHES] < s.MAX_REFRESHES:
+        c[s.REFRESHES + c[s.C_REFRESHES]] = c[s.C_REFRESH_AT]
+        c[s.C_REFRESHES] += 1
+    c[s.C_REFRESH_AT] = (c[s.C_REFRESH_AT] + 1) % units
+    c[s.C_NEXT_REFRESH] += dev[s.P_REFI]
 
 
 @compiled
 def _refresh_all_bank(dev: IntArray, c: IntArray, log: IntArray, clk: int) -> int:
     """Close the first closable bank of the waiting rank, or refresh it; return the command or -1."""
-    rank, last, any_open = c[REFRESHES], 0, False
-    for bank in range(dev[P_BANKS]):
-        if dev[RANK_OF + bank] != rank:
+    rank, last, any_open = c[s.REFRESHES], 0, False
+    for bank in range(dev[s.P_BANKS]):
+        if dev[s.RANK_OF + bank] != rank:
             continue
         last = bank
-        if c[OPEN_ROW + bank] == CLOSED:
+        if c[s.OPEN_ROW + bank] == s.CLOSED:
             continue
         any_open = True
-        ready = ready_cycle(dev, c, PRE, bank)
+        ready = ready_cycle(dev, c, s.PRE, bank)
         if ready <= clk:
-            issue(dev, c, log, PRE, bank, 0, clk)
-            return PRE
-        c[C_NEXT] = min(c[C_NEXT], ready)
+            issue(dev, c, log, s.PRE, bank, 0, clk)
+            return s.PRE
+        c[s.C_NEXT] = min(c[s.C_NEXT], ready)
     if any_open:
         return -1
-    ready = rank_ready_cycle(c, REF, rank)
+    ready = rank_ready_cycle(c, s.REF, rank)
     if ready > clk:
-        c[C_NEXT] = min(c[C_NEXT], ready)
+        c[s.C_NEXT] = min(c[s.C_NEXT], ready)
         return -1
-    _remove(c, REFRESHES, C_REFRESHES, 0)
-    issue(dev, c, log, REF, last, 0, clk)
-    return REF
+    _remove(c, s.REFRESHES, s.C_REFRESHES, 0)
+    issue(dev, c, log, s.REF, last, 0, clk)
+    return s.REF
 
 
 @compiled
 def _refresh_bank(dev: IntArray, c: IntArray, log: IntArray, clk: int) -> int:
     """Close or refresh the waiting bank; return the command or -1."""
-    bank = c[REFRESHES]
-    cmd = REFB if c[OPEN_ROW + bank] == CLOSED else PRE
+    bank = c[s.REFRESHES]
+    cmd = s.REFB if c[s.OPEN_ROW + bank] == s.CLOSED else s.PRE
     ready = ready_cycle(dev, c, cmd, bank)
     if ready > clk:
-        c[C_NEXT] = min(c[C_NEXT], ready)
+        c[s.C_NEXT] = min(c[s.C_NEXT], ready)
         return -1
-    if cmd == REFB:
-        _remove(c, REFRESHES, C_REFRESHES, 0)
+    if cmd == s.REFB:
+        _remove(c, s.REFRESHES, s.C_REFRESHES, 0)
     issue(dev, c, log, cmd, bank, 0, clk)
     return cmd
 
@@ -289,18 +284,18 @@ def _refresh_bank(dev: IntArray, c: IntArray, log: IntArray, clk: int) -> int:
 def tick_bank(dev: IntArray, c: IntArray, req: IntArray, log: IntArray, clk: int) -> int:
     """Do what a controller does in cycle `clk`; return the next cycle in which it may do something."""
     _due_refresh(dev, c, clk)
-    c[C_NEXT] = c[C_NEXT_REFRESH]
+    c[s.C_NEXT] = c[s.C_NEXT_REFRESH]
     cmd = -1
-    if c[C_REFRESHES] > 0:
-        if dev[P_REFRESH_MODE] == REFRESH_ALL_BANK:
+    if c[s.C_REFRESHES] > 0:
+        if dev[s.P_REFRESH_MODE] == s.REFRESH_ALL_BANK:
             cmd = _refresh_all_bank(dev, c, log, clk)
         else:
             cmd = _refresh_bank(dev, c, log, clk)
     if cmd < 0:
         cmd = _issue_from_queues(dev, c, req, log, clk, -1)
-    if cmd >= 0 and dev[P_DUAL_BUS] == 1:
+    if cmd >= 0 and dev[s.P_DUAL_BUS] == 1:
         _issue_from_queues(dev, c, req, log, clk, cmd)
     moved = _schedule(dev, c, req)
     if cmd >= 0 or moved:
         return clk + 1
-    return max(c[C_NEXT], clk + 1)
+    return int(max(c[s.C_NEXT], clk + 1))

@@ -41,7 +41,8 @@ class Memory:
 def build_device(config: DramConfig, table: DeviceTable, *, flush: bool = False) -> s.IntArray:
     """Return the parameters and rules of a memory as the kernel's ``dev`` array.
 
-    With `flush` a controller that posts writes serves them as soon as it has nothing else to do, and they are waited for.
+    With `flush` a controller that posts writes serves them as soon as it has nothing else to do, and they are waited
+    for.
     """
     organisation, t = table.organisation, table.timing
     ranks = config.num_ranks * organisation.num_pseudo_channels
@@ -104,8 +105,8 @@ def build(config: DramConfig, table: DeviceTable | None = None) -> Memory:
     burst_bytes = config.bus_width_bits // organisation.num_pseudo_channels * organisation.burst_length // 8
     if config.burst_bytes != burst_bytes:
         raise ConfigError(
-            f"dram.burst_bytes: {config.burst_bytes} is not a burst of {config.standard} on {config.bus_width_bits} bits; "
-            f"set it to {burst_bytes}"
+            f"dram.burst_bytes: {config.burst_bytes} is not a burst of {config.standard} on "
+            f"{config.bus_width_bits} bits; set it to {burst_bytes}"
         )
     rate = organisation.burst_length / table.timing.burst_cycles / table.tck_ns * 1000
     if abs(config.data_rate_mtps - rate) > 0.02 * rate:

@@ -1,7 +1,7 @@
 """A memory device: its organisation and timing from a table, and the timing rules that follow from them.
 
-A table is one YAML file in ``tables/`` named after the standard. Timing values are given in cycles of the memory clock or
-in nanoseconds (``rcd_read_ns: 18``); nanoseconds become cycles in `_to_cycles` and nowhere else.
+A table is one YAML file in ``tables/`` named after the standard. Timing values are given in cycles of the memory
+clock or in nanoseconds (``rcd_read_ns: 18``); nanoseconds become cycles in `_to_cycles` and nowhere else.
 """
 
 from __future__ import annotations
@@ -16,16 +16,14 @@ from ruamel.yaml import YAML
 
 from accelsim.config.base import ConfigModel
 from accelsim.errors import ConfigError
-from accelsim.sim.dram.state import (
-    ACT, PRE, PREA, RD, RDA, REF, REFB, SCOPE_BANK, SCOPE_CHANNEL, SCOPE_GROUP, SCOPE_OTHER_RANKS, SCOPE_RANK, WR, WRA,
-)  # fmt: skip
+from accelsim.sim.dram import state as s
 
 Rule = tuple[int, int, int, int]
 """(preceding command, scope, following command, cycles)."""
 
-READS, WRITES = (RD, RDA), (WR, WRA)
-ROW_COMMANDS = (ACT, PRE, PREA, REF, REFB)
-COLUMN_COMMANDS = (RD, WR, RDA, WRA)
+READS, WRITES = (s.RD, s.RDA), (s.WR, s.WRA)
+ROW_COMMANDS = (s.ACT, s.PRE, s.PREA, s.REF, s.REFB)
+COLUMN_COMMANDS = (s.RD, s.WR, s.RDA, s.WRA)
 
 
 class Organisation(ConfigModel):
@@ -222,17 +220,17 @@ def parse_device(text: str, name: str) -> DeviceTable:
 def timing_rules(device: DeviceTable) -> list[Rule]:
     """Return all timing rules of a device (JEDEC's minimum distances), without the activation window.
 
-    A command that takes several bus cycles is dated by its first and acts with its last, so a distance grows by the extra
-    cycles of the preceding and shrinks by those of the following command.
+    A command that takes several bus cycles is dated by its first and acts with its last, so a distance grows by the
+    extra cycles of the preceding and shrinks by those of the following command.
     """
     t = device.timing
-    length = {command: 1 for command in range(9)} | {ACT: t.act_command_cycles}
+    length = {command: 1 for command in range(9)} | {s.ACT: t.act_command_cycles}
     length |= {command: t.column_command_cycles for command in COLUMN_COMMANDS}
     rules = _bus_rules(device, length)
     for before, scope, after, cycles in (*_column_rules(device), *_row_rules(t), *_refresh_rules(t)):
-        cycles += length[before] - length[after]
-        if cycles > 0:
-            rules.append((before, scope, after, cycles))
+        distance = cycles + length[before] - length[after]
+        if distance > 0:
+            rules.append((before, scope, after, distance))
     return _strongest(rules)
 
 
@@ -248,7 +246,7 @@ def _bus_rules(device: DeviceTable, length: dict[int, int]) -> list[Rule]:
     """Return how long commands of more than one cycle hold their command bus."""
     buses = (ROW_COMMANDS, COLUMN_COMMANDS) if device.dual_command_bus else (ROW_COMMANDS + COLUMN_COMMANDS,)
     return [
-        (before, SCOPE_CHANNEL, after, length[before])
+        (before, s.SCOPE_CHANNEL, after, length[before])
         for bus in buses
         for before in bus
         if length[before] > 1
@@ -264,18 +262,18 @@ def _column_rules(device: DeviceTable) -> list[Rule]:
     def add(before: tuple[int, ...], scope: int, after: tuple[int, ...], cycles: int) -> None:
         rules.extend((b, scope, a, cycles) for b in before for a in after)
 
-    add(READS, SCOPE_RANK, READS, max(t.burst_cycles, t.ccd_s_cycles))
-    add(READS, SCOPE_GROUP, READS, max(t.burst_cycles, t.ccd_l_cycles))
-    add(WRITES, SCOPE_RANK, WRITES, max(t.burst_cycles, t.ccd_write_s_cycles))
-    add(WRITES, SCOPE_GROUP, WRITES, max(t.burst_cycles, t.ccd_write_l_cycles))
-    add(READS, SCOPE_RANK, WRITES, t.cl_cycles + t.burst_cycles + t.rtw_bubble_cycles - t.cwl_cycles)
-    add(WRITES, SCOPE_RANK, READS, t.cwl_cycles + t.burst_cycles + t.wtr_s_cycles)
-    add(WRITES, SCOPE_GROUP, READS, t.cwl_cycles + t.burst_cycles + t.wtr_l_cycles)
+    add(READS, s.SCOPE_RANK, READS, max(t.burst_cycles, t.ccd_s_cycles))
+    add(READS, s.SCOPE_GROUP, READS, max(t.burst_cycles, t.ccd_l_cycles))
+    add(WRITES, s.SCOPE_RANK, WRITES, max(t.burst_cycles, t.ccd_write_s_cycles))
+    add(WRITES, s.SCOPE_GROUP, WRITES, max(t.burst_cycles, t.ccd_write_l_cycles))
+    add(READS, s.SCOPE_RANK, WRITES, t.cl_cycles + t.burst_cycles + t.rtw_bubble_cycles - t.cwl_cycles)
+    add(WRITES, s.SCOPE_RANK, READS, t.cwl_cycles + t.burst_cycles + t.wtr_s_cycles)
+    add(WRITES, s.SCOPE_GROUP, READS, t.cwl_cycles + t.burst_cycles + t.wtr_l_cycles)
     if device.organisation.num_pseudo_channels == 1:  # ranks share the data bus, pseudo-channels do not
-        add(READS, SCOPE_OTHER_RANKS, READS, t.burst_cycles + t.rank_switch_cycles)
-        add(WRITES, SCOPE_OTHER_RANKS, WRITES, t.burst_cycles)
-        add(READS, SCOPE_OTHER_RANKS, WRITES, t.cl_cycles + t.burst_cycles + t.rank_switch_cycles - t.cwl_cycles)
-        add(WRITES, SCOPE_OTHER_RANKS, READS, t.cwl_cycles + t.burst_cycles + t.rank_switch_cycles - t.cl_cycles)
+        add(READS, s.SCOPE_OTHER_RANKS, READS, t.burst_cycles + t.rank_switch_cycles)
+        add(WRITES, s.SCOPE_OTHER_RANKS, WRITES, t.burst_cycles)
+        add(READS, s.SCOPE_OTHER_RANKS, WRITES, t.cl_cycles + t.burst_cycles + t.rank_switch_cycles - t.cwl_cycles)
+        add(WRITES, s.SCOPE_OTHER_RANKS, READS, t.cwl_cycles + t.burst_cycles + t.rank_switch_cycles - t.cl_cycles)
     return rules
 
 
@@ -283,16 +281,17 @@ def _row_rules(t: Timing) -> list[Rule]:
     """Return distances between activates, precharges and column commands of a bank."""
     write_to_pre = t.cwl_cycles + t.burst_cycles + t.wr_cycles
     rules = [
-        (ACT, SCOPE_RANK, ACT, t.rrd_s_cycles), (ACT, SCOPE_GROUP, ACT, t.rrd_l_cycles),
-        (ACT, SCOPE_BANK, ACT, t.rc_cycles), (ACT, SCOPE_BANK, PRE, t.ras_cycles), (ACT, SCOPE_RANK, PREA, t.ras_cycles),
-        (PRE, SCOPE_BANK, ACT, t.rp_cycles), (PREA, SCOPE_RANK, ACT, t.rp_all_cycles),
-        (RD, SCOPE_BANK, PRE, t.rtp_cycles), (RD, SCOPE_RANK, PREA, t.rtp_cycles),
-        (WR, SCOPE_BANK, PRE, write_to_pre), (WR, SCOPE_RANK, PREA, write_to_pre),
-        (RDA, SCOPE_BANK, ACT, t.rtp_cycles + t.rp_cycles), (WRA, SCOPE_BANK, ACT, write_to_pre + t.rp_cycles),
+        (s.ACT, s.SCOPE_RANK, s.ACT, t.rrd_s_cycles), (s.ACT, s.SCOPE_GROUP, s.ACT, t.rrd_l_cycles),
+        (s.ACT, s.SCOPE_BANK, s.ACT, t.rc_cycles), (s.ACT, s.SCOPE_BANK, s.PRE, t.ras_cycles), (s.ACT, s.SCOPE_RANK,
+        s.PREA, t.ras_cycles), (s.PRE, s.SCOPE_BANK, s.ACT, t.rp_cycles), (s.PREA, s.SCOPE_RANK, s.ACT,
+        t.rp_all_cycles), (s.RD, s.SCOPE_BANK, s.PRE, t.rtp_cycles), (s.RD, s.SCOPE_RANK, s.PREA, t.rtp_cycles),
+        (s.WR, s.SCOPE_BANK, s.PRE, write_to_pre), (s.WR, s.SCOPE_RANK, s.PREA, write_to_pre),
+        (s.RDA, s.SCOPE_BANK, s.ACT, t.rtp_cycles + t.rp_cycles), (s.WRA, s.SCOPE_BANK, s.ACT, write_to_pre +
+        t.rp_cycles),
     ]  # fmt: skip
-    rules += [(ACT, SCOPE_BANK, after, t.rcd_read_cycles) for after in READS]
-    rules += [(ACT, SCOPE_BANK, after, t.rcd_write_cycles) for after in WRITES]
-    rules += [(before, SCOPE_RANK, after, t.ppd_cycles) for before in (PRE, PREA) for after in (PRE, PREA)]
+    rules += [(s.ACT, s.SCOPE_BANK, after, t.rcd_read_cycles) for after in READS]
+    rules += [(s.ACT, s.SCOPE_BANK, after, t.rcd_write_cycles) for after in WRITES]
+    rules += [(before, s.SCOPE_RANK, after, t.ppd_cycles) for before in (s.PRE, s.PREA) for after in (s.PRE, s.PREA)]
     return rules
 
 
@@ -300,17 +299,18 @@ def _refresh_rules(t: Timing) -> list[Rule]:
     """Return distances around refreshes."""
     read_end, write_end = t.rtp_cycles, t.cwl_cycles + t.burst_cycles + t.wr_cycles
     rules = [
-        (ACT, SCOPE_RANK, REF, t.rc_cycles), (PRE, SCOPE_RANK, REF, t.rp_cycles), (PREA, SCOPE_RANK, REF, t.rp_cycles),
-        (RDA, SCOPE_RANK, REF, read_end + t.rp_cycles), (WRA, SCOPE_RANK, REF, write_end + t.rp_cycles),
-        (REF, SCOPE_RANK, ACT, t.rfc_cycles), (REF, SCOPE_RANK, REF, t.rfc_cycles),
+        (s.ACT, s.SCOPE_RANK, s.REF, t.rc_cycles), (s.PRE, s.SCOPE_RANK, s.REF, t.rp_cycles), (s.PREA, s.SCOPE_RANK,
+        s.REF, t.rp_cycles), (s.RDA, s.SCOPE_RANK, s.REF, read_end + t.rp_cycles), (s.WRA, s.SCOPE_RANK, s.REF,
+        write_end + t.rp_cycles), (s.REF, s.SCOPE_RANK, s.ACT, t.rfc_cycles), (s.REF, s.SCOPE_RANK, s.REF,
+        t.rfc_cycles),
     ]  # fmt: skip
     if t.rfc_bank_cycles == 0:
         return rules
     return rules + [
-        (REF, SCOPE_RANK, REFB, t.rfc_cycles), (REFB, SCOPE_RANK, REF, t.rfc_bank_cycles),
-        (REFB, SCOPE_BANK, ACT, t.rfc_bank_cycles), (REFB, SCOPE_RANK, ACT, t.refb_to_act_cycles),
-        (REFB, SCOPE_RANK, REFB, t.refb_to_refb_cycles), (REFB, SCOPE_BANK, REFB, t.rfc_bank_cycles),
-        (ACT, SCOPE_BANK, REFB, t.rc_cycles), (ACT, SCOPE_RANK, REFB, t.rrd_s_cycles),
-        (PRE, SCOPE_BANK, REFB, t.rp_cycles), (PREA, SCOPE_RANK, REFB, t.rp_all_cycles),
-        (RDA, SCOPE_BANK, REFB, read_end + t.rp_cycles), (WRA, SCOPE_BANK, REFB, write_end + t.rp_cycles),
+        (s.REF, s.SCOPE_RANK, s.REFB, t.rfc_cycles), (s.REFB, s.SCOPE_RANK, s.REF, t.rfc_bank_cycles),
+        (s.REFB, s.SCOPE_BANK, s.ACT, t.rfc_bank_cycles), (s.REFB, s.SCOPE_RANK, s.ACT, t.refb_to_act_cycles),
+        (s.REFB, s.SCOPE_RANK, s.REFB, t.refb_to_refb_cycles), (s.REFB, s.SCOPE_BANK, s.REFB, t.rfc_bank_cycles),
+        (s.ACT, s.SCOPE_BANK, s.REFB, t.rc_cycles), (s.ACT, s.SCOPE_RANK, s.REFB, t.rrd_s_cycles),
+        (s.PRE, s.SCOPE_BANK, s.REFB, t.rp_cycles), (s.PREA, s.SCOPE_RANK, s.REFB, t.rp_all_cycles),
+        (s.RDA, s.SCOPE_BANK, s.REFB, read_end + t.rp_cycles), (s.WRA, s.SCOPE_BANK, s.REFB, write_end + t.rp_cycles),
     ]  # fmt: skip

@@ -17,12 +17,13 @@ P = ParamSpec("P")
 R = TypeVar("R")
 IntArray = NDArray[np.int64]
 
-JIT_IS_ON = not numba.config.DISABLE_JIT
+_helper: Any = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)  # type: ignore[call-overload]
+JIT_IS_ON = not numba.config.DISABLE_JIT  # type: ignore[attr-defined]
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile a kernel helper; it is compiled into its callers and not cached by itself."""
-    return cast("Callable[P, R]", numba.njit(function))
+    """Compile a kernel helper into its callers; it cannot be called from Python (see ``py_func``) and is not cached."""
+    return cast("Callable[P, R]", _helper(function))
 
 
 def compiled_and_cached(function: Callable[P, R]) -> Callable[P, R]:
@@ -52,7 +53,7 @@ def _pointer(typing_context: Any, address: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
 
-    return types.CPointer(types.int64)(address), code
+    return types.CPointer(types.int64)(address), code  # type: ignore[no-untyped-call]
 
 
 @compiled
@@ -61,10 +62,10 @@ def borrowed_row(address: int, size: int) -> IntArray:
 
     A borrowed view is not reference-counted: counting took four fifths of the kernels' time.
     """
-    return numba.carray(_pointer(address), (size,))  # type: ignore[no-any-return]
+    return numba.carray(_pointer(address), (size,))  # type: ignore
 
 
 @compiled
 def borrowed_table(address: int, num_rows: int, num_columns: int) -> IntArray:
     """Return a two-dimensional view, see `borrowed_row`."""
-    return numba.carray(_pointer(address), (num_rows, num_columns))  # type: ignore[no-any-return]
+    return numba.carray(_pointer(address), (num_rows, num_columns))  # type: ignore

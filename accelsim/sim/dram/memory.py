@@ -46,7 +46,7 @@ class MemoryModel(Protocol):
         ...
 
     def state(self, now: int) -> Hashable:
-        """Return what decides how later requests are served, relative to core cycle ``now``; equal states behave equally."""
+        """Return what decides how later requests are served, relative to cycle ``now``; equal states behave equally."""
         ...
 
     def leap(self, cycles: int) -> None:

@@ -3,17 +3,18 @@
 Three integer arrays hold everything, so that compiled helpers pass few arguments and a snapshot is one copy:
 
 ``dev``
-    One dimension, never written by a kernel: parameters (``P_*``), then the rank and the group of each bank, then the timing
-    rules (see `accelsim.sim.dram.device.timing_rules`) as (scope, following command, cycles), sorted by preceding command.
+    One dimension, never written by a kernel: parameters (``P_*``), then the rank and the group of each bank, then the
+    timing rules (see `accelsim.sim.dram.device.timing_rules`) as (scope, following command, cycles), sorted by
+    preceding command.
 ``st``
-    One row per channel: control and counts, earliest cycles of commands per channel, rank, group and bank, open rows, and
-    the queues, oldest first. The read and write queues hold runs (see `accelsim.sim.dram.queues`), the others numbers of
-    bursts. The bank queues stand last because their size is configurable.
+    One row per channel: control and counts, earliest cycles of commands per channel, rank, group and bank, open rows,
+    and the queues, oldest first. The read and write queues hold runs (see `accelsim.sim.dram.queues`), the others
+    numbers of bursts. The bank queues stand last because their size is configurable.
 ``req``
     One row per burst in the order offered (``R_*``).
 
-``log`` is a fourth array of zero or more command rows (cycle, channel, command, bank, row), its first row holding the count.
-All times are cycles of the memory clock.
+``log`` is a fourth array of zero or more command rows (cycle, channel, command, bank, row), its first row holding the
+count. All times are cycles of the memory clock.
 """
 
 from __future__ import annotations
@@ -72,10 +73,10 @@ RULES = RULE_START + 16
 
 # ``st``: control and counts.
 (
-    C_CHANNEL, C_READS, C_WRITES, C_READ_RUNS, C_WRITE_RUNS, C_ACTIVE, C_NEXT, C_WRITE_MODE, C_DRAINING, C_ROUND_ROBIN, C_NEXT_REFRESH,
-    C_REFRESH_AT, C_REFRESHES, C_WCK_EXPIRY, C_CAS_REQUEST, C_CAS_QUEUE, C_EVENT, C_SPLIT_BANKS, C_IN_BANKS,
-    C_BANK_WRITES, C_OUTSTANDING, N_ACT, N_PRE, N_RD, N_WR, N_REF, N_REFB, N_HITS, N_COLUMN, N_FORWARDED, N_MERGED,
-    N_ACTIVE_CYCLES,
+    C_CHANNEL, C_READS, C_WRITES, C_READ_RUNS, C_WRITE_RUNS, C_ACTIVE, C_NEXT, C_WRITE_MODE, C_DRAINING,
+    C_ROUND_ROBIN, C_NEXT_REFRESH, C_REFRESH_AT, C_REFRESHES, C_WCK_EXPIRY, C_CAS_REQUEST, C_CAS_QUEUE, C_EVENT,
+    C_SPLIT_BANKS, C_IN_BANKS, C_BANK_WRITES, C_OUTSTANDING, N_ACT, N_PRE, N_RD, N_WR, N_REF, N_REFB, N_HITS,
+    N_COLUMN, N_FORWARDED, N_MERGED, N_ACTIVE_CYCLES,
 ) = range(32)  # fmt: skip
 
 # ``st``: regions.
@@ -101,9 +102,9 @@ WRITES = READS + 4 * MAX_ENTRIES
 BANK_QUEUE = WRITES + 4 * MAX_ENTRIES
 
 # ``req``: columns. NEXT is the next burst of the same channel, and
-# FOLLOWS the one before if that has the same place and direction, or -1. The kernel writes ACCEPT (the cycle in which the
-# controller took the burst), DONE (the cycle at which its data are over; both -1 before), PARENT (the burst that a merged
-# one waits for, or -1) and SEEN (counted as hit or miss).
+# FOLLOWS the one before if that has the same place and direction, or -1. The kernel writes ACCEPT (the cycle in which
+# the controller took the burst), DONE (the cycle at which its data are over; both -1 before), PARENT (the burst that
+# a merged one waits for, or -1) and SEEN (counted as hit or miss).
 (
     R_CHANNEL, R_PLACE, R_KEY, R_WRITE, R_ARRIVE, R_NEXT, R_FOLLOWS, R_ACCEPT, R_DONE, R_PARENT, R_SEEN,
 ) = range(11)  # fmt: skip
