@@ -149,7 +149,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _cases(arguments: argparse.Namespace) -> list[Case]:
-    """Return what was asked for, or each network on the first chip, and ResNet-50 on each, with timed DRAM, and larger."""
+    """Return what was asked for; else each network on one chip, and ResNet-50 on each chip, with timed DRAM, larger."""
     chips = arguments.hardware or [ROOT / "hwconfigs" / f"{name}.yaml" for name in CHIPS]
     overrides = tuple(arguments.set)
     if arguments.network or arguments.hardware or arguments.input_size or overrides:
