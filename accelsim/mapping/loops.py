@@ -45,7 +45,7 @@ class Tiling:
     Attributes
     ----------
     R, S
-        Filter rows and columns of a tile; 0 means whole, and then the loop need not stand in ``order``.
+        Filter rows and columns of a tile; 0 means whole.
     keep
         ``buffers``: an operand is kept on chip from as far out as its buffer allows. ``tile``: one tile of each operand
         is held, and every step loads its operands again (as command-driven accelerators do); partial sums stay while
@@ -70,8 +70,8 @@ class Tiling:
 
     @property
     def whole_order(self) -> tuple[Loop, ...]:
-        """Return the order of all loops; R and S, where they are not named, stand innermost."""
-        return self.order + tuple(loop for loop in WINDOW_LOOPS if loop not in self.order)
+        """Return the order of all loops; those that are not named stand innermost."""
+        return self.order + tuple(loop for loop in ALL_LOOPS if loop not in self.order)
 
     def counts(self, dims: LoopDims) -> dict[Loop, int]:
         """Return the number of tiles along each loop."""

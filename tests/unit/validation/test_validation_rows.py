@@ -1,0 +1,61 @@
+"""Rows of the comparison: errors, summaries, JSON."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from accelsim.errors import ConfigError, MappingError
+from accelsim.mapping.sparsity import effective_macs
+from accelsim.validation.compare import rows_text, validate
+from accelsim.validation.rows import ValidationRow, agreement, summary_rows
+
+
+def row(theirs: float | None, ours: float, gap: bool = True) -> ValidationRow:
+    return ValidationRow("ref", "source", "cycles", theirs, ours, gap=gap)
+
+
+def test_agreement_of_three_rows():
+    found = agreement([row(100, 110), row(200, 160), row(50, 50), row(None, 3), row(1, 9, gap=False)])
+
+    assert (found.num_rows, found.median_error, found.largest_error) == (3, pytest.approx(0.1), pytest.approx(0.2))
+    assert found.mean_error == pytest.approx(0.1)
+    assert found.rank_correlation == pytest.approx(1.0)
+
+
+def test_summaries_are_no_cases_themselves():
+    cases = [row(1, 2), row(2, 4), row(3, 6)]
+    summary = summary_rows("ref", "source", "cycles", cases, (0.5, None), "another simulator")
+
+    assert agreement(summary + cases).num_rows == 3
+    assert summary[0].ours == pytest.approx(1.0)
+
+
+def test_json_has_the_promised_fields():
+    record = json.loads(rows_text([row(None, 3.0)]))["rows"][0]
+
+    assert set(record) == {"reference", "source", "quantity", "theirs", "ours", "relative_error", "note"}
+    assert record["theirs"] is record["relative_error"] is None
+
+
+def test_real_masks_and_formulas_agree_exactly_or_within_a_cycle():
+    rows = validate(["real-masks", "systolic-formulas"])
+
+    assert [entry.ours for entry in rows if entry.reference == "real-masks"] == [1_702_140, 1_677_684]
+    assert all(abs(entry.ours - (entry.theirs or 0)) <= 1 for entry in rows)
+
+
+def test_an_unknown_reference_is_refused():
+    with pytest.raises(ConfigError, match="--reference: 'tpu' is unknown; give one of gemmini-rtl"):
+        validate(["tpu"])
+
+
+def test_effective_macs_count_pairs_that_meet():
+    inputs = np.array([[1, 0, 1], [1, 1, 0]], dtype=bool)
+    weights = np.array([[1, 1, 0]], dtype=bool)
+
+    assert effective_macs(inputs, weights) == 3
+    with pytest.raises(MappingError, match="give the masks of one layer"):
+        effective_macs(inputs, weights[:, :2])
