@@ -88,7 +88,7 @@ def import_checkpoint(path: str | os.PathLike[str], options: ImportOptions | Non
     packed = _pack_all(checkpoint, graph, layers, channel_norms, chosen.codec)
     ticket = Ticket(graph, packed, "imported", command=_command(checkpoint, graph, chosen), regenerable=False)
     kind = checkpoint_kind(checkpoint)
-    return ImportedTicket(ticket, kind, _notes(kind, layers))
+    return ImportedTicket(ticket, kind, (*_notes(kind, layers), *_norm_notes(graph, channel_norms)))
 
 
 def _at(checkpoint: Checkpoint, error: TicketError) -> TicketError:
@@ -205,6 +205,13 @@ def _notes(kind: CheckpointKind, layers: dict[str, CheckpointLayer]) -> tuple[st
         elif dropped:
             notes.append("its zeros are taken as an unstructured mask")
     return tuple(notes)
+
+
+def _norm_notes(graph: NetworkGraph, channel_norms: dict[str, ChannelNorm]) -> tuple[str, ...]:
+    missing = [node.name for node in graph.nodes if node.kind == "norm" and node.name not in channel_norms]
+    if not missing:
+        return ()
+    return (f"{len(missing)} normalisations such as {missing[0]!r} have no running statistics: taken as the identity",)
 
 
 def _is_constant(layer: CheckpointLayer) -> bool:

@@ -146,6 +146,7 @@ def test_edge_popup_keeps_the_top_scores(save) -> None:
     scores = state["module.layer1.0.conv1.scores"].abs().numpy()
     assert np.array_equal(unpack_mask(layer), scores >= np.sort(scores.reshape(-1))[int(0.6 * scores.size)])
     assert found.ticket.layers[-1].name == "fc"
+    assert "20 normalisations such as 'bn1' have no running statistics" in found.notes[-1]
     with pytest.raises(TicketError, match="state the fraction of zeros with --sparsity"):
         import_checkpoint(path)
 
