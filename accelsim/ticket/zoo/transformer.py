@@ -63,15 +63,17 @@ def _block(builder: GraphBuilder, prefix: str, x: str, num_heads: int, style: st
 
 
 def build_vit(shape: TransformerShape, spec: NetworkSpec) -> NetworkGraph:
-    """Return a vision transformer with a class token; DeiT has the same graph (it differs in training)."""
+    """Return a vision transformer with a class token; DeiT has the same graph (it differs in training).
+
+    Class token and position embedding are there without training too, where they would be random.
+    """
     features = scaled(shape.features // shape.num_heads, spec.width_factor) * shape.num_heads
     builder = GraphBuilder(spec.name, spec.input_shape, trained=spec.trained)
     x = builder.conv("patch_embed.proj", "input", features, shape.patch, stride=shape.patch, padding=0, bias=True)
     _, rows, columns = builder.shape(x)
     x = builder.reshape("patch_embed.tokens", x, (rows * columns, features))
-    if spec.trained:
-        x = builder.prepend_token("cls_token", x)
-        x = builder.add("pos_embed", x, trained_tensor=True)
+    x = builder.prepend_token("cls_token", x)
+    x = builder.add("pos_embed", x, trained_tensor=True)
     for index in range(shape.num_blocks):
         x = _block(builder, f"blocks.{index}", x, shape.num_heads, "vit")
     x = builder.norm("norm", x, "layer")
