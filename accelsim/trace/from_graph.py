@@ -306,14 +306,14 @@ def _to_filters_first(values: npt.NDArray[np.generic], lazy: _LazyLayer) -> npt.
     return grouped.swapaxes(1, 2).reshape(lazy.groups * per_group, in_channels // lazy.groups, *kernel)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _cached_mask(lazy: _LazyLayer) -> MaskArray:
     mask = np.ascontiguousarray(_to_filters_first(unpack_mask(lazy.layer), lazy)).astype(np.bool_, copy=False)
     mask.setflags(write=False)
     return mask
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _cached_sign(lazy: _LazyLayer) -> npt.NDArray[np.int8]:
     # Distributions of more than 7 bits come as wider integers.
     values: npt.NDArray[Any] = np.ascontiguousarray(_to_filters_first(unpack_weights(lazy.layer), lazy))
