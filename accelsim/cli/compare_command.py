@@ -11,10 +11,11 @@ from accelsim.cli import flow
 from accelsim.cli.collect import exact_option, wanted_workload, wants_exact, workload_options
 from accelsim.cli.common import common_options, examples, json_option, progress, session, write_stdout
 from accelsim.config.loader import load_hardware
+from accelsim.errors import ConfigError, MappingError
+from accelsim.report.breakeven import print_assumption, print_break_even
 from accelsim.report.figures import freezing_figure
 from accelsim.report.terminal import make_console, print_comparison
 from accelsim.results.compare import runs_text
-from accelsim.results.model import RunResult
 from accelsim.results.store import prepare_folder, result_document, write_bytes, write_text
 from accelsim.trace import trace_workload
 
@@ -31,7 +32,9 @@ FIGURE_NAME = "compare.png"
 )
 @click.argument("hardware")
 @click.argument("workloads", nargs=-1, required=True, metavar="WORKLOAD...")
-@click.option("--storage", metavar="FORMATS", default=DEFAULT_STORAGE, show_default=True, help="Formats, by comma.")
+@click.option(
+    "--storage", metavar="FORMATS", default=DEFAULT_STORAGE, show_default=True, help="Formats, by comma, or all."
+)
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
 @click.option("--out", "folder", required=True, metavar="DIR", help=f"Write {TABLE_NAME} and {FIGURE_NAME} there.")
 @exact_option
@@ -58,15 +61,31 @@ def command(
         raise click.UsageError("--storage: no format given; give at least one, e.g. slt", ctx)
     chip = load_hardware(hardware, overrides)
     target = prepare_folder(folder)
-    results: list[RunResult] = []
-    for workload in progress(workloads, "simulating", session(ctx)):
+    runs: list[flow.CostedRun] = []
+    state = session(ctx)
+    for workload in progress(workloads, "simulating", state):
         trace = trace_workload(workload, wanted_workload(ctx))
         for name in formats:
-            results.append(flow.simulate_format(chip, trace, name, wants_exact(ctx)).result)
+            try:
+                runs.append(flow.simulate_format(chip, trace, name, wants_exact(ctx)))
+            except (ConfigError, MappingError) as error:
+                if storage.strip() != flow.ALL_FORMATS:
+                    raise
+                state.note(f"left out: {error}")
+    if not runs:
+        raise MappingError(f"{hardware}: no storage format can run here; name one with --storage to see why")
+    results = [run.result for run in runs]
     write_text(target / TABLE_NAME, runs_text(results))
     write_bytes(target / FIGURE_NAME, freezing_figure(results))
     if as_json:
         write_stdout(json.dumps([result_document(result) for result in results], indent=2, allow_nan=False) + "\n")
         return
-    print_comparison(make_console(sys.stdout), results)
-    session(ctx).note(f"wrote {target / TABLE_NAME} and {target / FIGURE_NAME}")
+    console = make_console(sys.stdout)
+    print_comparison(console, results)
+    families = flow.by_ticket(runs)
+    for ticket, rivals in families:
+        points = flow.break_even_points(chip, ticket, rivals)
+        print_break_even(console, ticket.result, [rival.result for rival in rivals], points)
+    if families:
+        print_assumption(console)
+    state.note(f"wrote {target / TABLE_NAME} and {target / FIGURE_NAME}")

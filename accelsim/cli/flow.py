@@ -14,15 +14,17 @@ from accelsim.errors import ConfigError
 from accelsim.mapping.fixed import load_fixed
 from accelsim.pipeline import simulate
 from accelsim.report.uncertainty import uncertainty_text
+from accelsim.results.breakeven import BreakEven, break_even, dram_energy_j
 from accelsim.results.build import build_result, num_frames, workload_record
 from accelsim.results.model import RunResult, Totals
 from accelsim.results.store import counters_text, write_bytes, write_text
 from accelsim.sim.chip import Probe
 from accelsim.sim.counters import Counters
-from accelsim.storage import get_format
+from accelsim.storage import get_format, list_formats
 from accelsim.trace.model import LayerTrace
 
 TICKET_STORAGE = "slt"
+ALL_FORMATS = "all"
 DENSE_STORAGE = "dense-int8"
 
 
@@ -67,6 +69,28 @@ def uncertainty_of(hardware: LoadedHardware, run: CostedRun, rivals: Mapping[str
     return uncertainty(counters, hardware.config, load_tables())
 
 
+def by_ticket(runs: Sequence[CostedRun]) -> list[tuple[CostedRun, list[CostedRun]]]:
+    """Return, for each network whose ticket was run with others beside it, the ticket's run and the others'."""
+    found = []
+    for run in runs:
+        if run.result.storage == TICKET_STORAGE:
+            same = run.result.workload
+            rivals = [other for other in runs if other.result.workload == same and other is not run]
+            if rivals:
+                found.append((run, rivals))
+    return found
+
+
+def break_even_points(hardware: LoadedHardware, ticket: CostedRun, rivals: Sequence[CostedRun]) -> list[BreakEven]:
+    """Return where ``ticket`` and each of ``rivals`` change places."""
+    tables = load_tables()
+    ticket_j = dram_energy_j(ticket.counters, hardware.config, tables)
+    return [
+        break_even(ticket.result, rival.result, ticket_j, dram_energy_j(rival.counters, hardware.config, tables))
+        for rival in rivals
+    ]
+
+
 def write_uncertainty(folder: Path, report: UncertaintyReport) -> None:
     """Write ``uncertainty.json`` and ``uncertainty.png`` into ``folder``."""
     from accelsim.report.tornado import tornado_figure  # noqa: PLC0415  a run must not wait for matplotlib
@@ -81,7 +105,7 @@ def default_storage(trace: LayerTrace) -> str:
 
 
 def parse_formats(text: str, option: str) -> tuple[str, ...]:
-    """Return the storage formats of a comma-separated list, each once, in order; ``none`` gives none.
+    """Return the storage formats of a comma-separated list, each once, in order; ``none`` gives none, ``all`` all.
 
     Raises
     ------
@@ -89,6 +113,8 @@ def parse_formats(text: str, option: str) -> tuple[str, ...]:
         A name is not that of a storage format.
     """
     names = [part.strip() for part in text.split(",") if part.strip()]
+    if names == [ALL_FORMATS]:
+        return list_formats()
     if names == ["none"]:
         return ()
     if not names:

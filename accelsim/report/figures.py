@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from accelsim.report.text import prefix_of, printable
 from accelsim.results.compare import weight_bytes
@@ -41,18 +41,20 @@ def freezing_figure(results: Sequence[RunResult]) -> bytes:
     A line per network and storage format joins the runs in order of their freezing ratio. The bytes depend on
     ``results`` alone.
     """
-    figure = Figure(figsize=(10, 7), dpi=_PIXELS_PER_INCH, layout="constrained")
+    series = _series(results)
+    num_columns = min(6, len(series))
+    legend_rows = -(-len(series) // num_columns)
+    figure = Figure(figsize=(10, 6.8 + 0.22 * legend_rows), dpi=_PIXELS_PER_INCH, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, 2, sharex=True)
     panels = [axes[0][0], axes[0][1], axes[1][0]]
-    series = _series(results)
     for axis, panel in zip(panels, _PANELS, strict=True):
         _draw_costs(axis, panel, series)
     _draw_accuracy(axes[1][1], results)
     for axis in axes[1]:
         axis.set_xlabel("freezing ratio (pruned + locked, % of all weights)")
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, max(1, len(labels))), frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=num_columns, frameon=False, fontsize=9)
     chips = ", ".join(dict.fromkeys(printable(run.hardware.name) for run in results))
     figure.suptitle(f"Strong lottery tickets on {chips}", fontsize=13)
     stream = io.BytesIO()
@@ -86,16 +88,23 @@ def _draw_costs(axis: Axes, panel: _Panel, series: dict[str, list[RunResult]]) -
             # The format asked for first stays visible where lines coincide.
             zorder=3 + len(series) - index,
             color=_COLOURS[index % len(_COLOURS)],
-            marker=_MARKERS[index % len(_MARKERS)],
+            marker=_MARKERS[(index + index // len(_COLOURS)) % len(_MARKERS)],
         )
     title = f"{panel.title} ({prefix}{panel.unit})"
     if lowest > 0 and highest > 8 * lowest:
         axis.set_yscale("log")
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        # Within a decade or two the minor lines are needed to read a value; beyond, they would be a thicket.
+        is_short = highest < 40 * lowest
+        axis.yaxis.set_minor_formatter(FuncFormatter(_minor_label) if is_short else NullFormatter())
         title += ", logarithmic"
     else:
         axis.set_ylim(0, highest / scale * 1.08 or 1)
     _dress(axis, title)
+
+
+def _minor_label(value: float, _: int | None) -> str:
+    return f"{value:g}" if f"{value:e}"[0] in "25" else ""
 
 
 def _draw_accuracy(axis: Axes, results: Sequence[RunResult]) -> None:

@@ -175,7 +175,7 @@ def print_recost(console: Console, result: RunResult, before: Totals) -> None:
 def print_comparison(console: Console, results: Sequence[RunResult]) -> None:
     """Print a row per run: network, format, freezing, accuracy and the main totals, in as many columns as fit."""
     rows = [_comparison_cells(run) for run in results]
-    titles = fitting_titles(rows, ("area", "accuracy", "weights read"), console.width)
+    titles = fitting_titles(rows, ("accuracy", "stored", "area", "weights read"), console.width)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for title in titles:
         left = title in {"workload", "storage"}
@@ -204,6 +204,7 @@ def _comparison_cells(run: RunResult) -> dict[str, str]:
         "accuracy": "-" if work.accuracy is None else percent(work.accuracy),
         "latency": quantity(totals.latency_s, "s"),
         "energy": quantity(totals.energy_j, "J"),
+        "stored": quantity(stored_bits(totals) / 8, "B"),
         "weights read": quantity(weight_bytes(totals), "B"),
         "area": f"{significant(totals.area_mm2)} mm2",
     }
