@@ -150,7 +150,17 @@ class IdealMemory:
 
 
 def build_memory(dram: DramConfig, clock_mhz: float) -> MemoryModel:
-    """Return the memory that ``dram.model`` asks for, seen from a core clock of `clock_mhz`."""
+    """Return the memory that ``dram.model`` asks for, seen from a core clock of `clock_mhz`.
+
+    Raises
+    ------
+    ConfigError
+        With ``model: timing``, if the standard has no timing table or the configuration contradicts it.
+    """
+    if dram.model == "timing":
+        from accelsim.sim.dram.timing_memory import TimingMemory  # noqa: PLC0415  the simple model needs no numba
+
+        return TimingMemory(dram, clock_mhz)
     if dram.separate_write_bus:
         return SplitBusMemory(dram, clock_mhz)
     return SimpleMemory(dram, clock_mhz)
