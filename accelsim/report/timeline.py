@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from accelsim.mapping.program import KIND_NAMES
 from accelsim.results.model import RunResult
-from accelsim.sim.program import KIND_NAMES
 
 MAX_SLICES = 100_000
 _NUM_BUSY_WINDOWS = 400

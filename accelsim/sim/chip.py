@@ -9,7 +9,7 @@ from typing import Protocol
 from accelsim.config.hardware import HardwareConfig
 from accelsim.mapping.schedule import NO_RELEASE, LayerSchedule, Schedule
 from accelsim.sim.environment import Blocked, LeapEnvironment, Process, Progress
-from accelsim.sim.program import DmaProgram, build_program
+from accelsim.mapping.program import DmaProgram, build_program
 
 
 class Probe(Protocol):

@@ -6,7 +6,7 @@ from accelsim.mapping.schedule import NO_RELEASE
 from accelsim.sim.chip import Chip, LayerLists, Unit
 from accelsim.sim.dram.memory import MemoryModel
 from accelsim.sim.environment import Process, Progress
-from accelsim.sim.program import INPUT, PSUM_READ, RESIDUAL, STORE, WEIGHT
+from accelsim.mapping.program import INPUT, PSUM_READ, RESIDUAL, STORE, WEIGHT
 
 REGION_BYTES = 1 << 28  # loads, inputs, partial sums, residuals and outputs lie in memory regions of their own
 

@@ -1,7 +1,7 @@
-"""The DMA program of a layer: every DRAM request in the order in which it is issued, and what each one waits for.
+"""The DMA program of a layer: every DRAM request in the order in which it is issued.
 
-Loads for step s + 2 stand before the stores of step s, so that tiles are fetched while their predecessors compute. The order is
-fixed before the run: a faster unit then can only make everything earlier, never later.
+Loads for step s + 2 stand before the stores of step s, so that tiles are fetched while their predecessors compute. The
+order is fixed before the run: a faster unit then can only make everything earlier, never later.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ LOOKAHEAD_STEPS = 2
 
 @dataclass(frozen=True, slots=True)
 class DmaProgram:
-    """Requests in order, as lists of equal length; ``num_early`` weight loads may be issued before the layer before has ended.
+    """Requests in order, as lists of equal length.
 
-    ``event`` is the weight, input or output event that the request serves; ``step`` the step that needs it.
+    ``event`` is the weight, input or output event that the request serves; ``step`` the step that needs it (a load) or
+    at whose end it stands (a store).
     """
 
     kind: list[int]
@@ -31,7 +32,6 @@ class DmaProgram:
     num_bytes: list[int]
     offset: list[int]
     step: list[int]
-    num_early: int
 
 
 def build_program(schedule: LayerSchedule) -> DmaProgram:
@@ -45,16 +45,11 @@ def build_program(schedule: LayerSchedule) -> DmaProgram:
         _part(RESIDUAL, outputs.residual_bytes, outputs.last_step, _load_keys(outputs.last_step)),
         _part(STORE, outputs.store_bytes, places, _store_keys(places)),
     ]
-    table = np.concatenate([part for part in parts if part.shape[1]], axis=1) if any(p.shape[1] for p in parts) else parts[0]
+    table = np.concatenate(parts, axis=1)
     order = np.lexsort((table[0], table[4]))
     table = table[:, order]
-    kinds = table[0]
-    others = np.flatnonzero(kinds != WEIGHT)
-    early = int(others[0]) if others.size else int(kinds.size)
-    offsets = _offsets(kinds, table[2])
-    return DmaProgram(
-        table[0].tolist(), table[1].tolist(), table[2].tolist(), offsets.tolist(), table[3].tolist(), early
-    )
+    offsets = _offsets(table[0], table[2])
+    return DmaProgram(table[0].tolist(), table[1].tolist(), table[2].tolist(), offsets.tolist(), table[3].tolist())
 
 
 def _part(kind: int, num_bytes: Ints, step: Ints, key: Ints) -> Ints:
@@ -104,7 +99,7 @@ def _psum_keys(schedule: LayerSchedule) -> Ints:
 
 
 def _offsets(kinds: Ints, num_bytes: Ints) -> Ints:
-    """Return the byte offset of each request within its kind's region: tiles lie one behind the other, in order of use."""
+    """Return the byte offset of each request within its kind's region, where tiles lie in order of use."""
     offsets = np.zeros(kinds.size, dtype=np.int64)
     for kind in range(5):
         chosen = np.flatnonzero(kinds == kind)
