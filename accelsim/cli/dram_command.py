@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import click
 
 from accelsim.cli.common import common_options, examples, json_option, write_stdout
@@ -21,4 +23,12 @@ def command(config: str, trace: str, as_json: bool) -> None:
     from accelsim.sim.dram import run_dram_command  # noqa: PLC0415  --help must not wait for numba
 
     result = run_dram_command(config, trace)
-    write_stdout(result.to_json() if as_json else "")
+    document = json.loads(result.to_json())
+    if as_json:
+        write_stdout(json.dumps(document, indent=2) + "\n")
+        return
+    energies = document.pop("energy_pj")
+    lines = [*document.items(), *((f"energy_pj.{cause}", value) for cause, value in energies.items())]
+    width = max(len(name) for name, _ in lines)
+    for name, value in lines:
+        click.echo(f"{name:<{width}}  {f'{value:,.4g}' if isinstance(value, float) else f'{value:,}'}")
