@@ -17,7 +17,7 @@ from accelsim.mapping.vector_layer import build_vector_layer
 from accelsim.storage.base import WeightPlan
 from accelsim.trace.model import LayerTrace, TraceLayer
 
-__all__ = ["build_layer", "map_network", "network_tasks"]
+__all__ = ["build_layer", "check_units", "map_network", "network_tasks", "residency_of"]
 
 
 def map_network(
@@ -42,10 +42,10 @@ def map_network(
     MappingError
         A layer fits the buffers in no way, or the chip lacks a unit that the format needs.
     """
-    _check_units(plans, storage, hardware)
+    check_units(plans, storage, hardware)
     banned: frozenset[str] = frozenset()
     while True:
-        residency = _residency(trace, plans, hardware, banned)
+        residency = residency_of(trace, plans, hardware, banned)
         tasks = network_tasks(trace, plans, hardware, residency)
         try:
             mapped = _map_tasks(tasks, prices, fixed or {})
@@ -75,7 +75,8 @@ class _DoesNotFitError(Exception):
         self.position = position
 
 
-def _check_units(plans: Mapping[str, WeightPlan], storage: str, hardware: HardwareConfig) -> None:
+def check_units(plans: Mapping[str, WeightPlan], storage: str, hardware: HardwareConfig) -> None:
+    """Raise `MappingError` if the chip lacks the generator or the decoder that a layer's plan needs."""
     for name, plan in plans.items():
         if plan.source is not None:
             generator = hardware.weight_generator
@@ -96,9 +97,10 @@ def _check_units(plans: Mapping[str, WeightPlan], storage: str, hardware: Hardwa
             )
 
 
-def _residency(
-    trace: LayerTrace, plans: Mapping[str, WeightPlan], hardware: HardwareConfig, banned: frozenset[str]
+def residency_of(
+    trace: LayerTrace, plans: Mapping[str, WeightPlan], hardware: HardwareConfig, banned: frozenset[str] = frozenset()
 ) -> Residency:
+    """Return which outputs stay on chip; those of ``banned`` layers never do."""
     if hardware.memory == "ideal":
         return Residency(frozenset(), (0,) * len(trace.layers))
     if not hardware.mapping.keep_activations_on_chip:
