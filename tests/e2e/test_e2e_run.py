@@ -13,6 +13,7 @@ import pytest
 
 from accelsim.cli.main import main
 from accelsim.results.schema import SCHEMA_PATH, check_result
+from accelsim.storage import list_formats
 
 ROOT = Path(__file__).resolve().parents[2]
 CHIP = "hwconfigs/edge.yaml"
@@ -149,6 +150,33 @@ def test_compare_writes_a_row_per_run_and_a_figure(tmp_path):
         rows = [(row["workload.name"], row["storage"]) for row in csv.DictReader(stream)]
     assert rows == [("conv4", "slt"), ("conv4", "dense-int8"), ("conv2", "slt"), ("conv2", "dense-int8")]
     assert (tmp_path / "compare.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_all_formats_are_compared_and_those_that_cannot_run_are_named(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    small = ["conv2", "--width-factor", "0.125", "--sparsity", "0.7", "--prune-ratio", "0.5", "--lock-ratio", "0.2"]
+    chip = ["--set", "pe_array.rows=8", "--set", "pe_array.cols=8", "--set", "weight_generator=null"]
+
+    assert main(["compare", CHIP, *small, "--storage", "all", *chip, "--out", str(tmp_path)]) == 0
+    without = capsys.readouterr()
+    assert main(["compare", CHIP, *small, "--storage", "all", "--out", str(tmp_path)]) == 0
+    shown = capsys.readouterr()
+
+    assert "left out: edge: weight_generator: none: storage slt regenerates weights" in without.err
+    with open(tmp_path / "compare.csv", encoding="utf-8", newline="") as stream:
+        formats = [row["storage"] for row in csv.DictReader(stream)]
+    assert formats == [name for name in list_formats() if f"storage {name}:" not in shown.err]
+    assert "conv2: slt against" in shown.out
+    assert "Dense weights would need 0.3" in shown.out
+
+
+def test_trace_shows_what_the_hardware_sees(capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert main(["trace", "workloads/resnet_slt.pt", "--json"]) == 0
+    layers = json.loads(capsys.readouterr().out)["layers"]
+
+    assert sum(layer["num_weights"] for layer in layers) == 11_164_352
+    assert [layer["name"] for layer in layers][-1] == "linear"
 
 
 def test_a_made_ticket_is_inspected_and_run_with_the_bits_it_stores(tmp_path):
