@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.config.hardware import PeArrayConfig
-from accelsim.mapping.loops import Loop
+from accelsim.mapping.loops import LOOPS, Loop
 from accelsim.trace.model import LoopDims
 from accelsim.units import ceil_div
 
@@ -18,9 +18,13 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Tile sizes, int64 [num_candidates] per loop."""
+    """Tile sizes, int64 [num_candidates] per loop.
+
+    ``is_simple``, bool [num_candidates], marks those that a person would write down: see `simple_tiles`.
+    """
 
     size: dict[Loop, Ints]
+    is_simple: npt.NDArray[np.bool_]
 
     @property
     def num(self) -> int:
@@ -29,7 +33,7 @@ class Candidates:
 
     def take(self, chosen: npt.NDArray[np.bool_] | Ints) -> Candidates:
         """Return the chosen ones."""
-        return Candidates({loop: values[chosen] for loop, values in self.size.items()})
+        return Candidates({loop: values[chosen] for loop, values in self.size.items()}, self.is_simple[chosen])
 
 
 def _halvings(extent: int, quantum: int = 1, limit: int = 20) -> list[int]:
@@ -73,6 +77,20 @@ def _quanta(array: PeArrayConfig, dims: LoopDims) -> dict[str, int]:
     return {"K": 1, "C": full_c, "P": ceil_div(array.cols, dims.Q), "Q": min(dims.Q, array.cols)}
 
 
+def simple_tiles(array: PeArrayConfig, dims: LoopDims) -> list[tuple[int, ...]]:
+    """Return simple tiles (N, G, K, C, P, Q): the whole layer, or an array of weights, all of K or C, on some rows."""
+    if array.dataflow == "spatial":
+        one_k, one_c = min(dims.K, array.unroll.get("K", 1)), min(dims.C, array.unroll.get("C", 1))
+    else:
+        one_k, one_c = min(dims.K, array.cols), min(dims.C, array.rows)
+    weights = [(one_k, one_c), (dims.K, dims.C), (one_k, dims.C), (dims.K, one_c)]
+    weights += [(min(dims.K, 2 * one_k), min(dims.C, 2 * one_c))]
+    rows = [size for size in (1, 4, 8) if size < dims.P]
+    tiles: list[tuple[int, ...]] = [(dims.N, dims.G, dims.K, dims.C, dims.P, dims.Q)]
+    tiles += [(1, 1, k, c, p, dims.Q) for k, c in weights for p in (dims.P, *rows)]
+    return tiles
+
+
 def candidates(array: PeArrayConfig, dims: LoopDims) -> Candidates:
     """Return all combinations of tile sizes to be scored.
 
@@ -90,6 +108,8 @@ def candidates(array: PeArrayConfig, dims: LoopDims) -> Candidates:
     rows = [(n, 1, k, c, p, q) for k in sizes_k for c in sizes_c for n, p, q in pixels]
     if dims.G > 1:
         rows += [(n, g, dims.K, dims.C, p, q) for g in _halvings(dims.G) if g > 1 for n, p, q in pixels]
-    table = np.array(list(dict.fromkeys(rows)), dtype=np.int64)
-    columns: tuple[Loop, ...] = ("N", "G", "K", "C", "P", "Q")
-    return Candidates({loop: table[:, column] for column, loop in enumerate(columns)})
+    simple = set(simple_tiles(array, dims))
+    unique = list(dict.fromkeys([*rows, *sorted(simple)]))
+    table = np.array(unique, dtype=np.int64)
+    sizes = {loop: table[:, column] for column, loop in enumerate(LOOPS)}
+    return Candidates(sizes, np.array([row in simple for row in unique], dtype=bool))

@@ -187,6 +187,12 @@ class OrderFree:
     all_inputs: Floats
     steps: Floats
 
+    def take(self, chosen: Bools) -> OrderFree:
+        """Return the figures of the chosen candidates."""
+        counts = {loop: values[chosen] for loop, values in self.counts.items()}
+        figures = (self.array_cycles, self.buffer_bits, self.tile_inputs, self.all_inputs, self.steps)
+        return OrderFree(counts, *(values[chosen] for values in figures))
+
 
 def order_free(task: LayerTask, tiles: Candidates) -> OrderFree:
     """Return the figures that all loop orders share."""

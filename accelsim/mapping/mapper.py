@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +13,14 @@ from accelsim.mapping.candidates import Candidates, candidates
 from accelsim.mapping.closed_form import Score, order_free, score
 from accelsim.mapping.estimate import estimate_cycles
 from accelsim.mapping.loops import LOOP_ORDERS, LOOPS, Loop, Tiling
+from accelsim.mapping.replay import replay_cycles
 from accelsim.mapping.schedule import LayerSchedule
 from accelsim.mapping.task import LayerTask
 
 FINALISTS = 4
+SIMPLE_FINALISTS = 24
+NEARLY = 1.1  # how far the closed form may be off before a tiling is not looked at closely
+MOST_REPLAYED_STEPS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,30 +51,51 @@ def map_layer(task: LayerTask, prices: EnergyPrices, fixed: Tiling | None = None
     if fixed is not None:
         schedule = build_layer(task, fixed)
         return MappedLayer(schedule, estimate_cycles(task, schedule))
-    finalists: list[tuple[float, Tiling]] = []
+    finalists = _finalists(task, prices)
+    if not finalists:
+        raise MappingError(_no_tiling(task))
+    best: tuple[float, LayerSchedule] | None = None
+    for tiling in finalists:
+        schedule = build_layer(task, tiling)
+        value = _refined(task, schedule, prices, best[0] if best is not None else math.inf)
+        if best is None or value < best[0]:
+            best = (value, schedule)
+    if best is None:
+        raise MappingError(_no_tiling(task))
+    return MappedLayer(best[1], estimate_cycles(task, best[1]))
+
+
+def _finalists(task: LayerTask, prices: EnergyPrices) -> list[Tiling]:
+    """Return the tilings that the closed form finds best, and simple ones that it finds nearly as good."""
     tiles = candidates(task.hardware.pe_array, task.layer.dims)
     shared = order_free(task, tiles)
+    found: list[tuple[float, bool, Tiling]] = []
     for order in _orders(tiles, task):
         figures = score(task, tiles, order, shared)
         value = _objective(task, figures, prices)
         if task.is_ideal:
             value = np.where(figures.array_cycles <= figures.array_cycles.min() + 0.5, value, np.inf)
-        for chosen in np.argsort(value, kind="stable")[:FINALISTS]:
+        best = np.argsort(value, kind="stable")[:FINALISTS]
+        near = np.flatnonzero(tiles.is_simple & (value <= NEARLY * value[best[0]]))
+        for chosen in dict.fromkeys([*best.tolist(), *near.tolist()]):
             if np.isfinite(value[chosen]):
-                finalists.append((float(value[chosen]), _tiling(tiles, int(chosen), order)))
-    if not finalists:
-        raise MappingError(_no_tiling(task))
-    finalists.sort(key=lambda item: item[0])
-    best: tuple[float, MappedLayer] | None = None
-    for _, tiling in finalists[:FINALISTS]:
-        schedule = build_layer(task, tiling)
-        mapped = MappedLayer(schedule, estimate_cycles(task, schedule))
-        refined = _refined(task, mapped, prices)
-        if best is None or refined < best[0]:
-            best = (refined, mapped)
-    if best is None:
-        raise MappingError(_no_tiling(task))
-    return best[1]
+                found.append((float(value[chosen]), bool(tiles.is_simple[chosen]), _tiling(tiles, chosen, order)))
+        if task.hardware.mapping.objective == "latency" and not task.is_ideal and np.isfinite(value[best[0]]):
+            hopeful = shared.array_cycles <= NEARLY * value[best[0]]  # no tiling is faster than its array
+            tiles, shared = tiles.take(hopeful), shared.take(hopeful)
+    found.sort(key=lambda item: item[0])
+    finalists: dict[tuple[tuple[Loop, int], ...], Tiling] = {}
+    for place, (estimated, is_simple, tiling) in enumerate(found):
+        is_near = estimated <= NEARLY * found[0][0] and len(finalists) < FINALISTS + SIMPLE_FINALISTS
+        if place < FINALISTS or (is_simple and is_near):
+            finalists.setdefault(_nest_of(task, tiling), tiling)
+    return list(finalists.values())
+
+
+def _nest_of(task: LayerTask, tiling: Tiling) -> tuple[tuple[Loop, int], ...]:
+    """Return the loops that a tiling really splits: tilings that agree in them are the same."""
+    counts = tiling.counts(task.layer.dims)
+    return tuple((loop, tiling.size(loop)) for loop in tiling.order if counts[loop] > 1)
 
 
 def _orders(tiles: Candidates, task: LayerTask) -> tuple[tuple[Loop, ...], ...]:
@@ -102,22 +128,28 @@ def _objective(
     return np.where(figures.legal, value, np.inf)
 
 
-def _refined(task: LayerTask, mapped: MappedLayer, prices: EnergyPrices) -> float:
-    """Return the objective from the built schedule."""
-    dram = sum(mapped.schedule.dram_bytes.values())
+def _refined(task: LayerTask, schedule: LayerSchedule, prices: EnergyPrices, best: float) -> float:
+    """Return the objective from the built schedule, its latency replayed where that does not take long.
+
+    Infinite where the latency alone is above ``best``.
+    """
+    dram = sum(schedule.dram_bytes.values())
     objective = task.hardware.mapping.objective
+    short = schedule.num_steps <= MOST_REPLAYED_STEPS
+    limit = best if objective == "latency" else math.inf
+    cycles = replay_cycles(schedule, task.hardware, limit) if short else estimate_cycles(task, schedule)
     if objective == "latency":
-        return mapped.estimated_cycles + 1e-6 * dram
+        return cycles + 1e-6 * dram
     if objective == "dram_bytes":
-        return dram + 1e-6 * mapped.estimated_cycles
+        return dram + 1e-6 * cycles
     moved = sum(
-        mapped.schedule.actions[unit].get(action, 0)
+        schedule.actions[unit].get(action, 0)
         for unit in ("activation_buffer", "weight_buffer", "accumulator")
         for action in ("read_bits", "write_bits")
     )
     energy = dram * 8 * prices.dram_pj_per_bit + moved * prices.buffer_pj_per_bit
-    energy += mapped.estimated_cycles * prices.leakage_pj_per_cycle
-    return energy if objective == "energy" else energy * mapped.estimated_cycles
+    energy += cycles * prices.leakage_pj_per_cycle
+    return energy if objective == "energy" else energy * cycles
 
 
 def _no_tiling(task: LayerTask) -> str:
