@@ -32,7 +32,8 @@ def replay_cycles(schedule: LayerSchedule, hardware: HardwareConfig, limit: floa
     bus_left = bus.transfers(np.array(program.num_bytes, dtype=np.int64))
     bus_left = np.cumsum(bus_left[::-1])[::-1].tolist()
     for index in range(len(program.kind)):
-        if bus.free + bus_left[index] > limit or (ended and ended[-1] + array_left[len(ended)] > limit):
+        array_free = ended[-1] if ended else 0
+        if max(bus.free + bus_left[index], array_free + array_left[len(ended)]) > limit:
             return math.inf
         replay.issue(program, index)
     cycles = replay.finish()

@@ -1,0 +1,116 @@
+"""The mapper's choice against tilings that a person would write down, and its closed form against the simulation."""
+
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+from accelsim.config.hardware import HardwareConfig
+from accelsim.config.loader import load_hardware
+from accelsim.errors import MappingError
+from accelsim.mapping import network
+from accelsim.mapping.loops import Loop, Tiling
+from accelsim.mapping.mapper import EnergyPrices, MappedLayer, map_layer
+from accelsim.mapping.network import map_network
+from accelsim.mapping.task import LayerTask
+from accelsim.pipeline import layer_plans, schedule_network
+from accelsim.sim.run import run_schedule
+from accelsim.trace import TraceOptions, trace_network
+from accelsim.trace.model import LayerTrace, LoopDims, TraceLayer
+
+HWCONFIGS = Path(__file__).resolve().parents[3] / "hwconfigs"
+PRICES = EnergyPrices(20.0, 0.1, 0.01)
+TICKET = TraceOptions(sparsity=0.7, prune_ratio=0.5, lock_ratio=0.2)
+K_OUTSIDE: tuple[Loop, ...] = ("G", "K", "N", "P", "Q", "C")
+P_OUTSIDE: tuple[Loop, ...] = ("G", "N", "P", "Q", "K", "C")
+C_OUTSIDE: tuple[Loop, ...] = ("G", "C", "K", "N", "P", "Q")
+
+
+def chip(name: str) -> HardwareConfig:
+    return load_hardware(HWCONFIGS / f"{name}.yaml").config
+
+
+def by_hand(hardware: HardwareConfig, dims: LoopDims) -> list[Tiling]:
+    """Return the whole layer, one array of weights at a time, rows of outputs; K, P or C outside."""
+    array = hardware.pe_array
+    one_k, one_c = (array.unroll.get("K", 1), array.unroll.get("C", 1)) if array.unroll else (array.cols, array.rows)
+    k, c = min(dims.K, one_k), min(dims.C, one_c)
+    sizes = [(dims.K, dims.C, dims.P), (k, c, dims.P), (k, c, 1), (dims.K, dims.C, 1), (k, dims.C, min(4, dims.P))]
+    return [
+        Tiling(dims.N, dims.G, *size, dims.Q, order)
+        for size in sizes
+        for order in (K_OUTSIDE, P_OUTSIDE, C_OUTSIDE)
+    ]
+
+
+def simulated(hardware: HardwareConfig, layer: TraceLayer, storage: str, fixed: Tiling | None) -> int:
+    alone = replace(layer, inputs=("input",) * len(layer.inputs), residuals=())
+    trace = LayerTrace("alone", (alone,), "synthetic")
+    tilings = {} if fixed is None else {layer.name: fixed}
+    schedule, _ = map_network(trace, layer_plans(trace, storage), storage, hardware, PRICES, tilings)
+    return run_schedule(schedule, hardware).layers[0].latency_cycles
+
+
+@pytest.mark.parametrize("name", ["edge", "hiddenite", "gemmini"])
+def test_no_simple_tiling_is_faster(name: str) -> None:
+    hardware = chip(name)
+    for network_name, storage in (("resnet18", "slt"), ("mobilenet_v2", "dense-int8"), ("vit_tiny", "slt")):
+        trace = trace_network(network_name, TICKET if storage == "slt" else TraceOptions())
+        distinct = {layer.dims: layer for layer in trace.layers if layer.uses_array}
+        for layer in list(distinct.values())[:: max(1, len(distinct) // 6)]:
+            chosen = simulated(hardware, layer, storage, None)
+            for tiling in by_hand(hardware, layer.dims):
+                if tiling.counts(layer.dims)["P"] * tiling.counts(layer.dims)["K"] > 1000:
+                    continue
+                try:
+                    other = simulated(hardware, layer, storage, tiling)
+                except MappingError:
+                    continue
+                assert chosen <= other, (network_name, layer.name, tiling)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenet_v2", "vgg16"])
+@pytest.mark.parametrize("storage", ["slt", "dense-int8"])
+def test_the_closed_form_is_within_five_percent_for_the_median_layer(name: str, storage: str) -> None:
+    hardware = chip("edge")
+    trace = trace_network(name, TICKET if storage == "slt" else TraceOptions())
+    schedule, mapped = schedule_network(hardware, trace, storage)
+    layers = run_schedule(schedule, hardware).layers
+    errors = [
+        abs(item.estimated_cycles / layer.latency_cycles - 1.0)
+        for item, layer in zip(mapped, layers, strict=True)
+        if item.schedule.tiling is not None
+    ]
+    assert median(errors) < 0.05
+
+
+def test_equal_layers_are_mapped_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    mapped: list[str] = []
+
+    def counted(task: LayerTask, prices: EnergyPrices, fixed: Tiling | None = None) -> MappedLayer:
+        mapped.append(task.layer.name)
+        return map_layer(task, prices, fixed)
+
+    monkeypatch.setattr(network, "map_layer", counted)
+    trace = trace_network("vit_tiny", TICKET)
+    schedule, _ = schedule_network(chip("edge"), trace, "slt")
+    assert [layer.name for layer in schedule.layers] == [layer.name for layer in trace.layers]
+    # twelve equal blocks: the layers of one block, some of them twice where their inputs or outputs are elsewhere
+    assert len(mapped) <= 24 < sum(layer.uses_array for layer in trace.layers)
+
+
+def test_the_objective_decides() -> None:
+    base, trace = chip("edge"), trace_network("resnet18", TICKET)
+    small = base.model_copy(update={"activation_buffer": base.activation_buffer.model_copy(update={"capacity_bytes": 40000})})
+    figures = {}
+    for objective in ("latency", "dram_bytes", "energy"):
+        hardware = small.model_copy(update={"mapping": small.mapping.model_copy(update={"objective": objective})})
+        schedule, _ = schedule_network(hardware, trace, "slt")
+        layers = run_schedule(schedule, hardware).layers
+        figures[objective] = (
+            sum(layer.latency_cycles for layer in layers), sum(sum(layer.dram_bytes.values()) for layer in layers),
+        )  # fmt: skip
+    assert figures["latency"][0] <= min(cycles for cycles, _ in figures.values())
+    assert figures["dram_bytes"][1] <= min(num_bytes for _, num_bytes in figures.values())
+    assert figures["latency"] != figures["dram_bytes"]
