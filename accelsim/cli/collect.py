@@ -17,6 +17,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 _KEY = "accelsim.options"
 _EXACT_KEY = "accelsim.exact"
 _TIMELINE_KEY = "accelsim.timeline"
+_GANTT_KEY = "accelsim.gantt"
+_GANTT_LAYER_KEY = "accelsim.gantt-layer"
 _UNCERTAINTY_KEY = "accelsim.uncertainty"
 _MAPPING_KEY = "accelsim.mapping"
 
@@ -132,20 +134,40 @@ def wants_uncertainty(ctx: click.Context) -> bool:
 
 
 def timeline_option(function: F) -> F:
-    """Add ``--timeline``; `timeline_file` returns its value."""
-    return click.option(
-        "--timeline",
-        metavar="FILE",
-        expose_value=False,
-        callback=lambda ctx, _, value: ctx.meta.update({_TIMELINE_KEY: value}),
-        help="Write a timeline of all units there (JSON for ui.perfetto.dev).",
-    )(function)
+    """Add ``--timeline``, ``--gantt`` and ``--gantt-layer``; `wanted_pictures` returns them."""
+    for flag, key, metavar, text in (
+        ("--gantt-layer", _GANTT_LAYER_KEY, "NAME", "Layer of --gantt [default: the slowest]."),
+        ("--gantt", _GANTT_KEY, "FILE", "Draw the tiles of one layer there (SVG)."),
+        ("--timeline", _TIMELINE_KEY, "FILE", "Write a timeline of all units there (JSON for ui.perfetto.dev)."),
+    ):
+        function = click.option(flag, metavar=metavar, expose_value=False, callback=_keep(key), help=text)(function)
+    return function
 
 
-def timeline_file(ctx: click.Context) -> str | None:
-    """Return the file of ``--timeline``, None if it was not given."""
-    value: str | None = ctx.meta.get(_TIMELINE_KEY)
-    return value
+def _keep(key: str) -> Callable[[click.Context, click.Parameter, str | None], None]:
+    def callback(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+        ctx.meta[key] = value
+
+    return callback
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Files in which the user wants to see the run: a timeline, and a Gantt chart of one layer (None: the slowest)."""
+
+    timeline: str | None
+    gantt: str | None
+    gantt_layer: str | None
+
+    @property
+    def are_wanted(self) -> bool:
+        """Return whether there is any."""
+        return self.timeline is not None or self.gantt is not None
+
+
+def wanted_pictures(ctx: click.Context) -> Pictures:
+    """Return what `timeline_option` collected."""
+    return Pictures(ctx.meta.get(_TIMELINE_KEY), ctx.meta.get(_GANTT_KEY), ctx.meta.get(_GANTT_LAYER_KEY))
 
 
 def mapping_option(function: F) -> F:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from accelsim.cli.collect import Pictures
 from accelsim.config.loader import LoadedHardware
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.tables import load_tables
@@ -13,11 +14,12 @@ from accelsim.cost.uncertainty import UncertaintyReport, uncertainty
 from accelsim.errors import ConfigError
 from accelsim.mapping.fixed import load_fixed
 from accelsim.pipeline import simulate
+from accelsim.report.timeline import TimelineProbe, timeline_text
 from accelsim.report.uncertainty import uncertainty_text
 from accelsim.results.breakeven import BreakEven, break_even, dram_energy_j
 from accelsim.results.build import build_result, num_frames, workload_record
 from accelsim.results.model import RunResult, Totals
-from accelsim.results.store import counters_text, write_bytes, write_text
+from accelsim.results.store import check_file_place, counters_text, write_bytes, write_text
 from accelsim.sim.chip import Probe
 from accelsim.sim.counters import Counters
 from accelsim.storage import get_format, list_formats
@@ -89,6 +91,23 @@ def break_even_points(hardware: LoadedHardware, ticket: CostedRun, rivals: Seque
         break_even(ticket.result, rival.result, ticket_j, dram_energy_j(rival.counters, hardware.config, tables))
         for rival in rivals
     ]
+
+
+def check_pictures(pictures: Pictures) -> None:
+    """Raise `ResultError` if a picture has no place where it could be written."""
+    for option, file in (("--timeline", pictures.timeline), ("--gantt", pictures.gantt)):
+        if file is not None:
+            check_file_place(file, option)
+
+
+def write_pictures(pictures: Pictures, result: RunResult, probe: TimelineProbe) -> None:
+    """Write the timeline and the Gantt chart that are wanted."""
+    if pictures.timeline is not None:
+        write_text(Path(pictures.timeline), timeline_text(result, probe))
+    if pictures.gantt is not None:
+        from accelsim.report.gantt import gantt_figure  # noqa: PLC0415  a run must not wait for matplotlib
+
+        write_bytes(Path(pictures.gantt), gantt_figure(result, probe, pictures.gantt_layer))
 
 
 def write_uncertainty(folder: Path, report: UncertaintyReport) -> None:

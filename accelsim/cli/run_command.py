@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import click
 
@@ -12,9 +11,9 @@ from accelsim.cli.collect import (
     exact_option,
     mapping_file,
     mapping_option,
-    timeline_file,
     timeline_option,
     uncertainty_option,
+    wanted_pictures,
     wanted_workload,
     wants_exact,
     wants_uncertainty,
@@ -23,9 +22,9 @@ from accelsim.cli.collect import (
 from accelsim.cli.common import common_options, examples, json_option, write_stdout
 from accelsim.config.loader import load_hardware
 from accelsim.report.terminal import make_console, print_run
-from accelsim.report.timeline import TimelineProbe, timeline_text
+from accelsim.report.timeline import TimelineProbe
 from accelsim.report.uncertainty import print_uncertainty
-from accelsim.results.store import check_file_place, prepare_folder, result_text, write_run, write_text
+from accelsim.results.store import prepare_folder, result_text, write_run
 from accelsim.trace import trace_workload
 
 DEFAULT_COMPARE = "dense-int8,dense-fp32"
@@ -79,11 +78,10 @@ def command(
     target = prepare_folder(folder) if folder is not None else None
     if wants_uncertainty(ctx) and as_json and target is None:
         raise click.UsageError("--uncertainty with --json needs --out: the bands go to its uncertainty.json", ctx)
-    timeline = timeline_file(ctx)
-    if timeline is not None:
-        check_file_place(timeline, "--timeline")
+    pictures = wanted_pictures(ctx)
+    flow.check_pictures(pictures)
     trace = trace_workload(workload, wanted_workload(ctx))
-    probe = TimelineProbe(len(trace.layers)) if timeline is not None else None
+    probe = TimelineProbe(len(trace.layers)) if pictures.are_wanted else None
     run = flow.simulate_format(chip, trace, storage or flow.default_storage(trace), exact, probe, mapping_file(ctx))
     unsure = wants_uncertainty(ctx)
     runs = flow.simulate_rivals(chip, trace, rivals, exact) if compare is not None or unsure or not as_json else {}
@@ -94,8 +92,8 @@ def command(
         write_run(target, result, flow.run_counters_text(chip, trace, run.counters))
     if target is not None and report is not None:
         flow.write_uncertainty(target, report)
-    if timeline is not None and probe is not None:
-        write_text(Path(timeline), timeline_text(result, probe))
+    if probe is not None:
+        flow.write_pictures(pictures, result, probe)
     if as_json:
         write_stdout(result_text(result))
         return

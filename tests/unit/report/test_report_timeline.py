@@ -1,7 +1,11 @@
 import json
 
+import pytest
+
 from accelsim.report import timeline
+from accelsim.report.gantt import gantt_figure
 from accelsim.results.build import build_result
+from accelsim.results.model import ResultError
 
 
 def document(sample_run, probe):
@@ -46,6 +50,22 @@ def test_a_long_run_keeps_whole_tiles_of_both_ends_and_says_so(sample_run, monke
     assert (drawn[8]["ts"], drawn[8]["dur"]) == (80 / 500, 9840 / 500)
     assert drawn[-1]["name"] == "tile 999"
     assert found["otherData"]["sampling"] == "984 slices are summed up, not drawn"
+
+
+def test_gantt_draws_the_slowest_layer_or_the_one_that_is_named(sample_run):
+    result = build_result(sample_run.hardware, sample_run.trace, sample_run.counters, sample_run.cost)
+    probe = timeline.TimelineProbe(2)
+    for layer, start in ((0, 0), (1, 100)):
+        probe.slice("pe_array", layer, "", 0, start, start + 60)
+        probe.slice("stall", layer, "wait_dram", 0, start + 60, start + 90)
+
+    slowest = gantt_figure(result, probe).decode()
+
+    assert slowest == gantt_figure(result, probe, "second").decode()
+    assert "second (linear, 10x10)" in slowest
+    assert "first (conv2d" in gantt_figure(result, probe, "first").decode()
+    with pytest.raises(ResultError, match="--gantt-layer: no layer 'third'; give one of first, second"):
+        gantt_figure(result, probe, "third")
 
 
 def test_memory_is_as_busy_as_its_slices(sample_run):

@@ -1,0 +1,104 @@
+"""One layer as a Gantt chart, for those without a timeline viewer: an SVG with a row per unit and a bar per tile."""
+
+from __future__ import annotations
+
+import io
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from accelsim.report.text import printable, shape
+from accelsim.report.timeline import Slice, TimelineProbe
+from accelsim.results.model import LayerRecord, ResultError, RunResult
+
+_ROWS = ("dram", "mask_decoder", "weight_generator", "pe_array", "vector_unit")
+_MAX_TILES = 60
+_UNIT_COLOURS = ("#0072B2", "#56B4E9")
+_CAUSE_COLOURS = {
+    "wait_dram": "#D55E00",
+    "wait_generator": "#E69F00",
+    "wait_decoder": "#F0E442",
+    "wait_vector": "#CC79A7",
+}
+
+
+def gantt_figure(result: RunResult, probe: TimelineProbe, layer_name: str | None = None) -> bytes:
+    """Return an SVG of the first tiles of one layer.
+
+    Parameters
+    ----------
+    result, probe
+        A run and what was seen of it.
+    layer_name
+        The layer; None takes the slowest.
+
+    Raises
+    ------
+    ResultError
+        No layer has that name.
+    """
+    number = _layer_number(result, layer_name)
+    layer = result.layers[number]
+    start = sum(earlier.latency_cycles for earlier in result.layers[:number])
+    array = [piece for piece in probe.pieces("pe_array") if piece.layer == number and piece.tile >= 0][:_MAX_TILES]
+    end = array[-1].end_cycle if array else start + layer.latency_cycles
+    # The hash salt and the missing date make equal runs equal bytes.
+    with rc_context({"svg.hashsalt": "accelsim", "svg.fonttype": "none"}):
+        figure = Figure(figsize=(11, 3.6), layout="constrained")
+        FigureCanvasSVG(figure)
+        _draw(figure, result, probe, (number, start, end))
+        stream = io.BytesIO()
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    return stream.getvalue()
+
+
+def _layer_number(result: RunResult, name: str | None) -> int:
+    cycles = [layer.latency_cycles for layer in result.layers]
+    if name is None:
+        return cycles.index(max(cycles))
+    for number, layer in enumerate(result.layers):
+        if layer.name == name:
+            return number
+    known = ", ".join(layer.name for layer in result.layers[:8])
+    raise ResultError(f"--gantt-layer: no layer {name!r}; give one of {known}, ...")
+
+
+def _draw(figure: Figure, result: RunResult, probe: TimelineProbe, span: tuple[int, int, int]) -> None:
+    number, start, end = span
+    axis = figure.subplots()
+    others_drawn = False
+    for row, unit in enumerate(reversed(_ROWS)):
+        for piece in probe.pieces(unit):
+            if piece.tile >= 0 and piece.end_cycle > start and piece.start_cycle < end:
+                colour = _UNIT_COLOURS[piece.tile % 2] if piece.layer == number else "#BBBBBB"
+                _bar(axis, row, piece, (start, end), colour)
+                others_drawn |= piece.layer != number
+    for piece in probe.pieces("stall"):
+        if piece.layer == number and piece.label in _CAUSE_COLOURS and piece.start_cycle < end:
+            _bar(axis, len(_ROWS) - 1 - _ROWS.index("pe_array"), piece, (start, end), _CAUSE_COLOURS[piece.label])
+    axis.set_yticks(range(len(_ROWS)), [unit.replace("_", " ") for unit in reversed(_ROWS)])
+    axis.set_xlim(0, max(1, end - start))
+    axis.set_xlabel("core cycles since the layer before ended")
+    axis.set_title(_title(result.layers[number], end - start), fontsize=10, loc="left")
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(False)
+    drawn = {piece.label for piece in probe.pieces("stall") if piece.layer == number and piece.start_cycle < end}
+    handles = [Patch(color=colour, label=cause) for cause, colour in _CAUSE_COLOURS.items() if cause in drawn]
+    if others_drawn:
+        handles.append(Patch(color="#BBBBBB", label="another layer"))
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8, frameon=False)
+
+
+def _bar(axis: Axes, row: int, piece: Slice, span: tuple[int, int], colour: str) -> None:
+    begin, end = max(piece.start_cycle, span[0]), min(piece.end_cycle, span[1])
+    axis.broken_barh([(begin - span[0], end - begin)], (row - 0.38, 0.76), facecolors=colour, linewidth=0)
+
+
+def _title(layer: LayerRecord, drawn_cycles: int) -> str:
+    whole = drawn_cycles >= layer.latency_cycles
+    part = "" if whole else f", the first {drawn_cycles:,} of {layer.latency_cycles:,} cycles"
+    return f"{printable(layer.name)} ({layer.kind}, {shape(layer.shape)}){part}"

@@ -1,0 +1,180 @@
+"""What a report is made of: saved results, grouped by chip and network, with the bands of their costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from accelsim.cost.evaluate import evaluate
+from accelsim.cost.tables import load_tables
+from accelsim.cost.uncertainty import ComparisonBands, FormatBands, UncertaintyReport, uncertainty
+from accelsim.results.breakeven import BreakEven, break_even, dram_energy_j
+from accelsim.results.model import ResultError, RunResult
+from accelsim.results.store import COUNTERS_NAME, SUMMARY_NAME, CountersFile, read_counters, read_summary
+
+MAX_RESULTS = 2000
+TICKET_STORAGE = "slt"
+# Freezing ratios whose accuracy differs by less than this say nothing about accuracy: the standard error of a
+# fraction of 0.97 over 1,000 test images is half a point.
+ACCURACY_MARGIN = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class PageRun:
+    """A result; its counters where they are saved beside it and cost what the result says."""
+
+    result: RunResult
+    counters: CountersFile | None
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """Return what tells runs apart: chip, network file, format."""
+        work = self.result.workload
+        return self.result.hardware.sha256, work.sha256, work.path, self.result.storage
+
+
+@dataclass(frozen=True, slots=True)
+class TicketRuns:
+    """One network file on one chip: the format in question, its rivals, and how sure their energies are."""
+
+    main: PageRun
+    rivals: tuple[PageRun, ...]
+    bands: UncertaintyReport | None
+
+    @property
+    def runs(self) -> tuple[PageRun, ...]:
+        """Return all runs, the format in question first."""
+        return self.main, *self.rivals
+
+    def format_bands(self, storage: str) -> FormatBands | None:
+        """Return the bands of one format, None where its counters are not at hand."""
+        return next((each for each in (self.bands.formats if self.bands else ()) if each.storage == storage), None)
+
+    def comparison(self, storage: str) -> ComparisonBands | None:
+        """Return how surely the format in question needs less energy than ``storage``; None as in `format_bands`."""
+        first = self.main.result.storage
+        pairs = self.bands.comparisons if self.bands else ()
+        return next((pair for pair in pairs if pair.first == first and pair.second == storage), None)
+
+    def break_even(self, rival: PageRun) -> BreakEven | None:
+        """Return where the ticket and ``rival`` change places; None where counters are not at hand."""
+        joules = [_dram_energy_j(run) for run in (self.main, rival)]
+        if joules[0] is None or joules[1] is None:
+            return None
+        return break_even(self.main.result, rival.result, joules[0], joules[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A network on a chip: its tickets in the order of their freezing ratio, and the one the report looks into.
+
+    ``focus`` is the ticket with the highest freezing ratio whose accuracy is within `ACCURACY_MARGIN` of the best.
+    """
+
+    chip: str
+    network: str
+    tickets: tuple[TicketRuns, ...]
+    focus: TicketRuns
+
+
+def read_results(paths: Sequence[str | Path]) -> list[PageRun]:
+    """Return the results in ``paths``: summary files, folders of runs, or folders that hold such folders.
+
+    A comparison inside a result gives further runs, with totals only. Results that are there twice count once.
+
+    Raises
+    ------
+    ResultError
+        A path holds no result, a result is broken, or there are more than `MAX_RESULTS`.
+    """
+    files = [file for path in paths for file in _summaries(Path(path))]
+    if len(files) > MAX_RESULTS:
+        raise ResultError(f"{len(files)} results are too many for a report; give at most {MAX_RESULTS}")
+    runs = [_read(file) for file in files]
+    found = {run.key: run for run in reversed(runs)}
+    kept = [run for run in runs if found[run.key] is run]
+    for run in runs:
+        for storage, totals in (run.result.comparison or {}).items():
+            update = {"storage": storage, "totals": totals, "layers": (), "comparison": None}
+            other = PageRun(run.result.model_copy(update=update), None)
+            if other.key not in found:
+                found[other.key] = other
+                kept.append(other)
+    return kept
+
+
+def cases_of(runs: Sequence[PageRun]) -> list[Case]:
+    """Return the cases of ``runs``, in the order in which chip and network first occur."""
+    groups: dict[tuple[str, str], list[PageRun]] = {}
+    for run in runs:
+        groups.setdefault((run.result.hardware.sha256, run.result.workload.name), []).append(run)
+    labels = _chip_labels(runs)
+    cases = []
+    for (digest, network), group in groups.items():
+        tickets = sorted(_tickets(group), key=lambda each: each.main.result.workload.freeze_ratio)
+        cases.append(Case(labels[digest], network, tuple(tickets), _focus(tickets)))
+    return cases
+
+
+def _summaries(path: Path) -> list[Path]:
+    if not path.is_dir() or (path / SUMMARY_NAME).is_file():
+        return [path / SUMMARY_NAME if path.is_dir() else path]
+    found = sorted(path.rglob(SUMMARY_NAME), key=lambda file: file.as_posix())
+    if not found:
+        raise ResultError(f"{path}: no {SUMMARY_NAME} in it; give a folder that accelsim run --out or compare wrote")
+    return found
+
+
+def _read(file: Path) -> PageRun:
+    result = read_summary(file)
+    place = file.with_name(COUNTERS_NAME)
+    if file.name != SUMMARY_NAME or not place.is_file():
+        return PageRun(result, None)
+    stored = read_counters(place)
+    same = stored.hardware.sha256 == result.hardware.sha256 and stored.counters.storage == result.storage
+    if not same or len(stored.counters.layers) != len(result.layers):
+        raise ResultError(f"{place}: not the counters of {SUMMARY_NAME} beside it; run it again with --out")
+    cost = evaluate(stored.counters, stored.hardware.config, load_tables())
+    energy_j = math.fsum(cost.energy_j_by_unit.values())
+    is_current = math.isclose(energy_j, result.totals.energy_j, rel_tol=1e-9)
+    return PageRun(result, stored if is_current else None)
+
+
+def _tickets(group: Sequence[PageRun]) -> list[TicketRuns]:
+    by_file: dict[tuple[str, str], list[PageRun]] = {}
+    for run in group:
+        by_file.setdefault((run.result.workload.sha256, run.result.workload.path), []).append(run)
+    tickets = []
+    for same in by_file.values():
+        main = next((run for run in same if run.result.storage == TICKET_STORAGE), same[0])
+        rivals = tuple(run for run in same if run is not main)
+        tickets.append(TicketRuns(main, rivals, _bands([main, *rivals])))
+    return tickets
+
+
+def _bands(runs: Sequence[PageRun]) -> UncertaintyReport | None:
+    counters = {run.result.storage: run.counters.counters for run in runs if run.counters is not None}
+    if runs[0].counters is None:
+        return None
+    return uncertainty(counters, runs[0].counters.hardware.config, load_tables())
+
+
+def _focus(tickets: Sequence[TicketRuns]) -> TicketRuns:
+    known = [ticket for ticket in tickets if ticket.main.result.workload.accuracy is not None]
+    best = max((ticket.main.result.workload.accuracy or 0.0 for ticket in known), default=0.0)
+    good = [each for each in known if (each.main.result.workload.accuracy or 0.0) >= best - ACCURACY_MARGIN - 1e-9]
+    return (good or list(tickets))[-1]
+
+
+def _chip_labels(runs: Sequence[PageRun]) -> dict[str, str]:
+    names: dict[str, str] = {run.result.hardware.sha256: run.result.hardware.name for run in runs}
+    taken = list(names.values())
+    return {digest: name if taken.count(name) == 1 else f"{name} {digest[:6]}" for digest, name in names.items()}
+
+
+def _dram_energy_j(run: PageRun) -> float | None:
+    if run.counters is None:
+        return None
+    return dram_energy_j(run.counters.counters, run.counters.hardware.config, load_tables())

@@ -1,0 +1,265 @@
+"""Small SVG charts as text: bars, lines, points. Colours are CSS classes, so a page sets them for light and dark.
+
+Every mark carries its figures in ``data-t``; a script on the page shows them under the pointer. Text is escaped here.
+Coordinates have one decimal, so equal figures give equal bytes on any machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from accelsim.report.text import prefix_of, printable, significant
+
+WIDTH = 460
+NUM_COLOURS = 11
+_ROW_HEIGHT = 17
+_LABEL_CHARACTERS = 22
+_CHARACTER_WIDTH = 6.1
+_MARKERS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A part of a bar: its length, its colour (0 to 10) and what is said of it."""
+
+    value: float
+    colour: int
+    tip: str
+
+
+@dataclass(frozen=True, slots=True)
+class BarRow:
+    """A bar of segments laid end to end; ``low`` and ``high`` draw a whisker over it."""
+
+    label: str
+    segments: tuple[Segment, ...]
+    end: str = ""
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A point: its place and what is said of it; ``strong`` ones are filled."""
+
+    x: float
+    y: float
+    tip: str
+    strong: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Points of one colour and one marker; joined by a line if ``joined``, with no markers if ``plain``."""
+
+    label: str
+    colour: int
+    marks: tuple[Mark, ...]
+    joined: bool = False
+    plain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Title with unit; logarithmic or from zero; ``low`` and ``high`` bound it where given."""
+
+    title: str
+    log: bool = False
+    low: float | None = None
+    high: float | None = None
+
+
+def bar_chart(title: str, rows: Sequence[BarRow], unit: str, key: Sequence[tuple[str, int]] = ()) -> str:
+    """Return a chart with a horizontal bar per row; ``key`` names the colours; ``unit`` is that of the values."""
+    highest = max((max(_length(row), row.high or 0.0) for row in rows), default=0.0) or 1.0
+    scale, prefix = prefix_of(highest) if unit != "%" else (1.0, "")
+    longest = max((len(_short(row.label)) for row in rows), default=0)
+    left = 12 + longest * _CHARACTER_WIDTH
+    right = 14 + max((len(row.end) for row in rows), default=0) * _CHARACTER_WIDTH
+    room = WIDTH - left - right
+    key_text, top = _key(key)
+    top += 6
+    bottom = top + _ROW_HEIGHT * len(rows)
+    ticks = [tick for tick in nice_ticks(highest / scale) if tick * scale <= highest * 1.0001]
+    parts = [key_text]
+    for tick in ticks:
+        x = left + room * tick * scale / highest
+        parts.append(f'<path class="grid" d="M{x:.1f} {top:.1f}V{bottom:.1f}"/>')
+        parts.append(_text(x, bottom + 13, f"{tick:g}", "middle"))
+    for number, row in enumerate(rows):
+        parts.append(_bar(row, left, top + number * _ROW_HEIGHT, room / highest))
+    parts.append(_text(left + room / 2, bottom + 27, f"{prefix}{unit}", "middle"))
+    return _svg(title, bottom + 33, parts)
+
+
+def xy_chart(title: str, x_axis: Axis, y_axis: Axis, series: Sequence[Series], height: int = 300) -> str:
+    """Return a chart of points and lines; one entry of the key per labelled series."""
+    marks = [mark for each in series for mark in each.marks]
+    x_scale = _Scale.over(x_axis, [mark.x for mark in marks])
+    y_scale = _Scale.over(y_axis, [mark.y for mark in marks])
+    key_text, top = _key([(each.label, each.colour) for each in series if each.label], markers=True)
+    top += 20
+    left, right, bottom = 52.0, WIDTH - 14.0, float(top + height - 60)
+    parts = [key_text, _text(4, top - 8, y_axis.title, "start", "axis")]
+    for tick, label in y_scale.ticks:
+        y = bottom - (bottom - top) * y_scale.place(tick)
+        parts.append(f'<path class="grid" d="M{left:.1f} {y:.1f}H{right:.1f}"/>')
+        parts.append(_text(left - 5, y + 4, label, "end"))
+    for tick, label in x_scale.ticks:
+        x = left + (right - left) * x_scale.place(tick)
+        parts.append(f'<path class="grid" d="M{x:.1f} {top:.1f}V{bottom:.1f}"/>')
+        parts.append(_text(x, bottom + 14, label, "middle"))
+    parts.append(_text((left + right) / 2, bottom + 29, x_axis.title, "middle", "axis"))
+    for number, each in enumerate(series):
+        places = [
+            (left + (right - left) * x_scale.place(mark.x), bottom - (bottom - top) * y_scale.place(mark.y))
+            for mark in each.marks
+        ]
+        if each.joined and len(places) > 1:
+            line = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
+            parts.append(f'<path class="line s{each.colour}" d="M{line}"/>')
+        if each.plain:
+            continue
+        for (x, y), mark in zip(places, each.marks, strict=True):
+            parts.append(_marker(x, y, number, each.colour, mark))
+    return _svg(title, bottom + 36, parts)
+
+
+def nice_ticks(highest: float) -> list[float]:
+    """Return up to six round numbers from 0 to ``highest``, which is positive."""
+    power = 10.0 ** math.floor(math.log10(highest))
+    step = next((size * power for size in (0.2, 0.5, 1.0, 2.0) if highest / (size * power) <= 5.001), 2 * power)
+    return [round(index * step, 12) for index in range(math.floor(highest / step * 1.0001) + 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    low: float
+    high: float
+    log: bool
+    ticks: tuple[tuple[float, str], ...]
+
+    @classmethod
+    def over(cls, axis: Axis, values: Sequence[float]) -> _Scale:
+        """Return the scale of ``axis`` that holds ``values``."""
+        if axis.log:
+            return cls._logarithmic(axis, [value for value in values if value > 0])
+        low = axis.low if axis.low is not None else 0.0
+        high = axis.high if axis.high is not None else max(values, default=1.0) * 1.05
+        high = high if high > low else low + 1.0
+        ticks = [round(low + tick, 9) for tick in nice_ticks(high - low)]
+        return cls(low, high, False, tuple((tick, f"{tick:g}") for tick in ticks))
+
+    @classmethod
+    def _logarithmic(cls, axis: Axis, values: Sequence[float]) -> _Scale:
+        low = axis.low if axis.low is not None else min(values, default=1.0) / 1.3
+        high = axis.high if axis.high is not None else max(values, default=10.0) * 1.3
+        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        factors = (1,) if len(decades) > 4 else (1, 2, 5)
+        ticks = [factor * 10.0**power for power in decades for factor in factors]
+        shown = tuple((tick, _tick(tick)) for tick in ticks if low <= tick <= high)
+        return cls(math.log10(low), math.log10(high), True, shown)
+
+    def place(self, value: float) -> float:
+        """Return where ``value`` is, 0 at the low end and 1 at the high end."""
+        at = (math.log10(value) if value > 0 else self.low) if self.log else value
+        return min(1.0, max(0.0, (at - self.low) / ((self.high - self.low) or 1.0)))
+
+
+def _tick(value: float) -> str:
+    if 0.001 <= value < 10000:
+        return f"{value:g}"
+    scale, prefix = prefix_of(value)
+    return f"{significant(value / scale).rstrip('0').rstrip('.')}{prefix}" if prefix else f"{value:g}"
+
+
+def _bar(row: BarRow, left: float, top: float, factor: float) -> str:
+    middle = top + _ROW_HEIGHT / 2
+    parts = [_text(left - 5, middle + 4, _short(row.label), "end")]
+    x = left
+    for segment in row.segments:
+        length = segment.value * factor
+        if length >= 0.05:
+            box = f'x="{x:.1f}" y="{top + 2:.1f}" width="{max(length, 0.4):.1f}" height="{_ROW_HEIGHT - 4}"'
+            parts.append(f'<rect class="bar f{segment.colour}" {box} data-t="{tip_text(segment.tip)}"/>')
+        x += length
+    if row.low is not None and row.high is not None:
+        low, high = left + row.low * factor, left + row.high * factor
+        ends = f"M{low:.1f} {middle - 4:.1f}v8M{high:.1f} {middle - 4:.1f}v8"
+        parts.append(f'<path class="whisker" d="M{low:.1f} {middle:.1f}H{high:.1f}{ends}"/>')
+        x = max(x, high)
+    if row.end:
+        parts.append(_text(x + 5, middle + 4, row.end, "start"))
+    return "".join(parts)
+
+
+def _marker(x: float, y: float, number: int, colour: int, mark: Mark) -> str:
+    look = f"f{colour}" if mark.strong else f"hollow s{colour}"
+    return f'<path class="mark {look}" d="{_shape(x, y, number, 4.2)}" data-t="{tip_text(mark.tip)}"/>'
+
+
+def _shape(x: float, y: float, number: int, size: float) -> str:
+    match number % _MARKERS:
+        case 0:
+            return f"M{x - size:.1f} {y:.1f}a{size} {size} 0 1 0 {2 * size} 0a{size} {size} 0 1 0 {-2 * size} 0z"
+        case 1:
+            return f"M{x - size:.1f} {y - size:.1f}h{2 * size}v{2 * size}h{-2 * size}z"
+        case 2:
+            return f"M{x:.1f} {y - size * 1.2:.1f}l{size * 1.2:.1f} {size * 2.1:.1f}h{-size * 2.4:.1f}z"
+        case 3:
+            return f"M{x:.1f} {y - size * 1.3:.1f}l{size * 1.2:.1f} {size * 1.3:.1f}l{-size * 1.2:.1f} {size * 1.3:.1f}l{-size * 1.2:.1f} {-size * 1.3:.1f}z"
+        case 4:
+            return f"M{x:.1f} {y + size * 1.2:.1f}l{size * 1.2:.1f} {-size * 2.1:.1f}h{-size * 2.4:.1f}z"
+        case _:
+            arm = size * 0.45
+            far = size * 1.2
+            return (
+                f"M{x - arm:.1f} {y - far:.1f}h{2 * arm:.1f}v{far - arm:.1f}h{far - arm:.1f}v{2 * arm:.1f}"
+                f"h{arm - far:.1f}v{far - arm:.1f}h{-2 * arm:.1f}v{arm - far:.1f}h{arm - far:.1f}v{-2 * arm:.1f}h{far - arm:.1f}z"
+            )
+
+
+def _key(entries: Sequence[tuple[str, int]], markers: bool = False) -> tuple[str, int]:
+    """Return the key of colours, wrapped to the width of the chart, and its height."""
+    parts, x, line = [], 6.0, 0
+    for number, (label, colour) in enumerate(entries):
+        shown = printable(label, 40)
+        width = 20 + len(shown) * _CHARACTER_WIDTH
+        if x > 6 and x + width > WIDTH:
+            x, line = 6.0, line + 1
+        y = 12 + 16 * line
+        if markers:
+            parts.append(f'<path class="mark f{colour}" d="{_shape(x + 5, y - 4, number, 4.2)}"/>')
+        else:
+            parts.append(f'<rect class="f{colour}" x="{x:.1f}" y="{y - 9}" width="10" height="10" rx="2"/>')
+        parts.append(_text(x + 14, y, shown, "start"))
+        x += width
+    return "".join(parts), 16 * (line + 1) if entries else 0
+
+
+def _text(x: float, y: float, text: str, anchor: str, css: str = "") -> str:
+    place = f'x="{x:.1f}" y="{y:.1f}"' + (f' text-anchor="{anchor}"' if anchor != "start" else "")
+    style = f' class="{css}"' if css else ""
+    return f"<text {place}{style}>{escape(text)}</text>"
+
+
+def _svg(title: str, height: float, parts: Sequence[str]) -> str:
+    head = f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(printable(title, 200))}"'
+    return f'{head} xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
+
+
+def tip_text(tip: str) -> str:
+    """Return ``tip`` as the value of an attribute; its lines stay apart."""
+    lines = [printable(line, 160) for line in tip.split("\n")]
+    return "&#10;".join(escape(line, quote=True) for line in lines)
+
+
+def _length(row: BarRow) -> float:
+    return math.fsum(segment.value for segment in row.segments)
+
+
+def _short(label: str) -> str:
+    return printable(label, _LABEL_CHARACTERS)
