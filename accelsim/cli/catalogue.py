@@ -105,6 +105,17 @@ GROUPS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
         ),
     ),
     (
+        "Explore",
+        (
+            CommandEntry(
+                "sweep",
+                "sweep",
+                "Simulate every point of a design space, resumable, on many cores or machines.",
+                "accelsim sweep examples/edge_memory.yaml --out out/edge_memory",
+            ),
+        ),
+    ),
+    (
         "Trust",
         (
             CommandEntry(

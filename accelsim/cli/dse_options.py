@@ -1,0 +1,50 @@
+"""Options that ``sweep`` and ``explore`` share: where points are evaluated and kept."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from accelsim.cli.collect import OptionRow, collected, collecting
+from accelsim.cli.common import session
+
+if TYPE_CHECKING:
+    from accelsim.dse.sweep import Places
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_PLACES = (
+    OptionRow("--store", click.STRING, "SQLite file of results; runs may share it. [default: results.sqlite in --out]"),
+    OptionRow("--workers", click.IntRange(1, 4096), "Local processes. [default: one a core]"),
+    OptionRow("--scheduler", click.STRING, "Evaluate on the Dask cluster of this scheduler, tcp://HOST:PORT."),
+    OptionRow("--slurm", click.IntRange(1, 100000), "Evaluate in so many Slurm jobs (needs dask-jobqueue)."),
+)
+
+
+def place_options(function: F) -> F:
+    """Add the options; `wanted_places` returns what the user gave."""
+    return collecting(*_PLACES)(function)
+
+
+def wanted_places(ctx: click.Context, folder: str) -> Places:
+    """Return where to evaluate, keep and show."""
+    from accelsim.dse.sweep import Places  # noqa: PLC0415  --help must stay quick
+
+    given = collected(ctx)
+    return Places(
+        folder=Path(folder),
+        store=given.get("store"),
+        num_workers=given.get("workers"),
+        scheduler=given.get("scheduler"),
+        slurm_jobs=given.get("slurm"),
+        progress=sys.stderr if session(ctx).verbosity >= 0 else None,
+    )
+
+
+def names(text: str | None) -> tuple[str, ...]:
+    """Return the names of a list with commas."""
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())

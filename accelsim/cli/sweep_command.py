@@ -1,0 +1,50 @@
+"""``accelsim sweep``."""
+
+from __future__ import annotations
+
+import click
+
+from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
+from accelsim.cli.dse_options import names, place_options, wanted_places
+
+
+@click.command(
+    "sweep",
+    epilog=examples(
+        "accelsim sweep examples/edge_memory.yaml --out out/edge_memory",
+        "accelsim sweep examples/edge_memory.yaml --out out/edge_memory --scheduler tcp://10.0.0.1:8786",
+    ),
+)
+@click.argument("space")
+@click.option(
+    "--out", "folder", required=True, metavar="DIR", help="Write results.parquet, results.csv and so on there."
+)
+@click.option("--objectives", metavar="METRICS", help="For the summary, by comma [default: the file's].")
+@click.option("--closed-form", is_flag=True, help="Rank by the closed form instead of simulating: fast, approximate.")
+@place_options
+@json_option
+@common_options
+@click.pass_context
+def command(
+    ctx: click.Context, space: str, folder: str, objectives: str | None, closed_form: bool, as_json: bool
+) -> None:
+    """Simulate every point of the design space SPACE (a YAML file).
+
+    Running again resumes: points that were done are not done again. A point that fails is a row with its reason.
+    """
+    from accelsim.dse.space import load_space  # noqa: PLC0415
+    from accelsim.dse.summary_text import summary_lines, summary_text  # noqa: PLC0415
+    from accelsim.dse.sweep import sweep  # noqa: PLC0415
+
+    result = sweep(
+        load_space(space),
+        wanted_places(ctx, folder),
+        "closed_form" if closed_form else "simulation",
+        names(objectives),
+    )
+    if as_json:
+        write_stdout(summary_text(result.summary))
+        return
+    for line in summary_lines(result.summary):
+        click.echo(line)
+    session(ctx).note(f"wrote results.parquet, results.csv and summary.json in {folder}")

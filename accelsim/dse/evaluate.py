@@ -1,0 +1,50 @@
+"""Evaluate points: by simulation, or by the closed form that only ranks. A failing point is a row with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from accelsim.config.loader import LoadedHardware
+from accelsim.dse.closed_form import estimate
+from accelsim.dse.points import Job
+from accelsim.dse.rows import WORKLOAD_COLUMNS, Row, failed_row, result_row
+from accelsim.dse.workloads import trace_for
+from accelsim.errors import AccelSimError
+from accelsim.pipeline import run
+from accelsim.results.build import workload_record
+from accelsim.trace.model import LayerTrace
+
+Evaluated = tuple[str, Row]
+
+
+def evaluate_batch(jobs: Sequence[Job]) -> list[Evaluated]:
+    """Return (key, row) of each job, in order; this is what workers run."""
+    return [(job.key, evaluate_job(job)) for job in jobs]
+
+
+def evaluate_job(job: Job) -> Row:
+    """Return the row of one point; every mistake that a user can cause is its reason, and so is a fault of the model.
+
+    A fault is caught because one odd point must not end a run of many thousands; its reason begins with ``fault``.
+    """
+    try:
+        generator = job.config.weight_generator
+        trace = trace_for(job.workload, generator.kind if generator is not None else None)
+        if job.fidelity == "closed_form":
+            return _estimated(job, trace)
+        hardware = LoadedHardware(job.config, job.hardware_path, "")
+        return result_row(run(hardware, trace, job.storage))
+    except AccelSimError as error:
+        return failed_row(str(error), job.fidelity)
+    except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError) as error:
+        return failed_row(f"fault: {type(error).__name__}: {error}", job.fidelity)
+
+
+def _estimated(job: Job, trace: LayerTrace) -> Row:
+    figures = estimate(job.config, trace, job.storage)
+    record = workload_record(trace)
+    row: Row = {"status": "ok", "reason": "", "fidelity": "closed_form"}
+    row.update({name: getattr(record, name) for name in WORKLOAD_COLUMNS if name != "network"})
+    row["network"], row["accuracy"] = record.name, record.accuracy
+    row.update(figures)
+    return row

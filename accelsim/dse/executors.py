@@ -1,0 +1,227 @@
+"""Where points are evaluated: in this process, in local processes, or on a Dask cluster. One seam, three ways.
+
+An executor takes batches and yields each batch's results as they come, in any order; which worker does what never
+shows in a result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, Protocol
+
+from accelsim.dse.evaluate import Evaluated, evaluate_batch
+from accelsim.dse.points import Job
+from accelsim.errors import ConfigError, SimulationError
+
+Batch = Sequence[Job]
+_LOST_WORKERS = 5
+_CONNECT_S = 10
+_RETRIES = 5
+# One thread a worker: the workers themselves fill the cores.
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class Executor(Protocol):
+    """A place where batches are evaluated."""
+
+    @property
+    def num_workers(self) -> int:
+        """Workers at hand; decides how finely work is cut, never a result."""
+        ...
+
+    def run(self, batches: Sequence[Batch]) -> Iterator[list[Evaluated]]:
+        """Evaluate all batches and yield each one's results as it is done.
+
+        Raises
+        ------
+        AccelSimError
+            Workers die again and again, or the cluster is gone.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let the workers go."""
+        ...
+
+
+class SerialExecutor:
+    """Evaluates in this process."""
+
+    num_workers = 1
+
+    def run(self, batches: Sequence[Batch]) -> Iterator[list[Evaluated]]:
+        """See `Executor`."""
+        for batch in batches:
+            yield evaluate_batch(batch)
+
+    def close(self) -> None:
+        """See `Executor`."""
+
+
+class ProcessExecutor:
+    """Evaluates in local processes; a killed one is replaced and its batch done again."""
+
+    def __init__(self, num_workers: int) -> None:
+        self.num_workers = num_workers
+        self._pool: ProcessPoolExecutor | None = None
+
+    def _open(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            for name in _THREAD_VARIABLES:
+                os.environ.setdefault(name, "1")
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload(["accelsim.dse.evaluate"])
+            self._pool = ProcessPoolExecutor(self.num_workers, mp_context=context)
+        return self._pool
+
+    def run(self, batches: Sequence[Batch]) -> Iterator[list[Evaluated]]:
+        """See `Executor`."""
+        waiting = list(reversed(batches))
+        running: dict[Future[list[Evaluated]], Batch] = {}
+        lost = 0
+        while waiting or running:
+            try:
+                while waiting and len(running) < 2 * self.num_workers:
+                    batch = waiting[-1]
+                    running[self._open().submit(evaluate_batch, batch)] = batch
+                    waiting.pop()
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    results = future.result()
+                    del running[future]
+                    yield results
+            except BrokenProcessPool:
+                lost += 1
+                if lost > _LOST_WORKERS:
+                    raise SimulationError(
+                        f"workers: {lost} processes died; the machine may be out of memory: use fewer --workers"
+                    ) from None
+                waiting += [batch for future, batch in running.items() if not _is_finished(future)]
+                finished = [future.result() for future in running if _is_finished(future)]
+                running = {}
+                self._drop()
+                yield from finished
+
+    def _drop(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+
+    def close(self) -> None:
+        """See `Executor`."""
+        self._drop()
+
+
+def _is_finished(future: Future[list[Evaluated]]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None
+
+
+class DaskExecutor:
+    """Evaluates on a Dask cluster; what a lost worker had is done elsewhere.
+
+    Raises
+    ------
+    ConfigError
+        Dask is not installed, or there is no scheduler.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._client = _connect(address)
+        self.num_workers = max(1, len(self._client.scheduler_info(n_workers=-1)["workers"]))
+
+    def run(self, batches: Sequence[Batch]) -> Iterator[list[Evaluated]]:
+        """See `Executor`."""
+        distributed = importlib.import_module("distributed")
+
+        futures = self._client.map(evaluate_batch, batches, pure=False, retries=_RETRIES)
+        try:
+            for future in distributed.as_completed(futures):
+                yield future.result()
+        except (distributed.CancelledError, OSError) as error:
+            raise SimulationError(
+                f"--scheduler: the connection to the scheduler was lost ({type(error).__name__}); "
+                "what is done is stored: run the same command again"
+            ) from None
+        finally:
+            with contextlib.suppress(Exception):  # the cluster may be gone
+                self._client.cancel(futures)
+
+    def close(self) -> None:
+        """See `Executor`."""
+        self._client.close()
+
+
+def _connect(address: Any) -> Any:
+    try:
+        client_class = importlib.import_module("distributed").Client
+    except ImportError:
+        raise ConfigError(
+            "--scheduler: Dask is not installed; run pip install 'accelsim[dse]', or leave --scheduler out"
+        ) from None
+    try:
+        return client_class(address, timeout=_CONNECT_S, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(
+            f"--scheduler {address}: no Dask scheduler answers there ({type(error).__name__}); start one with "
+            "`dask scheduler` and give its tcp://HOST:PORT"
+        ) from None
+
+
+class SlurmExecutor(DaskExecutor):
+    """Starts Dask workers as jobs of the Slurm cluster that ``~/.config/dask/jobqueue.yaml`` describes.
+
+    Raises
+    ------
+    ConfigError
+        dask-jobqueue is not installed, or its configuration is not usable.
+    """
+
+    def __init__(self, num_jobs: int) -> None:
+        try:
+            slurm_cluster = importlib.import_module("dask_jobqueue").SLURMCluster
+        except ImportError:
+            raise ConfigError(
+                "--slurm: dask-jobqueue is not installed; run pip install dask-jobqueue, or use --scheduler"
+            ) from None
+        try:
+            self._cluster = slurm_cluster()
+            self._cluster.scale(jobs=num_jobs)
+        except Exception as error:  # whatever the site's configuration leads to
+            reason = " ".join(str(error).split())
+            raise ConfigError(f"--slurm: no workers can be asked for ({reason}); see dask-jobqueue's page") from None
+        super().__init__(self._cluster)
+        self.num_workers = max(num_jobs, self.num_workers)
+
+    def close(self) -> None:
+        """See `Executor`."""
+        super().close()
+        self._cluster.close()
+
+
+def open_executor(num_workers: int | None, scheduler: str | None, slurm_jobs: int | None) -> Executor:
+    """Return the executor that the options ask for; by default local processes on all cores.
+
+    Raises
+    ------
+    ConfigError
+        More than one place is asked for, or the one asked for is not at hand.
+    """
+    asked = [
+        name
+        for name, value in (("--workers", num_workers), ("--scheduler", scheduler), ("--slurm", slurm_jobs))
+        if value is not None
+    ]
+    if len(asked) > 1:
+        raise ConfigError(f"{asked[0]} and {asked[1]}: both say where to evaluate; give one of them")
+    if scheduler is not None:
+        return DaskExecutor(scheduler)
+    if slurm_jobs is not None:
+        return SlurmExecutor(slurm_jobs)
+    number = num_workers or len(os.sched_getaffinity(0))
+    return SerialExecutor() if number == 1 else ProcessExecutor(number)

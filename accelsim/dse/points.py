@@ -1,0 +1,156 @@
+"""A point of a space: one chip, one workload, one storage format; and its content address."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+import accelsim
+from accelsim.config.explain import explain
+from accelsim.config.hardware import HardwareConfig
+from accelsim.config.loader import load_hardware
+from accelsim.dse.rows import Fidelity
+from accelsim.dse.space import STORAGE, DesignSpace, Value
+from accelsim.dse.workloads import Workload, WorkloadSpec, default_storage, read_workloads
+from accelsim.errors import AccelSimError
+
+_MODEL_PACKAGES = ("config", "cost", "dse", "mapping", "prng", "results", "sim", "storage", "ticket", "trace")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a worker evaluates; picklable, and all that its result depends on."""
+
+    key: str
+    config: HardwareConfig
+    hardware_path: str
+    workload: WorkloadSpec
+    storage: str
+    fidelity: Fidelity
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A point in the order of the space.
+
+    Attributes
+    ----------
+    hardware, workload
+        As given (a network's name for a group of tickets).
+    choice
+        The variables' values, in the space's order.
+    job
+        None where the point is impossible before anything is evaluated.
+    reason
+        Why it is impossible.
+    """
+
+    hardware: str
+    workload: str
+    storage: str
+    choice: tuple[Value, ...]
+    job: Job | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PointSource:
+    """Turns choices into points: the chips' descriptions and the workloads, read once."""
+
+    space: DesignSpace
+    bases: tuple[dict[str, Any], ...]
+    workloads: tuple[Workload, ...]
+
+    def grid(self, fidelity: Fidelity) -> Iterator[Point]:
+        """Yield all points in order: chips outermost, then workloads, then the variables."""
+        for hardware in range(len(self.bases)):
+            for workload in range(len(self.workloads)):
+                for choice in self.space.choices():
+                    yield self.point(hardware, workload, choice, fidelity)
+
+    def point(self, hardware: int, workload: int, choice: tuple[Value, ...], fidelity: Fidelity) -> Point:
+        """Return the point of a chip, a workload (by position) and the variables' values."""
+        wanted: dict[str, Any] = {}
+        storage = self.space.storage
+        root = copy.deepcopy(self.bases[hardware])
+        path, label = self.space.hardware[hardware], self.workloads[workload].label
+        reason = ""
+        for variable, value in zip(self.space.variables, choice, strict=True):
+            if variable.name == STORAGE:
+                storage = str(value)
+            elif not variable.paths:
+                wanted[variable.name] = value
+            for place in variable.paths:
+                reason = reason or _set(root, place, value)
+        try:
+            spec = self.workloads[workload].choose(wanted)
+        except AccelSimError as error:
+            return Point(path, label, storage or "", choice, None, str(error))
+        storage = storage or default_storage(spec)
+        try:
+            config = HardwareConfig.model_validate(root)
+        except ValidationError as error:
+            reason = reason or explain(error.errors()[0], HardwareConfig)
+        if reason:
+            return Point(path, label, storage, choice, None, reason)
+        key = address(config, spec, storage, fidelity)
+        return Point(path, label, storage, choice, Job(key, config, path, spec, storage, fidelity))
+
+
+def open_source(space: DesignSpace) -> PointSource:
+    """Read the chips and workloads of a space.
+
+    Raises
+    ------
+    AccelSimError
+        What is wrong with a file.
+    """
+    bases = tuple(load_hardware(path).config.model_dump() for path in space.hardware)
+    return PointSource(space, bases, read_workloads(space.workloads, space.varies_ticket))
+
+
+def _set(root: dict[str, Any], place: str, value: Value) -> str:
+    """Set a field of a dumped description; return what is wrong, or an empty text."""
+    *sections, last = place.split(".")
+    inner = root
+    for name in sections:
+        found = inner.get(name)
+        if not isinstance(found, dict):
+            return f"{place}: the chip has no {name}; give it one in the hardware description"
+        inner = found
+    inner[last] = copy.deepcopy(value)
+    return ""
+
+
+def address(config: HardwareConfig, workload: WorkloadSpec, storage: str, fidelity: Fidelity) -> str:
+    """Return the content address of a point: chip, workload, storage format, fidelity and version of the model."""
+    document = {
+        "hardware": config.model_dump(mode="json", exclude={"name"}),
+        "workload": workload.identity(),
+        "storage": storage,
+        "fidelity": fidelity,
+        "version": [accelsim.__version__, model_digest()],
+    }
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def model_digest() -> str:
+    """Return a digest of the source and tables of the model: results of another model are never mixed in."""
+    root = Path(accelsim.__file__).parent
+    digest = hashlib.sha256()
+    files = [root / "pipeline.py"]
+    for package in _MODEL_PACKAGES:
+        files += sorted(path for path in (root / package).rglob("*") if path.suffix in (".py", ".yaml"))
+    for path in files:
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,287 @@
+"""A design space: chips, workloads, storage formats and the parameters that vary, from a YAML file.
+
+The file is read as strictly as a hardware description: unknown keys, duplicate keys and values that the chip's model
+does not know are one-line errors with file, line and path.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from accelsim.config.base import ConfigModel
+from accelsim.config.hardware import HardwareConfig
+from accelsim.config.loader import validate
+from accelsim.config.overrides import parse_override
+from accelsim.config.yaml_reader import YamlDocument, YamlValue, read_yaml
+from accelsim.dse.constraints import Constraint, parse_constraint
+from accelsim.errors import AccelSimError, ConfigError
+from accelsim.storage import get_format
+
+MAX_LEVELS = 10_000
+MAX_POINTS = 10_000_000
+STORAGE = "storage"
+TICKET_WORDS = {
+    "distribution": ("uniform", "erk", "epl"),
+    "stream": ("layer", "filter", "tile"),
+    "seeds": ("stored", "derived", "jump"),
+}
+TICKET_PARAMETERS = ("sparsity", "freeze_ratio", "prune_ratio", "lock_ratio", *TICKET_WORDS)
+
+Value = Any  # a YAML value: number, text, true, false, null, or a mapping such as {K: 16, C: 16}
+
+
+class RangeModel(ConfigModel):
+    """A range of values: ``from`` to ``to``, both included."""
+
+    first: float = Field(alias="from")
+    """First value."""
+    last: float = Field(alias="to")
+    """Last value."""
+    step: float | None = Field(None, gt=0)
+    """Distance of values; either this or ``num``."""
+    num: int | None = Field(None, ge=2, le=MAX_LEVELS)
+    """Number of values."""
+    scale: Literal["linear", "log"] = "linear"
+    """``log``: equal ratios instead of equal distances; needs ``num``, or ``step`` as the ratio of two values."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.step is None) == (self.num is None):
+            raise ValueError("a range needs either step or num; give one of them")
+        if self.last < self.first:
+            raise ValueError(f"from {self.first:g} to {self.last:g} is empty; give to >= from")
+        if self.scale == "log" and (self.first <= 0 or (self.step is not None and self.step <= 1)):
+            raise ValueError("a log range needs from > 0, and step > 1 (the ratio of two values) or num")
+        if self.step is not None and self._steps() > MAX_LEVELS:
+            raise ValueError(f"a range of more than {MAX_LEVELS} values; give a larger step")
+        return self
+
+    def _steps(self) -> int:
+        step = self.step or 1.0
+        if self.scale == "log":
+            return math.floor(math.log(self.last / self.first) / math.log(step) + 1e-9) + 1
+        return math.floor((self.last - self.first) / step + 1e-9) + 1
+
+    def levels(self) -> tuple[int | float, ...]:
+        """Return the values; whole numbers where all of them are within 1e-9 of one."""
+        number = self.num or self._steps()
+        if self.scale == "log":
+            ratio = self.step or (self.last / self.first) ** (1 / (number - 1))
+            values = [self.first * ratio**index for index in range(number)]
+        else:
+            step = self.step or (self.last - self.first) / (number - 1)
+            values = [self.first + step * index for index in range(number)]
+        if self.num is not None:
+            values[-1] = self.last
+        whole = self.first.is_integer() and self.last.is_integer() and (self.step is None or self.step.is_integer())
+        if whole and (self.scale == "log" or all(abs(value - round(value)) < 1e-9 for value in values)):
+            return tuple(dict.fromkeys(round(value) for value in values))
+        return tuple(values)
+
+
+class SpaceModel(ConfigModel):
+    """The file's content."""
+
+    hardware: str | list[str]
+    """Hardware descriptions to start from; a path or a list."""
+    workloads: list[str] = Field(min_length=1, max_length=1000)
+    """Tickets, topologies, or names of networks."""
+    storage: str | list[str] | None = None
+    """Storage formats; the default is slt for tickets and dense-int8 for the rest."""
+    vary: dict[str, Any] = Field(default_factory=dict)
+    """Path of a hardware field (several, joined by commas, move together), ``storage`` or a ticket parameter -> a list
+    of values or a range."""
+    constraints: list[str] = Field(default_factory=list, max_length=100)
+    """Conditions such as ``area_mm2 <= 2``."""
+    objectives: list[str] = Field(default_factory=list, max_length=6)
+    """What ``explore`` optimises unless told otherwise on the command line."""
+
+    @field_validator("hardware", "storage")
+    @classmethod
+    def _not_empty(cls, value: str | list[str] | None) -> str | list[str] | None:
+        if value is not None and not value:
+            raise ValueError("an empty list; give at least one name")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One axis: what varies, and the values it takes in order.
+
+    ``paths`` are hardware fields that all take the value; empty for ``storage`` and ticket parameters.
+    """
+
+    name: str
+    paths: tuple[str, ...]
+    levels: tuple[Value, ...]
+
+    @property
+    def is_numeric(self) -> bool:
+        """Return whether all values are numbers, so that they have an order."""
+        return all(isinstance(level, (int, float)) and not isinstance(level, bool) for level in self.levels)
+
+
+@dataclass(frozen=True, slots=True)
+class DesignSpace:
+    """A checked space.
+
+    Attributes
+    ----------
+    path
+        As given; "" for a space from text.
+    hardware, workloads
+        Paths and names as given.
+    variables
+        Axes in file order; ``storage`` among them where it varies.
+    storage
+        The one storage format of every point, or None for the default of each workload.
+    """
+
+    path: str
+    hardware: tuple[str, ...]
+    workloads: tuple[str, ...]
+    variables: tuple[Variable, ...]
+    storage: str | None
+    constraints: tuple[Constraint, ...]
+    objectives: tuple[str, ...]
+
+    @property
+    def num_choices(self) -> int:
+        """Return the combinations of all variables."""
+        return math.prod(len(variable.levels) for variable in self.variables)
+
+    def choices(self) -> Iterator[tuple[Value, ...]]:
+        """Yield every combination of the variables' values, the last variable fastest."""
+        return itertools.product(*(variable.levels for variable in self.variables))
+
+    @property
+    def varies_ticket(self) -> bool:
+        """Return whether ticket parameters are among the variables."""
+        return any(variable.name in TICKET_PARAMETERS for variable in self.variables)
+
+
+def load_space(path: str | Path) -> DesignSpace:
+    """Read a design space.
+
+    Raises
+    ------
+    ConfigError
+        One line with file, line, key path, what is allowed and the remedy.
+    """
+    return _space(read_yaml(path))
+
+
+def space_from_mapping(root: dict[str, YamlValue], name: str = "space") -> DesignSpace:
+    """Return the space that a mapping with the keys of the file describes; errors name it ``name``."""
+    return _space(YamlDocument(path=name, content=b"", root=root, lines={}))
+
+
+def _space(document: YamlDocument) -> DesignSpace:
+    model = validate(document.root, SpaceModel, document, ())
+    variables = [_variable(name, value, document) for name, value in model.vary.items()]
+    storage = [model.storage] if isinstance(model.storage, str) else list(model.storage or [])
+    if len(storage) > 1:
+        variables.append(_variable(STORAGE, storage, document, (STORAGE,)))
+    _check_unique(variables, document)
+    space = DesignSpace(
+        path=document.path,
+        hardware=(model.hardware,) if isinstance(model.hardware, str) else tuple(model.hardware),
+        workloads=tuple(model.workloads),
+        variables=tuple(variables),
+        storage=_format(storage[0], document, (STORAGE,)) if len(storage) == 1 else None,
+        constraints=tuple(
+            parse_constraint(text, _where(document, ("constraints", index)))
+            for index, text in enumerate(model.constraints)
+        ),
+        objectives=tuple(model.objectives),
+    )
+    total = space.num_choices * len(space.hardware) * len(space.workloads)
+    if total > MAX_POINTS:
+        raise ConfigError(f"{document.path}: vary: {total} points; at most {MAX_POINTS} are allowed, take fewer values")
+    return space
+
+
+def _where(document: YamlDocument, location: tuple[str | int, ...]) -> str:
+    dotted = ".".join(str(part) for part in location)
+    return f"{document.path}:{document.line_of(location)}: {dotted}" if document.lines else f"{document.path}: {dotted}"
+
+
+def _check_unique(variables: list[Variable], document: YamlDocument) -> None:
+    seen: set[str] = set()
+    for variable in variables:
+        for path in variable.paths or (variable.name,):
+            if path in seen:
+                raise ConfigError(f"{document.path}: vary: {path}: varies twice; keep one")
+            seen.add(path)
+    if {"freeze_ratio"} & seen and {"prune_ratio", "lock_ratio"} & seen:
+        raise ConfigError(
+            f"{document.path}: vary: freeze_ratio: is prune_ratio + lock_ratio; vary either it or these two"
+        )
+
+
+def _variable(name: str, value: Value, document: YamlDocument, location: tuple[str, ...] | None = None) -> Variable:
+    where = _where(document, location or ("vary", name))
+    levels = _levels(value, where, document, name)
+    if name == STORAGE:
+        return Variable(name, (), tuple(_format(level, document, location or ("vary", name)) for level in levels))
+    if name in TICKET_PARAMETERS:
+        _check_ticket_levels(name, levels, where)
+        return Variable(name, (), levels)
+    paths = tuple(part.strip() for part in name.split(","))
+    for path in paths:
+        _check_path(path, where)
+    return Variable("+".join(paths), paths, levels)
+
+
+def _levels(value: Value, where: str, document: YamlDocument, name: str) -> tuple[Value, ...]:
+    if isinstance(value, list):
+        levels = tuple(value)
+    elif isinstance(value, dict):
+        lines = {place[2:]: line for place, line in document.lines.items() if place[:2] == ("vary", name)}
+        inner = YamlDocument(document.path, b"", value, lines or document.lines)
+        levels = validate(value, RangeModel, inner, (), prefix=f"vary.{name}.").levels()
+    else:
+        raise ConfigError(f"{where}: {value!r} is no list or range; give [a, b, c] or {{from: a, to: b, num: n}}")
+    unique: list[Value] = []
+    for level in levels:
+        if level not in unique:
+            unique.append(level)
+    if not 1 <= len(unique) <= MAX_LEVELS:
+        raise ConfigError(f"{where}: {len(unique)} values; give 1 to {MAX_LEVELS}")
+    return tuple(unique)
+
+
+def _is_number(value: Value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _format(name: Value, document: YamlDocument, location: tuple[str, ...]) -> str:
+    try:
+        return get_format(str(name)).name
+    except AccelSimError as error:
+        raise ConfigError(f"{_where(document, location)}: {str(error).removeprefix('storage: ')}") from None
+
+
+def _check_path(path: str, where: str) -> None:
+    try:
+        parse_override(f"{path}=0", HardwareConfig)
+    except ConfigError as error:
+        message = str(error).partition(": ")[2]
+        others = f"; or {STORAGE}, {', '.join(TICKET_PARAMETERS)}"
+        raise ConfigError(f"{where}: {message}{others}") from None
+
+
+def _check_ticket_levels(name: str, levels: tuple[Value, ...], where: str) -> None:
+    for level in levels:
+        if name in TICKET_WORDS:
+            if level not in TICKET_WORDS[name]:
+                raise ConfigError(f"{where}: {level!r} is not allowed; give one of {', '.join(TICKET_WORDS[name])}")
+        elif not _is_number(level) or not 0 <= level <= 1:
+            raise ConfigError(f"{where}: {level!r} is not a fraction; give numbers from 0 to 1")

@@ -1,0 +1,97 @@
+"""Results by content address in one SQLite file: several processes may share it, and a killed one loses nothing done.
+
+Write-ahead logging lets readers go on while one process writes; who finds the file locked waits. A row is written once
+and never changed: the same address always has the same content.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from accelsim.dse.rows import Row
+from accelsim.errors import AccelSimError
+
+_BUSY_S = 60.0
+_PARAMETERS_AT_ONCE = 500
+_SCHEMA = "CREATE TABLE IF NOT EXISTS points (key TEXT PRIMARY KEY, row TEXT NOT NULL) WITHOUT ROWID"
+_APPLICATION_ID = 0x61736473  # "asds", so that another program's database is not taken for a store
+
+
+class StoreError(AccelSimError):
+    """A store cannot be opened, read or written."""
+
+
+class ResultStore:
+    """An open store.
+
+    Raises
+    ------
+    StoreError
+        The place cannot be written, or the file is no store.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._database = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.execute("PRAGMA synchronous=NORMAL")
+            self._claim()
+        except sqlite3.Error as error:
+            raise StoreError(f"{path}: cannot be used as a store ({error}); give a file that accelsim made") from None
+
+    def _claim(self) -> None:
+        (found,) = self._database.execute("PRAGMA application_id").fetchone()
+        tables = self._database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if found != _APPLICATION_ID and tables:
+            raise StoreError(f"{self.path}: is a database of another program; give another file with --store")
+        self._database.execute(f"PRAGMA application_id={_APPLICATION_ID}")
+        self._database.execute(_SCHEMA)
+
+    def get(self, keys: Sequence[str]) -> dict[str, Row]:
+        """Return the rows that are there, by key."""
+        found: dict[str, Row] = {}
+        for start in range(0, len(keys), _PARAMETERS_AT_ONCE):
+            part = keys[start : start + _PARAMETERS_AT_ONCE]
+            marks = ",".join("?" * len(part))
+            query = f"SELECT key, row FROM points WHERE key IN ({marks})"  # noqa: S608  only question marks
+            for key, text in self._query(query, part):
+                found[key] = json.loads(text)
+        return found
+
+    def put(self, rows: Iterable[tuple[str, Row]]) -> None:
+        """Add rows in one transaction; what is there already stays."""
+        entries = [(key, json.dumps(row, sort_keys=True, separators=(",", ":"))) for key, row in rows]
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+            self._database.executemany("INSERT OR IGNORE INTO points VALUES (?, ?)", entries)
+            self._database.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: cannot be written ({error}); make room, or free the lock") from None
+
+    def count(self) -> int:
+        """Return the number of rows."""
+        return int(self._query("SELECT count(*) FROM points", ())[0][0])
+
+    def _query(self, text: str, parameters: Sequence[str]) -> list[tuple[str, str]]:
+        try:
+            return self._database.execute(text, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: cannot be read ({error}); give a store that is whole") from None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,104 @@
+"""``accelsim sweep``: every point of a grid, once."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import pandas as pd
+
+from accelsim.dse.constraints import check_metric
+from accelsim.dse.engine import evaluate_points
+from accelsim.dse.executors import Executor, open_executor
+from accelsim.dse.export import default_store, flat_rows, table, write_tables
+from accelsim.dse.points import open_source
+from accelsim.dse.progress import Progress
+from accelsim.dse.rows import Fidelity
+from accelsim.dse.space import DesignSpace
+from accelsim.dse.store import ResultStore
+from accelsim.dse.summary import Summary, summarise
+from accelsim.dse.summary_text import summary_text
+from accelsim.results.store import prepare_folder, write_text
+
+DEFAULT_OBJECTIVES = ("latency_s", "energy_j", "area_mm2")
+SUMMARY_NAME = "summary.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a run evaluates, keeps and shows.
+
+    Attributes
+    ----------
+    folder
+        Gets the tables, the summary and, unless ``store`` says otherwise, the store.
+    store
+        SQLite file; several runs may share it.
+    num_workers, scheduler, slurm_jobs
+        Local processes (None: one a core), address of a Dask scheduler, or number of Slurm jobs; at most one of them.
+    progress
+        Stream for progress, or None.
+    """
+
+    folder: str | Path
+    store: str | Path | None = None
+    num_workers: int | None = None
+    scheduler: str | None = None
+    slurm_jobs: int | None = None
+    progress: IO[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SweepResult:
+    """The table (a row a point, in grid order) and what follows from it."""
+
+    table: pd.DataFrame
+    summary: Summary
+
+
+@contextlib.contextmanager
+def opened(places: Places) -> Iterator[tuple[Path, ResultStore, Executor]]:
+    """Open folder, store and executor of a run, and close them again."""
+    folder = prepare_folder(places.folder)
+    with ResultStore(Path(places.store) if places.store is not None else default_store(folder)) as store:
+        executor = open_executor(places.num_workers, places.scheduler, places.slurm_jobs)
+        try:
+            yield folder, store, executor
+        finally:
+            executor.close()
+
+
+def check_objectives(names: Sequence[str], option: str) -> tuple[str, ...]:
+    """Return the metrics, each once, or raise `ConfigError`."""
+    return tuple(dict.fromkeys(check_metric(name, option) for name in names))
+
+
+def sweep(
+    space: DesignSpace,
+    places: Places,
+    fidelity: Fidelity = "simulation",
+    objectives: Sequence[str] = (),
+) -> SweepResult:
+    """Evaluate every point of the grid, and write the tables and the summary.
+
+    Running again resumes: what the store has is not evaluated again. The files do not depend on the number of workers.
+
+    Raises
+    ------
+    AccelSimError
+        Space, folder, store or workers are not usable. A point that fails is a row with its reason instead.
+    """
+    wanted = check_objectives(objectives or space.objectives or DEFAULT_OBJECTIVES, "objectives")
+    source = open_source(space)
+    with opened(places) as (folder, store, executor):
+        points = list(source.grid(fidelity))
+        evaluated = evaluate_points(points, fidelity, store, executor, Progress(places.progress, wanted))
+        rows = flat_rows(space, evaluated)
+        frame = table(space, rows)
+        summary = summarise(space, rows, wanted, space.constraints)
+        write_tables(folder, frame)
+        write_text(folder / SUMMARY_NAME, summary_text(summary))
+    return SweepResult(frame, summary)
