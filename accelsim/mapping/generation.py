@@ -113,6 +113,7 @@ def generation_work(
     if geometry.threshold_fields_per_word:
         domains.append((1, geometry.threshold_fields_per_word))
     first, later = _nothing(streams), _nothing(streams)
+    is_repeated = bool((passes > 1).any())
     for place, (terms, fields) in enumerate(domains):
         walk = _walk(streams, terms, fields, _jump_words(source, generator))
         if source.generator in COUNTER_BASED:
@@ -121,12 +122,14 @@ def generation_work(
                 share = 1.0 - (1.0 - kept_fraction) ** max(1, fields // terms)
             used = np.ceil(walk.used * share).astype(np.int64)
             first = _plus(first, _keyed(used, streams.held))
-            later = _plus(later, _keyed(used, _can_hold(streams, generator)))
+            if is_repeated:
+                later = _plus(later, _keyed(used, _can_hold(streams, generator)))
         else:
             jump_words = _jump_words(source, generator)
             previous = np.concatenate([np.zeros((3, 1), dtype=np.int64), walk.end[:, :-1]], axis=1)
             first = _plus(first, _stepped(walk, previous, streams.held, jump_words))
-            later = _plus(later, _stepped(walk, walk.end, _can_hold(streams, generator), jump_words))
+            if is_repeated:
+                later = _plus(later, _stepped(walk, walk.end, _can_hold(streams, generator), jump_words))
     return _total(source, generator, streams, (first, later), passes)
 
 
