@@ -16,12 +16,13 @@ from accelsim.report.breakeven import print_assumption, print_break_even
 from accelsim.report.figures import freezing_figure
 from accelsim.report.terminal import make_console, print_comparison
 from accelsim.results.compare import runs_text
-from accelsim.results.store import prepare_folder, result_document, write_bytes, write_text
+from accelsim.results.store import prepare_folder, remove_runs, result_document, write_bytes, write_text
 from accelsim.trace import trace_workload
 
 DEFAULT_STORAGE = "slt,dense-int8"
 TABLE_NAME = "compare.csv"
 FIGURE_NAME = "compare.png"
+RUNS_NAME = "runs"
 
 
 @click.command(
@@ -53,25 +54,29 @@ def command(
 ) -> None:
     """Simulate each WORKLOAD in each storage format on HARDWARE.
 
-    Writes a CSV file with a row per run, and a figure of energy, latency and weight traffic over the freezing ratio,
-    with the accuracy of the tickets beside them.
+    Writes a folder per run, a CSV file with a row per run, and a figure of energy, latency and weight traffic over the
+    freezing ratio, with the accuracy of the tickets beside them.
     """
     formats = flow.parse_formats(storage, "--storage")
     if not formats:
         raise click.UsageError("--storage: no format given; give at least one, e.g. slt", ctx)
     chip = load_hardware(hardware, overrides)
     target = prepare_folder(folder)
+    remove_runs(target / RUNS_NAME)
     runs: list[flow.CostedRun] = []
     state = session(ctx)
     for workload in progress(workloads, "simulating", state):
         trace = trace_workload(workload, wanted_workload(ctx))
         for name in formats:
             try:
-                runs.append(flow.simulate_format(chip, trace, name, wants_exact(ctx)))
+                run = flow.simulate_format(chip, trace, name, wants_exact(ctx))
             except (ConfigError, MappingError) as error:
                 if storage.strip() != flow.ALL_FORMATS:
                     raise
                 state.note(f"left out: {error}")
+                continue
+            flow.save_run(target / RUNS_NAME, len(runs), chip, trace, run)
+            runs.append(run)
     if not runs:
         raise MappingError(f"{hardware}: no storage format can run here; name one with --storage to see why")
     results = [run.result for run in runs]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,14 @@ from accelsim.report.uncertainty import uncertainty_text
 from accelsim.results.breakeven import BreakEven, break_even, dram_energy_j
 from accelsim.results.build import build_result, num_frames, workload_record
 from accelsim.results.model import RunResult, Totals
-from accelsim.results.store import check_file_place, counters_text, write_bytes, write_text
+from accelsim.results.store import (
+    check_file_place,
+    counters_text,
+    prepare_folder,
+    write_bytes,
+    write_run,
+    write_text,
+)
 from accelsim.sim.chip import Probe
 from accelsim.sim.counters import Counters
 from accelsim.storage import get_format, list_formats
@@ -69,6 +77,13 @@ def uncertainty_of(hardware: LoadedHardware, run: CostedRun, rivals: Mapping[str
     """Return how sure the energies of a run and its rivals are."""
     counters = {run.result.storage: run.counters, **{name: rival.counters for name, rival in rivals.items()}}
     return uncertainty(counters, hardware.config, load_tables())
+
+
+def save_run(folder: Path, number: int, hardware: LoadedHardware, trace: LayerTrace, run: CostedRun) -> None:
+    """Save the ``number``-th run of a comparison in its own folder below ``folder``, as ``run --out`` does."""
+    stem = Path(trace.path or trace.name).stem
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", f"{number:03d}-{stem}-{run.result.storage}")
+    write_run(prepare_folder(folder / name), run.result, run_counters_text(hardware, trace, run.counters))
 
 
 def by_ticket(runs: Sequence[CostedRun]) -> list[tuple[CostedRun, list[CostedRun]]]:

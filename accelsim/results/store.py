@@ -179,6 +179,18 @@ def write_run(folder: Path, result: RunResult, counters_json: str) -> None:
     write_text(folder / SUMMARY_NAME, result_text(result))
 
 
+def remove_runs(folder: Path) -> None:
+    """Remove the runs that an earlier comparison left in ``folder``, and nothing else."""
+    if not folder.is_dir():
+        return
+    for run in sorted(folder.iterdir()):
+        if run.is_dir() and (run / SUMMARY_NAME).is_file():
+            for name in (SUMMARY_NAME, LAYERS_NAME, COUNTERS_NAME):
+                (run / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # something else is in it: it stays
+                run.rmdir()
+
+
 def read_summary(path: str | Path) -> RunResult:
     """Return the result in ``path``, a ``summary.json`` or its folder, checked against the schema and its sums."""
     file = _file_in(path, SUMMARY_NAME)

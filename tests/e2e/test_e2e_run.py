@@ -150,6 +150,11 @@ def test_compare_writes_a_row_per_run_and_a_figure(tmp_path):
         rows = [(row["workload.name"], row["storage"]) for row in csv.DictReader(stream)]
     assert rows == [("conv4", "slt"), ("conv4", "dense-int8"), ("conv2", "slt"), ("conv2", "dense-int8")]
     assert (tmp_path / "compare.png").read_bytes().startswith(b"\x89PNG")
+    saved = sorted((tmp_path / "runs").iterdir())
+    assert [path.name for path in saved] == [
+        "000-conv4-slt", "001-conv4-dense-int8", "002-conv2-slt", "003-conv2-dense-int8",
+    ]  # fmt: skip
+    assert check_result((saved[2] / "summary.json").read_text(encoding="utf-8")).workload.name == "conv2"
 
 
 def test_all_formats_are_compared_and_those_that_cannot_run_are_named(tmp_path, capsys, monkeypatch):

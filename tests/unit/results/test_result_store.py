@@ -94,6 +94,18 @@ def test_a_wrong_summary_is_refused_in_one_line(sample_run, change, message):
     assert "\n" not in str(caught.value)
 
 
+def test_earlier_runs_are_removed_and_nothing_else(sample_run, tmp_path):
+    store.write_run(store.prepare_folder(tmp_path / "000-old"), build(sample_run), counters_json(sample_run))
+    store.write_run(store.prepare_folder(tmp_path / "001-noted"), build(sample_run), counters_json(sample_run))
+    (tmp_path / "001-noted" / "note.txt").write_text("mine")
+    (tmp_path / "other").mkdir()
+
+    store.remove_runs(tmp_path)
+
+    left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*"))
+    assert left == ["001-noted", "001-noted/note.txt", "other"]
+
+
 def test_folder_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "taken").write_text("x")
 
