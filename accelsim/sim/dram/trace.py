@@ -156,7 +156,7 @@ def run_memory_trace(
 
 def _result(memory: Memory, st: s.IntArray, cycles: int, writes: NDArray[np.bool_]) -> DramTraceResult:
     """Return the figures of a finished run."""
-    last = cycles + 1
+    last = cycles + (memory.config.controller == "bank_queues")  # there the cycle of the last data counts as well
     for rank in range(memory.num_ranks):
         still_open = st[:, s.OPEN_BANKS + rank] > 0
         st[still_open, s.N_ACTIVE_CYCLES] += np.maximum(0, last - st[still_open, s.OPEN_SINCE + rank])
