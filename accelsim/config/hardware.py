@@ -27,8 +27,11 @@ class PeArrayConfig(ConfigModel):
     weight_preload: bool = False
     """Weight-stationary only: the next fold's weights load behind the running one, as in TPUs."""
     preload_with: Literal["fold", "instruction"] = "fold"
-    """With ``weight_preload``: new weights load beside all positions of the running fold, or only beside one instruction
-    of at most ``rows`` positions of one output row (as in Gemmini)."""
+    """With ``weight_preload``: new weights load beside all positions of the running fold, or beside one instruction of
+    at most ``rows`` positions of one output row (as in Gemmini)."""
+    operand_registers: bool = False
+    """``spatial`` only: PEs hold inputs and partial sums of a tile in registers, as row-stationary arrays do: an input
+    is read once a tile, and a partial sum written once a tile."""
     unroll: dict[LoopName, int] = {}
     """``spatial`` only: loop name -> parallel copies, e.g. {K: 16, C: 16, P: 4, Q: 4}."""
     zero_weights: ZeroPolicy = "gate"
@@ -58,6 +61,8 @@ class PeArrayConfig(ConfigModel):
             raise ValueError("unroll is for dataflow spatial only; remove it or set dataflow: spatial")
         if any(copies < 1 or copies > 65536 for copies in self.unroll.values()):
             raise ValueError("unroll factors must be 1 to 65536")
+        if self.operand_registers and self.dataflow != "spatial":
+            raise ValueError("operand_registers is for dataflow spatial only; set it to false")
         if self.weight_preload and self.dataflow != "weight_stationary":
             raise ValueError("weight_preload is for dataflow weight_stationary only; set it to false")
         return self

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from accelsim.config.hardware import BufferConfig
 from accelsim.errors import MappingError
-from accelsim.mapping.dataflow import ArrayWork, TileShape, array_work
+from accelsim.mapping.dataflow import ArrayWork, TileShape, adder_fan_in, array_work
 from accelsim.mapping.events import WeightTraffic, input_events, output_events, weight_events
 from accelsim.mapping.holding import hold
 from accelsim.mapping.loops import Nest, Tiling, build_nest
@@ -48,7 +48,7 @@ def build_layer(task: LayerTask, tiling: Tiling) -> LayerSchedule:
     nest = build_nest(dims, tiling)
     tile = TileShape(
         nest.size["N"], nest.size["G"], nest.size["K"], nest.size["C"], nest.size["P"], nest.size["Q"],
-        nest.size["R"] * nest.size["S"], nest.size["R"], nest.size["S"],
+        nest.size["R"] * nest.size["S"], nest.size["R"], nest.size["S"], dims.stride,
     )  # fmt: skip
     work = array_work(pe, tile)
     skips = skip_factors(task, tiling, nest)
@@ -194,6 +194,10 @@ def _shifted_bits(task: LayerTask, slots: int) -> int:
         return slots * (task.weight_bits + task.hardware.accumulator_bits)
     if dataflow == "weight_stationary":
         return slots * (task.activation_bits + task.hardware.accumulator_bits)
+    if task.hardware.pe_array.operand_registers:
+        # Each slot reads its input and its weight from the PE's registers; a sum is read and written per adder tree.
+        sums = 2 * (slots // adder_fan_in(task.hardware.pe_array))
+        return slots * (task.activation_bits + task.weight_bits) + sums * task.hardware.accumulator_bits
     return slots * task.activation_bits
 
 

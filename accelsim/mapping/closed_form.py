@@ -21,7 +21,7 @@ from accelsim.mapping.task import LayerTask
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-CYCLES_PER_STEP = 2.0  # what a further tile costs in waiting at its edges; between equal tilings, larger tiles win
+CYCLES_PER_STEP = 0.5  # what a further tile costs in waiting at its edges; between equal tilings, larger tiles win
 MOST_STEPS = 1 << 16  # a layer is cut into more tiles only if no other tiling fits
 
 
@@ -109,7 +109,16 @@ def _array_totals(task: LayerTask, tiles: Candidates) -> tuple[Floats, Floats]:
             continue
         size = {loop: spans[loop][chosen[loop]][0] for loop in LOOPS}
         tile = TileShape(
-            size["N"], size["G"], size["K"], size["C"], size["P"], size["Q"], dims.R * dims.S, dims.R, dims.S
+            size["N"],
+            size["G"],
+            size["K"],
+            size["C"],
+            size["P"],
+            size["Q"],
+            dims.R * dims.S,
+            dims.R,
+            dims.S,
+            dims.stride,
         )
         work = array_work(hardware.pe_array, tile)
         time = work.compute_cycles + work.fill_drain_cycles + hardware.pe_array.pipeline_latency_cycles

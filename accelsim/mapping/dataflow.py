@@ -32,6 +32,13 @@ class TileShape:
     RS: IntLike
     R: IntLike
     S: IntLike
+    stride: tuple[int, int] = (1, 1)
+
+    @property
+    def inputs(self) -> IntLike:
+        """Return the input elements that the tile reads, padding included (exact for a dilation of 1)."""
+        rows = (self.P - 1) * self.stride[0] + self.R
+        return self.N * self.G * self.C * rows * ((self.Q - 1) * self.stride[1] + self.S)
 
     @property
     def reduction(self) -> IntLike:
@@ -163,12 +170,19 @@ def _preload_cycles(array: PeArrayConfig, tile: TileShape) -> IntLike:
 
 def adder_tree_depth(array: PeArrayConfig) -> int:
     """Return the levels of the adder trees over the unrolled reduction loops of a spatial array."""
-    fan_in = array.unroll.get("C", 1) * array.unroll.get("R", 1) * array.unroll.get("S", 1)
-    return (fan_in - 1).bit_length()
+    return (adder_fan_in(array) - 1).bit_length()
+
+
+def adder_fan_in(array: PeArrayConfig) -> int:
+    """Return the products that an adder tree of a spatial array sums: the unrolled reduction loops."""
+    return array.unroll.get("C", 1) * array.unroll.get("R", 1) * array.unroll.get("S", 1)
 
 
 def _spatial_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
-    """Temporal loops K, C, R, S outside and N, P, Q inside: a weight stays in its PE while the outputs pass."""
+    """Temporal loops K, C, R, S outside and N, P, Q inside: a weight stays in its PE while the outputs pass.
+
+    With ``operand_registers`` inputs and partial sums stay in the PEs too, for as long as the tile is at work.
+    """
     unroll = array.unroll
     u_k, u_c = unroll.get("K", 1), unroll.get("C", 1)
     u_rs = unroll.get("R", 1) * unroll.get("S", 1)
@@ -180,11 +194,14 @@ def _spatial_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
     )
     reduction_folds = _ceil(tile.C, u_c) * _ceil(tile.RS, u_rs)
     outputs = tile.G * tile.K * tile.pixels
+    streamed = tile.G * tile.reduction * tile.pixels * _ceil(tile.K, u_k)
+    if array.operand_registers:
+        streamed, reduction_folds = np.minimum(tile.inputs, streamed), 1
     return ArrayWork(
         compute_cycles=tile.G * weight_steps * pixel_steps,
         fill_drain_cycles=tile.G * 0 + adder_tree_depth(array),
         once_cycles=0,
-        input_reads=tile.G * tile.reduction * tile.pixels * _ceil(tile.K, u_k),
+        input_reads=streamed,
         weight_reads=tile.G * tile.K * tile.reduction,
         psum_writes=outputs * reduction_folds,
         psum_reads=outputs * (reduction_folds - 1),

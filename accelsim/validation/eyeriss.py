@@ -29,14 +29,15 @@ def validate_eyeriss() -> list[ValidationRow]:
         item, name = counters.layers[index], row.text("layer")
         clock = hardware.config.clock_mhz
         working = item.cycles_by_cause["compute"] + item.cycles_by_cause["fill_drain"] + item.cycles_by_cause["other"]
-        buffer = item.actions["activation_buffer"]
-        moved_mb = (buffer.get("read_bits", 0) + buffer.get("write_bits", 0)) / 8e6
+        # Partial sums between passes, here in the accumulators, are in the global buffer there.
+        buffers = [item.actions[unit] for unit in ("activation_buffer", "accumulator")]
+        moved_mb = sum(count for actions in buffers for count in actions.values()) / 8e6
         dram_mb = (item.dram_read_bytes + item.dram_write_bytes) / 1e6
         for quantity, column, ours, note in (
             ("latency in ms", "latency_ms", 1e3 * cycles_to_s(item.latency_cycles, clock), _ROW_STATIONARY),
             ("processing time in ms", "processing_ms", 1e3 * cycles_to_s(working, clock), _ROW_STATIONARY),
             ("DRAM traffic in MB", "dram_mb", dram_mb, "run-length coded activations there, 16 bits each here"),
-            ("global-buffer traffic in MB", "buffer_mb", moved_mb, "partial sums of passes cross it there"),
+            ("global-buffer traffic in MB", "buffer_mb", moved_mb, "inputs and partial sums of passes"),
             ("power in mW", "power_mw", 1e3 * power_w[index], "chip without DRAM, as measured there"),
         ):
             rows.append(ValidationRow(table.name, table.source, f"{quantity}, {name}", row.number(column), ours, note))
