@@ -19,7 +19,7 @@ from accelsim.mapping.task import LayerTask
 
 FINALISTS = 4
 SIMPLE_FINALISTS = 24
-NEARLY = 1.25  # how far the closed form may be off before a tiling is not looked at closely
+NEARLY = 1.1  # how far the closed form may be off before a tiling is not looked at closely
 MOST_REPLAYED_STEPS = 16384
 
 
