@@ -113,6 +113,12 @@ GROUPS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
                 "Simulate every point of a design space, resumable, on many cores or machines.",
                 "accelsim sweep examples/edge_memory.yaml --out out/edge_memory",
             ),
+            CommandEntry(
+                "explore",
+                "explore",
+                "Search a design space for its Pareto set: rank in closed form, then simulate.",
+                "accelsim explore examples/edge_memory.yaml --trials 200 --out out/explore",
+            ),
         ),
     ),
     (

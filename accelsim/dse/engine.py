@@ -42,7 +42,6 @@ def evaluate_points(
         for key, row in results:
             known[key] = row
             progress.add(row)
-    progress.end()
     return [EvaluatedPoint(point, _row(point, known, fidelity)) for point in points]
 
 

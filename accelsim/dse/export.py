@@ -15,8 +15,7 @@ from accelsim.dse.rows import DETAIL_COLUMNS, METRICS, POINT_COLUMNS, WORKLOAD_C
 from accelsim.dse.space import STORAGE, DesignSpace
 from accelsim.results.store import write_bytes, write_text
 
-CSV_NAME = "results.csv"
-PARQUET_NAME = "results.parquet"
+RESULTS_NAME = "results"
 _COUNTS = frozenset(
     {"latency_cycles", "macs", "effective_macs", "stored_bits", "weight_bytes", "dram_bytes", "num_weights"}
     | {name for name in DETAIL_COLUMNS if name.startswith("cycles_")}
@@ -70,12 +69,12 @@ def table(space: DesignSpace, rows: Sequence[Row]) -> pd.DataFrame:
     return frame
 
 
-def write_tables(folder: Path, frame: pd.DataFrame) -> None:
-    """Write both files whole, or raise `accelsim.results.model.ResultError`."""
-    write_text(folder / CSV_NAME, frame.to_csv(index=False, lineterminator="\n"))
+def write_tables(folder: Path, frame: pd.DataFrame, name: str = RESULTS_NAME) -> None:
+    """Write ``name.csv`` and ``name.parquet`` whole, or raise `accelsim.results.model.ResultError`."""
+    write_text(folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
     buffer = io.BytesIO()
     frame.to_parquet(buffer, index=False, compression="zstd")
-    write_bytes(folder / PARQUET_NAME, buffer.getvalue())
+    write_bytes(folder / f"{name}.parquet", buffer.getvalue())
 
 
 def _text(value: Any) -> str | None:

@@ -22,21 +22,22 @@ class Progress:
         Where; None shows nothing.
     metrics
         Whose best values are shown.
+    expected
+        Points of the whole run where it is known before they are.
     """
 
-    def __init__(self, stream: IO[str] | None, metrics: Sequence[str]) -> None:
+    def __init__(self, stream: IO[str] | None, metrics: Sequence[str], expected: int = 0) -> None:
         self._stream = stream
+        self._expected = expected
         self._metrics = tuple(metrics)
         self._best: dict[str, float] = {}
         self._started = self._shown = time.monotonic()
         self._done = self._total = self._known = self._failed = 0
 
     def begin(self, total: int, known: int) -> None:
-        """Begin a run of ``total`` points, of which ``known`` are in the store."""
-        self._started = self._shown = time.monotonic()
-        self._total, self._known, self._done, self._failed = total, known, 0, 0
-        if self._stream is not None and known:
-            self._write(f"{known} of {total} points are known already", final=True)
+        """Begin a part of the run: ``total`` points, of which ``known`` are in the store."""
+        self._total += total
+        self._known += known
 
     def add(self, row: Row) -> None:
         """Count one evaluated point."""
@@ -50,15 +51,19 @@ class Progress:
             self._write(self.line(now - self._started), final=False)
 
     def end(self) -> None:
-        """Show the final line of a run."""
-        if self._stream is not None and self._done:
+        """Show the final line of the run."""
+        self._expected = 0
+        if self._stream is not None and self._total:
             self._write(self.line(time.monotonic() - self._started), final=True)
 
     def line(self, elapsed_s: float) -> str:
         """Return the line for people."""
         rate = self._done / elapsed_s if elapsed_s > 0 else 0.0
-        left = self._total - self._known - self._done
-        parts = [f"{self._known + self._done}/{self._total} points", f"{significant(rate)}/s"]
+        total = max(self._total, self._expected)
+        left = total - self._known - self._done
+        parts = [f"{self._known + self._done}/{total} points", f"{significant(rate)}/s"]
+        if self._known:
+            parts.append(f"{self._known} known before")
         if left and rate:
             parts.append(f"{_duration(left / rate)} left")
         if self._failed:

@@ -78,3 +78,18 @@ def _duel_line(duel: Duel) -> str:
         worst = ", ".join(f"{name.removeprefix('vary.')}={value}" for name, value in duel.lost_at[0].items())
         text += f"; loses most at {worst}"
     return text
+
+
+def agreement_lines(document: Mapping[str, Any]) -> list[str]:
+    """Return for people how far the closed form and the simulation agree."""
+    search, agreement = document["search"], document["agreement"]
+    lines = [
+        f"{search['ranked']} designs ranked by the closed form ({search['algorithm']}, {search['trials']} trials, seed "
+        f"{search['seed']}); simulated: {agreement['simulated_front']} of the front, "
+        f"{agreement['simulated_sample']} at random"
+    ]
+    for name, correlation in agreement["rank_correlation"].items():
+        error = agreement["median_relative_error"][name]
+        shown = "too few designs" if correlation is None else f"rank correlation {correlation:.3f}"
+        lines.append(f"  {name}: {shown}" + (f", median error {100 * error:.1f} %" if error is not None else ""))
+    return lines

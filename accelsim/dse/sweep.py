@@ -95,7 +95,9 @@ def sweep(
     source = open_source(space)
     with opened(places) as (folder, store, executor):
         points = list(source.grid(fidelity))
-        evaluated = evaluate_points(points, fidelity, store, executor, Progress(places.progress, wanted))
+        progress = Progress(places.progress, wanted)
+        evaluated = evaluate_points(points, fidelity, store, executor, progress)
+        progress.end()
         rows = flat_rows(space, evaluated)
         frame = table(space, rows)
         summary = summarise(space, rows, wanted, space.constraints)

@@ -1,0 +1,161 @@
+"""The Python API: ``accelsim.run``, ``accelsim.sweep`` and ``accelsim.explore``, with the words of the command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from accelsim.config.loader import load_hardware
+from accelsim.dse.constraints import parse_constraint
+from accelsim.dse.explore import ExploreResult, SearchPlan
+from accelsim.dse.explore import explore as _explore
+from accelsim.dse.search import ALGORITHMS, Algorithm
+from accelsim.dse.space import DesignSpace, load_space, space_from_mapping
+from accelsim.dse.sweep import Places, SweepResult
+from accelsim.dse.sweep import sweep as _sweep
+from accelsim.dse.workloads import DENSE_STORAGE, TICKET_STORAGE
+from accelsim.errors import ConfigError
+from accelsim.pipeline import run as _run
+from accelsim.trace import TraceOptions, trace_workload
+
+if TYPE_CHECKING:
+    from accelsim.results.model import RunResult
+
+Space = str | os.PathLike[str] | Mapping[str, Any]
+
+
+def run(
+    hardware: str | os.PathLike[str],
+    workload: str | os.PathLike[str],
+    storage: str | None = None,
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+    options: TraceOptions | None = None,
+    exact: bool = False,
+) -> RunResult:
+    """Simulate a network on a chip, like ``accelsim run``.
+
+    Parameters
+    ----------
+    hardware
+        Path of a hardware description.
+    workload
+        Path of a ticket or topology, or the name of a network.
+    storage
+        Storage format; None takes slt for a ticket, else dense-int8.
+    overrides
+        Changes of the chip: ``{"pe_array.rows": 16}``, or texts ``pe_array.rows=16``.
+    options
+        Statistics of a workload without a ticket.
+    exact
+        Simulate every tile.
+
+    Returns
+    -------
+    The result that ``accelsim run --json`` prints.
+
+    Raises
+    ------
+    accelsim.errors.AccelSimError
+        Anything wrong with what was given, in one line.
+    """
+    texts = (
+        [f"{path}={_yaml(value)}" for path, value in overrides.items()] if isinstance(overrides, Mapping) else overrides
+    )
+    chip = load_hardware(os.fspath(hardware), list(texts))
+    trace = trace_workload(os.fspath(workload), options)
+    fallback = DENSE_STORAGE if trace.provenance == "dense" else TICKET_STORAGE
+    return _run(chip, trace, storage or fallback, exact=exact)
+
+
+def sweep(
+    space: Space,
+    out: str | os.PathLike[str],
+    *,
+    store: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    closed_form: bool = False,
+    objectives: Sequence[str] = (),
+    progress: bool = False,
+) -> SweepResult:
+    """Evaluate every point of a design space, like ``accelsim sweep``.
+
+    A script that calls this with several workers needs the usual ``if __name__ == "__main__":`` around its beginning.
+
+    Parameters
+    ----------
+    space
+        Path of a YAML file, or a mapping with the same keys.
+    out
+        Folder for tables, summary and store.
+    store, workers, scheduler
+        As the options of the command.
+    closed_form
+        Rank instead of simulating.
+    objectives
+        Metrics of the summary; empty takes the file's.
+    progress
+        Show progress on the error stream.
+    """
+    places = Places(
+        Path(out), Path(store) if store is not None else None, workers, scheduler, progress=_stream(progress)
+    )
+    return _sweep(_space(space), places, "closed_form" if closed_form else "simulation", tuple(objectives))
+
+
+def explore(  # noqa: PLR0913  each is an option of the command
+    space: Space,
+    out: str | os.PathLike[str],
+    *,
+    objectives: Sequence[str] = (),
+    trials: int = 1000,
+    sampler: Algorithm = "nsga2",
+    where: Sequence[str] = (),
+    sample: int = 16,
+    seed: int = 1,
+    store: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    progress: bool = False,
+) -> ExploreResult:
+    """Search a design space for the Pareto set of the objectives, like ``accelsim explore``.
+
+    ``where`` are conditions such as ``"area_mm2 <= 2"``; the other parameters are those of `sweep` and the options of
+    the command.
+    """
+    if sampler not in ALGORITHMS:
+        raise ConfigError(f"sampler: {sampler!r} is not allowed; give one of {', '.join(ALGORITHMS)}")
+    if trials < 1:
+        raise ConfigError(f"trials: {trials} is not >= 1; give at least one")
+    plan = SearchPlan(
+        objectives=tuple(objectives),
+        num_trials=trials,
+        algorithm=sampler,
+        constraints=tuple(parse_constraint(text, "where") for text in where),
+        num_sample=sample,
+        seed=seed,
+    )
+    places = Places(
+        Path(out), Path(store) if store is not None else None, workers, scheduler, progress=_stream(progress)
+    )
+    return _explore(_space(space), places, plan)
+
+
+def _space(space: Space) -> DesignSpace:
+    return space_from_mapping(dict(space)) if isinstance(space, Mapping) else load_space(os.fspath(space))
+
+
+def _stream(progress: bool) -> IO[str] | None:
+    return sys.stderr if progress else None
+
+
+def _yaml(value: Any) -> str:
+    """Return a Python value as YAML writes it."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_yaml(entry)}" for key, entry in value.items()) + "}"
+    return str(value)
