@@ -1,0 +1,37 @@
+"""Totals of a synthetic ResNet-18 on every chip are those that were reviewed last; `make golden` writes them again."""
+
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+def _load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("golden_regenerate", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+golden = _load(Path(__file__).resolve().parent / "regenerate.py")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _regenerate() -> None:
+    if os.environ.get("ACCELSIM_REGENERATE"):
+        golden.main()
+
+
+@pytest.mark.parametrize("storage", list(golden.STORAGES))
+@pytest.mark.parametrize("chip", golden.chips())
+def test_totals_are_those_reviewed(chip: str, storage: str) -> None:
+    path = golden.path_of(chip)
+    assert path.exists(), f"no golden record of {chip}: run `make golden` and review the file"
+    expected = json.loads(path.read_text(encoding="utf-8"))[storage]
+    assert golden.record(chip, storage) == expected, "review the difference that `make golden` makes"
