@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from accelsim.config.dram import DramConfig
 from accelsim.errors import ConfigError
 from accelsim.sim.dram import state as s
-from accelsim.sim.dram.device import DeviceTable, load_device, timing_rules
+from accelsim.sim.dram.device import DeviceTable, Organisation, load_device, timing_rules
 from accelsim.sim.dram.mapping import AddressMapping, DecodedAddresses, parse_mapping
 
 REFRESH_MODES = {"none": s.REFRESH_NONE, "all_bank": s.REFRESH_ALL_BANK, "per_bank": s.REFRESH_PER_BANK}
@@ -113,8 +113,8 @@ def build(config: DramConfig, table: DeviceTable | None = None) -> Memory:
         raise ConfigError(
             f"dram.data_rate_mtps: {config.data_rate_mtps:g} is not the rate of {config.standard}; set it to {rate:.6g}"
         )
-    if config.refresh == "per_bank" and table.timing.refi_bank_cycles == 0:
-        raise ConfigError(f"dram.refresh: {config.standard} has no per_bank refresh; use all_bank")
+    _check_size(config, organisation)
+    _check_refresh(config, table)
     counts = {
         "ch": config.num_channels, "ra": config.num_ranks * organisation.num_pseudo_channels,
         "bg": organisation.num_bank_groups, "ba": organisation.num_banks_per_group, "ro": organisation.num_rows,
@@ -124,6 +124,36 @@ def build(config: DramConfig, table: DeviceTable | None = None) -> Memory:
         config.address_mapping, counts, config.burst_bytes, xor_column=config.address_xor == "column"
     )
     return Memory(config, table, build_device(config, table), mapping)
+
+
+def _check_size(config: DramConfig, organisation: Organisation) -> None:
+    """Refuse a bus that devices do not fill, and more ranks or banks than the kernel has room for."""
+    unit = organisation.num_pseudo_channels * organisation.device_width_bits
+    if config.bus_width_bits % unit:
+        raise ConfigError(
+            f"dram.bus_width_bits: {config.bus_width_bits} is no multiple of {unit}, the devices of {config.standard}; "
+            f"widen the bus or take another standard"
+        )
+    ranks = config.num_ranks * organisation.num_pseudo_channels
+    banks = ranks * organisation.num_bank_groups * organisation.num_banks_per_group
+    if ranks > s.MAX_RANKS or banks > s.MAX_BANKS:
+        raise ConfigError(
+            f"dram.num_ranks: {config.num_ranks} makes {banks} banks of {config.standard} in a channel; "
+            f"at most {s.MAX_BANKS} banks and {s.MAX_RANKS} ranks are possible, lower it"
+        )
+
+
+def _check_refresh(config: DramConfig, table: DeviceTable) -> None:
+    """Refuse a refresh that the device has not, or that leaves no time between refreshes."""
+    per_bank = config.refresh == "per_bank"
+    if per_bank and table.timing.refi_bank_cycles == 0:
+        raise ConfigError(f"dram.refresh: {config.standard} has no per_bank refresh; use all_bank")
+    least_ns = (table.timing.rfc_bank_cycles if per_bank else 2 * table.timing.rfc_cycles) * table.tck_ns
+    if config.refresh_interval_ns is not None and config.refresh_interval_ns < least_ns:
+        raise ConfigError(
+            f"dram.refresh_interval_ns: {config.refresh_interval_ns:g} leaves no time between refreshes; "
+            f"give at least {least_ns:g}"
+        )
 
 
 def new_requests(decoded: DecodedAddresses, writes: NDArray[np.bool_], arrive_cycle: int = 0) -> s.IntArray:
