@@ -11,7 +11,7 @@ from accelsim.config.hardware import BufferConfig
 from accelsim.errors import MappingError
 from accelsim.mapping.dataflow import ArrayWork, TileShape, adder_fan_in, array_work
 from accelsim.mapping.events import WeightTraffic, input_events, output_events, weight_events
-from accelsim.mapping.holding import hold
+from accelsim.mapping.holding import hold, misfit
 from accelsim.mapping.loops import Nest, Tiling, build_nest
 from accelsim.mapping.schedule import LayerSchedule, OutputEvents
 from accelsim.mapping.skipping import SkipFactors, skip_factors
@@ -41,8 +41,8 @@ def build_layer(task: LayerTask, tiling: Tiling) -> LayerSchedule:
     holding = hold(task, tiling)
     if holding is None:
         raise MappingError(
-            f"{task.layer.name}: tiling N={tiling.N} G={tiling.G} K={tiling.K} C={tiling.C} P={tiling.P} Q={tiling.Q}: "
-            "does not fit the buffers; use smaller tiles or larger buffers"
+            f"{task.layer.name}: tiling N={tiling.N} G={tiling.G} K={tiling.K} C={tiling.C} P={tiling.P} Q={tiling.Q} "
+            f"does not fit: {misfit(task, tiling)}; use smaller tiles or larger buffers"
         )
     dims, pe = task.layer.dims, task.hardware.pe_array
     nest = build_nest(dims, tiling)

@@ -118,6 +118,25 @@ def hold(task: LayerTask, tiling: Tiling) -> Holding | None:
     )  # fmt: skip
 
 
+def misfit(task: LayerTask, tiling: Tiling) -> str:
+    """Return which buffer one tile does not fit, and by how much, for a message about a tiling that `hold` refuses."""
+    sizes, hardware = tile_bytes(task, tiling), task.hardware
+    counts = tiling.counts(task.layer.dims)
+    staged = 2 * sizes["residuals"] + (2 * sizes["outputs"] if task.output_to_dram else 0)
+    inputs = sizes["inputs"] if task.dram_input_elements else 0
+    found = []
+    for name, what, size, loops, beside, capacity in (
+        ("weight_buffer", "weights", sizes["weights"], WEIGHT_LOOPS, 0, hardware.weight_buffer.capacity_bytes),
+        ("accumulator", "partial sums", sizes["psums"], OUTPUT_LOOPS, 0, hardware.accumulator.capacity_bytes),
+        ("activation_buffer", "inputs", inputs, INPUT_LOOPS, staged, task.activation_capacity_bytes),
+    ):
+        double = getattr(hardware, name).double_buffered and _levels(tiling, counts, loops)[0].num_blocks > 1
+        if size * (2 if double else 1) + beside > capacity:
+            extra = f" and {beside} B of outputs" if beside else ""
+            found.append(f"{size} B of {what}{' twice' if double else ''}{extra} in {name} ({capacity} B)")
+    return "; ".join(found) or "the buffers are too small"
+
+
 def _hold_mask(task: LayerTask, tiling: Tiling, weights: Reuse, mask_tile_bytes: int) -> tuple[Reuse, int]:
     """Return how stored bits are held: in the mask buffer for later visits, or as a stream through it."""
     buffer = task.hardware.mask_buffer

@@ -113,3 +113,13 @@ def test_split_filter_rows_are_refused_for_generated_weights():
         MappingError, match="are split only with dense weights and without zero skipping; leave R=3 and S=3 whole"
     ):
         schedule_network(hardware.config, trace, "slt", {trace.layers[0].name: tiling})
+
+
+def test_a_tile_that_does_not_fit_names_the_buffer():
+    with pytest.raises(
+        MappingError, match=r"does not fit: 2359296 B of weights in weight_buffer \(131072 B\); use smaller"
+    ):
+        hardware = load_hardware("hwconfigs/gemmini_dense.yaml")
+        trace = network("net", [layer("big", LoopDims(K=512, C=512, P=4, Q=4, R=3, S=3, H=6, W=6))])
+        whole = Tiling(1, 1, 512, 512, 4, 4, ("K",))
+        schedule_network(hardware.config, trace, "dense-int8", {"big": whole})
