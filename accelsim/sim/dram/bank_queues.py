@@ -110,6 +110,7 @@ def _schedule(dev: IntArray, c: IntArray, req: IntArray) -> bool:
             c[s.C_DRAINING] -= 1
         c[_bank_queue(dev, bank) + c[s.BANK_LEN + bank]] = pop(c, req, queue, run)
         c[s.BANK_LEN + bank] += 1
+        c[s.TRY_AT + bank] = 0
         c[s.C_IN_BANKS] += 1
         return True
     return False
@@ -150,8 +151,11 @@ def _needed_command(dev: IntArray, c: IntArray, req: IntArray, bank: int, at: in
 
 @compiled
 def _first_ready(dev: IntArray, c: IntArray, req: IntArray, bank: int, clk: int) -> tuple[int, int]:
-    """Return (entry, command) of the first ready entry of a bank queue, or (-1, -1) and lower the next event."""
-    previous = -1
+    """Return (entry, command) of the first ready entry of a bank queue, or (-1, -1) and note when to try again.
+
+    Distances only grow, so until a command issues to the bank or an entry joins its queue, trying earlier is in vain.
+    """
+    previous, event = -1, s.NEVER
     for at in range(c[s.BANK_LEN + bank]):
         cmd = _needed_command(dev, c, req, bank, at)
         if cmd < 0 or cmd == previous:
@@ -159,10 +163,11 @@ def _first_ready(dev: IntArray, c: IntArray, req: IntArray, bank: int, clk: int)
         ready = ready_cycle(dev, c, cmd, bank)
         if ready <= clk:
             return at, cmd
-        c[s.C_NEXT] = min(c[s.C_NEXT], ready)
+        event = min(event, ready)
         if cmd == s.ACT:
             break
         previous = cmd
+    c[s.TRY_AT + bank] = event
     return -1, -1
 
 
@@ -208,8 +213,11 @@ def _issue_from_queues(dev: IntArray, c: IntArray, req: IntArray, log: IntArray,
         bank = bank + 1 if bank + 1 < dev[s.P_BANKS] else 0
         if c[s.BANK_LEN + bank] == 0 or (held and _refreshing(dev, c, bank)):
             continue
-        at, cmd = _first_ready(dev, c, req, bank, clk)
+        at, cmd = -1, -1
+        if c[s.TRY_AT + bank] <= clk:
+            at, cmd = _first_ready(dev, c, req, bank, clk)
         if at < 0:
+            c[s.C_NEXT] = min(c[s.C_NEXT], c[s.TRY_AT + bank])
             continue
         c[s.C_ROUND_ROBIN] = bank
         is_column = s.RD <= cmd <= s.WRA

@@ -113,6 +113,7 @@ def log_command(c: IntArray, log: IntArray, cmd: int, bank: int, row: int, clk: 
 def issue(dev: IntArray, c: IntArray, log: IntArray, cmd: int, bank: int, row: int, clk: int) -> None:
     """Issue `cmd` at `clk`: change the state, push its timing rules, count and log it."""
     _change_state(dev, c, cmd, bank, row, clk)
+    c[s.TRY_AT + bank] = 0
     for rule in range(dev[s.RULE_START + cmd], dev[s.RULE_START + cmd + 1]):
         _push(dev, c, s.RULES + 3 * rule, bank, clk)
     log_command(c, log, cmd, bank, row, clk)
