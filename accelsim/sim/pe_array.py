@@ -64,9 +64,15 @@ class PeArray(Unit):
         yield counter.reached(value, self)
         waited = int(env.now) - start
         upstream = min(waited, blocked.now() - before)
+        other = "wait_vector" if cause == "wait_dram" else "wait_dram"
         causes = self.causes[self.layer]
-        causes["wait_vector" if cause == "wait_dram" else "wait_dram"] += upstream
+        causes[other] += upstream
         causes[cause] += waited - upstream
+        if self.chip.probe is not None:
+            middle = start + upstream
+            for name, begin, end in ((other, start, middle), (cause, middle, start + waited)):
+                if begin < end:
+                    self.chip.probe.slice("stall", self.layer, name, self.index, begin, end)
 
     def _operands(self, lists: LayerLists) -> Process:
         """Wait for all that the next step needs."""
