@@ -50,6 +50,12 @@ GROUPS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
                 "accelsim cost out/run --node 7",
             ),
             CommandEntry(
+                "report",
+                "report",
+                "One page that explains saved results, for a meeting.",
+                "accelsim report out/run -o report.html",
+            ),
+            CommandEntry(
                 "map",
                 "map",
                 "How layers are cut into tiles, and what that costs.",

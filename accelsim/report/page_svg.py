@@ -18,7 +18,18 @@ NUM_COLOURS = 11
 _ROW_HEIGHT = 17
 _LABEL_CHARACTERS = 22
 _CHARACTER_WIDTH = 6.1
-_MARKERS = 6
+# Corners of the markers in units of their size; the first is a circle.
+_OUTLINES: tuple[tuple[tuple[float, float], ...], ...] = (
+    (),
+    ((-1, -1), (1, -1), (1, 1), (-1, 1)),
+    ((0, -1.2), (1.2, 1), (-1.2, 1)),
+    ((0, -1.4), (1.4, 0), (0, 1.4), (-1.4, 0)),
+    ((0, 1.2), (1.2, -1), (-1.2, -1)),
+    (
+        (-0.4, -1.3), (0.4, -1.3), (0.4, -0.4), (1.3, -0.4), (1.3, 0.4), (0.4, 0.4),
+        (0.4, 1.3), (-0.4, 1.3), (-0.4, 0.4), (-1.3, 0.4), (-1.3, -0.4), (-0.4, -0.4),
+    ),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +86,7 @@ class Axis:
 def bar_chart(title: str, rows: Sequence[BarRow], unit: str, key: Sequence[tuple[str, int]] = ()) -> str:
     """Return a chart with a horizontal bar per row; ``key`` names the colours; ``unit`` is that of the values."""
     highest = max((max(_length(row), row.high or 0.0) for row in rows), default=0.0) or 1.0
-    scale, prefix = prefix_of(highest) if unit != "%" else (1.0, "")
+    scale, prefix = (1.0, "") if unit == "mm2" else prefix_of(highest)
     longest = max((len(_short(row.label)) for row in rows), default=0)
     left = 12 + longest * _CHARACTER_WIDTH
     right = 14 + max((len(row.end) for row in rows), default=0) * _CHARACTER_WIDTH
@@ -202,24 +213,11 @@ def _marker(x: float, y: float, number: int, colour: int, mark: Mark) -> str:
 
 
 def _shape(x: float, y: float, number: int, size: float) -> str:
-    match number % _MARKERS:
-        case 0:
-            return f"M{x - size:.1f} {y:.1f}a{size} {size} 0 1 0 {2 * size} 0a{size} {size} 0 1 0 {-2 * size} 0z"
-        case 1:
-            return f"M{x - size:.1f} {y - size:.1f}h{2 * size}v{2 * size}h{-2 * size}z"
-        case 2:
-            return f"M{x:.1f} {y - size * 1.2:.1f}l{size * 1.2:.1f} {size * 2.1:.1f}h{-size * 2.4:.1f}z"
-        case 3:
-            return f"M{x:.1f} {y - size * 1.3:.1f}l{size * 1.2:.1f} {size * 1.3:.1f}l{-size * 1.2:.1f} {size * 1.3:.1f}l{-size * 1.2:.1f} {-size * 1.3:.1f}z"
-        case 4:
-            return f"M{x:.1f} {y + size * 1.2:.1f}l{size * 1.2:.1f} {-size * 2.1:.1f}h{-size * 2.4:.1f}z"
-        case _:
-            arm = size * 0.45
-            far = size * 1.2
-            return (
-                f"M{x - arm:.1f} {y - far:.1f}h{2 * arm:.1f}v{far - arm:.1f}h{far - arm:.1f}v{2 * arm:.1f}"
-                f"h{arm - far:.1f}v{far - arm:.1f}h{-2 * arm:.1f}v{arm - far:.1f}h{arm - far:.1f}v{-2 * arm:.1f}h{far - arm:.1f}z"
-            )
+    """Return the outline of the marker of series ``number``: a circle, then polygons."""
+    corners = _OUTLINES[number % len(_OUTLINES)]
+    if not corners:
+        return f"M{x - size:.1f} {y:.1f}a{size} {size} 0 1 0 {2 * size} 0a{size} {size} 0 1 0 {-2 * size} 0z"
+    return "M" + "L".join(f"{x + size * dx:.1f} {y + size * dy:.1f}" for dx, dy in corners) + "z"
 
 
 def _key(entries: Sequence[tuple[str, int]], markers: bool = False) -> tuple[str, int]:

@@ -1,0 +1,55 @@
+"""``accelsim report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from accelsim.cli.common import common_options, examples, session
+from accelsim.report.html import build_page, page_html
+from accelsim.report.page_browser import printed_page, require_browser
+from accelsim.report.page_markdown import page_markdown
+from accelsim.report.page_runs import read_results
+from accelsim.results.store import check_file_place, write_bytes
+
+FORMATS = ("html", "md", "pdf", "png")
+SUFFIXES = {f".{name}": name for name in FORMATS} | {".htm": "html", ".markdown": "md"}
+
+
+@click.command(
+    "report",
+    epilog=examples(
+        "accelsim report out/run -o report.html",
+        "accelsim report out/conv6 out/resnet --title 'Tickets on the edge chip' -o report.html",
+        "accelsim report out/conv6 --format md -o report.md",
+    ),
+)
+@click.argument("results", nargs=-1, required=True, metavar="RESULTS...")
+@click.option("-o", "--out", "target", required=True, metavar="FILE", help="Write the report there.")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(FORMATS),
+    help="What to write; pdf and png need an installed Chromium [default: by the name of FILE, else html].",
+)
+@click.option("--title", metavar="TEXT", help="Heading of the report [default: networks and chips].")
+@common_options
+@click.pass_context
+def command(ctx: click.Context, results: tuple[str, ...], target: str, kind: str | None, title: str | None) -> None:
+    """Write one page that explains RESULTS: the answer in words, figures, tables, assumptions.
+
+    RESULTS are folders that run --out or compare --out wrote, folders of such folders, or summary.json files. The page
+    is self-contained and needs no network.
+    """
+    check_file_place(target, "--out")
+    kind = kind or SUFFIXES.get(Path(target).suffix.lower(), "html")
+    if kind in ("pdf", "png"):
+        require_browser(kind)
+    page = build_page(read_results(results), title)
+    write_bytes(Path(target), page_markdown(page).encode() if kind == "md" else _rendered(page_html(page), kind))
+    session(ctx).note(f"wrote {target}")
+
+
+def _rendered(html: str, kind: str) -> bytes:
+    return html.encode() if kind == "html" else printed_page(html, kind)

@@ -1,0 +1,58 @@
+"""A report as Markdown: the same words and tables as the page, without figures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from accelsim.report.html import CaseView, Page
+from accelsim.report.page_tables import PageTable
+
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|#])")
+
+
+def page_markdown(page: Page) -> str:
+    """Return the report; names from files cannot form markup in it."""
+    lines = [f"# {_plain(page.title)}", "", "## What strong-lottery-ticket storage buys here", ""]
+    for case in page.cases:
+        lines += [f"### {_plain(case.headline)}", "", f"**{_plain(case.sentences[0])}**", ""]
+        lines += [f"- {_plain(sentence)}" for sentence in case.sentences[1:]]
+        lines.append("")
+    if page.answers.rows:
+        lines += _table(page.answers)
+    for case in page.cases:
+        lines += _case(case)
+    lines += ["## How far the model is from what was measured", "", *_table(page.validation)]
+    lines += ["## Assumptions and their sources", "", *(f"- {_plain(text)}" for text in page.assumptions), ""]
+    if page.constants.rows:
+        lines += _table(page.constants)
+    lines.append(f"Written by accelsim {page.version} from saved results. Figures are in the HTML page.")
+    return "\n".join(lines) + "\n"
+
+
+def _case(case: CaseView) -> list[str]:
+    lines = [f"## {_plain(case.name)}", "", *_table(case.runs)]
+    for view in case.layers[:1]:
+        lines += _table(view.table)
+    return lines
+
+
+def _table(table: PageTable) -> Iterator[str]:
+    yield f"**{_plain(table.title)}**"
+    yield ""
+    yield _row(map(_plain, table.columns))
+    numbers = [cell.is_number for cell in table.rows[0]] if table.rows else [False] * len(table.columns)
+    yield _row("---:" if number else "---" for number in numbers)
+    for row in table.rows:
+        yield _row(_plain(cell.text) for cell in row)
+    yield ""
+    if table.note:
+        yield from (_plain(table.note), "")
+
+
+def _row(cells: Iterator[str] | map[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _plain(text: str) -> str:
+    return _SPECIAL.sub(r"\\\1", text).replace("<", "&lt;").replace(">", "&gt;").replace("\\&", "&")

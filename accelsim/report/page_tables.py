@@ -1,0 +1,232 @@
+"""The tables of a report: cells with a text for people and a value to sort and to download."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from accelsim.config.base import ConfigModel
+from accelsim.cost.area import area_prices
+from accelsim.cost.evaluate import energy_lines
+from accelsim.cost.tables import load_tables
+from accelsim.cost.terms import constants_of
+from accelsim.cost.traits import Pricer, run_traits
+from accelsim.report.page_runs import Case, PageRun, TicketRuns
+from accelsim.report.text import percent, printable, quantity, ratio, shape, significant
+from accelsim.results.compare import stored_bits, traffic_bytes, weight_bytes
+from accelsim.results.model import CyclesByCause
+
+Value = str | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What is shown, and the value behind it."""
+
+    text: str
+    value: Value
+
+    @property
+    def is_number(self) -> bool:
+        """Return whether it is sorted by size."""
+        return not isinstance(self.value, str)
+
+
+@dataclass(frozen=True, slots=True)
+class PageTable:
+    """A table: its title, column titles, rows of cells, and what to know when reading it."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+
+    @property
+    def csv_uri(self) -> str:
+        """Return the table as a ``data:`` address of a CSV file."""
+        return "data:text/csv;charset=utf-8," + quote(csv_text(self), safe="")
+
+
+def csv_text(table: PageTable) -> str:
+    """Return the values of ``table`` as CSV; a text that a spreadsheet would run as a formula gets an apostrophe."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows([_csv_value(cell.value) for cell in row] for row in table.rows)
+    return stream.getvalue()
+
+
+def answer_table(cases: Sequence[Case]) -> PageTable:
+    """Return a row per case and rival: what the ticket in focus buys, how sure, and the break-even points."""
+    columns = (
+        "network", "chip", "against", "energy", "5 to 95 %", "less in", "time", "weight traffic", "stored", "area",
+        "DRAM pJ/bit at break-even", "stores less from frozen",
+    )  # fmt: skip
+    rows = tuple(_answer_row(case, case.focus, rival) for case in cases for rival in case.focus.rivals)
+    note = (
+        "Factors by which the rival needs more than the ticket (above 1: the ticket wins). The band samples every cost "
+        "constant within its range; it says nothing about times, which have no sampled constants."
+    )
+    return PageTable("the answer in figures", columns, rows, note)
+
+
+def runs_table(case: Case) -> PageTable:
+    """Return a row per run of a case: the main totals."""
+    columns = (
+        "ticket", "format", "frozen", "accuracy", "latency", "energy", "power", "weight traffic", "all traffic",
+        "stored", "PE use", "TOPS", "TOPS/W", "area",
+    )  # fmt: skip
+    rows = tuple(_run_row(run) for ticket in case.tickets for run in ticket.runs)
+    return PageTable(f"all runs: {printable(case.network)} on {printable(case.chip)}", columns, rows)
+
+
+def layers_table(run: PageRun) -> PageTable:
+    """Return a row per layer of one run."""
+    causes = [name for name in CyclesByCause.model_fields if getattr(run.result.totals.cycles_by_cause, name)]
+    columns = ("layer", "kind", "shape", "cycles", *causes, "PE use", "energy", "weights", "activations", "stored")
+    rows = []
+    for layer in run.result.layers:
+        moved = weight_bytes(layer)
+        cells = [_text(layer.name), _text(layer.kind), _text(shape(layer.shape)), _count(layer.latency_cycles)]
+        cells += [_count(int(getattr(layer.cycles_by_cause, cause))) for cause in causes]
+        cells += [
+            _fraction(layer.pe_utilization),
+            _quantity(layer.energy_j, "J"),
+            _quantity(moved, "B"),
+            _quantity(traffic_bytes(layer) - moved, "B"),
+            _quantity(stored_bits(layer) / 8, "B"),
+        ]
+        rows.append(tuple(cells))
+    return PageTable(f"layers as {printable(run.result.storage)}", columns, tuple(rows))
+
+
+def constants_table(cases: Sequence[Case]) -> PageTable:
+    """Return every constant behind an energy or an area of these runs, with its range and source."""
+    tables = load_tables()
+    used: set[str] = set()
+    for run in (run for case in cases for ticket in case.tickets for run in ticket.runs):
+        if run.counters is None:
+            continue
+        counters, config = run.counters.counters, run.counters.hardware.config
+        used.update(name for line in energy_lines(counters, config, tables) for name in line.constants)
+        area = area_prices(Pricer(config, tables, run_traits(counters)))
+        used.update(name for price in area.values() for name in constants_of(price))
+    rows = []
+    for row in sorted((tables.row(name) for name in used), key=lambda each: (each.unit_of_chip, each.name)):
+        spread = "exact" if row.low == row.high else f"{row.low:g} to {row.high:g}"
+        place = "" if row.node_nm is None else f"{row.node_nm:g} nm"
+        place += "" if row.voltage_v is None else f", {row.voltage_v:g} V"
+        cells = (row.name, f"{row.unit_of_chip}: {row.action}")
+        texts = (row.unit, spread, place, row.source, row.note)
+        rows.append((*map(_text, cells), Cell(f"{row.value:g}", row.value), *map(_text, texts)))
+    columns = ("constant", "prices", "value", "unit", "range", "holds at", "source", "how it was derived")
+    note = (
+        "SRAM energy, area and leakage come from a grid of CACTI 7 runs (docs/cost.md), times the sram_ factors here."
+    )
+    return PageTable("constants of the cost model", columns, tuple(rows), note)
+
+
+def chip_table(case: Case) -> PageTable | None:
+    """Return every field of a chip as it was simulated; None without its description."""
+    stored = next((run.counters for ticket in case.tickets for run in ticket.runs if run.counters is not None), None)
+    if stored is None:
+        return None
+    rows = tuple(
+        (_text(path), _text(value), _text(meaning)) for path, value, meaning in _fields(stored.hardware.config, "")
+    )
+    note = f"As simulated, from {printable(stored.hardware.path)}; the file says for each figure why."
+    return PageTable(f"the chip {printable(case.chip)}", ("field", "value", "meaning"), rows, note)
+
+
+def _answer_row(case: Case, ticket: TicketRuns, rival: PageRun) -> tuple[Cell, ...]:
+    mine, theirs = ticket.main.result.totals, rival.result.totals
+    pair, point = ticket.comparison(rival.result.storage), ticket.break_even(rival)
+    unknown = _text("-")
+    band = (
+        unknown
+        if pair is None
+        else Cell(f"{significant(pair.ratio.p05)} to {significant(pair.ratio.p95)}x", pair.ratio.p50)
+    )
+    at, frozen = unknown, unknown
+    if point is not None:
+        crossing, now = point.dram_pj_per_bit, significant(point.dram_pj_per_bit_now)
+        at = _text(f"none (now {now})") if crossing is None else Cell(f"{significant(crossing)} (now {now})", crossing)
+        share = point.freeze_ratio
+        frozen = _text("never") if share is None else Cell(percent(share) if share else "always", share)
+    return (
+        _text(case.network), _text(case.chip), _text(rival.result.storage),
+        _factor(theirs.energy_j, mine.energy_j), band, unknown if pair is None else _fraction(pair.probability),
+        _factor(theirs.latency_s, mine.latency_s), _factor(weight_bytes(theirs), weight_bytes(mine)),
+        _factor(stored_bits(theirs), stored_bits(mine)), _factor(theirs.area_mm2, mine.area_mm2), at, frozen,
+    )  # fmt: skip
+
+
+def _run_row(run: PageRun) -> tuple[Cell, ...]:
+    work, totals = run.result.workload, run.result.totals
+    return (
+        _text(work.path or work.name),
+        _text(run.result.storage),
+        _fraction(work.freeze_ratio),
+        _text("-") if work.accuracy is None else _fraction(work.accuracy),
+        _quantity(totals.latency_s, "s"),
+        _quantity(totals.energy_j, "J"),
+        _quantity(totals.average_power_w, "W"),
+        _quantity(weight_bytes(totals), "B"),
+        _quantity(traffic_bytes(totals), "B"),
+        _quantity(stored_bits(totals) / 8, "B"),
+        _fraction(totals.pe_utilization),
+        Cell(significant(totals.tops), totals.tops),
+        Cell(significant(totals.tops_per_w), totals.tops_per_w),
+        Cell(f"{significant(totals.area_mm2)} mm2", totals.area_mm2),
+    )
+
+
+def _fields(model: ConfigModel, prefix: str) -> list[tuple[str, str, str]]:
+    rows: list[tuple[str, str, str]] = []
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        path = f"{prefix}{name}"
+        if isinstance(value, ConfigModel):
+            rows.extend(_fields(value, f"{path}."))
+        else:
+            rows.append((path, _plain(value), " ".join((field.description or "").split())))
+    return rows
+
+
+def _plain(value: object) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {item}" for key, item in value.items()) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _csv_value(value: Value) -> str:
+    text = str(value)
+    return f"'{text}" if isinstance(value, str) and text[:1] in ("=", "+", "@", "-", "\t") and text != "-" else text
+
+
+def _text(text: str) -> Cell:
+    clean = printable(text, 1000)
+    return Cell(clean, clean)
+
+
+def _count(value: int) -> Cell:
+    return Cell(f"{value:,}", value)
+
+
+def _fraction(value: float) -> Cell:
+    return Cell(percent(value), value)
+
+
+def _quantity(value: float, unit: str) -> Cell:
+    return Cell(quantity(value, unit), value)
+
+
+def _factor(theirs: float, mine: float) -> Cell:
+    return Cell(ratio(theirs, mine), theirs / mine if mine else 0.0)

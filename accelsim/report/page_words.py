@@ -1,0 +1,211 @@
+"""The answer of a report in words: what a ticket buys, how sure that is, and where it would change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from accelsim.report.page_runs import Case, PageRun, TicketRuns
+from accelsim.report.text import percent, printable, quantity, ratio, significant
+from accelsim.results.breakeven import equal_precision_bits, smaller_or_cheaper
+from accelsim.results.compare import generation_wait_fraction, stored_bits, traffic_bytes, weight_bytes
+
+DENSE_RIVALS = ("dense-int8", "dense-fp32")
+
+
+def headline(case: Case) -> str:
+    """Return what the case is: network, chip, and what is known of the ticket that is looked into."""
+    result = case.focus.main.result
+    work, chip = result.workload, result.hardware
+    parts = [f"{quantity(work.num_weights, '').strip()} weights, {work.provenance}"]
+    if work.freeze_ratio:
+        parts.append(f"{percent(work.freeze_ratio)} frozen")
+    parts.append(f"sparsity {percent(work.sparsity)}")
+    if work.accuracy is not None:
+        parts.append(f"accuracy {percent(work.accuracy)} on {printable(work.dataset)}")
+    if not work.regenerable:
+        parts.append("an imported pattern that no generator makes")
+    place = f"{printable(case.chip)} ({chip.node_nm:g} nm, {chip.clock_mhz:g} MHz)"
+    return f"{printable(case.network)} on {place}: {', '.join(parts)}"
+
+
+def first_rival(ticket: TicketRuns) -> PageRun | None:
+    """Return the run that the first sentence compares with: dense int8, dense fp32, or the first rival."""
+    by_name = {run.result.storage: run for run in ticket.rivals}
+    named = next((by_name[name] for name in DENSE_RIVALS if name in by_name), None)
+    return named or (ticket.rivals[0] if ticket.rivals else None)
+
+
+def answer(case: Case) -> list[str]:
+    """Return the answer of a case, most important sentence first."""
+    ticket = case.focus
+    rival = first_rival(ticket)
+    if rival is None:
+        return [_alone(ticket.main), "Nothing was compared: give runs of other storage formats too."]
+    sentences = [against(ticket, rival), *_price(ticket.main), *_winners(ticket)]
+    sentences += [text for run in ticket.rivals for text in break_even_words(ticket, run)]
+    if len(case.tickets) > 1:
+        sentences.append(_family(case))
+    return sentences
+
+
+def against(ticket: TicketRuns, rival: PageRun) -> str:
+    """Return what the format in question buys against ``rival``: energy with its band, time, traffic, area."""
+    mine, theirs = ticket.main.result.totals, rival.result.totals
+    ours, name = printable(ticket.main.result.storage), printable(rival.result.storage)
+    parts = [
+        factor(mine.energy_j, theirs.energy_j, "energy") + _sureness(ticket, rival),
+        factor(mine.latency_s, theirs.latency_s, "time"),
+        factor(weight_bytes(mine), weight_bytes(theirs), "weight traffic"),
+        _area(mine.area_mm2, theirs.area_mm2),
+    ]
+    return f"Stored as {ours}, it needs {', '.join(parts[:-1])} and {parts[-1]} than as {name}."
+
+
+def factor(mine: float, other: float, what: str) -> str:
+    """Return how much less or more ``what``, as a factor with three digits."""
+    if not mine or not other:
+        return f"{significant(mine)} against {significant(other)} {what}"
+    if f"{mine / other:.3g}" == "1":
+        return f"the same {what}"
+    return f"{ratio(other, mine)} less {what}" if mine < other else f"{ratio(mine, other)} more {what}"
+
+
+def break_even_words(ticket: TicketRuns, rival: PageRun) -> list[str]:
+    """Return at which DRAM energy and which freezing ratio ticket and ``rival`` would change places."""
+    point = ticket.break_even(rival)
+    if point is None:
+        return []
+    ours, theirs = printable(ticket.main.result.storage), printable(rival.result.storage)
+    mine, other = ticket.main.result.totals, rival.result.totals
+    now = significant(point.dram_pj_per_bit_now)
+    better, worse = (ours, theirs) if mine.energy_j <= other.energy_j else (theirs, ours)
+    if point.dram_pj_per_bit is None:
+        words = f"Break-even: {better} needs less energy than {worse} whatever a DRAM bit costs (here {now} pJ)"
+    else:
+        frugal, mover = (ours, theirs) if traffic_bytes(mine) < traffic_bytes(other) else (theirs, ours)
+        at = significant(point.dram_pj_per_bit)
+        words = (
+            f"Break-even: {frugal} needs less energy than {mover} where a DRAM bit costs more than {at} pJ (here {now})"
+        )
+    return [f"{words}; {_freezing_words(point.freeze_ratio, ours, theirs)}."]
+
+
+def _freezing_words(freeze_ratio: float | None, ours: str, theirs: str) -> str:
+    if freeze_ratio is None:
+        return f"at no freezing ratio would {ours} store less than {theirs}"
+    if freeze_ratio == 0:
+        return f"{ours} stores less than {theirs} at any freezing ratio"
+    return f"{ours} stores less than {theirs} once {percent(freeze_ratio)} are frozen"
+
+
+def _sureness(ticket: TicketRuns, rival: PageRun) -> str:
+    pair = ticket.comparison(rival.result.storage)
+    if pair is None:
+        return " (no band: its counters are not saved)"
+    less = pair.ratio.value >= 1
+    ends = sorted((pair.ratio.p05, pair.ratio.p95) if less else (1 / pair.ratio.p95, 1 / pair.ratio.p05))
+    chance = pair.probability if less else 1 - pair.probability
+    word = "less" if less else "more"
+    return f" (5 to 95 %: {significant(ends[0])}x to {significant(ends[1])}x; {word} in {percent(chance)} of the draws)"
+
+
+def _area(mine_mm2: float, other_mm2: float) -> str:
+    difference = mine_mm2 - other_mm2
+    if not other_mm2 or not difference:
+        return "the same chip area"
+    direction = "more" if difference > 0 else "less"
+    return f"{significant(abs(difference))} mm2 ({percent(abs(difference) / other_mm2)}) {direction} chip area"
+
+
+def _price(run: PageRun) -> list[str]:
+    totals = run.result.totals
+    energy_j = totals.energy_j_by_unit.weight_generator + totals.energy_j_by_unit.mask_decoder
+    area_mm2 = sum(totals.area_mm2_by_unit.get(unit, 0.0) for unit in ("weight_generator", "mask_decoder"))
+    if not energy_j and not area_mm2:
+        return []
+    shares = (
+        f"{percent(generation_wait_fraction(totals))} of the time (waiting for them), "
+        f"{percent(energy_j / totals.energy_j if totals.energy_j else 0.0)} of the energy and "
+        f"{percent(area_mm2 / totals.area_mm2 if totals.area_mm2 else 0.0)} of the area"
+    )
+    return [f"Its price, weight generator and mask decoder, is {shares}."]
+
+
+def _winners(ticket: TicketRuns) -> list[str]:
+    main = ticket.main.result
+    rivals = [run.result for run in ticket.rivals]
+    sentences = [
+        f"{printable(storage)} {_join(better)} than {printable(main.storage)}."
+        for storage, better in smaller_or_cheaper(main, rivals)
+    ]
+    if not sentences:
+        sentences = ["No rival given here beats it in stored bits, traffic, energy, time or area."]
+    if main.totals.stored_bits.mask:
+        bits = significant(equal_precision_bits(main))
+        sentences.append(f"Dense weights would need {bits} bits each to be stored as small.")
+    return sentences
+
+
+def _family(case: Case) -> str:
+    first, focus = case.tickets[0].main.result, case.focus.main.result
+    works = [ticket.main.result.workload for ticket in case.tickets]
+    stored = ratio(stored_bits(first.totals), stored_bits(focus.totals))
+    accuracies = [
+        f"{percent(work.accuracy)} at {percent(work.freeze_ratio)}" for work in works if work.accuracy is not None
+    ]
+    energy = factor(focus.totals.energy_j, first.totals.energy_j, "energy")
+    words = (
+        f"Freezing {percent(focus.workload.freeze_ratio)} instead of {percent(first.workload.freeze_ratio)} "
+        f"stores {stored} less and needs {energy}"
+    )
+    return f"{words}. Accuracy when frozen: {', '.join(accuracies)}." if accuracies else f"{words}."
+
+
+def _alone(run: PageRun) -> str:
+    totals = run.result.totals
+    return (
+        f"Stored as {printable(run.result.storage)}, it needs {quantity(totals.energy_j, 'J')}, "
+        f"{quantity(totals.latency_s, 's')}, {quantity(traffic_bytes(totals), 'B')} of memory traffic and "
+        f"{significant(totals.area_mm2)} mm2."
+    )
+
+
+def _join(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """The answer in a few figures: the large one, how sure it is, and labelled others."""
+
+    figure: str
+    caption: str
+    band: str
+    facts: tuple[tuple[str, str], ...]
+
+
+def card(case: Case) -> Card:
+    """Return the figures that a reader should see first."""
+    ticket = case.focus
+    main, rival = ticket.main.result, first_rival(ticket)
+    accuracy = () if main.workload.accuracy is None else (("accuracy", percent(main.workload.accuracy)),)
+    if rival is None:
+        facts = (("latency", quantity(main.totals.latency_s, "s")), *accuracy)
+        return Card(quantity(main.totals.energy_j, "J"), "energy", "nothing compared", facts)
+    mine, theirs = main.totals, rival.result.totals
+    less = mine.energy_j <= theirs.energy_j
+    value = ratio(theirs.energy_j, mine.energy_j) if less else ratio(mine.energy_j, theirs.energy_j)
+    caption = f"{'less' if less else 'more'} energy than {printable(rival.result.storage)}"
+    pair = ticket.comparison(rival.result.storage)
+    band = "no band: counters are not saved"
+    if pair is not None:
+        ends = sorted((pair.ratio.p05, pair.ratio.p95) if less else (1 / pair.ratio.p95, 1 / pair.ratio.p05))
+        band = f"5 to 95 %: {significant(ends[0])}x to {significant(ends[1])}x"
+    facts = (
+        ("time", factor(mine.latency_s, theirs.latency_s, "")),
+        ("weight traffic", factor(weight_bytes(mine), weight_bytes(theirs), "")),
+        ("chip area", _area(mine.area_mm2, theirs.area_mm2).removesuffix(" chip area")),
+        *accuracy,
+    )
+    return Card(value, caption, band, tuple((name, text.strip()) for name, text in facts))
