@@ -1,8 +1,8 @@
 """Wall time and memory of a run per network and chip: mapping, simulation, exact against periodic.
 
 Times are in process and without imports, those of a whole run the best of two; CPU seconds tell how busy the machine
-was with other things; memory is the peak of a process that does this run alone, and what it was before the run. Tiles are the
-steps of the array. Nothing here fails on time.
+was with other things; memory is the peak of a process that does this run alone, and what it was before the run. Tiles
+are the steps of the array. Nothing here fails on time.
 
 Usage: python benchmarks/networks.py [--network NAME ...] [--hardware FILE ...] [--set PATH=VALUE ...]
        [--input-size SIZE] [--without-exact]
