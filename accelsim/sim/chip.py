@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from accelsim.config.hardware import HardwareConfig
+from accelsim.mapping.program import DmaProgram, build_program
 from accelsim.mapping.schedule import NO_RELEASE, LayerSchedule, Schedule
 from accelsim.sim.environment import Blocked, LeapEnvironment, Process, Progress
-from accelsim.mapping.program import DmaProgram, build_program
 
 
 class Probe(Protocol):
@@ -94,7 +94,9 @@ def _running_count(present: list[int]) -> list[int]:
     return table
 
 
-def _prefetch_release(before: LayerLists | None, schedule: LayerSchedule, hardware: HardwareConfig, base_step: int) -> int:
+def _prefetch_release(
+    before: LayerLists | None, schedule: LayerSchedule, hardware: HardwareConfig, base_step: int
+) -> int:
     """Return the array progress from which a layer's first weight block may be loaded.
 
     If it fits beside what the layer before still holds, that is when the layer before has taken its last weight tile.
@@ -125,14 +127,24 @@ def layer_lists(schedule: Schedule, hardware: HardwareConfig) -> list[LayerLists
             stores_before[event] = stores_before[event - 1] + stores[event - 1]
         fetches = _running_count(weights.fetch_bytes.tolist())
         input_fetches = _running_count(inputs.fetch_bytes.tolist())
-        psums, residuals = _running_count(outputs.psum_read_bytes.tolist()), _running_count(outputs.residual_bytes.tolist())
+        psums, residuals = (
+            _running_count(outputs.psum_read_bytes.tolist()),
+            _running_count(outputs.residual_bytes.tolist()),
+        )
         lists.append(
             LayerLists(
                 schedule=layer,
                 program=build_program(layer),
-                base_step=bases[0], base_weight=bases[1], base_input=bases[2], base_output=bases[3],
-                base_fetch=bases[4], base_store=bases[5], base_psum=bases[6], base_residual=bases[7],
-                base_decode=bases[8], base_generate=bases[9],
+                base_step=bases[0],
+                base_weight=bases[1],
+                base_input=bases[2],
+                base_output=bases[3],
+                base_fetch=bases[4],
+                base_store=bases[5],
+                base_psum=bases[6],
+                base_residual=bases[7],
+                base_decode=bases[8],
+                base_generate=bases[9],
                 array_cycles=layer.array_cycles.tolist(),
                 compute_cycles=layer.compute_cycles.tolist(),
                 fill_cycles=layer.fill_drain_cycles.tolist(),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from accelsim.mapping.program import INPUT, PSUM_READ, RESIDUAL, STORE, WEIGHT
 from accelsim.mapping.schedule import NO_RELEASE
 from accelsim.sim.chip import Chip, LayerLists, Unit
 from accelsim.sim.dram.memory import MemoryModel
-from accelsim.sim.environment import Process, Progress
-from accelsim.mapping.program import INPUT, PSUM_READ, RESIDUAL, STORE, WEIGHT
+from accelsim.sim.environment import Blocked, Process, Progress
 
 REGION_BYTES = 1 << 28  # loads, inputs, partial sums, residuals and outputs lie in memory regions of their own
 
@@ -14,15 +14,30 @@ REGION_BYTES = 1 << 28  # loads, inputs, partial sums, residuals and outputs lie
 class Dma(Unit):
     """Issues requests; the memory orders their data on its bus, and their arrival raises the counter of their kind."""
 
-    __slots__ = ("arrivals", "memory", "moved_bytes", "region", "served")
+    __slots__ = (
+        "arrivals", "blocked_at_issue", "blocked_before", "memory", "missing", "moved_bytes", "region", "watched",
+    )  # fmt: skip
 
-    def __init__(self, chip: Chip, memory: MemoryModel) -> None:
+    def __init__(self, chip: Chip, memory: MemoryModel, vector: Unit) -> None:
         super().__init__(chip, "dma")
+        self.blocked = Blocked(chip.env, vector.blocked)
         self.memory = memory
         self.arrivals: list[Progress] = [chip.fetched, chip.inputs, chip.psums, chip.residuals, chip.stored]
         self.moved_bytes = [[0] * 5 for _ in chip.lists]
         self.region = [0] * 5
-        self.served = 0
+        self.watched: Progress = chip.fetched
+        self.missing = 0
+        self.blocked_before = self.blocked_at_issue = 0
+
+    def watch(self, counter: Progress, value: int) -> None:
+        """Watch for the issue of the request whose arrival raises ``counter`` to ``value``."""
+        on_its_way = sum(name == counter.name for _, name in self.arriving)
+        self.watched, self.missing = counter, value - counter.value - on_its_way
+        self.blocked_before = self.blocked_at_issue = self.blocked.now()
+
+    def held_up(self) -> int:
+        """Return the cycles since `watch` in which the vector unit kept the watched request from being issued."""
+        return (self.blocked.now() if self.missing > 0 else self.blocked_at_issue) - self.blocked_before
 
     def run(self) -> Process:
         """Walk through the programs of all layers."""
@@ -84,7 +99,12 @@ class Dma(Unit):
         self.moved_bytes[self.layer][kind] += num_bytes
         self.note_work(served.end_cycle - served.busy_cycles, served.end_cycle)
         if chip.probe is not None:
-            chip.probe.slice("dram", self.layer, str(kind), self.index, served.end_cycle - served.busy_cycles, served.end_cycle)
+            chip.probe.slice(
+                "dram", self.layer, str(kind), self.index, served.end_cycle - served.busy_cycles, served.end_cycle
+            )
+        if self.missing > 0 and self.arrivals[kind] is self.watched:
+            self.missing -= 1
+            self.blocked_at_issue = self.blocked.now()
         self.later(self.arrivals[kind], 1, served.end_cycle - now)
 
     def _next_regions(self, lists: LayerLists) -> None:

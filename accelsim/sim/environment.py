@@ -74,30 +74,40 @@ class Progress:
 
 
 class Blocked:
-    """Cycles that a unit has spent waiting for another one, up to now, a running wait included."""
+    """Cycles that a unit has spent waiting for another one, up to now, a running wait included.
 
-    __slots__ = ("env", "since", "total")
+    Given the waits of that other unit as ``inner``, cycles in which it was itself waiting are left out.
+    """
 
-    def __init__(self, env: LeapEnvironment) -> None:
+    __slots__ = ("env", "inner", "inner_before", "since", "total")
+
+    def __init__(self, env: LeapEnvironment, inner: Blocked | None = None) -> None:
         self.env = env
+        self.inner = inner
+        self.inner_before = 0
         self.total = 0
         self.since = -1
 
     def begin(self) -> None:
         """Note that the unit waits from now on."""
         self.since = int(self.env.now)
+        self.inner_before = self.inner.now() if self.inner is not None else 0
 
     def end(self) -> None:
         """Note that the wait is over."""
-        self.total += int(self.env.now) - self.since
+        self.total = self.now()
         self.since = -1
 
     def now(self) -> int:
         """Return the cycles so far."""
-        return self.total + (int(self.env.now) - self.since if self.since >= 0 else 0)
+        if self.since < 0:
+            return self.total
+        inner = self.inner.now() - self.inner_before if self.inner is not None else 0
+        return self.total + int(self.env.now) - self.since - inner
 
-    def leap(self, cycles: int, blocked: int) -> None:
-        """Account for a leap of ``cycles`` in which the unit was blocked for ``blocked`` of them."""
+    def leap(self, cycles: int, blocked: int, inner: int) -> None:
+        """Account for a leap of ``cycles``, ``blocked`` of them in this wait and ``inner`` in the other unit's."""
         self.total += blocked
         if self.since >= 0:
             self.since += cycles
+            self.inner_before += inner

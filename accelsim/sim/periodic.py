@@ -184,6 +184,7 @@ class PeriodDetector:
         self.array = array
         self.dma = dma
         self.units: tuple[Unit, ...] = (dma, *others)
+        self.vector = others[2]
         self.counters: dict[str, Progress] = {name: getattr(chip, name) for name in COUNTER_NAMES}
         self.layer = -1
         self.zones: list[Zone] = []
@@ -305,9 +306,11 @@ class PeriodDetector:
         self.array.index += repeats * period
         for counter in self.counters.values():
             counter.leap(next(grown), parked)
-        for unit in (*self.units, self.array):
-            unit.busy[self.layer] += next(grown)
-            unit.blocked.leap(cycles, next(grown))
+        worked = [(next(grown), next(grown)) for _ in (*self.units, self.array)]
+        of_vector_unit = worked[self.units.index(self.vector)][1]
+        for unit, (busy, blocked) in zip((*self.units, self.array), worked, strict=True):
+            unit.busy[self.layer] += busy
+            unit.blocked.leap(cycles, blocked, of_vector_unit if unit is self.dma else 0)
             unit.wake += cycles if unit.wake >= 0 else 0
             unit.arriving = deque((cycle + cycles, name) for cycle, name in unit.arriving)
         causes = self.array.causes[self.layer]

@@ -47,8 +47,11 @@ def simulate_schedule(
     """
     env = LeapEnvironment()
     chip = Chip(env, hardware, layer_lists(schedule, hardware), probe)
-    memory: MemoryModel = IdealMemory() if hardware.memory == "ideal" else build_memory(hardware.dram, hardware.clock_mhz)
-    dma, decoder, generator, vector = Dma(chip, memory), MaskDecoder(chip), WeightGenerator(chip), VectorUnit(chip)
+    memory: MemoryModel = (
+        IdealMemory() if hardware.memory == "ideal" else build_memory(hardware.dram, hardware.clock_mhz)
+    )
+    vector = VectorUnit(chip)
+    dma, decoder, generator = Dma(chip, memory, vector), MaskDecoder(chip), WeightGenerator(chip)
     array = PeArray(chip, dma, decoder, generator, vector)
     if not exact and probe is None:
         array.after_step = PeriodDetector(chip, array, dma, (decoder, generator, vector)).after_step
@@ -95,4 +98,6 @@ def _check_bytes(chip: Chip, dma: Dma) -> None:
     for lists, moved in zip(chip.lists, dma.moved_bytes, strict=True):
         planned = sum(lists.schedule.dram_bytes.values())
         if sum(moved) != planned:
-            raise SimulationError(f"{lists.schedule.name}: {sum(moved)} bytes moved, {planned} planned; please report it")
+            raise SimulationError(
+                f"{lists.schedule.name}: {sum(moved)} bytes moved, {planned} planned; please report it"
+            )

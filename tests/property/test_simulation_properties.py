@@ -3,6 +3,7 @@
 import heapq
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simpy.events import NORMAL, Event
 
+from accelsim.mapping.replay import replay_cycles
 from accelsim.sim import periodic, system
 from accelsim.sim.counters import Counters
 from accelsim.sim.environment import LeapEnvironment, Process
@@ -156,3 +158,13 @@ def test_the_order_of_events_in_a_cycle_does_not_matter(random_case: Cases, seed
         patch.setattr(system, "LeapEnvironment", ShuffledEnvironment)
         for exact in (False, True):
             assert run_schedule(case.schedule, case.hardware, exact=exact) == expected
+
+
+@given(seed=SEEDS)
+@some(80)
+def test_a_layer_alone_takes_the_cycles_of_its_recurrences(random_case: Cases, seed: int) -> None:
+    case = random_case(seed)
+    for layer in case.schedule.layers:
+        alone = replace(case.schedule, layers=(layer,))
+        if layer.tiling is not None:
+            assert latency(run_schedule(alone, case.hardware, exact=True)) == replay_cycles(layer, case.hardware)

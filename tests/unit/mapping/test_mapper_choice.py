@@ -38,9 +38,7 @@ def by_hand(hardware: HardwareConfig, dims: LoopDims) -> list[Tiling]:
     k, c = min(dims.K, one_k), min(dims.C, one_c)
     sizes = [(dims.K, dims.C, dims.P), (k, c, dims.P), (k, c, 1), (dims.K, dims.C, 1), (k, dims.C, min(4, dims.P))]
     return [
-        Tiling(dims.N, dims.G, *size, dims.Q, order)
-        for size in sizes
-        for order in (K_OUTSIDE, P_OUTSIDE, C_OUTSIDE)
+        Tiling(dims.N, dims.G, *size, dims.Q, order) for size in sizes for order in (K_OUTSIDE, P_OUTSIDE, C_OUTSIDE)
     ]
 
 
@@ -102,7 +100,9 @@ def test_equal_layers_are_mapped_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_objective_decides() -> None:
     base, trace = chip("edge"), trace_network("resnet18", TICKET)
-    small = base.model_copy(update={"activation_buffer": base.activation_buffer.model_copy(update={"capacity_bytes": 40000})})
+    small = base.model_copy(
+        update={"activation_buffer": base.activation_buffer.model_copy(update={"capacity_bytes": 40000})}
+    )
     figures = {}
     for objective in ("latency", "dram_bytes", "energy"):
         hardware = small.model_copy(update={"mapping": small.mapping.model_copy(update={"objective": objective})})
