@@ -12,7 +12,7 @@ from accelsim.config.dram import DramConfig
 from accelsim.errors import ConfigError
 from accelsim.sim.dram import state as s
 from accelsim.sim.dram.device import DeviceTable, Organisation, load_device, timing_rules
-from accelsim.sim.dram.mapping import AddressMapping, DecodedAddresses, parse_mapping
+from accelsim.sim.dram.mapping import AddressMapping, DecodedAddresses, FieldCounts, parse_mapping
 
 REFRESH_MODES = {"none": s.REFRESH_NONE, "all_bank": s.REFRESH_ALL_BANK, "per_bank": s.REFRESH_PER_BANK}
 
@@ -115,11 +115,14 @@ def build(config: DramConfig, table: DeviceTable | None = None) -> Memory:
         )
     _check_size(config, organisation)
     _check_refresh(config, table)
-    counts = {
-        "ch": config.num_channels, "ra": config.num_ranks * organisation.num_pseudo_channels,
-        "bg": organisation.num_bank_groups, "ba": organisation.num_banks_per_group, "ro": organisation.num_rows,
-        "co": organisation.num_columns // organisation.burst_length,
-    }  # fmt: skip
+    counts = FieldCounts(
+        channels=config.num_channels,
+        ranks=config.num_ranks * organisation.num_pseudo_channels,
+        bank_groups=organisation.num_bank_groups,
+        banks=organisation.num_banks_per_group,
+        rows=organisation.num_rows,
+        columns=organisation.num_columns // organisation.burst_length,
+    )
     mapping = parse_mapping(
         config.address_mapping, counts, config.burst_bytes, xor_column=config.address_xor == "column"
     )

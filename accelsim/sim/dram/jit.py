@@ -17,7 +17,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 IntArray = NDArray[np.int64]
 
-_helper: Any = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)  # type: ignore[call-overload]
+_helper: Any = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)  # type: ignore[call-overload]
 JIT_IS_ON = not numba.config.DISABLE_JIT  # type: ignore[attr-defined]
 
 

@@ -27,6 +27,30 @@ class DecodedAddresses:
 
 
 @dataclass(frozen=True, slots=True)
+class FieldCounts:
+    """How many of each an address chooses from: ranks of a channel, banks of a group, columns in bursts."""
+
+    channels: int
+    ranks: int
+    bank_groups: int
+    banks: int
+    rows: int
+    columns: int
+
+    def bits(self) -> dict[str, int]:
+        """Return the address bits of each of `FIELDS`.
+
+        Raises
+        ------
+        ConfigError
+            If a count is no power of two.
+        """
+        counts = (self.channels, self.ranks, self.bank_groups, self.banks, self.rows, self.columns)
+        names = ("channels", "ranks", "bank groups", "banks of a group", "rows", "bursts of a row")
+        return {field: _log2(name, count) for field, name, count in zip(FIELDS, names, counts, strict=True)}
+
+
+@dataclass(frozen=True, slots=True)
 class AddressMapping:
     """A mapping for one memory.
 
@@ -68,11 +92,11 @@ class AddressMapping:
 
 def _log2(name: str, value: int) -> int:
     if value < 1 or value & (value - 1):
-        raise ConfigError(f"dram: {name}: {value} is not a power of two; the timing model needs one")
+        raise ConfigError(f"dram: {value} {name} are not a power of two; the timing model needs one")
     return value.bit_length() - 1
 
 
-def parse_mapping(text: str, counts: dict[str, int], burst_bytes: int, *, xor_column: bool) -> AddressMapping:
+def parse_mapping(text: str, counts: FieldCounts, burst_bytes: int, *, xor_column: bool) -> AddressMapping:
     """Return the mapping that a string of fields describes.
 
     Parameters
@@ -80,7 +104,7 @@ def parse_mapping(text: str, counts: dict[str, int], burst_bytes: int, *, xor_co
     text
         Fields from the highest to the lowest bit, such as ``rochrababgco``; ``co2`` is a part of two bits.
     counts
-        How many channels, ranks, bank groups, banks, rows and columns (bursts in a row) there are, by `FIELDS`.
+        What the fields choose from.
     burst_bytes
         Bytes of a burst.
     xor_column
@@ -91,8 +115,8 @@ def parse_mapping(text: str, counts: dict[str, int], burst_bytes: int, *, xor_co
     ConfigError
         If a field is unknown, missing, or given a wrong number of bits, or a count is no power of two.
     """
-    bits_of = {name: _log2(name, counts[name]) for name in FIELDS}
-    _log2("burst_bytes", burst_bytes)
+    bits_of = counts.bits()
+    _log2("bytes of a burst", burst_bytes)
     tokens = _TOKEN.findall(text)
     if "".join(name + digits for name, digits in tokens) != text:
         raise ConfigError(f"dram.address_mapping: {text!r} is not a string of fields; use each of {' '.join(FIELDS)}")

@@ -57,7 +57,7 @@ def test_a_table_without_a_source_is_refused() -> None:
     [
         ({"burst_bytes": 32}, "dram.burst_bytes: 32 is not a burst of LPDDR4-3200 on 32 bits; set it to 64"),
         ({"data_rate_mtps": 2400.0}, "dram.data_rate_mtps: 2400 is not the rate of LPDDR4-3200; set it to 3200"),
-        ({"num_channels": 3}, "dram: ch: 3 is not a power of two"),
+        ({"num_channels": 3}, "dram: 3 channels are not a power of two"),
         ({"num_ranks": 32}, "dram.num_ranks: 32 makes 256 banks of LPDDR4-3200 in a channel"),
         ({"bus_width_bits": 8, "burst_bytes": 16}, "dram.bus_width_bits: 8 is no multiple of 16, the devices of"),
         ({"refresh_interval_ns": 500.0}, "500 leaves no time between refreshes; give at least 560"),

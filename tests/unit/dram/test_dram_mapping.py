@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from accelsim.errors import ConfigError
-from accelsim.sim.dram.mapping import AddressMapping, parse_mapping
+from accelsim.sim.dram.mapping import AddressMapping, FieldCounts, parse_mapping
 
-COUNTS = {"ch": 2, "ra": 2, "bg": 4, "ba": 4, "ro": 1024, "co": 128}
+COUNTS = FieldCounts(channels=2, ranks=2, bank_groups=4, banks=4, rows=1024, columns=128)
 
 
 def mapping(text: str, xor_column: bool = False) -> AddressMapping:
@@ -69,5 +71,5 @@ def test_wrong_strings_are_refused(text: str, message: str) -> None:
 
 
 def test_counts_must_be_powers_of_two() -> None:
-    with pytest.raises(ConfigError, match="dram: ch: 3 is not a power of two"):
-        parse_mapping("rochrababgco", {**COUNTS, "ch": 3}, 64, xor_column=False)
+    with pytest.raises(ConfigError, match="dram: 3 channels are not a power of two"):
+        parse_mapping("rochrababgco", replace(COUNTS, channels=3), 64, xor_column=False)
