@@ -1,7 +1,8 @@
-"""The closed-form latency of a built schedule: each step takes as long as its slowest stage.
+"""The closed-form latency of a built schedule: what flows through the array step by step, or the busiest unit in total.
 
-While a step computes, the tiles of the next step are loaded and those of the step before are stored. What the form
-leaves out is waiting that spreads over several steps; the simulation has it.
+While a step computes, the tiles of the next one are loaded and made: the slowest of these decides how long it takes.
+The vector unit and the stores lag behind by as many tiles as the accumulators hold, so they count in total. What the
+form leaves out is waiting that spreads over several steps, and prefetching across layers; the simulation has both.
 """
 
 from __future__ import annotations
@@ -30,18 +31,16 @@ def estimate_cycles(task: LayerTask, schedule: LayerSchedule) -> int:
     load = _per_step(num, weights.step, weights.fetch_bytes) + _per_step(num, inputs.step, inputs.fetch_bytes)
     load = load + _per_step(num, outputs.first_step, outputs.psum_read_bytes)
     load = load + _per_step(num, outputs.last_step, outputs.residual_bytes)
-    store = _per_step(num, outputs.last_step, outputs.store_bytes)
     make = np.maximum(
         _per_step(num, weights.step, weights.generate_cycles), _per_step(num, weights.step, weights.decode_cycles)
     )
-    vector = _per_step(num, outputs.last_step, outputs.vector_cycles)
-    array = schedule.array_cycles.astype(np.float64)
-    memory = np.zeros(num)
-    memory[:-1] += load[1:]
-    memory[1:] += store[:-1]
-    ahead, behind = np.zeros(num), np.zeros(num)
-    ahead[:-1] = make[1:]
-    behind[1:] = vector[:-1]
-    busiest = np.maximum.reduce([array, memory / per_cycle, ahead, behind])
-    start = load[0] / per_cycle + (latency if load[0] else 0) + make[0]
-    return int(np.ceil(busiest.sum() + start + vector[-1] + store[-1] / per_cycle))
+    array, into_array = schedule.array_cycles.astype(np.float64), load / per_cycle
+    ahead = np.zeros((2, num))
+    ahead[:, :-1] = np.stack([into_array, make])[:, 1:]
+    flow = np.maximum(array, ahead.max(axis=0)).sum()
+    stores = outputs.store_bytes / per_cycle
+    start = into_array[0] + (latency if load[0] else 0) + make[0]
+    through_array = flow + outputs.vector_cycles[-1] + stores[-1]
+    through_memory = into_array[1:].sum() + stores.sum()
+    through_vector_unit = array[: outputs.last_step[0] + 1].sum() + outputs.vector_cycles.sum() + stores[-1]
+    return int(np.ceil(start + max(through_array, through_memory, through_vector_unit)))
