@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from accelsim.config.loader import LoadedHardware, load_hardware
@@ -57,8 +58,12 @@ def network(name: str, layers: Sequence[TraceLayer]) -> LayerTrace:
 
 def machine(path: Path, overrides: Mapping[str, object] | None = None) -> LoadedHardware:
     """Return a hardware description with some fields changed."""
-    texts = [f"{name}={_yaml(value)}" for name, value in (overrides or {}).items()]
-    return load_hardware(path, texts)
+    return _load(path, tuple(f"{name}={_yaml(value)}" for name, value in (overrides or {}).items()))
+
+
+@lru_cache(maxsize=64)
+def _load(path: Path, overrides: tuple[str, ...]) -> LoadedHardware:
+    return load_hardware(path, overrides)
 
 
 def _yaml(value: object) -> str:
