@@ -7,7 +7,7 @@ Coordinates have one decimal, so equal figures give equal bytes on any machine.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -17,7 +17,7 @@ WIDTH = 460
 NUM_COLOURS = 11
 _ROW_HEIGHT = 17
 _LABEL_CHARACTERS = 22
-_CHARACTER_WIDTH = 6.1
+_CHARACTER_WIDTH = 6.8
 # Corners of the markers in units of their size; the first is a circle.
 _OUTLINES: tuple[tuple[tuple[float, float], ...], ...] = (
     (),
@@ -124,19 +124,23 @@ def xy_chart(title: str, x_axis: Axis, y_axis: Axis, series: Sequence[Series], h
         parts.append(f'<path class="grid" d="M{x:.1f} {top:.1f}V{bottom:.1f}"/>')
         parts.append(_text(x, bottom + 14, label, "middle"))
     parts.append(_text((left + right) / 2, bottom + 29, x_axis.title, "middle", "axis"))
-    for number, each in enumerate(series):
+    # The first series is drawn last: where marks coincide, the format asked for stays visible.
+    for number, each in reversed(list(enumerate(series))):
         places = [
             (left + (right - left) * x_scale.place(mark.x), bottom - (bottom - top) * y_scale.place(mark.y))
             for mark in each.marks
         ]
-        if each.joined and len(places) > 1:
-            line = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
-            parts.append(f'<path class="line s{each.colour}" d="M{line}"/>')
-        if each.plain:
-            continue
-        for (x, y), mark in zip(places, each.marks, strict=True):
-            parts.append(_marker(x, y, number, each.colour, mark))
+        parts.extend(_series(number, each, places))
     return _svg(title, bottom + 36, parts)
+
+
+def _series(number: int, series: Series, places: Sequence[tuple[float, float]]) -> Iterator[str]:
+    if series.joined and len(places) > 1:
+        line = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
+        yield f'<path class="line s{series.colour}" d="M{line}"/>'
+    if not series.plain:
+        for (x, y), mark in zip(places, series.marks, strict=True):
+            yield _marker(x, y, number, series.colour, mark)
 
 
 def nice_ticks(highest: float) -> list[float]:

@@ -63,7 +63,7 @@ def answer_table(cases: Sequence[Case]) -> PageTable:
     """Return a row per case and rival: what the ticket in focus buys, how sure, and the break-even points."""
     columns = (
         "network", "chip", "against", "energy", "5 to 95 %", "less in", "time", "weight traffic", "stored", "area",
-        "DRAM pJ/bit at break-even", "stores less from frozen",
+        "equal at DRAM pJ/bit", "smaller from frozen",
     )  # fmt: skip
     rows = tuple(_answer_row(case, case.focus, rival) for case in cases for rival in case.focus.rivals)
     note = (

@@ -11,6 +11,7 @@ from accelsim.results.breakeven import equal_precision_bits, smaller_or_cheaper
 from accelsim.results.compare import generation_wait_fraction, stored_bits, traffic_bytes, weight_bytes
 
 DENSE_RIVALS = ("dense-int8", "dense-fp32")
+SLOW_DECODER = 0.1  # fraction of the time from which a wait is worth a sentence
 
 
 def headline(case: Case) -> str:
@@ -43,7 +44,7 @@ def answer(case: Case) -> list[str]:
     if rival is None:
         return [_alone(ticket.main), "Nothing was compared: give runs of other storage formats too."]
     sentences = [against(ticket, rival), *_price(ticket.main), *_winners(ticket)]
-    sentences += [text for run in ticket.rivals for text in break_even_words(ticket, run)]
+    sentences += break_even_words(ticket)
     if len(case.tickets) > 1:
         sentences.append(_family(case))
     return sentences
@@ -71,32 +72,52 @@ def factor(mine: float, other: float, what: str) -> str:
     return f"{ratio(other, mine)} less {what}" if mine < other else f"{ratio(mine, other)} more {what}"
 
 
-def break_even_words(ticket: TicketRuns, rival: PageRun) -> list[str]:
-    """Return at which DRAM energy and which freezing ratio ticket and ``rival`` would change places."""
-    point = ticket.break_even(rival)
-    if point is None:
+def break_even_words(ticket: TicketRuns) -> list[str]:
+    """Return at which DRAM energy and which freezing ratio ticket and rivals would change places."""
+    known = [(run.result, point) for run in ticket.rivals if (point := ticket.break_even(run)) is not None]
+    if not known:
         return []
-    ours, theirs = printable(ticket.main.result.storage), printable(rival.result.storage)
-    mine, other = ticket.main.result.totals, rival.result.totals
-    now = significant(point.dram_pj_per_bit_now)
-    better, worse = (ours, theirs) if mine.energy_j <= other.energy_j else (theirs, ours)
-    if point.dram_pj_per_bit is None:
-        words = f"Break-even: {better} needs less energy than {worse} whatever a DRAM bit costs (here {now} pJ)"
-    else:
-        frugal, mover = (ours, theirs) if traffic_bytes(mine) < traffic_bytes(other) else (theirs, ours)
-        at = significant(point.dram_pj_per_bit)
-        words = (
-            f"Break-even: {frugal} needs less energy than {mover} where a DRAM bit costs more than {at} pJ (here {now})"
-        )
-    return [f"{words}; {_freezing_words(point.freeze_ratio, ours, theirs)}."]
+    main = ticket.main.result
+    ours, now = printable(main.storage), significant(known[0][1].dram_pj_per_bit_now)
+    sentences = []
+    for better in (True, False):
+        names = [
+            printable(rival.storage)
+            for rival, point in known
+            if point.dram_pj_per_bit is None and (main.totals.energy_j <= rival.totals.energy_j) == better
+        ]
+        if names:
+            word = "less" if better else "more"
+            sentences.append(
+                f"Break-even in memory energy: none against {_join(names)}; {ours} needs {word} energy whatever a DRAM "
+                f"bit costs (here {now} pJ)."
+            )
+    for rival, point in known:
+        if point.dram_pj_per_bit is not None:
+            theirs, at = printable(rival.storage), significant(point.dram_pj_per_bit)
+            moves_less = traffic_bytes(main.totals) < traffic_bytes(rival.totals)
+            frugal, mover = (ours, theirs) if moves_less else (theirs, ours)
+            sentences.append(
+                f"Break-even in memory energy: {frugal} needs less than {mover} where a DRAM bit costs more than {at} "
+                f"pJ (here {significant(point.dram_pj_per_bit_now)})."
+            )
+    return [
+        *sentences,
+        *_freezing_words(ours, [(printable(rival.storage), point.freeze_ratio) for rival, point in known]),
+    ]
 
 
-def _freezing_words(freeze_ratio: float | None, ours: str, theirs: str) -> str:
-    if freeze_ratio is None:
-        return f"at no freezing ratio would {ours} store less than {theirs}"
-    if freeze_ratio == 0:
-        return f"{ours} stores less than {theirs} at any freezing ratio"
-    return f"{ours} stores less than {theirs} once {percent(freeze_ratio)} are frozen"
+def _freezing_words(ours: str, ratios: Sequence[tuple[str, float | None]]) -> list[str]:
+    always = [name for name, share in ratios if share == 0]
+    never = [name for name, share in ratios if share is None]
+    parts = [f"at any freezing ratio than {_join(always)}"] if always else []
+    parts += [f"than {name} once {_frozen(share)} frozen" for name, share in ratios if share]
+    parts += [f"than {_join(never)} at no freezing ratio"] if never else []
+    return [f"Break-even in freezing: {ours} stores less {'; '.join(parts)}."]
+
+
+def _frozen(share: float) -> str:
+    return "anything is" if share < 0.0005 else f"{percent(share)} are"
 
 
 def _sureness(ticket: TicketRuns, rival: PageRun) -> str:
@@ -116,6 +137,12 @@ def _area(mine_mm2: float, other_mm2: float) -> str:
         return "the same chip area"
     direction = "more" if difference > 0 else "less"
     return f"{significant(abs(difference))} mm2 ({percent(abs(difference) / other_mm2)}) {direction} chip area"
+
+
+def _area_share(mine_mm2: float, other_mm2: float) -> str:
+    if not other_mm2 or mine_mm2 == other_mm2:
+        return "the same"
+    return f"{percent(abs(mine_mm2 - other_mm2) / other_mm2)} {'more' if mine_mm2 > other_mm2 else 'less'}"
 
 
 def _price(run: PageRun) -> list[str]:
@@ -141,6 +168,13 @@ def _winners(ticket: TicketRuns) -> list[str]:
     ]
     if not sentences:
         sentences = ["No rival given here beats it in stored bits, traffic, energy, time or area."]
+    for rival in rivals:
+        waits = rival.totals.cycles_by_cause.wait_decoder / max(1, rival.totals.latency_cycles)
+        if waits > SLOW_DECODER:
+            sentences.append(
+                f"{printable(rival.storage)} waits {percent(waits)} of its time for the decoder of this chip, which "
+                "was sized for masks; a wider one (mask_decoder.symbols_per_cycle) would make it faster."
+            )
     if main.totals.stored_bits.mask:
         bits = significant(equal_precision_bits(main))
         sentences.append(f"Dense weights would need {bits} bits each to be stored as small.")
@@ -205,7 +239,7 @@ def card(case: Case) -> Card:
     facts = (
         ("time", factor(mine.latency_s, theirs.latency_s, "")),
         ("weight traffic", factor(weight_bytes(mine), weight_bytes(theirs), "")),
-        ("chip area", _area(mine.area_mm2, theirs.area_mm2).removesuffix(" chip area")),
+        ("chip area", _area_share(mine.area_mm2, theirs.area_mm2)),
         *accuracy,
     )
     return Card(value, caption, band, tuple((name, text.strip()) for name, text in facts))

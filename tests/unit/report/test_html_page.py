@@ -1,0 +1,150 @@
+import re
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from accelsim.config.hardware import MaskDecoderConfig, WeightGeneratorConfig
+from accelsim.cost.evaluate import evaluate
+from accelsim.cost.tables import load_tables
+from accelsim.report.html import build_page, page_html
+from accelsim.report.page_charts import pareto_front
+from accelsim.report.page_markdown import page_markdown
+from accelsim.report.page_runs import PageRun, cases_of, read_results
+from accelsim.report.page_svg import Axis, BarRow, Mark, Segment, Series, bar_chart, nice_ticks, xy_chart
+from accelsim.report.page_tables import Cell, PageTable, csv_text
+from accelsim.report.page_words import answer
+from accelsim.results.build import build_result, num_frames, workload_record
+from accelsim.results.model import ResultError
+from accelsim.results.store import counters_text, result_text, write_run
+
+HOSTILE = '<script>alert("x")</script>'
+
+
+def sample(sample_run, **work):
+    result = build_result(sample_run.hardware, sample_run.trace, sample_run.counters, sample_run.cost)
+    return result.model_copy(update={"workload": result.workload.model_copy(update=work)})
+
+
+def rival(result, factor):
+    totals = result.totals.model_copy(update={"energy_j": result.totals.energy_j * factor})
+    return result.model_copy(update={"storage": "dense-int8", "totals": totals})
+
+
+class Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.scripts, self.addresses = 0, []
+
+    def handle_starttag(self, tag, attrs):
+        self.scripts += tag == "script"
+        self.addresses += [value for name, value in attrs if name in ("href", "src", "data") and value]
+
+
+def test_page_escapes_names_and_asks_the_network_for_nothing(sample_run):
+    result = sample(sample_run, name=HOSTILE, path=HOSTILE, dataset=HOSTILE)
+    layers = tuple(layer.model_copy(update={"name": HOSTILE + layer.name}) for layer in result.layers)
+    result = result.model_copy(update={"layers": layers})
+    page = page_html(build_page([PageRun(result, None), PageRun(rival(result, 3.0), None)], title=HOSTILE))
+
+    tags = Tags()
+    tags.feed(page)
+    assert tags.scripts == 1
+    assert "alert(" in page and HOSTILE not in page
+    assert all(address.startswith(("#", "data:")) for address in tags.addresses)
+    assert not re.search(r"url\(|@import|fetch\(|XMLHttpRequest", page)
+
+
+def test_page_depends_on_the_results_alone(sample_run):
+    runs = [PageRun(sample(sample_run), None)]
+    assert page_html(build_page(runs)) == page_html(build_page(runs))
+
+
+def test_answer_names_the_factor_in_the_direction_it_goes(sample_run):
+    result = sample(sample_run)
+    cheaper = answer(cases_of([PageRun(result, None), PageRun(rival(result, 3.0), None)])[0])
+    dearer = answer(cases_of([PageRun(result, None), PageRun(rival(result, 0.5), None)])[0])
+
+    assert "3.00x less energy (no band" in cheaper[0]
+    assert "2.00x more energy (no band" in dearer[0]
+    assert any(sentence == "dense-int8 needs less energy than slt." for sentence in dearer)
+
+
+def test_focus_is_the_most_frozen_ticket_within_a_point_of_the_best_accuracy(sample_run):
+    ratios = ((0.0, 0.981), (0.5, 0.984), (0.7, 0.974), (0.9, 0.96))
+    runs = [
+        PageRun(sample(sample_run, path=f"{frozen}.pt", freeze_ratio=frozen, accuracy=accuracy), None)
+        for frozen, accuracy in reversed(ratios)
+    ]
+    case = cases_of(runs)[0]
+
+    assert [each.main.result.workload.freeze_ratio for each in case.tickets] == [0.0, 0.5, 0.7, 0.9]
+    assert case.focus.main.result.workload.freeze_ratio == 0.7
+
+
+def test_counters_are_used_only_if_they_cost_what_the_result_says(sample_run, tmp_path):
+    units = {"weight_generator": WeightGeneratorConfig(), "mask_decoder": MaskDecoderConfig()}
+    chip = replace(sample_run.hardware, config=sample_run.hardware.config.model_copy(update=units))
+    cost = evaluate(sample_run.counters, chip.config, load_tables())
+    counters = counters_text(chip, workload_record(sample_run.trace), num_frames(sample_run.trace), sample_run.counters)
+    true = build_result(chip, sample_run.trace, sample_run.counters, cost)
+    for name, result in (("true", true), ("other", sample(sample_run))):
+        (tmp_path / name).mkdir()
+        write_run(tmp_path / name, result, counters)
+
+    first, second = read_results([tmp_path / "true"]), read_results([tmp_path / "other"])
+    assert first[0].counters is not None
+    assert second[0].counters is None
+    assert cases_of(first)[0].focus.bands is not None
+    # The same run twice, and by way of the folder above it, counts once.
+    assert len(read_results([tmp_path / "true", tmp_path])) == 1
+
+
+def test_comparison_inside_a_result_gives_runs_without_layers(sample_run, tmp_path):
+    result = sample(sample_run)
+    result = result.model_copy(update={"comparison": {"dense-int8": rival(result, 2.0).totals}})
+    (tmp_path / "summary.json").write_text(result_text(result), encoding="utf-8")
+
+    runs = read_results([tmp_path / "summary.json"])
+    assert [(run.result.storage, len(run.result.layers)) for run in runs] == [("slt", 2), ("dense-int8", 0)]
+    assert "less energy" in page_markdown(build_page(runs))
+
+
+def test_folder_without_results_is_one_line(tmp_path):
+    with pytest.raises(ResultError, match=r"no summary.json in it; give a folder"):
+        read_results([tmp_path])
+
+
+def test_markdown_cannot_be_broken_by_names(sample_run):
+    text = page_markdown(build_page([PageRun(sample(sample_run, name="a|b <i>x</i> [l](u)"), None)]))
+    assert "<i>" not in text
+    assert "[l](u)" not in text
+
+
+def test_csv_cells_are_no_formulas():
+    table = PageTable("t", ("a", "b"), ((Cell("=1+1", "=1+1"), Cell("-2", -2)),))
+    assert csv_text(table) == "a,b\n'=1+1,-2\n"
+
+
+@pytest.mark.parametrize("highest", [3e-9, 0.7, 1.0, 4.99, 5.0, 123.0, 9.99e12])
+def test_ticks_are_few_and_end_within_the_range(highest):
+    ticks = nice_ticks(highest)
+    assert 2 <= len(ticks) <= 7
+    assert ticks[0] == 0
+    assert ticks[-1] <= highest * 1.001
+
+
+def test_charts_are_wellformed_and_hold_every_value():
+    bars = bar_chart("bars", [BarRow("a<b", (Segment(3.0, 0, 'x "y"\nz'), Segment(1.0, 1, "w")), "4 J", 2.0, 5.0)], "J")
+    marks = (Mark(1.0, 10.0, "first"), Mark(100.0, 0.1, "second", strong=False))
+    points = xy_chart("points", Axis("x", log=True), Axis("y", log=True), [Series("s", 2, marks, joined=True)])
+
+    tips = [node.get("data-t") for text in (bars, points) for node in ElementTree.fromstring(text).iter()]
+    assert [tip for tip in tips if tip] == ['x "y"\nz', "w", "first", "second"]
+    for place in re.findall(r'(?:x|y|width)="(-?[\d.]+)"', bars + points):
+        assert 0 <= float(place) <= 460
+
+
+def test_pareto_front_keeps_what_nothing_beats():
+    assert pareto_front([(1.0, 5.0), (2.0, 2.0), (3.0, 3.0), (5.0, 1.0), (2.0, 2.0)]) == {0, 1, 3, 4}
