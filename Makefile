@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.installed
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test lint type format bench workloads golden schema install clean help
+.PHONY: run test lint type format bench workloads golden schema reports docs install clean help
 
 run: $(READY)  ## simulate the committed ResNet-18 ticket on the edge chip
 	$(BIN)/accelsim run hwconfigs/edge.yaml workloads/resnet_slt.pt
@@ -39,6 +39,13 @@ golden: $(READY)  ## write the golden results and the README's output again; rev
 
 schema: $(READY)  ## write results/schema.json again from the result model
 	$(BIN)/python -m accelsim.results.schema
+
+reports: $(READY)  ## make the example reports again (two minutes)
+	rm -rf out/reports && $(BIN)/python -m accelsim.report.page_validation
+	grep '^accelsim ' reports/README.md | sed 's|^|$(BIN)/|' | bash -euo pipefail
+
+docs: $(READY)  ## build the documentation site in out/site, strictly
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]' && $(BIN)/mkdocs build --strict --quiet
 
 clean:  ## remove caches and outputs, keep .venv
 	rm -rf out .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
