@@ -5,7 +5,8 @@ move. So the memory keeps two states. The *certain* one stands at the last reque
 then in the queues; the *expected* one has run ahead until they are all done, which gives the answer. The next request
 either starts after that, and the expected state becomes certain, or it starts earlier: then the certain state moves
 on to its start, its bursts join the queues, and the rest is run ahead again. An answer is therefore that of a memory
-that sees no later requests; those may still push a burst back a little when they win the arbitration.
+that sees no later requests; those may still push a burst back a little when they win the arbitration. Answers of one
+direction come in the order of the requests.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class TimingMemory:
         self._req = np.zeros((0, s.NUM_REQUEST_COLUMNS), dtype=np.int64)
         self._expected: tuple[s.IntArray, s.IntArray] | None = None
         self._moved_bursts = 0
+        self._last_end_cycle = [0, 0]  # of reads and writes: answers of one direction come in order
 
     def serve(self, start_cycle: int, address: int, num_bytes: int, is_write: bool) -> ServedRequest:
         """Serve one request; see `MemoryModel.serve`. A request of no bytes ends where it starts."""
@@ -64,7 +66,8 @@ class TimingMemory:
         self._moved_bursts += len(done)
         busy = int(self._moved_bursts * self._core_per_burst) - int(before)
         first = int((int(done.min()) - self._memory.table.timing.burst_cycles) * self._core_per_memory_cycle)
-        end = _ceil(int(done.max()) * self._core_per_memory_cycle)
+        end = max(_ceil(int(done.max()) * self._core_per_memory_cycle), self._last_end_cycle[is_write])
+        self._last_end_cycle[is_write] = end
         return ServedRequest(max(start_cycle, first), end, busy)
 
     def state(self, now: int) -> Hashable:

@@ -17,7 +17,7 @@ from accelsim.sim.dram.build import Memory, build, new_requests
 from accelsim.sim.dram.energy import DramEnergy, dram_energy
 from accelsim.sim.dram.kernel import run
 
-MAX_TRACE_BYTES = 1 << 28
+MAX_TRACE_BYTES = 1 << 26
 _LINE = re.compile(rb"[ \t]*(?:0[xX])?([0-9a-fA-F]{1,16})[ \t]+([RW])[ \t]*")
 _FILE = re.compile(rb"(?:[ \t]*(?:(?:0[xX])?[0-9a-fA-F]{1,16}[ \t]+[RW][ \t]*)?(?:\r?\n|\Z))*+")
 
@@ -96,11 +96,10 @@ def read_trace(path: str | Path) -> DramTrace:
     found = _FILE.match(data)
     if found is None or found.end() != len(data):
         raise TraceError(_complaint(path, data))
-    pairs = _LINE.findall(data)
-    if not pairs:
+    addresses = np.fromiter((int(line[1], 16) for line in _LINE.finditer(data)), dtype=np.uint64)
+    if len(addresses) == 0:
         raise TraceError(f"{path}: holds no requests; write lines such as '0x40 R'")
-    addresses = np.array([int(address, 16) for address, _ in pairs], dtype=np.uint64)
-    return DramTrace(addresses, np.array([kind == b"W" for _, kind in pairs]))
+    return DramTrace(addresses, np.fromiter((line[2] == b"W" for line in _LINE.finditer(data)), dtype=np.bool_))
 
 
 def _complaint(path: Path, data: bytes) -> str:

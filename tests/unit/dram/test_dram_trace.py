@@ -61,8 +61,8 @@ def test_missing_and_empty_files_are_refused(tmp_path: Path) -> None:
 def test_large_files_are_refused_before_they_are_read(tmp_path: Path) -> None:
     path = tmp_path / "large.trace"
     with path.open("wb") as file:
-        file.truncate((1 << 28) + 1)
-    with pytest.raises(TraceError, match="are more than 268435456; split the trace"):
+        file.truncate((1 << 26) + 1)
+    with pytest.raises(TraceError, match="are more than 67108864; split the trace"):
         read_trace(path)
 
 

@@ -94,3 +94,13 @@ def test_no_bytes_cost_nothing_and_states_never_repeat() -> None:
 def test_a_standard_without_a_table_is_refused_when_timing_is_asked_for() -> None:
     with pytest.raises(ConfigError, match="dram.standard: 'DDR3-1000' has no timing table"):
         build_memory(DramConfig(model="timing", standard="DDR3-1000"), 500.0)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_answers_of_one_direction_come_in_order(name: str) -> None:
+    memory = build_memory(config_of(name), 500.0)
+    last = {False: 0, True: 0}
+    for start, address, size, is_write in requests(150, 3):
+        end = memory.serve(start, address, size, is_write).end_cycle
+        assert end >= last[is_write]
+        last[is_write] = end
