@@ -21,7 +21,7 @@ from accelsim.mapping.task import LayerTask
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-CYCLES_PER_STEP = 0.5  # what a further tile costs in waiting at its edges; between equal tilings, larger tiles win
+CYCLES_PER_STEP = 2.0  # what a further tile costs in waiting at its edges; between equal tilings, larger tiles win
 MOST_STEPS = 1 << 16  # a layer is cut into more tiles only if no other tiling fits
 
 
@@ -64,6 +64,7 @@ def _held(order: tuple[Loop, ...], counts: dict[Loop, Ints], relevant: frozenset
     """Return the reuse with the fewest fetches that fits, over all positions from which the operand may be held."""
     num = buffer.tile.size
     repeats, taken = np.full(num, np.inf), np.zeros(num)
+    order = tuple(loop for loop in order if counts[loop].max() > 1)
     blocks = [np.ones(num)]
     for loop in order:
         blocks.append(blocks[-1] * counts[loop])
@@ -74,6 +75,8 @@ def _held(order: tuple[Loop, ...], counts: dict[Loop, Ints], relevant: frozenset
     for position in range(len(order), -1, -1):
         if position < len(order) and order[position] in relevant:
             block = block * counts[order[position]]
+        if position and order[position - 1] not in relevant:
+            continue  # holding from one loop further out takes no more room
         loads = blocks[position]
         need = buffer.tile * block
         need = np.where(loads > 1, 2 * need, need) if buffer.double else need

@@ -10,7 +10,7 @@ import numpy as np
 from accelsim.errors import MappingError
 from accelsim.mapping.build import build_layer
 from accelsim.mapping.candidates import Candidates, candidates
-from accelsim.mapping.closed_form import Score, order_free, score
+from accelsim.mapping.closed_form import CYCLES_PER_STEP, Score, order_free, score
 from accelsim.mapping.estimate import estimate_cycles
 from accelsim.mapping.loops import LOOP_ORDERS, LOOPS, Loop, Tiling
 from accelsim.mapping.replay import replay_cycles
@@ -19,8 +19,11 @@ from accelsim.mapping.task import LayerTask
 
 FINALISTS = 4
 SIMPLE_FINALISTS = 24
+WORTHWHILE = 0.999  # more tiles must be better by a thousandth: control that is not modelled would eat up less
 NEARLY = 1.1  # how far the closed form may be off before a tiling is not looked at closely
 MOST_REPLAYED_STEPS = 16384
+MOST_SIMPLE_STEPS = 1024
+AS_GOOD = 1.003  # among tilings that differ by less, the one of fewest steps is taken: it is simulated sooner
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,40 +57,43 @@ def map_layer(task: LayerTask, prices: EnergyPrices, fixed: Tiling | None = None
     finalists = _finalists(task, prices)
     if not finalists:
         raise MappingError(_no_tiling(task))
-    best: tuple[float, LayerSchedule] | None = None
+    best = math.inf
+    built: list[tuple[float, LayerSchedule]] = []
     for tiling in finalists:
         schedule = build_layer(task, tiling)
-        value = _refined(task, schedule, prices, best[0] if best is not None else math.inf)
-        if best is None or value < best[0]:
-            best = (value, schedule)
-    if best is None:
-        raise MappingError(_no_tiling(task))
-    return MappedLayer(best[1], estimate_cycles(task, best[1]))
+        built.append((_refined(task, schedule, prices, best * AS_GOOD), schedule))
+        best = min(best, built[-1][0])
+    as_good = [schedule for value, schedule in built if value <= best * AS_GOOD]
+    chosen = min(as_good, key=lambda schedule: schedule.num_steps)
+    return MappedLayer(chosen, estimate_cycles(task, chosen))
 
 
 def _finalists(task: LayerTask, prices: EnergyPrices) -> list[Tiling]:
     """Return the tilings that the closed form finds best, and simple ones that it finds nearly as good."""
     tiles = candidates(task.hardware.pe_array, task.layer.dims)
     shared = order_free(task, tiles)
-    found: list[tuple[float, bool, Tiling]] = []
+    found: list[tuple[float, float, Tiling]] = []
     for order in _orders(tiles, task):
         figures = score(task, tiles, order, shared)
         value = _objective(task, figures, prices)
         if task.is_ideal:
             value = np.where(figures.array_cycles <= figures.array_cycles.min() + 0.5, value, np.inf)
         best = np.argsort(value, kind="stable")[:FINALISTS]
-        near = np.flatnonzero(tiles.is_simple & (value <= NEARLY * value[best[0]]))
+        hoped = value - CYCLES_PER_STEP * shared.steps
+        simple = tiles.is_simple & (shared.steps <= MOST_SIMPLE_STEPS)
+        near = np.flatnonzero(simple & (hoped <= NEARLY * value[best[0]]))
         for chosen in dict.fromkeys([*best.tolist(), *near.tolist()]):
             if np.isfinite(value[chosen]):
-                found.append((float(value[chosen]), bool(tiles.is_simple[chosen]), _tiling(tiles, chosen, order)))
+                hope = float(hoped[chosen]) if simple[chosen] else math.inf
+                found.append((float(value[chosen]), hope, _tiling(tiles, chosen, order)))
         if task.hardware.mapping.objective == "latency" and not task.is_ideal and np.isfinite(value[best[0]]):
             hopeful = shared.array_cycles <= NEARLY * value[best[0]]  # no tiling is faster than its array
             tiles, shared = tiles.take(hopeful), shared.take(hopeful)
     found.sort(key=lambda item: item[0])
     finalists: dict[tuple[tuple[Loop, int], ...], Tiling] = {}
-    for place, (estimated, is_simple, tiling) in enumerate(found):
-        is_near = estimated <= NEARLY * found[0][0] and len(finalists) < FINALISTS + SIMPLE_FINALISTS
-        if place < FINALISTS or (is_simple and is_near):
+    for place, (_, hope, tiling) in enumerate(found):
+        is_near = hope <= NEARLY * found[0][0] and len(finalists) < FINALISTS + SIMPLE_FINALISTS
+        if place < FINALISTS or is_near:
             finalists.setdefault(_nest_of(task, tiling), tiling)
     return list(finalists.values())
 

@@ -75,7 +75,7 @@ def peak_bytes(
 
 
 @given(seed=SEEDS)
-@some(150)
+@some(60)
 def test_weights_and_inputs_are_there_when_used_and_fit_their_buffers(random_case: Cases, seed: int) -> None:
     case = random_case(seed)
     for schedule, layer in array_layers(case):
@@ -105,7 +105,7 @@ def _weight_bits(case: Any, layer: TraceLayer) -> int:
 
 
 @given(seed=SEEDS)
-@some(150)
+@some(60)
 def test_outputs_are_summed_completely_and_spilled_sums_come_back_once(random_case: Cases, seed: int) -> None:
     case = random_case(seed)
     hardware = case.hardware
@@ -139,7 +139,7 @@ def test_outputs_are_summed_completely_and_spilled_sums_come_back_once(random_ca
 
 
 @given(seed=SEEDS)
-@some(100)
+@some(50)
 def test_accumulators_hold_no_more_than_they_have(random_case: Cases, seed: int) -> None:
     """Visits are open from the moment their place is free to the moment the vector unit has taken them, in order."""
     case = random_case(seed)
@@ -155,7 +155,7 @@ def test_accumulators_hold_no_more_than_they_have(random_case: Cases, seed: int)
 
 
 @given(seed=SEEDS)
-@some(100)
+@some(50)
 def test_a_schedule_counts_what_its_layer_has(random_case: Cases, seed: int) -> None:
     case = random_case(seed)
     for schedule, layer in array_layers(case):
