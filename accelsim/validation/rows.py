@@ -55,7 +55,7 @@ class Agreement:
 
 
 def agreement(rows: Sequence[ValidationRow]) -> Agreement:
-    """Return the agreement of the rows that have a relative error; the correlation is Spearman's (1 for two or less)."""
+    """Return the agreement of the rows that have a relative error; the correlation is Spearman's (1 below three)."""
     pairs = [(row.theirs, row.ours, row.relative_error) for row in rows if row.gap and row.relative_error is not None]
     errors = np.array([abs(error or 0.0) for _, _, error in pairs]) if pairs else np.zeros(1)
     correlation = 1.0

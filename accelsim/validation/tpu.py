@@ -49,8 +49,8 @@ def _kernel(name: str) -> list[TraceLayer]:
         batch, height, width, channels, filters, kernel, stride, padding = size
         out = tuple((extent + 2 * padding - kernel) // stride + 1 for extent in (height, width))
         dims = conv_dims(
-            channels=channels, filters=filters, out=(out[0], out[1]), window=(kernel, kernel), stride=stride, batch=batch,
-            padding=padding,
+            channels=channels, filters=filters, out=(out[0], out[1]), window=(kernel, kernel), stride=stride,
+            batch=batch, padding=padding,
         )  # fmt: skip
         return [layer(name, dims)]
     if kind == "attention":
