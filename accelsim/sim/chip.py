@@ -1,4 +1,4 @@
-"""What all units of the simulated chip share: the clock, the schedule in plain lists, the progress counters, the probe."""
+"""What all units of the chip share: the clock, the schedule in plain lists, the progress counters, the probe."""
 
 from __future__ import annotations
 
@@ -169,8 +169,8 @@ def layer_lists(schedule: Schedule, hardware: HardwareConfig) -> list[LayerLists
             )  # fmt: skip
         )
         added = (
-            layer.num_steps, len(weights.step), max(input_fetches, default=0), len(outputs.first_step), max(fetches, default=0),
-            sum(stores), max(psums, default=0), max(residuals, default=0),
+            layer.num_steps, len(weights.step), max(input_fetches, default=0), len(outputs.first_step),
+            max(fetches, default=0), sum(stores), max(psums, default=0), max(residuals, default=0),
             len(weights.step) if layer.uses_decoder else 0, len(weights.step) if layer.uses_generator else 0,
         )  # fmt: skip
         bases = [base + more for base, more in zip(bases, added, strict=True)]
@@ -287,8 +287,8 @@ class Chip:
 
     def __post_init__(self) -> None:
         """Create the counters, all at 0."""
-        for name in COUNTER_NAMES:
-            setattr(self, name, Progress(self.env, COUNTER_NAMES[name]))
+        for name, words in COUNTER_NAMES.items():
+            setattr(self, name, Progress(self.env, words))
 
 
 COUNTER_NAMES = {

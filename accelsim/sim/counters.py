@@ -20,7 +20,8 @@ UNITS = (
 class LayerCounters:
     """One layer of a run.
 
-    ``cycles_by_cause`` sums to ``latency_cycles``; ``dram_bytes`` (by `TRAFFIC_CLASSES`) sums to read plus written bytes.
+    ``cycles_by_cause`` sums to ``latency_cycles``; ``dram_bytes`` (by `TRAFFIC_CLASSES`) sums to read plus written
+    bytes.
     ``actions`` maps unit -> action -> count; which actions exist is the table of `accelsim.sim.actions`.
     ``busy_cycles`` maps a unit to the cycles in which it worked.
     """

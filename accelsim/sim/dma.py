@@ -1,4 +1,4 @@
-"""The DMA engine: issues the requests of each layer's program in order, each as soon as its place and its data are there."""
+"""The DMA engine: issues the requests of each layer's program in order, each as soon as its place is free."""
 
 from __future__ import annotations
 

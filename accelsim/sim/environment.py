@@ -1,6 +1,7 @@
 """SimPy pieces that all units share: an environment that can leap over whole periods, and progress counters to wait on.
 
-Units wait for conditions that only become true (a counter that reaches a value), never for a choice among requestors, so the
+Units wait for conditions that only become true (a counter that reaches a value), never for a choice among requestors,
+so the
 order in which SimPy runs events of the same cycle cannot change a result.
 """
 

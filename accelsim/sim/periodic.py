@@ -1,12 +1,17 @@
 """Leaping over whole periods: tiles of equal shape in steady state repeat, so they need to be simulated once.
 
-A zone is a run of steps each of which looks like the one ``period`` steps later: same work, same bytes, same waiting conditions
-relative to itself. Now and then the state of the chip is written down relative to the present cycle and step: what each unit works on
-and for how long still, what is on its way, how far each counter is ahead. If an equal state was seen d steps before, in the same zone and
-with d a multiple of its period, everything repeats with period d until a unit comes to the end of the zone. All counters, pending
+A zone is a run of steps each of which looks like the one ``period`` steps later: same work, same bytes, same waiting
+conditions
+relative to itself. Now and then the state of the chip is written down relative to the present cycle and step: what each
+unit works on
+and for how long still, what is on its way, how far each counter is ahead. If an equal state was seen d steps before, in
+the same zone and
+with d a multiple of its period, everything repeats with period d until a unit comes to the end of the zone. All
+counters, pending
 events and accounts are then moved on by whole periods.
 
-A unit whose next event lies behind the zone (or in a later layer) is parked: it waits for a fixed value and has delivered all that
+A unit whose next event lies behind the zone (or in a later layer) is parked: it waits for a fixed value and has
+delivered all that
 the zone needs. It stays as it is, and no leap may reach what it waits for.
 """
 
@@ -34,7 +39,10 @@ PATIENCE = 4  # samples of a zone before they become half as frequent
 
 
 def step_columns(schedule: LayerSchedule) -> Ints:
-    """Return what decides how each step behaves, int64 [num_columns, num_steps]: work, bytes and (relative) waiting conditions."""
+    """Return what decides how each step behaves, int64 [num_columns, num_steps].
+
+    Work, bytes, and what it waits for relative to itself.
+    """
     num = schedule.num_steps
     weights, inputs, outputs = schedule.weights, schedule.inputs, schedule.outputs
     columns: list[Ints] = [schedule.compute_cycles, schedule.fill_drain_cycles, schedule.stall_cycles]
@@ -68,7 +76,7 @@ def step_columns(schedule: LayerSchedule) -> Ints:
 
 @dataclass(slots=True)
 class Zone:
-    """Steps ``start`` to ``end`` - 1, each of which looks like the one ``period`` steps later, and the states seen in it."""
+    """Steps ``start`` to ``end`` - 1, each like the one ``period`` steps later, and the states seen in it."""
 
     period: int
     start: int
@@ -157,7 +165,7 @@ COUNTERS_OF = {
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The chip's state relative to the present, where its moving units are, and which units are parked, up to which step."""
+    """The chip's state relative to the present, where its moving units are, and which are parked, up to where."""
 
     state: Hashable
     lowest: int

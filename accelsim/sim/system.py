@@ -1,4 +1,4 @@
-"""The system: connects the units of the chip, runs them to the end, and says who waits for what if they cannot go on."""
+"""The system: connects the units of the chip, runs them to the end, and says who waits for what if they get stuck."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ def _check_finished(chip: Chip, array: PeArray) -> None:
     ]
     layer = chip.lists[array.layer].schedule.name
     raise SimulationError(
-        f"deadlock in layer {layer}, step {array.index}, cycle {int(chip.env.now)}: {'; '.join(waits)}; please report it with the "
-        "hardware and workload files"
+        f"deadlock in layer {layer}, step {array.index}, cycle {int(chip.env.now)}: {'; '.join(waits)}; "
+        "please report it with the hardware and workload files"
     )
 
 

@@ -1,4 +1,6 @@
-"""Schedules against a walk through the loop nest: every operand is there when it is used, nothing is lost, nothing overflows."""
+"""Schedules against a walk through the loop nest: every operand is there when it is used, nothing is lost, nothing
+overflows.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence

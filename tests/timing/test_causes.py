@@ -52,8 +52,10 @@ def run(chip: HardwareConfig) -> Counters:
 def test_every_cycle_of_a_small_layer() -> None:
     """Tiles: 16 weight bytes (4 cycles on the bus), 64 input bytes (16), 64 outputs (16 vector cycles, 16 on the bus).
 
-    The first two weight tiles and the first inputs arrive at 10 + 4 + 4 + 16 = 34. A step takes 16 pixels and 4 + 4 + 4 - 2
-    cycles of filling, 26 in all; the other loads are done by 34 + 16 + 4 + 4 = 58, each before its step. Steps end at 60,
+    The first two weight tiles and the first inputs arrive at 10 + 4 + 4 + 16 = 34. A step takes 16 pixels and 4 + 4 + 4
+    - 2
+    cycles of filling, 26 in all; the other loads are done by 34 + 16 + 4 + 4 = 58, each before its step. Steps end at
+    60,
     86, 112 and 138. The last output tile leaves the vector unit 16 + 3 cycles later, and is stored 10 + 16 after that.
     """
     layer = run(hardware()).layers[0]
@@ -67,7 +69,9 @@ def test_every_cycle_of_a_small_layer() -> None:
 
 
 def test_narrow_buffer_ports_stall_the_array() -> None:
-    """64 inputs of 8 bits through a port of 8 bits take 64 cycles where the array has 26: 38 are lost in each of four steps."""
+    """64 inputs of 8 bits through a port of 8 bits take 64 cycles where the array has 26: 38 are lost in each of four
+    steps.
+    """
     layer = run(hardware(activation_buffer={"width_bits": 8})).layers[0]
     assert layer.cycles_by_cause["other"] == 4 * 38
     assert layer.cycles_by_cause["compute"] == 4 * 16

@@ -1,6 +1,7 @@
 """Each unit in turn is starved, for each dataflow: the cycles that the array then waits carry that unit's name.
 
-The layer, its tiling and the chip are such that with fast units nobody waits in steady state; slowing one unit down must raise its
+The layer, its tiling and the chip are such that with fast units nobody waits in steady state; slowing one unit down
+must raise its
 own cause and no other by more than the wait for the first and the last tile.
 """
 
@@ -85,7 +86,8 @@ def slow_vector_unit(description: dict[str, Any]) -> None:
 
 
 SLOW: dict[str, Callable[[dict[str, Any]], None]] = {
-    "wait_dram": slow_memory, "wait_generator": slow_generator, "wait_decoder": slow_decoder, "wait_vector": slow_vector_unit,
+    "wait_dram": slow_memory, "wait_generator": slow_generator, "wait_decoder": slow_decoder, "wait_vector":
+    slow_vector_unit,
 }  # fmt: skip
 
 

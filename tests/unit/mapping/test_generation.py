@@ -89,7 +89,9 @@ class Walker:
 
 
 def tiles(draw: random.Random) -> list[tuple[int, int, int, int]]:
-    """Return tiles (first filter, filters, first weight, weights) of a nest over filters and channels, in either order."""
+    """Return tiles (first filter, filters, first weight, weights) of a nest over filters and channels, in either
+    order.
+    """
     filters, channels = draw.choice([1, 2, 3, 4, 5, 12]), draw.choice([1, 2, 3, 5])
     outer = [(first, min(filters, FILTERS - first)) for first in range(0, FILTERS, filters)]
     inner = [(9 * first, 9 * min(channels, 5 - first)) for first in range(0, 5, channels)]
@@ -105,7 +107,8 @@ def test_sequential_generators_step_word_by_word(seed: int) -> None:
     source = RandomSource(
         generator=draw.choice(["xorshift32", "lfsr16"]), stream=draw.choice(["layer", "filter", "tile"]),
         seeds=draw.choice(["stored", "derived", "jump"]), weights=weights, weight_bits=bits, normal_terms=terms,
-        threshold_bits=draw.choice([8, 16]), prune_threshold=100, lock_threshold=200, tile_filters=draw.choice([2, 3, 5]),
+        threshold_bits=draw.choice([8, 16]), prune_threshold=100, lock_threshold=200,
+        tile_filters=draw.choice([2, 3, 5]),
     )  # fmt: skip
     generator = WeightGeneratorConfig(
         kind=source.generator, num_lanes=draw.choice([1, 2, 4, 32]), words_per_lane_per_cycle=draw.choice([1, 2]),

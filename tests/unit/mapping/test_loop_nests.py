@@ -99,7 +99,8 @@ def test_double_buffering_needs_room_for_two_tiles() -> None:
 
 @pytest.mark.parametrize(
     ("double", "release"),
-    # step s may be loaded over when it has ended (2 s + 2): single buffering waits for the step before, double for one more
+    # step s may be loaded over when it has ended (2 s + 2): single buffering waits for the step before, double for one
+    # more
     [(False, [NO_RELEASE, 4, 8, 12]), (True, [NO_RELEASE, 0, 4, 8])],
 )
 def test_a_place_is_free_when_its_tile_has_been_used(double: bool, release: list[int]) -> None:
@@ -157,7 +158,8 @@ def test_traffic_of_a_ticket_layer() -> None:
 
 
 def test_actions_of_a_weight_stationary_layer() -> None:
-    # One tile: 4 x 4 weights on 2 x 2 PEs are four folds, each streams 16 pixels behind 2 x 2 + 2 - 2 cycles of filling.
+    # One tile: 4 x 4 weights on 2 x 2 PEs are four folds, each streams 16 pixels behind 2 x 2 + 2 - 2 cycles of
+    # filling.
     schedule = build_layer(task(hardware()), tiling(KPC, K=4, C=4, P=4))
     assert schedule.compute_cycles.tolist() == [4 * 16]
     assert schedule.fill_drain_cycles.tolist() == [4 * 4]

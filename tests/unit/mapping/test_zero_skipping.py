@@ -23,7 +23,9 @@ ARRAYS: dict[str, dict[str, object]] = {
 
 
 def walked_steps(mask: npt.NDArray[np.bool_], grid: LaneGrid, group: str) -> int:
-    """Walk through the weights that are laid over each PE one after another, and let the groups wait for their slowest."""
+    """Walk through the weights that are laid over each PE one after another, and let the groups wait for their
+    slowest.
+    """
     num_filters, length = mask.shape
     work = {
         (fold, column, row): sum(

@@ -109,7 +109,8 @@ def test_a_deadlock_names_who_waits_for_what() -> None:
 def test_single_buffers_never_load_while_the_array_works(double: bool) -> None:
     size = 32 * 32 * 9
     hardware = edge(
-        f"weight_buffer.capacity_bytes={2 * size if double else size}", f"weight_buffer.double_buffered={str(double).lower()}",
+        f"weight_buffer.capacity_bytes={2 * size if double else size}",
+        f"weight_buffer.double_buffered={str(double).lower()}",
         "activation_buffer.capacity_bytes=200000", "accumulator.capacity_bytes=200000",
     )  # fmt: skip
     slices = Slices()
