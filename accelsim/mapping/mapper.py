@@ -19,7 +19,6 @@ from accelsim.mapping.task import LayerTask
 
 FINALISTS = 4
 SIMPLE_FINALISTS = 24
-WORTHWHILE = 0.999  # more tiles must be better by a thousandth: control that is not modelled would eat up less
 NEARLY = 1.1  # how far the closed form may be off before a tiling is not looked at closely
 MOST_REPLAYED_STEPS = 16384
 MOST_SIMPLE_STEPS = 1024
@@ -59,7 +58,11 @@ def map_layer(task: LayerTask, prices: EnergyPrices, fixed: Tiling | None = None
         raise MappingError(_no_tiling(task))
     best = math.inf
     built: list[tuple[float, LayerSchedule]] = []
-    for tiling in finalists:
+    for place, (tiling, bound) in enumerate(finalists):
+        if best <= AS_GOOD * min(rest for _, rest in finalists[place:]):
+            break  # none of the others can be better by more than what is given away below
+        if bound > best:
+            continue
         schedule = build_layer(task, tiling)
         built.append((_refined(task, schedule, prices, best * AS_GOOD), schedule))
         best = min(best, built[-1][0])
@@ -68,11 +71,15 @@ def map_layer(task: LayerTask, prices: EnergyPrices, fixed: Tiling | None = None
     return MappedLayer(chosen, estimate_cycles(task, chosen))
 
 
-def _finalists(task: LayerTask, prices: EnergyPrices) -> list[Tiling]:
-    """Return the tilings that the closed form finds best, and simple ones that it finds nearly as good."""
+def _finalists(task: LayerTask, prices: EnergyPrices) -> list[tuple[Tiling, float]]:
+    """Return the tilings that the closed form finds best, and simple ones that it finds nearly as good.
+
+    Each comes with a bound that its objective cannot fall below.
+    """
+    bounds = task.hardware.mapping.objective == "latency" and not task.is_ideal
     tiles = candidates(task.hardware.pe_array, task.layer.dims)
     shared = order_free(task, tiles)
-    found: list[tuple[float, float, Tiling]] = []
+    found: list[tuple[float, float, float, Tiling]] = []
     for order in _orders(tiles, task):
         figures = score(task, tiles, order, shared)
         value = _objective(task, figures, prices)
@@ -85,16 +92,17 @@ def _finalists(task: LayerTask, prices: EnergyPrices) -> list[Tiling]:
         for chosen in dict.fromkeys([*best.tolist(), *near.tolist()]):
             if np.isfinite(value[chosen]):
                 hope = float(hoped[chosen]) if simple[chosen] else math.inf
-                found.append((float(value[chosen]), hope, _tiling(tiles, chosen, order)))
-        if task.hardware.mapping.objective == "latency" and not task.is_ideal and np.isfinite(value[best[0]]):
+                bound = float(figures.bound_cycles[chosen]) if bounds else -math.inf
+                found.append((float(value[chosen]), hope, bound, _tiling(tiles, chosen, order)))
+        if bounds and np.isfinite(value[best[0]]):
             hopeful = shared.array_cycles <= NEARLY * value[best[0]]  # no tiling is faster than its array
             tiles, shared = tiles.take(hopeful), shared.take(hopeful)
     found.sort(key=lambda item: item[0])
-    finalists: dict[tuple[tuple[Loop, int], ...], Tiling] = {}
-    for place, (_, hope, tiling) in enumerate(found):
+    finalists: dict[tuple[tuple[Loop, int], ...], tuple[Tiling, float]] = {}
+    for place, (_, hope, bound, tiling) in enumerate(found):
         is_near = hope <= NEARLY * found[0][0] and len(finalists) < FINALISTS + SIMPLE_FINALISTS
         if place < FINALISTS or is_near:
-            finalists.setdefault(_nest_of(task, tiling), tiling)
+            finalists.setdefault(_nest_of(task, tiling), (tiling, bound))
     return list(finalists.values())
 
 
