@@ -54,8 +54,10 @@ def hardware_page() -> str:
 
 def results_page() -> str:
     """Return every field of a result."""
-    head = "# Fields of a result\n\n`summary.json`, schema version 1. [Results](../results.md) says what the figures "
+    head = (
+        "# Fields of a result\n\n`summary.json`, schema version 1. [Results](../results.md) says what the figures "
         "mean.\n"
+    )
     return head + "".join(model_tables(RunResult, "the document"))
 
 
