@@ -128,10 +128,12 @@ def network_tasks(
                 dram_input_elements=_dram_inputs(layer, elements, residency),
                 output_to_dram=layer.name not in residency.on_chip or layer.name not in readers,
                 residual_dram_elements=sum(
-                    elements[name] for name in layer.residuals if name not in residency.on_chip and name in elements
+                    elements.get(name, output_elements(layer))
+                    for name in layer.residuals
+                    if name not in residency.on_chip
                 ),
                 activation_capacity_bytes=UNBOUNDED if ideal else capacity,
-                residual_elements=sum(elements.get(name, 0) for name in layer.residuals),
+                residual_elements=sum(elements.get(name, output_elements(layer)) for name in layer.residuals),
                 second_from_dram=not layer.inputs[1:]
                 or any(name not in residency.on_chip for name in layer.inputs[1:]),
             )

@@ -9,8 +9,8 @@ weight_buffer           read_bits, write_bits
 mask_buffer             read_bits, write_bits
 accumulator             read_bits, write_bits
 weight_generator        words (used), discarded_words, derived_seeds (hashes), jumps (matrix-power jumps)
-mask_decoder            raw_bits, rle_symbols, golomb_symbols, entropy_symbols, csr_symbols, bitmap_bits, nm_symbols, positions (mask
-                        positions expanded)
+mask_decoder            raw_bits, rle_symbols, golomb_symbols, entropy_symbols, csr_symbols, bitmap_bits, nm_symbols,
+                        positions (mask positions expanded)
 pe_array                mac_<arithmetic> (executed), mac_gated (slots in which a PE was clocked but its operands held),
                         operand_shifts_bits (bits moved between neighbouring PE registers), weight_loads_bits,
                         skip_lookups (weights examined by skipping logic)
