@@ -34,8 +34,10 @@ def evaluate_points(
     """
     jobs = {point.job.key: point.job for point in points if point.job is not None}
     known = store.get(list(jobs))
-    impossible = sum(point.job is None for point in points)
-    progress.begin(len(jobs) + impossible, len(known) + impossible)
+    impossible = [point for point in points if point.job is None]
+    progress.begin(len(jobs) + len(impossible), len(known))
+    for point in impossible:
+        progress.add(failed_row(point.reason, fidelity))
     missing = [job for key, job in jobs.items() if key not in known]
     for results in executor.run(batches(missing, fidelity, executor.num_workers)):
         store.put(results)

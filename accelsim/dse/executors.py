@@ -141,7 +141,7 @@ class DaskExecutor:
 
         futures = self._client.map(evaluate_batch, batches, pure=False, retries=_RETRIES)
         try:
-            for future in distributed.as_completed(futures):
+            for future in distributed.as_completed(futures, loop=self._client.loop):
                 yield future.result()
         except (distributed.CancelledError, OSError) as error:
             raise SimulationError(

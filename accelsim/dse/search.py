@@ -125,9 +125,7 @@ def search(
     """
     optuna = _optuna()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(
-        directions=["minimize"] * len(objectives), sampler=_sampler(optuna, algorithm, seed, bool(constraints))
-    )
+    study = optuna.create_study(directions=["minimize"] * len(objectives), sampler=_sampler(optuna, algorithm, seed))
     axes = list(bench.source.space.variables)
     if len(bench.source.bases) > 1:
         axes.insert(0, Variable("hardware", (), tuple(range(len(bench.source.bases)))))
@@ -148,20 +146,12 @@ def _optuna() -> Any:
         raise ConfigError("explore: optuna is not installed; run pip install 'accelsim[dse]', or use sweep") from None
 
 
-def _sampler(optuna: Any, algorithm: Algorithm, seed: int, has_constraints: bool) -> Any:
+def _sampler(optuna: Any, algorithm: Algorithm, seed: int) -> Any:
     if algorithm == "random":
         return optuna.samplers.RandomSampler(seed=seed)
-    options: dict[str, Any] = {"seed": seed}
-    if has_constraints:
-        options["constraints_func"] = _violations
     if algorithm == "tpe":
-        return optuna.samplers.TPESampler(n_startup_trials=GENERATION, multivariate=True, **options)
-    return optuna.samplers.NSGAIISampler(population_size=GENERATION, **options)
-
-
-def _violations(trial: Any) -> Sequence[float]:
-    violations: Sequence[float] = trial.user_attrs["violations"]
-    return violations
+        return optuna.samplers.TPESampler(n_startup_trials=GENERATION, multivariate=True, seed=seed)
+    return optuna.samplers.NSGAIISampler(population_size=GENERATION, seed=seed)
 
 
 def _choice(trial: Any, axes: Sequence[Variable], num_hardware: int) -> tuple[int, tuple[Value, ...]]:
@@ -183,8 +173,8 @@ def _tell(
 ) -> None:
     objectives, constraints = goal
     values = costs([design.figures], objectives)[0]
-    limits = [min(constraint.violation(design.figures), _UNREACHABLE) for constraint in constraints]
-    trial.set_user_attr("violations", limits)
+    for constraint in constraints:
+        trial.set_constraint(constraint.text, min(constraint.violation(design.figures), _UNREACHABLE))
     if design.is_ok and np.isfinite(values).all():
         study.tell(trial, values.tolist())
     else:

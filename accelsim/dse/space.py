@@ -25,7 +25,6 @@ from accelsim.errors import AccelSimError, ConfigError
 from accelsim.storage import get_format
 
 MAX_LEVELS = 10_000
-MAX_POINTS = 10_000_000
 STORAGE = "storage"
 TICKET_WORDS = {
     "distribution": ("uniform", "erk", "epl"),
@@ -190,7 +189,7 @@ def _space(document: YamlDocument) -> DesignSpace:
     if len(storage) > 1:
         variables.append(_variable(STORAGE, storage, document, (STORAGE,)))
     _check_unique(variables, document)
-    space = DesignSpace(
+    return DesignSpace(
         path=document.path,
         hardware=(model.hardware,) if isinstance(model.hardware, str) else tuple(model.hardware),
         workloads=tuple(model.workloads),
@@ -202,10 +201,6 @@ def _space(document: YamlDocument) -> DesignSpace:
         ),
         objectives=tuple(model.objectives),
     )
-    total = space.num_choices * len(space.hardware) * len(space.workloads)
-    if total > MAX_POINTS:
-        raise ConfigError(f"{document.path}: vary: {total} points; at most {MAX_POINTS} are allowed, take fewer values")
-    return space
 
 
 def _where(document: YamlDocument, location: tuple[str | int, ...]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +17,18 @@ from accelsim.dse.executors import Executor, open_executor
 from accelsim.dse.export import default_store, flat_rows, table, write_tables
 from accelsim.dse.points import open_source
 from accelsim.dse.progress import Progress
-from accelsim.dse.rows import Fidelity
+from accelsim.dse.rows import Fidelity, Row
 from accelsim.dse.space import DesignSpace
 from accelsim.dse.store import ResultStore
 from accelsim.dse.summary import Summary, summarise
 from accelsim.dse.summary_text import summary_text
+from accelsim.errors import ConfigError
 from accelsim.results.store import prepare_folder, write_text
 
 DEFAULT_OBJECTIVES = ("latency_s", "energy_j", "area_mm2")
 SUMMARY_NAME = "summary.json"
+MAX_POINTS = 250_000
+_POINTS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +98,17 @@ def sweep(
     wanted = check_objectives(objectives or space.objectives or DEFAULT_OBJECTIVES, "objectives")
     source = open_source(space)
     with opened(places) as (folder, store, executor):
-        points = list(source.grid(fidelity))
-        progress = Progress(places.progress, wanted)
-        evaluated = evaluate_points(points, fidelity, store, executor, progress)
+        total = len(source.bases) * len(source.workloads) * space.num_choices
+        if total > MAX_POINTS:
+            raise ConfigError(
+                f"{space.path}: vary: {total} points; at most {MAX_POINTS} are swept; give fewer values, or use explore"
+            )
+        progress = Progress(places.progress, wanted, total)
+        grid = source.grid(fidelity)
+        rows: list[Row] = []
+        while points := list(itertools.islice(grid, _POINTS_AT_ONCE)):
+            rows += flat_rows(space, evaluate_points(points, fidelity, store, executor, progress))
         progress.end()
-        rows = flat_rows(space, evaluated)
         frame = table(space, rows)
         summary = summarise(space, rows, wanted, space.constraints)
         write_tables(folder, frame)

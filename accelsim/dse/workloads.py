@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from accelsim.errors import ConfigError, TraceError
+from accelsim.errors import TraceError
 from accelsim.prng.source import GeneratorKind, SeedPolicy, StreamGranularity
 from accelsim.results.build import workload_record
 from accelsim.ticket.file import read_ticket
@@ -212,9 +212,6 @@ def read_workloads(paths: tuple[str, ...], varies_ticket: bool) -> tuple[Workloa
     for group in groups.values():
         tickets = [member for _, member in group if member.is_ticket]
         plain = [member for _, member in group if not member.is_ticket]
-        for _, member in group:
-            if member.spec.kind == "file":
-                raise ConfigError(f"{member.spec.path}: a topology table has no ticket; ticket parameters cannot vary")
         label = group[0][0] if len(group) == 1 else group[0][1].network
         workloads.append(Workload(label, tuple(tickets + plain)))
     return tuple(workloads)

@@ -1,0 +1,168 @@
+"""Sweeps as a user runs them: the same tables for any number of workers, after a kill, and from a shared store."""
+
+import filecmp
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from accelsim.cli.main import main
+from accelsim.dse.store import ResultStore
+
+ROOT = Path(__file__).resolve().parents[2]
+TOPOLOGY = "Layer, M, N, K,\na, 64, 256, 512,\nb, 64, 128, 256,\n"
+SPACE = """
+hardware: {chip}
+workloads: [{net}]
+storage: [slt, dense-int8]
+vary:
+  sparsity: [0.7]
+  freeze_ratio: [0, 0.7]
+  pe_array.rows, pe_array.cols: [0, 8, 16]
+  activation_buffer.capacity_bytes: [4096, 65536]
+  dram.standard: [LPDDR4-3200, SRAM-1]
+"""
+FILES = ("results.csv", "results.parquet", "summary.json")
+
+
+@pytest.fixture
+def space(tmp_path):
+    (tmp_path / "net.csv").write_text(TOPOLOGY)
+    path = tmp_path / "space.yaml"
+    path.write_text(SPACE.format(chip=ROOT / "hwconfigs" / "edge.yaml", net=tmp_path / "net.csv"))
+    return path
+
+
+def sweep(space, folder, *options):
+    assert main(["-q", "sweep", str(space), "--out", str(folder), *map(str, options)]) == 0
+    return folder
+
+
+def start(space, folder, *options):
+    return subprocess.Popen(
+        [sys.executable, "-m", "accelsim.cli.main", "sweep", str(space), "--out", str(folder), *map(str, options)],
+        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def same(one, other):
+    match, mismatch, errors = filecmp.cmpfiles(one, other, FILES, shallow=False)
+    assert sorted(match) == sorted(FILES), (mismatch, errors)
+
+
+def rows_in(path):
+    if not path.exists():
+        return 0
+    with ResultStore(path) as store:
+        return store.count()
+
+
+def wait_until(condition, process, limit_s=60):
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert process.poll() is None, "the sweep ended before it could be interrupted"
+        assert time.monotonic() < deadline, "nothing was stored in time"
+        time.sleep(0.02)
+
+
+def test_one_worker_and_two_write_the_same_bytes_and_failures_are_rows(space, tmp_path, capsys):
+    one = sweep(space, tmp_path / "one", "--workers", 1)
+    two = sweep(space, tmp_path / "two", "--workers", 2)
+
+    same(one, two)
+    table = pd.read_parquet(one / "results.parquet")
+    assert len(table) == 2 * 2 * 3 * 2 * 2
+    assert list(table["vary.freeze_ratio"].unique()) == [0, 0.7]
+    assert set(table.loc[table["storage"] == "slt", "provenance"].dropna()) == {"synthetic"}
+    failed = table[table["status"] == "failed"]
+    assert 0 < len(failed) < len(table)
+    reasons = failed["reason"].str.extract(r"^([a-z_.]+): ")[0]
+    assert set(reasons) == {"dram.standard", "pe_array.rows"}
+    assert failed["latency_s"].isna().all()
+    summary = json.loads((one / "summary.json").read_text())
+    assert summary["num_failed"] == len(failed)
+    assert {duel["rival"] for duel in summary["duels"]} == {"dense-int8"}
+    assert "Pareto set over latency_s, energy_j, area_mm2" in capsys.readouterr().out
+
+
+def test_a_killed_sweep_resumes_and_ends_as_if_nothing_had_happened(space, tmp_path):
+    whole = sweep(space, tmp_path / "whole", "--workers", 1)
+    folder = tmp_path / "killed"
+    process = start(space, folder, "--workers", 1)
+    wait_until(lambda: rows_in(folder / "results.sqlite") >= 4, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stderr.close()
+    done = rows_in(folder / "results.sqlite")
+    assert not (folder / "results.csv").exists()
+
+    again = start(space, folder, "--workers", 1)
+    _, messages = again.communicate(timeout=120)
+
+    assert again.returncode == 0
+    assert f"{done} known before".encode() in messages
+    same(whole, folder)
+
+
+def test_two_sweeps_may_share_a_store(space, tmp_path):
+    store = tmp_path / "shared.sqlite"
+    both = [start(space, tmp_path / name, "--workers", 1, "--store", store) for name in ("one", "two")]
+    for process in both:
+        _, messages = process.communicate(timeout=120)
+        assert process.returncode == 0, messages
+
+    same(tmp_path / "one", tmp_path / "two")
+    assert rows_in(store) == 32
+
+
+def test_a_dead_worker_is_replaced(space, tmp_path):
+    from accelsim.dse.executors import ProcessExecutor
+    from accelsim.dse.points import open_source
+    from accelsim.dse.space import load_space
+
+    jobs = [point.job for point in open_source(load_space(space)).grid("closed_form") if point.job is not None]
+    executor = ProcessExecutor(2)
+    results = []
+    for number, batch in enumerate(executor.run([[job] for job in jobs])):
+        results += batch
+        if number == 2:
+            next(iter(executor._pool._processes.values())).kill()
+    executor.close()
+
+    assert sorted(key for key, _ in results) == sorted(job.key for job in jobs)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--scheduler", "tcp://127.0.0.1:1", "--workers", "2"],
+            "--workers and --scheduler: both say where to evaluate",
+        ),
+        (["--store", "/nonexistent/x.sqlite"], "cannot be used as a store"),
+        (["--objectives", "speed"], "'speed' is not a metric"),
+    ],
+)
+def test_a_mistake_is_one_line(space, tmp_path, capsys, options, message):
+    assert main(["sweep", str(space), "--out", str(tmp_path / "o"), *options]) == 2
+
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_slurm_without_dask_jobqueue_is_one_line(space, tmp_path, capsys):
+    pytest.importorskip("distributed")
+    try:
+        import dask_jobqueue  # noqa: F401
+    except ImportError:
+        assert main(["sweep", str(space), "--out", str(tmp_path / "o"), "--slurm", "2"]) == 2
+        assert "dask-jobqueue is not installed" in capsys.readouterr().err
+    else:
+        pytest.skip("dask-jobqueue is installed here")

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from accelsim.config.loader import load_hardware
+from accelsim.dse.closed_form import estimate
+from accelsim.errors import MappingError
+from accelsim.pipeline import run
+from accelsim.trace import TraceOptions, trace_workload
+
+CHIPS = ["edge", "hiddenite", "gemmini", "cloud_hbm"]
+
+
+def load(name, *overrides):
+    return load_hardware(f"hwconfigs/{name}.yaml", overrides)
+
+
+@pytest.fixture(scope="module")
+def trace():
+    return trace_workload("conv2", TraceOptions(sparsity=0.7, prune_ratio=0.5, lock_ratio=0.2))
+
+
+def test_figures_are_near_those_of_the_simulation(trace, monkeypatch, request):
+    monkeypatch.chdir(request.config.rootpath)
+    for name in CHIPS:
+        for storage in ("slt", "dense-int8"):
+            chip = load(name)
+
+            ours, totals = estimate(chip.config, trace, storage), run(chip, trace, storage).totals
+
+            assert ours["area_mm2"] == pytest.approx(totals.area_mm2, rel=1e-9)
+            assert (ours["macs"], ours["effective_macs"]) == (totals.macs, totals.effective_macs)
+            assert ours["stored_bits"] == sum(totals.stored_bits.model_dump().values())
+            assert ours["latency_s"] == pytest.approx(totals.latency_s, rel=0.2), (name, storage)
+            assert ours["energy_j"] == pytest.approx(totals.energy_j, rel=0.2), (name, storage)
+
+
+def test_ranks_agree_with_the_simulation_over_buffers_and_arrays(trace, monkeypatch, request):
+    monkeypatch.chdir(request.config.rootpath)
+    pairs = []
+    for size in (16, 32):
+        for capacity in (4096, 65536):
+            for rate in (400, 3200):
+                chip = load(
+                    "edge", f"pe_array.rows={size}", f"pe_array.cols={size}",
+                    f"activation_buffer.capacity_bytes={capacity}", f"dram.data_rate_mtps={rate}",
+                )  # fmt: skip
+                ours = estimate(chip.config, trace, "dense-int8")
+                totals = run(chip, trace, "dense-int8").totals
+                pairs.append((ours["latency_s"], totals.latency_s, ours["energy_j"], totals.energy_j))
+    ranks = np.argsort(np.argsort(np.array(pairs), axis=0), axis=0)
+
+    assert np.corrcoef(ranks[:, 0], ranks[:, 1])[0, 1] > 0.9
+    assert np.corrcoef(ranks[:, 2], ranks[:, 3])[0, 1] > 0.8
+
+
+@pytest.mark.parametrize("override", ["weight_generator=null", "weight_buffer.capacity_bytes=16"])
+def test_what_cannot_run_is_refused(trace, monkeypatch, request, override):
+    monkeypatch.chdir(request.config.rootpath)
+    if override.startswith("weight_buffer"):
+        with pytest.raises(MappingError, match="no tiling fits"):
+            estimate(load("edge", "accumulator.capacity_bytes=16", override).config, trace, "dense-fp32")
+    else:
+        with pytest.raises(MappingError, match="weight_generator: none"):
+            estimate(load("edge", override).config, trace, "slt")
