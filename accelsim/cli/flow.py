@@ -14,8 +14,9 @@ from accelsim.cost.tables import load_tables
 from accelsim.cost.uncertainty import UncertaintyReport, uncertainty
 from accelsim.errors import ConfigError
 from accelsim.mapping.fixed import load_fixed
-from accelsim.pipeline import simulate
+from accelsim.pipeline import schedule_network, simulate
 from accelsim.report.timeline import TimelineProbe, timeline_text
+from accelsim.report.timeline_tiles import TileMap, tile_map
 from accelsim.report.uncertainty import uncertainty_text
 from accelsim.results.breakeven import BreakEven, break_even, dram_energy_j
 from accelsim.results.build import build_result, num_frames, workload_record
@@ -115,10 +116,17 @@ def check_pictures(pictures: Pictures) -> None:
             check_file_place(file, option)
 
 
-def write_pictures(pictures: Pictures, result: RunResult, probe: TimelineProbe) -> None:
+def scheduled_tiles(hardware: LoadedHardware, trace: LayerTrace, storage: str, mapping: str | None) -> TileMap:
+    """Return the tiles of the schedule that `simulate_format` runs with the same arguments."""
+    fixed = load_fixed(mapping, trace) if mapping is not None else None
+    schedule, _ = schedule_network(hardware.config, trace, storage, fixed)
+    return tile_map(schedule, trace, hardware.config.clock_mhz)
+
+
+def write_pictures(pictures: Pictures, result: RunResult, probe: TimelineProbe, tiles: TileMap) -> None:
     """Write the timeline and the Gantt chart that are wanted."""
     if pictures.timeline is not None:
-        write_text(Path(pictures.timeline), timeline_text(result, probe))
+        write_text(Path(pictures.timeline), timeline_text(result, probe, tiles))
     if pictures.gantt is not None:
         from accelsim.report.gantt import gantt_figure  # noqa: PLC0415  a run must not wait for matplotlib
 

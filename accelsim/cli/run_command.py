@@ -93,7 +93,8 @@ def command(
     if target is not None and report is not None:
         flow.write_uncertainty(target, report)
     if probe is not None:
-        flow.write_pictures(pictures, result, probe)
+        tiles = flow.scheduled_tiles(chip, trace, result.storage, mapping_file(ctx))
+        flow.write_pictures(pictures, result, probe, tiles)
     if as_json:
         write_stdout(result_text(result))
         return

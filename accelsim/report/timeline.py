@@ -12,12 +12,24 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from accelsim.mapping.program import KIND_NAMES
+from accelsim.report.timeline_tiles import (
+    NUM_WINDOWS,
+    Change,
+    TileMap,
+    bandwidth_windows,
+    tiles_ahead,
+    waiting_bytes,
+    window_peaks,
+)
 from accelsim.results.model import RunResult
 
 MAX_SLICES = 100_000
-_NUM_BUSY_WINDOWS = 400
 _TRACKS = ("layers", "pe_array", "stall", "weight_generator", "mask_decoder", "vector_unit", "dram")
-_TITLES = {"stall": "pe_array waits for"}
+_TITLES = {
+    "stall": "pe_array waits for",
+    "weight_generator": "weight_generator (all lanes)",
+    "dram": "dram (requests of the DMA on the bus, all channels)",
+}
 # Names of colours that chrome://tracing knows.
 _CAUSE_COLOURS = {
     "wait_dram": "terrible",
@@ -93,19 +105,28 @@ class TimelineProbe:
             yield from track.last
 
 
-def timeline_text(result: RunResult, probe: TimelineProbe) -> str:
+def timeline_text(result: RunResult, probe: TimelineProbe, tiles: TileMap | None = None) -> str:
     """Return the trace-event JSON of a run that ``probe`` saw: tracks, slices, and how busy the memory was.
 
-    Slices carry tile number and cycles; waits of the array are named and coloured by their cause.
+    Slices carry tile number and cycles; waits of the array are named and coloured by their cause. With ``tiles`` they
+    also carry the tile's index in each loop and bytes, and there are counters: bandwidth, bytes that have arrived and
+    wait in the buffers, weight tiles ahead of the array. A run of which not every tile is drawn has no counters.
     """
     clock_mhz = result.hardware.clock_mhz
     events = [*_track_names(result), *_layer_events(result)]
     names = [layer.name for layer in result.layers]
     for number, unit in enumerate(_TRACKS):
         for piece in probe.pieces(unit):
-            events.append(_slice_event(unit, number, piece, names, clock_mhz))
+            event = _slice_event(unit, number, piece, names, clock_mhz)
+            if tiles is not None and piece.tile >= 0:
+                event["args"] = {**_args(event), **tiles.details(unit, piece.layer, piece.tile)}
+            events.append(event)
     events.extend(_busy_events(probe, result))
-    note = f"{probe.num_dropped} slices are summed up, not drawn" if probe.num_dropped else "every tile is drawn"
+    if tiles is not None and not probe.num_dropped:
+        events.extend(_buffer_events(probe, result, tiles))
+    note = "every tile is drawn"
+    if probe.num_dropped:
+        note = f"{probe.num_dropped} slices are summed up, not drawn"
     document = {
         "displayTimeUnit": "ns",
         "otherData": {
@@ -159,7 +180,7 @@ def _busy_events(probe: TimelineProbe, result: RunResult) -> Iterator[dict[str, 
     total = result.totals.latency_cycles
     if not total:
         return
-    width = max(1, -(-total // _NUM_BUSY_WINDOWS))
+    width = max(1, -(-total // NUM_WINDOWS))
     busy = [0] * (total // width + 1)
     for piece in probe.pieces("dram"):
         if piece.tile < 0:
@@ -175,3 +196,31 @@ def _busy_events(probe: TimelineProbe, result: RunResult) -> Iterator[dict[str, 
 def _span(name: str, track: int, start: int, end: int, clock_mhz: float) -> dict[str, object]:
     begin_us, length_us = round(start / clock_mhz, 6), round((end - start) / clock_mhz, 6)
     return {"name": name, "ph": "X", "pid": 1, "tid": track, "ts": begin_us, "dur": length_us}
+
+
+def _args(event: dict[str, object]) -> dict[str, object]:
+    args = event["args"]
+    return args if isinstance(args, dict) else {}
+
+
+def _buffer_events(probe: TimelineProbe, result: RunResult, tiles: TileMap) -> Iterator[dict[str, object]]:
+    total, clock_mhz = result.totals.latency_cycles, result.hardware.clock_mhz
+    requests, steps = list(probe.pieces("dram")), list(probe.pieces("pe_array"))
+    for cycle, read, written in bandwidth_windows(tiles, requests, total):
+        yield _counter(
+            "memory traffic (GB/s)", cycle, clock_mhz, {"read": round(read, 3), "written": round(written, 3)}
+        )
+    weights, inputs = waiting_bytes(tiles, requests, steps)
+    made = [list(probe.pieces(unit)) for unit in ("mask_decoder", "weight_generator")]
+    series: dict[str, tuple[str, list[Change]]] = {
+        "weights fetched, not yet taken (B)": ("bytes", weights),
+        "inputs fetched, not yet taken (B)": ("bytes", inputs),
+        "weight tiles ready, not yet taken": ("tiles", tiles_ahead(tiles, made, steps)),
+    }
+    for name, (what, changes) in series.items():
+        for cycle, level in window_peaks(changes, total) if changes else ():
+            yield _counter(name, cycle, clock_mhz, {what: level})
+
+
+def _counter(name: str, cycle: int, clock_mhz: float, values: dict[str, float]) -> dict[str, object]:
+    return {**_span(name, 0, cycle, cycle, clock_mhz), "ph": "C", "args": values}
