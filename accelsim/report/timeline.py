@@ -25,11 +25,8 @@ from accelsim.results.model import RunResult
 
 MAX_SLICES = 100_000
 _TRACKS = ("layers", "pe_array", "stall", "weight_generator", "mask_decoder", "vector_unit", "dram")
-_TITLES = {
-    "stall": "pe_array waits for",
-    "weight_generator": "weight_generator (all lanes)",
-    "dram": "dram (requests of the DMA on the bus, all channels)",
-}
+_TITLES = {"stall": "pe_array waits for"}
+_TRACKS_NOTE = "dram: the DMA's requests on the bus of all channels; weight_generator: all lanes, which work in step"
 # Names of colours that chrome://tracing knows.
 _CAUSE_COLOURS = {
     "wait_dram": "terrible",
@@ -135,6 +132,7 @@ def timeline_text(result: RunResult, probe: TimelineProbe, tiles: TileMap | None
             "workload": result.workload.name,
             "storage": result.storage,
             "sampling": note,
+            "tracks": _TRACKS_NOTE,
         },
         "traceEvents": events,
     }
