@@ -30,8 +30,9 @@ def variable_columns(space: DesignSpace) -> list[str]:
 
 
 def flat_rows(space: DesignSpace, evaluated: Sequence[EvaluatedPoint]) -> list[Row]:
-    """Return one flat row a point, in order."""
+    """Return one flat row a point, in order; keys stand in the order of the columns, wherever the row came from."""
     rows = []
+    columns = all_columns(space)
     for entry in evaluated:
         point = entry.point
         row: Row = {
@@ -43,13 +44,19 @@ def flat_rows(space: DesignSpace, evaluated: Sequence[EvaluatedPoint]) -> list[R
         for variable, value in zip(space.variables, point.choice, strict=True):
             if variable.name != STORAGE:
                 row[f"vary.{variable.name}"] = value if isinstance(value, (bool, int, float, str)) else _text(value)
-        rows.append({**entry.row, **row})
+        merged = {**entry.row, **row}
+        rows.append({name: merged[name] for name in columns if name in merged})
     return rows
+
+
+def all_columns(space: DesignSpace) -> list[str]:
+    """Return all columns in order."""
+    return [*POINT_COLUMNS, *variable_columns(space), *WORKLOAD_COLUMNS, *METRICS, *DETAIL_COLUMNS]
 
 
 def table(space: DesignSpace, rows: Sequence[Row]) -> pd.DataFrame:
     """Return the table of flat rows; counts are whole numbers that may be missing."""
-    columns = [*POINT_COLUMNS, *variable_columns(space), *WORKLOAD_COLUMNS, *METRICS, *DETAIL_COLUMNS]
+    columns = all_columns(space)
     frame = pd.DataFrame([{name: row.get(name) for name in columns} for row in rows], columns=columns)
     for name in columns:
         if name in _COUNTS:

@@ -31,9 +31,9 @@ ALGORITHMS: tuple[Algorithm, ...] = ("nsga2", "tpe", "random")
 GENERATION = 32
 _UNREACHABLE = 1e9
 # Over several workloads: times and energies add up, the chip is the largest that one of them needs.
-_ADDED = frozenset({
+_ADDED = (
     "latency_cycles", "latency_s", "energy_j", "macs", "effective_macs", "stored_bits", "weight_bytes", "dram_bytes",
-})  # fmt: skip
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,8 @@ def combined(evaluated: Sequence[EvaluatedPoint]) -> Row:
     total: Row = {"status": "ok", "reason": "", "fidelity": rows[0]["fidelity"]}
     for name in _ADDED:
         values = [figure(row, name) for row in rows]
-        total[name] = None if None in values else math.fsum(value for value in values if value is not None)
+        added = None if None in values else math.fsum(value for value in values if value is not None)
+        total[name] = added if added is None or name.endswith(("_s", "_j")) else round(added)
     total["area_mm2"] = max(figure(row, "area_mm2") or 0.0 for row in rows)
     accuracies = [figure(row, "accuracy") for row in rows]
     total["accuracy"] = None if None in accuracies else float(np.mean([value or 0.0 for value in accuracies]))
