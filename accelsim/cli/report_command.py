@@ -9,6 +9,7 @@ import click
 from accelsim.cli.common import common_options, examples, session
 from accelsim.report.html import build_page, page_html
 from accelsim.report.page_browser import printed_page, require_browser
+from accelsim.report.page_designs import is_study, read_study
 from accelsim.report.page_markdown import page_markdown
 from accelsim.report.page_runs import read_results
 from accelsim.results.store import check_file_place, write_bytes
@@ -39,14 +40,16 @@ SUFFIXES = {f".{name}": name for name in FORMATS} | {".htm": "html", ".markdown"
 def command(ctx: click.Context, results: tuple[str, ...], target: str, kind: str | None, title: str | None) -> None:
     """Write one page that explains RESULTS: the answer in words, figures, tables, assumptions.
 
-    RESULTS are folders that run --out or compare --out wrote, folders of such folders, or summary.json files. The page
-    is self-contained and needs no network.
+    RESULTS are folders that run, compare, sweep or explore wrote, folders of runs, or summary.json files. The page is
+    self-contained and needs no network.
     """
     check_file_place(target, "--out")
     kind = kind or SUFFIXES.get(Path(target).suffix.lower(), "html")
     if kind in ("pdf", "png"):
         require_browser(kind)
-    page = build_page(read_results(results), title)
+    studies = [read_study(path) for path in results if is_study(path)]
+    runs = read_results([path for path in results if not is_study(path)])
+    page = build_page(runs, title, studies)
     write_bytes(Path(target), page_markdown(page).encode() if kind == "md" else _rendered(page_html(page), kind))
     session(ctx).note(f"wrote {target}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import io
 
 from matplotlib import rc_context
@@ -62,8 +63,10 @@ def _layer_number(result: RunResult, name: str | None) -> int:
     for number, layer in enumerate(result.layers):
         if layer.name == name:
             return number
+    near = difflib.get_close_matches(name, [layer.name for layer in result.layers], n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
     known = ", ".join(layer.name for layer in result.layers[:8])
-    raise ResultError(f"--gantt-layer: no layer {name!r}; give one of {known}, ...")
+    raise ResultError(f"--gantt-layer: no layer {name!r}; {hint}give one of {known}, ...")
 
 
 def _draw(figure: Figure, result: RunResult, probe: TimelineProbe, span: tuple[int, int, int]) -> None:

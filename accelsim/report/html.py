@@ -18,6 +18,7 @@ from accelsim.report.page_charts import (
     pareto_charts,
     roofline_chart,
 )
+from accelsim.report.page_designs import Study, StudyView, study_view
 from accelsim.report.page_runs import Case, PageRun, cases_of
 from accelsim.report.page_tables import (
     PageTable,
@@ -76,24 +77,27 @@ class Page:
     cases: tuple[CaseView, ...]
     answers: PageTable
     pareto: tuple[Chart, ...]
+    studies: tuple[StudyView, ...]
     validation: PageTable
     constants: PageTable
     chips: tuple[PageTable, ...]
     assumptions: tuple[str, ...]
 
 
-def build_page(runs: Sequence[PageRun], title: str | None = None) -> Page:
-    """Return the report of ``runs``, which are not empty; the title names networks and chips unless it is given."""
+def build_page(runs: Sequence[PageRun], title: str | None = None, studies: Sequence[Study] = ()) -> Page:
+    """Return the report of ``runs`` and ``studies``; the title names networks and chips unless it is given."""
     cases = cases_of(runs)
     networks = ", ".join(dict.fromkeys(printable(case.network) for case in cases))
     chips = ", ".join(dict.fromkeys(printable(case.chip) for case in cases))
     first = {case.chip: case for case in cases}
+    subject = f"{networks} on {chips}" if cases else ", ".join(study.name for study in studies)
     return Page(
-        title=printable(title, 120) if title else f"{networks} on {chips}",
+        title=printable(title or subject, 120),
         version=accelsim.__version__,
         cases=tuple(_case_view(number, case) for number, case in enumerate(cases)),
         answers=answer_table(cases),
         pareto=tuple(pareto_charts(cases)),
+        studies=tuple(study_view(study) for study in studies),
         validation=validation_table(),
         constants=constants_table(cases),
         chips=tuple(table for table in map(chip_table, first.values()) if table is not None),

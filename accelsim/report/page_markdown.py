@@ -13,7 +13,8 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>|#])")
 
 def page_markdown(page: Page) -> str:
     """Return the report; names from files cannot form markup in it."""
-    lines = [f"# {_plain(page.title)}", "", "## What strong-lottery-ticket storage buys here", ""]
+    lines = [f"# {_plain(page.title)}", ""]
+    lines += ["## What strong-lottery-ticket storage buys here", ""] if page.cases else []
     for case in page.cases:
         lines += [f"### {_plain(case.headline)}", "", f"**{_plain(case.sentences[0])}**", ""]
         lines += [f"- {_plain(sentence)}" for sentence in case.sentences[1:]]
@@ -22,6 +23,9 @@ def page_markdown(page: Page) -> str:
         lines += _table(page.answers)
     for case in page.cases:
         lines += _case(case)
+    for study in page.studies:
+        lines += [f"## Design space: {_plain(study.name)}", "", *(f"- {_plain(text)}" for text in study.sentences), ""]
+        lines += _table(study.table)
     lines += ["## How far the model is from what was measured", "", *_table(page.validation)]
     lines += ["## Assumptions and their sources", "", *(f"- {_plain(text)}" for text in page.assumptions), ""]
     if page.constants.rows:

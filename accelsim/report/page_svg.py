@@ -173,9 +173,11 @@ class _Scale:
         low = axis.low if axis.low is not None else min(values, default=1.0) / 1.3
         high = axis.high if axis.high is not None else max(values, default=10.0) * 1.3
         decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        factors = (1,) if len(decades) > 4 else (1, 2, 5)
-        ticks = [factor * 10.0**power for power in decades for factor in factors]
-        shown = tuple((tick, _tick(tick)) for tick in ticks if low <= tick <= high)
+        shown: tuple[tuple[float, str], ...] = ()
+        for factors in ((1,), (1, 2, 5), (1, 2, 3, 4, 5, 6, 8)):
+            if len(shown) < 3:
+                ticks = [factor * 10.0**power for power in decades for factor in factors]
+                shown = tuple((tick, _tick(tick)) for tick in ticks if low <= tick <= high)
         return cls(math.log10(low), math.log10(high), True, shown)
 
     def place(self, value: float) -> float:

@@ -1,4 +1,4 @@
-"""The report in a real browser: no console error, figures visible, hover and sort work, no sideways scroll at 360 px."""
+"""The report in a real browser: a silent console, visible figures, hover and sort, no sideways scroll at 360 px."""
 
 import json
 import re

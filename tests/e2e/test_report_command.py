@@ -1,0 +1,98 @@
+"""``accelsim report``: its files, its mistakes, and the committed examples."""
+
+import csv
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from accelsim.cli.main import main
+from accelsim.config.loader import load_hardware
+from accelsim.pipeline import run
+from accelsim.report import page_browser
+from accelsim.trace import trace_workload
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = sorted(ROOT.glob("reports/example_*.html"))
+MAX_EXAMPLE_BYTES = 1_500_000
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved")
+    words = ["run", "hwconfigs/edge.yaml", "conv2", "--sparsity", "0.7", "--compare", "dense-int8", "--json"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        assert main([*words, "--out", str(folder / "run")]) == 0
+    return folder
+
+
+def test_another_process_with_another_hash_seed_writes_the_same_bytes(saved, monkeypatch):
+    for kind in ("html", "md"):
+        pages = []
+        for seed in ("0", "12345"):
+            target = saved / f"page{seed}.{kind}"
+            words = [sys.executable, "-m", "accelsim.cli.main", "report", "run", "-o", target.name]
+            environment = {"PYTHONHASHSEED": seed, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+            subprocess.run(words, cwd=saved, env=environment, check=True, capture_output=True)
+            pages.append(target.read_bytes())
+        assert pages[0] == pages[1]
+        assert str(saved).encode() not in pages[0]
+
+
+def test_name_of_the_file_chooses_the_format(saved):
+    assert main(["report", str(saved), "-o", str(saved / "a.md")]) == 0
+    assert (saved / "a.md").read_text(encoding="utf-8").startswith("# conv2 on edge\n")
+    assert main(["report", str(saved), "-o", str(saved / "a.md"), "--format", "html"]) == 0
+    assert (saved / "a.md").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["nowhere", "-o", "x.html"], "nowhere: no such file"),
+        (["tests", "-o", "x.html"], "tests: no summary.json in it; give a folder that"),
+        (["README.md", "-o", "x.html"], "README.md: not JSON"),
+        (["README.md", "-o", "nowhere/x.html"], "--out: nowhere/x.html: no folder nowhere"),
+        (
+            ["README.md", "-o", "x.pdf"],
+            "--format pdf: no Chromium found; install chromium, or give --format html or md",
+        ),
+        (["README.md"], "missing option '-o' / '--out'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(words, line, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(page_browser, "BROWSERS", ())
+    status = main(["report", *words])
+    shown = capsys.readouterr()
+
+    assert (status, shown.out) == (2, "")
+    assert shown.err.count("\n") == 1, shown.err
+    assert line in shown.err
+
+
+@pytest.mark.parametrize("page", EXAMPLES, ids=lambda page: page.name)
+def test_committed_examples_are_small_and_whole(page):
+    text = page.read_text(encoding="utf-8")
+    assert len(text.encode()) < MAX_EXAMPLE_BYTES
+    assert text.rstrip().endswith("</html>")
+    assert page.name in (ROOT / "reports" / "README.md").read_text(encoding="utf-8")
+
+
+def test_committed_example_says_what_the_model_says_today(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    page = (ROOT / "reports" / "example_resnet_slt.html").read_text(encoding="utf-8")
+    address = re.search(r'download="answer\.csv" href="data:text/csv;charset=utf-8,([^"]*)"', page).group(1)
+    rows = list(csv.DictReader(io.StringIO(unquote(address))))
+    shown = next(row for row in rows if (row["chip"], row["against"]) == ("edge", "dense-int8"))
+
+    chip, trace = load_hardware("hwconfigs/edge.yaml", ()), trace_workload("workloads/resnet_slt.pt")
+    ticket, dense = (run(chip, trace, storage).totals for storage in ("slt", "dense-int8"))
+    hint = "the figures moved: run make reports, and say in CHANGELOG.md which and why"
+    assert float(shown["energy"]) == pytest.approx(dense.energy_j / ticket.energy_j, rel=1e-9), hint
+    assert float(shown["time"]) == pytest.approx(dense.latency_s / ticket.latency_s, rel=1e-9), hint
