@@ -45,7 +45,7 @@ reports: $(READY)  ## make the example reports again (two minutes)
 	grep '^accelsim ' reports/README.md | sed 's|^|$(BIN)/|' | bash -euo pipefail
 
 docs: $(READY)  ## build the documentation site in out/site, strictly
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]' && $(BIN)/mkdocs build --strict --quiet
+	$(BIN)/mkdocs build --strict --quiet
 
 clean:  ## remove caches and outputs, keep .venv
 	rm -rf out .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
