@@ -460,6 +460,27 @@ def test_fast_model_issues_the_commands_of_the_plain_one(path: Path) -> None:
     assert fast_cycles == cycles
 
 
+@pytest.mark.parametrize("path", CONFIGS[::2], ids=lambda path: path.stem)
+@pytest.mark.parametrize("entries", [1, 2, 7])
+def test_the_two_agree_with_short_queues_and_more_ranks(path: Path, entries: int) -> None:
+    memory = often_refreshed(path)
+    pseudo = memory.table.organisation.num_pseudo_channels > 1
+    changes = {
+        "num_read_queue_entries": entries, "num_write_queue_entries": entries, "num_bank_queue_entries": entries,
+        "num_write_drain_entries": 1, "num_row_hits_before_precharge": entries, "num_channels": 2,
+        "num_ranks": 1 if pseudo else 2, "write_high_watermark": 0.5, "write_low_watermark": 0.45,
+    }  # fmt: skip
+    memory = build(memory.config.model_copy(update=changes))
+    for seed in range(3):
+        trace = mixed_trace(memory, 150, seed)
+        cycles, plain = plain_run(memory, *trace)
+        fast_cycles, commands = fast_run(memory, *trace)
+        last = min(cycles, plain[-1][0])
+        fast = sorted(c for c in commands if c[2] not in ("ACT2", "CAS"))
+        assert [c for c in plain if c[0] <= last] == [c for c in fast if c[0] <= last]
+        assert fast_cycles == cycles
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_no_command_breaks_a_timing_rule(path: Path) -> None:
     memory = often_refreshed(path)

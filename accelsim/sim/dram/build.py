@@ -61,7 +61,7 @@ def build_device(config: DramConfig, table: DeviceTable, *, flush: bool = False)
         s.P_BANK_ENTRIES: 0 if shared else config.num_bank_queue_entries,
         s.P_DRAIN_ENTRIES: config.num_write_drain_entries,
         s.P_WRITE_HIGH: math.floor(config.write_high_watermark * config.num_write_queue_entries) + 1,
-        s.P_WRITE_LOW: math.ceil(config.write_low_watermark * config.num_write_queue_entries),
+        s.P_WRITE_LOW: max(1, math.ceil(config.write_low_watermark * config.num_write_queue_entries)),
         s.P_HIT_LIMIT: config.num_row_hits_before_precharge, s.P_FLUSH: int(flush),
     }  # fmt: skip
     rules = [

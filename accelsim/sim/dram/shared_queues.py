@@ -398,7 +398,8 @@ def _tick_split(dev: IntArray, c: IntArray, req: IntArray, log: IntArray, clk: i
 def _next_cycle(dev: IntArray, c: IntArray, clk: int) -> int:
     """Return the cycle after one in which a command issued, or a later one if only one run of reads waits for it."""
     if (
-        c[s.C_READ_RUNS] != 1
+        c[s.C_WRITE_MODE] == 1  # the watermarks are looked at again in the next cycle
+        or c[s.C_READ_RUNS] != 1
         or c[s.C_WRITES] + c[s.C_ACTIVE] + c[s.C_REFRESHES] + c[s.C_SPLIT_BANKS] > 0
         or c[s.C_CAS_REQUEST] >= 0
     ):
