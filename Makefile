@@ -40,7 +40,7 @@ golden: $(READY)  ## write the golden results and the README's output again; rev
 schema: $(READY)  ## write results/schema.json again from the result model
 	$(BIN)/python -m accelsim.results.schema
 
-reports: $(READY)  ## make the example reports again (two minutes)
+reports: $(READY)  ## make the example reports again (a minute)
 	rm -rf out/reports && $(BIN)/python -m accelsim.report.page_validation
 	grep '^accelsim ' reports/README.md | sed 's|^|$(BIN)/|' | bash -euo pipefail
 

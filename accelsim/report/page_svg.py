@@ -231,7 +231,7 @@ def _key(entries: Sequence[tuple[str, int]], markers: bool = False) -> tuple[str
     parts, x, line = [], 6.0, 0
     for number, (label, colour) in enumerate(entries):
         shown = printable(label, 40)
-        width = 20 + len(shown) * _CHARACTER_WIDTH
+        width = 24 + len(shown) * (_CHARACTER_WIDTH + 0.4)
         if x > 6 and x + width > WIDTH:
             x, line = 6.0, line + 1
         y = 12 + 16 * line
