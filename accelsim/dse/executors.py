@@ -10,9 +10,12 @@ import contextlib
 import importlib
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 from accelsim.dse.evaluate import Evaluated, evaluate_batch
@@ -70,6 +73,7 @@ class ProcessExecutor:
     def __init__(self, num_workers: int) -> None:
         self.num_workers = num_workers
         self._pool: ProcessPoolExecutor | None = None
+        self._alive: tuple[Connection, Connection] | None = None
 
     def _open(self) -> ProcessPoolExecutor:
         if self._pool is None:
@@ -77,7 +81,11 @@ class ProcessExecutor:
                 os.environ.setdefault(name, "1")
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload(["accelsim.dse.evaluate"])
-            self._pool = ProcessPoolExecutor(self.num_workers, mp_context=context)
+            # Nothing is ever written: the workers' end of the pipe says when this process is gone, even killed.
+            self._alive = context.Pipe(duplex=False)
+            self._pool = ProcessPoolExecutor(
+                self.num_workers, mp_context=context, initializer=_begin_worker, initargs=(self._alive[0],)
+            )
         return self._pool
 
     def run(self, batches: Sequence[Batch]) -> Iterator[list[Evaluated]]:
@@ -112,10 +120,26 @@ class ProcessExecutor:
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
+        if self._alive is not None:
+            for end in self._alive:
+                end.close()
+            self._alive = None
 
     def close(self) -> None:
         """See `Executor`."""
         self._drop()
+
+
+def _begin_worker(alive: Connection) -> None:
+    """Leave Ctrl-C to the main process, and end when it is gone: one that was killed cannot say so."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
+
+
+def _end_with(alive: Connection) -> None:
+    with contextlib.suppress(EOFError, OSError):
+        alive.recv_bytes()
+    os._exit(1)
 
 
 def _is_finished(future: Future[list[Evaluated]]) -> bool:

@@ -110,6 +110,35 @@ def test_a_killed_sweep_resumes_and_ends_as_if_nothing_had_happened(space, tmp_p
     same(whole, folder)
 
 
+def test_workers_end_with_a_killed_sweep(space, tmp_path):
+    process = start(space, tmp_path / "o", "--workers", 2)
+    wait_until(lambda: rows_in(tmp_path / "o" / "results.sqlite") >= 1, process)
+    (server,) = children(process.pid)
+    workers = children(server)
+    process.kill()
+    process.communicate()
+
+    deadline = time.monotonic() + 20
+    while any(is_alive(pid) for pid in (server, *workers)):
+        assert time.monotonic() < deadline, "workers outlive the sweep"
+        time.sleep(0.1)
+
+
+def children(pid):
+    tasks = Path(f"/proc/{pid}/task/{pid}/children")
+    if not tasks.exists():
+        pytest.skip("/proc does not list children here")
+    listed = [int(child) for child in tasks.read_text().split()]
+    return [child for child in listed if b"forkserver" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def is_alive(pid):
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
 def test_two_sweeps_may_share_a_store(space, tmp_path):
     store = tmp_path / "shared.sqlite"
     both = [start(space, tmp_path / name, "--workers", 1, "--store", store) for name in ("one", "two")]

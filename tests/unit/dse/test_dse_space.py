@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from accelsim.dse.constraints import parse_constraint
+from accelsim.dse.rows import METRICS, POINT_COLUMNS, WORKLOAD_COLUMNS
 from accelsim.dse.space import load_space, space_from_mapping
 from accelsim.errors import ConfigError
 
@@ -87,3 +88,10 @@ def test_conditions_compare_figures_and_never_run_code():
     assert parse_constraint("accuracy >= 0.9", "here").violation({"accuracy": 0.45}) == pytest.approx(0.5)
     with pytest.raises(ConfigError, match="is no condition"):
         parse_constraint("__import__('os').system('id') <= 2", "here")
+
+
+def test_the_page_lists_every_column(request):
+    page = (request.config.rootpath / "docs" / "dse.md").read_text(encoding="utf-8")
+
+    for name, text in {**POINT_COLUMNS, **WORKLOAD_COLUMNS, **METRICS}.items():
+        assert f"| `{name}` | {text} |" in page
