@@ -160,13 +160,17 @@ def _generation(
         return None
     dims = task.layer.dims
     window = dims.R * dims.S
+    # Streams run along axis 0 of the weight tensor as it is drawn: filters, or (CKRS) a transposed layer's inputs.
+    outer: Loop = "C" if task.layer.kind == "conv_transpose2d" else "K"
+    inner: Loop = "K" if outer == "C" else "C"
+    num_outer, num_inner = getattr(dims, outer), getattr(dims, inner)
     tiles = TileRange(
-        first_filter=index["G"] * tiling.G * dims.K + index["K"] * tiling.K,
-        num_filters=size["G"] * size["K"],
-        first_weight=index["C"] * tiling.C * window,
-        num_weights=size["C"] * window,
+        first_filter=index["G"] * tiling.G * num_outer + index[outer] * tiling.size(outer),
+        num_filters=size["G"] * size[outer],
+        first_weight=index[inner] * tiling.size(inner) * window,
+        num_weights=size[inner] * window,
     )
-    shape = (dims.G * dims.K, dims.C * window)
+    shape = (dims.G * num_outer, num_inner * window)
     return generation_work(task.plan.source, shape, generator, tiles, passes, kept)
 
 

@@ -66,6 +66,17 @@ def test_lanes_produce_the_network_and_do_what_is_counted(tmp_path, hardware, so
     assert total_of(found.layers).productions >= total_of(found.layers).num_weights
 
 
+def test_a_transposed_layers_streams_run_along_its_inputs(tmp_path):
+    build = GraphBuilder("up", (6, 5, 5))
+    build.conv_transpose("up1", "input", 10, 4, stride=2, padding=1)
+    upscaler = synthesize(build.build(), sparsity=0.5, prune_ratio=0.2, lock_ratio=0.1)
+
+    found = verify_weights(chip(tmp_path), upscaler)
+
+    assert found.problem is None
+    assert found.layers[0].num_weights == 6 * 10 * 16
+
+
 def test_the_cases_include_discards_jumps_and_revisits(tmp_path):
     totals = [total_of(verify_weights(chip(tmp_path, **hw), ticket(**source)).layers) for hw, source in CASES[1:3]]
 
