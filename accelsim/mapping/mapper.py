@@ -22,7 +22,8 @@ SIMPLE_FINALISTS = 24
 NEARLY = 1.1  # how far the closed form may be off before a tiling is not looked at closely
 MOST_REPLAYED_STEPS = 16384
 MOST_SIMPLE_STEPS = 1024
-AS_GOOD = 1.003  # among tilings that differ by less, the one of fewest steps is taken: it is simulated sooner
+AS_GOOD = 1.003  # among tilings that differ by less, that of least DRAM traffic is taken, then that of fewest steps
+CLEARLY_LESS = 0.9  # of the DRAM bytes of the tilings looked at so far, before one is looked at for them
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,30 +57,45 @@ def map_layer(task: LayerTask, prices: EnergyPrices, fixed: Tiling | None = None
     finalists = _finalists(task, prices)
     if not finalists:
         raise MappingError(_no_tiling(task))
-    best = math.inf
+    best, least = math.inf, math.inf
     built: list[tuple[float, LayerSchedule]] = []
-    for place, (tiling, bound) in enumerate(finalists):
-        if best <= AS_GOOD * min(rest for _, rest in finalists[place:]):
-            break  # none of the others can be better by more than what is given away below
-        if bound > best:
+    for place, finalist in enumerate(finalists):
+        if all(rest.is_hopeless(best, least) for rest in finalists[place:]):
+            break
+        if finalist.bound > best * AS_GOOD:
             continue
-        schedule = build_layer(task, tiling)
-        built.append((_refined(task, schedule, prices, best * AS_GOOD), schedule))
-        best = min(best, built[-1][0])
+        schedule = build_layer(task, finalist.tiling)
+        value = _refined(task, schedule, prices, best * AS_GOOD)
+        built.append((value, schedule))
+        dram = sum(schedule.dram_bytes.values())
+        least = dram if value < best / AS_GOOD else min(least, dram if value <= best * AS_GOOD else math.inf)
+        best = min(best, value)
     as_good = [schedule for value, schedule in built if value <= best * AS_GOOD]
-    chosen = min(as_good, key=lambda schedule: schedule.num_steps)
+    chosen = min(as_good, key=lambda schedule: (sum(schedule.dram_bytes.values()), schedule.num_steps))
     return MappedLayer(chosen, estimate_cycles(task, chosen))
 
 
-def _finalists(task: LayerTask, prices: EnergyPrices) -> list[tuple[Tiling, float]]:
-    """Return the tilings that the closed form finds best, and simple ones that it finds nearly as good.
+@dataclass(frozen=True, slots=True)
+class _Finalist:
+    """A tiling to be looked at closely: what its objective cannot fall below, and its DRAM bytes in the closed form."""
 
-    Each comes with a bound that its objective cannot fall below.
-    """
+    tiling: Tiling
+    bound: float
+    dram_bytes: float
+
+    def is_hopeless(self, best: float, least_bytes: float) -> bool:
+        """Return whether it can be neither better by more than `AS_GOOD` nor as good with clearly less traffic."""
+        faster = best > AS_GOOD * self.bound
+        leaner = self.bound <= AS_GOOD * best and self.dram_bytes < CLEARLY_LESS * least_bytes
+        return not (faster or leaner)
+
+
+def _finalists(task: LayerTask, prices: EnergyPrices) -> list[_Finalist]:
+    """Return the tilings that the closed form finds best, and simple ones that it finds nearly as good."""
     bounds = task.hardware.mapping.objective == "latency" and not task.is_ideal
     tiles = candidates(task.hardware.pe_array, task.layer.dims)
     shared = order_free(task, tiles)
-    found: list[tuple[float, float, float, Tiling]] = []
+    found: list[tuple[float, float, _Finalist]] = []
     for order in _orders(tiles, task):
         figures = score(task, tiles, order, shared)
         value = _objective(task, figures, prices)
@@ -93,16 +109,17 @@ def _finalists(task: LayerTask, prices: EnergyPrices) -> list[tuple[Tiling, floa
             if np.isfinite(value[chosen]):
                 hope = float(hoped[chosen]) if simple[chosen] else math.inf
                 bound = float(figures.bound_cycles[chosen]) if bounds else -math.inf
-                found.append((float(value[chosen]), hope, bound, _tiling(tiles, chosen, order)))
+                finalist = _Finalist(_tiling(tiles, chosen, order), bound, float(figures.dram_bytes[chosen]))
+                found.append((float(value[chosen]), hope, finalist))
         if bounds and np.isfinite(value[best[0]]):
             hopeful = shared.array_cycles <= NEARLY * value[best[0]]  # no tiling is faster than its array
             tiles, shared = tiles.take(hopeful), shared.take(hopeful)
     found.sort(key=lambda item: item[0])
-    finalists: dict[tuple[tuple[Loop, int], ...], tuple[Tiling, float]] = {}
-    for place, (_, hope, bound, tiling) in enumerate(found):
+    finalists: dict[tuple[tuple[Loop, int], ...], _Finalist] = {}
+    for place, (_, hope, finalist) in enumerate(found):
         is_near = hope <= NEARLY * found[0][0] and len(finalists) < FINALISTS + SIMPLE_FINALISTS
         if place < FINALISTS or is_near:
-            finalists.setdefault(_nest_of(task, tiling), (tiling, bound))
+            finalists.setdefault(_nest_of(task, finalist.tiling), finalist)
     return list(finalists.values())
 
 
