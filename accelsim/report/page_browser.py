@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -12,7 +13,9 @@ from accelsim.errors import AccelSimError
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 TIMEOUT_S = 120
-_WIDTH, _HEIGHT = 1200, 1600
+MAX_HEIGHT = 16000  # Chromium draws no picture higher than 16,384 pixels
+_WIDTH = 1200
+_MEASURE = "<script>document.documentElement.dataset.height = document.documentElement.scrollHeight;</script>"
 
 
 class BrowserError(AccelSimError):
@@ -33,7 +36,7 @@ def require_browser(kind: str) -> str:
 
 
 def printed_page(html: str, kind: str) -> bytes:
-    """Return ``html`` as a PDF (``kind`` pdf) on A4 or as a PNG of its first screen (png).
+    """Return ``html`` as a PDF (``kind`` pdf) on A4 or as one PNG of the whole page (png), at most `MAX_HEIGHT` high.
 
     Raises
     ------
@@ -44,23 +47,35 @@ def printed_page(html: str, kind: str) -> bytes:
     with tempfile.TemporaryDirectory(prefix="accelsim-") as folder:
         page, target = Path(folder) / "page.html", Path(folder) / f"page.{kind}"
         page.write_text(html, encoding="utf-8")
-        wanted = f"--print-to-pdf={target}" if kind == "pdf" else f"--screenshot={target}"
-        command = [
+        common = [
             browser, "--headless=new", "--disable-gpu", "--hide-scrollbars", "--no-first-run", "--disable-extensions",
-            f"--user-data-dir={folder}/profile", f"--window-size={_WIDTH},{_HEIGHT}", "--no-pdf-header-footer",
-            *sandbox_options(), wanted, page.as_uri(),
+            f"--user-data-dir={folder}/profile", *sandbox_options(),
         ]  # fmt: skip
-        try:
-            done = subprocess.run(command, capture_output=True, timeout=TIMEOUT_S, check=False)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise BrowserError(
-                f"--format {kind}: {browser}: {type(error).__name__}; give --format html or md"
-            ) from None
+        if kind == "pdf":
+            wanted = [f"--print-to-pdf={target}", "--no-pdf-header-footer"]
+        else:
+            height = _height(common, html, Path(folder) / "measure.html")
+            wanted = [f"--screenshot={target}", f"--window-size={_WIDTH},{height}"]
+        status = _browse([*common, *wanted, page.as_uri()], kind).returncode
         if not target.is_file():
-            raise BrowserError(
-                f"--format {kind}: {browser} made no file (status {done.returncode}); give --format html or md"
-            )
+            raise BrowserError(f"--format {kind}: {browser} made no file (status {status}); give --format html or md")
         return target.read_bytes()
+
+
+def _height(common: list[str], html: str, page: Path) -> int:
+    """Return the height of the page in pixels at the width of the picture."""
+    page.write_text(html.replace("</body>", f"{_MEASURE}</body>"), encoding="utf-8")
+    command = [*common, f"--window-size={_WIDTH},800", "--dump-dom", page.as_uri()]
+    found = re.search(rb' data-height="(\d{1,7})"', _browse(command, "png").stdout)
+    return min(MAX_HEIGHT, int(found.group(1))) if found else 1600
+
+
+def _browse(command: list[str], kind: str) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(command, capture_output=True, timeout=TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        name = type(error).__name__
+        raise BrowserError(f"--format {kind}: {command[0]}: {name}; give --format html or md") from None
 
 
 def sandbox_options() -> list[str]:

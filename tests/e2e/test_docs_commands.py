@@ -11,6 +11,8 @@ import click
 import pytest
 
 from accelsim.cli.main import cli, main
+from accelsim.results.compare import weight_bytes
+from accelsim.results.store import read_summary
 from accelsim.validation import compare
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,6 +90,29 @@ def test_every_shown_command_works(page, desk, quick, monkeypatch, capsys):
             assert main(SAVED_RUN) == 0
         assert main(words) == 0, f"{command}: {capsys.readouterr().err}"
         capsys.readouterr()
+
+
+@pytest.mark.slow
+def test_tutorial_says_what_its_commands_find(desk, monkeypatch):
+    monkeypatch.chdir(desk)
+    text = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    if not Path("out/tutorial/wide").exists():
+        pytest.skip("the tutorial's commands have not run before")
+
+    def totals(folder, storage):
+        return read_summary(next(Path("out/tutorial", folder, "runs").glob(f"*conv6_slt_f70-{storage}"))).totals
+
+    ticket, dense, rival = (totals("conv6", storage) for storage in ("slt", "dense-int8", "entropy-int4"))
+    wide = totals("wide", "entropy-int4")
+    assert "Weight traffic falls by about 25 and energy by about 3" in text
+    assert weight_bytes(dense) / weight_bytes(ticket) == pytest.approx(25, rel=0.1)
+    assert dense.energy_j / ticket.energy_j == pytest.approx(3, rel=0.15)
+    assert "spends two fifths of its time waiting for the decoder" in text
+    assert rival.cycles_by_cause.wait_decoder / rival.latency_cycles == pytest.approx(0.4, abs=0.06)
+    assert "the ticket's advantage in energy is about 1.4, not 2" in text
+    assert rival.energy_j / ticket.energy_j == pytest.approx(2, abs=0.4)
+    assert wide.energy_j / ticket.energy_j == pytest.approx(1.4, abs=0.1)
+    assert wide.latency_s / ticket.latency_s == pytest.approx(1, abs=0.05)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
