@@ -33,6 +33,8 @@ def command(ctx: click.Context, network: str, output_path: str, resume: bool) ->
     except ValidationError as error:
         raise ConfigError(f"search: {explain(error.errors()[0], SearchConfig)}") from None
     check_file_place(output_path, "--out")
+    if config.checkpoint_path is not None:
+        check_file_place(config.checkpoint_path, "--checkpoint-path")
     from rich.console import Console  # noqa: PLC0415  --help must not wait for torch
 
     from accelsim.slt.search import search  # noqa: PLC0415

@@ -130,9 +130,7 @@ def prepare_folder(folder: str | Path) -> Path:
         raise ResultError("--out: an empty name; give the name of a folder")
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".accelsim.{os.getpid()}.tmp"
-        probe.write_bytes(b"")
-        probe.unlink()
+        _probe(path)
     except FileExistsError:
         raise ResultError(f"{folder}: is a file, not a folder; give --out the name of a folder") from None
     except (OSError, ValueError) as error:
@@ -140,6 +138,13 @@ def prepare_folder(folder: str | Path) -> Path:
             f"{folder}: cannot be written ({_reason(error)}); give --out a folder you may write"
         ) from None
     return path
+
+
+def _probe(folder: Path) -> None:
+    """Make a file in ``folder`` and remove it: permission bits alone do not tell whether that is possible."""
+    probe = folder / f".accelsim.{os.getpid()}.tmp"
+    probe.write_bytes(b"")
+    probe.unlink()
 
 
 def check_file_place(path: str | Path, option: str) -> None:
@@ -151,8 +156,11 @@ def check_file_place(path: str | Path, option: str) -> None:
         raise ResultError(f"{option}: {path}: is a folder; give the name of a file")
     if not place.parent.is_dir():
         raise ResultError(f"{option}: {path}: no folder {place.parent}; make it first")
-    if not os.access(place.parent, os.W_OK):
-        raise ResultError(f"{option}: {path}: {place.parent} cannot be written; give a place you may write")
+    try:
+        _probe(place.parent)
+    except (OSError, ValueError) as error:
+        reason = f"{place.parent} cannot be written ({_reason(error)})"
+        raise ResultError(f"{option}: {path}: {reason}; give a place you may write") from None
 
 
 def write_text(path: Path, text: str) -> None:

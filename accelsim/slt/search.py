@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch.nn import functional
 
+from accelsim.config.explain import show_value
 from accelsim.errors import ConfigError, TicketError
 from accelsim.prng import RandomSource, check_source, layer_ratios, layer_seed, thresholds
 from accelsim.slt.checkpoint import SearchState, read_checkpoint, write_checkpoint
@@ -68,7 +70,7 @@ def search(
     Raises
     ------
     ConfigError
-        Settings that no search can follow, or a checkpoint of other settings.
+        Settings that no search can follow, a checkpoint of other settings, or one that a new search would overwrite.
     TicketError
         An unknown network, one that cannot be searched, or a file that cannot be read or written.
     """
@@ -76,6 +78,11 @@ def search(
     checkpoint = config.checkpoint_place()
     if resume and checkpoint is None:
         raise ConfigError("search: resume: needs checkpoint_path; give the file that the interrupted search wrote")
+    if not resume and checkpoint is not None and Path(checkpoint).exists():
+        raise ConfigError(
+            f"{checkpoint}: is there already, perhaps the checkpoint of an interrupted search; "
+            "go on from it with --resume, or remove the file"
+        )
     state = start_search(config, data or load_data(config.dataset))
     if resume and checkpoint is not None:
         restore(state, read_checkpoint(checkpoint), checkpoint)
@@ -197,10 +204,17 @@ def run_epochs(state: Search, console: Console) -> None:
                     f"test accuracy {measure(state):.4f}  {time.monotonic() - begin:.1f} s"
                 )
     except KeyboardInterrupt:
-        checkpoint = config.checkpoint_place()
-        hint = f" ({checkpoint} holds them); repeat the command with --resume to go on" if checkpoint else ""
-        console.print(f"interrupted after {state.num_epochs_done} of {config.num_epochs} epochs{hint}")
+        console.print(_interrupted(state))
         raise
+
+
+def _interrupted(state: Search) -> str:
+    """Return what an interrupted search has, and how to go on."""
+    checkpoint = state.config.checkpoint_place()
+    done = f"interrupted after {state.num_epochs_done} of {state.config.num_epochs} epochs"
+    if not state.num_epochs_done or checkpoint is None or not Path(checkpoint).exists():
+        return f"{done}: nothing saved yet; start again without --resume"
+    return f"{done} ({checkpoint} holds them); repeat the command with --resume to go on"
 
 
 def epoch_steps(state: Search, epoch: int) -> Iterator[tuple[float, float]]:
@@ -279,7 +293,8 @@ def restore(state: Search, saved: SearchState, path: str) -> None:
     """Put a checkpoint back into a search that was started with the same settings."""
     if saved.settings != _settings(state.config):
         raise ConfigError(
-            f"{path}: checkpoint was made with other settings: {saved.settings}; use those, or a new file"
+            f"{path}: checkpoint was made with other settings: {_differences(saved.settings, state.config)}; "
+            "use those, or remove the file and start without --resume"
         )
     with torch.no_grad():
         for name, layer in state.network.layers().items():
@@ -310,6 +325,21 @@ def _tensor(value: torch.Tensor | None) -> torch.Tensor:
 
 def _settings(config: SearchConfig) -> str:
     return config.model_dump_json(exclude=_PLACES, exclude_defaults=True)
+
+
+def _differences(saved: str, config: SearchConfig) -> str:
+    """Return the settings of a checkpoint that are not those of ``config``: ``seed 1, not 9``."""
+    try:
+        theirs = json.loads(saved)
+    except (ValueError, RecursionError):
+        theirs = None
+    if not isinstance(theirs, dict):
+        return "unreadable ones"
+    fields = {name: field.default for name, field in SearchConfig.model_fields.items() if name not in _PLACES}
+    pairs = [(name, theirs.get(name, default), getattr(config, name)) for name, default in fields.items()]
+    found = [f"{name} {show_value(there)}, not {show_value(here)}" for name, there, here in pairs if there != here]
+    unknown = [f"{show_value(name)}, unknown here" for name in theirs if name not in fields]
+    return ", ".join(found + unknown)
 
 
 def _save(state: Search) -> None:

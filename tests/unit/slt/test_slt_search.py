@@ -1,5 +1,6 @@
 """The search: what moves, what is kept, what repeats, what is stored. Small networks, seconds."""
 
+import io
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -188,8 +189,28 @@ def test_checkpoint_lies_beside_the_ticket_until_it_is_written(digits, tmp_path,
 def test_resume_with_other_settings_is_refused(digits, tmp_path):
     config = SMALL.model_copy(update={"checkpoint_path": str(tmp_path / "s.pt"), "num_epochs": 1})
     search(config, data=digits)
-    with pytest.raises(ConfigError, match=r"s\.pt: checkpoint was made with other settings"):
-        search(config.model_copy(update={"seed": 9}), data=digits, resume=True)
+    said = r"s\.pt: checkpoint was made with other settings: momentum 0.9, not 0.8, seed 1, not 9; use those, or remove"
+    with pytest.raises(ConfigError, match=said):
+        search(config.model_copy(update={"seed": 9, "momentum": 0.8}), data=digits, resume=True)
+
+
+def test_a_new_search_does_not_overwrite_a_checkpoint(digits, tmp_path):
+    config = SMALL.model_copy(update={"output_path": str(tmp_path / "t.pt"), "num_epochs": 1})
+    (tmp_path / "t.pt.ckpt").write_bytes(b"hours of work")
+    with pytest.raises(ConfigError, match=r"t\.pt\.ckpt: is there already.* --resume, or remove the file"):
+        search(config, data=digits)
+    assert (tmp_path / "t.pt.ckpt").read_bytes() == b"hours of work"
+
+
+def test_an_interrupt_in_the_first_epoch_promises_no_checkpoint(digits, tmp_path, monkeypatch):
+    def interrupted(state, epoch):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(search_module, "epoch_steps", interrupted)
+    said = Console(record=True, quiet=False, file=io.StringIO(), width=200)
+    with pytest.raises(KeyboardInterrupt):
+        search(SMALL.model_copy(update={"output_path": str(tmp_path / "t.pt")}), data=digits, console=said)
+    assert "interrupted after 0 of 2 epochs: nothing saved yet; start again without --resume" in said.export_text()
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
