@@ -133,13 +133,27 @@ def _read(file: Path) -> PageRun:
     if file.name != SUMMARY_NAME or not place.is_file():
         return PageRun(result, None)
     stored = read_counters(place)
-    same = stored.hardware.sha256 == result.hardware.sha256 and stored.counters.storage == result.storage
-    if not same or len(stored.counters.layers) != len(result.layers):
+    if stored.hardware.sha256 != result.hardware.sha256 or not _counts_agree(stored, result):
         raise ResultError(f"{place}: not the counters of {SUMMARY_NAME} beside it; run it again with --out")
-    cost = evaluate(stored.counters, stored.hardware.config, load_tables())
+    try:
+        cost = evaluate(stored.counters, stored.hardware.config, load_tables())
+    except (ArithmeticError, LookupError) as error:
+        problem = f"counts that cannot be priced ({type(error).__name__})"
+        raise ResultError(f"{place}: {problem}; run it again with --out") from None
     energy_j = math.fsum(cost.energy_j_by_unit.values())
     is_current = math.isclose(energy_j, result.totals.energy_j, rel_tol=1e-9)
     return PageRun(result, stored if is_current else None)
+
+
+def _counts_agree(stored: CountersFile, result: RunResult) -> bool:
+    """Return whether format, layers, cycles and action counts are those of the result."""
+    if stored.counters.storage != result.storage or len(stored.counters.layers) != len(result.layers):
+        return False
+    pairs = zip(stored.counters.layers, result.layers, strict=True)
+    return all(
+        (counted.name, counted.latency_cycles, counted.actions) == (layer.name, layer.latency_cycles, layer.actions)
+        for counted, layer in pairs
+    )
 
 
 def _tickets(group: Sequence[PageRun]) -> list[TicketRuns]:

@@ -101,6 +101,26 @@ def test_counters_are_used_only_if_they_cost_what_the_result_says(sample_run, tm
     assert len(read_results([tmp_path / "true", tmp_path])) == 1
 
 
+@pytest.mark.parametrize(
+    ("action", "count", "line"),
+    [("read_bits", 7, "not the counters of summary.json beside it"), ("dreams", 7, "counts that cannot be priced")],
+)
+def test_counters_of_another_run_or_of_nothing_are_one_line(sample_run, tmp_path, action, count, line):
+    layers = tuple(
+        replace(layer, actions={**layer.actions, "dram": {**layer.actions["dram"], action: count}})
+        for layer in sample_run.counters.layers
+    )
+    counters = replace(sample_run.counters, layers=layers)
+    shown = counters if action == "dreams" else sample_run.counters
+    units = {"weight_generator": WeightGeneratorConfig(), "mask_decoder": MaskDecoderConfig()}
+    chip = replace(sample_run.hardware, config=sample_run.hardware.config.model_copy(update=units))
+    text = counters_text(chip, workload_record(sample_run.trace), num_frames(sample_run.trace), counters)
+    write_run(tmp_path, build_result(chip, sample_run.trace, shown, sample_run.cost), text)
+
+    with pytest.raises(ResultError, match=line):
+        read_results([tmp_path])
+
+
 def test_comparison_inside_a_result_gives_runs_without_layers(sample_run, tmp_path):
     result = sample(sample_run)
     result = result.model_copy(update={"comparison": {"dense-int8": rival(result, 2.0).totals}})
