@@ -85,7 +85,10 @@ def _fault(error: BaseException, state: Session) -> int:
 
 
 def _complain(message: str, status: int) -> int:
-    click.echo(f"accelsim: {' '.join(message.split())}", err=True)
+    line = " ".join(message.split())
+    # Names in files can hold what would steer a terminal; it is shown, not sent.
+    shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
+    click.echo(f"accelsim: {shown}", err=True)
     return status
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from accelsim.results.model import CyclesByCause, DramBytesRecord, Record, ResultError, RunResult, Totals
 
 SCHEMA_PATH = Path(__file__).with_name("schema.json")
@@ -57,7 +59,13 @@ def check_result(text: str, where: str = "result") -> RunResult:
         message = str(error.message)
         short = message if len(message) <= 160 else message[:157] + "..."
         raise ResultError(f"{where}: {error.json_path}: {short}; give a result of schema version 1")
-    result = RunResult.model_validate_json(text)
+    try:
+        result = RunResult.model_validate_json(text)
+    except ValidationError as fault:
+        # The schema takes 1.0 for a whole number, as JSON does; the model does not.
+        first = fault.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "document"
+        raise ResultError(f"{where}: {place}: {first['msg']}; give a summary.json that accelsim wrote") from None
     for problem in sum_errors(result):
         raise ResultError(f"{where}: {problem}; the file was changed after it was written: run it again")
     return result

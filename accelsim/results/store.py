@@ -21,7 +21,7 @@ from accelsim.config.hardware import HardwareConfig
 from accelsim.cost.report import CostReport
 from accelsim.results.build import Hardware, assemble_result
 from accelsim.results.model import Record, ResultError, ResultModel, RunResult, WorkloadRecord
-from accelsim.results.schema import check_result
+from accelsim.results.schema import check_result, sum_errors
 from accelsim.sim.actions import ACTIONS
 from accelsim.sim.counters import Counters
 
@@ -226,11 +226,15 @@ def read_counters(path: str | Path) -> CountersFile:
 
 
 def rebuild_result(stored: CountersFile, hardware: Hardware, cost: CostReport, where: str) -> RunResult:
-    """Return the result of recorded counters under another cost; impossible (negative) counts are a `ResultError`."""
+    """Return the result of recorded counters under another cost; impossible or contradictory ones: `ResultError`."""
     try:
-        return assemble_result(hardware, stored.workload, stored.num_frames, stored.counters, cost)
-    except ValidationError as error:
-        raise ResultError(f"{where}: {_first_problem(error)}; the counters are inconsistent: run it again") from None
+        result = assemble_result(hardware, stored.workload, stored.num_frames, stored.counters, cost)
+    except (ValidationError, OverflowError) as error:
+        problem = _first_problem(error) if isinstance(error, ValidationError) else "a count is beyond all bounds"
+        raise ResultError(f"{where}: {problem}; the counters are inconsistent: run it again") from None
+    for problem in sum_errors(result):
+        raise ResultError(f"{where}: {problem}; the file was changed after it was written: run it again")
+    return result
 
 
 def _first_problem(error: ValidationError) -> str:

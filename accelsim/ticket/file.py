@@ -25,7 +25,7 @@ import numpy.typing as npt
 from accelsim.errors import AccelSimError, TicketError
 from accelsim.prng import check_source
 from accelsim.ticket.codecs import check_codec
-from accelsim.ticket.header import Fields, LayerHeader, dump_header, layer_header, parse_header
+from accelsim.ticket.header import Fields, LayerHeader, dump_header, layer_header, parse_header, shown
 from accelsim.ticket.model import Provenance, Ticket, TicketLayer
 from accelsim.ticket.shapes import check_graph, weight_shapes
 from accelsim.ticket.torchfile import read_torch_file
@@ -117,7 +117,9 @@ def _parse(document: object) -> Ticket:
     record.take("format")
     version = record.take("version")
     if version != FORMAT_VERSION:
-        raise TicketError(f"ticket.version: {version!r} is not {FORMAT_VERSION}; use the program version that wrote it")
+        raise TicketError(
+            f"ticket.version: {shown(version)} is not {FORMAT_VERSION}; use the program version that wrote it"
+        )
     provenance = record.choice("provenance", get_args(Provenance))
     dataset, accuracy = record.text("dataset"), record.fraction("accuracy")
     command, regenerable = record.text("command"), record.flag("regenerable")

@@ -83,13 +83,13 @@ class Fields:
 
     def __init__(self, value: object, where: str) -> None:
         if not isinstance(value, dict):
-            raise TicketError(f"{where}: {_shown(value)} is not a record; give named fields")
+            raise TicketError(f"{where}: {shown(value)} is not a record; give named fields")
         self._values: dict[str, object] = dict(value)
         self.where = where
 
     def fail(self, name: str, value: object, allowed: str) -> TicketError:
         """Return the error for a field."""
-        return TicketError(f"{self.where}.{name}: {_shown(value)} is not {allowed}; the file is damaged or foreign")
+        return TicketError(f"{self.where}.{name}: {shown(value)} is not {allowed}; the file is damaged or foreign")
 
     def take(self, name: str, default: object = MISSING) -> object:
         """Return and remove a raw value."""
@@ -162,8 +162,9 @@ def _is_integer(value: object, high: int) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= high
 
 
-def _shown(value: object) -> str:
-    if isinstance(value, dict | list) and value:
+def shown(value: object) -> str:
+    """Return ``value`` for an error text; collections as their size alone, for one may hold itself many times over."""
+    if isinstance(value, dict | list | tuple) and value:
         return f"a {type(value).__name__} of {len(value)}"
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

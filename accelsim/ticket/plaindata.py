@@ -141,7 +141,7 @@ class PlainDataMachine:
         if type(target) is not dict or len(items) % 2:
             refuse("pairs are put into something that is no dictionary")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            if not isinstance(key, str | int | tuple):
+            if not _is_key(key):
                 refuse("a dictionary key is neither text nor a number")
             target[key] = value
 
@@ -194,6 +194,12 @@ class PlainDataMachine:
             values = self._load_storage(key, np.dtype(_STORAGE_DTYPES[kind]), numel)
             self._storages[identity] = _Storage(values, kind == "torch BFloat16Storage")
         return self._storages[identity]
+
+
+def _is_key(key: object) -> bool:
+    # A tuple of tuples is refused: one that holds itself many times over takes for ever to hash.
+    parts = key if isinstance(key, tuple) else (key,)
+    return all(isinstance(part, str | int) for part in parts)
 
 
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}

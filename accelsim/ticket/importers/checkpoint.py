@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ MAX_CHECKPOINT_BYTES = 2 << 30
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network")
 _PREFIXES = ("module.", "model.", "_orig_mod.")
 _MAX_TENSORS = 100_000
+_MAX_PREFIXES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise TicketError(f"{where}: holds no dictionary of tensors; save the module's state_dict()")
     if content.get("format") == "accelsim-ticket":
         raise TicketError(f"{where}: already a ticket; use it as it is")
-    numbers = {
-        name: float(value)
-        for name, value in content.items()
-        if isinstance(name, str) and isinstance(value, int | float) and not isinstance(value, bool)
-    }
+    numbers = {name: float(value) for name, value in content.items() if isinstance(name, str) and _is_number(value)}
     tensors = _tensors(content)
     if not tensors:
         raise TicketError(f"{where}: holds no tensors; save the module's state_dict()")
@@ -69,8 +66,15 @@ def _tensors(content: Mapping[Any, Any]) -> dict[str, Array]:
     return {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, np.ndarray)}
 
 
+def _is_number(value: object) -> TypeGuard[int | float]:
+    # A whole number of torch's may have 2,040 bits, more than a float holds.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1 << 64
+
+
 def _without_prefix(tensors: dict[str, Array]) -> dict[str, Array]:
-    for prefix in _PREFIXES:
-        if all(name.startswith(prefix) for name in tensors):
-            return _without_prefix({name[len(prefix) :]: value for name, value in tensors.items()})
+    for _ in range(_MAX_PREFIXES):
+        shared = [prefix for prefix in _PREFIXES if all(name.startswith(prefix) for name in tensors)]
+        if not shared:
+            break
+        tensors = {name.removeprefix(shared[0]): value for name, value in tensors.items()}
     return tensors

@@ -1,0 +1,362 @@
+"""Turns good input files into broken ones. Every function draws from the ``Random`` it is given and from nothing else."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import pickle
+import re
+import zipfile
+import zlib
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from accelsim.ticket.torchfile import read_torch_file
+
+TOKENS = (
+    "-1", "0", "1", "2", "3", "7", "1.5", "-0.0", "1e-320", "1e308", "1e400", "-1e400", ".nan", ".inf", "-.inf", "NaN", "Infinity",
+    "2147483648", "4294967296", "9223372036854775808", "18446744073709551616", "1" * 70, "0x10", "0o17", "1_000", "1e3", "null",
+    "~", "true", "no", "", "''", "[]", "{}", "[1, 2]", "{K: 1}", "{K: 0}", "{a: {b: {c: 1}}}", "&a 1", "*a", "!!python/object/apply:os.system ['touch owned']",
+    "!!binary aGk=", "'\\x1b[31m'", "\"\\e[31m\\n\"", "\u2028", "\u202e", "\x00", "\ufeff", "é", "x" * 3000, "/etc/passwd", "../../x", "workload",
+    "slt", "dense-fp32", "csr-int8", "spatial", "output_stationary", "input_stationary", "skip", "ideal", "timing", "simple", "buffer", "lfsr16", "philox4x32",
+    "2:4", "1:1", "999999999", "16777216", "16777217", "65536", "1000000", "100000000", "0.1", "1e-9", "1e9", "1e15",
+)  # fmt: skip
+VALUES: tuple[Any, ...] = (
+    None, True, False, -1, 0, 1, 2, 3, 17, 1 << 31, 1 << 40, 1 << 63, 1 << 64, 10**30, -(10**30), -0.0, 0.5, 1.5, 1e-320, 1e308, float("nan"), float("inf"),
+    "", "x", "x" * 5000, "line\nbreak", "\x1b[31m", "\u2028", "<script>alert(1)</script>", "é", "../../owned", [], {}, [[]], {"a": 1}, [1] * 9, [0, 0], [-1, 1],
+    [1 << 40] * 4, "input", "linear", "conv2d", "raw", "entropy", "jump", "philox4x32",
+)  # fmt: skip
+
+
+def damaged_bytes(draw: Random, data: bytes) -> bytes:
+    """Return ``data`` with bits flipped, or a part cut off, taken out, doubled, moved or overwritten."""
+    result = bytearray(data)
+    for _ in range(draw.choice((1, 1, 1, 2, 5))):
+        if not result:
+            return b""
+        place = draw.randrange(len(result))
+        length = draw.choice((1, 1, 2, 4, 8, 32, 300))
+        match draw.randrange(7):
+            case 0:
+                result[place] ^= 1 << draw.randrange(8)
+            case 1:
+                del result[place:]
+            case 2:
+                del result[place : place + length]
+            case 3:
+                result[place:place] = result[place : place + length]
+            case 4:
+                result[place : place + length] = bytes(draw.randrange(256) for _ in range(min(length, 8)))
+            case 5:
+                fill = draw.choice((b"\x00", b"\xff", b"\x7f", b"\x80", b"\n", b"(", b"["))
+                result[place : place + length] = fill * min(length, len(result) - place)
+            case _:
+                other = draw.randrange(len(result))
+                result[place : place + length] = result[other : other + length]
+    return bytes(result)
+
+
+def damaged_lines(draw: Random, text: str, cell: str = r"(?<=[:,\[{] )[^,:#\[\]{}\n]+|[0-9.]+") -> str:
+    """Return ``text`` with tokens replaced, or lines taken out, doubled, moved, indented or put in."""
+    lines = text.split("\n")
+    for _ in range(draw.choice((1, 1, 1, 2, 4))):
+        place = draw.randrange(len(lines))
+        match draw.randrange(9):
+            case 0:
+                del lines[place]
+                lines = lines or [""]
+            case 1:
+                lines.insert(draw.randrange(len(lines) + 1), lines[place])
+            case 2:
+                lines[place] = draw.choice(("  ", " ", "\t", "- ")) + lines[place]
+            case 3:
+                lines.insert(place, f"{draw.choice(TOKENS)}{draw.choice((': ', ',', ' '))}{draw.choice(TOKENS)}")
+            case 4:
+                other = draw.randrange(len(lines))
+                lines[place], lines[other] = lines[other], lines[place]
+            case _:
+                places = [found for found in re.finditer(cell, lines[place]) if found.group().strip()]
+                if places:
+                    found = draw.choice(places)
+                    line = lines[place]
+                    lines[place] = line[: found.start()] + draw.choice(TOKENS) + line[found.end() :]
+    return "\n".join(lines)
+
+
+def damaged_tree(draw: Random, tree: Any) -> Any:
+    """Return a copy of a JSON value with a few places replaced, removed, doubled, renamed or exchanged."""
+    tree = copy.deepcopy(tree)
+    for _ in range(draw.choice((1, 1, 1, 2, 4))):
+        places = list(_places(tree))
+        if not places:
+            return tree
+        parent, key = draw.choice(places)
+        match draw.randrange(8):
+            case 0:
+                del parent[key]
+            case 1:
+                other, name = draw.choice(places)
+                if name in other if isinstance(other, dict) else name < len(other):
+                    parent[key] = copy.deepcopy(other[name])
+            case 2 if isinstance(parent, list):
+                parent.append(copy.deepcopy(parent[key]))
+            case 2:
+                parent[draw.choice(("", "x", "layers", "__class__"))] = parent.pop(key)
+            case 3 if isinstance(parent[key], (int, float)):
+                parent[key] = parent[key] * draw.choice((-1, 2, 1000, 1 << 33, 0.5)) + draw.choice((0, 1))
+            case 4:
+                for _ in range(draw.choice((3, 40, 300))):
+                    parent[key] = [parent[key]]
+            case _:
+                parent[key] = draw.choice(VALUES)
+    return tree
+
+
+def _places(tree: Any) -> Any:
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for key, value in items:
+        yield tree, key
+        yield from _places(value)
+
+
+def json_bytes(draw: Random, tree: Any) -> bytes:
+    """Return damaged JSON: most often a wrong value in a right document."""
+    if draw.random() < 0.15:
+        return damaged_bytes(draw, json.dumps(tree).encode())
+    return json.dumps(damaged_tree(draw, tree)).encode()
+
+
+def yaml_bytes(draw: Random, text: str) -> bytes:
+    """Return damaged YAML."""
+    if draw.random() < 0.15:
+        return damaged_bytes(draw, text.encode())
+    if draw.random() < 0.05:
+        return draw.choice(YAML_BOMBS)(text)
+    return damaged_lines(draw, text).encode("utf-8", "surrogatepass")
+
+
+YAML_BOMBS: tuple[Callable[[str], bytes], ...] = (
+    lambda text: text.encode("utf-16"),
+    lambda text: (text + "\nx: " + "[" * 2000).encode(),
+    lambda text: (text + "\nx: " + "{a: " * 500 + "1" + "}" * 500).encode(),
+    lambda text: b"a: &a [x, x]\n" + b"".join(b"a%d: &a%d [*a%s, *a%s]\n" % (n, n, p, p) for n, p in _chain(30)),
+    lambda text: ("x: &x\n  <<: *x\n" + text).encode(),
+    lambda text: b"- " * 3000,
+    lambda text: b"? " * 3000,
+    lambda text: b"a: 1\n" * 30_000,
+    lambda text: b"#" * (1 << 20) + b"\n" + text.encode(),
+    lambda text: ("---\n" + text + "\n---\n" + text).encode(),
+    lambda text: b"x: '" + b"y" * 500_000,
+    lambda text: b"x: " + b"1" * 500_000,
+)
+
+
+def _chain(length: int) -> list[tuple[int, bytes]]:
+    return [(number, b"" if number == 0 else b"%d" % (number - 1)) for number in range(length)]
+
+
+def csv_bytes(draw: Random, text: str) -> bytes:
+    """Return a damaged table."""
+    if draw.random() < 0.2:
+        return damaged_bytes(draw, text.encode())
+    return damaged_lines(draw, text, r"[^,\n]+").encode("utf-8", "surrogatepass")
+
+
+def torch_bytes(document: Any) -> bytes:
+    """Return what ``torch.save`` writes."""
+    import torch
+
+    stream = io.BytesIO()
+    torch.save(document, stream)
+    return stream.getvalue()
+
+
+def ticket_bytes(draw: Random, data: bytes, path: str) -> bytes:
+    """Return a damaged ticket: its bytes, its program, its document, or a wrong value in a right header."""
+    import torch
+
+    kind = draw.random()
+    if kind < 0.2:
+        return damaged_bytes(draw, data)
+    if kind < 0.3:
+        return damaged_archive(draw, data)
+    if kind < 0.35:
+        return program_archive(draw.choice(PROGRAMS)())
+    document: Any = read_torch_file(path)
+    header = json.loads(zlib.decompress(document["header"].tobytes()))
+    payload = document["payload"].tobytes()
+    if kind < 0.45:
+        payload = damaged_bytes(draw, payload)
+    elif kind > 0.5:
+        header = damaged_tree(draw, header)
+    text = json.dumps(header).encode()
+    document = {
+        **document,
+        "header": torch.tensor(bytearray(zlib.compress(text)), dtype=torch.uint8),
+        "payload": torch.tensor(bytearray(payload), dtype=torch.uint8),
+    }
+    if 0.45 <= kind < 0.5:
+        document[draw.choice(list(document))] = draw.choice((*VALUES, torch.zeros(3), torch.zeros(2, 2).bool()))
+    return torch_bytes(document)
+
+
+def checkpoint_bytes(draw: Random, state: dict[Any, Any]) -> bytes:
+    """Return a damaged checkpoint: its bytes, its program, or wrong tensors under right names."""
+    import torch
+
+    kind = draw.random()
+    if kind < 0.2:
+        return damaged_bytes(draw, torch_bytes(state))
+    if kind < 0.3:
+        return damaged_archive(draw, torch_bytes(state))
+    if kind < 0.4:
+        return program_archive(draw.choice(PROGRAMS)())
+    state = dict(state)
+    for _ in range(draw.choice((1, 1, 2, 4))):
+        name = draw.choice(list(state))
+        value = state[name]
+        match draw.randrange(8):
+            case 0:
+                del state[name]
+                state = state or {"x": 1}
+            case 1:
+                state[draw.choice(("", "module." + str(name), str(name) + ".mask", "x.weight", 3))] = state.pop(name)
+            case 2 if isinstance(value, torch.Tensor):
+                state[name] = torch.full_like(value, draw.choice((0, 1, -1, 127)))
+            case 3 if isinstance(value, torch.Tensor) and value.is_floating_point():
+                changed = value.clone().flatten()
+                changed[draw.randrange(len(changed))] = draw.choice((float("nan"), float("inf"), -1e38, 1e-45))
+                state[name] = changed.reshape(value.shape)
+            case 4 if isinstance(value, torch.Tensor):
+                shape = [max(0, size + draw.choice((-1, 0, 0, 1))) for size in value.shape]
+                state[name] = torch.zeros(*shape) if draw.random() < 0.5 else value.unsqueeze(0)
+            case 5 if isinstance(value, torch.Tensor):
+                state[name] = value.to(draw.choice((torch.int64, torch.bfloat16, torch.float64, torch.bool, torch.int8)))
+            case 6:
+                state[name] = draw.choice((*VALUES, {"state_dict": state}, torch.zeros(()), torch.zeros(0, 3, 3)))
+            case _:
+                state[name] = state[draw.choice(list(state))]
+    wrapped = draw.choice((state, state, {"state_dict": state}, {"model": state, "epoch": 3}, [state]))
+    return torch_bytes(wrapped)
+
+
+def damaged_archive(draw: Random, data: bytes) -> bytes:
+    """Return a zip archive with records lost, doubled, renamed, compressed, damaged or with false sizes."""
+    entries = []
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        entries = [(entry.filename, archive.read(entry)) for entry in archive.infolist()]
+    place = draw.randrange(len(entries))
+    name, content = entries[place]
+    compression = zipfile.ZIP_STORED
+    match draw.randrange(6):
+        case 0:
+            del entries[place]
+        case 1:
+            entries.append((name, content[: len(content) // 2]))
+        case 2:
+            entries[place] = (draw.choice(("../owned", "/owned", "", "data.pkl", "x/data/0", "x" * 60000)), content)
+        case 3:
+            compression = zipfile.ZIP_DEFLATED
+            entries[place] = (name, content + bytes(1 << 22))
+        case 4:
+            entries[place] = (name, damaged_bytes(draw, content))
+        case _:
+            names = [entry for entry in entries if entry[0].endswith(("data.pkl", ".json"))]
+            if names:
+                index = entries.index(names[0])
+                entries[index] = (names[0][0], damaged_bytes(draw, names[0][1]))
+    stream = io.BytesIO()
+    with warnings_off(), zipfile.ZipFile(stream, "w", compression) as archive:
+        for name, content in entries:
+            archive.writestr(name, content)
+    result = bytearray(stream.getvalue())
+    if draw.random() < 0.3:
+        # The directory at the end declares other sizes than the records have.
+        place = result.rfind(b"PK\x01\x02")
+        offset = place + draw.choice((10, 16, 20, 24, 28, 30, 42))
+        result[offset : offset + 4] = draw.choice((b"\xff\xff\xff\x7f", b"\xff\xff\xff\xff", b"\x00\x00\x00\x40", bytes(4)))
+    return bytes(result)
+
+
+def warnings_off() -> Any:
+    import warnings
+
+    return warnings.catch_warnings(action="ignore")
+
+
+def program_archive(program: bytes, storage: bytes = b"\x00" * 64) -> bytes:
+    """Return a file of ``torch.save`` with another program in it."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, content in (("data.pkl", program), ("byteorder", b"little"), ("data/0", storage), ("version", b"3\n")):
+            archive.writestr(f"archive/{name}", content)
+    return stream.getvalue()
+
+
+class _Command:
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self.call = (function, arguments)
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+def _shared(levels: int) -> Any:
+    value: Any = ("x",)
+    for _ in range(levels):
+        value = (value, value)
+    return value
+
+
+def _tensor_program(numel: int, size: str, stride: str, key: str = "0", kind: str = "FloatStorage") -> bytes:
+    """Return a program whose dictionary holds one tensor with declared sizes; ``size`` and ``stride`` are pickled."""
+    storage = f"(X\x07\x00\x00\x00storagectorch\n{kind}\nX\x01\x00\x00\x00{key}X\x03\x00\x00\x00cpu".encode("latin-1")
+    count = pickle.dumps(numel, 2)[2:-1]
+    shapes = b"".join(pickle.dumps(tuple(map(int, text.split(","))), 2)[2:-1] for text in (size, stride))
+    tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + count + b"tQK\x00" + shapes + b"\x89}tR"
+    return b"\x80\x02}X\x06\x00\x00\x00weight" + tensor + b"s."
+
+
+def _nested(levels: int) -> bytes:
+    return b"\x80\x02}X\x01\x00\x00\x00a" + b"]" * levels + b"a" * (levels - 1) + b"s."
+
+
+PROGRAMS: tuple[Callable[[], bytes], ...] = (
+    lambda: pickle.dumps({"a": _Command(__import__("os").system, "touch owned")}, 2),
+    lambda: pickle.dumps({"a": _Command(eval, "open('owned', 'w')")}, 2),
+    lambda: pickle.dumps({"a": _Command(exec, "raise SystemExit")}, 4),
+    lambda: pickle.dumps({"weight": np.zeros(3)}, 2),
+    lambda: pickle.dumps({"format": "accelsim-ticket", "version": _shared(60)}, 2),
+    lambda: pickle.dumps({"format": _shared(60), "state_dict": _shared(60)}, 2),
+    lambda: pickle.dumps({"format": "accelsim-ticket", "version": 1, "provenance": _shared(60)}, 2),
+    lambda: pickle.dumps({"format": "accelsim-ticket", "version": 10**600}, 2),
+    lambda: b"\x80\x02}" + pickle.dumps(_shared(60), 2)[2:-1] + b"K\x01s.",
+    lambda: pickle.dumps({"module." * 3000 + "w": 1, "prune_rate": 1 << 2000}, 2),
+    lambda: _nested(100),
+    lambda: _nested(200_000),
+    lambda: b"\x80\x02]q\x00h\x00a.",
+    lambda: b"\x80\x02}q\x00X\x0a\x00\x00\x00state_dicth\x00s.",
+    lambda: b"\x80\x02.",
+    lambda: b"\x80\x02N",
+    lambda: b"\x80\x02(((.",
+    lambda: b"\x80\x02}]K\x01s.",
+    lambda: b"\x80\x02X\xff\xff\xff\x7fabc.",
+    lambda: b"\x80\x04\x8d\xff\xff\xff\xff\xff\xff\xff\x7fabc.",
+    lambda: b"\x80\x02\x8b\xff\xff\xff\x7f\x01.",
+    lambda: b"\x80\x02r\xff\xff\xff\xff.",
+    lambda: b"\x80\x02}X\x01\x00\x00\x00a\x8a\xff" + b"\x7f" * 255 + b"s.",
+    lambda: _tensor_program(16, "16", "1"),
+    lambda: _tensor_program(1 << 40, "16", "1"),
+    lambda: _tensor_program(16, f"{1 << 40}", "1"),
+    lambda: _tensor_program(16, f"{1 << 40}", "0"),
+    lambda: _tensor_program(16, "4,4,0", "1,1,1"),
+    lambda: _tensor_program(16, "2,2", f"{1 << 62},{1 << 62}"),
+    lambda: _tensor_program(16, "-1", "1"),
+    lambda: _tensor_program(16, ",".join("1" * 70), ",".join("1" * 70)),
+    lambda: _tensor_program(16, "16", "1", key="9"),
+    lambda: _tensor_program(16, "16", "1", kind="ComplexFloatStorage"),
+)
