@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from accelsim.report.page_runs import Case, PageRun, TicketRuns
 from accelsim.report.text import percent, printable, quantity, ratio, significant
 from accelsim.results.breakeven import equal_precision_bits, smaller_or_cheaper
 from accelsim.results.compare import generation_wait_fraction, stored_bits, traffic_bytes, weight_bytes
+from accelsim.results.model import RunResult
 
 DENSE_RIVALS = ("dense-int8", "dense-fp32")
 SLOW_DECODER = 0.1  # fraction of the time from which a wait is worth a sentence
@@ -74,12 +76,15 @@ def factor(mine: float, other: float, what: str) -> str:
 
 def break_even_words(ticket: TicketRuns) -> list[str]:
     """Return at which DRAM energy and which freezing ratio ticket and rivals would change places."""
-    known = [(run.result, point) for run in ticket.rivals if (point := ticket.break_even(run)) is not None]
-    if not known:
-        return []
     main = ticket.main.result
-    ours, now = printable(main.storage), significant(known[0][1].dram_pj_per_bit_now)
-    sentences = []
+    ours = printable(main.storage)
+    same = [run for run in ticket.rivals if _is_same(main, run.result)]
+    sentences = [f"{_join([printable(run.result.storage) for run in same])}: the same as {ours} here."] if same else []
+    others = [run for run in ticket.rivals if run not in same]
+    known = [(run.result, point) for run in others if (point := ticket.break_even(run)) is not None]
+    if not known:
+        return sentences
+    now = significant(known[0][1].dram_pj_per_bit_now)
     for better in (True, False):
         names = [
             printable(rival.storage)
@@ -105,6 +110,13 @@ def break_even_words(ticket: TicketRuns) -> list[str]:
         *sentences,
         *_freezing_words(ours, [(printable(rival.storage), point.freeze_ratio) for rival, point in known]),
     ]
+
+
+def _is_same(first: RunResult, second: RunResult) -> bool:
+    """Return whether two formats come to the same bits, traffic and energy."""
+    one, other = first.totals, second.totals
+    same_bits = stored_bits(one) == stored_bits(other) and traffic_bytes(one) == traffic_bytes(other)
+    return same_bits and math.isclose(one.energy_j, other.energy_j, rel_tol=1e-9)
 
 
 def _freezing_words(ours: str, ratios: Sequence[tuple[str, float | None]]) -> list[str]:
@@ -168,17 +180,25 @@ def _winners(ticket: TicketRuns) -> list[str]:
     ]
     if not sentences:
         sentences = ["No rival given here beats it in stored bits, traffic, energy, time or area."]
-    for rival in rivals:
-        waits = rival.totals.cycles_by_cause.wait_decoder / max(1, rival.totals.latency_cycles)
-        if waits > SLOW_DECODER:
-            sentences.append(
-                f"{printable(rival.storage)} waits {percent(waits)} of its time for the decoder of this chip, which "
-                "was sized for masks; a wider one (mask_decoder.symbols_per_cycle) would make it faster."
-            )
+    sentences += _slow_decoders(rivals)
     if main.totals.stored_bits.mask:
         bits = significant(equal_precision_bits(main))
         sentences.append(f"Dense weights would need {bits} bits each to be stored as small.")
     return sentences
+
+
+def _slow_decoders(rivals: Sequence[RunResult]) -> list[str]:
+    waits = {
+        printable(rival.storage): rival.totals.cycles_by_cause.wait_decoder / max(1, rival.totals.latency_cycles)
+        for rival in rivals
+    }
+    slow = [f"{name} ({percent(share)} of its time)" for name, share in waits.items() if share > SLOW_DECODER]
+    if not slow:
+        return []
+    return [
+        f"Waiting for the decoder of this chip, which was sized for masks: {_join(slow)}. A wider one "
+        "(mask_decoder.symbols_per_cycle) would make that faster."
+    ]
 
 
 def _family(case: Case) -> str:

@@ -71,6 +71,20 @@ def test_answer_names_the_factor_in_the_direction_it_goes(sample_run):
     assert any(sentence == "dense-int8 needs less energy than slt." for sentence in dearer)
 
 
+def test_equal_rivals_are_called_equal_and_slow_decoders_named(sample_run):
+    result = sample(sample_run)
+    waits = result.totals.cycles_by_cause.model_copy(update={"wait_decoder": result.totals.latency_cycles // 2})
+    slow = rival(result, 3.0).totals.model_copy(update={"cycles_by_cause": waits})
+    others = [
+        PageRun(result.model_copy(update={"storage": "slt-raw"}), None),
+        PageRun(rival(result, 3.0).model_copy(update={"totals": slow}), None),
+    ]
+    sentences = answer(cases_of([PageRun(result, None), *others])[0])
+
+    assert "slt-raw: the same as slt here." in sentences
+    assert any("dense-int8 (50.0 % of its time). A wider one" in sentence for sentence in sentences)
+
+
 def test_focus_is_the_most_frozen_ticket_within_a_point_of_the_best_accuracy(sample_run):
     ratios = ((0.0, 0.981), (0.5, 0.984), (0.7, 0.974), (0.9, 0.96))
     runs = [
