@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from accelsim.config.base import ConfigModel
+from accelsim.config.explain import show_value, suggest
+
+STANDARD_FAMILIES = ("DDR3", "DDR4", "DDR5", "HBM", "HBM2", "HBM3", "LPDDR", "LPDDR3", "LPDDR4", "LPDDR5")
+"""Families with an energy row in `accelsim.cost`; a test sees to it that they are the same."""
+TIMING_STANDARDS = (
+    "DDR4-2400", "DDR4-2400R", "DDR4-3200", "DDR5-4800BN", "HBM2", "HBM2-2000", "LPDDR3-1866", "LPDDR4-2400",
+    "LPDDR4-3200", "LPDDR5-6400",
+)  # fmt: skip
+"""Standards with a timing table in `accelsim.sim.dram`; a test sees to it that they are the same."""
+# A family, a letter of a variant (LPDDR4X, DDR3L), and a speed grade (-3200, -4800BN).
+_STANDARD = re.compile(rf"({'|'.join(STANDARD_FAMILIES)})[A-Z]?(-[0-9A-Z]{{1,12}})?", re.IGNORECASE)
+
+
+def timing_problem(standard: str) -> str | None:
+    """Return what is wrong with ``standard`` where ``dram.model`` is ``timing``; None if nothing is."""
+    if standard in TIMING_STANDARDS:
+        return None
+    hint = suggest(standard, TIMING_STANDARDS)
+    return (
+        f"standard {show_value(standard)} has no timing table; {hint}allowed with model: timing are "
+        f"{', '.join(TIMING_STANDARDS)}"
+    )
 
 
 class DramConfig(ConfigModel):
@@ -15,7 +38,8 @@ class DramConfig(ConfigModel):
     model: Literal["simple", "timing"] = "simple"
     """How time is computed."""
     standard: str = "LPDDR4-3200"
-    """Name of the memory standard; it selects the energy row, and with ``model: timing`` the timing table."""
+    """Name of the memory standard: a family and its speed, e.g. LPDDR4-3200. It selects the energy row, and with
+    ``model: timing`` the timing table."""
     num_channels: int = Field(1, ge=1, le=64)
     """Independent channels."""
     bus_width_bits: int = Field(32, ge=8, le=2048)
@@ -64,6 +88,17 @@ class DramConfig(ConfigModel):
     """Writes that must wait before they are served while no command waits for a bank (``bank_queues``)."""
     num_row_hits_before_precharge: int = Field(4, ge=1, le=1 << 20)
     """Row hits after which waiting hits no longer keep a row open (``bank_queues``)."""
+
+    @field_validator("standard")
+    @classmethod
+    def _known_standard(cls, value: str) -> str:
+        if not _STANDARD.fullmatch(value):
+            hint = suggest(value, (*TIMING_STANDARDS, *STANDARD_FAMILIES))
+            raise ValueError(
+                f"{show_value(value)} has no energy row; {hint}give a family and its speed, such as LPDDR4-3200; "
+                f"families are {', '.join(STANDARD_FAMILIES)}"
+            )
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from accelsim.config.base import ConfigModel
-from accelsim.config.dram import DramConfig
+from accelsim.config.dram import DramConfig, timing_problem
 from accelsim.prng.source import GeneratorKind
 
 ZeroPolicy = Literal["none", "gate", "skip"]
@@ -167,3 +167,11 @@ class HardwareConfig(ConfigModel):
     """None: a chip without a decoder; it can run dense formats only."""
     vector_unit: VectorUnitConfig = VectorUnitConfig()
     mapping: MappingConfig = MappingConfig()
+
+    @field_validator("dram")
+    @classmethod
+    def _timing_table(cls, value: DramConfig) -> DramConfig:
+        problem = timing_problem(value.standard) if value.model == "timing" else None
+        if problem is not None:
+            raise ValueError(problem)
+        return value

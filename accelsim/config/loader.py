@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from accelsim.config.explain import explain, show_value
 from accelsim.config.hardware import HardwareConfig
-from accelsim.config.overrides import Override, apply_overrides, parse_override
+from accelsim.config.overrides import Override, apply_overrides, parse_override, refuse_twice
 from accelsim.config.yaml_reader import YamlDocument, YamlValue, read_yaml
 from accelsim.errors import ConfigError
 
@@ -70,6 +70,7 @@ def load_config(path: str | Path, model: type[M], overrides: Sequence[str] = ())
     """Read a YAML file into ``model``; the same rules, messages and errors as `load_hardware`."""
     document = read_yaml(path)
     parsed = [parse_override(text, model) for text in overrides]
+    refuse_twice(parsed)
     root = apply_overrides(document.root, parsed, model)
     config = validate(root, model, document, parsed)
     return LoadedConfig(config=config, path=document.path, sha256=_digest(document.content, parsed))

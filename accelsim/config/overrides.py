@@ -52,6 +52,8 @@ def parse_override(text: str, model: type[BaseModel]) -> Override:
     path = path.strip()
     if not equals or not path:
         raise ConfigError(f"--set {shown}: not path=value; write e.g. --set pe_array.rows=16")
+    if not value_text.strip():
+        raise ConfigError(f"--set {shown}: no value behind the =; write e.g. --set pe_array.rows=16, or null for none")
     location: YamlPath = tuple(path.split("."))
     if find_field(model, location) is None and not _is_dict_item(model, location):
         known = field_paths(model)
@@ -64,6 +66,16 @@ def parse_override(text: str, model: type[BaseModel]) -> Override:
             f"known: {', '.join(inside or model.model_fields)}"
         )
     return Override(text=shown, location=location, value=parse_value(value_text, f"--set {shown}"))
+
+
+def refuse_twice(overrides: Sequence[Override]) -> None:
+    """Raise `ConfigError` if two overrides set the same field: as with a key given twice, one of them would be lost."""
+    seen: dict[YamlPath, Override] = {}
+    for override in overrides:
+        first = seen.setdefault(override.location, override)
+        if first is not override:
+            path = ".".join(str(part) for part in override.location)
+            raise ConfigError(f"{override.where}: {path} is set twice (first by {first.where}); keep one")
 
 
 def apply_overrides(

@@ -26,7 +26,7 @@ vary:
   freeze_ratio: [0, 0.7]
   pe_array.rows, pe_array.cols: [0, 8, 16]
   activation_buffer.capacity_bytes: [4096, 65536]
-  dram.standard: [LPDDR4-3200, SRAM-1]
+  mask_decoder: [null, {{positions_per_cycle: 32}}]
 """
 FILES = ("results.csv", "results.parquet", "summary.json")
 
@@ -82,8 +82,10 @@ def test_one_worker_and_two_write_the_same_bytes_and_failures_are_rows(space, tm
     assert set(table.loc[table["storage"] == "slt", "provenance"].dropna()) == {"synthetic"}
     failed = table[table["status"] == "failed"]
     assert 0 < len(failed) < len(table)
-    reasons = failed["reason"].str.extract(r"^([a-z_.]+): ")[0]
-    assert set(reasons) == {"dram.standard", "pe_array.rows"}
+    impossible, refused = failed[failed["point"] == ""], failed[failed["point"] != ""]
+    assert impossible["reason"].str.startswith("pe_array.rows: 0 is not >= 1").all()
+    assert refused["reason"].str.contains("mask_decoder: none: storage slt needs a decoder").all()
+    assert (len(impossible), len(refused)) == (16, 8)
     assert failed["latency_s"].isna().all()
     summary = json.loads((one / "summary.json").read_text())
     assert summary["num_failed"] == len(failed)
@@ -92,7 +94,8 @@ def test_one_worker_and_two_write_the_same_bytes_and_failures_are_rows(space, tm
 
 
 def test_a_killed_sweep_resumes_and_ends_as_if_nothing_had_happened(space, tmp_path):
-    whole = sweep(space, tmp_path / "whole", "--workers", 1)
+    whole = tmp_path / "whole"
+    assert start(space, whole, "--workers", 1).wait() == 0
     folder = tmp_path / "killed"
     process = start(space, folder, "--workers", 1)
     wait_until(lambda: rows_in(folder / "results.sqlite") >= 4, process)
@@ -147,7 +150,7 @@ def test_two_sweeps_may_share_a_store(space, tmp_path):
         assert process.returncode == 0, messages
 
     same(tmp_path / "one", tmp_path / "two")
-    assert rows_in(store) == 32
+    assert rows_in(store) == pd.read_csv(tmp_path / "one" / "results.csv")["point"].nunique() == 32
 
 
 def test_a_dead_worker_is_replaced(space, tmp_path):

@@ -109,7 +109,7 @@ def test_override_adds_and_removes_optional_units(tmp_path: Path) -> None:
         ("num_lanes=3", "--set num_lanes=3: num_lanes: unknown path; did you mean 'weight_generator.num_lanes'?"),
         ("rows", "--set rows: not path=value; write e.g. --set pe_array.rows=16"),
         ("clock_mhz=[1", "--set clock_mhz=[1:1: not valid YAML"),
-        ("clock_mhz=", "x.yaml: --set clock_mhz=: clock_mhz: null is not a number; give a number above 0"),
+        ("clock_mhz=", "--set clock_mhz=: no value behind the =; write e.g. --set pe_array.rows=16, or null for none"),
     ],
 )
 def test_bad_overrides_are_refused(tmp_path: Path, override: str, expected: str) -> None:
@@ -184,3 +184,48 @@ def test_presets_have_the_peaks_that_are_published_for_them(name: str, peak_tops
     config = load_hardware(ROOT / f"hwconfigs/{name}.yaml").config
     assert 2 * config.pe_array.num_pes * config.clock_mhz * 1e-6 == pytest.approx(peak_tops, rel=2e-3)
     assert config.dram.peak_bytes_per_ns == pytest.approx(peak_gb_per_s, rel=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "dram:\n  standard: LPDDR9\n",
+            r":5: dram.standard: 'LPDDR9' has no energy row; did you mean 'LPDDR'\? give a",
+        ),
+        ("dram:\n  standard: SRAM-1\n", r":5: dram.standard: 'SRAM-1' has no energy row; give a family and its speed"),
+        (
+            "dram:\n  standard: DDR4-2401\n  model: timing\n",
+            r":4: dram: standard 'DDR4-2401' has no timing table; did you mean 'DDR4-2400'\? allowed with",
+        ),
+    ],
+)
+def test_a_memory_standard_without_a_table_is_refused_with_its_line(tmp_path, text, message):
+    path = tmp_path / "chip.yaml"
+    path.write_text(f"name: chip\nclock_mhz: 500\nnode_nm: 22\n{text}")
+    with pytest.raises(ConfigError, match=message):
+        load_hardware(path)
+    path.write_text("name: chip\nclock_mhz: 500\nnode_nm: 22\ndram: {standard: LPDDR4X-4266}\n")
+    assert load_hardware(path).config.dram.standard == "LPDDR4X-4266"
+
+
+def test_names_of_memory_standards_are_those_of_the_tables():
+    from accelsim.config.dram import STANDARD_FAMILIES, TIMING_STANDARDS
+    from accelsim.cost.energy import dram_family
+    from accelsim.cost.tables import load_tables
+    from accelsim.sim.dram.device import device_names
+
+    tables = load_tables()
+    rows = [name for name, row in tables.rows.items() if row.unit_of_chip == "dram" and row.unit == "pj_per_bit"]
+    assert sorted(f"dram_{name.lower()}" for name in STANDARD_FAMILIES) == sorted(rows)
+    assert all(dram_family(name, tables) == name.lower() for name in STANDARD_FAMILIES)
+    assert device_names() == TIMING_STANDARDS
+
+
+def test_a_path_set_twice_is_refused_as_a_key_given_twice_is(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(MINIMAL)
+    with pytest.raises(
+        ConfigError, match=r"--set node_nm=7: node_nm is set twice \(first by --set node_nm=22\); keep one"
+    ):
+        load_hardware(path, ["node_nm=22", "clock_mhz=1", "node_nm=7"])
