@@ -59,9 +59,13 @@ def infer_graph(where: str, shapes: Mapping[str, Shape], norm_names: Collection[
     TicketError
         The names fit no known network, or another one than stated.
     """
-    if any(name.startswith("ginlayers.") for name in shapes):
+    is_gin = any(name.startswith("ginlayers.") for name in shapes)
+    is_resnet = "conv1" in shapes and any(_RESNET.fullmatch(name) for name in shapes)
+    if is_gin or is_resnet or _is_chain(shapes):
+        _check_ranks(where, shapes)
+    if is_gin:
         graph = _gin(where, shapes, norm_names, wanted)
-    elif "conv1" in shapes and any(_RESNET.fullmatch(name) for name in shapes):
+    elif is_resnet:
         graph = _resnet(where, shapes, wanted)
     elif _is_chain(shapes):
         graph = _chain(where, shapes, wanted)
@@ -72,6 +76,15 @@ def infer_graph(where: str, shapes: Mapping[str, Shape], norm_names: Collection[
     if wanted.width_factor is not None:
         _check_width(where, shapes, wanted.width_factor)
     return graph
+
+
+def _check_ranks(where: str, shapes: Mapping[str, Shape]) -> None:
+    """Raise `TicketError` if the weight of a convolution has no four dimensions."""
+    for name, shape in shapes.items():
+        if any(part in name for part in ("conv", ".downsample.", ".shortcut.")) and len(shape) != 4:
+            raise TicketError(
+                f"{where}: layer {name!r}: its weight has {len(shape)} dimensions, not 4; the file is damaged"
+            )
 
 
 def _check_width(where: str, shapes: Mapping[str, Shape], width_factor: float) -> None:

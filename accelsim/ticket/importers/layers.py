@@ -144,8 +144,12 @@ def _stored_mask(
     key = f"{name}.mask"
     if key not in checkpoint.tensors and f"{name}.kthvalue" in checkpoint.tensors:
         score = _same_shape(checkpoint, f"{name}.score", weight)
-        threshold = float(checkpoint.tensors[f"{name}.kthvalue"].reshape(-1)[0])
-        return np.asarray(((np.abs(score) > threshold) & (frozen == 0)) | (frozen > 0))
+        threshold = checkpoint.tensors[f"{name}.kthvalue"]
+        if threshold.size != 1:
+            raise TicketError(
+                f"{checkpoint.path}: {name}.kthvalue: {threshold.size} values; give one threshold for the layer"
+            )
+        return np.asarray(((np.abs(score) > threshold.reshape(())) & (frozen == 0)) | (frozen > 0))
     value = _same_shape(checkpoint, key, weight)
     if not np.isin(value, (0, 1)).all():
         raise TicketError(f"{checkpoint.path}: {key}: has values besides 0 and 1; 1 keeps a weight, 0 drops it")
