@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from accelsim.dse.engine import EvaluatedPoint
+from accelsim.dse.points import Point
 from accelsim.dse.rows import DETAIL_COLUMNS, METRICS, POINT_COLUMNS, WORKLOAD_COLUMNS, Row
 from accelsim.dse.space import STORAGE, DesignSpace
 from accelsim.results.store import write_bytes, write_text
@@ -39,6 +40,7 @@ def flat_rows(space: DesignSpace, evaluated: Sequence[EvaluatedPoint]) -> list[R
             "point": point.job.key[:16] if point.job is not None else "",
             "hardware": point.hardware,
             "workload": point.workload,
+            "ticket": _ticket(point),
             "storage": point.storage,
         }
         for variable, value in zip(space.variables, point.choice, strict=True):
@@ -47,6 +49,11 @@ def flat_rows(space: DesignSpace, evaluated: Sequence[EvaluatedPoint]) -> list[R
         merged = {**entry.row, **row}
         rows.append({name: merged[name] for name in columns if name in merged})
     return rows
+
+
+def _ticket(point: Point) -> str:
+    spec = point.job.workload if point.job is not None else None
+    return spec.path if spec is not None and spec.kind == "ticket" and not spec.is_synthetic else ""
 
 
 def all_columns(space: DesignSpace) -> list[str]:

@@ -47,7 +47,8 @@ POINT_COLUMNS: Final[dict[str, str]] = {
     "status": "ok, or failed",
     "reason": "why it failed, in one line; empty otherwise",
     "hardware": "hardware description, as given",
-    "workload": "workload, as given",
+    "workload": "workload, as given; the network's name where tickets are chosen by their ratios",
+    "ticket": "file of the real ticket; empty where there is none",
     "storage": "storage format",
 }
 DETAIL_COLUMNS: Final[tuple[str, ...]] = (
