@@ -13,6 +13,7 @@ from accelsim.results.compare import generation_wait_fraction, stored_bits, traf
 from accelsim.results.model import RunResult
 
 DENSE_RIVALS = ("dense-int8", "dense-fp32")
+TICKET_FORMATS = ("slt", "multicoat", "folded")
 SLOW_DECODER = 0.1  # fraction of the time from which a wait is worth a sentence
 
 
@@ -39,13 +40,23 @@ def first_rival(ticket: TicketRuns) -> PageRun | None:
     return named or (ticket.rivals[0] if ticket.rivals else None)
 
 
+def nearest_rival(ticket: TicketRuns) -> PageRun | None:
+    """Return the run of least energy among formats that store no ticket; None if there is none."""
+    others = [run for run in ticket.rivals if not run.result.storage.startswith(TICKET_FORMATS)]
+    return min(others, key=lambda run: run.result.totals.energy_j) if others else None
+
+
 def answer(case: Case) -> list[str]:
     """Return the answer of a case, most important sentence first."""
     ticket = case.focus
     rival = first_rival(ticket)
     if rival is None:
         return [_alone(ticket.main), "Nothing was compared: give runs of other storage formats too."]
-    sentences = [against(ticket, rival), *_price(ticket.main), *_winners(ticket)]
+    nearest = nearest_rival(ticket)
+    sentences = [against(ticket, rival)]
+    if nearest is not None and nearest is not rival:
+        sentences.append(f"The rival of least energy: {_lower(against(ticket, nearest))}")
+    sentences += [*_price(ticket.main), *_winners(ticket)]
     sentences += break_even_words(ticket)
     if len(case.tickets) > 1:
         sentences.append(_family(case))
@@ -149,6 +160,10 @@ def _area(mine_mm2: float, other_mm2: float) -> str:
         return "the same chip area"
     direction = "more" if difference > 0 else "less"
     return f"{significant(abs(difference))} mm2 ({percent(abs(difference) / other_mm2)}) {direction} chip area"
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
 
 
 def _area_share(mine_mm2: float, other_mm2: float) -> str:
@@ -260,6 +275,15 @@ def card(case: Case) -> Card:
         ("time", factor(mine.latency_s, theirs.latency_s, "")),
         ("weight traffic", factor(weight_bytes(mine), weight_bytes(theirs), "")),
         ("chip area", _area_share(mine.area_mm2, theirs.area_mm2)),
+        *_nearest_fact(ticket, rival),
         *accuracy,
     )
     return Card(value, caption, band, tuple((name, text.strip()) for name, text in facts))
+
+
+def _nearest_fact(ticket: TicketRuns, shown: PageRun) -> list[tuple[str, str]]:
+    nearest = nearest_rival(ticket)
+    if nearest is None or nearest is shown:
+        return []
+    mine, theirs = ticket.main.result.totals.energy_j, nearest.result.totals.energy_j
+    return [(f"against {printable(nearest.result.storage)}", factor(mine, theirs, "energy"))]

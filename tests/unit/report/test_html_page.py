@@ -14,7 +14,7 @@ from accelsim.report.page_markdown import page_markdown
 from accelsim.report.page_runs import PageRun, cases_of, read_results
 from accelsim.report.page_svg import Axis, BarRow, Mark, Segment, Series, bar_chart, nice_ticks, xy_chart
 from accelsim.report.page_tables import Cell, PageTable, csv_text
-from accelsim.report.page_words import answer
+from accelsim.report.page_words import answer, card
 from accelsim.results.build import build_result, num_frames, workload_record
 from accelsim.results.model import ResultError
 from accelsim.results.store import counters_text, result_text, write_run
@@ -69,6 +69,16 @@ def test_answer_names_the_factor_in_the_direction_it_goes(sample_run):
     assert "3.00x less energy (no band" in cheaper[0]
     assert "2.00x more energy (no band" in dearer[0]
     assert any(sentence == "dense-int8 needs less energy than slt." for sentence in dearer)
+
+
+def test_the_rival_of_least_energy_is_named_too(sample_run):
+    result = sample(sample_run)
+    cheap = rival(result, 1.5).model_copy(update={"storage": "entropy-int4"})
+    runs = [result, rival(result, 3.0), cheap, result.model_copy(update={"storage": "slt-rle"})]
+    case = cases_of([PageRun(run, None) for run in runs])[0]
+
+    assert answer(case)[1].startswith("The rival of least energy: stored as slt, it needs 1.50x less energy")
+    assert ("against entropy-int4", "1.50x less energy") in card(case).facts
 
 
 def test_equal_rivals_are_called_equal_and_slow_decoders_named(sample_run):
