@@ -23,7 +23,7 @@ from accelsim.results.build import Hardware, assemble_result
 from accelsim.results.model import Record, ResultError, ResultModel, RunResult, WorkloadRecord
 from accelsim.results.schema import check_result, sum_errors
 from accelsim.sim.actions import ACTIONS
-from accelsim.sim.counters import Counters
+from accelsim.sim.counters import CAUSES, TRAFFIC_CLASSES, UNITS, Counters, LayerCounters
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
 SUMMARY_NAME = "summary.json"
@@ -55,6 +55,8 @@ class CountersFile(ResultModel):
     """Inputs of one run."""
     counters: Counters
     """How often each unit did each action, per layer."""
+    comparison: dict[str, Counters] | None = None
+    """The same of the formats that the result is compared with; absent where there is no comparison."""
 
 
 def result_text(result: RunResult) -> str:
@@ -67,9 +69,15 @@ def result_document(result: RunResult) -> dict[str, Any]:
     return result.model_dump(mode="json", exclude={"comparison"} if result.comparison is None else None)
 
 
-def counters_text(hardware: Hardware, workload: WorkloadRecord, frames: int, counters: Counters) -> str:
-    """Return the content of ``counters.json``."""
-    document = {
+def counters_text(
+    hardware: Hardware,
+    workload: WorkloadRecord,
+    frames: int,
+    counters: Counters,
+    comparison: Mapping[str, Counters] | None = None,
+) -> str:
+    """Return the content of ``counters.json``; the key ``comparison`` is left out where there is none."""
+    document: dict[str, Any] = {
         "schema_version": 1,
         "hardware": {
             "path": hardware.path,
@@ -80,6 +88,8 @@ def counters_text(hardware: Hardware, workload: WorkloadRecord, frames: int, cou
         "num_frames": frames,
         "counters": _sorted_maps(asdict(counters)),
     }
+    if comparison:
+        document["comparison"] = {name: _sorted_maps(asdict(other)) for name, other in comparison.items()}
     return json.dumps(document, indent=1, allow_nan=False) + "\n"
 
 
@@ -220,9 +230,33 @@ def read_counters(path: str | Path) -> CountersFile:
         raise ResultError(
             f"{file}: {_first_problem(error)}; give a counters.json that accelsim run --out wrote"
         ) from None
+    for place, word in _unknown_words(stored.counters):
+        raise ResultError(f"{file}: {place}: {word[:40]!r} is not known; give a counters.json that accelsim wrote")
     if stored.schema_version != 1:
         raise ResultError(f"{file}: schema_version: {stored.schema_version} is not 1; run it again with this version")
     return stored
+
+
+def _unknown_words(counters: Counters) -> Iterator[tuple[str, str]]:
+    """Yield where a unit, an action, a cause or a class of traffic has a name that no run writes, and the name."""
+    for index, layer in enumerate(counters.layers):
+        place = f"counters.layers.{index}"
+        for name, counts, words in _maps(layer):
+            yield from ((f"{place}.{name}", word) for word in counts if word not in words)
+        for unit, counts in layer.actions.items():
+            allowed = ACTIONS.get(unit)
+            if allowed is None:
+                yield f"{place}.actions", unit
+            else:
+                yield from ((f"{place}.actions.{unit}", word) for word in counts if word not in allowed)
+
+
+def _maps(layer: LayerCounters) -> tuple[tuple[str, Mapping[str, int], tuple[str, ...]], ...]:
+    return (
+        ("cycles_by_cause", layer.cycles_by_cause, CAUSES),
+        ("dram_bytes", layer.dram_bytes, TRAFFIC_CLASSES),
+        ("busy_cycles", layer.busy_cycles, UNITS),
+    )
 
 
 def rebuild_result(stored: CountersFile, hardware: Hardware, cost: CostReport, where: str) -> RunResult:

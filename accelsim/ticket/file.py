@@ -16,8 +16,9 @@ import io
 import os
 import tempfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -110,13 +111,19 @@ def read_ticket(path: str | os.PathLike[str]) -> Ticket:
     return ticket
 
 
+def is_ticket(document: Mapping[Any, object]) -> bool:
+    """Return whether what a file holds says that it is a ticket."""
+    name = document.get("format")
+    return isinstance(name, str) and name == FORMAT_NAME
+
+
 def _parse(document: object) -> Ticket:
-    if not isinstance(document, dict) or document.get("format") != FORMAT_NAME:
+    if not isinstance(document, dict) or not is_ticket(document):
         raise TicketError("not a ticket; import checkpoints of other programs with 'accelsim import'")
     record = Fields(document, "ticket")
     record.take("format")
     version = record.take("version")
-    if version != FORMAT_VERSION:
+    if not isinstance(version, int) or version != FORMAT_VERSION:
         raise TicketError(
             f"ticket.version: {shown(version)} is not {FORMAT_VERSION}; use the program version that wrote it"
         )

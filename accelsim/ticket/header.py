@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, TypeGuard, TypeVar, get_args
 
+import numpy as np
+
 from accelsim.errors import TicketError
 from accelsim.prng import GeneratorKind, RandomSource, SeedPolicy, StreamGranularity, WeightDistribution
 from accelsim.ticket.graph import GraphNode, NetworkGraph, NodeKind
@@ -108,7 +110,7 @@ class Fields:
     def choice(self, name: str, allowed: tuple[Any, ...]) -> Any:
         """Return one of the allowed words."""
         value = self.take(name)
-        if value not in allowed:
+        if not isinstance(value, str) or value not in allowed:
             raise self.fail(name, value, f"one of {', '.join(allowed)}")
         return value
 
@@ -166,6 +168,8 @@ def shown(value: object) -> str:
     """Return ``value`` for an error text; collections as their size alone, for one may hold itself many times over."""
     if isinstance(value, dict | list | tuple) and value:
         return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, np.ndarray):
+        return f"a tensor of shape {value.shape}"
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 

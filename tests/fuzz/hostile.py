@@ -25,6 +25,11 @@ TOKENS = (
     "slt", "dense-fp32", "csr-int8", "spatial", "output_stationary", "input_stationary", "skip", "ideal", "timing", "simple", "buffer", "lfsr16", "philox4x32",
     "2:4", "1:1", "999999999", "16777216", "16777217", "65536", "1000000", "100000000", "0.1", "1e-9", "1e9", "1e15",
 )  # fmt: skip
+# Values that a description may often hold: they reach what lies behind the checks.
+NUMBERS = (
+    "1", "1", "2", "3", "5", "7", "8", "13", "0", "0.5", "0.001", "1.7", "17", "31", "33", "64", "100", "127", "255", "256", "1000", "1024", "4095",
+    "4096", "65535", "65536", "1048576", "16777216", "1000000000", "1e-6", "1e6", "1e12", "-1",
+)  # fmt: skip
 VALUES: tuple[Any, ...] = (
     None, True, False, -1, 0, 1, 2, 3, 17, 1 << 31, 1 << 40, 1 << 63, 1 << 64, 10**30, -(10**30), -0.0, 0.5, 1.5, 1e-320, 1e308, float("nan"), float("inf"),
     "", "x", "x" * 5000, "line\nbreak", "\x1b[31m", "\u2028", "<script>alert(1)</script>", "é", "../../owned", [], {}, [[]], {"a": 1}, [1] * 9, [0, 0], [-1, 1],
@@ -83,7 +88,9 @@ def damaged_lines(draw: Random, text: str, cell: str = r"(?<=[:,\[{] )[^,:#\[\]{
                 if places:
                     found = draw.choice(places)
                     line = lines[place]
-                    lines[place] = line[: found.start()] + draw.choice(TOKENS) + line[found.end() :]
+                    is_number = re.fullmatch(r"[0-9. ]+", found.group()) and draw.random() < 0.7
+                    token = draw.choice(NUMBERS if is_number else TOKENS)
+                    lines[place] = line[: found.start()] + token + line[found.end() :]
     return "\n".join(lines)
 
 
@@ -258,7 +265,7 @@ def damaged_archive(draw: Random, data: bytes) -> bytes:
         case 1:
             entries.append((name, content[: len(content) // 2]))
         case 2:
-            entries[place] = (draw.choice(("../owned", "/owned", "", "data.pkl", "x/data/0", "x" * 60000)), content)
+            entries[place] = (draw.choice(("../owned", "/owned", "x/", "data.pkl", "x/data/0", "x" * 60000)), content)
         case 3:
             compression = zipfile.ZIP_DEFLATED
             entries[place] = (name, content + bytes(1 << 22))

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.errors import TicketError
+from accelsim.ticket.file import is_ticket
 from accelsim.ticket.torchfile import read_torch_file
 
 Array = npt.NDArray[Any]
@@ -46,7 +47,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     content = read_torch_file(path, MAX_CHECKPOINT_BYTES)
     if not isinstance(content, dict):
         raise TicketError(f"{where}: holds no dictionary of tensors; save the module's state_dict()")
-    if content.get("format") == "accelsim-ticket":
+    if is_ticket(content):
         raise TicketError(f"{where}: already a ticket; use it as it is")
     numbers = {name: float(value) for name, value in content.items() if isinstance(name, str) and _is_number(value)}
     tensors = _tensors(content)
