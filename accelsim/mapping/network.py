@@ -8,6 +8,7 @@ from dataclasses import replace
 from accelsim.config.hardware import HardwareConfig
 from accelsim.errors import MappingError
 from accelsim.mapping.build import build_layer
+from accelsim.mapping.estimate import estimate_cycles
 from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import EnergyPrices, MappedLayer, map_layer
 from accelsim.mapping.residency import NETWORK_INPUT, Residency, choose_residency, output_elements
@@ -174,7 +175,7 @@ def _map_tasks(tasks: list[LayerTask], prices: EnergyPrices, fixed: Mapping[str,
 def _map_one(task: LayerTask, prices: EnergyPrices, fixed: Mapping[str, Tiling]) -> MappedLayer:
     if not task.layer.uses_array:
         schedule = build_vector_layer(task)
-        return MappedLayer(schedule, int(schedule.outputs.vector_cycles.sum()))
+        return MappedLayer(schedule, estimate_cycles(task, schedule))
     return map_layer(task, prices, fixed.get(task.layer.name))
 
 
