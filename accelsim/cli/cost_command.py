@@ -7,25 +7,39 @@ import sys
 
 import click
 
+from accelsim.cli import flow
+from accelsim.cli.collect import uncertainty_option, wants_uncertainty
 from accelsim.cli.common import common_options, examples, json_option, write_stdout
-from accelsim.cost.evaluate import at_node, evaluate
+from accelsim.config.hardware import HardwareConfig
+from accelsim.cost.evaluate import at_node
+from accelsim.cost.scaling import nominal_voltage_v
 from accelsim.cost.tables import load_tables
+from accelsim.errors import ConfigError
 from accelsim.report.terminal import make_console, print_recost
+from accelsim.report.uncertainty import print_uncertainty
 from accelsim.results.store import (
     CountersFile,
     RecordedHardware,
     counters_text,
     prepare_folder,
     read_counters,
-    rebuild_result,
     result_text,
     write_run,
 )
 
+_OPTIONS = {"node_nm": "--node", "voltage_v": "--voltage"}
+
 
 @click.command("cost", epilog=examples("accelsim cost out/run --node 7", "accelsim cost out/run --table my.yaml"))
 @click.argument("saved", metavar="DIR")
-@click.option("--node", "--node-nm", "node_nm", type=click.FLOAT, help="Technology node in nm, not the chip's.")
+@click.option(
+    "--node",
+    "--node-nm",
+    "node_nm",
+    type=click.FLOAT,
+    help="Technology node in nm, at its nominal supply unless --voltage says another (run --set node_nm=... keeps the "
+    "supply of the file).",
+)
 @click.option("--voltage", "--voltage-v", "voltage_v", type=click.FLOAT, help="Core supply in V, not the chip's.")
 @click.option(
     "--table",
@@ -36,9 +50,12 @@ from accelsim.results.store import (
     help="Cost table whose rows replace the built-in ones.",
 )
 @click.option("--out", "folder", metavar="DIR", help="Write the costed result there, as run does.")
+@uncertainty_option
 @json_option
 @common_options
+@click.pass_context
 def command(
+    ctx: click.Context,
     saved: str,
     node_nm: float | None,
     voltage_v: float | None,
@@ -46,19 +63,39 @@ def command(
     folder: str | None,
     as_json: bool,
 ) -> None:
-    """Cost the run saved in DIR (by run --out) again, without simulating: another node, supply or cost table."""
+    """Cost the run saved in DIR (by run --out) again, without simulating: another node, supply or cost table.
+
+    The formats that run --compare named are costed again too.
+    """
     stored = read_counters(saved)
     hardware = _changed(stored, node_nm, voltage_v, tables)
-    cost = evaluate(stored.counters, hardware.config, load_tables(tables))
-    result = rebuild_result(stored, hardware, cost, saved)
+    prices = load_tables(tables)
+    unsure = wants_uncertainty(ctx)
+    if unsure and as_json and folder is None:
+        raise click.UsageError("--uncertainty with --json needs --out: the bands go to its uncertainty.json", ctx)
+    result = flow.cost_again(stored, hardware, prices, saved)
+    report = flow.uncertainty_again(stored, hardware, prices) if unsure else None
     if folder is not None:
-        counters = counters_text(hardware, stored.workload, stored.num_frames, stored.counters)
-        write_run(prepare_folder(folder), result, counters)
+        target = prepare_folder(folder)
+        counters = counters_text(hardware, stored.workload, stored.num_frames, stored.counters, stored.comparison)
+        write_run(target, result, counters)
+        if report is not None:
+            flow.write_uncertainty(target, report)
     if as_json:
         write_stdout(result_text(result))
         return
-    before = evaluate(stored.counters, stored.hardware.config, load_tables())
-    print_recost(make_console(sys.stdout), result, rebuild_result(stored, stored.hardware, before, saved).totals)
+    before = flow.cost_again(stored, stored.hardware, load_tables(), saved)
+    console = make_console(sys.stdout)
+    print_recost(console, result, before.totals, _supply(hardware.config))
+    if report is not None:
+        print_uncertainty(console, report)
+
+
+def _supply(chip: HardwareConfig) -> str:
+    """Return the node and supply that prices are scaled to."""
+    if chip.voltage_v is not None:
+        return f"costed at {chip.node_nm:g} nm and {chip.voltage_v:g} V"
+    return f"costed at {chip.node_nm:g} nm and {nominal_voltage_v(chip.node_nm):g} V, the node's nominal supply"
 
 
 def _changed(
@@ -70,5 +107,9 @@ def _changed(
     if not changes:
         return stored.hardware
     digest = hashlib.sha256("\n".join([stored.hardware.sha256, *changes]).encode()).hexdigest()
-    config = at_node(stored.hardware.config, node_nm, voltage_v)
+    try:
+        config = at_node(stored.hardware.config, node_nm, voltage_v)
+    except ConfigError as error:
+        name, _, rest = str(error).partition(": ")
+        raise ConfigError(f"{_OPTIONS.get(name, name)}: {rest}") from None
     return stored.hardware.model_copy(update={"config": config, "sha256": digest})

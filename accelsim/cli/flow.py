@@ -10,7 +10,7 @@ from pathlib import Path
 from accelsim.cli.collect import Pictures
 from accelsim.config.loader import LoadedHardware
 from accelsim.cost.evaluate import evaluate
-from accelsim.cost.tables import load_tables
+from accelsim.cost.tables import CostTables, load_tables
 from accelsim.cost.uncertainty import UncertaintyReport, uncertainty
 from accelsim.errors import ConfigError
 from accelsim.mapping.fixed import load_fixed
@@ -20,11 +20,14 @@ from accelsim.report.timeline_tiles import TileMap, tile_map
 from accelsim.report.uncertainty import uncertainty_text
 from accelsim.results.breakeven import BreakEven, break_even, dram_energy_j
 from accelsim.results.build import build_result, num_frames, workload_record
-from accelsim.results.model import RunResult, Totals
+from accelsim.results.model import ResultError, RunResult, Totals
 from accelsim.results.store import (
+    CountersFile,
+    RecordedHardware,
     check_file_place,
     counters_text,
     prepare_folder,
+    rebuild_result,
     write_bytes,
     write_run,
     write_text,
@@ -78,6 +81,33 @@ def uncertainty_of(hardware: LoadedHardware, run: CostedRun, rivals: Mapping[str
     """Return how sure the energies of a run and its rivals are."""
     counters = {run.result.storage: run.counters, **{name: rival.counters for name, rival in rivals.items()}}
     return uncertainty(counters, hardware.config, load_tables())
+
+
+def cost_again(stored: CountersFile, hardware: RecordedHardware, tables: CostTables, where: str) -> RunResult:
+    """Return the result of a saved run, and of the formats it was compared with, on ``hardware`` with ``tables``.
+
+    Raises
+    ------
+    ResultError
+        Counts that contradict each other or cannot be priced.
+    """
+
+    def result_of(counters: Counters) -> RunResult:
+        try:
+            cost = evaluate(counters, hardware.config, tables)
+        except (ArithmeticError, LookupError) as error:
+            problem = f"counts that cannot be priced ({type(error).__name__})"
+            raise ResultError(f"{where}: {problem}; run it again with --out") from None
+        return rebuild_result(stored.model_copy(update={"counters": counters}), hardware, cost, where)
+
+    rivals = {name: result_of(counters).totals for name, counters in (stored.comparison or {}).items()}
+    return result_of(stored.counters).model_copy(update={"comparison": rivals or None})
+
+
+def uncertainty_again(stored: CountersFile, hardware: RecordedHardware, tables: CostTables) -> UncertaintyReport:
+    """Return how sure the energies of a saved run and its rivals are on ``hardware`` with ``tables``."""
+    counters = {stored.counters.storage: stored.counters, **(stored.comparison or {})}
+    return uncertainty(counters, hardware.config, tables)
 
 
 def save_run(folder: Path, number: int, hardware: LoadedHardware, trace: LayerTrace, run: CostedRun) -> None:
@@ -172,6 +202,9 @@ def parse_format(name: str, option: str) -> str:
         raise ConfigError(f"{option}: {str(error).removeprefix('storage: ')}") from None
 
 
-def run_counters_text(hardware: LoadedHardware, trace: LayerTrace, counters: Counters) -> str:
-    """Return the content of ``counters.json`` of a run."""
-    return counters_text(hardware, workload_record(trace), num_frames(trace), counters)
+def run_counters_text(
+    hardware: LoadedHardware, trace: LayerTrace, counters: Counters, rivals: Mapping[str, CostedRun] | None = None
+) -> str:
+    """Return the content of ``counters.json`` of a run and the ``rivals`` that its result is compared with."""
+    comparison = {name: rival.counters for name, rival in (rivals or {}).items()}
+    return counters_text(hardware, workload_record(trace), num_frames(trace), counters, comparison)

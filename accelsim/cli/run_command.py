@@ -86,10 +86,11 @@ def command(
     unsure = wants_uncertainty(ctx)
     runs = flow.simulate_rivals(chip, trace, rivals, exact) if compare is not None or unsure or not as_json else {}
     comparison = flow.totals_of(runs)
-    result = run.result if compare is None else run.result.model_copy(update={"comparison": comparison})
+    recorded = {} if compare is None else runs
+    result = run.result.model_copy(update={"comparison": flow.totals_of(recorded) or None})
     report = flow.uncertainty_of(chip, run, runs) if unsure else None
     if target is not None:
-        write_run(target, result, flow.run_counters_text(chip, trace, run.counters))
+        write_run(target, result, flow.run_counters_text(chip, trace, run.counters, recorded))
     if target is not None and report is not None:
         flow.write_uncertainty(target, report)
     if probe is not None:

@@ -164,12 +164,22 @@ def energy_table(runs: Mapping[str, Totals], box: Box = SIMPLE_HEAD) -> Table:
     return table
 
 
-def print_recost(console: Console, result: RunResult, before: Totals) -> None:
-    """Print the totals and the energy of a run that was costed again, beside those it was saved with."""
+def print_recost(console: Console, result: RunResult, before: Totals, supply: str) -> None:
+    """Print the totals and the energy of a run that was costed again, beside those it was saved with and its rivals.
+
+    ``supply`` says for which node and supply.
+    """
     console.print(Text(headline(result), style="bold"))
+    console.print(Text(supply))
     runs = {"costed again": result.totals, "as it was run": before}
     console.print(totals_table(runs))
     console.print(energy_table(runs))
+    if result.comparison:
+        formats = {result.storage: result.totals, **result.comparison}
+        console.print(totals_table(formats))
+        console.print(energy_table(formats))
+        for line in verdict(result, result.comparison):
+            console.print(Text(line))
 
 
 def print_comparison(console: Console, results: Sequence[RunResult]) -> None:

@@ -125,11 +125,41 @@ def test_timeline_is_written_and_changes_nothing(saved_run, tmp_path):
 
 
 def test_costing_again_at_the_same_node_gives_the_same_result(saved_run):
-    again = accelsim("cost", saved_run.folder, "--json")
-    saved = json.loads(saved_run.shown.out)
-    saved.pop("comparison")
+    assert accelsim("cost", saved_run.folder, "--json").out == saved_run.shown.out
 
-    assert json.loads(again.out) == saved
+
+def test_a_run_compared_with_nothing_has_no_comparison_and_costs_the_same_again(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert main(["run", CHIP, *NETWORK, "--compare", "none", "--json", "--out", str(tmp_path)]) == 0
+    ran = capsys.readouterr().out
+    assert "comparison" not in json.loads(ran)
+    assert "comparison" not in json.loads((tmp_path / "counters.json").read_text(encoding="utf-8"))
+
+    assert main(["cost", str(tmp_path), "--json"]) == 0
+    assert capsys.readouterr().out == ran
+
+
+def test_costing_again_answers_for_the_rivals_too(saved_run, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert main(["cost", str(saved_run.folder), "--node", "7", "--uncertainty", "--out", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "costed at 7 nm and 0.7 V, the node's nominal supply" in shown
+    assert "slt needs less energy than dense-int8 in" in shown
+
+    assert main(["run", CHIP, *NETWORK, "--compare", "dense-int8,dense-fp32", "--json",
+                 "--set", "node_nm=7", "--set", "voltage_v=0.7"]) == 0  # fmt: skip
+    simulated = json.loads(capsys.readouterr().out)
+    costed = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
+    assert costed["comparison"] == simulated["comparison"]
+    assert costed["totals"] == simulated["totals"]
+    assert {each["storage"] for each in json.loads((tmp_path / "uncertainty.json").read_text())["formats"]} == {
+        "slt", "dense-int8", "dense-fp32",
+    }  # fmt: skip
+
+
+def test_a_node_out_of_range_is_named_as_it_was_given(saved_run, capsys):
+    assert main(["cost", str(saved_run.folder), "--node", "1"]) == 2
+    assert capsys.readouterr().err == "accelsim: --node: 1.0 is not >= 3; give a number from 3 to 250\n"
 
 
 def test_costing_at_a_smaller_node_changes_cost_but_not_time(saved_run):
