@@ -8,11 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accelsim.cost.evaluate import evaluate
+from accelsim.cost.report import CostReport
 from accelsim.cost.tables import load_tables
 from accelsim.cost.uncertainty import ComparisonBands, FormatBands, UncertaintyReport, uncertainty
 from accelsim.results.breakeven import BreakEven, break_even, dram_energy_j
-from accelsim.results.model import ResultError, RunResult
-from accelsim.results.store import COUNTERS_NAME, SUMMARY_NAME, CountersFile, read_counters, read_summary
+from accelsim.results.model import ResultError, RunResult, Totals
+from accelsim.results.store import (
+    COUNTERS_NAME,
+    SUMMARY_NAME,
+    CountersFile,
+    read_counters,
+    read_summary,
+    rebuild_result,
+)
 
 MAX_RESULTS = 2000
 TICKET_STORAGE = "slt"
@@ -82,7 +90,8 @@ class Case:
 def read_results(paths: Sequence[str | Path]) -> list[PageRun]:
     """Return the results in ``paths``: summary files, folders of runs, or folders that hold such folders.
 
-    A comparison inside a result gives further runs, with totals only. Results that are there twice count once.
+    A comparison inside a result gives further runs, with totals only unless their counters are saved too. Results that
+    are there twice count once.
 
     Raises
     ------
@@ -97,8 +106,7 @@ def read_results(paths: Sequence[str | Path]) -> list[PageRun]:
     kept = [run for run in runs if found[run.key] is run]
     for run in runs:
         for storage, totals in (run.result.comparison or {}).items():
-            update = {"storage": storage, "totals": totals, "layers": (), "comparison": None}
-            other = PageRun(run.result.model_copy(update=update), None)
+            other = _compared(run, storage, totals)
             if other.key not in found:
                 found[other.key] = other
                 kept.append(other)
@@ -135,14 +143,29 @@ def _read(file: Path) -> PageRun:
     stored = read_counters(place)
     if stored.hardware.sha256 != result.hardware.sha256 or not _counts_agree(stored, result):
         raise ResultError(f"{place}: not the counters of {SUMMARY_NAME} beside it; run it again with --out")
-    try:
-        cost = evaluate(stored.counters, stored.hardware.config, load_tables())
-    except (ArithmeticError, LookupError) as error:
-        problem = f"counts that cannot be priced ({type(error).__name__})"
-        raise ResultError(f"{place}: {problem}; run it again with --out") from None
-    energy_j = math.fsum(cost.energy_j_by_unit.values())
+    energy_j = math.fsum(_cost(stored, str(place)).energy_j_by_unit.values())
     is_current = math.isclose(energy_j, result.totals.energy_j, rel_tol=1e-9)
     return PageRun(result, stored if is_current else None)
+
+
+def _compared(run: PageRun, storage: str, totals: Totals) -> PageRun:
+    """Return a run of the comparison inside ``run``: whole where its counters are saved and agree, else totals only."""
+    counters = (run.counters.comparison or {}).get(storage) if run.counters is not None else None
+    if run.counters is not None and counters is not None:
+        stored = run.counters.model_copy(update={"counters": counters, "comparison": None})
+        result = rebuild_result(stored, stored.hardware, _cost(stored, COUNTERS_NAME), COUNTERS_NAME)
+        if result.storage == storage and math.isclose(result.totals.energy_j, totals.energy_j, rel_tol=1e-9):
+            return PageRun(result, stored)
+    update = {"storage": storage, "totals": totals, "layers": (), "comparison": None}
+    return PageRun(run.result.model_copy(update=update), None)
+
+
+def _cost(stored: CountersFile, where: str) -> CostReport:
+    try:
+        return evaluate(stored.counters, stored.hardware.config, load_tables())
+    except (ArithmeticError, LookupError) as error:
+        problem = f"counts that cannot be priced ({type(error).__name__})"
+        raise ResultError(f"{where}: {problem}; run it again with --out") from None
 
 
 def _counts_agree(stored: CountersFile, result: RunResult) -> bool:

@@ -108,8 +108,7 @@ def test_focus_is_the_most_frozen_ticket_within_a_point_of_the_best_accuracy(sam
 
 
 def test_counters_are_used_only_if_they_cost_what_the_result_says(sample_run, tmp_path):
-    units = {"weight_generator": WeightGeneratorConfig(), "mask_decoder": MaskDecoderConfig()}
-    chip = replace(sample_run.hardware, config=sample_run.hardware.config.model_copy(update=units))
+    chip = with_units(sample_run)
     cost = evaluate(sample_run.counters, chip.config, load_tables())
     counters = counters_text(chip, workload_record(sample_run.trace), num_frames(sample_run.trace), sample_run.counters)
     true = build_result(chip, sample_run.trace, sample_run.counters, cost)
@@ -125,24 +124,41 @@ def test_counters_are_used_only_if_they_cost_what_the_result_says(sample_run, tm
     assert len(read_results([tmp_path / "true", tmp_path])) == 1
 
 
-@pytest.mark.parametrize(
-    ("action", "count", "line"),
-    [("read_bits", 7, "not the counters of summary.json beside it"), ("dreams", 7, "counts that cannot be priced")],
-)
-def test_counters_of_another_run_or_of_nothing_are_one_line(sample_run, tmp_path, action, count, line):
-    layers = tuple(
-        replace(layer, actions={**layer.actions, "dram": {**layer.actions["dram"], action: count}})
-        for layer in sample_run.counters.layers
-    )
-    counters = replace(sample_run.counters, layers=layers)
-    shown = counters if action == "dreams" else sample_run.counters
+def with_units(sample_run):
+    """Return the sample's chip with what its counters need, so that it can be costed."""
     units = {"weight_generator": WeightGeneratorConfig(), "mask_decoder": MaskDecoderConfig()}
-    chip = replace(sample_run.hardware, config=sample_run.hardware.config.model_copy(update=units))
-    text = counters_text(chip, workload_record(sample_run.trace), num_frames(sample_run.trace), counters)
-    write_run(tmp_path, build_result(chip, sample_run.trace, shown, sample_run.cost), text)
+    return replace(sample_run.hardware, config=sample_run.hardware.config.model_copy(update=units))
 
-    with pytest.raises(ResultError, match=line):
+
+def test_counters_of_another_run_are_one_line(sample_run, tmp_path):
+    layers = tuple(
+        replace(layer, actions={**layer.actions, "dram": {"read_bits": 7}}) for layer in sample_run.counters.layers
+    )
+    chip, counters = with_units(sample_run), replace(sample_run.counters, layers=layers)
+    text = counters_text(chip, workload_record(sample_run.trace), num_frames(sample_run.trace), counters)
+    write_run(tmp_path, build_result(chip, sample_run.trace, sample_run.counters, sample_run.cost), text)
+
+    with pytest.raises(ResultError, match="not the counters of summary.json beside it"):
         read_results([tmp_path])
+
+
+def test_counters_of_a_comparison_give_it_layers_and_bands(sample_run, tmp_path):
+    chip = with_units(sample_run)
+    other = replace(sample_run.counters, storage="slt-rle")
+    cost = evaluate(sample_run.counters, chip.config, load_tables())
+    totals = build_result(chip, sample_run.trace, other, cost).totals
+    text = counters_text(
+        chip,
+        workload_record(sample_run.trace),
+        num_frames(sample_run.trace),
+        sample_run.counters,
+        {"slt-rle": other},
+    )
+    write_run(tmp_path, build_result(chip, sample_run.trace, sample_run.counters, cost, {"slt-rle": totals}), text)
+
+    case = cases_of(read_results([tmp_path]))[0]
+    assert len(case.focus.rivals[0].result.layers) == 2
+    assert case.focus.comparison("slt-rle").ratio.p05 == 1.0
 
 
 def test_comparison_inside_a_result_gives_runs_without_layers(sample_run, tmp_path):
