@@ -22,6 +22,7 @@ EXIT_FAULT = 1
 EXIT_USER = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
+_MAX_LINE = 1500
 
 
 @click.command(
@@ -86,6 +87,8 @@ def _fault(error: BaseException, state: Session) -> int:
 
 def _complain(message: str, status: int) -> int:
     line = " ".join(message.split())
+    if len(line) > _MAX_LINE:  # a value of the user's may be of any length; where and what to do stand at the ends
+        line = f"{line[: _MAX_LINE - 300]} ... {line[-300:]}"
     # Names in files can hold what would steer a terminal; it is shown, not sent.
     shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
     click.echo(f"accelsim: {shown}", err=True)

@@ -66,6 +66,8 @@ def find_section(model: type[BaseModel], location: YamlPath) -> type[BaseModel] 
             annotation = field.annotation if field is not None else None
         elif typing.get_origin(inner) in (list, tuple) and isinstance(part, int):
             annotation = typing.get_args(inner)[0]
+        elif typing.get_origin(inner) is dict:
+            annotation = typing.get_args(inner)[1]
         else:
             return None
     return section_model(annotation)
@@ -150,9 +152,9 @@ def _message(details: ErrorDetails, model: type[BaseModel]) -> str:
     if kind == "extra_forbidden":
         return _unknown_key(location, model)
     field = find_field(model, location)
-    remedy = f"; give {allowed(field)}" if field is not None else ""
+    remedy = f"; give {allowed(field)}" if field is not None else "; correct the value"
     if kind == "missing":
-        return f"is missing{remedy}"
+        return f"is missing{remedy}" if field is not None else "is missing; add it"
     if kind == "value_error":
         return details["msg"].removeprefix("Value error, ")
     if kind in _BROKEN_BOUND:
