@@ -9,7 +9,7 @@ import click
 
 from accelsim.cli.common import common_options, examples, json_option, write_stdout
 from accelsim.report.inspection import print_inspection
-from accelsim.report.terminal import make_console
+from accelsim.report.terminal import UNLIMITED_WIDTH, make_console
 from accelsim.ticket.file import read_ticket
 from accelsim.ticket.inspect import inspect
 
@@ -28,4 +28,4 @@ def command(file: str, as_json: bool) -> None:
     if as_json:
         write_stdout(found.to_json() + "\n")
     else:
-        print_inspection(make_console(sys.stdout), found)
+        print_inspection(make_console(sys.stdout, UNLIMITED_WIDTH), found)

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from accelsim.report.terminal import fitting_titles
 from accelsim.report.text import percent, printable, quantity, shape, significant
 from accelsim.ticket.inspect import InspectedLayer, InspectedTotals, Inspection
 
-_WIDE = 110
+# What goes first where the terminal is narrow; the layer and its mask bits stay.
+_OPTIONAL_COLUMNS = (
+    "input", "scale", "seed", "shape", "locked", "pruned", "codec", "sparsity", "free", "weights",
+)  # fmt: skip
+_LEFT_COLUMNS = {"shape", "codec"}
 
 
 def print_inspection(console: Console, inspection: Inspection) -> None:
     """Print what a ticket stores per layer and in total, how much smaller that is, and what is measured or assumed."""
     console.print(Text(_headline(inspection), style="bold"))
-    console.print(_layer_table(inspection, wide=console.width >= _WIDE))
+    table, left_out = _layer_table(inspection, console.width)
+    console.print(table)
+    if left_out:
+        console.print(Text(f"left out at {console.width} columns: {', '.join(left_out)} (--json has everything)"))
     for line in _size_lines(inspection):
         console.print(Text(line))
     for title, sentences in (("measured", inspection.measured), ("assumed", inspection.assumed)):
@@ -41,17 +49,20 @@ def _headline(inspection: Inspection) -> str:
     return f"{printable(inspection.network)} [{', '.join(parts)}]"
 
 
-def _layer_table(inspection: Inspection, wide: bool) -> Table:
+def _layer_table(inspection: Inspection, width: int) -> tuple[Table, list[str]]:
+    """Return the table in the columns that fit ``width`` characters, and those that do not."""
+    total = {"layer": "total", **_total_cells(inspection.totals)}
+    rows = [{"layer": printable(layer.name, 40), **_layer_cells(layer)} for layer in inspection.layers]
+    titles = fitting_titles([*rows, total], _OPTIONAL_COLUMNS, width)
     table = Table(box=SIMPLE_HEAD, show_footer=True, pad_edge=False)
-    total = _total_cells(inspection.totals)
-    table.add_column("layer", footer="total", overflow="ellipsis", no_wrap=True)
-    columns = list(total) if wide else ["weights", "sparsity", "free", "mask bits"]
-    for column in columns:
-        table.add_column(column, footer=total[column], justify="left" if column == "shape" else "right", no_wrap=True)
-    for layer in inspection.layers:
-        cells = _layer_cells(layer)
-        table.add_row(Text(printable(layer.name, 40)), *(Text(cells[column]) for column in columns))
-    return table
+    # Names may break over lines where even two columns are too many; figures may not.
+    table.add_column("layer", footer="total", overflow="fold")
+    for title in titles[1:]:
+        justify: JustifyMethod = "left" if title in _LEFT_COLUMNS else "right"
+        table.add_column(title, footer=total[title], justify=justify, no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(row[title]) for title in titles))
+    return table, [title for title in total if title not in titles]
 
 
 def _layer_cells(layer: InspectedLayer) -> dict[str, str]:
@@ -62,6 +73,7 @@ def _layer_cells(layer: InspectedLayer) -> dict[str, str]:
         "pruned": percent(layer.prune_ratio),
         "locked": percent(layer.lock_ratio),
         "free": f"{layer.num_free:,}",
+        "codec": layer.codec,
         "mask bits": f"{layer.stored_bits.mask:,}",
         "seed": f"{layer.stored_bits.seed:,}",
         "scale": f"{layer.stored_bits.scale:,}",
@@ -77,6 +89,7 @@ def _total_cells(totals: InspectedTotals) -> dict[str, str]:
         "pruned": percent(totals.prune_ratio),
         "locked": percent(totals.lock_ratio),
         "free": f"{totals.num_free:,}",
+        "codec": "",
         "mask bits": f"{totals.stored_bits.mask:,}",
         "seed": f"{totals.stored_bits.seed:,}",
         "scale": f"{totals.stored_bits.scale:,}",
@@ -97,19 +110,31 @@ def _size_lines(inspection: Inspection) -> list[str]:
     totals = inspection.totals
     stored_bytes = totals.stored_bits_total / 8
     lines = [f"stored: {quantity(stored_bytes, 'B')} ({totals.stored_bits_total:,} bits of mask, seed and scale)"]
-    codecs = ", ".join(dict.fromkeys(layer.codec for layer in inspection.layers))
-    lines.append(f"mask codec: {codecs}; generator: {_generators(inspection)}")
+    lines.append(f"generator: {_generators(inspection)}")
     if inspection.file_bytes is not None and stored_bytes:
         excess = percent(inspection.file_bytes / stored_bytes - 1)
         lines.append(f"file: {quantity(inspection.file_bytes, 'B')}, {excess} more than what it stores")
-    lines.append(
-        f"smaller than dense fp32 by {significant(totals.times_smaller_than_fp32)}x, than dense int8 by "
-        f"{significant(totals.times_smaller_than_int8)}x, than the same ticket without freezing by "
-        f"{significant(totals.times_smaller_than_without_freezing)}x "
-        f"(mask alone {significant(totals.mask_times_smaller_than_without_freezing)}x)"
-    )
+    lines.append(_comparisons(totals))
     bound = totals.entropy_bound_bits
     if bound and inspection.layers:
         over = percent(totals.stored_bits.mask / bound - 1)
         lines.append(f"entropy bound of the mask: {quantity(bound / 8, 'B')}; the mask as stored is {over} above it")
     return lines
+
+
+def _comparisons(totals: InspectedTotals) -> str:
+    parts = [
+        f"against dense fp32 {_times(totals.times_smaller_than_fp32)}",
+        f"dense int8 {_times(totals.times_smaller_than_int8)}",
+    ]
+    if totals.num_free == totals.num_weights:
+        return f"{', '.join(parts)}; nothing is frozen"
+    unfrozen = _times(totals.times_smaller_than_without_freezing)
+    mask = _times(totals.mask_times_smaller_than_without_freezing)
+    return f"{', '.join(parts)} and the same ticket without freezing {unfrozen} (mask alone {mask})"
+
+
+def _times(ratio: float) -> str:
+    if f"{ratio:.3g}" == "1" or not ratio:
+        return "no smaller"
+    return f"{significant(ratio)}x smaller" if ratio > 1 else f"{significant(1 / ratio)}x larger"

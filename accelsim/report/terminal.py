@@ -22,11 +22,12 @@ from accelsim.results.compare import stored_bits, traffic_bytes, weight_bytes
 from accelsim.results.model import CyclesByCause, EnergyByUnit, LayerRecord, RunResult, Totals
 
 PIPE_WIDTH = 120
+UNLIMITED_WIDTH = 100_000
 
 
-def make_console(stream: IO[str]) -> Console:
-    """Return a console on ``stream``: as wide as the terminal; `PIPE_WIDTH` or COLUMNS into a pipe or a file."""
-    width = shutil.get_terminal_size((PIPE_WIDTH, 24)).columns if not stream.isatty() else None
+def make_console(stream: IO[str], pipe_width: int = PIPE_WIDTH) -> Console:
+    """Return a console on ``stream``: as wide as the terminal; COLUMNS or ``pipe_width`` into a pipe or a file."""
+    width = shutil.get_terminal_size((pipe_width, 24)).columns if not stream.isatty() else None
     return Console(
         file=stream,
         width=width,
