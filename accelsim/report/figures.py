@@ -15,10 +15,15 @@ from accelsim.report.text import prefix_of, printable
 from accelsim.results.compare import weight_bytes
 from accelsim.results.model import RunResult
 
-# Okabe & Ito's palette: distinguishable with every common colour vision.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+# Okabe & Ito's palette, grey for its yellow: distinguishable with every common colour vision.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#888888")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+MAX_SERIES = len(_COLOURS)
 _PIXELS_PER_INCH = 150
+# What fits into a row of the legend, in characters: an entry takes its label and about eight more.
+_LEGEND_CHARS = 130
+# Where the label of a point is tried, in points from it; above 100 % there is no room.
+_LABEL_OFFSETS = ((0, 7), (0, -14), (22, -4), (-22, -4), (0, 17), (0, -24))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,31 +41,49 @@ _PANELS = (
 
 
 def freezing_figure(results: Sequence[RunResult]) -> bytes:
-    """Return a PNG with four panels over the freezing ratio: energy, latency, weight traffic and accuracy.
+    """Return `draw_freezing` as a PNG. The bytes depend on ``results`` alone."""
+    stream = io.BytesIO()
+    # Without "Software" matplotlib would write its version, and the same figures would differ between machines.
+    draw_freezing(results).savefig(stream, format="png", metadata={"Software": None})
+    return stream.getvalue()
 
-    A line per network and storage format joins the runs in order of their freezing ratio. The bytes depend on
-    ``results`` alone.
+
+def draw_freezing(results: Sequence[RunResult]) -> Figure:
+    """Return four panels over the freezing ratio: energy, latency, weight traffic and accuracy.
+
+    A line per network and storage format joins the runs in order of their freezing ratio. Of more than `MAX_SERIES`,
+    up to half are ticket formats and the others rivals, those of least energy.
     """
-    series = _series(results)
-    num_columns = min(6, len(series))
-    legend_rows = -(-len(series) // num_columns)
+    everything = _series(results)
+    series = _shown(everything)
+    longest = max(map(len, series))
+    num_columns = max(1, min(len(series), _LEGEND_CHARS // (longest + 8)))
+    legend_rows = -(-len(series) // num_columns) + (len(series) < len(everything))
     figure = Figure(figsize=(10, 6.8 + 0.22 * legend_rows), dpi=_PIXELS_PER_INCH, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, 2, sharex=True)
     panels = [axes[0][0], axes[0][1], axes[1][0]]
     for axis, panel in zip(panels, _PANELS, strict=True):
         _draw_costs(axis, panel, series)
-    _draw_accuracy(axes[1][1], results)
+    labels_of_accuracy = _draw_accuracy(axes[1][1], results)
     for axis in axes[1]:
         axis.set_xlabel("freezing ratio (pruned + locked, % of all weights)")
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=num_columns, frameon=False, fontsize=9)
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=num_columns,
+        frameon=False,
+        fontsize=9,
+        title=_left_out(len(everything), len(series)),
+        title_fontsize=9,
+    )
     chips = ", ".join(dict.fromkeys(printable(run.hardware.name) for run in results))
     figure.suptitle(f"Strong lottery tickets on {chips}", fontsize=13)
-    stream = io.BytesIO()
-    # Without "Software" matplotlib would write its version, and the same figures would differ between machines.
-    figure.savefig(stream, format="png", metadata={"Software": None})
-    return stream.getvalue()
+    figure.draw_without_rendering()  # only then is it known where the points are
+    _place_labels(axes[1][1], labels_of_accuracy)
+    return figure
 
 
 def _series(results: Sequence[RunResult]) -> dict[str, list[RunResult]]:
@@ -70,6 +93,27 @@ def _series(results: Sequence[RunResult]) -> dict[str, list[RunResult]]:
         label = printable(run.storage) if len(networks) == 1 else f"{printable(run.workload.name)}, {run.storage}"
         grouped.setdefault(label, []).append(run)
     return {label: sorted(runs, key=_freezing) for label, runs in grouped.items()}
+
+
+def _shown(series: dict[str, list[RunResult]]) -> dict[str, list[RunResult]]:
+    """Return at most `MAX_SERIES` series, in their order: the first, the best ticket formats and the best rivals."""
+    if len(series) <= MAX_SERIES:
+        return series
+    first, *others = series
+    others.sort(key=lambda label: sum(run.totals.energy_j for run in series[label]) / len(series[label]))
+    tickets = [label for label in others if series[label][0].storage.split("-")[0] == "slt"]
+    rivals = [label for label in others if label not in tickets]
+    num_rivals = max(MAX_SERIES // 2, MAX_SERIES - 1 - len(tickets))
+    chosen = {first, *rivals[:num_rivals]}
+    chosen.update(tickets[: MAX_SERIES - len(chosen)])
+    return {label: runs for label, runs in series.items() if label in chosen}
+
+
+def _left_out(num_all: int, num_shown: int) -> str | None:
+    if num_all == num_shown:
+        return None
+    shown = "shown are ticket formats and rivals of least energy, compare.csv has all"
+    return f"{num_all - num_shown} of {num_all} series are left out: {shown}"
 
 
 def _freezing(run: RunResult) -> float:
@@ -107,7 +151,8 @@ def _minor_label(value: float, _: int | None) -> str:
     return f"{value:g}" if f"{value:e}"[0] in "25" else ""
 
 
-def _draw_accuracy(axis: Axes, results: Sequence[RunResult]) -> None:
+def _draw_accuracy(axis: Axes, results: Sequence[RunResult]) -> list[tuple[float, float]]:
+    """Draw the accuracies and return the points, in percent of freezing and of accuracy."""
     tickets = {run.workload.path: run for run in results if run.workload.accuracy is not None}
     grouped: dict[str, list[RunResult]] = {}
     for run in tickets.values():
@@ -115,26 +160,47 @@ def _draw_accuracy(axis: Axes, results: Sequence[RunResult]) -> None:
     _dress(axis, "accuracy of the ticket as stored (%)")
     if not tickets:
         axis.text(0.5, 0.5, "not measured", transform=axis.transAxes, ha="center", va="center", color="#666666")
-        return
+        return []
+    points: list[tuple[float, float]] = []
     for index, (name, runs) in enumerate(grouped.items()):
-        runs.sort(key=_freezing)
-        points = [100 * (run.workload.accuracy or 0.0) for run in runs]
-        freezing = [100 * _freezing(run) for run in runs]
-        axis.plot(freezing, points, color=_COLOURS[-1], marker=_MARKERS[index % len(_MARKERS)], label=name)
-        for position, value in zip(freezing, points, strict=True):
-            axis.annotate(
-                f"{value:.1f}", (position, value), textcoords="offset points", xytext=(0, 7), ha="center", fontsize=8
-            )
-    if len(grouped) > 1:
+        line = [(100 * _freezing(run), 100 * (run.workload.accuracy or 0.0)) for run in sorted(runs, key=_freezing)]
+        # Several networks are told apart by colour too, one is black.
+        colour = _COLOURS[index % len(_COLOURS)] if len(grouped) > 1 else "#000000"
+        marker = _MARKERS[index % len(_MARKERS)]
+        axis.plot(*zip(*line, strict=True), color=colour, marker=marker, label=name, clip_on=False)
+        points += line
+    if 1 < len(grouped) <= MAX_SERIES:
         axis.legend(frameon=False, fontsize=9)
-    low = min(100 * (run.workload.accuracy or 0.0) for run in tickets.values())
-    axis.set_ylim(max(0.0, low - 5), 101)
+    low = min(accuracy for _, accuracy in points)
+    axis.set_ylim(max(0.0, low - 5), 100)
+    return points
+
+
+def _place_labels(axis: Axes, points: Sequence[tuple[float, float]]) -> None:
+    """Write the accuracy at each point where that covers no other label, no point and no frame; else leave it out."""
+    pixels = [tuple(axis.transData.transform(point)) for point in points]
+    per_point = _PIXELS_PER_INCH / 72
+    frame = axis.get_window_extent()
+    half_x, half_y = 12 * per_point, 5 * per_point
+    taken: list[tuple[float, float]] = []
+    for (x, y), point in zip(pixels, points, strict=True):
+        for right, up in _LABEL_OFFSETS:
+            centre = (x + right * per_point, y + (up + 3.5) * per_point)
+            is_inside = frame.y0 + half_y <= centre[1] <= frame.y1 - half_y and centre[0] - half_x >= frame.x0
+            is_free = not any(abs(centre[0] - a) < 2 * half_x and abs(centre[1] - b) < 2 * half_y for a, b in taken)
+            covers = any(abs(centre[0] - a) < half_x and abs(centre[1] - b) < half_y for a, b in pixels)
+            if is_inside and is_free and not covers:
+                taken.append(centre)
+                axis.annotate(
+                    f"{point[1]:.1f}", point, textcoords="offset points", xytext=(right, up), ha="center", fontsize=8
+                )
+                break
 
 
 def _dress(axis: Axes, title: str) -> None:
     axis.set_title(title, fontsize=11, loc="left")
     axis.grid(True, color="#DDDDDD", linewidth=0.6)
     axis.set_axisbelow(True)
-    axis.set_xlim(-3, 103)
+    axis.set_xlim(-5, 105)
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
