@@ -7,15 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.config.hardware import BufferConfig
 from accelsim.errors import MappingError
 from accelsim.mapping.dataflow import ArrayWork, TileShape, adder_fan_in, array_work
-from accelsim.mapping.events import WeightTraffic, input_events, output_events, weight_events
+from accelsim.mapping.events import WeightTraffic, ceil_share, input_events, output_events, weight_events
 from accelsim.mapping.holding import hold, misfit
 from accelsim.mapping.loops import Nest, Tiling, build_nest
-from accelsim.mapping.schedule import LayerSchedule, OutputEvents
+from accelsim.mapping.schedule import InputEvents, LayerSchedule, OutputEvents, WeightEvents
 from accelsim.mapping.skipping import SkipFactors, skip_factors
-from accelsim.mapping.task import LayerTask
+from accelsim.mapping.task import LayerTask, port_bits
 
 Ints = npt.NDArray[np.int64]
 
@@ -58,7 +57,8 @@ def build_layer(task: LayerTask, tiling: Tiling) -> LayerSchedule:
     weights = weight_events(task, tiling, nest, holding, work, kept)
     inputs, input_bytes = input_events(task, tiling, nest, holding)
     outputs, elements = output_events(task, nest, holding)
-    time = _array_time(task, work, skips, nest)
+    others = _port_traffic(task, nest, work, weights.events, inputs, outputs)
+    time = _array_time(task, work, skips, nest, others)
     dram = _traffic(weights, int(inputs.fetch_bytes.sum()), outputs)
     return LayerSchedule(
         name=task.layer.name,
@@ -122,12 +122,35 @@ def _periods(nest: Nest) -> tuple[int, ...]:
     return tuple(dict.fromkeys(lengths))
 
 
-def _port_bits(buffer: BufferConfig) -> int:
-    return buffer.width_bits * buffer.num_banks * buffer.num_ports
+def _port_traffic(
+    task: LayerTask, nest: Nest, work: ArrayWork, weights: WeightEvents, inputs: InputEvents, outputs: OutputEvents
+) -> tuple[Ints, Ints, Ints]:
+    """Return the bits that others than the array move through buffer ports, in the step that they serve.
+
+    Activation buffer: fills from DMA and results; weight buffer: fills from DMA or from decoder and generator;
+    accumulators: results taken by the vector unit, and partial sums spilled and read back.
+    """
+    activations, filled, sums = (np.zeros(nest.num_steps, dtype=np.int64) for _ in range(3))
+    act, acc = task.activation_bits, task.hardware.accumulator_bits
+    np.add.at(activations, inputs.step, 8 * inputs.fetch_bytes)
+    last, final = outputs.last_step, ~outputs.is_partial
+    tile = nest.size["N"] * nest.size["G"] * nest.size["K"] * nest.size["P"] * nest.size["Q"]
+    written = ceil_share(task.layer.num_outputs or task.layer.dims.num_outputs, tile[last], task.layer.dims.num_outputs)
+    results = np.where(final, written * act * (2 if task.output_to_dram else 1), 0)
+    np.add.at(activations, last, results + 2 * 8 * outputs.residual_bytes)
+    positions = nest.size["G"] * nest.size["K"] * nest.size["C"] * nest.size["R"] * nest.size["S"]
+    if task.regenerates_each_pass:
+        positions = positions * work.weight_passes
+    np.add.at(filled, weights.step, positions[weights.step] * task.weight_bits)
+    np.add.at(sums, last, tile[last] * acc)
+    np.add.at(sums, outputs.first_step, 8 * outputs.psum_read_bytes)
+    return activations, filled, sums
 
 
-def _array_time(task: LayerTask, work: ArrayWork, skips: SkipFactors, nest: Nest) -> ArrayTime:
-    """Return the time of each step; the ports of a buffer bound it from below."""
+def _array_time(
+    task: LayerTask, work: ArrayWork, skips: SkipFactors, nest: Nest, others: tuple[Ints, Ints, Ints]
+) -> ArrayTime:
+    """Return the time of each step; the ports of a buffer, which ``others`` use too, bound it from below."""
     zeros = np.zeros(nest.num_steps, dtype=np.int64)
     compute = skips.apply(work.compute_cycles + zeros)
     fill = work.fill_drain_cycles + zeros
@@ -143,12 +166,12 @@ def _array_time(task: LayerTask, work: ArrayWork, skips: SkipFactors, nest: Nest
         ~nest.opens_sum, nest.size["G"] * nest.size["K"] * nest.size["N"] * nest.size["P"] * nest.size["Q"], 0
     )
     needed = [
-        (skips.scale(work.input_reads + zeros) * task.activation_bits, hardware.activation_buffer),
-        (work.weight_reads * task.weight_bits + zeros, hardware.weight_buffer),
+        (skips.scale(work.input_reads + zeros) * task.activation_bits + others[0], hardware.activation_buffer),
+        (work.weight_reads * task.weight_bits + others[1], hardware.weight_buffer),
         (skips.scale(work.psum_writes + work.psum_reads + zeros) * hardware.accumulator_bits
-         + accumulates * hardware.accumulator_bits, hardware.accumulator),
+         + accumulates * hardware.accumulator_bits + others[2], hardware.accumulator),
     ]  # fmt: skip
-    bound = np.max([-(-bits // _port_bits(buffer)) for bits, buffer in needed], axis=0)
+    bound = np.max([-(-bits // port_bits(buffer)) for bits, buffer in needed], axis=0)
     return ArrayTime(compute, fill, np.maximum(bound - compute - fill, 0))
 
 

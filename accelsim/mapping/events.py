@@ -12,7 +12,7 @@ from accelsim.mapping.generation import GenerationWork, TileRange, generation_wo
 from accelsim.mapping.holding import Holding
 from accelsim.mapping.loops import INPUT_LOOPS, OUTPUT_LOOPS, WEIGHT_LOOPS, Loop, Nest, Reuse, Tiling, fetch_steps
 from accelsim.mapping.schedule import NO_RELEASE, InputEvents, OutputEvents, WeightEvents
-from accelsim.mapping.task import LayerTask, input_extent
+from accelsim.mapping.task import LayerTask, input_extent, port_bits
 
 Ints = npt.NDArray[np.int64]
 VARIABLE_LENGTH = frozenset({"rle", "golomb", "entropy", "csr"})
@@ -117,17 +117,17 @@ def weight_events(
         passes = passes * np.broadcast_to(np.asarray(work.weight_passes), takes.shape)[steps]
     generation = _generation(task, tiling, index, size, passes, kept_fraction)
     decode, symbols = _decoding(task, positions)
+    stored = task.traffic_bits
+    share = ceil_share(stored.mask + stored.index + stored.weight, positions, task.layer.dims.num_weights)
     release = _place_free(steps, holding.weights, task.hardware.weight_buffer.double_buffered)
     events = WeightEvents(
         step=steps,
         release=release,
         fetch_bytes=fetch_bytes,
         fetch_release=_stream_free(fetched, holding.mask, task.hardware.mask_buffer.double_buffered),
-        decode_cycles=decode * passes,
+        decode_cycles=np.maximum(decode, _mask_port_cycles(task, share, fetched)) * passes,
         generate_cycles=generation.cycles if generation is not None else np.zeros_like(positions),
     )
-    stored = task.traffic_bits
-    share = ceil_share(stored.mask + stored.index + stored.weight, positions, task.layer.dims.num_weights)
     return WeightTraffic(
         events=events,
         bytes_by_class=by_class,
@@ -138,6 +138,13 @@ def weight_events(
         written_positions=int((positions * passes).sum()),
         generation=generation,
     )
+
+
+def _mask_port_cycles(task: LayerTask, stored_bits: Ints, fetched: npt.NDArray[np.bool_]) -> Ints:
+    """Return the cycles of each tile at the mask buffer's ports: written if it is fetched, read by the decoder."""
+    if not task.decodes or task.is_ideal:
+        return np.zeros_like(stored_bits)
+    return -(-stored_bits * np.where(fetched, 2, 1) // port_bits(task.hardware.mask_buffer))
 
 
 def _stream_free(fetched: npt.NDArray[np.bool_], reuse: Reuse, double: bool) -> Ints:

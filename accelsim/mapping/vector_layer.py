@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from accelsim.mapping.schedule import NO_RELEASE, InputEvents, LayerSchedule, OutputEvents, WeightEvents
-from accelsim.mapping.task import LayerTask
+from accelsim.mapping.task import LayerTask, port_bits
 from accelsim.units import bits_to_bytes, ceil_div
 
 MOST_TILES = 4096
@@ -32,6 +32,10 @@ def build_vector_layer(task: LayerTask) -> LayerSchedule:
     has_input = from_dram > 0
     read, written = int(loads.sum()) if has_input else 0, int(stores.sum())
     inputs_read = layer.dims.num_inputs + layer.second_input_elements + task.residual_elements
+    cycles = -(-_shares(ops, num_tiles) // hardware.vector_unit.num_lanes)
+    if not task.is_ideal:
+        moved = (inputs_read + to_dram + from_dram + num_outputs) * bits
+        cycles = np.maximum(cycles, -(-_shares(moved, num_tiles) // port_bits(hardware.activation_buffer)))
     return LayerSchedule(
         name=layer.name,
         kind=layer.kind,
@@ -46,7 +50,7 @@ def build_vector_layer(task: LayerTask) -> LayerSchedule:
         inputs=InputEvents(steps, release, loads) if has_input else InputEvents(none, none, none),
         outputs=OutputEvents(
             first_step=steps, last_step=steps, open_after=np.maximum(steps - 1, 0), psum_read_bytes=zeros,
-            after_store=zeros - 1, vector_cycles=-(-_shares(ops, num_tiles) // hardware.vector_unit.num_lanes),
+            after_store=zeros - 1, vector_cycles=cycles,
             residual_bytes=zeros, store_bytes=stores, is_partial=np.zeros(num_tiles, dtype=bool),
         ),
         periods=(1,),

@@ -1,0 +1,48 @@
+"""No buffer moves more bits than its ports can in the time that a layer takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from accelsim import pipeline
+from accelsim.config.loader import load_hardware
+from accelsim.trace import TraceOptions, trace_workload
+
+ROOT = Path(__file__).resolve().parents[3]
+BUFFERS = ("activation_buffer", "weight_buffer", "mask_buffer", "accumulator")
+NARROW = [
+    "activation_buffer.num_banks=1",
+    "weight_buffer.num_banks=1",
+    "mask_buffer.num_banks=1",
+    "accumulator.num_banks=1",
+]
+
+
+@pytest.mark.parametrize("overrides", [[], NARROW], ids=["as built", "one bank each"])
+@pytest.mark.parametrize("chip", ["edge", "hiddenite", "cloud_hbm", "eyeriss"])
+def test_bits_fit_through_the_ports(chip: str, overrides: list[str]) -> None:
+    hardware = load_hardware(str(ROOT / "hwconfigs" / f"{chip}.yaml"), overrides)
+    trace = trace_workload("conv2", TraceOptions(sparsity=0.7, prune_ratio=0.5, lock_ratio=0.2, seed=1))
+    for storage in ("slt", "dense-int8", "csr-int8"):
+        for layer in pipeline.simulate(hardware, trace, storage).layers:
+            for name in BUFFERS:
+                buffer = getattr(hardware.config, name)
+                moved = sum(layer.actions.get(name, {}).values())
+                ports = buffer.width_bits * buffer.num_banks * buffer.num_ports
+                assert moved <= ports * (layer.latency_cycles + PREFETCHED), (storage, layer.name, name)
+
+
+PREFETCHED = 2000  # cycles before a layer begins in which its first weights are already fetched and decoded
+
+
+def test_a_narrow_mask_buffer_slows_the_decoder() -> None:
+    trace = trace_workload("conv2", TraceOptions(sparsity=0.7, prune_ratio=0.5, lock_ratio=0.2, seed=1))
+    path = str(ROOT / "hwconfigs" / "edge.yaml")
+    waits = []
+    for width_bits in (8, 64):
+        overrides = [f"mask_buffer.width_bits={width_bits}", "mask_buffer.num_banks=1"]
+        counters = pipeline.simulate(load_hardware(path, overrides), trace, "csr-int8")
+        waits.append(sum(layer.cycles_by_cause["wait_decoder"] for layer in counters.layers))
+    assert waits[0] > 4 * waits[1]
