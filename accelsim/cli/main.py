@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -22,6 +23,9 @@ EXIT_FAULT = 1
 EXIT_USER = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
+_MAX_VALUE = 80
+# A quoted value of any content; apostrophes inside words quote nothing.
+_LONG_VALUE = re.compile(rf"(?<!\w)'[^']{{{_MAX_VALUE},}}'(?!\w)")
 _MAX_LINE = 1500
 
 
@@ -86,7 +90,7 @@ def _fault(error: BaseException, state: Session) -> int:
 
 
 def _complain(message: str, status: int) -> int:
-    line = " ".join(message.split())
+    line = _LONG_VALUE.sub(lambda found: f"{found[0][: _MAX_VALUE - 2]}...'", " ".join(message.split()))
     if len(line) > _MAX_LINE:  # a value of the user's may be of any length; where and what to do stand at the ends
         line = f"{line[: _MAX_LINE - 300]} ... {line[-300:]}"
     # Names in files can hold what would steer a terminal; it is shown, not sent.

@@ -49,7 +49,7 @@ class TicketStatistics:
             return f"prune_ratio: {p} and lock_ratio {r} sum to more than 1; lower one"
         if not p - _EPSILON <= k <= 1 - r + _EPSILON:
             return (
-                f"sparsity: {k} is not from prune_ratio {p} to 1 - lock_ratio {1 - r:g}; "
+                f"sparsity: {k:g} is not from prune_ratio {p:g} to {1 - r:g} (1 - lock_ratio); "
                 "pruned weights are dropped and locked ones kept"
             )
         if not 1 <= self.seed <= MAX_SEED:

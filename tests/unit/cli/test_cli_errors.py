@@ -45,6 +45,17 @@ def test_a_wrong_file_is_one_line(capsys, tmp_path):
     assert "chip.yaml:2: clock_mhz: 0" in error
 
 
+def test_an_echoed_value_is_cut_and_the_rest_of_the_line_is_not(capsys):
+    status, error = fails(capsys, ["config", "x" * 5000])
+
+    assert status == 2
+    assert error.startswith(f"accelsim: no such command '{'x' * 77}...'; known are ")
+
+    plain = "the node's own value " + "y" * 90 + " and the chip's"
+    assert cli_main._complain(plain, 2) == 2
+    assert capsys.readouterr().err == f"accelsim: {plain}\n"
+
+
 def fail_with(monkeypatch, error):
     def broken(*_args, **_options):
         raise error
