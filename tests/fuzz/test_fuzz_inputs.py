@@ -1,0 +1,152 @@
+"""Whatever a file holds: status 0 and a valid result, or status 2 and one line; never anything else.
+
+``ACCELSIM_FUZZ_INPUTS`` is the number of inputs over all kinds (default 500); ``make fuzz`` tries 20,000 that are drawn anew.
+"""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from random import Random
+from types import ModuleType
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+HERE = Path(__file__).resolve().parent
+CORPUS = sorted(path for path in (HERE / "corpus").iterdir() if path.suffix != ".md")
+KINDS = (
+    "hardware", "memory", "trace", "space", "topology", "mapping", "ticket", "checkpoint", "module", "counters", "summary", "table",
+)  # fmt: skip
+NUM_INPUTS = int(os.environ.get("ACCELSIM_FUZZ_INPUTS", "500"))
+IS_SUITE = "ACCELSIM_FUZZ_INPUTS" not in os.environ
+MOST_CHOICES = 48
+
+
+def _load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"fuzz_{name}", HERE / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+hostile, targets = _load("hostile"), _load("targets")
+
+
+@pytest.fixture(scope="session")
+def all_targets(tmp_path_factory):
+    return targets.make_targets(tmp_path_factory.mktemp("seeds"), hostile)
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory):
+    """Return the function that gives the path of the file under attack."""
+    return tmp_path_factory.mktemp("hostile").joinpath
+
+
+def is_small(path):
+    """Return whether a space has few enough points to evaluate all of them here; a broken one has none."""
+    from accelsim.dse.space import load_space
+    from accelsim.errors import AccelSimError
+
+    try:
+        space = load_space(path)
+    except AccelSimError:
+        return True
+    return space.num_choices * len(space.hardware) * len(space.workloads) <= MOST_CHOICES
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_damaged_files(kind, all_targets, bench, place):
+    target = all_targets[kind]
+    path = place(f"bad{target.suffix}")
+    for argv in target.commands(target.seeds[0], bench.out):
+        bench.call(argv)  # what is loaded and compiled once counts neither as memory nor as time
+
+    @settings(
+        max_examples=max(1, NUM_INPUTS // len(KINDS)),
+        derandomize=IS_SUITE,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        print_blob=True,
+    )
+    @given(number=st.integers(0, (1 << 64) - 1))
+    def attack(number):
+        draw = Random(number)
+        path.write_bytes(target.damage(draw, draw.choice(target.seeds)))
+        argv = draw.choice(target.commands(path, bench.out))
+        if kind != "space" or is_small(path):
+            bench.judge(argv)
+
+    attack()
+
+
+@pytest.mark.parametrize("case", CORPUS, ids=lambda path: path.name)
+def test_cases_that_were_found(case, all_targets, bench, place):
+    target = all_targets[case.name.split("-")[0]]
+    path = place(f"found{target.suffix}")
+    path.write_bytes(case.read_bytes())
+    for argv in target.commands(path, bench.out):
+        bench.judge(argv)
+
+
+def _socket(path):
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+
+
+PLACES = {
+    "missing": lambda path: None,
+    "empty": lambda path: path.write_bytes(b""),
+    "folder": lambda path: path.mkdir(),
+    "fifo": os.mkfifo,
+    "socket": _socket,
+    "device": lambda path: path.symlink_to("/dev/zero"),
+    "loop": lambda path: path.symlink_to(path.name),
+    "dangling": lambda path: path.symlink_to("nothing"),
+    "zeros": lambda path: path.write_bytes(bytes(100_000)),
+    "latin-1": lambda path: path.write_bytes("é: ü\n".encode("latin-1") * 9),
+    "sparse": lambda path: path.open("wb").truncate(1 << 40),
+}
+
+
+@pytest.mark.parametrize("what", PLACES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_such_file(kind, what, all_targets, bench, tmp_path):
+    target = all_targets[kind]
+    path = tmp_path / f"x{target.suffix}"
+    PLACES[what](path)
+    for argv in target.commands(path, bench.out):
+        assert bench.judge(argv) == 2, argv
+
+
+def test_a_link_to_a_good_file_is_a_good_file(all_targets, bench, tmp_path):
+    for kind in ("hardware", "ticket", "topology", "trace"):
+        target = all_targets[kind]
+        path = tmp_path / f"x{target.suffix}"
+        path.symlink_to(target.seeds[0])
+        assert bench.judge(target.commands(path, bench.out)[0]) == 0
+
+
+def test_the_bench_notices_what_it_forbids(bench, tmp_path):
+    """A bench that sees nothing would pass everything."""
+    import warnings
+
+    from accelsim.cli import main as cli_main
+
+    deeds = {
+        "open ": lambda: (tmp_path / "owned").write_bytes(b""),
+        "os.system": lambda: os.system("true"),
+        "warned": lambda: warnings.warn("overflow", RuntimeWarning, stacklevel=1),
+        "processor time": lambda: [None for _ in iter(int, 1)],
+    }
+    for sign, deed in deeds.items():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(cli_main.cli, "main", lambda deed=deed, **_: deed() and None)
+            assert any(sign in offence for offence in bench.call(["list"]).offences), sign
