@@ -24,6 +24,7 @@ from accelsim.results.schema import check_result
 from accelsim.results.store import read_counters, read_summary
 
 MAX_CPU_S = 5.0
+MAX_WAIT_S = 60.0  # a call that waits for ever takes no processor time
 MAX_BYTES = 1 << 30
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 PATH_EVENTS = frozenset({"os.mkdir", "os.remove", "os.rename", "os.link", "os.symlink", "os.rmdir", "os.truncate"})
@@ -89,14 +90,14 @@ class Bench:
     def out(self) -> Path:
         return self.folder / "out"
 
-    def call(self, argv: Sequence[str]) -> Ended:
+    def call(self, argv: Sequence[str], max_cpu_s: float = MAX_CPU_S) -> Ended:
         shutil.rmtree(self.out, ignore_errors=True)
         self.out.mkdir()
         stdout, stderr = io.StringIO(), io.StringIO()
         self.watch.allowed, self.watch.offences = self.out, []
         try:
             with (
-                limits(),
+                limits(max_cpu_s),
                 warnings.catch_warnings(record=True) as warned,
                 contextlib.redirect_stdout(stdout),
                 contextlib.redirect_stderr(stderr),
@@ -106,7 +107,7 @@ class Bench:
                     warnings.simplefilter("ignore", quiet)
                 status = main(list(argv))
         except HangError:
-            return Ended(-1, stdout.getvalue(), "", (f"took more than {MAX_CPU_S:g} s of processor time",))
+            return Ended(-1, stdout.getvalue(), "", (f"took more than {max_cpu_s:g} s of processor time, or waited for ever",))
         finally:
             self.watch.allowed = None
         offences = [*self.watch.offences, *(f"warned: {warning.message}" for warning in warned)]
@@ -148,7 +149,7 @@ def _no_constant(name: str) -> float:
 
 
 @contextlib.contextmanager
-def limits() -> Iterator[None]:
+def limits(max_cpu_s: float) -> Iterator[None]:
     """Bound processor time and, where the system tells how much is in use (Linux), memory."""
 
     def late(*_: object) -> None:
@@ -160,11 +161,15 @@ def limits() -> Iterator[None]:
         used = int(statm.read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + MAX_BYTES, before[1]))
     handler = signal.signal(signal.SIGPROF, late)
-    signal.setitimer(signal.ITIMER_PROF, MAX_CPU_S)
+    alarm = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_PROF, max_cpu_s)
+    signal.setitimer(signal.ITIMER_REAL, MAX_WAIT_S)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, alarm)
         signal.signal(signal.SIGPROF, handler)
         resource.setrlimit(resource.RLIMIT_AS, before)
 

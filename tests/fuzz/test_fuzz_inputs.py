@@ -144,9 +144,12 @@ def test_the_bench_notices_what_it_forbids(bench, tmp_path):
         "open ": lambda: (tmp_path / "owned").write_bytes(b""),
         "os.system": lambda: os.system("true"),
         "warned": lambda: warnings.warn("overflow", RuntimeWarning, stacklevel=1),
-        "processor time": lambda: [None for _ in iter(int, 1)],
+        "processor time": lambda: all(number == 0 for number in iter(int, 1)),
     }
     for sign, deed in deeds.items():
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(cli_main.cli, "main", lambda deed=deed, **_: deed() and None)
-            assert any(sign in offence for offence in bench.call(["list"]).offences), sign
+            assert any(sign in offence for offence in bench.call(["list"], max_cpu_s=0.3).offences), sign
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli_main.cli, "main", lambda **_: bytearray(2 << 30) and None)
+        assert "MemoryError" in bench.call(["list"]).err

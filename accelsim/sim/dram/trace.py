@@ -87,6 +87,8 @@ def read_trace(path: str | Path) -> DramTrace:
     """
     path = Path(path)
     try:
+        if not path.is_file() and path.exists():
+            raise TraceError(f"{path}: not a regular file; give a trace file")
         size = path.stat().st_size
         if size > MAX_TRACE_BYTES:
             raise TraceError(f"{path}: {size} bytes are more than {MAX_TRACE_BYTES}; split the trace")
@@ -179,20 +181,37 @@ def _result(memory: Memory, st: s.IntArray, cycles: int, writes: NDArray[np.bool
     )
 
 
-def run_dram_command(config_path: str | Path, trace_path: str | Path) -> DramTraceResult:
-    """Run the trace file `trace_path` on the memory that the ``dram:`` section of the file `config_path` describes.
+def load_memory(path: str | Path) -> DramConfig:
+    """Return the ``dram:`` section of a file: one that holds nothing else, or a whole hardware file.
 
     Raises
     ------
     ConfigError
-        If the configuration is wrong or asks for ``model: simple``, which has no banks.
+        If the file is wrong, or holds only a memory and asks for ``model: simple``, which has no banks. A hardware file
+        may: its chip is simulated with that model, and a trace runs with the timing model all the same.
+    """
+    from accelsim.config.loader import load_hardware, load_section  # noqa: PLC0415  the model does not need the loader
+    from accelsim.config.yaml_reader import read_yaml  # noqa: PLC0415
+
+    keys = set(read_yaml(path).root)
+    if "dram" in keys and len(keys) > 1:
+        return load_hardware(path).config.dram
+    config = load_section(path, "dram", DramConfig)
+    if config.model != "timing":
+        raise ConfigError(f"{path}: dram.model: {config.model!r} cannot run a trace; set it to 'timing'")
+    return config
+
+
+def run_dram_command(config_path: str | Path, trace_path: str | Path) -> DramTraceResult:
+    """Run the trace file `trace_path` on the memory that the file `config_path` describes; see `load_memory`.
+
+    Raises
+    ------
+    ConfigError
+        If the configuration is wrong.
     TraceError
         If the trace is wrong.
     """
-    from accelsim.config.loader import load_section  # noqa: PLC0415  the model does not need the loader
-
-    config = load_section(config_path, "dram", DramConfig)
-    if config.model != "timing":
-        raise ConfigError(f"{config_path}: dram.model: {config.model!r} cannot run a trace; set it to 'timing'")
+    config = load_memory(config_path)
     trace = read_trace(trace_path)
     return run_trace(config, trace.addresses, trace.writes)
