@@ -6,7 +6,7 @@ import json
 
 import click
 
-from accelsim.cli.common import common_options, examples, json_option, write_stdout
+from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
 
 
 @click.command(
@@ -18,11 +18,18 @@ from accelsim.cli.common import common_options, examples, json_option, write_std
 )
 @json_option
 @common_options
-def command(config: str, trace: str, as_json: bool) -> None:
-    """Time the memory requests of a trace on the memory that CONFIG describes (a YAML file with a dram section)."""
-    from accelsim.sim.dram import run_dram_command  # noqa: PLC0415  --help must not wait for numba
+@click.pass_context
+def command(ctx: click.Context, config: str, trace: str, as_json: bool) -> None:
+    """Time the memory requests of a trace on the memory that CONFIG describes.
+
+    CONFIG is a YAML file with a dram section, alone or in a whole hardware file.
+    """
+    from accelsim.sim.dram.trace import load_memory, run_dram_command  # noqa: PLC0415  --help must not wait for numba
 
     result = run_dram_command(config, trace)
+    model = load_memory(config).model
+    if model != "timing":
+        session(ctx).note(f"{config}: dram.model: the chip has {model!r}; a trace needs banks, so 'timing' ran here")
     document = json.loads(result.to_json())
     if as_json:
         write_stdout(json.dumps(document, indent=2) + "\n")

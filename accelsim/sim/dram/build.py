@@ -150,7 +150,10 @@ def _check_refresh(config: DramConfig, table: DeviceTable) -> None:
     """Refuse a refresh that the device has not, or that leaves no time between refreshes."""
     per_bank = config.refresh == "per_bank"
     if per_bank and table.timing.refi_bank_cycles == 0:
-        raise ConfigError(f"dram.refresh: {config.standard} has no per_bank refresh; use all_bank")
+        raise ConfigError(
+            f"dram.refresh: per_bank: the table of {config.standard} has no tRFCpb and tREFIpb, for the preset it "
+            f"is from has none; use all_bank"
+        )
     least_ns = (table.timing.rfc_bank_cycles if per_bank else 2 * table.timing.rfc_cycles) * table.tck_ns
     if config.refresh_interval_ns is not None and config.refresh_interval_ns < least_ns:
         raise ConfigError(
