@@ -6,6 +6,7 @@ and never changed: the same address always has the same content.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -22,8 +23,16 @@ _SCHEMA = "CREATE TABLE IF NOT EXISTS points (key TEXT PRIMARY KEY, row TEXT NOT
 _APPLICATION_ID = 0x61736473  # "asds", so that another program's database is not taken for a store
 
 
+# A row begins with a digest of its address and text: SQLite notices a damaged page only where it breaks the structure.
+_DIGEST_CHARS = 16
+
+
 class StoreError(AccelSimError):
     """A store cannot be opened, read or written."""
+
+
+def _digest(key: str, text: str) -> str:
+    return hashlib.sha256(f"{key}\n{text}".encode()).hexdigest()[:_DIGEST_CHARS]
 
 
 class ResultStore:
@@ -61,12 +70,20 @@ class ResultStore:
             marks = ",".join("?" * len(part))
             query = f"SELECT key, row FROM points WHERE key IN ({marks})"  # noqa: S608  only question marks
             for key, text in self._query(query, part):
-                found[key] = json.loads(text)
+                found[key] = self._row(key, text)
         return found
+
+    def _row(self, key: str, stored: str) -> Row:
+        digest, text = stored[:_DIGEST_CHARS], stored[_DIGEST_CHARS:]
+        if digest != _digest(key, text):
+            raise StoreError(f"{self.path}: the row {key[:12]} is damaged; remove the file and run again")
+        row: Row = json.loads(text)
+        return row
 
     def put(self, rows: Iterable[tuple[str, Row]]) -> None:
         """Add rows in one transaction; what is there already stays."""
-        entries = [(key, json.dumps(row, sort_keys=True, separators=(",", ":"))) for key, row in rows]
+        texts = [(key, json.dumps(row, sort_keys=True, separators=(",", ":"))) for key, row in rows]
+        entries = [(key, f"{_digest(key, text)}{text}") for key, text in texts]
         try:
             self._database.execute("BEGIN IMMEDIATE")
             self._database.executemany("INSERT OR IGNORE INTO points VALUES (?, ?)", entries)
