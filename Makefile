@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.installed
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test lint type format bench workloads golden schema reports docs install clean help
+.PHONY: run test fuzz package lint type format bench workloads golden schema reports docs install clean help
 
 run: $(READY)  ## simulate the committed ResNet-18 ticket on the edge chip
 	$(BIN)/accelsim run hwconfigs/edge.yaml workloads/resnet_slt.pt
@@ -18,6 +18,12 @@ $(READY): pyproject.toml constraints.txt
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest
+
+fuzz: $(READY)  ## 20,000 broken inputs, drawn anew (half an hour)
+	ACCELSIM_FUZZ_INPUTS=20000 $(BIN)/python -m pytest tests/fuzz
+
+package: $(READY)  ## build sdist and wheel, and run every chip from an installation elsewhere (minutes)
+	ACCELSIM_PACKAGE=1 $(BIN)/python -m pytest tests/e2e/test_package.py
 
 lint: $(READY)  ## style, format, import directions
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
