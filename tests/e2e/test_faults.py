@@ -1,0 +1,202 @@
+"""A full disk, a folder that cannot be written, a signal at a bad moment, damage on disk: nothing half-written counts as a result."""
+
+import contextlib
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from accelsim.cli.main import main
+from accelsim.errors import AccelSimError
+from accelsim.results.store import read_counters, read_summary
+
+ROOT = Path(__file__).resolve().parents[2]
+EDGE = ROOT / "hwconfigs/edge.yaml"
+TABLE = "Layer, M, N, K,\na, 64, 256, 512,\nb, 64, 128, 256,\n"
+SPACE = "hardware: {edge}\nworkloads: [{net}]\nvary:\n  pe_array.rows: {{from: 1, to: {most}, step: 1}}\n"
+
+
+@pytest.fixture
+def net(tmp_path):
+    path = tmp_path / "net.csv"
+    path.write_text(TABLE)
+    return path
+
+
+@pytest.fixture
+def full_disk(tmp_path):
+    """Return a folder on a file system with room for one page."""
+    place = tmp_path / "full"
+    place.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", place], capture_output=True, check=False)
+    if made.returncode:
+        pytest.skip("only root may mount a small file system here")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def start(*words):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "accelsim.cli.main", *map(str, words)],
+        cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def line_of(capsys):
+    error = capsys.readouterr().err
+    assert error.startswith("accelsim: ") and error.count("\n") == 1, error
+    return error
+
+
+def leftovers(folder):
+    return [path.name for path in folder.rglob("*") if path.is_file()]
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_result(full_disk, net, capsys):
+    (full_disk / "filler").write_bytes(b"x" * 4096)
+    for words in (
+        ["run", str(EDGE), str(net), "--out", str(full_disk / "run"), "--json"],
+        ["compare", str(EDGE), str(net), "--storage", "dense-int8", "--out", str(full_disk / "compare")],
+        ["synth", "conv2", "--sparsity", "0.5", "--width-factor", "0.125", "--out", str(full_disk / "t.pt")],
+    ):
+        assert main(words) == 2, words
+        assert "No space left" in line_of(capsys)
+    assert leftovers(full_disk) == ["filler"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")
+def test_a_full_standard_output_is_one_line(net):
+    with open("/dev/full", "w") as full:
+        words = [sys.executable, "-m", "accelsim.cli.main", "run", EDGE, net, "--json"]
+        done = subprocess.run(list(map(str, words)), stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("accelsim: ") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["run", "compare", "sweep"])
+def test_an_output_folder_that_cannot_be_written_is_one_line(command, net, tmp_path, capsys):
+    space = tmp_path / "space.yaml"
+    space.write_text(SPACE.format(edge=EDGE, net=net, most=2))
+    place = tmp_path / "file" / "below"
+    place.parent.write_text("a file, where a folder is wanted")
+    words = [command, str(space)] if command == "sweep" else [command, str(EDGE), str(net)]
+
+    assert main([*words, "--out", str(place)]) == 2
+    assert "give --out a folder you may write" in line_of(capsys)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("moment_s", [0.3, 1.0])
+def test_a_signal_during_a_run_leaves_whole_files_or_none(number, moment_s, net, tmp_path):
+    folder = tmp_path / "out"
+    process = start("run", EDGE, net, "--out", folder, "--json")
+    time.sleep(moment_s)  # wherever it is then: start-up, simulation or writing
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+
+    if folder.is_dir() and (folder / "summary.json").exists():
+        read_summary(folder)
+        read_counters(folder)
+    if process.returncode == 0:
+        assert out == (folder / "summary.json").read_text()
+    assert "Traceback" not in err or moment_s < 1.0  # the interpreter itself may be interrupted while it starts
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_sweep_that_is_told_to_stop_writes_no_table_and_resumes(number, net, tmp_path):
+    space, folder = tmp_path / "space.yaml", tmp_path / "out"
+    space.write_text(SPACE.format(edge=EDGE, net=net, most=400))
+    process = start("sweep", space, "--out", folder, "--workers", "1")
+    deadline = time.monotonic() + 60
+    while num_rows(folder / "results.sqlite") == 0 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+
+    assert process.returncode in (130, -signal.SIGTERM, 143), err
+    assert "Traceback" not in err
+    assert not (folder / "results.csv").exists()
+    done = num_rows(folder / "results.sqlite")
+    space.write_text(SPACE.format(edge=EDGE, net=net, most=3))
+    assert main(["-q", "sweep", str(space), "--out", str(folder), "--workers", "1"]) == 0
+    assert num_rows(folder / "results.sqlite") >= done > 0
+
+
+def num_rows(path):
+    with contextlib.suppress(sqlite3.Error):
+        if path.exists():
+            with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+                return database.execute("SELECT count(*) FROM points").fetchone()[0]
+    return 0
+
+
+def test_a_search_that_is_killed_leaves_no_ticket(tmp_path):
+    ticket = tmp_path / "t.pt"
+    process = start("search", "conv2", "--out", ticket, "--width-factor", "0.125")
+    time.sleep(2.0)
+    process.kill()
+    process.communicate(timeout=60)
+
+    assert not ticket.exists()
+
+
+def test_two_runs_into_one_folder_leave_whole_files(net, tmp_path):
+    folder = tmp_path / "out"
+    both = [
+        start("run", EDGE, net, "--out", folder, "--storage", name, "--json") for name in ("dense-int8", "csr-int8")
+    ]
+    printed = [process.communicate(timeout=60)[0] for process in both]
+
+    assert [process.returncode for process in both] == [0, 0]
+    assert (folder / "summary.json").read_text() in printed
+    assert sorted(leftovers(folder)) == ["counters.json", "layers.csv", "summary.json"]
+
+
+@pytest.mark.parametrize("name", ["summary.json", "counters.json"])
+def test_a_result_that_was_cut_off_is_refused(name, net, tmp_path):
+    folder = tmp_path / "out"
+    assert main(["-q", "run", str(EDGE), str(net), "--out", str(folder), "--compare", "none", "--json"]) == 0
+    whole = (folder / name).read_bytes()
+    for size in (0, 1, len(whole) // 2, len(whole) - 3):
+        (folder / name).write_bytes(whole[:size])
+        with pytest.raises(AccelSimError):
+            (read_summary if name == "summary.json" else read_counters)(folder)
+
+
+def test_a_row_that_changed_in_the_store_is_refused(net, tmp_path, capsys):
+    space, folder = tmp_path / "space.yaml", tmp_path / "out"
+    space.write_text(SPACE.format(edge=EDGE, net=net, most=2))
+    words = ["-q", "sweep", str(space), "--out", str(folder), "--workers", "1"]
+    assert main(words) == 0
+    with contextlib.closing(sqlite3.connect(folder / "results.sqlite")) as database:
+        database.execute("UPDATE points SET row = replace(row, '\"energy_j\":', '\"energy_j\":1')")
+        database.commit()
+    capsys.readouterr()
+
+    assert main(words) == 2
+    assert "is damaged; remove the file and run again" in line_of(capsys)
+
+
+def test_a_store_whose_pages_are_overwritten_is_refused_or_unharmed(net, tmp_path, capsys):
+    space, folder = tmp_path / "space.yaml", tmp_path / "out"
+    space.write_text(SPACE.format(edge=EDGE, net=net, most=2))
+    words = ["-q", "sweep", str(space), "--out", str(folder), "--workers", "1"]
+    assert main(words) == 0
+    table, whole = (folder / "results.csv").read_bytes(), (folder / "results.sqlite").read_bytes()
+    for place in range(0, len(whole), 997):
+        for name in ("results.sqlite-wal", "results.sqlite-shm"):
+            (folder / name).unlink(missing_ok=True)
+        (folder / "results.sqlite").write_bytes(whole[:place] + b"\xff" * 64 + whole[place + 64 :])
+        capsys.readouterr()
+        status = main(words)
+        if status == 2:
+            line_of(capsys)
+        else:
+            assert status == 0
+            assert (folder / "results.csv").read_bytes() == table
