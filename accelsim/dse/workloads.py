@@ -19,6 +19,7 @@ from accelsim.prng.source import GeneratorKind, SeedPolicy, StreamGranularity
 from accelsim.results.build import workload_record
 from accelsim.ticket.file import read_ticket
 from accelsim.ticket.graph import PARAMETRIC_KINDS, NetworkGraph
+from accelsim.ticket.torchfile import check_regular_file
 from accelsim.trace import trace_graph, trace_workload
 from accelsim.trace.from_graph import traced_weight_shape
 from accelsim.trace.model import LayerTrace, LayerWeights
@@ -220,6 +221,7 @@ def read_workloads(paths: tuple[str, ...], varies_ticket: bool) -> tuple[Workloa
 def _member(path: str) -> Member:
     kind: WorkloadKind = "network"
     if Path(path).exists():
+        check_regular_file(path)
         kind = "ticket" if _is_ticket(path) else "file"
     spec = WorkloadSpec(kind, path, file_sha256(path) if kind != "network" else "")
     trace = load_trace(spec)

@@ -5,7 +5,8 @@ The file holds one dictionary of plain values::
     format "accelsim-ticket", version 1
     provenance, dataset, accuracy (or None), command, regenerable
     header    uint8 tensor: zlib of JSON text: layer graph; per layer shape, random source, codec, counts
-    payload   uint8 tensor: per layer mask, float16 scales, float16 offsets; imported layers: signs, freezing map
+    payload   uint8 tensor: per layer mask, float16 scales, float16 offsets; imported layers: signs, freezing map;
+              digests of the filters (files of before have none)
 
 Two tensors, because every record of the archive costs some 200 bytes: the file is hardly larger than what is stored.
 """
@@ -26,6 +27,7 @@ import numpy.typing as npt
 from accelsim.errors import AccelSimError, TicketError
 from accelsim.prng import check_source
 from accelsim.ticket.codecs import check_codec
+from accelsim.ticket.digest import DIGEST_BYTES
 from accelsim.ticket.header import Fields, LayerHeader, dump_header, layer_header, parse_header, shown
 from accelsim.ticket.model import Provenance, Ticket, TicketLayer
 from accelsim.ticket.shapes import check_graph, weight_shapes
@@ -70,7 +72,7 @@ def write_ticket(path: str | os.PathLike[str], ticket: Ticket) -> None:
 
 def _layer_bytes(layer: TicketLayer) -> tuple[bytes, ...]:
     scales = (np.asarray(values, dtype="<f2").tobytes() for values in (layer.scale_K, layer.offset_K))
-    return (layer.mask_payload, *scales, layer.weight_payload, layer.frozen_payload)
+    return (layer.mask_payload, *scales, layer.weight_payload, layer.frozen_payload, layer.digest_payload)
 
 
 def _replace_file(path: str | os.PathLike[str], content: bytes) -> None:
@@ -91,11 +93,19 @@ def _replace_file(path: str | os.PathLike[str], content: bytes) -> None:
         raise TicketError(f"{target}: cannot be written ({error.strerror}); choose another place") from error
 
 
-def read_ticket(path: str | os.PathLike[str]) -> Ticket:
+def read_ticket(path: str | os.PathLike[str], check_counts: bool = True) -> Ticket:
     """Read a ticket without executing anything and without decoding a mask; torch is not needed.
 
     Sizes are checked before memory is taken; graph, shapes, counts, thresholds and scales are checked against each
     other. Whether a mask agrees with its counts and its freezing map is checked when it is unpacked.
+
+    Parameters
+    ----------
+    path
+        The file.
+    check_counts
+        False takes counts as they are stated, whatever mask and thresholds say: for `accelsim.validation.verify`,
+        which finds out where the weights differ.
 
     Raises
     ------
@@ -105,7 +115,7 @@ def read_ticket(path: str | os.PathLike[str]) -> Ticket:
     document = read_torch_file(path)
     try:
         ticket = _parse(document)
-        check_ticket(ticket)
+        check_ticket(ticket, check_counts)
     except TicketError as error:
         raise TicketError(f"{os.fspath(path)}: {error}") from error
     return ticket
@@ -197,6 +207,7 @@ def _layers(headers: tuple[LayerHeader, ...], payload: bytes) -> tuple[TicketLay
                 header.input_density,
                 cursor.take(header.weight_bytes),
                 cursor.take(header.frozen_bytes),
+                cursor.take(header.digest_bytes),
             )
         )
     if cursor.position != len(payload):
@@ -204,8 +215,10 @@ def _layers(headers: tuple[LayerHeader, ...], payload: bytes) -> tuple[TicketLay
     return tuple(layers)
 
 
-def check_ticket(ticket: Ticket) -> None:
+def check_ticket(ticket: Ticket, check_counts: bool = True) -> None:
     """Check that graph, layers, counts, payloads and scales agree; nothing is decoded.
+
+    ``check_counts=False`` leaves out whether the counts are those of mask and thresholds.
 
     Raises
     ------
@@ -225,6 +238,8 @@ def check_ticket(ticket: Ticket) -> None:
         expected = shapes[layer.name]
         _need(layer.shape == expected, layer, f"shape {layer.shape} is not {expected} as in the graph")
         _check_layer(layer, channels[layer.name])
+        if check_counts:
+            _check_counts(layer)
 
 
 def _need(condition: bool, layer: TicketLayer, problem: str) -> None:
@@ -240,11 +255,11 @@ def _check_layer(layer: TicketLayer, out_channels: int) -> None:
     _need(size == -(-bits // 8), layer, f"{bits} mask bits in {size} bytes")
     if layer.codec == "raw":
         _need(bits == free, layer, f"{bits} raw mask bits for {free} free weights")
-        ones = int.from_bytes(layer.mask_payload, "big").bit_count()
-        _need(ones == kept - locked, layer, f"{ones} ones in the mask, {kept - locked} free weights are kept")
     for name, values in (("scale_K", layer.scale_K), ("offset_K", layer.offset_K)):
         _need(values.size == out_channels, layer, f"{name} has {values.size} values for {out_channels} channels")
         _need(bool(np.isfinite(values).all()), layer, f"{name} has a value that is not finite")
+    digest_bytes = DIGEST_BYTES * layer.shape[0]
+    _need(len(layer.digest_payload) in (0, digest_bytes), layer, f"{len(layer.digest_payload)} bytes of digests")
     density = layer.input_density
     _need(density is None or 0.0 <= density <= 1.0, layer, f"input_density {density} is not from 0 to 1")
     if layer.source is None:
@@ -252,17 +267,19 @@ def _check_layer(layer: TicketLayer, out_channels: int) -> None:
         _need(len(layer.frozen_payload) in (0, 2 * -(-n // 8)), layer, f"{len(layer.frozen_payload)} bytes of map")
     else:
         _need(not layer.weight_payload and not layer.frozen_payload, layer, "both a random source and stored weights")
-        _check_thresholds(layer)
+        try:
+            check_source(layer.source)
+        except AccelSimError as error:
+            raise TicketError(f"layer {layer.name!r}: {error}") from error
 
 
-def _check_thresholds(layer: TicketLayer) -> None:
+def _check_counts(layer: TicketLayer) -> None:
+    if layer.codec == "raw":
+        ones, free_kept = int.from_bytes(layer.mask_payload, "big").bit_count(), layer.num_kept - layer.num_locked
+        _need(ones == free_kept, layer, f"{ones} ones in the mask, {free_kept} free weights are kept")
     source = layer.source
     if source is None:
         return
-    try:
-        check_source(source)
-    except AccelSimError as error:
-        raise TicketError(f"layer {layer.name!r}: {error}") from error
     n, full = layer.num_weights, 1 << source.threshold_bits
     pruned_fraction = source.prune_threshold / full
     locked_fraction = (source.lock_threshold - source.prune_threshold) / full

@@ -41,6 +41,7 @@ class LayerHeader:
     num_kept: int
     input_density: float | None
     source: RandomSource | None
+    digest_bytes: int = 0
 
 
 def layer_header(layer: TicketLayer) -> LayerHeader:
@@ -59,6 +60,7 @@ def layer_header(layer: TicketLayer) -> LayerHeader:
         layer.num_kept,
         layer.input_density,
         layer.source,
+        len(layer.digest_payload),
     )
 
 
@@ -241,6 +243,7 @@ def _layer(value: object, where: str) -> LayerHeader:
         num_kept=record.integer("num_kept"),
         input_density=record.fraction("input_density"),
         source=_source(record.take("source"), f"{where}.source"),
+        digest_bytes=record.integer("digest_bytes", 0),
     )
     record.done()
     return header

@@ -44,6 +44,9 @@ class TicketLayer:
         Imported tickets that cannot be regenerated: the sign bits of the weights, packed; else empty.
     frozen_payload
         Imported tickets that cannot be regenerated: the freezing map as two bit maps, pruned then locked; else empty.
+    digest_payload
+        `accelsim.ticket.digest.filter_digests` of the searched weights, for ``accelsim verify``; empty in older files.
+        The chip does not read it.
     """
 
     name: str
@@ -60,6 +63,7 @@ class TicketLayer:
     input_density: float | None = None
     weight_payload: bytes = b""
     frozen_payload: bytes = b""
+    digest_payload: bytes = b""
 
     @property
     def num_weights(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from accelsim.errors import AccelSimError, TicketError
 from accelsim.prng import RandomSource, freezing_map, layer_weights, words
 from accelsim.ticket.codecs import EncodedMask, decode_mask, encode_mask
+from accelsim.ticket.digest import filter_digests
 from accelsim.ticket.model import MaskCodec, TicketLayer
 
 MaskArray = npt.NDArray[np.bool_]
@@ -27,6 +28,7 @@ def pack_layer(
     scale_K: npt.ArrayLike,  # noqa: N803  K is the shape letter
     offset_K: npt.ArrayLike,  # noqa: N803
     input_density: float | None = None,
+    weights: npt.NDArray[np.signedinteger] | None = None,
 ) -> TicketLayer:
     """Pack a searched mask: only the bits of the free weights are stored, in flattened order.
 
@@ -44,6 +46,9 @@ def pack_layer(
         Per output channel; stored as float16.
     input_density
         Measured fraction of non-zero inputs, or None.
+    weights
+        The signed integers that were searched, of ``shape``, from which the filters' digests are made; dropped ones do
+        not matter. None takes those that ``source`` gives.
 
     Raises
     ------
@@ -51,7 +56,10 @@ def pack_layer(
         The mask has another shape or contradicts the freezing map, or a scale is not finite.
     """
     frozen = freezing_map(source, shape)
-    return _pack(name, mask, frozen, codec, (_float16(name, scale_K), _float16(name, offset_K)), input_density, source)
+    scales = _float16(name, scale_K), _float16(name, offset_K)
+    layer = _pack(name, mask, frozen, codec, scales, input_density, source)
+    searched = layer_weights(source, shape) if weights is None else weights
+    return replace(layer, digest_payload=filter_digests(searched.reshape(shape) * mask))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +87,8 @@ def pack_imported_layer(
         See `pack_layer`.
     """
     scales = _float16(name, scale_K), _float16(name, offset_K)
-    return _pack(name, mask, pattern.frozen, codec, scales, input_density, None, pattern.sign)
+    layer = _pack(name, mask, pattern.frozen, codec, scales, input_density, None, pattern.sign)
+    return replace(layer, digest_payload=filter_digests(unpack_weights(layer)))
 
 
 def _float16(name: str, values: npt.ArrayLike) -> Float16Array:
@@ -195,6 +204,14 @@ def unpack_mask(layer: TicketLayer) -> MaskArray:
             "the file is damaged"
         )
     return mask
+
+
+def is_trained(layer: TicketLayer) -> bool:
+    """Return whether the weights of an imported layer were trained: its zeros are stored, a random source or signs not.
+
+    Such a layer is no supermask of random weights; what its kept weights are is not stored.
+    """
+    return layer.source is None and not layer.weight_payload
 
 
 def unpack_weights(layer: TicketLayer) -> npt.NDArray[np.signedinteger]:

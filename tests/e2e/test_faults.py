@@ -1,4 +1,4 @@
-"""A full disk, a folder that cannot be written, a signal at a bad moment, damage on disk: nothing half-written counts as a result."""
+"""A full disk, a signal at a bad moment, damage on disk: nothing half-written is read as a result."""
 
 import contextlib
 import os

@@ -2,14 +2,15 @@
 
 What is kept: the mask, the freezing map and the signs of the weights, bit for bit; one magnitude per layer (the mean of
 the kept weights, exact for signed constants) folded with scaling and batch normalisation into float16 scale and offset.
-What is not: the magnitudes of weights that are no constants. The weights came from another generator, so the ticket is
+What is not: the magnitudes of weights that are no constants. Of trained layers (plain networks, and what edge-popup leaves
+dense) only the place of zeros is kept: they are no supermasks and no format of tickets takes them. Random weights came from another generator, so the ticket is
 not regenerable; it is simulated as if a generator of the same statistics made them.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -149,7 +150,8 @@ def _pack_all(
         scale, offset = _scales(layer, nodes[name], channel_norm)
         pattern = ImportedPattern(layer.frozen, np.where(layer.weight < 0, -1, 1).astype(np.int8))
         try:
-            packed.append(pack_imported_layer(name, pattern, layer.mask, codec, scale, offset))
+            ready = pack_imported_layer(name, pattern, layer.mask, codec, scale, offset)
+            packed.append(replace(ready, weight_payload=b"") if layer.is_trained else ready)
         except TicketError as error:
             raise _at(checkpoint, error) from error
     return tuple(packed)
@@ -163,13 +165,11 @@ def _reshaped(checkpoint: Checkpoint, layer: CheckpointLayer, shape: tuple[int, 
             f"{checkpoint.path}: {layer.name}.weight: shape {have} is not {shape}, which the layers around it need; "
             "state --network, --width-factor or --input-shape, or give an undamaged file"
         )
-    return CheckpointLayer(
-        layer.name,
-        layer.weight.reshape(shape),
-        layer.mask.reshape(shape),
-        layer.frozen.reshape(shape),
-        layer.gain,
-        layer.bias,
+    return replace(
+        layer,
+        weight=layer.weight.reshape(shape),
+        mask=layer.mask.reshape(shape),
+        frozen=layer.frozen.reshape(shape),
     )
 
 
@@ -194,16 +194,22 @@ def _command(checkpoint: Checkpoint, graph: NetworkGraph, options: ImportOptions
 
 def _notes(kind: CheckpointKind, layers: dict[str, CheckpointLayer]) -> tuple[str, ...]:
     notes = [f"read as {_KIND_TEXT[kind]} with {len(layers)} weighted layers"]
-    varied = [name for name, layer in layers.items() if not _is_constant(layer)]
+    dense = [name for name, layer in layers.items() if layer.is_trained]
+    if dense and kind != "plain":
+        notes.append(f"{len(dense)} layers such as {dense[0]!r} have no scores: trained values, stored as dense int8")
+    varied = [name for name, layer in layers.items() if not layer.is_trained and not _is_constant(layer)]
     if varied:
         notes.append(f"{len(varied)} layers have weights of varied size: their signs and one mean magnitude are kept")
     if kind == "plain":
-        pattern = nm_pattern(layers)
+        pattern = nm_pattern({name: layer for name, layer in layers.items() if not layer.mask.all()})
         dropped = any(not layer.mask.all() for layer in layers.values())
         if pattern is not None:
             notes.append(f"the zeros follow a {pattern[0]}:{pattern[1]} pattern along the input channels")
         elif dropped:
-            notes.append("its zeros are taken as an unstructured mask")
+            notes.append("its zeros follow no N:M pattern: stored as a bitmap and values unless told otherwise")
+        notes.append(
+            "its weights are trained values, no supermask of random ones; where they are zero is kept, not they"
+        )
     return tuple(notes)
 
 

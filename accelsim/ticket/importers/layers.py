@@ -21,7 +21,8 @@ BATCH_NORM_EPSILON = 1e-5
 class CheckpointLayer:
     """One weighted layer; ``mask`` bool, ``frozen`` int8 (-1 pruned, 1 locked, 0 free), both of the weight's shape.
 
-    ``gain`` multiplies the weights (the authors' dynamic scaling), ``bias`` is the layer's own.
+    ``gain`` multiplies the weights (the authors' dynamic scaling), ``bias`` is the layer's own. ``is_trained`` says that
+    its weights are trained values and its mask but their zeros.
     """
 
     name: str
@@ -30,6 +31,7 @@ class CheckpointLayer:
     frozen: npt.NDArray[np.int8]
     gain: float
     bias: Array | None
+    is_trained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,9 @@ def weighted_names(checkpoint: Checkpoint) -> Iterator[tuple[str, Array]]:
     """Yield name and weight of every convolution and linear layer, in order."""
     for key, value in checkpoint.tensors.items():
         if key.endswith(".weight") and value.ndim in (2, 4) and value.size:
-            yield key.removesuffix(".weight"), value
+            # Truth values and whole numbers do not subtract and scale as weights must.
+            is_real = np.issubdtype(value.dtype, np.floating)
+            yield key.removesuffix(".weight"), value if is_real else value.astype(np.float32)
 
 
 def norms(checkpoint: Checkpoint) -> dict[str, ChannelNorm]:
@@ -104,14 +108,17 @@ def read_layers(checkpoint: Checkpoint, sparsity: float | None) -> dict[str, Che
         if not np.isfinite(weight).all():
             raise TicketError(f"{checkpoint.path}: {name}.weight: has values that are not finite; the file is damaged")
         frozen = np.zeros(weight.shape, dtype=np.int8)
+        trained = kind == "plain" or (kind == "edge_popup" and f"{name}.scores" not in checkpoint.tensors)
         if kind == "partially_frozen":
             frozen = _frozen_map(checkpoint, name, weight)
             mask = _stored_mask(checkpoint, name, weight, frozen)
         elif kind == "edge_popup":
-            mask = _edge_popup_mask(checkpoint, name, weight, drop)
+            mask = np.asarray(weight != 0) if trained else _edge_popup_mask(checkpoint, name, weight, drop)
         else:
             mask = np.asarray(weight != 0)
-        layers[name] = CheckpointLayer(name, weight, mask, frozen, _gain(checkpoint, name), _bias(checkpoint, name))
+        layers[name] = CheckpointLayer(
+            name, weight, mask, frozen, _gain(checkpoint, name), _bias(checkpoint, name), trained
+        )
     if not layers:
         raise TicketError(
             f"{checkpoint.path}: has no weights of convolutions or linear layers; give a network's state_dict"
@@ -180,8 +187,6 @@ def _edge_popup_sparsity(checkpoint: Checkpoint, sparsity: float | None) -> floa
 
 
 def _edge_popup_mask(checkpoint: Checkpoint, name: str, weight: Array, sparsity: float) -> npt.NDArray[np.bool_]:
-    if f"{name}.scores" not in checkpoint.tensors:
-        return np.ones(weight.shape, dtype=np.bool_)  # a layer that its authors left dense
     scores = np.abs(_same_shape(checkpoint, f"{name}.scores", weight)).reshape(-1)
     if not np.isfinite(scores).all():
         raise TicketError(f"{checkpoint.path}: {name}.scores: has values that are not finite; the file is damaged")
