@@ -34,23 +34,23 @@ def test_figures_are_near_those_of_the_simulation(trace, monkeypatch, request):
             assert ours["energy_j"] == pytest.approx(totals.energy_j, rel=0.2), (name, storage)
 
 
-def test_ranks_agree_with_the_simulation_over_buffers_and_arrays(trace, monkeypatch, request):
+def test_ranks_agree_with_the_simulation_over_formats_and_chips(trace, monkeypatch, request):
+    """Designs that differ; among designs within a few percent of each other the closed form does not tell the order."""
     monkeypatch.chdir(request.config.rootpath)
     pairs = []
-    for size in (16, 32):
-        for capacity in (4096, 65536):
+    for storage in ("slt", "dense-int8", "dense-fp16"):
+        for size in (16, 32):
             for rate in (400, 3200):
                 chip = load(
-                    "edge", f"pe_array.rows={size}", f"pe_array.cols={size}",
-                    f"activation_buffer.capacity_bytes={capacity}", f"dram.data_rate_mtps={rate}",
+                    "edge", f"pe_array.rows={size}", f"pe_array.cols={size}", f"dram.data_rate_mtps={rate}"
                 )  # fmt: skip
-                ours = estimate(chip.config, trace, "dense-int8")
-                totals = run(chip, trace, "dense-int8").totals
+                ours = estimate(chip.config, trace, storage)
+                totals = run(chip, trace, storage).totals
                 pairs.append((ours["latency_s"], totals.latency_s, ours["energy_j"], totals.energy_j))
     ranks = np.argsort(np.argsort(np.array(pairs), axis=0), axis=0)
 
     assert np.corrcoef(ranks[:, 0], ranks[:, 1])[0, 1] > 0.9
-    assert np.corrcoef(ranks[:, 2], ranks[:, 3])[0, 1] > 0.8
+    assert np.corrcoef(ranks[:, 2], ranks[:, 3])[0, 1] > 0.9
 
 
 @pytest.mark.parametrize("override", ["weight_generator=null", "weight_buffer.capacity_bytes=16"])
