@@ -9,10 +9,14 @@ import numpy.typing as npt
 import torch
 
 from accelsim.slt.data import SearchData
+from accelsim.slt.layers import EdgePopupLayer
 from accelsim.slt.network import SearchNetwork, apply_weight, run_graph
+from accelsim.ticket.digest import filter_digests
 from accelsim.ticket.graph import GraphNode
-from accelsim.ticket.model import MaskCodec, Ticket
+from accelsim.ticket.model import MaskCodec, Ticket, TicketLayer
 from accelsim.ticket.pack import pack_layer, unpack_weights
+
+_EXACT_BFLOAT16 = 256  # larger integers may be rounded in a search
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +44,17 @@ def export_ticket(network: SearchNetwork, codec: MaskCodec) -> Ticket:
             deviation = np.sqrt(norm.running_var.double().numpy() + norm.eps)
             scale = scale / deviation
             offset = -norm.running_mean.double().numpy() / deviation
-        layers.append(pack_layer(name, layer.shape, layer.source, layer.mask(), codec, scale, offset))
+        packed = pack_layer(name, layer.shape, layer.source, layer.mask(), codec, scale, offset)
+        layers.append(_with_digests(packed, layer))
     return Ticket(network.graph, tuple(layers), "searched")
+
+
+def _with_digests(packed: TicketLayer, layer: EdgePopupLayer) -> TicketLayer:
+    """Take the digests from the weights that were searched, not from those that the source would give again."""
+    searched = layer.integer_weights() * layer.mask()
+    if np.abs(searched).max(initial=0) > _EXACT_BFLOAT16:
+        return packed
+    return replace(packed, digest_payload=filter_digests(searched))
 
 
 class TicketNetwork:

@@ -107,6 +107,12 @@ class EdgePopupLayer(nn.Module):
         weight: torch.Tensor = _StraightThrough.apply(self.scores, self.kept, self)  # type: ignore[no-untyped-call]
         return weight
 
+    def integer_weights(self) -> np.ndarray[tuple[int, ...], np.dtype[np.int32]]:
+        """Return the signed integers that are searched, int32 of ``shape``; 0 where the freezing map prunes."""
+        flat = self.locked_values.float().index_copy(0, self.free_index, self.free_values.float())
+        out: np.ndarray[tuple[int, ...], np.dtype[np.int32]] = flat.cpu().numpy().astype(np.int32).reshape(self.shape)
+        return out
+
     def mask(self) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
         """Return the present mask over all weights, bool of ``shape``."""
         out: np.ndarray[tuple[int, ...], np.dtype[np.bool_]] = freezing_map(self.source, self.shape) == 1

@@ -28,7 +28,6 @@ def pack_layer(
     scale_K: npt.ArrayLike,  # noqa: N803  K is the shape letter
     offset_K: npt.ArrayLike,  # noqa: N803
     input_density: float | None = None,
-    weights: npt.NDArray[np.signedinteger] | None = None,
 ) -> TicketLayer:
     """Pack a searched mask: only the bits of the free weights are stored, in flattened order.
 
@@ -46,9 +45,6 @@ def pack_layer(
         Per output channel; stored as float16.
     input_density
         Measured fraction of non-zero inputs, or None.
-    weights
-        The signed integers that were searched, of ``shape``, from which the filters' digests are made; dropped ones do
-        not matter. None takes those that ``source`` gives.
 
     Raises
     ------
@@ -58,8 +54,7 @@ def pack_layer(
     frozen = freezing_map(source, shape)
     scales = _float16(name, scale_K), _float16(name, offset_K)
     layer = _pack(name, mask, frozen, codec, scales, input_density, source)
-    searched = layer_weights(source, shape) if weights is None else weights
-    return replace(layer, digest_payload=filter_digests(searched.reshape(shape) * mask))
+    return replace(layer, digest_payload=filter_digests(layer_weights(source, shape) * mask))
 
 
 @dataclass(frozen=True, slots=True)
