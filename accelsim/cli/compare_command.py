@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator, Sequence
 
 import click
 
 from accelsim.cli import flow
 from accelsim.cli.collect import exact_option, wanted_workload, wants_exact, workload_options
 from accelsim.cli.common import common_options, examples, json_option, progress, session, write_stdout
-from accelsim.config.loader import load_hardware
+from accelsim.config.loader import LoadedHardware, load_hardware
 from accelsim.errors import ConfigError, MappingError
 from accelsim.report.breakeven import print_assumption, print_break_even
 from accelsim.report.figures import freezing_figure
@@ -18,6 +19,7 @@ from accelsim.report.terminal import make_console, print_comparison
 from accelsim.results.compare import runs_text
 from accelsim.results.store import prepare_folder, remove_runs, result_document, write_bytes, write_text
 from accelsim.trace import trace_workload
+from accelsim.trace.model import LayerTrace
 
 DEFAULT_STORAGE = "slt,dense-int8"
 TABLE_NAME = "compare.csv"
@@ -64,33 +66,45 @@ def command(
     target = prepare_folder(folder)
     remove_runs(target / RUNS_NAME)
     runs: list[flow.CostedRun] = []
+    synthetic: list[bool] = []
     state = session(ctx)
     for workload in progress(workloads, "simulating", state):
         trace = trace_workload(workload, wanted_workload(ctx))
-        for name in formats:
-            try:
-                run = flow.simulate_format(chip, trace, name, wants_exact(ctx))
-            except (ConfigError, MappingError) as error:
-                if storage.strip() != flow.ALL_FORMATS:
-                    raise
-                state.note(f"left out: {error}")
-                continue
+        for run in _simulate(ctx, chip, trace, formats, leave_out=storage.strip() == flow.ALL_FORMATS):
             flow.save_run(target / RUNS_NAME, len(runs), chip, trace, run)
             runs.append(run)
+            synthetic.append(flow.is_synthetic(trace, run.result.storage))
     if not runs:
         raise MappingError(f"{hardware}: no storage format can run here; name one with --storage to see why")
     results = [run.result for run in runs]
-    write_text(target / TABLE_NAME, runs_text(results))
+    write_text(target / TABLE_NAME, runs_text(results, synthetic))
     write_bytes(target / FIGURE_NAME, freezing_figure(results))
     if as_json:
         write_stdout(json.dumps([result_document(result) for result in results], indent=2, allow_nan=False) + "\n")
         return
     console = make_console(sys.stdout)
-    print_comparison(console, results)
+    print_comparison(console, results, synthetic)
     families = flow.by_ticket(runs)
     for ticket, rivals in families:
         points = flow.break_even_points(chip, ticket, rivals)
-        print_break_even(console, ticket.result, [rival.result for rival in rivals], points)
+        precision = flow.equal_precision(chip, ticket, rivals)
+        print_break_even(console, ticket.result, [rival.result for rival in rivals], points, precision)
     if families:
         print_assumption(console)
     state.note(f"wrote {target / TABLE_NAME} and {target / FIGURE_NAME}")
+
+
+def _simulate(
+    ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, formats: Sequence[str], *, leave_out: bool
+) -> Iterator[flow.CostedRun]:
+    """Yield the run of ``trace`` in each of ``formats``; with ``leave_out`` note at the end those that cannot run."""
+    failures: list[tuple[str, str]] = []
+    for name in formats:
+        try:
+            yield flow.simulate_format(chip, trace, name, wants_exact(ctx))
+        except (ConfigError, MappingError) as error:
+            if not leave_out:
+                raise
+            failures.append((name, str(error)))
+    for line in flow.left_out_lines(trace.name, failures):
+        session(ctx).note(line)

@@ -14,11 +14,11 @@ from accelsim.cost.tables import CostTables, load_tables
 from accelsim.cost.uncertainty import UncertaintyReport, uncertainty
 from accelsim.errors import ConfigError
 from accelsim.mapping.fixed import load_fixed
-from accelsim.pipeline import schedule_network, simulate
+from accelsim.pipeline import layer_plans, schedule_network, simulate
 from accelsim.report.timeline import TimelineProbe, timeline_text
 from accelsim.report.timeline_tiles import TileMap, tile_map
 from accelsim.report.uncertainty import uncertainty_text
-from accelsim.results.breakeven import BreakEven, break_even, dram_energy_j
+from accelsim.results.breakeven import BreakEven, EqualEnergy, break_even, dram_energy_j, equal_energy
 from accelsim.results.build import build_result, num_frames, workload_record
 from accelsim.results.model import ResultError, RunResult, Totals
 from accelsim.results.store import (
@@ -35,11 +35,13 @@ from accelsim.results.store import (
 from accelsim.sim.chip import Probe
 from accelsim.sim.counters import Counters
 from accelsim.storage import get_format, list_formats
+from accelsim.storage.default import default_format
 from accelsim.trace.model import LayerTrace
 
 TICKET_STORAGE = "slt"
 ALL_FORMATS = "all"
 DENSE_STORAGE = "dense-int8"
+_STORAGE_NAME = re.compile(r"\bstorage [a-z][a-z0-9:-]*[a-z0-9]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,28 @@ def break_even_points(hardware: LoadedHardware, ticket: CostedRun, rivals: Seque
     ]
 
 
+def equal_precision(hardware: LoadedHardware, ticket: CostedRun, rivals: Sequence[CostedRun]) -> EqualEnergy | None:
+    """Return the weight precision at which dense storage would need the ticket's energy; None without such a rival."""
+    for dense in rivals:
+        if dense.result.storage == DENSE_STORAGE:
+            joules = dram_energy_j(dense.counters, hardware.config, load_tables())
+            return equal_energy(ticket.result, dense.result, joules)
+    return None
+
+
+def is_synthetic(trace: LayerTrace, storage: str) -> bool:
+    """Return whether values or statistics stand in for ones that nobody has, in any layer stored so."""
+    return any(plan.synthetic for plan in layer_plans(trace, storage).values())
+
+
+def left_out_lines(workload: str, failures: Sequence[tuple[str, str]]) -> list[str]:
+    """Return one line per reason for the formats of (format, message) pairs that could not run."""
+    formats: dict[str, list[str]] = {}
+    for name, message in failures:
+        formats.setdefault(_STORAGE_NAME.sub("storage {}", message, count=1), []).append(name)
+    return [f"{workload}: left out: {why.replace('{}', ', '.join(names), 1)}" for why, names in formats.items()]
+
+
 def check_pictures(pictures: Pictures) -> None:
     """Raise `ResultError` if a picture has no place where it could be written."""
     for option, file in (("--timeline", pictures.timeline), ("--gantt", pictures.gantt)):
@@ -172,8 +196,8 @@ def write_uncertainty(folder: Path, report: UncertaintyReport) -> None:
 
 
 def default_storage(trace: LayerTrace) -> str:
-    """Return the format a network is stored in unless told otherwise: its ticket, or dense int8 where there is none."""
-    return DENSE_STORAGE if trace.provenance == "dense" else TICKET_STORAGE
+    """Return the format a network is stored in unless told otherwise."""
+    return default_format(trace)
 
 
 def parse_formats(text: str, option: str) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from accelsim.cli.collect import (
 )
 from accelsim.cli.common import common_options, examples, json_option, write_stdout
 from accelsim.config.loader import load_hardware
-from accelsim.report.terminal import make_console, print_run
+from accelsim.report.terminal import make_console, print_run, print_synthetic
 from accelsim.report.timeline import TimelineProbe
 from accelsim.report.uncertainty import print_uncertainty
 from accelsim.results.store import prepare_folder, result_text, write_run
@@ -101,5 +101,7 @@ def command(
         return
     console = make_console(sys.stdout)
     print_run(console, result, comparison)
+    if flow.is_synthetic(trace, result.storage):
+        print_synthetic(console, result.storage)
     if report is not None:
         print_uncertainty(console, report)

@@ -18,11 +18,15 @@ from rich.text import Text
 
 from accelsim.report.sentence import verdict
 from accelsim.report.text import percent, printable, quantity, ratio, shape, significant
-from accelsim.results.compare import stored_bits, traffic_bytes, weight_bytes
+from accelsim.results.compare import WEIGHT_CLASSES, own_accuracy, stored_bits, traffic_bytes, weight_bytes
 from accelsim.results.model import CyclesByCause, EnergyByUnit, LayerRecord, RunResult, Totals
 
 PIPE_WIDTH = 120
 UNLIMITED_WIDTH = 100_000
+SYNTHETIC_MARK = "*"
+SYNTHETIC_WORDS = (
+    "values or statistics are synthetic: they stand in for ones that nobody has measured (docs/storage.md)."
+)
 
 
 def make_console(stream: IO[str], pipe_width: int = PIPE_WIDTH) -> Console:
@@ -183,10 +187,27 @@ def print_recost(console: Console, result: RunResult, before: Totals, supply: st
             console.print(Text(line))
 
 
-def print_comparison(console: Console, results: Sequence[RunResult]) -> None:
-    """Print a row per run: network, format, freezing, accuracy and the main totals, in as many columns as fit."""
-    rows = [_comparison_cells(run) for run in results]
-    titles = fitting_titles(rows, ("accuracy", "stored", "area", "weights read"), console.width)
+def print_comparison(console: Console, results: Sequence[RunResult], synthetic: Sequence[bool] = ()) -> None:
+    """Print what runs come to, and below it what each reads from memory and needs to decode and generate.
+
+    A row per run, in as many columns as fit; the accuracy is the ticket's and stands only where that is what is stored.
+    ``synthetic`` says of which runs the values or statistics are synthetic.
+    """
+    marks = [SYNTHETIC_MARK if each else "" for each in synthetic] or [""] * len(results)
+    marked = list(zip(results, marks, strict=True))
+    _print_rows(console, [_comparison_cells(run, mark) for run, mark in marked], ("weights read", "accuracy", "area"))
+    _print_rows(console, [_traffic_cells(run, mark) for run, mark in marked], ("activations", "workload"))
+    if any(marks):
+        console.print(Text(f"{SYNTHETIC_MARK} {SYNTHETIC_WORDS}"))
+
+
+def print_synthetic(console: Console, storage: str) -> None:
+    """Print that what ``storage`` holds is made up."""
+    console.print(Text(f"{printable(storage)}: {SYNTHETIC_WORDS}"))
+
+
+def _print_rows(console: Console, rows: Sequence[Mapping[str, str]], optional: Sequence[str]) -> None:
+    titles = fitting_titles(rows, optional, console.width)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for title in titles:
         left = title in {"workload", "storage"}
@@ -206,18 +227,32 @@ def fitting_titles(rows: Sequence[Mapping[str, str]], optional: Sequence[str], w
     return titles
 
 
-def _comparison_cells(run: RunResult) -> dict[str, str]:
-    work, totals = run.workload, run.totals
+def _comparison_cells(run: RunResult, mark: str) -> dict[str, str]:
+    work, totals, accuracy = run.workload, run.totals, own_accuracy(run)
     return {
         "workload": printable(work.path or work.name, 40),
-        "storage": printable(run.storage, 24),
+        "storage": f"{printable(run.storage, 24)}{mark}",
         "frozen": percent(work.freeze_ratio),
-        "accuracy": "-" if work.accuracy is None else percent(work.accuracy),
+        "accuracy": "-" if accuracy is None else percent(accuracy),
         "latency": quantity(totals.latency_s, "s"),
         "energy": quantity(totals.energy_j, "J"),
         "stored": quantity(stored_bits(totals) / 8, "B"),
         "weights read": quantity(weight_bytes(totals), "B"),
         "area": f"{significant(totals.area_mm2)} mm2",
+    }
+
+
+def _traffic_cells(run: RunResult, mark: str) -> dict[str, str]:
+    totals = run.totals
+    read = {name: int(getattr(totals.dram_bytes, name)) for name in WEIGHT_CLASSES}
+    area = {unit: totals.area_mm2_by_unit.get(unit, 0.0) for unit in ("mask_decoder", "weight_generator")}
+    return {
+        "workload": printable(run.workload.path or run.workload.name, 40),
+        "storage": f"{printable(run.storage, 24)}{mark}",
+        **{name: quantity(number, "B") if number else "-" for name, number in read.items()},
+        "activations": quantity(traffic_bytes(totals) - weight_bytes(totals), "B"),
+        "decoder mm2": significant(area["mask_decoder"]) if area["mask_decoder"] else "-",
+        "generator mm2": significant(area["weight_generator"]) if area["weight_generator"] else "-",
     }
 
 

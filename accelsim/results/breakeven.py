@@ -2,6 +2,8 @@
 
 Energy is linear in the DRAM energy per bit, and what a ticket stores is linear in the freezing ratio (one bit a free
 weight, times what its codec makes of it), so each point is the crossing of two straight lines, all else as it was run.
+So is the weight precision: the energy of dense weights is taken as linear in their bits through memory and weight
+buffer.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from dataclasses import dataclass
 from accelsim.config.hardware import HardwareConfig
 from accelsim.cost.evaluate import energy_lines
 from accelsim.cost.tables import CostTables
-from accelsim.results.compare import stored_bits, traffic_bytes
+from accelsim.results.compare import FREEZING_FORMATS, stored_bits, traffic_bytes, weight_bytes
 from accelsim.results.model import RunResult
 from accelsim.sim.counters import Counters
 
@@ -31,12 +33,34 @@ class BreakEven:
         DRAM energy of the run, reads and writes together.
     freeze_ratio
         Freezing ratio from which the ticket stores less than the rival, which stays as it is.
+    freezes_too
+        The rival's size falls with the freezing ratio as well, so that `freeze_ratio` says nothing.
     """
 
     rival: str
     dram_pj_per_bit: float | None
     dram_pj_per_bit_now: float
     freeze_ratio: float | None
+    freezes_too: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EqualEnergy:
+    """The weight precision at which dense storage would need as much energy as a ticket.
+
+    Attributes
+    ----------
+    rival
+        The dense format from which it is reckoned; its arithmetic stays.
+    bits
+        Bits per weight; None where what does not depend on them needs more energy than the ticket already.
+    fixed_j
+        That energy: the rival's without its weights' memory traffic and without the weight buffer.
+    """
+
+    rival: str
+    bits: float | None
+    fixed_j: float
 
 
 def dram_energy_j(counters: Counters, hardware: HardwareConfig, tables: CostTables) -> float:
@@ -65,7 +89,33 @@ def break_even(ticket: RunResult, rival: RunResult, ticket_dram_j: float, rival_
         dram_pj_per_bit=crossing * 1e12 if crossing is not None and crossing > 0 else None,
         dram_pj_per_bit_now=now * 1e12,
         freeze_ratio=_freeze_ratio(ticket, stored_bits(rival.totals)),
+        freezes_too=rival.storage in FREEZING_FORMATS,
     )
+
+
+def equal_energy(ticket: RunResult, dense: RunResult, dense_dram_j: float) -> EqualEnergy | None:
+    """Return the weight precision at which ``dense`` would need as much energy as ``ticket``.
+
+    The energy of ``dense`` is taken as linear in the bits of a weight through its memory traffic and the weight buffer;
+    time, and with it leakage and standby, arithmetic and schedule stay. None if ``dense`` moves no weight values.
+
+    Parameters
+    ----------
+    ticket, dense
+        Two runs of one network on one chip; ``dense`` in a format that stores a value per weight.
+    dense_dram_j
+        `dram_energy_j` of ``dense``.
+    """
+    totals = dense.totals
+    weights_j = (
+        dense_dram_j * weight_bytes(totals) / max(1, traffic_bytes(totals)) + totals.energy_j_by_unit.weight_buffer
+    )
+    bits_now = totals.stored_bits.weight / max(1, dense.workload.num_weights)
+    if not weights_j or not bits_now:
+        return None
+    fixed_j = totals.energy_j - weights_j
+    bits = bits_now * (ticket.totals.energy_j - fixed_j) / weights_j
+    return EqualEnergy(dense.storage, bits if bits > 0 else None, fixed_j)
 
 
 def equal_precision_bits(ticket: RunResult) -> float:

@@ -11,6 +11,10 @@ from accelsim.results.store import csv_row
 
 WEIGHT_CLASSES = ("mask", "seed", "scale", "weight", "index")
 GENERATION_CAUSES = ("wait_generator", "wait_decoder")
+TICKET_FORMATS = ("slt", "slt-raw", "slt-rle", "slt-golomb", "slt-entropy")
+"""Formats that hold the very ticket whose accuracy was measured; all others hold another network of its shape."""
+FREEZING_FORMATS = (*TICKET_FORMATS, "slt-pruned", "folded")
+"""Formats whose size falls with the freezing ratio, as the ticket's own does."""
 
 
 def weight_bytes(record: Record) -> int:
@@ -28,34 +32,46 @@ def stored_bits(record: Record) -> int:
     return sum(int(getattr(record.stored_bits, name)) for name in WEIGHT_CLASSES)
 
 
+def own_accuracy(run: RunResult) -> float | None:
+    """Return the accuracy of what ``run`` stores; None where it is another network's, or was not measured."""
+    is_own = run.workload.provenance == "dense" or run.storage in TICKET_FORMATS
+    return run.workload.accuracy if is_own else None
+
+
 def generation_wait_fraction(record: Record) -> float:
     """Return the fraction of the latency spent waiting for the weight generator or the mask decoder."""
     waited = sum(int(getattr(record.cycles_by_cause, cause)) for cause in GENERATION_CAUSES)
     return waited / record.latency_cycles if record.latency_cycles else 0.0
 
 
-def runs_text(results: Sequence[RunResult]) -> str:
+def runs_text(results: Sequence[RunResult], synthetic: Sequence[bool]) -> str:
     """Return CSV with one row per run: chip, network, storage format and the totals, columns named by their JSON path.
 
-    ``hardware.name ... workload.name ... storage``, then every figure of the totals except action counts and areas
-    by unit, then ``weight_bytes``: `weight_bytes` of the run.
+    ``hardware.name ... workload.name ... storage``, then every figure of the totals except action counts, then
+    ``weight_bytes``: `weight_bytes` of the run, and ``synthetic``: its entry of ``synthetic``. ``workload.accuracy`` is
+    empty where the format does not hold the ticket (`own_accuracy`).
     """
+    units = sorted({"weight_generator", "mask_decoder"}.union(*(run.totals.area_mm2_by_unit for run in results)))
     columns = [
         "hardware.name",
         "hardware.path",
         *(f"workload.{name}" for name in type(results[0].workload).model_fields if name != "sha256"),
         "storage",
         *(f"totals.{name}" for name in _total_columns()),
+        *(f"totals.area_mm2_by_unit.{unit}" for unit in units),
         "weight_bytes",
+        "synthetic",
     ]
     stream = io.StringIO()
     writer = csv.DictWriter(stream, columns, lineterminator="\n")
     writer.writeheader()
-    for result in results:
-        row = csv_row(result.model_dump(), columns[:-1])
-        row["workload.accuracy"] = "" if result.workload.accuracy is None else str(result.workload.accuracy)
+    for result, is_synthetic in zip(results, synthetic, strict=True):
+        row = csv_row(result.model_dump(), columns[:-2])
+        accuracy = own_accuracy(result)
+        row["workload.accuracy"] = "" if accuracy is None else str(accuracy)
         row["workload.regenerable"] = str(result.workload.regenerable).lower()
         row["weight_bytes"] = str(weight_bytes(result.totals))
+        row["synthetic"] = str(is_synthetic).lower()
         writer.writerow(row)
     return stream.getvalue()
 

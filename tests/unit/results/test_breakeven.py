@@ -1,6 +1,6 @@
 import pytest
 
-from accelsim.results.breakeven import break_even, equal_precision_bits, smaller_or_cheaper
+from accelsim.results.breakeven import break_even, equal_energy, equal_precision_bits, smaller_or_cheaper
 from accelsim.results.build import build_result
 
 
@@ -62,3 +62,42 @@ def test_winning_rivals_are_named_with_what_they_win(ticket):
 def test_equal_precision_leaves_the_scales_out(ticket):
     stored = ticket.totals.stored_bits
     assert equal_precision_bits(ticket) == (stored.mask + stored.seed) / ticket.workload.num_weights
+
+
+def dense_of(ticket, energy_j, buffer_j):
+    """A dense int8 rival that moves weights alone, 100 bytes of them."""
+    stored = ticket.totals.stored_bits.model_copy(
+        update={"mask": 0, "seed": 0, "scale": 0, "weight": 8 * ticket.workload.num_weights}
+    )
+    moved = ticket.totals.dram_bytes.model_copy(
+        update=dict.fromkeys(type(ticket.totals.dram_bytes).model_fields, 0) | {"weight": 100}
+    )
+    units = ticket.totals.energy_j_by_unit.model_copy(update={"weight_buffer": buffer_j})
+    totals = ticket.totals.model_copy(
+        update={
+            "energy_j": energy_j, "stored_bits": stored, "dram_bytes": moved, "dram_read_bytes": 100,
+            "dram_write_bytes": 0, "energy_j_by_unit": units,
+        }
+    )  # fmt: skip
+    return ticket.model_copy(update={"storage": "dense-int8", "totals": totals})
+
+
+def test_dense_energy_is_equal_at_the_weight_precision(ticket):
+    ours = ticket.totals.energy_j
+    # Memory and buffer take a whole ticket's energy at 8 bits, the rest half of one: half the bits are left.
+    point = equal_energy(ticket, dense_of(ticket, 1.5 * ours, 0.25 * ours), 0.75 * ours)
+
+    assert point.fixed_j == pytest.approx(0.5 * ours)
+    assert point.bits == pytest.approx(4.0)
+
+
+def test_no_weight_precision_helps_where_the_rest_needs_more(ticket):
+    ours = ticket.totals.energy_j
+    point = equal_energy(ticket, dense_of(ticket, 3 * ours, 0.0), ours)
+    assert (point.bits, point.rival) == (None, "dense-int8")
+
+
+@pytest.mark.parametrize(("storage", "too"), [("slt-entropy", True), ("folded", True), ("slt-unfrozen", False)])
+def test_a_rival_that_freezes_too_has_no_freezing_ratio_to_meet(ticket, storage, too):
+    rival = rival_of(ticket).model_copy(update={"storage": storage})
+    assert break_even(ticket, rival, 0.0, 0.0).freezes_too is too

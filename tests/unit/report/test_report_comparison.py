@@ -1,0 +1,90 @@
+import csv
+import io
+
+import pytest
+
+from accelsim.cli.flow import left_out_lines
+from accelsim.report.breakeven import print_break_even
+from accelsim.report.terminal import make_console, print_comparison
+from accelsim.results.breakeven import break_even
+from accelsim.results.build import build_result
+from accelsim.results.compare import runs_text
+
+
+@pytest.fixture
+def runs(sample_run):
+    """A ticket, the same ticket coded otherwise, and two rivals of which the second is made up."""
+    ticket = build_result(sample_run.hardware, sample_run.trace, sample_run.counters, sample_run.cost)
+    area = {"mask_decoder": 0.0025, "pe_array": 0.25}
+    totals = ticket.totals.model_copy(update={"area_mm2_by_unit": area})
+    names = ("slt-raw", "slt-unfrozen", "csr-int8")
+    return [ticket, *(ticket.model_copy(update={"storage": name, "totals": totals}) for name in names)]
+
+
+SYNTHETIC = [False, False, False, True]
+
+
+def shown_by(print_them, monkeypatch, width=120):
+    monkeypatch.setenv("COLUMNS", str(width))
+    stream = io.StringIO()
+    print_them(make_console(stream))
+    return stream.getvalue()
+
+
+def test_the_tickets_accuracy_stands_only_beside_the_ticket(runs, monkeypatch):
+    rows = list(csv.DictReader(io.StringIO(runs_text(runs, SYNTHETIC))))
+    shown = shown_by(lambda console: print_comparison(console, runs, SYNTHETIC), monkeypatch)
+
+    assert [row["workload.accuracy"] for row in rows] == ["0.95", "0.95", "", ""]
+    assert shown.count("95.0 %") == 2
+
+
+def test_synthetic_formats_are_marked(runs, monkeypatch):
+    rows = list(csv.DictReader(io.StringIO(runs_text(runs, SYNTHETIC))))
+    shown = shown_by(lambda console: print_comparison(console, runs, SYNTHETIC), monkeypatch)
+    without = shown_by(lambda console: print_comparison(console, runs[:2], SYNTHETIC[:2]), monkeypatch)
+
+    assert [row["synthetic"] for row in rows] == ["false", "false", "false", "true"]
+    assert "csr-int8*" in shown
+    assert "* values or statistics are synthetic" in shown
+    assert "*" not in without
+
+
+def test_bytes_by_class_and_area_of_decoder_and_generator_are_shown(runs, monkeypatch):
+    rows = list(csv.DictReader(io.StringIO(runs_text(runs, SYNTHETIC))))
+    shown = shown_by(lambda console: print_comparison(console, runs, SYNTHETIC), monkeypatch)
+
+    assert [row["totals.area_mm2_by_unit.mask_decoder"] for row in rows] == ["0", "0.0025", "0.0025", "0.0025"]
+    assert {row["totals.area_mm2_by_unit.weight_generator"] for row in rows} == {"0"}
+    for word in ("mask", "seed", "scale", "weight", "index", "decoder mm2", "generator mm2"):
+        assert word in shown
+    assert shown.count("0.00250") == 3
+    assert shown.count("8.00 B") == 4  # the seeds of each run
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_both_tables_fit_a_narrow_terminal(runs, monkeypatch, width):
+    shown = shown_by(lambda console: print_comparison(console, runs, SYNTHETIC), monkeypatch, width)
+    assert max(map(len, shown.splitlines())) <= width
+
+
+def test_freezing_ratio_is_given_only_against_formats_that_do_not_freeze(runs, monkeypatch):
+    ticket, rivals = runs[0], runs[1:]
+    points = [break_even(ticket, rival, 1e-9, 1e-9) for rival in rivals]
+    shown = shown_by(lambda console: print_break_even(console, ticket, rivals, points), monkeypatch)
+    last = {line.split()[0]: line.split()[-2:] for line in shown.splitlines() if line.startswith((" slt-", " csr"))}
+
+    assert last["slt-raw"][-1] == "-"
+    assert last["slt-unfrozen"] == ["0.0", "%"]
+
+
+def test_formats_left_out_for_one_reason_take_one_line():
+    failures = [
+        ("slt", "storage slt: no supermask; do this"),
+        ("folded", "storage slt: no supermask; do this"),
+        ("elsa-90", "chip: storage elsa-90 needs a decoder"),
+    ]
+    assert left_out_lines("net", failures) == [
+        "net: left out: storage slt, folded: no supermask; do this",
+        "net: left out: chip: storage elsa-90 needs a decoder",
+    ]
