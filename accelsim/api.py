@@ -1,4 +1,4 @@
-"""The Python API: ``accelsim.run``, ``accelsim.sweep`` and ``accelsim.explore``, with the words of the command line."""
+"""The Python API: ``accelsim.run``, ``sweep``, ``explore`` and ``trace_module``, with the words of the command line."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from accelsim.dse.search import ALGORITHMS, Algorithm
 from accelsim.dse.space import DesignSpace, load_space, space_from_mapping
 from accelsim.dse.sweep import Places, SweepResult
 from accelsim.dse.sweep import sweep as _sweep
-from accelsim.dse.workloads import DENSE_STORAGE, TICKET_STORAGE
 from accelsim.errors import ConfigError
 from accelsim.pipeline import run as _run
-from accelsim.trace import TraceOptions, trace_workload
+from accelsim.storage.default import default_format
+from accelsim.trace import LayerTrace, TraceOptions, trace_workload
+from accelsim.trace import trace_module as _trace_module
 
 if TYPE_CHECKING:
+    import torch
+
     from accelsim.results.model import RunResult
 
 Space = str | os.PathLike[str] | Mapping[str, Any]
@@ -29,7 +32,7 @@ Space = str | os.PathLike[str] | Mapping[str, Any]
 
 def run(
     hardware: str | os.PathLike[str],
-    workload: str | os.PathLike[str],
+    workload: str | os.PathLike[str] | LayerTrace,
     storage: str | None = None,
     overrides: Mapping[str, Any] | Sequence[str] = (),
     options: TraceOptions | None = None,
@@ -42,9 +45,9 @@ def run(
     hardware
         Path of a hardware description.
     workload
-        Path of a ticket or topology, or the name of a network.
+        Path of a ticket or topology, the name of a network, or a trace such as `trace_module` returns.
     storage
-        Storage format; None takes slt for a ticket, else dense-int8.
+        Storage format; None takes slt for a ticket, else what `accelsim.storage.default.default_format` says.
     overrides
         Changes of the chip: ``{"pe_array.rows": 16}``, or texts ``pe_array.rows=16``.
     options
@@ -65,9 +68,41 @@ def run(
         [f"{path}={_yaml(value)}" for path, value in overrides.items()] if isinstance(overrides, Mapping) else overrides
     )
     chip = load_hardware(os.fspath(hardware), list(texts))
-    trace = trace_workload(os.fspath(workload), options)
-    fallback = DENSE_STORAGE if trace.provenance == "dense" else TICKET_STORAGE
-    return _run(chip, trace, storage or fallback, exact=exact)
+    if isinstance(workload, LayerTrace):
+        if options is not None:
+            raise ConfigError("options: a trace has its own statistics; leave them out")
+        trace = workload
+    else:
+        trace = trace_workload(os.fspath(workload), options)
+    return _run(chip, trace, storage or default_format(trace), exact=exact)
+
+
+def trace_module(
+    module: torch.nn.Module,
+    example_input: torch.Tensor | tuple[torch.Tensor, ...],
+    *,
+    name: str | None = None,
+    skip_unsupported: bool = False,
+) -> LayerTrace:
+    """Return the layer trace of any torch module, as a dense network that `run` takes; like ``accelsim trace``.
+
+    Parameters
+    ----------
+    module
+        Exported with `torch.export`; nothing of it is trained or changed.
+    example_input
+        One batch, or the tuple of arguments of ``forward``; its shapes are those of the trace.
+    name
+        Of the network; None takes the module's class.
+    skip_unsupported
+        Count unsupported operations instead of refusing them.
+
+    Raises
+    ------
+    accelsim.errors.TraceError
+        An operation that is not supported, named with its place.
+    """
+    return _trace_module(module, example_input, name=name, skip_unsupported=skip_unsupported)
 
 
 def sweep(

@@ -119,7 +119,9 @@ def evaluate_ticket(ticket: Ticket) -> float:
 
 
 def start_search(config: SearchConfig, data: SearchData) -> Search:
-    """Return the search before its first epoch."""
+    """Return the search before its first epoch; graph networks are searched in float32, whatever ``config`` says."""
+    if isinstance(data, BlockGraph) and config.precision != "float32":
+        config = config.model_copy(update={"precision": "float32"})  # torch sums neighbours in float32 alone
     graph = searched_graph(config, data)
     rng = np.random.default_rng((config.seed, 0))
     sources = random_sources(config, graph)

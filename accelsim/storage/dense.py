@@ -77,10 +77,11 @@ class DenseFormat:
         return fields(bits, self.bits_per_weight, count, signed=True).astype(np.int8).reshape(encoded.shape)
 
 
+DENSE_INT8 = DenseFormat("dense-int8", "every weight as an 8-bit integer", 8, "int8")
 FORMATS = (
     DenseFormat("dense-fp32", "every weight as a 32-bit float", 32, "fp32"),
     DenseFormat("dense-fp16", "every weight as a 16-bit float", 16, "fp16"),
-    DenseFormat("dense-int8", "every weight as an 8-bit integer", 8, "int8"),
+    DENSE_INT8,
     DenseFormat("dense-int4", "every weight as a 4-bit integer", 4, "int4"),
     DenseFormat("dense-binary", "every weight as its sign (BinaryConnect)", 1, "ternary"),
 )

@@ -9,7 +9,14 @@ import numpy as np
 from accelsim.errors import MappingError
 from accelsim.storage.base import StoredBits, WeightPlan
 from accelsim.storage.encoded import EncodedWeights, IntTensor, check_range, pack, unpack
-from accelsim.storage.slt import require_ticket, seed_bits, source_of_network, source_to_regenerate, weight_value_bits
+from accelsim.storage.slt import (
+    dense_part,
+    require_ticket,
+    seed_bits,
+    source_of_network,
+    source_to_regenerate,
+    weight_value_bits,
+)
 from accelsim.trace.model import LayerWeights
 
 
@@ -34,6 +41,8 @@ class MulticoatFormat:
 
     def plan(self, weights: LayerWeights) -> WeightPlan:
         """Return the plan of a layer; O(1). Raise `MappingError` if the layer has no supermask."""
+        if weights.beside_supermasks:
+            return dense_part(self.name, weights)
         require_ticket(self.name, weights)
         num_mask_bits = sum(self.coat_counts(weights.num_weights, weights.num_kept)[:-1])
         source = source_to_regenerate(weights)

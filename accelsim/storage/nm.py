@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from accelsim.errors import MappingError
 from accelsim.storage.base import StoredBits, WeightPlan
+from accelsim.storage.dense import DENSE_INT8
 from accelsim.storage.encoded import EncodedWeights, IntTensor, check_range, field_bits, fields, pack, unpack
 from accelsim.storage.stand_in import has_ticket
 from accelsim.trace.model import LayerWeights
@@ -25,8 +27,8 @@ class NmFormat:
 
     After Mishra et al. 2021 (arXiv 2104.08378: 2:4). Groups run along input channels first, then the filter's columns
     and rows; a filter's last group may be shorter, and is stored as a whole one. A layer that obeys the pattern is
-    stored as it is. Of any other the plan is that of an N:M network of the same shape, whose sparsity is 1 - N/M and
-    not the ticket's.
+    stored as it is; a trained one that does not, such as a stem that N:M networks leave dense, as dense int8. Of any
+    other the plan is that of an N:M network of the same shape, whose sparsity is 1 - N/M and not the ticket's.
     """
 
     name: str
@@ -46,6 +48,8 @@ class NmFormat:
     def plan(self, weights: LayerWeights) -> WeightPlan:
         """Return the plan of a layer."""
         obeys = not has_ticket(weights) and _obeys(self, weights)
+        if not obeys and weights.load_mask is not None and not has_ticket(weights):
+            return replace(DENSE_INT8.plan(weights), format=self.name)
         num_slots = self._num_slots(weights.shape)
         return WeightPlan(
             format=self.name,
@@ -118,6 +122,18 @@ def _channels_last(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _from_channels_last(rows: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
     return np.moveaxis(rows.reshape(shape[0], *shape[2:], shape[1]), -1, 1)
+
+
+def obeyed_pattern(weights: Sequence[LayerWeights]) -> str | None:
+    """Return the format of the narrowest pattern that all layers with zeros obey, or None.
+
+    Layers without zeros, such as a stem of three channels, do not count.
+    """
+    pruned = [layer for layer in weights if layer.num_kept < layer.num_weights]
+    for known in FORMATS:
+        if pruned and all(_obeys(known, layer) for layer in pruned):
+            return known.name
+    return None
 
 
 @lru_cache(maxsize=512)

@@ -14,6 +14,7 @@ from accelsim.prng.source import RandomSource
 from accelsim.prng.streams import WEIGHT_DOMAIN
 from accelsim.storage.base import Arithmetic, StoredBits, WeightPlan
 from accelsim.storage.closed_forms import MaskSize, expected_mask_size, measured_mask_size
+from accelsim.storage.dense import DENSE_INT8
 from accelsim.storage.encoded import BoolArray, EncodedWeights, IntTensor
 from accelsim.storage.stand_in import has_ticket
 from accelsim.ticket.codecs import check_codec, decode_mask, encode_mask
@@ -82,9 +83,14 @@ def require_ticket(name: str, weights: LayerWeights) -> None:
     """Raise `MappingError` unless the layer has a supermask, real or synthetic."""
     if not has_ticket(weights):
         raise MappingError(
-            f"storage {name}: a layer of shape {'x'.join(map(str, weights.shape))} has no supermask; allowed are "
-            "tickets and synthetic tickets; make one with `accelsim synth`, or give --sparsity"
+            f"storage {name}: a layer of shape {'x'.join(map(str, weights.shape))} has no supermask: its "
+            "weights are trained values; allowed are tickets and synthetic tickets; choose dense-int8 or bitmap-int8"
         )
+
+
+def dense_part(name: str, weights: LayerWeights) -> WeightPlan:
+    """Return the plan of a trained layer among supermasks: dense int8, whatever format the others have."""
+    return replace(DENSE_INT8.plan(weights), format=name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +120,8 @@ class SltFormat:
         MappingError
             If the layer has no supermask.
         """
+        if weights.beside_supermasks:
+            return dense_part(self.name, weights)
         require_ticket(self.name, weights)
         codec = self.codec or check_codec(weights.codec or "raw")
         size = self._mask_size(codec, weights)

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from accelsim.ticket.graph import GraphNode, NetworkGraph
 from accelsim.ticket.model import Ticket, TicketLayer
-from accelsim.ticket.pack import unpack_mask, unpack_weights
+from accelsim.ticket.pack import is_trained, unpack_mask, unpack_weights
 from accelsim.ticket.shapes import Shape, check_graph, matmul_dims, node_weight_shape
 from accelsim.trace.model import ARRAY_KINDS, LayerKind, LayerTrace, LayerWeights, LoopDims, MaskArray, TraceLayer
 from accelsim.trace.vector_ops import SCALE_OPS, op_name, ops_per_output
@@ -321,9 +321,17 @@ def _cached_sign(lazy: _LazyLayer) -> npt.NDArray[np.int8]:
     return values
 
 
-def _ticket_weights(layer: TicketLayer, node: GraphNode, source: Shape) -> LayerWeights:
+def _ticket_weights(layer: TicketLayer, node: GraphNode, source: Shape, has_supermasks: bool) -> LayerWeights:
     lazy = _LazyLayer(layer, node.groups, node.kind == "conv_transpose2d")
-    has_signs = layer.source is not None or bool(layer.weight_payload)
+    if is_trained(layer):
+        return LayerWeights(
+            traced_weight_shape(node, source),
+            layer.num_kept,
+            num_free=layer.num_weights,
+            num_scale_bits=SCALE_BITS_PER_CHANNEL * node.out_channels,
+            load_mask=lazy.mask,
+            beside_supermasks=has_supermasks,
+        )
     return LayerWeights(
         traced_weight_shape(node, source),
         layer.num_kept,
@@ -335,7 +343,7 @@ def _ticket_weights(layer: TicketLayer, node: GraphNode, source: Shape) -> Layer
         layer.payload_bits,
         SCALE_BITS_PER_CHANNEL * node.out_channels,
         lazy.mask,
-        lazy.sign if has_signs else None,
+        lazy.sign,
     )
 
 
@@ -350,8 +358,11 @@ def trace_ticket(ticket: Ticket, path: str = "", sha256: str = "") -> LayerTrace
         Of the file, for the result.
     """
     nodes = {node.name: node for node in ticket.graph.nodes}
+    has_supermasks = not all(is_trained(layer) for layer in ticket.layers)
     weights = {
-        layer.name: _ticket_weights(layer, nodes[layer.name], nodes[nodes[layer.name].inputs[0]].out_shape)
+        layer.name: _ticket_weights(
+            layer, nodes[layer.name], nodes[nodes[layer.name].inputs[0]].out_shape, has_supermasks
+        )
         for layer in ticket.layers
     }
     densities = {layer.name: layer.input_density for layer in ticket.layers}

@@ -80,6 +80,9 @@ class LayerWeights:
         Returns the real mask, bool, of ``shape``; None for synthetic statistics.
     load_sign
         Returns the real integer weights of ``shape`` (+1/-1 for signed constants); None if there are none.
+    beside_supermasks
+        The layer was trained, or left dense, in a network whose other layers have supermasks: formats of tickets store
+        it as dense int8.
     """
 
     shape: tuple[int, ...]
@@ -93,6 +96,7 @@ class LayerWeights:
     num_scale_bits: int = 0
     load_mask: Callable[[], MaskArray] | None = None
     load_sign: Callable[[], npt.NDArray[np.int8]] | None = None
+    beside_supermasks: bool = False
 
     @property
     def num_weights(self) -> int:

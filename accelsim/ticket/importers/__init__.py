@@ -2,9 +2,11 @@
 
 What is kept: the mask, the freezing map and the signs of the weights, bit for bit; one magnitude per layer (the mean of
 the kept weights, exact for signed constants) folded with scaling and batch normalisation into float16 scale and offset.
-What is not: the magnitudes of weights that are no constants. Of trained layers (plain networks, and what edge-popup leaves
-dense) only the place of zeros is kept: they are no supermasks and no format of tickets takes them. Random weights came from another generator, so the ticket is
+What is not: the magnitudes of weights that are no constants. The weights came from another generator, so the ticket is
 not regenerable; it is simulated as if a generator of the same statistics made them.
+
+Of trained layers (plain networks, and what edge-popup leaves dense) only the places of the zeros are kept. They are no
+supermasks of random weights: formats of tickets refuse them.
 """
 
 from __future__ import annotations
@@ -207,9 +209,7 @@ def _notes(kind: CheckpointKind, layers: dict[str, CheckpointLayer]) -> tuple[st
             notes.append(f"the zeros follow a {pattern[0]}:{pattern[1]} pattern along the input channels")
         elif dropped:
             notes.append("its zeros follow no N:M pattern: stored as a bitmap and values unless told otherwise")
-        notes.append(
-            "its weights are trained values, no supermask of random ones; where they are zero is kept, not they"
-        )
+        notes.append("its weights are trained values and no supermask of random ones: kept is where they are 0")
     return tuple(notes)
 
 

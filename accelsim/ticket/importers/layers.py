@@ -21,8 +21,8 @@ BATCH_NORM_EPSILON = 1e-5
 class CheckpointLayer:
     """One weighted layer; ``mask`` bool, ``frozen`` int8 (-1 pruned, 1 locked, 0 free), both of the weight's shape.
 
-    ``gain`` multiplies the weights (the authors' dynamic scaling), ``bias`` is the layer's own. ``is_trained`` says that
-    its weights are trained values and its mask but their zeros.
+    ``gain`` multiplies the weights (the authors' dynamic scaling), ``bias`` is the layer's own. ``is_trained`` says
+    that its weights are trained values, and that its mask is but their zeros.
     """
 
     name: str

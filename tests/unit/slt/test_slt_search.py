@@ -297,3 +297,11 @@ def test_wider_random_weights_have_the_kaiming_deviation(digits):
         config = SMALL.model_copy(update={**change, "prune_ratio": 0.0, "lock_ratio": 0.0, "scaling": "none"})
         layer = start_search(config, digits).network.layer("layer4.1.conv2")
         assert float(layer().detach().std()) == pytest.approx((2 / (32 * 9)) ** 0.5, rel=0.03)
+
+
+def test_graph_networks_are_searched_in_float32() -> None:
+    config = SearchConfig(network="gin_ogbn_arxiv", dataset="blocks", num_epochs=1, width_factor=0.0625)
+    assert config.precision == "bfloat16"
+    state = start_search(config, generate_blocks())
+    next(epoch_steps(state, 0))
+    assert state.config.precision == "float32"

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from accelsim.errors import TicketError
+from accelsim.errors import MappingError, TicketError
+from accelsim.storage import get_format, plan_layers
+from accelsim.storage.default import default_format
 from accelsim.ticket.file import read_ticket, write_ticket
 from accelsim.ticket.importers import ImportOptions, import_checkpoint
 from accelsim.ticket.inspect import inspect
@@ -162,9 +164,35 @@ def test_plain_networks_may_be_dense_pruned_or_n_to_m(save) -> None:
         if value.shape[1] % 4 == 0:
             value[:, 1::4] = 0
             value[:, 2::4] = 0
-    notes = " ".join(import_checkpoint(save(state), options).notes)
-    assert "2:4 pattern" in notes
-    assert "varied size" in notes
+    found = import_checkpoint(save(state), options)
+    assert "2:4 pattern" in " ".join(found.notes)
+    assert default_format(trace_ticket(found.ticket)) == "nm-2:4-int8"
+    state["classifier.0.weight"][0] = 1.0
+    assert default_format(trace_ticket(import_checkpoint(save(state), options).ticket)) == "bitmap-int8"
+
+
+def test_trained_weights_are_no_supermask(save, tmp_path: Path) -> None:
+    state = {key: value for key, value in frozen_conv6().items() if key.endswith(".weight")}
+    write_ticket(tmp_path / "ticket.pt", import_checkpoint(save(state)).ticket)
+    trace = trace_ticket(read_ticket(tmp_path / "ticket.pt"))
+    assert default_format(trace) == "dense-int8"
+    for name in ("slt", "slt-entropy", "multicoat", "folded"):
+        with pytest.raises(MappingError, match="weights are trained values; allowed are tickets"):
+            plan_layers(get_format(name), trace.layers)
+
+
+def test_what_edge_popup_leaves_dense_is_stored_as_int8(save) -> None:
+    state = {key: value for key, value in frozen_conv6().items() if key.endswith(".weight")}
+    for key in list(state):
+        if not key.startswith("linears.4"):
+            state[key.replace("weight", "scores")] = torch.rand(state[key].shape)
+    found = import_checkpoint(save(state), ImportOptions(sparsity=0.5))
+    trace = trace_ticket(found.ticket)
+    assert default_format(trace) == "slt"
+    *_, before, last = [plan for plan in plan_layers(get_format("slt"), trace.layers) if plan is not None]
+    assert (last.stored_bits.weight, last.stored_bits.mask, last.arithmetic) == (8 * 160, 0, "int8")
+    assert (before.stored_bits.weight, before.stored_bits.mask) == (0, 256)
+    assert any("'linears.4' have no scores" in note for note in found.notes)
 
 
 def test_old_torch_files_are_read(save) -> None:
