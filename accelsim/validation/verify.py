@@ -1,7 +1,7 @@
 """Functional verification: the chip of a schedule produces the searched network, and what it does is what was counted.
 
 1. Every layer's weights are produced tile by tile in the order of the schedule (`accelsim.validation.verify_walk`) and
-   must equal the searched network's bit for bit.
+   must be the searched network's: those of a reference bit for bit, or of the digests that the search wrote.
 2. Words used and discarded, seeds, jumps and mask positions must be those that the simulation counted, and every
    weight must be produced as often as the schedule says.
 3. Integer inference on the test data must reproduce the ticket's accuracy (`accelsim.validation.verify_inference`).
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from accelsim.sim.run import run_schedule
 from accelsim.ticket.model import Ticket, TicketLayer
 from accelsim.trace import trace_ticket
 from accelsim.trace.model import LayerTrace
+from accelsim.validation.verify_digests import digest_problem, sound_layer
 from accelsim.validation.verify_image import (
     LayerImage,
     TileVisits,
@@ -40,6 +42,9 @@ EXPECTED_WORDS_TOLERANCE = 0.05
 
 class VerificationError(AccelSimError):
     """What a chip produces is not the searched network, or not what the simulation counted."""
+
+
+ComparedWith = Literal["reference", "digests", "itself"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +78,22 @@ class LayerVerification:
 
 @dataclass(frozen=True, slots=True)
 class WeightVerification:
-    """The layers produced, up to the first problem; ``problem`` is None where all is well."""
+    """The layers produced, up to the first problem.
+
+    Attributes
+    ----------
+    layers
+        One a layer that is right.
+    problem
+        None where all is well.
+    compared_with
+        ``reference``: another ticket's weights. ``digests``: the filters' digests in the ticket. ``itself``: only what
+        the ticket's own seeds and bits give, because the file has no digests.
+    """
 
     layers: tuple[LayerVerification, ...]
     problem: str | None
+    compared_with: ComparedWith
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +103,10 @@ class _Counted:
     trace: LayerTrace
     schedule: Schedule
     counters: Counters
+
+    def position(self, name: str) -> int:
+        """Return the place of a layer."""
+        return next(index for index, entry in enumerate(self.trace.layers) if entry.name == name)
 
 
 ImageEdit = Callable[[str, LayerImage], LayerImage]
@@ -104,7 +125,7 @@ def verify_weights(
     hardware, ticket
         The chip, and what is stored.
     reference
-        The ticket of the searched network; None takes ``ticket`` itself.
+        The ticket of the searched network; None takes the digests in ``ticket``.
     edit_image
         Changes a layer's memory image before it is walked, by layer name: how tests plant faults.
 
@@ -113,22 +134,38 @@ def verify_weights(
     AccelSimError
         The ticket cannot be regenerated, or the chip cannot run it. A difference is no error but the ``problem``.
     """
-    truth = reference or ticket
-    if [layer.name for layer in truth.layers] != [layer.name for layer in ticket.layers]:
+    if reference is not None and [item.name for item in reference.layers] != [item.name for item in ticket.layers]:
         raise TicketError("--reference: has other layers than the ticket; give a ticket of the same network")
     if not ticket.regenerable:
         raise TicketError(
             f"{ticket.graph.name}: an imported ticket cannot be regenerated, so there is nothing to verify; "
             "give a searched or synthetic one"
         )
-    counted = _simulate(hardware, ticket)
+    against = _against(ticket, reference)
+    sound = [sound_layer(layer) for layer in ticket.layers]
+    counted = _simulate(hardware, replace(ticket, layers=tuple(layer for layer, _ in sound)))
     done: list[LayerVerification] = []
-    for layer, reference_layer in zip(ticket.layers, truth.layers, strict=True):
-        checked, problem = _verify_layer(hardware, layer, reference_layer, counted, edit_image)
+    for index, (layer, fault) in enumerate(sound):
+        pair = (layer, layer) if reference is None else (ticket.layers[index], reference.layers[index])
+        checked, problem = _verify_layer(hardware, pair, counted, edit_image)
+        if problem is None and reference is None:
+            problem = digest_problem(layer, _visits(hardware, layer.name, counted))
+        problem = problem or fault
         if problem is not None:
-            return WeightVerification(tuple(done), problem)
+            return WeightVerification(tuple(done), problem, against)
         done.append(checked)
-    return WeightVerification(tuple(done), None)
+    return WeightVerification(tuple(done), None, against)
+
+
+def _against(ticket: Ticket, reference: Ticket | None) -> ComparedWith:
+    if reference is not None:
+        return "reference"
+    return "digests" if all(layer.digest_payload for layer in ticket.layers) else "itself"
+
+
+def _visits(hardware: LoadedHardware, name: str, counted: _Counted) -> TileVisits:
+    position = counted.position(name)
+    return tile_visits(counted.trace.layers[position], counted.schedule.layers[position], hardware.config)
 
 
 def _simulate(hardware: LoadedHardware, ticket: Ticket) -> _Counted:
@@ -139,13 +176,13 @@ def _simulate(hardware: LoadedHardware, ticket: Ticket) -> _Counted:
 
 def _verify_layer(
     hardware: LoadedHardware,
-    layer: TicketLayer,
-    reference: TicketLayer,
+    pair: tuple[TicketLayer, TicketLayer],
     counted: _Counted,
     edit_image: ImageEdit | None,
 ) -> tuple[LayerVerification, str | None]:
-    position = next(index for index, entry in enumerate(counted.trace.layers) if entry.name == layer.name)
-    visits = tile_visits(counted.trace.layers[position], counted.schedule.layers[position], hardware.config)
+    layer, reference = pair
+    position = counted.position(layer.name)
+    visits = _visits(hardware, layer.name, counted)
     image = layer_image(layer, reference, visits)
     if edit_image is not None:
         image = edit_image(layer.name, image)
@@ -153,6 +190,8 @@ def _verify_layer(
     result = walk_image(image, visits, reference, hardware.config, skips)
     found = _summary(layer, image, visits, result, counted.counters.layers[position])
     problem = _difference(layer, visits, result)
+    if problem is None and not result.productions.all():
+        problem = f"layer {layer.name!r}: weight {int(np.argmin(result.productions))} is in no tile; report this fault"
     if problem is None and not np.array_equal(result.productions, planned_productions(visits, layer.shape)):
         problem = f"layer {layer.name!r}: a weight is not produced as often as its tile is visited"
     if problem is None:
@@ -184,10 +223,8 @@ def _difference(layer: TicketLayer, visits: TileVisits, result: WalkResult) -> s
     event, filter_, weight, got, expected = result.mismatch
     inner = np.asarray(np.unravel_index(weight, layer.shape[1:])).tolist()
     place = ", ".join(str(part) for part in (filter_, *inner))
-    first, number, begin, length = visits.ranges[event].tolist()
     return (
-        f"layer {layer.name!r}: tile visit {event} (filters {first} to {first + number - 1}, weights {begin} to "
-        f"{begin + length - 1} of each): weight [{place}] is {got}, the searched network has {expected}; "
+        f"layer {layer.name!r}: {visits.text(event)}: weight [{place}] is {got}, the searched network has {expected}; "
         "the seed, the stored bits or the order of the streams is wrong"
     )
 

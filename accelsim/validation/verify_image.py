@@ -39,6 +39,14 @@ class TileVisits:
     ranges: Ints
     passes: Ints
 
+    def text(self, event: int) -> str:
+        """Return a visit in words."""
+        first, number, begin, length = self.ranges[event].tolist()
+        return (
+            f"tile visit {event} (filters {first} to {first + number - 1}, weights {begin} to {begin + length - 1} of "
+            "each)"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class LayerImage:

@@ -13,7 +13,6 @@ from accelsim.ticket.synth import synthesize
 
 
 def test_a_digest_is_the_low_half_of_the_crc_of_int32_words():
-    # CRC-32 of 01 00 00 00 and of ff ff ff ff, from zlib's published polynomial.
     assert filter_digests(np.array([[1], [-1]], dtype=np.int8)) == filter_digests(np.array([[1], [-1]], dtype=np.int64))
     assert filter_digests(np.array([[-1]], dtype=np.int8)) == b"\xff\xff"  # CRC-32 ffffffff
 
