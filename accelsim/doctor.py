@@ -7,13 +7,13 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 import accelsim
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import LoadedHardware, load_hardware
+from accelsim.config.presets import preset_folder
 from accelsim.prng import RandomSource, words
 from accelsim.results.schema import check_result
 from accelsim.results.store import result_text
@@ -49,7 +49,7 @@ def examine() -> Iterator[Finding]:
     yield Finding("python", sys.version_info >= (3, 11), f"{platform.python_version()} on {platform.machine()}")
     for package in PACKAGES:
         yield _guard(package, lambda name=package: importlib.metadata.version(name))  # type: ignore[misc]
-    for path in sorted(Path("hwconfigs").glob("*.yaml")):
+    for path in sorted(preset_folder("hwconfigs").glob("*.yaml")):
         yield _guard(path.as_posix(), lambda file=path: load_hardware(file).config.name)  # type: ignore[misc]
     yield _guard("weight generator", _known_answer)
     yield _guard("storage formats", lambda: f"{len(list_formats())} known")

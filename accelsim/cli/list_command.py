@@ -11,6 +11,7 @@ import click
 
 from accelsim.cli.common import common_options, examples, json_option, write_stdout
 from accelsim.config.loader import load_hardware
+from accelsim.config.presets import preset_folder
 from accelsim.errors import ConfigError
 from accelsim.report.text import quantity
 from accelsim.storage import get_format, list_formats
@@ -26,8 +27,8 @@ class Item:
 
 
 def presets() -> list[Item]:
-    """Return the hardware files below ``hwconfigs/`` of the current folder."""
-    return [Item(path.as_posix(), _chip(path)) for path in sorted(Path("hwconfigs").glob("*.yaml"))]
+    """Return the hardware files below ``hwconfigs/`` of the current folder, else those that were installed."""
+    return [Item(path.as_posix(), _chip(path)) for path in sorted(preset_folder("hwconfigs").glob("*.yaml"))]
 
 
 def networks() -> list[Item]:
@@ -41,8 +42,8 @@ def formats() -> list[Item]:
 
 
 def tickets() -> list[Item]:
-    """Return the ticket files below ``workloads/`` of the current folder."""
-    paths = sorted(Path("workloads").glob("*.pt"))
+    """Return the ticket files below ``workloads/`` of the current folder, else those that were installed."""
+    paths = sorted(preset_folder("workloads").glob("*.pt"))
     return [Item(path.as_posix(), quantity(path.stat().st_size, "B")) for path in paths]
 
 
@@ -76,7 +77,7 @@ def command(kind: str | None, as_json: bool) -> None:
         for item in items:
             click.echo(f"  {item.name:<{width}}  {item.summary}".rstrip())
         if not items:
-            click.echo("  none in this folder")
+            click.echo("  none in this folder, and none installed")
 
 
 def _chip(path: Path) -> str:

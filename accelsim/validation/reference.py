@@ -7,6 +7,7 @@ from pathlib import Path
 
 from accelsim.config.base import ConfigModel
 from accelsim.config.loader import load_config
+from accelsim.config.presets import preset_folder
 from accelsim.errors import ConfigError
 
 Cell = int | float | str
@@ -98,7 +99,7 @@ def preset_path(name: str) -> Path:
     ConfigError
         It is in neither.
     """
-    for folder in (Path("hwconfigs"), Path(__file__).parents[2] / "hwconfigs"):
+    for folder in (preset_folder("hwconfigs"), Path(__file__).parents[2] / "hwconfigs"):
         path = folder / f"{name}.yaml"
         if path.is_file():
             return path
