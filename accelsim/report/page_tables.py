@@ -155,7 +155,8 @@ def _answer_row(case: Case, ticket: TicketRuns, rival: PageRun) -> tuple[Cell, .
         crossing, now = point.dram_pj_per_bit, significant(point.dram_pj_per_bit_now)
         at = _text(f"none (now {now})") if crossing is None else Cell(f"{significant(crossing)} (now {now})", crossing)
         share = point.freeze_ratio
-        frozen = _text("never") if share is None else Cell(percent(share) if share else "always", share)
+        if not point.freezes_too:
+            frozen = _text("never") if share is None else Cell(percent(share) if share else "always", share)
     return (
         _text(case.network), _text(case.chip), _text(rival.result.storage),
         _factor(theirs.energy_j, mine.energy_j), band, unknown if pair is None else _fraction(pair.probability),

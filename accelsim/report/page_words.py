@@ -119,7 +119,9 @@ def break_even_words(ticket: TicketRuns) -> list[str]:
             )
     return [
         *sentences,
-        *_freezing_words(ours, [(printable(rival.storage), point.freeze_ratio) for rival, point in known]),
+        *_freezing_words(
+            ours, [(printable(rival.storage), point.freeze_ratio) for rival, point in known if not point.freezes_too]
+        ),
     ]
 
 
@@ -131,6 +133,8 @@ def _is_same(first: RunResult, second: RunResult) -> bool:
 
 
 def _freezing_words(ours: str, ratios: Sequence[tuple[str, float | None]]) -> list[str]:
+    if not ratios:
+        return []
     always = [name for name, share in ratios if share == 0]
     never = [name for name, share in ratios if share is None]
     parts = [f"at any freezing ratio than {_join(always)}"] if always else []
