@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import IO
 
 from rich.box import SIMPLE_HEAD, Box
@@ -196,7 +197,10 @@ def print_comparison(console: Console, results: Sequence[RunResult], synthetic: 
     marks = [SYNTHETIC_MARK if each else "" for each in synthetic] or [""] * len(results)
     marked = list(zip(results, marks, strict=True))
     _print_rows(console, [_comparison_cells(run, mark) for run, mark in marked], ("weights read", "accuracy", "area"))
-    _print_rows(console, [_traffic_cells(run, mark) for run, mark in marked], ("activations", "workload"))
+    traffic = [_traffic_cells(run, mark) for run, mark in marked]
+    if len({run.workload.path or run.workload.name for run in results}) == 1:
+        traffic = [{title: cell for title, cell in row.items() if title != "workload"} for row in traffic]
+    _print_rows(console, traffic, ("activations", "seed", "scale", "workload"))
     if any(marks):
         console.print(Text(f"{SYNTHETIC_MARK} {SYNTHETIC_WORDS}"))
 
@@ -207,7 +211,7 @@ def print_synthetic(console: Console, storage: str) -> None:
 
 
 def _print_rows(console: Console, rows: Sequence[Mapping[str, str]], optional: Sequence[str]) -> None:
-    titles = fitting_titles(rows, optional, console.width)
+    titles = fitting_titles(rows, [title for title in optional if title in rows[0]], console.width)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for title in titles:
         left = title in {"workload", "storage"}
@@ -247,7 +251,7 @@ def _traffic_cells(run: RunResult, mark: str) -> dict[str, str]:
     read = {name: int(getattr(totals.dram_bytes, name)) for name in WEIGHT_CLASSES}
     area = {unit: totals.area_mm2_by_unit.get(unit, 0.0) for unit in ("mask_decoder", "weight_generator")}
     return {
-        "workload": printable(run.workload.path or run.workload.name, 40),
+        "workload": printable(PurePath(run.workload.path or run.workload.name).stem, 24),
         "storage": f"{printable(run.storage, 24)}{mark}",
         **{name: quantity(number, "B") if number else "-" for name, number in read.items()},
         "activations": quantity(traffic_bytes(totals) - weight_bytes(totals), "B"),

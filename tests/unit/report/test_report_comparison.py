@@ -56,7 +56,7 @@ def test_bytes_by_class_and_area_of_decoder_and_generator_are_shown(runs, monkey
 
     assert [row["totals.area_mm2_by_unit.mask_decoder"] for row in rows] == ["0", "0.0025", "0.0025", "0.0025"]
     assert {row["totals.area_mm2_by_unit.weight_generator"] for row in rows} == {"0"}
-    for word in ("mask", "seed", "scale", "weight", "index", "decoder mm2", "generator mm2"):
+    for word in ("mask", "seed", "scale", "weight", "index", "activations", "decoder mm2", "generator mm2"):
         assert word in shown
     assert shown.count("0.00250") == 3
     assert shown.count("8.00 B") == 4  # the seeds of each run
