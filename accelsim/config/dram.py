@@ -44,7 +44,7 @@ class DramConfig(ConfigModel):
     """Independent channels."""
     bus_width_bits: int = Field(32, ge=8, le=2048)
     """Data bus width of one channel."""
-    data_rate_mtps: float = Field(3200.0, gt=0, le=20000)
+    data_rate_mtps: float = Field(3200.0, ge=0.1, le=20000)
     """Transfers per second and pin, in millions."""
     burst_bytes: int = Field(64, ge=8, le=1024)
     """Bytes of the smallest access; every request is rounded up to it."""

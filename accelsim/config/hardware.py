@@ -143,7 +143,7 @@ class HardwareConfig(ConfigModel):
 
     name: str = Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9_.-]+$")
     """Name used in results."""
-    clock_mhz: float = Field(gt=0, le=100000)
+    clock_mhz: float = Field(ge=0.001, le=100000)
     """Core clock."""
     node_nm: float = Field(ge=3, le=250)
     """Technology node, for energy and area."""
