@@ -54,7 +54,7 @@ def test_refusal_names_line_key_and_remedy(tmp_path: Path, text: str, expected: 
 
 def test_missing_key_and_count_of_other_problems(tmp_path: Path) -> None:
     line = message(tmp_path / "x.yaml", "name: x\nnode_nm: -1\n")
-    assert line == "x.yaml:1: clock_mhz: is missing; give a number above 0 up to 100000 (and 1 more)"
+    assert line == "x.yaml:1: clock_mhz: is missing; give a number from 0.001 to 100000 (and 1 more)"
 
 
 @pytest.mark.parametrize(
