@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from accelsim.mapping.skipping import SkipFactors, skip_factors
 from accelsim.mapping.task import LayerTask, port_bits
 
 Ints = npt.NDArray[np.int64]
+MOST_STEPS = 1 << 20  # some 250 MB of events
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,12 @@ def build_layer(task: LayerTask, tiling: Tiling) -> LayerSchedule:
         The tiles do not fit the buffers.
     """
     _check_window(task, tiling)
+    num_steps = math.prod(tiling.counts(task.layer.dims).values())
+    if num_steps > MOST_STEPS:
+        raise MappingError(
+            f"{task.layer.name}: {num_steps} tiles are more than the {MOST_STEPS} that a layer may be cut into; "
+            "use larger tiles, larger buffers or a smaller layer"
+        )
     holding = hold(task, tiling)
     if holding is None:
         raise MappingError(
