@@ -194,7 +194,9 @@ def load_memory(path: str | Path) -> DramConfig:
     from accelsim.config.yaml_reader import read_yaml  # noqa: PLC0415
 
     keys = set(read_yaml(path).root)
-    if "dram" in keys and len(keys) > 1:
+    if "dram" not in keys:
+        raise ConfigError(f"{path}: dram: is missing; write the memory's section, 'dram:' and below it model: timing")
+    if len(keys) > 1:
         return load_hardware(path).config.dram
     config = load_section(path, "dram", DramConfig)
     if config.model != "timing":
@@ -214,4 +216,7 @@ def run_dram_command(config_path: str | Path, trace_path: str | Path) -> DramTra
     """
     config = load_memory(config_path)
     trace = read_trace(trace_path)
-    return run_trace(config, trace.addresses, trace.writes)
+    try:
+        return run_trace(config, trace.addresses, trace.writes)
+    except ConfigError as error:
+        raise ConfigError(f"{config_path}: {error}") from error

@@ -106,6 +106,16 @@ def test_addresses_wrap_around_and_mean_the_burst_they_lie_in(path: Path) -> Non
     assert [beyond.channel, beyond.bank, beyond.row] == [whole.channel, whole.bank, whole.row]
 
 
+def test_a_memory_that_cannot_run_a_trace_is_named_with_its_file(tmp_path: Path) -> None:
+    path, trace = tmp_path / "memory.yaml", write(tmp_path, b"0 R\n")
+    path.write_text("name: x\n")
+    with pytest.raises(ConfigError, match=r"memory\.yaml: dram: is missing; write the memory's section"):
+        run_dram_command(path, trace)
+    path.write_text("dram:\n  model: timing\n  burst_bytes: 32\n")
+    with pytest.raises(ConfigError, match=r"memory\.yaml: dram\.burst_bytes: 32 is not a burst of LPDDR4-3200"):
+        run_dram_command(path, trace)
+
+
 def test_arrays_must_match() -> None:
     with pytest.raises(TraceError, match="2 addresses and 1 directions"):
         run_trace(config_of(DDR4), np.zeros(2, dtype=np.uint64), np.zeros(1, dtype=bool))
