@@ -19,7 +19,7 @@ $(READY): pyproject.toml constraints.txt
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest
 
-fuzz: $(READY)  ## 20,000 broken inputs, drawn anew (half an hour)
+fuzz: $(READY)  ## 20,000 broken inputs, drawn anew (ten minutes)
 	ACCELSIM_FUZZ_INPUTS=20000 $(BIN)/python -m pytest tests/fuzz
 
 package: $(READY)  ## build sdist and wheel, and run every chip from an installation elsewhere (minutes)

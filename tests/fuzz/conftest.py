@@ -107,7 +107,9 @@ class Bench:
                     warnings.simplefilter("ignore", quiet)
                 status = main(list(argv))
         except HangError:
-            return Ended(-1, stdout.getvalue(), "", (f"took more than {max_cpu_s:g} s of processor time, or waited for ever",))
+            return Ended(
+                -1, stdout.getvalue(), "", (f"took more than {max_cpu_s:g} s of processor time, or waited for ever",)
+            )
         finally:
             self.watch.allowed = None
         offences = [*self.watch.offences, *(f"warned: {warning.message}" for warning in warned)]

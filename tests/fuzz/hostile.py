@@ -1,4 +1,4 @@
-"""Turns good input files into broken ones. Every function draws from the ``Random`` it is given and from nothing else."""
+"""Turns good input files into broken ones. Every function draws from the ``Random`` it is given, from nothing else."""
 
 from __future__ import annotations
 
@@ -17,24 +17,68 @@ import numpy as np
 
 from accelsim.ticket.torchfile import read_torch_file
 
-TOKENS = (
-    "-1", "0", "1", "2", "3", "7", "1.5", "-0.0", "1e-320", "1e308", "1e400", "-1e400", ".nan", ".inf", "-.inf", "NaN", "Infinity",
-    "2147483648", "4294967296", "9223372036854775808", "18446744073709551616", "1" * 70, "0x10", "0o17", "1_000", "1e3", "null",
-    "~", "true", "no", "", "''", "[]", "{}", "[1, 2]", "{K: 1}", "{K: 0}", "{a: {b: {c: 1}}}", "&a 1", "*a", "!!python/object/apply:os.system ['touch owned']",
-    "!!binary aGk=", "'\\x1b[31m'", "\"\\e[31m\\n\"", "\u2028", "\u202e", "\x00", "\ufeff", "é", "x" * 3000, "/etc/passwd", "../../x", "workload",
-    "slt", "dense-fp32", "csr-int8", "spatial", "output_stationary", "input_stationary", "skip", "ideal", "timing", "simple", "buffer", "lfsr16", "philox4x32",
-    "2:4", "1:1", "999999999", "16777216", "16777217", "65536", "1000000", "100000000", "0.1", "1e-9", "1e9", "1e15",
-)  # fmt: skip
 # Values that a description may often hold: they reach what lies behind the checks.
 NUMBERS = (
-    "1", "1", "2", "3", "5", "7", "8", "13", "0", "0.5", "0.001", "1.7", "17", "31", "33", "64", "100", "127", "255", "256", "1000", "1024", "4095",
-    "4096", "65535", "65536", "1048576", "16777216", "1000000000", "1e-6", "1e6", "1e12", "-1",
-)  # fmt: skip
+    "1 1 2 3 5 7 8 13 0 0.5 0.001 1.7 17 31 33 64 100 127 255 256 1000 1024 4095 4096 65535 65536 1048576 16777216 "
+    "1000000000 1e-6 1e6 1e12 -1"
+).split()
+TOKENS = [
+    *"-1 0 1 2 3 7 1.5 -0.0 1e-320 1e308 1e400 -1e400 .nan .inf -.inf NaN Infinity 2147483648 4294967296".split(),
+    *"9223372036854775808 18446744073709551616 0x10 0o17 1_000 1e3 null ~ true no '' [] {} *a é 2:4 1:1".split(),
+    *"999999999 16777216 16777217 65536 1000000 100000000 0.1 1e-9 1e9 1e15 /etc/passwd ../../x workload".split(),
+    *"slt dense-fp32 csr-int8 spatial output_stationary input_stationary skip ideal timing simple buffer".split(),
+    *("lfsr16", "philox4x32", "1" * 70, "", "[1, 2]", "{K: 1}", "{K: 0}", "{a: {b: {c: 1}}}", "&a 1", "x" * 3000),
+    *("!!python/object/apply:os.system ['touch owned']", "!!binary aGk=", "'\\x1b[31m'", '"\\e[31m\\n"'),
+    *("\u2028", "\u202e", "\x00", "\ufeff"),
+]
 VALUES: tuple[Any, ...] = (
-    None, True, False, -1, 0, 1, 2, 3, 17, 1 << 31, 1 << 40, 1 << 63, 1 << 64, 10**30, -(10**30), -0.0, 0.5, 1.5, 1e-320, 1e308, float("nan"), float("inf"),
-    "", "x", "x" * 5000, "line\nbreak", "\x1b[31m", "\u2028", "<script>alert(1)</script>", "é", "../../owned", [], {}, [[]], {"a": 1}, [1] * 9, [0, 0], [-1, 1],
-    [1 << 40] * 4, "input", "linear", "conv2d", "raw", "entropy", "jump", "philox4x32",
-)  # fmt: skip
+    None,
+    True,
+    False,
+    -1,
+    0,
+    1,
+    2,
+    3,
+    17,
+    1 << 31,
+    1 << 40,
+    1 << 63,
+    1 << 64,
+    10**30,
+    -(10**30),
+    -0.0,
+    0.5,
+    1.5,
+    1e-320,
+    1e308,
+    float("nan"),
+    float("inf"),
+    "",
+    "x",
+    "x" * 5000,
+    "line\nbreak",
+    "\x1b[31m",
+    "\u2028",
+    "<script>alert(1)</script>",
+    "é",
+    "../../owned",
+    [],
+    {},
+    [[]],
+    {"a": 1},
+    [1] * 9,
+    [0, 0],
+    [-1, 1],
+    [1 << 40] * 4,
+    "input",
+    "linear",
+    "conv2d",
+    "raw",
+    "entropy",
+    "jump",
+    "philox4x32",
+)
 
 
 def damaged_bytes(draw: Random, data: bytes) -> bytes:
@@ -109,10 +153,8 @@ def damaged_tree(draw: Random, tree: Any) -> Any:
                 other, name = draw.choice(places)
                 if name in other if isinstance(other, dict) else name < len(other):
                     parent[key] = copy.deepcopy(other[name])
-            case 2 if isinstance(parent, list):
-                parent.append(copy.deepcopy(parent[key]))
             case 2:
-                parent[draw.choice(("", "x", "layers", "__class__"))] = parent.pop(key)
+                _spread(draw, parent, key)
             case 3 if isinstance(parent[key], (int, float)):
                 parent[key] = parent[key] * draw.choice((-1, 2, 1000, 1 << 33, 0.5)) + draw.choice((0, 1))
             case 4:
@@ -121,6 +163,13 @@ def damaged_tree(draw: Random, tree: Any) -> Any:
             case _:
                 parent[key] = draw.choice(VALUES)
     return tree
+
+
+def _spread(draw: Random, parent: Any, key: Any) -> None:
+    if isinstance(parent, list):
+        parent.append(copy.deepcopy(parent[key]))
+    else:
+        parent[draw.choice(("", "x", "layers", "__class__"))] = parent.pop(key)
 
 
 def _places(tree: Any) -> Any:
@@ -225,30 +274,45 @@ def checkpoint_bytes(draw: Random, state: dict[Any, Any]) -> bytes:
     state = dict(state)
     for _ in range(draw.choice((1, 1, 2, 4))):
         name = draw.choice(list(state))
-        value = state[name]
-        match draw.randrange(8):
-            case 0:
-                del state[name]
-                state = state or {"x": 1}
-            case 1:
-                state[draw.choice(("", "module." + str(name), str(name) + ".mask", "x.weight", 3))] = state.pop(name)
-            case 2 if isinstance(value, torch.Tensor):
-                state[name] = torch.full_like(value, draw.choice((0, 1, -1, 127)))
-            case 3 if isinstance(value, torch.Tensor) and value.is_floating_point():
-                changed = value.clone().flatten()
-                changed[draw.randrange(len(changed))] = draw.choice((float("nan"), float("inf"), -1e38, 1e-45))
-                state[name] = changed.reshape(value.shape)
-            case 4 if isinstance(value, torch.Tensor):
-                shape = [max(0, size + draw.choice((-1, 0, 0, 1))) for size in value.shape]
-                state[name] = torch.zeros(*shape) if draw.random() < 0.5 else value.unsqueeze(0)
-            case 5 if isinstance(value, torch.Tensor):
-                state[name] = value.to(draw.choice((torch.int64, torch.bfloat16, torch.float64, torch.bool, torch.int8)))
-            case 6:
-                state[name] = draw.choice((*VALUES, {"state_dict": state}, torch.zeros(()), torch.zeros(0, 3, 3)))
-            case _:
-                state[name] = state[draw.choice(list(state))]
+        if draw.random() < 0.5 and isinstance(state[name], torch.Tensor):
+            state[name] = damaged_tensor(draw, state[name])
+        else:
+            _damage_entry(draw, state, name)
+        state = state or {"x": 1}
     wrapped = draw.choice((state, state, {"state_dict": state}, {"model": state, "epoch": 3}, [state]))
     return torch_bytes(wrapped)
+
+
+def damaged_tensor(draw: Random, value: Any) -> Any:
+    """Return a tensor with other values, another shape or another type."""
+    import torch
+
+    match draw.randrange(4):
+        case 0:
+            return torch.full_like(value, draw.choice((0, 1, -1, 127)))
+        case 1 if value.is_floating_point():
+            changed = value.clone().flatten()
+            changed[draw.randrange(len(changed))] = draw.choice((float("nan"), float("inf"), -1e38, 1e-45))
+            return changed.reshape(value.shape)
+        case 2:
+            shape = [max(0, size + draw.choice((-1, 0, 0, 1))) for size in value.shape]
+            return torch.zeros(*shape) if draw.random() < 0.5 else value.unsqueeze(0)
+        case _:
+            return value.to(draw.choice((torch.int64, torch.bfloat16, torch.float64, torch.bool, torch.int8)))
+
+
+def _damage_entry(draw: Random, state: dict[Any, Any], name: Any) -> None:
+    import torch
+
+    match draw.randrange(4):
+        case 0:
+            del state[name]
+        case 1:
+            state[draw.choice(("", "module." + str(name), str(name) + ".mask", "x.weight", 3))] = state.pop(name)
+        case 2:
+            state[name] = draw.choice((*VALUES, {"state_dict": dict(state)}, torch.zeros(()), torch.zeros(0, 3, 3)))
+        case _:
+            state[name] = state[draw.choice(list(state))]
 
 
 def damaged_archive(draw: Random, data: bytes) -> bytes:
@@ -285,7 +349,9 @@ def damaged_archive(draw: Random, data: bytes) -> bytes:
         # The directory at the end declares other sizes than the records have.
         place = result.rfind(b"PK\x01\x02")
         offset = place + draw.choice((10, 16, 20, 24, 28, 30, 42))
-        result[offset : offset + 4] = draw.choice((b"\xff\xff\xff\x7f", b"\xff\xff\xff\xff", b"\x00\x00\x00\x40", bytes(4)))
+        result[offset : offset + 4] = draw.choice(
+            (b"\xff\xff\xff\x7f", b"\xff\xff\xff\xff", b"\x00\x00\x00\x40", bytes(4))
+        )
     return bytes(result)
 
 
@@ -299,7 +365,12 @@ def program_archive(program: bytes, storage: bytes = b"\x00" * 64) -> bytes:
     """Return a file of ``torch.save`` with another program in it."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
-        for name, content in (("data.pkl", program), ("byteorder", b"little"), ("data/0", storage), ("version", b"3\n")):
+        for name, content in (
+            ("data.pkl", program),
+            ("byteorder", b"little"),
+            ("data/0", storage),
+            ("version", b"3\n"),
+        ):
             archive.writestr(f"archive/{name}", content)
     return stream.getvalue()
 

@@ -1,6 +1,6 @@
 """Whatever a file holds: status 0 and a valid result, or status 2 and one line; never anything else.
 
-``ACCELSIM_FUZZ_INPUTS`` is the number of inputs over all kinds (default 500); ``make fuzz`` tries 20,000 that are drawn anew.
+``ACCELSIM_FUZZ_INPUTS`` is the number of inputs over all kinds (default 500); ``make fuzz`` tries 20,000, drawn anew.
 """
 
 import importlib.util
@@ -17,8 +17,19 @@ from hypothesis import strategies as st
 HERE = Path(__file__).resolve().parent
 CORPUS = sorted(path for path in (HERE / "corpus").iterdir() if path.suffix != ".md")
 KINDS = (
-    "hardware", "memory", "trace", "space", "topology", "mapping", "ticket", "checkpoint", "module", "counters", "summary", "table",
-)  # fmt: skip
+    "hardware",
+    "memory",
+    "trace",
+    "space",
+    "topology",
+    "mapping",
+    "ticket",
+    "checkpoint",
+    "module",
+    "counters",
+    "summary",
+    "table",
+)
 NUM_INPUTS = int(os.environ.get("ACCELSIM_FUZZ_INPUTS", "500"))
 IS_SUITE = "ACCELSIM_FUZZ_INPUTS" not in os.environ
 MOST_CHOICES = 48
