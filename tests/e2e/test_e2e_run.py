@@ -159,7 +159,7 @@ def test_costing_again_answers_for_the_rivals_too(saved_run, tmp_path, capsys, m
 
 def test_a_node_out_of_range_is_named_as_it_was_given(saved_run, capsys):
     assert main(["cost", str(saved_run.folder), "--node", "1"]) == 2
-    assert capsys.readouterr().err == "accelsim: --node: 1.0 is not >= 3; give a number from 3 to 250\n"
+    assert capsys.readouterr().err == "accelsim: --node: 1.0 is not >= 7; give a number from 7 to 180\n"
 
 
 def test_costing_at_a_smaller_node_changes_cost_but_not_time(saved_run):
@@ -205,6 +205,13 @@ def test_all_formats_are_compared_and_those_that_cannot_run_are_named(tmp_path, 
     assert "left out" not in shown.err
     assert "conv2: slt against" in shown.out
     assert "Dense weights would need 0.3" in shown.out
+
+
+@pytest.mark.parametrize(("storage", "said"), [("entropy-int8", True), ("csr-int8", False)])
+def test_a_run_says_where_values_are_made_up(capsys, monkeypatch, storage, said):
+    monkeypatch.chdir(ROOT)
+    assert main(["run", CHIP, "workloads/gin_slt_f50.pt", "--storage", storage, "--compare", "none"]) == 0
+    assert (f"{storage}: values or statistics are synthetic" in capsys.readouterr().out) is said
 
 
 def test_trace_shows_what_the_hardware_sees(capsys, monkeypatch):
