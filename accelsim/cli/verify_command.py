@@ -88,9 +88,10 @@ def command(
         raise VerificationError(f"{ticket}: {problem}")
     if accuracy is not None and not as_json:
         against = "stored" if accuracy.num_changed is None else "float32 on the same inputs"
+        stored_too = "" if accuracy.num_changed is None else f", stored {accuracy.stored_accuracy:.4f}"
         click.echo(
             f"integer inference: {accuracy.accuracy:.4f} of {accuracy.num_images} test inputs right, {against} "
-            f"{accuracy.reference_accuracy:.4f}"
+            f"{accuracy.reference_accuracy:.4f}{stored_too}"
         )
     elif accuracy is None and images != 0:
         session(ctx).note(f"{ticket}: no stated accuracy on data at hand, so nothing was classified")

@@ -145,10 +145,10 @@ class HardwareConfig(ConfigModel):
     """Name used in results."""
     clock_mhz: float = Field(ge=0.001, le=100000)
     """Core clock."""
-    node_nm: float = Field(ge=3, le=250)
-    """Technology node, for energy and area."""
+    node_nm: float = Field(ge=7, le=180)
+    """Technology node, for energy and area; scaling is published for 7 to 180 nm."""
     voltage_v: float | None = Field(None, gt=0.2, le=3.0)
-    """Core supply; None takes the node's nominal voltage."""
+    """Core supply; None takes the node's nominal voltage, of which half to 1.3 times can be costed."""
     activation_bits: Literal[1, 2, 4, 8, 16, 32] = 8
     """Width of an activation in buffers and DRAM."""
     accumulator_bits: Literal[16, 24, 32, 48] = 32

@@ -60,12 +60,27 @@ _NOMINAL_VOLTAGE_V = {
     7.0: 0.7,
 }  # fmt: skip
 
+# The fits are of 0.5 V up to a little above the nominal supply; beyond, a polynomial says nothing of a chip.
+_SUPPLY_SPAN = (0.5, 1.3)
+_ROUNDING = 1e-9
+
 PUBLISHED_NODES_NM = tuple(sorted(_AREA_FROM_45))
 
 
 def nominal_voltage_v(node_nm: float) -> float:
     """Return the nominal core supply of a node, in volts (interpolated linearly in log node)."""
     return _interpolate(node_nm, lambda node: _NOMINAL_VOLTAGE_V[node])
+
+
+def check_supply(node_nm: float, voltage_v: float) -> None:
+    """Raise `ConfigError` for a supply that no chip of the node runs at: below half or above 1.3 times the nominal."""
+    nominal = nominal_voltage_v(node_nm)
+    if not _SUPPLY_SPAN[0] - _ROUNDING <= voltage_v / nominal <= _SUPPLY_SPAN[1] + _ROUNDING:
+        low, high = (part * nominal for part in _SUPPLY_SPAN)
+        raise ConfigError(
+            f"voltage_v: {voltage_v:g} V is no supply of {node_nm:g} nm, whose nominal one is {nominal:.3g} V; "
+            f"give {low:.3g} to {high:.3g} V, or null"
+        )
 
 
 def energy_factor(node_nm: float, voltage_v: float, process: Process = "hp") -> float:

@@ -18,6 +18,7 @@ from accelsim.errors import ConfigError
 
 RowUnit = Literal["pj", "pj_per_bit", "pj_per_bit_mm", "um2", "nw", "ge", "flip_flops", "factor"]
 TABLE_FILES = ("arithmetic.yaml", "gates.yaml", "memory.yaml", "sram.yaml", "wires.yaml")
+_MIN_SOURCE = 10
 _AT_A_NODE = frozenset({"pj", "pj_per_bit_mm", "um2", "nw"})
 _AT_A_VOLTAGE = frozenset({"pj", "pj_per_bit_mm", "nw"})
 
@@ -43,7 +44,7 @@ class CostRow(ConfigModel):
     """Low end of the range."""
     high: float = Field(ge=0, le=1e9)
     """High end of the range."""
-    source: str = Field(min_length=3, max_length=400)
+    source: str = Field(max_length=400)
     """Where it comes from; rows with the same text vary together in the uncertainty analysis."""
     note: str = Field("", max_length=800)
     """How it was derived, and what the range means."""
@@ -51,8 +52,9 @@ class CostRow(ConfigModel):
     @field_validator("source")
     @classmethod
     def _says_something(cls, source: str) -> str:
-        if not source.strip():
-            raise ValueError("the source is blank; say where the value comes from")
+        text = source.strip()
+        if len(text) < _MIN_SOURCE:
+            raise ValueError(f"the source {text!r} is shorter than {_MIN_SOURCE} characters; cite author and work")
         return source
 
     @model_validator(mode="after")
@@ -165,8 +167,12 @@ def _check_replaces(row: CostRow, rows: Mapping[str, CostRow], path: str) -> Non
         near = difflib.get_close_matches(row.name, rows, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"the names are those of {', '.join(TABLE_FILES)}"
         raise ConfigError(f"{path}: rows: {row.name!r} replaces no built-in row; {hint}")
-    if row.unit != rows[row.name].unit:
-        raise ConfigError(f"{path}: rows: {row.name}: unit {row.unit!r} is not allowed; give {rows[row.name].unit!r}")
+    for field in ("unit", "unit_of_chip", "action"):
+        given, needed = getattr(row, field), getattr(rows[row.name], field)
+        if given != needed:
+            raise ConfigError(
+                f"{path}: rows: {row.name}: {field} {given!r} is not allowed; give {needed!r} as the row replaced"
+            )
 
 
 @lru_cache(maxsize=1)

@@ -66,7 +66,10 @@ class Pricer:
     def voltage_v(self) -> float:
         """Return the chip's supply: the one given, else the node's nominal one."""
         given = self.hardware.voltage_v
-        return scaling.nominal_voltage_v(self.node_nm) if given is None else given
+        if given is None:
+            return scaling.nominal_voltage_v(self.node_nm)
+        scaling.check_supply(self.node_nm, given)
+        return given
 
     def factor(self, name: str, coefficient: float = 1.0) -> Price:
         """Return a row that needs no scaling, times ``coefficient``."""

@@ -10,7 +10,7 @@ from accelsim.validation.dram import validate_dram
 from accelsim.validation.eyeriss import validate_eyeriss
 from accelsim.validation.formulas import validate_effective_macs, validate_sram, validate_systolic
 from accelsim.validation.gemm import validate_gemm_tilings, validate_stonne
-from accelsim.validation.gemmini import validate_gemmini
+from accelsim.validation.gemmini import CHOSEN, validate_chosen, validate_gemmini
 from accelsim.validation.rows import ValidationRow
 from accelsim.validation.sparse import validate_crossing
 from accelsim.validation.tickets import validate_hiddenite, validate_model_sizes
@@ -18,6 +18,7 @@ from accelsim.validation.tpu import validate_tpu_v1, validate_tpu_v3
 
 REFERENCES: dict[str, Callable[[], list[ValidationRow]]] = {
     "gemmini-rtl": validate_gemmini,
+    CHOSEN: validate_chosen,
     "gemm-tilings-rtl": validate_gemm_tilings,
     "tpu-v3": validate_tpu_v3,
     "tpu-v1": validate_tpu_v1,

@@ -9,10 +9,11 @@ from accelsim.errors import ConfigError
 from accelsim.mapping.loops import ALL_LOOPS, Loop, Tiling
 from accelsim.trace.model import TraceLayer
 from accelsim.validation.reference import Row, load_table, preset_path
-from accelsim.validation.rows import ValidationRow, summary_rows
+from accelsim.validation.rows import ValidationRow, statistic_row, summary_rows
 from accelsim.validation.runs import conv_dims, cycles, layer, machine, run_layers
 
 TIMELOOP = (0.261, 0.971)
+CHOSEN = "gemmini-rtl-our-mapper"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,26 +60,20 @@ def stated_rows() -> list[ValidationRow]:
 
 
 def validate_gemmini() -> list[ValidationRow]:
-    """Return the summaries, a row per layer and mapping, and one per layer under our mapper."""
+    """Return the summaries and a row per layer and mapping."""
+    source, stated = load_table("gemmini_rtl").source, stated_rows()
+    note = "Timeloop on the same data"
+    return summary_rows("gemmini-rtl", source, "cycles under their mappings", stated, TIMELOOP, note) + stated
+
+
+def validate_chosen() -> list[ValidationRow]:
+    """Return a row per layer under our mapper, and their geometric mean."""
     table = load_table("gemmini_rtl")
-    stated = stated_rows()
-    rows = summary_rows(
-        "gemmini-rtl", table.source, "cycles under their mappings", stated, TIMELOOP, "Timeloop on the same data"
-    )
     chosen = [_chosen_row(table.source, row) for row in table.rows]
     ratio = math.exp(sum(math.log(row.ours / (row.theirs or 1.0)) for row in chosen) / len(chosen))
-    rows.append(
-        ValidationRow(
-            "gemmini-rtl-our-mapper",
-            table.source,
-            "cycles under our mapper's choice / under theirs, geometric mean",
-            1.0,
-            ratio,
-            "ours simulated, theirs measured: below 1 where the mapper finds a better tiling",
-            gap=False,
-        )  # fmt: skip
-    )
-    return rows + stated + chosen
+    what = "cycles under our mapper's choice / under theirs, geometric mean"
+    note = "ours simulated, theirs measured: below 1 where the mapper finds a better tiling"
+    return [statistic_row(CHOSEN, table.source, what, 1.0, ratio, note), *chosen]
 
 
 def _dims_of(row: Row) -> tuple[str, dict[Loop, int]]:
@@ -135,4 +130,4 @@ def _chosen_row(source: str, row: Row) -> ValidationRow:
     default = row.whole("default_tiler_cycles")
     what = f"cycles of {name} (N K C P Q R S), our mapper's tiling"
     note = f"theirs: RTL under their mapping; its software's own tiling takes {default}"
-    return ValidationRow("gemmini-rtl-our-mapper", source, what, row.number("rtl_cycles"), float(ours), note, gap=False)
+    return ValidationRow(CHOSEN, source, what, row.number("rtl_cycles"), float(ours), note, gap=False)

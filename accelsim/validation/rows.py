@@ -25,6 +25,8 @@ class ValidationRow:
         What to know when reading the row.
     gap
         Whether the row counts as an error (False: a trend, a context, or a figure about the comparison itself).
+    statistic
+        Whether the row is a mean error, a correlation, a mean ratio or a range: its relative error says nothing.
     """
 
     reference: str
@@ -34,11 +36,12 @@ class ValidationRow:
     ours: float
     note: str = ""
     gap: bool = True
+    statistic: bool = False
 
     @property
     def relative_error(self) -> float | None:
-        """Return (ours - theirs) / theirs; None without a counterpart, or where theirs is 0."""
-        if self.theirs is None or self.theirs == 0:
+        """Return (ours - theirs) / theirs; None for a statistic, without a counterpart, or where theirs is 0."""
+        if self.statistic or self.theirs is None or self.theirs == 0:
             return None
         return (self.ours - self.theirs) / self.theirs
 
@@ -76,8 +79,13 @@ def summary_rows(
     found = agreement(rows)
     text = f"{found.num_rows} rows, median {found.median_error:.3f}; theirs: {note}"
     return [
-        ValidationRow(reference, source, f"mean error of {what}", others[0], found.mean_error, text, gap=False),
-        ValidationRow(
-            reference, source, f"rank correlation of {what}", others[1], found.rank_correlation, text, gap=False
-        ),
+        statistic_row(reference, source, f"mean error of {what}", others[0], found.mean_error, text),
+        statistic_row(reference, source, f"rank correlation of {what}", others[1], found.rank_correlation, text),
     ]
+
+
+def statistic_row(
+    reference: str, source: str, quantity: str, theirs: float | None, ours: float, note: str
+) -> ValidationRow:
+    """Return a row about many others."""
+    return ValidationRow(reference, source, quantity, theirs, ours, note, gap=False, statistic=True)

@@ -10,7 +10,7 @@ from accelsim.pipeline import layer_plans, simulate
 from accelsim.trace import TraceOptions, trace_network
 from accelsim.trace.model import LayerTrace
 from accelsim.validation.reference import preset_path
-from accelsim.validation.rows import ValidationRow
+from accelsim.validation.rows import ValidationRow, statistic_row
 from accelsim.validation.runs import machine
 
 OTSUKA = "Otsuka et al., arXiv 2402.14029, TMLR 2025: partially frozen networks"
@@ -64,7 +64,7 @@ def validate_hiddenite() -> list[ValidationRow]:
             f"bits, sums in buffers or PEs: {spans} it; chip without DRAM; middle of the range shown"
         )
         middle = (low * high) ** 0.5
-        rows.append(ValidationRow("hiddenite", HIROSE, f"TOPS/W on {name}", theirs, middle, note, gap=False))
+        rows.append(statistic_row("hiddenite", HIROSE, f"TOPS/W on {name}", theirs, middle, note))
     return rows
 
 

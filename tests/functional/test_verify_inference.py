@@ -67,3 +67,11 @@ def test_weighted_layers_read_int8_codes(ticket, data, monkeypatch):
         assert torch.equal(codes, codes.round())
         assert float(codes.abs().max()) <= 127
         assert torch.equal(weight, weight.round())
+
+
+def test_a_part_of_the_images_is_compared_with_the_stored_accuracy_too(ticket, data):
+    """60 images of an accuracy of 0.6 may come out at most 0.01 + 3 sqrt(0.24 / 60) = 0.2 away."""
+    found = verify_accuracy(replace(ticket, accuracy=0.6), data, 60)
+
+    assert found.stored_accuracy == 0.6
+    assert "the ticket 0.6000; they may differ by 0.2" in found.problem

@@ -137,10 +137,12 @@ def test_recosting_equals_costing_there_and_leaves_dram_alone() -> None:
 @pytest.mark.parametrize(
     ("node_nm", "voltage_v", "expected"),
     [
-        (-7.0, None, "node_nm: -7.0 is not >= 3; give a number from 3 to 250"),
-        (5.0, None, "node_nm: 5 is outside the published scaling data; give 7 to 180 nm"),
+        (-7.0, None, "node_nm: -7.0 is not >= 7; give a number from 7 to 180"),
+        (200.0, None, "node_nm: 200.0 is not <= 180; give a number from 7 to 180"),
         (None, float("nan"), "voltage_v: nan is not"),
-        (65.0, 0.4, "voltage_v: 0.4 V is outside the fit of 65 nm"),
+        (65.0, 0.4, "voltage_v: 0.4 V is no supply of 65 nm, whose nominal one is 1.1 V; give 0.55 to 1.43 V"),
+        (65.0, 1.5, "voltage_v: 1.5 V is no supply of 65 nm"),
+        (65.0, 0.56, "voltage_v: 0.56 V is outside the fit of 65 nm"),
     ],
 )
 def test_recosting_refuses_what_it_cannot_scale_to(

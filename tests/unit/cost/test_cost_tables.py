@@ -68,10 +68,14 @@ def test_ranges_hold_their_values() -> None:
     ("rest", "expected"),
     [
         ("low: 0.1, high: 0.3}", "t.yaml:2: rows.0.source: is missing; give a text"),
-        ('low: 0.1, high: 0.3, source: "   "}', "the source is blank"),
-        ("low: 0.3, high: 0.4, source: measured}", "mac_int8: 0.2 is not between low 0.3 and high 0.4; widen them"),
+        ('low: 0.1, high: 0.3, source: "            "}', "the source '' is shorter than 10 characters"),
+        ("low: 0.1, high: 0.3, source: a paper}", "the source 'a paper' is shorter than 10 characters; cite"),
         (
-            "low: 0.1, high: 0.3, source: measured, sauce: x}",
+            "low: 0.3, high: 0.4, source: measured here}",
+            "mac_int8: 0.2 is not between low 0.3 and high 0.4; widen them",
+        ),
+        (
+            "low: 0.1, high: 0.3, source: measured here, sauce: x}",
             "rows.0.sauce: unknown key; did you mean 'source'? known keys: name, ",
         ),
     ],
@@ -86,11 +90,20 @@ def test_bad_rows_are_refused(tmp_path: Path, rest: str, expected: str) -> None:
 
 def test_a_users_row_replaces_the_built_in_one(tmp_path: Path) -> None:
     path = tmp_path / "t.yaml"
-    path.write_text(f"rows:\n  - {ROW}low: 0.1, high: 0.3, source: measured}}\n")
+    path.write_text(f"rows:\n  - {ROW}low: 0.1, high: 0.3, source: measured here}}\n")
     assert load_tables([path]).row("mac_int8").value == 0.2
     assert load_tables().row("mac_int8").value == 0.3
     path.write_text(path.read_text().replace("name: mac_int8", "name: mac_int9"))
     with pytest.raises(ConfigError, match="'mac_int9' replaces no built-in row; did you mean 'mac_int8'"):
+        load_tables([path])
+
+
+@pytest.mark.parametrize("field", ["unit_of_chip", "action"])
+def test_a_users_row_must_price_the_same_thing(tmp_path: Path, field: str) -> None:
+    path = tmp_path / "t.yaml"
+    text = ROW.replace(f"{field}: ", f"{field}: other_")
+    path.write_text(f"rows:\n  - {text}low: 0.1, high: 0.3, source: measured here}}\n")
+    with pytest.raises(ConfigError, match=rf"{field} 'other_.*' is not allowed; give '.*' as the row replaced"):
         load_tables([path])
 
 

@@ -31,7 +31,15 @@ def run(storage: str, arithmetic: str, num_macs: int, dram_bits: int) -> Counter
 
 def row(name: str, source: str) -> CostRow:
     return CostRow(
-        name=name, unit_of_chip="x", action="y", value=1.0, unit="factor", low=0.5, high=4.0, source=source, note=""
+        name=name,
+        unit_of_chip="x",
+        action="y",
+        value=1.0,
+        unit="factor",
+        low=0.5,
+        high=4.0,
+        source=f"the source called {source}",
+        note="",
     )
 
 

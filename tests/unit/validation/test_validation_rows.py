@@ -9,6 +9,7 @@ import pytest
 
 from accelsim.errors import ConfigError, MappingError
 from accelsim.mapping.sparsity import effective_macs
+from accelsim.validation import gemmini
 from accelsim.validation.compare import rows_text, validate
 from accelsim.validation.rows import ValidationRow, agreement, summary_rows
 
@@ -59,3 +60,21 @@ def test_effective_macs_count_pairs_that_meet():
     assert effective_macs(inputs, weights) == 3
     with pytest.raises(MappingError, match="give the masks of one layer"):
         effective_macs(inputs, weights[:, :2])
+
+
+def test_a_statistic_has_no_relative_error():
+    cases = [row(1, 2), row(2, 4), row(3, 6)]
+
+    summary = summary_rows("ref", "source", "cycles", cases, (0.5, 0.9), "another simulator")
+
+    assert [entry.relative_error for entry in summary] == [None, None]
+
+
+def test_the_mappers_choice_is_a_reference_of_its_own(monkeypatch):
+    monkeypatch.setattr(gemmini, "_chosen_row", lambda *_: row(100.0, 50.0, gap=False))
+
+    rows = validate(["gemmini-rtl-our-mapper"])
+
+    assert rows[0].ours == pytest.approx(0.5)
+    assert rows[0].relative_error is None
+    assert rows[1].relative_error == pytest.approx(-0.5)
