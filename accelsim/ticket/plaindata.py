@@ -150,6 +150,8 @@ class PlainDataMachine:
         if argument is None:
             name = self._stack.pop()
             argument = f"{self._stack.pop()} {name}"
+        if argument.startswith(("numpy", "_codecs encode")):
+            refuse(f"it holds NumPy values ({argument.split()[0]}) beside tensors: save only the module's state_dict()")
         if argument not in _CALLS and argument not in _STORAGE_DTYPES:
             refuse(f"it asks for {argument.replace(' ', '.')!r}, and only plain tensors, numbers and strings are read")
         self._stack.append(_Global(argument))

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from accelsim.errors import TicketError
 from accelsim.ticket.graph import GraphNode, NetworkGraph
 from accelsim.ticket.importers.checkpoint import Checkpoint, read_checkpoint
+from accelsim.ticket.importers.consistency import leftover_names
 from accelsim.ticket.importers.infer import Wanted, infer_graph
 from accelsim.ticket.importers.layers import (
     ChannelNorm,
@@ -37,6 +38,8 @@ from accelsim.ticket.shapes import weight_shapes
 
 __all__ = ["ImportOptions", "ImportedTicket", "import_checkpoint"]
 
+_MAX_SHOWN = 5
+_MAX_WIDTH = 64.0
 _KIND_TEXT: dict[CheckpointKind, str] = {
     "partially_frozen": "a partially frozen strong lottery ticket",
     "edge_popup": "an edge-popup or multi-prize ticket",
@@ -77,6 +80,11 @@ def import_checkpoint(path: str | os.PathLike[str], options: ImportOptions | Non
         The file is unreadable, its layers fit no network, or a layer is missing, left over or inconsistent.
     """
     chosen = options or ImportOptions()
+    if chosen.width_factor is not None and not 0.0 < chosen.width_factor <= _MAX_WIDTH:
+        raise TicketError(
+            f"--width-factor: {chosen.width_factor:g} is not above 0 and at most {_MAX_WIDTH:g}; "
+            "give what multiplies the hidden channels"
+        )
     checkpoint = read_checkpoint(path)
     layers = read_layers(checkpoint, chosen.sparsity)
     channel_norms = norms(checkpoint)
@@ -88,10 +96,25 @@ def import_checkpoint(path: str | os.PathLike[str], options: ImportOptions | Non
         graph = infer_graph(checkpoint.path, shapes, channel_norms, wanted)
     except TicketError as error:
         raise _at(checkpoint, error) from error
+    _check_norms(checkpoint, graph, channel_norms)
+    has_signs = "binact" in checkpoint.arch.lower()
+    if has_signs:
+        graph = _with_sign_activations(graph)
     packed = _pack_all(checkpoint, graph, layers, channel_norms, chosen.codec)
     ticket = Ticket(graph, packed, "imported", command=_command(checkpoint, graph, chosen), regenerable=False)
     kind = checkpoint_kind(checkpoint)
-    return ImportedTicket(ticket, kind, (*_notes(kind, layers), *_norm_notes(graph, channel_norms)))
+    notes = (
+        *_notes(kind, layers),
+        *((f"{checkpoint.arch[:40]!r} has binary activations: signs stand in for ReLUs",) if has_signs else ()),
+        *_leftover_notes(checkpoint, graph, layers),
+        *_norm_notes(graph, channel_norms),
+    )
+    return ImportedTicket(ticket, kind, notes)
+
+
+def _with_sign_activations(graph: NetworkGraph) -> NetworkGraph:
+    nodes = tuple(replace(node, function="sign") if node.kind == "activation" else node for node in graph.nodes)
+    return replace(graph, nodes=nodes)
 
 
 def _at(checkpoint: Checkpoint, error: TicketError) -> TicketError:
@@ -149,9 +172,9 @@ def _pack_all(
         layer = _reshaped(checkpoint, layers[name], shape)
         norm = behind.get(name)
         channel_norm = channel_norms.get(norm.name) if norm is not None else None
-        scale, offset = _scales(layer, nodes[name], channel_norm)
         pattern = ImportedPattern(layer.frozen, np.where(layer.weight < 0, -1, 1).astype(np.int8))
         try:
+            scale, offset = _scales(layer, nodes[name], channel_norm)
             ready = pack_imported_layer(name, pattern, layer.mask, codec, scale, offset)
             packed.append(replace(ready, weight_payload=b"") if layer.is_trained else ready)
         except TicketError as error:
@@ -180,11 +203,17 @@ def _scales(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Fold magnitude, gain, bias and batch normalisation into one multiplication and one addition per channel."""
     kept = np.abs(layer.weight[layer.mask], dtype=np.float64)
-    magnitude = (float(kept.mean()) if kept.size else 0.0) * layer.gain
+    magnitude = float(kept.mean()) * layer.gain if kept.size else 0.0
     scale = np.full(node.out_channels, magnitude)
-    has_bias = layer.bias is not None and layer.bias.shape == scale.shape
-    offset = np.asarray(layer.bias, dtype=np.float64) if has_bias else np.zeros(node.out_channels)
-    if norm is not None and norm.scale_K.shape == scale.shape:
+    if layer.bias is not None and layer.bias.shape != scale.shape:
+        raise TicketError(f"{layer.name}.bias: {layer.bias.size} values for {scale.size} channels; the file is damaged")
+    offset = np.asarray(layer.bias, dtype=np.float64) if layer.bias is not None else np.zeros(node.out_channels)
+    if norm is not None:
+        if norm.scale_K.shape != scale.shape:
+            raise TicketError(
+                f"{norm.name}.running_mean: {norm.scale_K.size} values for the {scale.size} channels of "
+                f"{layer.name!r}; the file is damaged"
+            )
         return scale * norm.scale_K, offset * norm.scale_K + norm.offset_K
     return scale, offset
 
@@ -214,10 +243,42 @@ def _notes(kind: CheckpointKind, layers: dict[str, CheckpointLayer]) -> tuple[st
 
 
 def _norm_notes(graph: NetworkGraph, channel_norms: dict[str, ChannelNorm]) -> tuple[str, ...]:
-    missing = [node.name for node in graph.nodes if node.kind == "norm" and node.name not in channel_norms]
+    missing = _missing_norms(graph, channel_norms)
     if not missing:
         return ()
     return (f"{len(missing)} normalisations such as {missing[0]!r} have no running statistics: taken as the identity",)
+
+
+def _missing_norms(graph: NetworkGraph, channel_norms: dict[str, ChannelNorm]) -> list[str]:
+    return [node.name for node in graph.nodes if node.kind == "norm" and node.name not in channel_norms]
+
+
+def _check_norms(checkpoint: Checkpoint, graph: NetworkGraph, channel_norms: dict[str, ChannelNorm]) -> None:
+    """Refuse a network some of whose normalisations have statistics and some not."""
+    missing = _missing_norms(graph, channel_norms)
+    convs = [node.name for node in graph.nodes if node.kind == "conv2d" and node.name.startswith("convs.")]
+    behind = {node.inputs[0] for node in graph.nodes if node.kind == "norm"}
+    bare = [name for name in convs if name not in behind]
+    if missing and channel_norms:
+        problem = f"{missing[0]}.running_mean: missing, though {next(iter(channel_norms))!r} has one"
+    elif bare and len(bare) < len(convs):
+        problem = f"{bare[0]}: no normalisation follows it, though one follows other convolutions"
+    else:
+        return
+    raise TicketError(f"{checkpoint.path}: {problem}; the file is incomplete")
+
+
+def _leftover_notes(checkpoint: Checkpoint, graph: NetworkGraph, layers: dict[str, CheckpointLayer]) -> tuple[str, ...]:
+    used = frozenset(layers) | frozenset(node.name for node in graph.nodes)
+    left = leftover_names(checkpoint, used)
+    notes = []
+    if left:
+        shown = ", ".join(left[:_MAX_SHOWN]) + (" ..." if len(left) > _MAX_SHOWN else "")
+        notes.append(f"{len(left)} tensors belong to no layer and were left out: {shown}")
+    num_stale = sum(layer.num_stale for layer in layers.values())
+    if num_stale:
+        notes.append(f"{num_stale} mask bits are not those of the scores (stored before a last step?): masks are kept")
+    return tuple(notes)
 
 
 def _is_constant(layer: CheckpointLayer) -> bool:

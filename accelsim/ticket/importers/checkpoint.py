@@ -25,11 +25,12 @@ _MAX_PREFIXES = 16
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Tensors in the order of the file, without wrappers and prefixes; numbers that stood beside them."""
+    """Tensors in the order of the file, without wrappers and prefixes; numbers and the architecture beside them."""
 
     path: str
     tensors: Mapping[str, Array]
     numbers: Mapping[str, float]
+    arch: str = ""
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -55,7 +56,9 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise TicketError(f"{where}: holds no tensors; save the module's state_dict()")
     if len(tensors) > _MAX_TENSORS:
         raise TicketError(f"{where}: {len(tensors)} tensors are more than {_MAX_TENSORS}; save one network")
-    return Checkpoint(where, _without_prefix(tensors), numbers)
+    arch = content.get("arch")
+    plain = _without_pruning(where, _without_prefix(tensors))
+    return Checkpoint(where, plain, numbers, arch if isinstance(arch, str) else "")
 
 
 def _tensors(content: Mapping[Any, Any]) -> dict[str, Array]:
@@ -65,6 +68,25 @@ def _tensors(content: Mapping[Any, Any]) -> dict[str, Array]:
             content = inner
             break
     return {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, np.ndarray)}
+
+
+def _without_pruning(where: str, tensors: dict[str, Array]) -> dict[str, Array]:
+    """Return the weights that torch.nn.utils.prune keeps as ``weight_orig`` and ``weight_mask``, with zeros in them."""
+    plain = {}
+    for key, value in tensors.items():
+        stem, _, ending = key.rpartition("_")
+        if ending == "mask" and f"{stem}_orig" in tensors:
+            continue
+        mask = tensors.get(f"{stem}_mask") if ending == "orig" else None
+        if mask is None:
+            plain[key] = value
+        elif mask.shape != value.shape or not np.isin(mask, (0, 1)).all():
+            raise TicketError(
+                f"{where}: {stem}_mask: shape {mask.shape} or values are not those of a mask of {key}; damaged file"
+            )
+        else:
+            plain[stem] = np.where(mask != 0, value, 0).astype(value.dtype)
+    return plain
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:

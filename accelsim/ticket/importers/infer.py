@@ -19,11 +19,14 @@ Shape = tuple[int, ...]
 
 _CHAIN = re.compile(r"(convs|features)\.\d+$|(linears?|fcs?|classifier)\.\d+$")
 _RESNET = re.compile(r"layer([1-9])\.(\d+)\.conv1$")
-_RESNET_DEPTHS = {
+_RESNET_DEPTHS: dict[tuple[tuple[int, ...], int], str] = {
     ((2, 2, 2, 2), 1): "resnet18", ((3, 4, 6, 3), 1): "resnet34",
     ((3, 4, 6, 3), 4): "resnet50", ((3, 4, 23, 3), 4): "resnet101", ((3, 8, 36, 3), 4): "resnet152",
 }  # fmt: skip
 _POOLED_EVERY = 2
+_SMALL_STEM = 3
+_SMALL_STAGES = 3
+_MAX_STAGES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,12 @@ def infer_graph(where: str, shapes: Mapping[str, Shape], norm_names: Collection[
         return _from_zoo(where, shapes, wanted)
     if wanted.network is not None:
         _check_stated(where, graph, wanted.network)
+        _check_stem(where, shapes, wanted.network)
     if wanted.width_factor is not None:
+        if is_gin:
+            raise TicketError(
+                f"{where}: --width-factor: the features of a GIN are found from its shapes; leave the option out"
+            )
         _check_width(where, shapes, wanted.width_factor)
     return graph
 
@@ -88,21 +96,38 @@ def _check_ranks(where: str, shapes: Mapping[str, Shape]) -> None:
 
 
 def _check_width(where: str, shapes: Mapping[str, Shape], width_factor: float) -> None:
-    """Compare the stated width with the first convolution's 64 channels."""
+    """Compare the stated width with the first convolution's 64 channels, or 16 of a ResNet of three stages."""
     name, shape = next(iter(shapes.items()))
-    expected = scaled(64, width_factor)
+    is_small = "layer3.0.conv1" in shapes and "layer4.0.conv1" not in shapes
+    base = 16 if is_small else 64
+    expected = scaled(base, width_factor)
     if len(shape) == 4 and shape[0] != expected:
         raise TicketError(
             f"{where}: layer {name!r} has {shape[0]} filters, width_factor {width_factor:g} gives {expected}; "
-            f"state --width-factor {shape[0] / 64:g}"
+            f"state --width-factor {shape[0] / base:g}"
         )
+
+
+def _check_stem(where: str, shapes: Mapping[str, Shape], network: str) -> None:
+    """Compare a stated ``_cifar`` or ``_imagenet`` with the size of a ResNet's first filter."""
+    is_small = "conv1" in shapes and shapes["conv1"][2] == _SMALL_STEM
+    for ending, fits in (("_imagenet", not is_small), ("_cifar", is_small)):
+        if network.lower().replace("-", "_").endswith(ending) and not fits:
+            size = "x".join(str(side) for side in next(iter(shapes.values()))[2:])
+            raise TicketError(
+                f"{where}: --network {network}: its stem has {size} filters, which are not those of this form; "
+                f"state --network {network[: -len(ending)]}"
+            )
 
 
 def _check_stated(where: str, graph: NetworkGraph, network: str) -> None:
     stated = network.lower().replace("-", "_").removesuffix("_cifar").removesuffix("_imagenet")
     aliases = {graph.name, graph.name.replace("gin_ogbn_arxiv", "gin")}
+    if re.fullmatch(r"wide_resnet\d+", graph.name):
+        aliases.add(graph.name.removeprefix("wide_"))
     if stated not in aliases:
-        build_network(network)  # an unknown name is the better message
+        if not re.fullmatch(r"resnet(20|32|44|56|110|152)", stated):
+            build_network(network)  # an unknown name is the better message
         raise TicketError(f"{where}: its layers are those of {graph.name}, not {network}; state --network {graph.name}")
 
 
@@ -127,41 +152,64 @@ def _gin(where: str, shapes: Mapping[str, Shape], norm_names: Collection[str], w
 
 
 def _resnet(where: str, shapes: Mapping[str, Shape], wanted: Wanted) -> NetworkGraph:
-    blocks = [0, 0, 0, 0]
-    for match in filter(None, map(_RESNET.fullmatch, shapes)):
-        stage = int(match[1])
-        if stage > len(blocks):
-            raise TicketError(
-                f"{where}: layer {match[0]!r}: a ResNet has four stages; the checkpoint is of another network"
-            )
-        blocks[stage - 1] = max(blocks[stage - 1], int(match[2]) + 1)
-    if not all(blocks):
-        raise TicketError(f"{where}: layer 'layer{blocks.index(0) + 1}.0.conv1' is missing; a ResNet has four stages")
+    """Return a ResNet with the stages, blocks and widths of the file."""
+    blocks = _stage_blocks(where, shapes)
     stem = shapes["conv1"]
-    has_bottlenecks = "layer1.0.conv3" in shapes
-    inner = _need(where, shapes, "layer1.0.conv1")[0]
-    shape = ResNetShape(
-        (blocks[0], blocks[1], blocks[2], blocks[3]),
-        4 if has_bottlenecks else 1,
-        max(1, inner // stem[0]) if has_bottlenecks else 1,
+    expansion = 4 if "layer1.0.conv3" in shapes else 1
+    last_conv = "conv3" if expansion > 1 else "conv1"
+    planes = tuple(
+        max(1, _need(where, shapes, f"layer{stage}.0.{last_conv}")[0] // expansion)
+        for stage in range(1, len(blocks) + 1)
     )
+    inner = _need(where, shapes, "layer1.0.conv1")[0]
+    shape = ResNetShape(blocks, expansion, max(1, inner // planes[0]), planes)
     head = next((name for name in ("linear", "fc", "classifier") if name in shapes), None)
     if head is None:
         raise TicketError(
             f"{where}: layer 'linear' or 'fc' is missing; the checkpoint is incomplete or of another network"
         )
+    if len(blocks) == _SMALL_STAGES and shapes[head][1] != planes[-1] * expansion:
+        raise TicketError(f"{where}: layer 'layer4.0.conv1' is missing: {head!r} takes {shapes[head][1]} channels")
     cut = "downsample" if any(".downsample." in name for name in shapes) else "shortcut"
-    is_small = stem[2] == 3
-    name = _RESNET_DEPTHS.get((shape.blocks, shape.expansion))
-    if name is None:
-        raise TicketError(
-            f"{where}: stages of {blocks} blocks are those of no ResNet known here; a block is missing, or left over"
-        )
-    if shape.bottleneck_width == 2 and name == "resnet50":
-        name = "wide_resnet50_2"
+    is_small = stem[2] == _SMALL_STEM
     size = 32 if is_small else 224
+    name = _resnet_name(where, shape, stem[0])
     spec = NetworkSpec(name, shapes[head][0], wanted.input_shape or (stem[1], size, size), stem[0] / 64)
     return build_resnet(shape, spec, ResNetNames(cut, head, is_small))
+
+
+def _stage_blocks(where: str, shapes: Mapping[str, Shape]) -> tuple[int, ...]:
+    blocks: dict[int, int] = {}
+    for match in filter(None, map(_RESNET.fullmatch, shapes)):
+        stage = int(match[1])
+        if stage > _MAX_STAGES:
+            raise TicketError(
+                f"{where}: layer {match[0]!r}: a ResNet has at most four stages; the checkpoint is of another network"
+            )
+        blocks[stage] = max(blocks.get(stage, 0), int(match[2]) + 1)
+    for stage in range(1, max(_SMALL_STAGES, *blocks) + 1):
+        if stage not in blocks:
+            raise TicketError(
+                f"{where}: layer 'layer{stage}.0.conv1' is missing; a ResNet has four stages, a small one three"
+            )
+    return tuple(blocks[stage] for stage in sorted(blocks))
+
+
+def _resnet_name(where: str, shape: ResNetShape, stem_channels: int) -> str:
+    """Return the name of a ResNet: 6 n + 2 layers in three stages (He et al. 2016, section 4.2), or one of the zoo."""
+    blocks = shape.blocks
+    name = _RESNET_DEPTHS.get((blocks, shape.expansion))
+    if len(blocks) == _SMALL_STAGES and shape.expansion == 1 and len(set(blocks)) == 1:
+        name = f"resnet{2 * sum(blocks) + 2}"
+    if name is None:
+        raise TicketError(
+            f"{where}: stages of {list(blocks)} blocks are those of no ResNet known here; a block is missing, or left "
+            "over"
+        )
+    if shape.bottleneck_width == 2 and name == "resnet50":  # noqa: PLR2004  its name says so
+        return "wide_resnet50_2"
+    doubled = tuple(stem_channels << stage for stage in range(len(blocks)))
+    return name if shape.planes == doubled else f"wide_{name}"
 
 
 def _is_chain(shapes: Mapping[str, Shape]) -> bool:

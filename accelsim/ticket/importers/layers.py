@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from accelsim.errors import TicketError
 from accelsim.ticket.importers.checkpoint import Array, Checkpoint
+from accelsim.ticket.importers.consistency import check_layer, check_layers, has_global_threshold, refuse_layer
 
 CheckpointKind = Literal["partially_frozen", "edge_popup", "plain"]
 BATCH_NORM_EPSILON = 1e-5
@@ -22,7 +23,8 @@ class CheckpointLayer:
     """One weighted layer; ``mask`` bool, ``frozen`` int8 (-1 pruned, 1 locked, 0 free), both of the weight's shape.
 
     ``gain`` multiplies the weights (the authors' dynamic scaling), ``bias`` is the layer's own. ``is_trained`` says
-    that its weights are trained values, and that its mask is but their zeros.
+    that its weights are trained values, and that its mask is but their zeros. ``num_stale`` mask bits are
+    not those of the scores.
     """
 
     name: str
@@ -32,6 +34,7 @@ class CheckpointLayer:
     gain: float
     bias: Array | None
     is_trained: bool = False
+    num_stale: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +80,13 @@ def norms(checkpoint: Checkpoint) -> dict[str, ChannelNorm]:
             raise TicketError(f"{checkpoint.path}: {name}.running_var: has values below 0; the file is damaged")
         scale = 1.0 / np.sqrt(wide + BATCH_NORM_EPSILON)
         gamma, beta = (checkpoint.tensors.get(f"{name}.{part}") for part in ("weight", "bias"))
-        if gamma is not None and gamma.shape == mean.shape:
+        for part, value in (("weight", gamma), ("bias", beta)):
+            if value is not None and value.shape != mean.shape:
+                refuse_layer(checkpoint, f"{name}.{part}", f"shape {value.shape} is not the {mean.shape} of its mean")
+        if gamma is not None:
             scale = scale * np.asarray(gamma, dtype=np.float64)
         offset = -np.asarray(mean, dtype=np.float64) * scale
-        if beta is not None and beta.shape == mean.shape:
+        if beta is not None:
             offset = offset + np.asarray(beta, dtype=np.float64)
         found[name] = ChannelNorm(name, scale, offset)
     return found
@@ -102,22 +108,29 @@ def read_layers(checkpoint: Checkpoint, sparsity: float | None) -> dict[str, Che
         Naming the layer whose mask is missing, not binary, of another shape, or contradicts its freezing map.
     """
     kind = checkpoint_kind(checkpoint)
+    if sparsity is not None and kind != "edge_popup":
+        raise TicketError(
+            f"{checkpoint.path}: --sparsity: the checkpoint has its own masks or zeros; leave the option out"
+        )
+    check_layers(checkpoint, dict(weighted_names(checkpoint)))
+    is_global = has_global_threshold(checkpoint)
     drop = _edge_popup_sparsity(checkpoint, sparsity) if kind == "edge_popup" else 0.0
     layers = {}
     for name, weight in weighted_names(checkpoint):
         if not np.isfinite(weight).all():
             raise TicketError(f"{checkpoint.path}: {name}.weight: has values that are not finite; the file is damaged")
-        frozen = np.zeros(weight.shape, dtype=np.int8)
+        frozen, num_stale = np.zeros(weight.shape, dtype=np.int8), 0
         trained = kind == "plain" or (kind == "edge_popup" and f"{name}.scores" not in checkpoint.tensors)
         if kind == "partially_frozen":
             frozen = _frozen_map(checkpoint, name, weight)
             mask = _stored_mask(checkpoint, name, weight, frozen)
+            num_stale = check_layer(checkpoint, name, frozen, mask, is_global)
         elif kind == "edge_popup":
             mask = np.asarray(weight != 0) if trained else _edge_popup_mask(checkpoint, name, weight, drop)
         else:
             mask = np.asarray(weight != 0)
         layers[name] = CheckpointLayer(
-            name, weight, mask, frozen, _gain(checkpoint, name), _bias(checkpoint, name), trained
+            name, weight, mask, frozen, _gain(checkpoint, name), _bias(checkpoint, name, weight), trained, num_stale
         )
     if not layers:
         raise TicketError(
@@ -200,9 +213,11 @@ def _gain(checkpoint: Checkpoint, name: str) -> float:
     return float(scale.reshape(-1)[0]) if scale is not None and scale.size == 1 else 1.0
 
 
-def _bias(checkpoint: Checkpoint, name: str) -> Array | None:
+def _bias(checkpoint: Checkpoint, name: str, weight: Array) -> Array | None:
     bias = checkpoint.tensors.get(f"{name}.bias")
-    return bias if bias is not None and bias.ndim == 1 else None
+    if bias is not None and bias.ndim != 1:
+        refuse_layer(checkpoint, f"{name}.bias", f"shape {bias.shape} where {weight.shape} weights have a flat one")
+    return bias
 
 
 def nm_pattern(layers: Mapping[str, CheckpointLayer]) -> tuple[int, int] | None:

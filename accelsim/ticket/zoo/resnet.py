@@ -15,11 +15,15 @@ from accelsim.ticket.zoo.spec import NetworkSpec, scaled
 
 @dataclass(frozen=True, slots=True)
 class ResNetShape:
-    """Blocks per stage, and the bottleneck's expansion (1: basic blocks) and width."""
+    """Blocks per stage, and the bottleneck's expansion (1: basic blocks) and width.
 
-    blocks: tuple[int, int, int, int]
+    ``planes`` are the channels of each stage before expansion; None doubles the stem's from stage to stage.
+    """
+
+    blocks: tuple[int, ...]
     expansion: int = 1
     bottleneck_width: int = 1
+    planes: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,8 @@ def build_resnet(shape: ResNetShape, spec: NetworkSpec, names: ResNetNames | Non
         for block in range(num_blocks):
             stride = 2 if stage > 0 and block == 0 else 1
             prefix = f"layer{stage + 1}.{block}"
-            x = _block(builder, prefix, x, base << stage, stride, shape, chosen.cut)
+            planes = base << stage if shape.planes is None else shape.planes[stage]
+            x = _block(builder, prefix, x, planes, stride, shape, chosen.cut)
     x = builder.global_pool("avgpool", x)
     builder.linear(chosen.head, x, spec.num_classes)
     return builder.build()

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn.utils import prune
 
 from accelsim.errors import MappingError, TicketError
 from accelsim.storage import get_format, plan_layers
@@ -29,7 +30,7 @@ def frozen_layer(state: State, name: str, shape: tuple[int, ...]) -> None:
     state[f"{name}.score"] = score
     state[f"{name}.mask"] = mask.float()
     state[f"{name}.ternary_frozen_mask"] = frozen
-    state[f"{name}.local_sparsity"] = torch.tensor([0.7])
+    state[f"{name}.local_sparsity"] = 1 - mask.float().mean()
     state[f"{name}.global_sparsity"] = torch.tensor([0.7])
     state[f"{name}.scale"] = torch.tensor([2.0])
     state[f"{name}.kthvalue"] = torch.tensor([0.66])
@@ -195,14 +196,74 @@ def test_what_edge_popup_leaves_dense_is_stored_as_int8(save) -> None:
     assert any("'linears.4' have no scores" in note for note in found.notes)
 
 
+def small_resnet(blocks: tuple[int, ...], planes: tuple[int, ...], stem: int) -> State:
+    """Return an edge-popup file of a CIFAR ResNet as multi-prize tickets have it: any number of stages, any widths."""
+    shapes = {"conv1": (stem, 3, 3, 3)}
+    width = stem
+    for stage, (num_blocks, channels) in enumerate(zip(blocks, planes, strict=True), start=1):
+        for block in range(num_blocks):
+            name = f"layer{stage}.{block}"
+            shapes[f"{name}.conv1"] = (channels, width, 3, 3)
+            shapes[f"{name}.conv2"] = (channels, channels, 3, 3)
+            if block == 0 and stage > 1:
+                shapes[f"{name}.shortcut.0"] = (channels, width, 1, 1)
+            width = channels
+    shapes["fc"] = (10, width, 1, 1)
+    state = {f"module.{name}.weight": torch.randn(shape) for name, shape in shapes.items()}
+    return state | {f"module.{name}.scores": torch.randn(shape) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize(
+    ("blocks", "planes", "stem", "name"),
+    [
+        ((3, 3, 3), (16, 32, 64), 16, "resnet20"),
+        ((5, 5, 5), (16, 32, 64), 16, "resnet32"),
+        ((2, 2, 2, 2), (8, 24, 48, 96), 8, "wide_resnet18"),
+    ],
+)
+def test_multi_prize_resnets_have_the_stages_of_their_file(save, blocks, planes, stem: int, name: str) -> None:
+    path = save({"arch": "cResNet_BinAct", "state_dict": small_resnet(blocks, planes, stem)})
+    found = import_checkpoint(path, ImportOptions(sparsity=0.5))
+    graph = found.ticket.graph
+    assert graph.name == name
+    assert graph.node(f"layer{len(blocks)}.0.conv1").out_shape[0] == planes[-1]
+    assert {node.function for node in graph.nodes if node.kind == "activation"} == {"sign"}
+    assert any("signs" in note for note in found.notes)
+    if stem == 16:
+        with pytest.raises(TicketError, match="state --width-factor 1$"):
+            import_checkpoint(path, ImportOptions(sparsity=0.5, width_factor=2))
+
+
+def test_files_of_torch_pruning_are_read(save) -> None:
+    state = {key: value for key, value in frozen_conv6().items() if key.endswith(".weight")}
+    module = torch.nn.Conv2d(4, 4, 3, bias=False)
+    prune.random_unstructured(module, "weight", 0.5)
+    layers = {}
+    for key, value in state.items():
+        pruned = {f"convs.2.{name}": tensor for name, tensor in module.state_dict().items()}
+        layers |= pruned if key == "convs.2.weight" else {key: value}
+    layer = import_checkpoint(save(layers)).ticket.layer("convs.2")
+    assert np.array_equal(unpack_mask(layer), module.weight_mask.numpy() == 1)
+    layers["convs.2.weight_mask"] = torch.ones(3)
+    with pytest.raises(TicketError, match=r"convs\.2\.weight_mask: shape"):
+        import_checkpoint(save(layers))
+
+
+def test_numpy_scalars_beside_the_tensors_are_named(save) -> None:
+    path = save({"state_dict": frozen_conv6(), "best_acc1": np.float64(0.9)})
+    with pytest.raises(TicketError, match=r"holds NumPy values .*save only the module's state_dict\(\)"):
+        import_checkpoint(path)
+
+
 def test_old_torch_files_are_read(save) -> None:
     path = save(frozen_conv6(), _use_new_zipfile_serialization=False)
     assert import_checkpoint(path).ticket.graph.name == "conv6"
 
 
-def test_missing_mask_is_rebuilt_from_the_scores(save) -> None:
+def test_missing_masks_are_rebuilt_from_the_scores(save) -> None:
     state = frozen_conv6()
-    mask = state.pop("convs.2.mask").numpy() == 1
+    mask = state["convs.2.mask"].numpy() == 1
+    state = {key: value for key, value in state.items() if not key.endswith(".mask")}
     assert np.array_equal(unpack_mask(import_checkpoint(save(state)).ticket.layer("convs.2")), mask)
 
 
@@ -232,9 +293,67 @@ def not_finite(state: State) -> None:
     state["convs.0.weight"][0, 0, 0, 0] = float("nan")
 
 
+def put(**values: object):
+    """Return a damage that overwrites tensors of the last two layers; __ stands for a dot, None removes."""
+
+    def damage(state: State) -> None:
+        for key, value in values.items():
+            name = key.replace("__", ".")
+            del state[name]
+            if value is not None:
+                state[name] = torch.as_tensor(value)
+
+    return damage
+
+
+def flip(state: State) -> None:
+    free = state["convs.7.ternary_frozen_mask"] == 0
+    state["convs.7.mask"][free] = 1 - state["convs.7.mask"][free]
+
+
+def own_thresholds(state: State) -> None:
+    state["convs.0.kthvalue"] = torch.tensor([0.6599])
+    state["linears.0.local_sparsity"] = torch.tensor([0.3])
+
+
+def orphan(state: State) -> None:
+    del state["convs.7.weight"]
+
+
+def bias(state: State) -> None:
+    state["linears.2.bias"] = torch.zeros(3)
+
+
+def half_norms(state: State) -> None:
+    layers = dict(state)
+    state.clear()
+    for key, value in layers.items():
+        if key == "convs.2.weight":
+            norm(state, "convs.1", 4)
+        state[key] = value
+
+
 @pytest.mark.parametrize(
     ("damage", "match"),
     [
+        (flip, r"convs\.7\.mask: contradicts \|convs\.7\.score\| > convs\.7\.kthvalue at \d+ of \d+ free"),
+        (own_thresholds, r"linears\.0\.local_sparsity: 0\.3 is not the 0\.6\d+ of its mask"),
+        (put(linears__0__local_sparsity=[1.5]), r"linears\.0\.local_sparsity: 1\.5 is not from 0 to 1"),
+        (put(linears__0__global_sparsity=[-0.1]), r"linears\.0\.global_sparsity: -0\.1 is not from 0 to 1"),
+        (put(linears__0__kthvalue=[float("nan")]), r"linears\.0\.kthvalue: not a number"),
+        (put(linears__0__score=torch.zeros(3)), r"linears\.0\.score: shape \(3,\) is not"),
+        (
+            put(linears__4__score=torch.full((10, 16), float("nan"))),
+            r"linears\.4\.score: has values that are not finite",
+        ),
+        (put(linears__0__scale=[-2.0]), r"linears\.0\.scale: -2 is not above 0"),
+        (put(linears__0__scale=[float("nan")]), r"linears\.0\.scale: not a number"),
+        (put(linears__0__scale=[1.0, 2.0]), r"linears\.0\.scale: 2 values where a layer has one"),
+        (put(linears__0__scale=None), r"linears\.0\.scale: missing, though layer 'convs\.0' has one"),
+        (put(linears__0__mask=None), r"linears\.0\.mask: missing, though layer 'convs\.0' has one"),
+        (orphan, r"convs\.7\.weight: missing"),
+        (bias, r"linears\.2\.bias: 3 values for 16 channels"),
+        (half_norms, r"convs\.2: no normalisation follows it, though one follows other"),
         (contradict, r"convs\.5\.mask: contradicts convs\.5\.ternary_frozen_mask at \d+ weights"),
         (half, r"convs\.2\.mask: has values besides 0 and 1"),
         (misshape, r"linears\.2\.mask: shape"),
@@ -260,6 +379,9 @@ def test_missing_and_foreign_layers_are_refused_by_name(save) -> None:
     state = {name: value for name, value in frozen_resnet18().items() if not name.startswith("layer3.1.")}
     with pytest.raises(TicketError, match=r"stages of \[2, 2, 1, 2\] blocks are those of no ResNet"):
         import_checkpoint(save(state))
+    state = {name: value for name, value in frozen_resnet18().items() if not name.startswith("layer4.")}
+    with pytest.raises(TicketError, match=r"'layer4\.0\.conv1' is missing: 'linear' takes 64 channels"):
+        import_checkpoint(save(state))
     for missing in ("convs.7", "linears.4"):
         state = {name: value for name, value in frozen_conv6().items() if not name.startswith(f"{missing}.")}
         with pytest.raises(TicketError, match=f"layer '{missing}' is missing"):
@@ -277,11 +399,55 @@ def test_missing_and_foreign_layers_are_refused_by_name(save) -> None:
         (ImportOptions(network="conv66"), "'conv66' is unknown; did you mean conv6"),
         (ImportOptions(width_factor=0.5), "has 4 filters, width_factor 0.5 gives 32; state --width-factor 0.0625"),
         (ImportOptions(input_shape=(3, 64, 64)), r"linears\.0\.weight: shape"),
+        (ImportOptions(sparsity=0.5), "--sparsity: the checkpoint has its own masks"),
+        (ImportOptions(width_factor=0), "--width-factor: 0 is not above 0"),
+        (ImportOptions(width_factor=-1), "--width-factor: -1 is not above 0"),
+        (ImportOptions(width_factor=float("nan")), "--width-factor: nan is not above 0"),
     ],
 )
 def test_statements_against_the_checkpoint_are_refused(save, options: ImportOptions, match: str) -> None:
     with pytest.raises(TicketError, match=match):
         import_checkpoint(save(frozen_conv6()), options)
+
+
+def test_real_files_may_have_infinite_thresholds_stale_bits_and_extra_tensors(save) -> None:
+    state = frozen_conv6()
+    state["convs.0.ternary_frozen_mask"][:] = -1.0
+    state["convs.0.mask"][:] = 0.0
+    state["convs.0.kthvalue"] = torch.tensor([-float("inf")])
+    state["convs.0.scale"] = torch.tensor(float("inf"))
+    state["convs.0.local_sparsity"] = torch.tensor(1.0)
+    free = (state["linears.0.ternary_frozen_mask"] == 0).nonzero()[0]
+    state["linears.0.mask"][tuple(free)] = 1 - state["linears.0.mask"][tuple(free)]
+    state["linears.4.prune_rate"] = torch.tensor([0.5])
+    state["odd.table"] = torch.zeros(3)
+    notes = " ".join(import_checkpoint(save(state)).notes)
+    assert "1 tensors belong to no layer and were left out: odd.table" in notes
+    assert "1 mask bits are not those of the scores" in notes
+
+
+def test_batch_normalisations_of_another_size_or_missing_are_refused(save) -> None:
+    state = frozen_resnet18()
+    norm(state, "layer2.0.bn1", 3)
+    with pytest.raises(
+        TicketError, match=r"layer2\.0\.bn1\.running_mean: 3 values for the 16 channels of 'layer2\.0\.conv1'"
+    ):
+        import_checkpoint(save(state))
+    del state["layer2.0.bn1.running_mean"]
+    with pytest.raises(TicketError, match=r"layer2\.0\.bn1\.running_mean: missing, though 'bn1' has one"):
+        import_checkpoint(save(state))
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        (ImportOptions(network="resnet18-imagenet"), "its stem has 3x3 filters.*state --network resnet18$"),
+        (ImportOptions(network="resnet18-cifar", width_factor=0.5), "state --width-factor 0.125"),
+    ],
+)
+def test_another_stem_or_width_of_a_resnet_is_refused(save, options: ImportOptions, match: str) -> None:
+    with pytest.raises(TicketError, match=match):
+        import_checkpoint(save(frozen_resnet18()), options)
 
 
 def test_files_without_a_network_are_refused(save) -> None:
