@@ -13,11 +13,11 @@ from accelsim.mapping.dataflow import TileShape, array_work
 from accelsim.mapping.loops import build_nest
 from accelsim.mapping.schedule import LayerSchedule
 from accelsim.prng.source import RandomSource
-from accelsim.prng.streams import filters_per_stream, stream_seeds
 from accelsim.ticket.codecs import decode_mask
 from accelsim.ticket.model import TicketLayer
 from accelsim.ticket.pack import unpack_frozen, unpack_weights
 from accelsim.trace.model import TraceLayer
+from accelsim.validation.verify_seeds import lane_seeds, num_filters_per_stream
 from accelsim.validation.verify_walk import KIND_CODES, WalkResult, WalkSetup, walk
 
 Ints = npt.NDArray[np.int64]
@@ -122,8 +122,9 @@ def layer_image(layer: TicketLayer, reference: TicketLayer, visits: TileVisits) 
         parts.append(stored[slab][free[slab]])
         starts[tile] = total
         total += parts[-1].size
-    seeds = np.stack([stream_seeds(layer.source, layer.shape, domain) for domain in (0, 1)])
-    return LayerImage(layer.source, seeds, np.concatenate(parts), starts[of_visit.reshape(-1)])
+    return LayerImage(
+        layer.source, lane_seeds(layer.source, layer.shape), np.concatenate(parts), starts[of_visit.reshape(-1)]
+    )
 
 
 def walk_image(
@@ -137,7 +138,7 @@ def walk_image(
     freezes = source.threshold_bits > 0 and source.lock_threshold > 0
     setup = WalkSetup(
         kind=KIND_CODES[source.generator],
-        per_stream=filters_per_stream(source, reference.shape),
+        per_stream=num_filters_per_stream(source, reference.shape[0]),
         per_filter=expected.size // reference.shape[0],
         num_lanes=generator.num_lanes,
         terms=source.normal_terms if source.weights == "normal" else 1,
