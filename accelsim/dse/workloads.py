@@ -17,6 +17,7 @@ from typing import Any, Literal
 from accelsim.errors import TraceError
 from accelsim.prng.source import GeneratorKind, SeedPolicy, StreamGranularity
 from accelsim.results.build import workload_record
+from accelsim.storage.default import default_format
 from accelsim.ticket.file import read_ticket
 from accelsim.ticket.graph import PARAMETRIC_KINDS, NetworkGraph
 from accelsim.ticket.torchfile import check_regular_file
@@ -236,5 +237,7 @@ def _is_ticket(path: str) -> bool:
 
 
 def default_storage(spec: WorkloadSpec) -> str:
-    """Return the format of a workload unless one is given: its ticket, or dense int8 where there is none."""
+    """Return the format of a workload unless one is given: its ticket, or what its trained weights allow."""
+    if spec.kind == "ticket" and spec.options == TraceOptions():
+        return default_format(load_trace(spec))
     return TICKET_STORAGE if spec.kind == "ticket" or spec.is_synthetic else DENSE_STORAGE

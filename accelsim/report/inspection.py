@@ -109,9 +109,13 @@ def _generators(inspection: Inspection) -> str:
 def _size_lines(inspection: Inspection) -> list[str]:
     totals = inspection.totals
     stored_bytes = totals.stored_bits_total / 8
-    lines = [f"stored: {quantity(stored_bytes, 'B')} ({totals.stored_bits_total:,} bits of mask, seed and scale)"]
+    values = totals.stored_bits.weight
+    classes = f"mask, seed and scale, and {values:,} of values" if values else "mask, seed and scale"
+    lines = [f"stored: {quantity(stored_bytes, 'B')} ({totals.stored_bits_total:,} bits of {classes})"]
     lines.append(f"generator: {_generators(inspection)}")
-    if inspection.file_bytes is not None and stored_bytes:
+    if inspection.file_bytes is not None and values:
+        lines.append(f"file: {quantity(inspection.file_bytes, 'B')}, without the values of trained layers")
+    elif inspection.file_bytes is not None and stored_bytes:
         excess = percent(inspection.file_bytes / stored_bytes - 1)
         lines.append(f"file: {quantity(inspection.file_bytes, 'B')}, {excess} more than what it stores")
     lines.append(_comparisons(totals))

@@ -9,23 +9,29 @@ from dataclasses import asdict, dataclass
 from accelsim.prng import stream_geometry
 from accelsim.ticket.codecs import entropy_bound_bits
 from accelsim.ticket.model import Ticket, TicketLayer
+from accelsim.ticket.pack import is_trained
 
 SEED_BITS = 32
 SCALE_BITS_PER_CHANNEL = 32
+VALUE_BITS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class StoredSize:
-    """Bits stored by class; the scale class holds scale and normalisation parameters."""
+    """Bits stored by class; scale holds scale and normalisation parameters, weight the values of trained layers.
+
+    These count as 8-bit values: all of them, or, with zeros in a network without supermasks, a bitmap and the kept ones.
+    """
 
     mask: int
     seed: int
     scale: int
+    weight: int = 0
 
     @property
     def total(self) -> int:
         """Return the sum over classes."""
-        return self.mask + self.seed + self.scale
+        return self.mask + self.seed + self.scale + self.weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +120,8 @@ def inspect(ticket: Ticket, *, file_bytes: int | None = None) -> Inspection:
         Size of its file, where there is one.
     """
     kinds = {node.name: node.kind for node in ticket.graph.nodes}
-    layers = tuple(_inspect_layer(layer, kinds[layer.name]) for layer in ticket.layers)
+    has_supermasks = not all(is_trained(layer) for layer in ticket.layers)
+    layers = tuple(_inspect_layer(layer, kinds[layer.name], has_supermasks) for layer in ticket.layers)
     measured, assumed = _provenance(ticket)
     return Inspection(
         ticket.graph.name,
@@ -139,8 +146,18 @@ def seed_bits(layer: TicketLayer) -> int:
     return SEED_BITS * stream_geometry(source, layer.shape).num_streams
 
 
-def _inspect_layer(layer: TicketLayer, kind: str) -> InspectedLayer:
+def _stored_size(layer: TicketLayer, has_supermasks: bool) -> StoredSize:
+    scale = SCALE_BITS_PER_CHANNEL * int(layer.scale_K.size)
+    if not is_trained(layer):
+        return StoredSize(layer.payload_bits, seed_bits(layer), scale)
+    if has_supermasks or layer.num_kept == layer.num_weights:
+        return StoredSize(0, 0, scale, VALUE_BITS * layer.num_weights)
+    return StoredSize(layer.num_weights, 0, scale, VALUE_BITS * layer.num_kept)
+
+
+def _inspect_layer(layer: TicketLayer, kind: str, has_supermasks: bool) -> InspectedLayer:
     n, source = layer.num_weights, layer.source
+    trained = is_trained(layer)
     return InspectedLayer(
         name=layer.name,
         kind=kind,
@@ -153,9 +170,9 @@ def _inspect_layer(layer: TicketLayer, kind: str) -> InspectedLayer:
         sparsity=1.0 - layer.num_kept / n,
         prune_ratio=layer.num_pruned / n,
         lock_ratio=layer.num_locked / n,
-        stored_bits=StoredSize(layer.payload_bits, seed_bits(layer), SCALE_BITS_PER_CHANNEL * int(layer.scale_K.size)),
-        codec=layer.codec,
-        entropy_bound_bits=entropy_bound_bits(layer.num_kept - layer.num_locked, layer.num_free),
+        stored_bits=_stored_size(layer, has_supermasks),
+        codec="int8" if trained else layer.codec,
+        entropy_bound_bits=0.0 if trained else entropy_bound_bits(layer.num_kept - layer.num_locked, layer.num_free),
         generator=source.generator if source else "",
         stream=source.stream if source else "",
         seeds=source.seeds if source else "",
@@ -164,6 +181,8 @@ def _inspect_layer(layer: TicketLayer, kind: str) -> InspectedLayer:
 
 
 def _unfrozen_mask_bits(layer: InspectedLayer) -> float:
+    if layer.stored_bits.weight:
+        return layer.stored_bits.mask
     return layer.num_weights if layer.codec == "raw" else entropy_bound_bits(layer.num_kept, layer.num_weights)
 
 
@@ -179,6 +198,7 @@ def _totals(layers: Sequence[InspectedLayer]) -> InspectedTotals:
         sum(layer.stored_bits.mask for layer in layers),
         sum(layer.stored_bits.seed for layer in layers),
         sum(layer.stored_bits.scale for layer in layers),
+        sum(layer.stored_bits.weight for layer in layers),
     )
     unfrozen_mask = sum(_unfrozen_mask_bits(layer) for layer in layers)
     return InspectedTotals(
@@ -196,7 +216,9 @@ def _totals(layers: Sequence[InspectedLayer]) -> InspectedTotals:
         entropy_bound_bits=sum(layer.entropy_bound_bits for layer in layers),
         times_smaller_than_fp32=_ratio(32 * n + stored.scale, stored.total),
         times_smaller_than_int8=_ratio(8 * n + stored.scale, stored.total),
-        times_smaller_than_without_freezing=_ratio(unfrozen_mask + stored.seed + stored.scale, stored.total),
+        times_smaller_than_without_freezing=_ratio(
+            unfrozen_mask + stored.seed + stored.scale + stored.weight, stored.total
+        ),
         mask_times_smaller_than_without_freezing=_ratio(unfrozen_mask, stored.mask),
     )
 
@@ -216,7 +238,13 @@ def _provenance(ticket: Ticket) -> tuple[tuple[str, ...], tuple[str, ...]]:
         measured.append(f"input densities of {num_measured} of {len(ticket.layers)} layers")
     if num_measured < len(ticket.layers):
         assumed.append(f"inputs of {len(ticket.layers) - num_measured} layers count as dense: not measured")
-    if not ticket.regenerable:
+    num_trained = sum(is_trained(layer) for layer in ticket.layers)
+    if num_trained:
+        assumed.append(
+            f"{num_trained} of {len(ticket.layers)} layers have trained weights, no supermask of random ones: kept is "
+            "where they are 0; sizes are those of 8-bit values"
+        )
+    if not ticket.regenerable and num_trained < len(ticket.layers):
         assumed.append(
             "the weights and the freezing map came from another generator: sizes, times and energies are those of a "
             "chip whose generator has the same statistics; it could not rebuild these weights"

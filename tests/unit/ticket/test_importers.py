@@ -457,3 +457,14 @@ def test_files_without_a_network_are_refused(save) -> None:
         import_checkpoint(save([torch.zeros(3)]))
     with pytest.raises(TicketError, match="fit no known network"):
         import_checkpoint(save({"somewhere.weight": torch.ones(3, 3)}))
+
+
+def test_inspection_counts_trained_values(save) -> None:
+    state = {key: value for key, value in frozen_conv6().items() if key.endswith(".weight")}
+    state["convs.0.weight"][0] = 0
+    totals = inspect(import_checkpoint(save(state)).ticket)
+    first, second = totals.layers[:2]
+    assert (first.stored_bits.mask, first.stored_bits.weight) == (108, 8 * 81)
+    assert (second.stored_bits.mask, second.stored_bits.weight, second.stored_bits.seed) == (0, 8 * 144, 0)
+    assert totals.totals.stored_bits_total == sum(layer.stored_bits.total for layer in totals.layers)
+    assert any("trained weights" in sentence for sentence in totals.assumed)
