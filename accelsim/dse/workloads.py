@@ -8,10 +8,10 @@ provenance ``synthetic``.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Literal
 
 from accelsim.errors import TraceError
@@ -221,7 +221,7 @@ def read_workloads(paths: tuple[str, ...], varies_ticket: bool) -> tuple[Workloa
 
 def _member(path: str) -> Member:
     kind: WorkloadKind = "network"
-    if Path(path).exists():
+    if os.path.exists(path):
         check_regular_file(path)
         kind = "ticket" if _is_ticket(path) else "file"
     spec = WorkloadSpec(kind, path, file_sha256(path) if kind != "network" else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def trace_workload(path: str, options: TraceOptions | None = None) -> LayerTrace
     """
     chosen = options or TraceOptions()
     chosen.check()
-    if not Path(path).exists():
+    if not os.path.exists(path):
         return _trace_name(path, chosen)
     check_regular_file(path)
     with open(path, "rb") as stream:
