@@ -20,7 +20,7 @@ VALUE_BITS = 8
 class StoredSize:
     """Bits stored by class; scale holds scale and normalisation parameters, weight the values of trained layers.
 
-    These count as 8-bit values: all of them, or, with zeros in a network without supermasks, a bitmap and the kept ones.
+    These count as 8-bit values: all, or, with zeros in a network without supermasks, a bitmap and the kept ones.
     """
 
     mask: int
