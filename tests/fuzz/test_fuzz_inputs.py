@@ -100,7 +100,7 @@ def test_damaged_files(kind, all_targets, bench, place):
 def test_cases_that_were_found(case, all_targets, bench, place):
     target = all_targets[case.name.split("-")[0]]
     path = place(f"found{target.suffix}")
-    path.write_bytes(case.read_bytes())
+    path.write_bytes(case.read_bytes().replace(b"CHECKOUT", os.fsencode(HERE.parents[1])))
     for argv in target.commands(path, bench.out):
         bench.judge(argv)
 
