@@ -25,6 +25,8 @@ PER_LAYER_PARTS = frozenset(
 KNOWN_PARTS = PER_LAYER_PARTS | {
     "weight", "bias", "running_mean", "running_var", "num_batches_tracked", "eps", "prune_rate",
 }  # fmt: skip
+# Names that other modules than layers would not use (attention has masks, and scales are common).
+_WITNESSES = frozenset({"score", "scores", "ternary_frozen_mask", "kthvalue"})
 _SHARED_PARTS = ("mask", "score", "kthvalue", "scale", "local_sparsity", "global_sparsity")
 
 
@@ -50,7 +52,7 @@ def check_layers(checkpoint: Checkpoint, names: Mapping[str, Array]) -> None:
     """
     for key in checkpoint.tensors:
         name, _, part = key.rpartition(".")
-        if part in PER_LAYER_PARTS and name not in names:
+        if part in _WITNESSES and name not in names:
             refuse_layer(checkpoint, f"{name}.weight", f"missing or of odd shape, though there is {key}")
     frozen = [name for name in names if f"{name}.ternary_frozen_mask" in checkpoint.tensors]
     for part in _SHARED_PARTS:
