@@ -290,5 +290,6 @@ def check_program(program: Program) -> None:
         for name, shape in record.outputs:
             if shape is not None and not (len(shape) <= 8 and all(0 <= size <= MAX_DIMENSION for size in shape)):
                 raise TraceError(
-                    f"{program.name}: {record.place}: tensor {name!r} of shape {shape[:8]} is out of bounds; export a smaller module"
+                    f"{program.name}: {record.place}: tensor {name!r} of shape {shape[:8]} is out of bounds; "
+                    "export a smaller module"
                 )

@@ -54,7 +54,8 @@ def test_every_cycle_of_a_small_layer() -> None:
 
     The first two weight tiles and the first inputs arrive at 10 + 4 + 4 + 16 = 34. A step takes 16 pixels and
     4 + 4 + 4 - 2 cycles of filling, 26 in all; the other loads are done by 34 + 16 + 4 + 4 = 58, each before its step.
-    Steps end at 60, 86, 112 and 138. The last output tile leaves the vector unit 16 + 3 cycles later, and is stored 10 + 16 after that.
+    Steps end at 60, 86, 112 and 138. The last output tile leaves the vector unit 16 + 3 cycles later, and is stored
+    10 + 16 after that.
     """
     layer = run(hardware()).layers[0]
     assert layer.cycles_by_cause == {
