@@ -18,6 +18,8 @@ from accelsim.ticket.importers.checkpoint import Array, Checkpoint
 
 MAX_STALE_FRACTION = 0.01
 """Fraction of the free weights whose mask bit may differ from the score's: one optimiser step moves fewer."""
+MAX_STALE_BITS = 2
+"""As many may differ in a layer however small it is."""
 MAX_SPARSITY_GAP = 0.05
 PER_LAYER_PARTS = frozenset(
     {"mask", "score", "scores", "ternary_frozen_mask", "kthvalue", "scale", "local_sparsity", "global_sparsity"}
@@ -126,7 +128,7 @@ def _check_scores(
     free = frozen == 0
     num_free = int(np.count_nonzero(free))
     num_wrong = int(np.count_nonzero((np.abs(score) > threshold.reshape(-1)[0])[free] != mask[free]))
-    if num_wrong > MAX_STALE_FRACTION * num_free:
+    if num_wrong > max(MAX_STALE_BITS, MAX_STALE_FRACTION * num_free):
         refuse_layer(
             checkpoint,
             f"{name}.mask",
