@@ -21,7 +21,7 @@ FINALISTS = 4
 SIMPLE_FINALISTS = 24
 NEARLY = 1.1  # how far the closed form may be off before a tiling is not looked at closely
 MOST_REPLAYED_STEPS = 16384
-MOST_SIMPLE_STEPS = 1024
+MOST_SIMPLE_STEPS = 4096
 AS_GOOD = 1.0  # among tilings no further from the best, that of least DRAM traffic is taken, then that of fewest steps
 CLEARLY_LESS = 0.9  # of the DRAM bytes of the tilings looked at so far, before one is looked at for them
 

@@ -52,7 +52,6 @@ def simulated(hardware: HardwareConfig, layer: TraceLayer, storage: str, fixed: 
 
 @pytest.mark.parametrize("name", ["edge", "hiddenite", "gemmini"])
 def test_no_simple_tiling_is_faster(name: str) -> None:
-    """Faster by more than 0.5 %: among nearly equal tilings the mapper takes the one that is simulated sooner."""
     hardware = chip(name)
     for network_name, storage in (("resnet18", "slt"), ("mobilenet_v2", "dense-int8"), ("vit_tiny", "slt")):
         trace = trace_network(network_name, TICKET if storage == "slt" else TraceOptions())
@@ -66,7 +65,7 @@ def test_no_simple_tiling_is_faster(name: str) -> None:
                     other = simulated(hardware, layer, storage, tiling)
                 except MappingError:
                     continue
-                assert chosen <= 1.005 * other, (network_name, layer.name, tiling)
+                assert chosen <= other, (network_name, layer.name, tiling)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenet_v2", "vgg16"])
