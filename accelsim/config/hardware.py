@@ -83,6 +83,11 @@ class BufferConfig(ConfigModel):
     """Whether half is filled while the other half is used."""
 
     @property
+    def port_bits_per_cycle(self) -> int:
+        """Return the bits that all ports move in a cycle, reads and writes together."""
+        return self.num_banks * self.num_ports * self.width_bits
+
+    @property
     def usable_bytes(self) -> int:
         """Return the bytes that one tile may use."""
         return self.capacity_bytes // 2 if self.double_buffered else self.capacity_bytes

@@ -139,7 +139,7 @@ def _vector_unit(pricer: Pricer) -> Logic:
 
 
 def _interconnect(pricer: Pricer) -> Logic:
-    bits = sum(buffer.num_banks * buffer.num_ports * buffer.width_bits for buffer in buffers_present(pricer).values())
+    bits = sum(buffer.port_bits_per_cycle for buffer in buffers_present(pricer).values())
     return Logic(
         gates=(("interconnect_bit_gates", float(bits)),), flip_flops=(("interconnect_bit_flip_flops", float(bits)),)
     )

@@ -22,6 +22,8 @@ from accelsim.cost.traits import Pricer, RunTraits
 from accelsim.dse.rows import Row
 from accelsim.dse.tile_table import HoldTable, TileTable, tile_table
 from accelsim.errors import MappingError
+from accelsim.mapping.closed_form import CYCLES_PER_STEP
+from accelsim.mapping.events import VARIABLE_LENGTH
 from accelsim.mapping.network import check_units, network_tasks, residency_of
 from accelsim.mapping.task import UNBOUNDED, LayerTask
 from accelsim.pipeline import layer_plans
@@ -30,8 +32,6 @@ from accelsim.trace.model import LayerTrace
 from accelsim.units import cycles_to_s
 
 Floats = npt.NDArray[np.float64]
-CYCLES_PER_STEP = 2.0  # as in accelsim.mapping.closed_form
-VARIABLE_LENGTH = frozenset({"rle", "golomb", "entropy", "csr"})
 _SYMBOLS = {
     "rle": "rle_symbols", "golomb": "golomb_symbols", "entropy": "entropy_symbols", "csr": "csr_symbols",
     "bitmap": "bitmap_bits", "nm": "nm_symbols",
@@ -299,7 +299,7 @@ def _array_cycles(hardware: HardwareConfig, layers: _Layers, table: TileTable) -
         (table.psum_moves * hardware.accumulator_bits, hardware.accumulator),
     )
     for bits, buffer in moved:
-        cycles = np.maximum(cycles, bits / (buffer.width_bits * buffer.num_banks * buffer.num_ports))
+        cycles = np.maximum(cycles, bits / buffer.port_bits_per_cycle)
     return cycles
 
 

@@ -15,7 +15,7 @@ from accelsim.mapping.holding import hold, misfit
 from accelsim.mapping.loops import Nest, Tiling, build_nest
 from accelsim.mapping.schedule import InputEvents, LayerSchedule, OutputEvents, WeightEvents
 from accelsim.mapping.skipping import SkipFactors, skip_factors
-from accelsim.mapping.task import LayerTask, port_bits
+from accelsim.mapping.task import LayerTask
 
 Ints = npt.NDArray[np.int64]
 MOST_STEPS = 1 << 20  # some 250 MB of events
@@ -179,7 +179,7 @@ def _array_time(
         (skips.scale(work.psum_writes + work.psum_reads + zeros) * hardware.accumulator_bits
          + accumulates * hardware.accumulator_bits + others[2], hardware.accumulator),
     ]  # fmt: skip
-    bound = np.max([-(-bits // port_bits(buffer)) for bits, buffer in needed], axis=0)
+    bound = np.max([-(-bits // buffer.port_bits_per_cycle) for bits, buffer in needed], axis=0)
     return ArrayTime(compute, fill, np.maximum(bound - compute - fill, 0))
 
 
@@ -193,11 +193,6 @@ def _traffic(weights: WeightTraffic, input_bytes: int, outputs: OutputEvents) ->
         "activation_out": int(store[~partial].sum()),
         "partial_sum": int(store[partial].sum() + outputs.psum_read_bytes.sum()),
     }
-
-
-def written_bytes(schedule: LayerSchedule) -> int:
-    """Return the bytes that a layer writes to DRAM."""
-    return int(schedule.outputs.store_bytes.sum())
 
 
 def _mac_actions(task: LayerTask, skips: SkipFactors) -> dict[str, int]:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from accelsim.mapping.candidates import Candidates
 from accelsim.mapping.dataflow import TileShape, array_work
+from accelsim.mapping.events import VARIABLE_LENGTH
 from accelsim.mapping.loops import INPUT_LOOPS, LOOPS, OUTPUT_LOOPS, WEIGHT_LOOPS, WINDOW_LOOPS, Loop
 from accelsim.mapping.task import LayerTask
 
@@ -140,7 +141,7 @@ def _array_totals(task: LayerTask, tiles: Candidates) -> tuple[Floats, Floats]:
                 (psums, hardware.accumulator),
             ]
             for moved, buffer in ports:
-                time = np.maximum(time, moved / (buffer.width_bits * buffer.num_banks * buffer.num_ports))
+                time = np.maximum(time, moved / buffer.port_bits_per_cycle)
         cycles += number * time
         bits += number * (reads + psums + weights)
         once = work.once_cycles
@@ -172,7 +173,7 @@ def _stream_cycles(
     cycles = np.zeros(tiles.num)
     if task.decodes and hardware.mask_decoder is not None and task.plan is not None:
         cycles = positions / hardware.mask_decoder.positions_per_cycle
-        if task.plan.decoder in ("rle", "golomb", "entropy", "csr"):
+        if task.plan.decoder in VARIABLE_LENGTH:
             cycles = np.maximum(cycles, task.plan.decoder_symbols * visits / hardware.mask_decoder.symbols_per_cycle)
     generator = hardware.weight_generator
     if task.plan is None or task.plan.source is None or generator is None:

@@ -12,7 +12,7 @@ from accelsim.mapping.generation import GenerationWork, TileRange, generation_wo
 from accelsim.mapping.holding import Holding
 from accelsim.mapping.loops import INPUT_LOOPS, OUTPUT_LOOPS, WEIGHT_LOOPS, Loop, Nest, Reuse, Tiling, fetch_steps
 from accelsim.mapping.schedule import NO_RELEASE, InputEvents, OutputEvents, WeightEvents
-from accelsim.mapping.task import LayerTask, input_extent, port_bits
+from accelsim.mapping.task import LayerTask, input_extent
 
 Ints = npt.NDArray[np.int64]
 VARIABLE_LENGTH = frozenset({"rle", "golomb", "entropy", "csr"})
@@ -144,7 +144,7 @@ def _mask_port_cycles(task: LayerTask, stored_bits: Ints, fetched: npt.NDArray[n
     """Return the cycles of each tile at the mask buffer's ports: written if it is fetched, read by the decoder."""
     if not task.decodes or task.is_ideal:
         return np.zeros_like(stored_bits)
-    return -(-stored_bits * np.where(fetched, 2, 1) // port_bits(task.hardware.mask_buffer))
+    return -(-stored_bits * np.where(fetched, 2, 1) // task.hardware.mask_buffer.port_bits_per_cycle)
 
 
 def _stream_free(fetched: npt.NDArray[np.bool_], reuse: Reuse, double: bool) -> Ints:

@@ -19,7 +19,6 @@ class Holding:
     inputs: Reuse
     outputs: Reuse
     occupancy_bytes: dict[str, int]
-    weight_block_bytes: int
 
 
 def _best(levels: list[Reuse], tile_bytes: int, capacity: int, double: bool) -> tuple[Reuse, int] | None:
@@ -114,7 +113,6 @@ def hold(task: LayerTask, tiling: Tiling) -> Holding | None:
             "weight_buffer": weights[1], "mask_buffer": mask_bytes, "activation_buffer": inputs[1] + staged,
             "accumulator": outputs[1],
         },
-        weight_block_bytes=weights[0].block_tiles * sizes["weights"],
     )  # fmt: skip
 
 

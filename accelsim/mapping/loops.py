@@ -185,8 +185,3 @@ def fetch_steps(nest: Nest, relevant: frozenset[str], reuse: Reuse) -> Bools:
         if position >= reuse.hold_from and loop not in relevant:
             first &= nest.index[loop] == 0
     return first
-
-
-def block_of_fetch(num_fetches: int, reuse: Reuse) -> Ints:
-    """Return the block number of each fetch, in order."""
-    return np.arange(num_fetches, dtype=np.int64) // reuse.block_tiles

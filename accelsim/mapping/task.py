@@ -103,11 +103,6 @@ class LayerTask:
         return UNBOUNDED if self.is_ideal else buffer.capacity_bytes
 
 
-def port_bits(buffer: BufferConfig) -> int:
-    """Return the bits that the ports of a buffer move in a cycle, reads and writes together."""
-    return buffer.width_bits * buffer.num_banks * buffer.num_ports
-
-
 def input_extent(task: LayerTask, loop: Loop, first: int, size: int, tap: int = 0, num_taps: int = 0) -> int:
     """Return the input rows (``P``) or columns (``Q``) that ``size`` outputs from ``first`` on read.
 

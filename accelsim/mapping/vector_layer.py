@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from accelsim.mapping.schedule import NO_RELEASE, InputEvents, LayerSchedule, OutputEvents, WeightEvents
-from accelsim.mapping.task import LayerTask, port_bits
+from accelsim.mapping.task import LayerTask
 from accelsim.units import bits_to_bytes, ceil_div
 
 MOST_TILES = 4096
@@ -35,7 +35,7 @@ def build_vector_layer(task: LayerTask) -> LayerSchedule:
     cycles = -(-_shares(ops, num_tiles) // hardware.vector_unit.num_lanes)
     if not task.is_ideal:
         moved = (inputs_read + to_dram + from_dram + num_outputs) * bits
-        cycles = np.maximum(cycles, -(-_shares(moved, num_tiles) // port_bits(hardware.activation_buffer)))
+        cycles = np.maximum(cycles, -(-_shares(moved, num_tiles) // hardware.activation_buffer.port_bits_per_cycle))
     return LayerSchedule(
         name=layer.name,
         kind=layer.kind,

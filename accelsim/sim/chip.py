@@ -219,6 +219,18 @@ class Unit:
         yield from self.run()
         self.is_done = True
 
+    def weight_place(self, lists: LayerLists, fetch: int) -> Process:
+        """Wait for a place in the weight buffer, and for the ``fetch``-th tile from DRAM (0: for none)."""
+        chip = self.chip
+        release = lists.weight_release[self.index]
+        place = lists.prefetch_release if release == NO_RELEASE else release
+        if chip.array.value < place:
+            yield chip.array.reached(place, self)
+        if fetch and chip.fetched.value < lists.base_fetch + fetch:
+            self.blocked.begin()
+            yield chip.fetched.reached(lists.base_fetch + fetch, self)
+            self.blocked.end()
+
     def work(self, cycles: int) -> Process:
         """Be busy for ``cycles``."""
         env = self.chip.env

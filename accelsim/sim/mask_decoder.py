@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from accelsim.mapping.schedule import NO_RELEASE
 from accelsim.sim.chip import Chip, Unit
 from accelsim.sim.environment import Process
 
@@ -25,15 +24,7 @@ class MaskDecoder(Unit):
                 continue
             self.index = 0
             while self.index < lists.num_weights:
-                release = lists.weight_release[self.index]
-                place = lists.prefetch_release if release == NO_RELEASE else release
-                if chip.array.value < place:
-                    yield chip.array.reached(place, self)
-                fetch = lists.weight_fetches[self.index]
-                if fetch and chip.fetched.value < lists.base_fetch + fetch:
-                    self.blocked.begin()
-                    yield chip.fetched.reached(lists.base_fetch + fetch, self)
-                    self.blocked.end()
+                yield from self.weight_place(lists, lists.weight_fetches[self.index])
                 if lists.decode_cycles[self.index]:
                     yield from self.work(lists.decode_cycles[self.index])
                 self.index += 1
