@@ -10,6 +10,7 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from accelsim.cli.common import Choice
 from accelsim.prng import RatioDistribution
 from accelsim.trace import TraceOptions
 
@@ -91,7 +92,7 @@ _WORKLOAD_OPTIONS = (
     OptionRow("--sparsity", click.FLOAT, "Without a ticket: fraction of zeros in the mask."),
     OptionRow("--prune-ratio", click.FLOAT, "Without a ticket: fraction of all weights that freezing prunes."),
     OptionRow("--lock-ratio", click.FLOAT, "Without a ticket: fraction of all weights that freezing locks."),
-    OptionRow("--distribution", click.Choice(get_args(RatioDistribution)), "Without a ticket: how ratios are spread."),
+    OptionRow("--distribution", Choice(get_args(RatioDistribution)), "Without a ticket: how ratios are spread."),
     OptionRow("--seed", click.INT, "Without a ticket: seed of the weights."),
     OptionRow("--num-classes", click.INT, "Network by name: classes."),
     OptionRow("--input-shape", click.STRING, "Network by name: input, e.g. 3x224x224."),
@@ -227,7 +228,7 @@ def _collect(ctx: click.Context, parameter: click.Parameter, value: object) -> N
 
 def _click_type(annotation: Any) -> click.ParamType[Any]:
     if get_origin(annotation) is Literal:
-        return click.Choice(list(get_args(annotation)))
+        return Choice(list(get_args(annotation)))
     kinds = [kind for kind in (get_args(annotation) or (annotation,)) if kind is not type(None)]
     types: dict[Any, click.ParamType[Any]] = {int: click.INT, float: click.FLOAT, bool: click.BOOL}
     return types.get(kinds[0], click.STRING)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from accelsim.cli.catalogue import GROUPS, CommandEntry
+from accelsim.names import suggest
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -77,6 +77,19 @@ def write_stdout(text: str) -> None:
     sys.stdout.flush()
 
 
+class Choice(click.Choice[str]):
+    """One of some words; a usage error suggests the nearest."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return ``value`` if it is one of the words."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            words = [str(word) for word in self.choices]
+            hint = suggest(str(value), words, cutoff=0.5)
+            self.fail(f"{str(value)!r} is unknown; {hint}give one of {', '.join(words)}", param, ctx)
+
+
 class Overview(click.Group):
     """The root command: it knows names and summaries, and loads a command's module only when it is called."""
 
@@ -132,7 +145,6 @@ def _resolve(
     found = group.get_command(ctx, name)
     if found is None and not ctx.resilient_parsing:
         known = group.list_commands(ctx)
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        hint = suggest(name, known, cutoff=0.5).strip() or f"known are {', '.join(known)}"
         ctx.fail(f"no such command {name!r}; {hint}")
     return name if found else None, found, args[1:]

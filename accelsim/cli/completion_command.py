@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from accelsim.cli.common import common_options, examples, write_stdout
+from accelsim.cli.common import Choice, common_options, examples, write_stdout
 
 
 @click.command(
@@ -14,7 +14,7 @@ from accelsim.cli.common import common_options, examples, write_stdout
         'eval "$(accelsim completion bash)"',
     ),
 )
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", type=Choice(["bash", "zsh", "fish"]))
 @common_options
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:

@@ -12,6 +12,7 @@ import click
 from accelsim.cli.common import SuggestingGroup, common_options, examples, json_option, write_stdout
 from accelsim.config.dram import DramConfig
 from accelsim.config.loader import hardware_json_schema, load_hardware, load_section
+from accelsim.config.presets import CHIPS, preset_file
 from accelsim.config.yaml_reader import read_yaml
 from accelsim.errors import ConfigError
 
@@ -87,8 +88,9 @@ def diff(first: str, second: str, as_json: bool) -> None:
 
 
 def _summary(file: str) -> str:
-    if set(read_yaml(file).root) == {"dram"}:
-        dram = load_section(file, "dram", DramConfig)
+    place = preset_file(file, CHIPS)
+    if set(read_yaml(place).root) == {"dram"}:
+        dram = load_section(place, "dram", DramConfig)
         return f"memory {dram.standard}, {dram.num_channels} x {dram.bus_width_bits} bits"
     config = load_hardware(file).config
     return f"{config.name}, {config.node_nm:g} nm, {config.clock_mhz:g} MHz, {config.pe_array.num_pes} PEs"

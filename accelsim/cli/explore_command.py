@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from accelsim.cli.collect import OptionRow, collected, collecting
-from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
+from accelsim.cli.common import Choice, common_options, examples, json_option, session, write_stdout
 from accelsim.cli.dse_options import names, place_options, wanted_places
 
 _SEARCH = (
     OptionRow("--trials", click.IntRange(1, 10_000_000), "Designs to try with the closed form. [default: 1000]"),
-    OptionRow("--sampler", click.Choice(["nsga2", "tpe", "random"]), "How designs are proposed. [default: nsga2]"),
+    OptionRow("--sampler", Choice(["nsga2", "tpe", "random"]), "How designs are proposed. [default: nsga2]"),
     OptionRow("--sample", click.IntRange(0, 100_000), "Designs to simulate besides the front. [default: 16]"),
     OptionRow("--seed", click.IntRange(0, 2**32 - 1), "Seed of the search. [default: 1]"),
 )

@@ -7,7 +7,7 @@ from typing import get_args
 import click
 
 from accelsim.cli.collect import OptionRow, collected, collecting, parse_shape
-from accelsim.cli.common import common_options, examples, session
+from accelsim.cli.common import Choice, common_options, examples, session
 from accelsim.results.store import check_file_place
 from accelsim.ticket.file import write_ticket
 from accelsim.ticket.importers import ImportOptions, import_checkpoint
@@ -25,7 +25,7 @@ from accelsim.ticket.model import MaskCodec
     OptionRow("--width-factor", click.FLOAT, "Multiplies the hidden channels [default: found from shapes]."),
     OptionRow("--input-shape", click.STRING, "Input C,H,W, e.g. 3,32,32 [default: the network's own]."),
     OptionRow("--sparsity", click.FLOAT, "Fraction of zeros, which edge-popup checkpoints do not hold."),
-    OptionRow("--codec", click.Choice(get_args(MaskCodec)), "How masks are packed. [default: raw]"),
+    OptionRow("--codec", Choice(get_args(MaskCodec)), "How masks are packed. [default: raw]"),
 )
 @common_options
 @click.pass_context

@@ -8,6 +8,7 @@ import sys
 import click
 
 from accelsim.cli.common import common_options, examples, json_option, write_stdout
+from accelsim.config.presets import TICKETS, preset_file
 from accelsim.report.inspection import print_inspection
 from accelsim.report.terminal import UNLIMITED_WIDTH, make_console
 from accelsim.ticket.file import read_ticket
@@ -24,7 +25,7 @@ from accelsim.ticket.inspect import inspect
 def command(file: str, as_json: bool) -> None:
     """Show what the ticket FILE stores: per layer its shape, ratios and bits by class, and how small that is."""
     ticket = read_ticket(file)
-    found = inspect(ticket, file_bytes=os.path.getsize(file))
+    found = inspect(ticket, file_bytes=os.path.getsize(preset_file(file, TICKETS)))
     if as_json:
         write_stdout(found.to_json() + "\n")
     else:

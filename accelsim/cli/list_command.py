@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from accelsim.cli.common import common_options, examples, json_option, write_stdout
+from accelsim.cli.common import Choice, common_options, examples, json_option, write_stdout
 from accelsim.config.loader import load_hardware
 from accelsim.config.presets import preset_folder
 from accelsim.errors import ConfigError
@@ -61,7 +61,7 @@ KINDS: dict[str, Callable[[], list[Item]]] = {
         "accelsim list formats",
     ),
 )
-@click.argument("kind", required=False, type=click.Choice(list(KINDS)))
+@click.argument("kind", required=False, metavar="[KIND]", type=Choice(list(KINDS)))
 @json_option
 @common_options
 def command(kind: str | None, as_json: bool) -> None:

@@ -71,7 +71,8 @@ def _explain(error: BaseException, state: Session) -> int:
             return _complain(str(error), EXIT_USER)
         case click.UsageError():
             command = error.ctx.command_path if error.ctx else "accelsim"
-            return _complain(f"{_lower(error.format_message())}; see {command} --help", EXIT_USER)
+            message = _lower(error.format_message())
+            return _complain(f"{message}{' ' if message.endswith('?') else '; '}see {command} --help", EXIT_USER)
         case click.ClickException():
             return _complain(error.format_message(), error.exit_code)
         case click.Abort() | KeyboardInterrupt():

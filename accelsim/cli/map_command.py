@@ -9,11 +9,11 @@ import click
 
 from accelsim.cli import flow
 from accelsim.cli.collect import mapping_file, mapping_option, wanted_workload, workload_options
-from accelsim.cli.common import common_options, examples, json_option, write_stdout
-from accelsim.config.explain import suggest
+from accelsim.cli.common import Choice, common_options, examples, json_option, write_stdout
 from accelsim.config.loader import load_hardware
 from accelsim.errors import MappingError
 from accelsim.mapping.fixed import load_fixed
+from accelsim.names import suggest
 from accelsim.pipeline import schedule_network
 from accelsim.report.mapping import LayerMapping, describe_layer, mapping_text, print_mapping
 from accelsim.report.terminal import make_console
@@ -35,7 +35,7 @@ OBJECTIVES = ("latency", "energy", "edp", "dram_bytes")
 @click.argument("workload")
 @click.option("--storage", metavar="FORMAT", help="Storage format [default: slt, or dense-int8 without a ticket].")
 @click.option("--layer", "layer", metavar="NAME", help="Show this layer only.")
-@click.option("--objective", type=click.Choice(OBJECTIVES), help="What the mapper minimises [default: the chip's].")
+@click.option("--objective", type=Choice(OBJECTIVES), help="What the mapper minimises [default: the chip's].")
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
 @mapping_option
 @workload_options

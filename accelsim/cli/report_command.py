@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from accelsim.cli.common import common_options, examples, session
+from accelsim.cli.common import Choice, common_options, examples, session
 from accelsim.report.html import build_page, page_html
 from accelsim.report.page_browser import printed_page, require_browser
 from accelsim.report.page_designs import is_study, read_study
@@ -31,7 +31,7 @@ SUFFIXES = {f".{name}": name for name in FORMATS} | {".htm": "html", ".markdown"
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(FORMATS),
+    type=Choice(FORMATS),
     help="What to write; pdf and png need an installed Chromium [default: by the name of FILE, else html].",
 )
 @click.option("--title", metavar="TEXT", help="Heading of the report [default: networks and chips].")

@@ -9,7 +9,7 @@ from typing import get_args
 import click
 
 from accelsim.cli.collect import OptionRow, collected, collecting, parse_shape
-from accelsim.cli.common import common_options, examples, session
+from accelsim.cli.common import Choice, common_options, examples, session
 from accelsim.errors import TicketError
 from accelsim.prng import GeneratorKind, RandomSource, RatioDistribution, SeedPolicy, StreamGranularity
 from accelsim.results.store import check_file_place
@@ -26,15 +26,15 @@ _STATISTICS = (
     OptionRow("--sparsity", click.FLOAT, "Fraction of zeros in the mask. [default: 0.5]"),
     OptionRow("--prune-ratio", click.FLOAT, "Fraction of all weights that freezing prunes. [default: 0.0]"),
     OptionRow("--lock-ratio", click.FLOAT, "Fraction of all weights that freezing locks. [default: 0.0]"),
-    OptionRow("--distribution", click.Choice(get_args(RatioDistribution)), "How ratios are spread. [default: uniform]"),
+    OptionRow("--distribution", Choice(get_args(RatioDistribution)), "How ratios are spread. [default: uniform]"),
     OptionRow("--seed", click.INT, "Seed of weights, freezing map and mask. [default: 1]"),
-    OptionRow("--codec", click.Choice(get_args(MaskCodec)), "How masks are packed. [default: raw]"),
+    OptionRow("--codec", Choice(get_args(MaskCodec)), "How masks are packed. [default: raw]"),
 )
 _SOURCE = (
-    OptionRow("--generator", click.Choice(get_args(GeneratorKind)), "Weight generator. [default: xorshift32]"),
-    OptionRow("--stream", click.Choice(get_args(StreamGranularity)), "One stream per what. [default: filter]"),
+    OptionRow("--generator", Choice(get_args(GeneratorKind)), "Weight generator. [default: xorshift32]"),
+    OptionRow("--stream", Choice(get_args(StreamGranularity)), "One stream per what. [default: filter]"),
     OptionRow("--tile-filters", click.IntRange(1), "Filters per stream where --stream is tile. [default: 1]"),
-    OptionRow("--seeds", click.Choice(get_args(SeedPolicy)), "Where stream seeds come from. [default: derived]"),
+    OptionRow("--seeds", Choice(get_args(SeedPolicy)), "Where stream seeds come from. [default: derived]"),
     OptionRow("--threshold-bits", click.IntRange(1, 32), "Bits of a freezing word. [default: 16]"),
 )
 

@@ -8,7 +8,8 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from accelsim.config.base import ConfigModel
-from accelsim.config.explain import show_value, suggest
+from accelsim.config.explain import show_value
+from accelsim.names import suggest
 
 STANDARD_FAMILIES = ("DDR3", "DDR4", "DDR5", "HBM", "HBM2", "HBM3", "LPDDR", "LPDDR3", "LPDDR4", "LPDDR5")
 """Families with an energy row in `accelsim.cost`; a test sees to it that they are the same."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import types
 import typing
-from collections.abc import Sequence
 from typing import Any, Literal, Union
 
 import annotated_types
@@ -14,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from accelsim.config.yaml_reader import YamlPath
+from accelsim.names import suggest
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 _BROKEN_BOUND = {
@@ -22,12 +21,6 @@ _BROKEN_BOUND = {
     "less_than": ("lt", "<"),
     "less_than_equal": ("le", "<="),
 }
-
-
-def suggest(word: str, known: Sequence[str]) -> str:
-    """Return ``did you mean 'x'? `` for a near miss, else an empty text."""
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"did you mean {near[0]!r}? " if near else ""
 
 
 def show_value(value: object) -> str:

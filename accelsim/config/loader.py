@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from accelsim.config.explain import explain, show_value
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.overrides import Override, apply_overrides, parse_override, refuse_twice
+from accelsim.config.presets import CHIPS, preset_file, suggest_preset
 from accelsim.config.yaml_reader import YamlDocument, YamlValue, read_yaml
 from accelsim.errors import ConfigError
 
@@ -53,7 +55,8 @@ def load_hardware(path: str | Path, overrides: Sequence[str] = ()) -> LoadedHard
     Parameters
     ----------
     path
-        A YAML file.
+        A YAML file, or the name of a chip that came with the program: ``edge`` for ``hwconfigs/edge.yaml``. A file
+        of that name wins.
     overrides
         Texts ``path=value``, applied in order after the file is read; the value is YAML (``null`` removes a unit).
 
@@ -62,8 +65,14 @@ def load_hardware(path: str | Path, overrides: Sequence[str] = ()) -> LoadedHard
     ConfigError
         One line with file, line, key path, what is allowed and the remedy.
     """
-    loaded = load_config(path, HardwareConfig, overrides)
-    return LoadedHardware(config=loaded.config, path=loaded.path, sha256=loaded.sha256)
+    file = preset_file(path, CHIPS)
+    if not os.path.exists(file) and file.isprintable():
+        hint = suggest_preset(path, CHIPS)
+        raise ConfigError(
+            f"{file}: no such file; {hint}give the path of a YAML file, or a chip of accelsim list presets"
+        )
+    loaded = load_config(file, HardwareConfig, overrides)
+    return LoadedHardware(config=loaded.config, path=str(path), sha256=loaded.sha256)
 
 
 def load_config(path: str | Path, model: type[M], overrides: Sequence[str] = ()) -> LoadedConfig[M]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from accelsim.config.explain import find_field, section_model, suggest
+from accelsim.config.explain import find_field, section_model
 from accelsim.config.yaml_reader import YamlPath, YamlValue, parse_value
 from accelsim.errors import ConfigError
+from accelsim.names import suggest
 
 
 @dataclass(frozen=True, slots=True)

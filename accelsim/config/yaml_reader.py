@@ -15,6 +15,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from accelsim.errors import ConfigError
+from accelsim.names import suggest_file
 
 MAX_FILE_BYTES = 1 << 20
 MAX_NUMBER_CHARS = 64
@@ -96,8 +97,8 @@ def _read_bytes(name: str) -> bytes:
         if path.is_dir():
             raise ConfigError(f"{shown}: is a directory; give a YAML file")
         if not path.is_file():
-            found = "is not a regular file" if path.exists() else "no such file"
-            raise ConfigError(f"{shown}: {found}; give the path of a YAML file")
+            found = "is not a regular file; " if path.exists() else f"no such file; {suggest_file(path)}"
+            raise ConfigError(f"{shown}: {found}give the path of a YAML file")
         with path.open("rb") as stream:
             content = stream.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:

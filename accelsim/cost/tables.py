@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -15,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from accelsim.config.base import ConfigModel
 from accelsim.config.loader import load_config
 from accelsim.errors import ConfigError
+from accelsim.names import suggest
 
 RowUnit = Literal["pj", "pj_per_bit", "pj_per_bit_mm", "um2", "nw", "ge", "flip_flops", "factor"]
 TABLE_FILES = ("arithmetic.yaml", "gates.yaml", "memory.yaml", "sram.yaml", "wires.yaml")
@@ -164,8 +164,7 @@ def load_tables(paths: Sequence[str | Path] = ()) -> CostTables:
 
 def _check_replaces(row: CostRow, rows: Mapping[str, CostRow], path: str) -> None:
     if row.name not in rows:
-        near = difflib.get_close_matches(row.name, rows, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"the names are those of {', '.join(TABLE_FILES)}"
+        hint = suggest(row.name, rows, cutoff=0.5).strip() or f"the names are those of {', '.join(TABLE_FILES)}"
         raise ConfigError(f"{path}: rows: {row.name!r} replaces no built-in row; {hint}")
     for field in ("unit", "unit_of_chip", "action"):
         given, needed = getattr(row, field), getattr(rows[row.name], field)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 
 from matplotlib import rc_context
@@ -11,6 +10,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from accelsim.names import suggest
 from accelsim.report.text import printable, shape
 from accelsim.report.timeline import Slice, TimelineProbe
 from accelsim.results.model import LayerRecord, ResultError, RunResult
@@ -63,8 +63,7 @@ def _layer_number(result: RunResult, name: str | None) -> int:
     for number, layer in enumerate(result.layers):
         if layer.name == name:
             return number
-    near = difflib.get_close_matches(name, [layer.name for layer in result.layers], n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    hint = suggest(name, [layer.name for layer in result.layers], cutoff=0.5)
     known = ", ".join(layer.name for layer in result.layers[:8])
     raise ResultError(f"--gantt-layer: no layer {name!r}; {hint}give one of {known}, ...")
 

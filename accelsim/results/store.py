@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.cost.report import CostReport
+from accelsim.names import suggest_file
 from accelsim.results.build import Hardware, assemble_result
 from accelsim.results.model import Record, ResultError, ResultModel, RunResult, WorkloadRecord
 from accelsim.results.schema import check_result, sum_errors
@@ -285,7 +286,7 @@ def _file_in(path: str | Path, name: str) -> Path:
 def _read(path: Path) -> str:
     try:
         if not path.is_file():
-            raise ResultError(f"{path}: no such file; give a folder that accelsim run --out wrote")
+            raise ResultError(f"{path}: no such file; {suggest_file(path)}give a folder that accelsim run --out wrote")
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
             raise ResultError(f"{path}: {size} bytes; at most {MAX_FILE_BYTES} are read")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 from accelsim.errors import ConfigError
+from accelsim.names import suggest
 from accelsim.storage import bitmap, csr, dense, elsa, entropy, folded, mpt, multicoat, nm, rle, seedlm, slt
 from accelsim.storage.base import NetworkFormat, StorageFormat, StoredBits, WeightPlan
 from accelsim.storage.tiles import tile_bits
@@ -31,9 +31,8 @@ def get_format(name: str) -> StorageFormat:
     known = _FORMATS.get(_ALIASES.get(name, name))
     if known is not None:
         return known
-    near = difflib.get_close_matches(name, [*_FORMATS, *_ALIASES], n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else "give one of these"
-    raise ConfigError(f"storage: {name!r} is not one of {', '.join(_FORMATS)}; {hint}")
+    hint = suggest(name, [*_FORMATS, *_ALIASES], cutoff=0.5)
+    raise ConfigError(f"storage: {name!r} is unknown; {hint}give one of {', '.join(_FORMATS)}")
 
 
 def plan_layers(storage_format: StorageFormat, layers: Sequence[TraceLayer]) -> tuple[WeightPlan | None, ...]:

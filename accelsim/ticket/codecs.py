@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.errors import TicketError
+from accelsim.names import suggest
 from accelsim.ticket.model import MaskCodec
 
 BoolArray = npt.NDArray[np.bool_]
@@ -231,7 +232,9 @@ def check_codec(codec: str) -> MaskCodec:
     for known in MASK_CODECS:
         if known == codec:
             return known
-    raise TicketError(f"mask codec {codec!r} is unknown; use one of {', '.join(MASK_CODECS)}")
+    raise TicketError(
+        f"mask codec {codec!r} is unknown; {suggest(codec, MASK_CODECS)}use one of {', '.join(MASK_CODECS)}"
+    )
 
 
 def encode_mask(codec: MaskCodec, bits: BoolArray) -> EncodedMask:

@@ -6,7 +6,7 @@ The file holds one dictionary of plain values::
     provenance, dataset, accuracy (or None), command, regenerable
     header    uint8 tensor: zlib of JSON text: layer graph; per layer shape, random source, codec, counts
     payload   uint8 tensor: per layer mask, float16 scales, float16 offsets; imported layers: signs, freezing map;
-              digests of the filters (files of before have none)
+              digests of the filters (files of before have none); further coats of a multicoated mask
 
 Two tensors, because every record of the archive costs some 200 bytes: the file is hardly larger than what is stored.
 """
@@ -24,8 +24,10 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.config.presets import TICKETS, preset_file
 from accelsim.errors import AccelSimError, TicketError
 from accelsim.prng import check_source
+from accelsim.ticket.coats import coat_problem
 from accelsim.ticket.codecs import check_codec
 from accelsim.ticket.digest import DIGEST_BYTES
 from accelsim.ticket.header import Fields, LayerHeader, dump_header, layer_header, parse_header, shown
@@ -72,7 +74,8 @@ def write_ticket(path: str | os.PathLike[str], ticket: Ticket) -> None:
 
 def _layer_bytes(layer: TicketLayer) -> tuple[bytes, ...]:
     scales = (np.asarray(values, dtype="<f2").tobytes() for values in (layer.scale_K, layer.offset_K))
-    return (layer.mask_payload, *scales, layer.weight_payload, layer.frozen_payload, layer.digest_payload)
+    others = (layer.weight_payload, layer.frozen_payload, layer.digest_payload, layer.coat_payload)
+    return (layer.mask_payload, *scales, *others)
 
 
 def _replace_file(path: str | os.PathLike[str], content: bytes) -> None:
@@ -102,7 +105,7 @@ def read_ticket(path: str | os.PathLike[str], check_counts: bool = True) -> Tick
     Parameters
     ----------
     path
-        The file.
+        The file, or the name of a ticket that came with the program.
     check_counts
         False takes counts as they are stated, whatever mask and thresholds say: for `accelsim.validation.verify`,
         which finds out where the weights differ.
@@ -112,7 +115,7 @@ def read_ticket(path: str | os.PathLike[str], check_counts: bool = True) -> Tick
     TicketError
         The file is missing, damaged, foreign or inconsistent; the line starts with the path.
     """
-    document = read_torch_file(path)
+    document = read_torch_file(preset_file(path, TICKETS))
     try:
         ticket = _parse(document)
         check_ticket(ticket, check_counts)
@@ -208,6 +211,8 @@ def _layers(headers: tuple[LayerHeader, ...], payload: bytes) -> tuple[TicketLay
                 cursor.take(header.weight_bytes),
                 cursor.take(header.frozen_bytes),
                 cursor.take(header.digest_bytes),
+                cursor.take(header.coat_bytes),
+                header.coat_kept,
             )
         )
     if cursor.position != len(payload):
@@ -260,6 +265,8 @@ def _check_layer(layer: TicketLayer, out_channels: int) -> None:
         _need(bool(np.isfinite(values).all()), layer, f"{name} has a value that is not finite")
     digest_bytes = DIGEST_BYTES * layer.shape[0]
     _need(len(layer.digest_payload) in (0, digest_bytes), layer, f"{len(layer.digest_payload)} bytes of digests")
+    problem = coat_problem(layer)
+    _need(problem is None, layer, problem or "")
     density = layer.input_density
     _need(density is None or 0.0 <= density <= 1.0, layer, f"input_density {density} is not from 0 to 1")
     if layer.source is None:
@@ -277,6 +284,8 @@ def _check_counts(layer: TicketLayer) -> None:
     if layer.codec == "raw":
         ones, free_kept = int.from_bytes(layer.mask_payload, "big").bit_count(), layer.num_kept - layer.num_locked
         _need(ones == free_kept, layer, f"{ones} ones in the mask, {free_kept} free weights are kept")
+    in_coats = int.from_bytes(layer.coat_payload, "big").bit_count()
+    _need(in_coats == sum(layer.coat_kept), layer, f"{in_coats} ones in coats that keep {sum(layer.coat_kept)}")
     source = layer.source
     if source is None:
         return

@@ -16,6 +16,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from accelsim.config.presets import TICKETS, suggest_preset
 from accelsim.errors import TicketError
 from accelsim.ticket.plaindata import Array, DamagedError, PlainDataMachine, refuse
 
@@ -37,7 +38,8 @@ def check_regular_file(path: str | os.PathLike[str], max_bytes: int = MAX_FILE_B
         status = os.stat(path)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a path"
-        raise TicketError(f"{os.fspath(path)}: {reason}; give the path of an existing file") from error
+        hint = suggest_preset(path, TICKETS)
+        raise TicketError(f"{os.fspath(path)}: {reason}; {hint}give the path of an existing file") from error
     if not stat.S_ISREG(status.st_mode):
         raise TicketError(f"{os.fspath(path)}: not a regular file; give the path of a file")
     if status.st_size > max_bytes:

@@ -7,11 +7,13 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from accelsim.config.presets import TICKETS, find_preset, preset_names, suggest_preset
 from accelsim.errors import TicketError, TraceError
+from accelsim.names import suggest
 from accelsim.ticket.file import read_ticket
 from accelsim.ticket.graph import NetworkGraph
 from accelsim.ticket.torchfile import check_regular_file
-from accelsim.ticket.zoo import build_network
+from accelsim.ticket.zoo import build_network, is_network
 from accelsim.trace.from_graph import trace_graph, trace_ticket, traced_weight_shape
 from accelsim.trace.model import LayerTrace, LayerWeights, LoopDims, TraceLayer
 from accelsim.trace.modules import ModuleGraph, graph_from_file, graph_from_module, trace_module
@@ -42,7 +44,8 @@ def trace_workload(path: str, options: TraceOptions | None = None) -> LayerTrace
     """Return the trace of what a user names: a ticket, a topology table, an exported module, or a network by name.
 
     Exported modules are recognised by their suffix (``.pt2``, ``.onnx``), tickets and tables by their content; what is
-    no file must be a name that `accelsim.ticket.zoo.list_networks` knows.
+    no file must be a name that `accelsim.ticket.zoo.list_networks` knows, or the name of a ticket that came with the
+    program.
 
     Raises
     ------
@@ -51,28 +54,41 @@ def trace_workload(path: str, options: TraceOptions | None = None) -> LayerTrace
     """
     chosen = options or TraceOptions()
     chosen.check()
-    if not os.path.exists(path):
+    file = _named_ticket(path) or path
+    if not os.path.exists(file) or (os.path.isdir(file) and is_network(file)):
         return _trace_name(path, chosen)
-    check_regular_file(path)
-    with open(path, "rb") as stream:
+    check_regular_file(file)
+    with open(file, "rb") as stream:
         magic = stream.read(len(_ZIP_MAGIC))
-    sha256 = _sha256(path)
+    sha256 = _sha256(file)
     if Path(path).suffix.lower() in (".pt2", ".onnx"):
         graph = graph_from_file(path, skip_unsupported=chosen.skip_unsupported).graph
         return replace(_trace_with_options(graph, chosen), path=path, sha256=sha256)
-    if magic != _ZIP_MAGIC and Path(path).suffix.lower() not in (".pt", ".pth"):
+    if magic != _ZIP_MAGIC and Path(file).suffix.lower() not in (".pt", ".pth"):
         return replace(read_topology(path, chosen), sha256=sha256)
     if chosen != TraceOptions():
         raise TraceError(f"{path}: a ticket has its own sparsity, ratios and shapes; leave those options out")
-    return trace_ticket(read_ticket(path), path, sha256)
+    return trace_ticket(read_ticket(file), path, sha256)
+
+
+def _named_ticket(name: str) -> str | None:
+    """Return the file of the ticket called ``name`` that came with the program; files and networks go first."""
+    if os.path.isfile(name) or is_network(name):
+        return None
+    found = find_preset(name, TICKETS)
+    return None if found is None else str(found)
 
 
 def _trace_name(name: str, options: TraceOptions) -> LayerTrace:
     if "/" in name or Path(name).suffix.lower() in (".pt", ".pth", ".csv", ".onnx", ".pt2"):
-        raise TraceError(f"{name}: no such file; give a ticket, a topology table or the name of a network")
+        hint = suggest_preset(name, TICKETS)
+        raise TraceError(f"{name}: no such file; {hint}give a ticket, a topology table or the name of a network")
     try:
         return trace_network(name, options)
     except TicketError as error:
+        hint = "" if is_network(name) else suggest(name, preset_names(TICKETS), cutoff=0.8)
+        if hint:
+            raise TraceError(f"{name}: no such file, network or ticket; {hint}accelsim list shows them all") from error
         raise TraceError(f"{name}: no such file, and {error}") from error
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 
 from accelsim.errors import ConfigError
+from accelsim.names import suggest
 from accelsim.validation.dram import validate_dram
 from accelsim.validation.eyeriss import validate_eyeriss
 from accelsim.validation.formulas import validate_effective_macs, validate_sram, validate_systolic
@@ -38,7 +39,9 @@ def check_references(names: Sequence[str]) -> None:
     """Raise `ConfigError` for a name that is no reference."""
     for name in names:
         if name not in REFERENCES:
-            raise ConfigError(f"--reference: {name!r} is unknown; give one of {', '.join(REFERENCES)}")
+            raise ConfigError(
+                f"--reference: {name!r} is unknown; {suggest(name, REFERENCES)}give one of {', '.join(REFERENCES)}"
+            )
 
 
 def validate(names: Sequence[str] = ()) -> list[ValidationRow]:

@@ -268,8 +268,8 @@ def test_a_full_disk_is_one_line_and_status_2():
         (["run", "nowhere.yaml", "conv2"], "nowhere.yaml: no such file"),
         (["run", CHIP, "nowhere.pt"], "nowhere.pt: no such file"),
         (["run", CHIP, "conv3"], "conv3: no such file, and network 'conv3' is unknown; did you mean"),
-        (["run", CHIP, "conv2", "--storage", "dense-int9"], "did you mean dense-int8?"),
-        (["run", CHIP, "conv2", "--compare", "slt,foo"], "--compare: 'foo' is not one of"),
+        (["run", CHIP, "conv2", "--storage", "dense-int9"], "did you mean 'dense-int8'?"),
+        (["run", CHIP, "conv2", "--compare", "slt,foo"], "--compare: 'foo' is unknown"),
         (["run", CHIP, "conv2", "--compare", ","], "--compare: no storage format in ','"),
         (["run", CHIP, "conv2", "--storage", "slt"], "storage slt:"),
         (["run", CHIP, "conv2", "--sparsity", "0.5", "--set", "weight_generator=null"], "weight_generator: none"),
@@ -308,4 +308,7 @@ def test_a_mistake_in_its_own_process_is_one_line_too():
     shown = accelsim("run", "nowhere.yaml", "conv2")
 
     assert (shown.status, shown.out) == (2, "")
-    assert shown.err == "accelsim: nowhere.yaml: no such file; give the path of a YAML file\n"
+    assert (
+        shown.err
+        == "accelsim: nowhere.yaml: no such file; give the path of a YAML file, or a chip of accelsim list presets\n"
+    )

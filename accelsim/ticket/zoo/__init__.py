@@ -131,6 +131,11 @@ def list_networks() -> tuple[NetworkInfo, ...]:
     return tuple(entry.info for entry in _ENTRIES.values())
 
 
+def is_network(name: str) -> bool:
+    """Return whether `build_network` knows ``name``."""
+    return name.lower().replace("_", "-") in {known.replace("_", "-") for known in _ENTRIES}
+
+
 def _entry(name: str) -> _Entry:
     key = name.lower().replace("_", "-")
     for known, entry in _ENTRIES.items():

@@ -6,6 +6,7 @@ import pytest
 
 from accelsim.cli import main as cli_main
 from accelsim.cli.catalogue import GROUPS
+from accelsim.cli.common import Choice
 
 
 def fails(capsys, argv):
@@ -19,11 +20,27 @@ def fails(capsys, argv):
 @pytest.mark.parametrize(
     ("argv", "line"),
     [
-        (["rnu"], "accelsim: no such command 'rnu'; did you mean run?; see accelsim --help\n"),
-        (["config", "chekc"], "accelsim: no such command 'chekc'; did you mean check?; see accelsim config --help\n"),
+        (["rnu"], "accelsim: no such command 'rnu'; did you mean 'run'? see accelsim --help\n"),
+        (["config", "chekc"], "accelsim: no such command 'chekc'; did you mean 'check'? see accelsim config --help\n"),
         (["config"], "accelsim: missing command; see accelsim config --help\n"),
-        (["list", "format"], "is not one of 'presets', 'networks', 'formats', 'tickets'"),
-        (["list", "--jsn"], "Did you mean '--json'?; see accelsim list --help\n"),
+        (
+            ["list", "format"],
+            "invalid value for '[KIND]': 'format' is unknown; did you mean 'formats'? give one of presets, ",
+        ),
+        (
+            ["report", "x", "-o", "y", "--format", "hmtl"],
+            "'--format': 'hmtl' is unknown; did you mean 'html'? give one of",
+        ),
+        (["validate", "--reference", "gemini-rtl"], "did you mean 'gemmini-rtl'? give one of"),
+        (["run", "hwconfigs/egde.yaml", "conv2"], "egde.yaml: no such file; did you mean 'hwconfigs/edge.yaml'? give"),
+        (["run", "hwconfig/edge.yaml", "conv2"], "edge.yaml: no such file; did you mean 'hwconfigs/edge.yaml'? give"),
+        (["run", "egde", "conv2"], "egde: no such file; did you mean 'edge'? give the path"),
+        (["run", "edge", "workloads/resnet_stl.pt"], "did you mean 'workloads/resnet_slt.pt'? give"),
+        (["run", "edge", "resnet_stl"], "did you mean 'resnet_slt'? accelsim list shows"),
+        (["inspect", "conv6_slt_f5"], "did you mean 'conv6_slt_f50'? give"),
+        (["map", "edge", "lenet", "--objective", "enrgy"], "did you mean 'energy'? give"),
+        (["run", "edge", "conv2", "--set", "pe_aray.rows=4"], "unknown path; did you mean 'pe_array.rows'?"),
+        (["list", "--jsn"], "Did you mean '--json'? see accelsim list --help\n"),
         (["--verion"], "'--version'"),
         (["config", "check"], "missing argument 'FILES...'"),
     ],
@@ -33,6 +50,15 @@ def test_a_usage_mistake_is_one_line_with_a_hint(capsys, argv, line):
 
     assert status == 2
     assert line in error
+
+
+def test_every_choice_of_every_command_suggests_near_misses():
+    context = click.Context(cli_main.cli)
+    commands = [cli_main.cli.get_command(context, entry.name) for _, entries in GROUPS for entry in entries]
+    commands += [sub for command in commands for sub in getattr(command, "commands", {}).values()]
+    kinds = [parameter.type for command in commands for parameter in command.params]
+
+    assert [kind for kind in kinds if isinstance(kind, click.Choice) and not isinstance(kind, Choice)] == []
 
 
 def test_a_wrong_file_is_one_line(capsys, tmp_path):

@@ -1,0 +1,62 @@
+"""Near misses: what a mistyped name or file may have meant."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+_MAX_NAME = 200
+_MAX_NEIGHBOURS = 5_000  # a folder of any size must not make a message slow
+
+
+def suggest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """Return ``did you mean 'x'? `` for a near miss, else an empty text; upper and lower case count as the same."""
+    if len(word) > _MAX_NAME:
+        return ""
+    names = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), names, n=1, cutoff=cutoff)
+    return f"did you mean {names[near[0]]!r}? " if near else ""
+
+
+def suggest_file(path: str | os.PathLike[str], presets: Sequence[str] = ()) -> str:
+    """Return ``did you mean 'x'? `` for a file that does not exist, else an empty text.
+
+    Looked at are the files beside it (or, where its folder does not exist, the folders beside that), then ``presets``,
+    which are names without folder and suffix.
+    """
+    given = Path(path)
+    nearby = _near_path(given)
+    return nearby or suggest(given.stem, presets, cutoff=0.7)
+
+
+def _near_path(given: Path) -> str:
+    folder, name = given.parent, given.name
+    if len(name) > _MAX_NAME:
+        return ""
+    if not os.path.isdir(folder):
+        # A mistyped folder: the file may lie in one of nearly that name.
+        above = folder.parent
+        near = [
+            other
+            for other in _neighbours(above)
+            if suggest(folder.name, [other]) and os.path.isfile(above / other / name)
+        ]
+        return _meant(above / near[0] / name) if near else ""
+    close = difflib.get_close_matches(name, _neighbours(folder), n=1, cutoff=0.75)
+    return _meant(folder / close[0]) if close else ""
+
+
+def _meant(path: Path) -> str:
+    text = path.as_posix()
+    return f"did you mean {text!r}? " if text.isprintable() else ""
+
+
+def _neighbours(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in itertools.islice(entries, _MAX_NEIGHBOURS))
+    except OSError:
+        return []
