@@ -16,6 +16,7 @@ from accelsim.mapping.task import LayerTask, input_extent
 
 Ints = npt.NDArray[np.int64]
 VARIABLE_LENGTH = frozenset({"rle", "golomb", "entropy", "csr"})
+_INT64_END = 1 << 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,14 @@ class WeightTraffic:
 
 
 def ceil_share(total: int, part: Ints, whole: int) -> Ints:
-    """Return ceil(total x part / whole), int64; the product stays below 2**63 for every size that a ticket may have."""
-    return -(-total * part // whole)
+    """Return ceil(total x part / whole), int64, exact also where the product passes 2**63; ``part`` <= ``whole``."""
+    return -_floor_share(-total, part, whole)
+
+
+def _floor_share(total: int, part: Ints, whole: int) -> Ints:
+    if abs(total) * whole < _INT64_END:
+        return total * part // whole
+    return np.array([total * each // whole for each in part.tolist()], dtype=np.int64)
 
 
 def _align(num_bytes: Ints, burst_bytes: int) -> Ints:
@@ -78,7 +85,7 @@ def _stream_bytes(
     passed_filters = np.concatenate([[0], np.cumsum(filters[first_seen[order]])])
     num_filters = max(1, int(passed_filters[-1]))
     bits = {
-        name: total * passed_positions // dims.num_weights if spread else total * passed_filters // num_filters
+        name: _floor_share(total, *((passed_positions, dims.num_weights) if spread else (passed_filters, num_filters)))
         for name, (total, spread) in totals.items()
     }
     ends = np.sum(list(bits.values()), axis=0)
