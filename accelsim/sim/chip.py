@@ -6,10 +6,14 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+from simpy.events import Event
+
 from accelsim.config.hardware import HardwareConfig
-from accelsim.mapping.program import DmaProgram, build_program
-from accelsim.mapping.schedule import NO_RELEASE, LayerSchedule, Schedule
-from accelsim.sim.environment import Blocked, LeapEnvironment, Process, Progress
+from accelsim.mapping.program import STORE, WEIGHT, DmaProgram, build_program
+from accelsim.mapping.schedule import NO_RELEASE, Ints, LayerSchedule, Schedule
+from accelsim.mapping.waits import layer_waits
+from accelsim.sim.environment import Alarm, Blocked, LeapEnvironment, Process, Progress
 
 
 class Probe(Protocol):
@@ -24,57 +28,44 @@ class Probe(Protocol):
 class LayerLists:
     """One layer's schedule as plain lists (indexing a list is many times faster than indexing an array).
 
-    The ``base_*`` numbers turn the layer's own event numbers into those of the whole network.
+    The ``base_*`` numbers turn the layer's own event numbers into those of the whole network; what events wait for
+    (``request_*``, ``step_*``, ``tile_*``, ``output_*``, see `accelsim.mapping.waits`) is in numbers of the network.
     """
 
     schedule: LayerSchedule
     program: DmaProgram
     base_step: int
-    base_weight: int
-    base_input: int
     base_output: int
-    base_fetch: int
-    base_store: int
-    base_psum: int
-    base_residual: int
-    base_decode: int
-    base_generate: int
+    num_weights: int
+    num_outputs: int
     array_cycles: list[int]
     compute_cycles: list[int]
     fill_cycles: list[int]
-    weight_at: list[int]
-    input_at: list[int]
-    open_at: list[int]
     leave_at: list[int]
-    weight_release: list[int]
-    weight_fetches: list[int]
-    fetch_release: list[int]
     decode_cycles: list[int]
     generate_cycles: list[int]
-    input_release: list[int]
-    input_fetches: list[int]
-    open_after: list[int]
-    psum_reads: list[int]
-    after_store: list[int]
-    residuals: list[int]
-    stores_before: list[int]
     vector_cycles: list[int]
-    prefetch_release: int
+    request_layers: list[int]
+    request_array: list[int]
+    request_freed: list[int]
+    request_drained: list[int]
+    request_stored: list[int]
+    step_inputs: list[int]
+    step_drained: list[int]
+    step_psums: list[int]
+    step_fetched: list[int]
+    step_decoded: list[int]
+    step_generated: list[int]
+    tile_place: list[int]
+    tile_fetched: list[int]
+    output_residuals: list[int]
+    output_stored: list[int]
+    all_stored: int
 
     @property
     def num_steps(self) -> int:
         """Return the steps of the layer."""
         return len(self.array_cycles)
-
-    @property
-    def num_weights(self) -> int:
-        """Return the weight events of the layer."""
-        return len(self.weight_release)
-
-    @property
-    def num_outputs(self) -> int:
-        """Return the output events of the layer."""
-        return len(self.vector_cycles)
 
 
 def _at_steps(num_steps: int, steps: list[int]) -> list[int]:
@@ -82,15 +73,6 @@ def _at_steps(num_steps: int, steps: list[int]) -> list[int]:
     table = [-1] * num_steps
     for event, step in enumerate(steps):
         table[step] = event
-    return table
-
-
-def _running_count(present: list[int]) -> list[int]:
-    """Return for each event how many events up to it (included) are present, or 0 where it is not."""
-    count, table = 0, []
-    for value in present:
-        count += 1 if value else 0
-        table.append(count if value else 0)
     return table
 
 
@@ -115,66 +97,105 @@ def _prefetch_release(
     return 2 * (before.base_step + last) + 1
 
 
+@dataclass(frozen=True, slots=True)
+class _Bases:
+    """Events of the layers before, by counter."""
+
+    steps: int = 0
+    outputs: int = 0
+    fetches: int = 0
+    inputs: int = 0
+    psums: int = 0
+    residuals: int = 0
+    stores: int = 0
+    decoded: int = 0
+    generated: int = 0
+
+    def behind(self, schedule: LayerSchedule) -> _Bases:
+        """Return the events of the layers up to this one."""
+        weights, inputs, outputs = schedule.weights, schedule.inputs, schedule.outputs
+        return _Bases(
+            steps=self.steps + schedule.num_steps,
+            outputs=self.outputs + outputs.first_step.size,
+            fetches=self.fetches + _num(weights.fetch_bytes),
+            inputs=self.inputs + _num(inputs.fetch_bytes),
+            psums=self.psums + _num(outputs.psum_read_bytes),
+            residuals=self.residuals + _num(outputs.residual_bytes),
+            stores=self.stores + _num(outputs.store_bytes),
+            decoded=self.decoded + (weights.step.size if schedule.uses_decoder else 0),
+            generated=self.generated + (weights.step.size if schedule.uses_generator else 0),
+        )
+
+
+def _num(num_bytes: Ints) -> int:
+    """Return how many events move bytes."""
+    return int(np.count_nonzero(num_bytes))
+
+
+def _moved(values: Ints, base: int) -> list[int]:
+    """Return counts of the layer as counts of the network; 0 where nothing is waited for."""
+    return np.where(values > 0, values + base, 0).tolist()  # type: ignore[no-any-return]
+
+
+def _progress(release: Ints, base_step: int, first: int) -> list[int]:
+    """Return the array's progress in the network; ``first`` where the layer itself makes nothing wait."""
+    return np.where(release == NO_RELEASE, first, release + 2 * base_step).tolist()  # type: ignore[no-any-return]
+
+
 def layer_lists(schedule: Schedule, hardware: HardwareConfig) -> list[LayerLists]:
-    """Return the lists of all layers, with their base numbers."""
+    """Return the lists of all layers, in numbers of the network."""
     lists: list[LayerLists] = []
-    bases = [0] * 10
+    base = _Bases()
     for layer in schedule.layers:
-        weights, inputs, outputs = layer.weights, layer.inputs, layer.outputs
-        stores = [1 if value else 0 for value in outputs.store_bytes.tolist()]
-        stores_before = [0] * len(stores)
-        for event in range(1, len(stores)):
-            stores_before[event] = stores_before[event - 1] + stores[event - 1]
-        fetches = _running_count(weights.fetch_bytes.tolist())
-        input_fetches = _running_count(inputs.fetch_bytes.tolist())
-        psums, residuals = (
-            _running_count(outputs.psum_read_bytes.tolist()),
-            _running_count(outputs.residual_bytes.tolist()),
-        )
-        lists.append(
-            LayerLists(
-                schedule=layer,
-                program=build_program(layer),
-                base_step=bases[0],
-                base_weight=bases[1],
-                base_input=bases[2],
-                base_output=bases[3],
-                base_fetch=bases[4],
-                base_store=bases[5],
-                base_psum=bases[6],
-                base_residual=bases[7],
-                base_decode=bases[8],
-                base_generate=bases[9],
-                array_cycles=layer.array_cycles.tolist(),
-                compute_cycles=layer.compute_cycles.tolist(),
-                fill_cycles=layer.fill_drain_cycles.tolist(),
-                weight_at=_at_steps(layer.num_steps, weights.step.tolist()),
-                input_at=_at_steps(layer.num_steps, inputs.step.tolist()),
-                open_at=_at_steps(layer.num_steps, outputs.first_step.tolist()),
-                leave_at=_at_steps(layer.num_steps, outputs.last_step.tolist()),
-                weight_release=[NO_RELEASE if v == NO_RELEASE else v + 2 * bases[0] for v in weights.release.tolist()],
-                weight_fetches=fetches,
-                fetch_release=weights.fetch_release.tolist(),
-                decode_cycles=weights.decode_cycles.tolist(),
-                generate_cycles=weights.generate_cycles.tolist(),
-                input_release=[NO_RELEASE if v == NO_RELEASE else v + 2 * bases[0] for v in inputs.release.tolist()],
-                input_fetches=input_fetches,
-                open_after=outputs.open_after.tolist(),
-                psum_reads=psums,
-                after_store=outputs.after_store.tolist(),
-                residuals=residuals,
-                stores_before=stores_before,
-                vector_cycles=outputs.vector_cycles.tolist(),
-                prefetch_release=_prefetch_release(lists[-1] if lists else None, layer, hardware, bases[0]),
-            )  # fmt: skip
-        )
-        added = (
-            layer.num_steps, len(weights.step), max(input_fetches, default=0), len(outputs.first_step),
-            max(fetches, default=0), sum(stores), max(psums, default=0), max(residuals, default=0),
-            len(weights.step) if layer.uses_decoder else 0, len(weights.step) if layer.uses_generator else 0,
-        )  # fmt: skip
-        bases = [base + more for base, more in zip(bases, added, strict=True)]
+        first = _prefetch_release(lists[-1] if lists else None, layer, hardware, base.steps)
+        lists.append(_lists(layer, base, first, len(lists), hardware.mapping.prefetch_next_layer))
+        base = base.behind(layer)
     return lists
+
+
+def _lists(layer: LayerSchedule, base: _Bases, first: int, position: int, prefetches: bool) -> LayerLists:
+    """Return the lists of a layer whose first weight block may be loaded from the array's progress ``first`` on."""
+    program = build_program(layer)
+    waits = layer_waits(layer, program)
+    requests, steps = waits.requests, waits.steps
+    kinds = np.array(program.kind, dtype=np.int64)
+    # Weights may be loaded ahead; what they wait for in the layer before is the place, not the layer's end.
+    from_start = (kinds != WEIGHT) & (kinds != STORE) | (kinds == WEIGHT) & (not prefetches)
+    array = np.where((kinds == WEIGHT) & (requests.array == NO_RELEASE) & (not layer.uses_decoder), first, 0)
+    held = requests.array != NO_RELEASE
+    decoded = (kinds == WEIGHT) & layer.uses_decoder  # also the first: stored bits of two layers never lie together
+    none = np.zeros_like(steps.tiles)
+    return LayerLists(
+        schedule=layer,
+        program=program,
+        base_step=base.steps,
+        base_output=base.outputs,
+        num_weights=int(layer.weights.step.size),
+        num_outputs=int(layer.outputs.first_step.size),
+        array_cycles=layer.array_cycles.tolist(),
+        compute_cycles=layer.compute_cycles.tolist(),
+        fill_cycles=layer.fill_drain_cycles.tolist(),
+        leave_at=_at_steps(layer.num_steps, layer.outputs.last_step.tolist()),
+        decode_cycles=layer.weights.decode_cycles.tolist(),
+        generate_cycles=layer.weights.generate_cycles.tolist(),
+        vector_cycles=layer.outputs.vector_cycles.tolist(),
+        request_layers=np.where(from_start, position, 0).tolist(),
+        request_array=np.where(held, requests.array + 2 * base.steps, array).tolist(),
+        request_freed=np.where(decoded, requests.freed + base.decoded, 0).tolist(),
+        request_drained=_moved(requests.drained, base.outputs),
+        request_stored=_moved(requests.stored, base.stores),
+        step_inputs=_moved(steps.inputs, base.inputs),
+        step_drained=_moved(steps.drained, base.outputs),
+        step_psums=_moved(steps.psums, base.psums),
+        step_fetched=_moved(steps.fetched, base.fetches),
+        step_decoded=_moved(steps.tiles if layer.uses_decoder else none, base.decoded),
+        step_generated=_moved(steps.tiles if layer.uses_generator else none, base.generated),
+        tile_place=_progress(layer.weights.release, base.steps, first),
+        tile_fetched=_moved(waits.tile_fetched, base.fetches),
+        output_residuals=_moved(waits.output_residuals, base.residuals),
+        output_stored=_moved(waits.output_stored, base.stores),
+        all_stored=base.stores + _num(layer.outputs.store_bytes),
+    )
 
 
 class Unit:
@@ -196,7 +217,7 @@ class Unit:
         Cycles at which results on their way through the pipeline (or from memory) arrive, in order.
     """
 
-    __slots__ = ("ahead", "arriving", "blocked", "busy", "chip", "index", "is_done", "layer", "name", "wake")
+    __slots__ = ("ahead", "alarm", "arriving", "blocked", "busy", "chip", "index", "is_done", "layer", "name", "wake")
 
     def __init__(self, chip: Chip, name: str) -> None:
         self.chip = chip
@@ -208,6 +229,7 @@ class Unit:
         self.ahead: list[tuple[int, int]] = []
         self.busy = [0] * len(chip.lists)
         self.blocked = Blocked(chip.env)
+        self.alarm = Alarm(chip.env)
         self.arriving: deque[tuple[int, str]] = deque()
 
     def run(self) -> Process:
@@ -222,25 +244,26 @@ class Unit:
     def weight_place(self, lists: LayerLists, fetch: int) -> Process:
         """Wait for a place in the weight buffer, and for the ``fetch``-th tile from DRAM (0: for none)."""
         chip = self.chip
-        release = lists.weight_release[self.index]
-        place = lists.prefetch_release if release == NO_RELEASE else release
+        place = lists.tile_place[self.index]
         if chip.array.value < place:
             yield chip.array.reached(place, self)
-        if fetch and chip.fetched.value < lists.base_fetch + fetch:
+        if chip.fetched.value < fetch:
             self.blocked.begin()
-            yield chip.fetched.reached(lists.base_fetch + fetch, self)
+            yield chip.fetched.reached(fetch, self)
             self.blocked.end()
 
-    def work(self, cycles: int) -> Process:
-        """Be busy for ``cycles``."""
-        env = self.chip.env
-        start = int(env.now)
-        self.note_work(start, start + cycles)
-        self.wake = start + cycles
-        if self.chip.probe is not None:
-            self.chip.probe.slice(self.name, self.layer, "", self.index, start, start + cycles)
-        yield env.timeout(cycles)
-        self.wake = -1
+    def work(self, cycles: int) -> Event:
+        """Begin to be busy for ``cycles``; who has waited for the event returned clears `wake`."""
+        chip = self.chip
+        start = chip.env.cycle
+        self.wake = end = start + cycles
+        if chip.layers.value < self.layer:
+            self.ahead.append((start, end))
+        else:
+            self.busy[self.layer] += cycles
+        if chip.probe is not None:
+            chip.probe.slice(self.name, self.layer, "", self.index, start, end)
+        return self.alarm.arm().ring(cycles)
 
     def note_work(self, start: int, end: int) -> None:
         """Account for work from cycle ``start`` to ``end``."""
@@ -249,17 +272,36 @@ class Unit:
         else:
             self.busy[self.layer] += end - start
 
-    def later(self, counter: Progress, difference: int, delay: int) -> None:
-        """Raise a counter by ``difference`` after ``delay`` cycles (a pipeline's latency)."""
+    def later(self, counter: Progress, delay: int) -> None:
+        """Raise a counter by one after ``delay`` cycles (a pipeline's latency)."""
         if delay == 0:
-            counter.advance(counter.value + difference)
+            counter.advance(counter.value + 1)
             return
-        self.arriving.append((int(self.chip.env.now) + delay, counter.name))
-        self.chip.env.timeout(delay).callbacks.append(lambda _: self._arrive(counter, difference))
+        env = self.chip.env
+        self.arriving.append((env.cycle + delay, counter.name))
+        Arrival(env, self, counter).ring(delay)
 
-    def _arrive(self, counter: Progress, difference: int) -> None:
-        self.arriving.remove((int(self.chip.env.now), counter.name))
-        counter.advance(counter.value + difference)
+    def arrive(self, counter: Progress) -> None:
+        """Raise a counter whose time has come."""
+        arrival = (self.chip.env.cycle, counter.name)
+        if self.arriving[0] == arrival:
+            self.arriving.popleft()
+        else:
+            self.arriving.remove(arrival)
+        counter.advance(counter.value + 1)
+
+
+class Arrival(Alarm):
+    """What raises a unit's counter when it happens."""
+
+    def __init__(self, env: LeapEnvironment, unit: Unit, counter: Progress) -> None:
+        super().__init__(env)
+        self.unit = unit
+        self.counter = counter
+        self.callbacks.append(self._happen)
+
+    def _happen(self, _: Event) -> None:
+        self.unit.arrive(self.counter)
 
 
 @dataclass(slots=True)

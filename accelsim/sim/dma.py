@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from accelsim.mapping.program import INPUT, PSUM_READ, RESIDUAL, STORE, WEIGHT
-from accelsim.mapping.schedule import NO_RELEASE
+from accelsim.mapping.program import STORE
 from accelsim.sim.chip import Chip, LayerLists, Unit
 from accelsim.sim.dram.memory import MemoryModel
 from accelsim.sim.environment import Blocked, Process, Progress
@@ -40,60 +39,35 @@ class Dma(Unit):
         return (self.blocked.now() if self.missing > 0 else self.blocked_at_issue) - self.blocked_before
 
     def run(self) -> Process:
-        """Walk through the programs of all layers."""
+        """Walk through the programs of all layers; each request waits for its place and for its data."""
         chip = self.chip
+        layers, array, freed, drained, stored = (
+            chip.layers, chip.array, chip.decoder_free, chip.drained, chip.stored,
+        )  # fmt: skip
         for self.layer, lists in enumerate(chip.lists):
-            program = lists.program
-            self.index = 0
-            while self.index < len(program.kind):
-                for counter, value in self._conditions(lists):
-                    if counter.value < value and counter is chip.drained:
-                        self.blocked.begin()
-                        yield counter.reached(value, self)
-                        self.blocked.end()
-                    elif counter.value < value:
-                        yield counter.reached(value, self)
+            self.index, num = 0, len(lists.program.kind)
+            while self.index < num:
+                index = self.index
+                if layers.value < lists.request_layers[index]:
+                    yield layers.reached(lists.request_layers[index], self)
+                if array.value < lists.request_array[index]:
+                    yield array.reached(lists.request_array[index], self)
+                if freed.value < lists.request_freed[index]:
+                    yield freed.reached(lists.request_freed[index], self)
+                if drained.value < lists.request_drained[index]:
+                    self.blocked.begin()
+                    yield drained.reached(lists.request_drained[index], self)
+                    self.blocked.end()
+                if stored.value < lists.request_stored[index]:
+                    yield stored.reached(lists.request_stored[index], self)
                 self._issue(lists)
                 self.index += 1
             self._next_regions(lists)
 
-    def _conditions(self, lists: LayerLists) -> list[tuple[Progress, int]]:
-        """Return what the next request waits for: (counter, value) pairs."""
-        chip, program = self.chip, lists.program
-        kind, event = program.kind[self.index], program.event[self.index]
-        if kind == WEIGHT:
-            return self._weight_conditions(lists, event)
-        started = (chip.layers, self.layer)
-        if kind == INPUT:
-            return [started, (chip.array, lists.input_release[event])]
-        if kind == PSUM_READ:
-            written = lists.stores_before[lists.after_store[event]] + 1 if lists.after_store[event] >= 0 else 0
-            return [
-                started,
-                (chip.drained, lists.base_output + lists.open_after[event]),
-                (chip.stored, lists.base_store + written),
-            ]
-        if kind == RESIDUAL:
-            return [started, (chip.drained, lists.base_output + event - 1)]
-        return [(chip.drained, lists.base_output + event + 1)]
-
-    def _weight_conditions(self, lists: LayerLists, event: int) -> list[tuple[Progress, int]]:
-        """Return what a weight load waits for: its place in the mask buffer, or (no decoder) in the weight buffer."""
-        chip = self.chip
-        waits: list[tuple[Progress, int]] = []
-        if not chip.hardware.mapping.prefetch_next_layer:
-            waits.append((chip.layers, self.layer))
-        if lists.schedule.uses_decoder:
-            waits.append((chip.decoder_free, lists.base_decode + lists.fetch_release[event]))
-            return waits
-        release = lists.weight_release[event]
-        waits.append((chip.array, lists.prefetch_release if release == NO_RELEASE else release))
-        return waits
-
     def _issue(self, lists: LayerLists) -> None:
         chip, program = self.chip, lists.program
         kind, num_bytes = program.kind[self.index], program.num_bytes[self.index]
-        now = int(chip.env.now)
+        now = chip.env.cycle
         address = kind * REGION_BYTES + (self.region[kind] + program.offset[self.index]) % REGION_BYTES
         served = self.memory.serve(now, address, num_bytes, kind == STORE)
         self.moved_bytes[self.layer][kind] += num_bytes
@@ -105,7 +79,7 @@ class Dma(Unit):
         if self.missing > 0 and self.arrivals[kind] is self.watched:
             self.missing -= 1
             self.blocked_at_issue = self.blocked.now()
-        self.later(self.arrivals[kind], 1, served.end_cycle - now)
+        self.later(self.arrivals[kind], served.end_cycle - now)
 
     def _next_regions(self, lists: LayerLists) -> None:
         """Lay the next layer's tensors behind this one's."""

@@ -24,9 +24,10 @@ class MaskDecoder(Unit):
                 continue
             self.index = 0
             while self.index < lists.num_weights:
-                yield from self.weight_place(lists, lists.weight_fetches[self.index])
+                yield from self.weight_place(lists, lists.tile_fetched[self.index])
                 if lists.decode_cycles[self.index]:
-                    yield from self.work(lists.decode_cycles[self.index])
+                    yield self.work(lists.decode_cycles[self.index])
+                    self.wake = -1
                 self.index += 1
                 chip.decoder_free.advance(chip.decoder_free.value + 1)
-                self.later(chip.decoded, 1, self.latency_cycles)
+                self.later(chip.decoded, self.latency_cycles)

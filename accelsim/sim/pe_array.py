@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from simpy.events import Event
+
 from accelsim.sim.chip import Chip, LayerLists, Unit
 from accelsim.sim.counters import CAUSES
 from accelsim.sim.dma import Dma
@@ -39,14 +41,26 @@ class PeArray(Unit):
     def run(self) -> Process:
         """Run all layers, one after another."""
         chip = self.chip
+        inputs, drained, psums = chip.inputs, chip.drained, chip.psums
+        fetched, decoded, generated = chip.fetched, chip.decoded, chip.generated
         for self.layer, lists in enumerate(chip.lists):
             self.index = 0
             while self.index < lists.num_steps:
-                yield from self._operands(lists)
-                chip.array.advance(2 * (lists.base_step + self.index) + 1)
-                if lists.array_cycles[self.index]:
-                    yield from self._compute(lists)
-                leaves = lists.leave_at[self.index]
+                step = self.index
+                if (
+                    inputs.value < lists.step_inputs[step]
+                    or drained.value < lists.step_drained[step]
+                    or psums.value < lists.step_psums[step]
+                    or fetched.value < lists.step_fetched[step]
+                    or decoded.value < lists.step_decoded[step]
+                    or generated.value < lists.step_generated[step]
+                ):
+                    yield from self._operands(lists)
+                chip.array.advance(2 * (lists.base_step + step) + 1)
+                if lists.array_cycles[step]:
+                    yield self._compute(lists)
+                    self.wake = -1
+                leaves = lists.leave_at[step]
                 self.index += 1
                 chip.array.advance(2 * (lists.base_step + self.index))
                 if leaves >= 0:
@@ -64,11 +78,11 @@ class PeArray(Unit):
         by the vector unit, whose results it stores.
         """
         env = self.chip.env
-        start, before = int(env.now), blocked.now() if blocked is not None else 0
+        start, before = env.cycle, blocked.now() if blocked is not None else 0
         if load is not None:
             self.dma.watch(*load)
         yield counter.reached(value, self)
-        waited = int(env.now) - start
+        waited = env.cycle - start
         upstream = waited if blocked is None else min(waited, blocked.now() - before)
         stores = min(upstream, self.dma.held_up()) if load is not None else 0
         causes = self.causes[self.layer]
@@ -85,44 +99,30 @@ class PeArray(Unit):
     def _operands(self, lists: LayerLists) -> Process:
         """Wait for all that the next step needs."""
         chip, step = self.chip, self.index
-        event = lists.input_at[step]
-        if event >= 0:
-            value = lists.base_input + lists.input_fetches[event]
-            if lists.input_fetches[event] and chip.inputs.value < value:
-                yield from self._load(chip.inputs, value)
-        visit = lists.open_at[step]
-        if visit >= 0:
-            value = lists.base_output + lists.open_after[visit]
-            if chip.drained.value < value:
-                yield from self._wait(chip.drained, value, "wait_vector", self.vector, None)
-            value = lists.base_psum + lists.psum_reads[visit]
-            if lists.psum_reads[visit] and chip.psums.value < value:
-                yield from self._load(chip.psums, value)
-        event = lists.weight_at[step]
-        if event >= 0:
-            yield from self._weights(lists, event)
-
-    def _weights(self, lists: LayerLists, event: int) -> Process:
-        """Wait for a weight tile: from the decoder and the generator, or straight from DRAM."""
-        chip, schedule = self.chip, lists.schedule
-        fetch = lists.base_fetch + lists.weight_fetches[event]
-        if not schedule.uses_decoder and lists.weight_fetches[event] and chip.fetched.value < fetch:
+        if chip.inputs.value < lists.step_inputs[step]:
+            yield from self._load(chip.inputs, lists.step_inputs[step])
+        if chip.drained.value < lists.step_drained[step]:
+            yield from self._wait(chip.drained, lists.step_drained[step], "wait_vector", self.vector, None)
+        if chip.psums.value < lists.step_psums[step]:
+            yield from self._load(chip.psums, lists.step_psums[step])
+        # A weight tile comes from the decoder and the generator, or straight from DRAM.
+        fetch, decoded, generated = lists.step_fetched[step], lists.step_decoded[step], lists.step_generated[step]
+        if not lists.schedule.uses_decoder and chip.fetched.value < fetch:
             yield from self._load(chip.fetched, fetch)
-        load = (chip.fetched, fetch) if lists.weight_fetches[event] else None
-        decoded, generated = lists.base_decode + event + 1, lists.base_generate + event + 1
-        if schedule.uses_decoder and chip.decoded.value < decoded:
+        load = (chip.fetched, fetch) if fetch else None
+        if chip.decoded.value < decoded:
             yield from self._wait(chip.decoded, decoded, "wait_decoder", self.decoder, load)
-        if schedule.uses_generator and chip.generated.value < generated:
+        if chip.generated.value < generated:
             yield from self._wait(chip.generated, generated, "wait_generator", self.generator, load)
 
-    def _compute(self, lists: LayerLists) -> Process:
+    def _compute(self, lists: LayerLists) -> Event:
         causes, step = self.causes[self.layer], self.index
         compute, fill = lists.compute_cycles[step], lists.fill_cycles[step]
         total = lists.array_cycles[step]
         causes["compute"] += compute
         causes["fill_drain"] += fill
         causes["other"] += total - compute - fill
-        yield from self.work(total)
+        return self.work(total)
 
     def _finish(self, lists: LayerLists) -> Process:
         """Wait until the layer's outputs have left the vector unit and, where they go there, have reached DRAM."""
@@ -130,8 +130,7 @@ class PeArray(Unit):
         drained = lists.base_output + lists.num_outputs
         if chip.drained.value < drained:
             yield from self._wait(chip.drained, drained, "wait_vector", self.vector, None)
-        stored = lists.base_store + sum(1 for value in lists.schedule.outputs.store_bytes.tolist() if value)
-        if chip.stored.value < stored:
-            yield from self._load(chip.stored, stored)
-        self.ends.append(int(chip.env.now))
+        if chip.stored.value < lists.all_stored:
+            yield from self._load(chip.stored, lists.all_stored)
+        self.ends.append(chip.env.cycle)
         chip.layers.advance(self.layer + 1)

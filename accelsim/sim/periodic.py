@@ -257,8 +257,8 @@ class PeriodDetector:
 
     def _sample(self, zone: Zone, step: int) -> Sample | None:
         """Return the state relative to the present; None while a unit is in no state that a leap could keep."""
-        now = int(self.chip.env.now)
-        waits = {waiter: name for name, counter in self.counters.items() for _, _, waiter in counter.waiting}
+        now = self.chip.env.cycle
+        waits = {waiter: name for name, counter in self.counters.items() for _, waiter in counter.waiting}
         state: list[Hashable] = [self.dma.memory.state(now)]
         parked, parked_step, lowest, highest = [], FAR, step, step
         satisfied: list[str] = []
@@ -288,7 +288,7 @@ class PeriodDetector:
         units = [value for unit in (*self.units, self.array) for value in (unit.busy[self.layer], unit.blocked.now())]
         indices = [unit.index for unit in self.units]
         accounts = [*self.array.causes[self.layer].values(), *self.dma.moved_bytes[self.layer]]
-        return [int(self.chip.env.now), *indices, *counters, *units, *accounts]
+        return [self.chip.env.cycle, *indices, *counters, *units, *accounts]
 
     def _repeats(self, zone: Zone, sample: Sample, period: int, growth: list[int]) -> int:
         """Return how many periods may be leaped over: moving units stay in the zone, and no parked one is reached."""
@@ -298,7 +298,7 @@ class PeriodDetector:
         repeats = (last - sample.highest) // period
         grown = growth[1 + len(self.units) :]
         for counter, per_period in zip(self.counters.values(), grown, strict=False):
-            for value, _, waiter in counter.waiting:
+            for value, waiter in counter.waiting:
                 if waiter in sample.parked and per_period:
                     repeats = min(repeats, (value - 1 - counter.value) // per_period)
         return repeats

@@ -57,7 +57,7 @@ def simulate_schedule(
         array.after_step = PeriodDetector(chip, array, dma, (decoder, generator, vector)).after_step
     for unit in (dma, decoder, generator, vector, array):
         env.process(unit.live())
-    env.run()
+    env.finish()
     _check_finished(chip, array)
     _check_bytes(chip, dma)
     return _timings(array, dma, (array, dma, decoder, generator, vector))
@@ -84,11 +84,11 @@ def _check_finished(chip: Chip, array: PeArray) -> None:
     waits = [
         f"{waiter.name} waits for {COUNTER_NAMES[name]} to reach {value} (now {getattr(chip, name).value})"
         for name in COUNTER_NAMES
-        for value, _, waiter in getattr(chip, name).waiting
+        for value, waiter in getattr(chip, name).waiting
     ]
     layer = chip.lists[array.layer].schedule.name
     raise SimulationError(
-        f"deadlock in layer {layer}, step {array.index}, cycle {int(chip.env.now)}: {'; '.join(waits)}; "
+        f"deadlock in layer {layer}, step {array.index}, cycle {chip.env.cycle}: {'; '.join(waits)}; "
         "please report it with the hardware and workload files"
     )
 

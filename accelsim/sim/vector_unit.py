@@ -27,17 +27,18 @@ class VectorUnit(Unit):
                 value = lists.base_output + self.index + 1
                 if chip.ready.value < value:
                     yield chip.ready.reached(value, self)
-                residual = lists.residuals[self.index]
-                if residual and chip.residuals.value < lists.base_residual + residual:
+                residual = lists.output_residuals[self.index]
+                if chip.residuals.value < residual:
                     self.blocked.begin()
-                    yield chip.residuals.reached(lists.base_residual + residual, self)
+                    yield chip.residuals.reached(residual, self)
                     self.blocked.end()
-                staged = lists.base_store + lists.stores_before[self.index] - 1
+                staged = lists.output_stored[self.index]
                 if chip.stored.value < staged:
                     self.blocked.begin()
                     yield chip.stored.reached(staged, self)
                     self.blocked.end()
                 if lists.vector_cycles[self.index]:
-                    yield from self.work(lists.vector_cycles[self.index])
+                    yield self.work(lists.vector_cycles[self.index])
+                    self.wake = -1
                 self.index += 1
-                self.later(chip.drained, 1, latency)
+                self.later(chip.drained, latency)

@@ -24,9 +24,10 @@ class WeightGenerator(Unit):
                 continue
             self.index = 0
             while self.index < lists.num_weights:
-                fetch = lists.weight_fetches[self.index] if lists.schedule.seeds_with_tiles else 0
+                fetch = lists.tile_fetched[self.index] if lists.schedule.seeds_with_tiles else 0
                 yield from self.weight_place(lists, fetch)
                 if lists.generate_cycles[self.index]:
-                    yield from self.work(lists.generate_cycles[self.index])
+                    yield self.work(lists.generate_cycles[self.index])
+                    self.wake = -1
                 self.index += 1
-                self.later(chip.generated, 1, self.latency_cycles)
+                self.later(chip.generated, self.latency_cycles)

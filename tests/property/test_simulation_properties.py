@@ -142,11 +142,11 @@ class ShuffledEnvironment(LeapEnvironment):
     def process(self, generator: Process) -> Any:
         self.waiting.append(generator)
 
-    def run(self, until: Any = None) -> Any:
+    def finish(self) -> None:
         self.draw.shuffle(self.waiting)
         for generator in self.waiting:
             super().process(generator)
-        return super().run(until)
+        super().finish()
 
 
 @given(seed=SEEDS)
