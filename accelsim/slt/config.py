@@ -15,6 +15,9 @@ ThresholdScope = Literal["layer", "network"]
 ScalingRule = Literal["none", "static", "dynamic"]
 Precision = Literal["float32", "bfloat16"]
 ActivationRule = Literal["network", "sign"]
+COATS = (1, 2, 3, 7)
+MeasuredOn = Literal["test", "validation"]
+ScoreRank = Literal["magnitude", "value"]
 
 
 class SearchConfig(ConfigModel):
@@ -24,6 +27,9 @@ class SearchConfig(ConfigModel):
     """A network of the zoo; images are 3x32x32."""
     dataset: Literal["digits", "blocks"] = "digits"
     """The MNIST digits for networks on images, or a generated graph (stochastic block model) for networks on graphs."""
+    measured_on: MeasuredOn = "test"
+    """What accuracy is measured on: the test part, or a fifth of the training part that is then not searched on. Choose
+    settings on ``validation``."""
     width_factor: Annotated[float, Field(gt=0.0, le=64.0)] = 1.0
     """Multiplies the hidden channels."""
     sparsity: Fraction = 0.7
@@ -36,6 +42,11 @@ class SearchConfig(ConfigModel):
     """How p and r are spread over layers."""
     threshold_scope: ThresholdScope = "layer"
     """Whether each layer keeps its own fraction, or the network's best scores win wherever they are."""
+    coats: Annotated[int, Field(ge=1, le=7)] = 1
+    """Nested masks of a layer, summed (multicoated supermasks): 1, 2, 3 or 7. Each keeps the fraction 1 - sparsity of
+    the free weights that the one before keeps."""
+    score_rank: ScoreRank = "value"
+    """What of a score the threshold compares: its value, or its magnitude, as published edge-popup code does."""
     scaling: ScalingRule = "dynamic"
     """Scaling of kept weights: 1/sqrt of the kept fraction wanted (static), or of the layer's present one (dynamic)."""
     generator: GeneratorKind = "xorshift32"
@@ -72,7 +83,7 @@ class SearchConfig(ConfigModel):
     """Training images are shifted at random by up to this many pixels; 0 leaves them as they are."""
     precision: Precision = "bfloat16"
     """Arithmetic of the search; accuracy is always measured in float32 on the ticket as stored."""
-    seed: Annotated[int, Field(ge=1, le=2**32 - 1)] = 1
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 1
     """Seed of everything: weights, freezing, first scores, order of the images."""
     output_path: str | None = None
     """Where the ticket is written; None writes none."""
@@ -85,6 +96,10 @@ class SearchConfig(ConfigModel):
             raise ValueError(
                 f"weight_bits {self.weight_bits} is not 1, all that signed_constant has; use weights uniform"
             )
+        if self.coats not in COATS:
+            raise ValueError(f"coats {self.coats} is not 1, 2, 3 or 7, for which there are storage formats; use one")
+        if self.coats > 1 and self.codec != "raw":
+            raise ValueError(f"codec {self.codec} is not raw, how several coats are stored; use codec raw or coats 1")
         freeze = self.prune_ratio + self.lock_ratio
         if freeze > 1.0 + 1e-9:
             raise ValueError(f"prune_ratio + lock_ratio = {freeze:g} is not <= 1; lower one of them")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, Protocol
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch.nn import functional
 DatasetName = Literal["digits", "blocks"]
 _TRAIN_PER_CLASS: Final = 400
 _EVALUATION_BATCH: Final = 250
+_HELD_OUT: Final = "validation part of the training data"
 # Mean and standard deviation of MNIST's training images (0 to 1), as everybody uses them.
 _MEAN: Final = 0.1307
 _STD: Final = 0.3081
@@ -123,9 +124,36 @@ class BlockGraph:
         yield Batch(self.features, self.labels[self.test_rows], self.test_rows)
 
 
-def load_data(name: DatasetName) -> SearchData:
-    """Return a data set by name."""
-    return load_digits() if name == "digits" else generate_blocks()
+def load_data(name: DatasetName, measured_on: Literal["test", "validation"] = "test") -> SearchData:
+    """Return a data set by name; with ``validation`` a fifth of the training part takes the place of the test part."""
+    if name == "digits":
+        digits = load_digits()
+        return digits if measured_on == "test" else _hold_out_digits(digits)
+    blocks = generate_blocks()
+    return blocks if measured_on == "test" else _hold_out_nodes(blocks)
+
+
+def _hold_out_digits(digits: Digits) -> Digits:
+    """Give the last fifth of each class's training images the place of the test images."""
+    last = torch.zeros(len(digits.train_labels), dtype=torch.bool)
+    for label in range(digits.num_classes):
+        places = torch.nonzero(digits.train_labels == label).flatten()
+        last[places[-(len(places) // 5) :]] = True
+    return replace(
+        digits,
+        train_images=digits.train_images[~last],
+        train_labels=digits.train_labels[~last],
+        test_images=digits.train_images[last],
+        test_labels=digits.train_labels[last],
+        title=f"{digits.title}, {_HELD_OUT}",
+    )
+
+
+def _hold_out_nodes(blocks: BlockGraph) -> BlockGraph:
+    """Give the last fifth of the training nodes the place of the test nodes: their classes take turns."""
+    first = len(blocks.train_rows) - len(blocks.train_rows) // 5
+    train, held_out = blocks.train_rows[:first], blocks.train_rows[first:]
+    return replace(blocks, train_rows=train, test_rows=held_out, title=f"{blocks.title}, {_HELD_OUT}")
 
 
 def load_digits() -> Digits:

@@ -11,6 +11,7 @@ import torch
 from accelsim.slt.data import SearchData
 from accelsim.slt.layers import EdgePopupLayer
 from accelsim.slt.network import SearchNetwork, apply_weight, run_graph
+from accelsim.ticket.coats import with_coats
 from accelsim.ticket.digest import filter_digests
 from accelsim.ticket.graph import GraphNode
 from accelsim.ticket.model import MaskCodec, Ticket, TicketLayer
@@ -45,13 +46,15 @@ def export_ticket(network: SearchNetwork, codec: MaskCodec) -> Ticket:
             scale = scale / deviation
             offset = -norm.running_mean.double().numpy() / deviation
         packed = pack_layer(name, layer.shape, layer.source, layer.mask(), codec, scale, offset)
+        if layer.num_coats > 1:
+            packed = with_coats(packed, layer.kept.numpy(), layer.num_coats)
         layers.append(_with_digests(packed, layer))
     return Ticket(network.graph, tuple(layers), "searched")
 
 
 def _with_digests(packed: TicketLayer, layer: EdgePopupLayer) -> TicketLayer:
     """Take the digests from the weights that were searched, not from those that the source would give again."""
-    searched = layer.integer_weights() * layer.mask()
+    searched = layer.integer_weights() * layer.coat_sums().astype(np.int32)
     if np.abs(searched).max(initial=0) > _EXACT_BFLOAT16:
         return packed
     return replace(packed, digest_payload=filter_digests(searched))

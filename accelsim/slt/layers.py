@@ -7,13 +7,15 @@ al., arXiv 2402.14029 (freezing: pruned weights are never, locked ones always in
 from __future__ import annotations
 
 from math import prod, sqrt
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import nn
 
 from accelsim.prng import RandomSource, freezing_map, layer_weights, weight_std
+
+ScoreRank = Literal["magnitude", "value"]
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -37,7 +39,11 @@ class _StraightThrough(torch.autograd.Function):
         flat = grads[0].reshape(-1)
         if layer.free_index.numel() != layer.num_weights:
             flat = flat.index_select(0, layer.free_index)
-        return (flat * layer.free_values).float().mul_(layer.scale), None, None
+        # Each coat's mask passes the gradient on: their sum is that many times as large.
+        wanted = (flat * layer.free_values).float().mul_(layer.scale * layer.num_coats)
+        if layer.rank == "magnitude":
+            wanted.mul_(layer.scores.detach().sign())
+        return wanted, None, None
 
 
 class EdgePopupLayer(nn.Module):
@@ -53,13 +59,20 @@ class EdgePopupLayer(nn.Module):
         Draws the first scores: uniform within 1 / sqrt(fan in), as a Kaiming-uniform start with slope sqrt(5) gives.
     dtype
         Of the weights handed to the convolution; scores are always float32.
+    rank
+        What of a score the threshold compares.
+    num_coats
+        See the attribute.
 
     Attributes
     ----------
     scores
         float32 [num free], the only thing that is searched.
     kept
-        bool [num free]; set from outside, once per step, by the threshold.
+        [num free]; set from outside, once per step, by the threshold: bool, or with several coats uint8, how many of
+        them keep a weight.
+    num_coats
+        Nested masks that are summed (Okoshi et al., ICML 2022); locked weights are in the first alone.
     scale
         What a random integer is multiplied by: the Kaiming deviation sqrt(2 / fan in) over that of the integers,
         times the compensation for dropped weights.
@@ -72,9 +85,17 @@ class EdgePopupLayer(nn.Module):
     locked_values: torch.Tensor
 
     def __init__(
-        self, source: RandomSource, shape: tuple[int, ...], rng: np.random.Generator, dtype: torch.dtype = torch.float32
+        self,
+        source: RandomSource,
+        shape: tuple[int, ...],
+        rng: np.random.Generator,
+        dtype: torch.dtype = torch.float32,
+        rank: ScoreRank = "value",
+        num_coats: int = 1,
     ) -> None:
         super().__init__()
+        self.rank = rank
+        self.num_coats = num_coats
         self.source = source
         self.shape = shape
         self.num_weights = prod(shape)
@@ -92,6 +113,11 @@ class EdgePopupLayer(nn.Module):
         self.base_scale = sqrt(2.0 / prod(shape[1:])) / weight_std(source)
         self.scale = self.base_scale
 
+    def ranks(self) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        """Return what the threshold compares, float32 [num free]: the scores, or their magnitudes."""
+        scores: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = self.scores.detach().numpy()
+        return np.abs(scores) if self.rank == "magnitude" else scores
+
     @property
     def num_free(self) -> int:
         """Return the number of weights with a score."""
@@ -101,6 +127,13 @@ class EdgePopupLayer(nn.Module):
     def num_kept(self) -> int:
         """Return the number of weights in the present mask, locked ones included."""
         return self.num_locked + int(torch.count_nonzero(self.kept))
+
+    @property
+    def mean_square(self) -> float:
+        """Return the mean square of how often a weight counts: with one coat the fraction that is kept."""
+        if self.num_coats == 1:
+            return self.num_kept / self.num_weights
+        return (self.num_locked + int(self.kept.long().square().sum())) / self.num_weights
 
     def forward(self) -> torch.Tensor:
         """Return the masked and scaled weights, of ``shape``."""
@@ -114,7 +147,12 @@ class EdgePopupLayer(nn.Module):
         return out
 
     def mask(self) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-        """Return the present mask over all weights, bool of ``shape``."""
-        out: np.ndarray[tuple[int, ...], np.dtype[np.bool_]] = freezing_map(self.source, self.shape) == 1
+        """Return the present mask over all weights, of several coats the first, bool of ``shape``."""
+        return self.coat_sums() > 0
+
+    def coat_sums(self) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+        """Return how many coats keep each weight, uint8 of ``shape``; with one coat its mask as 0 and 1."""
+        out: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+        out = (freezing_map(self.source, self.shape) == 1).astype(np.uint8)
         out.reshape(-1)[self.free_index.numpy()] = self.kept.numpy()
         return out

@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from accelsim.errors import TicketError
 from accelsim.prng import RandomSource
-from accelsim.slt.layers import EdgePopupLayer
-from accelsim.slt.select import keep_best, keep_best_of_all
+from accelsim.slt.layers import EdgePopupLayer, ScoreRank
+from accelsim.slt.select import Kept, Scores, keep_best, keep_best_of_all, num_to_keep
 from accelsim.ticket.graph import PARAMETRIC_KINDS, GraphNode, NetworkGraph
 
 NodeOperation = Callable[[GraphNode, torch.Tensor], torch.Tensor]
@@ -147,6 +147,10 @@ class SearchNetwork(nn.Module):
         Arithmetic of the weights.
     neighbours
         For networks on a graph, see `run_graph`.
+    rank
+        What of a score the threshold compares.
+    num_coats
+        Nested masks of each layer, summed.
     """
 
     def __init__(
@@ -156,10 +160,13 @@ class SearchNetwork(nn.Module):
         rng: np.random.Generator,
         dtype: torch.dtype = torch.float32,
         neighbours: torch.Tensor | None = None,
+        rank: ScoreRank = "value",
+        num_coats: int = 1,
     ) -> None:
         super().__init__()
         self.graph = graph
         self.neighbours = neighbours
+        self._num_coats = num_coats
         self.norm_of = {producer: norm for norm, producer in folded_norms(graph).items()}
         self._layers = nn.ModuleDict()
         self._norms = nn.ModuleDict()
@@ -169,7 +176,7 @@ class SearchNetwork(nn.Module):
                     raise TicketError(
                         f"{graph.name}: {node.name}: a search takes conv2d and linear without bias; use another network"
                     )
-                layer = EdgePopupLayer(sources[node.name], graph.weight_shape(node), rng, dtype)
+                layer = EdgePopupLayer(sources[node.name], graph.weight_shape(node), rng, dtype, rank, num_coats)
                 self._layers[_key(node.name)] = layer
             elif node.kind == "norm":
                 is_map = len(node.out_shape) == 3
@@ -210,27 +217,47 @@ class SearchNetwork(nn.Module):
         """Keep the best free weights so that, with the locked ones, a fraction 1 - ``sparsity`` is kept.
 
         Exact to one weight, over each layer or over the network; where freezing alone locks more or leaves fewer, the
-        nearest that can be reached.
+        nearest that can be reached. Each further coat keeps the same fraction of what the coat before keeps.
         """
         layers = list(self.layers().values())
-        scores = [layer.scores.detach().numpy() for layer in layers]
+        scores = [layer.ranks() for layer in layers]
         if scope == "layer":
-            wanted = [round((1.0 - sparsity) * layer.num_weights) - layer.num_locked for layer in layers]
+            wanted = [num_to_keep(layer.num_weights, sparsity) - layer.num_locked for layer in layers]
             kept = [keep_best(score, number) for score, number in zip(scores, wanted, strict=True)]
         else:
-            total = round((1.0 - sparsity) * sum(layer.num_weights for layer in layers))
+            total = num_to_keep(sum(layer.num_weights for layer in layers), sparsity)
             kept = keep_best_of_all(scores, total - sum(layer.num_locked for layer in layers))
+        if self._num_coats > 1:
+            self._add_coats(scores, kept, sparsity, scope)
         for layer, mask in zip(layers, kept, strict=True):
             layer.kept = torch.from_numpy(mask)
 
+    def _add_coats(
+        self, scores: list[Scores], kept: list[Kept], sparsity: float, scope: Literal["layer", "network"]
+    ) -> None:
+        """Put in the place of the masks how many coats keep each free weight, uint8."""
+        sums = [mask.astype(np.uint8) for mask in kept]
+        groups = [[index] for index in range(len(kept))] if scope == "layer" else [list(range(len(kept)))]
+        for group in groups:
+            number = sum(int(np.count_nonzero(kept[index])) for index in group)
+            for _ in range(1, self._num_coats):
+                number = num_to_keep(number, sparsity)
+                for index, mask in zip(group, keep_best_of_all([scores[i] for i in group], number), strict=True):
+                    sums[index] += mask
+        kept[:] = sums  # type: ignore[assignment]  # a mask of several coats is their sum
+
     def update_scales(self, rule: Literal["none", "static", "dynamic"], sparsity: float) -> None:
-        """Compensate dropped weights by 1 / sqrt of the kept fraction, the wanted one or each layer's present one."""
+        """Compensate dropped weights by 1 / sqrt of the kept fraction, the wanted one or each layer's present one.
+
+        With several coats the present one is the mean square of how often a weight counts: the deviation of the
+        weights stays that of the source network. The wanted one is that of the first coat, as the authors' code has it.
+        """
         for layer in self.layers().values():
             fraction = 1.0
             if rule == "static":
                 fraction = 1.0 - sparsity
             elif rule == "dynamic":
-                fraction = layer.num_kept / layer.num_weights
+                fraction = layer.mean_square
             layer.scale = layer.base_scale / max(fraction, 1.0 / layer.num_weights) ** 0.5
 
 

@@ -83,7 +83,7 @@ def search(
             f"{checkpoint}: is there already, perhaps the checkpoint of an interrupted search; "
             "go on from it with --resume, or remove the file"
         )
-    state = start_search(config, data or load_data(config.dataset))
+    state = start_search(config, data or load_data(config.dataset, config.measured_on))
     if resume and checkpoint is not None:
         restore(state, read_checkpoint(checkpoint), checkpoint)
     run_epochs(state, console)
@@ -125,7 +125,15 @@ def start_search(config: SearchConfig, data: SearchData) -> Search:
     graph = searched_graph(config, data)
     rng = np.random.default_rng((config.seed, 0))
     sources = random_sources(config, graph)
-    network = SearchNetwork(graph, sources, rng, _DTYPES[config.precision], data.neighbours)
+    network = SearchNetwork(
+        graph,
+        sources,
+        rng,
+        _DTYPES[config.precision],
+        data.neighbours,
+        config.score_rank,
+        config.coats,
+    )
     optimizer = torch.optim.SGD(
         network.parameters(),
         lr=config.learning_rate,

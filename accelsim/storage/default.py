@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from accelsim.storage.nm import obeyed_pattern
+from accelsim.storage.slt import multicoat_name
 from accelsim.storage.stand_in import has_ticket
 from accelsim.trace.model import LayerTrace
 
@@ -10,12 +11,14 @@ from accelsim.trace.model import LayerTrace
 def default_format(trace: LayerTrace) -> str:
     """Return the name of the format that a network is kept in unless told otherwise.
 
-    ``slt`` for tickets, real or synthetic; for trained networks ``dense-int8``, or, with zeros in them,
-    ``nm-N:M-int8`` where they follow such a pattern and ``bitmap-int8`` where they follow none.
+    ``slt`` for tickets, real or synthetic, and ``multicoat`` for those of several coats; for trained networks
+    ``dense-int8``, or, with zeros in them, ``nm-N:M-int8`` where they follow such a pattern and ``bitmap-int8`` where
+    they follow none.
     """
     weights = [layer.weights for layer in trace.layers if layer.weights is not None]
     if any(has_ticket(layer) for layer in weights):
-        return "slt"
+        num_coats = max(len(layer.coat_kept) + 1 for layer in weights)
+        return "slt" if num_coats == 1 else multicoat_name(num_coats)
     if trace.provenance != "imported" or all(layer.num_kept == layer.num_weights for layer in weights):
         return "dense-int8" if trace.provenance in ("dense", "imported") else "slt"
     return obeyed_pattern(weights) or "bitmap-int8"

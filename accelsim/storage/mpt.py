@@ -8,6 +8,7 @@ import numpy as np
 
 from accelsim.storage.base import Arithmetic, StoredBits, WeightPlan
 from accelsim.storage.encoded import EncodedWeights, IntTensor, check_range, pack, unpack
+from accelsim.storage.slt import require_one_coat
 from accelsim.trace.model import LayerWeights
 
 
@@ -25,7 +26,14 @@ class MptFormat:
     arithmetic: Arithmetic
 
     def plan(self, weights: LayerWeights) -> WeightPlan:
-        """Return the plan of a layer; O(1), for the size depends on counts alone."""
+        """Return the plan of a layer; O(1), for the size depends on counts alone.
+
+        Raises
+        ------
+        MappingError
+            A ticket of several coats: sums of them are no signs.
+        """
+        require_one_coat(self.name, weights)
         return WeightPlan(
             format=self.name,
             stored_bits=StoredBits(mask=weights.num_weights, scale=weights.num_scale_bits, weight=weights.num_kept),

@@ -11,6 +11,7 @@ from accelsim.storage.base import StoredBits, WeightPlan
 from accelsim.storage.encoded import EncodedWeights, IntTensor, check_range, pack, unpack
 from accelsim.storage.slt import (
     dense_part,
+    multicoat_name,
     require_ticket,
     seed_bits,
     source_of_network,
@@ -24,9 +25,11 @@ from accelsim.trace.model import LayerWeights
 class MulticoatFormat:
     """``num_coats`` masks, each a subset of the one before; a weight counts as often as masks keep it.
 
-    After Okoshi et al., ICML 2022, from a dense source. The first coat is the ticket's mask, a bit per position; the
-    next has a bit per weight that the coat before keeps, as the authors' code sizes a model. How many weights a further
-    coat keeps is not in a ticket: with density d the i-th keeps d^i, which linearly spaced thresholds give on Laplacian
+    After Okoshi et al., ICML 2022. A ticket with as many coats is stored as it is: the first coat is its mask, a bit
+    per free weight; the next has a bit per free weight that the coat before keeps, as the authors' code sizes a model.
+
+    A ticket with one mask is taken as the first coat of a dense source, a bit per position. How many weights a further
+    coat keeps is then not in it: with density d the i-th keeps d^i, which linearly spaced thresholds give on Laplacian
     scores (the authors' example, ResNet-50 with three coats at 70 % sparsity, keeps 0.300, 0.079 and 0.032; d^i is
     0.300, 0.090, 0.027).
     """
@@ -44,9 +47,9 @@ class MulticoatFormat:
         if weights.beside_supermasks:
             return dense_part(self.name, weights)
         require_ticket(self.name, weights)
-        num_mask_bits = sum(self.coat_counts(weights.num_weights, weights.num_kept)[:-1])
         source = source_to_regenerate(weights)
         value_bits = weight_value_bits(source)
+        num_mask_bits = self._num_mask_bits(weights)
         return WeightPlan(
             format=self.name,
             stored_bits=StoredBits(
@@ -58,10 +61,20 @@ class MulticoatFormat:
             arithmetic="int4" if value_bits + self.num_coats.bit_length() <= 4 else "int8",
             decoder="multicoat",
             decoder_symbols=num_mask_bits,
-            source=source_of_network(source, "dense"),
+            source=source if weights.coat_kept else source_of_network(source, "dense"),
             num_nonzero=weights.num_kept,
-            synthetic=True,
+            synthetic=not weights.coat_kept,
         )
+
+    def _num_mask_bits(self, weights: LayerWeights) -> int:
+        if not weights.coat_kept:
+            return sum(self.coat_counts(weights.num_weights, weights.num_kept)[:-1])
+        if len(weights.coat_kept) + 1 != self.num_coats:
+            raise MappingError(
+                f"storage {self.name}: holds {self.num_coats} coats, the ticket has {len(weights.coat_kept) + 1}; "
+                f"choose {multicoat_name(len(weights.coat_kept) + 1)}"
+            )
+        return weights.num_free + weights.num_kept - weights.num_locked + sum(weights.coat_kept[:-1])
 
     def coat_counts(self, num_weights: int, num_kept: int) -> tuple[int, ...]:
         """Return the number of weights, then how many of them each coat keeps."""

@@ -88,6 +88,21 @@ def require_ticket(name: str, weights: LayerWeights) -> None:
         )
 
 
+def require_one_coat(name: str, weights: LayerWeights) -> None:
+    """Raise `MappingError` where a ticket has several masks a layer: the format has place for one."""
+    if weights.coat_kept:
+        num_coats = len(weights.coat_kept) + 1
+        raise MappingError(
+            f"storage {name}: holds one mask a layer, the ticket has {num_coats} coats; choose "
+            f"{multicoat_name(num_coats)}, or dense-int8 for their sums as values"
+        )
+
+
+def multicoat_name(num_coats: int) -> str:
+    """Return the name of the format for this number of coats."""
+    return "multicoat" if num_coats == 2 else f"multicoat-{num_coats}"
+
+
 def dense_part(name: str, weights: LayerWeights) -> WeightPlan:
     """Return the plan of a trained layer among supermasks: dense int8, whatever format the others have."""
     return replace(DENSE_INT8.plan(weights), format=name)
@@ -123,6 +138,7 @@ class SltFormat:
         if weights.beside_supermasks:
             return dense_part(self.name, weights)
         require_ticket(self.name, weights)
+        require_one_coat(self.name, weights)
         codec = self.codec or check_codec(weights.codec or "raw")
         size = self._mask_size(codec, weights)
         source = source_to_regenerate(weights)

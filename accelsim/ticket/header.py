@@ -42,6 +42,8 @@ class LayerHeader:
     input_density: float | None
     source: RandomSource | None
     digest_bytes: int = 0
+    coat_bytes: int = 0
+    coat_kept: tuple[int, ...] = ()
 
 
 def layer_header(layer: TicketLayer) -> LayerHeader:
@@ -61,6 +63,8 @@ def layer_header(layer: TicketLayer) -> LayerHeader:
         layer.input_density,
         layer.source,
         len(layer.digest_payload),
+        len(layer.coat_payload),
+        layer.coat_kept,
     )
 
 
@@ -72,12 +76,20 @@ def _non_defaults(item: GraphNode) -> dict[str, object]:
     }
 
 
+def _layer_record(layer: LayerHeader) -> dict[str, object]:
+    """Return all fields; those of coats only where there are several: other files stay as they are."""
+    record = asdict(layer)
+    if not layer.coat_kept:
+        del record["coat_bytes"], record["coat_kept"]
+    return record
+
+
 def dump_header(graph: NetworkGraph, layers: Sequence[LayerHeader]) -> str:
     """Return graph and layers as compact JSON; node fields that have their default are left out."""
     document = {
         "name": graph.name,
         "nodes": [_non_defaults(node) for node in graph.nodes],
-        "layers": [asdict(layer) for layer in layers],
+        "layers": [_layer_record(layer) for layer in layers],
     }
     return json.dumps(document, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 
@@ -244,6 +256,8 @@ def _layer(value: object, where: str) -> LayerHeader:
         input_density=record.fraction("input_density"),
         source=_source(record.take("source"), f"{where}.source"),
         digest_bytes=record.integer("digest_bytes", 0),
+        coat_bytes=record.integer("coat_bytes", 0),
+        coat_kept=record.integers("coat_kept", ()),
     )
     record.done()
     return header

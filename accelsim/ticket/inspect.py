@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from accelsim.prng import stream_geometry
+from accelsim.ticket.coats import num_coat_bits
 from accelsim.ticket.codecs import entropy_bound_bits
 from accelsim.ticket.model import Ticket, TicketLayer
 from accelsim.ticket.pack import is_trained
@@ -149,7 +150,7 @@ def seed_bits(layer: TicketLayer) -> int:
 def _stored_size(layer: TicketLayer, has_supermasks: bool) -> StoredSize:
     scale = SCALE_BITS_PER_CHANNEL * int(layer.scale_K.size)
     if not is_trained(layer):
-        return StoredSize(layer.payload_bits, seed_bits(layer), scale)
+        return StoredSize(layer.payload_bits + num_coat_bits(layer), seed_bits(layer), scale)
     if has_supermasks or layer.num_kept == layer.num_weights:
         return StoredSize(0, 0, scale, VALUE_BITS * layer.num_weights)
     return StoredSize(layer.num_weights, 0, scale, VALUE_BITS * layer.num_kept)
@@ -238,6 +239,12 @@ def _provenance(ticket: Ticket) -> tuple[tuple[str, ...], tuple[str, ...]]:
         measured.append(f"input densities of {num_measured} of {len(ticket.layers)} layers")
     if num_measured < len(ticket.layers):
         assumed.append(f"inputs of {len(ticket.layers) - num_measured} layers count as dense: not measured")
+    num_coats = max(layer.num_coats for layer in ticket.layers)
+    if num_coats > 1:
+        kept = [sum(layer.num_kept for layer in ticket.layers)]
+        kept += [sum(layer.coat_kept[coat] for layer in ticket.layers) for coat in range(num_coats - 1)]
+        counts = ", ".join(f"{number:,}" for number in kept)
+        measured.append(f"{num_coats} coats, nested masks that are summed: they keep {counts} weights")
     num_trained = sum(is_trained(layer) for layer in ticket.layers)
     if num_trained:
         assumed.append(

@@ -47,6 +47,9 @@ class TicketLayer:
     digest_payload
         `accelsim.ticket.digest.filter_digests` of the searched weights, for ``accelsim verify``; empty in older files.
         The chip does not read it.
+    coat_payload, coat_kept
+        Multicoated masks: the packed further coats, and how many free weights each keeps (`accelsim.ticket.coats`);
+        empty where there is one mask.
     """
 
     name: str
@@ -64,11 +67,18 @@ class TicketLayer:
     weight_payload: bytes = b""
     frozen_payload: bytes = b""
     digest_payload: bytes = b""
+    coat_payload: bytes = b""
+    coat_kept: tuple[int, ...] = ()
 
     @property
     def num_weights(self) -> int:
         """Return the number of weights, dropped ones included."""
         return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def num_coats(self) -> int:
+        """Return the number of masks that are summed; 1 but for multicoated ones."""
+        return 1 + len(self.coat_kept)
 
     @property
     def num_pruned(self) -> int:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from accelsim.errors import AccelSimError, TicketError
 from accelsim.prng import RandomSource, freezing_map, layer_weights, words
+from accelsim.ticket.coats import MAX_COATS, unpack_coats
 from accelsim.ticket.codecs import EncodedMask, decode_mask, encode_mask
 from accelsim.ticket.digest import filter_digests
 from accelsim.ticket.model import MaskCodec, TicketLayer
@@ -212,7 +213,8 @@ def is_trained(layer: TicketLayer) -> bool:
 def unpack_weights(layer: TicketLayer) -> npt.NDArray[np.signedinteger]:
     """Return the signed integer weights of the layer's shape, 0 where the mask drops one.
 
-    Regenerated ones are `accelsim.prng.layer_weights`; imported ones are +1 or -1.
+    Regenerated ones are `accelsim.prng.layer_weights`, times the number of coats that keep them; imported ones are +1
+    or -1.
 
     Raises
     ------
@@ -220,6 +222,8 @@ def unpack_weights(layer: TicketLayer) -> npt.NDArray[np.signedinteger]:
         See `unpack_mask`.
     """
     mask = unpack_mask(layer)
+    if layer.coat_kept:
+        return _with_sums(layer, mask)
     if layer.source is not None:
         return layer_weights(layer.source, layer.shape) * mask
     if not layer.weight_payload:
@@ -227,6 +231,13 @@ def unpack_weights(layer: TicketLayer) -> npt.NDArray[np.signedinteger]:
     bits = np.unpackbits(np.frombuffer(layer.weight_payload, dtype=np.uint8), count=layer.num_weights)
     signs = (2 * bits.view(np.int8) - 1).reshape(layer.shape)
     return signs * mask
+
+
+def _with_sums(layer: TicketLayer, mask: MaskArray) -> npt.NDArray[np.signedinteger]:
+    sums = unpack_coats(layer, mask, unpack_frozen(layer) == 0)
+    signs = unpack_weights(replace(layer, coat_payload=b"", coat_kept=()))
+    largest = MAX_COATS * int(np.abs(signs).max(initial=0))
+    return signs.astype(np.promote_types(signs.dtype, np.min_scalar_type(-largest))) * sums.astype(np.int8)
 
 
 def random_mask(frozen: TernaryArray, density: float, seed: int) -> MaskArray:

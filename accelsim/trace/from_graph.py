@@ -344,6 +344,7 @@ def _ticket_weights(layer: TicketLayer, node: GraphNode, source: Shape, has_supe
         SCALE_BITS_PER_CHANNEL * node.out_channels,
         lazy.mask,
         lazy.sign,
+        coat_kept=layer.coat_kept,
     )
 
 

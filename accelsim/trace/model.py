@@ -83,6 +83,8 @@ class LayerWeights:
     beside_supermasks
         The layer was trained, or left dense, in a network whose other layers have supermasks: formats of tickets store
         it as dense int8.
+    coat_kept
+        Multicoated masks: how many free weights each coat after the first keeps; empty where there is one mask.
     """
 
     shape: tuple[int, ...]
@@ -97,6 +99,7 @@ class LayerWeights:
     load_mask: Callable[[], MaskArray] | None = None
     load_sign: Callable[[], npt.NDArray[np.int8]] | None = None
     beside_supermasks: bool = False
+    coat_kept: tuple[int, ...] = ()
 
     @property
     def num_weights(self) -> int:

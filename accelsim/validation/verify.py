@@ -21,10 +21,11 @@ from accelsim.mapping.schedule import Schedule
 from accelsim.pipeline import schedule_network
 from accelsim.sim.counters import Counters, LayerCounters
 from accelsim.sim.run import run_schedule
+from accelsim.storage.slt import multicoat_name
 from accelsim.ticket.model import Ticket, TicketLayer
 from accelsim.trace import trace_ticket
 from accelsim.trace.model import LayerTrace
-from accelsim.validation.verify_digests import digest_problem, sound_layer
+from accelsim.validation.verify_digests import coats_problem, digest_problem, sound_layer
 from accelsim.validation.verify_image import (
     LayerImage,
     TileVisits,
@@ -150,6 +151,8 @@ def verify_weights(
         checked, problem = _verify_layer(hardware, pair, counted, edit_image)
         if problem is None and reference is None:
             problem = digest_problem(layer, _visits(hardware, layer.name, counted))
+        elif problem is None and layer.num_coats > 1:
+            problem = coats_problem(*pair)
         problem = problem or fault
         if problem is not None:
             return WeightVerification(tuple(done), problem, against)
@@ -170,7 +173,9 @@ def _visits(hardware: LoadedHardware, name: str, counted: _Counted) -> TileVisit
 
 def _simulate(hardware: LoadedHardware, ticket: Ticket) -> _Counted:
     trace = trace_ticket(ticket)
-    schedule, _ = schedule_network(hardware.config, trace, STORAGE)
+    num_coats = max(layer.num_coats for layer in ticket.layers)
+    storage = STORAGE if num_coats == 1 else multicoat_name(num_coats)
+    schedule, _ = schedule_network(hardware.config, trace, storage)
     return _Counted(trace, schedule, run_schedule(schedule, hardware.config))
 
 

@@ -51,6 +51,8 @@ def sound_layer(layer: TicketLayer) -> tuple[TicketLayer, str | None]:
         num_free=int(bits.size),
         num_locked=num_locked,
         num_kept=num_locked + int(np.count_nonzero(bits)),
+        coat_payload=b"",
+        coat_kept=(),
     )
     return sound, fault
 
@@ -75,6 +77,19 @@ def digest_problem(layer: TicketLayer, visits: TileVisits) -> str | None:
                 "streams is wrong; --reference FILE finds the weight"
             )
     return None
+
+
+def coats_problem(layer: TicketLayer, reference: TicketLayer) -> str | None:
+    """Return the first weight that other coats keep than in ``reference``, or None."""
+    found, searched = (unpack_weights(part).reshape(part.shape[0], -1) for part in (layer, reference))
+    wrong = np.argwhere(found != searched)
+    if not wrong.size:
+        return None
+    filter_, weight = wrong[0].tolist()
+    return (
+        f"layer {layer.name!r}: filter {filter_}: weight {weight} of it is {found[filter_, weight]} with all its coats, "
+        f"the searched network has {searched[filter_, weight]}; the stored bits of the coats are wrong"
+    )
 
 
 def _digests(layer: TicketLayer) -> bytes:

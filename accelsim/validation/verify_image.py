@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -130,11 +130,14 @@ def layer_image(layer: TicketLayer, reference: TicketLayer, visits: TileVisits) 
 def walk_image(
     image: LayerImage, visits: TileVisits, reference: TicketLayer, hardware: HardwareConfig, leaves_out: bool
 ) -> WalkResult:
-    """Produce a layer from its image, tile by tile, and compare it with the searched network's weights."""
+    """Produce a layer from its image, tile by tile, and compare it with the searched network's weights.
+
+    Of several coats the lanes and this comparison know the first; the sums of all are in the digests.
+    """
     source, generator = image.source, hardware.weight_generator
     if generator is None:
         raise TicketError(f"{hardware.name}: weight_generator: none: nothing regenerates weights; give another chip")
-    expected = unpack_weights(reference).reshape(-1).astype(np.int32)
+    expected = unpack_weights(replace(reference, coat_payload=b"", coat_kept=())).reshape(-1).astype(np.int32)
     freezes = source.threshold_bits > 0 and source.lock_threshold > 0
     setup = WalkSetup(
         kind=KIND_CODES[source.generator],

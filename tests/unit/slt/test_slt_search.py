@@ -15,11 +15,13 @@ from accelsim.prng import RandomSource, freezing_map, layer_weights, thresholds
 from accelsim.slt import search as search_module
 from accelsim.slt.checkpoint import read_checkpoint
 from accelsim.slt.config import SearchConfig
-from accelsim.slt.data import Digits, generate_blocks, load_digits
+from accelsim.slt.data import Digits, generate_blocks, load_data, load_digits
 from accelsim.slt.export import TicketNetwork
 from accelsim.slt.layers import EdgePopupLayer
 from accelsim.slt.network import sign_of
 from accelsim.slt.search import calibrate, epoch_steps, evaluate_ticket, run_epochs, search, start_search
+from accelsim.slt.select import num_to_keep
+from accelsim.ticket.digest import filter_digests
 from accelsim.ticket.pack import unpack_mask, unpack_weights
 
 SMALL = SearchConfig(
@@ -82,7 +84,7 @@ def test_kept_fraction_is_exact(scope, digits):
         total, free = sum(layer.num_weights for layer in group), sum(layer.num_free for layer in group)
         locked = sum(layer.num_locked for layer in group)
         # The smallest layers may lock more, or leave fewer, than the mask should keep.
-        assert sum(layer.num_kept for layer in group) == min(max(round(0.3 * total), locked), locked + free)
+        assert sum(layer.num_kept for layer in group) == min(max(num_to_keep(total, 0.7), locked), locked + free)
 
 
 def test_gradient_passes_the_threshold_straight_through():
@@ -98,6 +100,46 @@ def test_gradient_passes_the_threshold_straight_through():
     expected = (dense.grad * sign * 0.25).reshape(-1)[layer.free_index]
     torch.testing.assert_close(layer.scores.grad, expected)
     assert (layer.scores.grad[~layer.kept] != 0).any()  # dropped weights learn too
+
+
+@pytest.mark.parametrize("rank", ["value", "magnitude"])
+def test_a_step_along_the_gradient_ranks_wanted_weights_higher(rank):
+    prune_threshold, lock_threshold = thresholds(0.5, 0.2, 16)
+    source = RandomSource(seed=5, prune_threshold=prune_threshold, lock_threshold=lock_threshold)
+    layer = EdgePopupLayer(source, (16, 8, 3, 3), np.random.default_rng(0), rank=rank)
+    before = layer.ranks().copy()
+    wanted = torch.randn(layer.shape, generator=torch.Generator().manual_seed(1))
+    (layer() * -wanted).sum().backward()  # loss falls where a weight of the same sign as ``wanted`` is kept
+    with torch.no_grad():
+        layer.scores -= 1e-4 * layer.scores.grad
+    rises = (wanted.flatten()[layer.free_index] * layer.free_values > 0).numpy()
+    assert np.array_equal(layer.ranks() > before, rises)
+
+
+@pytest.mark.parametrize("scope", ["layer", "network"])
+def test_coats_are_nested_keep_the_same_fraction_and_are_stored(scope, digits):
+    config = SMALL.model_copy(update={"coats": 3, "threshold_scope": scope, "num_epochs": 1})
+    state = start_search(config, digits)
+    run_epochs(state, Console(quiet=True))
+    layers = state.network.layers()
+    groups = [[layer] for layer in layers.values()] if scope == "layer" else [list(layers.values())]
+    for group in groups:
+        counts = [sum(int((layer.kept >= coat).sum()) for layer in group) for coat in (1, 2, 3)]
+        assert counts[1:] == [num_to_keep(counts[0], 0.7), num_to_keep(counts[1], 0.7)]
+    for layer in layers.values():
+        better, worse = layer.ranks()[layer.kept == 2], layer.ranks()[layer.kept == 1]
+        assert not better.size or not worse.size or better.min() >= worse.max()
+    calibrate(state)
+    stored = search_module.export_ticket(state.network, "raw")
+    for part in stored.layers:
+        layer = layers[part.name]
+        expected = layer_weights(layer.source, layer.shape).astype(np.int32) * layer.coat_sums()
+        assert np.array_equal(unpack_weights(part), expected)
+        assert part.digest_payload == filter_digests(expected)
+        assert layer.scale == pytest.approx(layer.base_scale / np.sqrt(np.mean(layer.coat_sums().astype(float) ** 2)))
+    with torch.no_grad():
+        searched = state.network(digits.test_images)
+    torch.testing.assert_close(TicketNetwork(stored).run(digits.test_images), searched, rtol=0.02, atol=0.05)
 
 
 def test_dynamic_scaling_follows_the_kept_fraction(digits):
@@ -232,6 +274,8 @@ def test_impossible_ratios_are_refused():
         ({"prune_ratio": 0.8}, "prune_ratio 0.8 is not <= sparsity 0.7"),
         ({"lock_ratio": 0.4}, "lock_ratio 0.4 is not <= 1 - sparsity"),
         ({"prune_ratio": 0.7, "lock_ratio": 0.7}, "is not <= 1"),
+        ({"coats": 4}, "coats 4 is not 1, 2, 3 or 7"),
+        ({"coats": 2, "codec": "entropy"}, "codec entropy is not raw"),
     ):
         with pytest.raises(ValueError, match=text):
             SearchConfig(**change)
@@ -245,6 +289,33 @@ def test_split_is_stratified_and_disjoint():
     train = {image.numpy().tobytes() for image in whole.train_images[:, 0]}
     assert len(train) == 4000
     assert not any(image.numpy().tobytes() in train for image in whole.test_images[:, 0])
+
+
+@pytest.mark.parametrize("name", ["digits", "blocks"])
+def test_validation_takes_a_fifth_of_the_training_data_and_none_of_the_test_data(name):
+    whole, held_out = load_data(name), load_data(name, "validation")
+    assert held_out.title == f"{whole.title}, validation part of the training data"
+    kept, taken, before, test = (
+        torch.cat([_identity(batch) for batch in batches])
+        for batches in (
+            held_out.calibration_batches(),
+            held_out.test_batches(),
+            whole.calibration_batches(),
+            whole.test_batches(),
+        )
+    )
+    assert len(taken) == len(before) // 5
+    assert sorted(torch.cat([kept, taken]).tolist()) == sorted(before.tolist())
+    assert not set(taken.tolist()) & set(test.tolist())
+    labels = torch.cat([batch.labels for batch in held_out.test_batches()])
+    assert torch.bincount(labels).unique().numel() == 1
+
+
+def _identity(batch):
+    """Return something that tells the inputs of a batch apart."""
+    if batch.rows is not None:
+        return batch.rows
+    return (batch.inputs.double().flatten(1) @ torch.linspace(1.0, 2.0, 3072, dtype=torch.float64)).mul(1e6).round()
 
 
 def test_network_that_cannot_be_searched_is_refused(digits):

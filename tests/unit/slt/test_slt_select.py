@@ -1,8 +1,11 @@
 """The threshold keeps exactly as many as it should, and the best ones."""
 
-import numpy as np
+import math
 
-from accelsim.slt.select import keep_best, keep_best_of_all
+import numpy as np
+import pytest
+
+from accelsim.slt.select import keep_best, keep_best_of_all, num_to_keep
 
 
 def test_best_scores_are_kept():
@@ -28,3 +31,12 @@ def test_network_wide_threshold_ignores_layer_bounds():
     parts = [np.array([5, 1], dtype=np.float32), np.array([4, 3, 2], dtype=np.float32)]
     kept = keep_best_of_all(parts, 3)
     assert [part.tolist() for part in kept] == [[True, False], [True, True, False]]
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.29, 0.5, 0.7, 0.9, 0.999])
+def test_as_many_are_kept_as_lie_above_the_kth_smallest(sparsity):
+    for number in (1, 9, 10, 100, 101, 1728, 36864):
+        scores = np.random.default_rng(number).permutation(number).astype(np.float32)
+        exact = math.floor(round(1000 * sparsity) * number / 1000)  # in whole numbers
+        above = int((scores > np.sort(scores)[exact - 1]).sum()) if exact else number
+        assert num_to_keep(number, sparsity) == above
