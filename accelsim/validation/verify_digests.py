@@ -87,8 +87,8 @@ def coats_problem(layer: TicketLayer, reference: TicketLayer) -> str | None:
         return None
     filter_, weight = wrong[0].tolist()
     return (
-        f"layer {layer.name!r}: filter {filter_}: weight {weight} of it is {found[filter_, weight]} with all coats, the "
-        f"searched network has {searched[filter_, weight]}; the stored bits of the coats are wrong"
+        f"layer {layer.name!r}: filter {filter_}: weight {weight} of it is {found[filter_, weight]} with all coats, "
+        f"the searched network has {searched[filter_, weight]}; the stored bits of the coats are wrong"
     )
 
 
