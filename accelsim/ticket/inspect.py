@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -39,7 +40,8 @@ class StoredSize:
 class InspectedLayer:
     """One layer; ratios are fractions of its weights.
 
-    ``entropy_bound_bits`` is n (1 - F) H2(d), the fewest bits for its free mask bits at their density d.
+    ``entropy_bound_bits`` is n (1 - F) H2(d), the fewest bits for its free mask bits at their density d, and the same
+    of each further coat.
     ``generator``, ``stream`` and ``seeds`` are empty where the layer cannot be regenerated.
     """
 
@@ -173,7 +175,7 @@ def _inspect_layer(layer: TicketLayer, kind: str, has_supermasks: bool) -> Inspe
         lock_ratio=layer.num_locked / n,
         stored_bits=_stored_size(layer, has_supermasks),
         codec="int8" if trained else layer.codec,
-        entropy_bound_bits=0.0 if trained else entropy_bound_bits(layer.num_kept - layer.num_locked, layer.num_free),
+        entropy_bound_bits=0.0 if trained else _entropy_bound_bits(layer),
         generator=source.generator if source else "",
         stream=source.stream if source else "",
         seeds=source.seeds if source else "",
@@ -181,10 +183,18 @@ def _inspect_layer(layer: TicketLayer, kind: str, has_supermasks: bool) -> Inspe
     )
 
 
+def _entropy_bound_bits(layer: TicketLayer) -> float:
+    """Return the fewest bits for each coat at its own density, summed."""
+    sizes = [layer.num_free, layer.num_kept - layer.num_locked, *layer.coat_kept]
+    return sum(entropy_bound_bits(kept, size) for size, kept in itertools.pairwise(sizes))
+
+
 def _unfrozen_mask_bits(layer: InspectedLayer) -> float:
     if layer.stored_bits.weight:
         return layer.stored_bits.mask
-    return layer.num_weights if layer.codec == "raw" else entropy_bound_bits(layer.num_kept, layer.num_weights)
+    if layer.codec == "raw":  # further coats stay as they are
+        return layer.num_weights + layer.stored_bits.mask - layer.num_free
+    return entropy_bound_bits(layer.num_kept, layer.num_weights)
 
 
 def _ratio(numerator: float, denominator: float) -> float:
