@@ -6,6 +6,7 @@ order is fixed before the run: a faster unit then can only make everything earli
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,26 +37,39 @@ class DmaProgram:
 
 def build_program(schedule: LayerSchedule) -> DmaProgram:
     """Return the DMA program of a layer's schedule."""
+    kind, event, num_bytes, step = program_table(schedule)
+    offsets = _offsets(kind, num_bytes)
+    return DmaProgram(kind.tolist(), event.tolist(), num_bytes.tolist(), offsets.tolist(), step.tolist())
+
+
+def program_table(schedule: LayerSchedule) -> Ints:
+    """Return kind, event, bytes and step of the requests in order, int64 [4, num_requests]."""
     weights, inputs, outputs = schedule.weights, schedule.inputs, schedule.outputs
     places = store_steps(schedule)
     parts = [
-        _part(WEIGHT, weights.fetch_bytes, weights.step, _weight_keys(schedule)),
-        _part(INPUT, inputs.fetch_bytes, inputs.step, _load_keys(inputs.step)),
-        _part(PSUM_READ, outputs.psum_read_bytes, outputs.first_step, _psum_keys(schedule)),
-        _part(RESIDUAL, outputs.residual_bytes, outputs.last_step, _load_keys(outputs.last_step)),
-        _part(STORE, outputs.store_bytes, places, _store_keys(places)),
+        _part(WEIGHT, weights.fetch_bytes, weights.step, lambda: _weight_keys(schedule)),
+        _part(INPUT, inputs.fetch_bytes, inputs.step, lambda: _load_keys(inputs.step)),
+        _part(PSUM_READ, outputs.psum_read_bytes, outputs.first_step, lambda: _psum_keys(schedule)),
+        _part(RESIDUAL, outputs.residual_bytes, outputs.last_step, lambda: _load_keys(outputs.last_step)),
+        _part(STORE, outputs.store_bytes, places, lambda: _store_keys(places)),
     ]
-    table = np.concatenate(parts, axis=1)
-    order = np.lexsort((table[0], table[4]))
-    table = table[:, order]
-    offsets = _offsets(table[0], table[2])
-    return DmaProgram(table[0].tolist(), table[1].tolist(), table[2].tolist(), offsets.tolist(), table[3].tolist())
+    table = np.concatenate([part for part in parts if part is not None] or [np.zeros((5, 0), dtype=np.int64)], axis=1)
+    order = np.argsort(5 * table[4] + table[0], kind="stable")
+    return table[:4, order]
 
 
-def _part(kind: int, num_bytes: Ints, step: Ints, key: Ints) -> Ints:
-    """Return rows (kind, event, bytes, step, key) of the events that move bytes."""
+def _part(kind: int, num_bytes: Ints, step: Ints, keys: Callable[[], Ints]) -> Ints | None:
+    """Return rows (kind, event, bytes, step, key) of the events that move bytes; None if none does."""
     events = np.flatnonzero(num_bytes)
-    return np.stack([np.full(events.size, kind, dtype=np.int64), events, num_bytes[events], step[events], key[events]])
+    if not events.size:
+        return None
+    table = np.empty((5, events.size), dtype=np.int64)
+    table[0], table[1] = kind, events
+    if events.size == num_bytes.size:
+        table[2], table[3], table[4] = num_bytes, step, keys()
+    else:
+        table[2], table[3], table[4] = num_bytes[events], step[events], keys()[events]
+    return table
 
 
 def store_steps(schedule: LayerSchedule) -> Ints:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.mapping.program import INPUT, PSUM_READ, RESIDUAL, STORE, WEIGHT, DmaProgram
+from accelsim.mapping.program import INPUT, PSUM_READ, RESIDUAL, STORE, WEIGHT
 from accelsim.mapping.schedule import NO_RELEASE, LayerSchedule
 
 Ints = npt.NDArray[np.int64]
@@ -65,8 +65,8 @@ class LayerWaits:
     stores_before: Ints
 
 
-def layer_waits(schedule: LayerSchedule, program: DmaProgram) -> LayerWaits:
-    """Return the conditions of a layer's schedule."""
+def layer_waits(schedule: LayerSchedule, requests: Ints) -> LayerWaits:
+    """Return the conditions of a layer's schedule, and of its ``requests`` (kind and event of each, int64 [2+, n])."""
     weights, inputs, outputs = schedule.weights, schedule.inputs, schedule.outputs
     stores = np.cumsum(outputs.store_bytes > 0)
     stores_before = np.concatenate([[0], stores[:-1]]).astype(np.int64)
@@ -79,7 +79,7 @@ def layer_waits(schedule: LayerSchedule, program: DmaProgram) -> LayerWaits:
         tiles=_at(schedule.num_steps, weights.step, np.arange(1, weights.step.size + 1, dtype=np.int64)),
     )
     return LayerWaits(
-        requests=_request_waits(schedule, program, stores_before),
+        requests=_request_waits(schedule, requests, stores_before),
         steps=steps,
         tile_fetched=fetches,
         output_residuals=_running_count(outputs.residual_bytes),
@@ -88,24 +88,25 @@ def layer_waits(schedule: LayerSchedule, program: DmaProgram) -> LayerWaits:
     )
 
 
-def _request_waits(schedule: LayerSchedule, program: DmaProgram, stores_before: Ints) -> RequestWaits:
+def _request_waits(schedule: LayerSchedule, requests: Ints, stores_before: Ints) -> RequestWaits:
     weights, inputs, outputs = schedule.weights, schedule.inputs, schedule.outputs
-    kind, event = np.array(program.kind, dtype=np.int64), np.array(program.event, dtype=np.int64)
+    kind, event = requests[0], requests[1]
     array = np.full(kind.size, NO_RELEASE, dtype=np.int64)
-    freed, drained, stored = (np.zeros(kind.size, dtype=np.int64) for _ in range(3))
-    chosen = kind == WEIGHT
+    freed, stored = np.zeros((2, kind.size), dtype=np.int64)
+    chosen = np.flatnonzero(kind == WEIGHT)
     if schedule.uses_decoder:
         freed[chosen] = weights.fetch_release[event[chosen]]
     else:
         array[chosen] = weights.release[event[chosen]]
-    chosen = kind == INPUT
-    array[chosen] = inputs.release[event[chosen]]
-    chosen = kind == STORE
-    drained[chosen] = event[chosen] + 1
-    chosen = kind == RESIDUAL
-    drained[chosen] = event[chosen] - 1
-    chosen = kind == PSUM_READ
-    if chosen.any():
+    if inputs.step.size:
+        chosen = np.flatnonzero(kind == INPUT)
+        array[chosen] = inputs.release[event[chosen]]
+    drained = np.where(kind == STORE, event + 1, 0)
+    if outputs.residual_bytes.any():
+        chosen = np.flatnonzero(kind == RESIDUAL)
+        drained[chosen] = event[chosen] - 1
+    if outputs.psum_read_bytes.any():
+        chosen = np.flatnonzero(kind == PSUM_READ)
         visits = event[chosen]
         drained[chosen] = outputs.open_after[visits]
         source = outputs.after_store[visits]

@@ -156,9 +156,9 @@ def layer_lists(schedule: Schedule, hardware: HardwareConfig) -> list[LayerLists
 def _lists(layer: LayerSchedule, base: _Bases, first: int, position: int, prefetches: bool) -> LayerLists:
     """Return the lists of a layer whose first weight block may be loaded from the array's progress ``first`` on."""
     program = build_program(layer)
-    waits = layer_waits(layer, program)
-    requests, steps = waits.requests, waits.steps
     kinds = np.array(program.kind, dtype=np.int64)
+    waits = layer_waits(layer, np.stack([kinds, np.array(program.event, dtype=np.int64)]))
+    requests, steps = waits.requests, waits.steps
     # Weights may be loaded ahead; what they wait for in the layer before is the place, not the layer's end.
     from_start = (kinds != WEIGHT) & (kinds != STORE) | (kinds == WEIGHT) & (not prefetches)
     array = np.where((kinds == WEIGHT) & (requests.array == NO_RELEASE) & (not layer.uses_decoder), first, 0)
