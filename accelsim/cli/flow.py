@@ -15,8 +15,9 @@ from accelsim.cost.uncertainty import UncertaintyReport, uncertainty
 from accelsim.errors import ConfigError
 from accelsim.mapping.fixed import load_fixed
 from accelsim.pipeline import layer_plans, schedule_network, simulate
-from accelsim.report.timeline import TimelineProbe, timeline_text
-from accelsim.report.timeline_tiles import TileMap, tile_map
+from accelsim.report.timeline import Timeline, make_timeline
+from accelsim.report.timeline_probe import TimelineProbe
+from accelsim.report.timeline_tiles import tile_map
 from accelsim.report.uncertainty import uncertainty_text
 from accelsim.results.breakeven import BreakEven, EqualEnergy, break_even, dram_energy_j, equal_energy
 from accelsim.results.build import build_result, num_frames, workload_record
@@ -170,17 +171,22 @@ def check_pictures(pictures: Pictures) -> None:
             check_file_place(file, option)
 
 
-def scheduled_tiles(hardware: LoadedHardware, trace: LayerTrace, storage: str, mapping: str | None) -> TileMap:
-    """Return the tiles of the schedule that `simulate_format` runs with the same arguments."""
+def timeline_of(
+    hardware: LoadedHardware, trace: LayerTrace, result: RunResult, probe: TimelineProbe, mapping: str | None
+) -> Timeline:
+    """Return the timeline of a run that `simulate_format` made with the same arguments."""
     fixed = load_fixed(mapping, trace) if mapping is not None else None
-    schedule, _ = schedule_network(hardware.config, trace, storage, fixed)
-    return tile_map(schedule, trace, hardware.config.clock_mhz)
+    chip, plans = hardware.config, layer_plans(trace, result.storage)
+    schedule, _ = schedule_network(chip, trace, result.storage, fixed)
+    widths = {plan.activation_bits for plan in plans.values() if plan.activation_bits is not None}
+    bits = max(widths, default=chip.activation_bits)
+    return make_timeline(result, probe, tile_map(schedule, trace, chip), trace, bits)
 
 
-def write_pictures(pictures: Pictures, result: RunResult, probe: TimelineProbe, tiles: TileMap) -> None:
+def write_pictures(pictures: Pictures, result: RunResult, probe: TimelineProbe, timeline: Timeline | None) -> None:
     """Write the timeline and the Gantt chart that are wanted."""
-    if pictures.timeline is not None:
-        write_text(Path(pictures.timeline), timeline_text(result, probe, tiles))
+    if pictures.timeline is not None and timeline is not None:
+        write_text(Path(pictures.timeline), timeline.text)
     if pictures.gantt is not None:
         from accelsim.report.gantt import gantt_figure  # noqa: PLC0415  a run must not wait for matplotlib
 

@@ -55,6 +55,12 @@ KINDS: dict[str, Callable[[], list[Item]]] = {
 }
 
 
+_TITLES = {
+    "presets": "presets (chips: the name, or the path of hwconfigs/NAME.yaml)",
+    "tickets": "tickets (the name, or the path of workloads/NAME.pt)",
+}
+
+
 @click.command(
     "list",
     epilog=examples(
@@ -72,10 +78,11 @@ def command(kind: str | None, as_json: bool) -> None:
         write_stdout(json.dumps(document, indent=2) + "\n")
         return
     for name, items in found.items():
-        width = max((len(item.name) for item in items), default=0)
-        click.echo(f"{name}:")
-        for item in items:
-            click.echo(f"  {item.name:<{width}}  {item.summary}".rstrip())
+        click.echo(f"{_TITLES.get(name, name)}:")
+        short = [Path(item.name).stem if name in _TITLES else item.name for item in items]
+        width = max(map(len, short), default=0)
+        for item, shown in zip(items, short, strict=True):
+            click.echo(f"  {shown:<{width}}  {item.summary}".rstrip())
         if not items:
             click.echo("  none in this folder, and none installed")
 

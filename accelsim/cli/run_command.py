@@ -19,10 +19,10 @@ from accelsim.cli.collect import (
     wants_uncertainty,
     workload_options,
 )
-from accelsim.cli.common import common_options, examples, json_option, write_stdout
+from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
 from accelsim.config.loader import load_hardware
 from accelsim.report.terminal import make_console, print_run, print_synthetic
-from accelsim.report.timeline import TimelineProbe
+from accelsim.report.timeline_probe import TimelineProbe
 from accelsim.report.uncertainty import print_uncertainty
 from accelsim.results.store import prepare_folder, result_text, write_run
 from accelsim.trace import trace_workload
@@ -81,7 +81,7 @@ def command(
     pictures = wanted_pictures(ctx)
     flow.check_pictures(pictures)
     trace = trace_workload(workload, wanted_workload(ctx))
-    probe = TimelineProbe(len(trace.layers)) if pictures.are_wanted else None
+    probe = TimelineProbe() if pictures.are_wanted else None
     run = flow.simulate_format(chip, trace, storage or flow.default_storage(trace), exact, probe, mapping_file(ctx))
     unsure = wants_uncertainty(ctx)
     runs = flow.simulate_rivals(chip, trace, rivals, exact) if compare is not None or unsure or not as_json else {}
@@ -94,8 +94,11 @@ def command(
     if target is not None and report is not None:
         flow.write_uncertainty(target, report)
     if probe is not None:
-        tiles = flow.scheduled_tiles(chip, trace, result.storage, mapping_file(ctx))
-        flow.write_pictures(pictures, result, probe, tiles)
+        wanted = pictures.timeline is not None
+        timeline = flow.timeline_of(chip, trace, result, probe, mapping_file(ctx)) if wanted else None
+        flow.write_pictures(pictures, result, probe, timeline)
+        if timeline is not None and timeline.left_out:
+            session(ctx).note(f"{pictures.timeline}: {timeline.left_out}; counters cover all of them")
     if as_json:
         write_stdout(result_text(result))
         return

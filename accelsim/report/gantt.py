@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 
 from accelsim.names import suggest
 from accelsim.report.text import printable, shape
-from accelsim.report.timeline import Slice, TimelineProbe
+from accelsim.report.timeline_probe import Slice, TimelineProbe
 from accelsim.results.model import LayerRecord, ResultError, RunResult
 
 _ROWS = ("dram", "mask_decoder", "weight_generator", "pe_array", "vector_unit")
@@ -44,7 +44,7 @@ def gantt_figure(result: RunResult, probe: TimelineProbe, layer_name: str | None
     number = _layer_number(result, layer_name)
     layer = result.layers[number]
     start = sum(earlier.latency_cycles for earlier in result.layers[:number])
-    array = [piece for piece in probe.pieces("pe_array") if piece.layer == number and piece.tile >= 0][:_MAX_TILES]
+    array = [piece for piece in probe.pieces("pe_array") if piece.layer == number][:_MAX_TILES]
     end = array[-1].end_cycle if array else start + layer.latency_cycles
     # The hash salt and the missing date make equal runs equal bytes.
     with rc_context({"svg.hashsalt": "accelsim", "svg.fonttype": "none"}):
@@ -74,7 +74,7 @@ def _draw(figure: Figure, result: RunResult, probe: TimelineProbe, span: tuple[i
     others_drawn = False
     for row, unit in enumerate(reversed(_ROWS)):
         for piece in probe.pieces(unit):
-            if piece.tile >= 0 and piece.end_cycle > start and piece.start_cycle < end:
+            if piece.end_cycle > start and piece.start_cycle < end:
                 colour = _UNIT_COLOURS[piece.tile % 2] if piece.layer == number else "#BBBBBB"
                 _bar(axis, row, piece, (start, end), colour)
                 others_drawn |= piece.layer != number

@@ -6,27 +6,23 @@ Format: "Trace Event Format" (Duvall et al., Google, 2016). Times there are micr
 from __future__ import annotations
 
 import json
-from collections import deque
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.config.hardware import HardwareConfig
 from accelsim.mapping.program import KIND_NAMES
-from accelsim.report.timeline_tiles import (
-    NUM_WINDOWS,
-    Change,
-    TileMap,
-    bandwidth_windows,
-    tiles_ahead,
-    waiting_bytes,
-    window_peaks,
-)
+from accelsim.report.timeline_counters import bandwidth, buffer_levels, level_points
+from accelsim.report.timeline_probe import Slice, TimelineProbe
+from accelsim.report.timeline_tiles import TileMap
 from accelsim.results.model import RunResult
+from accelsim.trace.model import LayerTrace
 
 MAX_SLICES = 100_000
-_TRACKS = ("layers", "pe_array", "stall", "weight_generator", "mask_decoder", "vector_unit", "dram")
-_TITLES = {"stall": "pe_array waits for"}
-_TRACKS_NOTE = "dram: the DMA's requests on the bus of all channels; weight_generator: all lanes, which work in step"
+_UNITS = ("pe_array", "stall", "weight_generator", "mask_decoder", "vector_unit", "dram")
 # Names of colours that chrome://tracing knows.
 _CAUSE_COLOURS = {
     "wait_dram": "terrible",
@@ -34,96 +30,36 @@ _CAUSE_COLOURS = {
     "wait_decoder": "yellow",
     "wait_vector": "olive",
 }
+_PROCESS = 1
+Event = dict[str, object]
+Bools = npt.NDArray[np.bool_]
 
 
-class Slice(NamedTuple):
-    """One piece of work of a unit."""
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """The content of a timeline file, and what it leaves out (empty if nothing)."""
 
-    layer: int
-    label: str
-    tile: int
-    start_cycle: int
-    end_cycle: int
+    text: str
+    left_out: str
 
 
-@dataclass(slots=True)
-class _Track:
-    """The first and the last slices of one unit in one layer; what lies between is only counted."""
+def make_timeline(
+    result: RunResult, probe: TimelineProbe, tiles: TileMap, trace: LayerTrace, activation_bits: int
+) -> Timeline:
+    """Return the timeline of a run that ``probe`` saw: tracks, slices, counters.
 
-    room: int
-    first: list[Slice] = field(default_factory=list)
-    last: deque[Slice] = field(default_factory=deque)
-    num_dropped: int = 0
-
-    def add(self, piece: Slice) -> None:
-        if len(self.first) < self.room:
-            self.first.append(piece)
-            return
-        self.last.append(piece)
-        if len(self.last) > self.room:
-            self.last.popleft()
-            self.num_dropped += 1
-
-
-class TimelineProbe:
-    """Collects slices while a run is simulated; its memory is bounded.
-
-    Parameters
-    ----------
-    num_layers
-        Layers of the network: they share `MAX_SLICES` evenly.
+    Slices carry the tile's number, its index in each loop, cycles and bytes; waits of the array are named and coloured
+    by their cause. Of a run of more than `MAX_SLICES` slices whole tiles are drawn, with all units' work for them, at
+    the beginning and the end of each layer; counters cover every tile all the same.
     """
-
-    def __init__(self, num_layers: int) -> None:
-        self._room = max(8, MAX_SLICES // (2 * len(_TRACKS) * max(1, num_layers)))
-        self._tracks: dict[tuple[str, int], _Track] = {}
-
-    @property
-    def num_dropped(self) -> int:
-        """Return how many slices are summed up instead of drawn."""
-        return sum(track.num_dropped for track in self._tracks.values())
-
-    def slice(self, unit: str, layer: int, label: str, index: int, start_cycle: int, end_cycle: int) -> None:
-        """Note that ``unit`` worked on item ``index`` from ``start_cycle`` to ``end_cycle`` (see `Probe`)."""
-        track = self._tracks.get((unit, layer))
-        if track is None:
-            track = self._tracks[unit, layer] = _Track(self._room)
-        track.add(Slice(layer, label, index, start_cycle, end_cycle))
-
-    def pieces(self, unit: str) -> Iterator[Slice]:
-        """Yield the slices of ``unit`` in order; one without a tile (-1) stands for those that are not drawn."""
-        for (name, layer), track in sorted(self._tracks.items()):
-            if name != unit:
-                continue
-            yield from track.first
-            if track.num_dropped:
-                begin, end = track.first[-1].end_cycle, track.last[0].start_cycle
-                yield Slice(layer, f"{track.num_dropped} more, not drawn", -1, begin, max(begin, end))
-            yield from track.last
-
-
-def timeline_text(result: RunResult, probe: TimelineProbe, tiles: TileMap | None = None) -> str:
-    """Return the trace-event JSON of a run that ``probe`` saw: tracks, slices, and how busy the memory was.
-
-    Slices carry tile number and cycles; waits of the array are named and coloured by their cause. With ``tiles`` they
-    also carry the tile's index in each loop and bytes, and there are counters: bandwidth, bytes that have arrived and
-    wait in the buffers, weight tiles ahead of the array. A run of which not every tile is drawn has no counters.
-    """
-    clock_mhz = result.hardware.clock_mhz
-    events = [*_track_names(result), *_layer_events(result)]
+    sampling = _sampling(probe, tiles)
+    tracks = _tracks(tiles)
+    events = [*_track_names(result, tracks, tiles.hardware), *_layer_events(result)]
+    clock = _Clock(result.hardware.clock_mhz)
     names = [layer.name for layer in result.layers]
-    for number, unit in enumerate(_TRACKS):
-        for piece in probe.pieces(unit):
-            event = _slice_event(unit, number, piece, names, clock_mhz)
-            if tiles is not None and piece.tile >= 0:
-                event["args"] = {**_args(event), **tiles.details(unit, piece.layer, piece.tile)}
-            events.append(event)
-    events.extend(_busy_events(probe, result))
-    if tiles is not None and not probe.num_dropped:
-        events.extend(_buffer_events(probe, result, tiles))
-    note = "every tile is drawn"
-    if probe.num_dropped:
-        note = f"{probe.num_dropped} slices are summed up, not drawn"
+    for unit in _UNITS:
+        events.extend(_unit_events(unit, probe, tiles, sampling, _Writer(tracks, clock, names)))
+    events.extend(_counter_events(result, probe, tiles, clock, (trace, activation_bits)))
     document = {
         "displayTimeUnit": "ns",
         "otherData": {
@@ -131,94 +67,195 @@ def timeline_text(result: RunResult, probe: TimelineProbe, tiles: TileMap | None
             "hardware": result.hardware.name,
             "workload": result.workload.name,
             "storage": result.storage,
-            "sampling": note,
-            "tracks": _TRACKS_NOTE,
+            "sampling": sampling.left_out or "every tile is drawn",
+            "counters": "of every tile; the peak in each of 500 equal windows where a level changes more often",
+            "dram": tiles.channel_words if tiles.num_channels else "ideal memory: requests take no time",
         },
         "traceEvents": events,
     }
-    return json.dumps(document, separators=(",", ":"), allow_nan=False) + "\n"
+    return Timeline(json.dumps(document, separators=(",", ":"), allow_nan=False) + "\n", sampling.left_out)
 
 
-def _track_names(result: RunResult) -> Iterator[dict[str, object]]:
+@dataclass(frozen=True, slots=True)
+class _Clock:
+    clock_mhz: float
+
+    def us(self, cycles: int) -> float:
+        """Return the time of a cycle in microseconds, to the picosecond."""
+        return round(cycles / self.clock_mhz, 6)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sampling:
+    """Which tiles are drawn, per layer bool [num_steps], and what is said of the others."""
+
+    drawn: tuple[Bools, ...]
+    left_out: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    tracks: dict[str, int]
+    clock: _Clock
+    names: list[str]
+
+    def span(self, track: str, name: str, start: int, end: int, args: dict[str, object]) -> Event:
+        """Return a slice; both ends are rounded to the same grid, so that neighbours meet and nothing overlaps."""
+        begin = self.clock.us(start)
+        length = round(self.clock.us(end) - begin, 6)
+        place = {"pid": _PROCESS, "tid": self.tracks[track]}
+        return {"name": name, "ph": "X", **place, "ts": begin, "dur": length, "args": args}
+
+
+def _sampling(probe: TimelineProbe, tiles: TileMap) -> _Sampling:
+    """Choose how many tiles of both ends of each layer are drawn, so that all slices together are few enough."""
+    weights = {unit: 1 for unit in _UNITS} | {"dram": 1 + tiles.num_channels}
+    counts = []
+    for number, layer in enumerate(tiles.layers):
+        count = np.zeros(max(1, layer.schedule.num_steps), dtype=np.int64)
+        for unit, weight in weights.items():
+            steps = layer.steps_of(unit, probe.columns(unit, number).index)
+            count += weight * np.bincount(steps, minlength=count.size)
+        counts.append(count)
+    longest = max(count.size for count in counts) if counts else 0
+    low, high = 1, -(-longest // 2)
+    while low < high:
+        room = (low + high + 1) // 2
+        num_slices = sum(int(count[_ends(count.size, room)].sum()) for count in counts)
+        low, high = (room, high) if num_slices <= MAX_SLICES else (low, room - 1)
+    drawn = tuple(_ends(count.size, max(1, low)) for count in counts)
+    num_tiles, num_drawn = sum(each.size for each in drawn), sum(int(each.sum()) for each in drawn)
+    if num_drawn == num_tiles:
+        return _Sampling(drawn, "")
+    words = f"{num_drawn:,} of {num_tiles:,} tiles are drawn, the first and the last {low:,} of each layer at most"
+    return _Sampling(drawn, words)
+
+
+def _ends(num_steps: int, room: int) -> Bools:
+    steps = np.arange(num_steps)
+    return np.asarray((steps < room) | (steps >= num_steps - room))
+
+
+def _tracks(tiles: TileMap) -> dict[str, int]:
+    """Return the number of each track, in the order in which they are shown."""
+    kinds = [f"dma {kind}" for kind in KIND_NAMES]
+    channels = [f"dram channel {channel}" for channel in range(tiles.num_channels)]
+    return {name: number for number, name in enumerate(["layers", *_UNITS[:-1], *kinds, *channels])}
+
+
+def _track_names(result: RunResult, tracks: dict[str, int], chip: HardwareConfig) -> Iterator[Event]:
     title = f"{result.hardware.name}: {result.workload.name} as {result.storage}"
-    yield {"name": "process_name", "ph": "M", "pid": 1, "tid": 0, "args": {"name": title}}
-    for number, unit in enumerate(_TRACKS):
-        name = _TITLES.get(unit, unit)
-        yield {"name": "thread_name", "ph": "M", "pid": 1, "tid": number, "args": {"name": name}}
-        yield {"name": "thread_sort_index", "ph": "M", "pid": 1, "tid": number, "args": {"sort_index": number}}
+    yield {"name": "process_name", "ph": "M", "pid": _PROCESS, "tid": 0, "args": {"name": title}}
+    shown = {"stall": "pe_array waits for"}
+    if chip.weight_generator is not None:
+        shown["weight_generator"] = f"weight_generator ({chip.weight_generator.num_lanes} lanes in step)"
+    for track, number in tracks.items():
+        place = {"pid": _PROCESS, "tid": number}
+        yield {"name": "thread_name", "ph": "M", **place, "args": {"name": shown.get(track, track)}}
+        yield {"name": "thread_sort_index", "ph": "M", **place, "args": {"sort_index": number}}
 
 
-def _layer_events(result: RunResult) -> Iterator[dict[str, object]]:
+def _layer_events(result: RunResult) -> Iterator[Event]:
+    writer = _Writer({"layers": 0}, _Clock(result.hardware.clock_mhz), [])
     start = 0
     for layer in result.layers:
         end = start + layer.latency_cycles
         causes = {cause: cycles for cause, cycles in layer.cycles_by_cause.model_dump().items() if cycles}
-        yield {
-            **_span(layer.name, 0, start, end, result.hardware.clock_mhz),
-            "args": {"kind": layer.kind, "cycles": layer.latency_cycles, **causes},
-        }
+        args = {"kind": layer.kind, "cycles": layer.latency_cycles, **causes}
+        yield writer.span("layers", layer.name, start, end, args)
         start = end
 
 
-def _slice_event(unit: str, track: int, piece: Slice, names: list[str], clock_mhz: float) -> dict[str, object]:
-    label = piece.label
-    if unit == "dram" and label.isdecimal():
-        label = KIND_NAMES[int(label)]
-    name = label or f"tile {piece.tile}"
-    event = _span(name, track, piece.start_cycle, piece.end_cycle, clock_mhz)
-    if piece.label in _CAUSE_COLOURS:
-        event["cname"] = _CAUSE_COLOURS[piece.label]
-    cycles = piece.end_cycle - piece.start_cycle
-    event["args"] = {"layer": names[piece.layer], "tile": piece.tile, "cycles": cycles}
-    return event
+def _unit_events(
+    unit: str, probe: TimelineProbe, tiles: TileMap, sampling: _Sampling, writer: _Writer
+) -> Iterator[Event]:
+    """Yield the slices of one unit; a run of tiles that are not drawn becomes one slice that says how many."""
+    free: dict[str, int] = {}
+    for number in probe.layers(unit):
+        skipped: list[Slice] = []
+        steps = tiles.layers[number].steps_of(unit, probe.columns(unit, number).index).tolist()
+        for piece, step in zip(probe.pieces(unit, number), steps, strict=True):
+            if not sampling.drawn[number][step]:
+                skipped.append(piece)
+                continue
+            yield from _gap(unit, skipped, free, writer)
+            skipped.clear()
+            yield from _piece_events(unit, piece, step, tiles, free, writer)
+        yield from _gap(unit, skipped, free, writer)
 
 
-def _busy_events(probe: TimelineProbe, result: RunResult) -> Iterator[dict[str, object]]:
-    """Yield how busy the memory was in each of equal windows; windows with slices that are not drawn have no value."""
+def _gap(unit: str, skipped: list[Slice], free: dict[str, int], writer: _Writer) -> Iterator[Event]:
+    if not skipped:
+        return
+    end = max(piece.end_cycle for piece in skipped)
+    tracks = sorted({f"dma {_kind(piece)}" for piece in skipped}) if unit == "dram" else [unit]
+    for track in tracks:
+        here = [piece for piece in skipped if unit != "dram" or f"dma {_kind(piece)}" == track]
+        start, end = max(free.get(track, 0), here[0].start_cycle), max(piece.end_cycle for piece in here)
+        args: dict[str, object] = {"layer": writer.names[here[0].layer], "slices": len(here)}
+        yield writer.span(track, f"{len(here):,} more, not drawn", start, max(start, end), args)
+        free[track] = max(start, end)
+
+
+def _piece_events(
+    unit: str, piece: Slice, step: int, tiles: TileMap, free: dict[str, int], writer: _Writer
+) -> Iterator[Event]:
+    layer = tiles.layers[piece.layer]
+    args: dict[str, object] = {"layer": writer.names[piece.layer], "tile": step}
+    if layer.loops:
+        args["loops"] = layer.place(step)
+    args["cycles"] = piece.end_cycle - piece.start_cycle
+    if unit != "dram":
+        event = writer.span(unit, piece.label or f"tile {step}", *_clear(unit, piece, free), args)
+        if piece.label in _CAUSE_COLOURS:
+            event["cname"] = _CAUSE_COLOURS[piece.label]
+        yield event
+        return
+    kind = _kind(piece)
+    num_bytes = layer.program.num_bytes[piece.tile]
+    yield writer.span(f"dma {kind}", kind, *_clear(f"dma {kind}", piece, free), {**args, "bytes": num_bytes})
+    shares = tiles.channel_bytes(piece.layer, piece.tile) if tiles.num_channels else ()
+    for channel, share in enumerate(shares):
+        if share:
+            track = f"dram channel {channel}"
+            yield writer.span(track, kind, *_clear(track, piece, free), {**args, "bytes": share})
+
+
+def _clear(track: str, piece: Slice, free: dict[str, int]) -> tuple[int, int]:
+    """Return the slice without what the one before it on the track covers: answers of a memory may overlap."""
+    start = max(piece.start_cycle, free.get(track, 0))
+    end = max(start, piece.end_cycle)
+    free[track] = end
+    return start, end
+
+
+def _kind(piece: Slice) -> str:
+    return KIND_NAMES[int(piece.label)]
+
+
+def _counter_events(
+    result: RunResult, probe: TimelineProbe, tiles: TileMap, clock: _Clock, network: tuple[LayerTrace, int]
+) -> Iterator[Event]:
     total = result.totals.latency_cycles
     if not total:
         return
-    width = max(1, -(-total // NUM_WINDOWS))
-    busy = [0] * (total // width + 1)
-    for piece in probe.pieces("dram"):
-        if piece.tile < 0:
-            return
-        for window in range(piece.start_cycle // width, min(piece.end_cycle // width, len(busy) - 1) + 1):
-            inside = min(piece.end_cycle, (window + 1) * width) - max(piece.start_cycle, window * width)
-            busy[window] += max(0, inside)
-    for window, cycles in enumerate(busy):
-        span = _span("memory busy (%)", 0, window * width, window * width, result.hardware.clock_mhz)
-        yield {**span, "ph": "C", "args": {"busy": round(100 * min(1.0, cycles / width), 2)}}
+    if tiles.num_channels:
+        found = bandwidth(probe, tiles, total)
+        gb_per_s = clock.clock_mhz / 1e3
+        rows = zip(found.cycle.tolist(), found.read.tolist(), found.written.tolist(), found.busy.tolist(), strict=True)
+        for cycle, read, written, busy in rows:
+            rates = {"read": round(read * gb_per_s, 3), "written": round(written * gb_per_s, 3)}
+            yield _counter("memory bandwidth (GB/s)", clock.us(cycle), rates)
+            yield _counter("memory busy (%)", clock.us(cycle), {"busy": round(100 * busy, 2)})
+        for name, changes in buffer_levels(probe, tiles, *network).items():
+            if changes.cycle.size:
+                capacity = getattr(tiles.hardware, name).capacity_bytes
+                # Stored bits of a tile that does not fit twice stream through the mask buffer, which is then full.
+                most = capacity if name == "mask_buffer" else sys.maxsize
+                for cycle, level in level_points(changes, total):
+                    held = {"bytes": min(level, most)}
+                    yield _counter(f"{name}: bytes in it, of {capacity:,}", clock.us(cycle), held)
 
 
-def _span(name: str, track: int, start: int, end: int, clock_mhz: float) -> dict[str, object]:
-    begin_us, length_us = round(start / clock_mhz, 6), round((end - start) / clock_mhz, 6)
-    return {"name": name, "ph": "X", "pid": 1, "tid": track, "ts": begin_us, "dur": length_us}
-
-
-def _args(event: dict[str, object]) -> dict[str, object]:
-    args = event["args"]
-    return args if isinstance(args, dict) else {}
-
-
-def _buffer_events(probe: TimelineProbe, result: RunResult, tiles: TileMap) -> Iterator[dict[str, object]]:
-    total, clock_mhz = result.totals.latency_cycles, result.hardware.clock_mhz
-    requests, steps = list(probe.pieces("dram")), list(probe.pieces("pe_array"))
-    for cycle, read, written in bandwidth_windows(tiles, requests, total):
-        yield _counter(
-            "memory traffic (GB/s)", cycle, clock_mhz, {"read": round(read, 3), "written": round(written, 3)}
-        )
-    weights, inputs = waiting_bytes(tiles, requests, steps)
-    made = [list(probe.pieces(unit)) for unit in ("mask_decoder", "weight_generator")]
-    series: dict[str, tuple[str, list[Change]]] = {
-        "weights fetched, not yet taken (B)": ("bytes", weights),
-        "inputs fetched, not yet taken (B)": ("bytes", inputs),
-        "weight tiles ready, not yet taken": ("tiles", tiles_ahead(tiles, made, steps)),
-    }
-    for name, (what, changes) in series.items():
-        for cycle, level in window_peaks(changes, total) if changes else ():
-            yield _counter(name, cycle, clock_mhz, {what: level})
-
-
-def _counter(name: str, cycle: int, clock_mhz: float, values: dict[str, float]) -> dict[str, object]:
-    return {**_span(name, 0, cycle, cycle, clock_mhz), "ph": "C", "args": values}
+def _counter(name: str, time_us: float, values: dict[str, float]) -> Event:
+    return {"name": name, "ph": "C", "pid": _PROCESS, "tid": 0, "ts": time_us, "args": values}
