@@ -9,12 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from accelsim.report.page_words import UNFROZEN_FORMAT
 from accelsim.report.text import percent, printable, quantity, ratio, significant
 from accelsim.results.breakeven import BreakEven, EqualEnergy, equal_precision_bits, smaller_or_cheaper
 from accelsim.results.compare import stored_bits
 from accelsim.results.model import RunResult
-
-UNFROZEN_FORMAT = "slt-unfrozen"
 
 
 def print_break_even(
@@ -30,9 +29,10 @@ def print_break_even(
     """
     name = printable(ticket.workload.path or ticket.workload.name)
     now = significant(points[0].dram_pj_per_bit_now)
+    console.print(Text(f"{name}, {ticket.storage} against others; a DRAM bit costs {now} pJ here:", style="bold"))
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column(f"{name}: {ticket.storage} against", no_wrap=True, overflow="ellipsis")
-    for title in ("stores", "energy", f"equal at pJ/bit (now {now})", "smaller from frozen"):
+    table.add_column("against", no_wrap=True, overflow="ellipsis")
+    for title in ("stores", "energy", "equal at pJ/bit", "stores less from frozen"):
         table.add_column(title, justify="right")
     for rival, point in zip(rivals, points, strict=True):
         table.add_row(
@@ -60,7 +60,7 @@ def _from(storage: str, point: BreakEven) -> str:
     if point.freezes_too:
         return "-"
     if storage == UNFROZEN_FORMAT:  # the ticket with nothing frozen: equal there by definition
-        return percent(0.0)
+        return "anything"
     if point.freeze_ratio is None:
         return "never"
     return percent(point.freeze_ratio) if point.freeze_ratio else "always"

@@ -9,16 +9,19 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from accelsim.report.text import prefix_of, printable
-from accelsim.results.compare import weight_bytes
+from accelsim.report.text import prefix_of, printable, quantity, ratio
+from accelsim.results.compare import TICKET_FORMATS, weight_bytes
 from accelsim.results.model import RunResult
 
 # Okabe & Ito's palette, grey for its yellow: distinguishable with every common colour vision.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#888888")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 MAX_SERIES = len(_COLOURS)
+COMMON_RIVAL = "dense-int8"
+MAX_BARS = 120
 _PIXELS_PER_INCH = 150
 # What fits into a row of the legend, in characters: an entry takes its label and about eight more.
 _LEGEND_CHARS = 130
@@ -41,11 +44,68 @@ _PANELS = (
 
 
 def freezing_figure(results: Sequence[RunResult]) -> bytes:
-    """Return `draw_freezing` as a PNG. The bytes depend on ``results`` alone."""
+    """Return `draw_comparison` as a PNG. The bytes depend on ``results`` alone."""
     stream = io.BytesIO()
     # Without "Software" matplotlib would write its version, and the same figures would differ between machines.
-    draw_freezing(results).savefig(stream, format="png", metadata={"Software": None})
+    draw_comparison(results).savefig(stream, format="png", metadata={"Software": None})
     return stream.getvalue()
+
+
+def draw_comparison(results: Sequence[RunResult]) -> Figure:
+    """Return `draw_freezing`, or `draw_bars` where no network has runs at several freezing ratios."""
+    ratios: dict[str, set[float]] = {}
+    for run in results:
+        ratios.setdefault(run.workload.name, set()).add(_freezing(run))
+    alike = all(len(each) == 1 for each in ratios.values())
+    return draw_bars(results) if alike and 1 < len(results) <= MAX_BARS else draw_freezing(results)
+
+
+def draw_bars(results: Sequence[RunResult]) -> Figure:
+    """Return energy, latency and weight traffic with a bar per run, in the order of ``results``."""
+    labels = [label for label, runs in _series(results).items() for _ in runs]
+    ordered = [run for runs in _series(results).values() for run in runs]
+    figure = Figure(figsize=(11, 1.6 + 0.24 * len(ordered)), dpi=_PIXELS_PER_INCH, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, len(_PANELS), sharey=True)
+    colours = [_COLOURS[0] if run.storage in TICKET_FORMATS else "#999999" for run in ordered]
+    places = range(len(ordered))
+    for axis, panel in zip(axes, _PANELS, strict=True):
+        values = [panel.value(run) for run in ordered]
+        scale, prefix = prefix_of(max(values))
+        axis.barh(places, [value / scale for value in values], color=colours, height=0.72)
+        for place, value in zip(places, values, strict=True):
+            axis.annotate(
+                quantity(value, panel.unit), (value / scale, place), xytext=(3, 0), textcoords="offset points",
+                va="center", fontsize=8,
+            )  # fmt: skip
+        axis.set_xlim(0, max(values) / scale * 1.3 or 1)
+        axis.set_xlabel(f"{panel.title} ({prefix}{panel.unit})")
+        axis.grid(True, axis="x", color="#DDDDDD", linewidth=0.6)
+        axis.set_axisbelow(True)
+        axis.tick_params(left=False)
+        for side in ("top", "right", "left"):
+            axis.spines[side].set_visible(False)
+    axes[0].set_yticks(places, labels, fontsize=9)
+    axes[0].set_ylim(len(ordered) - 0.4, -0.6)
+    handles = [Patch(color=_COLOURS[0], label="the ticket, by mask codec"), Patch(color="#999999", label="others")]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    figure.suptitle(_finding(ordered), fontsize=12)
+    return figure
+
+
+def _finding(results: Sequence[RunResult]) -> str:
+    """Return what the first run takes beside dense int8 storage of the same network, if that ran."""
+    first = results[0]
+    where = f"{printable(first.workload.name)} on {printable(first.hardware.name)}"
+    dense = [run for run in results if run.storage == COMMON_RIVAL and run.workload == first.workload]
+    if not dense or first.storage == COMMON_RIVAL:
+        return where
+    parts = [
+        f"{ratio(panel.value(dense[0]), panel.value(first))} the {panel.title}"
+        for panel in _PANELS
+        if panel.value(first) > 0
+    ]
+    return f"{where}: {COMMON_RIVAL} takes {', '.join(parts)} of {printable(first.storage)}"
 
 
 def draw_freezing(results: Sequence[RunResult]) -> Figure:
@@ -96,15 +156,17 @@ def _series(results: Sequence[RunResult]) -> dict[str, list[RunResult]]:
 
 
 def _shown(series: dict[str, list[RunResult]]) -> dict[str, list[RunResult]]:
-    """Return at most `MAX_SERIES` series, in their order: the first, the best ticket formats and the best rivals."""
+    """Return at most `MAX_SERIES` series, in their order: the first, dense int8, the best tickets and rivals."""
     if len(series) <= MAX_SERIES:
         return series
     first, *others = series
+    common = [label for label in others if series[label][0].storage == COMMON_RIVAL]
+    others = [label for label in others if label not in common]
     others.sort(key=lambda label: sum(run.totals.energy_j for run in series[label]) / len(series[label]))
     tickets = [label for label in others if series[label][0].storage.split("-")[0] == "slt"]
     rivals = [label for label in others if label not in tickets]
     num_rivals = max(MAX_SERIES // 2, MAX_SERIES - 1 - len(tickets))
-    chosen = {first, *rivals[:num_rivals]}
+    chosen = {first, *common[:1], *rivals[: num_rivals - len(common[:1])]}
     chosen.update(tickets[: MAX_SERIES - len(chosen)])
     return {label: runs for label, runs in series.items() if label in chosen}
 
@@ -112,7 +174,7 @@ def _shown(series: dict[str, list[RunResult]]) -> dict[str, list[RunResult]]:
 def _left_out(num_all: int, num_shown: int) -> str | None:
     if num_all == num_shown:
         return None
-    shown = "shown are ticket formats and rivals of least energy, compare.csv has all"
+    shown = f"shown are {COMMON_RIVAL}, and the ticket formats and rivals of least energy; compare.csv has all"
     return f"{num_all - num_shown} of {num_all} series are left out: {shown}"
 
 

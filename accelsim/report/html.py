@@ -29,7 +29,7 @@ from accelsim.report.page_tables import (
     runs_table,
 )
 from accelsim.report.page_validation import validation_table
-from accelsim.report.page_words import Card, answer, card, headline
+from accelsim.report.page_words import Card, answer, card, headline, overall
 from accelsim.report.text import printable
 
 ASSUMPTIONS = (
@@ -74,6 +74,7 @@ class Page:
 
     title: str
     version: str
+    overall: tuple[str, ...]
     cases: tuple[CaseView, ...]
     answers: PageTable
     pareto: tuple[Chart, ...]
@@ -94,6 +95,7 @@ def build_page(runs: Sequence[PageRun], title: str | None = None, studies: Seque
     return Page(
         title=printable(title or subject, 120),
         version=accelsim.__version__,
+        overall=tuple(overall(cases)),
         cases=tuple(_case_view(number, case) for number, case in enumerate(cases)),
         answers=answer_table(cases),
         pareto=tuple(pareto_charts(cases)),

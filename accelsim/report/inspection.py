@@ -7,7 +7,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from accelsim.report.terminal import fitting_titles
+from accelsim.report.terminal import fitting_titles, print_left_out
 from accelsim.report.text import percent, printable, quantity, shape, significant
 from accelsim.ticket.inspect import InspectedLayer, InspectedTotals, Inspection
 
@@ -23,8 +23,7 @@ def print_inspection(console: Console, inspection: Inspection) -> None:
     console.print(Text(_headline(inspection), style="bold"))
     table, left_out = _layer_table(inspection, console.width)
     console.print(table)
-    if left_out:
-        console.print(Text(f"left out at {console.width} columns: {', '.join(left_out)} (--json has everything)"))
+    print_left_out(console, left_out, "--json")
     for line in _size_lines(inspection):
         console.print(Text(line))
     for title, sentences in (("measured", inspection.measured), ("assumed", inspection.assumed)):

@@ -7,7 +7,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from accelsim.report.terminal import fitting_titles
+from accelsim.report.terminal import fitting_titles, print_left_out
 from accelsim.report.text import percent, printable, quantity
 from accelsim.trace.model import LayerTrace, TraceLayer
 
@@ -31,6 +31,7 @@ def print_trace(console: Console, trace: LayerTrace) -> None:
     for row in rows:
         table.add_row(*(Text(row[title]) for title in titles))
     console.print(table)
+    print_left_out(console, [title for title in rows[0] if title not in titles], "--json")
 
 
 def _cells(layer: TraceLayer) -> dict[str, str]:

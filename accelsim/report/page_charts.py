@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from accelsim.report.page_runs import Case, PageRun, TicketRuns
 from accelsim.report.page_svg import NUM_COLOURS, Axis, BarRow, Mark, Segment, Series, bar_chart, xy_chart
-from accelsim.report.roofline import roofline_points, roofs_of
+from accelsim.report.page_words import factor, first_rival
+from accelsim.report.roofline import Roofs, roofline_points, roofs_of
 from accelsim.report.text import percent, prefix_of, printable, quantity, significant
-from accelsim.results.compare import stored_bits, traffic_bytes, weight_bytes
-from accelsim.results.model import CyclesByCause, DramBytesRecord, EnergyByUnit, Record, RunResult
+from accelsim.results.compare import own_accuracy, stored_bits, traffic_bytes, weight_bytes
+from accelsim.results.model import CyclesByCause, DramBytesRecord, EnergyByUnit, Record, RunResult, Totals
 
 _CAUSE_COLOURS = dict(zip(CyclesByCause.model_fields, (0, 5, 8, 6, 3, 4, 9), strict=True))
 _CLASS_COLOURS = dict(zip(DramBytesRecord.model_fields, (0, 6, 4, 1, 3, 5, 2, 8), strict=True))
 _UNIT_COLOURS = dict(zip(EnergyByUnit.model_fields, (8, 5, 1, 0, 4, 6, 3, 2, 7, 10, 9), strict=True))
+
+
+_CAUSES_NOTE = (
+    "compute: the array works at full rate; fill_drain: its pipeline fills or empties; wait_...: it stands still for "
+    "the memory, the weight generator, the decoder or the vector unit."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +37,22 @@ class Chart:
 def overview_charts(ticket: TicketRuns) -> list[Chart]:
     """Return energy by unit, time by cause, memory traffic by class and area by unit: a bar per format."""
     totals = {run.result.storage: run.result.totals for run in ticket.runs}
-    charts = [
+    mine = ticket.main.result.totals
+    causes = {name: int(getattr(mine.cycles_by_cause, name)) for name in CyclesByCause.model_fields}
+    stalls = {name: cycles for name, cycles in causes.items() if name != "compute"}
+    worst = max(stalls, key=lambda name: stalls[name])
+    stalled = f"{_share(stalls[worst], mine.latency_cycles)} of it is {worst}"
+    time = _against(ticket, "time", lambda totals: totals.latency_s)
+    moved = _against(ticket, "memory traffic", traffic_bytes)
+    return [
         _energy_chart(ticket),
         _record_chart(
-            "time by cause", totals, "cycles_by_cause", _CAUSE_COLOURS, _Unit("s", _seconds_per_cycle(ticket))
+            Labels(f"{time}; {stalled}", "time", _CAUSES_NOTE), totals, "cycles_by_cause", _CAUSE_COLOURS,
+            _Unit("s", _seconds_per_cycle(ticket)),
         ),
-        _record_chart("memory traffic by class", totals, "dram_bytes", _CLASS_COLOURS, _Unit("B", 1.0)),
-    ]
-    return [*charts, _area_chart(ticket)]
+        _record_chart(Labels(moved, "memory traffic"), totals, "dram_bytes", _CLASS_COLOURS, _Unit("B", 1.0)),
+        _area_chart(ticket),
+    ]  # fmt: skip
 
 
 def layer_charts(run: PageRun) -> list[Chart]:
@@ -44,10 +60,39 @@ def layer_charts(run: PageRun) -> list[Chart]:
     result = run.result
     records = {layer.name: layer for layer in result.layers}
     per_cycle = 1e-6 / result.hardware.clock_mhz
+    moved = {layer.name: float(traffic_bytes(layer)) for layer in result.layers}
+    taken = {layer.name: float(layer.latency_cycles) for layer in result.layers}
     return [
-        _record_chart("memory traffic per layer", records, "dram_bytes", _CLASS_COLOURS, _Unit("B", 1.0)),
-        _record_chart("time per layer", records, "cycles_by_cause", _CAUSE_COLOURS, _Unit("s", per_cycle)),
-    ]
+        _record_chart(
+            Labels(f"Memory traffic per layer: {_most(moved)}", "memory traffic"), records, "dram_bytes",
+            _CLASS_COLOURS, _Unit("B", 1.0),
+        ),
+        _record_chart(
+            Labels(f"Time per layer: {_most(taken)}", "time"), records, "cycles_by_cause", _CAUSE_COLOURS,
+            _Unit("s", per_cycle),
+        ),
+    ]  # fmt: skip
+
+
+def _most(values: Mapping[str, float]) -> str:
+    """Return which layers make up half of the sum."""
+    total, reached = math.fsum(values.values()), 0.0
+    for count, name in enumerate(sorted(values, key=lambda each: -values[each]), start=1):
+        reached += values[name]
+        if 2 * reached >= total > 0:
+            first = f"{printable(name, 30)} alone takes" if count == 1 else f"{count} of {len(values)} layers take"
+            return f"{first} {_share(reached, total)}"
+    return "none"
+
+
+def _against(ticket: TicketRuns, what: str, value: Callable[[Totals], float]) -> str:
+    """Return the finding of a chart: how much less or more the format in question takes than its first rival."""
+    main, rival = ticket.main.result, first_rival(ticket)
+    ours = printable(main.storage)
+    if rival is None:
+        return f"{what.capitalize()} of {ours}"
+    words = factor(value(main.totals), value(rival.result.totals), what)
+    return f"{ours} takes {words} {'as' if 'same' in words else 'than'} {printable(rival.result.storage)}"
 
 
 def freezing_charts(case: Case) -> list[Chart]:
@@ -102,7 +147,15 @@ def roofline_chart(ticket: TicketRuns) -> Chart | None:
         + "A layer whose weights were fetched while the layer before computed can lie above the memory's roof, and "
         "one that skips zeros above the array's."
     )
-    return Chart("roofline: every layer and format", svg, note)
+    return Chart(_bound_words(ticket.main, roofs), svg, note)
+
+
+def _bound_words(run: PageRun, roofs: Roofs) -> str:
+    """Return the finding of the roofline: how many layers the memory bounds."""
+    points = roofline_points(run.result, roofs)
+    bound = sum(point.macs_per_byte < roofs.ridge_macs_per_byte for point in points)
+    by = f"{bound} of {len(points)} layers are bound by the memory" if bound else "no layer is bound by the memory"
+    return f"Roofline: stored as {printable(run.result.storage)}, {by}"
 
 
 def pareto_charts(cases: Sequence[Case]) -> list[Chart]:
@@ -114,11 +167,20 @@ def pareto_charts(cases: Sequence[Case]) -> list[Chart]:
         ]
         if len(designs) < 3:
             continue
-        charts.append(_pareto(f"{printable(network)}: energy and latency", designs, accuracy=False))
-        measured = [(case, run) for case, run in designs if _is_tickets_own(run)]
+        charts.append(_pareto(f"{printable(network)}, energy and latency", designs, accuracy=False))
+        measured = [(case, run) for case, run in designs if own_accuracy(run.result) is not None]
         if len({run.result.workload.accuracy for _, run in measured}) > 1:
-            charts.append(_pareto(f"{printable(network)}: energy and accuracy of the tickets", measured, accuracy=True))
+            charts.append(_pareto(f"{printable(network)}, energy and accuracy of the tickets", measured, accuracy=True))
     return charts
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What a chart says above it and at its axis."""
+
+    title: str
+    axis: str
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +209,12 @@ def _energy_chart(ticket: TicketRuns) -> Chart:
     used = {segment.colour for row in rows for segment in row.segments}
     key = [(name, colour) for name, colour in _UNIT_COLOURS.items() if colour in used]
     note = "Whiskers: 5 to 95 % of the draws of every constant within its range." if ticket.bands else ""
-    return Chart("energy by unit", bar_chart("energy by unit", rows, "J", key), note)
+    mine = ticket.main.result.totals
+    spent = {name: float(getattr(mine.energy_j_by_unit, name)) for name in EnergyByUnit.model_fields}
+    most = max(spent, key=lambda name: spent[name])
+    finding = _against(ticket, "energy", lambda totals: totals.energy_j)
+    title = f"{finding}; {_share(spent[most], mine.energy_j)} of it is {most}"
+    return Chart(title, bar_chart(title, rows, "energy by unit", "J", key), note)
 
 
 def _area_chart(ticket: TicketRuns) -> Chart:
@@ -169,11 +236,14 @@ def _area_chart(ticket: TicketRuns) -> Chart:
             if value
         )
         rows.append(BarRow(storage, segments, f"{significant(totals.area_mm2)} mm2"))
-    svg = bar_chart("chip area by unit", rows, "mm2", list(colours.items()))
-    return Chart("chip area by unit", svg, "Each format with the units and the arithmetic that it needs.")
+    title = _against(ticket, "chip area", lambda totals: totals.area_mm2)
+    svg = bar_chart(title, rows, "chip area", "mm2", list(colours.items()))
+    return Chart(title, svg, "Each format with the units and the arithmetic that it needs.")
 
 
-def _record_chart(title: str, records: Mapping[str, Record], field: str, colours: dict[str, int], unit: _Unit) -> Chart:
+def _record_chart(
+    labels: Labels, records: Mapping[str, Record], field: str, colours: dict[str, int], unit: _Unit
+) -> Chart:
     rows = []
     used: set[str] = set()
     for label, record in records.items():
@@ -187,7 +257,7 @@ def _record_chart(title: str, records: Mapping[str, Record], field: str, colours
         )
         rows.append(BarRow(printable(label), segments, quantity(total, unit.name)))
     key = [(name, colour) for name, colour in colours.items() if name in used]
-    return Chart(title, bar_chart(title, rows, unit.name, key))
+    return Chart(labels.title, bar_chart(labels.title, rows, labels.axis, unit.name, key), labels.note)
 
 
 def _freezing_chart(case: Case, title: str, unit: str, value: Callable[[RunResult], float]) -> Chart:
@@ -210,8 +280,19 @@ def _freezing_chart(case: Case, title: str, unit: str, value: Callable[[RunResul
         series.append(Series(storage, _format_colour(number), marks, joined=True))
     suffix = ", logarithmic" if is_log else ""
     y_axis = Axis(f"{title} ({prefix}{unit}){suffix}", log=is_log)
-    svg = xy_chart(f"{title} over the freezing ratio", _freezing_axis(), y_axis, series, height=270)
-    return Chart(f"{title} over the freezing ratio", svg)
+    finding = f"{title.capitalize()} over the freezing ratio{_change(case, value)}"
+    return Chart(finding, xy_chart(finding, _freezing_axis(), y_axis, series, height=270))
+
+
+def _change(case: Case, value: Callable[[RunResult], float]) -> str:
+    """Return by how much a figure of the format in question changes from the least frozen ticket to the most frozen."""
+    first, last = (case.tickets[index].main.result for index in (0, -1))
+    before, after = value(first), value(last)
+    ends = f"{percent(last.workload.freeze_ratio)} frozen"
+    if not before or abs(after / before - 1) < 0.005:
+        return f": {printable(last.storage)} stays the same up to {ends}"
+    word = "less" if after < before else "more"
+    return f": {printable(last.storage)} takes {percent(abs(after / before - 1))} {word} at {ends}"
 
 
 def _accuracy_chart(case: Case) -> Chart | None:
@@ -229,7 +310,10 @@ def _accuracy_chart(case: Case) -> Chart | None:
         return None
     low = max(0.0, 5 * int(min(mark.y for mark in marks) / 5) - 5.0)
     y_axis = Axis(f"accuracy (%), axis from {low:g}", low=low, high=100.0)
-    title = "accuracy of the tickets over the freezing ratio"
+    best = max((work for work in works if work.accuracy is not None), key=lambda work: work.accuracy or 0.0)
+    last = next(work for work in reversed(works) if work.accuracy is not None)
+    title = f"Accuracy of the tickets: {percent(best.accuracy or 0.0)} at best, {percent(last.accuracy or 0.0)} at "
+    title += f"{percent(last.freeze_ratio)} frozen"
     svg = xy_chart(title, _freezing_axis(), y_axis, [Series("ticket as stored", 2, marks, joined=True)], height=270)
     return Chart(title, svg)
 
@@ -264,6 +348,7 @@ def _pareto(title: str, designs: Sequence[tuple[Case, PageRun]], *, accuracy: bo
     ordered = sorted(front, key=lambda index: (other[index], energies[index]))
     line = tuple(Mark(other[index] / time_scale, energies[index] / scale, "") for index in ordered)
     x_title = "wrong answers (%)" if accuracy else f"latency ({time_prefix}s), logarithmic"
+    title = f"{title}: {len(front)} of {len(designs)} designs are on the front"
     svg = xy_chart(
         title,
         Axis(x_title) if accuracy else Axis(x_title, log=True),
@@ -294,17 +379,10 @@ def _design_tip(chip: str, result: RunResult) -> str:
         f"area {significant(totals.area_mm2)} mm2, stored {quantity(stored_bits(totals) / 8, 'B')}, "
         f"traffic {quantity(traffic_bytes(totals), 'B')}",
     ]
-    if work.accuracy is not None and _is_tickets_own_format(result):
-        lines.append(f"accuracy {percent(work.accuracy)}")
+    accuracy = own_accuracy(result)
+    if accuracy is not None:
+        lines.append(f"accuracy {percent(accuracy)}")
     return "\n".join(lines)
-
-
-def _is_tickets_own(run: PageRun) -> bool:
-    return run.result.workload.accuracy is not None and _is_tickets_own_format(run.result)
-
-
-def _is_tickets_own_format(result: RunResult) -> bool:
-    return result.storage == "slt" or result.storage.startswith("slt-")
 
 
 def _format_colour(number: int) -> int:

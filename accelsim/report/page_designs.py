@@ -148,7 +148,7 @@ def _chart(study: Study, what: str, values: Sequence[float], unit: str) -> Chart
         series.append(Series(storage, number % NUM_COLOURS, marks))
     ordered = sorted(front, key=lambda index: (values[index], energies[index]))
     line = tuple(Mark(values[index] / x_scale, energies[index] / y_scale, "") for index in ordered)
-    title = f"{study.name}: energy and {what} of {len(study.designs)} designs"
+    title = f"{study.name}, energy and {what}: {len(front)} of {len(study.designs)} designs are on the front"
     svg = xy_chart(
         title,
         Axis(f"{what} ({x_prefix}{unit}), logarithmic", log=True),

@@ -15,6 +15,7 @@ def page_markdown(page: Page) -> str:
     """Return the report; names from files cannot form markup in it."""
     lines = [f"# {_plain(page.title)}", ""]
     lines += ["## What strong-lottery-ticket storage buys here", ""] if page.cases else []
+    lines += [line for sentence in page.overall for line in (f"**{_plain(sentence)}**", "")]
     for case in page.cases:
         lines += [f"### {_plain(case.headline)}", "", f"**{_plain(case.sentences[0])}**", ""]
         lines += [f"- {_plain(sentence)}" for sentence in case.sentences[1:]]

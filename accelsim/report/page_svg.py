@@ -83,8 +83,8 @@ class Axis:
     high: float | None = None
 
 
-def bar_chart(title: str, rows: Sequence[BarRow], unit: str, key: Sequence[tuple[str, int]] = ()) -> str:
-    """Return a chart with a horizontal bar per row; ``key`` names the colours; ``unit`` is that of the values."""
+def bar_chart(title: str, rows: Sequence[BarRow], what: str, unit: str, key: Sequence[tuple[str, int]] = ()) -> str:
+    """Return a chart with a horizontal bar per row; ``what``, in ``unit``, is its length; ``key`` names the colours."""
     highest = max((max(_length(row), row.high or 0.0) for row in rows), default=0.0) or 1.0
     scale, prefix = (1.0, "") if unit == "mm2" else prefix_of(highest)
     longest = max((len(_short(row.label)) for row in rows), default=0)
@@ -102,7 +102,7 @@ def bar_chart(title: str, rows: Sequence[BarRow], unit: str, key: Sequence[tuple
         parts.append(_text(x, bottom + 13, f"{tick:g}", "middle"))
     for number, row in enumerate(rows):
         parts.append(_bar(row, left, top + number * _ROW_HEIGHT, room / highest))
-    parts.append(_text(left + room / 2, bottom + 27, f"{prefix}{unit}", "middle"))
+    parts.append(_text(left + room / 2, bottom + 27, f"{what} ({prefix}{unit})", "middle", "axis"))
     return _svg(title, bottom + 33, parts)
 
 

@@ -15,6 +15,7 @@ from accelsim.cost.tables import load_tables
 from accelsim.cost.terms import constants_of
 from accelsim.cost.traits import Pricer, run_traits
 from accelsim.report.page_runs import Case, PageRun, TicketRuns
+from accelsim.report.page_words import NEARLY_NONE, UNFROZEN_FORMAT
 from accelsim.report.text import percent, printable, quantity, ratio, shape, significant
 from accelsim.results.compare import stored_bits, traffic_bytes, weight_bytes
 from accelsim.results.model import CyclesByCause
@@ -45,6 +46,11 @@ class PageTable:
     note: str = ""
 
     @property
+    def number_columns(self) -> tuple[bool, ...]:
+        """Return which columns hold numbers, whatever words stand among them."""
+        return tuple(any(row[place].is_number for row in self.rows) for place in range(len(self.columns)))
+
+    @property
     def csv_uri(self) -> str:
         """Return the table as a ``data:`` address of a CSV file."""
         return "data:text/csv;charset=utf-8," + quote(csv_text(self), safe="")
@@ -63,7 +69,7 @@ def answer_table(cases: Sequence[Case]) -> PageTable:
     """Return a row per case and rival: what the ticket in focus buys, how sure, and the break-even points."""
     columns = (
         "network", "chip", "against", "energy", "5 to 95 %", "less in", "time", "weight traffic", "stored", "area",
-        "equal at DRAM pJ/bit", "smaller from frozen",
+        "equal at pJ per DRAM bit", "stores less from frozen",
     )  # fmt: skip
     rows = tuple(_answer_row(case, case.focus, rival) for case in cases for rival in case.focus.rivals)
     note = (
@@ -154,9 +160,10 @@ def _answer_row(case: Case, ticket: TicketRuns, rival: PageRun) -> tuple[Cell, .
     if point is not None:
         crossing, now = point.dram_pj_per_bit, significant(point.dram_pj_per_bit_now)
         at = _text(f"none (now {now})") if crossing is None else Cell(f"{significant(crossing)} (now {now})", crossing)
-        share = point.freeze_ratio
+        share = NEARLY_NONE if rival.result.storage == UNFROZEN_FORMAT else point.freeze_ratio
         if not point.freezes_too:
-            frozen = _text("never") if share is None else Cell(percent(share) if share else "always", share)
+            words = "always" if not share else "anything" if share <= NEARLY_NONE else percent(share)
+            frozen = _text("never") if share is None else Cell(words, share)
     return (
         _text(case.network), _text(case.chip), _text(rival.result.storage),
         _factor(theirs.energy_j, mine.energy_j), band, unknown if pair is None else _fraction(pair.probability),

@@ -14,6 +14,8 @@ from accelsim.results.model import RunResult
 
 DENSE_RIVALS = ("dense-int8", "dense-fp32")
 TICKET_FORMATS = ("slt", "multicoat", "folded")
+UNFROZEN_FORMAT = "slt-unfrozen"
+NEARLY_NONE = 0.0005  # a freezing ratio that is shown as 0.0 %
 SLOW_DECODER = 0.1  # fraction of the time from which a wait is worth a sentence
 
 
@@ -63,6 +65,53 @@ def answer(case: Case) -> list[str]:
     return sentences
 
 
+def overall(cases: Sequence[Case]) -> list[str]:
+    """Return the answer for all cases together, with its band and where it would turn; nothing for fewer than two."""
+    pairs = [(case.focus, rival) for case in cases if (rival := first_rival(case.focus)) is not None]
+    if len(cases) < 2 or len(pairs) < len(cases) or len({rival.result.storage for _, rival in pairs}) != 1:
+        return []
+    ours, name = (printable(run.result.storage) for run in (pairs[0][0].main, pairs[0][1]))
+    sentences = [f"Here {ours} needs {_spread(pairs, band=True)} than {name}."]
+    nearest = [(case.focus, rival) for case in cases if (rival := nearest_rival(case.focus)) is not None]
+    if len(nearest) == len(pairs) and any(
+        rival is not first for (_, rival), (_, first) in zip(nearest, pairs, strict=True)
+    ):
+        others = _join(list(dict.fromkeys(printable(rival.result.storage) for _, rival in nearest)))
+        sentences.append(f"Against the rival of least energy ({others}) it needs {_spread(nearest)}.")
+    points = [point for ticket, rival in pairs if (point := ticket.break_even(rival)) is not None]
+    if len(points) == len(pairs) and all(point.dram_pj_per_bit is None for point in points):
+        sentences.append(f"No cost of a DRAM bit turns the ranking against {name} around.")
+    return sentences
+
+
+def _spread(pairs: Sequence[tuple[TicketRuns, PageRun]], *, band: bool = False) -> str:
+    """Return how much less energy, time and storage tickets need than their rivals, from the least to the most."""
+    totals = [(ticket.main.result.totals, rival.result.totals) for ticket, rival in pairs]
+    energy = _range("energy", [(mine.energy_j, theirs.energy_j) for mine, theirs in totals])
+    ratios = [pair.ratio for ticket, rival in pairs if (pair := ticket.comparison(rival.result.storage)) is not None]
+    if band and len(ratios) == len(pairs):
+        ends = min(each.p05 for each in ratios), max(each.p95 for each in ratios)
+        energy += f" (5 to 95 % of the draws of all constants: {significant(ends[0])}x to {significant(ends[1])}x)"
+    time = _range("time", [(mine.latency_s, theirs.latency_s) for mine, theirs in totals])
+    stored = _range("weight storage", [(stored_bits(mine), stored_bits(theirs)) for mine, theirs in totals])
+    return _join([energy, time, stored])
+
+
+def _range(what: str, values: Sequence[tuple[float, float]]) -> str:
+    """Return ``1.92x to 3.97x less energy`` of (mine, theirs) pairs."""
+    known = sorted(theirs / mine for mine, theirs in values if mine and theirs)
+    if not known:
+        return f"no comparable {what}"
+    low, high = (1.0 if 0.995 <= end < 1.005 else end for end in (known[0], known[-1]))
+    if significant(low) == significant(high):
+        return factor(1.0, low, what)
+    if low >= 1:
+        return f"{'up' if low == 1 else f'{significant(low)}x'} to {significant(high)}x less {what}"
+    if high <= 1:
+        return f"{'up' if high == 1 else f'{significant(1 / high)}x'} to {significant(1 / low)}x more {what}"
+    return f"between {significant(1 / low)}x more and {significant(high)}x less {what}"
+
+
 def against(ticket: TicketRuns, rival: PageRun) -> str:
     """Return what the format in question buys against ``rival``: energy with its band, time, traffic, area."""
     mine, theirs = ticket.main.result.totals, rival.result.totals
@@ -80,7 +129,7 @@ def factor(mine: float, other: float, what: str) -> str:
     """Return how much less or more ``what``, as a factor with three digits."""
     if not mine or not other:
         return f"{significant(mine)} against {significant(other)} {what}"
-    if f"{mine / other:.3g}" == "1":
+    if "1.00x" in (ratio(mine, other), ratio(other, mine)):
         return f"the same {what}"
     return f"{ratio(other, mine)} less {what}" if mine < other else f"{ratio(mine, other)} more {what}"
 
@@ -120,7 +169,7 @@ def break_even_words(ticket: TicketRuns) -> list[str]:
     return [
         *sentences,
         *_freezing_words(
-            ours, [(printable(rival.storage), point.freeze_ratio) for rival, point in known if not point.freezes_too]
+            ours, [(rival.storage, point.freeze_ratio) for rival, point in known if not point.freezes_too]
         ),
     ]
 
@@ -135,16 +184,18 @@ def _is_same(first: RunResult, second: RunResult) -> bool:
 def _freezing_words(ours: str, ratios: Sequence[tuple[str, float | None]]) -> list[str]:
     if not ratios:
         return []
-    always = [name for name, share in ratios if share == 0]
-    never = [name for name, share in ratios if share is None]
-    parts = [f"at any freezing ratio than {_join(always)}"] if always else []
-    parts += [f"than {name} once {_frozen(share)} frozen" for name, share in ratios if share]
+    # The ticket with nothing frozen is equal where nothing is frozen, by definition, whatever rounding says.
+    shares = [(printable(name), NEARLY_NONE if name == UNFROZEN_FORMAT else share) for name, share in ratios]
+    always = [name for name, share in shares if share == 0]
+    never = [name for name, share in shares if share is None]
+    parts = [f"than {_join(always)} at any freezing ratio"] if always else []
+    parts += [f"than {name} once {_frozen(share)} frozen" for name, share in shares if share]
     parts += [f"than {_join(never)} at no freezing ratio"] if never else []
     return [f"Break-even in freezing: {ours} stores less {'; '.join(parts)}."]
 
 
 def _frozen(share: float) -> str:
-    return "anything is" if share < 0.0005 else f"{percent(share)} are"
+    return "anything is" if share <= NEARLY_NONE else f"{percent(share)} are"
 
 
 def _sureness(ticket: TicketRuns, rival: PageRun) -> str:
@@ -280,9 +331,25 @@ def card(case: Case) -> Card:
         ("weight traffic", factor(weight_bytes(mine), weight_bytes(theirs), "")),
         ("chip area", _area_share(mine.area_mm2, theirs.area_mm2)),
         *_nearest_fact(ticket, rival),
+        *_break_even_facts(ticket, rival),
         *accuracy,
     )
     return Card(value, caption, band, tuple((name, text.strip()) for name, text in facts))
+
+
+def _break_even_facts(ticket: TicketRuns, rival: PageRun) -> list[tuple[str, str]]:
+    """Return at which DRAM energy and from which freezing ratio the ticket wins against ``rival``."""
+    point = ticket.break_even(rival)
+    if point is None:
+        return []
+    now, crossing = f"now {significant(point.dram_pj_per_bit_now)}", point.dram_pj_per_bit
+    at = "none" if crossing is None else f"{significant(crossing)} pJ/bit"
+    facts = [("break-even DRAM energy", f"{at} ({now})")]
+    if not point.freezes_too:
+        share = point.freeze_ratio
+        text = "never" if share is None else f"from {percent(share)} frozen" if share else "at any freezing"
+        facts.append(("stores less", text))
+    return facts
 
 
 def _nearest_fact(ticket: TicketRuns, shown: PageRun) -> list[tuple[str, str]]:

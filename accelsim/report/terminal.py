@@ -47,7 +47,9 @@ def make_console(stream: IO[str], pipe_width: int = PIPE_WIDTH) -> Console:
 def print_run(console: Console, result: RunResult, comparison: Mapping[str, Totals]) -> None:
     """Print what a run found: layers, totals beside ``comparison``, where cycles and energy went, the verdict."""
     console.print(Text(headline(result), style="bold"))
-    console.print(layer_table(result, console.width))
+    layers = layer_table(result, console.width)
+    console.print(layers.table)
+    print_left_out(console, layers.left_out, "--json and layers.csv of --out")
     runs = {result.storage: result.totals, **comparison}
     for table in (totals_table(runs), cycles_table(runs), energy_table(runs)):
         console.print(table)
@@ -73,7 +75,22 @@ def headline(result: RunResult) -> str:
 _OPTIONAL_COLUMNS = ("mostly by", "shape", "activations", "kind", "PE use", "stalled", "weights read", "time")
 
 
-def layer_table(result: RunResult, width: int, box: Box = SIMPLE_HEAD) -> Table:
+@dataclass(frozen=True, slots=True)
+class FittedTable:
+    """A table in as many columns as fit, and the titles of those that did not."""
+
+    table: Table
+    left_out: tuple[str, ...]
+
+
+def print_left_out(console: Console, titles: Sequence[str], elsewhere: str) -> None:
+    """Print which columns did not fit ``console``, if any, and where they are."""
+    if titles:
+        what = f"Too narrow for {', '.join(titles)}: a wider terminal and {elsewhere} show them."
+        console.print(Text(what, style="dim"))
+
+
+def layer_table(result: RunResult, width: int, box: Box = SIMPLE_HEAD) -> FittedTable:
     """Return the table with a row per layer and the total, in as many columns as fit ``width`` characters."""
     cycles = result.totals.latency_cycles
     total = _layer_cells(result.totals, cycles, ("total", "", ""))
@@ -89,7 +106,7 @@ def layer_table(result: RunResult, width: int, box: Box = SIMPLE_HEAD) -> Table:
         table.add_column(title, footer=Text(total[title]), justify=justify, overflow="ellipsis", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(row[title]) for title in titles))
-    return table
+    return FittedTable(table, tuple(title for title in total if title not in titles))
 
 
 def _layer_cells(record: LayerRecord | Totals, total_cycles: int, names: tuple[str, str, str]) -> dict[str, str]:
@@ -196,11 +213,11 @@ def print_comparison(console: Console, results: Sequence[RunResult], synthetic: 
     """
     marks = [SYNTHETIC_MARK if each else "" for each in synthetic] or [""] * len(results)
     marked = list(zip(results, marks, strict=True))
-    _print_rows(console, [_comparison_cells(run, mark) for run, mark in marked], ("weights read", "accuracy", "area"))
+    _print_rows(console, [_comparison_cells(run, mark) for run, mark in marked], ("weights read", "area", "accuracy"))
     traffic = [_traffic_cells(run, mark) for run, mark in marked]
     if len({run.workload.path or run.workload.name for run in results}) == 1:
         traffic = [{title: cell for title, cell in row.items() if title != "workload"} for row in traffic]
-    _print_rows(console, traffic, ("activations", "seed", "scale", "workload"))
+    _print_rows(console, traffic, ("activations", "seed", "scale", "index", "generator mm2", "decoder mm2"))
     if any(marks):
         console.print(Text(f"{SYNTHETIC_MARK} {SYNTHETIC_WORDS}"))
 
@@ -219,6 +236,7 @@ def _print_rows(console: Console, rows: Sequence[Mapping[str, str]], optional: S
     for row in rows:
         table.add_row(*(Text(row[title]) for title in titles))
     console.print(table)
+    print_left_out(console, [title for title in rows[0] if title not in titles], "compare.csv and --json")
 
 
 def fitting_titles(rows: Sequence[Mapping[str, str]], optional: Sequence[str], width: int) -> list[str]:

@@ -14,7 +14,7 @@ from accelsim.report.page_markdown import page_markdown
 from accelsim.report.page_runs import PageRun, cases_of, read_results
 from accelsim.report.page_svg import Axis, BarRow, Mark, Segment, Series, bar_chart, nice_ticks, xy_chart
 from accelsim.report.page_tables import Cell, PageTable, csv_text
-from accelsim.report.page_words import answer, card
+from accelsim.report.page_words import answer, card, overall
 from accelsim.results.build import build_result, num_frames, workload_record
 from accelsim.results.model import ResultError
 from accelsim.results.store import counters_text, result_text, write_run
@@ -195,8 +195,24 @@ def test_ticks_are_few_and_end_within_the_range(highest):
     assert ticks[-1] <= highest * 1.001
 
 
+def test_the_answer_for_several_chips_comes_first_with_its_spread(sample_run):
+    result = sample(sample_run)
+    cases = []
+    for number, factor in enumerate((2.0, 4.0)):
+        chip = result.hardware.model_copy(update={"name": f"chip{number}", "sha256": str(number) * 64})
+        mine = result.model_copy(update={"hardware": chip})
+        cases += cases_of([PageRun(mine, None), PageRun(rival(mine, factor), None)])
+
+    assert overall(cases) == [
+        "Here slt needs 2.00x to 4.00x less energy, the same time and the same weight storage than dense-int8."
+    ]
+    assert overall(cases[:1]) == []
+
+
 def test_charts_are_wellformed_and_hold_every_value():
-    bars = bar_chart("bars", [BarRow("a<b", (Segment(3.0, 0, 'x "y"\nz'), Segment(1.0, 1, "w")), "4 J", 2.0, 5.0)], "J")
+    bars = bar_chart(
+        "bars", [BarRow("a<b", (Segment(3.0, 0, 'x "y"\nz'), Segment(1.0, 1, "w")), "4 J", 2.0, 5.0)], "energy", "J"
+    )
     marks = (Mark(1.0, 10.0, "first"), Mark(100.0, 0.1, "second", strong=False))
     points = xy_chart("points", Axis("x", log=True), Axis("y", log=True), [Series("s", 2, marks, joined=True)])
 

@@ -1,6 +1,6 @@
 import itertools
 
-from accelsim.report.figures import MAX_SERIES, draw_freezing, freezing_figure
+from accelsim.report.figures import MAX_SERIES, draw_comparison, draw_freezing, freezing_figure
 from accelsim.results.build import build_result
 
 
@@ -40,6 +40,26 @@ def test_of_many_formats_ticket_formats_and_the_best_rivals_are_drawn_in_colours
     assert len({line.get_color() for line in lines}) == len({line.get_marker() for line in lines}) == MAX_SERIES
     assert legend_of(draw_freezing(runs[:MAX_SERIES])) == names[:MAX_SERIES]
     assert draw_freezing(runs[:MAX_SERIES]).legends[0].get_title().get_text() == ""
+
+
+def test_dense_int8_is_always_drawn(sample_run):
+    names = ["slt", *(f"rival-{index}" for index in range(24)), "dense-int8"]
+    runs = [build(sample_run, ratio, name, 1 + index) for ratio in (0, 0.5) for index, name in enumerate(names)]
+
+    assert "dense-int8" in legend_of(draw_freezing(runs))
+
+
+def test_at_one_freezing_ratio_every_format_has_a_bar_and_the_title_says_the_finding(sample_run):
+    names = ["slt", "dense-int8", *(f"rival-{index}" for index in range(32))]
+    figure = draw_comparison([build(sample_run, 0.7, name, 1 + index) for index, name in enumerate(names)])
+    figure.draw_without_rendering()
+
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == names
+    assert all(len(axis.patches) == 34 for axis in figure.axes)
+    assert "dense-int8 takes 2.00x the energy, 1.00x the latency" in figure.get_suptitle()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    assert all(box.x1 < figure.bbox.width for axis in figure.axes for box in [axis.texts[-1].get_window_extent()])
 
 
 def test_legend_and_labels_of_accuracy_stay_inside_and_apart(sample_run):
