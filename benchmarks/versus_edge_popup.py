@@ -12,8 +12,9 @@ Both sides see the same images, the same random shifts, the same network graph a
 with its defaults. CPU seconds count, for wall time depends on what else the machine does; imports, loading the data and
 measuring accuracy are left out on both sides.
 
-Usage: python benchmarks/versus_edge_popup.py [--network NAME ...] [--num-epochs N] [--seeds N ...] [--sparsity K]
-       [--prune-ratio P] [--lock-ratio R] [--scope layer|network] [--measured-on test|validation] [--only ours|theirs]
+Usage: python benchmarks/versus_edge_popup.py [--network NAME ...] [--width-factor F] [--num-epochs N] [--seeds N ...]
+       [--sparsity K] [--prune-ratio P] [--lock-ratio R] [--scope layer|network] [--measured-on test|validation]
+       [--only ours|theirs]
 """
 
 from __future__ import annotations
@@ -144,7 +145,7 @@ def _kth(rank: torch.Tensor, sparsity: float) -> torch.Tensor:
 def search_theirs(settings: argparse.Namespace, network: str, seed: int, data: SearchData) -> Outcome:
     """Search with the published loop; the accuracy is that of the network after the last epoch."""
     torch.manual_seed(seed)
-    graph = searched_graph(SearchConfig(network=network), data)
+    graph = searched_graph(SearchConfig(network=network, width_factor=settings.width_factor), data)
     model = PlainNetwork(graph, settings.prune_ratio, settings.lock_ratio)
     optimizer = torch.optim.SGD(
         model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY.get(network, 1e-4)
@@ -176,6 +177,7 @@ def search_ours(settings: argparse.Namespace, network: str, seed: int, data: Sea
     """Search with accelsim's defaults; the accuracy is that of the ticket as stored, and making it is in the time."""
     config = SearchConfig(
         network=network,
+        width_factor=settings.width_factor,
         sparsity=settings.sparsity,
         prune_ratio=settings.prune_ratio,
         lock_ratio=settings.lock_ratio,
@@ -199,6 +201,7 @@ def main() -> None:
     """Print one line per search and one per side and network."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", nargs="+", default=["conv6"], choices=sorted(WEIGHT_DECAY))
+    parser.add_argument("--width-factor", type=float, default=1.0)
     parser.add_argument("--num-epochs", type=int, default=2)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--sparsity", type=float, default=0.7)
@@ -210,7 +213,7 @@ def main() -> None:
     settings = parser.parse_args()
     torch.set_num_threads(1)
     data = load_data("digits", settings.measured_on)
-    print(f"{settings.num_epochs} epochs, sparsity {settings.sparsity}, frozen {settings.prune_ratio} pruned and "
+    print(f"{settings.num_epochs} epochs, width {settings.width_factor}, sparsity {settings.sparsity}, frozen {settings.prune_ratio} pruned and "
           f"{settings.lock_ratio} locked, accuracy on {data.title}, {settings.measured_on}, one thread")  # fmt: skip
     for network in settings.network:
         for side in [settings.only] if settings.only else SIDES:
