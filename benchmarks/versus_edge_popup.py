@@ -213,8 +213,11 @@ def main() -> None:
     settings = parser.parse_args()
     torch.set_num_threads(1)
     data = load_data("digits", settings.measured_on)
-    print(f"{settings.num_epochs} epochs, width {settings.width_factor}, sparsity {settings.sparsity}, frozen {settings.prune_ratio} pruned and "
-          f"{settings.lock_ratio} locked, accuracy on {data.title}, {settings.measured_on}, one thread")  # fmt: skip
+    print(
+        f"{settings.num_epochs} epochs, width {settings.width_factor}, sparsity {settings.sparsity}, "
+        f"{settings.prune_ratio} pruned and {settings.lock_ratio} locked, one thread, {settings.measured_on} part of "
+        f"{data.title}"
+    )
     for network in settings.network:
         for side in [settings.only] if settings.only else SIDES:
             outcomes = []
