@@ -44,7 +44,8 @@ def _headline(inspection: Inspection) -> str:
     if inspection.accuracy is not None:
         parts.append(f"accuracy {percent(inspection.accuracy)} on {printable(inspection.dataset)}")
     if not inspection.regenerable:
-        parts.append("not regenerable")
+        is_trained = all(layer.stored_bits.weight for layer in inspection.layers)
+        parts.append("trained values" if is_trained else "not regenerable")
     return f"{printable(inspection.network)} [{', '.join(parts)}]"
 
 

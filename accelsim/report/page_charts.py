@@ -154,7 +154,8 @@ def _bound_words(run: PageRun, roofs: Roofs) -> str:
     """Return the finding of the roofline: how many layers the memory bounds."""
     points = roofline_points(run.result, roofs)
     bound = sum(point.macs_per_byte < roofs.ridge_macs_per_byte for point in points)
-    by = f"{bound} of {len(points)} layers are bound by the memory" if bound else "no layer is bound by the memory"
+    some = f"{bound} of {len(points)} layers {'is' if bound == 1 else 'are'}"
+    by = f"{some if bound else 'no layer is'} bound by the memory"
     return f"Roofline: stored as {printable(run.result.storage)}, {by}"
 
 

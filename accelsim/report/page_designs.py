@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from accelsim.report.page_charts import Chart, pareto_front
+from accelsim.report.page_runs import TICKET_STORAGE
 from accelsim.report.page_svg import NUM_COLOURS, Axis, Mark, Series, xy_chart
 from accelsim.report.page_tables import Cell, PageTable
 from accelsim.report.text import prefix_of, printable, quantity, significant
@@ -166,7 +168,7 @@ def _sentences(study: Study) -> tuple[str, ...]:
     total = len(study.designs)
     left = [f"{study.num_failed} could not be evaluated"] if study.num_failed else []
     left += [f"{study.num_estimated} were only estimated and are left out"] if study.num_estimated else []
-    sentences = [f"{total} designs were simulated{''.join(f'; {text}' for text in left)}."]
+    sentences = [*_storage_words(study), f"{total} designs were simulated{''.join(f'; {text}' for text in left)}."]
     best = {
         "Least energy": min(study.designs, key=lambda each: each.energy_j),
         "Fastest": min(study.designs, key=lambda each: each.latency_s),
@@ -175,6 +177,34 @@ def _sentences(study: Study) -> tuple[str, ...]:
     for what, design in best.items():
         sentences.append(f"{what}: {'; '.join(_tip(design, varied).splitlines())}.")
     return tuple(sentences)
+
+
+def _storage_words(study: Study) -> list[str]:
+    """Return what the first storage format buys against each other one, over the designs that are alike in all else."""
+    alike: dict[tuple[tuple[str, str], ...], dict[str, Design]] = {}
+    for design in study.designs:
+        rest = tuple(pair for pair in design.choice if pair[0] != "storage")
+        alike.setdefault(rest, {})[design.storage] = design
+    names = list(dict.fromkeys(each.storage for each in study.designs))
+    first = TICKET_STORAGE if TICKET_STORAGE in names else names[0]
+    sentences = []
+    for other in names:
+        pairs = [(group[first], group[other]) for group in alike.values() if first in group and other in group]
+        if other == first or not pairs:
+            continue
+        energy = _better([theirs.energy_j / mine.energy_j for mine, theirs in pairs])
+        time = _better([theirs.latency_s / mine.latency_s for mine, theirs in pairs])
+        sentences.append(
+            f"Among {len(pairs)} pairs of designs alike in all but storage, {first} needs less energy than {other} in "
+            f"{energy} and less time in {time}."
+        )
+    return sentences
+
+
+def _better(ratios: Sequence[float]) -> str:
+    """Return in how many pairs the ratio is above 1, and the median: ``9 (median 3.25x)``."""
+    wins = sum(ratio > 1 for ratio in ratios)
+    return f"{wins} (median {significant(statistics.median(ratios))}x)"
 
 
 def _table(study: Study) -> PageTable:

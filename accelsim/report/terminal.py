@@ -67,9 +67,17 @@ def headline(result: RunResult) -> str:
     if work.accuracy is not None:
         parts.append(f"accuracy {percent(work.accuracy)} on {printable(work.dataset)}")
     if not work.regenerable:
-        parts.append("not regenerable: an imported pattern, not one this generator makes")
+        parts.append(_not_regenerable(result))
     where = f"{printable(chip.name)} ({chip.node_nm:g} nm, {chip.clock_mhz:g} MHz)"
     return f"{printable(work.name)} [{', '.join(parts)}] on {where}, stored as {printable(result.storage)}"
+
+
+def _not_regenerable(result: RunResult) -> str:
+    """Return what an imported network's weights are on this chip: another generator's, or values that are stored."""
+    bits = result.totals.stored_bits
+    if bits.seed and bits.mask:
+        return "not regenerable: an imported pattern, not one this generator makes"
+    return "its weights are stored as values: none is regenerated"
 
 
 _OPTIONAL_COLUMNS = ("mostly by", "shape", "activations", "kind", "PE use", "stalled", "weights read", "time")

@@ -24,11 +24,15 @@ def test_study_draws_what_was_simulated_and_says_what_was_not(tmp_path):
     view = study_view(study(tmp_path))
 
     assert is_study(tmp_path)
+    assert view.sentences[0] == (
+        "Among 1 pairs of designs alike in all but storage, slt needs less energy than <b> in 1 (median 1.50x) and less "
+        "time in 1 (median 2.00x)."
+    )
     assert (
-        view.sentences[0]
+        view.sentences[1]
         == "3 designs were simulated; 1 could not be evaluated; 1 were only estimated and are left out."
     )
-    assert view.sentences[1] == "Least energy: 1.00 J, 2.00 s, 0.500 mm2; storage: slt; rows: 16."
+    assert view.sentences[2] == "Least energy: 1.00 J, 2.00 s, 0.500 mm2; storage: slt; rows: 16."
     # Two of three are on the front of energy and latency; the third and the key's markers are not hollow or hollow.
     assert view.charts[0].svg.count("hollow") == 1
     assert "chip.yaml" not in view.charts[0].svg, "what all designs share tells nothing"
