@@ -1,6 +1,8 @@
 """``python -m accelsim``: the command line."""
 
+import sys
+
 from accelsim.cli.main import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

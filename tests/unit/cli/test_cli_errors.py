@@ -1,4 +1,5 @@
 import io
+import runpy
 import sys
 
 import click
@@ -171,3 +172,10 @@ def test_a_closed_pipe_is_quiet(monkeypatch):
     closed.descriptor = os.dup(2)
     monkeypatch.setattr(sys, "stdout", closed)
     assert cli_main.main(["list", "formats", "--json"]) == 141
+
+
+def test_the_module_exits_with_the_status_of_the_command(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["accelsim", "run", "nowhere.yaml", "nowhere.pt"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("accelsim", run_name="__main__")
+    assert ended.value.code == 2
