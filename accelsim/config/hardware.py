@@ -60,7 +60,7 @@ class PeArrayConfig(ConfigModel):
         if self.dataflow != "spatial" and self.unroll:
             raise ValueError("unroll is for dataflow spatial only; remove it or set dataflow: spatial")
         if any(copies < 1 or copies > 65536 for copies in self.unroll.values()):
-            raise ValueError("unroll factors must be 1 to 65536")
+            raise ValueError("unroll factors must be 1 to 65536; correct the factor")
         if self.operand_registers and self.dataflow != "spatial":
             raise ValueError("operand_registers is for dataflow spatial only; set it to false")
         if self.weight_preload and self.dataflow != "weight_stationary":

@@ -57,7 +57,7 @@ class RangeModel(ConfigModel):
         if self.last < self.first:
             raise ValueError(f"from {self.first:g} to {self.last:g} is empty; give to >= from")
         if self.scale == "log" and (self.first <= 0 or (self.step is not None and self.step <= 1)):
-            raise ValueError("a log range needs from > 0, and step > 1 (the ratio of two values) or num")
+            raise ValueError("a log range needs from > 0, and step > 1 or num; step is the ratio of two values")
         if self.step is not None and self._steps() > MAX_LEVELS:
             raise ValueError(f"a range of more than {MAX_LEVELS} values; give a larger step")
         return self

@@ -19,7 +19,7 @@ from accelsim.errors import AccelSimError
 
 _BUSY_S = 60.0
 _PARAMETERS_AT_ONCE = 500
-_SCHEMA = "CREATE TABLE IF NOT EXISTS points (key TEXT PRIMARY KEY, row TEXT NOT NULL) WITHOUT ROWID"
+_TABLE = "points (key TEXT PRIMARY KEY, row TEXT NOT NULL) WITHOUT ROWID"
 _APPLICATION_ID = 0x61736473  # "asds", so that another program's database is not taken for a store
 
 
@@ -56,11 +56,14 @@ class ResultStore:
 
     def _claim(self) -> None:
         (found,) = self._database.execute("PRAGMA application_id").fetchone()
-        tables = self._database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if found != _APPLICATION_ID and tables:
+        definitions = [text for (text,) in self._database.execute("SELECT sql FROM sqlite_master").fetchall()]
+        if found != _APPLICATION_ID and definitions:
             raise StoreError(f"{self.path}: is a database of another program; give another file with --store")
+        # A view or a trigger in a stranger's file would run for ever, or change what is written.
+        if definitions not in ([], [f"CREATE TABLE {_TABLE}"]):
+            raise StoreError(f"{self.path}: holds other tables than a store; give another file with --store")
         self._database.execute(f"PRAGMA application_id={_APPLICATION_ID}")
-        self._database.execute(_SCHEMA)
+        self._database.execute(f"CREATE TABLE IF NOT EXISTS {_TABLE}")
 
     def get(self, keys: Sequence[str]) -> dict[str, Row]:
         """Return the rows that are there, by key."""

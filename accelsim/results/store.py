@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +26,11 @@ from accelsim.results.model import Record, ResultError, ResultModel, RunResult, 
 from accelsim.results.schema import check_result, sum_errors
 from accelsim.sim.actions import ACTIONS
 from accelsim.sim.counters import CAUSES, TRAFFIC_CLASSES, UNITS, Counters, LayerCounters
+
+if sys.platform == "win32":
+    fcntl = None
+else:
+    import fcntl
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
 SUMMARY_NAME = "summary.json"
@@ -181,21 +187,68 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a whole file or none; raise `ResultError` if the place cannot be written."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    _write_all([(path, data)])
+
+
+def _write_all(files: Sequence[tuple[Path, bytes]]) -> None:
+    """Write all files under other names, and only then rename them, the last one of old first removed.
+
+    Who finds the last file finds the others of the same call: none is renamed before all are written, and the last one
+    of an earlier call goes before anything else changes.
+    """
+    staged = [(path.with_name(f".{path.name}.{os.getpid()}.tmp"), path) for path, _ in files]
     try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
+        for (temporary, _), (_, data) in zip(staged, files, strict=True):
+            temporary.write_bytes(data)
+        if len(files) > 1:
+            files[-1][0].unlink(missing_ok=True)
+        for temporary, path in staged:
+            os.replace(temporary, path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise ResultError(f"{path}: cannot be written ({_reason(error)}); give a place you may write") from None
+        name = files[-1][0] if len(files) == 1 else files[-1][0].parent
+        raise ResultError(f"{name}: cannot be written ({_reason(error)}); give a place you may write") from None
+    finally:
+        for temporary, _ in staged:  # after an error or a signal
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def write_run(folder: Path, result: RunResult, counters_json: str) -> None:
-    """Write the three files of a run into ``folder``, which exists."""
-    write_text(folder / COUNTERS_NAME, counters_json)
-    write_text(folder / LAYERS_NAME, layers_text(result))
-    write_text(folder / SUMMARY_NAME, result_text(result))
+    """Write the three files of a run into ``folder``, which exists; ``summary.json`` is there only with its own others.
+
+    Of several programs that write into one folder at once, one after the other does.
+    """
+    texts = ((COUNTERS_NAME, counters_json), (LAYERS_NAME, layers_text(result)), (SUMMARY_NAME, result_text(result)))
+    with _locked(folder, wait=True):
+        _write_all([(folder / name, text.encode("utf-8")) for name, text in texts])
+
+
+@contextlib.contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Keep others that call this out of ``folder``; raise `ResultError` if one is in it already."""
+    with _locked(folder, wait=False):
+        yield
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, *, wait: bool) -> Iterator[None]:
+    """Hold the lock of a folder, which ends with the process at the latest and leaves no file."""
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise ResultError(
+                f"{folder}: another accelsim is writing there; give each its own --out, or wait"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(handle)
 
 
 def remove_runs(folder: Path) -> None:

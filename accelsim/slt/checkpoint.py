@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import pickle
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import torch
 
 from accelsim.errors import TicketError
+from accelsim.ticket.torchfile import read_torch_file
 
 _FORMAT: Final = "accelsim-search-checkpoint"
 _VERSION: Final = 1
@@ -68,28 +69,32 @@ def read_checkpoint(path: str) -> SearchState:
     TicketError
         No such file, not a checkpoint of a search, or one of another version.
     """
+    if not os.path.exists(path):
+        raise TicketError(f"{path}: checkpoint does not exist; start the search without --resume")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise TicketError(f"{path}: checkpoint does not exist; start the search without --resume") from None
-    except OSError as error:
-        raise TicketError(f"{path}: checkpoint cannot be read: {error.strerror}; check the path") from None
-    except (RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError):
+        content = read_torch_file(path)
+    except TicketError as error:
         raise TicketError(
             f"{path}: is not a checkpoint of a search; give the file that --checkpoint-path made"
-        ) from None
+        ) from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT or content.get("version") != _VERSION:
         raise TicketError(
             f"{path}: is not a search checkpoint of version {_VERSION}; give the file that --checkpoint-path made"
         )
-    fields = [content.get(name) for name in SearchState.__slots__]
-    tables = [_is_tensor_table(field) for field in fields[2:]]
-    if not isinstance(fields[0], str) or not isinstance(fields[1], int) or not all(tables):
+    settings, num_epochs_done, *values = (content.get(name) for name in SearchState.__slots__)
+    tables = [table for table in map(_tensors, values) if table is not None]
+    if not isinstance(settings, str) or type(num_epochs_done) is not int or num_epochs_done < 0:
         raise TicketError(f"{path}: checkpoint is incomplete; start the search without --resume")
-    return SearchState(*fields)  # type: ignore[arg-type]  # checked above
+    if len(tables) < len(values):
+        raise TicketError(f"{path}: checkpoint lacks numbers, or has odd ones; start the search without --resume")
+    return SearchState(settings, num_epochs_done, *tables)
 
 
-def _is_tensor_table(value: object) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in value.items()
-    )
+def _tensors(table: object) -> dict[str, torch.Tensor] | None:
+    """Return a table of arrays as tensors; None if it is none, or holds a value that no search writes."""
+    if not isinstance(table, dict):
+        return None
+    arrays = {name: value for name, value in table.items() if isinstance(name, str) and isinstance(value, np.ndarray)}
+    if len(arrays) < len(table) or not all(np.isfinite(value).all() for value in arrays.values()):
+        return None
+    return {name: torch.from_numpy(value.copy()) for name, value in arrays.items()}

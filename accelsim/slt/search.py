@@ -83,9 +83,10 @@ def search(
             f"{checkpoint}: is there already, perhaps the checkpoint of an interrupted search; "
             "go on from it with --resume, or remove the file"
         )
+    saved = read_checkpoint(checkpoint) if resume and checkpoint is not None else None
     state = start_search(config, data or load_data(config.dataset, config.measured_on))
-    if resume and checkpoint is not None:
-        restore(state, read_checkpoint(checkpoint), checkpoint)
+    if saved is not None:
+        restore(state, saved, str(checkpoint))
     run_epochs(state, console)
     calibrate(state)
     ticket = export_ticket(state.network, config.codec)

@@ -50,7 +50,7 @@ class Record:
             return default
         items = list(value) if isinstance(value, list | tuple) else [value]
         if not 1 <= len(items) <= 2 or not all(isinstance(item, int) for item in items):
-            raise TraceError(f"{self.place}: {self.target}: {name}: {value!r} is not one or two whole numbers")
+            raise self._odd(name, value, "one or two whole numbers")
         if len(items) == 1:
             return (default[0], items[0]) if self.target.endswith("1d") else (items[0], items[0])
         return items[0], items[1]
@@ -62,5 +62,8 @@ class Record:
             return default
         items = list(value) if isinstance(value, list | tuple) else [value]
         if not all(isinstance(item, int) for item in items):
-            raise TraceError(f"{self.place}: {self.target}: {name}: {value!r} is not a list of whole numbers")
+            raise self._odd(name, value, "a list of whole numbers")
         return tuple(items)
+
+    def _odd(self, name: str, value: Any, wanted: str) -> TraceError:
+        return TraceError(f"{self.place}: {self.target}: {name}: {value!r} is not {wanted}; export the module again")

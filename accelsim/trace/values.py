@@ -94,7 +94,9 @@ class ValueTable:
         """Return a node that holds a value in the wanted shape, viewing, selecting or repeating where needed."""
         node = self.value(name).node
         if node is None:
-            raise TraceError(f"{self.name}: tensor {name!r} does not depend on the input, where activations are needed")
+            raise TraceError(
+                f"{self.name}: tensor {name!r} does not depend on the input, where activations are needed; export it again"
+            )
         return self.reshaped(node, shape)
 
     def reshaped(self, node: str, shape: Shape) -> str:

@@ -56,6 +56,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.allowed: Path | None = None
+        self.also: Path | None = None
         self.offences: list[str] = []
         sys.addaudithook(self._hook)
 
@@ -74,7 +75,9 @@ class Watch:
     def _check(self, event: str, path: object) -> None:
         if isinstance(path, (str, bytes)) and self.allowed is not None:
             full = os.path.abspath(os.fsdecode(path))
-            inside = os.path.commonpath([full, self.allowed]) == str(self.allowed)
+            inside = any(
+                os.path.commonpath([full, place]) == str(place) for place in (self.allowed, self.also) if place
+            )
             if not inside and full != os.devnull and "__pycache__" not in full:
                 self.offences.append(f"{event} {full}")
 
@@ -90,11 +93,12 @@ class Bench:
     def out(self) -> Path:
         return self.folder / "out"
 
-    def call(self, argv: Sequence[str], max_cpu_s: float = MAX_CPU_S) -> Ended:
+    def call(self, argv: Sequence[str], max_cpu_s: float = MAX_CPU_S, also: Path | None = None) -> Ended:
+        """Call the program; ``also`` is a folder that it may write besides ``out``."""
         shutil.rmtree(self.out, ignore_errors=True)
         self.out.mkdir()
         stdout, stderr = io.StringIO(), io.StringIO()
-        self.watch.allowed, self.watch.offences = self.out, []
+        self.watch.allowed, self.watch.also, self.watch.offences = self.out, also, []
         try:
             with (
                 limits(max_cpu_s),
@@ -115,9 +119,9 @@ class Bench:
         offences = [*self.watch.offences, *(f"warned: {warning.message}" for warning in warned)]
         return Ended(status, stdout.getvalue(), stderr.getvalue(), tuple(offences))
 
-    def judge(self, argv: Sequence[str]) -> int:
-        """Call the program, assert that it ended as it may, and return its exit status."""
-        ended = self.call(argv)
+    def judge(self, argv: Sequence[str], also: Path | None = None) -> int:
+        """Call the program, assert that it ended as it may, and return its exit status; see `call`."""
+        ended = self.call(argv, also=also)
         assert ended.offences == (), (ended, argv)
         assert ended.status in (0, 2), (ended, argv)
         if ended.status == 2:

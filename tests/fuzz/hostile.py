@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
 import json
 import pickle
 import re
+import sqlite3
 import zipfile
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -353,6 +356,98 @@ def damaged_archive(draw: Random, data: bytes) -> bytes:
             (b"\xff\xff\xff\x7f", b"\xff\xff\xff\xff", b"\x00\x00\x00\x40", bytes(4))
         )
     return bytes(result)
+
+
+def exported_bytes(draw: Random, data: bytes) -> bytes:
+    """Return a damaged ``.pt2`` file: its bytes, its records, code in its pickles, or a wrong value in its graph."""
+    kind = draw.random()
+    if kind < 0.15:
+        return damaged_bytes(draw, data)
+    if kind < 0.3:
+        return damaged_archive(draw, data)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        entries = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    graph = next(name for name in entries if name.endswith("models/model.json"))
+    if kind < 0.4:
+        for name in entries:
+            if not name.endswith(".json"):
+                entries[name] = PROGRAMS[0]()
+    else:
+        entries[graph] = json.dumps(damaged_tree(draw, json.loads(entries[graph]))).encode()
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n) SELECT 'k' AS key, i AS row FROM n"
+STATEMENTS = (
+    "UPDATE points SET row = ''",
+    "UPDATE points SET row = x'ff00ff'",
+    "UPDATE points SET row = 7",
+    "UPDATE points SET row = replace(row, '1', '2')",
+    "UPDATE points SET row = substr(row, 1, 40)",
+    "UPDATE points SET row = row || printf('%.*c', 1000000, 'x')",
+    "UPDATE points SET key = key || 'x'",
+    "DELETE FROM points",
+    "DROP TABLE points",
+    "ALTER TABLE points ADD COLUMN more TEXT",
+    "ALTER TABLE points RENAME TO others",
+    "ALTER TABLE points RENAME COLUMN row TO line",
+    f"ALTER TABLE points RENAME TO others; CREATE VIEW points AS {ENDLESS}",
+    "CREATE TRIGGER t BEFORE INSERT ON points BEGIN SELECT raise(FAIL, 'line\nbreak'); END",
+    f"CREATE TRIGGER t AFTER INSERT ON points BEGIN DELETE FROM points WHERE (SELECT count(*) FROM ({ENDLESS})); END",
+    "PRAGMA application_id = 1",
+    "PRAGMA user_version = 2",
+    "PRAGMA user_version = 2; PRAGMA application_id = 0; DROP TABLE points; VACUUM",
+    "PRAGMA journal_mode = DELETE; PRAGMA encoding = 'UTF-16'",
+    "CREATE TABLE other (x); INSERT INTO other VALUES (zeroblob(1000000))",
+)
+
+
+def store_bytes(draw: Random, data: bytes) -> bytes:
+    """Return a damaged store: its bytes, whole stretches of them, or other content under SQL."""
+    kind = draw.random()
+    if kind < 0.3:
+        return damaged_bytes(draw, data)
+    if kind < 0.6:
+        place, length = draw.randrange(len(data)), draw.choice((16, 64, 512, 4096))
+        return data[:place] + draw.choice((b"\xff", b"\x00", b"S")) * length + data[place + length :]
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
+        # A file that a log belongs to cannot be opened from memory: bytes 18 and 19 say so.
+        database.deserialize(data[:18] + b"\x01\x01" + data[20:])
+        for _ in range(draw.choice((1, 1, 2))):
+            with contextlib.suppress(sqlite3.Error):
+                database.executescript(draw.choice(STATEMENTS))
+        return database.serialize()
+
+
+def search_bytes(draw: Random, path: Path) -> bytes:
+    """Return a damaged checkpoint of a search: its bytes, its program, or a wrong value under a right name."""
+    import torch
+
+    kind, data = draw.random(), path.read_bytes()
+    if kind < 0.2:
+        return damaged_bytes(draw, data)
+    if kind < 0.3:
+        return damaged_archive(draw, data)
+    if kind < 0.4:
+        return program_archive(draw.choice(PROGRAMS)())
+    state = torch.load(path, weights_only=True)
+    for _ in range(draw.choice((1, 1, 2))):
+        name = draw.choice(list(state))
+        table = state[name]
+        if isinstance(table, dict) and table and draw.random() < 0.8:
+            entry = draw.choice(list(table))
+            if draw.random() < 0.7:
+                table[entry] = damaged_tensor(draw, table[entry]) if table[entry].numel() else torch.zeros(2)
+            else:
+                _damage_entry(draw, table, entry)
+        else:
+            _damage_entry(draw, state, name)
+        state = state or {"format": 1}
+    return torch_bytes(state)
 
 
 def warnings_off() -> Any:

@@ -39,6 +39,8 @@ TABLE = """rows:
     high: 0.001
     source: assumption
 """
+STORED = "hardware: {edge}\nworkloads: [conv2]\nstorage: [dense-int8]\nvary:\n  pe_array.rows: [8, 16]\n"
+SEARCH = "search gin_ogbn_arxiv --dataset blocks --width-factor 0.0625 --num-epochs 1 -q".split()
 SPACES = (
     """hardware: {edge}
 workloads: [{net}]
@@ -70,6 +72,12 @@ class Target:
     suffix: str
     damage: Callable[[Random, Path], bytes]
     commands: Callable[[Path, Path], list[list[str]]]
+    share: float = 1.0
+    """How many inputs it gets, of those that a kind gets; fewer where a call is slow."""
+    is_written: bool = False
+    """Whether the program may write the file under attack, and beside it."""
+    verify: Callable[[Path], None] = lambda out: None
+    """Raises if what a successful call left in the output folder is wrong."""
 
 
 def make_targets(folder: Path, hostile: Any) -> dict[str, Target]:
@@ -237,8 +245,52 @@ def make_targets(folder: Path, hostile: Any) -> dict[str, Target]:
                 ["cost", str(seeds.run(net)), "--table", str(path), "--json"],
             ],
         ),
+        Target(
+            "exported",
+            (seeds.exported(),),
+            ".pt2",
+            lambda draw, path: hostile.exported_bytes(draw, path.read_bytes()),
+            lambda path, out: [
+                ["trace", str(path), "--json"],
+                ["run", EDGE, str(path), *NONE],
+                ["trace", str(path), "--skip-unsupported", "--json"],
+            ],
+        ),
+        store_target(seeds, hostile),
+        Target(
+            "search",
+            (seeds.search(),),
+            ".ckpt",
+            hostile.search_bytes,
+            lambda path, out: [[*SEARCH, "--out", str(out / "t.pt"), "--checkpoint-path", str(path), "--resume"]],
+            share=0.1,
+            is_written=True,
+        ),
     ]
     return {target.name: target for target in targets}
+
+
+def store_target(seeds: _Seeds, hostile: Any) -> Target:
+    """Return the target of a sweep's store: rows that a sweep takes from it are the rows that it would compute."""
+    space = seeds.write("stored.yaml", STORED.format(edge=EDGE))
+
+    def words(store: Path, out: Path) -> list[str]:
+        return ["sweep", str(space), "--out", str(out), "--store", str(store), "--workers", "1", "-q"]
+
+    good = seeds.folder / "good.sqlite"
+    if not good.exists():
+        assert main(words(good, seeds.folder / "stored")) == 0
+    table = (seeds.folder / "stored/results.csv").read_bytes()
+
+    def verify(out: Path) -> None:
+        assert (out / "s/results.csv").read_bytes() == table
+
+    def damage(draw: Random, path: Path) -> bytes:
+        return bytes(hostile.store_bytes(draw, path.read_bytes()))
+
+    return Target(
+        "store", (good,), ".sqlite", damage, lambda path, out: [words(path, out / "s")], is_written=True, verify=verify
+    )
 
 
 def module_damage(hostile: Any) -> Callable[[Random, Path], bytes]:
@@ -252,7 +304,9 @@ def module_damage(hostile: Any) -> Callable[[Random, Path], bytes]:
         model = onnx.load(path)
         for _ in range(draw.choice((1, 1, 2, 4))):
             if model.graph.node:
-                (_damage_sizes if draw.random() < 0.5 else _damage_nodes)(draw, model.graph)
+                draw.choice((_damage_sizes, _damage_sizes, _damage_nodes, _damage_nodes, _damage_data))(
+                    draw, model.graph
+                )
         return bytes(model.SerializeToString())
 
     return damage
@@ -285,6 +339,28 @@ def _damage_nodes(draw: Random, graph: Any) -> None:
             node.op_type = draw.choice(("Conv", "MatMul", "Reshape", "Add", "Flatten", "Loop", "x\n"))
         case _:
             del graph.node[draw.randrange(len(graph.node))]
+
+
+def _damage_data(draw: Random, graph: Any) -> None:
+    """Let a tensor's values lie in another file, be cut off, or be missing."""
+    from onnx import TensorProto
+
+    tensor = draw.choice(graph.initializer)
+    match draw.randrange(3):
+        case 0:
+            tensor.data_location = TensorProto.EXTERNAL
+            for key, value in (
+                ("location", draw.choice(("/etc/passwd", "../../etc/passwd", "/dev/zero", "nothing", "", "."))),
+                ("offset", draw.choice(("0", "-1", str(1 << 62), "x"))),
+                ("length", draw.choice(("8", "-1", str(1 << 62), "x"))),
+            ):
+                entry = tensor.external_data.add()
+                entry.key, entry.value = key, value
+            tensor.ClearField("raw_data")
+        case 1:
+            tensor.raw_data = tensor.raw_data[: draw.choice((0, 1, 7))]
+        case _:
+            tensor.data_type = draw.choice((0, 1, 7, 8, 16, 99))
 
 
 class _Seeds:
@@ -374,11 +450,14 @@ class _Seeds:
             node("Add", ["c", "r"], ["s"]),
             node("Concat", ["s", "r"], ["t"], axis=1),
             node("MaxPool", ["t"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
-            node("GlobalAveragePool", ["p"], ["g"]),
-            node("Flatten", ["g"], ["f"]),
+            node("ReduceMean", ["p", "axes"], ["g"], keepdims=1),
+            node("Reshape", ["g", "to"], ["f"]),
             node("Gemm", ["f", "l", "b"], ["y"], transB=1),
         ]
         constants = [weight("w", 8, 3, 3, 3), weight("d", 8, 1, 3, 3), weight("l", 10, 16), weight("b", 10)]
+        constants += [
+            numpy_helper.from_array(np.array(each), name) for name, each in (("axes", [2, 3]), ("to", [1, 16]))
+        ]
         info = helper.make_tensor_value_info
         graph = helper.make_graph(
             nodes,
@@ -387,8 +466,24 @@ class _Seeds:
             [info("y", TensorProto.FLOAT, ["batch", 10])],
             constants,
         )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
         return (self.write("net.onnx", model.SerializeToString()),)
+
+    def exported(self) -> Path:
+        import torch
+
+        path = self.folder / "net.pt2"
+        if not path.exists():
+            layers = (torch.nn.Conv2d(3, 4, 3, stride=2), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1))
+            net = torch.nn.Sequential(*layers, torch.nn.Flatten(), torch.nn.Linear(4, 5)).eval()
+            torch.export.save(torch.export.export(net, (torch.zeros(1, 3, 9, 9),)), path)
+        return path
+
+    def search(self) -> Path:
+        path = self.folder / "good.ckpt"
+        if not path.exists():
+            assert main([*SEARCH, "--out", str(self.folder / "searched.pt"), "--checkpoint-path", str(path)]) == 0
+        return path
 
     def run(self, net: str) -> Path:
         folder = self.folder / "run"

@@ -29,6 +29,9 @@ KINDS = (
     "counters",
     "summary",
     "table",
+    "exported",
+    "store",
+    "search",
 )
 NUM_INPUTS = int(os.environ.get("ACCELSIM_FUZZ_INPUTS", "500"))
 IS_SUITE = "ACCELSIM_FUZZ_INPUTS" not in os.environ
@@ -81,7 +84,18 @@ def warm_up(kind, target, bench, warmed):
         warmed.add(kind)
         for seed in target.seeds:
             for argv in target.commands(seed, bench.out):
-                bench.call(argv, max_cpu_s=300.0)
+                assert bench.call(argv, max_cpu_s=300.0, also=seed.parent).status == 0, argv
+                target.verify(bench.out)
+
+
+def attack_with(target, path, argv, bench):
+    """Call one command with the damaged file ``path``, and return its status."""
+    for beside in path.parent.glob(f"{path.name}-*"):  # the log of the store before
+        beside.unlink()
+    status = bench.judge(argv, also=path.parent if target.is_written else None)
+    if status == 0:
+        target.verify(bench.out)
+    return status
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -91,7 +105,7 @@ def test_damaged_files(kind, all_targets, bench, place, warmed):
     warm_up(kind, target, bench, warmed)
 
     @settings(
-        max_examples=max(1, NUM_INPUTS // len(KINDS)),
+        max_examples=max(1, round(target.share * NUM_INPUTS / (len(KINDS) - 1))),
         derandomize=IS_SUITE,
         database=None,
         deadline=None,
@@ -104,7 +118,7 @@ def test_damaged_files(kind, all_targets, bench, place, warmed):
         path.write_bytes(target.damage(draw, draw.choice(target.seeds)))
         argv = draw.choice(target.commands(path, bench.out))
         if kind != "space" or is_small(path):
-            bench.judge(argv)
+            attack_with(target, path, argv, bench)
 
     attack()
 
@@ -117,7 +131,7 @@ def test_cases_that_were_found(case, all_targets, bench, place, warmed):
     path = place(f"found{target.suffix}")
     path.write_bytes(case.read_bytes().replace(b"CHECKOUT", os.fsencode(HERE.parents[1])))
     for argv in target.commands(path, bench.out):
-        bench.judge(argv)
+        attack_with(target, path, argv, bench)
 
 
 def _socket(path):
@@ -148,8 +162,10 @@ def test_what_is_no_such_file(kind, what, all_targets, bench, tmp_path):
     target = all_targets[kind]
     path = tmp_path / f"x{target.suffix}"
     PLACES[what](path)
+    # What is not there yet, or empty, becomes a new store.
+    expected = 0 if kind == "store" and what in ("missing", "empty", "dangling") else 2
     for argv in target.commands(path, bench.out):
-        assert bench.judge(argv) == 2, argv
+        assert bench.judge(argv, also=tmp_path if target.is_written else None) == expected, argv
 
 
 def test_a_link_to_a_good_file_is_a_good_file(all_targets, bench, tmp_path):
