@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from accelsim.cli.common import SuggestingGroup, common_options, examples, json_option, write_stdout
+from accelsim.cli.names import complete_chip
 from accelsim.config.dram import DramConfig
 from accelsim.config.loader import hardware_json_schema, load_hardware, load_section
 from accelsim.config.presets import CHIPS, preset_file
@@ -33,7 +34,7 @@ def command() -> None:
 
 
 @command.command("show")
-@click.argument("hardware")
+@click.argument("hardware", shell_complete=complete_chip)
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a value first; repeatable.")
 @json_option
 @common_options
@@ -43,8 +44,8 @@ def show(hardware: str, overrides: tuple[str, ...], as_json: bool) -> None:
     write_stdout(json.dumps(config, indent=2) + "\n" if as_json else _yaml(config))
 
 
-@command.command("check")
-@click.argument("files", nargs=-1, required=True)
+@command.command("check", short_help="Check hardware and memory files.")
+@click.argument("files", nargs=-1, required=True, shell_complete=complete_chip)
 @common_options
 @click.pass_context
 def check(ctx: click.Context, files: tuple[str, ...]) -> None:
@@ -67,9 +68,9 @@ def schema() -> None:
     write_stdout(json.dumps(hardware_json_schema(), indent=2) + "\n")
 
 
-@command.command("diff")
-@click.argument("first")
-@click.argument("second")
+@command.command("diff", short_help="Print what differs between two hardware files.")
+@click.argument("first", shell_complete=complete_chip)
+@click.argument("second", shell_complete=complete_chip)
 @json_option
 @common_options
 def diff(first: str, second: str, as_json: bool) -> None:

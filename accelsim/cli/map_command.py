@@ -10,6 +10,7 @@ import click
 from accelsim.cli import flow
 from accelsim.cli.collect import mapping_file, mapping_option, wanted_workload, workload_options
 from accelsim.cli.common import Choice, common_options, examples, json_option, write_stdout
+from accelsim.cli.names import complete_chip, complete_workload
 from accelsim.config.loader import load_hardware
 from accelsim.errors import MappingError
 from accelsim.mapping.fixed import load_fixed
@@ -31,8 +32,8 @@ OBJECTIVES = ("latency", "energy", "edp", "dram_bytes")
         "accelsim map hwconfigs/edge.yaml resnet18 --objective dram_bytes --layer conv1 --json",
     ),
 )
-@click.argument("hardware")
-@click.argument("workload")
+@click.argument("hardware", shell_complete=complete_chip)
+@click.argument("workload", shell_complete=complete_workload)
 @click.option("--storage", metavar="FORMAT", help="Storage format [default: slt, or dense-int8 without a ticket].")
 @click.option("--layer", "layer", metavar="NAME", help="Show this layer only.")
 @click.option("--objective", type=Choice(OBJECTIVES), help="What the mapper minimises [default: the chip's].")

@@ -20,6 +20,7 @@ from accelsim.cli.collect import (
     workload_options,
 )
 from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
+from accelsim.cli.names import complete_chip, complete_formats, complete_workload
 from accelsim.config.loader import load_hardware
 from accelsim.report.terminal import make_console, print_run, print_synthetic
 from accelsim.report.timeline_probe import TimelineProbe
@@ -33,17 +34,24 @@ DEFAULT_COMPARE = "dense-int8,dense-fp32"
 @click.command(
     "run",
     epilog=examples(
-        "accelsim run hwconfigs/edge.yaml workloads/resnet_slt.pt",
+        "accelsim run edge resnet_slt",
+        "accelsim run hwconfigs/edge.yaml workloads/resnet_slt.pt --storage slt-golomb --uncertainty",
         "accelsim run hwconfigs/edge.yaml workloads/resnet_slt.pt --json --compare csr-int8",
         "accelsim run hwconfigs/edge.yaml resnet50 --sparsity 0.7 --prune-ratio 0.5 --lock-ratio 0.2",
     ),
 )
-@click.argument("hardware")
-@click.argument("workload")
-@click.option("--storage", metavar="FORMAT", help="Storage format [default: slt, or dense-int8 without a ticket].")
+@click.argument("hardware", shell_complete=complete_chip)
+@click.argument("workload", shell_complete=complete_workload)
+@click.option(
+    "--storage",
+    metavar="FORMAT",
+    shell_complete=complete_formats,
+    help="Storage format [default: slt, or dense-int8 without a ticket].",
+)
 @click.option(
     "--compare",
     metavar="FORMATS",
+    shell_complete=complete_formats,
     help=f"Formats to compare with, by comma, or none; given, the JSON has them [default: {DEFAULT_COMPARE}].",
 )
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
@@ -68,7 +76,8 @@ def command(
 ) -> None:
     """Simulate WORKLOAD on HARDWARE: latency, energy, traffic, and where the cycles went.
 
-    HARDWARE is a YAML file; WORKLOAD a ticket (.pt), a topology (.csv) or the name of a network.
+    HARDWARE is a YAML file or the name of a chip (accelsim list presets); WORKLOAD a ticket (.pt), an exported module
+    (.pt2, .onnx), a topology (.csv), or the name of a ticket or network (accelsim list).
     """
     exact = wants_exact(ctx)
     rivals = flow.parse_formats(DEFAULT_COMPARE if compare is None else compare, "--compare")

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
+from accelsim.cli.names import complete_chip, complete_ticket
 from accelsim.config.loader import load_hardware
 from accelsim.ticket.file import read_ticket
 
@@ -29,8 +30,8 @@ _EQUAL_TO = {
         "accelsim verify hwconfigs/hiddenite.yaml workloads/resnet_slt.pt --images 100 --json",
     ),
 )
-@click.argument("hardware")
-@click.argument("ticket")
+@click.argument("hardware", shell_complete=complete_chip)
+@click.argument("ticket", shell_complete=complete_ticket)
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
 @click.option("--reference", metavar="FILE", help="Ticket of the searched network [default: digests in TICKET].")
 @click.option("--images", type=click.IntRange(0), help="Classify so many test inputs, 0 none [default: all].")

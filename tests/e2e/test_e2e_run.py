@@ -204,7 +204,7 @@ def test_all_formats_are_compared_and_those_that_cannot_run_are_named(tmp_path, 
         formats = [row["storage"] for row in csv.DictReader(stream)]
     assert formats == list(list_formats())
     assert "left out" not in shown.err
-    assert "conv2: slt against" in shown.out
+    assert "conv2, slt against others" in shown.out
     assert "Dense weights would need 0.3" in shown.out
 
 

@@ -179,3 +179,26 @@ def test_the_module_exits_with_the_status_of_the_command(monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         runpy.run_module("accelsim", run_name="__main__")
     assert ended.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["run", "ed"], {"file,ed", "plain,edge", "plain,edge_dense"}),
+        (["run", "edge", "resnet_"], {"file,resnet_", "plain,resnet_slt"}),
+        (
+            ["run", "edge", "x", "--compare", "csr-int8,dense-int"],
+            {"plain,csr-int8,dense-int8", "plain,csr-int8,dense-int4"},
+        ),
+        (["config", "diff", "edge", "hidden"], {"file,hidden", "plain,hiddenite", "plain,hiddenite_dense"}),
+        (["report", "x", "--format", "h"], {"plain,html"}),
+    ],
+)
+def test_a_shell_completes_names(capsys, monkeypatch, words, expected):
+    from click.shell_completion import get_completion_class
+
+    monkeypatch.setenv("COMP_WORDS", " ".join(["accelsim", *words]))
+    monkeypatch.setenv("COMP_CWORD", str(len(words)))
+    completion = get_completion_class("bash")(cli_main.cli, {}, "accelsim", "_ACCELSIM_COMPLETE")
+
+    assert set(completion.complete().splitlines()) == expected
