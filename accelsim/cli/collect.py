@@ -95,7 +95,7 @@ _WORKLOAD_OPTIONS = (
     OptionRow("--distribution", Choice(get_args(RatioDistribution)), "Without a ticket: how ratios are spread."),
     OptionRow("--seed", click.INT, "Without a ticket: seed of the weights."),
     OptionRow("--num-classes", click.INT, "Network by name: classes."),
-    OptionRow("--input-shape", click.STRING, "Network by name: input, e.g. 3x224x224."),
+    OptionRow("--input-shape", click.STRING, "Network by name, ONNX file of dynamic size: input, e.g. 3x224x224."),
     OptionRow("--width-factor", click.FLOAT, "Network by name: multiplies the hidden channels."),
     OptionRow("--skip-unsupported", click.BOOL, "Exported module: leave unknown operations out and count them."),
     OptionRow("--ignore-sparsity-column", click.BOOL, "Topology: read an N:M column as dense."),

@@ -11,6 +11,7 @@ import click
 from accelsim.cli import flow
 from accelsim.cli.collect import exact_option, wanted_workload, wants_exact, workload_options
 from accelsim.cli.common import common_options, examples, json_option, progress, session, write_stdout
+from accelsim.cli.names import complete_chip, complete_workload
 from accelsim.config.loader import LoadedHardware, load_hardware
 from accelsim.errors import ConfigError, MappingError
 from accelsim.report.breakeven import print_assumption, print_break_even
@@ -21,7 +22,7 @@ from accelsim.results.store import prepare_folder, remove_runs, result_document,
 from accelsim.trace import trace_workload
 from accelsim.trace.model import LayerTrace
 
-DEFAULT_STORAGE = "slt,dense-int8"
+VALUES_RIVAL = "entropy-int8"
 TABLE_NAME = "compare.csv"
 FIGURE_NAME = "compare.png"
 RUNS_NAME = "runs"
@@ -33,10 +34,10 @@ RUNS_NAME = "runs"
         "accelsim compare hwconfigs/edge.yaml workloads/conv6_slt_f*.pt --storage slt,dense-int8 --out out/conv6",
     ),
 )
-@click.argument("hardware")
-@click.argument("workloads", nargs=-1, required=True, metavar="WORKLOAD...")
+@click.argument("hardware", shell_complete=complete_chip)
+@click.argument("workloads", nargs=-1, required=True, metavar="WORKLOAD...", shell_complete=complete_workload)
 @click.option(
-    "--storage", metavar="FORMATS", default=DEFAULT_STORAGE, show_default=True, help="Formats, by comma, or all."
+    "--storage", metavar="FORMATS", help="Formats, by comma, or all. [default: each workload's own, and dense-int8]"
 )
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
 @click.option("--out", "folder", required=True, metavar="DIR", help=f"Write {TABLE_NAME} and {FIGURE_NAME} there.")
@@ -49,7 +50,7 @@ def command(
     ctx: click.Context,
     hardware: str,
     workloads: tuple[str, ...],
-    storage: str,
+    storage: str | None,
     overrides: tuple[str, ...],
     folder: str,
     as_json: bool,
@@ -59,8 +60,8 @@ def command(
     Writes a folder per run, a CSV file with a row per run, and a figure of energy, latency and weight traffic over the
     freezing ratio, with the accuracy of the tickets beside them.
     """
-    formats = flow.parse_formats(storage, "--storage")
-    if not formats:
+    stated = None if storage is None else flow.parse_formats(storage, "--storage")
+    if stated is not None and not stated:
         raise click.UsageError("--storage: no format given; give at least one, e.g. slt", ctx)
     chip = load_hardware(hardware, overrides)
     target = prepare_folder(folder)
@@ -70,7 +71,8 @@ def command(
     state = session(ctx)
     for workload in progress(workloads, "simulating", state):
         trace = trace_workload(workload, wanted_workload(ctx))
-        for run in _simulate(ctx, chip, trace, formats, leave_out=storage.strip() == flow.ALL_FORMATS):
+        formats = stated or _default_formats(trace)
+        for run in _simulate(ctx, chip, trace, formats, leave_out=(storage or "").strip() == flow.ALL_FORMATS):
             flow.save_run(target / RUNS_NAME, len(runs), chip, trace, run)
             runs.append(run)
             synthetic.append(flow.is_synthetic(trace, run.result.storage))
@@ -92,6 +94,12 @@ def command(
     if families:
         print_assumption(console)
     state.note(f"wrote {target / TABLE_NAME} and {target / FIGURE_NAME}")
+
+
+def _default_formats(trace: LayerTrace) -> tuple[str, str]:
+    """Return the format a network is kept in, and dense int8, or what rivals that."""
+    own = flow.default_storage(trace)
+    return own, flow.DENSE_STORAGE if own != flow.DENSE_STORAGE else VALUES_RIVAL
 
 
 def _simulate(

@@ -34,7 +34,9 @@ def command(ctx: click.Context, workload: str, as_json: bool) -> None:
     """
     options = wanted_workload(ctx)
     trace = trace_workload(workload, options)
-    skipped = dict(graph_from_file(workload, skip_unsupported=True).skipped) if options.skip_unsupported else {}
+    skipped = {}
+    if options.skip_unsupported:
+        skipped = dict(graph_from_file(workload, skip_unsupported=True, input_shape=options.input_shape).skipped)
     if as_json:
         write_stdout(json.dumps(_document(trace, skipped), indent=2, allow_nan=False) + "\n")
         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, JustifyMethod
 from rich.table import Table
@@ -34,13 +36,25 @@ def print_trace(console: Console, trace: LayerTrace) -> None:
     print_left_out(console, [title for title in rows[0] if title not in titles], "--json")
 
 
+def _output(layer: TraceLayer) -> str:
+    """Return channels x rows x columns of one sample; a transposed convolution's loops run over its smaller input."""
+    dims = layer.dims
+    channels = dims.G * dims.K
+    pixels = layer.num_outputs // (dims.N * channels)
+    times = math.isqrt(pixels // (dims.P * dims.Q))
+    if layer.kind != "conv_transpose2d" or pixels == dims.P * dims.Q:
+        return f"{channels}x{dims.P}x{dims.Q}"
+    rows, columns = dims.P * times, dims.Q * times
+    return f"{channels}x{rows}x{columns}" if rows * columns == pixels else f"{channels}x{pixels}"
+
+
 def _cells(layer: TraceLayer) -> dict[str, str]:
     dims, weights = layer.dims, layer.weights
     return {
         "layer": printable(layer.name, 40),
         "kind": layer.kind,
         "reads": printable(", ".join([*layer.inputs, *layer.residuals]), 40),
-        "output": f"{dims.G * dims.K}x{dims.P}x{dims.Q}",
+        "output": _output(layer),
         "MACs": quantity(dims.macs, "").strip() if layer.uses_array else "-",
         "weights": f"{weights.num_weights:,}" if weights is not None else "-",
         "sparsity": percent(weights.sparsity) if weights is not None else "-",

@@ -129,7 +129,7 @@ def workload_record(trace: LayerTrace) -> WorkloadRecord:
 
 def num_frames(trace: LayerTrace) -> int:
     """Return the inputs that one run of ``trace`` processes: its batch."""
-    return trace.layers[0].dims.N if trace.layers else 1
+    return max((layer.dims.N for layer in trace.layers), default=1)
 
 
 def _layer_record(layer: LayerCounters, energy_j_by_unit: Mapping[str, float], config: HardwareConfig) -> LayerRecord:

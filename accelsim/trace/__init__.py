@@ -14,7 +14,7 @@ from accelsim.ticket.file import read_ticket
 from accelsim.ticket.graph import NetworkGraph
 from accelsim.ticket.torchfile import check_regular_file
 from accelsim.ticket.zoo import build_network, is_network
-from accelsim.trace.from_graph import trace_graph, trace_ticket, traced_weight_shape
+from accelsim.trace.from_graph import trace_graph, trace_ticket, traced_weight_shape, with_batch
 from accelsim.trace.model import LayerTrace, LayerWeights, LoopDims, TraceLayer
 from accelsim.trace.modules import ModuleGraph, graph_from_file, graph_from_module, trace_module
 from accelsim.trace.options import TraceOptions, stated_weights
@@ -62,13 +62,24 @@ def trace_workload(path: str, options: TraceOptions | None = None) -> LayerTrace
         magic = stream.read(len(_ZIP_MAGIC))
     sha256 = _sha256(file)
     if Path(path).suffix.lower() in (".pt2", ".onnx"):
-        graph = graph_from_file(path, skip_unsupported=chosen.skip_unsupported).graph
-        return replace(_trace_with_options(graph, chosen), path=path, sha256=sha256)
+        return replace(_trace_file(path, chosen), path=path, sha256=sha256)
     if magic != _ZIP_MAGIC and Path(file).suffix.lower() not in (".pt", ".pth"):
         return replace(read_topology(path, chosen), sha256=sha256)
     if chosen != TraceOptions():
         raise TraceError(f"{path}: a ticket has its own sparsity, ratios and shapes; leave those options out")
     return trace_ticket(read_ticket(file), path, sha256)
+
+
+def _trace_file(path: str, options: TraceOptions) -> LayerTrace:
+    """Return the trace of an exported module."""
+    for option, is_stated in (
+        ("--num-classes", options.num_classes is not None),
+        ("--width-factor", options.width_factor != 1.0),
+    ):
+        if is_stated:
+            raise TraceError(f"{path}: {option}: an exported module has its own; leave the option out")
+    found = graph_from_file(path, skip_unsupported=options.skip_unsupported, input_shape=options.input_shape)
+    return with_batch(_trace_with_options(found.graph, options), found.batch)
 
 
 def _named_ticket(name: str) -> str | None:

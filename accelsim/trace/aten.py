@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import prod
 
 from accelsim.errors import TraceError
@@ -17,7 +18,12 @@ _VIEWS = frozenset(
     "to _to_copy type_as alias alias_copy dropout dropout_ feature_dropout expand expand_as t numpy_T movedim moveaxis "
     "swapaxes pixel_shuffle pixel_unshuffle channel_shuffle select slice narrow chunk split split_with_sizes unbind "
     "getitem lift_fresh_copy roll flip repeat tile repeat_interleave view_as reshape_as select_copy slice_copy "
-    "identity _reshape_alias embedding".split()
+    "identity _reshape_alias embedding mT mH adjoint swapdims tensor_split permute_copy view_copy squeeze_copy "
+    "unsqueeze_copy transpose_copy detach_copy".split()
+)
+# Made anew in the shape of a tensor: nothing of its content is read.
+_FILLED = frozenset(
+    "new_zeros new_ones new_full new_empty zeros_like ones_like full_like empty_like rand_like randn_like".split()
 )
 # Words that are no activations stand with the one that costs as much: one step, or a table look-up.
 _ACTIVATION_WORDS = {
@@ -30,7 +36,7 @@ _ACTIVATION_WORDS = {
     "sign": "sign neg",
     "hardswish": "hardswish hardswish_",
     "sigmoid": "sigmoid sigmoid_ hardsigmoid hardsigmoid_ elu elu_ selu softplus exp sqrt rsqrt pow erf log reciprocal "
-    "sin cos",
+    "sin cos tan atan log1p expm1 sinh cosh",
 }
 _ACTIVATIONS = {word: function for function, words in _ACTIVATION_WORDS.items() for word in words.split()}
 _SUMS = frozenset("add add_ sub sub_ rsub maximum minimum".split())
@@ -41,7 +47,7 @@ _NORMS = {
     "native_group_norm": "layer", "instance_norm": "layer", "rms_norm": "layer",
 }  # fmt: skip
 _SOFTMAXES = frozenset("softmax _softmax log_softmax _log_softmax _safe_softmax".split())
-_REDUCTIONS = frozenset("mean sum amax amin".split())
+_REDUCTIONS = frozenset("mean sum amax amin argmax argmin max min prod".split())
 _RESIZES = frozenset(
     "upsample_nearest2d upsample_bilinear2d upsample_bicubic2d upsample_nearest1d upsample_linear1d "
     "_upsample_nearest_exact2d _upsample_bilinear2d_aa constant_pad_nd pad reflection_pad2d replication_pad2d".split()
@@ -70,6 +76,7 @@ def emit_program(program: Program, emitter: Emitter) -> None:
 def _emit(program: Program, record: Record, emitter: Emitter) -> None:
     sources = record.refs()
     live = [source for source in sources if emitter.value(source).node is not None]
+    live = [] if record.target in _FILLED else live
     for name, shape in record.outputs:
         if not live or shape is None:
             emitter.constant(name, shape or ())
@@ -130,7 +137,7 @@ def _elementwise(program: Program, record: Record, operation: Operation, emitter
     if len(live) == 1:
         is_trained = any(source in program.parameters for source in constants)
         constant = "" if is_trained and record.target in _SUMS else "constant"
-    emitter.elementwise(operation, "add" if record.target in _SUMS else "multiply", live, shape, constant=constant)
+    emitter.elementwise(operation, "multiply" if record.target in _PRODUCTS else "add", live, shape, constant=constant)
 
 
 def _conv(program: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
@@ -205,6 +212,49 @@ def _matmul(program: Program, record: Record, operation: Operation, emitter: Emi
     emitter.linear(operation, source, shape, leading_name=name, bias=bias is not None, features=features)
 
 
+def _einsum(program: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
+    """Handle sums of products of two tensors: shared letters are heads, and what the result lacks is summed."""
+    names = record.refs()
+    terms = str(record.arguments.get("equation", "")).replace(" ", "").replace("->", ",").split(",")
+    if len(names) != 2 or len(terms) != 3 or any(len(set(term)) != len(term) or "." in term for term in terms):
+        emitter.unsupported(operation, names, shape)
+        return
+    first, second, out = terms
+    sizes = dict(zip(first + second, emitter.value(names[0]).shape + emitter.value(names[1]).shape, strict=True))
+    heads = [letter for letter in first if letter in second and letter in out]
+    inner = [letter for letter in first if letter in second and letter not in out]
+    rows, columns = ([letter for letter in term if letter not in heads + inner] for term in (first, second))
+    num_heads, depth, height, width = (prod(sizes[one] for one in some) for some in (heads, inner, rows, columns))
+    if not inner or set(out) != {*heads, *rows, *columns}:
+        emitter.unsupported(operation, names, shape)
+        return
+    live = [emitter.value(name).node is not None for name in names]
+    if all(live):
+        parts = [replace(operation, output=f"{operation.output}.{part}") for part in ("first", "second", "product")]
+        emitter.view(parts[0], names[0], (num_heads, height, depth))
+        emitter.view(parts[1], names[1], (num_heads, depth, width))
+        emitter.matmul(parts[2], parts[0].output, parts[1].output, (num_heads, height, width))
+        emitter.view(operation, parts[2].output, shape)
+    elif num_heads == 1:
+        source, weight = names if live[0] else names[::-1]
+        name = _weight_name(program, weight, operation)
+        emitter.linear(operation, source, shape, leading_name=name, bias=False, features=depth)
+    else:
+        emitter.unsupported(operation, names, shape)
+
+
+def _glu(_: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
+    """Handle gated linear units: one half times the sigmoid of the other."""
+    source = _live(record, emitter)[0]
+    value, gate, gated = (
+        replace(operation, output=f"{operation.output}.{part}") for part in ("value", "gate", "gated")
+    )
+    for half in (value, gate):
+        emitter.view(half, source, shape)
+    emitter.simple(gated, "activation", gate.output, shape, function="sigmoid")
+    emitter.elementwise(operation, "multiply", [value.output, gated.output], shape)
+
+
 def _attention(_: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
     query, key, value = record.ref("query"), record.ref("key"), record.ref("value")
     if query is None or key is None or value is None:
@@ -247,7 +297,10 @@ def _adaptive_pool(_: Program, record: Record, operation: Operation, emitter: Em
         emitter.resize(operation, source, shape)
 
 
-def _reduce(_: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
+def _reduce(program: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
+    if len(record.refs()) > 1:  # the larger of two tensors
+        _elementwise(program, record, operation, emitter, shape)
+        return
     source = _live(record, emitter)[0]
     every = tuple(range(1, len(emitter.value(source).shape)))
     emitter.reduce(operation, source, shape, record.integers("dim", every) or every)
@@ -270,10 +323,15 @@ _TABLE: tuple[tuple[frozenset[str], Handler], ...] = (
     (_CONVS, _conv),
     (frozenset({"linear"}), _linear),
     (frozenset({"mm", "bmm", "matmul", "addmm", "baddbmm"}), _matmul),
+    (frozenset({"einsum"}), _einsum),
+    (frozenset({"glu"}), _glu),
     (frozenset({"scaled_dot_product_attention"}), _attention),
     (frozenset({"max_pool2d", "max_pool2d_with_indices", "avg_pool2d", "max_pool1d", "avg_pool1d"}), _pool),
     (
-        frozenset({"adaptive_avg_pool2d", "_adaptive_avg_pool2d", "adaptive_max_pool2d", "adaptive_avg_pool1d"}),
+        frozenset(
+            "adaptive_avg_pool2d _adaptive_avg_pool2d adaptive_max_pool2d adaptive_avg_pool1d "
+            "adaptive_max_pool1d".split()
+        ),
         _adaptive_pool,
     ),
     (_REDUCTIONS, _reduce),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ class Program:
     """A straight-line program: its inputs, the tensors that do not depend on them, and its operations.
 
     ``parameters`` maps a tensor's name to the parameter's name in the module; ``outputs`` are the tensors it returns.
+    ``batch`` is the first axis of the first input, and 1 where that is dynamic: its example says nothing.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Program:
     parameters: Mapping[str, str]
     records: tuple[Record, ...]
     outputs: tuple[str, ...]
+    batch: int = 1
 
 
 def read_pt2(path: str | os.PathLike[str]) -> Program:
@@ -108,7 +110,11 @@ class _Reader:
         name = os.path.splitext(os.path.basename(self._where))[0]
         outputs = [_tensor_name(output) for output in self._graph["outputs"]]
         named = tuple(output for output in outputs if output is not None)
-        return Program(name, tuple(inputs), constants, parameters, records, named)
+        return Program(name, tuple(inputs), constants, parameters, records, named, self._batch(inputs))
+
+    def _batch(self, inputs: Sequence[tuple[str, Shape]]) -> int:
+        sizes = self._graph["tensor_values"][inputs[0][0]]["sizes"] if inputs else []
+        return int(sizes[0]["as_int"]) if sizes and "as_int" in sizes[0] else 1
 
     def _record(self, node: dict[str, Any]) -> Record:
         target = str(node["target"])
@@ -159,6 +165,7 @@ def program_of(exported: ExportedProgram, name: str) -> Program:
     signature = exported.graph_signature
     parameters = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     inputs, constants, records = [], {}, []
+    batches: list[int] = []
     for node in exported.graph.nodes:
         if node.op == "placeholder":
             shape = _fx_shape(node.meta.get("val"))
@@ -166,11 +173,17 @@ def program_of(exported: ExportedProgram, name: str) -> Program:
                 continue
             if node.name in signature.user_inputs:
                 inputs.append((node.name, shape))
+                batches.append(_fixed_batch(node.meta["val"].shape))
             else:
                 constants[node.name] = shape
         elif node.op == "call_function":
             records.append(_fx_record(node))
-    return Program(name, tuple(inputs), constants, parameters, tuple(records), tuple(map(str, signature.user_outputs)))
+    outputs = tuple(map(str, signature.user_outputs))
+    return Program(name, tuple(inputs), constants, parameters, tuple(records), outputs, batches[0] if batches else 1)
+
+
+def _fixed_batch(shape: Sequence[Any]) -> int:
+    return shape[0] if len(shape) and isinstance(shape[0], int) else 1
 
 
 def _fx_shape(value: Any) -> Shape | None:
@@ -187,8 +200,9 @@ def _fx_record(node: Any) -> Record:
     arguments = {key: _fx_argument(value) for key, value in pairs}
     value = node.meta.get("val")
     if isinstance(value, list | tuple):
-        # The parts are taken apart by getitem, which names them itself.
-        outputs: tuple[tuple[str, Shape | None], ...] = ((node.name, _fx_shape(value[0]) if value else None),)
+        # The parts are taken apart by getitem, which names them itself; a split still holds all of them.
+        source = node.args[0].meta.get("val") if _is_split(node) else value[0] if value else None
+        outputs: tuple[tuple[str, Shape | None], ...] = ((node.name, _fx_shape(source)),)
     else:
         outputs = ((node.name, _fx_shape(value)),)
     stack = node.meta.get("nn_module_stack") or {}
@@ -199,6 +213,11 @@ def _fx_record(node: Any) -> Record:
         else _operator(str(schema.name).replace("::", "."))
     )
     return Record(target, arguments, outputs, str(place).removeprefix("L['self']."))
+
+
+def _is_split(node: Any) -> bool:
+    names = ("chunk", "split", "split_with_sizes", "unbind", "tensor_split")
+    return str(getattr(node.target, "_schema", "")).partition("(")[0].rpartition(":")[2].partition(".")[0] in names
 
 
 def _fx_argument(value: Any) -> Any:

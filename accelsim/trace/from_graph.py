@@ -281,6 +281,22 @@ def trace_graph(
     return LayerTrace(graph.name, tuple(with_weights(layer) for layer in layers), provenance)
 
 
+def with_batch(trace: LayerTrace, batch: int) -> LayerTrace:
+    """Return the trace of ``batch`` samples at once: the loop N, or more heads of products of activations."""
+
+    def repeated(layer: TraceLayer) -> TraceLayer:
+        dims = layer.dims
+        return replace(
+            layer,
+            dims=replace(dims, G=dims.G * batch) if layer.kind == "matmul" else replace(dims, N=dims.N * batch),
+            vector_ops=layer.vector_ops * batch,
+            num_outputs=layer.num_outputs * batch,
+            second_input_elements=layer.second_input_elements * batch,
+        )
+
+    return trace if batch == 1 else replace(trace, layers=tuple(map(repeated, trace.layers)))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _LazyLayer:
     """Decodes a ticket layer when somebody asks, and remembers the last few."""

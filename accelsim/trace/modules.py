@@ -13,7 +13,7 @@ from accelsim.ticket.graph import NetworkGraph
 from accelsim.trace.aten import check_program, emit_program
 from accelsim.trace.emit import Emitter
 from accelsim.trace.exported import Program, program_of, read_pt2
-from accelsim.trace.from_graph import trace_graph
+from accelsim.trace.from_graph import trace_graph, with_batch
 from accelsim.trace.model import LayerTrace
 
 if TYPE_CHECKING:
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ModuleGraph:
-    """A layer graph, and how often each operation that it leaves out occurs."""
+    """A layer graph of one sample, how often each operation that it leaves out occurs, and the samples of a batch."""
 
     graph: NetworkGraph
     skipped: Mapping[str, int]
+    batch: int = 1
 
 
 def graph_from_program(program: Program, *, skip_unsupported: bool = False) -> ModuleGraph:
@@ -33,7 +34,7 @@ def graph_from_program(program: Program, *, skip_unsupported: bool = False) -> M
     check_program(program)
     emitter = Emitter(program.name, program.inputs, skip_unsupported=skip_unsupported)
     emit_program(program, emitter)
-    return ModuleGraph(emitter.build(program.outputs), dict(sorted(emitter.skipped.items())))
+    return ModuleGraph(emitter.build(program.outputs), dict(sorted(emitter.skipped.items())), program.batch)
 
 
 def graph_from_module(
@@ -83,23 +84,40 @@ def trace_module(
     name: str | None = None,
     skip_unsupported: bool = False,
 ) -> LayerTrace:
-    """Return the layer trace of a torch module, as a dense network; see `graph_from_module`."""
-    return trace_graph(graph_from_module(module, example_input, name=name, skip_unsupported=skip_unsupported).graph)
+    """Return the layer trace of a torch module, as a dense network; see `graph_from_module`.
+
+    The first axis of the example is the batch: its samples are the loop N of every layer.
+    """
+    found = graph_from_module(module, example_input, name=name, skip_unsupported=skip_unsupported)
+    return with_batch(trace_graph(found.graph), found.batch)
 
 
-def graph_from_file(path: str | os.PathLike[str], *, skip_unsupported: bool = False) -> ModuleGraph:
+def graph_from_file(
+    path: str | os.PathLike[str], *, skip_unsupported: bool = False, input_shape: tuple[int, ...] | None = None
+) -> ModuleGraph:
     """Return the layer graph of a ``.pt2`` or ``.onnx`` file, told apart by their suffix.
+
+    ``input_shape`` (without batch) takes the place of dynamic sizes of an ONNX file's input, and must be that of a file
+    whose sizes are fixed.
 
     Raises
     ------
     TraceError
         An unreadable file, another suffix, or an operation that is not supported: named with its place.
     """
-    suffix = Path(path).suffix.lower()
+    where, suffix = os.fspath(path), Path(path).suffix.lower()
     if suffix == ".pt2":
-        return graph_from_program(read_pt2(path), skip_unsupported=skip_unsupported)
-    if suffix == ".onnx":
+        program = read_pt2(path)
+    elif suffix == ".onnx":
         from accelsim.trace.onnx_graph import read_onnx  # noqa: PLC0415  onnx is slow to import
 
-        return graph_from_program(read_onnx(path), skip_unsupported=skip_unsupported)
-    raise TraceError(f"{os.fspath(path)}: neither .pt2 nor .onnx; export the module with torch.export or to ONNX")
+        program = read_onnx(path, input_shape)
+    else:
+        raise TraceError(f"{where}: neither .pt2 nor .onnx; export the module with torch.export or to ONNX")
+    if input_shape is not None and program.inputs and program.inputs[0][1][1:] != input_shape:
+        fixed = ",".join(map(str, program.inputs[0][1][1:]))
+        raise TraceError(f"{where}: --input-shape: its input is fixed at {fixed}; export it again with another size")
+    try:
+        return graph_from_program(program, skip_unsupported=skip_unsupported)
+    except TraceError as error:
+        raise TraceError(f"{where}: {str(error).removeprefix(f'{program.name}: ')}") from error

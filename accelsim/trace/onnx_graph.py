@@ -41,10 +41,11 @@ _NORMS = {
 _REDUCTIONS = {"ReduceMean": "mean", "ReduceSum": "sum", "ReduceMax": "amax", "ReduceMin": "amin"}
 
 
-def read_onnx(path: str | os.PathLike[str]) -> Program:
+def read_onnx(path: str | os.PathLike[str], input_shape: Shape | None = None) -> Program:
     """Read the graph of an ONNX file; external data is not loaded.
 
-    A dynamic first axis of the input is the batch and counts as 1; shapes are inferred.
+    A dynamic first axis of the input is the batch and counts as 1; shapes are inferred. ``input_shape`` (without batch)
+    is taken for other dynamic axes.
 
     Raises
     ------
@@ -58,7 +59,7 @@ def read_onnx(path: str | os.PathLike[str]) -> Program:
         raise TraceError(str(error)) from error
     try:
         model = onnx.load(where, load_external_data=False)
-        _fix_batch(where, model)
+        _fix_sizes(where, model, input_shape)
         model = shape_inference.infer_shapes(model, data_prop=True)
     except TraceError:
         raise
@@ -71,20 +72,24 @@ def read_onnx(path: str | os.PathLike[str]) -> Program:
         raise TraceError(f"{where}: a node's attributes do not fit its operator; export it again") from error
 
 
-def _fix_batch(where: str, model: onnx.ModelProto) -> None:
+def _fix_sizes(where: str, model: onnx.ModelProto, input_shape: Shape | None) -> None:
     initialised = {tensor.name for tensor in model.graph.initializer}
     for value in model.graph.input:
         if value.name in initialised:
             continue
-        for axis, size in enumerate(value.type.tensor_type.shape.dim):
+        sizes = value.type.tensor_type.shape.dim
+        for axis, size in enumerate(sizes):
             if size.HasField("dim_value") and size.dim_value > 0:
                 continue
-            if axis:
+            if not axis:
+                size.dim_value = 1
+            elif input_shape is not None and len(input_shape) == len(sizes) - 1:
+                size.dim_value = input_shape[axis - 1]
+            else:
                 raise TraceError(
                     f"{where}: input {value.name!r}: axis {axis} ({size.dim_param or 'unnamed'}) is dynamic; "
-                    "only the batch may be, export with fixed sizes"
+                    f"state its {len(sizes) - 1} sizes with --input-shape, without the batch"
                 )
-            size.dim_value = 1
     # Stated shapes of the outputs may still name the batch; inference fills them in again.
     for value in (*model.graph.output, *model.graph.value_info):
         for size in value.type.tensor_type.shape.dim:
@@ -127,7 +132,8 @@ class _Reader:
         records = [record for node in self._graph.node for record in self._records(node)]
         constants = {name: self._shapes[name] for name in self._initializers}
         outputs = tuple(value.name for value in self._graph.output)
-        return Program(Path(self._where).stem, tuple(inputs), constants, self._parameters, tuple(records), outputs)
+        name, batch = Path(self._where).stem, inputs[0][1][0] if inputs and inputs[0][1] else 1
+        return Program(name, tuple(inputs), constants, self._parameters, tuple(records), outputs, batch)
 
     def _records(self, node: onnx.NodeProto) -> list[Record]:
         place = node.name or (node.output[0] if node.output else node.op_type)

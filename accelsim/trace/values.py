@@ -95,7 +95,8 @@ class ValueTable:
         node = self.value(name).node
         if node is None:
             raise TraceError(
-                f"{self.name}: tensor {name!r} does not depend on the input, where activations are needed; export it again"
+                f"{self.name}: tensor {name!r} does not depend on the input, where activations are needed; "
+                "export it again"
             )
         return self.reshaped(node, shape)
 
@@ -113,7 +114,8 @@ class ValueTable:
             function = "repeat"
         else:
             raise TraceError(
-                f"{self.name}: {node!r} of shape {have} cannot be read as {shape}; the operation is not supported"
+                f"{self.name}: {node!r} of shape {have} cannot be read as {shape}; the operation is not supported, "
+                "or the first axis of the input is no batch"
             )
         key = (node, shape, function)
         if key not in self._views:

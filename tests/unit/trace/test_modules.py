@@ -4,11 +4,13 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
 from accelsim.errors import TraceError
 from accelsim.ticket.shapes import count_parameters
 from accelsim.ticket.zoo import build_network
-from accelsim.trace import graph_from_file, graph_from_module, trace_graph, trace_module, trace_workload
+from accelsim.trace import TraceOptions, graph_from_file, graph_from_module, trace_graph, trace_module, trace_workload
+from accelsim.trace.from_graph import with_batch
 
 
 class Block(nn.Module):
@@ -88,7 +90,7 @@ class Cumulative(nn.Module):
 
 def test_a_resnet_module_gives_the_trace_of_the_zoo() -> None:
     found = trace_module(ResNet(), torch.zeros(2, 3, 32, 32))
-    expected = trace_graph(build_network("resnet18", width_factor=0.125, trained=True))
+    expected = with_batch(trace_graph(build_network("resnet18", width_factor=0.125, trained=True)), 2)
     for layer, other in zip(found.layers, expected.layers, strict=True):
         assert (layer.kind, layer.dims, layer.vector_ops, layer.num_outputs) == (
             other.kind,
@@ -119,6 +121,40 @@ def test_branches_attention_and_resizing(mixed) -> None:
     products = [layer for layer in layers.values() if layer.kind == "matmul"]
     assert [layer.dims.macs for layer in products] == [17 * 17 * 12, 17 * 17 * 12]
     assert layers["head"].dims.P == 1
+
+
+class Letters(nn.Module):
+    """Attention in index notation, a gated unit, and parts of unequal size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv, self.gate = nn.Linear(16, 48), nn.Linear(16, 32)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = self.qkv(x).view(*x.shape[:2], 3, 2, 8).permute(2, 0, 3, 1, 4)
+        scores = torch.einsum("bhid,bhjd->bhij", q, k).softmax(-1)
+        mixed = torch.einsum("bhij,bhjd->bihd", scores, v).flatten(2)
+        small, large = nn.functional.glu(self.gate(mixed), -1).split([6, 10], -1)
+        return torch.cat([large, small], -1)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_index_notation_counts_as_torch_counts_it(batch: int) -> None:
+    module, x = Letters().eval(), torch.zeros(batch, 5, 16)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(x)
+    layers = trace_module(module, x).layers
+    assert sum(layer.dims.macs for layer in layers if layer.uses_array) == counter.get_total_flops() // 2
+    assert [layer.kind for layer in layers if layer.uses_array] == ["linear", "matmul", "matmul", "linear"]
+
+
+def test_options_of_named_networks_are_refused_for_files(tmp_path: Path) -> None:
+    path = tmp_path / "odd.pt2"
+    torch.export.save(torch.export.export(nn.Linear(4, 2), (torch.zeros(1, 4),)), path)
+    with pytest.raises(TraceError, match=r"odd\.pt2: --input-shape: its input is fixed at 4; export it again"):
+        trace_workload(str(path), TraceOptions(input_shape=(5,)))
+    with pytest.raises(TraceError, match=r"odd\.pt2: --width-factor: an exported module has its own"):
+        trace_workload(str(path), TraceOptions(width_factor=2.0))
 
 
 def test_several_inputs_lie_in_one() -> None:
