@@ -18,7 +18,14 @@ from accelsim.report.breakeven import print_assumption, print_break_even
 from accelsim.report.figures import freezing_figure
 from accelsim.report.terminal import make_console, print_comparison
 from accelsim.results.compare import runs_text
-from accelsim.results.store import prepare_folder, remove_runs, result_document, write_bytes, write_text
+from accelsim.results.store import (
+    prepare_folder,
+    remove_runs,
+    result_document,
+    sole_writer,
+    write_bytes,
+    write_text,
+)
 from accelsim.trace import trace_workload
 from accelsim.trace.model import LayerTrace
 
@@ -65,7 +72,8 @@ def command(
         raise click.UsageError("--storage: no format given; give at least one, e.g. slt", ctx)
     chip = load_hardware(hardware, overrides)
     target = prepare_folder(folder)
-    remove_runs(target / RUNS_NAME)
+    ctx.with_resource(sole_writer(target))
+    remove_runs(target / RUNS_NAME, TABLE_NAME, FIGURE_NAME)
     runs: list[flow.CostedRun] = []
     synthetic: list[bool] = []
     state = session(ctx)

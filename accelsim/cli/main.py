@@ -1,17 +1,20 @@
 """The entry point: from the command line to an exit status.
 
 Exit status 0; 2 for anything wrong with what the user gave, in one line on the error stream; 1 for a fault of the
-program; 130 after Ctrl-C; 141 when the reader of a pipe went away.
+program; 130 after Ctrl-C, 143 after SIGTERM; 141 when the reader of a pipe went away.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import click
 
@@ -23,6 +26,7 @@ EXIT_FAULT = 1
 EXIT_USER = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
+EXIT_TERMINATED = 143
 _MAX_VALUE = 80
 # A quoted value of any content; apostrophes inside words quote nothing.
 _LONG_VALUE = re.compile(rf"(?<!\w)'[^']{{{_MAX_VALUE},}}'(?!\w)")
@@ -52,16 +56,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     state = Session()
     if sys.stdout is None:  # closed by the caller: what is printed goes nowhere, files are still written
         sys.stdout = open(os.devnull, "w", encoding="utf-8")
+    told: list[int] = []
     try:
-        status = cli.main(args=argv, prog_name="accelsim", standalone_mode=False, obj=state)
-        sys.stdout.flush()
+        with _ending_on_sigterm(told):
+            status = cli.main(args=argv, prog_name="accelsim", standalone_mode=False, obj=state)
+            sys.stdout.flush()
     except BrokenPipeError:
         # The interpreter flushes standard output once more at exit: give it somewhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     except (Exception, KeyboardInterrupt) as error:
+        if told and isinstance(error, KeyboardInterrupt | click.Abort):
+            return _complain("terminated", EXIT_TERMINATED)
         return _explain(error, state)
     return status if isinstance(status, int) else 0
+
+
+@contextlib.contextmanager
+def _ending_on_sigterm(told: list[int]) -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does, so that files are put in order; ``told`` gets the signal's number.
+
+    A host program that has its own handler, or calls from a thread, keeps what it has.
+    """
+
+    def end(number: int, _frame: object) -> None:
+        told.append(number)
+        raise KeyboardInterrupt
+
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _explain(error: BaseException, state: Session) -> int:

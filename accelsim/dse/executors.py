@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 import multiprocessing
 import os
+import re
 import signal
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -26,6 +29,7 @@ Batch = Sequence[Job]
 _LOST_WORKERS = 5
 _CONNECT_S = 10
 _RETRIES = 5
+_ADDRESS = re.compile(r"(?:(?:tcp|tls)://)?([^/:\s]+|\[[0-9a-fA-F:.]+\]):(\d{1,5})")
 # One thread a worker: the workers themselves fill the cores.
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -72,6 +76,7 @@ class ProcessExecutor:
 
     def __init__(self, num_workers: int) -> None:
         self.num_workers = num_workers
+        self._is_idle = True
         self._pool: ProcessPoolExecutor | None = None
         self._alive: tuple[Connection, Connection] | None = None
 
@@ -90,6 +95,7 @@ class ProcessExecutor:
 
     def run(self, batches: Sequence[Batch]) -> Iterator[list[Evaluated]]:
         """See `Executor`."""
+        self._is_idle = False
         waiting = list(reversed(batches))
         running: dict[Future[list[Evaluated]], Batch] = {}
         lost = 0
@@ -117,13 +123,14 @@ class ProcessExecutor:
                 yield from finished
 
     def _drop(self) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            self._pool = None
+        # The workers go first, and are waited for: one that is just starting would not find what it shares.
         if self._alive is not None:
             for end in self._alive:
                 end.close()
             self._alive = None
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
 
     def close(self) -> None:
         """See `Executor`."""
@@ -182,19 +189,39 @@ class DaskExecutor:
 
 
 def _connect(address: Any) -> Any:
+    """Return a client of a scheduler's address, or of a cluster object."""
     try:
         client_class = importlib.import_module("distributed").Client
     except ImportError:
         raise ConfigError(
             "--scheduler: Dask is not installed; run pip install 'accelsim[dse]', or leave --scheduler out"
         ) from None
+    # What is wrong is told in one line of ours; Dask would log a traceback beside it.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    if isinstance(address, str):
+        _check_address(address)
     try:
         return client_class(address, timeout=_CONNECT_S, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(
-            f"--scheduler {address}: no Dask scheduler answers there ({type(error).__name__}); start one with "
-            "`dask scheduler` and give its tcp://HOST:PORT"
-        ) from None
+        raise _no_scheduler(address, type(error).__name__) from None
+
+
+def _check_address(address: str) -> None:
+    """Refuse what is no address, and see whether anybody listens there: Dask's client would wait for long."""
+    match = _ADDRESS.fullmatch(address)
+    if match is None or not 0 < int(match[2]) < 65536:
+        raise ConfigError(f"--scheduler {address!r}: is no address of a scheduler; give its tcp://HOST:PORT")
+    try:
+        socket.create_connection((match[1].strip("[]"), int(match[2])), timeout=_CONNECT_S).close()
+    except (OSError, UnicodeError) as error:
+        raise _no_scheduler(address, type(error).__name__) from None
+
+
+def _no_scheduler(address: Any, reason: str) -> ConfigError:
+    return ConfigError(
+        f"--scheduler {address}: no Dask scheduler answers there ({reason}); start one with "
+        "`dask scheduler` and give its tcp://HOST:PORT"
+    )
 
 
 class SlurmExecutor(DaskExecutor):

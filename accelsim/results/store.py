@@ -251,16 +251,21 @@ def _locked(folder: Path, *, wait: bool) -> Iterator[None]:
         os.close(handle)
 
 
-def remove_runs(folder: Path) -> None:
-    """Remove the runs that an earlier comparison left in ``folder``, and nothing else."""
-    if not folder.is_dir():
-        return
-    for run in sorted(folder.iterdir()):
-        if run.is_dir() and (run / SUMMARY_NAME).is_file():
-            for name in (SUMMARY_NAME, LAYERS_NAME, COUNTERS_NAME):
-                (run / name).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # something else is in it: it stays
-                run.rmdir()
+def remove_runs(folder: Path, *beside: str) -> None:
+    """Remove the runs that an earlier comparison left in ``folder`` and its files ``beside`` it, and nothing else."""
+    try:
+        for name in beside:
+            (folder.parent / name).unlink(missing_ok=True)
+        for run in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if run.is_dir() and (run / SUMMARY_NAME).is_file():
+                for name in (SUMMARY_NAME, LAYERS_NAME, COUNTERS_NAME):
+                    (run / name).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # something else is in it: it stays
+                    run.rmdir()
+    except OSError as error:
+        raise ResultError(
+            f"{folder.parent}: an older comparison cannot be removed ({_reason(error)}); give another --out"
+        ) from None
 
 
 def read_summary(path: str | Path) -> RunResult:

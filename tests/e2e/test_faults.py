@@ -13,7 +13,7 @@ import pytest
 
 from accelsim.cli.main import main
 from accelsim.errors import AccelSimError
-from accelsim.results.store import read_counters, read_summary
+from accelsim.results.store import read_counters, read_summary, sole_writer
 
 ROOT = Path(__file__).resolve().parents[2]
 EDGE = ROOT / "hwconfigs/edge.yaml"
@@ -105,6 +105,7 @@ def test_a_signal_during_a_run_leaves_whole_files_or_none(number, moment_s, net,
         read_counters(folder)
     if process.returncode == 0:
         assert out == (folder / "summary.json").read_text()
+    assert not [name for name in leftovers(folder) if name.endswith(".tmp")] or number == signal.SIGKILL
     assert "Traceback" not in err or moment_s < 1.0  # the interpreter itself may be interrupted while it starts
 
 
@@ -119,7 +120,8 @@ def test_a_sweep_that_is_told_to_stop_writes_no_table_and_resumes(number, net, t
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
 
-    assert process.returncode in (130, -signal.SIGTERM, 143), err
+    assert process.returncode == 128 + number, err
+    assert err.splitlines()[-1] == f"accelsim: {'interrupted' if number == signal.SIGINT else 'terminated'}"
     assert "Traceback" not in err
     assert not (folder / "results.csv").exists()
     done = num_rows(folder / "results.sqlite")
@@ -156,6 +158,37 @@ def test_two_runs_into_one_folder_leave_whole_files(net, tmp_path):
     assert [process.returncode for process in both] == [0, 0]
     assert (folder / "summary.json").read_text() in printed
     assert sorted(leftovers(folder)) == ["counters.json", "layers.csv", "summary.json"]
+    assert read_counters(folder).counters.storage == read_summary(folder).storage
+
+
+def test_a_run_that_is_stopped_between_two_renames_leaves_no_summary_of_an_older_one(net, tmp_path, monkeypatch):
+    folder, renames = tmp_path / "out", []
+    words = ["-q", "run", str(EDGE), str(net), "--out", str(folder), "--compare", "none", "--json"]
+    assert main(words) == 0
+
+    def rename(source, target):
+        if renames:
+            raise KeyboardInterrupt
+        renames.append(target)
+        Path(source).rename(target)
+
+    monkeypatch.setattr("os.replace", rename)
+    assert main([*words, "--storage", "csr-int8"]) == 130
+    assert sorted(leftovers(folder)) == ["counters.json", "layers.csv"]
+
+
+def test_one_comparison_at_a_time_writes_into_a_folder(net, tmp_path, capsys):
+    with sole_writer(tmp_path):
+        assert main(["-q", "compare", str(EDGE), str(net), "--storage", "dense-int8", "--out", str(tmp_path)]) == 2
+    assert "another accelsim is writing there" in line_of(capsys)
+
+
+def test_a_comparison_that_fails_leaves_no_table_of_an_older_one(net, tmp_path):
+    words = ["-q", "compare", str(EDGE), str(net), "--out", str(tmp_path / "out"), "--storage"]
+    assert main([*words, "dense-int8"]) == 0
+    assert (tmp_path / "out/compare.csv").exists()
+    assert main([*words, "slt"]) == 2
+    assert leftovers(tmp_path / "out") == []
 
 
 @pytest.mark.parametrize("name", ["summary.json", "counters.json"])
