@@ -15,6 +15,11 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 TIMEOUT_S = 120
 MAX_HEIGHT = 16000  # Chromium draws no picture higher than 16,384 pixels
 _WIDTH = 1200
+# On a picture nothing scrolls: tables stand whole, and as wide as the page.
+_PICTURE = (
+    "<style>.scroll{max-height:none;overflow:visible}table{font-size:11px}th,td{padding:3px 5px}"
+    "td{white-space:normal}td.n{white-space:nowrap}th{min-width:0}</style>"
+)
 _MEASURE = "<script>document.documentElement.dataset.height = document.documentElement.scrollHeight;</script>"
 
 
@@ -36,14 +41,16 @@ def require_browser(kind: str) -> str:
 
 
 def printed_page(html: str, kind: str) -> bytes:
-    """Return ``html`` as a PDF (``kind`` pdf) on A4 or as one PNG of the whole page (png), at most `MAX_HEIGHT` high.
+    """Return ``html`` as a PDF (``kind`` pdf) on A4 or as one PNG of the whole page (png).
 
     Raises
     ------
     BrowserError
-        No browser is there, or it did not make the file within two minutes.
+        No browser is there, it did not make the file within two minutes, or a picture would be higher than
+        `MAX_HEIGHT`.
     """
     browser = require_browser(kind)
+    html = html.replace("</head>", f"{_PICTURE}</head>") if kind == "png" else html
     with tempfile.TemporaryDirectory(prefix="accelsim-") as folder:
         page, target = Path(folder) / "page.html", Path(folder) / f"page.{kind}"
         page.write_text(html, encoding="utf-8")
@@ -67,7 +74,11 @@ def _height(common: list[str], html: str, page: Path) -> int:
     page.write_text(html.replace("</body>", f"{_MEASURE}</body>"), encoding="utf-8")
     command = [*common, f"--window-size={_WIDTH},800", "--dump-dom", page.as_uri()]
     found = re.search(rb' data-height="(\d{1,7})"', _browse(command, "png").stdout)
-    return min(MAX_HEIGHT, int(found.group(1))) if found else 1600
+    height = int(found.group(1)) if found else 1600
+    if height > MAX_HEIGHT:
+        found_words = f"the page is {height} pixels high, a picture at most {MAX_HEIGHT}"
+        raise BrowserError(f"--format png: {found_words}; give fewer results, or --format pdf")
+    return height
 
 
 def _browse(command: list[str], kind: str) -> subprocess.CompletedProcess[bytes]:

@@ -17,7 +17,7 @@ from accelsim.cost.traits import Pricer, run_traits
 from accelsim.report.page_runs import Case, PageRun, TicketRuns
 from accelsim.report.page_words import NEARLY_NONE, UNFROZEN_FORMAT
 from accelsim.report.text import percent, printable, quantity, ratio, shape, significant
-from accelsim.results.compare import stored_bits, traffic_bytes, weight_bytes
+from accelsim.results.compare import own_accuracy, stored_bits, traffic_bytes, weight_bytes
 from accelsim.results.model import CyclesByCause
 
 Value = str | int | float
@@ -86,7 +86,8 @@ def runs_table(case: Case) -> PageTable:
         "stored", "PE use", "TOPS", "TOPS/W", "area",
     )  # fmt: skip
     rows = tuple(_run_row(run) for ticket in case.tickets for run in ticket.runs)
-    return PageTable(f"all runs: {printable(case.network)} on {printable(case.chip)}", columns, rows)
+    note = "Accuracy stands only where the very ticket is stored that was measured; that of others is not simulated."
+    return PageTable(f"all runs: {printable(case.network)} on {printable(case.chip)}", columns, rows, note)
 
 
 def layers_table(run: PageRun) -> PageTable:
@@ -173,12 +174,12 @@ def _answer_row(case: Case, ticket: TicketRuns, rival: PageRun) -> tuple[Cell, .
 
 
 def _run_row(run: PageRun) -> tuple[Cell, ...]:
-    work, totals = run.result.workload, run.result.totals
+    work, totals, accuracy = run.result.workload, run.result.totals, own_accuracy(run.result)
     return (
         _text(work.path or work.name),
         _text(run.result.storage),
         _fraction(work.freeze_ratio),
-        _text("-") if work.accuracy is None else _fraction(work.accuracy),
+        _text("-") if accuracy is None else _fraction(accuracy),
         _quantity(totals.latency_s, "s"),
         _quantity(totals.energy_j, "J"),
         _quantity(totals.average_power_w, "W"),

@@ -68,6 +68,10 @@ def desk(tmp_path_factory):
         stand_in = SMALL_TICKET if ticket.name.startswith("resnet") else ticket.name
         (folder / "workloads" / ticket.name).symlink_to(ROOT / "workloads" / stand_in)
     (folder / "out" / "tutorial").mkdir(parents=True)
+    chip = re.search(r"```yaml\n(.*?)```", (ROOT / "docs/howto/chip.md").read_text(encoding="utf-8"), flags=re.DOTALL)[
+        1
+    ]
+    (folder / "mychip.yaml").write_text(chip, encoding="utf-8")
     (folder / "requests.trace").write_text(TRACE, encoding="utf-8")
     return folder
 

@@ -7,6 +7,7 @@ from html import escape, unescape
 from pathlib import Path
 
 import pytest
+from matplotlib.image import imread
 
 from accelsim.cli.main import main
 from accelsim.report.page_browser import find_browser, sandbox_options
@@ -131,3 +132,13 @@ def test_pdf_and_png_are_made_by_the_browser(page, tmp_path, monkeypatch):
         assert main(["report", str(page.parent), "-o", str(target)]) == 0
         assert target.read_bytes().startswith(start)
         assert target.stat().st_size > 50_000
+    # The footer is followed by its 40 pixels of room and nothing else: a table that scrolls in a low window stands whole.
+    picture = imread(tmp_path / "page.png")
+    lines = (abs(picture - picture[-1, 0]).sum(axis=(1, 2)) > 0.1).nonzero()[0]
+    assert 30 <= picture.shape[0] - lines[-1] <= 80
+
+
+def test_a_page_too_high_for_a_picture_is_one_line(page, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("accelsim.report.page_browser.MAX_HEIGHT", 2000)
+    assert main(["report", str(page.parent), "-o", str(tmp_path / "page.png")]) == 2
+    assert "a picture at most 2000; give fewer results, or --format pdf" in capsys.readouterr().err
