@@ -5,6 +5,7 @@ from __future__ import annotations
 from accelsim.storage.nm import obeyed_pattern
 from accelsim.storage.slt import multicoat_name
 from accelsim.storage.stand_in import has_ticket
+from accelsim.ticket.statistics import is_nearly_dense
 from accelsim.trace.model import LayerTrace
 
 
@@ -19,6 +20,7 @@ def default_format(trace: LayerTrace) -> str:
     if any(has_ticket(layer) for layer in weights):
         num_coats = max(len(layer.coat_kept) + 1 for layer in weights)
         return "slt" if num_coats == 1 else multicoat_name(num_coats)
-    if trace.provenance != "imported" or all(layer.num_kept == layer.num_weights for layer in weights):
+    num_kept = sum(layer.num_kept for layer in weights)
+    if trace.provenance != "imported" or is_nearly_dense(num_kept, sum(layer.num_weights for layer in weights)):
         return "dense-int8" if trace.provenance in ("dense", "imported") else "slt"
     return obeyed_pattern(weights) or "bitmap-int8"

@@ -15,6 +15,7 @@ from accelsim.storage.base import StoredBits, WeightPlan
 from accelsim.storage.dense import DENSE_INT8
 from accelsim.storage.encoded import EncodedWeights, IntTensor, check_range, field_bits, fields, pack, unpack
 from accelsim.storage.stand_in import has_ticket
+from accelsim.ticket.statistics import is_nearly_dense
 from accelsim.trace.model import LayerWeights
 from accelsim.units import ceil_div
 
@@ -127,9 +128,9 @@ def _from_channels_last(rows: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.N
 def obeyed_pattern(weights: Sequence[LayerWeights]) -> str | None:
     """Return the format of the narrowest pattern that all layers with zeros obey, or None.
 
-    Layers without zeros, such as a stem of three channels, do not count.
+    Layers with next to no zeros, such as a stem of three channels, do not count.
     """
-    pruned = [layer for layer in weights if layer.num_kept < layer.num_weights]
+    pruned = [layer for layer in weights if not is_nearly_dense(layer.num_kept, layer.num_weights)]
     for known in FORMATS:
         if pruned and all(_obeys(known, layer) for layer in pruned):
             return known.name

@@ -12,6 +12,7 @@ from accelsim.ticket.coats import num_coat_bits
 from accelsim.ticket.codecs import entropy_bound_bits
 from accelsim.ticket.model import Ticket, TicketLayer
 from accelsim.ticket.pack import is_trained
+from accelsim.ticket.statistics import is_nearly_dense
 
 SEED_BITS = 32
 SCALE_BITS_PER_CHANNEL = 32
@@ -124,7 +125,9 @@ def inspect(ticket: Ticket, *, file_bytes: int | None = None) -> Inspection:
     """
     kinds = {node.name: node.kind for node in ticket.graph.nodes}
     has_supermasks = not all(is_trained(layer) for layer in ticket.layers)
-    layers = tuple(_inspect_layer(layer, kinds[layer.name], has_supermasks) for layer in ticket.layers)
+    num_kept = sum(layer.num_kept for layer in ticket.layers)
+    is_dense = has_supermasks or is_nearly_dense(num_kept, sum(layer.num_weights for layer in ticket.layers))
+    layers = tuple(_inspect_layer(layer, kinds[layer.name], is_dense) for layer in ticket.layers)
     measured, assumed = _provenance(ticket)
     return Inspection(
         ticket.graph.name,
@@ -149,16 +152,16 @@ def seed_bits(layer: TicketLayer) -> int:
     return SEED_BITS * stream_geometry(source, layer.shape).num_streams
 
 
-def _stored_size(layer: TicketLayer, has_supermasks: bool) -> StoredSize:
+def _stored_size(layer: TicketLayer, is_dense: bool) -> StoredSize:
     scale = SCALE_BITS_PER_CHANNEL * int(layer.scale_K.size)
     if not is_trained(layer):
         return StoredSize(layer.payload_bits + num_coat_bits(layer), seed_bits(layer), scale)
-    if has_supermasks or layer.num_kept == layer.num_weights:
+    if is_dense:
         return StoredSize(0, 0, scale, VALUE_BITS * layer.num_weights)
     return StoredSize(layer.num_weights, 0, scale, VALUE_BITS * layer.num_kept)
 
 
-def _inspect_layer(layer: TicketLayer, kind: str, has_supermasks: bool) -> InspectedLayer:
+def _inspect_layer(layer: TicketLayer, kind: str, is_dense: bool) -> InspectedLayer:
     n, source = layer.num_weights, layer.source
     trained = is_trained(layer)
     return InspectedLayer(
@@ -173,7 +176,7 @@ def _inspect_layer(layer: TicketLayer, kind: str, has_supermasks: bool) -> Inspe
         sparsity=1.0 - layer.num_kept / n,
         prune_ratio=layer.num_pruned / n,
         lock_ratio=layer.num_locked / n,
-        stored_bits=_stored_size(layer, has_supermasks),
+        stored_bits=_stored_size(layer, is_dense),
         codec="int8" if trained else layer.codec,
         entropy_bound_bits=0.0 if trained else _entropy_bound_bits(layer),
         generator=source.generator if source else "",

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from accelsim.prng import RandomSource, RatioDistribution, layer_ratios, layer_seed, thresholds
 
 MAX_SEED = (1 << 32) - 1
+NEARLY_DENSE = 0.99
+"""From this fraction of kept weights on a trained network counts as dense: a few values are 0 by chance or rounding."""
 _EPSILON = 1e-12
+
+
+def is_nearly_dense(num_kept: int, num_weights: int) -> bool:
+    """Return whether so few trained weights are 0 that nobody pruned them."""
+    return num_kept >= NEARLY_DENSE * num_weights
 
 
 @dataclass(frozen=True, slots=True)

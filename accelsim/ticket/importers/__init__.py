@@ -23,10 +23,12 @@ from accelsim.ticket.importers.checkpoint import Checkpoint, read_checkpoint
 from accelsim.ticket.importers.consistency import leftover_names
 from accelsim.ticket.importers.infer import Wanted, infer_graph
 from accelsim.ticket.importers.layers import (
+    GLOBAL_TYPE,
     ChannelNorm,
     CheckpointKind,
     CheckpointLayer,
     checkpoint_kind,
+    has_freezing_maps,
     nm_pattern,
     norms,
     read_layers,
@@ -35,6 +37,7 @@ from accelsim.ticket.importers.layers import (
 from accelsim.ticket.model import MaskCodec, Ticket, TicketLayer
 from accelsim.ticket.pack import ImportedPattern, pack_imported_layer
 from accelsim.ticket.shapes import weight_shapes
+from accelsim.ticket.statistics import is_nearly_dense
 
 __all__ = ["ImportOptions", "ImportedTicket", "import_checkpoint"]
 
@@ -104,8 +107,9 @@ def import_checkpoint(path: str | os.PathLike[str], options: ImportOptions | Non
     ticket = Ticket(graph, packed, "imported", command=_command(checkpoint, graph, chosen), regenerable=False)
     kind = checkpoint_kind(checkpoint)
     notes = (
-        *_notes(kind, layers),
+        *_notes(checkpoint, layers),
         *((f"{checkpoint.arch[:40]!r} has binary activations: signs stand in for ReLUs",) if has_signs else ()),
+        *_odd_notes(checkpoint),
         *_leftover_notes(checkpoint, graph, layers),
         *_norm_notes(graph, channel_norms),
     )
@@ -143,8 +147,14 @@ def _norm_after(checkpoint: Checkpoint) -> dict[str, str]:
 
 
 def _num_edges(checkpoint: Checkpoint) -> int | None:
+    """Return the edges that a graph network keeps: what is 0 in the mask of the edges passes nothing."""
     edges = checkpoint.tensors.get("adj_mask2_fixed")
-    return None if edges is None else int(edges.shape[0])
+    if edges is None:
+        return None
+    kept = int(np.count_nonzero(edges))
+    if not kept:
+        raise TicketError(f"{checkpoint.path}: adj_mask2_fixed: keeps no edge; the file is damaged")
+    return kept
 
 
 def _pack_all(
@@ -165,7 +175,7 @@ def _pack_all(
             raise TicketError(
                 f"{checkpoint.path}: layer {name!r} has no place in {graph.name}; state another --network"
             )
-    behind = {node.inputs[0]: node for node in graph.nodes if node.kind == "norm"}
+    behind = _norms_behind(graph)
     nodes = {node.name: node for node in graph.nodes}
     packed = []
     for name, shape in expected.items():
@@ -220,25 +230,55 @@ def _scales(
 
 def _command(checkpoint: Checkpoint, graph: NetworkGraph, options: ImportOptions) -> str:
     sparsity = "" if options.sparsity is None else f" --sparsity {options.sparsity:g}"
-    return f"accelsim import {os.path.basename(checkpoint.path)} --network {graph.name}{sparsity}"
+    shape = "" if options.input_shape is None else f" --input-shape {','.join(map(str, options.input_shape))}"
+    width = "" if options.width_factor is None else f" --width-factor {options.width_factor:g}"
+    codec = "" if options.codec == "raw" else f" --codec {options.codec}"
+    name = os.path.basename(checkpoint.path)
+    return f"accelsim import {name} --network {graph.name}{width}{shape}{sparsity}{codec}"
 
 
-def _notes(kind: CheckpointKind, layers: dict[str, CheckpointLayer]) -> tuple[str, ...]:
+def _notes(checkpoint: Checkpoint, layers: dict[str, CheckpointLayer]) -> tuple[str, ...]:
+    kind = checkpoint_kind(checkpoint)
     notes = [f"read as {_KIND_TEXT[kind]} with {len(layers)} weighted layers"]
+    if kind == "partially_frozen" and not has_freezing_maps(checkpoint):
+        notes.append("it has no freezing map (ternary_frozen_mask): nothing of it is frozen")
+    if checkpoint.conv_type == GLOBAL_TYPE:
+        notes.append(f"{GLOBAL_TYPE}: one threshold over the scores of all layers")
     dense = [name for name, layer in layers.items() if layer.is_trained]
     if dense and kind != "plain":
         notes.append(f"{len(dense)} layers such as {dense[0]!r} have no scores: trained values, stored as dense int8")
     varied = [name for name, layer in layers.items() if not layer.is_trained and not _is_constant(layer)]
-    if varied:
-        notes.append(f"{len(varied)} layers have weights of varied size: their signs and one mean magnitude are kept")
+    if varied and checkpoint.conv_type:
+        notes.append("biprop's binary weights: signs, times the mean magnitude of what a layer keeps")
+    elif varied:
+        have = "1 layer has" if len(varied) == 1 else f"{len(varied)} layers have"
+        notes.append(f"{have} weights of varied size: their signs and one mean magnitude are kept")
     if kind == "plain":
-        pattern = nm_pattern({name: layer for name, layer in layers.items() if not layer.mask.all()})
-        dropped = any(not layer.mask.all() for layer in layers.values())
+        counts = {name: (int(layer.mask.sum()), layer.mask.size) for name, layer in layers.items()}
+        pattern = nm_pattern({name: layers[name] for name, count in counts.items() if not is_nearly_dense(*count)})
+        kept, total = (sum(part) for part in zip(*counts.values(), strict=True))
+        dropped = not is_nearly_dense(kept, total)
+        if not dropped and kept < total:
+            notes.append(f"{total - kept:,} of its {total:,} weights are 0: too few for pruning, stored as dense")
         if pattern is not None:
             notes.append(f"the zeros follow a {pattern[0]}:{pattern[1]} pattern along the input channels")
         elif dropped:
             notes.append("its zeros follow no N:M pattern: stored as a bitmap and values unless told otherwise")
         notes.append("its weights are trained values and no supermask of random ones: kept is where they are 0")
+    return tuple(notes)
+
+
+def _odd_notes(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Return what a file says that the layer graph cannot."""
+    notes = []
+    eps = [name for name, value in checkpoint.tensors.items() if name.endswith(".eps") and np.any(value != 0)]
+    if eps:
+        notes.append(f"{len(eps)} GIN layers such as {eps[0]!r} are not 0: taken as 0, the same number of operations")
+    edges = checkpoint.tensors.get("adj_mask2_fixed")
+    if edges is not None and not edges.all():
+        notes.append(f"{int(edges.size - np.count_nonzero(edges)):,} of {edges.size:,} edges are masked and left out")
+    if checkpoint.arch.lower().endswith("_v2"):
+        notes.append(f"{checkpoint.arch[:40]!r} normalises after the sum of a block: counted before it, as often")
     return tuple(notes)
 
 
@@ -250,15 +290,21 @@ def _norm_notes(graph: NetworkGraph, channel_norms: dict[str, ChannelNorm]) -> t
 
 
 def _missing_norms(graph: NetworkGraph, channel_norms: dict[str, ChannelNorm]) -> list[str]:
-    return [node.name for node in graph.nodes if node.kind == "norm" and node.name not in channel_norms]
+    return [
+        node.name
+        for node in graph.nodes
+        if node.kind == "norm" and node.function == "batch" and node.name not in channel_norms
+    ]
 
 
 def _check_norms(checkpoint: Checkpoint, graph: NetworkGraph, channel_norms: dict[str, ChannelNorm]) -> None:
     """Refuse a network some of whose normalisations have statistics and some not."""
     missing = _missing_norms(graph, channel_norms)
     convs = [node.name for node in graph.nodes if node.kind == "conv2d" and node.name.startswith("convs.")]
-    behind = {node.inputs[0] for node in graph.nodes if node.kind == "norm"}
+    behind = _norms_behind(graph)
     bare = [name for name in convs if name not in behind]
+    if set(bare) == set(convs[::2]):  # biprop's small VGG normalises behind its pools only
+        bare = []
     if missing and channel_norms:
         problem = f"{missing[0]}.running_mean: missing, though {next(iter(channel_norms))!r} has one"
     elif bare and len(bare) < len(convs):
@@ -266,6 +312,12 @@ def _check_norms(checkpoint: Checkpoint, graph: NetworkGraph, channel_norms: dic
     else:
         return
     raise TicketError(f"{checkpoint.path}: {problem}; the file is incomplete")
+
+
+def _norms_behind(graph: NetworkGraph) -> dict[str, GraphNode]:
+    """Return the normalisation behind each layer, if need be behind its pool, which keeps the order of the values."""
+    pools = {node.name: node.inputs[0] for node in graph.nodes if node.kind == "pool"}
+    return {pools.get(node.inputs[0], node.inputs[0]): node for node in graph.nodes if node.kind == "norm"}
 
 
 def _leftover_notes(checkpoint: Checkpoint, graph: NetworkGraph, layers: dict[str, CheckpointLayer]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from accelsim.ticket.torchfile import read_torch_file
 Array = npt.NDArray[Any]
 
 MAX_CHECKPOINT_BYTES = 2 << 30
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network")
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "model_state", "state_dict_ema", "weights")
 _PREFIXES = ("module.", "model.", "_orig_mod.")
 _MAX_TENSORS = 100_000
 _MAX_PREFIXES = 16
@@ -25,12 +25,16 @@ _MAX_PREFIXES = 16
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Tensors in the order of the file, without wrappers and prefixes; numbers and the architecture beside them."""
+    """Tensors in the order of the file, without wrappers and prefixes; numbers and the architecture beside them.
+
+    ``conv_type`` is the class of layer that biprop names in its files.
+    """
 
     path: str
     tensors: Mapping[str, Array]
     numbers: Mapping[str, float]
     arch: str = ""
+    conv_type: str = ""
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -56,9 +60,13 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise TicketError(f"{where}: holds no tensors; save the module's state_dict()")
     if len(tensors) > _MAX_TENSORS:
         raise TicketError(f"{where}: {len(tensors)} tensors are more than {_MAX_TENSORS}; save one network")
-    arch = content.get("arch")
     plain = _without_pruning(where, _without_prefix(tensors))
-    return Checkpoint(where, plain, numbers, arch if isinstance(arch, str) else "")
+    return Checkpoint(where, plain, numbers, _text(content, "arch"), _text(content, "conv_type"))
+
+
+def _text(content: Mapping[Any, Any], name: str) -> str:
+    value = content.get(name)
+    return value if isinstance(value, str) else ""
 
 
 def _tensors(content: Mapping[Any, Any]) -> dict[str, Array]:

@@ -7,7 +7,7 @@ of the last forward pass. So are masks: a few bits may lag behind an optimiser's
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 import numpy as np
@@ -21,6 +21,7 @@ MAX_STALE_FRACTION = 0.01
 MAX_STALE_BITS = 2
 """As many may differ in a layer however small it is."""
 MAX_SPARSITY_GAP = 0.05
+_SAME_SPARSITY = 1e-6
 PER_LAYER_PARTS = frozenset(
     {"mask", "score", "scores", "ternary_frozen_mask", "kthvalue", "scale", "local_sparsity", "global_sparsity"}
 )
@@ -29,7 +30,7 @@ KNOWN_PARTS = PER_LAYER_PARTS | {
 }  # fmt: skip
 # Names that other modules than layers would not use (attention has masks, and scales are common).
 _WITNESSES = frozenset({"score", "scores", "ternary_frozen_mask", "kthvalue"})
-_SHARED_PARTS = ("mask", "score", "kthvalue", "scale", "local_sparsity", "global_sparsity")
+_SHARED_PARTS = ("ternary_frozen_mask", "mask", "score", "kthvalue", "scale", "local_sparsity", "global_sparsity")
 
 
 def refuse_layer(checkpoint: Checkpoint, key: str, problem: str) -> NoReturn:
@@ -56,12 +57,24 @@ def check_layers(checkpoint: Checkpoint, names: Mapping[str, Array]) -> None:
         name, _, part = key.rpartition(".")
         if part in _WITNESSES and name not in names:
             refuse_layer(checkpoint, f"{name}.weight", f"missing or of odd shape, though there is {key}")
-    frozen = [name for name in names if f"{name}.ternary_frozen_mask" in checkpoint.tensors]
+    frozen = [name for name in names if any(f"{name}.{part}" in checkpoint.tensors for part in _WITNESSES - {"scores"})]
+    _check_one_sparsity(checkpoint, frozen)
     for part in _SHARED_PARTS:
         with_part = [name for name in frozen if f"{name}.{part}" in checkpoint.tensors]
         missing = [name for name in frozen if f"{name}.{part}" not in checkpoint.tensors]
         if with_part and missing and part != "kthvalue":
             refuse_layer(checkpoint, f"{missing[0]}.{part}", f"missing, though layer {with_part[0]!r} has one")
+
+
+def _check_one_sparsity(checkpoint: Checkpoint, names: Sequence[str]) -> None:
+    """Check that all layers state the same sparsity of the network; one out of range is refused by its layer."""
+    stated = {name: checkpoint.tensors.get(f"{name}.global_sparsity") for name in names}
+    values = {name: float(value.reshape(-1)[0]) for name, value in stated.items() if value is not None and value.size}
+    first = next(iter(values), "")
+    for name, value in values.items():
+        if 0.0 <= value <= 1.0 and abs(value - values[first]) > _SAME_SPARSITY:
+            problem = f"{value:.4g} is not the {values[first]:.4g} of layer {first!r}, though one holds for all layers"
+            refuse_layer(checkpoint, f"{name}.global_sparsity", problem)
 
 
 def check_layer(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from accelsim.errors import TicketError
 from accelsim.ticket.builder import GraphBuilder
-from accelsim.ticket.graph import NetworkGraph
+from accelsim.ticket.graph import PARAMETRIC_KINDS, NetworkGraph
 from accelsim.ticket.shapes import weight_shapes
 from accelsim.ticket.zoo import build_network, list_networks
 from accelsim.ticket.zoo.graphs import OGBN_ARXIV_EDGES, OGBN_ARXIV_SHAPE, GraphNetShape, build_gin
@@ -23,7 +23,9 @@ _RESNET_DEPTHS: dict[tuple[tuple[int, ...], int], str] = {
     ((2, 2, 2, 2), 1): "resnet18", ((3, 4, 6, 3), 1): "resnet34",
     ((3, 4, 6, 3), 4): "resnet50", ((3, 4, 23, 3), 4): "resnet101", ((3, 8, 36, 3), 4): "resnet152",
 }  # fmt: skip
+_MNIST_NAMES = {"conv1", "conv2", "fc1", "fc2"}
 _POOLED_EVERY = 2
+_VGG_SMALL_CONVS = 6
 _SMALL_STEM = 3
 _SMALL_STAGES = 3
 _MAX_STAGES = 4
@@ -63,7 +65,7 @@ def infer_graph(where: str, shapes: Mapping[str, Shape], norm_names: Collection[
         The names fit no known network, or another one than stated.
     """
     is_gin = any(name.startswith("ginlayers.") for name in shapes)
-    is_resnet = "conv1" in shapes and any(_RESNET.fullmatch(name) for name in shapes)
+    is_resnet = any(_RESNET.fullmatch(name) for name in shapes)
     if is_gin or is_resnet or _is_chain(shapes):
         _check_ranks(where, shapes)
     if is_gin:
@@ -72,6 +74,8 @@ def infer_graph(where: str, shapes: Mapping[str, Shape], norm_names: Collection[
         graph = _resnet(where, shapes, wanted)
     elif _is_chain(shapes):
         graph = _chain(where, shapes, wanted)
+    elif set(shapes) == _MNIST_NAMES and wanted.network is None:
+        return _mnist_example(where, shapes, wanted)
     else:
         return _from_zoo(where, shapes, wanted)
     if wanted.network is not None:
@@ -147,14 +151,20 @@ def _gin(where: str, shapes: Mapping[str, Shape], norm_names: Collection[str], w
         num_edges=wanted.num_edges or OGBN_ARXIV_EDGES,
         has_norms="norms.0" in norm_names,
     )
-    nodes = (wanted.input_shape or OGBN_ARXIV_SHAPE)[0]
+    given = wanted.input_shape
+    if given is not None and (len(given) != len(OGBN_ARXIV_SHAPE) or given[1] != first[1]):
+        raise TicketError(
+            f"{where}: --input-shape: {','.join(map(str, given))} is not (nodes, features) with the {first[1]} "
+            f"features of ginlayers.0.linear; state NODES,{first[1]}"
+        )
+    nodes = (given or OGBN_ARXIV_SHAPE)[0]
     return build_gin(shape, NetworkSpec("gin_ogbn_arxiv", head[0], (nodes, first[1])))
 
 
 def _resnet(where: str, shapes: Mapping[str, Shape], wanted: Wanted) -> NetworkGraph:
     """Return a ResNet with the stages, blocks and widths of the file."""
     blocks = _stage_blocks(where, shapes)
-    stem = shapes["conv1"]
+    stem = _need(where, shapes, "conv1")
     expansion = 4 if "layer1.0.conv3" in shapes else 1
     last_conv = "conv3" if expansion > 1 else "conv1"
     planes = tuple(
@@ -206,8 +216,8 @@ def _resnet_name(where: str, shape: ResNetShape, stem_channels: int) -> str:
             f"{where}: stages of {list(blocks)} blocks are those of no ResNet known here; a block is missing, or left "
             "over"
         )
-    if shape.bottleneck_width == 2 and name == "resnet50":  # noqa: PLR2004  its name says so
-        return "wide_resnet50_2"
+    if shape.bottleneck_width == 2 and shape.expansion > 1:  # noqa: PLR2004  its name says so
+        return f"wide_{name}_2"
     doubled = tuple(stem_channels << stage for stage in range(len(blocks)))
     return name if shape.planes == doubled else f"wide_{name}"
 
@@ -226,18 +236,54 @@ def _chain(where: str, shapes: Mapping[str, Shape], wanted: Wanted) -> NetworkGr
         raise TicketError(
             f"{where}: {len(convs)} convolutions and {len(linears)} linear layers; a Conv-N has pairs and three"
         )
-    builder = GraphBuilder(f"conv{len(convs)}" if convs else "mlp", _chain_input(where, shapes, convs, linears, wanted))
+    builder = GraphBuilder(_chain_name(convs, linears), _chain_input(where, shapes, convs, linears, wanted))
     x = "input"
     for index, name in enumerate(convs):
         x = builder.conv(name, x, shapes[name][0], (shapes[name][2], shapes[name][3]))
+        is_pooled, pool = index % _POOLED_EVERY == 1, f"pools.{index // _POOLED_EVERY}"
+        pools_first = is_pooled and _pools_before_norm(name, wanted.norm_after.get(name))
+        if pools_first:
+            x = builder.pool(pool, x, 2)
         x = _norm_and_relu(builder, x, name, wanted)
-        if index % _POOLED_EVERY == 1:
-            x = builder.pool(f"pools.{index // _POOLED_EVERY}", x, 2)
+        if is_pooled and not pools_first:
+            x = builder.pool(pool, x, 2)
     x = builder.flatten("flatten", x)
     for name in linears:
         x = builder.linear(name, x, shapes[name][0])
         if name != linears[-1]:
             x = _norm_and_relu(builder, x, name, wanted)
+    return builder.build()
+
+
+def _chain_name(convs: Sequence[str], linears: Sequence[str]) -> str:
+    if not convs:
+        return "mlp"
+    return "vgg_small" if len(linears) == 1 and len(convs) == _VGG_SMALL_CONVS else f"conv{len(convs)}"
+
+
+def _pools_before_norm(conv: str, norm: str | None) -> bool:
+    """Return whether a place for the pool lies between a convolution and its normalisation, as in biprop's BinAct."""
+    if norm is None or conv.rpartition(".")[0] != norm.rpartition(".")[0]:
+        return False
+    return int(norm.rpartition(".")[2]) - int(conv.rpartition(".")[2]) > 1
+
+
+def _mnist_example(where: str, shapes: Mapping[str, Shape], wanted: Wanted) -> NetworkGraph:
+    """Return the network of the MNIST example of PyTorch and of hidden-networks: two convolutions, two linear."""
+    channels = _need(where, shapes, "conv1")[1]
+    builder = GraphBuilder("mnist_cnn", wanted.input_shape or (channels, 28, 28))
+    x = "input"
+    for name in ("conv1", "conv2"):
+        shape = _need(where, shapes, name)
+        if len(shape) != 4:  # noqa: PLR2004
+            raise TicketError(
+                f"{where}: layer {name!r}: its weight has {len(shape)} dimensions, not 4; file is damaged"
+            )
+        x = builder.conv(name, x, shape[0], (shape[2], shape[3]), padding=0)
+        x = builder.activation(f"{name}.relu", x)
+    x = builder.flatten("flatten", builder.pool("pool", x, 2))
+    x = builder.activation("fc1.relu", builder.linear("fc1", x, shapes["fc1"][0]))
+    builder.linear("fc2", x, shapes["fc2"][0])
     return builder.build()
 
 
@@ -248,6 +294,7 @@ def _chain_names(num_convs: int) -> Iterator[frozenset[str]]:
         (range(num_convs), (0, 1, 2)),
         ([5 * block + inner for block in pairs for inner in (0, 2)], (0, 2, 4)),
         ([7 * block + inner for block in pairs for inner in (0, 3)], (0, 2, 4)),
+        ([7 * block + inner for block in pairs for inner in (0, 3)], (0, 3, 6)),
     ):
         for head in ("linears", "linear"):
             yield frozenset({f"convs.{place}" for place in places} | {f"{head}.{place}" for place in heads})
@@ -260,7 +307,11 @@ def _check_chain_complete(where: str, shapes: Mapping[str, Shape]) -> None:
         return
     candidates = [names for num_convs in (2, 4, 6, 8) for names in _chain_names(num_convs) if found <= names]
     if candidates and found not in candidates:
-        missing = min((names - found for names in candidates), key=lambda names: (len(names), sorted(names)))
+        heads = {name.partition(".")[0] for name in found} - {"convs"}
+        missing = min(
+            (names - found for names in candidates),
+            key=lambda names: (len(names), not heads and "linear.0" in names, sorted(names)),
+        )
         raise TicketError(f"{where}: layer {min(missing)!r} is missing; the checkpoint is incomplete")
 
 
@@ -284,7 +335,7 @@ def _chain_input(
     if rest or size * size != pixels:
         raise TicketError(
             f"{where}: layer {linears[0]!r}: {features} inputs are no square maps of {shapes[convs[-1]][0]} channels; "
-            "state --input-shape"
+            "state --input-shape, unless a convolution is missing"
         )
     side = size << (len(convs) // _POOLED_EVERY)
     return (shapes[convs[0]][1], side, side)
@@ -292,26 +343,32 @@ def _chain_input(
 
 def _from_zoo(where: str, shapes: Mapping[str, Shape], wanted: Wanted) -> NetworkGraph:
     if wanted.network is not None:
-        return build_network(
-            wanted.network,
-            input_shape=wanted.input_shape,
-            width_factor=wanted.width_factor or 1.0,
-            num_classes=_stated_classes(shapes, wanted.network),
-        )
-    for info in list_networks():
-        graph = build_network(info.name)
-        if list(weight_shapes(graph)) == list(shapes):
-            return build_network(
-                info.name,
-                input_shape=wanted.input_shape,
-                width_factor=wanted.width_factor or 1.0,
-                num_classes=_stated_classes(shapes, info.name),
-            )
+        return _built(wanted.network, shapes, wanted)
+    named = [info.name for info in list_networks() if list(weight_shapes(build_network(info.name))) == list(shapes)]
+    built = [_built(name, shapes, wanted) for name in named]
+    for graph in built:
+        if all(shapes[name] in (shape, (*shape, 1, 1)) for name, shape in weight_shapes(graph).items()):
+            return graph
+    if built:
+        return built[0]
     first = next(iter(shapes))
     raise TicketError(f"{where}: layers such as {first!r} fit no known network; state --network (see 'accelsim list')")
 
 
+def _built(network: str, shapes: Mapping[str, Shape], wanted: Wanted) -> NetworkGraph:
+    return build_network(
+        network,
+        input_shape=wanted.input_shape,
+        width_factor=wanted.width_factor or 1.0,
+        num_classes=_stated_classes(shapes, network),
+    )
+
+
 def _stated_classes(shapes: Mapping[str, Shape], network: str) -> int | None:
     """Return the outputs of the last weighted layer of a network that has classes."""
-    has_classes = any(info.name == network.lower().replace("-", "_") and info.num_classes for info in list_networks())
-    return list(shapes.values())[-1][0] if has_classes else None
+    key = network.lower().replace("-", "_")
+    if not any(info.name.replace("-", "_") == key and info.num_classes for info in list_networks()):
+        return None
+    last = build_network(network).nodes
+    is_transposed = [node.kind for node in last if node.kind in PARAMETRIC_KINDS][-1] == "conv_transpose2d"
+    return list(shapes.values())[-1][1 if is_transposed else 0]

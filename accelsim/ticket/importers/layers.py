@@ -14,6 +14,7 @@ from accelsim.ticket.importers.checkpoint import Array, Checkpoint
 from accelsim.ticket.importers.consistency import check_layer, check_layers, has_global_threshold, refuse_layer
 
 CheckpointKind = Literal["partially_frozen", "edge_popup", "plain"]
+_RATE_GAP = 1e-6
 BATCH_NORM_EPSILON = 1e-5
 """torch.nn.BatchNorm2d's default; checkpoints do not store it."""
 
@@ -49,7 +50,7 @@ class ChannelNorm:
 def checkpoint_kind(checkpoint: Checkpoint) -> CheckpointKind:
     """Return whose checkpoint it is, by the names of its tensors."""
     names = checkpoint.tensors
-    if any(name.endswith(".ternary_frozen_mask") for name in names):
+    if any(name.endswith((".ternary_frozen_mask", ".score", ".kthvalue")) for name in names):
         return "partially_frozen"
     return "edge_popup" if any(name.endswith(".scores") for name in names) else "plain"
 
@@ -114,21 +115,19 @@ def read_layers(checkpoint: Checkpoint, sparsity: float | None) -> dict[str, Che
         )
     check_layers(checkpoint, dict(weighted_names(checkpoint)))
     is_global = has_global_threshold(checkpoint)
-    drop = _edge_popup_sparsity(checkpoint, sparsity) if kind == "edge_popup" else 0.0
+    kept = _edge_popup_masks(checkpoint, sparsity) if kind == "edge_popup" else {}
     layers = {}
     for name, weight in weighted_names(checkpoint):
         if not np.isfinite(weight).all():
             raise TicketError(f"{checkpoint.path}: {name}.weight: has values that are not finite; the file is damaged")
         frozen, num_stale = np.zeros(weight.shape, dtype=np.int8), 0
-        trained = kind == "plain" or (kind == "edge_popup" and f"{name}.scores" not in checkpoint.tensors)
+        trained = kind == "plain" or (kind == "edge_popup" and name not in kept)
         if kind == "partially_frozen":
             frozen = _frozen_map(checkpoint, name, weight)
             mask = _stored_mask(checkpoint, name, weight, frozen)
             num_stale = check_layer(checkpoint, name, frozen, mask, is_global)
-        elif kind == "edge_popup":
-            mask = np.asarray(weight != 0) if trained else _edge_popup_mask(checkpoint, name, weight, drop)
         else:
-            mask = np.asarray(weight != 0)
+            mask = np.asarray(weight != 0) if trained else kept[name]
         layers[name] = CheckpointLayer(
             name, weight, mask, frozen, _gain(checkpoint, name), _bias(checkpoint, name, weight), trained, num_stale
         )
@@ -137,6 +136,11 @@ def read_layers(checkpoint: Checkpoint, sparsity: float | None) -> dict[str, Che
             f"{checkpoint.path}: has no weights of convolutions or linear layers; give a network's state_dict"
         )
     return layers
+
+
+def has_freezing_maps(checkpoint: Checkpoint) -> bool:
+    """Return whether any layer has a freezing map; scores without one are a ticket of which nothing is frozen."""
+    return any(name.endswith(".ternary_frozen_mask") for name in checkpoint.tensors)
 
 
 def _same_shape(checkpoint: Checkpoint, key: str, weight: Array) -> Array:
@@ -152,6 +156,8 @@ def _same_shape(checkpoint: Checkpoint, key: str, weight: Array) -> Array:
 
 def _frozen_map(checkpoint: Checkpoint, name: str, weight: Array) -> npt.NDArray[np.int8]:
     key = f"{name}.ternary_frozen_mask"
+    if not has_freezing_maps(checkpoint):
+        return np.zeros(weight.shape, dtype=np.int8)
     value = _same_shape(checkpoint, key, weight)
     if not np.isin(value, (-1, 0, 1)).all():
         raise TicketError(f"{checkpoint.path}: {key}: has values besides -1, 0 and 1; -1 is pruned, 1 locked, 0 free")
@@ -184,10 +190,52 @@ def _stored_mask(
     return mask
 
 
+GLOBAL_TYPE = "GlobalSubnetConv"
+_SAMPLED_TYPE = "SampleSubnetConv"
+
+
+def _edge_popup_masks(checkpoint: Checkpoint, sparsity: float | None) -> dict[str, npt.NDArray[np.bool_]]:
+    """Return the masks of the layers that have scores.
+
+    Fixed subnets hold their mask in place of the scores; biprop's ``GlobalSubnetConv`` has one threshold for all.
+    """
+    scores = {
+        name: np.abs(_same_shape(checkpoint, f"{name}.scores", weight))
+        for name, weight in weighted_names(checkpoint)
+        if f"{name}.scores" in checkpoint.tensors
+    }
+    for name, values in scores.items():
+        if not np.isfinite(values).all():
+            raise TicketError(f"{checkpoint.path}: {name}.scores: has values that are not finite; the file is damaged")
+    if checkpoint.conv_type == _SAMPLED_TYPE:
+        raise TicketError(
+            f"{checkpoint.path}: conv_type {_SAMPLED_TYPE}: its masks are drawn anew at each use; give a file of "
+            "SubnetConv or GlobalSubnetConv"
+        )
+    if sparsity is None and all(np.isin(values, (0, 1)).all() for values in scores.values()):
+        return {name: values != 0 for name, values in scores.items()}
+    drop = _edge_popup_sparsity(checkpoint, sparsity)
+    if checkpoint.conv_type != GLOBAL_TYPE:
+        return {name: _largest(values, drop) for name, values in scores.items()}
+    flat = _largest(np.concatenate([values.reshape(-1) for values in scores.values()]), drop)
+    parts = np.split(flat, np.cumsum([values.size for values in scores.values()])[:-1])
+    return {name: part.reshape(scores[name].shape) for name, part in zip(scores, parts, strict=True)}
+
+
 def _edge_popup_sparsity(checkpoint: Checkpoint, sparsity: float | None) -> float:
+    # The authors' prune_rate is the fraction kept.
+    kept = checkpoint.numbers.get("prune_rate")
+    if kept is not None and not 0.0 < kept <= 1.0 and sparsity is None:
+        raise TicketError(
+            f"{checkpoint.path}: prune_rate: {kept:g} is not above 0 and at most 1, the fraction kept; state the "
+            "fraction of zeros with --sparsity"
+        )
+    if kept is not None and sparsity is not None and 0.0 < kept <= 1.0 and abs(1.0 - kept - sparsity) > _RATE_GAP:
+        raise TicketError(
+            f"{checkpoint.path}: --sparsity: {sparsity:g} is not the {1.0 - kept:g} that prune_rate {kept:g} leaves; "
+            "leave the option out"
+        )
     if sparsity is None:
-        # The authors' prune_rate is the fraction kept.
-        kept = checkpoint.numbers.get("prune_rate")
         sparsity = None if kept is None else 1.0 - kept
     if sparsity is None:
         raise TicketError(
@@ -195,17 +243,17 @@ def _edge_popup_sparsity(checkpoint: Checkpoint, sparsity: float | None) -> floa
             "state the fraction of zeros with --sparsity"
         )
     if not 0.0 <= sparsity < 1.0:
-        raise TicketError(f"sparsity: {sparsity} is not from 0 to below 1; give the fraction of zeros in each layer")
+        raise TicketError(
+            f"--sparsity: {sparsity:g} is not from 0 to below 1; give the fraction of zeros in each layer"
+        )
     return sparsity
 
 
-def _edge_popup_mask(checkpoint: Checkpoint, name: str, weight: Array, sparsity: float) -> npt.NDArray[np.bool_]:
-    scores = np.abs(_same_shape(checkpoint, f"{name}.scores", weight)).reshape(-1)
-    if not np.isfinite(scores).all():
-        raise TicketError(f"{checkpoint.path}: {name}.scores: has values that are not finite; the file is damaged")
+def _largest(scores: Array, sparsity: float) -> npt.NDArray[np.bool_]:
+    """Return where the largest scores are: all but floor(sparsity n) of them."""
     mask = np.ones(scores.size, dtype=np.bool_)
-    mask[np.argsort(scores, kind="stable")[: int(sparsity * scores.size)]] = False
-    return mask.reshape(weight.shape)
+    mask[np.argsort(scores.reshape(-1), kind="stable")[: int(sparsity * scores.size)]] = False
+    return mask.reshape(scores.shape)
 
 
 def _gain(checkpoint: Checkpoint, name: str) -> float:

@@ -19,7 +19,7 @@ from accelsim.ticket.zoo.graphs import (
     build_gin,
 )
 from accelsim.ticket.zoo.images import EdsrShape, build_dcgan_generator, build_edsr
-from accelsim.ticket.zoo.resnet import ResNetShape, build_resnet
+from accelsim.ticket.zoo.resnet import CIFAR_NAMES, IMAGENET_NAMES, ResNetShape, build_resnet
 from accelsim.ticket.zoo.spec import NetworkSpec
 from accelsim.ticket.zoo.transformer import TransformerShape, build_decoder_block, build_vit
 
@@ -63,7 +63,10 @@ def _resnets() -> list[_Entry]:
         entries.append(_Entry(plain, partial(build_resnet, shape)))
         cifar = NetworkInfo(f"{name}-cifar", _CIFAR, 10, f"{summary}, 3x3 stem")
         imagenet = NetworkInfo(f"{name}-imagenet", _IMAGENET, 1000, f"{summary}, 7x7 stem")
-        entries += [_Entry(info, partial(build_resnet, shape)) for info in (cifar, imagenet)]
+        entries += [
+            _Entry(cifar, partial(build_resnet, shape, names=CIFAR_NAMES)),
+            _Entry(imagenet, partial(build_resnet, shape, names=IMAGENET_NAMES)),
+        ]
     return entries
 
 

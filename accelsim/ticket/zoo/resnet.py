@@ -35,8 +35,8 @@ class ResNetNames:
     is_small: bool
 
 
-_CIFAR_NAMES = ResNetNames("shortcut", "linear", True)
-_IMAGENET_NAMES = ResNetNames("downsample", "fc", False)
+CIFAR_NAMES = ResNetNames("shortcut", "linear", True)
+IMAGENET_NAMES = ResNetNames("downsample", "fc", False)
 
 
 def is_cifar_stem(input_shape: tuple[int, ...]) -> bool:
@@ -70,7 +70,7 @@ def _block(builder: GraphBuilder, prefix: str, x: str, planes: int, stride: int,
 
 def build_resnet(shape: ResNetShape, spec: NetworkSpec, names: ResNetNames | None = None) -> NetworkGraph:
     """Return a ResNet; images below 64x64 get the CIFAR form and its names, unless ``names`` say otherwise."""
-    chosen = names or (_CIFAR_NAMES if is_cifar_stem(spec.input_shape) else _IMAGENET_NAMES)
+    chosen = names or (CIFAR_NAMES if is_cifar_stem(spec.input_shape) else IMAGENET_NAMES)
     small = chosen.is_small
     builder = GraphBuilder(spec.name, spec.input_shape, trained=spec.trained)
     base = scaled(64, spec.width_factor)

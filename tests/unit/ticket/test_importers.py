@@ -462,9 +462,10 @@ def test_files_without_a_network_are_refused(save) -> None:
 def test_inspection_counts_trained_values(save) -> None:
     state = {key: value for key, value in frozen_conv6().items() if key.endswith(".weight")}
     state["convs.0.weight"][0] = 0
+    state["linears.0.weight"][:] = 0
     totals = inspect(import_checkpoint(save(state)).ticket)
     first, second = totals.layers[:2]
     assert (first.stored_bits.mask, first.stored_bits.weight) == (108, 8 * 81)
-    assert (second.stored_bits.mask, second.stored_bits.weight, second.stored_bits.seed) == (0, 8 * 144, 0)
+    assert (second.stored_bits.mask, second.stored_bits.weight, second.stored_bits.seed) == (144, 8 * 144, 0)
     assert totals.totals.stored_bits_total == sum(layer.stored_bits.total for layer in totals.layers)
     assert any("trained weights" in sentence for sentence in totals.assumed)
