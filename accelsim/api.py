@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from accelsim.config.loader import load_hardware
 from accelsim.dse.constraints import parse_constraint
@@ -105,15 +105,16 @@ def trace_module(
     return _trace_module(module, example_input, name=name, skip_unsupported=skip_unsupported)
 
 
-def sweep(
+def sweep(  # noqa: PLR0913  each is an option of the command
     space: Space,
     out: str | os.PathLike[str],
     *,
     store: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
+    slurm: int | None = None,
     closed_form: bool = False,
-    objectives: Sequence[str] = (),
+    objectives: str | Sequence[str] = (),
     progress: bool = False,
 ) -> SweepResult:
     """Evaluate every point of a design space, like ``accelsim sweep``.
@@ -126,56 +127,54 @@ def sweep(
         Path of a YAML file, or a mapping with the same keys.
     out
         Folder for tables, summary and store.
-    store, workers, scheduler
-        As the options of the command.
+    store, workers, scheduler, slurm
+        As the options of the command; at most one of the last three.
     closed_form
         Rank instead of simulating.
     objectives
-        Metrics of the summary; empty takes the file's.
+        Metrics of the summary, or one text with commas; empty takes the file's.
     progress
         Show progress on the error stream.
     """
-    places = Places(
-        Path(out), Path(store) if store is not None else None, workers, scheduler, progress=_stream(progress)
-    )
-    return _sweep(_space(space), places, "closed_form" if closed_form else "simulation", tuple(objectives))
+    places = _places(out, store, (workers, scheduler, slurm), progress)
+    return _sweep(_space(space), places, "closed_form" if closed_form else "simulation", _names(objectives))
 
 
 def explore(  # noqa: PLR0913  each is an option of the command
     space: Space,
     out: str | os.PathLike[str],
     *,
-    objectives: Sequence[str] = (),
+    objectives: str | Sequence[str] = (),
     trials: int = 1000,
     sampler: Algorithm = "nsga2",
-    where: Sequence[str] = (),
+    where: str | Sequence[str] = (),
     sample: int = 16,
     seed: int = 1,
     store: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
+    slurm: int | None = None,
     progress: bool = False,
 ) -> ExploreResult:
     """Search a design space for the Pareto set of the objectives, like ``accelsim explore``.
 
-    ``where`` are conditions such as ``"area_mm2 <= 2"``; the other parameters are those of `sweep` and the options of
-    the command.
+    ``where`` are conditions such as ``"area_mm2 <= 2"``, or one of them; the other parameters are those of `sweep` and
+    the options of the command.
     """
     if sampler not in ALGORITHMS:
         raise ConfigError(f"sampler: {sampler!r} is not allowed; give one of {', '.join(ALGORITHMS)}")
-    if trials < 1:
-        raise ConfigError(f"trials: {trials} is not >= 1; give at least one")
+    for name, value, least in (("trials", trials, 1), ("sample", sample, 0), ("seed", seed, 0)):
+        if value < least:
+            raise ConfigError(f"{name}: {value} is not >= {least}; give at least {least}")
     plan = SearchPlan(
-        objectives=tuple(objectives),
+        objectives=_names(objectives),
         num_trials=trials,
         algorithm=sampler,
-        constraints=tuple(parse_constraint(text, "where") for text in where),
+        constraints=tuple(parse_constraint(text, "where") for text in ([where] if isinstance(where, str) else where)),
         num_sample=sample,
         seed=seed,
     )
-    places = Places(
-        Path(out), Path(store) if store is not None else None, workers, scheduler, progress=_stream(progress)
-    )
+    places = _places(out, store, (workers, scheduler, slurm), progress)
     return _explore(_space(space), places, plan)
 
 
@@ -183,8 +182,22 @@ def _space(space: Space) -> DesignSpace:
     return space_from_mapping(dict(space)) if isinstance(space, Mapping) else load_space(os.fspath(space))
 
 
-def _stream(progress: bool) -> IO[str] | None:
-    return sys.stderr if progress else None
+def _names(names: str | Sequence[str]) -> tuple[str, ...]:
+    return tuple(part.strip() for part in names.split(",")) if isinstance(names, str) else tuple(names)
+
+
+def _places(
+    out: str | os.PathLike[str],
+    store: str | os.PathLike[str] | None,
+    where: tuple[int | None, str | None, int | None],
+    progress: bool,
+) -> Places:
+    workers, scheduler, slurm = where
+    for name, value in (("workers", workers), ("slurm", slurm)):
+        if value is not None and value < 1:
+            raise ConfigError(f"{name}: {value} is not >= 1; give at least 1, or leave it out")
+    stream = sys.stderr if progress else None
+    return Places(Path(out), Path(store) if store is not None else None, workers, scheduler, slurm, stream)
 
 
 def _yaml(value: Any) -> str:

@@ -12,8 +12,8 @@ from accelsim.dse.rows import Fidelity, Row, failed_row
 from accelsim.dse.store import ResultStore
 
 # Points of one batch: few enough that a kill loses little, many enough that handing one out (about a millisecond) is
-# below a twentieth of its work (a simulated point takes 50 to 500 ms, a ranked one 5 to 20 ms).
-BATCH_POINTS = {"simulation": 4, "closed_form": 16}
+# below a twentieth of its work (a simulated point takes 20 to 500 ms, a ranked one 1 to 10 ms).
+BATCH_POINTS = {"simulation": 4, "closed_form": 64}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,8 @@ def evaluate_points(
 def batches(jobs: Iterable[Job], fidelity: Fidelity, num_workers: int) -> list[list[Job]]:
     """Cut jobs into batches; jobs of one workload and chip stay together, since workers keep traces and tables."""
     waiting = list(jobs)
-    size = max(1, min(BATCH_POINTS[fidelity], -(-len(waiting) // num_workers)))
+    # Four batches a worker where there are few points: the last to end must not keep the others waiting for long.
+    size = max(1, min(BATCH_POINTS[fidelity], -(-len(waiting) // (4 * num_workers))))
     return [waiting[start : start + size] for start in range(0, len(waiting), size)]
 
 

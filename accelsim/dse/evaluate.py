@@ -8,10 +8,11 @@ from accelsim.config.loader import LoadedHardware
 from accelsim.dse.closed_form import estimate
 from accelsim.dse.points import Job
 from accelsim.dse.rows import WORKLOAD_COLUMNS, Row, failed_row, result_row
-from accelsim.dse.workloads import trace_for
+from accelsim.dse.workloads import holds_ticket, trace_for
 from accelsim.errors import AccelSimError
 from accelsim.pipeline import run
 from accelsim.results.build import workload_record
+from accelsim.storage.default import default_format
 from accelsim.trace.model import LayerTrace
 
 Evaluated = tuple[str, Row]
@@ -31,9 +32,12 @@ def evaluate_job(job: Job) -> Row:
         generator = job.config.weight_generator
         trace = trace_for(job.workload, generator.kind if generator is not None else None)
         if job.fidelity == "closed_form":
-            return _estimated(job, trace)
-        hardware = LoadedHardware(job.config, job.hardware_path, "")
-        return result_row(run(hardware, trace, job.storage))
+            row = _estimated(job, trace)
+        else:
+            row = result_row(run(LoadedHardware(job.config, job.hardware_path, ""), trace, job.storage))
+        if holds_ticket(trace) and not job.storage.startswith("slt") and job.storage != default_format(trace):
+            row["accuracy"] = None  # measured on the ticket; nobody trained or searched its rival
+        return row
     except AccelSimError as error:
         return failed_row(str(error), job.fidelity)
     except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError) as error:

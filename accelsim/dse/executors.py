@@ -12,6 +12,7 @@ import logging
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import socket
 import threading
@@ -240,12 +241,17 @@ class SlurmExecutor(DaskExecutor):
             raise ConfigError(
                 "--slurm: dask-jobqueue is not installed; run pip install dask-jobqueue, or use --scheduler"
             ) from None
+        if shutil.which("sbatch") is None:  # Dask would wait for ever for jobs that nobody submitted
+            raise ConfigError("--slurm: there is no sbatch here; start accelsim on a node that submits Slurm jobs")
         try:
             self._cluster = slurm_cluster()
             self._cluster.scale(jobs=num_jobs)
         except Exception as error:  # whatever the site's configuration leads to
             reason = " ".join(str(error).split())
-            raise ConfigError(f"--slurm: no workers can be asked for ({reason}); see dask-jobqueue's page") from None
+            raise ConfigError(
+                f"--slurm: no workers can be asked for ({reason}); describe a job in ~/.config/dask/jobqueue.yaml: "
+                "jobqueue.slurm.cores, jobqueue.slurm.memory"
+            ) from None
         super().__init__(self._cluster)
         self.num_workers = max(num_jobs, self.num_workers)
 

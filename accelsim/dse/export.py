@@ -53,7 +53,7 @@ def flat_rows(space: DesignSpace, evaluated: Sequence[EvaluatedPoint]) -> list[R
 
 def _ticket(point: Point) -> str:
     spec = point.job.workload if point.job is not None else None
-    return spec.path if spec is not None and spec.kind == "ticket" and not spec.is_synthetic else ""
+    return spec.label if spec is not None and spec.kind == "ticket" and not spec.is_synthetic else ""
 
 
 def all_columns(space: DesignSpace) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections.abc import Iterator
@@ -80,7 +79,7 @@ class PointSource:
         """Return the point of a chip, a workload (by position) and the variables' values."""
         wanted: dict[str, Any] = {}
         storage = self.space.storage
-        root = copy.deepcopy(self.bases[hardware])
+        root = dict(self.bases[hardware])
         path, label = self.space.hardware[hardware], self.workloads[workload].label
         reason = ""
         for variable, value in zip(self.space.variables, choice, strict=True):
@@ -118,29 +117,37 @@ def open_source(space: DesignSpace) -> PointSource:
 
 
 def _set(root: dict[str, Any], place: str, value: Value) -> str:
-    """Set a field of a dumped description; return what is wrong, or an empty text."""
+    """Set a field of a dumped description; return what is wrong, or an empty text.
+
+    Sections on the way are copied, since the rest is shared with the description the point starts from.
+    """
     *sections, last = place.split(".")
     inner = root
     for name in sections:
         found = inner.get(name)
         if not isinstance(found, dict):
             return f"{place}: the chip has no {name}; give it one in the hardware description"
-        inner = found
-    inner[last] = copy.deepcopy(value)
+        inner[name] = inner = dict(found)
+    inner[last] = value
     return ""
 
 
 def address(config: HardwareConfig, workload: WorkloadSpec, storage: str, fidelity: Fidelity) -> str:
     """Return the content address of a point: chip, workload, storage format, fidelity and version of the model."""
-    document = {
-        "hardware": config.model_dump(mode="json", exclude={"name"}),
-        "workload": workload.identity(),
-        "storage": storage,
-        "fidelity": fidelity,
-        "version": [accelsim.__version__, model_digest()],
-    }
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    parts = (
+        config.model_dump_json(exclude={"name"}),
+        _workload_text(workload),
+        storage,
+        fidelity,
+        accelsim.__version__,
+        model_digest(),
+    )
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _workload_text(workload: WorkloadSpec) -> str:
+    return json.dumps(workload.identity(), sort_keys=True, separators=(",", ":"), default=str)
 
 
 @lru_cache(maxsize=1)

@@ -30,7 +30,7 @@ METRICS: Final[dict[str, str]] = {
     "stored_bits": "bits stored for the weights, all classes",
     "weight_bytes": "DRAM bytes of weight data: mask, seed, scale, weight, index",
     "dram_bytes": "all DRAM bytes, read and written",
-    "accuracy": "fraction right; of a real ticket only, else empty",
+    "accuracy": "fraction right; of a real ticket in a format that stores it, else empty",
 }
 WORKLOAD_COLUMNS: Final[dict[str, str]] = {
     "network": "name of the network",

@@ -8,23 +8,30 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+import numpy as np
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from accelsim.config.base import ConfigModel
+from accelsim.config.explain import explain, find_section
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import validate
 from accelsim.config.overrides import parse_override
-from accelsim.config.yaml_reader import YamlDocument, YamlValue, read_yaml
-from accelsim.dse.constraints import Constraint, parse_constraint
+from accelsim.config.yaml_reader import YamlDocument, YamlPath, YamlValue, read_yaml
+from accelsim.dse.constraints import Constraint, check_metric, parse_constraint
 from accelsim.errors import AccelSimError, ConfigError
 from accelsim.storage import get_format
 
 MAX_LEVELS = 10_000
+_OF_RANGE = frozenset({
+    "greater_than", "greater_than_equal", "less_than", "less_than_equal", "value_error", "missing", "multiple_of",
+})  # fmt: skip
 STORAGE = "storage"
 TICKET_WORDS = {
     "distribution": ("uniform", "erk", "epl"),
@@ -69,7 +76,7 @@ class RangeModel(ConfigModel):
         return math.floor((self.last - self.first) / step + 1e-9) + 1
 
     def levels(self) -> tuple[int | float, ...]:
-        """Return the values; whole numbers where all of them are within 1e-9 of one."""
+        """Return the values, to 12 digits; whole numbers where all of them are within 1e-9 of one."""
         number = self.num or self._steps()
         if self.scale == "log":
             ratio = self.step or (self.last / self.first) ** (1 / (number - 1))
@@ -82,17 +89,18 @@ class RangeModel(ConfigModel):
         whole = self.first.is_integer() and self.last.is_integer() and (self.step is None or self.step.is_integer())
         if whole and (self.scale == "log" or all(abs(value - round(value)) < 1e-9 for value in values)):
             return tuple(dict.fromkeys(round(value) for value in values))
-        return tuple(values)
+        # 0 + 3 * 0.3 is 0.8999999999999999: who writes 0.9 in a list must get the same point.
+        return tuple(float(f"{value:.12g}") for value in values)
 
 
 class SpaceModel(ConfigModel):
-    """The file's content."""
+    """The file's content; one name may stand without the brackets of a list."""
 
-    hardware: str | list[str]
-    """Hardware descriptions to start from; a path or a list."""
+    hardware: list[str] = Field(min_length=1, max_length=1000)
+    """Hardware descriptions to start from."""
     workloads: list[str] = Field(min_length=1, max_length=1000)
     """Tickets, topologies, or names of networks."""
-    storage: str | list[str] | None = None
+    storage: list[str] | None = Field(None, min_length=1, max_length=1000)
     """Storage formats; the default is slt for tickets and dense-int8 for the rest."""
     vary: dict[str, Any] = Field(default_factory=dict)
     """Path of a hardware field (several, joined by commas, move together), ``storage`` or a ticket parameter -> a list
@@ -102,11 +110,19 @@ class SpaceModel(ConfigModel):
     objectives: list[str] = Field(default_factory=list, max_length=6)
     """What ``explore`` optimises unless told otherwise on the command line."""
 
-    @field_validator("hardware", "storage")
+    @field_validator("hardware", "workloads", "storage", "constraints", "objectives", mode="before")
     @classmethod
-    def _not_empty(cls, value: str | list[str] | None) -> str | list[str] | None:
-        if value is not None and not value:
-            raise ValueError("an empty list; give at least one name")
+    def _as_list(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, tuple):
+            value = list(value)
+        if isinstance(value, str) and info.field_name in ("storage", "objectives"):
+            value = [part.strip() for part in value.split(",")]
+        elif isinstance(value, (str, PurePath)):
+            value = [value]
+        if isinstance(value, list):
+            value = [os.fspath(entry) if isinstance(entry, PurePath) else entry for entry in value]
+        if value == []:
+            raise ValueError("an empty list; give at least one name, or leave the key out")
         return value
 
 
@@ -185,26 +201,30 @@ def space_from_mapping(root: dict[str, YamlValue], name: str = "space") -> Desig
 def _space(document: YamlDocument) -> DesignSpace:
     model = validate(document.root, SpaceModel, document, ())
     variables = [_variable(name, value, document) for name, value in model.vary.items()]
-    storage = [model.storage] if isinstance(model.storage, str) else list(model.storage or [])
+    storage = list(model.storage or [])
+    if storage and any(variable.name == STORAGE for variable in variables):
+        raise ConfigError(f"{_where(document, (STORAGE,))}: stands beside vary.{STORAGE}; keep one of them")
     if len(storage) > 1:
         variables.append(_variable(STORAGE, storage, document, (STORAGE,)))
     _check_unique(variables, document)
     return DesignSpace(
         path=document.path,
-        hardware=(model.hardware,) if isinstance(model.hardware, str) else tuple(model.hardware),
-        workloads=tuple(model.workloads),
+        hardware=tuple(dict.fromkeys(model.hardware)),
+        workloads=tuple(dict.fromkeys(model.workloads)),
         variables=tuple(variables),
         storage=_format(storage[0], document, (STORAGE,)) if len(storage) == 1 else None,
         constraints=tuple(
             parse_constraint(text, _where(document, ("constraints", index)))
             for index, text in enumerate(model.constraints)
         ),
-        objectives=tuple(model.objectives),
+        objectives=tuple(
+            check_metric(name, _where(document, ("objectives", index))) for index, name in enumerate(model.objectives)
+        ),
     )
 
 
-def _where(document: YamlDocument, location: tuple[str | int, ...]) -> str:
-    dotted = ".".join(str(part) for part in location)
+def _where(document: YamlDocument, location: YamlPath, shown: YamlPath | None = None) -> str:
+    dotted = ".".join(str(part) for part in shown or location)
     return f"{document.path}:{document.line_of(location)}: {dotted}" if document.lines else f"{document.path}: {dotted}"
 
 
@@ -230,27 +250,40 @@ def _variable(name: str, value: Value, document: YamlDocument, location: tuple[s
         _check_ticket_levels(name, levels, where)
         return Variable(name, (), levels)
     paths = tuple(part.strip() for part in name.split(","))
+    if not all(paths):
+        raise ConfigError(f"{where}: a name is missing beside a comma; write path, or path, path")
     for path in paths:
         _check_path(path, where)
+        _check_levels(path, levels, where)
     return Variable("+".join(paths), paths, levels)
 
 
 def _levels(value: Value, where: str, document: YamlDocument, name: str) -> tuple[Value, ...]:
-    if isinstance(value, list):
-        levels = tuple(value)
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, (list, tuple, range)):
+        levels = tuple(level.item() if isinstance(level, np.generic) else level for level in value)
     elif isinstance(value, dict):
-        lines = {place[2:]: line for place, line in document.lines.items() if place[:2] == ("vary", name)}
-        inner = YamlDocument(document.path, b"", value, lines or document.lines)
-        levels = validate(value, RangeModel, inner, (), prefix=f"vary.{name}.").levels()
+        levels = _range(value, document, name).levels()
     else:
         raise ConfigError(f"{where}: {value!r} is no list or range; give [a, b, c] or {{from: a, to: b, num: n}}")
     unique: list[Value] = []
     for level in levels:
-        if level not in unique:
+        if not any(level == other and isinstance(level, bool) == isinstance(other, bool) for other in unique):
             unique.append(level)
     if not 1 <= len(unique) <= MAX_LEVELS:
         raise ConfigError(f"{where}: {len(unique)} values; give 1 to {MAX_LEVELS}")
     return tuple(unique)
+
+
+def _range(value: dict[str, Value], document: YamlDocument, name: str) -> RangeModel:
+    try:
+        return RangeModel.model_validate(value)
+    except ValidationError as error:
+        details = min(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")
+        where = _where(document, ("vary", name, *details["loc"]), shown=("vary", name))
+        joint = "." if details["loc"] else ": "
+        raise ConfigError(f"{where}{joint}{explain(details, RangeModel)}") from None
 
 
 def _is_number(value: Value) -> bool:
@@ -271,6 +304,27 @@ def _check_path(path: str, where: str) -> None:
         message = str(error).partition(": ")[2]
         others = f"; or {STORAGE}, {', '.join(TICKET_PARAMETERS)}"
         raise ConfigError(f"{where}: {message}{others}") from None
+
+
+def _check_levels(path: str, levels: tuple[Value, ...], where: str) -> None:
+    """Refuse values that no chip can have: words that are no choice, a text for a number, unknown keys of a section.
+
+    A number out of its range is not refused: such points are rows with their reason, as a range may reach too far.
+    """
+    *above, last = path.split(".")
+    section = find_section(HardwareConfig, tuple(above))
+    if section is None or last not in section.model_fields:
+        return  # a key of a free mapping
+    for level in levels:
+        try:
+            section.model_validate({last: level})
+        except ValidationError as error:
+            for details in error.errors():
+                if details["loc"][:1] == (last,) and details["type"] not in _OF_RANGE:
+                    full = ErrorDetails(**{**details, "loc": (*above, *details["loc"])})
+                    message = explain(full, HardwareConfig)
+                    message = message.removeprefix(f"{path}: ") if where.endswith(path) else message
+                    raise ConfigError(f"{where}: {message}") from None
 
 
 def _check_ticket_levels(name: str, levels: tuple[Value, ...], where: str) -> None:

@@ -35,6 +35,12 @@ def _digest(key: str, text: str) -> str:
     return hashlib.sha256(f"{key}\n{text}".encode()).hexdigest()[:_DIGEST_CHARS]
 
 
+def _unusable(error: sqlite3.Error) -> str:
+    if getattr(error, "sqlite_errorname", "").startswith("SQLITE_CORRUPT"):
+        return f"is damaged ({error}); remove it and run again"
+    return f"cannot be used as a store ({error}); give a file that accelsim made"
+
+
 class ResultStore:
     """An open store.
 
@@ -52,7 +58,7 @@ class ResultStore:
             self._database.execute("PRAGMA synchronous=NORMAL")
             self._claim()
         except sqlite3.Error as error:
-            raise StoreError(f"{path}: cannot be used as a store ({error}); give a file that accelsim made") from None
+            raise StoreError(f"{path}: {_unusable(error)}") from None
 
     def _claim(self) -> None:
         (found,) = self._database.execute("PRAGMA application_id").fetchone()
@@ -102,7 +108,7 @@ class ResultStore:
         try:
             return self._database.execute(text, parameters).fetchall()
         except sqlite3.Error as error:
-            raise StoreError(f"{self.path}: cannot be read ({error}); give a store that is whole") from None
+            raise StoreError(f"{self.path}: {_unusable(error)}") from None
 
     def close(self) -> None:
         """Close the file."""

@@ -13,6 +13,7 @@ from accelsim.dse.export import variable_columns
 from accelsim.dse.pareto import Sensitivity, costs, pareto_front, sensitivity
 from accelsim.dse.rows import MAXIMISED, Row, cost_of, figure
 from accelsim.dse.space import DesignSpace
+from accelsim.dse.workloads import is_ticket_format
 
 RIVAL_METRICS = ("latency_s", "energy_j", "weight_bytes", "area_mm2")
 _EXAMPLES = 3
@@ -106,11 +107,6 @@ def _sensitivities(space: DesignSpace, rows: Sequence[Row], objectives: Sequence
         ]
         found += sorted(of_metric, key=lambda entry: (-entry.share, entry.variable))
     return found
-
-
-def is_ticket_format(name: str) -> bool:
-    """Return whether a storage format stores a ticket: seeds and mask bits."""
-    return name.startswith("slt") or name.startswith("mpt")
 
 
 def _duels(space: DesignSpace, rows: Sequence[Row]) -> list[Duel]:

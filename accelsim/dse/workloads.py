@@ -12,15 +12,20 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
+from accelsim.config.presets import TICKETS, preset_file
 from accelsim.errors import TraceError
 from accelsim.prng.source import GeneratorKind, SeedPolicy, StreamGranularity
+from accelsim.prng.streams import check_source
 from accelsim.results.build import workload_record
 from accelsim.storage.default import default_format
+from accelsim.storage.stand_in import has_ticket
 from accelsim.ticket.file import read_ticket
 from accelsim.ticket.graph import PARAMETRIC_KINDS, NetworkGraph
 from accelsim.ticket.torchfile import check_regular_file
+from accelsim.ticket.zoo import is_network
 from accelsim.trace import trace_graph, trace_workload
 from accelsim.trace.from_graph import traced_weight_shape
 from accelsim.trace.model import LayerTrace, LayerWeights
@@ -29,7 +34,10 @@ from accelsim.trace.options import TraceOptions, stated_weights
 RATIO_TOLERANCE = 0.01
 DEFAULT_SPARSITY = 0.5
 TICKET_STORAGE = "slt"
+# Formats that store seeds and mask bits of a ticket; all others are its rivals.
+_TICKET_FORMATS = ("slt", "mpt", "folded", "multicoat")
 DENSE_STORAGE = "dense-int8"
+EXPORTED_SUFFIXES = (".pt2", ".onnx")
 
 WorkloadKind = Literal["ticket", "file", "network"]
 
@@ -42,6 +50,8 @@ class WorkloadSpec:
     ----------
     path
         A file, or the name of a network.
+    label
+        As given: the name of a ticket that came with the program stands for its file.
     sha256
         Of the file; "" for a name.
     options
@@ -52,6 +62,7 @@ class WorkloadSpec:
 
     kind: WorkloadKind
     path: str
+    label: str
     sha256: str
     options: TraceOptions = TraceOptions()
     stream: StreamGranularity | None = None
@@ -84,9 +95,16 @@ def load_trace(spec: WorkloadSpec) -> LayerTrace:
     if spec.sha256 and file_sha256(spec.path) != spec.sha256:
         raise TraceError(f"{spec.path}: has changed since the run began; start it again")
     if spec.kind == "ticket" and spec.options != TraceOptions():
-        graph = read_ticket(spec.path).graph
-        trace = trace_graph(graph, _stated(graph, spec.options), provenance="synthetic")
-        return replace(trace, path=spec.path, sha256=spec.sha256)
+        ticket = read_ticket(spec.path)
+        trace = trace_graph(ticket.graph, _stated(ticket.graph, spec.options), provenance="synthetic")
+        # What was measured of the network's activations is nearer to any of its tickets than an assumption.
+        densities = {layer.name: layer.input_density for layer in ticket.layers}
+        layers = tuple(
+            layer if (density := densities.get(layer.name)) is None
+            else replace(layer, input_density=density, input_density_measured=True)
+            for layer in trace.layers
+        )  # fmt: skip
+        return replace(trace, layers=layers, path=spec.path, sha256=spec.sha256)
     return trace_workload(spec.path, spec.options)
 
 
@@ -102,7 +120,13 @@ def _stated(graph: NetworkGraph, options: TraceOptions) -> dict[str, LayerWeight
 
 @lru_cache(maxsize=64)
 def trace_for(spec: WorkloadSpec, generator: GeneratorKind | None) -> LayerTrace:
-    """Return the trace of a workload on a chip: the weights of a synthetic ticket come from the chip's generator."""
+    """Return the trace of a workload on a chip: the weights of a synthetic ticket come from the chip's generator.
+
+    Raises
+    ------
+    AccelSimError
+        As `load_trace`; no such generator can follow these streams and seeds.
+    """
     trace = load_trace(spec)
     if not spec.is_synthetic:
         return trace
@@ -116,6 +140,7 @@ def trace_for(spec: WorkloadSpec, generator: GeneratorKind | None) -> LayerTrace
                 stream=spec.stream or weights.source.stream,
                 seeds=spec.seeds or weights.source.seeds,
             )
+            check_source(source)
             layer = replace(layer, weights=replace(weights, source=source))  # noqa: PLW2901
         layers.append(layer)
     return replace(trace, layers=tuple(layers))
@@ -221,10 +246,11 @@ def read_workloads(paths: tuple[str, ...], varies_ticket: bool) -> tuple[Workloa
 
 def _member(path: str) -> Member:
     kind: WorkloadKind = "network"
-    if os.path.exists(path):
-        check_regular_file(path)
-        kind = "ticket" if _is_ticket(path) else "file"
-    spec = WorkloadSpec(kind, path, file_sha256(path) if kind != "network" else "")
+    file = path if os.path.isfile(path) or is_network(path) else preset_file(path, TICKETS)
+    if os.path.exists(file) and not (os.path.isdir(file) and is_network(file)):
+        check_regular_file(file)
+        kind = "ticket" if _is_ticket(file) else "file"
+    spec = WorkloadSpec(kind, file, path, file_sha256(file) if kind != "network" else "")
     trace = load_trace(spec)
     record = workload_record(trace)
     is_ticket = record.provenance in ("searched", "imported", "synthetic")
@@ -232,8 +258,20 @@ def _member(path: str) -> Member:
 
 
 def _is_ticket(path: str) -> bool:
+    if Path(path).suffix.lower() in EXPORTED_SUFFIXES:  # archives too
+        return False
     with open(path, "rb") as stream:
         return stream.read(4) == b"PK\x03\x04"
+
+
+def is_ticket_format(name: str) -> bool:
+    """Return whether a storage format stores a ticket: seeds and mask bits."""
+    return name.startswith(_TICKET_FORMATS)
+
+
+def holds_ticket(trace: LayerTrace) -> bool:
+    """Return whether a network is a ticket, real or synthetic: formats that store none then hold stand-ins."""
+    return any(layer.weights is not None and has_ticket(layer.weights) for layer in trace.layers)
 
 
 def default_storage(spec: WorkloadSpec) -> str:

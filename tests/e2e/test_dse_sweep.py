@@ -187,14 +187,3 @@ def test_a_mistake_is_one_line(space, tmp_path, capsys, options, message):
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
-
-
-def test_slurm_without_dask_jobqueue_is_one_line(space, tmp_path, capsys):
-    pytest.importorskip("distributed")
-    try:
-        import dask_jobqueue  # noqa: F401
-    except ImportError:
-        assert main(["sweep", str(space), "--out", str(tmp_path / "o"), "--slurm", "2"]) == 2
-        assert "dask-jobqueue is not installed" in capsys.readouterr().err
-    else:
-        pytest.skip("dask-jobqueue is installed here")

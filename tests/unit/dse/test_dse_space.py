@@ -1,8 +1,10 @@
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from accelsim.dse.constraints import parse_constraint
+from accelsim.dse.constraints import holds, parse_constraint
 from accelsim.dse.rows import METRICS, POINT_COLUMNS, WORKLOAD_COLUMNS
 from accelsim.dse.space import load_space, space_from_mapping
 from accelsim.errors import ConfigError
@@ -38,7 +40,7 @@ def test_lists_ranges_and_joined_paths_become_axes_in_file_order(load):
         ("clock_mhz", (100, 250, 400)),
         ("weight_buffer.capacity_bytes", (1024, 4096, 16384)),
         ("dram.data_rate_mtps", (800, 1200, 1600, 2000)),
-        ("freeze_ratio", pytest.approx((0.0, 0.3, 0.6, 0.9))),
+        ("freeze_ratio", (0.0, 0.3, 0.6, 0.9)),
         ("storage", ("slt", "dense-int8")),
     ]
     assert space.num_choices == 2 * 3 * 3 * 4 * 4 * 2
@@ -60,8 +62,26 @@ def test_lists_ranges_and_joined_paths_become_axes_in_file_order(load):
         ("vary:\n  clock_mhz: [1]\n  clock_mhz: [2]\n", "space.yaml:5: vary.clock_mhz: the key is given twice"),
         ("vary:\n  pe_array.rows: [1]\n  pe_array.rows, pe_array.cols: [2]\n", "pe_array.rows: varies twice; keep one"),
         ("vary:\n  freeze_ratio: [0]\n  prune_ratio: [0]\n", "is prune_ratio + lock_ratio; vary either"),
-        ("constraints: [area < 2]\n", "space.yaml:3: constraints.0: 'area < 2' is no condition"),
-        ("constraints: [area <= 2]\n", "'area' is not a metric; did you mean 'area_mm2'? "),
+        (
+            "constraints: [area_mm2 = 2]\n",
+            "space.yaml:3: constraints.0: 'area_mm2 = 2' is no condition; write a metric",
+        ),
+        ("constraints: 2 <= area_mm2 <= 1\n", "is no range; write the smaller number first: 0.5 <= area_mm2 <= 2"),
+        ("constraints: [area < 2]\n", "space.yaml:3: constraints.0: 'area' is not a metric; did you mean 'area_mm2'? "),
+        (
+            "objectives: [latency]\n",
+            "space.yaml:3: objectives.0: 'latency' is not a metric; did you mean 'latency_s'? ",
+        ),
+        ("storage: slt\nvary: {storage: [slt]}\n", "space.yaml:3: storage: stands beside vary.storage; keep one"),
+        ("vary:\n  'clock_mhz,': [1]\n", "a name is missing beside a comma; write path, or path, path"),
+        ("vary:\n  clock_mhz:\n    from: 8\n    to: 4\n    num: 2\n", "space.yaml:4: vary.clock_mhz: from 8 to 4 is"),
+        ("vary:\n  clock_mhz:\n    from: 8\n    till: 9\n", "space.yaml:6: vary.clock_mhz.till: unknown key; "),
+        (
+            "vary:\n  weight_generator.kind: [xorshift]\n",
+            "vary.weight_generator.kind: 'xorshift' is not allowed; did you mean",
+        ),
+        ("vary:\n  pe_array.rows: [sixteen]\n", "pe_array.rows: 'sixteen' is not a whole number"),
+        ("vary:\n  mask_decoder: [null, {positions: 3}]\n", "mask_decoder.positions: unknown key; "),
         ("storage: []\n", "an empty list; give at least one name"),
     ],
 )
@@ -90,8 +110,39 @@ def test_conditions_compare_figures_and_never_run_code():
         parse_constraint("__import__('os').system('id') <= 2", "here")
 
 
-def test_the_page_lists_every_column(request):
-    page = (request.config.rootpath / "docs" / "dse.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    ("text", "allowed", "refused"),
+    [
+        ("area_mm2 < 2", (1.9,), (2.0, 3.0)),
+        ("area_mm2 > 2", (2.1,), (2.0, 1.0)),
+        ("2 >= area_mm2", (2.0,), (2.1,)),
+        ("area_mm2 == 2", (2.0,), (1.9, 2.1)),
+        ("area_mm2 != 2", (1.9, 2.1), (2.0,)),
+        ("1 <= area_mm2 < 2", (1.0, 1.9), (0.9, 2.0)),
+        ("2 > area_mm2 >= 1", (1.0, 1.9), (0.9, 2.0)),
+    ],
+)
+def test_conditions_hold_on_their_side_of_the_number(text, allowed, refused):
+    condition = (parse_constraint(text, "here"),)
 
-    for name, text in {**POINT_COLUMNS, **WORKLOAD_COLUMNS, **METRICS}.items():
-        assert f"| `{name}` | {text} |" in page
+    assert [holds(condition, {"area_mm2": value}) for value in allowed] == [True] * len(allowed)
+    assert [holds(condition, {"area_mm2": value}) for value in refused] == [False] * len(refused)
+
+
+def test_one_name_needs_no_list_and_python_sequences_are_lists():
+    space = space_from_mapping({
+        "hardware": Path("a.yaml"), "workloads": "conv2", "storage": "slt, dense-int8", "objectives": "latency_s",
+        "constraints": "area_mm2 <= 2",
+        "vary": {"pe_array.rows": range(8, 32, 8), "pe_array.cols": (8, 16), "clock_mhz": np.array([100, 200])},
+    })  # fmt: skip
+
+    assert (space.hardware, space.workloads, space.objectives) == (("a.yaml",), ("conv2",), ("latency_s",))
+    assert [axis.levels for axis in space.variables] == [(8, 16, 24), (8, 16), (100, 200), ("slt", "dense-int8")]
+    assert space.constraints[0].metric == "area_mm2"
+
+
+def test_the_page_lists_the_columns_and_no_others(request):
+    page = (request.config.rootpath / "docs" / "dse.md").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^\| `([a-z0-9_]+)` \| (.+) \|$", page.partition("| column | ")[2], re.MULTILINE))
+
+    assert listed == {**POINT_COLUMNS, **WORKLOAD_COLUMNS, **METRICS}
