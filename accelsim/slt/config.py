@@ -73,8 +73,9 @@ class SearchConfig(ConfigModel):
     """Passes over the training data."""
     batch_size: Annotated[int, Field(ge=1)] = 64
     """Images per step."""
-    learning_rate: Annotated[float, Field(gt=0.0)] = 0.1
-    """Learning rate of the scores at the start; falls to 0 along a half cosine."""
+    learning_rate: Annotated[float | None, Field(gt=0.0)] = None
+    """Learning rate of the scores at the start; falls to 0 along a half cosine. None: 0.4 for a network with sums of
+    branches, as a ResNet has, else 0.1."""
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
     """Momentum of stochastic gradient descent."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4

@@ -41,6 +41,7 @@ class Search:
     data: SearchData
     network: SearchNetwork
     optimizer: torch.optim.SGD
+    learning_rate: float
     num_epochs_done: int = 0
 
 
@@ -135,13 +136,23 @@ def start_search(config: SearchConfig, data: SearchData) -> Search:
         config.score_rank,
         config.coats,
     )
+    learning_rate = config.learning_rate or default_learning_rate(graph)
     optimizer = torch.optim.SGD(
         network.parameters(),
-        lr=config.learning_rate,
+        lr=learning_rate,
         momentum=config.momentum,
         weight_decay=config.weight_decay,
     )
-    return Search(config, data, network, optimizer)
+    return Search(config, data, network, optimizer, learning_rate)
+
+
+def default_learning_rate(graph: NetworkGraph) -> float:
+    """Return where the learning rate starts if none is given: what was better in few epochs on validation digits.
+
+    Four epochs, half of the weights frozen: with Conv6 0.1 got 97.3 % right and 0.4 96.5 %, with a ResNet-18 of half
+    the width it was 93.3 % and 96.1 % (docs/search.md).
+    """
+    return 0.4 if any(node.kind == "add" for node in graph.nodes) else 0.1
 
 
 def searched_graph(config: SearchConfig, data: SearchData) -> NetworkGraph:
@@ -236,7 +247,7 @@ def epoch_steps(state: Search, epoch: int) -> Iterator[tuple[float, float]]:
     for step, batch in enumerate(batches):
         progress = (epoch + step / len(batches)) / config.num_epochs
         for group in state.optimizer.param_groups:
-            group["lr"] = config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
+            group["lr"] = state.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
         refresh(state)
         state.optimizer.zero_grad()
         loss = functional.cross_entropy(_forward(state, batch), batch.labels)

@@ -274,6 +274,7 @@ def test_impossible_ratios_are_refused():
         ({"prune_ratio": 0.8}, "prune_ratio 0.8 is not <= sparsity 0.7"),
         ({"lock_ratio": 0.4}, "lock_ratio 0.4 is not <= 1 - sparsity"),
         ({"prune_ratio": 0.7, "lock_ratio": 0.7}, "is not <= 1"),
+        ({"learning_rate": 0.0}, "greater than 0"),
         ({"coats": 4}, "coats 4 is not 1, 2, 3 or 7"),
         ({"coats": 2, "codec": "entropy"}, "codec entropy is not raw"),
     ):
@@ -346,6 +347,15 @@ def test_ticket_of_other_images_is_not_evaluated(digits):
     nodes = (replace(ticket.graph.nodes[0], out_shape=(3, 64, 64)), *ticket.graph.nodes[1:])
     with pytest.raises(TicketError, match=r"takes \(3, 64, 64\) and gives 10 classes"):
         evaluate_ticket(replace(ticket, graph=replace(ticket.graph, nodes=nodes)))
+
+
+def test_a_network_with_sums_learns_faster_by_default(digits):
+    assert start_search(SMALL, digits).learning_rate == 0.4
+    conv = SMALL.model_copy(update={"network": "conv2"})
+    assert start_search(conv, digits).learning_rate == 0.1
+    state = start_search(conv.model_copy(update={"learning_rate": 0.3}), digits)
+    next(epoch_steps(state, 0))
+    assert state.optimizer.param_groups[0]["lr"] == 0.3
 
 
 def test_network_and_data_must_fit():
