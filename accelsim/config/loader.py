@@ -125,7 +125,7 @@ def validate(
 
 def hardware_json_schema() -> dict[str, Any]:
     """Return the JSON schema of a hardware description, with each field's documentation."""
-    return HardwareConfig.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **HardwareConfig.model_json_schema()}
 
 
 def _locate(

@@ -20,6 +20,9 @@ _PICTURE = (
     "<style>.scroll{max-height:none;overflow:visible}table{font-size:11px}th,td{padding:3px 5px}"
     "td{white-space:normal}td.n{white-space:nowrap}th{min-width:0}</style>"
 )
+# The browser writes when it made a PDF; another date of the same length makes equal pages equal bytes.
+_DATE = re.compile(rb"(?<=Date \(D:)\d{14}\+00'00'(?=\))")
+_NO_DATE = b"20000101000000+00'00'"
 _MEASURE = "<script>document.documentElement.dataset.height = document.documentElement.scrollHeight;</script>"
 
 
@@ -66,7 +69,7 @@ def printed_page(html: str, kind: str) -> bytes:
         status = _browse([*common, *wanted, page.as_uri()], kind).returncode
         if not target.is_file():
             raise BrowserError(f"--format {kind}: {browser} made no file (status {status}); give --format html or md")
-        return target.read_bytes()
+        return _DATE.sub(_NO_DATE, target.read_bytes())
 
 
 def _height(common: list[str], html: str, page: Path) -> int:

@@ -206,7 +206,8 @@ def _piece_events(
         args["loops"] = layer.place(step)
     args["cycles"] = piece.end_cycle - piece.start_cycle
     if unit != "dram":
-        event = writer.span(unit, piece.label or f"tile {step}", *_clear(unit, piece, free), args)
+        name = piece.label or f"tile {step} {layer.place(step)}".rstrip()
+        event = writer.span(unit, name, *_clear(unit, piece, free), args)
         if piece.label in _CAUSE_COLOURS:
             event["cname"] = _CAUSE_COLOURS[piece.label]
         yield event

@@ -132,7 +132,9 @@ def test_pdf_and_png_are_made_by_the_browser(page, tmp_path, monkeypatch):
         assert main(["report", str(page.parent), "-o", str(target)]) == 0
         assert target.read_bytes().startswith(start)
         assert target.stat().st_size > 50_000
-    # The footer is followed by its 40 pixels of room and nothing else: a table that scrolls in a low window stands whole.
+    # When it was made is all that differs between two PDFs of a page.
+    assert (tmp_path / "page.pdf").read_bytes().count(b"Date (D:20000101000000+00'00')") == 2
+    # The footer is followed by its 40 pixels of room and nothing else: tables that scroll on a screen stand whole.
     picture = imread(tmp_path / "page.png")
     lines = (abs(picture - picture[-1, 0]).sum(axis=(1, 2)) > 0.1).nonzero()[0]
     assert 30 <= picture.shape[0] - lines[-1] <= 80
