@@ -84,8 +84,10 @@ def warm_up(kind, target, bench, warmed):
         warmed.add(kind)
         for seed in target.seeds:
             for argv in target.commands(seed, bench.out):
-                assert bench.call(argv, max_cpu_s=300.0, also=seed.parent).status == 0, argv
-                target.verify(bench.out)
+                ended = bench.call(argv, max_cpu_s=300.0, also=seed.parent)
+                assert ended.status in (0, 2), (ended, argv)  # a chip without generator refuses a ticket
+                if ended.status == 0:
+                    target.verify(bench.out)
 
 
 def attack_with(target, path, argv, bench):
