@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from accelsim.names import suggest
-from accelsim.report.text import printable, shape
+from accelsim.report.text import percent, printable, shape
 from accelsim.report.timeline_probe import Slice, TimelineProbe
 from accelsim.results.model import LayerRecord, ResultError, RunResult
 
@@ -44,7 +44,7 @@ def gantt_figure(result: RunResult, probe: TimelineProbe, layer_name: str | None
     number = _layer_number(result, layer_name)
     layer = result.layers[number]
     start = sum(earlier.latency_cycles for earlier in result.layers[:number])
-    array = [piece for piece in probe.pieces("pe_array") if piece.layer == number][:_MAX_TILES]
+    array = list(probe.pieces("pe_array", number))[:_MAX_TILES]
     end = array[-1].end_cycle if array else start + layer.latency_cycles
     # The hash salt and the missing date make equal runs equal bytes.
     with rc_context({"svg.hashsalt": "accelsim", "svg.fonttype": "none"}):
@@ -83,8 +83,10 @@ def _draw(figure: Figure, result: RunResult, probe: TimelineProbe, span: tuple[i
             _bar(axis, len(_ROWS) - 1 - _ROWS.index("pe_array"), piece, (start, end), _CAUSE_COLOURS[piece.label])
     axis.set_yticks(range(len(_ROWS)), [unit.replace("_", " ") for unit in reversed(_ROWS)])
     axis.set_xlim(0, max(1, end - start))
-    axis.set_xlabel("core cycles since the layer before ended")
-    axis.set_title(_title(result.layers[number], end - start), fontsize=10, loc="left")
+    axis.set_ylim(-0.6, len(_ROWS) - 0.4)
+    axis.set_xlabel("core cycles since the layer before ended; dark and light: one tile after the other")
+    worked = sum(min(piece.end_cycle, end) - piece.start_cycle for piece in _on_array(probe, number, end))
+    axis.set_title(_title(result.layers[number], end - start, worked), fontsize=10, loc="left")
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
     drawn = {piece.label for piece in probe.pieces("stall") if piece.layer == number and piece.start_cycle < end}
@@ -100,7 +102,14 @@ def _bar(axis: Axes, row: int, piece: Slice, span: tuple[int, int], colour: str)
     axis.broken_barh([(begin - span[0], end - begin)], (row - 0.38, 0.76), facecolors=colour, linewidth=0)
 
 
-def _title(layer: LayerRecord, drawn_cycles: int) -> str:
+def _on_array(probe: TimelineProbe, number: int, end: int) -> list[Slice]:
+    return [piece for piece in probe.pieces("pe_array", number) if piece.start_cycle < end]
+
+
+def _title(layer: LayerRecord, drawn_cycles: int, worked_cycles: int) -> str:
     whole = drawn_cycles >= layer.latency_cycles
     part = "" if whole else f", the first {drawn_cycles:,} of {layer.latency_cycles:,} cycles"
-    return f"{printable(layer.name)} ({layer.kind}, {shape(layer.shape)}){part}"
+    name = f"{printable(layer.name)} ({layer.kind}, {shape(layer.shape)}){part}"
+    if not worked_cycles:
+        return name
+    return f"{name}: a tile is on the array {percent(worked_cycles / max(1, drawn_cycles))} of the time"
