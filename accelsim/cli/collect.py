@@ -10,9 +10,10 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from accelsim.cli.common import Choice
+from accelsim.cli.common import Choice, session
 from accelsim.prng import RatioDistribution
-from accelsim.trace import TraceOptions
+from accelsim.trace import TraceOptions, trace_workload
+from accelsim.trace.model import LayerTrace
 
 F = TypeVar("F", bound=Callable[..., Any])
 _KEY = "accelsim.options"
@@ -86,6 +87,14 @@ def wanted_workload(ctx: click.Context) -> TraceOptions:
     """Return what the user stated about a workload without a ticket."""
     given = collected(ctx)
     return TraceOptions(**{**given, "input_shape": parse_shape(ctx, given)})
+
+
+def read_workload(ctx: click.Context, workload: str) -> LayerTrace:
+    """Return the trace of ``workload`` as its options say; what is left out of it is noted, since totals lack it."""
+    trace = trace_workload(workload, wanted_workload(ctx))
+    for operation, count in trace.skipped:
+        session(ctx).note(f"{workload}: left out: {count} x {operation}; every total is without it")
+    return trace
 
 
 _WORKLOAD_OPTIONS = (

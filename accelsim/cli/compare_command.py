@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import click
 
 from accelsim.cli import flow
-from accelsim.cli.collect import exact_option, wanted_workload, wants_exact, workload_options
+from accelsim.cli.collect import exact_option, read_workload, wants_exact, workload_options
 from accelsim.cli.common import common_options, examples, json_option, progress, session, write_stdout
 from accelsim.cli.names import complete_chip, complete_workload
 from accelsim.config.loader import LoadedHardware, load_hardware
@@ -26,7 +26,6 @@ from accelsim.results.store import (
     write_bytes,
     write_text,
 )
-from accelsim.trace import trace_workload
 from accelsim.trace.model import LayerTrace
 
 VALUES_RIVAL = "entropy-int8"
@@ -78,7 +77,7 @@ def command(
     synthetic: list[bool] = []
     state = session(ctx)
     for workload in progress(workloads, "simulating", state):
-        trace = trace_workload(workload, wanted_workload(ctx))
+        trace = read_workload(ctx, workload)
         formats = stated or _default_formats(trace)
         for run in _simulate(ctx, chip, trace, formats, leave_out=(storage or "").strip() == flow.ALL_FORMATS):
             flow.save_run(target / RUNS_NAME, len(runs), chip, trace, run)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from accelsim.cli import flow
-from accelsim.cli.collect import mapping_file, mapping_option, wanted_workload, workload_options
+from accelsim.cli.collect import mapping_file, mapping_option, read_workload, workload_options
 from accelsim.cli.common import Choice, common_options, examples, json_option, write_stdout
 from accelsim.cli.names import complete_chip, complete_workload
 from accelsim.config.loader import load_hardware
@@ -20,7 +20,6 @@ from accelsim.report.mapping import LayerMapping, describe_layer, mapping_text, 
 from accelsim.report.terminal import make_console
 from accelsim.report.text import printable
 from accelsim.sim.run import run_schedule
-from accelsim.trace import trace_workload
 
 OBJECTIVES = ("latency", "energy", "edp", "dram_bytes")
 
@@ -61,7 +60,7 @@ def command(
         storage = flow.parse_format(storage, "--storage")
     chosen = (*overrides, f"mapping.objective={objective}") if objective else overrides
     chip = load_hardware(hardware, chosen)
-    trace = trace_workload(workload, wanted_workload(ctx))
+    trace = read_workload(ctx, workload)
     storage = storage or flow.default_storage(trace)
     mapping = mapping_file(ctx)
     fixed = load_fixed(mapping, trace) if mapping is not None else None

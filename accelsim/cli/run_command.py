@@ -11,10 +11,10 @@ from accelsim.cli.collect import (
     exact_option,
     mapping_file,
     mapping_option,
+    read_workload,
     timeline_option,
     uncertainty_option,
     wanted_pictures,
-    wanted_workload,
     wants_exact,
     wants_uncertainty,
     workload_options,
@@ -26,7 +26,6 @@ from accelsim.report.terminal import make_console, print_run, print_synthetic
 from accelsim.report.timeline_probe import TimelineProbe
 from accelsim.report.uncertainty import print_uncertainty
 from accelsim.results.store import prepare_folder, result_text, write_run
-from accelsim.trace import trace_workload
 
 DEFAULT_COMPARE = "dense-int8,dense-fp32"
 
@@ -89,7 +88,7 @@ def command(
         raise click.UsageError("--uncertainty with --json needs --out: the bands go to its uncertainty.json", ctx)
     pictures = wanted_pictures(ctx)
     flow.check_pictures(pictures)
-    trace = trace_workload(workload, wanted_workload(ctx))
+    trace = read_workload(ctx, workload)
     probe = TimelineProbe() if pictures.are_wanted else None
     run = flow.simulate_format(chip, trace, storage or flow.default_storage(trace), exact, probe, mapping_file(ctx))
     unsure = wants_uncertainty(ctx)

@@ -12,7 +12,7 @@ from accelsim.cli.collect import wanted_workload, workload_options
 from accelsim.cli.common import common_options, examples, json_option, write_stdout
 from accelsim.report.network import print_trace
 from accelsim.report.terminal import make_console
-from accelsim.trace import graph_from_file, trace_workload
+from accelsim.trace import trace_workload
 from accelsim.trace.model import LayerTrace, TraceLayer
 
 
@@ -32,22 +32,18 @@ def command(ctx: click.Context, workload: str, as_json: bool) -> None:
 
     WORKLOAD is a ticket (.pt), an exported module (.pt2, .onnx), a topology (.csv) or the name of a network.
     """
-    options = wanted_workload(ctx)
-    trace = trace_workload(workload, options)
-    skipped = {}
-    if options.skip_unsupported:
-        skipped = dict(graph_from_file(workload, skip_unsupported=True, input_shape=options.input_shape).skipped)
+    trace = trace_workload(workload, wanted_workload(ctx))
     if as_json:
-        write_stdout(json.dumps(_document(trace, skipped), indent=2, allow_nan=False) + "\n")
+        write_stdout(json.dumps(_document(trace), indent=2, allow_nan=False) + "\n")
         return
     print_trace(make_console(sys.stdout), trace)
-    for operation, count in skipped.items():
+    for operation, count in trace.skipped:
         click.echo(f"left out: {count} x {operation}")
 
 
-def _document(trace: LayerTrace, skipped: dict[str, int]) -> dict[str, Any]:
+def _document(trace: LayerTrace) -> dict[str, Any]:
     return {
-        "skipped": skipped,
+        "skipped": dict(trace.skipped),
         "name": trace.name,
         "path": trace.path,
         "provenance": trace.provenance,

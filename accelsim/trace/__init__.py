@@ -79,7 +79,8 @@ def _trace_file(path: str, options: TraceOptions) -> LayerTrace:
         if is_stated:
             raise TraceError(f"{path}: {option}: an exported module has its own; leave the option out")
     found = graph_from_file(path, skip_unsupported=options.skip_unsupported, input_shape=options.input_shape)
-    return with_batch(_trace_with_options(found.graph, options), found.batch)
+    trace = with_batch(_trace_with_options(found.graph, options), found.batch)
+    return replace(trace, skipped=tuple(found.skipped.items()))
 
 
 def _named_ticket(name: str) -> str | None:

@@ -87,8 +87,10 @@ def _emit(program: Program, record: Record, emitter: Emitter) -> None:
         if shape is None:
             continue
         operation = Operation(record.target, record.place, name)
-        if handler is None:
+        if handler is None and index == 0:
             emitter.unsupported(operation, sources, shape)
+        elif handler is None:
+            emitter.filled(operation, sources, shape)
         elif index == 0 or record.target in _VIEWS:
             handler(program, record, operation, emitter, shape)
         else:
@@ -96,6 +98,11 @@ def _emit(program: Program, record: Record, emitter: Emitter) -> None:
 
 
 Handler = Callable[[Program, Record, Operation, Emitter, Shape], None]
+
+
+def is_supported(target: str) -> bool:
+    """Return whether an operator has a place in layer graphs."""
+    return _handler(target) is not None
 
 
 def _handler(target: str) -> Handler | None:

@@ -224,6 +224,10 @@ class Emitter(ValueTable):
                 "leave it out of the module, or count such operations instead with --skip-unsupported"
             )
         self.skipped[operation.target] += 1
+        self.filled(operation, sources, shape)
+
+    def filled(self, operation: Operation, sources: Sequence[str], shape: Shape) -> None:
+        """Pass the largest input on in place of an output that nothing here computes."""
         live = [self.value(source) for source in sources if self.value(source).node is not None]
         if not live:
             self.constant(operation.output, shape)

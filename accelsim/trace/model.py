@@ -161,6 +161,7 @@ class LayerTrace:
 
     ``provenance``, ``dataset``, ``accuracy`` and ``regenerable`` are those of the ticket (a topology without one is
     ``dense`` or ``synthetic``); ``path`` is as given on the command line and ``sha256`` that of the file.
+    ``skipped`` are the operations of an exported module that are left out, and how often each occurs.
     """
 
     name: str
@@ -171,3 +172,4 @@ class LayerTrace:
     dataset: str = ""
     accuracy: float | None = None
     regenerable: bool = True
+    skipped: tuple[tuple[str, int], ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,10 +86,11 @@ def trace_module(
 ) -> LayerTrace:
     """Return the layer trace of a torch module, as a dense network; see `graph_from_module`.
 
-    The first axis of the example is the batch: its samples are the loop N of every layer.
+    The first axis of the example is the batch: its samples are the loop N of every layer. What ``skip_unsupported``
+    leaves out is counted in the trace's ``skipped``.
     """
     found = graph_from_module(module, example_input, name=name, skip_unsupported=skip_unsupported)
-    return with_batch(trace_graph(found.graph), found.batch)
+    return replace(with_batch(trace_graph(found.graph), found.batch), skipped=tuple(found.skipped.items()))
 
 
 def graph_from_file(

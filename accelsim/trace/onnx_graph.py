@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from onnx import numpy_helper, shape_inference
+from onnx import shape_inference
 
 from accelsim.errors import TicketError, TraceError
 from accelsim.ticket.torchfile import check_regular_file
+from accelsim.trace.aten import is_supported
 from accelsim.trace.exported import Program
+from accelsim.trace.onnx_shapes import complete_shapes, known_shape
 from accelsim.trace.records import Record, Ref, Shape
 
 _MAX_FILE_BYTES = 2 << 30
@@ -38,7 +40,10 @@ _NORMS = {
     "BatchNormalization": "batch_norm", "LayerNormalization": "layer_norm", "InstanceNormalization": "instance_norm",
     "GroupNormalization": "group_norm", "SimplifiedLayerNormalization": "rms_norm", "RMSNormalization": "rms_norm",
 }  # fmt: skip
-_REDUCTIONS = {"ReduceMean": "mean", "ReduceSum": "sum", "ReduceMax": "amax", "ReduceMin": "amin"}
+_REDUCTIONS = {
+    "ReduceMean": "mean", "ReduceSum": "sum", "ReduceMax": "amax", "ReduceMin": "amin", "ReduceProd": "prod",
+    "ArgMax": "argmax", "ArgMin": "argmin",
+}  # fmt: skip
 
 
 def read_onnx(path: str | os.PathLike[str], input_shape: Shape | None = None) -> Program:
@@ -61,13 +66,14 @@ def read_onnx(path: str | os.PathLike[str], input_shape: Shape | None = None) ->
         model = onnx.load(where, load_external_data=False)
         _fix_sizes(where, model, input_shape)
         model = shape_inference.infer_shapes(model, data_prop=True)
+        integers = complete_shapes(model)
     except TraceError:
         raise
     except Exception as error:  # protobuf and onnx raise many kinds on damaged files
         reason = " ".join(str(error).split())[:200]
         raise TraceError(f"{where}: not a readable ONNX file ({reason}); export it again") from error
     try:
-        return _Reader(where, model.graph).program()
+        return _Reader(where, model.graph, integers).program()
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
         raise TraceError(f"{where}: a node's attributes do not fit its operator; export it again") from error
 
@@ -97,27 +103,19 @@ def _fix_sizes(where: str, model: onnx.ModelProto, input_shape: Shape | None) ->
                 size.ClearField("dim_param")
 
 
-def _dims(value: onnx.ValueInfoProto) -> Shape | None:
-    tensor = value.type.tensor_type
-    if not tensor.HasField("shape"):
-        return None
-    sizes = [size.dim_value if size.HasField("dim_value") else 0 for size in tensor.shape.dim]
-    return tuple(sizes) if all(size > 0 for size in sizes) else None
-
-
 class _Reader:
     """Walks an ONNX graph."""
 
-    def __init__(self, where: str, graph: onnx.GraphProto) -> None:
+    def __init__(self, where: str, graph: onnx.GraphProto, integers: Mapping[str, list[int]]) -> None:
         self._where = where
         self._graph = graph
         self._initializers = {tensor.name: tensor for tensor in graph.initializer}
         self._shapes: dict[str, Shape] = {name: tuple(tensor.dims) for name, tensor in self._initializers.items()}
         for value in (*graph.input, *graph.value_info, *graph.output):
-            shape = _dims(value)
+            shape = known_shape(value.type)
             if shape is not None:
                 self._shapes.setdefault(value.name, shape)
-        self._integers: dict[str, list[int]] = {}
+        self._integers = dict(integers)
         self._parameters: dict[str, str] = {}
         self._static: set[str] = set(self._initializers)
 
@@ -138,14 +136,18 @@ class _Reader:
     def _records(self, node: onnx.NodeProto) -> list[Record]:
         place = node.name or (node.output[0] if node.output else node.op_type)
         if node.op_type == "Constant":
-            self._remember_constant(node)
+            shapes = (tuple(item.t.dims) for item in node.attribute if item.name == "value")
+            self._shapes.update((node.output[0], shape) for shape in shapes)
         names = [name for name in node.input if name]
         if node.op_type in _STATIC or all(name in self._static for name in names):
             self._static.update(node.output)
             outputs = tuple((name, self._shapes.get(name, ())) for name in node.output if name)
             return [Record("static", {}, outputs, place)]
-        made = tuple((name, self._shape(name, node)) for name in node.output if name)
         target, arguments = self._translate(node, place)
+        if not is_supported(target):  # without a shape of its own, its input's stands in: it is named or counted
+            live = [name for name in names if name not in self._static]
+            self._shapes.setdefault(node.output[0], self._shapes.get(live[0], ()))
+        made = tuple((name, self._shape(name, node)) for name in node.output if name)
         padding = arguments.pop("before", None)
         if padding is None:
             return [Record(target, arguments, made, place)]
@@ -161,20 +163,7 @@ class _Reader:
             )
         return self._shapes.get(name)
 
-    def _remember_constant(self, node: onnx.NodeProto) -> None:
-        for attribute in node.attribute:
-            if attribute.name == "value":
-                self._shapes[node.output[0]] = tuple(attribute.t.dims)
-                self._initializers_of_constant(node.output[0], attribute.t)
-
-    def _initializers_of_constant(self, name: str, tensor: onnx.TensorProto) -> None:
-        if tensor.data_type == onnx.TensorProto.INT64 and len(tensor.dims) <= 1:
-            self._integers[name] = [int(value) for value in numpy_helper.to_array(tensor).reshape(-1)]
-
     def _integer_input(self, name: str) -> list[int] | None:
-        tensor = self._initializers.get(name)
-        if tensor is not None:
-            self._initializers_of_constant(name, tensor)
         return self._integers.get(name)
 
     def _translate(self, node: onnx.NodeProto, place: str) -> tuple[str, dict[str, Any]]:
@@ -198,7 +187,8 @@ class _Reader:
         return {("input" if index == 0 else str(index)): Ref(name) for index, name in enumerate(node.input) if name}
 
     def _reduction(self, node: onnx.NodeProto) -> dict[str, Any]:
-        axes = _attributes(node).get("axes")
+        attributes = _attributes(node)
+        axes = attributes.get("axes", [attributes["axis"]] if "axis" in attributes else None)
         if axes is None and len(node.input) > 1:
             axes = self._integer_input(node.input[1])
         return {"input": Ref(node.input[0]), "dim": axes}
@@ -300,6 +290,11 @@ def _pool(reader: _Reader, node: onnx.NodeProto, _: str) -> tuple[str, dict[str,
     }
 
 
+def _einsum(_: _Reader, node: onnx.NodeProto, __: str) -> tuple[str, dict[str, Any]]:
+    tensors = [Ref(name) for name in node.input if name]
+    return "einsum", {"equation": _attributes(node).get("equation", ""), "tensors": tensors}
+
+
 _SPECIAL: dict[str, Callable[[_Reader, onnx.NodeProto, str], tuple[str, dict[str, Any]]]] = {
     "Conv": _conv,
     "ConvTranspose": _conv,
@@ -307,5 +302,6 @@ _SPECIAL: dict[str, Callable[[_Reader, onnx.NodeProto, str], tuple[str, dict[str
     "MatMul": _matmul,
     "MaxPool": _pool,
     "AveragePool": _pool,
+    "Einsum": _einsum,
     "Concat": lambda _, node, __: ("cat", {"tensors": [Ref(name) for name in node.input if name]}),
 }

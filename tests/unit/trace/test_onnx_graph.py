@@ -24,7 +24,7 @@ def save(path: Path, nodes, inputs, outputs, initializers) -> Path:
         return [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in items]
 
     graph = helper.make_graph(nodes, "graph", infos(inputs), infos(outputs), initializers)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("my.op", 1)])
     onnx.save(model, path)
     return path
 
@@ -107,6 +107,37 @@ def test_dynamic_sizes_besides_the_batch_are_named(tmp_path: Path) -> None:
         graph_from_file(conv_net(tmp_path / "net.onnx", size="height"))
     found = graph_from_file(conv_net(tmp_path / "net.onnx", size="height", batch=4), input_shape=(3, 16, 16))
     assert found == replace(graph_from_file(conv_net(tmp_path / "net.onnx")), batch=4)
+
+
+def test_sizes_that_the_graph_computes_are_followed(tmp_path: Path) -> None:
+    """One half of the channels gates the other, as ``chunk`` is exported: the cut is computed from the shape."""
+    node = helper.make_node
+    nodes = [
+        node("Conv", ["x", "w"], ["c"], name="conv", kernel_shape=[1, 1]),
+        node("Shape", ["c"], ["shape"]),
+        node("Gather", ["shape", "one"], ["channels"]),
+        node("Div", ["channels", "two"], ["half"]),
+        node("Slice", ["c", "zero", "half", "one"], ["first"]),
+        node("Slice", ["c", "half", "channels", "one"], ["second"]),
+        node("Mul", ["first", "second"], ["y"]),
+    ]
+    sizes = [integers("zero", 0), integers("one", 1), integers("two", 2), weight("w", 8, 3, 1, 1)]
+    path = save(tmp_path / "cut.onnx", nodes, [("x", ["b", 3, 4, 4])], [("y", ["b", 4, 4, 4])], sizes)
+    layers = layers_of(path)
+    assert (layers["conv"].dims.macs, layers["y"].num_outputs) == (8 * 3 * 16, 4 * 16)
+
+
+def test_operators_of_another_domain_are_named_or_counted(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Foo", ["x"], ["a"], name="foo1", domain="my.op"),
+        helper.make_node("Conv", ["a", "w"], ["y"], name="conv", kernel_shape=[1, 1]),
+    ]
+    values = [weight("w", 8, 3, 1, 1)]
+    path = save(tmp_path / "own.onnx", nodes, [("x", [1, 3, 4, 4])], [("y", [1, 8, 4, 4])], values)
+    with pytest.raises(TraceError, match=r"own\.onnx: foo1: operation my\.op\.Foo is not supported"):
+        graph_from_file(path)
+    found = graph_from_file(path, skip_unsupported=True)
+    assert (found.skipped, trace_graph(found.graph).layers[0].dims.macs) == ({"my.op.Foo": 1}, 8 * 3 * 16)
 
 
 def test_unsupported_operators_are_named_or_counted(tmp_path: Path) -> None:
