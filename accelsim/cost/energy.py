@@ -180,7 +180,7 @@ def _interconnect(pricer: Pricer) -> Price:
     The distance is a fraction of the edge of a square chip whose area is the sum of its units at the tables' values: a
     sampled area does not move the wires.
     """
-    total_mm2 = sum(resolve(price, pricer.tables.values) for price in area_prices(pricer).values())
+    total_mm2 = math.fsum(resolve(price, pricer.tables.values) for price in area_prices(pricer).values())
     edge_mm = math.sqrt(total_mm2)
     return scaled(pricer.wire_pj_per_bit_mm("wire_energy"), edge_mm, "wire_length_fraction")
 

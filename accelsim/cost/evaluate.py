@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -51,12 +52,13 @@ def evaluate(counters: Counters, hardware: HardwareConfig, tables: CostTables) -
     prices = energy_prices(pricer)
     action_pj = {key: resolve(price, tables.values) for key, price in prices.action_pj.items()}
     standby_w = resolve(prices.dram_standby_w, tables.values)
-    leakage_w = sum(resolve(price, tables.values) for price in leakage_prices(pricer).values())
+    # math.fsum: sum() of floats is another number from Python 3.12 on.
+    leakage_w = math.fsum(resolve(price, tables.values) for price in leakage_prices(pricer).values())
     layers = tuple(
         _layer_energy_j(layer, hardware.clock_mhz, action_pj, standby_w, leakage_w) for layer in counters.layers
     )
     return CostReport(
-        energy_j_by_unit={unit: sum(layer[unit] for layer in layers) for unit in ENERGY_UNITS},
+        energy_j_by_unit={unit: math.fsum(layer[unit] for layer in layers) for unit in ENERGY_UNITS},
         layer_energy_j_by_unit=layers,
         area_mm2_by_unit={unit: resolve(price, tables.values) for unit, price in sorted(area_prices(pricer).items())},
         leakage_w=leakage_w,
@@ -145,7 +147,7 @@ def _layer_energy_j(
 ) -> dict[str, float]:
     energy_j = dict.fromkeys(ENERGY_UNITS, 0.0)
     for unit, actions in layer.actions.items():
-        energy_j[unit] += sum(count * action_pj[unit, action] for action, count in actions.items()) * _J_PER_PJ
+        energy_j[unit] += math.fsum(count * action_pj[unit, action] for action, count in actions.items()) * _J_PER_PJ
     time_s = cycles_to_s(layer.latency_cycles, clock_mhz)
     energy_j["dram"] += standby_w * time_s
     energy_j["leakage"] += leakage_w * time_s

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from accelsim.config.hardware import HardwareConfig
 from accelsim.cost.area import leakage_prices
 from accelsim.cost.energy import energy_prices
@@ -20,7 +22,7 @@ def mapping_prices(hardware: HardwareConfig, tables: CostTables) -> EnergyPrices
         return EnergyPrices(1.0, 1.0, 0.0)
     pricer = Pricer(hardware, tables, RunTraits(arithmetic="int8", decoder="none", uses_generator=False))
     prices = energy_prices(pricer)
-    idle_w = sum(resolve(price, tables.values) for price in leakage_prices(pricer).values())
+    idle_w = math.fsum(resolve(price, tables.values) for price in leakage_prices(pricer).values())
     idle_w += resolve(prices.dram_standby_w, tables.values)
     return EnergyPrices(
         dram_pj_per_bit=resolve(prices.action_pj["dram", "read_bits"], tables.values),

@@ -8,6 +8,7 @@ buffer.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -66,7 +67,9 @@ class EqualEnergy:
 def dram_energy_j(counters: Counters, hardware: HardwareConfig, tables: CostTables) -> float:
     """Return the energy of the bits that cross the memory interface, without standby."""
     lines = energy_lines(counters, hardware, tables)
-    return sum(line.energy_j for line in lines if line.unit == "dram" and line.action in ("read_bits", "write_bits"))
+    return math.fsum(
+        line.energy_j for line in lines if line.unit == "dram" and line.action in ("read_bits", "write_bits")
+    )
 
 
 def break_even(ticket: RunResult, rival: RunResult, ticket_dram_j: float, rival_dram_j: float) -> BreakEven:
