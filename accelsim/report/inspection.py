@@ -23,7 +23,7 @@ def print_inspection(console: Console, inspection: Inspection) -> None:
     console.print(Text(_headline(inspection), style="bold"))
     table, left_out = _layer_table(inspection, console.width)
     console.print(table)
-    print_left_out(console, left_out, "--json")
+    print_left_out(console, left_out, " or --json")
     for line in _size_lines(inspection):
         console.print(Text(line))
     for title, sentences in (("measured", inspection.measured), ("assumed", inspection.assumed)):

@@ -33,7 +33,7 @@ def print_trace(console: Console, trace: LayerTrace) -> None:
     for row in rows:
         table.add_row(*(Text(row[title]) for title in titles))
     console.print(table)
-    print_left_out(console, [title for title in rows[0] if title not in titles], "--json")
+    print_left_out(console, [title for title in rows[0] if title not in titles], " or --json")
 
 
 def _output(layer: TraceLayer) -> str:

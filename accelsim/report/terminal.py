@@ -49,7 +49,7 @@ def print_run(console: Console, result: RunResult, comparison: Mapping[str, Tota
     console.print(Text(headline(result), style="bold"))
     layers = layer_table(result, console.width)
     console.print(layers.table)
-    print_left_out(console, layers.left_out, "--json and layers.csv of --out")
+    print_left_out(console, layers.left_out, ", --json, or layers.csv of --out")
     runs = {result.storage: result.totals, **comparison}
     for table in (totals_table(runs), cycles_table(runs), energy_table(runs)):
         console.print(table)
@@ -92,9 +92,9 @@ class FittedTable:
 
 
 def print_left_out(console: Console, titles: Sequence[str], elsewhere: str) -> None:
-    """Print which columns did not fit ``console``, if any, and where they are."""
+    """Print which columns did not fit ``console``, if any, and where else they are: ``, --json`` and so on."""
     if titles:
-        what = f"Too narrow for {', '.join(titles)}: a wider terminal and {elsewhere} show them."
+        what = f"Too narrow for {', '.join(titles)}: see a wider terminal{elsewhere}."
         console.print(Text(what, style="dim"))
 
 
@@ -244,7 +244,7 @@ def _print_rows(console: Console, rows: Sequence[Mapping[str, str]], optional: S
     for row in rows:
         table.add_row(*(Text(row[title]) for title in titles))
     console.print(table)
-    print_left_out(console, [title for title in rows[0] if title not in titles], "compare.csv and --json")
+    print_left_out(console, [title for title in rows[0] if title not in titles], ", compare.csv, or --json")
 
 
 def fitting_titles(rows: Sequence[Mapping[str, str]], optional: Sequence[str], width: int) -> list[str]:
