@@ -26,7 +26,11 @@ def print_inspection(console: Console, inspection: Inspection) -> None:
     print_left_out(console, left_out, " or --json")
     for line in _size_lines(inspection):
         console.print(Text(line))
-    for title, sentences in (("measured", inspection.measured), ("assumed", inspection.assumed)):
+    for title, sentences in (
+        ("measured", inspection.measured),
+        ("assumed", inspection.assumed),
+        ("import", inspection.notes),
+    ):
         for sentence in sentences:
             console.print(Text(f"{title}: {printable(sentence, 400)}"))
     if inspection.command:

@@ -4,6 +4,7 @@ The file holds one dictionary of plain values::
 
     format "accelsim-ticket", version 1
     provenance, dataset, accuracy (or None), command, regenerable
+    notes     text, a line each: what an import found and gave up; absent where there are none
     header    uint8 tensor: zlib of JSON text: layer graph; per layer shape, random source, codec, counts
     payload   uint8 tensor: per layer mask, float16 scales, float16 offsets; imported layers: signs, freezing map;
               digests of the filters (files of before have none); further coats of a multicoated mask
@@ -66,6 +67,7 @@ def write_ticket(path: str | os.PathLike[str], ticket: Ticket) -> None:
         "regenerable": ticket.regenerable,
         "header": torch.tensor(bytearray(zlib.compress(text.encode(), 9)), dtype=torch.uint8),
         "payload": torch.tensor(bytearray(b"".join(parts)), dtype=torch.uint8),
+        **({"notes": "\n".join(ticket.notes)} if ticket.notes else {}),
     }
     buffer = io.BytesIO()
     torch.save(document, buffer)
@@ -143,6 +145,7 @@ def _parse(document: object) -> Ticket:
     provenance = record.choice("provenance", get_args(Provenance))
     dataset, accuracy = record.text("dataset"), record.fraction("accuracy")
     command, regenerable = record.text("command"), record.flag("regenerable")
+    notes = tuple(record.text("notes", "").splitlines())
     header, payload = (_tensor_bytes(record, name) for name in ("header", "payload"))
     record.done()
     graph, headers = parse_header(_inflate(header))
@@ -154,6 +157,7 @@ def _parse(document: object) -> Ticket:
         accuracy,
         command,
         regenerable,
+        notes,
     )
 
 

@@ -94,7 +94,7 @@ class InspectedTotals:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """A ticket laid open. ``measured`` and ``assumed`` are sentences for people."""
+    """A ticket laid open. ``measured``, ``assumed`` and ``notes``, those of an import, are sentences for people."""
 
     network: str
     provenance: str
@@ -107,6 +107,7 @@ class Inspection:
     totals: InspectedTotals
     measured: tuple[str, ...]
     assumed: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Return the same content as JSON text."""
@@ -141,6 +142,7 @@ def inspect(ticket: Ticket, *, file_bytes: int | None = None) -> Inspection:
         _totals(layers),
         measured,
         assumed,
+        ticket.notes,
     )
 
 

@@ -91,7 +91,7 @@ class Ticket:
     """A network as stored: graph, layers in graph order, and where it comes from.
 
     ``accuracy`` is the fraction of test images classified right by the ticket as stored (None: not measured);
-    ``command`` is the command line that made it.
+    ``command`` is the command line that made it; ``notes`` are sentences on what an import found and gave up.
     """
 
     graph: NetworkGraph
@@ -101,6 +101,7 @@ class Ticket:
     accuracy: float | None = None
     command: str = ""
     regenerable: bool = True
+    notes: tuple[str, ...] = ()
 
     def layer(self, name: str) -> TicketLayer:
         """Return the layer called ``name``; KeyError if there is none."""

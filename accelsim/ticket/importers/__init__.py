@@ -104,7 +104,6 @@ def import_checkpoint(path: str | os.PathLike[str], options: ImportOptions | Non
     if has_signs:
         graph = _with_sign_activations(graph)
     packed = _pack_all(checkpoint, graph, layers, channel_norms, chosen.codec)
-    ticket = Ticket(graph, packed, "imported", command=_command(checkpoint, graph, chosen), regenerable=False)
     kind = checkpoint_kind(checkpoint)
     notes = (
         *_notes(checkpoint, layers),
@@ -113,7 +112,13 @@ def import_checkpoint(path: str | os.PathLike[str], options: ImportOptions | Non
         *_leftover_notes(checkpoint, graph, layers),
         *_norm_notes(graph, channel_norms),
     )
+    command = _command(checkpoint, graph, chosen)
+    ticket = Ticket(graph, packed, "imported", command=command, regenerable=False, notes=tuple(map(_one_line, notes)))
     return ImportedTicket(ticket, kind, notes)
+
+
+def _one_line(note: str) -> str:
+    return " ".join(note.split())
 
 
 def _with_sign_activations(graph: NetworkGraph) -> NetworkGraph:

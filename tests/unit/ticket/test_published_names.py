@@ -8,8 +8,10 @@ import torch
 
 from accelsim.errors import TicketError
 from accelsim.storage.default import default_format
+from accelsim.ticket.file import read_ticket, write_ticket
 from accelsim.ticket.importers import ImportedTicket, ImportOptions, import_checkpoint
 from accelsim.ticket.importers.infer import Wanted, infer_graph
+from accelsim.ticket.inspect import inspect
 from accelsim.ticket.pack import unpack_mask
 from accelsim.ticket.shapes import weight_shapes
 from accelsim.ticket.zoo import build_network
@@ -109,6 +111,15 @@ def test_examples_of_pytorch_are_known_by_their_names(imported) -> None:
     for name in ("dcgan_generator", "deit_small"):
         shapes = weight_shapes(build_network(name))
         assert weight_shapes(infer_graph("file", shapes, (), Wanted())) == shapes
+
+
+def test_a_ticket_says_what_its_import_gave_up(imported, tmp_path: Path) -> None:
+    state = {key: value * torch.rand(value.shape) for key, value in scored(CONV2).items()}
+    found = imported(state, sparsity=0.5)
+    write_ticket(tmp_path / "ticket.pt", found.ticket)
+    notes = inspect(read_ticket(tmp_path / "ticket.pt")).notes
+    assert notes == found.notes
+    assert notes[0].startswith("read as an edge-popup") and "weights of varied size" in notes[1]
 
 
 def test_a_few_zeros_do_not_make_a_network_pruned(imported) -> None:
