@@ -8,13 +8,12 @@ from dataclasses import replace
 from accelsim.config.hardware import HardwareConfig
 from accelsim.errors import MappingError
 from accelsim.mapping.build import build_layer
-from accelsim.mapping.estimate import estimate_cycles
 from accelsim.mapping.loops import Tiling
-from accelsim.mapping.mapper import EnergyPrices, MappedLayer, map_layer
+from accelsim.mapping.mapper import EnergyPrices, MappedLayer, Run, map_layer, map_vector_layer
+from accelsim.mapping.replay import Moment
 from accelsim.mapping.residency import NETWORK_INPUT, Residency, choose_residency, output_elements
 from accelsim.mapping.schedule import Schedule
 from accelsim.mapping.task import UNBOUNDED, LayerTask
-from accelsim.mapping.vector_layer import build_vector_layer
 from accelsim.storage.base import WeightPlan
 from accelsim.trace.model import LayerTrace, TraceLayer
 
@@ -44,18 +43,7 @@ def map_network(
         A layer fits the buffers in no way, or the chip lacks a unit that the format needs.
     """
     check_units(plans, storage, hardware)
-    banned: frozenset[str] = frozenset()
-    while True:
-        residency = residency_of(trace, plans, hardware, banned)
-        tasks = network_tasks(trace, plans, hardware, residency)
-        try:
-            mapped = _map_tasks(tasks, prices, fixed or {})
-            break
-        except _DoesNotFitError as failure:
-            crowded = _largest_live(trace, residency, failure.position)
-            if crowded is None:
-                raise MappingError(str(failure)) from failure
-            banned |= {crowded}
+    mapped = _map_layers(trace, plans, hardware, prices, fixed or {})
     arithmetics = {plan.arithmetic for plan in plans.values()}
     decoders = {plan.decoder for plan in plans.values()} - {"none"}
     schedule = Schedule(
@@ -66,6 +54,52 @@ def map_network(
         uses_generator=any(plan.source is not None for plan in plans.values()),
     )
     return schedule, mapped
+
+
+def _map_layers(
+    trace: LayerTrace,
+    plans: Mapping[str, WeightPlan],
+    hardware: HardwareConfig,
+    prices: EnergyPrices,
+    fixed: Mapping[str, Tiling],
+) -> tuple[MappedLayer, ...]:
+    """Map all layers; where one does not fit beside the activations that stay on chip, the largest of these leaves."""
+    also = _tilings_of_real_memory(trace, plans, hardware, prices, fixed) if hardware.memory == "ideal" else {}
+    banned: frozenset[str] = frozenset()
+    while True:
+        residency = residency_of(trace, plans, hardware, banned)
+        tasks = network_tasks(trace, plans, hardware, residency)
+        try:
+            mapped = _map_tasks(tasks, prices, fixed, also)
+            break
+        except _DoesNotFitError as failure:
+            crowded = _largest_live(trace, residency, failure.position)
+            if crowded is None:
+                raise MappingError(str(failure)) from failure
+            banned |= {crowded}
+    if also:
+        as_real = _map_tasks(tasks, prices, {**also, **fixed}, {})
+        mapped = min(mapped, as_real, key=lambda items: items[-1].end.end_cycle)
+    return mapped
+
+
+def _tilings_of_real_memory(
+    trace: LayerTrace,
+    plans: Mapping[str, WeightPlan],
+    hardware: HardwareConfig,
+    prices: EnergyPrices,
+    fixed: Mapping[str, Tiling],
+) -> Mapping[str, Tiling]:
+    """Return the tilings that the same chip takes with real memory, where the network fits that.
+
+    With ideal memory they are looked at too, so that ideal memory is never slower.
+    """
+    real = hardware.model_copy(update={"memory": "dram"})
+    try:
+        mapped = _map_layers(trace, plans, real, prices, fixed)
+    except MappingError:
+        return {}
+    return {item.schedule.name: item.schedule.tiling for item in mapped if item.schedule.tiling is not None}
 
 
 class _DoesNotFitError(Exception):
@@ -155,28 +189,31 @@ def _dram_inputs(layer: TraceLayer, elements: Mapping[str, int], residency: Resi
     return total * sum(elements.get(name, 0) for name in off_chip) // max(1, known)
 
 
-def _map_tasks(tasks: list[LayerTask], prices: EnergyPrices, fixed: Mapping[str, Tiling]) -> tuple[MappedLayer, ...]:
-    seen: dict[Hashable, MappedLayer] = {}
-    mapped = []
+def _map_tasks(
+    tasks: list[LayerTask], prices: EnergyPrices, fixed: Mapping[str, Tiling], also: Mapping[str, Tiling]
+) -> tuple[MappedLayer, ...]:
+    """Map layer by layer, each for the state in which the one before leaves the chip."""
+    chip = _chip_content(tasks[0].hardware) if tasks else ""
+    mapped: list[MappedLayer] = []
+    before = Moment()
     for position, task in enumerate(tasks):
-        key = _anonymous(task)
-        item = seen.get(key) if task.layer.name not in fixed else None
-        if item is None:
-            try:
-                item = _map_one(task, prices, fixed)
-            except MappingError as failure:
-                raise _DoesNotFitError(position, str(failure)) from failure
-            if task.layer.name not in fixed:
-                seen[key] = item
+        run = Run(before, also.get(task.layer.name), (chip, _anonymous(task)))
+        try:
+            if task.layer.uses_array:
+                item = map_layer(task, prices, fixed.get(task.layer.name), run)
+            else:
+                item = map_vector_layer(task, run)
+        except MappingError as failure:
+            raise _DoesNotFitError(position, str(failure)) from failure
+        before = item.end
         mapped.append(replace(item, schedule=replace(item.schedule, name=task.layer.name)))
     return tuple(mapped)
 
 
-def _map_one(task: LayerTask, prices: EnergyPrices, fixed: Mapping[str, Tiling]) -> MappedLayer:
-    if not task.layer.uses_array:
-        schedule = build_vector_layer(task)
-        return MappedLayer(schedule, estimate_cycles(task, schedule))
-    return map_layer(task, prices, fixed.get(task.layer.name))
+def _chip_content(hardware: HardwareConfig) -> str:
+    """Return what a layer's schedules depend on of a chip: all but names, clock and the memory's speed."""
+    document = hardware.model_dump_json(exclude={"name", "clock_mhz", "node_nm", "voltage_v", "dram"})
+    return f"{document} {hardware.dram.burst_bytes}"
 
 
 def _anonymous(task: LayerTask) -> Hashable:

@@ -1,19 +1,20 @@
-"""The latency of one layer alone, by the recurrences that the simulation follows.
+"""When each layer of a network ends, by the recurrences that the simulation follows.
 
-It has no accounts: causes, prefetching across layers and device timing are the simulation's. For a layer on its own
-with the simple memory it gives the same cycles.
+They have no accounts (causes, busy units), and know the simple memory and the ideal one; with these they give the same
+cycles as the simulation.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.mapping.program import program_table
-from accelsim.mapping.schedule import Ints, LayerSchedule
+from accelsim.mapping.schedule import Ints, LayerSchedule, first_weights_fit
 from accelsim.mapping.waits import LayerWaits, layer_waits
 from accelsim.mapping.walk import NEVER, STUCK, compiled_walk, walk
 from accelsim.units import ns_to_cycles
@@ -28,52 +29,123 @@ class _Walked:
     num_events = 0
 
 
-def replay_cycles(schedule: LayerSchedule, hardware: HardwareConfig, limit: float = math.inf) -> float:
-    """Return the cycles from the layer's first request until its last output has left.
+@dataclass(frozen=True, slots=True)
+class LayerTables:
+    """A layer's schedule as the tables that `accelsim.mapping.walk.walk` takes; ``num_bytes`` of each request."""
 
-    Infinite where that is more than ``limit`` (the walk stops as soon as what is left of the array's own cycles, or of
-    the memory's transfers, shows it), and where units wait for each other for ever.
+    schedule: LayerSchedule
+    num_bytes: Ints
+    requests: Ints
+    steps: Ints
+    tiles: Ints
+    outputs: Ints
+
+    @property
+    def num_events(self) -> int:
+        """Return the requests, steps, tiles and outputs together."""
+        return sum(table.shape[1] for table in (self.requests, self.steps, self.tiles, self.outputs))
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The end of a layer, in cycles: what the next layer begins with.
+
+    Attributes
+    ----------
+    end_cycle
+        The layer's end: its outputs have left.
+    taken_cycle, array_cycle
+        When the array had begun with the last weight tile, and ended.
+    freed_cycle, made_cycle
+        When decoder and generator ended.
+    issue_cycle, bus_cycle, write_bus_cycle
+        When the last request was issued, and from when on the memory's buses are free.
+    was_write
+        Whether the last request was a write, -1: there was none.
+    schedule
+        The layer that has ended; None at the beginning of a network.
     """
+
+    end_cycle: int = 0
+    taken_cycle: int = 0
+    array_cycle: int = 0
+    freed_cycle: int = 0
+    made_cycle: int = 0
+    issue_cycle: int = 0
+    bus_cycle: int = 0
+    write_bus_cycle: int = 0
+    was_write: int = -1
+    schedule: LayerSchedule | None = None
+
+
+def layer_tables(schedule: LayerSchedule) -> LayerTables:
+    """Return the tables of a schedule; they do not depend on the memory."""
     requests = program_table(schedule)
     waits = layer_waits(schedule, requests)
-    tables = (
-        _requests(requests, waits, hardware),
-        _steps(schedule, waits),
-        np.stack([schedule.weights.release, waits.tile_fetched, schedule.weights.decode_cycles,
-                  schedule.weights.generate_cycles]),
-        np.stack([schedule.outputs.last_step, waits.output_residuals, waits.output_stored,
-                  schedule.outputs.vector_cycles]),
+    weights, outputs, of_request = schedule.weights, schedule.outputs, waits.requests
+    none = np.zeros_like(requests[0])
+    return LayerTables(
+        schedule=schedule,
+        num_bytes=requests[2],
+        requests=np.stack([
+            requests[0], none, none, of_request.array, of_request.freed, of_request.drained, of_request.stored
+        ]),
+        steps=_steps(schedule, waits),
+        tiles=np.stack([weights.release, waits.tile_fetched, weights.decode_cycles, weights.generate_cycles]),
+        outputs=np.stack([
+            outputs.last_step, waits.output_residuals, waits.output_stored, outputs.vector_cycles
+        ]),
     )  # fmt: skip
-    most = NO_LIMIT if math.isinf(limit) else math.floor(limit)
-    cycles = _walk(tables, _constants(schedule, hardware), most)
-    return math.inf if cycles in (NEVER, STUCK) else cycles
 
 
-def _walk(tables: tuple[Ints, Ints, Ints, Ints], constants: list[int], limit: int) -> int:
+def replay_layer(
+    tables: LayerTables, hardware: HardwareConfig, before: Moment, limit: float = math.inf
+) -> Moment | None:
+    """Return the end of a layer that begins at the end of another one.
+
+    None where that is later than cycle ``limit`` (the walk stops as soon as what is left of the array's own cycles, or
+    of the memory's transfers, shows it), and where units wait for each other for ever.
+    """
+    requests = tables.requests.copy()
+    requests[1] = transfer_cycles(tables.num_bytes, hardware)
+    requests[2] = np.cumsum(requests[1, ::-1])[::-1]
+    last = min(NO_LIMIT, limit)
+    walked = (requests, tables.steps, tables.tiles, tables.outputs)
+    end, state = _walk(walked, _constants(tables.schedule, hardware, before), math.floor(last))
+    if end in (NEVER, STUCK):
+        return None
+    taken, array, freed, made, issued, bus, write_bus, was_write = state
+    return Moment(end, taken, array, freed, made, issued, bus, write_bus, was_write, tables.schedule)
+
+
+def replay_cycles(schedule: LayerSchedule, hardware: HardwareConfig) -> float:
+    """Return the cycles of a layer alone, from its first request until its last output has left."""
+    moment = replay_layer(layer_tables(schedule), hardware, Moment())
+    return math.inf if moment is None else moment.end_cycle
+
+
+def transfer_cycles(num_bytes: Ints, hardware: HardwareConfig) -> Ints:
+    """Return the cycles for which requests hold the bus of the simple memory; 0 of the ideal one."""
+    if hardware.memory == "ideal":
+        return np.zeros_like(num_bytes)
+    rate = Fraction(hardware.dram.peak_bytes_per_ns).limit_denominator(10**6) * 1000
+    rate /= Fraction(hardware.clock_mhz).limit_denominator(10**6)
+    cycles: Ints = -(-num_bytes * rate.denominator // rate.numerator)
+    return cycles
+
+
+def _walk(tables: tuple[Ints, Ints, Ints, Ints], constants: list[int], limit: int) -> tuple[int, list[int]]:
     """Walk in plain Python as long as this process has not done much of it, then in compiled code."""
-    longest = max(table.shape[1] for table in tables)
+    longest = max(8, *(table.shape[1] for table in tables))
     compiled = compiled_walk() if _Walked.num_events > PATIENCE_EVENTS else None
     if compiled is not None:
-        times = np.zeros((10, longest), dtype=np.int64)
-        return int(compiled(*tables, times, np.array(constants, dtype=np.int64), limit))  # type: ignore[arg-type]
+        times = np.zeros((11, longest), dtype=np.int64)
+        end = compiled(*tables, times, np.array(constants, dtype=np.int64), limit)  # type: ignore[arg-type]
+        return int(end), times[10, :8].tolist()
     _Walked.num_events += sum(table.shape[1] for table in tables)
-    rows = [[0] * longest for _ in range(10)]
+    rows = [[0] * longest for _ in range(11)]
     requests, steps, tiles, outputs = (table.tolist() for table in tables)
-    return walk(requests, steps, tiles, outputs, rows, constants, limit)
-
-
-def _requests(requests: Ints, waits: LayerWaits, hardware: HardwareConfig) -> Ints:
-    num_bytes = requests[2]
-    transfer = np.zeros_like(num_bytes)
-    if hardware.memory != "ideal":
-        rate = Fraction(hardware.dram.peak_bytes_per_ns).limit_denominator(10**6) * 1000
-        rate /= Fraction(hardware.clock_mhz).limit_denominator(10**6)
-        transfer = -(-num_bytes * rate.denominator // rate.numerator)
-    of_request = waits.requests
-    return np.stack([
-        requests[0], transfer, np.cumsum(transfer[::-1])[::-1],
-        of_request.array, of_request.freed, of_request.drained, of_request.stored,
-    ])  # fmt: skip
+    return walk(requests, steps, tiles, outputs, rows, constants, limit), rows[10][:8]
 
 
 def _steps(schedule: LayerSchedule, waits: LayerWaits) -> Ints:
@@ -82,10 +154,12 @@ def _steps(schedule: LayerSchedule, waits: LayerWaits) -> Ints:
     return np.stack([cycles, left, steps.inputs, steps.drained, steps.psums, steps.fetched, steps.tiles])
 
 
-def _constants(schedule: LayerSchedule, hardware: HardwareConfig) -> list[int]:
+def _constants(schedule: LayerSchedule, hardware: HardwareConfig, before: Moment) -> list[int]:
     """Return the constants of `accelsim.mapping.walk.walk`, in its order."""
     dram, clock = hardware.dram, hardware.clock_mhz
     decoder, generator = hardware.mask_decoder, hardware.weight_generator
+    steps = schedule.weights.step
+    fits = before.schedule is not None and first_weights_fit(before.schedule, schedule, hardware)
     return [
         ns_to_cycles(dram.read_latency_ns, clock),
         ns_to_cycles(dram.write_latency_ns, clock),
@@ -97,5 +171,16 @@ def _constants(schedule: LayerSchedule, hardware: HardwareConfig) -> list[int]:
         int(schedule.uses_decoder),
         int(schedule.uses_generator),
         int(schedule.seeds_with_tiles),
-        0,
+        int(dram.separate_write_bus),
+        int(hardware.mapping.prefetch_next_layer),
+        before.end_cycle,
+        before.taken_cycle if fits else before.array_cycle,
+        before.array_cycle,
+        before.freed_cycle,
+        before.made_cycle,
+        before.issue_cycle,
+        before.bus_cycle,
+        before.write_bus_cycle,
+        before.was_write,
+        int(steps[-1]) if steps.size else 0,
     ]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.config.hardware import HardwareConfig
 from accelsim.mapping.loops import Tiling
 from accelsim.storage.base import StoredBits
 
@@ -122,6 +123,19 @@ class LayerSchedule:
     def array_cycles(self) -> Ints:
         """Return the cycles of each step on the array."""
         return self.compute_cycles + self.fill_drain_cycles + self.stall_cycles
+
+
+def first_weights_fit(before: LayerSchedule, schedule: LayerSchedule, hardware: HardwareConfig) -> bool:
+    """Return whether a layer's first weight block fits beside what the layer before still holds.
+
+    Then it may be loaded as soon as the layer before has taken its last weight tile, else when the array has ended.
+    """
+    if not hardware.mapping.prefetch_next_layer:
+        return False
+    taken = before.occupancy_bytes.get("weight_buffer", 0)
+    needed = schedule.occupancy_bytes.get("weight_buffer", 0)
+    capacity = hardware.weight_buffer.capacity_bytes
+    return hardware.memory == "ideal" or taken + needed <= capacity or max(taken, needed) <= capacity // 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ STUCK = -2  # units wait for each other
 def walk(  # noqa: C901, PLR0911, PLR0912, PLR0915  one loop, so that numba compiles one function
     requests: Table, steps: Table, tiles: Table, outputs: Table, times: Table, constants: Sequence[int], limit: int
 ) -> int:
-    """Return the cycles from the first request until the last output has left; `NEVER` or `STUCK` if there is none.
+    """Return the cycle in which the last output has left; `NEVER` or `STUCK` if there is none.
 
     Parameters
     ----------
@@ -34,10 +34,17 @@ def walk(  # noqa: C901, PLR0911, PLR0912, PLR0915  one loop, so that numba comp
     outputs
         Rows: last step, residuals, stores before, vector cycles.
     times
-        Zeros to write times into, ten rows, each as long as the longest of the above.
+        Zeros to write times into, eleven rows, each as long as the longest of the above, and at least 8. The last row
+        gets what the next layer begins with: cycles in which the array had taken the last weight tile and ended,
+        decoder and generator had ended, the last request was issued, the buses are free, and whether the last was a
+        write.
     constants
         Latencies: read, write, decoder, generator, vector unit; turnaround; whether the memory is ideal, there is a
-        decoder, a generator, seeds come with the tiles, writes have a bus of their own.
+        decoder, a generator, seeds come with the tiles, writes have a bus of their own, weights are fetched before the
+        layer begins. Then what the layer begins with: the cycle in which the layer before ended, from which the first
+        weights have a place, in which the array, the decoder and the generator ended, the last request was issued, the
+        buses are free, whether the last request was a write (-1: there was none); the step that takes the last weight
+        tile.
     """
     kind, transfer, bus_left = requests[0], requests[1], requests[2]
     request_array, request_freed, request_drained, request_stored = requests[3], requests[4], requests[5], requests[6]
@@ -50,14 +57,19 @@ def walk(  # noqa: C901, PLR0911, PLR0912, PLR0915  one loop, so that numba comp
     read_latency, write_latency, decode_latency, generate_latency, vector_latency, turnaround = (
         constants[0], constants[1], constants[2], constants[3], constants[4], constants[5],
     )  # fmt: skip
-    is_ideal, decodes, generates, with_seeds, splits = (
-        constants[6], constants[7], constants[8], constants[9], constants[10],
+    is_ideal, decodes, generates, with_seeds, splits, prefetches = (
+        constants[6], constants[7], constants[8], constants[9], constants[10], constants[11],
+    )  # fmt: skip
+    begin, first_place, array_end, freed_before, made_before = (
+        constants[12], constants[13], constants[14], constants[15], constants[16],
+    )  # fmt: skip
+    now, bus_free, write_free, was_write, last_taken = (
+        constants[17], constants[18], constants[19], constants[20], constants[21],
     )  # fmt: skip
     num_requests, num_steps, num_tiles, num_outputs = len(kind), len(cycles), len(place), len(vector)
     request = step = freed_tiles = made_tiles = output = 0
     num_weights = num_inputs = num_psums = num_residuals = num_stores = 0
-    now = bus_free = write_free = vector_free = 0
-    was_write = -1
+    vector_free = begin
     has_moved = True
     while has_moved:
         has_moved = False
@@ -67,11 +79,18 @@ def walk(  # noqa: C901, PLR0911, PLR0912, PLR0915  one loop, so that numba comp
                 break
             if request_stored[request] > num_stores:
                 break
+            is_weight = kind[request] == WEIGHT_KIND
             if value > 0:
                 now = max(now, begun[value // 2] if value % 2 else ended[value // 2 - 1])
+            elif is_weight and not decodes:
+                now = max(now, array_end if value == 0 else first_place)
+            if kind[request] != STORE_KIND and not (is_weight and prefetches):
+                now = max(now, begin)
             value = request_freed[request]
             if value > 0:
                 now = max(now, freed[value - 1])
+            elif is_weight and decodes:
+                now = max(now, freed_before)
             value = request_drained[request]
             if value > 0:
                 now = max(now, drained[value - 1])
@@ -89,7 +108,7 @@ def walk(  # noqa: C901, PLR0911, PLR0912, PLR0915  one loop, so that numba comp
                     turned += turnaround
                 was_write = 1 if is_write else 0
                 end = bus_free = max(now + (write_latency if is_write else read_latency), turned) + transfer[request]
-            if kind[request] == WEIGHT_KIND:
+            if is_weight:
                 weights_in[num_weights] = end
                 num_weights += 1
             elif kind[request] == INPUT_KIND:
@@ -112,9 +131,11 @@ def walk(  # noqa: C901, PLR0911, PLR0912, PLR0915  one loop, so that numba comp
             value = place[freed_tiles]
             if value > 2 * step or fetches[freed_tiles] > num_weights:
                 break
-            at = freed[freed_tiles - 1] if freed_tiles else 0
+            at = freed[freed_tiles - 1] if freed_tiles else freed_before
             if value > 0:
                 at = max(at, begun[value // 2] if value % 2 else ended[value // 2 - 1])
+            else:
+                at = max(at, array_end if value == 0 else first_place)
             if fetches[freed_tiles]:
                 at = max(at, weights_in[fetches[freed_tiles] - 1])
             freed[freed_tiles] = at + decode[freed_tiles]
@@ -124,9 +145,11 @@ def walk(  # noqa: C901, PLR0911, PLR0912, PLR0915  one loop, so that numba comp
             value = place[made_tiles]
             if value > 2 * step or (with_seeds and fetches[made_tiles] > num_weights):
                 break
-            at = made[made_tiles - 1] if made_tiles else 0
+            at = made[made_tiles - 1] if made_tiles else made_before
             if value > 0:
                 at = max(at, begun[value // 2] if value % 2 else ended[value // 2 - 1])
+            else:
+                at = max(at, array_end if value == 0 else first_place)
             if with_seeds and fetches[made_tiles]:
                 at = max(at, weights_in[fetches[made_tiles] - 1])
             made[made_tiles] = at + generate[made_tiles]
@@ -143,7 +166,7 @@ def walk(  # noqa: C901, PLR0911, PLR0912, PLR0915  one loop, so that numba comp
                 break
             if generates and value > made_tiles:
                 break
-            at = ended[step - 1] if step else 0
+            at = ended[step - 1] if step else begin
             if step_inputs[step]:
                 at = max(at, inputs_in[step_inputs[step] - 1])
             if step_drained[step] > 0:
@@ -176,9 +199,14 @@ def walk(  # noqa: C901, PLR0911, PLR0912, PLR0915  one loop, so that numba comp
             has_moved = True
     if request < num_requests or output < num_outputs:
         return STUCK
-    end = drained[num_outputs - 1] if num_outputs else 0
+    end = max(begin, drained[num_outputs - 1]) if num_outputs else begin
     if num_stores:
         end = max(end, stores_out[num_stores - 1])
+    state = times[10]
+    state[0], state[1] = begun[last_taken], ended[num_steps - 1]
+    state[2] = freed[num_tiles - 1] if decodes and num_tiles else freed_before
+    state[3] = made[num_tiles - 1] if generates and num_tiles else made_before
+    state[4], state[5], state[6], state[7] = now, bus_free, write_free, was_write
     return end if end <= limit else NEVER
 
 

@@ -11,7 +11,7 @@ from simpy.events import Event
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.mapping.program import STORE, WEIGHT, DmaProgram, build_program
-from accelsim.mapping.schedule import NO_RELEASE, Ints, LayerSchedule, Schedule
+from accelsim.mapping.schedule import NO_RELEASE, Ints, LayerSchedule, Schedule, first_weights_fit
 from accelsim.mapping.waits import layer_waits
 from accelsim.sim.environment import Alarm, Blocked, LeapEnvironment, Process, Progress
 
@@ -79,22 +79,11 @@ def _at_steps(num_steps: int, steps: list[int]) -> list[int]:
 def _prefetch_release(
     before: LayerLists | None, schedule: LayerSchedule, hardware: HardwareConfig, base_step: int
 ) -> int:
-    """Return the array progress from which a layer's first weight block may be loaded.
-
-    If it fits beside what the layer before still holds, that is when the layer before has taken its last weight tile.
-    """
-    own = 2 * base_step
-    if before is None or not hardware.mapping.prefetch_next_layer:
-        return own
-    taken = before.schedule.occupancy_bytes.get("weight_buffer", 0)
-    needed = schedule.occupancy_bytes.get("weight_buffer", 0)
-    if hardware.memory != "ideal" and taken + needed > hardware.weight_buffer.capacity_bytes:
-        halves = max(taken, needed) <= hardware.weight_buffer.capacity_bytes // 2
-        if not halves:
-            return own
+    """Return the array progress from which a layer's first weight block may be loaded."""
+    if before is None or not first_weights_fit(before.schedule, schedule, hardware):
+        return 2 * base_step
     steps = before.schedule.weights.step
-    last = int(steps[-1]) if steps.size else 0
-    return 2 * (before.base_step + last) + 1
+    return 2 * (before.base_step + (int(steps[-1]) if steps.size else 0)) + 1
 
 
 @dataclass(frozen=True, slots=True)

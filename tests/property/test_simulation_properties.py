@@ -3,7 +3,6 @@
 import heapq
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simpy.events import NORMAL, Event
 
-from accelsim.mapping.replay import replay_cycles
+from accelsim.mapping import replay
+from accelsim.mapping.replay import Moment, layer_tables, replay_layer
 from accelsim.sim import periodic, system
 from accelsim.sim.counters import Counters
 from accelsim.sim.environment import LeapEnvironment, Process
@@ -160,11 +160,18 @@ def test_the_order_of_events_in_a_cycle_does_not_matter(random_case: Cases, seed
             assert run_schedule(case.schedule, case.hardware, exact=exact) == expected
 
 
+@pytest.mark.parametrize("patience", [0, 1 << 40], ids=["compiled", "plain Python"])
 @given(seed=SEEDS)
 @some(50)
-def test_a_layer_alone_takes_the_cycles_of_its_recurrences(random_case: Cases, seed: int) -> None:
+def test_a_network_takes_the_cycles_of_its_recurrences(random_case: Cases, patience: int, seed: int) -> None:
     case = random_case(seed)
-    for layer in case.schedule.layers:
-        alone = replace(case.schedule, layers=(layer,))
-        if layer.tiling is not None:
-            assert latency(run_schedule(alone, case.hardware, exact=True)) == replay_cycles(layer, case.hardware)
+    ends, moment = [], Moment()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(replay, "PATIENCE_EVENTS", patience - 1)
+        for layer in case.schedule.layers:
+            found = replay_layer(layer_tables(layer), case.hardware, moment)
+            assert found is not None
+            ends.append(found.end_cycle - moment.end_cycle)
+            moment = found
+    simulated = run_schedule(case.schedule, case.hardware, exact=True).layers
+    assert ends == [layer.latency_cycles for layer in simulated]

@@ -90,9 +90,11 @@ def test_double_buffering_is_faster_than_single(buffer: str) -> None:
 def test_prefetching_the_next_layers_mask_shortens_a_run() -> None:
     trace = trace_network("resnet18", TraceOptions(sparsity=0.7, prune_ratio=0.5, lock_ratio=0.2))
     latencies = {}
+    tilings: dict[str, Tiling] = {}
     for prefetch in ("true", "false"):
         chip = load_hardware(EDGE, [f"mapping.prefetch_next_layer={prefetch}"]).config
-        schedule, _ = schedule_network(chip, trace, "slt")
+        schedule, _ = schedule_network(chip, trace, "slt", tilings)
+        tilings = {layer.name: layer.tiling for layer in schedule.layers if layer.tiling is not None}
         counters = run_schedule(schedule, chip)
         latencies[prefetch] = sum(layer.latency_cycles for layer in counters.layers)
         waits = sum(

@@ -1,0 +1,46 @@
+"""What a process keeps of earlier work: schedules and choices by their content, least recently used ones dropped."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+Value = TypeVar("Value")
+
+
+class Kept(Generic[Value]):
+    """A memory of results by key. A result never depends on what is kept; only the time to get it does.
+
+    Attributes
+    ----------
+    limit
+        Weight of all results together, beyond which those not used for longest are dropped.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._weight = 0
+        self._found: OrderedDict[Hashable, tuple[Value, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable) -> Value | None:
+        """Return the result of a key, or None."""
+        with self._lock:
+            entry = self._found.get(key)
+            if entry is None:
+                return None
+            self._found.move_to_end(key)
+            return entry[0]
+
+    def put(self, key: Hashable, value: Value, weight: int) -> None:
+        """Keep a result; one that weighs more than an eighth of the limit is not worth the others."""
+        if weight > self.limit // 8:
+            return
+        with self._lock:
+            self._weight += weight - self._found.pop(key, (value, 0))[1]
+            self._found[key] = value, weight
+            while self._weight > self.limit:
+                _, (_, dropped) = self._found.popitem(last=False)
+                self._weight -= dropped
