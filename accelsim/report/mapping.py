@@ -6,15 +6,14 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.mapping.loops import ALL_LOOPS
 from accelsim.mapping.mapper import MappedLayer
 from accelsim.mapping.schedule import LayerSchedule
+from accelsim.report.terminal import print_fitted
 from accelsim.report.text import percent, printable, quantity, significant
 from accelsim.sim.counters import LayerCounters
 from accelsim.trace.model import LoopDims
@@ -159,41 +158,47 @@ def mapping_text(hardware: str, workload: str, storage: str, layers: Iterable[La
 def print_mapping(console: Console, title: str, layers: Sequence[LayerMapping]) -> None:
     """Print tiles and cycles of all layers, then buffers and reuse, then what keeps the array from being full."""
     console.print(Text(title, style="bold"))
-    console.print(_tile_table(layers))
-    console.print(_buffer_table(layers))
-    console.print(_use_table(layers))
+    if not layers:
+        return
+    print_fitted(console, _tile_rows(layers), ("differs", "loops, outermost first", "closed form", "tiles"))
+    for rows in (_buffer_rows(layers), _use_rows(layers)):
+        # The first column names the layer; what does not fit is left out from the right.
+        print_fitted(console, rows, list(reversed(list(rows[0])[2:])))
 
 
-def _table(first: str, columns: Sequence[str]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column(first, overflow="ellipsis", no_wrap=True, max_width=24)
-    for title in columns:
-        table.add_column(title, justify="right", no_wrap=True)
-    return table
+def _name(item: LayerMapping) -> str:
+    return printable(item.name, 24)
 
 
-def _tile_table(layers: Sequence[LayerMapping]) -> Table:
-    columns = ("tile", "tiles", "loops, outermost first", "closed form", "simulated", "differs")
-    table = _table("layer", columns)
+def _tile_rows(layers: Sequence[LayerMapping]) -> list[dict[str, str]]:
+    rows = []
     for item in layers:
         tile = " ".join(f"{loop}{item.tile[loop]}" for loop in ALL_LOOPS if loop not in "NG" or item.tile[loop] > 1)
         order = " ".join(f"{loop}{item.num_tiles[loop]}" for loop in item.loop_order) or "-"
-        table.add_row(
-            Text(printable(item.name, 40)), tile, f"{item.num_steps:,}", order,
-            f"{item.estimated_cycles:,}", f"{item.simulated_cycles:,}", f"{100 * item.relative_difference:+.1f} %",
-        )  # fmt: skip
-    return table
+        rows.append(
+            {
+                "layer": _name(item),
+                "tile": tile,
+                "tiles": f"{item.num_steps:,}",
+                "loops, outermost first": order,
+                "closed form": f"{item.estimated_cycles:,}",
+                "simulated": f"{item.simulated_cycles:,}",
+                "differs": f"{100 * item.relative_difference:+.1f} %",
+            }
+        )
+    return rows
 
 
-def _buffer_table(layers: Sequence[LayerMapping]) -> Table:
+def _buffer_rows(layers: Sequence[LayerMapping]) -> list[dict[str, str]]:
     names = [name for name in _BUFFERS if any(item.buffers[name].bytes for item in layers if name in item.buffers)]
-    operands = list(_CLASSES)
-    table = _table("buffers, MACs per byte", [*(_BUFFERS[name] for name in names), *operands])
-    for item in layers:
-        cells = [_use_cell(item.buffers.get(name)) for name in names]
-        cells += [_reuse_cell(item.operands[name]) for name in operands]
-        table.add_row(Text(printable(item.name, 40)), *cells)
-    return table
+    return [
+        {
+            "buffers, MACs per byte": _name(item),
+            **{_BUFFERS[name]: _use_cell(item.buffers.get(name)) for name in names},
+            **{name: _reuse_cell(item.operands[name]) for name in _CLASSES},
+        }
+        for item in layers
+    ]
 
 
 def _use_cell(use: BufferUse | None) -> str:
@@ -204,13 +209,15 @@ def _reuse_cell(use: OperandUse) -> str:
     return f"{significant(use.macs_per_byte)} ({use.num_transfers:,} x)" if use.dram_bytes else "on chip"
 
 
-def _use_table(layers: Sequence[LayerMapping]) -> Table:
+def _use_rows(layers: Sequence[LayerMapping]) -> list[dict[str, str]]:
     stalls = [cause for cause in STALLS if any(item.utilization.lost_stalls[cause] > 0 for item in layers)]
-    table = _table("PE cycles", ["used", "lost to shape", "fill and drain", *stalls])
-    for item in layers:
-        use = item.utilization
-        table.add_row(
-            Text(printable(item.name, 40)), percent(use.used), percent(use.lost_shape), percent(use.lost_fill_drain),
-            *(percent(use.lost_stalls[cause]) for cause in stalls),
-        )  # fmt: skip
-    return table
+    return [
+        {
+            "PE cycles": _name(item),
+            "used": percent(item.utilization.used),
+            "lost to shape": percent(item.utilization.lost_shape),
+            "fill and drain": percent(item.utilization.lost_fill_drain),
+            **{cause: percent(item.utilization.lost_stalls[cause]) for cause in stalls},
+        }
+        for item in layers
+    ]

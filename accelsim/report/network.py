@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console, JustifyMethod
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
-from accelsim.report.terminal import fitting_titles, print_left_out
+from accelsim.report.terminal import print_fitted
 from accelsim.report.text import percent, printable, quantity
 from accelsim.trace.model import LayerTrace, TraceLayer
 
@@ -24,16 +22,7 @@ def print_trace(console: Console, trace: LayerTrace) -> None:
     rows = [_cells(layer) for layer in trace.layers]
     if not rows:
         return
-    titles = fitting_titles(rows, ("then", "input", "sparsity", "reads", "weights"), console.width)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for title in titles:
-        left = title in {"layer", "kind", "reads", "then"}
-        justify: JustifyMethod = "left" if left else "right"
-        table.add_column(title, justify=justify, overflow="ellipsis", no_wrap=True)
-    for row in rows:
-        table.add_row(*(Text(row[title]) for title in titles))
-    console.print(table)
-    print_left_out(console, [title for title in rows[0] if title not in titles], " or --json")
+    print_fitted(console, rows, ("then", "input", "sparsity", "reads", "weights"), frozenset({"kind", "reads", "then"}))
 
 
 def _output(layer: TraceLayer) -> str:

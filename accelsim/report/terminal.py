@@ -221,11 +221,15 @@ def print_comparison(console: Console, results: Sequence[RunResult], synthetic: 
     """
     marks = [SYNTHETIC_MARK if each else "" for each in synthetic] or [""] * len(results)
     marked = list(zip(results, marks, strict=True))
-    _print_rows(console, [_comparison_cells(run, mark) for run, mark in marked], ("weights read", "area", "accuracy"))
+    names, files = frozenset({"workload", "storage"}), ", compare.csv, or --json"
+    totals = [_comparison_cells(run, mark) for run, mark in marked]
+    print_fitted(console, totals, ("weights read", "area", "accuracy"), names, files)
     traffic = [_traffic_cells(run, mark) for run, mark in marked]
     if len({run.workload.path or run.workload.name for run in results}) == 1:
         traffic = [{title: cell for title, cell in row.items() if title != "workload"} for row in traffic]
-    _print_rows(console, traffic, ("activations", "seed", "scale", "index", "generator mm2", "decoder mm2"))
+    print_fitted(
+        console, traffic, ("activations", "seed", "scale", "index", "generator mm2", "decoder mm2"), names, files
+    )
     if any(marks):
         console.print(Text(f"{SYNTHETIC_MARK} {SYNTHETIC_WORDS}"))
 
@@ -235,16 +239,26 @@ def print_synthetic(console: Console, storage: str) -> None:
     console.print(Text(f"{printable(storage)}: {SYNTHETIC_WORDS}"))
 
 
-def _print_rows(console: Console, rows: Sequence[Mapping[str, str]], optional: Sequence[str]) -> None:
+def print_fitted(
+    console: Console,
+    rows: Sequence[Mapping[str, str]],
+    optional: Sequence[str],
+    left: frozenset[str] = frozenset(),
+    elsewhere: str = " or --json",
+) -> None:
+    """Print ``rows`` in as many columns as fit, and which are left out; the first column and those of ``left`` flush.
+
+    ``optional`` columns give way in their order; ``elsewhere`` says where else they are.
+    """
     titles = fitting_titles(rows, [title for title in optional if title in rows[0]], console.width)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for title in titles:
-        left = title in {"workload", "storage"}
-        table.add_column(title, justify="left" if left else "right", overflow="ellipsis", no_wrap=True)
+        is_left = title in left or title == titles[0]
+        table.add_column(title, justify="left" if is_left else "right", overflow="ellipsis", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(row[title]) for title in titles))
     console.print(table)
-    print_left_out(console, [title for title in rows[0] if title not in titles], ", compare.csv, or --json")
+    print_left_out(console, [title for title in rows[0] if title not in titles], elsewhere)
 
 
 def fitting_titles(rows: Sequence[Mapping[str, str]], optional: Sequence[str], width: int) -> list[str]:
