@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.installed
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test fuzz package lint type format bench workloads golden schema reports docs install clean help
+.PHONY: run test fuzz package lint type format bench peers workloads golden schema reports docs install clean help
 
 run: $(READY)  ## simulate the committed ResNet-18 ticket on the edge chip
 	$(BIN)/accelsim run hwconfigs/edge.yaml workloads/resnet_slt.pt
@@ -19,7 +19,7 @@ $(READY): pyproject.toml constraints.txt
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest
 
-fuzz: $(READY)  ## 20,000 broken inputs, drawn anew (ten minutes)
+fuzz: $(READY)  ## 20,000 broken inputs, drawn anew (half an hour)
 	ACCELSIM_FUZZ_INPUTS=20000 $(BIN)/python -m pytest tests/fuzz
 
 package: $(READY)  ## build sdist and wheel, and run every chip from an installation elsewhere (minutes)
@@ -36,6 +36,10 @@ format: $(READY)  ## rewrite the files in the house format
 
 bench: $(READY)  ## speed of the generators, the DRAM model and the simulator
 	for script in benchmarks/*.py; do $(BIN)/python $$script; done
+
+peers:  ## environments with SCALE-Sim and ZigZag, for make bench (docs/benchmarks.md)
+	$(PYTHON) -m venv out/peers/scalesim && out/peers/scalesim/bin/python -m pip install --quiet 'scalesim==3.0.0' 'numpy<2.3' 'pandas<3'
+	$(PYTHON) -m venv out/peers/zigzag && out/peers/zigzag/bin/python -m pip install --quiet 'zigzag-dse==3.9.1' six
 
 workloads: $(READY)  ## search the committed tickets again (hours)
 	grep '^accelsim search' workloads/README.md | sed 's|^|$(BIN)/|' | bash -euo pipefail

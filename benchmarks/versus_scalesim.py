@@ -3,7 +3,7 @@
 SCALE-Sim counts from cycle 0 to the last write, so that each of its rows is one cycle less; any other difference is an
 error here (exit status 1). docs/benchmarks.md says how to install it.
 
-Usage: python benchmarks/versus_scalesim.py --python PATH [--network NAME | --topology FILE] [--dataflow ws]
+Usage: python benchmarks/versus_scalesim.py [--python PATH] [--network NAME | --topology FILE] [--dataflow ws]
        [--array 32x32]
 """
 
@@ -15,7 +15,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from peers import ROOT, Times, best_time, network_layers, parse_array, run_driver, topology_text
+from peers import ROOT, Times, best_time, network_layers, parse_array, peer_python, run_driver, topology_text
 from rich.console import Console
 from rich.table import Table
 
@@ -110,7 +110,7 @@ def show(console: Console, setting: Setting, rows: list[Comparison], ours: Times
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Compare cycles and wall time with SCALE-Sim v3.")
-    parser.add_argument("--python", help="Python of an environment with SCALE-Sim; without it nothing is compared")
+    parser.add_argument("--python", default=peer_python("scalesim"), help="its Python [default: that of make peers]")
     parser.add_argument("--network", default="resnet18-imagenet", help="a network of accelsim list")
     parser.add_argument("--contains", default="", help="only layers whose name contains this")
     parser.add_argument("--topology", type=Path, help="a topology table in place of the network")
@@ -123,7 +123,7 @@ def main() -> int:
     """Compare every array and dataflow asked for."""
     arguments = _arguments()
     if arguments.python is None:
-        print("versus_scalesim: left out; give --python PATH of an environment with SCALE-Sim (docs/benchmarks.md)")
+        print("versus_scalesim: left out; run make peers first (docs/benchmarks.md)")
         return 0
     if arguments.topology is not None:
         table = arguments.topology.read_text(encoding="utf-8")

@@ -3,7 +3,7 @@
 The chip is a hardware description of accelsim, told to ZigZag as a K x C array with the same buffers, ports and DRAM
 bandwidth. The two models differ by design (see docs/benchmarks.md), so cycles are shown and not judged.
 
-Usage: python benchmarks/versus_zigzag.py --python PATH [--network NAME] [--hardware hwconfigs/edge_dense.yaml]
+Usage: python benchmarks/versus_zigzag.py [--python PATH] [--network NAME] [--hardware hwconfigs/edge_dense.yaml]
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from peers import ROOT, Times, best_time, network_layers, run_driver, topology_text
+from peers import ROOT, Times, best_time, network_layers, peer_python, run_driver, topology_text
 from rich.console import Console
 from rich.table import Table
 
@@ -143,7 +143,7 @@ def show(layers: Sequence[TraceLayer], ours: Sequence[LayerCounters], peer: Reco
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Compare cycles and wall time with ZigZag.")
-    parser.add_argument("--python", help="Python of an environment with ZigZag; without it nothing is compared")
+    parser.add_argument("--python", default=peer_python("zigzag"), help="its Python [default: that of make peers]")
     parser.add_argument("--network", default="resnet18-imagenet", help="a network of accelsim list")
     parser.add_argument("--contains", default="", help="only layers whose name contains this")
     parser.add_argument(
@@ -156,7 +156,7 @@ def main() -> int:
     """Run both tools on all layers."""
     arguments = _arguments()
     if arguments.python is None:
-        print("versus_zigzag: left out; give --python PATH of an environment with ZigZag (docs/benchmarks.md)")
+        print("versus_zigzag: left out; run make peers first (docs/benchmarks.md)")
         return 0
     hardware = load_hardware(arguments.hardware)
     if hardware.config.pe_array.dataflow != "weight_stationary" or hardware.config.memory != "dram":

@@ -42,6 +42,12 @@ class Times:
         )
 
 
+def peer_python(tool: str) -> str | None:
+    """Return the interpreter of the environment that ``make peers`` makes for a tool; None without it."""
+    path = ROOT / "out" / "peers" / tool / "bin" / "python"
+    return str(path) if path.exists() else None
+
+
 def network_layers(name: str, contains: str = "") -> list[TraceLayer]:
     """Return the dense convolutions of a network whose name has ``contains`` in it, and its linear layers."""
     return [
