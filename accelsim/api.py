@@ -12,7 +12,7 @@ from accelsim.config.loader import load_hardware
 from accelsim.dse.constraints import parse_constraint
 from accelsim.dse.explore import ExploreResult, SearchPlan
 from accelsim.dse.explore import explore as _explore
-from accelsim.dse.search import ALGORITHMS, Algorithm
+from accelsim.dse.proposals import ALGORITHMS, Algorithm
 from accelsim.dse.space import DesignSpace, load_space, space_from_mapping
 from accelsim.dse.sweep import Places, SweepResult
 from accelsim.dse.sweep import sweep as _sweep

@@ -9,7 +9,7 @@ from accelsim.cli.common import Choice, common_options, examples, json_option, s
 from accelsim.cli.dse_options import names, place_options, wanted_places
 
 _SEARCH = (
-    OptionRow("--trials", click.IntRange(1, 10_000_000), "Designs to try with the closed form. [default: 1000]"),
+    OptionRow("--trials", click.IntRange(1, 10_000_000), "Designs to rank by the closed form. [default: 1000]"),
     OptionRow("--sampler", Choice(["nsga2", "tpe", "random"]), "How designs are proposed. [default: nsga2]"),
     OptionRow("--sample", click.IntRange(0, 100_000), "Designs to simulate besides the front. [default: 16]"),
     OptionRow("--seed", click.IntRange(0, 2**32 - 1), "Seed of the search. [default: 1]"),
@@ -41,7 +41,7 @@ def command(
     reported. With several workloads times and energies add up.
     """
     from accelsim.dse.constraints import parse_constraint  # noqa: PLC0415
-    from accelsim.dse.explore import SearchPlan, agreement_document, explore  # noqa: PLC0415
+    from accelsim.dse.explore import SearchPlan, explore  # noqa: PLC0415
     from accelsim.dse.space import load_space  # noqa: PLC0415
     from accelsim.dse.summary_text import agreement_lines, summary_lines, summary_text  # noqa: PLC0415
 
@@ -55,10 +55,9 @@ def command(
         seed=given.get("seed", 1),
     )
     result = explore(load_space(space), wanted_places(ctx, folder), plan)
-    agreement = agreement_document(result.confirmation, len(result.ranked), plan)
     if as_json:
-        write_stdout(summary_text(result.summary, agreement))
+        write_stdout(summary_text(result.summary, result.agreement))
         return
-    for line in (*agreement_lines(agreement), *summary_lines(result.summary)):
+    for line in (*agreement_lines(result.agreement), *summary_lines(result.summary)):
         click.echo(line)
     session(ctx).note(f"wrote results.*, ranked.* and summary.json in {folder}")

@@ -35,7 +35,7 @@ def evaluate_points(
     jobs = {point.job.key: point.job for point in points if point.job is not None}
     known = store.get(list(jobs))
     impossible = [point for point in points if point.job is None]
-    progress.begin(len(jobs) + len(impossible), len(known))
+    progress.begin(len(jobs) + len(impossible), list(known.values()))
     for point in impossible:
         progress.add(failed_row(point.reason, fidelity))
     missing = [job for key, job in jobs.items() if key not in known]

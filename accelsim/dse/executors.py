@@ -77,7 +77,6 @@ class ProcessExecutor:
 
     def __init__(self, num_workers: int) -> None:
         self.num_workers = num_workers
-        self._is_idle = True
         self._pool: ProcessPoolExecutor | None = None
         self._alive: tuple[Connection, Connection] | None = None
 
@@ -96,7 +95,6 @@ class ProcessExecutor:
 
     def run(self, batches: Sequence[Batch]) -> Iterator[list[Evaluated]]:
         """See `Executor`."""
-        self._is_idle = False
         waiting = list(reversed(batches))
         running: dict[Future[list[Evaluated]], Batch] = {}
         lost = 0

@@ -13,10 +13,11 @@ from accelsim.dse.engine import EvaluatedPoint
 from accelsim.dse.export import flat_rows, table, write_tables
 from accelsim.dse.points import open_source
 from accelsim.dse.progress import Progress
+from accelsim.dse.proposals import Algorithm
 from accelsim.dse.rows import Row
-from accelsim.dse.search import Algorithm, Bench, Confirmation, Design, confirm, search
+from accelsim.dse.search import Bench, Confirmation, Design, Ranking, confirm, search
 from accelsim.dse.space import DesignSpace
-from accelsim.dse.summary import Summary, summarise
+from accelsim.dse.summary import Summary, count_reasons, summarise
 from accelsim.dse.summary_text import summary_text
 from accelsim.dse.sweep import DEFAULT_OBJECTIVES, SUMMARY_NAME, Places, check_objectives, opened
 from accelsim.errors import ConfigError
@@ -34,7 +35,7 @@ class SearchPlan:
     objectives
         Metrics; accuracy, tops, tops_per_w, frames_per_s and pe_utilization are maximised, the rest minimised.
     num_trials
-        Designs that the sampler proposes; repeated ones cost nothing.
+        Designs to rank, each once; a space that has no more is ranked whole.
     num_sample
         Designs besides the front that are simulated, at random.
     seed
@@ -53,13 +54,15 @@ class SearchPlan:
 class ExploreResult:
     """The simulated designs as a table, the ranked ones as another, the summary of the simulated ones, the agreement.
 
-    With several workloads the summary is over the figures of whole designs, `accelsim.dse.search.combined`.
+    ``agreement`` are the keys ``search`` and ``agreement`` of ``summary.json``. With several workloads the summary is
+    over the figures of whole designs, `accelsim.dse.search.combined`.
     """
 
     table: pd.DataFrame
     ranked: pd.DataFrame
     summary: Summary
     confirmation: Confirmation
+    agreement: dict[str, Any]
 
 
 def explore(space: DesignSpace, places: Places, plan: SearchPlan) -> ExploreResult:
@@ -77,33 +80,47 @@ def explore(space: DesignSpace, places: Places, plan: SearchPlan) -> ExploreResu
     constraints = (*space.constraints, *plan.constraints)
     source = open_source(space)
     with opened(places) as (folder, store, executor):
-        expected = plan.num_trials * len(source.workloads)
-        bench = Bench(source, store, executor, Progress(places.progress, wanted, expected))
-        ranked = search(bench, wanted, constraints, plan.num_trials, plan.algorithm, plan.seed)
+        number = len(source.workloads)
+        size = len(source.bases) * space.num_choices
+        expected = min(plan.num_trials, size) * number
+        progress = Progress(places.progress, wanted, expected, constraints, adds_up=True)
+        bench = Bench(source, store, executor, progress)
+        ranking = search(bench, wanted, constraints, plan.num_trials, plan.algorithm, plan.seed)
+        ranked = ranking.designs
         bench.progress.end()
         if not any(design.is_ok for design in ranked):
             raise ConfigError(f"{space.path}: no design can be evaluated; the first fails: {_reason(ranked)}")
-        bench = replace(bench, progress=Progress(places.progress, wanted))
+        bench = replace(bench, progress=Progress(places.progress, wanted, 0, constraints, adds_up=True))
         confirmation = confirm(bench, ranked, wanted, constraints, plan.num_sample, plan.seed)
         bench.progress.end()
         frame = table(space, flat_rows(space, _points(confirmation.designs)))
         ranked_frame = table(space, flat_rows(space, _points(ranked)))
         rows = _design_rows(space, confirmation.designs)
-        summary = replace(summarise(space, rows, wanted, constraints), num_points=len(confirmation.designs))
+        summary = summarise(space, rows, wanted, constraints, _design_rows(space, ranking.uniform))
         write_tables(folder, frame)
         write_tables(folder, ranked_frame, RANKED_NAME)
-        more = agreement_document(confirmation, len(ranked), plan)
-        write_text(folder / SUMMARY_NAME, summary_text(summary, more))
-    return ExploreResult(frame, ranked_frame, summary, confirmation)
+        agreement = agreement_document(confirmation, ranking, plan)
+        write_text(folder / SUMMARY_NAME, summary_text(summary, agreement))
+    return ExploreResult(frame, ranked_frame, summary, confirmation, agreement)
 
 
-def agreement_document(confirmation: Confirmation, num_ranked: int, plan: SearchPlan) -> dict[str, Any]:
-    """Return what the summary says of the two fidelities."""
+def agreement_document(confirmation: Confirmation, ranking: Ranking, plan: SearchPlan) -> dict[str, Any]:
+    """Return what the summary says of the search and of the two fidelities."""
+    reasons = count_reasons([design.figures for design in ranking.designs])
     return {
-        "search": {"algorithm": plan.algorithm, "trials": plan.num_trials, "seed": plan.seed, "ranked": num_ranked},
+        "search": {
+            "algorithm": plan.algorithm,
+            "trials": plan.num_trials,
+            "seed": plan.seed,
+            "space": ranking.space_size,
+            "ranked": len(ranking.designs),
+            "failed": sum(reasons.values()),
+            "reasons": reasons,
+        },
         "agreement": {
             "simulated_front": confirmation.num_front,
             "simulated_sample": confirmation.num_sample,
+            "simulated_partners": confirmation.num_partners,
             "rank_correlation": confirmation.correlations,
             "median_relative_error": confirmation.median_errors,
         },

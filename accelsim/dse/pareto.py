@@ -12,6 +12,8 @@ import numpy.typing as npt
 from accelsim.dse.rows import cost_of, figure
 
 Floats = npt.NDArray[np.float64]
+_NOTHING = 1e-18
+_MAX_EFFECTS = 1000
 
 
 def costs(rows: Sequence[Mapping[str, object]], objectives: Sequence[str]) -> Floats:
@@ -60,12 +62,14 @@ class Sensitivity:
     Attributes
     ----------
     share
-        Fraction of the variance of log(figure) that the means over the variable's values explain (eta squared); 0 to 1.
-        In a grid the shares of all variables and their interactions sum to 1.
+        Fraction of the variance of log(figure) over the space that the variable's own effect makes up; 0 to 1. The
+        shares of all variables and of what no sum of effects explains (interactions) add up to 1.
     spread
-        Largest over smallest geometric mean among the variable's values.
+        Ratio of the figure at the variable's worst and best value, all else equal on average.
     best
-        The value with the best geometric mean.
+        The value with the best effect.
+    network
+        Whose figure it is, where a run has several networks that are not summed; "" otherwise.
     """
 
     variable: str
@@ -73,26 +77,75 @@ class Sensitivity:
     share: float
     spread: float
     best: Any
+    network: str = ""
 
 
-def sensitivity(
-    variable: str, choices: Sequence[Any], rows: Sequence[Mapping[str, object]], metric: str, is_maximised: bool
-) -> Sensitivity | None:
-    """Return the dependence of ``metric`` on a variable that takes ``choices``; None where nothing varies."""
-    pairs = [(choice, figure(row, metric)) for choice, row in zip(choices, rows, strict=True)]
-    known = [(choice, np.log(value)) for choice, value in pairs if value is not None and value > 0]
-    levels: dict[str, tuple[Any, list[float]]] = {}
-    for choice, value in known:
-        levels.setdefault(repr(choice), (choice, []))[1].append(float(value))
-    if len(levels) < 2:
-        return None
-    everything = np.array([value for _, value in known])
-    total = float(((everything - everything.mean()) ** 2).sum())
-    between = sum(
-        len(values) * (float(np.mean(values)) - float(everything.mean())) ** 2 for _, values in levels.values()
-    )
-    means = [(float(np.mean(values)), choice) for choice, values in levels.values()]
-    pick = max if is_maximised else min
-    best = pick(means, key=lambda entry: entry[0])[1]
-    spread = float(np.exp(max(mean for mean, _ in means) - min(mean for mean, _ in means)))
-    return Sensitivity(variable, metric, between / total if total > 1e-18 else 0.0, spread, best)
+def sensitivities(
+    axes: Sequence[str], rows: Sequence[Mapping[str, object]], metric: str, is_maximised: bool
+) -> list[Sensitivity]:
+    """Return the dependence of ``metric`` on every variable that varies, the largest share first.
+
+    Effects of all values of all variables on log(metric) are fitted together by least squares, so that they hold where
+    the points are not a full grid; in a full grid they are the differences of means.
+    """
+    known = [(row, value) for row in rows if (value := figure(row, metric)) is not None and value > 0]
+    coded = [(axis, *_coded([row.get(axis) for row, _ in known])) for axis in axes]
+    coded = [entry for entry in coded if len(entry[1]) > 1]
+    if not coded:
+        return []
+    logs = np.log([value for _, value in known])
+    centred = logs - logs.mean()
+    effects, residual = _additive([codes for _, _, codes in coded], centred)
+    variances = [float((effect**2).mean()) for effect in effects]
+    total = sum(variances) + float((residual**2).mean())
+    pick = np.argmax if is_maximised else np.argmin
+    found = [
+        Sensitivity(
+            axis,
+            metric,
+            variance / total if total > _NOTHING else 0.0,
+            float(np.exp(np.ptp(effect))),
+            levels[int(pick(effect.round(12)))],
+        )
+        for (axis, levels, _), effect, variance in zip(coded, effects, variances, strict=True)
+    ]
+    return sorted(found, key=lambda entry: (-entry.share, entry.variable))
+
+
+def _coded(choices: Sequence[Any]) -> tuple[list[Any], npt.NDArray[np.int64]]:
+    """Return the values that occur, in order of their first place, and for each choice its value's number."""
+    places: dict[str, int] = {}
+    levels: list[Any] = []
+    codes = np.zeros(len(choices), dtype=np.int64)
+    for row, choice in enumerate(choices):
+        name = repr(choice)
+        if name not in places:
+            places[name] = len(levels)
+            levels.append(choice)
+        codes[row] = places[name]
+    return levels, codes
+
+
+def _additive(codes: Sequence[npt.NDArray[np.int64]], values: Floats) -> tuple[list[Floats], Floats]:
+    """Return for each variable the effect of each of its values (mean 0), and what they leave of ``values``.
+
+    By the normal equations, whose size is the number of values of all variables; beyond `_MAX_EFFECTS` of them each
+    variable is taken alone, by its means.
+    """
+    sizes = [int(code.max()) + 1 for code in codes]
+    first = np.concatenate([[0], np.cumsum(sizes)])
+    number = int(first[-1])
+    sums = np.concatenate([np.bincount(code, values, size) for code, size in zip(codes, sizes, strict=True)])
+    if number > _MAX_EFFECTS:
+        counts = np.concatenate([np.bincount(code, None, size) for code, size in zip(codes, sizes, strict=True)])
+        solved = sums / counts
+    else:
+        shifted = [code + start for code, start in zip(codes, first, strict=False)]
+        normal = np.zeros((number, number))
+        for one in shifted:
+            for other in shifted:
+                normal += np.bincount(one * number + other, minlength=number * number).reshape(number, number)
+        solved = np.linalg.lstsq(normal, sums, rcond=1e-10)[0]
+    effects = [solved[start : start + size] for start, size in zip(first, sizes, strict=False)]
+    residual = values - sum(effect[code] for effect, code in zip(effects, codes, strict=True))
+    return [effect - effect.mean() for effect in effects], residual

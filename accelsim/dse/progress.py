@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import IO
 
+from accelsim.dse.constraints import Constraint, holds
 from accelsim.dse.rows import MAXIMISED, Row, cost_of
 from accelsim.report.text import significant
 
 _TERMINAL_S = 0.2
 _FILE_S = 10.0
+_MARK_S = 0.5
+_WINDOW_S = 30.0
+_LEAST_MARKS = 8
 
 
 class Progress:
@@ -24,44 +31,75 @@ class Progress:
         Whose best values are shown.
     expected
         Points of the whole run where it is known before they are.
+    constraints
+        Only what keeps them can be the best.
+    adds_up
+        A design has several points, so that no single point is the best: who evaluates designs calls `remember`.
     """
 
-    def __init__(self, stream: IO[str] | None, metrics: Sequence[str], expected: int = 0) -> None:
+    def __init__(
+        self,
+        stream: IO[str] | None,
+        metrics: Sequence[str],
+        expected: int = 0,
+        constraints: tuple[Constraint, ...] = (),
+        adds_up: bool = False,
+    ) -> None:
         self._stream = stream
         self._expected = expected
         self._metrics = tuple(metrics)
+        self._constraints = constraints
+        self._adds_up = adds_up
         self._best: dict[str, float] = {}
-        self._started = self._shown = time.monotonic()
+        self._shown = -math.inf
+        self._marks: deque[tuple[float, int]] = deque()
         self._done = self._total = self._known = self._failed = 0
 
-    def begin(self, total: int, known: int) -> None:
+    def begin(self, total: int, known: Sequence[Row]) -> None:
         """Begin a part of the run: ``total`` points, of which ``known`` are in the store."""
         self._total += total
-        self._known += known
+        self._known += len(known)
+        for row in known:
+            self._count(row)
+        self._show(time.monotonic())
 
     def add(self, row: Row) -> None:
         """Count one evaluated point."""
         self._done += 1
-        if row["status"] != "ok":
-            self._failed += 1
-        self._remember(row)
+        self._count(row)
         now = time.monotonic()
-        if self._stream is not None and now - self._shown >= (_TERMINAL_S if self._stream.isatty() else _FILE_S):
-            self._shown = now
-            self._write(self.line(now - self._started), final=False)
+        if not self._marks or now - self._marks[-1][0] >= _MARK_S:
+            self._marks.append((now, self._done))
+            while now - self._marks[0][0] > _WINDOW_S and len(self._marks) > _LEAST_MARKS:
+                self._marks.popleft()
+        self._show(now)
+
+    def remember(self, row: Mapping[str, object]) -> None:
+        """Let the figures of a design that are no point's count for the best."""
+        if not holds(self._constraints, row):
+            return
+        for name in self._metrics:
+            cost = cost_of(row, name)
+            if cost is not None:
+                sign = -1.0 if name in MAXIMISED else 1.0
+                best = self._best.get(name)
+                self._best[name] = sign * (cost if best is None else min(cost, sign * best))
 
     def end(self) -> None:
         """Show the final line of the run."""
         self._expected = 0
         if self._stream is not None and self._total:
-            self._write(self.line(time.monotonic() - self._started), final=True)
+            self._write(self.line(time.monotonic()), final=True)
 
-    def line(self, elapsed_s: float) -> str:
-        """Return the line for people."""
-        rate = self._done / elapsed_s if elapsed_s > 0 else 0.0
+    def line(self, now_s: float) -> str:
+        """Return the line for people; the rate is that of the last half minute."""
         total = max(self._total, self._expected)
         left = total - self._known - self._done
-        parts = [f"{self._known + self._done}/{total} points", f"{significant(rate)}/s"]
+        parts = [f"{self._known + self._done}/{total} points"]
+        rate = 0.0
+        if self._marks and now_s > self._marks[0][0] and self._done > self._marks[0][1]:
+            rate = (self._done - self._marks[0][1]) / (now_s - self._marks[0][0])
+            parts.append(f"{significant(rate)}/s")
         if self._known:
             parts.append(f"{self._known} known before")
         if left and rate:
@@ -73,19 +111,24 @@ class Progress:
         ]
         return ", ".join(parts)
 
-    def _remember(self, row: Mapping[str, object]) -> None:
-        for name in self._metrics:
-            cost = cost_of(row, name)
-            if cost is not None:
-                sign = -1.0 if name in MAXIMISED else 1.0
-                best = self._best.get(name)
-                self._best[name] = sign * (cost if best is None else min(cost, sign * best))
+    def _count(self, row: Row) -> None:
+        if row["status"] != "ok":
+            self._failed += 1
+        elif not self._adds_up:
+            self.remember(row)
+
+    def _show(self, now: float) -> None:
+        if self._stream is not None and now - self._shown >= (_TERMINAL_S if self._stream.isatty() else _FILE_S):
+            self._shown = now
+            self._write(self.line(now), final=False)
 
     def _write(self, text: str, final: bool) -> None:
         if self._stream is None:
             return
         if self._stream.isatty():
-            self._stream.write(f"\r\x1b[K{text}" + ("\n" if final else ""))
+            # A line that wraps could not be rewritten.
+            shown = text if final else text[: shutil.get_terminal_size().columns - 1]
+            self._stream.write(f"\r\x1b[K{shown}" + ("\n" if final else ""))
         else:
             self._stream.write(text + "\n")
         self._stream.flush()

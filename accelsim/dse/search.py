@@ -6,12 +6,11 @@ search is the same on any machine, and one that was interrupted repeats its past
 
 from __future__ import annotations
 
-import importlib
+import itertools
 import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
 
@@ -21,15 +20,15 @@ from accelsim.dse.executors import Executor
 from accelsim.dse.pareto import costs, pareto_front, rank_correlation
 from accelsim.dse.points import Point, PointSource
 from accelsim.dse.progress import Progress
+from accelsim.dse.proposals import GENERATION, Algorithm, Picks, Proposer, open_study
 from accelsim.dse.rows import Fidelity, Row, figure
-from accelsim.dse.space import Value, Variable
+from accelsim.dse.space import STORAGE, Value, Variable
 from accelsim.dse.store import ResultStore
 from accelsim.errors import ConfigError
 
-Algorithm = Literal["nsga2", "tpe", "random"]
-ALGORITHMS: tuple[Algorithm, ...] = ("nsga2", "tpe", "random")
-GENERATION = 32
-_UNREACHABLE = 1e9
+UNIFORM = 128
+PARTNERED = 12
+WHOLE_AT_ONCE = 1024
 # Over several workloads: times and energies add up, the chip is the largest that one of them needs.
 _ADDED = (
     "latency_cycles", "latency_s", "energy_j", "macs", "effective_macs", "stored_bits", "weight_bytes", "dram_bytes",
@@ -116,83 +115,95 @@ def search(
     algorithm: Algorithm,
     seed: int,
     fidelity: Fidelity = "closed_form",
-) -> list[Design]:
-    """Return the designs that were tried, in order, each once.
+) -> Ranking:
+    """Return the designs that were tried, each once: ``num_trials`` of them, or the whole space where it is smaller.
+
+    The first quarter of the trials (at least a generation, at most `UNIFORM`) is drawn at random, so that what is said
+    of the whole space rests on designs from all over it. A proposal that was tried before is changed in one variable.
 
     Raises
     ------
     ConfigError
-        optuna is not installed.
+        optuna is not installed, or an objective has no figure in any design.
     """
-    optuna = _optuna()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(directions=["minimize"] * len(objectives), sampler=_sampler(optuna, algorithm, seed))
     axes = list(bench.source.space.variables)
     if len(bench.source.bases) > 1:
         axes.insert(0, Variable("hardware", (), tuple(range(len(bench.source.bases)))))
-    tried: dict[str, Design] = {}
-    for start in range(0, num_trials, GENERATION):
-        trials = [study.ask() for _ in range(min(GENERATION, num_trials - start))]
-        choices = [_choice(trial, axes, len(bench.source.bases)) for trial in trials]
-        for trial, design in zip(trials, bench.evaluate(choices, fidelity), strict=True):
-            tried.setdefault(repr((design.hardware, design.choice)), design)
-            _tell(optuna, study, trial, design, (objectives, constraints))
-    return list(tried.values())
+    size = math.prod(len(axis.levels) for axis in axes)
+    tried: dict[Picks, Design] = {}
+    proposer: Proposer | None = None
+    if size > num_trials:
+        num_uniform = num_trials if algorithm == "random" else min(max(GENERATION, min(num_trials // 4, UNIFORM)), size)
+        study = open_study(algorithm, seed, len(objectives))
+        proposer = Proposer(axes, random.Random(seed), num_uniform, study)
+    everything = itertools.product(*(range(len(axis.levels)) for axis in axes))
+    while len(tried) < min(num_trials, size):
+        number = min(GENERATION, num_trials - len(tried))
+        chosen = (
+            proposer.propose(number, tried, len(tried))
+            if proposer
+            else list(itertools.islice(everything, WHOLE_AT_ONCE))
+        )
+        choices = [_choice(picks, axes, len(bench.source.bases)) for picks in chosen]
+        is_first = not tried
+        for picks, design in zip(chosen, bench.evaluate(choices, fidelity), strict=True):
+            tried[picks] = design
+            bench.progress.remember(design.figures)
+        if is_first:
+            _check_figures(list(tried.values()), objectives, constraints)
+        if proposer:
+            proposer.tell(lambda picks: tried[picks].figures, objectives, constraints)
+    designs = tuple(tried.values())
+    return Ranking(designs, designs[: proposer.num_uniform] if proposer else designs, size)
 
 
-def _optuna() -> Any:
-    try:
-        return importlib.import_module("optuna")
-    except ImportError:
-        raise ConfigError("explore: optuna is not installed; run pip install 'accelsim[dse]', or use sweep") from None
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Designs that were ranked, in order; those of them that lie evenly over the space; and how many it has."""
+
+    designs: tuple[Design, ...]
+    uniform: tuple[Design, ...]
+    space_size: int
 
 
-def _sampler(optuna: Any, algorithm: Algorithm, seed: int) -> Any:
-    if algorithm == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    if algorithm == "tpe":
-        return optuna.samplers.TPESampler(n_startup_trials=GENERATION, multivariate=True, seed=seed)
-    return optuna.samplers.NSGAIISampler(population_size=GENERATION, seed=seed)
+def _check_figures(designs: Sequence[Design], objectives: Sequence[str], constraints: tuple[Constraint, ...]) -> None:
+    """Refuse a search for what no design has, instead of trying them all in vain."""
+    good = [design.figures for design in designs if design.is_ok]
+    for name in (*objectives, *(constraint.metric for constraint in constraints)):
+        if good and all(figure(row, name) is None for row in good):
+            why = (
+                "no workload is a real ticket in a format that stores it"
+                if name == "accuracy"
+                else "the closed form does not know it; use sweep, or another metric"
+            )
+            raise ConfigError(f"explore: {name}: no design has this figure: {why}")
 
 
-def _choice(trial: Any, axes: Sequence[Variable], num_hardware: int) -> tuple[int, tuple[Value, ...]]:
-    """Return what a trial proposes: numbers by their rank, so that neighbours are near; words as categories."""
-    picks = []
-    for axis in axes:
-        last = len(axis.levels) - 1
-        if axis.is_numeric and axis.name != "hardware":
-            order = np.argsort(np.array(axis.levels, dtype=np.float64), kind="stable").tolist()
-            picks.append(order[trial.suggest_int(axis.name, 0, last)])
-        else:
-            picks.append(trial.suggest_categorical(axis.name, list(range(last + 1))))
+def _choice(picks: Picks, axes: Sequence[Variable], num_hardware: int) -> tuple[int, tuple[Value, ...]]:
     values = tuple(axis.levels[pick] for axis, pick in zip(axes, picks, strict=True))
     return (int(values[0]), values[1:]) if num_hardware > 1 else (0, values)
 
 
-def _tell(
-    optuna: Any, study: Any, trial: Any, design: Design, goal: tuple[Sequence[str], tuple[Constraint, ...]]
-) -> None:
-    objectives, constraints = goal
-    values = costs([design.figures], objectives)[0]
-    for constraint in constraints:
-        trial.set_constraint(constraint.text, min(constraint.violation(design.figures), _UNREACHABLE))
-    if design.is_ok and np.isfinite(values).all():
-        study.tell(trial, values.tolist())
-    else:
-        study.tell(trial, state=optuna.trial.TrialState.FAIL)
-
-
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """Simulated designs: the front of the ranking and a random sample, and how well ranking and simulation agree.
+    """Simulated designs, and how well ranking and simulation agree.
 
-    ``correlations``: objective -> Spearman's rank correlation over all simulated designs that the closed form also
-    ranked; None with too few. ``median_errors``: objective -> median of |closed form / simulation - 1|.
+    Attributes
+    ----------
+    designs
+        The front of the ranking, a random sample, and partners: chips of the front with the other storage formats.
+    num_front, num_sample, num_partners
+        How many of each.
+    correlations
+        Objective -> Spearman's rank correlation over front and sample; None with too few.
+    median_errors
+        Objective -> median of |closed form / simulation - 1|.
     """
 
     designs: tuple[Design, ...]
     num_front: int
     num_sample: int
+    num_partners: int
     correlations: dict[str, float | None]
     median_errors: dict[str, float | None]
 
@@ -205,23 +216,48 @@ def confirm(
     num_sample: int,
     seed: int,
 ) -> Confirmation:
-    """Simulate the feasible front of ``ranked`` and a random sample of the rest."""
+    """Simulate the feasible front of ``ranked``, a random sample of the rest, and what to compare the front with.
+
+    A front holds no two designs that differ in the storage format alone, or hardly any: without partners nothing could
+    be said of tickets against their rivals.
+    """
     usable = [design for design in ranked if design.is_ok]
     feasible = [index for index, design in enumerate(usable) if holds(constraints, design.figures)]
     front = [feasible[place] for place in pareto_front(costs([usable[i].figures for i in feasible], objectives))]
     others = sorted(set(range(len(usable))) - set(front))
     sample = sorted(random.Random(seed).sample(others, min(num_sample, len(others))))
     chosen = [usable[index] for index in (*front, *sample)]
-    simulated = bench.evaluate([(design.hardware, design.choice) for design in chosen], "simulation")
+    front.sort(key=lambda index: float(costs([usable[index].figures], objectives[:1])[0, 0]))
+    partners = _partners(bench, [usable[index] for index in front], chosen)
+    wanted = [*((design.hardware, design.choice) for design in chosen), *partners]
+    simulated = bench.evaluate(wanted, "simulation")
+    for design in simulated:
+        bench.progress.remember(design.figures)
     correlations: dict[str, float | None] = {}
     errors: dict[str, float | None] = {}
     for name in objectives:
         pairs = [
             (first, second)
-            for one, other in zip(chosen, simulated, strict=True)
+            for one, other in zip(chosen, simulated, strict=False)
             if (first := figure(one.figures, name)) is not None and (second := figure(other.figures, name)) is not None
         ]
         correlations[name] = rank_correlation([first for first, _ in pairs], [second for _, second in pairs])
         relative = [abs(first / second - 1) for first, second in pairs if second]
         errors[name] = float(np.median(relative)) if relative else None
-    return Confirmation(tuple(simulated), len(front), len(sample), correlations, errors)
+    return Confirmation(tuple(simulated), len(front), len(sample), len(partners), correlations, errors)
+
+
+def _partners(bench: Bench, front: Sequence[Design], chosen: Sequence[Design]) -> list[tuple[int, tuple[Value, ...]]]:
+    """Return the chips of at most `PARTNERED` designs, evenly spread over the front, with the other storage formats."""
+    place = next((i for i, axis in enumerate(bench.source.space.variables) if axis.name == STORAGE), None)
+    if place is None or not front:
+        return []
+    known = {repr((design.hardware, design.choice)) for design in chosen}
+    wanted: dict[str, tuple[int, tuple[Value, ...]]] = {}
+    for index in sorted({round(i * (len(front) - 1) / (PARTNERED - 1)) for i in range(PARTNERED)}):
+        design = front[index]
+        for level in bench.source.space.variables[place].levels:
+            other = design.hardware, (*design.choice[:place], level, *design.choice[place + 1 :])
+            if repr(other) not in known:
+                wanted[repr(other)] = other
+    return list(wanted.values())

@@ -103,7 +103,7 @@ def sweep(
             raise ConfigError(
                 f"{space.path}: vary: {total} points; at most {MAX_POINTS} are swept; give fewer values, or use explore"
             )
-        progress = Progress(places.progress, wanted, total)
+        progress = Progress(places.progress, wanted, total, space.constraints)
         grid = source.grid(fidelity)
         rows: list[Row] = []
         while points := list(itertools.islice(grid, _POINTS_AT_ONCE)):

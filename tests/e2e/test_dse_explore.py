@@ -7,7 +7,7 @@ import pytest
 
 import accelsim
 from accelsim.cli.main import main
-from accelsim.dse.search import ALGORITHMS
+from accelsim.dse.proposals import ALGORITHMS
 from accelsim.errors import ConfigError
 
 pytest.importorskip("optuna")
@@ -47,7 +47,7 @@ def test_the_search_finds_the_front_of_the_grid_within_the_constraint(space, tmp
 
     grid = accelsim.sweep({**space, "constraints": where}, tmp_path / "grid", workers=1, objectives=objectives)
     found = accelsim.explore(
-        space, tmp_path / "search", objectives=objectives, where=where, trials=200, sample=4, workers=1
+        space, tmp_path / "search", objectives=objectives, where=where, trials=200, sample=12, workers=1
     )
 
     assert 0 < grid.summary.num_feasible < len(grid.table)
