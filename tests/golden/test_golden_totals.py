@@ -1,4 +1,4 @@
-"""Totals of a synthetic ResNet-18 on every chip are those that were reviewed last; `make golden` writes them again."""
+"""Totals of several networks on every chip are those that were reviewed last; `make golden` writes them again."""
 
 import importlib.util
 import json
@@ -28,10 +28,10 @@ def _regenerate() -> None:
         golden.main()
 
 
-@pytest.mark.parametrize("storage", list(golden.STORAGES))
+@pytest.mark.parametrize("case", list(golden.CASES))
 @pytest.mark.parametrize("chip", golden.chips())
-def test_totals_are_those_reviewed(chip: str, storage: str) -> None:
+def test_totals_are_those_reviewed(chip: str, case: str) -> None:
     path = golden.path_of(chip)
     assert path.exists(), f"no golden record of {chip}: run `make golden` and review the file"
-    expected = json.loads(path.read_text(encoding="utf-8"))[storage]
-    assert golden.record(chip, storage) == expected, "review the difference that `make golden` makes"
+    expected = json.loads(path.read_text(encoding="utf-8"))[case]
+    assert golden.record(chip, case) == expected, "review the difference that `make golden` makes"
