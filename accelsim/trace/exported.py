@@ -123,7 +123,7 @@ class _Reader:
         }
         outputs: list[tuple[str, Shape | None]] = []
         for output in node["outputs"]:
-            names = [_tensor_name(output), *(item["name"] for item in output.get("as_tensors") or ())]
+            names = [_tensor_name(output), *(str(item["name"]) for item in output.get("as_tensors") or ())]
             outputs += [(name, self._shapes[name]) for name in names if name is not None]
         stack = node.get("metadata", {}).get("nn_module_stack", "")
         return Record(_operator(target), arguments, tuple(outputs), _place(stack, node.get("name") or target))
@@ -131,11 +131,11 @@ class _Reader:
     def _argument(self, argument: dict[str, Any]) -> Any:
         (kind, value), *_ = argument.items()
         if kind in ("as_tensor", "as_sym_int") and isinstance(value, dict):
-            return Ref(value["name"]) if "name" in value else value.get("as_int")
+            return Ref(str(value["name"])) if "name" in value else value.get("as_int")
         if kind == "as_tensors":
-            return [Ref(item["name"]) for item in value]
+            return [Ref(str(item["name"])) for item in value]
         if kind == "as_optional_tensors":
-            return [Ref(item["as_tensor"]["name"]) for item in value if "as_tensor" in item]
+            return [Ref(str(item["as_tensor"]["name"])) for item in value if "as_tensor" in item]
         if kind == "as_sym_ints":
             return [item.get("as_int", item.get("as_name", -1)) for item in value]
         return None if kind == "as_none" else value
@@ -145,7 +145,10 @@ def _tensor_name(argument: Any) -> str | None:
     if not isinstance(argument, dict):
         return None
     inner = argument.get("as_tensor", argument)
-    return inner.get("name") if isinstance(inner, dict) else None
+    name = inner.get("name") if isinstance(inner, dict) else None
+    if not isinstance(name, str | None):
+        raise TypeError("a name is no text")
+    return name
 
 
 def _operator(target: str) -> str:

@@ -122,3 +122,6 @@ def graph_from_file(
         return graph_from_program(program, skip_unsupported=skip_unsupported)
     except TraceError as error:
         raise TraceError(f"{where}: {str(error).removeprefix(f'{program.name}: ')}") from error
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        # Arguments of operators come from the file, of any type.
+        raise TraceError(f"{where}: an operator's arguments do not fit it; export the module again") from error
