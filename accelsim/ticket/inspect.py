@@ -12,10 +12,10 @@ from accelsim.ticket.coats import num_coat_bits
 from accelsim.ticket.codecs import entropy_bound_bits
 from accelsim.ticket.model import Ticket, TicketLayer
 from accelsim.ticket.pack import is_trained
+from accelsim.ticket.scales import normed_layers, ticket_scale_bits
 from accelsim.ticket.statistics import is_nearly_dense
 
 SEED_BITS = 32
-SCALE_BITS_PER_CHANNEL = 32
 VALUE_BITS = 8
 
 
@@ -128,7 +128,9 @@ def inspect(ticket: Ticket, *, file_bytes: int | None = None) -> Inspection:
     has_supermasks = not all(is_trained(layer) for layer in ticket.layers)
     num_kept = sum(layer.num_kept for layer in ticket.layers)
     is_dense = has_supermasks or is_nearly_dense(num_kept, sum(layer.num_weights for layer in ticket.layers))
-    layers = tuple(_inspect_layer(layer, kinds[layer.name], is_dense) for layer in ticket.layers)
+    normed = normed_layers(ticket.graph)
+    scales = {layer.name: ticket_scale_bits(layer, is_normed=layer.name in normed) for layer in ticket.layers}
+    layers = tuple(_inspect_layer(layer, kinds[layer.name], scales[layer.name], is_dense) for layer in ticket.layers)
     measured, assumed = _provenance(ticket)
     return Inspection(
         ticket.graph.name,
@@ -154,8 +156,7 @@ def seed_bits(layer: TicketLayer) -> int:
     return SEED_BITS * stream_geometry(source, layer.shape).num_streams
 
 
-def _stored_size(layer: TicketLayer, is_dense: bool) -> StoredSize:
-    scale = SCALE_BITS_PER_CHANNEL * int(layer.scale_K.size)
+def _stored_size(layer: TicketLayer, scale: int, is_dense: bool) -> StoredSize:
     if not is_trained(layer):
         return StoredSize(layer.payload_bits + num_coat_bits(layer), seed_bits(layer), scale)
     if is_dense:
@@ -163,7 +164,7 @@ def _stored_size(layer: TicketLayer, is_dense: bool) -> StoredSize:
     return StoredSize(layer.num_weights, 0, scale, VALUE_BITS * layer.num_kept)
 
 
-def _inspect_layer(layer: TicketLayer, kind: str, is_dense: bool) -> InspectedLayer:
+def _inspect_layer(layer: TicketLayer, kind: str, scale: int, is_dense: bool) -> InspectedLayer:
     n, source = layer.num_weights, layer.source
     trained = is_trained(layer)
     return InspectedLayer(
@@ -178,7 +179,7 @@ def _inspect_layer(layer: TicketLayer, kind: str, is_dense: bool) -> InspectedLa
         sparsity=1.0 - layer.num_kept / n,
         prune_ratio=layer.num_pruned / n,
         lock_ratio=layer.num_locked / n,
-        stored_bits=_stored_size(layer, is_dense),
+        stored_bits=_stored_size(layer, scale, is_dense),
         codec="int8" if trained else layer.codec,
         entropy_bound_bits=0.0 if trained else _entropy_bound_bits(layer),
         generator=source.generator if source else "",

@@ -28,12 +28,10 @@ import numpy.typing as npt
 from accelsim.ticket.graph import GraphNode, NetworkGraph
 from accelsim.ticket.model import Ticket, TicketLayer
 from accelsim.ticket.pack import is_trained, unpack_mask, unpack_weights
+from accelsim.ticket.scales import normed_layers, scale_bits, ticket_scale_bits
 from accelsim.ticket.shapes import Shape, check_graph, matmul_dims, node_weight_shape
 from accelsim.trace.model import ARRAY_KINDS, LayerKind, LayerTrace, LayerWeights, LoopDims, MaskArray, TraceLayer
 from accelsim.trace.vector_ops import SCALE_OPS, op_name, ops_per_output
-
-SCALE_BITS_PER_CHANNEL = 32
-"""Two float16 per output channel: scale and offset."""
 
 _FUSABLE = frozenset({"norm", "activation", "softmax", "add", "multiply"})
 
@@ -242,9 +240,9 @@ def traced_weight_shape(node: GraphNode, source: Shape) -> Shape:
 
 
 def dense_weights(shape: Shape) -> LayerWeights:
-    """Return the weights of a layer that is dense: all kept, none frozen."""
+    """Return the weights of a layer that is dense: all kept, none frozen, a scale and an offset per channel."""
     count = prod(shape)
-    return LayerWeights(shape, count, num_free=count, num_scale_bits=SCALE_BITS_PER_CHANNEL * shape[0])
+    return LayerWeights(shape, count, num_free=count, num_scale_bits=scale_bits(shape[0], is_normed=True))
 
 
 def trace_graph(
@@ -257,7 +255,7 @@ def trace_graph(
     graph
         Checked here.
     weights
-        By node name; layers that are not in it are dense.
+        By node name; layers that are not in it are dense. What scales and offsets take follows from the graph.
     provenance
         Where the weights come from.
 
@@ -267,16 +265,16 @@ def trace_graph(
         The graph is wrong, see `accelsim.ticket.shapes.check_graph`.
     """
     layers = _Tracer(graph).run()
-    nodes = {node.name: node for node in graph.nodes}
+    nodes, normed = {node.name: node for node in graph.nodes}, normed_layers(graph)
     given = weights or {}
 
     def with_weights(layer: TraceLayer) -> TraceLayer:
         if layer.kind not in ("conv2d", "depthwise_conv2d", "conv_transpose2d", "linear"):
             return layer
         node = nodes[layer.name]
-        known = given.get(layer.name)
-        shape = traced_weight_shape(node, nodes[node.inputs[0]].out_shape)
-        return replace(layer, weights=known if known is not None else dense_weights(shape))
+        known = given.get(layer.name) or dense_weights(traced_weight_shape(node, nodes[node.inputs[0]].out_shape))
+        bits = scale_bits(node.out_channels, is_normed=node.name in normed, has_offset=node.bias)
+        return replace(layer, weights=replace(known, num_scale_bits=bits))
 
     return LayerTrace(graph.name, tuple(with_weights(layer) for layer in layers), provenance)
 
@@ -344,7 +342,6 @@ def _ticket_weights(layer: TicketLayer, node: GraphNode, source: Shape, has_supe
             traced_weight_shape(node, source),
             layer.num_kept,
             num_free=layer.num_weights,
-            num_scale_bits=SCALE_BITS_PER_CHANNEL * node.out_channels,
             load_mask=lazy.mask,
             beside_supermasks=has_supermasks,
         )
@@ -357,9 +354,8 @@ def _ticket_weights(layer: TicketLayer, node: GraphNode, source: Shape, has_supe
         layer.source,
         layer.codec,
         layer.payload_bits,
-        SCALE_BITS_PER_CHANNEL * node.out_channels,
-        lazy.mask,
-        lazy.sign,
+        load_mask=lazy.mask,
+        load_sign=lazy.sign,
         coat_kept=layer.coat_kept,
     )
 
@@ -382,16 +378,23 @@ def trace_ticket(ticket: Ticket, path: str = "", sha256: str = "") -> LayerTrace
         )
         for layer in ticket.layers
     }
-    densities = {layer.name: layer.input_density for layer in ticket.layers}
+    stored = {layer.name: layer for layer in ticket.layers}
+    normed = normed_layers(ticket.graph)
     trace = trace_graph(ticket.graph, weights, provenance=ticket.provenance)
 
-    def with_density(layer: TraceLayer) -> TraceLayer:
-        density = densities.get(layer.name)
-        return layer if density is None else replace(layer, input_density=density, input_density_measured=True)
+    def as_stored(layer: TraceLayer) -> TraceLayer:
+        source = stored.get(layer.name)
+        if source is None or layer.weights is None:
+            return layer
+        bits = ticket_scale_bits(source, is_normed=layer.name in normed)
+        known = replace(layer, weights=replace(layer.weights, num_scale_bits=bits))
+        if source.input_density is None:
+            return known
+        return replace(known, input_density=source.input_density, input_density_measured=True)
 
     return replace(
         trace,
-        layers=tuple(with_density(layer) for layer in trace.layers),
+        layers=tuple(as_stored(layer) for layer in trace.layers),
         path=path,
         sha256=sha256,
         dataset=ticket.dataset,

@@ -122,6 +122,16 @@ def test_a_ticket_says_what_its_import_gave_up(imported, tmp_path: Path) -> None
     assert notes[0].startswith("read as an edge-popup") and "weights of varied size" in notes[1]
 
 
+def test_scales_that_are_one_number_are_stored_once(imported) -> None:
+    state = {key: value for key, value in scored(CONV2).items() if key.endswith("weight")}
+    state |= {"linear.0.bias": torch.arange(8.0), "linear.4.bias": torch.arange(10.0)}
+    ticket = imported(state).ticket
+    expected = [16, 16, 16 + 16 * 8, 16, 16 + 16 * 10]
+    assert [layer.stored_bits.scale for layer in inspect(ticket).layers] == expected
+    weights = [layer.weights for layer in trace_ticket(ticket).layers if layer.weights is not None]
+    assert [layer.num_scale_bits for layer in weights] == expected
+
+
 def test_a_few_zeros_do_not_make_a_network_pruned(imported) -> None:
     state = {key: value for key, value in scored(CONV2).items() if key.endswith("weight")}
     state["linear.0.weight"][0, :5] = 0
