@@ -142,11 +142,10 @@ def _check_scores(
     num_free = int(np.count_nonzero(free))
     num_wrong = int(np.count_nonzero((np.abs(score) > threshold.reshape(-1)[0])[free] != mask[free]))
     if num_wrong > max(MAX_STALE_BITS, MAX_STALE_FRACTION * num_free):
-        refuse_layer(
-            checkpoint,
-            f"{name}.mask",
-            f"contradicts |{name}.score| > {name}.kthvalue at {num_wrong} of {num_free} free weights",
-        )
+        contradiction = f"contradicts |{name}.score| > {name}.kthvalue at {num_wrong} of {num_free} free weights"
+        if f"{name}.ternary_frozen_mask" not in checkpoint.tensors:
+            contradiction += ", and there is no ternary_frozen_mask that explains it"
+        refuse_layer(checkpoint, f"{name}.mask", contradiction)
     return num_wrong
 
 
