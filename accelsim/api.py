@@ -166,6 +166,8 @@ def explore(  # noqa: PLR0913  each is an option of the command
     for name, value, least in (("trials", trials, 1), ("sample", sample, 0), ("seed", seed, 0)):
         if value < least:
             raise ConfigError(f"{name}: {value} is not >= {least}; give at least {least}")
+    if seed >= 1 << 32:
+        raise ConfigError(f"seed: {seed} has more than 32 bits; give 0 to {(1 << 32) - 1}")
     plan = SearchPlan(
         objectives=_names(objectives),
         num_trials=trials,

@@ -26,6 +26,7 @@ from accelsim.config.overrides import parse_override
 from accelsim.config.yaml_reader import YamlDocument, YamlPath, YamlValue, read_yaml
 from accelsim.dse.constraints import Constraint, check_metric, parse_constraint
 from accelsim.errors import AccelSimError, ConfigError
+from accelsim.names import suggest
 from accelsim.storage import get_format
 
 MAX_LEVELS = 10_000
@@ -39,6 +40,15 @@ TICKET_WORDS = {
     "seeds": ("stored", "derived", "jump"),
 }
 TICKET_PARAMETERS = ("sparsity", "freeze_ratio", "prune_ratio", "lock_ratio", *TICKET_WORDS)
+
+_OTHERWISE = {
+    "hardware": "give several chips as a list of the key hardware, beside vary",
+    "workloads": "give several networks as a list of the key workloads, beside vary",
+    "workload": "give several networks as a list of the key workloads, beside vary",
+    "codec": "codecs are storage formats: vary storage: [slt-raw, slt-rle, slt-golomb, slt-entropy]",
+    "format": "vary storage",
+    "generator": "vary weight_generator.kind",
+}
 
 Value = Any  # a YAML value: number, text, true, false, null, or a mapping such as {K: 16, C: 16}
 
@@ -298,12 +308,17 @@ def _format(name: Value, document: YamlDocument, location: tuple[str, ...]) -> s
 
 
 def _check_path(path: str, where: str) -> None:
+    """Refuse what is no field of a chip, with the nearest field, ticket parameter or key that it may have meant."""
     try:
         parse_override(f"{path}=0", HardwareConfig)
     except ConfigError as error:
-        message = str(error).partition(": ")[2]
-        others = f"; or {STORAGE}, {', '.join(TICKET_PARAMETERS)}"
-        raise ConfigError(f"{where}: {message}{others}") from None
+        others = f"{STORAGE}, {', '.join(TICKET_PARAMETERS)}"
+        if path in _OTHERWISE:
+            raise ConfigError(f"{where}: {path}: unknown path; {_OTHERWISE[path]}") from None
+        near = suggest(path, (STORAGE, *TICKET_PARAMETERS))
+        if near:
+            raise ConfigError(f"{where}: {path}: unknown path; {near}known: paths of a chip; or {others}") from None
+        raise ConfigError(f"{where}: {str(error).partition(': ')[2]}; or {others}") from None
 
 
 def _check_levels(path: str, levels: tuple[Value, ...], where: str) -> None:

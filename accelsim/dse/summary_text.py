@@ -144,7 +144,7 @@ def _table(rows: Sequence[Row], summary: Summary, names: Mapping[str, str], widt
         cells.append(line + ([_SYNTHETIC if row.get("provenance") == _SYNTHETIC else ""] if marks else []))
     for head in ([[name] for name in cells[0]], [_folded(name) for name in cells[0]]):
         lines = _columns(head, cells[1:])
-        if len(lines[0]) <= width:
+        if max(map(len, lines)) <= width:
             return lines
     return [f"  {_described(row, summary, names)}" for row in rows]
 
@@ -160,7 +160,7 @@ def _columns(heads: Sequence[Sequence[str]], rows: Sequence[Sequence[str]]) -> l
     titles = [[(["", *[""] * height, *head])[-height + line] for head in heads] for line in range(height)]
     grid = [*titles, *rows]
     sizes = [max(len(line[column]) for line in grid) for column in range(len(heads))]
-    return ["".join(f"  {cell:>{size}}" for cell, size in zip(line, sizes, strict=True)) for line in grid]
+    return ["".join(f"  {cell:>{size}}" for cell, size in zip(line, sizes, strict=True)).rstrip() for line in grid]
 
 
 def _figure(row: Mapping[str, Any], name: str) -> str:

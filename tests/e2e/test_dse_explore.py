@@ -80,8 +80,25 @@ def test_the_command_reports_the_agreement_and_reads_no_code(space, tmp_path, ca
     assert main([*words, "--where", "area_mm2 <= 5"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert set(document["agreement"]["rank_correlation"]) == {"latency_s", "energy_j", "area_mm2"}
+    assert (document["search"]["ranked"], document["search"]["space"]) == (20, 48)
+    assert document["agreement"]["simulated_partners"] > 0
+    assert {duel["rival"] for duel in document["duels"]} == {"dense-int8"}
     assert main([*words, "--where", "exit() <= 5"]) == 2
     assert "is no condition" in capsys.readouterr().err
+
+
+def test_a_small_space_is_ranked_whole_and_failures_are_told(space, tmp_path):
+    space["vary"] |= {"pe_array.rows, pe_array.cols": [0, 8], "dram.data_rate_mtps": [400]}
+    found = accelsim.explore(space, tmp_path / "o", trials=50, sample=1, workers=1)
+
+    assert found.agreement["search"]["ranked"] == found.agreement["search"]["space"] == len(found.ranked) == 12
+    assert found.agreement["search"]["failed"] == 6
+    assert next(iter(found.agreement["search"]["reasons"])).startswith("pe_array.rows: 0 is not >= 1")
+
+
+def test_an_objective_that_no_design_has_is_refused_at_once(space, tmp_path):
+    with pytest.raises(ConfigError, match="accuracy: no design has this figure: no workload is a real ticket"):
+        accelsim.explore(space, tmp_path / "o", objectives="latency_s,accuracy", trials=40, workers=1)
 
 
 def test_a_space_in_which_nothing_runs_says_why(space, tmp_path):

@@ -90,7 +90,9 @@ def test_one_worker_and_two_write_the_same_bytes_and_failures_are_rows(space, tm
     summary = json.loads((one / "summary.json").read_text())
     assert summary["num_failed"] == len(failed)
     assert {duel["rival"] for duel in summary["duels"]} == {"dense-int8"}
-    assert "Pareto set over latency_s, energy_j, area_mm2" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "Pareto set over latency_s, energy_j, area_mm2" in shown.out
+    assert shown.err == ""
 
 
 def test_a_killed_sweep_resumes_and_ends_as_if_nothing_had_happened(space, tmp_path):

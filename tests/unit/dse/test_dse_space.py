@@ -52,6 +52,8 @@ def test_lists_ranges_and_joined_paths_become_axes_in_file_order(load):
     [
         ("hardwear: x\n", "space.yaml:3: hardwear: unknown key; did you mean 'hardware'? "),
         ("vary:\n  pe_array.row: [1]\n", "space.yaml:4: vary.pe_array.row: pe_array.row: unknown path; did you mean"),
+        ("vary:\n  freezing_ratio: [0]\n", "freezing_ratio: unknown path; did you mean 'freeze_ratio'? "),
+        ("vary:\n  codec: [raw]\n", "codec: unknown path; codecs are storage formats: vary storage: [slt-raw"),
         ("vary:\n  storage: [slt2]\n", "space.yaml:4: vary.storage: 'slt2'"),
         ("vary:\n  sparsity: [1.5]\n", "space.yaml:4: vary.sparsity: 1.5 is not a fraction; give numbers from 0 to 1"),
         ("vary:\n  seeds: [hashed]\n", "'hashed' is not allowed; give one of stored, derived, jump"),

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from accelsim.dse.evaluate import evaluate_job
 from accelsim.dse.points import address, open_source
 from accelsim.dse.space import space_from_mapping
 from accelsim.dse.workloads import load_trace, read_workloads, trace_for
@@ -30,6 +31,35 @@ def test_a_ratio_that_a_ticket_has_is_served_by_it_and_others_by_statistics():
     weights = [layer.weights for layer in trace.layers if layer.weights is not None]
     frozen = sum(entry.num_pruned + entry.num_locked for entry in weights) / sum(entry.num_weights for entry in weights)
     assert frozen == pytest.approx(0.3, abs=1e-3)
+    measured = {layer.name: layer.input_density for layer in load_trace(real).layers if layer.input_density_measured}
+    assert set(measured) == {layer.name for layer in trace.layers if layer.input_density_measured} != set()
+
+
+def test_a_bare_name_is_the_ticket_it_stands_for():
+    """By content, not by name: with the name alone a changed ticket would find the old results in a store."""
+    (by_name,), (by_file,) = (read_workloads((path,), True) for path in ("conv6_slt_f70", TICKETS[1]))
+
+    assert by_name.choose({}).identity() == by_file.choose({}).identity()
+    assert by_name.choose({"freeze_ratio": 0.3}).is_synthetic
+    assert (by_name.label, by_name.choose({}).label) == ("conv6_slt_f70", "conv6_slt_f70")
+
+
+def test_accuracy_belongs_to_formats_that_store_the_ticket():
+    space = space_from_mapping({**BASE, "workloads": TICKETS[1], "storage": ["slt-raw", "dense-int8", "mpt-binary"]})
+
+    rows = [evaluate_job(point.job) for point in open_source(space).grid("closed_form")]
+
+    assert [row["status"] for row in rows] == ["ok"] * 3
+    assert rows[0]["accuracy"] > 0.9
+    assert [row["accuracy"] for row in rows[1:]] == [None, None]
+
+
+def test_streams_that_no_generator_can_follow_fail_in_both_fidelities():
+    space = space_from_mapping({**BASE, "vary": {"weight_generator.kind": ["philox4x32"], "seeds": ["jump"]}})
+
+    for fidelity in ("closed_form", "simulation"):
+        (point,) = open_source(space).grid(fidelity)
+        assert "seeds: jump needs one of lfsr16, lfsr32, xorshift32" in evaluate_job(point.job)["reason"]
 
 
 def test_without_ticket_parameters_each_ticket_is_a_workload_of_its_own():
