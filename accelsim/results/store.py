@@ -124,13 +124,18 @@ def csv_columns() -> Iterator[str]:
 
 
 def csv_row(tree: Mapping[str, Any], columns: Sequence[str]) -> dict[str, str]:
-    """Return the values of nested ``tree`` under dotted ``columns``; absent counts are 0, shapes read 64x3x3x3."""
+    """Return the values of nested ``tree`` under dotted ``columns``; absent counts are 0, shapes read 64x3x3x3.
+
+    A name that a spreadsheet would take for a formula gets an apostrophe before it.
+    """
     row: dict[str, str] = {}
     for column in columns:
         value: Any = tree
         for key in column.split("."):
             value = value.get(key, 0) if isinstance(value, Mapping) else 0
         row[column] = "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        if isinstance(value, str) and value.startswith(("=", "+", "-", "@")):
+            row[column] = f"'{value}"
     return row
 
 

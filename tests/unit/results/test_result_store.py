@@ -55,6 +55,12 @@ def test_a_written_run_reads_back_identical(sample_run, tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == ["counters.json", "layers.csv", "summary.json"]
 
 
+def test_a_name_is_no_formula_in_a_table_and_numbers_stay_numbers():
+    row = store.csv_row({"name": "=cmd|calc", "kind": "conv2d", "x": -1}, ["name", "kind", "x"])
+
+    assert row == {"name": "'=cmd|calc", "kind": "conv2d", "x": "-1"}
+
+
 def test_layers_csv_columns_are_paths_of_the_json(sample_run):
     rows = list(csv.DictReader(io.StringIO(store.layers_text(build(sample_run)))))
 
