@@ -15,6 +15,9 @@ Dataflow = Literal["weight_stationary", "output_stationary", "input_stationary",
 LoopName = Literal["N", "K", "C", "P", "Q", "R", "S"]
 
 
+MOST_PES = 1 << 24  # the 4096 rows x 4096 columns that a systolic array may have
+
+
 class PeArrayConfig(ConfigModel):
     """The PE array."""
 
@@ -61,6 +64,8 @@ class PeArrayConfig(ConfigModel):
             raise ValueError("unroll is for dataflow spatial only; remove it or set dataflow: spatial")
         if any(copies < 1 or copies > 65536 for copies in self.unroll.values()):
             raise ValueError("unroll factors must be 1 to 65536; correct the factor")
+        if self.num_pes > MOST_PES:
+            raise ValueError(f"unroll makes {self.num_pes} PEs; at most {MOST_PES} are modelled: unroll less")
         if self.operand_registers and self.dataflow != "spatial":
             raise ValueError("operand_registers is for dataflow spatial only; set it to false")
         if self.weight_preload and self.dataflow != "weight_stationary":

@@ -72,7 +72,27 @@ def load_hardware(path: str | Path, overrides: Sequence[str] = ()) -> LoadedHard
             f"{file}: no such file; {hint}give the path of a YAML file, or a chip of accelsim list presets"
         )
     loaded = load_config(file, HardwareConfig, overrides)
+    _refuse_without_effect(loaded.config, overrides, str(file))
     return LoadedHardware(config=loaded.config, path=str(path), sha256=loaded.sha256)
+
+
+def _refuse_without_effect(config: HardwareConfig, overrides: Sequence[str], file: str) -> None:
+    """Refuse overrides of fields that the chip as it is does not look at."""
+    for text in overrides:
+        path = text.partition("=")[0].strip()
+        if config.pe_array.dataflow == "spatial" and path in ("pe_array.rows", "pe_array.cols"):
+            raise ConfigError(
+                f"{file}: --set {path}: has no effect on a spatial array; its size is pe_array.unroll: "
+                "set pe_array.unroll.K or another loop"
+            )
+        if config.memory == "ideal" and path in _SPEED_OF_DRAM:
+            raise ConfigError(
+                f"{file}: --set {path}: has no effect with ideal memory; add --set memory=dram, or leave it out"
+            )
+
+
+_DRAM_SPEED = ("model", "data_rate_mtps", "read_latency_ns", "write_latency_ns", "turnaround_ns", "separate_write_bus")
+_SPEED_OF_DRAM = frozenset(f"dram.{name}" for name in _DRAM_SPEED)
 
 
 def load_config(path: str | Path, model: type[M], overrides: Sequence[str] = ()) -> LoadedConfig[M]:

@@ -8,6 +8,7 @@ N G K P Q.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Literal
 
 import numpy as np
@@ -112,19 +113,22 @@ def build_nest(dims: LoopDims, tiling: Tiling) -> Nest:
     """Unroll the loop nest of a tiling; the last tile along a loop takes the remainder."""
     counts = tiling.counts(dims)
     order = tiling.whole_order
-    shape = tuple(counts[loop] for loop in order)
-    num_steps = int(np.prod(shape, dtype=np.int64))
+    num_steps = prod(counts.values())
     index: dict[Loop, Ints] = {}
     size: dict[Loop, Ints] = {}
-    for axis, loop in enumerate(order):
+    steps = np.arange(num_steps, dtype=np.int64)
+    zeros = np.zeros(num_steps, dtype=np.int64)
+    inner = num_steps
+    for loop in order:
         extent = getattr(dims, loop)
         tile = tiling.size(loop) or extent
-        sizes = np.full(counts[loop], tile, dtype=np.int64)
-        sizes[-1] = extent - tile * (counts[loop] - 1)
-        view = tuple(-1 if position == axis else 1 for position in range(len(shape)))
-        positions = np.arange(counts[loop], dtype=np.int64)
-        index[loop] = np.broadcast_to(positions.reshape(view), shape).reshape(-1)
-        size[loop] = np.broadcast_to(sizes.reshape(view), shape).reshape(-1)
+        inner //= counts[loop]
+        index[loop] = steps // inner % counts[loop] if counts[loop] > 1 else zeros
+        sizes = np.full(num_steps, tile, dtype=np.int64)
+        rest = extent - tile * (counts[loop] - 1)
+        if rest != tile:
+            sizes[index[loop] == counts[loop] - 1] = rest
+        size[loop] = sizes
     return Nest(num_steps, index, size, counts, order)
 
 

@@ -10,7 +10,7 @@ from accelsim.errors import MappingError
 from accelsim.mapping.build import build_layer
 from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import EnergyPrices, MappedLayer, Run, map_layer, map_vector_layer
-from accelsim.mapping.replay import Moment
+from accelsim.mapping.replay import Moment, layer_tables, replay_layer
 from accelsim.mapping.residency import NETWORK_INPUT, Residency, choose_residency, output_elements
 from accelsim.mapping.schedule import Schedule
 from accelsim.mapping.task import UNBOUNDED, LayerTask
@@ -64,7 +64,8 @@ def _map_layers(
     fixed: Mapping[str, Tiling],
 ) -> tuple[MappedLayer, ...]:
     """Map all layers; where one does not fit beside the activations that stay on chip, the largest of these leaves."""
-    also = _tilings_of_real_memory(trace, plans, hardware, prices, fixed) if hardware.memory == "ideal" else {}
+    as_real = _with_real_memory(trace, plans, hardware, prices, fixed) if hardware.memory == "ideal" else ()
+    also = {item.schedule.name: item.schedule.tiling for item in as_real if item.schedule.tiling is not None}
     banned: frozenset[str] = frozenset()
     while True:
         residency = residency_of(trace, plans, hardware, banned)
@@ -77,29 +78,34 @@ def _map_layers(
             if crowded is None:
                 raise MappingError(str(failure)) from failure
             banned |= {crowded}
-    if also:
-        as_real = _map_tasks(tasks, prices, {**also, **fixed}, {})
-        mapped = min(mapped, as_real, key=lambda items: items[-1].end.end_cycle)
+    if as_real and as_real[-1].end.end_cycle < mapped[-1].end.end_cycle:
+        return as_real
     return mapped
 
 
-def _tilings_of_real_memory(
+def _with_real_memory(
     trace: LayerTrace,
     plans: Mapping[str, WeightPlan],
     hardware: HardwareConfig,
     prices: EnergyPrices,
     fixed: Mapping[str, Tiling],
-) -> Mapping[str, Tiling]:
-    """Return the tilings that the same chip takes with real memory, where the network fits that.
+) -> tuple[MappedLayer, ...]:
+    """Return the schedule of the same chip with real memory, as it runs with ideal memory; empty if nothing fits that.
 
-    With ideal memory they are looked at too, so that ideal memory is never slower.
+    A schedule never gets slower when its memory gets faster, so with this one ideal memory is never slower.
     """
-    real = hardware.model_copy(update={"memory": "dram"})
     try:
-        mapped = _map_layers(trace, plans, real, prices, fixed)
+        mapped = _map_layers(trace, plans, hardware.model_copy(update={"memory": "dram"}), prices, fixed)
     except MappingError:
-        return {}
-    return {item.schedule.name: item.schedule.tiling for item in mapped if item.schedule.tiling is not None}
+        return ()
+    before, ends = Moment(), []
+    for item in mapped:
+        end = replay_layer(layer_tables(item.schedule), hardware, before)
+        if end is None:
+            return ()
+        ends.append(end)
+        before = end
+    return tuple(replace(item, end=end) for item, end in zip(mapped, ends, strict=True))
 
 
 class _DoesNotFitError(Exception):

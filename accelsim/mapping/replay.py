@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 
@@ -16,11 +17,12 @@ from accelsim.config.hardware import HardwareConfig
 from accelsim.mapping.program import program_table
 from accelsim.mapping.schedule import Ints, LayerSchedule, first_weights_fit
 from accelsim.mapping.waits import LayerWaits, layer_waits
-from accelsim.mapping.walk import NEVER, STUCK, compiled_walk, walk
+from accelsim.mapping.walk import NEVER, STUCK, compiled_walk, is_compiled, walk
 from accelsim.units import ns_to_cycles
 
 NO_LIMIT = (1 << 62) - 1
-PATIENCE_EVENTS = 100_000  # about half a second of plain Python, after which compiled code is loaded (or made)
+PATIENCE_EVENTS = 100_000  # some 0.1 s of plain Python, after which compiled code is loaded
+LONGER = 10  # times as long, where it must be made first
 
 
 class _Walked:
@@ -128,16 +130,22 @@ def transfer_cycles(num_bytes: Ints, hardware: HardwareConfig) -> Ints:
     """Return the cycles for which requests hold the bus of the simple memory; 0 of the ideal one."""
     if hardware.memory == "ideal":
         return np.zeros_like(num_bytes)
-    rate = Fraction(hardware.dram.peak_bytes_per_ns).limit_denominator(10**6) * 1000
-    rate /= Fraction(hardware.clock_mhz).limit_denominator(10**6)
+    rate = _bytes_per_cycle(hardware.dram.peak_bytes_per_ns, hardware.clock_mhz)
     cycles: Ints = -(-num_bytes * rate.denominator // rate.numerator)
     return cycles
+
+
+@lru_cache(maxsize=64)
+def _bytes_per_cycle(peak_bytes_per_ns: float, clock_mhz: float) -> Fraction:
+    """Return the memory's bandwidth as the simulation's memory has it."""
+    return Fraction(peak_bytes_per_ns).limit_denominator(10**6) * 1000 / Fraction(clock_mhz).limit_denominator(10**6)
 
 
 def _walk(tables: tuple[Ints, Ints, Ints, Ints], constants: list[int], limit: int) -> tuple[int, list[int]]:
     """Walk in plain Python as long as this process has not done much of it, then in compiled code."""
     longest = max(8, *(table.shape[1] for table in tables))
-    compiled = compiled_walk() if _Walked.num_events > PATIENCE_EVENTS else None
+    patience = PATIENCE_EVENTS * (1 if is_compiled() else LONGER)
+    compiled = compiled_walk() if _Walked.num_events > patience else None
     if compiled is not None:
         times = np.zeros((11, longest), dtype=np.int64)
         end = compiled(*tables, times, np.array(constants, dtype=np.int64), limit)  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, cast
 
 Table = Sequence[Any]  # rows of integers: lists for Python, one int64 array for numba
@@ -208,6 +209,12 @@ def walk(  # noqa: C901, PLR0911, PLR0912, PLR0915  one loop, so that numba comp
     state[3] = made[num_tiles - 1] if generates and num_tiles else made_before
     state[4], state[5], state[6], state[7] = now, bus_free, write_free, was_write
     return end if end <= limit else NEVER
+
+
+@lru_cache(maxsize=1)
+def is_compiled() -> bool:
+    """Return whether an earlier process has left compiled code beside this file."""
+    return any((Path(__file__).parent / "__pycache__").glob("walk.walk-*.nbi"))
 
 
 @lru_cache(maxsize=1)

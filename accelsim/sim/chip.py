@@ -204,9 +204,14 @@ class Unit:
         First cycle and end of work for a layer that had not begun.
     arriving
         Cycles at which results on their way through the pipeline (or from memory) arrive, in order.
+    arrivals_free
+        Events of earlier arrivals, to be used again.
     """
 
-    __slots__ = ("ahead", "alarm", "arriving", "blocked", "busy", "chip", "index", "is_done", "layer", "name", "wake")
+    __slots__ = (
+        "ahead", "alarm", "arrivals_free", "arriving", "blocked", "busy", "chip", "index", "is_done", "layer", "name",
+        "wake",
+    )  # fmt: skip
 
     def __init__(self, chip: Chip, name: str) -> None:
         self.chip = chip
@@ -220,6 +225,7 @@ class Unit:
         self.blocked = Blocked(chip.env)
         self.alarm = Alarm(chip.env)
         self.arriving: deque[tuple[int, str]] = deque()
+        self.arrivals_free: list[Arrival] = []
 
     def run(self) -> Process:
         """Work through all layers; every unit has its own."""
@@ -268,10 +274,14 @@ class Unit:
             return
         env = self.chip.env
         self.arriving.append((env.cycle + delay, counter.name))
-        Arrival(env, self, counter).ring(delay)
+        arrival = self.arrivals_free.pop() if self.arrivals_free else Arrival(env, self)
+        arrival.counter = counter
+        arrival.arm().ring(delay)
 
-    def arrive(self, counter: Progress) -> None:
-        """Raise a counter whose time has come."""
+    def arrive(self, event: Arrival) -> None:
+        """Raise the counter whose time has come."""
+        self.arrivals_free.append(event)
+        counter = event.counter
         arrival = (self.chip.env.cycle, counter.name)
         if self.arriving[0] == arrival:
             self.arriving.popleft()
@@ -283,14 +293,20 @@ class Unit:
 class Arrival(Alarm):
     """What raises a unit's counter when it happens."""
 
-    def __init__(self, env: LeapEnvironment, unit: Unit, counter: Progress) -> None:
+    counter: Progress
+
+    def __init__(self, env: LeapEnvironment, unit: Unit) -> None:
         super().__init__(env)
         self.unit = unit
-        self.counter = counter
+
+    def arm(self) -> Arrival:
+        """Make it pending again, to be taken by its unit."""
+        super().arm()
         self.callbacks.append(self._happen)
+        return self
 
     def _happen(self, _: Event) -> None:
-        self.unit.arrive(self.counter)
+        self.unit.arrive(self)
 
 
 @dataclass(slots=True)

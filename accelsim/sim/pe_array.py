@@ -44,8 +44,8 @@ class PeArray(Unit):
         inputs, drained, psums = chip.inputs, chip.drained, chip.psums
         fetched, decoded, generated = chip.fetched, chip.decoded, chip.generated
         for self.layer, lists in enumerate(chip.lists):
-            self.index = 0
-            while self.index < lists.num_steps:
+            self.index, num_steps = 0, lists.num_steps
+            while self.index < num_steps:
                 step = self.index
                 if (
                     inputs.value < lists.step_inputs[step]

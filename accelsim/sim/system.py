@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from accelsim.config.hardware import HardwareConfig
 from accelsim.errors import SimulationError
-from accelsim.mapping.schedule import Schedule
+from accelsim.mapping.schedule import Ints, Schedule
 from accelsim.sim.chip import COUNTER_NAMES, Chip, Probe, Unit, layer_lists
 from accelsim.sim.dma import Dma
 from accelsim.sim.dram.memory import IdealMemory, MemoryModel, build_memory
@@ -66,15 +68,20 @@ def simulate_schedule(
 def _timings(array: PeArray, dma: Dma, units: tuple[Unit, ...]) -> tuple[LayerTiming, ...]:
     """Return the timing of each layer; work ahead of a layer counts where it was done."""
     timings, start = [], 0
+    ahead = {unit: np.array(unit.ahead, dtype=np.int64).reshape(-1, 2) for unit in units}
     for layer, end in enumerate(array.ends):
         busy = {
-            unit.name if unit is not dma else "dram": unit.busy[layer]
-            + sum(max(0, min(end, last) - max(start, first)) for first, last in unit.ahead)
+            unit.name if unit is not dma else "dram": unit.busy[layer] + _overlap(ahead[unit], start, end)
             for unit in units
         }
         timings.append(LayerTiming(end - start, array.causes[layer], busy, tuple(dma.moved_bytes[layer])))
         start = end
     return tuple(timings)
+
+
+def _overlap(spans: Ints, start: int, end: int) -> int:
+    """Return the cycles from ``start`` to ``end`` that spans (first cycle and end, int64 [n, 2]) cover."""
+    return int(np.maximum(np.minimum(spans[:, 1], end) - np.maximum(spans[:, 0], start), 0).sum())
 
 
 def _check_finished(chip: Chip, array: PeArray) -> None:

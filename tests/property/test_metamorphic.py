@@ -131,3 +131,25 @@ def test_without_the_generator_a_chip_gives_the_dense_chips_numbers(name: str) -
     assert removed.totals == twin.totals
     assert removed.layers == twin.layers
     assert idle.layers == twin.layers
+
+
+@pytest.mark.parametrize("name", ["edge", "tpu_v1", "cloud_hbm"])
+@pytest.mark.parametrize("storage", ["slt", "dense-int8"])
+def test_ideal_memory_is_never_slower(name: str, storage: str) -> None:
+    trace = trace_network("conv6", SLT)
+    cycles = {}
+    for memory in ("dram", "ideal"):
+        hardware = chip(name, f"memory={memory}")
+        cycles[memory] = sum(layer.latency_cycles for layer in simulate(hardware, trace, storage).layers)
+    assert cycles["ideal"] <= cycles["dram"]
+
+
+@pytest.mark.parametrize("name", ["edge", "eyeriss"])
+def test_more_bandwidth_costs_no_more_than_the_share_given_up_for_traffic(name: str) -> None:
+    trace = trace_network("conv6", SLT)
+    before = None
+    for rate in (400, 800, 1600, 3200, 6400):
+        hardware = chip(name, "dram.model=simple", f"dram.data_rate_mtps={rate}")
+        cycles = sum(layer.latency_cycles for layer in simulate(hardware, trace, "slt").layers)
+        assert before is None or cycles <= 1.001 * before
+        before = cycles
