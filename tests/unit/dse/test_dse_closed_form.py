@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from accelsim.config.loader import load_hardware
 from accelsim.dse.closed_form import estimate
-from accelsim.errors import MappingError
+from accelsim.dse.workloads import WorkloadSpec, trace_for
+from accelsim.errors import ConfigError, MappingError
 from accelsim.pipeline import run
 from accelsim.trace import TraceOptions, trace_workload
 
@@ -62,3 +65,52 @@ def test_what_cannot_run_is_refused(trace, monkeypatch, request, override):
     else:
         with pytest.raises(MappingError, match="weight_generator: none"):
             estimate(load("edge", override).config, trace, "slt")
+
+
+@pytest.mark.parametrize(
+    ("chip", "workload", "storage", "overrides"),
+    [
+        ("edge", "decoder_block", "csr-int8", ()),
+        ("edge", "decoder_block", "slt", ("mapping.objective=energy",)),
+        ("eyeriss", "conv2", "dense-int8", ()),
+        ("edge", "conv2", "slt", ("weight_generator.num_lanes=8",)),
+        ("tpu_v1", "conv2", "nm-2:4-int8", ()),
+    ],
+)
+def test_area_is_that_of_the_simulation_and_times_are_near(chip, workload, storage, overrides, monkeypatch, request):
+    """Waiting for decoders, row-stationary arrays, objectives and few lanes: each was far off once."""
+    monkeypatch.chdir(request.config.rootpath)
+    traced = trace_workload(workload, TraceOptions(sparsity=0.7, prune_ratio=0.5, lock_ratio=0.2))
+    loaded = load(chip, *overrides)
+
+    ours, totals = estimate(loaded.config, traced, storage), run(loaded, traced, storage).totals
+
+    assert ours["area_mm2"] == totals.area_mm2
+    assert 0.8 < ours["latency_s"] / totals.latency_s < 1.25
+    assert 0.75 < ours["energy_j"] / totals.energy_j < 1.3
+
+
+def test_streams_of_single_filters_are_alike_whatever_they_are_called(monkeypatch, request):
+    monkeypatch.chdir(request.config.rootpath)
+    options = TraceOptions(sparsity=0.7, prune_ratio=0.5, lock_ratio=0.2)
+    chip = load("tpu_v1").config
+    of = {
+        stream: estimate(
+            chip, trace_for(WorkloadSpec("network", "conv2", "conv2", "", options, stream), "xorshift32"), "slt"
+        )
+        for stream in ("layer", "filter", "tile")
+    }
+
+    assert of["tile"]["latency_cycles"] == of["filter"]["latency_cycles"] < of["layer"]["latency_cycles"]
+
+
+def test_a_source_that_no_generator_follows_is_refused(trace):
+    def jumps(layer):
+        if layer.weights is None or layer.weights.source is None:
+            return layer
+        source = replace(layer.weights.source, generator="philox4x32", seeds="jump")
+        return replace(layer, weights=replace(layer.weights, source=source))
+
+    impossible = replace(trace, layers=tuple(jumps(layer) for layer in trace.layers))
+    with pytest.raises(ConfigError, match="jump needs one of"):
+        estimate(load("edge", "weight_generator.kind=philox4x32").config, impossible, "slt")
