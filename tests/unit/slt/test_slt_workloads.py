@@ -13,6 +13,7 @@ WORKLOADS = Path(__file__).resolve().parents[3] / "workloads"
 TICKETS = {
     "resnet_slt": (0.5, 0.2, 0.95),
     "resnet_slt_f00": (0.0, 0.0, 0.95),
+    "resnet_slt_f50": (0.35, 0.15, 0.95),
     "resnet_slt_f90": (0.63, 0.27, 0.95),
     "conv6_mc3": (0.5, 0.2, 0.9),
     "conv6_mpt": (0.35, 0.15, 0.85),
