@@ -16,8 +16,10 @@ import numpy.typing as npt
 from accelsim.mapping.candidates import Candidates
 from accelsim.mapping.dataflow import TileShape, array_work
 from accelsim.mapping.events import VARIABLE_LENGTH
+from accelsim.mapping.generation import COUNTER_BASED
 from accelsim.mapping.loops import INPUT_LOOPS, LOOPS, OUTPUT_LOOPS, WEIGHT_LOOPS, WINDOW_LOOPS, Loop
 from accelsim.mapping.task import LayerTask
+from accelsim.prng.streams import filters_per_stream
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -262,16 +264,37 @@ def _stream_cycles(
     bits = source.weight_bits * (source.normal_terms if source.weights == "normal" else 1)
     words = (bits + (source.threshold_bits if source.lock_threshold else 0)) / 32
     filters = tiles.size["G"] * tiles.size["K"]
-    lanes = np.minimum(generator.num_lanes, filters if source.stream == "filter" else 1)
-    if source.generator == "philox4x32":
+    per_stream = filters_per_stream(source, task.layer.weights.shape if task.layer.weights is not None else (1,))
+    streams = -(-filters // per_stream)
+    lanes = np.minimum(generator.num_lanes, streams)
+    if source.generator in COUNTER_BASED:
         lanes = np.full(tiles.num, generator.num_lanes)
-    rounds = -(-filters // lanes) * lanes / filters
-    inner_c = np.array([[_is_innermost(order, "C")] for order in nests.loops])
-    restarts = (counts["C"] > 1) & ~((filters <= lanes) & inner_c) & (source.generator != "philox4x32")
-    discards = np.where(restarts, (counts["C"] - 1) / 2, 0.0)
+    rounds = -(-streams // lanes) * lanes / streams
+    discards = np.zeros_like(visits)
+    if source.generator not in COUNTER_BASED and source.seeds != "jump":
+        discards = _discards(counts, nests, np.minimum(filters, per_stream), per_stream, streams <= lanes)
     made = positions * words * (1.0 + discards) * rounds / (lanes * generator.words_per_lane_per_cycle)
     slower: Floats = np.maximum(cycles, made)
     return slower
+
+
+def _discards(counts: dict[Loop, Ints], nests: _Nests, filters: Ints, per_stream: int, has_lane: Bools) -> Floats:
+    """Return the words that a sequential generator throws away for each that it uses, [num_orders, n].
+
+    ``filters`` of a stream's ``per_stream`` lie in a tile; ``has_lane`` where each stream of a tile has a lane of its
+    own. The rules are those of `accelsim.mapping.generation`: a tile behind the last one made is reached from the seed.
+    """
+    parts = counts["C"]
+    inner_c = np.array([[_is_innermost(order, "C")] for order in nests.loops])
+    # One filter of a stream: its parts follow each other, or each is reached through those before it.
+    single = np.where((parts > 1) & ~(has_lane & inner_c), (parts - 1) / 2, 0.0)
+    # Several: every part walks through the others of all filters.
+    through = np.where(filters > 1, parts - 1.0, single)
+    # Tiles further on in a shared stream: those before are walked again, if the seed is where the walk begins.
+    restarts = ~has_lane | (parts > 1)
+    before = np.where(restarts, (per_stream / filters - 1.0) / 2 * parts, 0.0)
+    total: Floats = through + before
+    return total
 
 
 def _is_innermost(order: tuple[Loop, ...], loop: Loop) -> bool:
