@@ -21,7 +21,7 @@ from accelsim.mapping.walk import NEVER, STUCK, compiled_walk, is_compiled, walk
 from accelsim.units import ns_to_cycles
 
 NO_LIMIT = (1 << 62) - 1
-PATIENCE_EVENTS = 600_000  # some 0.5 s of plain Python, about what loading compiled code takes: a single run does without
+PATIENCE_EVENTS = 600_000  # some 0.5 s of plain Python, about what loading compiled code takes
 LONGER = 10  # times as long, where it must be made first
 
 
