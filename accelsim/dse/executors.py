@@ -16,6 +16,7 @@ import shutil
 import signal
 import socket
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -28,6 +29,7 @@ from accelsim.errors import ConfigError, SimulationError
 
 Batch = Sequence[Job]
 _LOST_WORKERS = 5
+_AT_HAND = 2
 _CONNECT_S = 10
 _RETRIES = 5
 _ADDRESS = re.compile(r"(?:(?:tcp|tls)://)?([^/:\s]+|\[[0-9a-fA-F:.]+\]):(\d{1,5})")
@@ -72,57 +74,53 @@ class SerialExecutor:
         """See `Executor`."""
 
 
-class ProcessExecutor:
-    """Evaluates in local processes; a killed one is replaced and its batch done again."""
+class _Worker:
+    """A local process with the batches that are its own; it is replaced when it dies.
 
-    def __init__(self, num_workers: int) -> None:
-        self.num_workers = num_workers
+    Every worker goes through a part of the space of its own: neighbours share traces, tables and schedules, which a
+    process keeps for itself, and workers that went through the same part together would each make all of them.
+    """
+
+    def __init__(self, batches: Sequence[Batch]) -> None:
+        self.waiting = deque(batches)
+        self.running: dict[Future[list[Evaluated]], Batch] = {}
         self._pool: ProcessPoolExecutor | None = None
         self._alive: tuple[Connection, Connection] | None = None
 
+    def feed(self) -> None:
+        """Keep one batch at work and one at hand."""
+        while self.waiting and len(self.running) < _AT_HAND:
+            self.running[self._open().submit(evaluate_batch, self.waiting[0])] = self.waiting[0]
+            self.waiting.popleft()
+
     def _open(self) -> ProcessPoolExecutor:
         if self._pool is None:
-            for name in _THREAD_VARIABLES:
-                os.environ.setdefault(name, "1")
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload(["accelsim.dse.evaluate"])
-            # Nothing is ever written: the workers' end of the pipe says when this process is gone, even killed.
+            # Nothing is ever written: the worker's end of the pipe says when this process is gone, even killed.
             self._alive = context.Pipe(duplex=False)
             self._pool = ProcessPoolExecutor(
-                self.num_workers, mp_context=context, initializer=_begin_worker, initargs=(self._alive[0],)
+                1, mp_context=context, initializer=_begin_worker, initargs=(self._alive[0],)
             )
         return self._pool
 
-    def run(self, batches: Sequence[Batch]) -> Iterator[list[Evaluated]]:
-        """See `Executor`."""
-        waiting = list(reversed(batches))
-        running: dict[Future[list[Evaluated]], Batch] = {}
-        lost = 0
-        while waiting or running:
-            try:
-                while waiting and len(running) < 2 * self.num_workers:
-                    batch = waiting[-1]
-                    running[self._open().submit(evaluate_batch, batch)] = batch
-                    waiting.pop()
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    results = future.result()
-                    del running[future]
-                    yield results
-            except BrokenProcessPool:
-                lost += 1
-                if lost > _LOST_WORKERS:
-                    raise SimulationError(
-                        f"workers: {lost} processes died; the machine may be out of memory: use fewer --workers"
-                    ) from None
-                waiting += [batch for future, batch in running.items() if not _is_finished(future)]
-                finished = [future.result() for future in running if _is_finished(future)]
-                running = {}
-                self._drop()
-                yield from finished
+    def take(self, future: Future[list[Evaluated]]) -> list[Evaluated]:
+        """Return the results of a batch that is done; raise `BrokenProcessPool` if the process died."""
+        results = future.result()
+        del self.running[future]
+        return results
 
-    def _drop(self) -> None:
-        # The workers go first, and are waited for: one that is just starting would not find what it shares.
+    def revive(self) -> list[list[Evaluated]]:
+        """Take back what a dead process had, and return what it had finished."""
+        finished = [future.result() for future in self.running if _is_finished(future)]
+        self.waiting.extendleft([batch for future, batch in self.running.items() if not _is_finished(future)][::-1])
+        self.running = {}
+        self.end()
+        return finished
+
+    def end(self) -> None:
+        """Let the process go."""
+        # It goes first, and is waited for: one that is just starting would not find what it shares.
         if self._alive is not None:
             for end in self._alive:
                 end.close()
@@ -131,9 +129,63 @@ class ProcessExecutor:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
 
+
+class ProcessExecutor:
+    """Evaluates in local processes; a killed one is replaced and its batch done again."""
+
+    def __init__(self, num_workers: int) -> None:
+        self.num_workers = num_workers
+        self._workers = [_Worker(()) for _ in range(num_workers)]
+
+    def run(self, batches: Sequence[Batch]) -> Iterator[list[Evaluated]]:
+        """See `Executor`."""
+        for name in _THREAD_VARIABLES:
+            os.environ.setdefault(name, "1")
+        length = -(-len(batches) // self.num_workers)
+        for number, worker in enumerate(self._workers):
+            worker.waiting, worker.running = deque(batches[number * length : (number + 1) * length]), {}
+        lost = 0
+        while any(worker.waiting or worker.running for worker in self._workers):
+            self._share()
+            for worker in self._workers:
+                try:
+                    worker.feed()
+                except BrokenProcessPool:
+                    lost = _count_lost(lost)
+                    yield from worker.revive()
+            done, _ = wait(
+                [future for worker in self._workers for future in worker.running], return_when=FIRST_COMPLETED
+            )
+            for worker in self._workers:
+                for future in [future for future in worker.running if future in done]:
+                    try:
+                        results = worker.take(future)
+                    except BrokenProcessPool:
+                        lost = _count_lost(lost)
+                        yield from worker.revive()
+                        break
+                    yield results
+
+    def _share(self) -> None:
+        """Give a worker that has nothing left the last half of what the busiest has."""
+        for worker in self._workers:
+            if not worker.waiting and len(worker.running) < _AT_HAND:
+                busiest = max(self._workers, key=lambda other: len(other.waiting))
+                number = (len(busiest.waiting) + 1) // 2
+                worker.waiting.extendleft(busiest.waiting.pop() for _ in range(number))
+
     def close(self) -> None:
         """See `Executor`."""
-        self._drop()
+        for worker in self._workers:
+            worker.end()
+
+
+def _count_lost(lost: int) -> int:
+    if lost >= _LOST_WORKERS:
+        raise SimulationError(
+            f"workers: {lost + 1} processes died; the machine may be out of memory: use fewer --workers"
+        )
+    return lost + 1
 
 
 def _begin_worker(alive: Connection) -> None:

@@ -166,7 +166,7 @@ def test_a_dead_worker_is_replaced(space, tmp_path):
     for number, batch in enumerate(executor.run([[job] for job in jobs])):
         results += batch
         if number == 2:
-            next(iter(executor._pool._processes.values())).kill()
+            next(iter(executor._workers[0]._pool._processes.values())).kill()
     executor.close()
 
     assert sorted(key for key, _ in results) == sorted(job.key for job in jobs)
