@@ -12,6 +12,7 @@ from accelsim.config.loader import LoadedHardware
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
+from accelsim.errors import MappingError
 from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import MappedLayer
 from accelsim.mapping.network import map_network
@@ -56,9 +57,14 @@ def simulate(
 def schedule_network(
     hardware: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling] | None = None
 ) -> tuple[Schedule, tuple[MappedLayer, ...]]:
-    """Return the schedule of a network and the closed-form latency of each layer."""
+    """Return the schedule of a network and the closed-form latency of each layer; an error names the network's file."""
     plans = layer_plans(trace, storage)
-    return map_network(trace, plans, storage, hardware, mapping_prices(hardware, load_tables()), fixed)
+    try:
+        return map_network(trace, plans, storage, hardware, mapping_prices(hardware, load_tables()), fixed)
+    except MappingError as error:
+        if any(str(error).startswith(f"{layer.name}: ") for layer in trace.layers):
+            raise MappingError(f"{trace.path or trace.name}: {error}") from error
+        raise
 
 
 def layer_plans(trace: LayerTrace, storage: str) -> dict[str, WeightPlan]:

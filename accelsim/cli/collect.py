@@ -89,11 +89,18 @@ def wanted_workload(ctx: click.Context) -> TraceOptions:
     return TraceOptions(**{**given, "input_shape": parse_shape(ctx, given)})
 
 
+_MANY_SHAPES = 250
+
+
 def read_workload(ctx: click.Context, workload: str) -> LayerTrace:
     """Return the trace of ``workload`` as its options say; what is left out of it is noted, since totals lack it."""
     trace = trace_workload(workload, wanted_workload(ctx))
     for operation, count in trace.skipped:
         session(ctx).note(f"{workload}: left out: {count} x {operation}; every total is without it")
+    if len({layer.dims for layer in trace.layers}) > _MANY_SHAPES:
+        session(ctx).note(
+            f"{workload}: {len(trace.layers)} layers of many shapes; each takes some hundredths of a second"
+        )
     return trace
 
 

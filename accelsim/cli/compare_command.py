@@ -120,6 +120,6 @@ def _simulate(
         except (ConfigError, MappingError) as error:
             if not leave_out:
                 raise
-            failures.append((name, str(error)))
+            failures.append((name, str(error).removeprefix(f"{trace.path}: ")))
     for line in flow.left_out_lines(trace.name, failures):
         session(ctx).note(line)

@@ -14,7 +14,7 @@ from accelsim.dse.engine import EvaluatedPoint
 from accelsim.dse.points import Point
 from accelsim.dse.rows import DETAIL_COLUMNS, METRICS, POINT_COLUMNS, WORKLOAD_COLUMNS, Row
 from accelsim.dse.space import STORAGE, DesignSpace
-from accelsim.results.store import write_bytes, write_text
+from accelsim.results.store import csv_name, write_bytes, write_text
 
 RESULTS_NAME = "results"
 _COUNTS = frozenset(
@@ -85,7 +85,10 @@ def table(space: DesignSpace, rows: Sequence[Row]) -> pd.DataFrame:
 
 def write_tables(folder: Path, frame: pd.DataFrame, name: str = RESULTS_NAME) -> None:
     """Write ``name.csv`` and ``name.parquet`` whole, or raise `accelsim.results.model.ResultError`."""
-    write_text(folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
+    safe = frame.copy()
+    for column in frame.columns[frame.dtypes == "string"]:
+        safe[column] = frame[column].map(csv_name, na_action="ignore")
+    write_text(folder / f"{name}.csv", safe.to_csv(index=False, lineterminator="\n"))
     buffer = io.BytesIO()
     frame.to_parquet(buffer, index=False, compression="zstd")
     write_bytes(folder / f"{name}.parquet", buffer.getvalue())

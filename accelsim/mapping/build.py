@@ -18,7 +18,7 @@ from accelsim.mapping.skipping import SkipFactors, skip_factors
 from accelsim.mapping.task import LayerTask
 
 Ints = npt.NDArray[np.int64]
-MOST_STEPS = 1 << 20  # some 250 MB of events
+MOST_STEPS = 1 << 18  # some 100 MB of events for each of the few tilings looked at
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.cost.report import CostReport
+from accelsim.files import is_special
 from accelsim.names import suggest_file
 from accelsim.results.build import Hardware, assemble_result
 from accelsim.results.model import Record, ResultError, ResultModel, RunResult, WorkloadRecord
@@ -36,6 +37,7 @@ MAX_FILE_BYTES = 256 * 1024 * 1024
 SUMMARY_NAME = "summary.json"
 LAYERS_NAME = "layers.csv"
 COUNTERS_NAME = "counters.json"
+_SPECIAL = "is a device, pipe or socket, which is never replaced; give the name of a file"
 
 
 class RecordedHardware(ResultModel):
@@ -134,9 +136,14 @@ def csv_row(tree: Mapping[str, Any], columns: Sequence[str]) -> dict[str, str]:
         for key in column.split("."):
             value = value.get(key, 0) if isinstance(value, Mapping) else 0
         row[column] = "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        if isinstance(value, str) and value.startswith(("=", "+", "-", "@")):
-            row[column] = f"'{value}"
+        if isinstance(value, str):
+            row[column] = csv_name(value)
     return row
+
+
+def csv_name(text: str) -> str:
+    """Return a table's cell, with an apostrophe before a text that a spreadsheet would take for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def prepare_folder(folder: str | Path) -> Path:
@@ -176,6 +183,8 @@ def check_file_place(path: str | Path, option: str) -> None:
         raise ResultError(f"{option}: an empty name; give the name of a file")
     if place.is_dir():
         raise ResultError(f"{option}: {path}: is a folder; give the name of a file")
+    if is_special(place):
+        raise ResultError(f"{option}: {path}: {_SPECIAL}")
     if not place.parent.is_dir():
         raise ResultError(f"{option}: {path}: no folder {place.parent}; make it first")
     try:
@@ -201,6 +210,8 @@ def _write_all(files: Sequence[tuple[Path, bytes]]) -> None:
     Who finds the last file finds the others of the same call: none is renamed before all are written, and the last one
     of an earlier call goes before anything else changes.
     """
+    for path in (path for path, _ in files if is_special(path)):
+        raise ResultError(f"{path}: {_SPECIAL}")
     staged = [(path.with_name(f".{path.name}.{os.getpid()}.tmp"), path) for path, _ in files]
     try:
         for (temporary, _), (_, data) in zip(staged, files, strict=True):

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from accelsim.errors import TicketError
+from accelsim.files import is_special
 from accelsim.ticket.torchfile import read_torch_file
 
 _FORMAT: Final = "accelsim-search-checkpoint"
@@ -46,6 +47,8 @@ def write_checkpoint(path: str, state: SearchState) -> None:
     """Write the state to a temporary name beside ``path`` and put it in place, so that there is always a whole file."""
     content = {"format": _FORMAT, "version": _VERSION} | {name: getattr(state, name) for name in state.__slots__}
     target = Path(path)
+    if is_special(target):
+        raise TicketError(f"{path}: is a device, pipe or socket, which is never replaced; give the name of a file")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")

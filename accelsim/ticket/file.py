@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from accelsim.config.presets import TICKETS, preset_file
 from accelsim.errors import AccelSimError, TicketError
+from accelsim.files import is_special
 from accelsim.prng import check_source
 from accelsim.ticket.coats import coat_problem
 from accelsim.ticket.codecs import check_codec
@@ -82,6 +83,8 @@ def _layer_bytes(layer: TicketLayer) -> tuple[bytes, ...]:
 
 def _replace_file(path: str | os.PathLike[str], content: bytes) -> None:
     target = os.fspath(path)
+    if is_special(target):
+        raise TicketError(f"{target}: is a device, pipe or socket, which is never replaced; give the name of a file")
     try:
         handle, temporary = tempfile.mkstemp(dir=os.path.dirname(target) or ".", prefix=".ticket-")
     except OSError as error:

@@ -233,6 +233,7 @@ def _check_fields(node: GraphNode) -> None:
         "padding, out_channels or num_edges is out of range",
         f"give values from 0 to {MAX_DIMENSION}",
     )
+    _require(node.kind != "aggregate" or node.num_edges > 0, node, "num_edges is 0", "give the edges of the graph")
     shape_fits = 1 <= len(node.out_shape) <= 4 and all(1 <= size <= MAX_DIMENSION for size in node.out_shape)
     _require(
         shape_fits, node, f"out_shape {node.out_shape} is not 1 to 4 sizes >= 1", "check kernel, stride and padding"

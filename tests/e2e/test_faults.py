@@ -4,16 +4,20 @@ import contextlib
 import os
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from accelsim.cli.main import main
 from accelsim.errors import AccelSimError
-from accelsim.results.store import read_counters, read_summary, sole_writer
+from accelsim.results.store import read_counters, read_summary, sole_writer, write_text
+from accelsim.ticket.file import read_ticket
+from accelsim.ticket.shapes import check_graph
 
 ROOT = Path(__file__).resolve().parents[2]
 EDGE = ROOT / "hwconfigs/edge.yaml"
@@ -68,6 +72,67 @@ def test_a_full_disk_is_one_line_and_leaves_no_result(full_disk, net, capsys):
         assert main(words) == 2, words
         assert "No space left" in line_of(capsys)
     assert leftovers(full_disk) == ["filler"]
+
+
+def _device(path):
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 3))  # as /dev/null
+    except PermissionError:
+        pytest.skip("only root may make a device here")
+
+
+SPECIAL = {
+    "pipe": os.mkfifo,
+    "device": _device,
+    "link-to-pipe": lambda path: (os.mkfifo(f"{path}.to"), path.symlink_to(f"{path}.to")),
+    "standard-output": lambda path: path.symlink_to("/proc/self/fd/1"),
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and pipes")
+@pytest.mark.parametrize("kind", SPECIAL)
+def test_what_is_no_file_is_never_replaced(kind, net, tmp_path, capsys):
+    place = tmp_path / "place.md"
+    SPECIAL[kind](place)
+    before = place.lstat().st_ino, place.lstat().st_mode
+    run = ["run", str(EDGE), str(net), "--json"]
+    assert main([*run, "--out", str(tmp_path / "run")]) == 0
+    capsys.readouterr()
+    for words in (
+        [*run, "--timeline", str(place)],
+        [*run, "--gantt", str(place)],
+        ["report", str(tmp_path / "run"), "--out", str(place)],
+        ["synth", "conv2", "--sparsity", "0.5", "--out", str(place)],
+        ["import", str(ROOT / "workloads/conv6_slt.pt"), "--out", str(place)],
+        ["search", "conv2", "--out", str(place)],
+        ["search", "conv2", "--out", str(tmp_path / "t.pt"), "--checkpoint-path", str(place)],
+    ):
+        assert main(words) == 2, words
+        assert "never replaced; give the name of a file" in line_of(capsys), words
+    assert (place.lstat().st_ino, place.lstat().st_mode) == before
+    with pytest.raises(AccelSimError, match="never replaced"):
+        write_text(place, "")
+
+
+def test_a_result_folder_with_a_pipe_in_it_is_refused(net, tmp_path, capsys):
+    os.mkfifo(tmp_path / "layers.csv")
+    assert main(["run", str(EDGE), str(net), "--json", "--out", str(tmp_path)]) == 2
+    assert "layers.csv: is a device, pipe" in line_of(capsys)
+    assert stat.S_ISFIFO((tmp_path / "layers.csv").lstat().st_mode)
+
+
+def test_a_link_to_a_file_becomes_the_new_file(net, tmp_path, capsys):
+    (tmp_path / "old.json").write_text("old")
+    (tmp_path / "link.json").symlink_to("old.json")
+    assert main(["run", str(EDGE), str(net), "--json", "--timeline", str(tmp_path / "link.json")]) == 0
+    assert (tmp_path / "old.json").read_text() == "old" and not (tmp_path / "link.json").is_symlink()
+
+
+def test_a_layer_that_cannot_be_cut_is_named_with_its_file(tmp_path, capsys):
+    path = tmp_path / "huge.csv"
+    path.write_text("Layer, M, N, K,\na, 16777216, 16777216, 64,\n")
+    assert main(["run", str(EDGE), str(path), "--json"]) == 2
+    assert line_of(capsys).startswith(f"accelsim: {path}: a: ")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")
@@ -233,3 +298,18 @@ def test_a_store_whose_pages_are_overwritten_is_refused_or_unharmed(net, tmp_pat
         else:
             assert status == 0
             assert (folder / "results.csv").read_bytes() == table
+
+
+def test_an_aggregate_without_edges_is_named():
+    ticket = read_ticket(ROOT / "workloads/gin_slt_f90.pt")
+    nodes = tuple(replace(node, num_edges=0) for node in ticket.graph.nodes)
+    with pytest.raises(AccelSimError, match=r"aggregate\): num_edges is 0; give the edges"):
+        check_graph(replace(ticket.graph, nodes=nodes))
+
+
+def test_many_different_layers_are_announced(tmp_path, capsys):
+    path = tmp_path / "many.csv"
+    path.write_text("Layer, M, N, K,\n" + "".join(f"l{n}, {n + 1}, 8, 8,\n" for n in range(251)))
+    assert main(["trace", str(path), "--json"]) == 0
+    assert main(["run", str(EDGE), str(path), "--mapping", str(tmp_path / "none.yaml"), "--json"]) == 2  # before any work
+    assert "251 layers of many shapes" in capsys.readouterr().err
