@@ -43,7 +43,7 @@ _REASONS = (
     _Reason("cacti-sram", "read energy", -1, "its neighbours, 8 and 256 KiB, are a factor of 32 apart; see below"),
     _Reason("cacti-sram", "area", -1, "CACTI changes its sub-arrays between sizes; see below"),
     _Reason("cacti-sram", "area", 1, "CACTI changes its sub-arrays between sizes; see below"),
-    _Reason("sparse-crossing", "density", 1, "a gated step of a systolic array still moves operands and sums, for a cycle"),
+    _Reason("sparse-crossing", "density", 1, "a gated step of a systolic array still moves operands and sums"),
 )
 
 
