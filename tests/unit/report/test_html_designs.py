@@ -25,8 +25,8 @@ def test_study_draws_what_was_simulated_and_says_what_was_not(tmp_path):
 
     assert is_study(tmp_path)
     assert view.sentences[0] == (
-        "Among 1 pairs of designs alike in all but storage, slt needs less energy than <b> in 1 (median 1.50x) and less "
-        "time in 1 (median 2.00x)."
+        "Among 1 pairs of designs alike in all but storage, slt needs less energy than <b> in 1 (median 1.50x) "
+        "and less time in 1 (median 2.00x)."
     )
     assert (
         view.sentences[1]
