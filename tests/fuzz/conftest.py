@@ -120,14 +120,9 @@ class Bench:
         offences = [*self.watch.offences, *(f"warned: {warning.message}" for warning in warned)]
         return Ended(status, stdout.getvalue(), stderr.getvalue(), tuple(offences))
 
-    def judge(self, argv: Sequence[str], also: Path | None = None, may_be_long: bool = False) -> int:
-        """Call the program, assert that it ended as it may, and return its exit status; see `call`.
-
-        With ``may_be_long`` a call that takes its time is let go; it returns -1.
-        """
+    def judge(self, argv: Sequence[str], also: Path | None = None) -> int:
+        """Call the program, assert that it ended as it may, and return its exit status; see `call`."""
         ended = self.call(argv, also=also)
-        if may_be_long and ended.status == LATE:
-            return LATE
         assert ended.offences == (), (ended, argv)
         assert ended.status in (0, 2), (ended, argv)
         if ended.status == 2:

@@ -74,8 +74,6 @@ class Target:
     commands: Callable[[Path, Path], list[list[str]]]
     share: float = 1.0
     """How many inputs it gets, of those that a kind gets; fewer where a call is slow."""
-    is_long: Callable[[Path], bool] = lambda path: False
-    """Whether a valid file describes so much work that it may take its time."""
     is_written: bool = False
     """Whether the program may write the file under attack, and beside it."""
     verify: Callable[[Path], None] = lambda out: None
@@ -170,7 +168,6 @@ def make_targets(folder: Path, hostile: Any) -> dict[str, Target]:
                 ["trace", str(path), "--json"],
                 ["map", EDGE, str(path)],
             ],
-            is_long=has_large_layers,
         ),
         Target(
             "mapping",
@@ -271,13 +268,6 @@ def make_targets(folder: Path, hostile: Any) -> dict[str, Target]:
         ),
     ]
     return {target.name: target for target in targets}
-
-
-def has_large_layers(path: Path) -> bool:
-    """Return whether the topology has 2**28 outputs or more: tens of thousands of tiles of the chip's accumulators."""
-    from accelsim.trace import read_topology
-
-    return sum(layer.dims.num_outputs for layer in read_topology(path).layers) >= 1 << 28
 
 
 def store_target(seeds: _Seeds, hostile: Any) -> Target:

@@ -94,8 +94,7 @@ def attack_with(target, path, argv, bench):
     """Call one command with the damaged file ``path``, and return its status."""
     for beside in path.parent.glob(f"{path.name}-*"):  # the log of the store before
         beside.unlink()
-    status = bench.judge(argv, also=path.parent if target.is_written else None, may_be_long=True)
-    assert status >= 0 or target.is_long(path), ("took too long", argv)
+    status = bench.judge(argv, also=path.parent if target.is_written else None)
     if status == 0:
         target.verify(bench.out)
     return status
