@@ -34,6 +34,7 @@ _REASONS = (
     _Reason("tpu-v1", "TOPS, CNN0", -1, "equal layers' channels do not fill 256 columns"),
     _Reason("eyeriss-v1", "processing time", -1, "not established; see below"),
     _Reason("eyeriss-v1", "latency", 1, "follows from DRAM traffic"),
+    _Reason("eyeriss-v1", "latency", -1, "follows from the processing time; see below"),
     _Reason("eyeriss-v1", "DRAM traffic", 1, "no run-length coding here, and small tiles"),
     _Reason("eyeriss-v1", "DRAM traffic", -1, "every tensor moves about once here"),
     _Reason("eyeriss-v1", "global-buffer", -1, "tiles of more input channels bring fewer partial sums"),
