@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from onnx import TensorProto, helper
 
 from accelsim.cli.main import main
 from accelsim.errors import AccelSimError
@@ -312,3 +313,16 @@ def test_many_different_layers_are_announced(tmp_path, capsys):
     path.write_text("Layer, M, N, K,\n" + "".join(f"l{n}, {n + 1}, 8, 8,\n" for n in range(251)))
     assert main(["run", str(EDGE), str(path), "--mapping", "none.yaml", "--json"]) == 2  # told before any work
     assert "251 layers of many shapes" in capsys.readouterr().err
+
+
+def test_external_data_of_an_onnx_file_is_not_opened(tmp_path):
+    weight = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4, 8], data_location=TensorProto.EXTERNAL)
+    weight.external_data.add(key="location", value="nothing.bin")  # reading it would fail
+    node = helper.make_node("MatMul", ["x", "v"], ["y"])
+    turn = helper.make_node("Transpose", ["w"], ["v"], perm=[1, 0])
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, size]) for name, size in (("x", 8), ("y", 4))]
+    path = tmp_path / "net.onnx"
+    path.write_bytes(
+        helper.make_model(helper.make_graph([turn, node], "net", ends[:1], ends[1:], [weight])).SerializeToString()
+    )
+    assert main(["trace", str(path), "--json"]) == 0
