@@ -99,7 +99,7 @@ def read_workload(ctx: click.Context, workload: str) -> LayerTrace:
         session(ctx).note(f"{workload}: left out: {count} x {operation}; every total is without it")
     if len({layer.dims for layer in trace.layers}) > _MANY_SHAPES:
         session(ctx).note(
-            f"{workload}: {len(trace.layers)} layers of many shapes; each takes some hundredths of a second"
+            f"{workload}: {len(trace.layers)} layers of many shapes; each takes about a hundredth of a second"
         )
     return trace
 
