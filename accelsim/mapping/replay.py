@@ -17,7 +17,7 @@ from accelsim.config.hardware import HardwareConfig
 from accelsim.mapping.program import program_table
 from accelsim.mapping.schedule import Ints, LayerSchedule, first_weights_fit
 from accelsim.mapping.waits import LayerWaits, layer_waits
-from accelsim.mapping.walk import NEVER, STUCK, compiled_walk, is_compiled, walk
+from accelsim.mapping.walk import NEVER, NUM_ROWS, STATE, STATE_LENGTH, STUCK, compiled_walk, is_compiled, walk
 from accelsim.units import ns_to_cycles
 
 NO_LIMIT = (1 << 62) - 1
@@ -143,17 +143,17 @@ def _bytes_per_cycle(peak_bytes_per_ns: float, clock_mhz: float) -> Fraction:
 
 def _walk(tables: tuple[Ints, Ints, Ints, Ints], constants: list[int], limit: int) -> tuple[int, list[int]]:
     """Walk in plain Python as long as this process has not done much of it, then in compiled code."""
-    longest = max(8, *(table.shape[1] for table in tables))
+    longest = max(STATE_LENGTH, *(table.shape[1] for table in tables))
     patience = PATIENCE_EVENTS * (1 if is_compiled() else LONGER)
     compiled = compiled_walk() if _Walked.num_events > patience else None
     if compiled is not None:
-        times = np.zeros((11, longest), dtype=np.int64)
+        times = np.zeros((NUM_ROWS, longest), dtype=np.int64)
         end = compiled(*tables, times, np.array(constants, dtype=np.int64), limit)  # type: ignore[arg-type]
-        return int(end), times[10, :8].tolist()
+        return int(end), times[STATE, :8].tolist()
     _Walked.num_events += sum(table.shape[1] for table in tables)
-    rows = [[0] * longest for _ in range(11)]
+    rows = [[0] * longest for _ in range(NUM_ROWS)]
     requests, steps, tiles, outputs = (table.tolist() for table in tables)
-    return walk(requests, steps, tiles, outputs, rows, constants, limit), rows[10][:8]
+    return walk(requests, steps, tiles, outputs, rows, constants, limit), rows[STATE][:8]
 
 
 def _steps(schedule: LayerSchedule, waits: LayerWaits) -> Ints:

@@ -1,7 +1,8 @@
-"""The recurrences of a layer, as one loop over integer tables: plain Python, and what numba compiles.
+"""The recurrences of a layer, as loops over integer tables: plain Python, and what numba compiles.
 
 With a fixed DMA program every condition is that some counter reaches a value, so each event's time is a maximum of
-earlier times plus its own duration. Each unit walks along its events as far as those that they wait for are known.
+earlier times plus its own duration. Each unit walks along its events as far as those that they wait for are known:
+`_dma`, `_decoder`, `_generator`, `_array` and `_vector_unit` do that for one unit, `walk` goes round them.
 """
 
 from __future__ import annotations
@@ -11,16 +12,204 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
-Table = Sequence[Any]  # rows of integers: lists for Python, one int64 array for numba
+Row = Any  # integers: a list for Python, an int64 array for numba
+Table = Sequence[Row]
 Walk = Callable[[Table, Table, Table, Table, Table, Sequence[int], int], int]
-WEIGHT_KIND, STORE_KIND, RESIDUAL_KIND, PSUM_KIND, INPUT_KIND = 0, 4, 3, 2, 1
+WEIGHT_KIND, INPUT_KIND, PSUM_KIND, RESIDUAL_KIND, STORE_KIND = 0, 1, 2, 3, 4
 NEVER = -1  # the latency is above the limit
 STUCK = -2  # units wait for each other
 
+# Rows of ``times``; those from ARRIVALS on are one per kind of request, in the order of the kinds.
+BEGUN, ENDED, FREED, MADE, DRAINED, ARRIVALS, STATE = 0, 1, 2, 3, 4, 5, 10
+NUM_ROWS = 11
+# Places in the row STATE. The first eight are also what a layer hands to the next one.
+NOW, BUS_FREE, WRITE_FREE, WAS_WRITE = 4, 5, 6, 7
+NUM_STEPS, NUM_DRAINED, NUM_FREED, NUM_MADE, NUM_ISSUED, NUM_ARRIVED, VECTOR_FREE = 8, 9, 10, 11, 12, 13, 18
+STATE_LENGTH = 19
+# Places in ``constants``.
+READ_LATENCY, WRITE_LATENCY, DECODE_LATENCY, GENERATE_LATENCY, VECTOR_LATENCY, TURNAROUND = 0, 1, 2, 3, 4, 5
+IS_IDEAL, DECODES, GENERATES, WITH_SEEDS, SPLITS, PREFETCHES = 6, 7, 8, 9, 10, 11
+BEGIN, FIRST_PLACE, ARRAY_END, FREED_BEFORE, MADE_BEFORE, STATE_BEFORE, LAST_TAKEN = 12, 13, 14, 15, 16, 17, 21
 
-def walk(  # noqa: C901, PLR0911, PLR0912, PLR0915  one loop, so that numba compiles one function
-    requests: Table, steps: Table, tiles: Table, outputs: Table, times: Table, constants: Sequence[int], limit: int
-) -> int:
+
+def _place_cycle(place: int, times: Table, constants: Row) -> int:
+    """Return when a place in the weight buffer is there: 2 s + 1 when step s begins, 2 s when step s - 1 has ended."""
+    if place > 0:
+        at: int = times[BEGUN][place // 2] if place % 2 else times[ENDED][place // 2 - 1]
+        return at
+    before: int = constants[ARRAY_END] if place == 0 else constants[FIRST_PLACE]
+    return before
+
+
+def _issue_cycle(requests: Table, request: int, times: Table, constants: Row) -> int:
+    """Return when a request goes to the memory."""
+    now: int = times[STATE][NOW]
+    kind, place, freed = requests[0][request], requests[3][request], requests[4][request]
+    drained, stored = requests[5][request], requests[6][request]
+    is_weight = kind == WEIGHT_KIND
+    if place > 0 or (is_weight and not constants[DECODES]):
+        now = max(now, _place_cycle(place, times, constants))
+    if kind != STORE_KIND and not (is_weight and constants[PREFETCHES]):
+        now = max(now, constants[BEGIN])
+    if freed > 0:
+        now = max(now, times[FREED][freed - 1])
+    elif is_weight and constants[DECODES]:
+        now = max(now, constants[FREED_BEFORE])
+    if drained > 0:
+        now = max(now, times[DRAINED][drained - 1])
+    if stored > 0:
+        now = max(now, times[ARRIVALS + STORE_KIND][stored - 1])
+    return now
+
+
+def _end_cycle(now: int, is_write: int, transfer: int, state: Row, constants: Row) -> int:
+    """Return when the last word of a request has crossed the bus, and keep when the bus is free."""
+    if constants[IS_IDEAL]:
+        return now
+    ready: int = now + (constants[WRITE_LATENCY] if is_write else constants[READ_LATENCY])
+    if constants[SPLITS] and is_write:
+        ready = max(ready, state[WRITE_FREE]) + transfer
+        state[WRITE_FREE] = ready
+        return ready
+    turned: int = state[BUS_FREE]
+    if state[WAS_WRITE] >= 0 and state[WAS_WRITE] != is_write:
+        turned += constants[TURNAROUND]
+    state[WAS_WRITE] = is_write
+    ready = max(ready, turned) + transfer
+    state[BUS_FREE] = ready
+    return ready
+
+
+def _dma(requests: Table, times: Table, constants: Row, limit: int) -> int:
+    """Issue requests as far as what they wait for is known; return how many, or `NEVER`."""
+    kinds, transfer, bus_left = requests[0], requests[1], requests[2]
+    places, freed, drained, stored = requests[3], requests[4], requests[5], requests[6]
+    state = times[STATE]
+    begun, num_freed, num_drained = 2 * state[NUM_STEPS], state[NUM_FREED], state[NUM_DRAINED]
+    first: int = state[NUM_ISSUED]
+    request = first
+    while request < len(kinds):
+        if places[request] > begun or freed[request] > num_freed or drained[request] > num_drained:
+            break
+        if stored[request] > state[NUM_ARRIVED + STORE_KIND]:
+            break
+        kind = kinds[request]
+        now = _issue_cycle(requests, request, times, constants)
+        state[NOW] = now
+        is_write = 1 if kind == STORE_KIND else 0
+        arrived = state[NUM_ARRIVED + kind]
+        times[ARRIVALS + kind][arrived] = _end_cycle(now, is_write, transfer[request], state, constants)
+        state[NUM_ARRIVED + kind] = arrived + 1
+        request += 1
+        if request < len(kinds) and not constants[SPLITS] and state[BUS_FREE] + bus_left[request] > limit:
+            return NEVER
+    state[NUM_ISSUED] = request
+    return request - first
+
+
+def _decoder(tiles: Table, times: Table, constants: Row) -> int:
+    """Decode weight tiles as far as what they wait for is known; return how many."""
+    places, fetches, decode, freed = tiles[0], tiles[1], tiles[2], times[FREED]
+    state = times[STATE]
+    begun, num_weights = 2 * state[NUM_STEPS], state[NUM_ARRIVED + WEIGHT_KIND]
+    first: int = state[NUM_FREED]
+    tile = first
+    while tile < len(places) and places[tile] <= begun and fetches[tile] <= num_weights:
+        at = max(freed[tile - 1] if tile else constants[FREED_BEFORE], _place_cycle(places[tile], times, constants))
+        if fetches[tile]:
+            at = max(at, times[ARRIVALS + WEIGHT_KIND][fetches[tile] - 1])
+        freed[tile] = at + decode[tile]
+        tile += 1
+    state[NUM_FREED] = tile
+    return tile - first
+
+
+def _generator(tiles: Table, times: Table, constants: Row) -> int:
+    """Generate weight tiles as far as what they wait for is known; return how many."""
+    places, fetches, generate, made = tiles[0], tiles[1], tiles[3], times[MADE]
+    state, with_seeds = times[STATE], constants[WITH_SEEDS]
+    begun, num_weights = 2 * state[NUM_STEPS], state[NUM_ARRIVED + WEIGHT_KIND]
+    first: int = state[NUM_MADE]
+    tile = first
+    while tile < len(places) and places[tile] <= begun and not (with_seeds and fetches[tile] > num_weights):
+        at = max(made[tile - 1] if tile else constants[MADE_BEFORE], _place_cycle(places[tile], times, constants))
+        if with_seeds and fetches[tile]:
+            at = max(at, times[ARRIVALS + WEIGHT_KIND][fetches[tile] - 1])
+        made[tile] = at + generate[tile]
+        tile += 1
+    state[NUM_MADE] = tile
+    return tile - first
+
+
+def _step_cycle(steps: Table, step: int, times: Table, constants: Row) -> int:
+    """Return when a step of the array begins."""
+    inputs, drained, psums = steps[2][step], steps[3][step], steps[4][step]
+    fetched, tile = steps[5][step], steps[6][step]
+    at: int = times[ENDED][step - 1] if step else constants[BEGIN]
+    if inputs:
+        at = max(at, times[ARRIVALS + INPUT_KIND][inputs - 1])
+    if drained > 0:
+        at = max(at, times[DRAINED][drained - 1])
+    if psums:
+        at = max(at, times[ARRIVALS + PSUM_KIND][psums - 1])
+    if constants[DECODES] and tile:
+        at = max(at, times[FREED][tile - 1] + constants[DECODE_LATENCY])
+    elif fetched:
+        at = max(at, times[ARRIVALS + WEIGHT_KIND][fetched - 1])
+    if constants[GENERATES] and tile:
+        at = max(at, times[MADE][tile - 1] + constants[GENERATE_LATENCY])
+    return at
+
+
+def _array(steps: Table, times: Table, constants: Row, limit: int) -> int:
+    """Compute steps as far as what they wait for is known; return how many, or `NEVER`."""
+    cycles, array_left, inputs, drained = steps[0], steps[1], steps[2], steps[3]
+    psums, fetched, tiles = steps[4], steps[5], steps[6]
+    state, decodes, generates = times[STATE], constants[DECODES], constants[GENERATES]
+    num_inputs, num_psums = state[NUM_ARRIVED + INPUT_KIND], state[NUM_ARRIVED + PSUM_KIND]
+    num_weights = state[NUM_ARRIVED + WEIGHT_KIND]
+    first: int = state[NUM_STEPS]
+    step = first
+    while step < len(cycles):
+        if inputs[step] > num_inputs or drained[step] > state[NUM_DRAINED] or psums[step] > num_psums:
+            break
+        if (tiles[step] > state[NUM_FREED]) if decodes else (fetched[step] > num_weights):
+            break
+        if generates and tiles[step] > state[NUM_MADE]:
+            break
+        at = _step_cycle(steps, step, times, constants)
+        times[BEGUN][step] = at
+        times[ENDED][step] = at + cycles[step]
+        if at + array_left[step] > limit:
+            return NEVER
+        step += 1
+    state[NUM_STEPS] = step
+    return step - first
+
+
+def _vector_unit(outputs: Table, times: Table, constants: Row) -> int:
+    """Drain outputs as far as what they wait for is known; return how many."""
+    last_step, residuals, staged, vector = outputs[0], outputs[1], outputs[2], outputs[3]
+    state = times[STATE]
+    num_residuals, num_stores = state[NUM_ARRIVED + RESIDUAL_KIND], state[NUM_ARRIVED + STORE_KIND]
+    first: int = state[NUM_DRAINED]
+    output = first
+    while output < len(vector) and last_step[output] < state[NUM_STEPS]:
+        if residuals[output] > num_residuals or staged[output] > num_stores:
+            break
+        at = max(state[VECTOR_FREE], times[ENDED][last_step[output]])
+        if residuals[output]:
+            at = max(at, times[ARRIVALS + RESIDUAL_KIND][residuals[output] - 1])
+        if staged[output] > 0:
+            at = max(at, times[ARRIVALS + STORE_KIND][staged[output] - 1])
+        state[VECTOR_FREE] = at + vector[output]
+        times[DRAINED][output] = at + vector[output] + constants[VECTOR_LATENCY]
+        output += 1
+    state[NUM_DRAINED] = output
+    return output - first
+
+
+def walk(requests: Table, steps: Table, tiles: Table, outputs: Table, times: Table, constants: Row, limit: int) -> int:
     """Return the cycle in which the last output has left; `NEVER` or `STUCK` if there is none.
 
     Parameters
@@ -35,10 +224,10 @@ def walk(  # noqa: C901, PLR0911, PLR0912, PLR0915  one loop, so that numba comp
     outputs
         Rows: last step, residuals, stores before, vector cycles.
     times
-        Zeros to write times into, eleven rows, each as long as the longest of the above, and at least 8. The last row
-        gets what the next layer begins with: cycles in which the array had taken the last weight tile and ended,
-        decoder and generator had ended, the last request was issued, the buses are free, and whether the last was a
-        write.
+        Zeros to write times into, `NUM_ROWS` rows, each as long as the longest of the above, and at least
+        `STATE_LENGTH`. The last row gets what the next layer begins with: cycles in which the array had taken the last
+        weight tile and ended, decoder and generator had ended, the last request was issued, the buses are free, and
+        whether the last was a write.
     constants
         Latencies: read, write, decoder, generator, vector unit; turnaround; whether the memory is ideal, there is a
         decoder, a generator, seeds come with the tiles, writes have a bus of their own, weights are fetched before the
@@ -47,167 +236,41 @@ def walk(  # noqa: C901, PLR0911, PLR0912, PLR0915  one loop, so that numba comp
         buses are free, whether the last request was a write (-1: there was none); the step that takes the last weight
         tile.
     """
-    kind, transfer, bus_left = requests[0], requests[1], requests[2]
-    request_array, request_freed, request_drained, request_stored = requests[3], requests[4], requests[5], requests[6]
-    cycles, array_left, step_inputs, step_drained = steps[0], steps[1], steps[2], steps[3]
-    step_psums, step_fetched, step_tiles = steps[4], steps[5], steps[6]
-    place, fetches, decode, generate = tiles[0], tiles[1], tiles[2], tiles[3]
-    last_step, residuals, staged, vector = outputs[0], outputs[1], outputs[2], outputs[3]
-    begun, ended, freed, made, drained = times[0], times[1], times[2], times[3], times[4]
-    weights_in, inputs_in, psums_in, residuals_in, stores_out = times[5], times[6], times[7], times[8], times[9]
-    read_latency, write_latency, decode_latency, generate_latency, vector_latency, turnaround = (
-        constants[0], constants[1], constants[2], constants[3], constants[4], constants[5],
-    )  # fmt: skip
-    is_ideal, decodes, generates, with_seeds, splits, prefetches = (
-        constants[6], constants[7], constants[8], constants[9], constants[10], constants[11],
-    )  # fmt: skip
-    begin, first_place, array_end, freed_before, made_before = (
-        constants[12], constants[13], constants[14], constants[15], constants[16],
-    )  # fmt: skip
-    now, bus_free, write_free, was_write, last_taken = (
-        constants[17], constants[18], constants[19], constants[20], constants[21],
-    )  # fmt: skip
-    num_requests, num_steps, num_tiles, num_outputs = len(kind), len(cycles), len(place), len(vector)
-    request = step = freed_tiles = made_tiles = output = 0
-    num_weights = num_inputs = num_psums = num_residuals = num_stores = 0
-    vector_free = begin
-    has_moved = True
-    while has_moved:
-        has_moved = False
-        while request < num_requests:
-            value = request_array[request]
-            if value > 2 * step or request_freed[request] > freed_tiles or request_drained[request] > output:
-                break
-            if request_stored[request] > num_stores:
-                break
-            is_weight = kind[request] == WEIGHT_KIND
-            if value > 0:
-                now = max(now, begun[value // 2] if value % 2 else ended[value // 2 - 1])
-            elif is_weight and not decodes:
-                now = max(now, array_end if value == 0 else first_place)
-            if kind[request] != STORE_KIND and not (is_weight and prefetches):
-                now = max(now, begin)
-            value = request_freed[request]
-            if value > 0:
-                now = max(now, freed[value - 1])
-            elif is_weight and decodes:
-                now = max(now, freed_before)
-            value = request_drained[request]
-            if value > 0:
-                now = max(now, drained[value - 1])
-            value = request_stored[request]
-            if value > 0:
-                now = max(now, stores_out[value - 1])
-            is_write = kind[request] == STORE_KIND
-            if is_ideal:
-                end = now
-            elif splits and is_write:
-                end = write_free = max(now + write_latency, write_free) + transfer[request]
-            else:
-                turned = bus_free
-                if was_write >= 0 and was_write != is_write:
-                    turned += turnaround
-                was_write = 1 if is_write else 0
-                end = bus_free = max(now + (write_latency if is_write else read_latency), turned) + transfer[request]
-            if is_weight:
-                weights_in[num_weights] = end
-                num_weights += 1
-            elif kind[request] == INPUT_KIND:
-                inputs_in[num_inputs] = end
-                num_inputs += 1
-            elif kind[request] == PSUM_KIND:
-                psums_in[num_psums] = end
-                num_psums += 1
-            elif kind[request] == RESIDUAL_KIND:
-                residuals_in[num_residuals] = end
-                num_residuals += 1
-            else:
-                stores_out[num_stores] = end
-                num_stores += 1
-            request += 1
-            has_moved = True
-            if request < num_requests and not splits and bus_free + bus_left[request] > limit:
-                return NEVER
-        while decodes and freed_tiles < num_tiles:
-            value = place[freed_tiles]
-            if value > 2 * step or fetches[freed_tiles] > num_weights:
-                break
-            at = freed[freed_tiles - 1] if freed_tiles else freed_before
-            if value > 0:
-                at = max(at, begun[value // 2] if value % 2 else ended[value // 2 - 1])
-            else:
-                at = max(at, array_end if value == 0 else first_place)
-            if fetches[freed_tiles]:
-                at = max(at, weights_in[fetches[freed_tiles] - 1])
-            freed[freed_tiles] = at + decode[freed_tiles]
-            freed_tiles += 1
-            has_moved = True
-        while generates and made_tiles < num_tiles:
-            value = place[made_tiles]
-            if value > 2 * step or (with_seeds and fetches[made_tiles] > num_weights):
-                break
-            at = made[made_tiles - 1] if made_tiles else made_before
-            if value > 0:
-                at = max(at, begun[value // 2] if value % 2 else ended[value // 2 - 1])
-            else:
-                at = max(at, array_end if value == 0 else first_place)
-            if with_seeds and fetches[made_tiles]:
-                at = max(at, weights_in[fetches[made_tiles] - 1])
-            made[made_tiles] = at + generate[made_tiles]
-            made_tiles += 1
-            has_moved = True
-        while step < num_steps:
-            if step_inputs[step] > num_inputs or step_drained[step] > output or step_psums[step] > num_psums:
-                break
-            value = step_tiles[step]
-            if decodes:
-                if value > freed_tiles:
-                    break
-            elif step_fetched[step] > num_weights:
-                break
-            if generates and value > made_tiles:
-                break
-            at = ended[step - 1] if step else begin
-            if step_inputs[step]:
-                at = max(at, inputs_in[step_inputs[step] - 1])
-            if step_drained[step] > 0:
-                at = max(at, drained[step_drained[step] - 1])
-            if step_psums[step]:
-                at = max(at, psums_in[step_psums[step] - 1])
-            if decodes and value:
-                at = max(at, freed[value - 1] + decode_latency)
-            elif step_fetched[step]:
-                at = max(at, weights_in[step_fetched[step] - 1])
-            if generates and value:
-                at = max(at, made[value - 1] + generate_latency)
-            begun[step] = at
-            ended[step] = at + cycles[step]
-            step += 1
-            has_moved = True
-            if at + array_left[step - 1] > limit:
-                return NEVER
-        while output < num_outputs and last_step[output] < step:
-            if residuals[output] > num_residuals or staged[output] > num_stores:
-                break
-            at = max(vector_free, ended[last_step[output]])
-            if residuals[output]:
-                at = max(at, residuals_in[residuals[output] - 1])
-            if staged[output] > 0:
-                at = max(at, stores_out[staged[output] - 1])
-            vector_free = at + vector[output]
-            drained[output] = vector_free + vector_latency
-            output += 1
-            has_moved = True
-    if request < num_requests or output < num_outputs:
+    state = times[STATE]
+    for place in range(4):
+        state[NOW + place] = constants[STATE_BEFORE + place]
+    state[VECTOR_FREE] = constants[BEGIN]
+    moved = 1
+    while moved:
+        moved = _dma(requests, times, constants, limit)
+        if moved == NEVER:
+            return NEVER
+        if constants[DECODES]:
+            moved += _decoder(tiles, times, constants)
+        if constants[GENERATES]:
+            moved += _generator(tiles, times, constants)
+        computed = _array(steps, times, constants, limit)
+        if computed == NEVER:
+            return NEVER
+        moved += computed + _vector_unit(outputs, times, constants)
+    if state[NUM_ISSUED] < len(requests[0]) or state[NUM_DRAINED] < len(outputs[0]):
         return STUCK
-    end = max(begin, drained[num_outputs - 1]) if num_outputs else begin
+    return _ending(times, constants, limit)
+
+
+def _ending(times: Table, constants: Row, limit: int) -> int:
+    """Write down what the next layer begins with, and return the cycle of the end, or `NEVER`."""
+    state = times[STATE]
+    end: int = constants[BEGIN]
+    num_outputs, num_stores = state[NUM_DRAINED], state[NUM_ARRIVED + STORE_KIND]
+    if num_outputs:
+        end = max(end, times[DRAINED][num_outputs - 1])
     if num_stores:
-        end = max(end, stores_out[num_stores - 1])
-    state = times[10]
-    state[0], state[1] = begun[last_taken], ended[num_steps - 1]
-    state[2] = freed[num_tiles - 1] if decodes and num_tiles else freed_before
-    state[3] = made[num_tiles - 1] if generates and num_tiles else made_before
-    state[4], state[5], state[6], state[7] = now, bus_free, write_free, was_write
+        end = max(end, times[ARRIVALS + STORE_KIND][num_stores - 1])
+    num_freed, num_made = state[NUM_FREED], state[NUM_MADE]
+    state[0], state[1] = times[BEGUN][constants[LAST_TAKEN]], times[ENDED][state[NUM_STEPS] - 1]
+    state[2] = times[FREED][num_freed - 1] if num_freed else constants[FREED_BEFORE]
+    state[3] = times[MADE][num_made - 1] if num_made else constants[MADE_BEFORE]
     return end if end <= limit else NEVER
 
 
@@ -223,10 +286,23 @@ def compiled_walk() -> Walk | None:
 
     The first call after an installation compiles for some seconds.
     """
-    import numba  # noqa: PLC0415  a short run does without it
+    import numba.extending  # noqa: PLC0415  a short run does without it
 
     if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         return None
+    for part in (
+        _place_cycle,
+        _issue_cycle,
+        _end_cycle,
+        _dma,
+        _decoder,
+        _generator,
+        _step_cycle,
+        _array,
+        _vector_unit,
+        _ending,
+    ):
+        numba.extending.register_jitable(part)
     try:
         return cast("Walk", numba.njit(cache=True)(walk))
     except RuntimeError:
