@@ -40,10 +40,10 @@ def evaluate_points(
         progress.add(failed_row(point.reason, fidelity))
     missing = [job for key, job in jobs.items() if key not in known]
     for results in executor.run(batches(missing, fidelity, executor.num_workers)):
-        store.put(results)
-        for key, row in results:
-            known[key] = row
-            progress.add(row)
+        store.put((result.key, result.row) for result in results if result.is_lasting)
+        for result in results:
+            known[result.key] = result.row
+            progress.add(result.row)
     return [EvaluatedPoint(point, _row(point, known, fidelity)) for point in points]
 
 

@@ -83,6 +83,10 @@ class WorkloadSpec:
         }
 
 
+class PlaceError(TraceError):
+    """A point cannot be evaluated where it was tried; elsewhere, or later, it can."""
+
+
 @lru_cache(maxsize=64)
 def load_trace(spec: WorkloadSpec) -> LayerTrace:
     """Return the trace of a workload; the last few are kept.
@@ -93,7 +97,7 @@ def load_trace(spec: WorkloadSpec) -> LayerTrace:
         The file is missing, broken, or no longer the one that was asked for.
     """
     if spec.sha256 and file_sha256(spec.path) != spec.sha256:
-        raise TraceError(f"{spec.path}: has changed since the run began; start it again")
+        raise PlaceError(f"{spec.path}: has changed since the run began; start it again")
     if spec.kind == "ticket" and spec.options != TraceOptions():
         ticket = read_ticket(spec.path)
         trace = trace_graph(ticket.graph, _stated(ticket.graph, spec.options), provenance="synthetic")
@@ -147,12 +151,12 @@ def trace_for(spec: WorkloadSpec, generator: GeneratorKind | None) -> LayerTrace
 
 
 def file_sha256(path: str) -> str:
-    """Return the digest of a file; `TraceError` if it cannot be read."""
+    """Return the digest of a file; `PlaceError` if it cannot be read."""
     try:
         with open(path, "rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise TraceError(f"{path}: cannot be read ({error.strerror}); every worker needs the file there") from None
+        raise PlaceError(f"{path}: cannot be read ({error.strerror}); every worker needs the file there") from None
 
 
 @dataclass(frozen=True, slots=True)

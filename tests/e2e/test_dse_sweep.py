@@ -169,7 +169,7 @@ def test_a_dead_worker_is_replaced(space, tmp_path):
             next(iter(executor._workers[0]._pool._processes.values())).kill()
     executor.close()
 
-    assert sorted(key for key, _ in results) == sorted(job.key for job in jobs)
+    assert sorted(result.key for result in results) == sorted(job.key for job in jobs)
 
 
 @pytest.mark.parametrize(
