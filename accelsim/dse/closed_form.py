@@ -27,9 +27,8 @@ from accelsim.dse.tiling_search import Best, Layers, best_tilings, layer_figures
 from accelsim.errors import MappingError
 from accelsim.mapping.build import effective_macs
 from accelsim.mapping.dataflow import adder_fan_in
-from accelsim.mapping.mapper import _no_tiling as no_tiling
-from accelsim.mapping.network import _largest_live as largest_live
-from accelsim.mapping.network import check_units, network_tasks, residency_of
+from accelsim.mapping.mapper import no_tiling_message
+from accelsim.mapping.network import check_units, largest_live, network_tasks, residency_of
 from accelsim.mapping.task import LayerTask
 from accelsim.pipeline import layer_plans
 from accelsim.prng.streams import check_source
@@ -94,7 +93,7 @@ def _mapped(hardware: HardwareConfig, trace: LayerTrace, plans: dict[str, Weight
         position = tasks.index(on_array[misfits[0]])
         crowded = largest_live(trace, residency, position)
         if crowded is None:
-            raise MappingError(no_tiling(tasks[position]))
+            raise MappingError(no_tiling_message(tasks[position]))
         banned |= {crowded}
 
 

@@ -97,7 +97,7 @@ def map_layer(task: LayerTask, prices: EnergyPrices, fixed: Tiling | None = None
         return _mapped(task, build_layer(task, fixed), run)
     finalists = _finalists(task, prices, run)
     if not finalists:
-        raise MappingError(_no_tiling(task))
+        raise MappingError(no_tiling_message(task))
     if run.also is not None:
         finalists.append(_Finalist(run.also, -math.inf, -math.inf, -math.inf))
     best, least = math.inf, math.inf
@@ -313,7 +313,8 @@ def _value(task: LayerTask, schedule: LayerSchedule, prices: EnergyPrices, cycle
     return energy if objective == "energy" else energy * cycles
 
 
-def _no_tiling(task: LayerTask) -> str:
+def no_tiling_message(task: LayerTask) -> str:
+    """Return what is said of a layer that no tiling fits."""
     hardware = task.hardware
     return (
         f"{task.layer.name}: no tiling fits weight_buffer ({hardware.weight_buffer.capacity_bytes} B), accumulator "

@@ -74,7 +74,7 @@ def _map_layers(
             mapped = _map_tasks(tasks, prices, fixed, also)
             break
         except _DoesNotFitError as failure:
-            crowded = _largest_live(trace, residency, failure.position)
+            crowded = largest_live(trace, residency, failure.position)
             if crowded is None:
                 raise MappingError(str(failure)) from failure
             banned |= {crowded}
@@ -236,7 +236,7 @@ def _anonymous(task: LayerTask) -> Hashable:
     )  # fmt: skip
 
 
-def _largest_live(trace: LayerTrace, residency: Residency, position: int) -> str | None:
+def largest_live(trace: LayerTrace, residency: Residency, position: int) -> str | None:
     """Return the largest on-chip tensor alive in a layer, or None."""
     names = [
         layer.name
