@@ -266,13 +266,17 @@ def _stream_cycles(
     filters = tiles.size["G"] * tiles.size["K"]
     per_stream = filters_per_stream(source, task.layer.weights.shape if task.layer.weights is not None else (1,))
     streams = -(-filters // per_stream)
-    lanes = np.minimum(generator.num_lanes, streams)
-    if source.generator in COUNTER_BASED:
-        lanes = np.full(tiles.num, generator.num_lanes)
-    rounds = -(-streams // lanes) * lanes / streams
-    discards = np.zeros_like(visits)
-    if source.generator not in COUNTER_BASED and source.seeds != "jump":
-        discards = _discards(counts, nests, np.minimum(filters, per_stream), per_stream, streams <= lanes)
+    # The lanes of a counter-based generator share all words evenly; those of others take whole streams, in rounds.
+    lanes, rounds, discards = np.full(tiles.num, generator.num_lanes), np.ones(tiles.num), np.zeros_like(visits)
+    if source.generator not in COUNTER_BASED:
+        lanes = np.minimum(generator.num_lanes, streams)
+        rounds = -(-streams // lanes) * lanes / streams
+        taken = np.minimum(filters, per_stream)
+        discards = _discards(counts, nests, taken, per_stream, streams <= lanes)
+        if source.seeds == "jump":  # over what lies before a part, where that is faster than to walk
+            together = np.where((counts["C"] > 1) & (taken > 1), 1, taken)
+            part_words = together * (dims.num_weights / (dims.G * dims.K)) / counts["C"] * words
+            discards = np.minimum(discards, generator.jump_cycles * generator.words_per_lane_per_cycle / part_words)
     made = positions * words * (1.0 + discards) * rounds / (lanes * generator.words_per_lane_per_cycle)
     slower: Floats = np.maximum(cycles, made)
     return slower
