@@ -49,7 +49,8 @@ def test_real_masks_and_formulas_agree_exactly_or_within_a_cycle():
 
 
 def test_an_unknown_reference_is_refused():
-    with pytest.raises(ConfigError, match=r"--reference: 'tpu' is unknown; did you mean 'tpu-v3'\? give one of gemmini-rtl"):
+    message = r"--reference: 'tpu' is unknown; did you mean 'tpu-v3'\? give one of gemmini-rtl"
+    with pytest.raises(ConfigError, match=message):
         validate(["tpu"])
 
 
