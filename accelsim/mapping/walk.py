@@ -2,7 +2,7 @@
 
 With a fixed DMA program every condition is that some counter reaches a value, so each event's time is a maximum of
 earlier times plus its own duration. Each unit walks along its events as far as those that they wait for are known:
-`_dma`, `_decoder`, `_generator`, `_array` and `_vector_unit` do that for one unit, `walk` goes round them.
+`_dma`, `_weight_tiles` (decoder and generator), `_array` and `_vector_unit` do that for a unit, `walk` goes round them.
 """
 
 from __future__ import annotations
@@ -107,37 +107,25 @@ def _dma(requests: Table, times: Table, constants: Row, limit: int) -> int:
     return request - first
 
 
-def _decoder(tiles: Table, times: Table, constants: Row) -> int:
-    """Decode weight tiles as far as what they wait for is known; return how many."""
-    places, fetches, decode, freed = tiles[0], tiles[1], tiles[2], times[FREED]
-    state = times[STATE]
-    begun, num_weights = 2 * state[NUM_STEPS], state[NUM_ARRIVED + WEIGHT_KIND]
-    first: int = state[NUM_FREED]
-    tile = first
-    while tile < len(places) and places[tile] <= begun and fetches[tile] <= num_weights:
-        at = max(freed[tile - 1] if tile else constants[FREED_BEFORE], _place_cycle(places[tile], times, constants))
-        if fetches[tile]:
-            at = max(at, times[ARRIVALS + WEIGHT_KIND][fetches[tile] - 1])
-        freed[tile] = at + decode[tile]
-        tile += 1
-    state[NUM_FREED] = tile
-    return tile - first
+def _weight_tiles(unit: int, tiles: Table, times: Table, constants: Row) -> int:
+    """Decode (``unit`` is FREED) or generate (MADE) tiles as far as what they wait for is known; return how many.
 
-
-def _generator(tiles: Table, times: Table, constants: Row) -> int:
-    """Generate weight tiles as far as what they wait for is known; return how many."""
-    places, fetches, generate, made = tiles[0], tiles[1], tiles[3], times[MADE]
-    state, with_seeds = times[STATE], constants[WITH_SEEDS]
+    What belongs to the generator stands one place behind what belongs to the decoder: times, counter, constant, and
+    cycles in ``tiles``. A generator waits for the memory only where seeds come with the tiles.
+    """
+    places, fetches, cycles, done = tiles[0], tiles[1], tiles[unit], times[unit]
+    state, counter, before = times[STATE], NUM_FREED + unit - FREED, FREED_BEFORE + unit - FREED
+    waits = unit == FREED or constants[WITH_SEEDS]
     begun, num_weights = 2 * state[NUM_STEPS], state[NUM_ARRIVED + WEIGHT_KIND]
-    first: int = state[NUM_MADE]
+    first: int = state[counter]
     tile = first
-    while tile < len(places) and places[tile] <= begun and not (with_seeds and fetches[tile] > num_weights):
-        at = max(made[tile - 1] if tile else constants[MADE_BEFORE], _place_cycle(places[tile], times, constants))
-        if with_seeds and fetches[tile]:
+    while tile < len(places) and places[tile] <= begun and not (waits and fetches[tile] > num_weights):
+        at = max(done[tile - 1] if tile else constants[before], _place_cycle(places[tile], times, constants))
+        if waits and fetches[tile]:
             at = max(at, times[ARRIVALS + WEIGHT_KIND][fetches[tile] - 1])
-        made[tile] = at + generate[tile]
+        done[tile] = at + cycles[tile]
         tile += 1
-    state[NUM_MADE] = tile
+    state[counter] = tile
     return tile - first
 
 
@@ -246,9 +234,9 @@ def walk(requests: Table, steps: Table, tiles: Table, outputs: Table, times: Tab
         if moved == NEVER:
             return NEVER
         if constants[DECODES]:
-            moved += _decoder(tiles, times, constants)
+            moved += _weight_tiles(FREED, tiles, times, constants)
         if constants[GENERATES]:
-            moved += _generator(tiles, times, constants)
+            moved += _weight_tiles(MADE, tiles, times, constants)
         computed = _array(steps, times, constants, limit)
         if computed == NEVER:
             return NEVER
@@ -295,8 +283,7 @@ def compiled_walk() -> Walk | None:
         _issue_cycle,
         _end_cycle,
         _dma,
-        _decoder,
-        _generator,
+        _weight_tiles,
         _step_cycle,
         _array,
         _vector_unit,
