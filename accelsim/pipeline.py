@@ -16,14 +16,14 @@ from accelsim.errors import MappingError
 from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import MappedLayer
 from accelsim.mapping.network import map_network
-from accelsim.mapping.schedule import Schedule
 from accelsim.results.build import build_result
 from accelsim.results.model import RunResult
-from accelsim.sim.chip import Probe
 from accelsim.sim.counters import Counters
 from accelsim.sim.run import run_schedule
 from accelsim.storage import get_format, plan_layers
 from accelsim.storage.base import WeightPlan
+from accelsim.timing.accounts import Probe
+from accelsim.timing.schedule import Schedule
 from accelsim.trace.model import LayerTrace
 
 

@@ -33,10 +33,10 @@ from accelsim.results.store import (
     write_run,
     write_text,
 )
-from accelsim.sim.chip import Probe
 from accelsim.sim.counters import Counters
 from accelsim.storage import get_format, list_formats
 from accelsim.storage.default import default_format
+from accelsim.timing.accounts import Probe
 from accelsim.trace.model import LayerTrace
 
 TICKET_STORAGE = "slt"

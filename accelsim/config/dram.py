@@ -57,6 +57,9 @@ class DramConfig(ConfigModel):
     """Bus time lost when the direction changes (simple model)."""
     separate_write_bus: bool = False
     """Reads and writes each have a bus of the full width, as the two data channels of AXI (simple model)."""
+    num_outstanding_requests: int | None = Field(None, ge=1, le=1 << 20)
+    """Requests of the DMA engine that may be under way at once; their entries are given back in the order of issue.
+    None: as many as the program issues."""
     num_ranks: int = Field(1, ge=1, le=8)
     """Ranks of a channel (timing model)."""
     address_mapping: str = Field("robabgracoch", min_length=12, max_length=40)

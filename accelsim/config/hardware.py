@@ -128,6 +128,13 @@ class MaskDecoderConfig(ConfigModel):
     """From the first bit in to the first position out."""
 
 
+class DmaConfig(ConfigModel):
+    """The engine that moves data between DRAM and the buffers."""
+
+    request_cycles: int = Field(0, ge=0, le=10000)
+    """Cycles to issue a request; the next one follows behind it."""
+
+
 class VectorUnitConfig(ConfigModel):
     """The unit for normalisation, activation, pooling and residual additions."""
 
@@ -166,6 +173,7 @@ class HardwareConfig(ConfigModel):
     memory: Literal["dram", "ideal"] = "dram"
     """``ideal``: unlimited bandwidth, no latency, unbounded buffers."""
     dram: DramConfig = DramConfig()
+    dma: DmaConfig = DmaConfig()
     pe_array: PeArrayConfig = PeArrayConfig()
     activation_buffer: BufferConfig = BufferConfig(capacity_bytes=262144)
     weight_buffer: BufferConfig = BufferConfig(capacity_bytes=65536)

@@ -13,9 +13,9 @@ from accelsim.mapping.dataflow import ArrayWork, TileShape, adder_fan_in, array_
 from accelsim.mapping.events import WeightTraffic, ceil_share, input_events, output_events, weight_events
 from accelsim.mapping.holding import hold, misfit
 from accelsim.mapping.loops import Nest, Tiling, build_nest
-from accelsim.mapping.schedule import InputEvents, LayerSchedule, OutputEvents, WeightEvents
 from accelsim.mapping.skipping import SkipFactors, skip_factors
 from accelsim.mapping.task import LayerTask
+from accelsim.timing.schedule import InputEvents, LayerSchedule, OutputEvents, WeightEvents
 
 Ints = npt.NDArray[np.int64]
 MOST_STEPS = 1 << 18  # some 100 MB of events for each of the few tilings looked at
@@ -81,7 +81,6 @@ def build_layer(task: LayerTask, tiling: Tiling) -> LayerSchedule:
         weights=weights.events,
         inputs=inputs,
         outputs=outputs,
-        periods=_periods(nest),
         dram_bytes=dram,
         actions=_actions(task, nest, work, skips, weights, elements, input_bytes, dram),
         tiling=tiling,
@@ -118,16 +117,6 @@ def effective_macs(task: LayerTask) -> int:
     if task.plan is None:
         return dims.macs
     return task.plan.num_nonzero * dims.N * dims.P * dims.Q
-
-
-def _periods(nest: Nest) -> tuple[int, ...]:
-    lengths: list[int] = []
-    product = 1
-    for loop in reversed(nest.order):
-        if nest.counts[loop] > 1:
-            lengths.append(product)
-            product *= nest.counts[loop]
-    return tuple(dict.fromkeys(lengths))
 
 
 def _port_traffic(

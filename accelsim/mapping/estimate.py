@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.mapping.schedule import LayerSchedule
 from accelsim.mapping.task import LayerTask
+from accelsim.timing.schedule import LayerSchedule
 from accelsim.units import ns_to_cycles
 
 Ints = npt.NDArray[np.int64]

@@ -11,8 +11,8 @@ from accelsim.mapping.dataflow import ArrayWork
 from accelsim.mapping.generation import GenerationWork, TileRange, generation_work
 from accelsim.mapping.holding import Holding
 from accelsim.mapping.loops import INPUT_LOOPS, OUTPUT_LOOPS, WEIGHT_LOOPS, Loop, Nest, Reuse, Tiling, fetch_steps
-from accelsim.mapping.schedule import NO_RELEASE, InputEvents, OutputEvents, WeightEvents
 from accelsim.mapping.task import LayerTask, input_extent
+from accelsim.timing.schedule import NO_RELEASE, InputEvents, OutputEvents, WeightEvents
 
 Ints = npt.NDArray[np.int64]
 VARIABLE_LENGTH = frozenset({"rle", "golomb", "entropy", "csr"})
@@ -49,7 +49,7 @@ def _align(num_bytes: Ints, burst_bytes: int) -> Ints:
 
 
 def _place_free(steps: Ints, reuse: Reuse, double: bool) -> Ints:
-    """Return the array progress that frees the place of each fetched tile (see `accelsim.mapping.schedule`)."""
+    """Return the array progress that frees the place of each fetched tile (see `accelsim.timing.schedule`)."""
     events = np.arange(steps.size, dtype=np.int64)
     block = events // reuse.block_tiles
     owner = np.maximum(block - 1, 0) if double else block

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -17,10 +17,10 @@ from accelsim.mapping.closed_form import CYCLES_PER_STEP, Score, score, that_may
 from accelsim.mapping.estimate import estimate_cycles
 from accelsim.mapping.kept import Kept
 from accelsim.mapping.loops import LOOP_ORDERS, LOOPS, Loop, Tiling
-from accelsim.mapping.replay import LayerTables, Moment, layer_tables, replay_layer
-from accelsim.mapping.schedule import LayerSchedule
 from accelsim.mapping.task import LayerTask
 from accelsim.mapping.vector_layer import build_vector_layer
+from accelsim.timing.schedule import LayerSchedule
+from accelsim.timing.solve import Moment, Table, layer_end, layer_table
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -102,11 +102,11 @@ def map_layer(task: LayerTask, prices: EnergyPrices, fixed: Tiling | None = None
         finalists.append(_Finalist(run.also, -math.inf, -math.inf, -math.inf))
     best, least = math.inf, math.inf
     near = 1.0 if task.is_ideal else AS_GOOD
-    looked_at: list[tuple[float, LayerTables, Moment]] = []
+    looked_at: list[tuple[float, Table, Moment]] = []
     for finalist in finalists:
         if finalist.is_hopeless(best, least, near):
             continue
-        tables = _built(task, finalist.tiling, run.content)
+        tables = _built(task, finalist.tiling, run)
         moment = _end_of(task, tables, run.before, best * near)
         if moment is None:
             continue
@@ -129,26 +129,26 @@ def map_vector_layer(task: LayerTask, run: Run) -> MappedLayer:
 
 def _mapped(task: LayerTask, schedule: LayerSchedule, run: Run) -> MappedLayer:
     estimated = estimate_cycles(task, schedule)
-    moment = _end_of(task, layer_tables(schedule), run.before, math.inf)
+    moment = _end_of(task, layer_table(schedule, task.hardware, run.before), run.before, math.inf)
     return MappedLayer(schedule, estimated, moment or run.before)
 
 
-_kept_schedules: Kept[LayerTables] = Kept(KEPT_EVENTS)
+_kept_schedules: Kept[Table] = Kept(KEPT_EVENTS)
 
 
-def _built(task: LayerTask, tiling: Tiling, content: Hashable | None) -> LayerTables:
-    """Return the schedule of a tiling, kept from an earlier call where that had the same content."""
-    if content is None:
-        return layer_tables(build_layer(task, tiling))
-    key = (content, tiling)
+def _built(task: LayerTask, tiling: Tiling, run: Run) -> Table:
+    """Return the table of a tiling, kept from an earlier call where that had the same content."""
+    if run.content is None:
+        return layer_table(build_layer(task, tiling), task.hardware, run.before)
+    key = (run.content, tiling, run.before.schedule and run.before.schedule.occupancy_bytes.get("weight_buffer", 0))
     tables = _kept_schedules.get(key)
     if tables is None:
-        tables = layer_tables(build_layer(task, tiling))
+        tables = layer_table(build_layer(task, tiling), task.hardware, run.before)
         _kept_schedules.put(key, tables, tables.num_events + LEAST_EVENTS_KEPT)
     return tables
 
 
-def _end_of(task: LayerTask, tables: LayerTables, before: Moment, most_cycles: float) -> Moment | None:
+def _end_of(task: LayerTask, tables: Table, before: Moment, most_cycles: float) -> Moment | None:
     """Return the end of a layer; None if it takes more than ``most_cycles`` where these are what is minimised.
 
     Where the recurrences would take long, or have no end (the simulation then says why), the closed form takes their
@@ -156,11 +156,11 @@ def _end_of(task: LayerTask, tables: LayerTables, before: Moment, most_cycles: f
     """
     limit = before.end_cycle + most_cycles if task.hardware.mapping.objective == "latency" else math.inf
     if tables.num_events <= MOST_REPLAYED_EVENTS:
-        moment = replay_layer(tables, task.hardware, before, limit)
+        moment = layer_end(tables, task.hardware, before, limit)
         if moment is not None or math.isfinite(limit):
             return moment
     end = before.end_cycle + estimate_cycles(task, tables.schedule)
-    return Moment(end, end, end, end, end, end, end, end, before.was_write, tables.schedule)
+    return replace(before, end_cycle=end, free=(end,) * 6, reached=((end,),) * 13, schedule=tables.schedule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +207,7 @@ def _finalists(task: LayerTask, prices: EnergyPrices, run: Run) -> list[_Finalis
     bounds = np.full(values.shape, -np.inf)
     if task.hardware.mapping.objective == "latency" and not task.is_ideal:
         first = run.before.schedule is None
-        bounds = scored.score.bound_cycles(rate, None if first else run.before.end_cycle - run.before.bus_cycle)[0]
+        bounds = scored.score.bound_cycles(rate, None if first else run.before.end_cycle - run.before.memory[4])[0]
     finalists = [
         _Finalist(*figures)
         for figures in zip(

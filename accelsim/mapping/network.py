@@ -10,11 +10,11 @@ from accelsim.errors import MappingError
 from accelsim.mapping.build import build_layer
 from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import EnergyPrices, MappedLayer, Run, map_layer, map_vector_layer
-from accelsim.mapping.replay import Moment, layer_tables, replay_layer
 from accelsim.mapping.residency import NETWORK_INPUT, Residency, choose_residency, output_elements
-from accelsim.mapping.schedule import Schedule
 from accelsim.mapping.task import UNBOUNDED, LayerTask
 from accelsim.storage.base import WeightPlan
+from accelsim.timing.schedule import Schedule
+from accelsim.timing.solve import Moment, layer_end, layer_table
 from accelsim.trace.model import LayerTrace, TraceLayer
 
 __all__ = ["build_layer", "check_units", "map_network", "network_tasks", "residency_of"]
@@ -100,7 +100,7 @@ def _with_real_memory(
         return ()
     before, ends = Moment(), []
     for item in mapped:
-        end = replay_layer(layer_tables(item.schedule), hardware, before)
+        end = layer_end(layer_table(item.schedule, hardware, before), hardware, before)
         if end is None:
             return ()
         ends.append(end)

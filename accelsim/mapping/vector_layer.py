@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from accelsim.mapping.schedule import NO_RELEASE, InputEvents, LayerSchedule, OutputEvents, WeightEvents
 from accelsim.mapping.task import LayerTask
+from accelsim.timing.schedule import NO_RELEASE, InputEvents, LayerSchedule, OutputEvents, WeightEvents
 from accelsim.units import bits_to_bytes, ceil_div
 
 MOST_TILES = 4096
@@ -53,7 +53,6 @@ def build_vector_layer(task: LayerTask) -> LayerSchedule:
             after_store=zeros - 1, vector_cycles=cycles,
             residual_bytes=zeros, store_bytes=stores, is_partial=np.zeros(num_tiles, dtype=bool),
         ),
-        periods=(1,),
         dram_bytes={
             "mask": 0, "seed": 0, "scale": 0, "weight": 0, "index": 0, "activation_in": read, "activation_out": written,
             "partial_sum": 0,

@@ -12,10 +12,10 @@ from rich.text import Text
 from accelsim.config.hardware import HardwareConfig
 from accelsim.mapping.loops import ALL_LOOPS
 from accelsim.mapping.mapper import MappedLayer
-from accelsim.mapping.schedule import LayerSchedule
 from accelsim.report.terminal import print_fitted
 from accelsim.report.text import percent, printable, quantity, significant
 from accelsim.sim.counters import LayerCounters
+from accelsim.timing.schedule import LayerSchedule
 from accelsim.trace.model import LoopDims
 
 STALLS = ("wait_dram", "wait_generator", "wait_decoder", "wait_vector", "other")

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.config.hardware import HardwareConfig
-from accelsim.mapping.program import KIND_NAMES
 from accelsim.report.timeline_counters import bandwidth, buffer_levels, level_points
 from accelsim.report.timeline_probe import Slice, TimelineProbe
 from accelsim.report.timeline_tiles import TileMap
 from accelsim.results.model import RunResult
+from accelsim.timing.program import KIND_NAMES
 from accelsim.trace.model import LayerTrace
 
 MAX_SLICES = 100_000

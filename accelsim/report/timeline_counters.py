@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.mapping.program import INPUT, RESIDUAL, STORE, WEIGHT
 from accelsim.report.timeline_probe import TimelineProbe
 from accelsim.report.timeline_tiles import LayerTiles, TileMap
+from accelsim.timing.program import INPUT, RESIDUAL, STORE, WEIGHT
 from accelsim.trace.model import LayerTrace
 from accelsim.units import bits_to_bytes
 

@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.mapping.loops import Nest, build_nest
-from accelsim.mapping.program import DmaProgram, build_program
-from accelsim.mapping.schedule import LayerSchedule, Schedule
-from accelsim.sim.dma import REGION_BYTES
 from accelsim.sim.dram.build import build
 from accelsim.sim.dram.mapping import AddressMapping
+from accelsim.timing.memory import REGION_BYTES
+from accelsim.timing.program import DmaProgram, build_program
+from accelsim.timing.schedule import LayerSchedule, Schedule
 from accelsim.trace.model import LayerTrace, TraceLayer
 from accelsim.units import ceil_div
 

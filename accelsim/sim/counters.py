@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from accelsim.storage.base import StoredBits
+from accelsim.timing.accounts import CAUSES
 
-CAUSES = ("compute", "fill_drain", "wait_dram", "wait_generator", "wait_decoder", "wait_vector", "other")
+__all__ = ["CAUSES", "TRAFFIC_CLASSES", "UNITS", "Counters", "LayerCounters"]
+
 TRAFFIC_CLASSES = (
     "mask", "seed", "scale", "weight", "index", "activation_in", "activation_out", "partial_sum",
 )  # fmt: skip

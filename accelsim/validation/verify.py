@@ -17,12 +17,12 @@ import numpy as np
 
 from accelsim.config.loader import LoadedHardware
 from accelsim.errors import AccelSimError, TicketError
-from accelsim.mapping.schedule import Schedule
 from accelsim.pipeline import schedule_network
 from accelsim.sim.counters import Counters, LayerCounters
 from accelsim.sim.run import run_schedule
 from accelsim.storage.slt import multicoat_name
 from accelsim.ticket.model import Ticket, TicketLayer
+from accelsim.timing.schedule import Schedule
 from accelsim.trace import trace_ticket
 from accelsim.trace.model import LayerTrace
 from accelsim.validation.verify_digests import coats_problem, digest_problem, sound_layer

@@ -11,11 +11,11 @@ from accelsim.config.hardware import HardwareConfig
 from accelsim.errors import TicketError
 from accelsim.mapping.dataflow import TileShape, array_work
 from accelsim.mapping.loops import build_nest
-from accelsim.mapping.schedule import LayerSchedule
 from accelsim.prng.source import RandomSource
 from accelsim.ticket.codecs import decode_mask
 from accelsim.ticket.model import TicketLayer
 from accelsim.ticket.pack import unpack_frozen, unpack_weights
+from accelsim.timing.schedule import LayerSchedule
 from accelsim.trace.model import TraceLayer
 from accelsim.validation.verify_seeds import lane_seeds, num_filters_per_stream
 from accelsim.validation.verify_walk import KIND_CODES, WalkResult, WalkSetup, walk

@@ -11,9 +11,9 @@ from accelsim.errors import MappingError
 from accelsim.mapping.loops import LOOP_ORDERS, LOOPS, Loop, Tiling
 from accelsim.mapping.mapper import EnergyPrices
 from accelsim.mapping.network import map_network
-from accelsim.mapping.schedule import Schedule
 from accelsim.pipeline import layer_plans
 from accelsim.prng.source import GeneratorKind, RandomSource
+from accelsim.timing.schedule import Schedule
 from accelsim.trace.model import LayerTrace, LayerWeights, LoopDims, TraceLayer
 
 PRICES = EnergyPrices(20.0, 0.1, 0.01)

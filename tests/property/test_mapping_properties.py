@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelsim.mapping.loops import ALL_LOOPS, INPUT_LOOPS, OUTPUT_LOOPS, WEIGHT_LOOPS
-from accelsim.mapping.schedule import NO_RELEASE, LayerSchedule
+from accelsim.timing.schedule import NO_RELEASE, LayerSchedule
 from accelsim.trace.model import LoopDims, TraceLayer
 
 Cases = Callable[[int], Any]

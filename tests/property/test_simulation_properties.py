@@ -6,15 +6,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simpy.events import NORMAL, Event
+from simpy.events import NORMAL
 
-from accelsim.mapping import replay
-from accelsim.mapping.replay import Moment, layer_tables, replay_layer
-from accelsim.sim import periodic, system
+from accelsim.sim import processes
 from accelsim.sim.counters import Counters
-from accelsim.sim.environment import LeapEnvironment, Process
 from accelsim.sim.run import run_schedule
 from accelsim.units import ns_to_cycles
 
@@ -68,26 +66,6 @@ def test_some_unit_works_or_a_result_is_on_its_way_in_every_cycle(random_case: C
     assert latency(counters) <= sum(sum(layer.busy_cycles.values()) for layer in counters.layers) + delays
 
 
-def test_leaps_change_no_counter(random_case: Cases, monkeypatch: pytest.MonkeyPatch) -> None:
-    leaps: list[int] = []
-    leap = periodic.PeriodDetector._leap
-
-    def counted(self: periodic.PeriodDetector, repeats: int, *rest: Any) -> None:
-        leaps.append(repeats)
-        leap(self, repeats, *rest)
-
-    monkeypatch.setattr(periodic.PeriodDetector, "_leap", counted)
-    networks_with_leaps = 0
-    for seed in range(100):
-        case, before = random_case(seed), len(leaps)
-        assert run_schedule(case.schedule, case.hardware) == run_schedule(case.schedule, case.hardware, exact=True), (
-            seed
-        )
-        networks_with_leaps += len(leaps) > before
-    assert networks_with_leaps >= 8
-    assert max(leaps) >= 10
-
-
 @given(seed=SEEDS)
 @some(40)
 def test_a_faster_memory_is_never_slower_and_moves_the_same_bytes(random_case: Cases, seed: int) -> None:
@@ -125,53 +103,34 @@ def test_faster_units_and_larger_buffers_never_slow_a_tiling_down(random_case: C
         assert latency(run_schedule(case.schedule, larger)) <= latency(run_schedule(case.schedule, hardware)), buffer
 
 
-class ShuffledEnvironment(LeapEnvironment):
-    """Runs events of the same cycle, and starts processes, in random order."""
+class ShuffledEnvironment(simpy.Environment):
+    """Runs events of the same cycle in random order."""
 
     draw = random.Random(0)
 
     def __init__(self) -> None:
         super().__init__()
         self.numbers: Iterator[int] = iter(range(1 << 40))
-        self.waiting: list[Process] = []
 
-    def schedule(self, event: Event, priority: Any = NORMAL, delay: Any = 0) -> None:
+    def schedule(self, event: simpy.Event, priority: Any = NORMAL, delay: Any = 0) -> None:
         number = (self.draw.getrandbits(30) << 40) + next(self.numbers)
         heapq.heappush(self._queue, (self._now + delay, priority, number, event))  # type: ignore[misc]
-
-    def process(self, generator: Process) -> Any:
-        self.waiting.append(generator)
-
-    def finish(self) -> None:
-        self.draw.shuffle(self.waiting)
-        for generator in self.waiting:
-            super().process(generator)
-        super().finish()
 
 
 @given(seed=SEEDS)
 @some(40)
 def test_the_order_of_events_in_a_cycle_does_not_matter(random_case: Cases, seed: int) -> None:
     case = random_case(seed)
-    expected = run_schedule(case.schedule, case.hardware)
+    expected = run_schedule(case.schedule, case.hardware, exact=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(system, "LeapEnvironment", ShuffledEnvironment)
-        for exact in (False, True):
-            assert run_schedule(case.schedule, case.hardware, exact=exact) == expected
+        patch.setattr(processes.simpy, "Environment", ShuffledEnvironment)
+        assert run_schedule(case.schedule, case.hardware, exact=True) == expected
 
 
-@pytest.mark.parametrize("patience", [0, 1 << 40], ids=["compiled", "plain Python"])
-@given(seed=SEEDS)
-@some(50)
-def test_a_network_takes_the_cycles_of_its_recurrences(random_case: Cases, patience: int, seed: int) -> None:
-    case = random_case(seed)
-    ends, moment = [], Moment()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(replay, "PATIENCE_EVENTS", patience - 1)
-        for layer in case.schedule.layers:
-            found = replay_layer(layer_tables(layer), case.hardware, moment)
-            assert found is not None
-            ends.append(found.end_cycle - moment.end_cycle)
-            moment = found
-    simulated = run_schedule(case.schedule, case.hardware, exact=True).layers
-    assert ends == [layer.latency_cycles for layer in simulated]
+@pytest.mark.parametrize("engine", ["python", "compiled"])
+@pytest.mark.parametrize("part", range(3))
+def test_the_solver_gives_the_integers_of_the_processes(random_case: Cases, engine: Any, part: int) -> None:
+    for seed in range(100 * part, 100 * (part + 1)):
+        case = random_case(seed)
+        expected = run_schedule(case.schedule, case.hardware, exact=True)
+        assert run_schedule(case.schedule, case.hardware, engine=engine) == expected, seed

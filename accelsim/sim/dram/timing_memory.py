@@ -11,17 +11,15 @@ direction come in the order of the requests.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from fractions import Fraction
 
 import numpy as np
 
 from accelsim.config.dram import DramConfig
-from accelsim.errors import SimulationError
 from accelsim.sim.dram import state as s
 from accelsim.sim.dram.build import build, build_device, new_requests
 from accelsim.sim.dram.kernel import run
-from accelsim.sim.dram.memory import ServedRequest
+from accelsim.timing.memory import ServedRequest
 from accelsim.units import ceil_div
 
 COMPACT_ROWS = 1 << 14
@@ -32,7 +30,7 @@ def _ceil(value: Fraction) -> int:
 
 
 class TimingMemory:
-    """Banks, rows, buses, refresh and the controller's queues; see `accelsim.sim.dram.memory.MemoryModel`."""
+    """Banks, rows, buses, refresh and the controller's queues; see `accelsim.timing.memory.MemoryModel`."""
 
     def __init__(self, dram: DramConfig, clock_mhz: float) -> None:
         self._memory = build(dram)
@@ -69,14 +67,6 @@ class TimingMemory:
         end = max(_ceil(int(done.max()) * self._core_per_memory_cycle), self._last_end_cycle[is_write])
         self._last_end_cycle[is_write] = end
         return ServedRequest(max(start_cycle, first), end, busy)
-
-    def state(self, now: int) -> Hashable:
-        """Return a value that equals no other: rows move on, so the memory is never twice in the same state."""
-        return object()
-
-    def leap(self, cycles: int) -> None:
-        """Refuse to leap; `state` never asks for it."""
-        raise SimulationError(f"dram: the timing model cannot leap over {cycles} cycles; use model: simple")
 
     def _advance(self, arrive: int) -> None:
         """Bring the certain state to memory cycle `arrive`."""

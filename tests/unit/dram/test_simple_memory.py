@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from accelsim.config.dram import DramConfig
-from accelsim.sim.dram.memory import ServedRequest, build_memory
+from accelsim.sim.dram.memory import build_memory
+from accelsim.timing.memory import ServedRequest
 
 DRAM = DramConfig(
     bus_width_bits=32, data_rate_mtps=2000, burst_bytes=64, read_latency_ns=50, write_latency_ns=20, turnaround_ns=10

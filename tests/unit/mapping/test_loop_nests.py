@@ -8,11 +8,11 @@ from accelsim.config.hardware import HardwareConfig
 from accelsim.errors import MappingError
 from accelsim.mapping.build import build_layer
 from accelsim.mapping.loops import INPUT_LOOPS, OUTPUT_LOOPS, WEIGHT_LOOPS, Loop, Tiling, reuse_levels
-from accelsim.mapping.schedule import NO_RELEASE, LayerSchedule
 from accelsim.mapping.task import LayerTask
 from accelsim.prng.source import RandomSource
 from accelsim.storage import get_format
 from accelsim.storage.base import StoredBits
+from accelsim.timing.schedule import NO_RELEASE, LayerSchedule
 from accelsim.trace.model import LayerWeights, LoopDims, TraceLayer
 
 KPC: tuple[Loop, ...] = ("G", "K", "N", "P", "Q", "C")

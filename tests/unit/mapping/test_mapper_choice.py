@@ -15,10 +15,10 @@ from accelsim.mapping.kept import Kept
 from accelsim.mapping.loops import Loop, Tiling
 from accelsim.mapping.mapper import EnergyPrices
 from accelsim.mapping.network import map_network
-from accelsim.mapping.schedule import LayerSchedule
 from accelsim.mapping.task import LayerTask
 from accelsim.pipeline import layer_plans, schedule_network
 from accelsim.sim.run import run_schedule
+from accelsim.timing.schedule import LayerSchedule
 from accelsim.trace import TraceOptions, trace_network
 from accelsim.trace.model import LayerTrace, LoopDims, TraceLayer
 

@@ -7,10 +7,10 @@ import pytest
 from accelsim.config.hardware import HardwareConfig
 from accelsim.mapping.build import build_layer
 from accelsim.mapping.loops import Tiling
-from accelsim.mapping.schedule import LayerSchedule
 from accelsim.mapping.sparsity import LaneGrid, real_steps
 from accelsim.mapping.task import LayerTask
 from accelsim.storage import get_format
+from accelsim.timing.schedule import LayerSchedule
 from accelsim.trace.model import LayerWeights, LoopDims, TraceLayer
 
 DIMS = LoopDims(K=40, C=32, P=4, Q=4, R=3, S=3, H=4, W=4, padding=(1, 1))

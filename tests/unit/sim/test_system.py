@@ -14,13 +14,12 @@ from accelsim.errors import SimulationError
 from accelsim.mapping.loops import Loop, Tiling
 from accelsim.mapping.mapper import EnergyPrices
 from accelsim.mapping.network import map_network
-from accelsim.mapping.program import STORE, build_program
-from accelsim.mapping.replay import replay_cycles
-from accelsim.mapping.schedule import Schedule
 from accelsim.pipeline import layer_plans
-from accelsim.sim import system
-from accelsim.sim.chip import COUNTER_NAMES, Chip
-from accelsim.sim.run import run_schedule
+from accelsim.sim.dram.memory import build_memory
+from accelsim.sim.processes import run_processes
+from accelsim.sim.run import run_schedule, table_of
+from accelsim.timing.program import STORE, build_program
+from accelsim.timing.schedule import Schedule
 from accelsim.trace.model import LayerTrace, LayerWeights, LoopDims, TraceLayer
 
 EDGE = Path(__file__).resolve().parents[3] / "hwconfigs" / "edge.yaml"
@@ -59,33 +58,24 @@ class Slices:
         self.of[unit].append((start_cycle, end_cycle, label, index))
 
 
-def test_every_tile_that_was_announced_arrives_and_nobody_waits_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    chips: list[Chip] = []
-
-    class Kept(Chip):
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            chips.append(self)
-
-    monkeypatch.setattr(system, "Chip", Kept)
+def test_every_counter_ends_at_what_the_schedule_announces() -> None:
     hardware = edge("activation_buffer.capacity_bytes=20000", "accumulator.capacity_bytes=20000")
     tiling = Tiling(N=1, G=1, K=32, C=32, P=4, Q=16, order=CKP)
-    schedule = schedule_of(hardware, trace(2), tiling)
-    run_schedule(schedule, hardware)
-    chip, layers = chips[0], schedule.layers
-    assert all(not getattr(chip, name).waiting for name in COUNTER_NAMES)
+    layers = schedule_of(hardware, trace(2), tiling).layers
+    tables = [table_of(layers, place, hardware) for place in range(2)]
+    solved = run_processes(layers, tables, build_memory(hardware.dram, hardware.clock_mhz))[-1]
     expected = {
         "array": 2 * sum(layer.num_steps for layer in layers),
         "fetched": sum(int((layer.weights.fetch_bytes > 0).sum()) for layer in layers),
         "inputs": sum(int((layer.inputs.fetch_bytes > 0).sum()) for layer in layers),
         "psums": sum(int((layer.outputs.psum_read_bytes > 0).sum()) for layer in layers),
         "stored": sum(int((layer.outputs.store_bytes > 0).sum()) for layer in layers),
-        "ready": sum(layer.outputs.last_step.size for layer in layers),
         "drained": sum(layer.outputs.last_step.size for layer in layers),
+        "taken": 2,
         "layers": 2,
     }
     assert expected["psums"] > 0
-    assert {name: getattr(chip, name).value for name in expected} == expected
+    assert {name: solved.reached[name].size - 1 for name in expected} == expected
 
 
 def test_a_deadlock_names_who_waits_for_what() -> None:
@@ -133,21 +123,6 @@ def test_loads_stand_two_steps_ahead_and_stores_one_tile_behind() -> None:
     ]
     steady = order.index(("store", 5))
     assert order[steady - 2 : steady + 3] == [("store", 4), ("load", 8), ("store", 5), ("load", 9), ("store", 6)]
-
-
-def test_the_replay_takes_the_cycles_of_the_simulation() -> None:
-    for overrides in (
-        (),
-        ("dram.data_rate_mtps=400",),
-        ("vector_unit.num_lanes=1",),
-        ("accumulator.capacity_bytes=20000",),
-    ):
-        hardware = edge("activation_buffer.capacity_bytes=60000", *overrides)
-        for tiling in (None, Tiling(N=1, G=1, K=32, C=32, P=4, Q=16, order=CKP)):
-            schedule = schedule_of(hardware, trace(), tiling)
-            assert (
-                replay_cycles(schedule.layers[0], hardware) == run_schedule(schedule, hardware).layers[0].latency_cycles
-            )
 
 
 def test_work_ahead_counts_in_the_layer_in_which_it_was_done() -> None:

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.config.hardware import HardwareConfig
-from accelsim.mapping.loops import Tiling
 from accelsim.storage.base import StoredBits
+from accelsim.timing.tiling import Tiling
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -79,8 +79,6 @@ class LayerSchedule:
     ----------
     compute_cycles, fill_drain_cycles, stall_cycles
         Per step, int64 [num_steps]: the array's time; ``stall_cycles`` are lost to the ports of on-chip buffers.
-    periods
-        Lengths, in steps, after which the sequence of steps may repeat (products of inner loop counts).
     dram_bytes
         Bytes by traffic class, from the events.
     actions
@@ -105,7 +103,6 @@ class LayerSchedule:
     weights: WeightEvents
     inputs: InputEvents
     outputs: OutputEvents
-    periods: tuple[int, ...]
     dram_bytes: dict[str, int]
     actions: dict[str, dict[str, int]]
     tiling: Tiling | None
@@ -118,6 +115,15 @@ class LayerSchedule:
     def num_steps(self) -> int:
         """Return the number of tiles that pass the array."""
         return int(self.compute_cycles.size)
+
+    @property
+    def num_events(self) -> int:
+        """Return the events of all stations, about: steps, tiles, outputs and requests."""
+        weights, inputs, outputs = self.weights, self.inputs, self.outputs
+        moved = (weights.fetch_bytes, inputs.fetch_bytes, outputs.psum_read_bytes, outputs.residual_bytes)
+        requests = sum(int(np.count_nonzero(values)) for values in (*moved, outputs.store_bytes))
+        made = weights.step.size * (int(self.uses_decoder) + int(self.uses_generator))
+        return self.num_steps + made + int(outputs.last_step.size) + requests + 1
 
     @property
     def array_cycles(self) -> Ints:

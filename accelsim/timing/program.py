@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.mapping.schedule import NO_RELEASE, LayerSchedule
+from accelsim.timing.schedule import NO_RELEASE, LayerSchedule
 
 Ints = npt.NDArray[np.int64]
 WEIGHT, INPUT, PSUM_READ, RESIDUAL, STORE = range(5)

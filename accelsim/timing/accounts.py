@@ -1,0 +1,249 @@
+"""What became of every cycle of a layer: causes and busy times, from the times of its events.
+
+The array's waits are charged to whom it waits for. A wait for a unit that itself waits for the memory is one for the
+memory; a wait for a request that the DMA engine could not issue, because it had to store results first that the vector
+unit had not finished, is one for the vector unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.timing.schedule import LayerSchedule
+from accelsim.timing.solve import SolvedLayer
+from accelsim.timing.stations import COUNTER_OF_KIND, Charge, Station
+
+Ints = npt.NDArray[np.int64]
+CAUSES = ("compute", "fill_drain", "wait_dram", "wait_generator", "wait_decoder", "wait_vector", "other")
+
+KIND_OF_COUNTER = {name: kind for kind, name in enumerate(COUNTER_OF_KIND)}
+
+
+class Probe(Protocol):
+    """Sees what each unit did; the timeline is one."""
+
+    def slice(self, unit: str, layer: int, label: str, index: int, start_cycle: int, end_cycle: int) -> None:
+        """Note that ``unit`` worked on item ``index`` from ``start_cycle`` to ``end_cycle``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LayerTiming:
+    """What the run of a layer measured, in cycles and bytes.
+
+    ``cycles_by_cause`` adds up to the latency. ``busy_cycles`` of each unit are those within the layer: what was worked
+    for a later layer counts where it was done.
+    """
+
+    latency_cycles: int
+    cycles_by_cause: dict[str, int]
+    busy_cycles: dict[str, int]
+    moved_bytes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One layer's own part: causes, and each unit's work as spans, int64 [2, num_events] of begin and end.
+
+    ``asked`` is when the work was decided on: at its begin, of a request at its issue.
+    """
+
+    start_cycle: int
+    end_cycle: int
+    causes: dict[str, int]
+    spans: dict[str, Ints]
+    asked: dict[str, Ints]
+    moved_bytes: tuple[int, ...]
+
+
+def timings(accounts: list[Account]) -> tuple[LayerTiming, ...]:
+    """Return the timing of each layer; work ahead of its layer counts where it was done."""
+    starts = np.array([account.start_cycle for account in accounts], dtype=np.int64)
+    ends = np.array([account.end_cycle for account in accounts], dtype=np.int64)
+    names = list(accounts[0].spans) if accounts else []
+    busy = {name: np.zeros(len(accounts), dtype=np.int64) for name in names}
+    for place, account in enumerate(accounts):
+        for name, spans in account.spans.items():
+            ahead = account.asked[name] < account.start_cycle
+            busy[name][place] += int((spans[1] - spans[0])[~ahead].sum())
+            if ahead.any():
+                early = spans[:, ahead]
+                first = int(np.searchsorted(ends, early[0].min(), side="right"))
+                for earlier in range(first, place + 1):
+                    within = np.minimum(early[1], ends[earlier]) - np.maximum(early[0], starts[earlier])
+                    busy[name][earlier] += int(np.maximum(within, 0).sum())
+    return tuple(
+        LayerTiming(
+            latency_cycles=account.end_cycle - account.start_cycle,
+            cycles_by_cause=account.causes,
+            busy_cycles={name: int(busy[name][place]) for name in names},
+            moved_bytes=account.moved_bytes,
+        )
+        for place, account in enumerate(accounts)
+    )
+
+
+def account(
+    schedule: LayerSchedule,
+    stations: tuple[Station, ...],
+    solved: SolvedLayer,
+    probe: Probe | None = None,
+    layer: int = 0,
+) -> Account:
+    """Return the account of one layer; a ``probe`` is shown each slice of work and each wait of the array."""
+    causes = dict.fromkeys(CAUSES, 0)
+    causes["compute"] = int(schedule.compute_cycles.sum())
+    causes["fill_drain"] = int(schedule.fill_drain_cycles.sum())
+    causes["other"] = int(schedule.stall_cycles.sum())
+    waits = list(_charged_waits(stations, solved))
+    for wait in waits:
+        for cause, cycles in wait.shares:
+            causes[cause] += int(cycles.sum())
+    if probe is not None:
+        _show_waits(probe, layer, waits)
+    spans, asked = {}, {}
+    for station in stations:
+        begin, end = solved.begin[station.name], solved.end[station.name]
+        if station.requests is not None:
+            spans["dram"], asked["dram"] = np.stack([end - solved.busy, end]), begin
+        elif station.name != "sequencer":
+            spans[station.name], asked[station.name] = np.stack([begin, end]), begin
+        if probe is not None:
+            _show_work(probe, layer, station, solved)
+    requests = next(station.requests for station in stations if station.requests is not None)
+    moved = np.bincount(requests.kind, requests.num_bytes, 5).astype(np.int64)
+    return Account(solved.start_cycle, solved.after.end_cycle, causes, spans, asked, tuple(moved.tolist()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Waited:
+    """Waits of a kind: event, first cycle, and the cycles by cause, int64 [num_waits] each."""
+
+    event: Ints
+    begin: Ints
+    shares: tuple[tuple[str, Ints], ...]
+
+
+class _Blocked:
+    """Cycles up to any cycle in which a unit waited for the memory, but for those in which ``inner`` did itself."""
+
+    def __init__(self, spans: Ints, inner: _Blocked | None = None) -> None:
+        self.start, self.end = spans
+        own = self.end - self.start
+        if inner is not None and own.size:
+            own = own - (inner.until(self.end) - inner.until(self.start))
+        self.before = np.concatenate([[0], np.cumsum(own)])
+        self.inner = inner
+
+    def between(self, first: Ints, last: Ints) -> Ints:
+        """Return the blocked cycles from each first to each last cycle."""
+        return self.until(last) - self.until(first)
+
+    def until(self, cycle: Ints) -> Ints:
+        """Return the blocked cycles up to each cycle."""
+        if not self.start.size:
+            return np.zeros_like(cycle)
+        place = np.searchsorted(self.start, cycle, side="right") - 1
+        at = np.maximum(place, 0)
+        begin, stop = self.start[at], np.minimum(cycle, self.end[at])
+        part = stop - begin
+        if self.inner is not None:
+            part = part - (self.inner.until(stop) - self.inner.until(begin))
+        total: Ints = np.where(place < 0, 0, self.before[at] + part)
+        return total
+
+
+def _reached(solved: SolvedLayer, counter: str, value: Ints) -> Ints:
+    """Return when a counter reaches values; 0 where nothing is waited for."""
+    base = solved.base[counter]
+    cycles: Ints = np.where(value > -base - 1, solved.reached[counter][np.maximum(base + value, 0)], 0)
+    return cycles
+
+
+def _steps(station: Station, solved: SolvedLayer) -> Iterator[tuple[int, Ints, Ints]]:
+    """Yield for each wait of a station its place, and from when to when each event waited there, in order."""
+    begin = solved.begin[station.name]
+    if not begin.size:
+        return
+    at = np.concatenate([[solved.free[station.name]], (begin + station.cycles)[:-1]])
+    for place, wait in enumerate(station.waits):
+        until = np.maximum(at, _reached(solved, wait.counter, wait.value))
+        yield place, at, until
+        at = until
+
+
+def _blocked(station: Station, solved: SolvedLayer, inner: _Blocked | None = None) -> _Blocked:
+    """Return when a station waited for the memory (of the DMA engine: for the vector unit)."""
+    spans = [np.stack([at, until]) for place, at, until in _steps(station, solved) if station.waits[place].blocks]
+    if not spans:
+        return _Blocked(np.zeros((2, 0), dtype=np.int64))
+    every = np.stack(spans, axis=-1).reshape(2, -1)
+    return _Blocked(every[:, every[1] > every[0]], inner)
+
+
+def _charged_waits(stations: tuple[Station, ...], solved: SolvedLayer) -> Iterator[_Waited]:
+    """Yield the waits that the layer's cycles are charged for: those of the array, and of the layer's end."""
+    by_name = {station.name: station for station in stations}
+    blocked = {name: _blocked(by_name[name], solved) for name in ("mask_decoder", "weight_generator", "vector_unit")}
+    requests = next(station for station in stations if station.requests is not None)
+    held_up = _blocked(requests, solved, blocked["vector_unit"])
+    for station in stations:
+        for place, at, until in _steps(station, solved):
+            charge = station.waits[place].charge
+            event = np.flatnonzero(until > at)
+            if charge is None or not event.size:
+                continue
+            begin, stop = at[event], until[event]
+            waited = stop - begin
+            memory = waited
+            if charge.through:
+                memory = np.minimum(waited, blocked[charge.through].between(begin, stop))
+            stores = _held_up(charge, event, (begin, stop), requests, solved, held_up)
+            stores = np.minimum(memory, stores)
+            shares = ("wait_vector", stores), ("wait_dram", memory - stores), (charge.cause, waited - memory)
+            behind = by_name["pe_array"].cycles.size if station.name == "sequencer" else 0
+            yield _Waited(event + behind, begin, shares)
+
+
+def _held_up(
+    charge: Charge, event: Ints, span: tuple[Ints, Ints], station: Station, solved: SolvedLayer, held_up: _Blocked
+) -> Ints:
+    """Return the cycles of waits in which the DMA engine was kept from issuing the request that is waited for."""
+    begin, stop = span
+    if charge.request is None or station.requests is None:
+        return np.zeros_like(begin)
+    of_kind = np.flatnonzero(station.requests.kind == KIND_OF_COUNTER[charge.counter])
+    issue = solved.begin[station.name][of_kind]
+    request = charge.request[event]
+    is_asked = request > 0
+    issued = np.where(is_asked, issue[np.where(is_asked, request - 1, 0)] if issue.size else 0, 0)
+    issued = np.clip(issued, begin, stop)
+    return np.where(is_asked, held_up.between(begin, issued), 0)
+
+
+def _show_waits(probe: Probe, layer: int, waits: list[_Waited]) -> None:
+    slices = []
+    for wait in waits:
+        start = wait.begin
+        for cause, cycles in wait.shares:
+            rows = zip(start.tolist(), cycles.tolist(), wait.event.tolist(), strict=True)
+            slices += [(first, first + length, cause, event) for first, length, event in rows if length]
+            start = start + cycles
+    for first, last, cause, event in sorted(slices):
+        probe.slice("stall", layer, cause, event, first, last)
+
+
+def _show_work(probe: Probe, layer: int, station: Station, solved: SolvedLayer) -> None:
+    begin, end = solved.begin[station.name].tolist(), solved.end[station.name].tolist()
+    if station.requests is not None:
+        rows = zip(station.requests.kind.tolist(), end, solved.busy.tolist(), strict=True)
+        for event, (kind, stop, busy) in enumerate(rows):
+            probe.slice("dram", layer, str(kind), event, stop - busy, stop)
+        return
+    for event in np.flatnonzero(station.cycles).tolist():
+        probe.slice(station.name, layer, "", event, begin[event], end[event])

@@ -1,0 +1,160 @@
+"""The memory as the rest of the chip sees it, and the two simple kinds of it: bandwidth with latency, and ideal.
+
+All cycles here are cycles of the core clock. Requests are offered one after another in time order (the start never
+falls between calls). The arithmetic stands once, in `serve_simply`: the objects below, the simulation, the solver in
+plain Python and the compiled one all call it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.config.dram import DramConfig
+from accelsim.config.hardware import HardwareConfig
+from accelsim.units import ns_to_cycles, round_up
+
+Ints = npt.NDArray[np.int64]
+IDEAL, ONE_BUS, TWO_BUSES, CALLED = range(4)  # ``CALLED``: an object that answers one request after another
+
+# Places in the row of integers that describes a simple memory: four constants, then its state.
+KIND, READ_LATENCY, WRITE_LATENCY, TURNAROUND, BUS_FREE, WRITE_BUS_FREE, LAST_WAS_WRITE, LAST_END, BUSY = range(9)
+NO_REQUEST_YET = -1
+REGION_BYTES = 1 << 28
+
+
+@dataclass(frozen=True, slots=True)
+class ServedRequest:
+    """When a request's data moved, in core cycles.
+
+    Attributes
+    ----------
+    first_data_cycle
+        The cycle in which the first data are on the bus.
+    end_cycle
+        The first cycle after the last data.
+    busy_cycles
+        Cycles for which this request kept the data bus from others; their sum never exceeds the last `end_cycle`.
+    """
+
+    first_data_cycle: int
+    end_cycle: int
+    busy_cycles: int
+
+
+class MemoryModel(Protocol):
+    """A memory with a state (open rows, bus direction, refresh) that lives from one request to the next."""
+
+    def serve(self, start_cycle: int, address: int, num_bytes: int, is_write: bool) -> ServedRequest:
+        """Move `num_bytes` from byte `address` on, not before `start_cycle`; the size is rounded up to whole bursts."""
+        ...
+
+    def reset(self) -> None:
+        """Return to the cold state: nothing open, nothing on the bus, cycle 0."""
+        ...
+
+
+def serve_simply(now: int, is_write: int, transfer: int, memory: Any) -> int:
+    """Return when a request's data have crossed the bus, and keep the bus in ``memory`` (a row as described above).
+
+    The latency runs beside the data of earlier requests, so that a request which starts while the bus is busy hides
+    it. A change of direction leaves the bus empty for the turnaround.
+    """
+    if memory[KIND] == IDEAL:
+        memory[BUSY] = 0
+        return now
+    ready: int = now + (memory[WRITE_LATENCY] if is_write else memory[READ_LATENCY])
+    if memory[KIND] == TWO_BUSES:
+        bus = WRITE_BUS_FREE if is_write else BUS_FREE
+        ready = max(ready, memory[bus]) + transfer
+        memory[bus] = ready
+        # Cycles in which the other bus was busy anyway are not counted twice.
+        memory[BUSY] = max(0, ready - max(ready - transfer, memory[LAST_END]))
+        memory[LAST_END] = max(memory[LAST_END], ready)
+        return ready
+    turnaround = 0
+    if memory[LAST_WAS_WRITE] != NO_REQUEST_YET and memory[LAST_WAS_WRITE] != is_write:
+        turnaround = memory[TURNAROUND]
+    memory[LAST_WAS_WRITE] = is_write
+    ready = max(ready, memory[BUS_FREE] + turnaround) + transfer
+    memory[BUS_FREE] = ready
+    memory[BUSY] = transfer + turnaround
+    return ready
+
+
+def memory_row(hardware: HardwareConfig) -> list[int]:
+    """Return the row of a chip's memory in its cold state, as `serve_simply` takes it."""
+    if hardware.memory == "ideal":
+        return [IDEAL, 0, 0, 0, 0, 0, NO_REQUEST_YET, 0, 0]
+    return dram_row(hardware.dram, hardware.clock_mhz)
+
+
+def dram_row(dram: DramConfig, clock_mhz: float) -> list[int]:
+    """Return the row of a simple DRAM in its cold state."""
+    latencies = (dram.read_latency_ns, dram.write_latency_ns, dram.turnaround_ns)
+    kind = TWO_BUSES if dram.separate_write_bus else ONE_BUS
+    return [kind, *(ns_to_cycles(value, clock_mhz) for value in latencies), 0, 0, NO_REQUEST_YET, 0, 0]
+
+
+@lru_cache(maxsize=64)
+def bytes_per_cycle(peak_bytes_per_ns: float, clock_mhz: float) -> Fraction:
+    """Return the memory's peak bandwidth at a core clock."""
+    return Fraction(peak_bytes_per_ns).limit_denominator(10**6) * 1000 / Fraction(clock_mhz).limit_denominator(10**6)
+
+
+def transfer_cycles(num_bytes: Ints, dram: DramConfig, clock_mhz: float) -> Ints:
+    """Return the whole core cycles for which requests of whole bursts hold a bus, int64 as ``num_bytes``."""
+    rate = bytes_per_cycle(dram.peak_bytes_per_ns, clock_mhz)
+    cycles: Ints = -(-num_bytes * rate.denominator // rate.numerator)
+    return cycles
+
+
+def addresses(kinds: Ints, num_bytes: Ints, moved_bytes: Ints) -> Ints:
+    """Return where requests begin in memory, int64 [num_requests].
+
+    Loads, inputs, partial sums, residuals and outputs lie in regions of their own, each in order of use;
+    ``moved_bytes`` [kinds] of each were moved before.
+    """
+    offset = np.zeros(kinds.size, dtype=np.int64)
+    for kind, moved in enumerate(moved_bytes.tolist()):
+        chosen = np.flatnonzero(kinds == kind)
+        before = np.cumsum(num_bytes[chosen]) - num_bytes[chosen]
+        offset[chosen] = kind * REGION_BYTES + (moved + before) % REGION_BYTES
+    return offset
+
+
+class SimpleMemory:
+    """Bandwidth, latency and turnaround, on one bus or (``separate_write_bus``) two; no banks."""
+
+    def __init__(self, dram: DramConfig, clock_mhz: float) -> None:
+        self._dram, self._clock_mhz = dram, clock_mhz
+        self.reset()
+
+    def reset(self) -> None:
+        """Return to the cold state."""
+        self._row = dram_row(self._dram, self._clock_mhz)
+
+    def serve(self, start_cycle: int, address: int, num_bytes: int, is_write: bool) -> ServedRequest:
+        """Serve one request; see `MemoryModel.serve`. A request of no bytes ends where it starts."""
+        if num_bytes <= 0:
+            return ServedRequest(start_cycle, start_cycle, 0)
+        rate = bytes_per_cycle(self._dram.peak_bytes_per_ns, self._clock_mhz)
+        transfer = -(-round_up(num_bytes, self._dram.burst_bytes) * rate.denominator // rate.numerator)
+        end = serve_simply(start_cycle, int(is_write), transfer, self._row)
+        return ServedRequest(end - transfer, end, self._row[BUSY])
+
+
+class IdealMemory:
+    """A memory that delivers at once."""
+
+    def reset(self) -> None:
+        """Return to the cold state; there is none other."""
+
+    def serve(self, start_cycle: int, address: int, num_bytes: int, is_write: bool) -> ServedRequest:
+        """Serve one request in no time."""
+        return ServedRequest(start_cycle, start_cycle, 0)

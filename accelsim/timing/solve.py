@@ -1,0 +1,606 @@
+"""The times of all events of a layer: the longest path through its table of stations, layer by layer.
+
+With fixed orders of events every begin is a maximum of earlier times. Each station walks along its events as far as
+what they wait for is known (`_advance`); `walk` goes round the stations until nothing moves. Both are loops over plain
+integers, run by Python for a short run and compiled by numba for a long one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.config.hardware import HardwareConfig
+from accelsim.errors import SimulationError
+from accelsim.timing.memory import (
+    BUS_FREE,
+    BUSY,
+    CALLED,
+    KIND,
+    ONE_BUS,
+    MemoryModel,
+    addresses,
+    memory_row,
+    serve_simply,
+    transfer_cycles,
+)
+from accelsim.timing.program import STORE
+from accelsim.timing.schedule import LayerSchedule, first_weights_fit
+from accelsim.timing.stations import (
+    COUNTER_OF_KIND,
+    COUNTERS,
+    EVERY_EVENT,
+    NO_WAIT,
+    Station,
+    layer_stations,
+)
+
+Ints = npt.NDArray[np.int64]
+Row = Any  # integers: a list for Python, an int64 array for numba
+Engine = Literal["auto", "python", "compiled"]
+NUMBER = {name: number for number, name in enumerate(COUNTERS)}
+STATIONS = ("dma", "mask_decoder", "weight_generator", "pe_array", "vector_unit", "sequencer")
+NO_LIMIT = (1 << 62) - 1
+
+# What `walk` returns.
+FINISHED, STUCK, TOO_LATE, ASKS_MEMORY = range(4)
+
+PATIENCE_EVENTS = 300_000  # some 0.5 s of plain Python, about what loading compiled code takes
+LONGER = 10  # times as long, where it must be made first
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The stations of a layer in flat arrays of integers, int64; events of all stations stand behind each other.
+
+    Attributes
+    ----------
+    source
+        The stations that it was made of.
+    event_first, raise_first
+        [num_stations + 1]: where the events, and the raises, of each station begin.
+    has_requests
+        [num_stations]: whether events are requests to the memory.
+    cycles, left
+        [num_events]: work of an event; work of it and all events behind it in the station.
+    wait_first, wait_counter, wait_value
+        Event e waits for entries ``wait_first[e]`` to ``wait_first[e + 1]``; what an event before has waited for
+        already is left out.
+    raises
+        [4, num_raises]: counter, whether at the begin, latency, the only event (or `EVERY_EVENT`).
+    kinds, num_bytes
+        [num_requests]: kind and bytes of each request.
+    counter_first
+        [num_counters + 1]: where the times of each counter begin; the time of value v (0: what the layers before
+        raised) stands at ``base[counter] + v``.
+    base
+        [num_counters]; in front of it as many values of the layers before as events of this one wait for.
+    """
+
+    schedule: LayerSchedule
+    source: tuple[Station, ...]
+    event_first: Ints
+    raise_first: Ints
+    has_requests: Ints
+    cycles: Ints
+    left: Ints
+    wait_first: Ints
+    wait_counter: Ints
+    wait_value: Ints
+    raises: Ints
+    kinds: Ints
+    num_bytes: Ints
+    counter_first: Ints
+    base: Ints
+
+    @property
+    def num_events(self) -> int:
+        """Return the events of all stations."""
+        return int(self.cycles.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The end of a layer, in cycles: what the next layer begins with.
+
+    Attributes
+    ----------
+    end_cycle
+        The layer's end: its outputs have left.
+    free
+        When each station had ended its last event, in the order of `STATIONS`.
+    reached
+        Of each counter, the cycles of its last values: the last entry is that of all that has been raised so far.
+    memory
+        The row of the simple memory (see `accelsim.timing.memory`); empty before the first layer.
+    moved_bytes
+        By kind of request, of all layers so far.
+    schedule
+        The layer that has ended; None at the beginning of a network.
+    """
+
+    end_cycle: int = 0
+    free: tuple[int, ...] = (0,) * len(STATIONS)
+    reached: tuple[tuple[int, ...], ...] = ((0,),) * len(COUNTERS)
+    memory: tuple[int, ...] = ()
+    moved_bytes: tuple[int, ...] = (0,) * len(COUNTER_OF_KIND)
+    schedule: LayerSchedule | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SolvedLayer:
+    """The times of a layer's events.
+
+    Attributes
+    ----------
+    begin, end
+        Station -> begin and end of each event, int64; of a request: its begin, and when its last word had crossed.
+    reached
+        Counter -> when it reached each value, int64; the last ones of the layers before stand in front.
+    base
+        Counter -> the place of value 0 in ``reached``.
+    busy
+        Cycles for which each request kept the bus from others, int64.
+    free
+        Station -> when it had ended its last event of the layers before.
+    start_cycle
+        The end of the layer before.
+    after
+        What the next layer begins with.
+    """
+
+    begin: dict[str, Ints]
+    end: dict[str, Ints]
+    reached: dict[str, Ints]
+    base: dict[str, int]
+    busy: Ints
+    free: dict[str, int]
+    start_cycle: int
+    after: Moment
+
+
+def layer_table(schedule: LayerSchedule, hardware: HardwareConfig, before: Moment) -> Table:
+    """Return the table of a layer that follows ``before``; it does not depend on the memory's speed."""
+    fits = before.schedule is not None and first_weights_fit(before.schedule, schedule, hardware)
+    return flatten(schedule, layer_stations(schedule, hardware, fits))
+
+
+def flatten(schedule: LayerSchedule, stations: tuple[Station, ...]) -> Table:
+    """Return the table of a layer's stations in flat arrays."""
+    raises = [raised for station in stations for raised in station.raises]
+    first, counter, value = _waits(stations)
+    requests = next(station.requests for station in stations if station.requests is not None)
+    lookback = np.zeros(len(COUNTERS), dtype=np.int64)
+    np.maximum.at(lookback, counter, -value)
+    sizes_of = num_raised(stations) + lookback + 1
+    counter_first = np.concatenate([[0], np.cumsum(sizes_of)])
+    return Table(
+        schedule=schedule,
+        source=stations,
+        event_first=np.cumsum([0, *(station.cycles.size for station in stations)]),
+        raise_first=np.cumsum([0, *(len(station.raises) for station in stations)]),
+        has_requests=np.array([station.requests is not None for station in stations], dtype=np.int64),
+        cycles=np.concatenate([station.cycles for station in stations]),
+        left=np.concatenate([np.cumsum(station.cycles[::-1])[::-1] for station in stations]),
+        wait_first=first,
+        wait_counter=counter,
+        wait_value=value,
+        raises=np.array(
+            [[NUMBER[one.counter], one.at_begin, one.latency_cycles, one.only] for one in raises], dtype=np.int64
+        ).T.copy(),
+        kinds=requests.kind,
+        num_bytes=requests.num_bytes,
+        counter_first=counter_first,
+        base=counter_first[:-1] + lookback,
+    )
+
+
+def _waits(stations: tuple[Station, ...]) -> tuple[Ints, Ints, Ints]:
+    """Return the waits of all events, sorted by event; without those that an event before has gone through already.
+
+    Counters never run backwards, and events of a station begin one after the other.
+    """
+    events, counters, values = [], [], []
+    first = 0
+    for station in stations:
+        for wait in station.waits:
+            before = np.concatenate([[NO_WAIT], np.maximum.accumulate(wait.value)[:-1]])
+            chosen = np.flatnonzero(wait.value > before[: wait.value.size])
+            events.append(first + chosen)
+            counters.append(np.full(chosen.size, NUMBER[wait.counter], dtype=np.int64))
+            values.append(wait.value[chosen])
+        first += station.cycles.size
+    event = np.concatenate(events)
+    order = np.argsort(event, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(np.bincount(event, minlength=first))])
+    return starts, np.concatenate(counters)[order], np.concatenate(values)[order]
+
+
+def num_raised(stations: tuple[Station, ...]) -> Ints:
+    """Return how often each counter is raised in a layer."""
+    number = np.zeros(len(COUNTERS), dtype=np.int64)
+    for station in stations:
+        for raised in station.raises:
+            every = station.cycles.size if raised.only == EVERY_EVENT else min(1, station.cycles.size)
+            number[NUMBER[raised.counter]] += every
+        if station.requests is not None:
+            kinds = np.bincount(station.requests.kind, minlength=len(COUNTER_OF_KIND))
+            for name, count in zip(COUNTER_OF_KIND, kinds, strict=True):
+                number[NUMBER[name]] += count
+            number[NUMBER["done"]] += station.cycles.size
+    return number
+
+
+class Tape(NamedTuple):
+    """What the loops read, as lists or int64 arrays: a `Table` with the memory's part of each request.
+
+    ``first_event``, ``last_event``, ``first_raise``, ``last_raise`` (each the one behind) and ``has_requests`` are of
+    stations; ``cycles``, ``left`` and ``wait_first`` of events; ``wait_*`` of waits; ``raise_*`` of raises; ``kinds``,
+    ``transfer`` and ``bus_left`` (cycles on the bus of all behind a request) of requests; ``base`` of counters.
+    """
+
+    first_event: Row
+    last_event: Row
+    first_raise: Row
+    last_raise: Row
+    has_requests: Row
+    cycles: Row
+    left: Row
+    wait_first: Row
+    wait_counter: Row
+    wait_value: Row
+    raise_counter: Row
+    raise_at_begin: Row
+    raise_latency: Row
+    raise_only: Row
+    kinds: Row
+    transfer: Row
+    bus_left: Row
+    base: Row
+    counter_of_kind: Row
+    counter_done: int
+
+
+class Times(NamedTuple):
+    """What the loops write: times of counters and events, how far each counter and station has come, the bus.
+
+    ``asked`` holds the request at which the walk has stopped for the memory's answer.
+    """
+
+    reached: Row
+    count: Row
+    begin: Row
+    end: Row
+    busy: Row
+    free: Row
+    next_event: Row
+    asked: Row
+
+
+def _begin_cycle(event: int, free: int, tape: Tape, times: Times) -> int:
+    """Return when a request begins, or -1 where that is not known yet."""
+    counters, values, base = tape.wait_counter, tape.wait_value, tape.base
+    count, reached = times.count, times.reached
+    at = free
+    for wait in range(tape.wait_first[event], tape.wait_first[event + 1]):
+        counter, value = counters[wait], values[wait]
+        if value > count[counter]:
+            return -1
+        at = max(at, reached[base[counter] + value])
+    return at
+
+
+def _raise(counter: int, cycle: int, base: Row, times: Times) -> None:
+    """Note that a counter has gone up; it never runs backwards."""
+    place = base[counter] + times.count[counter]
+    times.reached[place + 1] = max(cycle, times.reached[place])
+    times.count[counter] += 1
+
+
+def _arrive(event: int, request: int, done: int, busy_cycles: int, tape: Tape, times: Times) -> None:
+    """Note that a request's last word has crossed the bus."""
+    times.end[event] = done
+    times.busy[request] = busy_cycles
+    _raise(tape.counter_of_kind[tape.kinds[request]], done, tape.base, times)
+    _raise(tape.counter_done, done, tape.base, times)
+
+
+def _issue(station: int, tape: Tape, times: Times, memory: Row, limit: int) -> int:
+    """Issue requests as far as what they wait for is known; return the next event, or minus a result of `walk`."""
+    event, last, first = times.next_event[station], tape.last_event[station], tape.first_event[station]
+    free = times.free[station]
+    while event < last:
+        at = _begin_cycle(event, free, tape, times)
+        if at < 0:
+            break
+        free = at + tape.cycles[event]
+        times.begin[event] = at
+        times.free[station] = free
+        request = event - first
+        if memory[KIND] == CALLED:
+            times.asked[0] = event
+            return -ASKS_MEMORY
+        is_write = 1 if tape.kinds[request] == STORE else 0
+        done = serve_simply(free, is_write, tape.transfer[request], memory)
+        _arrive(event, request, done, memory[BUSY], tape, times)
+        # All that is left to move still has to cross the one bus before the layer can end.
+        if memory[KIND] == ONE_BUS and memory[BUS_FREE] + tape.bus_left[request] > limit:
+            return -TOO_LATE
+        event += 1
+    return int(event)
+
+
+def _work(station: int, tape: Tape, times: Times, limit: int) -> int:
+    """Take a station's events as far as what they wait for is known; return the next event, or minus `TOO_LATE`.
+
+    `_begin_cycle` and `_raise` stand here once more, written out: most events go through here, and in plain Python
+    their calls would take half of the time.
+    """
+    wait_first, counters, values, base = tape.wait_first, tape.wait_counter, tape.wait_value, tape.base
+    reached, count, begin, end = times.reached, times.count, times.begin, times.end
+    cycles, left, raise_only, latency = tape.cycles, tape.left, tape.raise_only, tape.raise_latency
+    raise_counter, at_begin = tape.raise_counter, tape.raise_at_begin
+    raises = range(tape.first_raise[station], tape.last_raise[station])
+    first, free = tape.first_event[station], times.free[station]
+    for event in range(times.next_event[station], tape.last_event[station]):
+        at = free
+        for wait in range(wait_first[event], wait_first[event + 1]):
+            counter, value = counters[wait], values[wait]
+            if value > count[counter]:
+                times.free[station] = free
+                return event
+            cycle = reached[base[counter] + value]
+            if cycle > at:  # noqa: PLR1730  a call of max takes as long as all else here
+                at = cycle
+        if at + left[event] > limit:
+            return -TOO_LATE
+        free = at + cycles[event]
+        begin[event] = at
+        end[event] = free
+        for place in raises:
+            only = raise_only[place]
+            if only != EVERY_EVENT and only != event - first:  # noqa: PLR1714  a tuple would be built each time
+                continue
+            counter = raise_counter[place]
+            last = base[counter] + count[counter]
+            cycle = (at if at_begin[place] else free) + latency[place]
+            reached[last + 1] = cycle if cycle > reached[last] else reached[last]
+            count[counter] += 1
+    times.free[station] = free
+    return int(tape.last_event[station])
+
+
+def walk(tape: Tape, times: Times, memory: Row, limit: int) -> int:
+    """Go round the stations until no event can be timed any more.
+
+    Returns `FINISHED`; `STUCK` where stations wait for each other for ever; `TOO_LATE` where the layer cannot end by
+    cycle ``limit``; `ASKS_MEMORY` where a memory that is an object (`CALLED`) has to answer request ``times.asked``.
+    """
+    moved = True
+    while moved:
+        moved = False
+        for station in range(len(tape.first_event)):
+            if tape.has_requests[station]:
+                event = _issue(station, tape, times, memory, limit)
+            else:
+                event = _work(station, tape, times, limit)
+            if event < 0:
+                return -event
+            if event > times.next_event[station]:
+                times.next_event[station] = event
+                moved = True
+    for station in range(len(tape.first_event)):
+        if times.next_event[station] < tape.last_event[station]:
+            return STUCK
+    return FINISHED
+
+
+@lru_cache(maxsize=1)
+def is_compiled() -> bool:
+    """Return whether an earlier process has left compiled code beside this file."""
+    return any((Path(__file__).parent / "__pycache__").glob("solve.walk-*.nbi"))
+
+
+@lru_cache(maxsize=1)
+def _compiled_walk() -> Any:
+    """Return `walk` compiled, its machine code kept on disk where that can be written; None if numba is switched off.
+
+    The first call after an installation compiles for some seconds.
+    """
+    import numba.extending  # noqa: PLC0415  a short run does without it
+
+    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+        return None
+    for part in (serve_simply, _begin_cycle, _raise, _arrive, _issue, _work):
+        numba.extending.register_jitable(part)
+    try:
+        return numba.njit(cache=True)(walk)
+    except RuntimeError:  # no folder for the machine code can be written
+        return numba.njit(walk)
+
+
+class _Walked:
+    """How many events this process has walked along in plain Python."""
+
+    num_events = 0
+
+
+@dataclass(slots=True)
+class _Run:
+    """A layer being solved: what `walk` reads and writes, as lists or as arrays."""
+
+    table: Table
+    tape: Tape
+    times: Times
+    memory: Row
+    walk: Any = walk
+    address: Ints | None = None
+
+
+def _prepare(table: Table, hardware: HardwareConfig, before: Moment, called: bool, engine: Engine) -> _Run:
+    """Return the rows of a layer that begins at the end of another one."""
+    is_ideal = hardware.memory == "ideal"
+    transfer = (
+        np.zeros_like(table.num_bytes) if is_ideal
+        else transfer_cycles(table.num_bytes, hardware.dram, hardware.clock_mhz)
+    )  # fmt: skip
+    bus_left = np.cumsum(transfer[::-1])[::-1] - transfer
+    reached = np.zeros(table.counter_first[-1], dtype=np.int64)
+    for counter, values in enumerate(before.reached):
+        base = int(table.base[counter])
+        known = values[-min(len(values), base - int(table.counter_first[counter]) + 1) :]
+        reached[base + 1 - len(known) : base + 1] = known
+    memory = list(before.memory) or memory_row(hardware)
+    if called:
+        memory[KIND] = CALLED
+    first, raised = table.event_first, table.raise_first
+    kinds = np.array([NUMBER[name] for name in COUNTER_OF_KIND], dtype=np.int64)
+    tape = Tape(
+        first[:-1], first[1:], raised[:-1], raised[1:], table.has_requests, table.cycles, table.left, table.wait_first,
+        table.wait_counter, table.wait_value, table.raises[0], table.raises[1], table.raises[2], table.raises[3],
+        table.kinds, transfer, bus_left, table.base, kinds,
+        NUMBER["done"],
+    )  # fmt: skip
+    none = np.zeros(table.num_events, dtype=np.int64)
+    times = Times(
+        reached, np.zeros(len(COUNTERS), dtype=np.int64), none, none.copy(), np.zeros_like(transfer),
+        np.array(before.free, dtype=np.int64), first[:-1].copy(), np.zeros(1, dtype=np.int64),
+    )  # fmt: skip
+    compiled = _compiled_walk() if _wants_compiled(engine) else None
+    if compiled is not None:
+        return _Run(table, tape, times, np.array(memory, dtype=np.int64), compiled)
+    _Walked.num_events += table.num_events
+    return _Run(table, Tape(*map(_listed, tape)), Times(*map(_listed, times)), memory)
+
+
+def _wants_compiled(engine: Engine) -> bool:
+    """Return whether compiled code is used: where asked for, or once this process has done much in plain Python."""
+    if engine == "auto":
+        return _Walked.num_events > PATIENCE_EVENTS * (1 if is_compiled() else LONGER)
+    return engine == "compiled"
+
+
+def _listed(part: Any) -> Any:
+    return part.tolist() if isinstance(part, np.ndarray) else part
+
+
+def layer_end(
+    table: Table, hardware: HardwareConfig, before: Moment, limit: float = math.inf, engine: Engine = "auto"
+) -> Moment | None:
+    """Return the end of a layer that begins at the end of another one, with the simple memory or the ideal one.
+
+    None where that is later than cycle ``limit`` (the walk stops as soon as what is left of a station's own work, or of
+    the memory's transfers, shows it), and where units wait for each other for ever.
+    """
+    run = _prepare(table, hardware, before, False, engine)
+    result = run.walk(run.tape, run.times, run.memory, math.floor(min(NO_LIMIT, limit)))
+    return _after(run, before) if result == FINISHED else None
+
+
+def solve_layer(
+    table: Table, hardware: HardwareConfig, before: Moment, memory: MemoryModel | None = None, engine: Engine = "auto"
+) -> SolvedLayer:
+    """Return the times of all events of a layer that begins at the end of another one.
+
+    Parameters
+    ----------
+    memory
+        An object that answers the requests in place of the simple memory or the ideal one.
+
+    Raises
+    ------
+    SimulationError
+        The units wait for each other for ever.
+    """
+    run = _prepare(table, hardware, before, memory is not None, engine)
+    result = run.walk(run.tape, run.times, run.memory, NO_LIMIT)
+    while result == ASKS_MEMORY and memory is not None:
+        _ask(run, memory, before)
+        result = run.walk(run.tape, run.times, run.memory, NO_LIMIT)
+    times = Times(*(np.asarray(part, dtype=np.int64) for part in run.times))
+    if result == STUCK:
+        done = (times.next_event - table.event_first[:-1]).tolist()
+        raise SimulationError(deadlock_message(table.schedule.name, table.source, done, times.count.tolist()))
+    places = {
+        station.name: slice(*ends) for station, ends in zip(table.source, pairwise(table.event_first), strict=True)
+    }
+    first = table.counter_first
+    return SolvedLayer(
+        begin={name: times.begin[place] for name, place in places.items()},
+        end={name: times.end[place] for name, place in places.items()},
+        reached={name: times.reached[first[number] : first[number + 1]] for name, number in NUMBER.items()},
+        base={name: int(table.base[number] - first[number]) for name, number in NUMBER.items()},
+        busy=times.busy,
+        free=dict(zip(STATIONS, before.free, strict=True)),
+        start_cycle=before.end_cycle,
+        after=_after(run, before),
+    )
+
+
+def _after(run: _Run, before: Moment) -> Moment:
+    """Return what the next layer begins with."""
+    table, reached, count = run.table, run.times.reached, run.times.count
+    tails = []
+    for counter in range(len(COUNTERS)):
+        last = int(table.base[counter]) + int(count[counter])
+        kept = 1 + int(table.base[counter] - table.counter_first[counter])
+        tails.append(tuple(int(cycle) for cycle in reached[last + 1 - kept : last + 1]))
+    moved = np.bincount(table.kinds, table.num_bytes, len(COUNTER_OF_KIND)).astype(np.int64)
+    return Moment(
+        end_cycle=tails[NUMBER["layers"]][-1],
+        free=tuple(int(cycle) for cycle in run.times.free),
+        reached=tuple(tails),
+        memory=tuple(int(value) for value in run.memory),
+        moved_bytes=tuple(int(here + earlier) for here, earlier in zip(moved, before.moved_bytes, strict=True)),
+        schedule=table.schedule,
+    )
+
+
+def _ask(run: _Run, memory: MemoryModel, before: Moment) -> None:
+    """Let the memory answer the request at which the walk has stopped."""
+    table, times = run.table, run.times
+    event = int(times.asked[0])
+    station = int(np.searchsorted(table.event_first, event, side="right")) - 1
+    request = event - int(table.event_first[station])
+    if run.address is None:
+        run.address = addresses(table.kinds, table.num_bytes, np.array(before.moved_bytes, dtype=np.int64))
+    served = memory.serve(
+        int(times.free[station]), int(run.address[request]), int(table.num_bytes[request]),
+        bool(table.kinds[request] == STORE),
+    )  # fmt: skip
+    _arrive(event, request, served.end_cycle, served.busy_cycles, run.tape, times)
+    times.next_event[station] = event + 1
+
+
+def deadlock_message(layer: str, stations: tuple[Station, ...], done: Sequence[int], count: Sequence[int]) -> str:
+    """Return who waits for what, where units wait for each other for ever.
+
+    Parameters
+    ----------
+    done
+        Events that each station has ended.
+    count
+        What each counter has been raised by in this layer.
+    """
+    waits = []
+    for station, event in zip(stations, done, strict=True):
+        if event < station.cycles.size:
+            waits += [
+                f"{station.name} waits for {COUNTERS[wait.counter]} to reach {wait.value[event]} "
+                f"(now {count[NUMBER[wait.counter]]})"
+                for wait in station.waits
+                if wait.value[event] > count[NUMBER[wait.counter]]
+            ]
+    step = done[STATIONS.index("pe_array")]
+    return (
+        f"deadlock in layer {layer}, step {step}: {'; '.join(waits)}; "
+        "please report it with the hardware and workload files"
+    )

@@ -1,0 +1,293 @@
+"""The chip as one table: its units as stations, what each of their events waits for, and what it raises.
+
+A *station* works on its events in order. An event begins when the event before it has ended and every counter that it
+waits for has reached a value; it lasts ``cycles``; at its begin or its end it raises counters, some after a latency.
+Counters count over the whole network; the table of a layer gives values relative to what the layers before have raised.
+A counter never runs backwards: a raise takes effect no earlier than the raise before it.
+
+This is the file to hold against a block diagram, and the only one that a new effect on time changes:
+
+================  ====================================  ================================================  ==============
+station           an event is                           waits for                                         raises
+================  ====================================  ================================================  ==============
+dma               a request, in the program's order     a place in the buffer that it fills, data that    the counter of
+                                                        it stores, a free entry for requests              its kind
+mask_decoder      a weight tile                         a place in the weight buffer, stored bits         freed, decoded
+weight_generator  a weight tile                         a place in the weight buffer, stored seeds        generated
+pe_array          a step: one tile on the array         inputs, weights, partial sums, free accumulators  array, taken
+vector_unit       an output tile                        its last step, residuals, a place to stage it     drained
+sequencer         a layer's end                         all outputs have left, all stores have ended      layers
+================  ====================================  ================================================  ==============
+
+Progress of the array is counted in half steps: 2 s + 1 when step s has begun, 2 s when step s - 1 has ended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.config.hardware import HardwareConfig
+from accelsim.timing.program import INPUT, PSUM_READ, RESIDUAL, STORE, WEIGHT, program_table
+from accelsim.timing.schedule import NO_RELEASE, LayerSchedule
+
+Ints = npt.NDArray[np.int64]
+NO_WAIT = NO_RELEASE
+EVERY_EVENT = -1
+
+COUNTERS = {
+    "array": "steps of the PE array",
+    "taken": "layers whose last weight tile the PE array has taken",
+    "fetched": "weight tiles from DRAM",
+    "inputs": "input tiles from DRAM",
+    "psums": "partial sums from DRAM",
+    "residuals": "residual tiles from DRAM",
+    "stored": "stores to DRAM",
+    "done": "requests of the DMA that are done",
+    "freed": "tiles consumed by the mask decoder",
+    "decoded": "tiles from the mask decoder",
+    "generated": "tiles from the weight generator",
+    "drained": "output tiles from the vector unit",
+    "layers": "finished layers",
+}
+"""Counter -> what it counts, in the words of a message."""
+COUNTER_OF_KIND = ("fetched", "inputs", "psums", "residuals", "stored")
+"""The counter that the arrival of a request raises, by the request's kind (see `accelsim.timing.program`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """Whom cycles of waiting are charged to (see `accelsim.timing.accounts`).
+
+    ``cause`` is charged, but for the cycles in which the station ``through`` was itself blocked by the memory; of the
+    memory's, those in which the DMA engine was kept from issuing the request that is waited for: it raises ``counter``
+    to ``request``, int64 [num_events].
+    """
+
+    cause: str
+    through: str = ""
+    counter: str = ""
+    request: Ints | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What the events of a station wait for: ``value`` of ``counter`` each, int64 [num_events].
+
+    `NO_WAIT`: nothing; 0: all that the layers before raise; n: the n-th raise of this layer. ``blocks``: cycles waited
+    here are those of another unit in the accounts of whoever waits for this station.
+    """
+
+    counter: str
+    value: Ints
+    charge: Charge | None = None
+    blocks: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Raise:
+    """A counter that all events, or ``only`` one, raise by one: at their end or begin, after a latency."""
+
+    counter: str
+    at_begin: bool = False
+    latency_cycles: int = 0
+    only: int = EVERY_EVENT
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """What the DMA's events ask of the memory at their end, int64 [num_events]: kind (its arrival raises that counter)
+    and bytes.
+    """  # noqa: D205
+
+    kind: Ints
+    num_bytes: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """A unit of the chip in one layer: its events' work, int64 [num_events], what they wait for and raise."""
+
+    name: str
+    cycles: Ints
+    waits: tuple[Wait, ...]
+    raises: tuple[Raise, ...] = ()
+    requests: Requests | None = None
+
+
+def layer_stations(schedule: LayerSchedule, hardware: HardwareConfig, fits_beside: bool) -> tuple[Station, ...]:
+    """Return the table of a layer.
+
+    Parameters
+    ----------
+    fits_beside
+        Whether the layer's first weights may be loaded beside the last ones of the layer before, see
+        `accelsim.timing.schedule.first_weights_fit`.
+    """
+    place = _first_place(fits_beside)
+    return (
+        _dma(schedule, hardware, place),
+        _mask_decoder(schedule, hardware, place),
+        _weight_generator(schedule, hardware, place),
+        _pe_array(schedule),
+        _vector_unit(schedule, hardware),
+        _sequencer(schedule),
+    )
+
+
+def _first_place(fits_beside: bool) -> str:
+    """Return the counter of the layers before from which on the first weight block of a layer has a place."""
+    return "taken" if fits_beside else "array"
+
+
+def _places(release: Ints, first_place: str) -> tuple[Wait, ...]:
+    """Return the waits for a place in the weight buffer: of the first block, and of those behind it."""
+    first = release == NO_RELEASE
+    return Wait(first_place, np.where(first, 0, NO_WAIT)), Wait("array", np.where(first, NO_WAIT, release))
+
+
+def _dma(schedule: LayerSchedule, hardware: HardwareConfig, first_place: str) -> Station:
+    """Return the DMA engine: it issues requests in the program's order, each as soon as its place is free."""
+    kind, event, num_bytes, _ = program_table(schedule)
+    weights, inputs, outputs = schedule.weights, schedule.inputs, schedule.outputs
+    nothing = np.full(kind.size, NO_WAIT, dtype=np.int64)
+    array, first, freed, drained, stored = (nothing.copy() for _ in range(5))
+    of_weights, of_inputs = np.flatnonzero(kind == WEIGHT), np.flatnonzero(kind == INPUT)
+    if schedule.uses_decoder:
+        # Stored bits of two layers never lie in the mask buffer together: the first tiles wait for all before them.
+        freed[of_weights] = weights.fetch_release[event[of_weights]]
+    else:
+        release = weights.release[event[of_weights]]
+        first[of_weights] = np.where(release == NO_RELEASE, 0, NO_WAIT)
+        array[of_weights] = release
+    array[of_inputs] = inputs.release[event[of_inputs]]
+    chosen = np.flatnonzero(kind == STORE)
+    drained[chosen] = event[chosen] + 1
+    chosen = np.flatnonzero(kind == RESIDUAL)
+    drained[chosen] = _above_zero(event[chosen] - 1)  # a residual tile is staged twice
+    chosen = np.flatnonzero(kind == PSUM_READ)
+    drained[chosen] = _above_zero(outputs.open_after[event[chosen]])
+    source = outputs.after_store[event[chosen]]
+    stored[chosen] = np.where(source >= 0, _stores_before(schedule)[np.maximum(source, 0)] + 1, NO_WAIT)
+    # Weights may be loaded ahead of their layer; stores follow from what they store.
+    ahead = (kind == STORE) | (kind == WEIGHT) & hardware.mapping.prefetch_next_layer
+    waits = [
+        Wait("layers", np.where(ahead, NO_WAIT, 0)), Wait(first_place, first), Wait("array", array),
+        Wait("freed", freed), Wait("drained", drained, blocks=True), Wait("stored", stored),
+    ]  # fmt: skip
+    limit = hardware.dram.num_outstanding_requests
+    if limit is not None:  # entries are given back in the order of issue
+        waits.append(Wait("done", np.arange(kind.size, dtype=np.int64) + 1 - limit))
+    issue = np.full(kind.size, hardware.dma.request_cycles, dtype=np.int64)
+    return Station("dma", issue, tuple(waits), requests=Requests(kind, num_bytes))
+
+
+def _mask_decoder(schedule: LayerSchedule, hardware: HardwareConfig, first_place: str) -> Station:
+    """Return the decoder: it expands a tile's stored bits into the weight buffer."""
+    weights, decoder = schedule.weights, hardware.mask_decoder
+    if not schedule.uses_decoder or decoder is None:
+        return _idle("mask_decoder")
+    fetched = Wait("fetched", _running_count(weights.fetch_bytes), blocks=True)
+    raises = Raise("freed"), Raise("decoded", latency_cycles=decoder.latency_cycles)
+    return Station("mask_decoder", weights.decode_cycles, (*_places(weights.release, first_place), fetched), raises)
+
+
+def _weight_generator(schedule: LayerSchedule, hardware: HardwareConfig, first_place: str) -> Station:
+    """Return the generator: it makes a tile's weights; seeds that are stored come with the tile."""
+    weights, generator = schedule.weights, hardware.weight_generator
+    if not schedule.uses_generator or generator is None:
+        return _idle("weight_generator")
+    waits = _places(weights.release, first_place)
+    if schedule.seeds_with_tiles:
+        waits = (*waits, Wait("fetched", _running_count(weights.fetch_bytes), blocks=True))
+    raises = (Raise("generated", latency_cycles=generator.latency_cycles),)
+    return Station("weight_generator", weights.generate_cycles, waits, raises)
+
+
+def _pe_array(schedule: LayerSchedule) -> Station:
+    """Return the array: it takes one tile a step; a weight tile comes from decoder and generator, or from DRAM."""
+    weights, inputs, outputs = schedule.weights, schedule.inputs, schedule.outputs
+    num = schedule.num_steps
+    input_tiles = _at_steps(num, inputs.step, _running_count(inputs.fetch_bytes))
+    psums = _at_steps(num, outputs.first_step, _running_count(outputs.psum_read_bytes))
+    fetched = _at_steps(num, weights.step, _running_count(weights.fetch_bytes))
+    tiles = _at_steps(num, weights.step, np.arange(1, weights.step.size + 1, dtype=np.int64))
+    nothing = np.full(num, NO_WAIT, dtype=np.int64)
+    begins = nothing.copy()
+    begins[:1] = 0
+    waits = [
+        Wait("layers", begins),
+        Wait("inputs", input_tiles, _loaded("inputs", input_tiles)),
+        Wait("drained", _at_steps(num, outputs.first_step, _above_zero(outputs.open_after)),
+             Charge("wait_vector", through="vector_unit")),
+        Wait("psums", psums, _loaded("psums", psums)),
+    ]  # fmt: skip
+    if not schedule.uses_decoder:
+        waits.append(Wait("fetched", fetched, _loaded("fetched", fetched)))
+    if schedule.uses_decoder:
+        waits.append(Wait("decoded", tiles, Charge("wait_decoder", "mask_decoder", "fetched", fetched)))
+    if schedule.uses_generator:
+        waits.append(Wait("generated", tiles, Charge("wait_generator", "weight_generator", "fetched", fetched)))
+    last_taken = int(weights.step[-1]) if weights.step.size else 0
+    raises = Raise("array", at_begin=True), Raise("taken", at_begin=True, only=last_taken), Raise("array")
+    return Station("pe_array", schedule.array_cycles, tuple(waits), raises)
+
+
+def _loaded(counter: str, request: Ints) -> Charge:
+    """Return the charge of a wait for data from DRAM."""
+    return Charge("wait_dram", "", counter, request)
+
+
+def _vector_unit(schedule: LayerSchedule, hardware: HardwareConfig) -> Station:
+    """Return the vector unit: it works on finished tiles; the tile before may still be on its way to DRAM."""
+    outputs = schedule.outputs
+    waits = (
+        Wait("array", 2 * (outputs.last_step + 1)),
+        Wait("residuals", _running_count(outputs.residual_bytes), blocks=True),
+        Wait("stored", _above_zero(_stores_before(schedule) - 1), blocks=True),
+    )
+    raises = (Raise("drained", latency_cycles=hardware.vector_unit.latency_cycles),)
+    return Station("vector_unit", outputs.vector_cycles, waits, raises)
+
+
+def _sequencer(schedule: LayerSchedule) -> Station:
+    """Return the layer's end: its outputs have left the vector unit and, where they go there, have reached DRAM."""
+    outputs = schedule.outputs
+    num_stores = _above_zero(np.array([np.count_nonzero(outputs.store_bytes)], dtype=np.int64))
+    waits = (
+        Wait("array", np.array([2 * schedule.num_steps], dtype=np.int64)),
+        Wait("drained", _above_zero(np.array([outputs.last_step.size], dtype=np.int64)),
+             Charge("wait_vector", through="vector_unit")),
+        Wait("stored", num_stores, _loaded("stored", num_stores)),
+    )  # fmt: skip
+    return Station("sequencer", np.zeros(1, dtype=np.int64), waits, (Raise("layers"),))
+
+
+def _idle(name: str) -> Station:
+    return Station(name, np.zeros(0, dtype=np.int64), ())
+
+
+def _above_zero(values: Ints) -> Ints:
+    """Return the values, and `NO_WAIT` where nothing of this layer is waited for."""
+    return np.where(values > 0, values, NO_WAIT)
+
+
+def _at_steps(num_steps: int, steps: Ints, values: Ints) -> Ints:
+    """Return the values at their steps, `NO_WAIT` elsewhere."""
+    table = np.full(num_steps, NO_WAIT, dtype=np.int64)
+    table[steps] = values
+    return table
+
+
+def _running_count(num_bytes: Ints) -> Ints:
+    """Return for each event how many events up to it (included) move bytes, or `NO_WAIT` where it moves none."""
+    present = num_bytes > 0
+    return np.where(present, np.cumsum(present), NO_WAIT)
+
+
+def _stores_before(schedule: LayerSchedule) -> Ints:
+    """Return the stores before each output visit, int64 [num_outputs]."""
+    stores = np.cumsum(schedule.outputs.store_bytes > 0)
+    return np.concatenate([[0], stores[:-1]]).astype(np.int64)
