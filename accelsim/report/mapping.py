@@ -15,10 +15,10 @@ from accelsim.mapping.mapper import MappedLayer
 from accelsim.mapping.schedule import LayerSchedule
 from accelsim.report.terminal import print_fitted
 from accelsim.report.text import percent, printable, quantity, significant
-from accelsim.sim.counters import LayerCounters
+from accelsim.sim.counters import CAUSES, LayerCounters
 from accelsim.trace.model import LoopDims
 
-STALLS = ("wait_dram", "wait_generator", "wait_decoder", "wait_vector", "other")
+STALLS = tuple(cause for cause in CAUSES if cause not in ("compute", "fill_drain"))
 _BUFFERS = {
     "weight_buffer": "weight buf.", "mask_buffer": "mask buf.", "activation_buffer": "act. buf.",
     "accumulator": "accumulator",
