@@ -89,7 +89,11 @@ def _side_by_side(trace: LayerTrace, ours: tuple[LayerCounters, ...], peer_cycle
         theirs = peer_cycles[place : place + dims.G]
         place += dims.G
         shape = f"{dims.C}x{dims.H}x{dims.W} * {dims.K}x{dims.R}x{dims.S} / {dims.stride[0]}"
-        rows.append(Comparison(layer.name, shape, dims.G, causes["compute"] + causes["fill_drain"], sum(theirs)))
+        rows.append(
+            Comparison(
+                layer.name, shape, dims.G, causes["compute"] + causes["weight_load"] + causes["fill_drain"], sum(theirs)
+            )
+        )
     if place != len(peer_cycles):
         sys.exit(f"SCALE-Sim reports {len(peer_cycles)} rows, {place} were expected")
     return rows

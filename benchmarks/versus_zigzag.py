@@ -129,7 +129,7 @@ def show(layers: Sequence[TraceLayer], ours: Sequence[LayerCounters], peer: Reco
     sums = [0.0, 0.0]
     for layer, counters in zip(layers, ours, strict=True):
         causes, other = counters.cycles_by_cause, peer[layer.name]
-        array = causes["compute"] + causes["fill_drain"]
+        array = causes["compute"] + causes["weight_load"] + causes["fill_drain"]
         sums[0] += counters.latency_cycles
         sums[1] += other["latency"]
         table.add_row(

@@ -5,19 +5,27 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import click
+from rich.text import Text
 
 from accelsim.cli import flow
-from accelsim.cli.collect import exact_option, read_workload, wants_exact, workload_options
+from accelsim.cli.collect import collected, exact_option, read_workload, wants_exact, workload_options
 from accelsim.cli.common import common_options, examples, json_option, progress, session, write_stdout
 from accelsim.cli.names import complete_chip, complete_workload
 from accelsim.config.loader import LoadedHardware, load_hardware
+from accelsim.config.presets import CHIPS, find_preset
 from accelsim.errors import ConfigError, MappingError
 from accelsim.report.breakeven import print_assumption, print_break_even
 from accelsim.report.figures import freezing_figure
+from accelsim.report.page_runs import holds_results, read_results
 from accelsim.report.terminal import make_console, print_comparison
-from accelsim.results.compare import runs_text
+from accelsim.report.text import printable
+from accelsim.results.build import Hardware
+from accelsim.results.compare import chip_labels, runs_text
+from accelsim.results.model import RunResult
 from accelsim.results.store import (
     prepare_folder,
     remove_runs,
@@ -38,10 +46,11 @@ RUNS_NAME = "runs"
     "compare",
     epilog=examples(
         "accelsim compare hwconfigs/edge.yaml workloads/conv6_slt_f*.pt --storage slt,dense-int8 --out out/conv6",
+        "accelsim compare out/run1 out/run2 --out out/both",
     ),
 )
 @click.argument("hardware", shell_complete=complete_chip)
-@click.argument("workloads", nargs=-1, required=True, metavar="WORKLOAD...", shell_complete=complete_workload)
+@click.argument("workloads", nargs=-1, metavar="WORKLOAD...", shell_complete=complete_workload)
 @click.option(
     "--storage", metavar="FORMATS", help="Formats, by comma, or all. [default: each workload's own, and dense-int8]"
 )
@@ -65,7 +74,21 @@ def command(
 
     Writes a folder per run, a CSV file with a row per run, and a figure of energy, latency and weight traffic over the
     freezing ratio, with the accuracy of the tickets beside them.
+
+    In place of HARDWARE and WORKLOAD, folders that run, cost or compare wrote, with this or an earlier version, are
+    compared as they are, without simulating. The name of a chip is that chip: a folder called so is ./NAME.
     """
+    if find_preset(hardware, CHIPS) is None and holds_results(hardware):
+        saved = (hardware, *workloads)
+        compared = _saved(ctx, saved, storage is not None or bool(overrides))
+        target = prepare_folder(folder)
+        ctx.with_resource(sole_writer(target))
+        if not any(Path(path).resolve().is_relative_to(target.resolve()) for path in saved):
+            remove_runs(target / RUNS_NAME, TABLE_NAME, FIGURE_NAME)
+        _show(ctx, compared, target, as_json)
+        return
+    if not workloads:
+        raise click.UsageError("Missing argument 'WORKLOAD...'.", ctx)
     stated = None if storage is None else flow.parse_formats(storage, "--storage")
     if stated is not None and not stated:
         raise click.UsageError("--storage: no format given; give at least one, e.g. slt", ctx)
@@ -74,9 +97,8 @@ def command(
     ctx.with_resource(sole_writer(target))
     remove_runs(target / RUNS_NAME, TABLE_NAME, FIGURE_NAME)
     runs: list[flow.CostedRun] = []
-    synthetic: list[bool] = []
-    state = session(ctx)
-    for workload in progress(workloads, "simulating", state):
+    synthetic: list[bool | None] = []
+    for workload in progress(workloads, "simulating", session(ctx)):
         trace = read_workload(ctx, workload)
         formats = stated or _default_formats(trace)
         for run in _simulate(ctx, chip, trace, formats, leave_out=(storage or "").strip() == flow.ALL_FORMATS):
@@ -85,22 +107,58 @@ def command(
             synthetic.append(flow.is_synthetic(trace, run.result.storage))
     if not runs:
         raise MappingError(f"{hardware}: no storage format can run here; name one with --storage to see why")
-    results = [run.result for run in runs]
-    write_text(target / TABLE_NAME, runs_text(results, synthetic))
+    families = tuple((chip, ticket, rivals) for ticket, rivals in flow.by_ticket(runs))
+    _show(ctx, _Compared([run.result for run in runs], synthetic, families), target, as_json)
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """Runs beside each other, of which of them the values are synthetic, and each ticket's run with its rivals'."""
+
+    results: list[RunResult]
+    synthetic: list[bool | None]
+    families: tuple[tuple[Hardware, flow.CostedRun, list[flow.CostedRun]], ...]
+
+
+def _saved(ctx: click.Context, paths: Sequence[str], are_changed: bool) -> _Compared:
+    """Return saved runs; where no counters are saved beside them they have no break-even points."""
+    if are_changed or collected(ctx) or wants_exact(ctx):
+        stated = "--storage, --set, --exact and what states a workload"
+        raise click.UsageError(f"{paths[0]}: saved runs are compared as they are; leave out {stated}", ctx)
+    pages = read_results(paths)
+    by_chip: dict[str, list[tuple[Hardware, flow.CostedRun]]] = {}
+    for page in pages:
+        if page.counters is not None:
+            run = flow.CostedRun(page.result, page.counters.counters)
+            by_chip.setdefault(page.result.hardware.sha256, []).append((page.counters.hardware, run))
+    families = tuple(
+        (same[0][0], ticket, rivals)
+        for same in by_chip.values()
+        for ticket, rivals in flow.by_ticket([run for _, run in same])
+    )
+    return _Compared([page.result for page in pages], [None] * len(pages), families)
+
+
+def _show(ctx: click.Context, compared: _Compared, target: Path, as_json: bool) -> None:
+    """Write the table and the figure of a comparison, and print it."""
+    results = compared.results
+    write_text(target / TABLE_NAME, runs_text(results, compared.synthetic))
     write_bytes(target / FIGURE_NAME, freezing_figure(results))
     if as_json:
         write_stdout(json.dumps([result_document(result) for result in results], indent=2, allow_nan=False) + "\n")
         return
     console = make_console(sys.stdout)
-    print_comparison(console, results, synthetic)
-    families = flow.by_ticket(runs)
-    for ticket, rivals in families:
+    print_comparison(console, results, compared.synthetic)
+    labels = chip_labels(results)
+    for chip, ticket, rivals in compared.families:
+        if len(labels) > 1:
+            console.print(Text(f"on {printable(labels[ticket.result.hardware.sha256])}:", style="bold"))
         points = flow.break_even_points(chip, ticket, rivals)
         precision = flow.equal_precision(chip, ticket, rivals)
         print_break_even(console, ticket.result, [rival.result for rival in rivals], points, precision)
-    if families:
+    if compared.families:
         print_assumption(console)
-    state.note(f"wrote {target / TABLE_NAME} and {target / FIGURE_NAME}")
+    session(ctx).note(f"wrote {target / TABLE_NAME} and {target / FIGURE_NAME}")
 
 
 def _default_formats(trace: LayerTrace) -> tuple[str, str]:

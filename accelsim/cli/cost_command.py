@@ -77,7 +77,7 @@ def command(
     report = flow.uncertainty_again(stored, hardware, prices) if unsure else None
     if folder is not None:
         target = prepare_folder(folder)
-        counters = counters_text(hardware, stored.workload, stored.num_frames, stored.counters, stored.comparison)
+        counters = counters_text(hardware, stored.workload, stored.counters, stored.skipped, stored.comparison)
         write_run(target, result, counters)
         if report is not None:
             flow.write_uncertainty(target, report)

@@ -20,7 +20,8 @@ from accelsim.report.timeline_probe import TimelineProbe
 from accelsim.report.timeline_tiles import tile_map
 from accelsim.report.uncertainty import uncertainty_text
 from accelsim.results.breakeven import BreakEven, EqualEnergy, break_even, dram_energy_j, equal_energy
-from accelsim.results.build import build_result, num_frames, workload_record
+from accelsim.results.build import Hardware, build_result, workload_record
+from accelsim.results.compare import same_network
 from accelsim.results.model import ResultError, RunResult, Totals
 from accelsim.results.store import (
     CountersFile,
@@ -125,14 +126,13 @@ def by_ticket(runs: Sequence[CostedRun]) -> list[tuple[CostedRun, list[CostedRun
     found = []
     for run in runs:
         if run.result.storage == TICKET_STORAGE:
-            same = run.result.workload
-            rivals = [other for other in runs if other.result.workload == same and other is not run]
+            rivals = [other for other in runs if same_network(other.result, run.result) and other is not run]
             if rivals:
                 found.append((run, rivals))
     return found
 
 
-def break_even_points(hardware: LoadedHardware, ticket: CostedRun, rivals: Sequence[CostedRun]) -> list[BreakEven]:
+def break_even_points(hardware: Hardware, ticket: CostedRun, rivals: Sequence[CostedRun]) -> list[BreakEven]:
     """Return where ``ticket`` and each of ``rivals`` change places."""
     tables = load_tables()
     ticket_j = dram_energy_j(ticket.counters, hardware.config, tables)
@@ -142,7 +142,7 @@ def break_even_points(hardware: LoadedHardware, ticket: CostedRun, rivals: Seque
     ]
 
 
-def equal_precision(hardware: LoadedHardware, ticket: CostedRun, rivals: Sequence[CostedRun]) -> EqualEnergy | None:
+def equal_precision(hardware: Hardware, ticket: CostedRun, rivals: Sequence[CostedRun]) -> EqualEnergy | None:
     """Return the weight precision at which dense storage would need the ticket's energy; None without such a rival."""
     for dense in rivals:
         if dense.result.storage == DENSE_STORAGE:
@@ -237,4 +237,4 @@ def run_counters_text(
 ) -> str:
     """Return the content of ``counters.json`` of a run and the ``rivals`` that its result is compared with."""
     comparison = {name: rival.counters for name, rival in (rivals or {}).items()}
-    return counters_text(hardware, workload_record(trace), num_frames(trace), counters, comparison)
+    return counters_text(hardware, workload_record(trace), counters, dict(trace.skipped), comparison)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 ENERGY_UNITS = (
     "dram", "activation_buffer", "weight_buffer", "mask_buffer", "accumulator", "weight_generator", "mask_decoder",
-    "pe_array", "vector_unit", "interconnect", "leakage",
+    "pe_array", "vector_unit", "interconnect", "clock", "leakage",
 )  # fmt: skip
 
 

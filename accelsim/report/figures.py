@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from accelsim.report.text import prefix_of, printable, quantity, ratio
-from accelsim.results.compare import TICKET_FORMATS, weight_bytes
+from accelsim.results.compare import TICKET_FORMATS, chip_labels, same_network, weight_bytes
 from accelsim.results.model import RunResult
 
 # Okabe & Ito's palette, grey for its yellow: distinguishable with every common colour vision.
@@ -97,7 +97,8 @@ def _finding(results: Sequence[RunResult]) -> str:
     """Return what the first run takes beside dense int8 storage of the same network, if that ran."""
     first = results[0]
     where = f"{printable(first.workload.name)} on {printable(first.hardware.name)}"
-    dense = [run for run in results if run.storage == COMMON_RIVAL and run.workload == first.workload]
+    same = [run for run in results if run.hardware == first.hardware and same_network(run, first)]
+    dense = [run for run in same if run.storage == COMMON_RIVAL]
     if not dense or first.storage == COMMON_RIVAL:
         return where
     parts = [
@@ -147,11 +148,12 @@ def draw_freezing(results: Sequence[RunResult]) -> Figure:
 
 
 def _series(results: Sequence[RunResult]) -> dict[str, list[RunResult]]:
-    networks = {run.workload.name for run in results}
+    networks, chips = {run.workload.name for run in results}, chip_labels(results)
     grouped: dict[str, list[RunResult]] = {}
     for run in results:
-        label = printable(run.storage) if len(networks) == 1 else f"{printable(run.workload.name)}, {run.storage}"
-        grouped.setdefault(label, []).append(run)
+        names = [chips[run.hardware.sha256]] if len(chips) > 1 else []
+        names += [run.workload.name] if len(networks) > 1 else []
+        grouped.setdefault(", ".join(map(printable, [*names, run.storage])), []).append(run)
     return {label: sorted(runs, key=_freezing) for label, runs in grouped.items()}
 
 

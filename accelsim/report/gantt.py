@@ -23,6 +23,7 @@ _CAUSE_COLOURS = {
     "wait_generator": "#E69F00",
     "wait_decoder": "#F0E442",
     "wait_vector": "#CC79A7",
+    "call_overhead": "#009E73",
 }
 
 

@@ -14,11 +14,11 @@ from accelsim.mapping.loops import ALL_LOOPS
 from accelsim.mapping.mapper import MappedLayer
 from accelsim.report.terminal import print_fitted
 from accelsim.report.text import percent, printable, quantity, significant
-from accelsim.sim.counters import LayerCounters
+from accelsim.sim.counters import CAUSES, LayerCounters
 from accelsim.timing.schedule import LayerSchedule
 from accelsim.trace.model import LoopDims
 
-STALLS = ("wait_dram", "wait_generator", "wait_decoder", "wait_vector", "other")
+STALLS = tuple(cause for cause in CAUSES if cause not in ("compute", "fill_drain"))
 _BUFFERS = {
     "weight_buffer": "weight buf.", "mask_buffer": "mask buf.", "activation_buffer": "act. buf.",
     "accumulator": "accumulator",

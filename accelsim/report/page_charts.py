@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from accelsim.report.page_runs import Case, PageRun, TicketRuns
@@ -14,15 +14,18 @@ from accelsim.report.text import percent, prefix_of, printable, quantity, signif
 from accelsim.results.compare import own_accuracy, stored_bits, traffic_bytes, weight_bytes
 from accelsim.results.model import CyclesByCause, DramBytesRecord, EnergyByUnit, Record, RunResult, Totals
 
-_CAUSE_COLOURS = dict(zip(CyclesByCause.model_fields, (0, 5, 8, 6, 3, 4, 9), strict=True))
-_CLASS_COLOURS = dict(zip(DramBytesRecord.model_fields, (0, 6, 4, 1, 3, 5, 2, 8), strict=True))
-_UNIT_COLOURS = dict(zip(EnergyByUnit.model_fields, (8, 5, 1, 0, 4, 6, 3, 2, 7, 10, 9), strict=True))
+_CAUSE_COLOURS = dict(zip(CyclesByCause.model_fields, (0, 7, 5, 10, 8, 6, 3, 4, 2, 9), strict=True))
+_CLASS_COLOURS = dict(zip(DramBytesRecord.model_fields, (0, 6, 4, 1, 3, 5, 2, 8, 7, 10), strict=True))
+_UNIT_COLOURS = dict(zip(EnergyByUnit.model_fields, (8, 5, 1, 0, 4, 6, 3, 2, 7, 10, 11, 9), strict=True))
 
-
-_CAUSES_NOTE = (
-    "compute: the array works at full rate; fill_drain: its pipeline fills or empties; wait_...: it stands still for "
-    "the memory, the weight generator, the decoder or the vector unit."
-)
+_CAUSE_NOTES = {
+    "compute": "the array works at full rate",
+    "weight_load": "it is filled with weights",
+    "fill_drain": "its pipeline fills or empties",
+    "buffer_ports": "the ports of a buffer hold it up",
+    "wait_": "it stands still for the memory, the weight generator, the decoder or the vector unit",
+    "call_overhead": "a layer is started",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +44,30 @@ def overview_charts(ticket: TicketRuns) -> list[Chart]:
     causes = {name: int(getattr(mine.cycles_by_cause, name)) for name in CyclesByCause.model_fields}
     stalls = {name: cycles for name, cycles in causes.items() if name != "compute"}
     worst = max(stalls, key=lambda name: stalls[name])
-    stalled = f"{_share(stalls[worst], mine.latency_cycles)} of it is {worst}"
+    some = f"{_share(stalls[worst], mine.latency_cycles)} of it is {worst}"
+    stalled = some if stalls[worst] else "all of it is compute"
     time = _against(ticket, "time", lambda totals: totals.latency_s)
     moved = _against(ticket, "memory traffic", traffic_bytes)
     return [
         _energy_chart(ticket),
         _record_chart(
-            Labels(f"{time}; {stalled}", "time", _CAUSES_NOTE), totals, "cycles_by_cause", _CAUSE_COLOURS,
-            _Unit("s", _seconds_per_cycle(ticket)),
+            Labels(f"{time}; {stalled}", "time", _causes_note(totals.values())), totals, "cycles_by_cause",
+            _CAUSE_COLOURS, _Unit("s", _seconds_per_cycle(ticket)),
         ),
         _record_chart(Labels(moved, "memory traffic"), totals, "dram_bytes", _CLASS_COLOURS, _Unit("B", 1.0)),
         _area_chart(ticket),
     ]  # fmt: skip
+
+
+def _causes_note(records: Iterable[Record]) -> str:
+    """Return what the causes of ``records`` mean; those that took no cycle are left out."""
+    found = {name for record in records for name, cycles in record.cycles_by_cause.model_dump().items() if cycles}
+    meant = {
+        f"{cause}..." if cause == "wait_" else cause: note
+        for cause, note in _CAUSE_NOTES.items()
+        if any(name.startswith(cause) for name in found)
+    }
+    return "; ".join(f"{cause}: {note}" for cause, note in meant.items()) + "." if meant else ""
 
 
 def layer_charts(run: PageRun) -> list[Chart]:

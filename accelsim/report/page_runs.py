@@ -12,6 +12,7 @@ from accelsim.cost.report import CostReport
 from accelsim.cost.tables import load_tables
 from accelsim.cost.uncertainty import ComparisonBands, FormatBands, UncertaintyReport, uncertainty
 from accelsim.results.breakeven import BreakEven, break_even, dram_energy_j
+from accelsim.results.compare import chip_labels
 from accelsim.results.model import ResultError, RunResult, Totals
 from accelsim.results.store import (
     COUNTERS_NAME,
@@ -113,12 +114,18 @@ def read_results(paths: Sequence[str | Path]) -> list[PageRun]:
     return kept
 
 
+def holds_results(path: str | Path) -> bool:
+    """Return whether ``path`` is a saved result, or a folder with one in it."""
+    place = Path(path)
+    return any(place.rglob(SUMMARY_NAME)) if place.is_dir() else place.name == SUMMARY_NAME and place.is_file()
+
+
 def cases_of(runs: Sequence[PageRun]) -> list[Case]:
     """Return the cases of ``runs``, in the order in which chip and network first occur."""
     groups: dict[tuple[str, str], list[PageRun]] = {}
     for run in runs:
         groups.setdefault((run.result.hardware.sha256, run.result.workload.name), []).append(run)
-    labels = _chip_labels(runs)
+    labels = chip_labels([run.result for run in runs])
     cases = []
     for (digest, network), group in groups.items():
         tickets = sorted(_tickets(group), key=lambda each: each.main.result.workload.freeze_ratio)
@@ -203,12 +210,6 @@ def _focus(tickets: Sequence[TicketRuns]) -> TicketRuns:
     best = max((ticket.main.result.workload.accuracy or 0.0 for ticket in known), default=0.0)
     good = [each for each in known if (each.main.result.workload.accuracy or 0.0) >= best - ACCURACY_MARGIN - 1e-9]
     return (good or list(tickets))[-1]
-
-
-def _chip_labels(runs: Sequence[PageRun]) -> dict[str, str]:
-    names: dict[str, str] = {run.result.hardware.sha256: run.result.hardware.name for run in runs}
-    taken = list(names.values())
-    return {digest: name if taken.count(name) == 1 else f"{name} {digest[:6]}" for digest, name in names.items()}
 
 
 def _dram_energy_j(run: PageRun) -> float | None:

@@ -14,7 +14,7 @@ from html import escape
 from accelsim.report.text import prefix_of, printable, significant
 
 WIDTH = 460
-NUM_COLOURS = 11
+NUM_COLOURS = 12
 _ROW_HEIGHT = 17
 _LABEL_CHARACTERS = 22
 _CHARACTER_WIDTH = 6.8
@@ -34,7 +34,7 @@ _OUTLINES: tuple[tuple[tuple[float, float], ...], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A part of a bar: its length, its colour (0 to 10) and what is said of it."""
+    """A part of a bar: its length, its colour (0 to 11) and what is said of it."""
 
     value: float
     colour: int

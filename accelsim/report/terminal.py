@@ -19,7 +19,7 @@ from rich.text import Text
 
 from accelsim.report.sentence import verdict
 from accelsim.report.text import percent, printable, quantity, ratio, shape, significant
-from accelsim.results.compare import WEIGHT_CLASSES, own_accuracy, stored_bits, traffic_bytes, weight_bytes
+from accelsim.results.compare import WEIGHT_CLASSES, chip_labels, own_accuracy, stored_bits, traffic_bytes, weight_bytes
 from accelsim.results.model import CyclesByCause, EnergyByUnit, LayerRecord, RunResult, Totals
 
 PIPE_WIDTH = 120
@@ -121,7 +121,7 @@ def _layer_cells(record: LayerRecord | Totals, total_cycles: int, names: tuple[s
     causes = {name: int(getattr(record.cycles_by_cause, name)) for name in CyclesByCause.model_fields}
     stalls = {name: cycles for name, cycles in causes.items() if name != "compute"}
     stalled = sum(stalls.values())
-    worst = max(stalls, key=lambda name: stalls[name]) if stalled else ""
+    worst = max(stalls, key=lambda name: stalls[name]) if stalled else "-"
     activations = traffic_bytes(record) - weight_bytes(record)
     return {
         "layer": names[0],
@@ -213,18 +213,20 @@ def print_recost(console: Console, result: RunResult, before: Totals, supply: st
             console.print(Text(line))
 
 
-def print_comparison(console: Console, results: Sequence[RunResult], synthetic: Sequence[bool] = ()) -> None:
+def print_comparison(console: Console, results: Sequence[RunResult], synthetic: Sequence[bool | None] = ()) -> None:
     """Print what runs come to, and below it what each reads from memory and needs to decode and generate.
 
     A row per run, in as many columns as fit; the accuracy is the ticket's and stands only where that is what is stored.
-    ``synthetic`` says of which runs the values or statistics are synthetic.
+    ``synthetic`` says of which runs the values or statistics are synthetic. Several chips are named in each row.
     """
     marks = [SYNTHETIC_MARK if each else "" for each in synthetic] or [""] * len(results)
-    marked = list(zip(results, marks, strict=True))
-    names, files = frozenset({"workload", "storage"}), ", compare.csv, or --json"
-    totals = [_comparison_cells(run, mark) for run, mark in marked]
+    labels = chip_labels(results)
+    chips = [{"chip": printable(labels[run.hardware.sha256], 24)} if len(labels) > 1 else {} for run in results]
+    marked = list(zip(results, marks, chips, strict=True))
+    names, files = frozenset({"chip", "workload", "storage"}), ", compare.csv, or --json"
+    totals = [chip | _comparison_cells(run, mark) for run, mark, chip in marked]
     print_fitted(console, totals, ("weights read", "area", "accuracy"), names, files)
-    traffic = [_traffic_cells(run, mark) for run, mark in marked]
+    traffic = [chip | _traffic_cells(run, mark) for run, mark, chip in marked]
     if len({run.workload.path or run.workload.name for run in results}) == 1:
         traffic = [{title: cell for title, cell in row.items() if title != "workload"} for row in traffic]
     print_fitted(

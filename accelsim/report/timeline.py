@@ -29,6 +29,7 @@ _CAUSE_COLOURS = {
     "wait_generator": "bad",
     "wait_decoder": "yellow",
     "wait_vector": "olive",
+    "call_overhead": "grey",
 }
 _PROCESS = 1
 Event = dict[str, object]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from typing import Literal, Protocol, cast
+from typing import Literal, NamedTuple, Protocol, cast
 
 import accelsim
 from accelsim.config.hardware import HardwareConfig
@@ -17,6 +18,8 @@ from accelsim.results.model import (
     EnergyByUnit,
     HardwareRecord,
     LayerRecord,
+    LimitRecord,
+    PortLimit,
     Record,
     RunResult,
     StoredBitsRecord,
@@ -66,15 +69,15 @@ def build_result(
     comparison
         Storage format -> totals of the same network on the same chip; None leaves the key out of the result.
     """
-    return assemble_result(hardware, workload_record(trace), num_frames(trace), counters, cost, comparison)
+    return assemble_result(hardware, workload_record(trace), counters, cost, dict(trace.skipped), comparison)
 
 
-def assemble_result(
+def assemble_result(  # noqa: PLR0913  each is a part of the result
     hardware: Hardware,
     workload: WorkloadRecord,
-    frames: int,
     counters: Counters,
     cost: CostReport,
+    skipped: Mapping[str, int],
     comparison: Mapping[str, Totals] | None = None,
 ) -> RunResult:
     """Return the result from the recorded parts of a run (`build_result` for runs whose trace is at hand)."""
@@ -95,7 +98,12 @@ def assemble_result(
         ),
         workload=workload,
         storage=counters.storage,
-        totals=_totals(layers, cost, config, frames),
+        totals=_totals(layers, counters, cost, config, workload.batch),
+        limits={
+            name: LimitRecord(share=limit.share, latency_cycles_with_twice=limit.latency_cycles_with_twice)
+            for name, limit in sorted(counters.limits.items())
+        },
+        skipped=dict(sorted(skipped.items())),
         layers=layers,
         comparison=None if comparison is None else dict(comparison),
     )
@@ -118,6 +126,11 @@ def workload_record(trace: LayerTrace) -> WorkloadRecord:
         provenance=cast(Literal["searched", "imported", "synthetic", "dense"], trace.provenance),
         dataset=trace.dataset,
         accuracy=trace.accuracy,
+        batch=num_frames(trace),
+        phase="forward",
+        # Operations that are left out may have had parameters.
+        num_parameters=None if trace.skipped else trace.num_parameters,
+        context_length=None,
         num_weights=total,
         sparsity=fraction(total - sum(entry.num_kept for entry in weights)),
         prune_ratio=fraction(pruned),
@@ -141,6 +154,7 @@ def _layer_record(layer: LayerCounters, energy_j_by_unit: Mapping[str, float], c
         shape=layer.shape,
         latency_cycles=layer.latency_cycles,
         latency_s=latency_s,
+        lower_bound_cycles=layer.lower_bound_cycles,
         energy_j=energy_j,
         average_power_w=energy_j / latency_s if latency_s else 0.0,
         macs=layer.macs,
@@ -150,23 +164,31 @@ def _layer_record(layer: LayerCounters, energy_j_by_unit: Mapping[str, float], c
         dram_bytes=DramBytesRecord(**{name: layer.dram_bytes.get(name, 0) for name in TRAFFIC_CLASSES}),
         dram_read_bytes=layer.dram_read_bytes,
         dram_write_bytes=layer.dram_write_bytes,
+        **_bandwidth(layer.dram_read_bytes + layer.dram_write_bytes, latency_s, config)._asdict(),
         energy_j_by_unit=EnergyByUnit(**{name: energy_j_by_unit.get(name, 0.0) for name in EnergyByUnit.model_fields}),
+        dram_energy_j_by_state=None,
         cycles_by_cause=CyclesByCause(**{name: layer.cycles_by_cause.get(name, 0) for name in CAUSES}),
+        port_limit=cast(PortLimit | None, layer.port_limit),
         actions=_sorted_actions([layer.actions]),
     )
 
 
-def _totals(layers: tuple[LayerRecord, ...], cost: CostReport, config: HardwareConfig, frames: int) -> Totals:
+def _totals(
+    layers: tuple[LayerRecord, ...], counters: Counters, cost: CostReport, config: HardwareConfig, batch: int
+) -> Totals:
     latency_cycles = sum(layer.latency_cycles for layer in layers)
     latency_s = cycles_to_s(latency_cycles, config.clock_mhz)
     energy_j = math.fsum(cost.energy_j_by_unit.values())
     power_w = energy_j / latency_s if latency_s else 0.0
     macs = sum(layer.macs for layer in layers)
     tops = 2 * macs / latency_s / 1e12 if latency_s else 0.0
+    read_bytes = sum(layer.dram_read_bytes for layer in layers)
+    write_bytes = sum(layer.dram_write_bytes for layer in layers)
     occupied = math.fsum(layer.pe_utilization * layer.latency_cycles for layer in layers)
     return Totals(
         latency_cycles=latency_cycles,
         latency_s=latency_s,
+        lower_bound_cycles=counters.lower_bound_cycles,
         energy_j=energy_j,
         average_power_w=power_w,
         macs=macs,
@@ -178,22 +200,53 @@ def _totals(layers: tuple[LayerRecord, ...], cost: CostReport, config: HardwareC
         dram_bytes=DramBytesRecord(
             **{name: sum(getattr(layer.dram_bytes, name) for layer in layers) for name in TRAFFIC_CLASSES}
         ),
-        dram_read_bytes=sum(layer.dram_read_bytes for layer in layers),
-        dram_write_bytes=sum(layer.dram_write_bytes for layer in layers),
+        dram_read_bytes=read_bytes,
+        dram_write_bytes=write_bytes,
+        **_bandwidth(read_bytes + write_bytes, latency_s, config)._asdict(),
         energy_j_by_unit=EnergyByUnit(
             **{name: cost.energy_j_by_unit.get(name, 0.0) for name in EnergyByUnit.model_fields}
         ),
+        dram_energy_j_by_state=None,
         cycles_by_cause=CyclesByCause(
             **{name: sum(getattr(layer.cycles_by_cause, name) for layer in layers) for name in CAUSES}
         ),
+        port_limit=_network_port_limit(layers),
         actions=_sorted_actions(layer.actions for layer in layers),
         tops=tops,
         tops_per_w=tops / power_w if power_w else 0.0,
         edp_js=energy_j * latency_s,
-        frames_per_s=frames / latency_s if latency_s else 0.0,
+        frames_per_s=batch / latency_s if latency_s else 0.0,
+        latency_s_per_input=latency_s / batch,
+        energy_j_per_input=energy_j / batch,
+        tokens_per_s=None,
+        energy_j_per_token=None,
+        time_to_first_token_s=None,
         area_mm2=math.fsum(cost.area_mm2_by_unit.values()),
         area_mm2_by_unit=dict(sorted(cost.area_mm2_by_unit.items())),
     )
+
+
+class _Bandwidth(NamedTuple):
+    average_bandwidth_gbps: float | None
+    peak_bandwidth_gbps: float | None
+    bandwidth_share: float | None
+
+
+def _bandwidth(num_bytes: int, latency_s: float, config: HardwareConfig) -> _Bandwidth:
+    if config.memory == "ideal":
+        return _Bandwidth(None, None, None)
+    average = num_bytes / latency_s / 1e9 if latency_s else 0.0
+    peak = config.dram.peak_bytes_per_ns  # bytes per ns are 10^9 bytes per second
+    return _Bandwidth(average, peak, average / peak)
+
+
+def _network_port_limit(layers: Iterable[LayerRecord]) -> PortLimit | None:
+    """Return the buffer whose ports cost most cycles over all layers; None where they cost none."""
+    cycles: Counter[PortLimit] = Counter()
+    for layer in layers:
+        if layer.port_limit is not None and layer.cycles_by_cause.buffer_ports:
+            cycles[layer.port_limit] += layer.cycles_by_cause.buffer_ports
+    return max(sorted(cycles), key=lambda name: cycles[name], default=None)
 
 
 def _occupied_slots(layer: LayerCounters) -> int:

@@ -44,17 +44,31 @@ def generation_wait_fraction(record: Record) -> float:
     return waited / record.latency_cycles if record.latency_cycles else 0.0
 
 
-def runs_text(results: Sequence[RunResult], synthetic: Sequence[bool]) -> str:
+def same_network(one: RunResult, other: RunResult) -> bool:
+    """Return whether two runs are of one network; a result of schema version 1 does not know the parameters."""
+    works = [run.workload.model_copy(update={"num_parameters": None}) for run in (one, other)]
+    return works[0] == works[1]
+
+
+def chip_labels(results: Sequence[RunResult]) -> dict[str, str]:
+    """Return by digest what to call each chip: its name, with the digest's beginning where two have the same."""
+    names = {run.hardware.sha256: run.hardware.name for run in results}
+    taken = list(names.values())
+    return {digest: name if taken.count(name) == 1 else f"{name} {digest[:6]}" for digest, name in names.items()}
+
+
+def runs_text(results: Sequence[RunResult], synthetic: Sequence[bool | None]) -> str:
     """Return CSV with one row per run: chip, network, storage format and the totals, columns named by their JSON path.
 
     ``hardware.name ... workload.name ... storage``, then every figure of the totals except action counts, then
-    ``weight_bytes``: `weight_bytes` of the run, and ``synthetic``: its entry of ``synthetic``. ``workload.accuracy`` is
-    empty where the format does not hold the ticket (`own_accuracy`).
+    ``weight_bytes``: `weight_bytes` of the run, and ``synthetic``: its entry of ``synthetic``, empty where that is not
+    known. ``workload.accuracy`` is empty where the format does not hold the ticket (`own_accuracy`).
     """
     units = sorted({"weight_generator", "mask_decoder"}.union(*(run.totals.area_mm2_by_unit for run in results)))
     columns = [
         "hardware.name",
         "hardware.path",
+        "hardware.sha256",
         *(f"workload.{name}" for name in type(results[0].workload).model_fields if name != "sha256"),
         "storage",
         *(f"totals.{name}" for name in _total_columns()),
@@ -71,7 +85,7 @@ def runs_text(results: Sequence[RunResult], synthetic: Sequence[bool]) -> str:
         row["workload.accuracy"] = "" if accuracy is None else str(accuracy)
         row["workload.regenerable"] = str(result.workload.regenerable).lower()
         row["weight_bytes"] = str(weight_bytes(result.totals))
-        row["synthetic"] = str(is_synthetic).lower()
+        row["synthetic"] = "" if is_synthetic is None else str(is_synthetic).lower()
         writer.writerow(row)
     return stream.getvalue()
 
@@ -80,7 +94,7 @@ def _total_columns() -> list[str]:
     columns: list[str] = []
     for name, field in Totals.model_fields.items():
         kind = field.annotation
-        if name in {"actions", "area_mm2_by_unit"}:
+        if name in {"actions", "area_mm2_by_unit", "dram_energy_j_by_state"}:
             continue
         if isinstance(kind, type) and issubclass(kind, ResultModel):
             columns.extend(f"{name}.{key}" for key in kind.model_fields)

@@ -1,6 +1,7 @@
-"""The RunResult artefact: schema version 1, in the key order in which it is written.
+"""The RunResult artefact: schema version 2, in the key order in which it is written.
 
-Others read this file format. A field is added, renamed or given another meaning only with a new `SCHEMA_VERSION`.
+Others read this file format. A field is added, renamed or given another meaning only with a new `SCHEMA_VERSION`;
+`accelsim.results.convert` then learns to read files of the version before.
 Ratios, utilisation and accuracy are fractions of 1.
 """
 
@@ -12,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from accelsim.errors import AccelSimError
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
+PortLimit = Literal["activation_buffer", "weight_buffer", "mask_buffer", "accumulator"]
 
 
 class ResultError(AccelSimError):
@@ -57,6 +59,16 @@ class WorkloadRecord(ResultModel):
     """What the accuracy was measured on; empty if it was not."""
     accuracy: float | None = Field(ge=0, le=1)
     """Fraction of test images classified right by the ticket as stored; null if not measured."""
+    batch: int = Field(ge=1, le=1 << 53)
+    """Inputs of one run; all figures are for the whole batch unless their name says otherwise."""
+    phase: Literal["forward", "prefill", "decode", "generate"]
+    """What is run of the network: forward; of a language model prefill, decode, or both (generate)."""
+    num_parameters: int | None = Field(ge=0)
+    """Weights of all layers, biases, affine norms and trained tensors that join the activations (class token, position
+    embedding), as the network is simulated: one with stated sparsity has no biases and affine norms. Null where the
+    workload does not state them all: a topology table, left-out operations, a result of schema version 1."""
+    context_length: int | None = Field(ge=1)
+    """Tokens that the phase attends to at its end; null for a network without phases."""
     num_weights: int = Field(ge=0)
     """Weight positions of the network, dropped ones included."""
     sparsity: float = Field(ge=0, le=1)
@@ -105,6 +117,10 @@ class DramBytesRecord(ResultModel):
     """Activations written."""
     partial_sum: int = Field(ge=0)
     """Partial sums written and read again."""
+    kv_read: int = Field(ge=0)
+    """Keys and values of earlier tokens read from the cache; 0 for a network without one."""
+    kv_write: int = Field(ge=0)
+    """Keys and values written to the cache; 0 for a network without one."""
 
 
 class EnergyByUnit(ResultModel):
@@ -130,6 +146,8 @@ class EnergyByUnit(ResultModel):
     """Normalisation, activation, pooling, residual additions."""
     interconnect: float = Field(ge=0)
     """Wires between the buffers and the array."""
+    clock: float = Field(ge=0)
+    """Clock network and registers; 0 while the cost model counts them in the units' own actions."""
     leakage: float = Field(ge=0)
     """Leakage power times latency, all on-chip units."""
 
@@ -139,8 +157,12 @@ class CyclesByCause(ResultModel):
 
     compute: int = Field(ge=0)
     """The array works."""
+    weight_load: int = Field(ge=0)
+    """The array is filled with weights; 0 while that is counted in fill_drain."""
     fill_drain: int = Field(ge=0)
     """The array fills or drains."""
+    buffer_ports: int = Field(ge=0)
+    """The array works slower than it could, held up by the ports of a buffer; 0 while that is counted in other."""
     wait_dram: int = Field(ge=0)
     """Waiting for the memory."""
     wait_generator: int = Field(ge=0)
@@ -149,6 +171,8 @@ class CyclesByCause(ResultModel):
     """Waiting for the mask decoder."""
     wait_vector: int = Field(ge=0)
     """Waiting for the vector unit; in a layer without the array, its work too."""
+    call_overhead: int = Field(ge=0)
+    """Starting a layer: commands and configuration; 0 where a chip states none."""
     other: int = Field(ge=0)
     """Anything else."""
 
@@ -160,6 +184,10 @@ class Record(ResultModel):
     """Cycles of the core clock."""
     latency_s: float = Field(ge=0)
     """The same in seconds."""
+    lower_bound_cycles: int | None = Field(ge=0)
+    """Cycles that no tiling of the mapper's family can beat: a layer's for that layer alone, from cold buffers, so that
+    one whose operands were fetched during the layer before it may take fewer; the totals' for the whole network, which
+    is not the sum over layers. Null where it was not worked out."""
     energy_j: float = Field(ge=0)
     """Energy in joules, memory and leakage included."""
     average_power_w: float = Field(ge=0)
@@ -178,10 +206,23 @@ class Record(ResultModel):
     """Bytes read from memory."""
     dram_write_bytes: int = Field(ge=0)
     """Bytes written to memory."""
+    average_bandwidth_gbps: float | None = Field(ge=0)
+    """Bytes read and written over latency, in 10^9 bytes per second. What was fetched for a layer while the layer
+    before it ran counts for the layer it was fetched for. Null with ideal memory, and in a converted result of schema
+    version 1."""
+    peak_bandwidth_gbps: float | None = Field(ge=0)
+    """What the memory can move at most, in 10^9 bytes per second; null as the average."""
+    bandwidth_share: float | None = Field(ge=0)
+    """The average over the peak; above 1 for a layer most of whose data came early. Null as the average."""
     energy_j_by_unit: EnergyByUnit
     """Energy per unit."""
+    dram_energy_j_by_state: dict[str, float] | None
+    """What `energy_j_by_unit.dram` consists of, by state of the memory; null where the states are not modelled, which
+    is everywhere in results of this version of the program."""
     cycles_by_cause: CyclesByCause
     """Where the cycles went."""
+    port_limit: PortLimit | None
+    """The buffer whose ports cost most of the cycles of `cycles_by_cause.buffer_ports`; null where they cost none."""
     actions: dict[str, dict[str, int]]
     """Unit -> action -> count: what the cost model prices."""
 
@@ -210,16 +251,35 @@ class Totals(Record):
     """Energy times latency, joule seconds."""
     frames_per_s: float = Field(ge=0)
     """Inputs per second, one batch after the other."""
+    latency_s_per_input: float = Field(ge=0)
+    """Latency over the batch."""
+    energy_j_per_input: float = Field(ge=0)
+    """Energy over the batch."""
+    tokens_per_s: float | None = Field(ge=0)
+    """Tokens of all inputs per second, of a language model; null elsewhere."""
+    energy_j_per_token: float | None = Field(ge=0)
+    """Energy over the tokens of all inputs, of a language model; null elsewhere."""
+    time_to_first_token_s: float | None = Field(ge=0)
+    """Seconds until the first token is there, of a language model; null elsewhere."""
     area_mm2: float = Field(ge=0)
     """Area of the chip."""
     area_mm2_by_unit: dict[str, float]
     """Area per on-chip unit; units that the storage format does not need are absent."""
 
 
+class LimitRecord(ResultModel):
+    """How much one resource holds a run up."""
+
+    share: float = Field(ge=0, le=1)
+    """Fraction of the latency that is put down to it."""
+    latency_cycles_with_twice: int = Field(ge=0)
+    """Latency of the run with twice as much of it."""
+
+
 class RunResult(ResultModel):
     """One network on one chip in one storage format."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     """Version of this file format."""
     accelsim_version: str
     """Version of the program that wrote it."""
@@ -231,6 +291,10 @@ class RunResult(ResultModel):
     """Name of the storage format."""
     totals: Totals
     """The whole run."""
+    limits: dict[str, LimitRecord]
+    """Resource -> how much it holds the run up; empty where that was not worked out."""
+    skipped: dict[str, int]
+    """Operator -> how often it occurs among the operations of the workload that are left out; empty: nothing is."""
     layers: tuple[LayerRecord, ...]
     """One record per layer, in execution order."""
     comparison: dict[str, Totals] | None = None

@@ -10,7 +10,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from accelsim.results.model import CyclesByCause, DramBytesRecord, Record, ResultError, RunResult, Totals
+from accelsim.results.convert import current_summary
+from accelsim.results.model import (
+    SCHEMA_VERSION,
+    CyclesByCause,
+    DramBytesRecord,
+    Record,
+    ResultError,
+    RunResult,
+    Totals,
+)
 
 SCHEMA_PATH = Path(__file__).with_name("schema.json")
 RELATIVE_TOLERANCE = 1e-9
@@ -24,7 +33,7 @@ def result_schema() -> dict[str, Any]:
     mapping = comparison.pop("anyOf")[0]
     comparison.pop("default", None)
     schema["properties"]["comparison"] = {**mapping, "description": comparison["description"]}
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "accelsim:result:1"}
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"accelsim:result:{SCHEMA_VERSION}"}
     return {**head, **schema}
 
 
@@ -39,7 +48,7 @@ def check_result(text: str, where: str = "result") -> RunResult:
     Parameters
     ----------
     text
-        Content of ``summary.json``.
+        Content of ``summary.json``, of this or an earlier schema version.
     where
         What to call it in an error: usually the path.
 
@@ -50,15 +59,12 @@ def check_result(text: str, where: str = "result") -> RunResult:
     """
     from jsonschema import Draft202012Validator  # noqa: PLC0415  a run never needs it
 
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as fault:
-        raise ResultError(f"{where}: not JSON ({fault}); give a summary.json that accelsim wrote") from None
+    text = current_summary(text, where)
     validator = Draft202012Validator(json.loads(SCHEMA_PATH.read_text(encoding="utf-8")))
-    for error in validator.iter_errors(document):
+    for error in validator.iter_errors(json.loads(text)):
         message = str(error.message)
         short = message if len(message) <= 160 else message[:157] + "..."
-        raise ResultError(f"{where}: {error.json_path}: {short}; give a result of schema version 1")
+        raise ResultError(f"{where}: {error.json_path}: {short}; give a summary.json that accelsim wrote")
     try:
         result = RunResult.model_validate_json(text)
     except ValidationError as fault:
@@ -83,7 +89,15 @@ def sum_errors(result: RunResult) -> Iterator[str]:
         energy_j = math.fsum(record.energy_j_by_unit.model_dump().values())
         if not math.isclose(energy_j, record.energy_j, rel_tol=RELATIVE_TOLERANCE):
             yield f"{name}.energy_j_by_unit: {energy_j} is not energy_j {record.energy_j}"
+        if record.dram_energy_j_by_state is not None:
+            energy_j, dram_j = math.fsum(record.dram_energy_j_by_state.values()), record.energy_j_by_unit.dram
+            if not math.isclose(energy_j, dram_j, rel_tol=RELATIVE_TOLERANCE):
+                yield f"{name}.dram_energy_j_by_state: {energy_j} is not energy_j_by_unit.dram {dram_j}"
     yield from _layer_sum_errors(result)
+    for key in ("latency_s", "energy_j"):
+        total, share = getattr(result.totals, key), getattr(result.totals, f"{key}_per_input")
+        if not math.isclose(share * result.workload.batch, total, rel_tol=RELATIVE_TOLERANCE):
+            yield f"totals.{key}_per_input: {share} times workload.batch is not {key} {total}"
     areas = math.fsum(result.totals.area_mm2_by_unit.values())
     if not math.isclose(areas, result.totals.area_mm2, rel_tol=RELATIVE_TOLERANCE):
         yield f"totals.area_mm2_by_unit: {areas} is not area_mm2 {result.totals.area_mm2}"
@@ -103,14 +117,17 @@ def _layer_sum_errors(result: RunResult) -> Iterator[str]:
             yield f"totals.{key}: {total} is not the sum over layers, {summed}"
 
 
-_NOT_SUMMED = {"average_power_w", "pe_utilization"} | (set(Totals.model_fields) - set(Record.model_fields))
+_NOT_SUMMED = {
+    "average_power_w", "pe_utilization", "lower_bound_cycles", "average_bandwidth_gbps", "peak_bandwidth_gbps",
+    "bandwidth_share", "port_limit",
+} | (set(Totals.model_fields) - set(Record.model_fields))  # fmt: skip
 
 
 def _numbers(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
     for key, value in tree.items():
         if isinstance(value, dict):
             yield from _numbers(value, f"{prefix}{key}.")
-        else:
+        elif value is not None:
             yield f"{prefix}{key}", value
 
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -23,7 +23,8 @@ from accelsim.cost.report import CostReport
 from accelsim.files import is_special
 from accelsim.names import suggest_file
 from accelsim.results.build import Hardware, assemble_result
-from accelsim.results.model import Record, ResultError, ResultModel, RunResult, WorkloadRecord
+from accelsim.results.convert import current_counters
+from accelsim.results.model import SCHEMA_VERSION, Record, ResultError, ResultModel, RunResult, WorkloadRecord
 from accelsim.results.schema import check_result, sum_errors
 from accelsim.sim.actions import ACTIONS
 from accelsim.sim.counters import CAUSES, TRAFFIC_CLASSES, UNITS, Counters, LayerCounters
@@ -54,14 +55,14 @@ class RecordedHardware(ResultModel):
 class CountersFile(ResultModel):
     """``counters.json``: what a run counted and all that is needed to cost it again."""
 
-    schema_version: int
-    """Version of this file format: 1."""
+    schema_version: Literal[2]
+    """Version of this file format, that of the result."""
     hardware: RecordedHardware
     """The chip."""
     workload: WorkloadRecord
     """The network."""
-    num_frames: int
-    """Inputs of one run."""
+    skipped: dict[str, int]
+    """Operator -> how often it occurs among the operations of the workload that are left out."""
     counters: Counters
     """How often each unit did each action, per layer."""
     comparison: dict[str, Counters] | None = None
@@ -81,20 +82,20 @@ def result_document(result: RunResult) -> dict[str, Any]:
 def counters_text(
     hardware: Hardware,
     workload: WorkloadRecord,
-    frames: int,
     counters: Counters,
+    skipped: Mapping[str, int],
     comparison: Mapping[str, Counters] | None = None,
 ) -> str:
     """Return the content of ``counters.json``; the key ``comparison`` is left out where there is none."""
     document: dict[str, Any] = {
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
         "hardware": {
             "path": hardware.path,
             "sha256": hardware.sha256,
             "config": hardware.config.model_dump(mode="json"),
         },
         "workload": workload.model_dump(mode="json"),
-        "num_frames": frames,
+        "skipped": dict(sorted(skipped.items())),
         "counters": _sorted_maps(asdict(counters)),
     }
     if comparison:
@@ -114,31 +115,41 @@ def layers_text(result: RunResult) -> str:
 
 
 def csv_columns() -> Iterator[str]:
-    """Yield the columns of ``layers.csv``; every action that exists has one, whether or not it occurs."""
+    """Yield the columns of ``layers.csv``; every action that exists has one, whether or not it occurs.
+
+    Other maps whose keys a run chooses have none.
+    """
     yield from ("name", "kind", "shape")
     for name, field in Record.model_fields.items():
         if name == "actions":
             yield from (f"actions.{unit}.{action}" for unit in sorted(ACTIONS) for action in sorted(ACTIONS[unit]))
         elif isinstance(field.annotation, type) and issubclass(field.annotation, ResultModel):
             yield from (f"{name}.{key}" for key in field.annotation.model_fields)
-        else:
+        elif name != "dram_energy_j_by_state":
             yield name
 
 
 def csv_row(tree: Mapping[str, Any], columns: Sequence[str]) -> dict[str, str]:
-    """Return the values of nested ``tree`` under dotted ``columns``; absent counts are 0, shapes read 64x3x3x3.
+    """Return the values of nested ``tree`` under dotted ``columns``.
 
-    A name that a spreadsheet would take for a formula gets an apostrophe before it.
+    Absent counts are 0, null is empty, shapes read 64x3x3x3. A name that a spreadsheet would take for a formula gets an
+    apostrophe before it.
     """
     row: dict[str, str] = {}
     for column in columns:
         value: Any = tree
         for key in column.split("."):
             value = value.get(key, 0) if isinstance(value, Mapping) else 0
-        row[column] = "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        if isinstance(value, str):
-            row[column] = csv_name(value)
+        row[column] = _csv_cell(value)
     return row
+
+
+def _csv_cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return csv_name(value)
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def csv_name(text: str) -> str:
@@ -291,7 +302,7 @@ def read_summary(path: str | Path) -> RunResult:
 
 
 def read_counters(path: str | Path) -> CountersFile:
-    """Return the counters in ``path``, a ``counters.json`` or the folder that holds one.
+    """Return the counters in ``path``, a ``counters.json`` or the folder that holds one; older versions are converted.
 
     Raises
     ------
@@ -300,15 +311,13 @@ def read_counters(path: str | Path) -> CountersFile:
     """
     file = _file_in(path, COUNTERS_NAME)
     try:
-        stored = CountersFile.model_validate_json(_read(file))
+        stored = CountersFile.model_validate_json(current_counters(_read(file), str(file)))
     except ValidationError as error:
         raise ResultError(
             f"{file}: {_first_problem(error)}; give a counters.json that accelsim run --out wrote"
         ) from None
     for place, word in _unknown_words(stored.counters):
         raise ResultError(f"{file}: {place}: {word[:40]!r} is not known; give a counters.json that accelsim wrote")
-    if stored.schema_version != 1:
-        raise ResultError(f"{file}: schema_version: {stored.schema_version} is not 1; run it again with this version")
     return stored
 
 
@@ -337,7 +346,7 @@ def _maps(layer: LayerCounters) -> tuple[tuple[str, Mapping[str, int], tuple[str
 def rebuild_result(stored: CountersFile, hardware: Hardware, cost: CostReport, where: str) -> RunResult:
     """Return the result of recorded counters under another cost; impossible or contradictory ones: `ResultError`."""
     try:
-        result = assemble_result(hardware, stored.workload, stored.num_frames, stored.counters, cost)
+        result = assemble_result(hardware, stored.workload, stored.counters, cost, stored.skipped)
     except (ValidationError, OverflowError) as error:
         problem = _first_problem(error) if isinstance(error, ValidationError) else "a count is beyond all bounds"
         raise ResultError(f"{where}: {problem}; the counters are inconsistent: run it again") from None

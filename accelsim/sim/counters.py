@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from accelsim.storage.base import StoredBits
 from accelsim.timing.accounts import CAUSES
@@ -11,6 +11,7 @@ __all__ = ["CAUSES", "TRAFFIC_CLASSES", "UNITS", "Counters", "LayerCounters"]
 
 TRAFFIC_CLASSES = (
     "mask", "seed", "scale", "weight", "index", "activation_in", "activation_out", "partial_sum",
+    "kv_read", "kv_write",
 )  # fmt: skip
 UNITS = (
     "dram", "activation_buffer", "weight_buffer", "mask_buffer", "accumulator", "weight_generator", "mask_decoder",
@@ -26,6 +27,8 @@ class LayerCounters:
     bytes.
     ``actions`` maps unit -> action -> count; which actions exist is the table of `accelsim.sim.actions`.
     ``busy_cycles`` maps a unit to the cycles in which it worked.
+    ``lower_bound_cycles`` is what no tiling of the mapper's family can beat for the layer alone, ``port_limit`` the
+    buffer whose ports cost the cycles of ``buffer_ports``; both None where that is not known.
     """
 
     name: str
@@ -41,14 +44,33 @@ class LayerCounters:
     dram_write_bytes: int
     actions: dict[str, dict[str, int]]
     busy_cycles: dict[str, int]
+    lower_bound_cycles: int | None = None
+    port_limit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceLimit:
+    """How much one resource holds a run up.
+
+    ``share`` is the fraction of the latency that is put down to it; ``latency_cycles_with_twice`` the latency of the
+    run with twice as much of it.
+    """
+
+    share: float
+    latency_cycles_with_twice: int
 
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """A whole run: layers in order. Totals are sums over layers, nothing else."""
+    """A whole run: layers in order. Totals are sums over layers; only the lower bound is the network's own.
+
+    ``lower_bound_cycles`` and ``limits`` (by resource) are None and empty where they were not worked out.
+    """
 
     storage: str
     layers: tuple[LayerCounters, ...]
     arithmetic: str
     uses_generator: bool
     decoder: str
+    lower_bound_cycles: int | None = None
+    limits: dict[str, ResourceLimit] = field(default_factory=dict)

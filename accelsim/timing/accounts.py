@@ -19,7 +19,10 @@ from accelsim.timing.solve import SolvedLayer
 from accelsim.timing.stations import COUNTER_OF_KIND, Charge, Station
 
 Ints = npt.NDArray[np.int64]
-CAUSES = ("compute", "fill_drain", "wait_dram", "wait_generator", "wait_decoder", "wait_vector", "other")
+CAUSES = (
+    "compute", "weight_load", "fill_drain", "buffer_ports", "wait_dram", "wait_generator", "wait_decoder",
+    "wait_vector", "call_overhead", "other",
+)  # fmt: skip
 
 KIND_OF_COUNTER = {name: kind for kind, name in enumerate(COUNTER_OF_KIND)}
 

@@ -29,7 +29,7 @@ from accelsim.ticket.graph import GraphNode, NetworkGraph
 from accelsim.ticket.model import Ticket, TicketLayer
 from accelsim.ticket.pack import is_trained, unpack_mask, unpack_weights
 from accelsim.ticket.scales import normed_layers, scale_bits, ticket_scale_bits
-from accelsim.ticket.shapes import Shape, check_graph, matmul_dims, node_weight_shape
+from accelsim.ticket.shapes import Shape, check_graph, count_parameters, matmul_dims, node_weight_shape
 from accelsim.trace.model import ARRAY_KINDS, LayerKind, LayerTrace, LayerWeights, LoopDims, MaskArray, TraceLayer
 from accelsim.trace.vector_ops import SCALE_OPS, op_name, ops_per_output
 
@@ -276,7 +276,12 @@ def trace_graph(
         bits = scale_bits(node.out_channels, is_normed=node.name in normed, has_offset=node.bias)
         return replace(layer, weights=replace(known, num_scale_bits=bits))
 
-    return LayerTrace(graph.name, tuple(with_weights(layer) for layer in layers), provenance)
+    return LayerTrace(
+        graph.name,
+        tuple(with_weights(layer) for layer in layers),
+        provenance,
+        num_parameters=count_parameters(graph),
+    )
 
 
 def with_batch(trace: LayerTrace, batch: int) -> LayerTrace:

@@ -162,6 +162,8 @@ class LayerTrace:
     ``provenance``, ``dataset``, ``accuracy`` and ``regenerable`` are those of the ticket (a topology without one is
     ``dense`` or ``synthetic``); ``path`` is as given on the command line and ``sha256`` that of the file.
     ``skipped`` are the operations of an exported module that are left out, and how often each occurs.
+    ``num_parameters`` counts weights, biases, affine norms and trained tensors that join the activations; None where
+    the workload does not state them all (a topology table).
     """
 
     name: str
@@ -173,3 +175,4 @@ class LayerTrace:
     accuracy: float | None = None
     regenerable: bool = True
     skipped: tuple[tuple[str, int], ...] = ()
+    num_parameters: int | None = None

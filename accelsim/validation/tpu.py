@@ -107,7 +107,8 @@ def _stall_rows(table: Table, row: Row, counters: Counters) -> list[ValidationRo
     """Return the shares of cycles lost to weights: waiting for them, and waiting for or shifting them in."""
     total, name = cycles(counters), row.text("workload")
     waits = sum(item.cycles_by_cause["wait_dram"] for item in counters.layers) / total
-    shifts = sum(item.cycles_by_cause["fill_drain"] for item in counters.layers) / total
+    loads = [item.cycles_by_cause[cause] for item in counters.layers for cause in ("weight_load", "fill_drain")]
+    shifts = sum(loads) / total
     stall, shift = row.number("weight_stall_percent") / 100, row.number("weight_shift_percent") / 100
     both = f"share of cycles stalled on weights or shifting them in, {name}"
     alone = "a shift behind a waiting array is a part of the wait here, and counted apart there"

@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 import accelsim
 from accelsim.cli.main import cli
 from accelsim.config.hardware import HardwareConfig
-from accelsim.results.model import RunResult
+from accelsim.results.model import SCHEMA_VERSION, RunResult
 from accelsim.storage import get_format, list_formats
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,8 +55,8 @@ def hardware_page() -> str:
 def results_page() -> str:
     """Return every field of a result."""
     head = (
-        "# Fields of a result\n\n`summary.json`, schema version 1. [Results](../results.md) says what the figures "
-        "mean.\n"
+        f"# Fields of a result\n\n`summary.json`, schema version {SCHEMA_VERSION}. [Results](../results.md) says what "
+        "the figures mean.\n"
     )
     return head + "".join(model_tables(RunResult, "the document"))
 

@@ -59,7 +59,7 @@ def test_name_of_the_file_chooses_the_format(saved):
             ["nowhere", "-o", "x.docx"],
             "--out: x.docx: a report is no .docx file; give .html, .md, .pdf, .png, or state --format",
         ),
-        (["tests", "-o", "x.html"], "tests: no summary.json in it; give a folder that"),
+        (["docs", "-o", "x.html"], "docs: no summary.json in it; give a folder that"),
         (["README.md", "-o", "x.html"], "README.md: not JSON"),
         (["README.md", "-o", "nowhere/x.html"], "--out: nowhere/x.html: no folder nowhere"),
         (

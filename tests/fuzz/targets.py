@@ -14,6 +14,7 @@ import numpy as np
 from accelsim.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
+VERSION_1 = ROOT / "tests/unit/results/version_1"
 EDGE = str(ROOT / "hwconfigs/edge.yaml")
 MEMORY = str(ROOT / "hwconfigs/dram/dramsim3_DDR4_8Gb_x8_2400.yaml")
 SLT = ("--sparsity", "0.7", "--prune-ratio", "0.5", "--lock-ratio", "0.2")
@@ -218,7 +219,7 @@ def make_targets(folder: Path, hostile: Any) -> dict[str, Target]:
         ),
         Target(
             "counters",
-            (seeds.run(net) / "counters.json",),
+            (seeds.run(net) / "counters.json", VERSION_1 / "counters.json"),
             ".json",
             json_damage,
             lambda path, out: [
@@ -228,7 +229,7 @@ def make_targets(folder: Path, hostile: Any) -> dict[str, Target]:
         ),
         Target(
             "summary",
-            (seeds.run(net) / "summary.json",),
+            (seeds.run(net) / "summary.json", VERSION_1 / "summary.json"),
             ".json",
             json_damage,
             lambda path, out: [

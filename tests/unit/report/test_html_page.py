@@ -15,7 +15,7 @@ from accelsim.report.page_runs import PageRun, cases_of, read_results
 from accelsim.report.page_svg import Axis, BarRow, Mark, Segment, Series, bar_chart, nice_ticks, xy_chart
 from accelsim.report.page_tables import Cell, PageTable, csv_text
 from accelsim.report.page_words import answer, card, overall
-from accelsim.results.build import build_result, num_frames, workload_record
+from accelsim.results.build import build_result, workload_record
 from accelsim.results.model import ResultError
 from accelsim.results.store import counters_text, result_text, write_run
 
@@ -110,7 +110,7 @@ def test_focus_is_the_most_frozen_ticket_within_a_point_of_the_best_accuracy(sam
 def test_counters_are_used_only_if_they_cost_what_the_result_says(sample_run, tmp_path):
     chip = with_units(sample_run)
     cost = evaluate(sample_run.counters, chip.config, load_tables())
-    counters = counters_text(chip, workload_record(sample_run.trace), num_frames(sample_run.trace), sample_run.counters)
+    counters = counters_text(chip, workload_record(sample_run.trace), sample_run.counters, {})
     true = build_result(chip, sample_run.trace, sample_run.counters, cost)
     for name, result in (("true", true), ("other", sample(sample_run))):
         (tmp_path / name).mkdir()
@@ -135,7 +135,7 @@ def test_counters_of_another_run_are_one_line(sample_run, tmp_path):
         replace(layer, actions={**layer.actions, "dram": {"read_bits": 7}}) for layer in sample_run.counters.layers
     )
     chip, counters = with_units(sample_run), replace(sample_run.counters, layers=layers)
-    text = counters_text(chip, workload_record(sample_run.trace), num_frames(sample_run.trace), counters)
+    text = counters_text(chip, workload_record(sample_run.trace), counters, {})
     write_run(tmp_path, build_result(chip, sample_run.trace, sample_run.counters, sample_run.cost), text)
 
     with pytest.raises(ResultError, match="not the counters of summary.json beside it"):
@@ -147,13 +147,7 @@ def test_counters_of_a_comparison_give_it_layers_and_bands(sample_run, tmp_path)
     other = replace(sample_run.counters, storage="slt-rle")
     cost = evaluate(sample_run.counters, chip.config, load_tables())
     totals = build_result(chip, sample_run.trace, other, cost).totals
-    text = counters_text(
-        chip,
-        workload_record(sample_run.trace),
-        num_frames(sample_run.trace),
-        sample_run.counters,
-        {"slt-rle": other},
-    )
+    text = counters_text(chip, workload_record(sample_run.trace), sample_run.counters, {}, {"slt-rle": other})
     write_run(tmp_path, build_result(chip, sample_run.trace, sample_run.counters, cost, {"slt-rle": totals}), text)
 
     case = cases_of(read_results([tmp_path]))[0]

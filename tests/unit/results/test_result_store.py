@@ -5,7 +5,7 @@ import json
 import pytest
 
 from accelsim.results import store
-from accelsim.results.build import build_result, num_frames, workload_record
+from accelsim.results.build import build_result, workload_record
 from accelsim.results.model import ResultError
 from accelsim.results.schema import SCHEMA_PATH, check_result, schema_text
 
@@ -16,7 +16,7 @@ def build(sample_run, comparison=None):
 
 def counters_json(sample_run):
     trace = sample_run.trace
-    return store.counters_text(sample_run.hardware, workload_record(trace), num_frames(trace), sample_run.counters)
+    return store.counters_text(sample_run.hardware, workload_record(trace), sample_run.counters, dict(trace.skipped))
 
 
 def test_committed_schema_is_that_of_the_model():
@@ -27,11 +27,13 @@ def test_summary_has_the_agreed_keys_in_order(sample_run):
     document = json.loads(store.result_text(build(sample_run)))
 
     assert list(document) == [
-        "schema_version", "accelsim_version", "hardware", "workload", "storage", "totals", "layers",
+        "schema_version", "accelsim_version", "hardware", "workload", "storage", "totals", "limits", "skipped",
+        "layers",
     ]  # fmt: skip
     assert list(document["layers"][0])[:4] == ["name", "kind", "shape", "latency_cycles"]
-    assert list(document["totals"])[-6:] == [
-        "tops", "tops_per_w", "edp_js", "frames_per_s", "area_mm2", "area_mm2_by_unit",
+    assert list(document["totals"])[-11:] == [
+        "tops", "tops_per_w", "edp_js", "frames_per_s", "latency_s_per_input", "energy_j_per_input", "tokens_per_s",
+        "energy_j_per_token", "time_to_first_token_s", "area_mm2", "area_mm2_by_unit",
     ]  # fmt: skip
 
 
@@ -85,10 +87,13 @@ def test_counter_order_does_not_change_the_bytes(sample_run):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.update(schema_version=2), r"r.json: \$.schema_version: 1 was expected; give a result of schema"),
+        (lambda d: d.update(schema_version=3), r"r.json: schema_version: 3 is not known, .* reads 1 and 2; update acc"),
+        (lambda d: d.update(schema_version="2"), r'r.json: schema_version: "2" is not known, .*; give a summary.json'),
         (lambda d: d["totals"].pop("tops"), r"r.json: \$.totals: 'tops' is a required property"),
         (lambda d: d.update(extra=1), r"Additional properties are not allowed"),
         (lambda d: d["layers"][0].update(latency_cycles=99), r"layers.first.cycles_by_cause: 100 is not latency"),
+        (lambda d: d["totals"].update(energy_j_per_input=1.0), r"energy_j_per_input: 1.0 times workload.batch is not"),
+        (lambda d: d["totals"].update(dram_energy_j_by_state={"read": 1.0}), r"dram_energy_j_by_state: 1.0 is not "),
     ],
 )
 def test_a_wrong_summary_is_refused_in_one_line(sample_run, change, message):
