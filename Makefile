@@ -44,8 +44,8 @@ peers:  ## environments with SCALE-Sim and ZigZag, for make bench (docs/benchmar
 workloads: $(READY)  ## search the committed tickets again (hours)
 	grep '^accelsim search' workloads/README.md | sed 's|^|$(BIN)/|' | bash -euo pipefail
 
-golden: $(READY)  ## write the golden results and the README's output again; review the diff
-	ACCELSIM_REGENERATE=1 $(BIN)/python -m pytest tests/golden tests/e2e/test_e2e_readme.py
+golden: $(READY)  ## write the golden results, the digests and the README's output again; review the diff
+	ACCELSIM_REGENERATE=1 $(BIN)/python -m pytest tests/golden tests/property/test_timing_digests.py tests/e2e/test_e2e_readme.py
 
 schema: $(READY)  ## write results/schema.json again from the result model
 	$(BIN)/python -m accelsim.results.schema

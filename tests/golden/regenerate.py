@@ -1,19 +1,30 @@
-"""Golden totals: small readable records of several networks on every chip; `make golden` writes them again."""
+"""Golden records of several networks on every chip: totals, and the tilings that the mapper chooses; `make golden`
+writes them again.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import accelsim
+from accelsim.config.loader import LoadedHardware, load_hardware
+from accelsim.cost.evaluate import evaluate
+from accelsim.cost.tables import load_tables
 from accelsim.errors import AccelSimError
-from accelsim.trace import TraceOptions
+from accelsim.mapping.loops import LOOP_ORDERS, LOOPS, Loop, Tiling
+from accelsim.pipeline import schedule_network
+from accelsim.results.build import build_result
+from accelsim.sim.run import run_schedule
+from accelsim.trace import LayerTrace, TraceOptions, trace_workload
+from accelsim.trace.model import LoopDims
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 HWCONFIGS = ROOT / "hwconfigs"
+TILINGS = HERE / "tilings.txt"
 SIGNIFICANT_DIGITS = 10  # of floats: what differs beyond is the order of a sum, not the model
 STATISTICS = TraceOptions(sparsity=0.7, prune_ratio=0.5, lock_ratio=0.2)
 
@@ -50,18 +61,60 @@ def chips() -> list[str]:
     return sorted([path.stem for path in HWCONFIGS.glob("*.yaml")] + list(VARIANTS))
 
 
-def record(chip: str, case: str) -> dict[str, Any]:
-    """Return the totals of one run; where the chip cannot run the format, what it says."""
+def load(chip: str, case: str) -> tuple[LoadedHardware, LayerTrace]:
+    """Return the chip and the network of a case."""
     name, overrides = VARIANTS.get(chip, (chip, []))
     workload = CASES[case].workload
     path = str(ROOT / workload) if workload.endswith(".pt") else workload
+    return load_hardware(str(HWCONFIGS / f"{name}.yaml"), overrides), trace_workload(path, CASES[case].options)
+
+
+@cache
+def _outcome(chip: str, case: str) -> tuple[dict[str, Any], list[str]]:
+    """Return the totals of a run and the tilings of its array layers."""
+    hardware, trace = load(chip, case)
     try:
-        result = accelsim.run(HWCONFIGS / f"{name}.yaml", path, CASES[case].storage, overrides, CASES[case].options)
+        schedule, _ = schedule_network(hardware.config, trace, CASES[case].storage)
     except AccelSimError as error:
-        return {"refused": str(error).replace(f"{ROOT}/", "")}
+        return {"refused": str(error).replace(f"{ROOT}/", "")}, []
+    counters = run_schedule(schedule, hardware.config)
+    result = build_result(hardware, trace, counters, evaluate(counters, hardware.config, load_tables()))
     totals: dict[str, Any] = _rounded(result.totals.model_dump(exclude_none=True))
     totals["actions"] = {unit: counts for unit, counts in totals["actions"].items() if counts}
-    return totals
+    tilings = [
+        tiling_text(layer.tiling, entry.dims)
+        for layer, entry in zip(schedule.layers, trace.layers, strict=True)
+        if layer.tiling is not None
+    ]
+    return totals, tilings
+
+
+def record(chip: str, case: str) -> dict[str, Any]:
+    """Return the totals of one run; where the chip cannot run the format, what it says."""
+    return _outcome(chip, case)[0]
+
+
+def tilings(chip: str, case: str) -> list[str]:
+    """Return the tilings that the mapper chooses for the array layers of a network, as `tiling_text`."""
+    return _outcome(chip, case)[1]
+
+
+ORDERS = {"".join(loop for loop in order if loop in "KCP"): order for order in LOOP_ORDERS}
+
+
+def tiling_text(tiling: Tiling, dims: LoopDims) -> str:
+    """Return the sizes along N G K C P Q, a dot for a whole loop, and the order of K, C and P."""
+    sizes = ["." if tiling.size(loop) == getattr(dims, loop) else str(tiling.size(loop)) for loop in LOOPS]
+    short = [name for name, order in ORDERS.items() if order == tiling.order]
+    return " ".join([*sizes, *(short or ["".join(tiling.order)])])
+
+
+def tiling_from(text: str, dims: LoopDims) -> Tiling:
+    """Return the tiling that a `tiling_text` describes."""
+    *texts, name = text.split()
+    sizes = {loop: getattr(dims, loop) if size == "." else int(size) for loop, size in zip(LOOPS, texts, strict=True)}
+    order: tuple[Loop, ...] = ORDERS.get(name) or tuple(loop for letter in name for loop in LOOPS if loop == letter)
+    return Tiling(**sizes, order=order)
 
 
 def _rounded(value: Any) -> Any:
@@ -80,6 +133,16 @@ def main() -> None:
     for chip in chips():
         records = {case: record(chip, case) for case in CASES}
         path_of(chip).write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
+    lines = [
+        f"{chip}: {case}: {'; '.join(found)}" for chip in chips() for case in CASES if (found := tilings(chip, case))
+    ]
+    TILINGS.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def reviewed_tilings() -> dict[tuple[str, str], list[str]]:
+    """Return the recorded tilings of each chip and case; none where the chip refuses the case."""
+    entries = [line.split(": ") for line in TILINGS.read_text(encoding="utf-8").splitlines()]
+    return {(chip, case): found.split("; ") for chip, case, found in entries}
 
 
 if __name__ == "__main__":

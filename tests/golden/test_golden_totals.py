@@ -1,4 +1,4 @@
-"""Totals of several networks on every chip are those that were reviewed last; `make golden` writes them again."""
+"""Totals and tilings of several networks on every chip are those reviewed last; `make golden` writes them again."""
 
 import importlib.util
 import json
@@ -35,3 +35,11 @@ def test_totals_are_those_reviewed(chip: str, case: str) -> None:
     assert path.exists(), f"no golden record of {chip}: run `make golden` and review the file"
     expected = json.loads(path.read_text(encoding="utf-8"))[case]
     assert golden.record(chip, case) == expected, "review the difference that `make golden` makes"
+
+
+@pytest.mark.parametrize("case", list(golden.CASES))
+@pytest.mark.parametrize("chip", golden.chips())
+def test_the_mapper_chooses_the_tilings_reviewed(chip: str, case: str) -> None:
+    expected = golden.reviewed_tilings().get((chip, case), [])
+    names = [layer.name for layer in golden.load(chip, case)[1].layers if layer.uses_array] if expected else []
+    assert dict(zip(names, golden.tilings(chip, case), strict=True)) == dict(zip(names, expected, strict=True))

@@ -1,37 +1,58 @@
-"""Random chips, layers and tilings that the property tests of mapping and simulation share."""
+"""Random chips, layers and tilings that the property tests of mapping and simulation share.
+
+A case does not depend on the mapper: its tilings are drawn, each until it fits, so that what a test recorded of a case
+holds however the mapper's choice changes.
+"""
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import pytest
 
+from accelsim.config.dram import TIMING_STANDARDS
 from accelsim.config.hardware import HardwareConfig
 from accelsim.errors import MappingError
+from accelsim.mapping.build import build_layer
 from accelsim.mapping.loops import LOOP_ORDERS, LOOPS, Loop, Tiling
-from accelsim.mapping.mapper import EnergyPrices
-from accelsim.mapping.network import map_network
+from accelsim.mapping.network import check_units, largest_live, network_tasks, residency_of
+from accelsim.mapping.task import LayerTask
+from accelsim.mapping.vector_layer import build_vector_layer
 from accelsim.pipeline import layer_plans
 from accelsim.prng.source import GeneratorKind, RandomSource
-from accelsim.timing.schedule import Schedule
+from accelsim.sim.counters import Counters
+from accelsim.sim.dram.device import load_device
+from accelsim.sim.run import run_schedule
+from accelsim.timing.schedule import LayerSchedule, Schedule
 from accelsim.trace.model import LayerTrace, LayerWeights, LoopDims, TraceLayer
 
-PRICES = EnergyPrices(20.0, 0.1, 0.01)
-MOST_STEPS = 2000
+MOST_STEPS = 1000  # of a layer, so that a case runs in milliseconds
+TRIES = 8  # tilings drawn for a layer before something else must give way
+LONGEST_NS = 1000  # of every latency
+STORAGE = (
+    ["slt"] * 6 + ["slt-rle", "slt-entropy", "slt-unfrozen", "folded"]
+    + ["dense-int8"] * 3 + ["dense-int4", "csr-int8", "bitmap-int8", "rle-int8", "entropy-int8", "nm-2:4-int8"]
+)  # fmt: skip
+MEMORIES = ["ideal"] + ["simple"] * 10 + ["split"] * 3 + ["timing"]  # that of a device takes ten times as long
+ADDRESS_MAPPINGS = ["robabgracoch", "rochrababgco", "rocorababgch"]
+
+
+def run_exact(schedule: Schedule, hardware: HardwareConfig) -> Counters:
+    """Return the counters of a schedule by the engine that gives the model its meaning: event by event."""
+    return run_schedule(schedule, hardware, exact=True)
 
 
 @dataclass(frozen=True)
 class Case:
-    """A network on a chip: some layers in tilings drawn at random, the others as the mapper has them."""
+    """A network on a chip, with the tilings of all its array layers."""
 
     hardware: HardwareConfig
     trace: LayerTrace
     storage: str
-    tilings: dict[str, Tiling]
     schedule: Schedule
 
     def remap(self, hardware: HardwareConfig) -> Schedule:
-        """Return the schedule of the same tilings, of all layers, on another chip."""
+        """Return the schedule of the same tilings on another chip."""
         fixed = {layer.name: layer.tiling for layer in self.schedule.layers if layer.tiling is not None}
         return schedule_with(hardware, self.trace, self.storage, fixed)
 
@@ -41,7 +62,35 @@ class Case:
 
 
 def schedule_with(hardware: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling]) -> Schedule:
-    return map_network(trace, layer_plans(trace, storage), storage, hardware, PRICES, fixed)[0]
+    """Return the schedule of a network with the tilings of all its array layers given."""
+    return _scheduled(hardware, trace, storage, lambda task: build_layer(task, fixed[task.layer.name]))
+
+
+def _scheduled(
+    hardware: HardwareConfig, trace: LayerTrace, storage: str, build: Callable[[LayerTask], LayerSchedule]
+) -> Schedule:
+    """Build layer by layer; where one does not fit beside what stays on chip, the largest of these leaves."""
+    plans = layer_plans(trace, storage)
+    check_units(plans, storage, hardware)
+    banned: frozenset[str] = frozenset()
+    while True:
+        residency, layers = residency_of(trace, plans, hardware, banned), []
+        try:
+            for task in network_tasks(trace, plans, hardware, residency):
+                layers.append(build(task) if task.layer.uses_array else build_vector_layer(task))
+            break
+        except MappingError:
+            crowded = largest_live(trace, residency, len(layers))
+            if crowded is None:
+                raise
+            banned |= {crowded}
+    return Schedule(
+        storage=storage,
+        layers=tuple(layers),
+        arithmetic=min((plan.arithmetic for plan in plans.values()), default="int8"),
+        decoder=min((plan.decoder for plan in plans.values() if plan.decoder != "none"), default="none"),
+        uses_generator=any(plan.source is not None for plan in plans.values()),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -50,33 +99,57 @@ def random_case() -> Callable[[int], Case]:
     return make_case
 
 
+@pytest.fixture(scope="session")
+def simulate_exactly() -> Callable[[Schedule, HardwareConfig], Counters]:
+    """Return the function that runs a schedule event by event."""
+    return run_exact
+
+
+@pytest.fixture(scope="session")
+def with_tilings() -> Callable[[HardwareConfig, LayerTrace, str, Mapping[str, Tiling]], Schedule]:
+    """Return the function that schedules a network with given tilings."""
+    return schedule_with
+
+
 def make_case(seed: int) -> Case:
-    draw = random.Random(seed)
-    while True:
-        hardware = _hardware(draw)
-        kind = hardware.weight_generator.kind if hardware.weight_generator is not None else "xorshift32"
-        layers = tuple(_layer(draw, index, kind) for index in range(draw.randint(1, 3)))
+    """Return case ``seed``: chip, network, format and tilings, each drawn from a sequence of its own."""
+    for attempt in range(1000):
+
+        def draws(part: str, attempt: int = attempt) -> random.Random:
+            return random.Random(f"{seed} {attempt} {part}")
+
+        storage = draws("storage").choice(STORAGE)
+        hardware = _hardware(draws("chip"))
+        num_layers = draws("network").randint(2, 5)
+        layers = tuple(
+            _layer(draws(f"layer {index}"), index, hardware.weight_generator.kind) for index in range(num_layers)
+        )
         trace = LayerTrace("random", layers, "synthetic")
-        storage = draw.choice(["slt", "slt", "dense-int8", "csr-int8", "bitmap-int8"])
-        tilings = {
-            layer.name: _tiling(draw, layer.dims) for layer in layers if layer.uses_array and draw.random() < 0.8
-        }
-        case = _fitting(hardware, trace, storage, tilings)
-        if case is not None:
-            return case
-
-
-def _fitting(hardware: HardwareConfig, trace: LayerTrace, storage: str, tilings: dict[str, Tiling]) -> Case | None:
-    """Return the case, with as many of the tilings as fit the buffers."""
-    dims = {layer.name: layer.dims for layer in trace.layers}
-    fixed = {name: tiling for name, tiling in tilings.items() if num_steps(tiling, dims[name]) <= MOST_STEPS}
-    while True:
         try:
-            return Case(hardware, trace, storage, fixed, schedule_with(hardware, trace, storage, fixed))
+            schedule = _scheduled(
+                hardware, trace, storage, lambda task: _drawn(draws(f"tiling {task.layer.name}"), task)
+            )
         except MappingError:
-            if not fixed:
-                return None
-            fixed.popitem()
+            continue  # some layer fits in no way, or the format cannot hold it
+        return Case(hardware, trace, storage, schedule)
+    raise AssertionError(f"no case {seed}")
+
+
+def _drawn(draw: random.Random, task: LayerTask) -> LayerSchedule:
+    """Return the layer in a random tiling, cut smaller until it fits."""
+    dims = task.layer.dims
+    for _ in range(TRIES):
+        tiling = _tiling(draw, dims, may_split_window(task))
+        while num_steps(tiling, dims) <= MOST_STEPS:
+            try:
+                return build_layer(task, tiling)
+            except MappingError:
+                divisible = [loop for loop in LOOPS if tiling.size(loop) > 1]
+                if not divisible:
+                    break
+                loop = draw.choice(divisible)
+                tiling = replace(tiling, **{loop: (tiling.size(loop) + 1) // 2})
+    raise MappingError(f"{task.layer.name}: no tiling found")
 
 
 def num_steps(tiling: Tiling, dims: LoopDims) -> int:
@@ -86,7 +159,12 @@ def num_steps(tiling: Tiling, dims: LoopDims) -> int:
     return product
 
 
-def _tiling(draw: random.Random, dims: LoopDims) -> Tiling:
+def may_split_window(task: LayerTask) -> bool:
+    """Return whether a tile may have a part of the filter: weights are no stream, and zeros are not skipped."""
+    return not (task.decodes or task.regenerates or task.hardware.pe_array.zero_weights == "skip")
+
+
+def _tiling(draw: random.Random, dims: LoopDims, splits_window: bool) -> Tiling:
     size = {
         loop: draw.choice([extent := getattr(dims, loop), max(1, extent // 2), draw.randint(1, extent)])
         for loop in LOOPS
@@ -94,21 +172,71 @@ def _tiling(draw: random.Random, dims: LoopDims) -> Tiling:
     order: tuple[Loop, ...] = draw.choice(LOOP_ORDERS)
     if draw.random() < 0.4:
         order = tuple(draw.sample(LOOPS, len(LOOPS)))
-    return Tiling(**size, order=order)
+    if splits_window and draw.random() < 0.3:
+        size |= {"R": draw.randint(1, dims.R), "S": draw.randint(1, dims.S)}
+    return Tiling(**size, order=order, keep="tile" if draw.random() < 0.1 else "buffers")
 
 
 def _hardware(draw: random.Random) -> HardwareConfig:
-    dataflow = draw.choice(["weight_stationary", "output_stationary", "input_stationary", "spatial"])
+    clock_mhz = draw.choice([200.0, 333.0, 500.0, 1000.0])
+
+    def latency(*usual: int, least: int = 0) -> int:
+        """Return a latency in cycles: a usual one, or any up to that of `LONGEST_NS`."""
+        longest = int(LONGEST_NS * clock_mhz / 1000)
+        return draw.choice(usual) if draw.random() < 0.6 else _spread(draw, longest, least)
 
     def buffer(low: int, high: int) -> dict[str, object]:
         return {
             "capacity_bytes": int(2 ** draw.uniform(low, high)), "width_bits": draw.choice([16, 64, 256]),
-            "num_banks": draw.choice([1, 4]), "double_buffered": draw.random() < 0.6,
+            "num_banks": draw.choice([1, 4]), "num_ports": draw.choice([1, 1, 2]),
+            "double_buffered": draw.random() < 0.6,
         }  # fmt: skip
 
+    values: dict[str, object] = {
+        "name": "random",
+        "clock_mhz": clock_mhz,
+        "node_nm": 22,
+        "activation_bits": draw.choice([8, 8, 8, 4, 16]),
+        "accumulator_bits": draw.choice([32, 32, 16]),
+        **_memory(draw),
+        "pe_array": _array(draw) | {"pipeline_latency_cycles": latency(0, 3)},
+        "activation_buffer": buffer(10, 15),
+        "weight_buffer": buffer(8, 13),
+        "mask_buffer": buffer(6, 11),
+        "accumulator": buffer(8, 13),
+        "weight_generator": {
+            "kind": draw.choice(["xorshift32", "philox4x32", "lfsr16", "lfsr32"]),
+            "num_lanes": draw.choice([1, 4, 32]),
+            "words_per_lane_per_cycle": draw.choice([1, 1, 4]),
+            "weights": draw.choice(["regenerate", "buffer"]),
+            "latency_cycles": latency(0, 2, 50),
+            "seed_cycles": latency(0, 1, 9),
+            "jump_cycles": latency(1, 32, least=1),
+        },
+        "mask_decoder": {
+            "positions_per_cycle": draw.choice([1, 16, 64]),
+            "symbols_per_cycle": draw.choice([1, 8]),
+            "latency_cycles": latency(0, 4, 40),
+        },
+        "vector_unit": {"num_lanes": draw.choice([1, 8, 64]), "latency_cycles": latency(0, 4, 30)},
+        "mapping": {
+            "keep_activations_on_chip": draw.random() < 0.5,
+            "prefetch_next_layer": draw.random() < 0.6,
+        },
+    }
+    return HardwareConfig.model_validate(values)
+
+
+def _spread(draw: random.Random, most: int, least: int = 0) -> int:
+    """Return a number up to ``most``, of any magnitude."""
+    return max(least, min(most, int((most + 1) ** draw.random()) - (draw.random() < 0.1)))
+
+
+def _array(draw: random.Random) -> dict[str, object]:
+    dataflow = draw.choice(["weight_stationary", "output_stationary", "input_stationary", "spatial"])
     array: dict[str, object] = {
         "dataflow": dataflow, "rows": draw.choice([2, 4, 8]), "cols": draw.choice([2, 4, 8]),
-        "pipeline_latency_cycles": draw.choice([0, 3]), "zero_weights": draw.choice(["none", "gate", "skip"]),
+        "zero_weights": draw.choice(["none", "gate", "skip"]),
         "zero_activations": draw.choice(["none", "gate", "skip"]),
         "skip_group": draw.choice(["rows", "columns", "array"]),
     }  # fmt: skip
@@ -116,64 +244,84 @@ def _hardware(draw: random.Random) -> HardwareConfig:
         array["unroll"] = draw.choice(
             [{"K": 4, "C": 4}, {"K": 2, "C": 2, "P": 2, "Q": 2}, {"C": 4, "R": 3}, {"N": 2, "K": 4}]
         )
+        array["operand_registers"] = draw.random() < 0.3
     if dataflow == "weight_stationary":
         array["weight_preload"] = draw.random() < 0.5
-    return HardwareConfig.model_validate(
-        {
-            "name": "random",
-            "clock_mhz": draw.choice([200.0, 500.0, 1000.0]),
-            "node_nm": 22,
-            "memory": draw.choice(["dram"] * 8 + ["ideal"]),
-            "dram": {
-                "data_rate_mtps": draw.choice([200.0, 800.0, 3200.0]),
-                "bus_width_bits": draw.choice([8, 32]),
-                "burst_bytes": draw.choice([8, 64]),
-            },
-            "pe_array": array,
-            "activation_buffer": buffer(10, 15),
-            "weight_buffer": buffer(8, 13),
-            "mask_buffer": buffer(6, 11),
-            "accumulator": buffer(8, 13),
-            "weight_generator": {
-                "kind": draw.choice(["xorshift32", "philox4x32", "lfsr16"]),
-                "num_lanes": draw.choice([1, 4, 32]),
-                "weights": draw.choice(["regenerate", "buffer"]),
-                "latency_cycles": draw.choice([0, 2, 50]),
-                "seed_cycles": draw.choice([0, 1, 9]),
-            },
-            "mask_decoder": {
-                "positions_per_cycle": draw.choice([1, 16, 64]),
-                "symbols_per_cycle": draw.choice([1, 8]),
-                "latency_cycles": draw.choice([0, 4, 40]),
-            },
-            "vector_unit": {"num_lanes": draw.choice([1, 8, 64]), "latency_cycles": draw.choice([0, 4, 30])},
-            "mapping": {
-                "keep_activations_on_chip": draw.random() < 0.5,
-                "prefetch_next_layer": draw.random() < 0.6,
-            },
-        }  # fmt: skip
-    )
+        array["preload_with"] = draw.choice(["fold", "instruction"])
+    return array
+
+
+def _memory(draw: random.Random) -> dict[str, object]:
+    """Return the fields ``memory`` and ``dram`` of a chip, for each kind of memory that there is."""
+
+    def latency_ns(*usual: float) -> float:
+        return draw.choice(usual) if draw.random() < 0.4 else float(_spread(draw, 10 * LONGEST_NS)) / 10
+
+    kind = draw.choice(MEMORIES)
+    dram: dict[str, object] = {
+        "num_channels": draw.choice([1, 1, 2]),
+        "data_rate_mtps": draw.choice([200.0, 800.0, 3200.0]),
+        "bus_width_bits": draw.choice([8, 32]),
+        "burst_bytes": draw.choice([8, 64]),
+        "read_latency_ns": latency_ns(0.0, 50.0, 1000.0),
+        "write_latency_ns": latency_ns(0.0, 20.0, 1000.0),
+        "turnaround_ns": latency_ns(0.0, 10.0, 1000.0),
+        "separate_write_bus": kind == "split",
+    }
+    if kind == "timing":
+        dram |= _timing_dram(draw)
+    return {"memory": "ideal" if kind == "ideal" else "dram", "dram": dram}
+
+
+def _timing_dram(draw: random.Random) -> dict[str, object]:
+    """Return a memory with the timing of a standard: one device on the bus of a channel."""
+    standard = draw.choice(TIMING_STANDARDS)
+    device = load_device(standard)
+    organisation, timing = device.organisation, device.timing
+    refreshes = ["all_bank", "none"] + ["per_bank"] * (timing.refi_bank_cycles > 0)
+    # Activations in two commands, as LPDDR5 has them, never end with the queues per bank.
+    controllers = ["shared_queues"] + ["bank_queues"] * (timing.split_activate_cycles == 0)
+    return {
+        "model": "timing", "standard": standard,
+        "bus_width_bits": organisation.num_pseudo_channels * organisation.device_width_bits,
+        "burst_bytes": organisation.device_width_bits * organisation.burst_length // 8,
+        "data_rate_mtps": organisation.burst_length / timing.burst_cycles / device.tck_ns * 1000,
+        "num_ranks": draw.choice([1, 1, 2]), "address_mapping": draw.choice(ADDRESS_MAPPINGS),
+        "address_xor": draw.choice(["none", "column"]), "controller": draw.choice(controllers),
+        "page_policy": draw.choice(["open", "closed"]), "refresh": draw.choice(refreshes),
+        "num_read_queue_entries": draw.choice([4, 32]), "num_write_queue_entries": draw.choice([4, 32]),
+    }  # fmt: skip
 
 
 def _layer(draw: random.Random, index: int, generator: GeneratorKind) -> TraceLayer:
-    kinds = ["conv2d"] * 4 + ["linear", "matmul", "pool", "depthwise_conv2d", "aggregate"]
+    kinds = ["conv2d"] * 4 + ["linear", "matmul", "pool", "vector", "depthwise_conv2d", "aggregate"]
     kind = draw.choice(kinds if index else ["conv2d", "linear"])
     dims = _dims(draw, kind)
-    before = (f"layer{index - 1}",) if index else ("input",)
+    earlier = ["input", *(f"layer{before}" for before in range(index))]
+    inputs = (earlier[-1] if draw.random() < 0.8 else draw.choice(earlier),)
+    if kind == "matmul" or draw.random() < 0.1:
+        inputs += (draw.choice(earlier),)
     weights = _weights(draw, dims, generator) if kind in ("conv2d", "linear", "depthwise_conv2d") else None
     num_outputs = dims.num_outputs if draw.random() < 0.8 else max(1, dims.num_outputs // 4)
     return TraceLayer(
         f"layer{index}",
         kind,  # type: ignore[arg-type]
         dims,
-        before * 2 if kind == "matmul" else before,
-        residuals=(f"layer{draw.randrange(index)}",) if index and draw.random() < 0.3 else (),
+        inputs,
+        residuals=tuple(_residuals(draw, earlier[1:])),
         vector_ops=draw.choice([0, num_outputs, 3 * dims.num_outputs]),
         num_outputs=num_outputs,
         weights=weights,
         input_density=draw.choice([1.0, 0.5]),
         second_input_elements=dims.num_weights if kind == "matmul" else 0,
     )
+
+
+def _residuals(draw: random.Random, earlier: list[str]) -> Iterable[str]:
+    if earlier and draw.random() < 0.35:
+        yield draw.choice(earlier)
+        if draw.random() < 0.2:
+            yield draw.choice(earlier)
 
 
 def _dims(draw: random.Random, kind: str) -> LoopDims:
@@ -189,6 +337,9 @@ def _dims(draw: random.Random, kind: str) -> LoopDims:
     if kind == "pool":
         dims = LoopDims(G=draw.randint(1, 16), P=draw.randint(1, 10), Q=draw.randint(1, 10), R=2, S=2, stride=(2, 2))
         return replace(dims, H=2 * dims.P, W=2 * dims.Q)
+    if kind == "vector":
+        dims = LoopDims(G=draw.randint(1, 40), P=draw.randint(1, 14), Q=draw.randint(1, 14))
+        return replace(dims, H=dims.P, W=dims.Q)
     kernel, stride, dilation = draw.choice([1, 3, 3, 5]), draw.choice([1, 1, 2]), draw.choice([1, 1, 2])
     span = (kernel - 1) * dilation + 1
     padding = draw.choice([0, span // 2])
@@ -207,9 +358,12 @@ def _weights(draw: random.Random, dims: LoopDims, generator: GeneratorKind) -> L
     count = dims.num_weights
     num_kept = round(count * draw.choice([0.1, 0.3, 0.5]))
     num_locked, num_pruned = num_kept // 3, (count - num_kept) // 2
+    weights = draw.choice(["signed_constant"] * 3 + ["uniform", "normal"])
     source = RandomSource(
         generator=generator, seed=5, stream=draw.choice(["layer", "filter", "tile"]),
         seeds=draw.choice(["stored", "derived"] if generator == "philox4x32" else ["stored", "derived", "jump"]),
+        weights=weights, weight_bits=1 if weights == "signed_constant" else 4,
+        normal_terms=4 if weights == "normal" else 1,
         prune_threshold=20000, lock_threshold=30000, tile_filters=draw.choice([2, 3, 4]),
     )  # fmt: skip
     shape = (dims.G * dims.K, dims.C, dims.R, dims.S)

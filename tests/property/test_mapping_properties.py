@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelsim.mapping.loops import ALL_LOOPS, INPUT_LOOPS, OUTPUT_LOOPS, WEIGHT_LOOPS
+from accelsim.pipeline import layer_plans
 from accelsim.timing.schedule import NO_RELEASE, LayerSchedule
 from accelsim.trace.model import LoopDims, TraceLayer
 
@@ -103,7 +104,7 @@ def test_weights_and_inputs_are_there_when_used_and_fit_their_buffers(random_cas
 def _weight_bits(case: Any, layer: TraceLayer) -> int:
     if layer.weights is None:
         return int(case.hardware.activation_bits)
-    return 2 if case.storage == "slt" else 8
+    return int(layer_plans(case.trace, case.storage)[layer.name].buffer_bits_per_weight)
 
 
 @given(seed=SEEDS)
