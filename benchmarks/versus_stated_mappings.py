@@ -39,7 +39,7 @@ from accelsim.pipeline import schedule_network
 from accelsim.sim.run import run_schedule
 from accelsim.timing.schedule import Schedule
 from accelsim.trace import TraceOptions, trace_network
-from accelsim.trace.model import LayerTrace, LoopDims, TraceLayer
+from accelsim.trace.model import LayerKind, LayerTrace, LoopDims, TraceLayer
 from accelsim.trace.options import stated_weights
 
 HWCONFIGS = Path(__file__).resolve().parents[1] / "hwconfigs"
@@ -49,6 +49,9 @@ DENSE = TraceOptions()
 WORST_SHOWN = 5
 Stated = dict[str, int | list[Loop]]
 Figures = dict[str, float]  # by objective
+
+ORDERS: tuple[list[Loop], ...] = (["P", "Q", "K", "C"], ["K", "P", "Q", "C"])
+GROUP_ORDERS: tuple[list[Loop], ...] = (["P", "Q", "G"], ["G", "P", "Q"])
 
 KNOWN_NETWORKS = ("resnet18", "vit_tiny", "mobilenet_v2")
 KNOWN_CHIP = "eyeriss"
@@ -87,7 +90,7 @@ def random_layers(num: int, seed: int, options: TraceOptions) -> list[TraceLayer
 
 def _random_layer(draw: random.Random, name: str, options: TraceOptions) -> TraceLayer:
     def between(low: int, high: int) -> int:
-        return round(low * (high / low) ** draw.random())
+        return round(math.exp(draw.uniform(math.log(low), math.log(high))))
 
     depthwise = draw.random() < 0.15
     kernel = draw.choice([(1, 1)] * 3 + [(3, 3)] * 4 + [(5, 5), (2, 2), (1, 3), (3, 1), (4, 4), (1, 5)])
@@ -108,7 +111,7 @@ def _random_layer(draw: random.Random, name: str, options: TraceOptions) -> Trac
 def layer_of(name: str, dims: LoopDims, options: TraceOptions) -> TraceLayer:
     """Return a convolution with one vector operation for each output."""
     shape = (dims.G * dims.K, dims.C, dims.R, dims.S)
-    kind = "depthwise_conv2d" if dims.G > 1 and dims.C == 1 else "conv2d"
+    kind: LayerKind = "depthwise_conv2d" if dims.G > 1 and dims.C == 1 else "conv2d"
     return TraceLayer(
         name, kind, dims, ("input",), vector_ops=dims.num_outputs, num_outputs=dims.num_outputs,
         weights=stated_weights([shape], options)[0],
@@ -131,11 +134,10 @@ def stated_mappings(hardware: HardwareConfig, dims: LoopDims) -> list[Stated]:
     found: list[Stated] = []
     if dims.G > 1:
         for g, p, q in product(sizes("G", one_k), rows, columns):
-            found += [{"G": g, "P": p, "Q": q, "order": order} for order in (["P", "Q", "G"], ["G", "P", "Q"])]
+            found += [{"G": g, "P": p, "Q": q, "order": order} for order in GROUP_ORDERS]
         return found
     for k, c, p, q in product(sizes("K", one_k), sizes("C", one_c), rows, columns):
-        orders: list[list[Loop]] = [["P", "Q", "K", "C"], ["K", "P", "Q", "C"]]
-        found += [{"K": k, "C": c, "P": p, "Q": q, "order": order} for order in orders]
+        found += [{"K": k, "C": c, "P": p, "Q": q, "order": order} for order in ORDERS]
     return found
 
 
