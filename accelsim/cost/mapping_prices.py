@@ -1,4 +1,4 @@
-"""Prices that the mapper's objectives ``energy`` and ``edp`` need: a few figures from the cost tables, in pJ."""
+"""Prices that the mapper's objectives ``energy`` and ``edp`` need, from the cost tables."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from accelsim.cost.energy import energy_prices
 from accelsim.cost.tables import CostTables
 from accelsim.cost.terms import resolve
 from accelsim.cost.traits import Pricer, RunTraits
-from accelsim.mapping.mapper import EnergyPrices
+from accelsim.mapping.prices import EnergyPrices
 
 
 def mapping_prices(hardware: HardwareConfig, tables: CostTables) -> EnergyPrices:
-    """Return pJ per bit of DRAM and of the activation buffer, and pJ that leak (and stand by in DRAM) per cycle.
+    """Return pJ per action, and pJ that leak (and stand by in DRAM) per cycle.
 
-    The other objectives get figures that they do not look at. Raises as `accelsim.cost.evaluate.evaluate`.
+    Other objectives get no prices, since they do not look at them. Raises as `accelsim.cost.evaluate.evaluate`.
     """
     if hardware.mapping.objective in ("latency", "dram_bytes"):
-        return EnergyPrices(1.0, 1.0, 0.0)
+        return EnergyPrices()
     pricer = Pricer(hardware, tables, RunTraits(arithmetic="int8", decoder="none", uses_generator=False))
     prices = energy_prices(pricer)
     idle_w = math.fsum(resolve(price, tables.values) for price in leakage_prices(pricer).values())
     idle_w += resolve(prices.dram_standby_w, tables.values)
+    action_pj = {key: resolve(price, tables.values) for key, price in prices.action_pj.items()}
     return EnergyPrices(
-        dram_pj_per_bit=resolve(prices.action_pj["dram", "read_bits"], tables.values),
-        buffer_pj_per_bit=resolve(prices.action_pj["activation_buffer", "read_bits"], tables.values),
-        leakage_pj_per_cycle=idle_w * 1e6 / hardware.clock_mhz,
+        action_pj=tuple((unit, action, price) for (unit, action), price in sorted(action_pj.items()) if price),
+        static_pj_per_cycle=idle_w * 1e6 / hardware.clock_mhz,
     )

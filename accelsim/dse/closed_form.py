@@ -23,9 +23,9 @@ from accelsim.cost.tables import load_tables
 from accelsim.cost.terms import resolve
 from accelsim.cost.traits import Pricer, RunTraits
 from accelsim.dse.rows import Row
-from accelsim.dse.tiling_search import Best, Layers, best_tilings, layer_figures
 from accelsim.errors import MappingError
 from accelsim.mapping.build import effective_macs
+from accelsim.mapping.closed_form import Best, Layers, best_tilings, layer_figures
 from accelsim.mapping.dataflow import adder_fan_in
 from accelsim.mapping.mapper import no_tiling_message
 from accelsim.mapping.network import check_units, largest_live, network_tasks, residency_of

@@ -200,7 +200,7 @@ def _mac_actions(task: LayerTask, skips: SkipFactors) -> dict[str, int]:
     return actions
 
 
-def _shifted_bits(task: LayerTask, slots: int) -> int:
+def shifted_bits(task: LayerTask, slots: int) -> int:
     """Return bits moved between PE registers: streamed operand and partial sum (or both operands) of each slot."""
     dataflow = task.hardware.pe_array.dataflow
     if dataflow == "output_stationary":
@@ -276,7 +276,7 @@ def _actions(
         "weight_generator": generator,
         "mask_decoder": _decoder_actions(task, weights),
         "pe_array": {
-            **_mac_actions(task, skips), "operand_shifts_bits": _shifted_bits(task, slots),
+            **_mac_actions(task, skips), "operand_shifts_bits": shifted_bits(task, slots),
             "weight_loads_bits": weight_reads * wbits,
         },
         "vector_unit": {"ops": max(task.layer.vector_ops, elements["outputs"])},

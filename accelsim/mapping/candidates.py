@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from math import gcd
 
 import numpy as np
@@ -14,26 +15,6 @@ from accelsim.trace.model import LoopDims
 from accelsim.units import ceil_div
 
 Ints = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Candidates:
-    """Tile sizes, int64 [num_candidates] per loop.
-
-    ``is_simple``, bool [num_candidates], marks those that a person would write down: see `simple_tiles`.
-    """
-
-    size: dict[Loop, Ints]
-    is_simple: npt.NDArray[np.bool_]
-
-    @property
-    def num(self) -> int:
-        """Return the number of candidates."""
-        return int(self.size["K"].size)
-
-    def take(self, chosen: npt.NDArray[np.bool_] | Ints) -> Candidates:
-        """Return the chosen ones."""
-        return Candidates({loop: values[chosen] for loop, values in self.size.items()}, self.is_simple[chosen])
 
 
 def _halvings(extent: int, quantum: int = 1, limit: int = 20) -> list[int]:
@@ -77,39 +58,66 @@ def _quanta(array: PeArrayConfig, dims: LoopDims) -> dict[str, int]:
     return {"K": 1, "C": full_c, "P": ceil_div(array.cols, dims.Q), "Q": min(dims.Q, array.cols)}
 
 
-def simple_tiles(array: PeArrayConfig, dims: LoopDims) -> list[tuple[int, ...]]:
-    """Return simple tiles (N, G, K, C, P, Q): the whole layer, or an array of weights, all of K or C, on some rows."""
-    if array.dataflow == "spatial":
-        one_k, one_c = min(dims.K, array.unroll.get("K", 1)), min(dims.C, array.unroll.get("C", 1))
-    else:
-        one_k, one_c = min(dims.K, array.cols), min(dims.C, array.rows)
-    weights = [(one_k, one_c), (dims.K, dims.C), (one_k, dims.C), (dims.K, one_c)]
-    weights += [(min(dims.K, 2 * one_k), min(dims.C, 2 * one_c))]
-    rows = [size for size in (1, 4, 8) if size < dims.P]
-    tiles: list[tuple[int, ...]] = [(dims.N, dims.G, dims.K, dims.C, dims.P, dims.Q)]
-    tiles += [(1, 1, k, c, p, dims.Q) for k, c in weights for p in (dims.P, *rows)]
-    return tiles
+def _stated(array: PeArrayConfig, dims: LoopDims) -> list[tuple[int, ...]]:
+    """Return what a person would write down, as rows of sizes in the order of `LOOPS`.
+
+    Along K and C all, half and one pass of the array; along P all, four rows and the array's unrolling; along Q all and
+    eight. Of a depthwise layer groups take the place of K and C.
+    """
+    unroll, window = array.unroll, dims.R * dims.S
+    is_spatial = array.dataflow == "spatial"
+    passes = {
+        "K": (unroll.get("K", 1),) if is_spatial else (array.cols,),
+        "C": (unroll.get("C", 1),) if is_spatial else (array.rows, max(1, array.rows // window)),
+    }
+
+    def sizes(loop: str, one: tuple[int, ...]) -> list[int]:
+        extent: int = getattr(dims, loop)
+        return sorted({min(extent, size) for size in (extent, max(1, extent // 2), -(-extent // 2), *one)})
+
+    pixels = list(product({dims.P, min(dims.P, 4), min(dims.P, unroll.get("P", 1))}, {dims.Q, min(dims.Q, 8)}))
+    if dims.G > 1:
+        return [(dims.N, g, dims.K, dims.C, p, q) for g in sizes("G", passes["K"]) for p, q in sorted(pixels)]
+    channels = product(sizes("K", passes["K"]), sizes("C", passes["C"]))
+    return [(dims.N, 1, k, c, p, q) for k, c in channels for p, q in sorted(pixels)]
+
+
+def _pixels(array: PeArrayConfig, dims: LoopDims, quanta: dict[str, int]) -> list[tuple[int, int, int]]:
+    """Return sizes (N, P, Q): bands of rows, parts of the batch, and where rows are long, pieces of a band."""
+    rows = _halvings(dims.P, quanta["P"]) + [size for size in (1, 2, 3, 4, 6, 8, 12) if size < dims.P]
+    rows = list(dict.fromkeys(rows))
+    pixels = [(dims.N, size, dims.Q) for size in rows]
+    pixels += [(1, size, dims.Q) for size in rows if dims.N > 1]
+    pixels += [(size, dims.P, dims.Q) for size in _halvings(dims.N) if 1 < size < dims.N]
+    columns = [size for size in _halvings(dims.Q, quanta["Q"]) if size < dims.Q]
+    pixels += [(1, 1, size) for size in columns]
+    band = {min(dims.P, size) for size in (quanta["P"], 2 * quanta["P"], 4, 8, 16) if size > 1}
+    pixels += [(1, size, column) for size in sorted(band) for column in columns if column >= min(8, dims.Q)]
+    return pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Tile sizes to be scored, int64 [num_candidates] per loop, and which of them a person would state, bool."""
+
+    size: dict[Loop, Ints]
+    is_stated: npt.NDArray[np.bool_]
 
 
 def candidates(array: PeArrayConfig, dims: LoopDims) -> Candidates:
     """Return all combinations of tile sizes to be scored.
 
-    Columns are split only in combination with single rows, groups only with whole K and C (a tile of several groups
-    is contiguous in storage), the batch only with whole maps.
+    Groups are split only with whole K and C (a tile of several groups is contiguous in storage).
     """
     quanta = _quanta(array, dims)
     sizes_k = _halvings(dims.K, quanta["K"]) + _below(quanta["K"], dims.K)
     sizes_c = _reduction_sizes(array, dims, quanta["C"])
-    sizes_p = _halvings(dims.P, quanta["P"]) + [size for size in (1, 2, 3, 4, 6, 8, 12) if size < dims.P]
-    pixels = [(dims.N, size, dims.Q) for size in dict.fromkeys(sizes_p)]
-    pixels += [(1, size, dims.Q) for size in dict.fromkeys(sizes_p) if dims.N > 1]
-    pixels += [(size, dims.P, dims.Q) for size in _halvings(dims.N) if 1 < size < dims.N]
-    pixels += [(1, 1, size) for size in _halvings(dims.Q, quanta["Q"]) if size < dims.Q]
+    pixels = _pixels(array, dims, quanta)
     rows = [(n, 1, k, c, p, q) for k in sizes_k for c in sizes_c for n, p, q in pixels]
     if dims.G > 1:
         rows += [(n, g, dims.K, dims.C, p, q) for g in _halvings(dims.G) if g > 1 for n, p, q in pixels]
-    simple = set(simple_tiles(array, dims))
-    unique = list(dict.fromkeys([*rows, *sorted(simple)]))
+    stated = dict.fromkeys(_stated(array, dims))
+    unique = list(stated | dict.fromkeys(rows))
     table = np.array(unique, dtype=np.int64)
     sizes = {loop: table[:, column] for column, loop in enumerate(LOOPS)}
-    return Candidates(sizes, np.array([row in simple for row in unique], dtype=bool))
+    return Candidates(sizes, np.arange(len(unique)) < len(stated))

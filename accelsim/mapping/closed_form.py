@@ -1,448 +1,766 @@
-"""The closed form: cycles and traffic of many tilings of one layer in all loop orders, without building their steps.
+"""The tiling of each array layer that the chip's objective likes best, all tilings of all layers side by side.
 
-Sums over tiles separate by loop, since a loop has one full tile size and one remainder. The latency is that of the
-busiest unit plus the first tile's way to the array and the last one's way out; the simulation adds the waiting between
-them. Nothing here depends on the memory's bandwidth until `Score.latency_cycles` is asked for one.
+The latency of a tiling is the largest of what no schedule can beat: the array's own time, the work of memory, decoder
+and generator, and, for what arrives (or leaves) in a part of the layer only, that work plus the array's time for the
+rest. A weight buffer that holds all weights of a layer, for instance, is filled while the first output positions are
+computed: the array then waits for the decoder although this has less to do than the array in the layer as a whole.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Hashable
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.mapping.candidates import Candidates
-from accelsim.mapping.dataflow import TileShape, array_work
+from accelsim.config.hardware import BufferConfig, HardwareConfig
+from accelsim.mapping.build import effective_macs, shifted_bits
 from accelsim.mapping.events import VARIABLE_LENGTH
 from accelsim.mapping.generation import COUNTER_BASED
-from accelsim.mapping.loops import INPUT_LOOPS, LOOPS, OUTPUT_LOOPS, WEIGHT_LOOPS, WINDOW_LOOPS, Loop
+from accelsim.mapping.generation_form import generation
+from accelsim.mapping.loops import LOOP_ORDERS, LOOPS, Loop, Tiling
+from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.task import LayerTask
-from accelsim.prng.streams import filters_per_stream
+from accelsim.mapping.tile_table import HoldTable, TileTable, Width, least_tilings, skipped_fractions, tile_table
+from accelsim.units import ns_to_cycles
 
-Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
-CYCLES_PER_STEP = 2.0  # what a further tile costs in waiting at its edges; between equal tilings, larger tiles win
-SURE = 0.95  # halos at the rim of a map make the closed form's traffic up to a twentieth too high
+Ints = npt.NDArray[np.int64]
+WIDTHS: tuple[Width, ...] = ("wide", "whole")
+ABOUT, LEANEST = 1.005, 2
+STATED_ORDERS, SIMPLEST = (0, 1), 5  # K P Q C and P Q K C in `LOOP_ORDERS`
+SIMILAR = 12  # tilings that the closed form cannot tell apart come in groups of about this size
 MOST_STEPS = 1 << 16  # a layer is cut into more tiles only if no other tiling fits
 
 
 @dataclass(frozen=True, slots=True)
-class Sure:
-    """Work that nothing overlaps, at the least, float64 [num_candidates].
+class Layers:
+    """Figures of the array layers, float64 [layers]: of the layer, its plan, and where its tensors live."""
 
-    Before the array's first step the first tile is fetched (its input rows cut by the padding) and decoded, after the
-    last one the last tile is worked on by the vector unit and stored.
-    """
+    activation_bits: Floats
+    weight_bits: Floats
+    fetched_bits: Floats
+    decoded_bits: Floats
+    num_weights: Floats
+    density: Floats
+    symbols: Floats
+    reads_inputs: Floats
+    input_fraction: Floats
+    stored_elements: Floats
+    written_elements: Floats
+    residual_dram_elements: Floats
+    capacity_bytes: Floats
+    staged_per_output: Floats
+    vector_ops: Floats
+    num_outputs: Floats
+    regenerates: Floats
+    is_coded: Floats
 
-    decode_cycles: Floats
-    weight_bytes: Floats
-    input_bytes: Floats
-    behind_cycles: Floats
-    behind_bytes: Floats
 
-    def take(self, chosen: Ints) -> Sure:
-        """Return the figures of some candidates."""
-        figures = (self.decode_cycles, self.weight_bytes, self.input_bytes, self.behind_cycles, self.behind_bytes)
-        return Sure(*(values[chosen] for values in figures))
+def layer_figures(tasks: list[LayerTask]) -> Layers:
+    """Return the figures of the array layers."""
+    rows = []
+    for task in tasks:
+        dims, plan, bits = task.layer.dims, task.plan, task.activation_bits
+        traffic = task.traffic_bits
+        second = task.layer.second_input_elements * bits if task.loads_second else 0
+        written = task.layer.num_outputs or dims.num_outputs
+        staged = 2 * max(1, task.layer.num_outputs) / dims.num_outputs if task.output_to_dram else 0.0
+        staged += 2 * task.residual_dram_elements / dims.num_outputs
+        rows.append((
+            bits, task.weight_bits, traffic.total if plan is not None else second,
+            (traffic.mask + traffic.index + traffic.weight) if task.decodes else 0,
+            dims.num_weights, plan.num_nonzero / dims.num_weights if plan is not None else 1.0,
+            plan.decoder_symbols if plan is not None else 0, 1.0 if task.dram_input_elements else 0.0,
+            task.dram_input_elements / max(1, dims.num_inputs), written if task.output_to_dram else 0, written,
+            task.residual_dram_elements, task.activation_capacity_bytes, staged * bits / 8,
+            max(task.layer.vector_ops, dims.num_outputs), dims.num_outputs, float(task.regenerates_each_pass),
+            float(plan is not None and plan.decoder in VARIABLE_LENGTH),
+        ))  # fmt: skip
+    return Layers(*np.array(rows, dtype=np.float64).reshape(-1, 18).T)
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
-    """Closed-form figures of tilings, float64 [num_orders, num_candidates] unless said otherwise.
+class Best:
+    """The chosen tiling of each array layer, float64 [layers]; latency is infinite where none fits.
 
-    Attributes
-    ----------
-    legal
-        Whether the tiles fit the buffers, bool.
-    busy_cycles
-        Of the busiest unit on the chip, memory apart.
-    ahead_cycles, ahead_bytes
-        What must be made, and fetched, before the array begins.
-    behind_cycles
-        The last tile's way through the vector unit.
-    array_cycles, buffer_bits, steps
-        float64 [num_candidates]: of the array; moved through buffer ports; number of tiles.
-    vector_cycles
-        Of the vector unit in the whole layer.
-    sure
-        What must be done at the least before the array begins and after it ends.
+    ``passes`` over the weights in all (visits of a tile times passes within a visit); ``fetches`` of the stored bits;
+    ``input_bytes`` that inputs take from DRAM; ``spills``: how often partial sums leave the chip; ``slots``: fraction
+    of the multiply-accumulates that zero skipping leaves to the array.
     """
 
-    legal: Bools
-    busy_cycles: Floats
-    ahead_cycles: Floats
-    ahead_bytes: Floats
-    behind_cycles: Floats
+    latency: Floats
     dram_bytes: Floats
-    array_cycles: Floats
-    buffer_bits: Floats
-    steps: Floats
-    vector_cycles: float
-    sure: Sure
-
-    def latency_cycles(self, bytes_per_cycle: float) -> Floats:
-        """Return the latency with a memory of this bandwidth; infinite where the tiles do not fit."""
-        moved = np.where(self.legal, self.dram_bytes, 0.0)
-        busy = np.maximum(self.busy_cycles, moved / bytes_per_cycle)
-        ahead = self.ahead_cycles + self.ahead_bytes / bytes_per_cycle
-        waiting = 0.0 if np.isinf(bytes_per_cycle) else CYCLES_PER_STEP * self.steps
-        return np.where(self.legal, busy + ahead + self.behind_cycles + waiting, np.inf)
-
-    def take(self, orders: Ints, chosen: Ints) -> Score:
-        """Return the figures of some candidates in an order each, as if there were one order."""
-        free = (self.array_cycles, self.buffer_bits, self.steps)
-        array_cycles, buffer_bits, steps = (values[chosen] for values in free)
-        return Score(
-            self.legal[orders, chosen][None], self.busy_cycles[orders, chosen][None],
-            self.ahead_cycles[orders, chosen][None], self.ahead_bytes[orders, chosen][None],
-            self.behind_cycles[orders, chosen][None], self.dram_bytes[orders, chosen][None],
-            array_cycles, buffer_bits, steps, self.vector_cycles, self.sure.take(chosen),
-        )  # fmt: skip
-
-    def bound_cycles(self, bytes_per_cycle: float, idle_cycles: int | None) -> Floats:
-        """Return what the latency cannot fall below.
-
-        Behind another layer weights may be there already, fetched in the ``idle_cycles`` since the memory was last used
-        for that layer; None: nothing runs before.
-        """
-        sure = self.sure
-        ahead = SURE * sure.input_bytes / bytes_per_cycle
-        if idle_cycles is None:
-            ahead = np.maximum(sure.decode_cycles, ahead + SURE * sure.weight_bytes / bytes_per_cycle)
-        through = self.array_cycles + ahead + sure.behind_cycles + sure.behind_bytes / bytes_per_cycle
-        return np.maximum(
-            np.maximum(through, self.vector_cycles), SURE * self.dram_bytes / bytes_per_cycle - (idle_cycles or 0)
-        )
-
-
-def _counts(task: LayerTask, tiles: Candidates) -> dict[Loop, Ints]:
-    counts = {loop: -(-getattr(task.layer.dims, loop) // tiles.size[loop]) for loop in LOOPS}
-    return counts | dict.fromkeys(WINDOW_LOOPS, np.ones(tiles.num, dtype=np.int64))
+    passes: Floats
+    fetches: Floats
+    input_bytes: Floats
+    spills: Floats
+    input_reads: Floats
+    weight_reads: Floats
+    psum_writes: Floats
+    psum_reads: Floats
+    slots: Floats
+    words: Floats
+    discarded: Floats
+    seeds: Floats
+    jumps: Floats
 
 
 @dataclass(frozen=True, slots=True)
-class _Buffer:
-    """Where an operand may be held: bytes of its tile per candidate, and the room there is."""
+class _Held:
+    """How an operand is held, float64 [orders, n]: fetches (infinite: it does not fit), loads, tiles, and when."""
 
-    tile: Floats
-    capacity: Floats | float
-    double: bool
-    only_tile: bool = False
+    fetches: Floats
+    loads: Floats
+    tiles: Floats
+    late: Floats
+    ready: Floats
+    keeps_rows: Floats
+    keeps_columns: Floats
 
 
 @dataclass(frozen=True, slots=True)
-class _Nests:
-    """The loops of all orders, without those that no candidate splits.
+class _Space:
+    """Everything that tilings of a network on a chip are judged by."""
 
-    ``counts`` float64 [num_orders, num_loops, num_candidates]; ``before`` [num_orders, num_loops + 1, ...]: how often
-    the loops before a position turn; ``loops`` names them.
+    hardware: HardwareConfig
+    tasks: list[LayerTask]
+    layers: Layers
+    table: TileTable
+    left: Floats
+
+    @property
+    def is_ideal(self) -> bool:
+        return self.hardware.memory == "ideal"
+
+    def of_tile(self, figures: Floats) -> Floats:
+        """Return figures of the layers, for each tiling."""
+        return figures[self.table.layer]
+
+
+def best_tilings(hardware: HardwareConfig, tasks: list[LayerTask], layers: Layers, prices: EnergyPrices) -> Best:
+    """Return the best tiling of each layer, from the short table or, where nothing fits, from the long one."""
+    if not tasks:
+        return Best(*[np.zeros(0)] * 15)
+    with np.errstate(invalid="ignore"):  # a tiling that does not fit is infinite: infinity x 0 is not a number
+        best = _best(_figures(_space(hardware, tasks, layers, "narrow"), prices))
+        if np.isfinite(best.latency).all():
+            return best
+        return _best(_figures(_space(hardware, tasks, layers, "whole"), prices))
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A tiling with what the closed form says of it: objective and cycles; the array cannot take less than its own."""
+
+    tiling: Tiling
+    value: float
+    latency_cycles: float
+    array_cycles: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeadStart:
+    """For how many cycles before a layer's begin units had nothing more to do for the layer before it.
+
+    Since the array had taken its last weight tile, and had ended; since the last request was issued; since decoder and
+    generator had ended. ``occupied_bytes`` of the weight buffer are then still in use.
     """
 
-    loops: tuple[tuple[Loop, ...], ...]
-    counts: Floats
-    before: Floats
+    taken: int
+    array: int
+    issue: int
+    made: int
+    occupied_bytes: int
 
 
-def _nests(orders: tuple[tuple[Loop, ...], ...], counts: dict[Loop, Ints]) -> _Nests:
-    split = [loop for loop in LOOPS if bool((counts[loop] > 1).any())]
-    loops = tuple(tuple(loop for loop in order if loop in split) for order in orders)
-    num = counts["K"].size
-    table = np.array([counts[loop] for loop in split], dtype=np.float64).reshape(len(split), num)
-    chosen = np.array([[split.index(loop) for loop in order] for order in loops], dtype=np.int64)
-    nested = table[chosen.reshape(len(orders), len(split))]
-    before = np.ones((len(orders), len(split) + 1, num))
-    np.cumprod(nested, axis=1, out=before[:, 1:])
-    return _Nests(loops, nested, before)
+class LayerForm:
+    """What the closed form says of all tilings of one layer, but for what a layer before it leaves."""
+
+    def __init__(self, task: LayerTask, prices: EnergyPrices) -> None:
+        layers = layer_figures([task])
+        with np.errstate(invalid="ignore"):
+            for width in WIDTHS:
+                self._figures = _figures(_space(task.hardware, [task], layers, width), prices)
+                if np.isfinite(self._figures.value).any():
+                    break
+        self._prices = prices
+
+    def ranked(self, head_start: HeadStart | None, most: int) -> list[Ranked]:
+        """Return the tilings that the chip's objective likes best, the best first, behind a layer that ends so."""
+        figures, table = self._figures, self._figures.space.table
+        latency, value = figures.latency, figures.value
+        if head_start is not None:
+            with np.errstate(invalid="ignore"):
+                latency = _behind(figures, head_start)
+                value = np.where(figures.legal, _objective(figures, latency, self._prices), np.inf)
+        flat = value.reshape(-1)
+        orders = np.repeat(np.arange(value.shape[0]), table.layer.size)
+        # What skipping leaves is an expectation here: no bound.
+        array = np.where(figures.space.left < 1, 0.0, table.compute + table.fill + table.once)
+        near = np.argpartition(flat, min(flat.size - 1, SIMILAR * most))[: SIMILAR * most]
+        near = near[np.lexsort((near, flat[near]))]
+        # Of what is about as good, also the leanest: more traffic must buy something.
+        about = np.flatnonzero(flat <= ABOUT * flat[near[0]])
+        dram = np.broadcast_to(figures.dram, value.shape).reshape(-1)
+        lean = about[np.lexsort((about, flat[about], dram[about]))][:LEANEST]
+        # And of those that a person would state, each size of weights once, so that no simple mapping beats the choice.
+        stated = np.tile(table.is_stated > 0, value.shape[0]) & np.isin(orders, STATED_ORDERS)
+        simple = np.flatnonzero(stated)
+        simple = simple[np.lexsort((simple, flat[simple]))]
+        sizes = np.stack([table.sizes[loop] for loop in ("G", "K", "C")])[:, simple % table.layer.size]
+        _, first = np.unique(sizes, axis=1, return_index=True)
+        simple = simple[np.sort(first)][:SIMPLEST]
+        near = np.concatenate([near[:1], lean, simple, near[1:]])
+        found: dict[Hashable, Ranked] = {}
+        for place in near[np.isfinite(flat[near])].tolist():
+            order, chosen = divmod(place, table.layer.size)
+            tiling = _tiling(table, chosen, LOOP_ORDERS[order])
+            # Orders that differ in loops which are not split, and bands of equal area, are one to the closed form.
+            key = flat[place], tiling.G, tiling.K, tiling.C, tiling.N * tiling.P * tiling.Q
+            if key not in found:
+                found[key] = Ranked(tiling, flat[place], float(latency[order, chosen]), float(array[chosen]))
+            if len(found) >= most + LEANEST + SIMPLEST:
+                break
+        return list(found.values())
 
 
-def _repeats(nests: _Nests, relevant: frozenset[str], buffer: _Buffer) -> Floats:
-    """Return how often an operand is fetched over once, [num_orders, n]; infinite where not even one tile fits.
-
-    Of all positions in the loop order from which it may be held, that with the fewest fetches that fits is taken.
-    """
-    indexes = np.array([[loop in relevant for loop in order] for order in nests.loops], dtype=bool)
-    own = np.where(indexes.reshape(*nests.counts.shape[:2], 1), nests.counts, 1.0)
-    block = np.ones_like(nests.before)
-    block[:, :-1] = np.cumprod(own[:, ::-1], axis=1)[:, ::-1]
-    need = buffer.tile * block
-    if buffer.double:
-        need = np.where(nests.before > 1, 2 * need, need)
-    fits = need <= buffer.capacity
-    if buffer.only_tile:
-        fits &= block == 1
-    repeats: Floats = np.where(fits, nests.before * block / block[:, :1], np.inf).min(axis=1)
-    return repeats
+def _behind(figures: _Figures, start: HeadStart) -> Floats:
+    """Return the latency behind another layer, [orders, n]: some of the first load's weights may be there already."""
+    space, work = figures.space, figures.work
+    hardware, occupied = space.hardware, figures.occupied
+    room = np.inf if space.is_ideal else hardware.weight_buffer.capacity_bytes
+    fits = (occupied + start.occupied_bytes <= room) | (np.maximum(occupied, start.occupied_bytes) <= room / 2)
+    place = np.where(fits, start.taken, start.array)
+    decodes = space.layers.decoded_bits[0] > 0  # stored bits have a buffer of their own
+    may_fetch = min(start.issue, start.made) if decodes else np.minimum(place, start.issue)
+    fetched = np.clip(may_fetch, 0, work.weights / work.loads_w)
+    made = np.clip(np.minimum(place, start.made), 0, work.made / work.loads_w)
+    shape = figures.value.shape
+    return np.broadcast_to(_latency(hardware, work, fetched, made), shape)
 
 
-def _span(tile: Ints, extent: int) -> list[tuple[Ints, Ints]]:
-    """Return (tile size, number of such tiles) for the full and the remainder tiles of a loop."""
-    count = -(-extent // tile)
-    rest = extent - tile * (count - 1)
-    return [(tile, count - 1), (rest, np.ones_like(tile))]
+def _tiling(table: TileTable, chosen: int, order: tuple[Loop, ...]) -> Tiling:
+    size = {loop: int(table.sizes[loop][chosen]) for loop in LOOPS}
+    return Tiling(size["N"], size["G"], size["K"], size["C"], size["P"], size["Q"], order)
 
 
-def _unskipped(task: LayerTask) -> float:
-    """Return the fraction of weight and activation steps that zero skipping leaves at the least: without imbalance."""
-    array, left = task.hardware.pe_array, 1.0
-    if array.zero_weights == "skip" and task.plan is not None:
-        left *= task.plan.num_nonzero / task.layer.dims.num_weights
-    return left * task.layer.input_density if array.zero_activations == "skip" else left
+def _space(hardware: HardwareConfig, tasks: list[LayerTask], layers: Layers, width: Width) -> _Space:
+    key = tuple((task.layer.dims, task.layer.kind) for task in tasks)
+    array_json = hardware.pe_array.model_dump_json()
+    densities = tuple(layers.density.tolist()), tuple(task.layer.input_density for task in tasks)
+    table = tile_table(key, array_json, width)
+    left = skipped_fractions(key, array_json, width, densities)
+    return _Space(hardware, tasks, layers, table, left)
 
 
-def _array_totals(task: LayerTask, tiles: Candidates) -> tuple[Floats, Floats]:
-    """Return array cycles and buffer bits, summed over the two sizes of each of the loops that are really split."""
-    dims, hardware = task.layer.dims, task.hardware
-    spans = {loop: _span(tiles.size[loop], getattr(dims, loop)) for loop in LOOPS}
-    cycles, bits = np.zeros(tiles.num), np.zeros(tiles.num)
-    once, left = 0, _unskipped(task)
-    split = [loop for loop in LOOPS if bool((spans[loop][0][1] > 0).any())]
-    for picks in product((0, 1), repeat=len(split)):
-        chosen = dict.fromkeys(LOOPS, 1) | dict(zip(split, picks, strict=True))
-        number = np.ones(tiles.num)
-        for loop in LOOPS:
-            number = number * spans[loop][chosen[loop]][1]
-        if not number.any():
-            continue
-        size = {loop: spans[loop][chosen[loop]][0] for loop in LOOPS}
-        tile = TileShape(
-            size["N"], size["G"], size["K"], size["C"], size["P"], size["Q"], dims.R * dims.S, dims.R, dims.S,
-            dims.stride,
-        )  # fmt: skip
-        work = array_work(hardware.pe_array, tile)
-        time = left * work.compute_cycles + work.fill_drain_cycles + hardware.pe_array.pipeline_latency_cycles
-        reads = left * work.input_reads * task.activation_bits
-        psums = left * (work.psum_writes + work.psum_reads) * hardware.accumulator_bits
-        weights = work.weight_reads * task.weight_bits
-        if not task.is_ideal:
-            ports = [
-                (reads, hardware.activation_buffer),
-                (weights, hardware.weight_buffer),
-                (psums, hardware.accumulator),
-            ]
-            for moved, buffer in ports:
-                time = np.maximum(time, moved / buffer.port_bits_per_cycle)
-        cycles += number * time
-        bits += number * (reads + psums + weights)
-        once = work.once_cycles
-    return cycles + once, bits
+def _held(table: HoldTable, tile_bytes: Floats, room: Floats, buffer: BufferConfig, only_tile: Floats | None) -> _Held:
+    """Return for each tiling and order the way with the fewest fetches that fits."""
+    held = table.double if buffer.double_buffered else table.single
+    with np.errstate(divide="ignore", invalid="ignore"):
+        tiles = np.where(tile_bytes > 0, room / np.maximum(tile_bytes, 1e-30), np.where(room >= 0, np.inf, -1.0))
+    fits = held <= tiles.astype(np.float32) * np.float32(1 + 1e-6)
+    if only_tile is not None:
+        fits &= (table.single == 1) | (only_tile == 0)
+    every = np.where(fits, table.fetches, np.float32(np.inf))
+    way = every.argmin(axis=1)
+    orders, ways, num = every.shape
+    places = (np.arange(orders)[:, None] * ways + way) * num + np.arange(num)
 
+    def taken(values: npt.NDArray[np.float32]) -> Floats:
+        figures: Floats = values.reshape(-1)[places].astype(np.float64)
+        return figures
 
-def _input_elements(task: LayerTask, tiles: Candidates, counts: dict[Loop, Ints]) -> tuple[Floats, Floats]:
-    """Return input elements of the largest tile, and of all tiles once (halos of neighbouring tiles included)."""
-    dims = task.layer.dims
-    tile, total = np.ones(tiles.num), np.ones(tiles.num)
-    for loop, kernel, extent, axis in (("P", dims.R, dims.H, 0), ("Q", dims.S, dims.W, 1)):
-        span = (kernel - 1) * dims.dilation[axis] + 1
-        size = tiles.size[loop]  # type: ignore[index]
-        window = np.minimum(extent, np.minimum((size - 1) * dims.stride[axis] + span, size * span))
-        if task.layer.kind == "aggregate" and loop == "Q":
-            window = np.full_like(size, extent)
-        tile = tile * window
-        total = total * np.where(counts[loop] == 1, window, window * counts[loop] - 2 * dims.padding[axis])  # type: ignore[index]
-    depth = tiles.size["N"] * tiles.size["G"] * tiles.size["C"]
-    return tile * depth, total * dims.N * dims.G * dims.C
-
-
-def _stream_cycles(
-    task: LayerTask, tiles: Candidates, counts: dict[Loop, Ints], nests: _Nests, visits: Floats
-) -> Floats:
-    """Return the cycles of the slower of generator and decoder for all visits of all weight tiles."""
-    dims, hardware = task.layer.dims, task.hardware
-    positions = dims.num_weights * visits
-    cycles = np.zeros_like(visits)
-    if task.decodes and hardware.mask_decoder is not None and task.plan is not None:
-        cycles = positions / hardware.mask_decoder.positions_per_cycle
-        if task.plan.decoder in VARIABLE_LENGTH:
-            cycles = np.maximum(cycles, task.plan.decoder_symbols * visits / hardware.mask_decoder.symbols_per_cycle)
-    generator = hardware.weight_generator
-    if task.plan is None or task.plan.source is None or generator is None:
-        return cycles
-    source = task.plan.source
-    bits = source.weight_bits * (source.normal_terms if source.weights == "normal" else 1)
-    words = (bits + (source.threshold_bits if source.lock_threshold else 0)) / 32
-    filters = tiles.size["G"] * tiles.size["K"]
-    per_stream = filters_per_stream(source, task.layer.weights.shape if task.layer.weights is not None else (1,))
-    streams = -(-filters // per_stream)
-    # The lanes of a counter-based generator share all words evenly; those of others take whole streams, in rounds.
-    lanes, rounds, discards = np.full(tiles.num, generator.num_lanes), np.ones(tiles.num), np.zeros_like(visits)
-    if source.generator not in COUNTER_BASED:
-        lanes = np.minimum(generator.num_lanes, streams)
-        rounds = -(-streams // lanes) * lanes / streams
-        taken = np.minimum(filters, per_stream)
-        discards = _discards(counts, nests, taken, per_stream, streams <= lanes)
-        if source.seeds == "jump":  # over what lies before a part, where that is faster than to walk
-            together = np.where((counts["C"] > 1) & (taken > 1), 1, taken)
-            part_words = together * (dims.num_weights / (dims.G * dims.K)) / counts["C"] * words
-            discards = np.minimum(discards, generator.jump_cycles * generator.words_per_lane_per_cycle / part_words)
-    made = positions * words * (1.0 + discards) * rounds / (lanes * generator.words_per_lane_per_cycle)
-    slower: Floats = np.maximum(cycles, made)
-    return slower
-
-
-def _discards(counts: dict[Loop, Ints], nests: _Nests, filters: Ints, per_stream: int, has_lane: Bools) -> Floats:
-    """Return the words that a sequential generator throws away for each that it uses, [num_orders, n].
-
-    ``filters`` of a stream's ``per_stream`` lie in a tile; ``has_lane`` where each stream of a tile has a lane of its
-    own. The rules are those of `accelsim.mapping.generation`: a tile behind the last one made is reached from the seed.
-    """
-    parts = counts["C"]
-    inner_c = np.array([[_is_innermost(order, "C")] for order in nests.loops])
-    # One filter of a stream: its parts follow each other, or each is reached through those before it.
-    single = np.where((parts > 1) & ~(has_lane & inner_c), (parts - 1) / 2, 0.0)
-    # Several: every part walks through the others of all filters.
-    through = np.where(filters > 1, parts - 1.0, single)
-    # Tiles further on in a shared stream: those before are walked again, if the seed is where the walk begins.
-    restarts = ~has_lane | (parts > 1)
-    before = np.where(restarts, (per_stream / filters - 1.0) / 2 * parts, 0.0)
-    total: Floats = through + before
-    return total
-
-
-def _is_innermost(order: tuple[Loop, ...], loop: Loop) -> bool:
-    """Return whether K and P, as far as they are split, stand outside of a loop."""
-    return loop in order and all(order.index(other) < order.index(loop) for other in ("K", "P") if other in order)
+    return _Held(
+        taken(every), taken(table.loads), taken(table.single), taken(table.late), taken(table.ready),
+        taken(table.keeps_rows), taken(table.keeps_columns),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class _Holdings:
-    """Repeated fetches of each operand, [num_orders, n]; ``stored``: of stored bits, which may be held for longer."""
+    """How operands are held, [orders, n]; ``stored*``: stored bits, which the mask buffer may hold for longer."""
+
+    weights: _Held
+    inputs: _Held
+    psums: _Held
+    stored: Floats
+    stored_loads: Floats
+
+
+def _holdings(space: _Space) -> _Holdings:
+    hardware, layers, table = space.hardware, space.layers, space.table
+
+    def room(buffer: BufferConfig) -> Floats:
+        return np.full(table.layer.size, float("inf") if space.is_ideal else float(buffer.capacity_bytes))
+
+    only_tile = space.of_tile(layers.regenerates) if layers.regenerates.any() else None
+    tile = table.positions * space.of_tile(layers.weight_bits) / 8
+    weights = _held(table.weights, tile, room(hardware.weight_buffer), hardware.weight_buffer, only_tile)
+    sums = table.outputs * hardware.accumulator_bits / 8
+    psums = _held(table.psums, sums, room(hardware.accumulator), hardware.accumulator, None)
+    needed = table.tile_inputs * space.of_tile(layers.activation_bits * layers.reads_inputs) / 8
+    free = space.of_tile(layers.capacity_bytes) - table.outputs * space.of_tile(layers.staged_per_output)
+    inputs = _held(table.inputs, needed, free, hardware.activation_buffer, None)
+    stored, stored_loads = weights.fetches, weights.loads
+    if layers.decoded_bits.any():
+        share = table.positions * space.of_tile(layers.decoded_bits / layers.num_weights) / 8
+        mask = _held(table.weights, share, room(hardware.mask_buffer), hardware.mask_buffer, None)
+        stored = np.minimum(weights.fetches, mask.fetches)
+        is_coded = space.of_tile(layers.decoded_bits) > 0
+        stored_loads = np.where(is_coded & np.isfinite(mask.fetches), mask.loads, weights.loads)
+    return _Holdings(weights, inputs, psums, stored, stored_loads)
+
+
+@dataclass(frozen=True, slots=True)
+class _Moved:
+    """DRAM bytes, [orders, n] or [n]: weights, inputs, partial sums, and what is read and written once."""
 
     weights: Floats
-    stored: Floats
     inputs: Floats
-    psums: Floats
-    legal: Bools
+    spills: Floats
+    residual: Floats
+    stored: Floats
+
+    @property
+    def total(self) -> Floats:
+        return self.weights + self.inputs + self.spills + self.residual + self.stored
 
 
-def _positions(task: LayerTask, tiles: Candidates) -> Floats:
-    window = task.layer.dims.R * task.layer.dims.S
-    return (tiles.size["G"] * tiles.size["K"] * tiles.size["C"] * window).astype(np.float64)
-
-
-def _pixels(tiles: Candidates) -> Ints:
-    return tiles.size["N"] * tiles.size["P"] * tiles.size["Q"]
-
-
-def _buffers(task: LayerTask, tiles: Candidates, tile_inputs: Floats) -> tuple[_Buffer, _Buffer, _Buffer]:
-    """Return where weights, partial sums and inputs may be held, and what their tiles take there."""
-    dims, hardware, bits = task.layer.dims, task.hardware, task.activation_bits
-    outputs = (tiles.size["G"] * tiles.size["K"] * _pixels(tiles)).astype(np.float64)
-    staged = 2 * outputs * task.residual_dram_elements / dims.num_outputs * bits / 8
-    if task.output_to_dram:
-        staged = staged + 2 * outputs * max(1, task.layer.num_outputs) / dims.num_outputs * bits / 8
-    needed = tile_inputs * bits / 8 if task.dram_input_elements else np.zeros(tiles.num)
-    weight, sums, held = hardware.weight_buffer, hardware.accumulator, hardware.activation_buffer
-    return (
-        _Buffer(
-            _positions(task, tiles) * task.weight_bits / 8, task.capacity(weight), weight.double_buffered,
-            task.regenerates_each_pass,
-        ),
-        _Buffer(outputs * hardware.accumulator_bits / 8, task.capacity(sums), sums.double_buffered),
-        _Buffer(needed, task.activation_capacity_bytes - staged, held.double_buffered),
-    )  # fmt: skip
-
-
-def that_may_fit(task: LayerTask, tiles: Candidates) -> Candidates:
-    """Return the candidates of which one tile of each operand fits its buffer."""
-    counts = _counts(task, tiles)
-    fits: Bools = np.ones(tiles.num, dtype=bool)
-    for buffer in _buffers(task, tiles, _input_elements(task, tiles, counts)[0]):
-        fits &= buffer.tile <= buffer.capacity
-    return tiles if bool(fits.all()) else tiles.take(fits)
-
-
-def _holdings(task: LayerTask, tiles: Candidates, nests: _Nests, tile_inputs: Floats, steps: Floats) -> _Holdings:
-    """Return how each candidate holds its operands, and whether they fit."""
-    of_weights, of_sums, of_inputs = _buffers(task, tiles, tile_inputs)
-    weights = _repeats(nests, WEIGHT_LOOPS, of_weights)
-    psums = _repeats(nests, OUTPUT_LOOPS, of_sums)
-    inputs = _repeats(nests, INPUT_LOOPS, of_inputs)
-    legal = np.isfinite(weights) & np.isfinite(psums) & np.isfinite(inputs)
-    few = legal & (steps <= MOST_STEPS)
-    legal = np.where(few.any(axis=1, keepdims=True), few, legal)
-    stored = weights
-    if task.decodes:
-        bits, buffer = task.traffic_bits, task.hardware.mask_buffer
-        tile = _positions(task, tiles) * (bits.mask + bits.index + bits.weight) / task.layer.dims.num_weights / 8
-        mask = _repeats(nests, WEIGHT_LOOPS, _Buffer(tile, task.capacity(buffer), buffer.double_buffered))
-        stored = np.minimum(mask, weights)
-    return _Holdings(weights, stored, inputs, psums, legal)
-
-
-def _weight_bytes(task: LayerTask) -> float:
-    """Return the bytes of one pass over the layer's weights, or over its second activation operand."""
-    if task.plan is not None:
-        return task.traffic_bits.total / 8
-    return task.layer.second_input_elements * task.activation_bits / 8 if task.loads_second else 0.0
-
-
-def _dram_bytes(task: LayerTask, held: _Holdings, all_inputs: Floats) -> Floats:
-    """Return the DRAM bytes of each candidate; infinite where it does not fit."""
-    dims, bits = task.layer.dims, task.activation_bits
-    fraction = task.dram_input_elements / max(1, dims.num_inputs)
-    fixed = task.residual_dram_elements * bits / 8
-    if task.output_to_dram:
-        fixed += (task.layer.num_outputs or dims.num_outputs) * bits / 8
-    spilled = 2.0 * np.maximum(held.psums - 1, 0) * dims.num_outputs * task.hardware.accumulator_bits / 8
-    with np.errstate(invalid="ignore"):
-        moved = _weight_bytes(task) * held.stored + all_inputs * fraction * held.inputs * bits / 8
-        return np.where(held.legal, moved + spilled + fixed, np.inf)
-
-
-def _sure(task: LayerTask, tiles: Candidates, counts: dict[Loop, Ints]) -> Sure:
-    dims, hardware, bits = task.layer.dims, task.hardware, task.activation_bits
-    inputs = (tiles.size["N"] * tiles.size["G"] * tiles.size["C"]).astype(np.float64)
-    last = np.ones(tiles.num)
-    for loop in ("N", "G", "K", "P", "Q"):
-        last = last * (getattr(dims, loop) - tiles.size[loop] * (counts[loop] - 1))
-    for loop, kernel, extent, axis in (("P", dims.R, dims.H, 0), ("Q", dims.S, dims.W, 1)):
-        span = (kernel - 1) * dims.dilation[axis] + 1
-        size = tiles.size[loop]  # type: ignore[index]
-        window = np.minimum((size - 1) * dims.stride[axis] + span - dims.padding[axis], size * span)
-        inputs = inputs * np.clip(window, 0, extent)
-    positions, decoder, none = _positions(task, tiles), hardware.mask_decoder, np.zeros(tiles.num)
-    decoded = positions / decoder.positions_per_cycle if task.decodes and decoder is not None else none
-    of_output = bits / 8 * min(1.0, (task.layer.num_outputs or dims.num_outputs) / dims.num_outputs)
-    ops = max(task.layer.vector_ops, dims.num_outputs) / dims.num_outputs
-    return Sure(
-        decode_cycles=decoded,
-        weight_bytes=positions * _weight_bytes(task) / max(1, dims.num_weights),
-        input_bytes=inputs * task.dram_input_elements / max(1, dims.num_inputs) * bits / 8,
-        behind_cycles=last * ops / hardware.vector_unit.num_lanes,
-        behind_bytes=last * of_output if task.output_to_dram else none,
+def _moved(space: _Space, held: _Holdings) -> _Moved:
+    layers, act = space.layers, space.layers.activation_bits / 8
+    spilled = 2.0 * np.maximum(held.psums.fetches - 1, 0)
+    table, of = space.table, held.inputs
+    rows = table.rows + of.keeps_rows * (table.new_rows - table.rows)
+    columns = table.columns + of.keeps_columns * (table.new_columns - table.columns)
+    burst = space.hardware.dram.burst_bytes
+    every = table.depth * rows * columns * space.of_tile(layers.input_fraction * act) * of.fetches
+    input_tiles = table.output_tiles / table.counts["K"] * table.counts["C"]
+    return _Moved(
+        weights=space.of_tile(layers.fetched_bits) / 8 * held.stored,
+        inputs=_in_bursts(every, input_tiles * of.fetches, burst),
+        spills=spilled * space.of_tile(layers.num_outputs) * (space.hardware.accumulator_bits / 8),
+        residual=_in_bursts(space.of_tile(layers.residual_dram_elements * act), table.output_tiles, burst),
+        stored=_in_bursts(space.of_tile(layers.stored_elements * act), table.output_tiles, burst),
     )
 
 
-def score(task: LayerTask, tiles: Candidates, orders: tuple[tuple[Loop, ...], ...]) -> Score:
-    """Return the closed-form figures of every candidate in every loop order."""
-    dims, hardware, counts = task.layer.dims, task.hardware, _counts(task, tiles)
-    array_cycles, buffer_bits = _array_totals(task, tiles)
-    tile_inputs, all_inputs = _input_elements(task, tiles, counts)
-    steps = np.prod([counts[loop] for loop in LOOPS], axis=0).astype(np.float64)
-    nests = _nests(orders, counts)
-    held = _holdings(task, tiles, nests, tile_inputs, steps)
-    visits = np.where(held.legal, held.weights, 1.0)
-    array = hardware.pe_array
-    if task.regenerates_each_pass and array.dataflow in ("output_stationary", "input_stationary"):
-        visits = visits * -(-_pixels(tiles) // (array.rows if array.dataflow == "output_stationary" else array.cols))
-    stream = _stream_cycles(task, tiles, counts, nests, visits)
-    vector = max(task.layer.vector_ops, dims.num_outputs) / hardware.vector_unit.num_lanes
-    outputs = counts["G"] * counts["K"] * counts["N"] * counts["P"] * counts["Q"]
-    tile_bytes = _positions(task, tiles) * _weight_bytes(task) / max(1, dims.num_weights)
-    tile_bytes = tile_bytes + (tile_inputs * task.activation_bits / 8 if task.dram_input_elements else 0.0)
-    return Score(
-        legal=held.legal,
-        busy_cycles=np.maximum(np.maximum(array_cycles, stream), vector),
-        ahead_cycles=stream / np.maximum(1.0, counts["G"] * counts["K"] * counts["C"] * visits),
-        ahead_bytes=np.broadcast_to(tile_bytes, visits.shape),
-        behind_cycles=np.broadcast_to(vector / outputs, visits.shape),
-        dram_bytes=_dram_bytes(task, held, all_inputs),
-        array_cycles=array_cycles,
-        buffer_bits=buffer_bits,
-        steps=steps,
-        vector_cycles=vector,
-        sure=_sure(task, tiles, counts),
+def _in_bursts(num_bytes: Floats, requests: Floats, burst_bytes: int) -> Floats:
+    """Return the bytes of equal requests, each of whole bursts."""
+    with np.errstate(invalid="ignore"):  # what is fetched infinitely often does not fit
+        whole: Floats = np.where(num_bytes > 0, np.ceil(num_bytes / requests / burst_bytes - 1e-9) * burst_bytes, 0.0)
+        return np.where(np.isfinite(requests), whole * requests, np.inf)
+
+
+def _passes(space: _Space) -> Floats:
+    """Return how often a tile's weights are made within a visit, [n]: once for each fold of a streaming dataflow."""
+    array, table = space.hardware.pe_array, space.table
+    if array.dataflow not in ("output_stationary", "input_stationary") or not space.layers.regenerates.any():
+        return np.ones_like(table.pixels)
+    lanes = array.rows if array.dataflow == "output_stationary" else array.cols
+    folds = np.ceil(table.pixels / lanes)
+    return np.where(space.of_tile(space.layers.regenerates) > 0, folds, 1.0)
+
+
+def _array_cycles(space: _Space, held: _Holdings, passes: Floats, moved: _Moved) -> Floats:
+    """Return the array's cycles, [orders, n], bounded from below by the ports of the buffers.
+
+    Ports bound each step by itself: what others move through them counts in the steps in which they do so. Kinds of
+    steps are told apart by fills (a share of the steps), and by the place in a sum: its last part hands the results on.
+    """
+    table, layers, hardware = space.table, space.layers, space.hardware
+    cycles: Floats = table.compute * space.left + table.fill + table.once
+    if space.is_ideal:
+        return np.broadcast_to(cycles, held.stored.shape)
+    act, acc = space.of_tile(layers.activation_bits), hardware.accumulator_bits
+    parts = table.counts["C"]
+
+    def bound(bits: Floats, buffer: BufferConfig) -> Floats:
+        """Return the cycles if all steps moved as much as ``bits`` in the whole layer."""
+        slower: Floats = np.maximum(cycles, bits / buffer.port_bits_per_cycle)
+        return slower
+
+    def with_fills(own: Floats, filled: Floats, share: Floats, buffer: BufferConfig) -> Floats:
+        return share * bound(own + filled / np.maximum(share, 1e-9), buffer) + (1 - share) * bound(own, buffer)
+
+    weight_buffer, held_in, sums_in = hardware.weight_buffer, hardware.activation_buffer, hardware.accumulator
+    filled = held.weights.fetches * passes * space.of_tile(layers.num_weights * layers.weight_bits)
+    share = np.minimum(1.0, held.weights.fetches * table.weight_tiles / table.steps)
+    of_weights = with_fills(table.weight_reads * space.of_tile(layers.weight_bits), filled, share, weight_buffer)
+    reads = table.input_reads * space.left * act
+    results = space.of_tile((layers.written_elements + layers.stored_elements) * layers.activation_bits)
+    results = (results + 16 * moved.residual) * parts  # as if every part handed on
+    input_tiles = table.output_tiles / table.counts["K"] * parts
+    share = np.minimum(1.0, held.inputs.fetches * input_tiles / table.steps)
+    of_inputs = with_fills(reads + results, 8 * moved.inputs, share, held_in) / parts
+    of_inputs = of_inputs + with_fills(reads, 8 * moved.inputs, share, held_in) * (parts - 1) / parts
+    own = (table.psum_writes + table.psum_reads) * space.left * acc + 8 * moved.spills
+    every = space.of_tile(layers.num_outputs) * parts * acc  # as if every part added to a sum, or handed it on
+    alone, middle = bound(own + every, sums_in), bound(own + every, sums_in) * (parts - 2)
+    of_sums = (bound(own, sums_in) + middle + bound(own + 2 * every, sums_in)) / parts
+    of_sums = np.where(parts > 1, of_sums, alone)
+    return np.maximum(np.maximum(of_weights, of_inputs), of_sums)
+
+
+def _decoding(space: _Space, held: _Holdings, passes: Floats) -> Floats:
+    """Return the decoder's cycles, [orders, n], bounded from below by the ports of the mask buffer."""
+    table, layers, decoder = space.table, space.layers, space.hardware.mask_decoder
+    if decoder is None or not layers.decoded_bits.any():
+        return np.zeros_like(held.stored)
+    tiles = table.weight_tiles
+    each = np.maximum(space.of_tile(layers.num_weights) / decoder.positions_per_cycle, tiles)
+    coded = space.of_tile(layers.symbols * layers.is_coded) / decoder.symbols_per_cycle
+    each = np.maximum(each, coded) * space.of_tile((layers.decoded_bits > 0).astype(np.float64))
+    visits = held.weights.fetches
+    if space.is_ideal:
+        return each * visits * passes
+    port = space.of_tile(layers.decoded_bits) / space.hardware.mask_buffer.port_bits_per_cycle
+    twice = held.stored / visits
+    cycles: Floats = np.maximum(each, port * (1 + twice)) * visits * passes
+    return cycles
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """The generator's work in the whole layer, [orders, n]; cycles without those that overlap with nothing."""
+
+    cycles: Floats
+    work: tuple[Floats, Floats, Floats, Floats]
+
+
+def _generation(space: _Space, held: _Holdings, passes: Floats) -> _Made:
+    generator = space.hardware.weight_generator
+    sources = [task.plan.source for task in space.tasks if task.plan is not None and task.plan.source is not None]
+    if generator is None or not sources:
+        none = np.zeros_like(held.stored)
+        return _Made(none, (none, none, none, none))
+    first, later = generation(space.tasks, generator, space.table, sources[0].generator in COUNTER_BASED)
+    visits = held.weights.fetches
+
+    def total(name: str) -> Floats:
+        values: Floats = visits * (getattr(first, name) + (passes - 1) * getattr(later, name))
+        return values
+
+    names = ("words", "discarded", "seeds", "jumps")
+    words, discarded, seeds, jumps = (total(name) for name in names)
+    return _Made(total("cycles"), (words, discarded, seeds, jumps))
+
+
+def _making(space: _Space, held: _Holdings, passes: Floats, made: _Made) -> Floats:
+    """Return the cycles of the slower of decoder and generator, [orders, n]; their latency is seen once a load."""
+    layers, hardware = space.layers, space.hardware
+    decoder, generator = hardware.mask_decoder, hardware.weight_generator
+    decoded = _decoding(space, held, passes)
+    if decoder is not None and layers.decoded_bits.any():
+        is_coded = space.of_tile((layers.decoded_bits > 0).astype(np.float64))
+        decoded = decoded + decoder.latency_cycles * held.weights.loads * is_coded
+    generated = made.cycles
+    if generator is not None:
+        generated = generated + np.where(made.cycles > 0, generator.latency_cycles * held.weights.loads, 0.0)
+    slower: Floats = np.maximum(decoded, generated)
+    return slower
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What latency follows from: cycles of each unit in the whole layer, and when operands come and go.
+
+    ``first_*``: what the array waits for before its first step; ``last_*``: what follows its last one; ``share_*`` of the steps fetch weights, and inputs, and wait ``asked_*`` cycles for the first
+    word; ``staged``: results in their two places between array and memory. Arrays are
+    [orders, n] of tilings, or [layers] of the chosen ones.
+    """
+
+    array: Floats
+    made: Floats
+    vector: Floats
+    weights: Floats
+    inputs: Floats
+    stores: Floats
+    others: Floats
+    first_weights: Floats
+    first_made: Floats
+    first_inputs: Floats
+    last_vector: Floats
+    last_store: Floats
+    share_w: Floats
+    share_i: Floats
+    asked_w: Floats
+    asked_i: Floats
+    staged: Floats
+    loads_w: Floats
+    late_w: Floats
+    tiles_w: Floats
+    loads_i: Floats
+    late_i: Floats
+    tiles_i: Floats
+    ready: Floats
+    tiles_o: Floats
+
+    def take(self, order: Ints, chosen: Ints) -> _Work:
+        """Return the work of the chosen tilings."""
+        shape = self.array.shape
+        return _Work(*(
+            np.broadcast_to(getattr(self, field.name), shape)[order, chosen] for field in fields(self)
+        ))  # fmt: skip
+
+
+def _work(space: _Space, held: _Holdings, moved: _Moved, made: Floats, array: Floats) -> _Work:
+    table, layers, hardware = space.table, space.layers, space.hardware
+    rate = np.inf if space.is_ideal else hardware.dram.peak_bytes_per_ns * 1000 / hardware.clock_mhz
+    vector = space.of_tile(layers.vector_ops) / hardware.vector_unit.num_lanes
+    weights, stores = moved.weights / rate, moved.stored / rate
+    needed = table.tile_inputs * space.of_tile(layers.activation_bits * layers.reads_inputs) / 8 / rate
+    read, write = _memory_latency(space)
+    drain = hardware.vector_unit.latency_cycles
+    fetched = np.maximum(1.0, table.weight_tiles * held.stored)
+    input_tiles = table.output_tiles / table.counts["K"] * table.counts["C"]
+    used = np.maximum(1.0, table.weight_tiles * held.weights.fetches)
+    return _Work(
+        array=array, made=made, vector=vector, weights=weights, inputs=moved.inputs / rate, stores=stores,
+        others=(moved.spills + moved.residual) / rate, first_weights=weights / fetched, first_made=made / used,
+        first_inputs=needed, last_vector=vector / table.output_tiles, last_store=stores / table.output_tiles,
+        share_w=np.minimum(1.0, fetched / table.steps),
+        share_i=np.minimum(1.0, held.inputs.fetches * input_tiles / table.steps),
+        asked_w=np.where(weights > 0, read * held.stored_loads, 0.0),
+        asked_i=np.where(moved.inputs > 0, read * held.inputs.loads, 0.0),
+        staged=np.where(stores > 0, (vector + stores + (write + drain) * table.output_tiles) / 2, 0.0),
+        loads_w=held.weights.loads, late_w=held.weights.late, tiles_w=held.weights.tiles,
+        loads_i=held.inputs.loads, late_i=held.inputs.late, tiles_i=held.inputs.tiles,
+        ready=held.psums.ready / held.psums.loads, tiles_o=held.psums.tiles,
+    )  # fmt: skip
+
+
+def _memory_latency(space: _Space) -> tuple[int, int]:
+    """Return the cycles from a request to its first word, of reads and of writes."""
+    dram, clock = space.hardware.dram, space.hardware.clock_mhz
+    if space.is_ideal:
+        return 0, 0
+    return ns_to_cycles(dram.read_latency_ns, clock), ns_to_cycles(dram.write_latency_ns, clock)
+
+
+def _exposed(work: Floats, array: Floats, by: tuple[Floats, Floats, Floats], is_double: bool, done: Floats) -> Floats:
+    """Return the least time of array and the work that brings an operand, given its loads, ``late`` and tiles.
+
+    The last tile of a load is there when its work is done; the array then has yet to do all that follows. Behind a
+    double buffer this can be seen in the first load alone, the others arrive during the load before. Of the first load
+    ``done`` cycles were done before.
+    """
+    loads, late, tiles = by
+    if is_double:
+        return np.maximum(work / loads - done, 0) + (1 - late / loads) * array
+    return np.maximum(np.maximum(work - done, 0) + (1 - late) * array, array + np.maximum(work - done, 0) / tiles)
+
+
+def _latency(hardware: HardwareConfig, work: _Work, fetched: Floats, made: Floats) -> Floats:
+    """Return the latency of each tiling, [orders, n].
+
+    Parameters
+    ----------
+    fetched, made
+        Cycles of fetching and of making the first load's weights that were done before the layer begins.
+    """
+    of_weights, of_inputs = (work.loads_w, work.late_w, work.tiles_w), (work.loads_i, work.late_i, work.tiles_i)
+    double, array = hardware.weight_buffer.double_buffered, work.array
+    fetch = np.maximum(work.first_weights - fetched, 0)
+    ahead = np.maximum(fetch + np.maximum(work.first_made - made, 0), work.first_inputs)
+    # The vector unit begins with the first output tile that is finished; its own last tile is part of its work.
+    of_vector = work.vector + work.ready * array + work.last_store + ahead
+    of_stores = np.maximum(work.stores, work.staged) + work.ready * array + work.last_vector + ahead
+    busy = array
+    if not hardware.accumulator.double_buffered:
+        busy = busy + work.vector / work.tiles_o
+    busy = busy + ahead
+    busy = np.maximum(busy, np.maximum(_exposed(work.made, array, of_weights, double, made), work.made - made) + fetch)
+    by_w, by_i = work.late_w / work.loads_w, work.late_i / work.loads_i
+    first_w, first_i = np.maximum(work.weights / work.loads_w - fetched, 0), work.inputs / work.loads_i
+    beside_w = first_i * np.minimum(1.0, by_w / np.maximum(by_i, 1e-9))
+    beside_i = first_w * np.minimum(1.0, by_i / np.maximum(by_w, 1e-9))
+    busy = np.maximum(
+        busy, np.maximum(first_w + beside_w + (1 - by_w) * array, first_i + beside_i + (1 - by_i) * array)
+    )
+    if not double:
+        busy = np.maximum(busy, _exposed(work.weights, array, of_weights, False, fetched))
+    if not hardware.activation_buffer.double_buffered:
+        busy = np.maximum(busy, _exposed(work.inputs, array, of_inputs, False, np.zeros(1)))
+    total = work.weights + work.inputs + work.stores + work.others - fetched
+    # What comes from memory last has yet to pass the array, in the steps that use it; the results of the steps before
+    # have been stored by then.
+    rest_w = np.where(work.weights > 0, (1 - work.late_w) / work.loads_w, 1.0)
+    rest = np.minimum(rest_w, np.where(work.inputs > 0, (1 - work.late_i) / work.loads_i, 1.0))
+    through = total - rest * work.stores + np.where(work.weights + work.inputs > 0, rest * array, 0.0)
+    flow = _flow(work, work.stores + work.others) - fetched + ahead
+    into_array = np.maximum(np.maximum(np.maximum(busy, through), flow) + work.last_vector + work.last_store, total)
+    latency: Floats = np.maximum(np.maximum(into_array, of_vector), of_stores)
+    return latency
+
+
+def _flow(work: _Work, others: Floats) -> Floats:
+    """Return the cycles of array and memory side by side, [orders, n].
+
+    Requests run no more than two steps ahead, so that a step takes the longer of its own work and the fetching for a
+    later one; some steps fetch weights, some inputs, some both, and the memory cannot even that out.
+    """
+    array, of_w, of_i = work.array, work.share_w, work.share_i
+    # As if every step fetched; a place is free, and its request issued, when the step before the last one ends, so that
+    # the memory's latency is seen once a load.
+    weights, inputs = (work.weights + work.asked_w) / of_w, (work.inputs + work.asked_i) / of_i
+    both, none = np.maximum(array, weights + inputs + others), np.maximum(array, others)
+    only_w, only_i = np.maximum(array, weights + others), np.maximum(array, inputs + others)
+    apart = of_w * (of_i * both + (1 - of_i) * only_w) + (1 - of_w) * (of_i * only_i + (1 - of_i) * none)
+    evened = np.maximum(array, work.weights + work.inputs + others)
+    mean: Floats = (apart + evened) / 2
+    return mean
+
+
+def _chained(space: _Space, work: _Work, occupied: Floats) -> Floats:
+    """Return the latency of the chosen tilings one after the other, [layers].
+
+    A layer's first load of weights is fetched, and made, from when the layer before has taken its last weights, if
+    there is room for it beside them.
+    """
+    hardware, none = space.hardware, np.zeros_like(work.array)
+    latency = _latency(hardware, work, none, none)
+    if not hardware.mapping.prefetch_next_layer or latency.size < 2:
+        return latency
+    room = np.inf if space.is_ideal else hardware.weight_buffer.capacity_bytes
+    fits = (occupied[:-1] + occupied[1:] <= room) | (np.maximum(occupied[:-1], occupied[1:]) <= room / 2)
+    rest = (1 - work.late_w) / work.loads_w
+    traffic = work.inputs + work.stores + work.others
+    idle, free = rest * latency, rest * np.maximum(latency - traffic, 0)
+    made, fetched = none.copy(), none.copy()
+    made[1:] = np.where(fits, np.minimum(idle[:-1], (work.made / work.loads_w)[1:]), 0)
+    fetched[1:] = np.where(fits, np.minimum(free[:-1], (work.weights / work.loads_w)[1:]), 0)
+    return _latency(hardware, work, fetched, made)
+
+
+@dataclass(frozen=True, slots=True)
+class _Figures:
+    """What the closed form says of all tilings, float64 [orders, n]; ``value`` is what the objective minimises."""
+
+    space: _Space
+    held: _Holdings
+    passes: Floats
+    moved: _Moved
+    made: _Made
+    work: _Work
+    array: Floats
+    occupied: Floats
+    latency: Floats
+    dram: Floats
+    actions_pj: Floats
+    value: Floats
+    legal: npt.NDArray[np.bool_]
+
+
+def _figures(space: _Space, prices: EnergyPrices) -> _Figures:
+    table = space.table
+    held = _holdings(space)
+    passes = _passes(space)
+    moved = _moved(space, held)
+    array = _array_cycles(space, held, passes, moved)
+    made = _generation(space, held, passes)
+    work = _work(space, held, moved, _making(space, held, passes, made), array)
+    none = np.zeros(1)
+    latency = np.broadcast_to(_latency(space.hardware, work, none, none), held.stored.shape)
+    legal = np.isfinite(held.weights.fetches) & np.isfinite(held.inputs.fetches) & np.isfinite(held.psums.fetches)
+    legal &= np.isfinite(latency) & (table.steps <= MOST_STEPS)
+    if space.is_ideal:  # what is asked of an ideal memory is the array's own time
+        array_alone = table.compute * space.left + table.fill
+        least = np.minimum.reduceat(array_alone, table.first)
+        legal &= array_alone <= space.of_tile(least) + 0.5
+    copies = np.where(held.weights.loads > 1, 2, 1) if space.hardware.weight_buffer.double_buffered else 1
+    occupied = table.positions * space.of_tile(space.layers.weight_bits) / 8 * held.weights.tiles * copies
+    figures = _Figures(
+        space, held, passes, moved, made, work, array, occupied, latency, moved.total, latency, latency, legal
+    )
+    figures = replace(figures, actions_pj=_actions_pj(figures, prices))
+    return replace(figures, value=np.where(legal, _objective(figures, latency, prices), np.inf))
+
+
+def _best(figures: _Figures) -> Best:
+    """Return the tiling of each layer that the objective likes best, and what follows from it."""
+    space, held, moved = figures.space, figures.held, figures.moved
+    table, layers, legal, latency = space.table, space.layers, figures.legal, figures.latency
+    order, chosen = least_tilings(
+        figures.value, np.where(legal, figures.dram, np.inf), np.where(legal, latency, np.inf), table
+    )
+    picked = order, chosen
+
+    def at(values: Floats) -> Floats:
+        return np.broadcast_to(values, latency.shape)[picked]
+
+    left = space.left[chosen]
+    time = _chained(space, figures.work.take(*picked), at(figures.occupied))
+    accumulated = layers.num_outputs * (table.counts["C"][chosen] - 1)
+    return Best(
+        latency=np.where(np.isfinite(figures.value[picked]), time, np.inf),
+        dram_bytes=at(figures.dram),
+        passes=at(held.weights.fetches * figures.passes),
+        fetches=at(held.stored),
+        input_bytes=at(moved.inputs),
+        spills=at(held.psums.fetches - 1),
+        input_reads=table.input_reads[chosen] * left,
+        weight_reads=table.weight_reads[chosen],
+        psum_writes=table.psum_writes[chosen] * left,
+        psum_reads=table.psum_reads[chosen] * left + accumulated,
+        slots=left,
+        words=at(figures.made.work[0]),
+        discarded=at(figures.made.work[1]),
+        seeds=at(figures.made.work[2]),
+        jumps=at(figures.made.work[3]),
+    )
+
+
+def _objective(figures: _Figures, latency: Floats, prices: EnergyPrices) -> Floats:
+    """Return what the chip's mapping minimises, [orders, n]."""
+    objective, dram = figures.space.hardware.mapping.objective, figures.dram
+    if objective == "latency":
+        return latency + 1e-6 * dram
+    if objective == "dram_bytes":
+        return dram + 1e-6 * latency
+    energy = figures.actions_pj + latency * prices.static_pj_per_cycle
+    return energy if objective == "energy" else energy * latency
+
+
+def _actions_pj(figures: _Figures, prices: EnergyPrices) -> Floats:
+    """Return the energy of what a layer does but for the time it takes, [orders, n], in pJ."""
+    if not prices.action_pj:
+        return np.zeros(1)
+    space, held, moved, passes = figures.space, figures.held, figures.moved, figures.passes
+    table, layers, acc = space.table, space.layers, space.hardware.accumulator_bits
+    act, wbits = space.of_tile(layers.activation_bits), space.of_tile(layers.weight_bits)
+    outputs, visits = space.of_tile(layers.num_outputs), held.weights.fetches * passes
+    link = prices.pj("interconnect", "bits")
+    reads, weights = table.input_reads * space.left * act, table.weight_reads * wbits
+    partial = np.maximum(held.psums.fetches - 1, 0) * outputs
+    sums = (table.psum_writes + table.psum_reads) * space.left + outputs * table.counts["C"] + 2 * partial
+    words, discarded, seeds, jumps = figures.made.work
+    stored = space.of_tile(layers.decoded_bits)
+    energy = 8 * moved.total * (prices.pj("dram", "read_bits") + link)
+    energy = energy + (reads + weights + (outputs + 2 * partial) * acc) * link
+    energy = energy + (reads + 8 * (moved.inputs + moved.residual + moved.stored)) * prices.pj(
+        "activation_buffer", "read_bits"
+    )
+    energy = energy + weights * prices.pj("weight_buffer", "read_bits")
+    energy = energy + space.of_tile(layers.num_weights) * visits * wbits * prices.pj("weight_buffer", "write_bits")
+    energy = energy + sums * acc * prices.pj("accumulator", "read_bits")
+    energy = energy + stored * (visits + held.stored) * prices.pj("mask_buffer", "read_bits")
+    energy = energy + words * prices.pj("weight_generator", "words") + jumps * prices.pj("weight_generator", "jumps")
+    energy = energy + discarded * prices.pj("weight_generator", "discarded_words")
+    energy = energy + seeds * prices.pj("weight_generator", "derived_seeds")
+    whole: Floats = energy + space.of_tile(np.array([_fixed_pj(task, prices) for task in space.tasks]))
+    return whole
+
+
+def _fixed_pj(task: LayerTask, prices: EnergyPrices) -> float:
+    """Return the energy of what every tiling does alike: products and results."""
+    macs = task.layer.dims.macs
+    executed = effective_macs(task) if task.hardware.pe_array.zero_weights != "none" else macs
+    arithmetic = task.plan.arithmetic if task.plan is not None else "int8"
+    return (
+        executed * prices.pj("pe_array", f"mac_{arithmetic}")
+        + (macs - executed) * prices.pj("pe_array", "mac_gated")
+        + shifted_bits(task, macs) * prices.pj("pe_array", "operand_shifts_bits")
+        + max(task.layer.vector_ops, task.layer.dims.num_outputs) * prices.pj("vector_unit", "ops")
     )

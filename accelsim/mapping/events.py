@@ -11,7 +11,7 @@ from accelsim.mapping.dataflow import ArrayWork
 from accelsim.mapping.generation import GenerationWork, TileRange, generation_work
 from accelsim.mapping.holding import Holding
 from accelsim.mapping.loops import INPUT_LOOPS, OUTPUT_LOOPS, WEIGHT_LOOPS, Loop, Nest, Reuse, Tiling, fetch_steps
-from accelsim.mapping.task import LayerTask, input_extent
+from accelsim.mapping.task import LayerTask, input_extent, input_overlap
 from accelsim.timing.schedule import NO_RELEASE, InputEvents, OutputEvents, WeightEvents
 
 Ints = npt.NDArray[np.int64]
@@ -209,6 +209,8 @@ def input_events(task: LayerTask, tiling: Tiling, nest: Nest, holding: Holding) 
     dims = task.layer.dims
     rows = _extents(task, tiling, nest, "P", "R")[nest.index["P"][steps], nest.index["R"][steps]]
     columns = _extents(task, tiling, nest, "Q", "S")[nest.index["Q"][steps], nest.index["S"][steps]]
+    rows = rows - _on_chip(task, tiling, nest, holding.inputs, "P")[nest.index["P"][steps]]
+    columns = columns - _on_chip(task, tiling, nest, holding.inputs, "Q")[nest.index["Q"][steps]]
     elements = nest.size["N"][steps] * nest.size["G"][steps] * nest.size["C"][steps] * rows * columns
     if task.dram_input_elements != dims.num_inputs:
         elements = ceil_share(task.dram_input_elements, elements, dims.num_inputs)
@@ -230,6 +232,23 @@ def _extents(task: LayerTask, tiling: Tiling, nest: Nest, loop: Loop, window: Lo
         for i in range(nest.counts[loop])
     ]
     return np.array(table, dtype=np.int64)
+
+
+def _on_chip(task: LayerTask, tiling: Tiling, nest: Nest, reuse: Reuse, loop: Loop) -> Ints:
+    """Return the input rows (columns) of each tile along ``loop`` that its neighbour has brought, int64 [tiles].
+
+    They are still on chip where the neighbour lies in the same block of tiles that the buffer holds, or in the block
+    right before it: of two blocks side by side the second is fetched while the first is there, and a single block is
+    replaced row by row. Tiles that are loaded again in every step (``keep: tile``) share nothing.
+    """
+    none = np.zeros(nest.counts[loop], dtype=np.int64)
+    split = [other for other in nest.order[: reuse.hold_from] if nest.counts[other] > 1]
+    is_near = loop in nest.order[reuse.hold_from :] or split[-1:] == [loop]
+    if tiling.keep == "tile" or not is_near or tiling.splits_window(task.layer.dims):
+        return none
+    tile = tiling.size(loop)
+    none[1:] = [input_overlap(task, loop, i * tile, tile) for i in range(1, none.size)]
+    return none
 
 
 def output_events(task: LayerTask, nest: Nest, holding: Holding) -> tuple[OutputEvents, dict[str, int]]:

@@ -9,12 +9,13 @@ from accelsim.config.hardware import HardwareConfig
 from accelsim.errors import MappingError
 from accelsim.mapping.build import build_layer
 from accelsim.mapping.loops import Tiling
-from accelsim.mapping.mapper import EnergyPrices, MappedLayer, Run, map_layer, map_vector_layer
+from accelsim.mapping.mapper import MappedLayer, Run, map_layer, map_vector_layer
+from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.residency import NETWORK_INPUT, Residency, choose_residency, output_elements
 from accelsim.mapping.task import UNBOUNDED, LayerTask
 from accelsim.storage.base import WeightPlan
 from accelsim.timing.schedule import Schedule
-from accelsim.timing.solve import Moment, layer_end, layer_table
+from accelsim.timing.solve import Moment
 from accelsim.trace.model import LayerTrace, TraceLayer
 
 __all__ = ["build_layer", "check_units", "map_network", "network_tasks", "residency_of"]
@@ -64,48 +65,17 @@ def _map_layers(
     fixed: Mapping[str, Tiling],
 ) -> tuple[MappedLayer, ...]:
     """Map all layers; where one does not fit beside the activations that stay on chip, the largest of these leaves."""
-    as_real = _with_real_memory(trace, plans, hardware, prices, fixed) if hardware.memory == "ideal" else ()
-    also = {item.schedule.name: item.schedule.tiling for item in as_real if item.schedule.tiling is not None}
     banned: frozenset[str] = frozenset()
     while True:
         residency = residency_of(trace, plans, hardware, banned)
         tasks = network_tasks(trace, plans, hardware, residency)
         try:
-            mapped = _map_tasks(tasks, prices, fixed, also)
-            break
+            return _map_tasks(tasks, prices, fixed)
         except _DoesNotFitError as failure:
             crowded = largest_live(trace, residency, failure.position)
             if crowded is None:
                 raise MappingError(str(failure)) from failure
             banned |= {crowded}
-    if as_real and as_real[-1].end.end_cycle < mapped[-1].end.end_cycle:
-        return as_real
-    return mapped
-
-
-def _with_real_memory(
-    trace: LayerTrace,
-    plans: Mapping[str, WeightPlan],
-    hardware: HardwareConfig,
-    prices: EnergyPrices,
-    fixed: Mapping[str, Tiling],
-) -> tuple[MappedLayer, ...]:
-    """Return the schedule of the same chip with real memory, as it runs with ideal memory; empty if nothing fits that.
-
-    A schedule never gets slower when its memory gets faster, so with this one ideal memory is never slower.
-    """
-    try:
-        mapped = _map_layers(trace, plans, hardware.model_copy(update={"memory": "dram"}), prices, fixed)
-    except MappingError:
-        return ()
-    before, ends = Moment(), []
-    for item in mapped:
-        end = layer_end(layer_table(item.schedule, hardware, before), hardware, before)
-        if end is None:
-            return ()
-        ends.append(end)
-        before = end
-    return tuple(replace(item, end=end) for item, end in zip(mapped, ends, strict=True))
 
 
 class _DoesNotFitError(Exception):
@@ -195,15 +165,14 @@ def _dram_inputs(layer: TraceLayer, elements: Mapping[str, int], residency: Resi
     return total * sum(elements.get(name, 0) for name in off_chip) // max(1, known)
 
 
-def _map_tasks(
-    tasks: list[LayerTask], prices: EnergyPrices, fixed: Mapping[str, Tiling], also: Mapping[str, Tiling]
-) -> tuple[MappedLayer, ...]:
+def _map_tasks(tasks: list[LayerTask], prices: EnergyPrices, fixed: Mapping[str, Tiling]) -> tuple[MappedLayer, ...]:
     """Map layer by layer, each for the state in which the one before leaves the chip."""
     chip = _chip_content(tasks[0].hardware) if tasks else ""
+    speed = f"{tasks[0].hardware.dram.model_dump_json()} {tasks[0].hardware.clock_mhz}" if tasks else ""
     mapped: list[MappedLayer] = []
     before = Moment()
     for position, task in enumerate(tasks):
-        run = Run(before, also.get(task.layer.name), (chip, _anonymous(task)))
+        run = Run(before, (chip, _anonymous(task)), speed)
         try:
             if task.layer.uses_array:
                 item = map_layer(task, prices, fixed.get(task.layer.name), run)
@@ -219,7 +188,7 @@ def _map_tasks(
 def _chip_content(hardware: HardwareConfig) -> str:
     """Return what a layer's schedules depend on of a chip: all but names, clock and the memory's speed."""
     document = hardware.model_dump_json(exclude={"name", "clock_mhz", "node_nm", "voltage_v", "dram"})
-    return f"{document} {hardware.dram.burst_bytes}"
+    return f"{document} {hardware.dram.burst_bytes} {hardware.dram.num_outstanding_requests}"
 
 
 def _anonymous(task: LayerTask) -> Hashable:

@@ -103,8 +103,12 @@ class LayerTask:
         return UNBOUNDED if self.is_ideal else buffer.capacity_bytes
 
 
-def input_extent(task: LayerTask, loop: Loop, first: int, size: int, tap: int = 0, num_taps: int = 0) -> int:
-    """Return the input rows (``P``) or columns (``Q``) that ``size`` outputs from ``first`` on read.
+def input_window(
+    task: LayerTask, loop: Loop, first: int, size: int, tap: int = 0, num_taps: int = 0
+) -> tuple[int, int]:
+    """Return the first input row (``P``) or column (``Q``) under some outputs, and the one behind the last.
+
+    There are ``size`` outputs, from ``first`` on.
 
     ``num_taps`` filter rows (columns) from ``tap`` on are applied; 0 means all.
     """
@@ -113,10 +117,31 @@ def input_extent(task: LayerTask, loop: Loop, first: int, size: int, tap: int = 
     kernel = num_taps or (dims.R if loop == "P" else dims.S)
     extent = dims.H if loop == "P" else dims.W
     stride, dilation, padding = dims.stride[axis], dims.dilation[axis], dims.padding[axis]
-    span = (kernel - 1) * dilation + 1
-    if task.layer.kind == "aggregate":  # P are edges, each reads one node's features; H x W are nodes x features
-        return extent if loop == "Q" else min(size, extent)
     start = first * stride - padding + tap * dilation
-    end = start + (size - 1) * stride + span
-    window = min(end, extent) - max(start, 0)
-    return max(0, min(window, size * span))
+    end = start + (size - 1) * stride + (kernel - 1) * dilation + 1
+    return max(start, 0), min(end, extent)
+
+
+def input_extent(task: LayerTask, loop: Loop, first: int, size: int, tap: int = 0, num_taps: int = 0) -> int:
+    """Return the input rows (``P``) or columns (``Q``) that ``size`` outputs from ``first`` on read.
+
+    Parameters as of `input_window`; rows between windows that do not touch each other are not read.
+    """
+    dims = task.layer.dims
+    axis = 0 if loop == "P" else 1
+    kernel = num_taps or (dims.R if loop == "P" else dims.S)
+    if task.layer.kind == "aggregate":  # P are edges, each reads one node's features; H x W are nodes x features
+        extent = dims.H if loop == "P" else dims.W
+        return extent if loop == "Q" else min(size, extent)
+    start, end = input_window(task, loop, first, size, tap, num_taps)
+    return max(0, min(end - start, size * ((kernel - 1) * dims.dilation[axis] + 1)))
+
+
+def input_overlap(task: LayerTask, loop: Loop, first: int, size_before: int) -> int:
+    """Return the rows (columns) that outputs from ``first`` on share with the ``size_before`` outputs before them."""
+    dims, axis = task.layer.dims, 0 if loop == "P" else 1
+    span = ((dims.R if loop == "P" else dims.S) - 1) * dims.dilation[axis] + 1
+    if task.layer.kind == "aggregate" or span <= dims.stride[axis]:
+        return 0
+    end_before = input_window(task, loop, first - size_before, size_before)[1]
+    return max(0, end_before - input_window(task, loop, first, 1)[0])

@@ -77,9 +77,9 @@ class LayerMapping:
     num_steps: int
     buffers: dict[str, BufferUse]
     operands: dict[str, OperandUse]
-    estimated_cycles: int
+    estimated_cycles: int | None
     simulated_cycles: int
-    relative_difference: float
+    relative_difference: float | None
     utilization: Utilization
 
 
@@ -104,7 +104,7 @@ def describe_layer(
         operands=_operands(schedule, counters),
         estimated_cycles=mapped.estimated_cycles,
         simulated_cycles=simulated,
-        relative_difference=(mapped.estimated_cycles - simulated) / simulated if simulated else 0.0,
+        relative_difference=mapped.estimated_cycles / simulated - 1 if mapped.estimated_cycles and simulated else None,
         utilization=_utilization(counters, hardware.pe_array.num_pes),
     )
 
@@ -181,9 +181,9 @@ def _tile_rows(layers: Sequence[LayerMapping]) -> list[dict[str, str]]:
                 "tile": tile,
                 "tiles": f"{item.num_steps:,}",
                 "loops, outermost first": order,
-                "closed form": f"{item.estimated_cycles:,}",
+                "closed form": "-" if item.estimated_cycles is None else f"{item.estimated_cycles:,}",
                 "simulated": f"{item.simulated_cycles:,}",
-                "differs": f"{100 * item.relative_difference:+.1f} %",
+                "differs": "-" if item.relative_difference is None else f"{100 * item.relative_difference:+.1f} %",
             }
         )
     return rows

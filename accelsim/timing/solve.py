@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +25,10 @@ from accelsim.timing.memory import (
     BUSY,
     CALLED,
     KIND,
+    LAST_END,
     ONE_BUS,
+    TURNAROUND,
+    WRITE_BUS_FREE,
     MemoryModel,
     addresses,
     memory_row,
@@ -133,6 +136,43 @@ class Moment:
     memory: tuple[int, ...] = ()
     moved_bytes: tuple[int, ...] = (0,) * len(COUNTER_OF_KIND)
     schedule: LayerSchedule | None = None
+
+    def shifted(self, cycles: int) -> Moment:
+        """Return the same moment some cycles later; what is older than all that matters is as old as that."""
+        if not self.memory:
+            return replace(self, end_cycle=self.end_cycle + cycles)
+        memory = list(self.memory)
+        for place in (BUS_FREE, WRITE_BUS_FREE, LAST_END):
+            memory[place] += cycles
+        return replace(
+            self,
+            end_cycle=self.end_cycle + cycles,
+            free=tuple(cycle + cycles for cycle in self.free),
+            reached=tuple(tuple(cycle + cycles for cycle in cycles_of) for cycles_of in self.reached),
+            memory=tuple(memory),
+        )
+
+    def state(self) -> tuple[object, ...]:
+        """Return what decides about the next layer, relative to the end: equal states are followed by equal times.
+
+        Nothing of the next layer begins before the last request was issued and the array had taken its last weights;
+        what ended earlier is as good as ended then.
+        """
+        dma, taken = self.free[STATIONS.index("dma")], self.reached[NUMBER["taken"]][-1]
+        floor = min(dma, taken) - self.end_cycle
+
+        def since(cycle: int) -> int:
+            return max(cycle - self.end_cycle, floor)
+
+        memory = list(self.memory)
+        for place in (BUS_FREE, WRITE_BUS_FREE, LAST_END) if memory else ():
+            memory[place] = max(memory[place] - self.end_cycle, floor - memory[TURNAROUND])
+        occupied = self.schedule.occupancy_bytes.get("weight_buffer", 0) if self.schedule is not None else -1
+        return (
+            tuple(since(cycle) for cycle in self.free),
+            tuple(tuple(since(cycle) for cycle in cycles) for cycles in self.reached),
+            tuple(memory[:-1]), occupied,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

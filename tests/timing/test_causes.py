@@ -8,8 +8,8 @@ import pytest
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import load_hardware
 from accelsim.mapping.loops import Loop, Tiling
-from accelsim.mapping.mapper import EnergyPrices
 from accelsim.mapping.network import map_network
+from accelsim.mapping.prices import EnergyPrices
 from accelsim.pipeline import layer_plans, schedule_network
 from accelsim.sim.counters import CAUSES, Counters
 from accelsim.sim.run import run_schedule
@@ -45,7 +45,7 @@ def run(chip: HardwareConfig) -> Counters:
     layer = TraceLayer("layer", "conv2d", DIMS, ("input",), num_outputs=128, weights=weights)
     trace = LayerTrace("layer", (layer,), "dense")
     plans = layer_plans(trace, "dense-int8")
-    schedule, _ = map_network(trace, plans, "dense-int8", chip, EnergyPrices(1.0, 1.0, 1.0), {"layer": TILING})
+    schedule, _ = map_network(trace, plans, "dense-int8", chip, EnergyPrices(), {"layer": TILING})
     return run_schedule(schedule, chip)
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.mapping.loops import Loop, Tiling
-from accelsim.mapping.mapper import EnergyPrices
 from accelsim.mapping.network import map_network
+from accelsim.mapping.prices import EnergyPrices
 from accelsim.pipeline import layer_plans
 from accelsim.prng.source import RandomSource
 from accelsim.sim.counters import LayerCounters
@@ -62,7 +62,7 @@ def run(description: dict[str, Any], dims: LoopDims = DIMS) -> LayerCounters:
         plans,
         "slt",
         hardware,
-        EnergyPrices(1.0, 1.0, 1.0),
+        EnergyPrices(),
         {"layer": Tiling(N=1, G=1, K=8, C=32, P=dims.P, Q=dims.Q, order=ORDER)},
     )
     return run_schedule(schedule, hardware).layers[0]

@@ -13,8 +13,8 @@ from accelsim.mapping import mapper
 from accelsim.mapping.build import build_layer
 from accelsim.mapping.kept import Kept
 from accelsim.mapping.loops import Loop, Tiling
-from accelsim.mapping.mapper import EnergyPrices
 from accelsim.mapping.network import map_network
+from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.task import LayerTask
 from accelsim.pipeline import layer_plans, schedule_network
 from accelsim.sim.run import run_schedule
@@ -23,7 +23,7 @@ from accelsim.trace import TraceOptions, trace_network
 from accelsim.trace.model import LayerTrace, LoopDims, TraceLayer
 
 HWCONFIGS = Path(__file__).resolve().parents[3] / "hwconfigs"
-PRICES = EnergyPrices(20.0, 0.1, 0.01)
+PRICES = EnergyPrices()
 TICKET = TraceOptions(sparsity=0.7, prune_ratio=0.5, lock_ratio=0.2)
 K_OUTSIDE: tuple[Loop, ...] = ("G", "K", "N", "P", "Q", "C")
 P_OUTSIDE: tuple[Loop, ...] = ("G", "N", "P", "Q", "K", "C")
@@ -106,7 +106,7 @@ def test_what_is_kept_does_not_decide(monkeypatch: pytest.MonkeyPatch) -> None:
     first = schedule_network(hardware, trace, "slt")[0]
     slower = hardware.model_copy(update={"clock_mhz": 250.0})
     after_another_chip = (schedule_network(slower, trace, "slt"), schedule_network(hardware, trace, "slt")[0])[1]
-    monkeypatch.setattr(mapper, "_kept_schedules", Kept(0))
+    monkeypatch.setattr(mapper, "_kept_tables", Kept(0))
     fresh = schedule_network(hardware, trace, "slt")[0]
     for layer, again, anew in zip(first.layers, after_another_chip.layers, fresh.layers, strict=True):
         assert layer.tiling == again.tiling == anew.tiling

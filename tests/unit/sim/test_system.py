@@ -12,8 +12,8 @@ from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import load_hardware
 from accelsim.errors import SimulationError
 from accelsim.mapping.loops import Loop, Tiling
-from accelsim.mapping.mapper import EnergyPrices
 from accelsim.mapping.network import map_network
+from accelsim.mapping.prices import EnergyPrices
 from accelsim.pipeline import layer_plans
 from accelsim.sim.dram.memory import build_memory
 from accelsim.sim.processes import run_processes
@@ -43,9 +43,7 @@ def trace(num_layers: int = 1) -> LayerTrace:
 
 def schedule_of(hardware: HardwareConfig, network: LayerTrace, tiling: Tiling | None = None) -> Schedule:
     fixed = {layer.name: tiling for layer in network.layers} if tiling is not None else {}
-    return map_network(
-        network, layer_plans(network, "dense-int8"), "dense-int8", hardware, EnergyPrices(1, 1, 1), fixed
-    )[0]
+    return map_network(network, layer_plans(network, "dense-int8"), "dense-int8", hardware, EnergyPrices(), fixed)[0]
 
 
 class Slices:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,8 @@ from accelsim.trace.model import LayerKind, LoopDims
 Floats = npt.NDArray[np.float64]
 Floats32 = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
-SLOWEST = 2.5  # tilings on which the array takes longer than this times the best are left out of the short table
-MOST_PER_LAYER = 96
+Width = Literal["narrow", "wide", "whole"]
+ENOUGH = 96
 NEARLY_EQUAL = 1.01  # what the closed form cannot tell apart: its latency is off by about a hundredth in the median
 
 
@@ -46,6 +46,8 @@ class HoldTable:
         Fraction of a load's steps that are over when its last tile is used first (of outputs: is opened).
     ready
         Fraction of a load's steps that are over when its first tile is used last (of outputs: is finished).
+    keeps_rows, keeps_columns
+        1 where the rows (columns) that a tile of inputs shares with its neighbour are still on chip, else 0.
     """
 
     single: Floats32
@@ -54,6 +56,8 @@ class HoldTable:
     loads: Floats32
     late: Floats32
     ready: Floats32
+    keeps_rows: Floats32
+    keeps_columns: Floats32
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +74,12 @@ class TileTable:
         Elements that cross the buffers' ports in the whole layer.
     positions, outputs, tile_inputs, pixels, filters, group_filters
         Weights, outputs, input elements, output positions, filters, and filters of a group of the largest tile.
-    all_inputs
-        Input elements of all tiles once, halos included.
+    rows, new_rows, columns, new_columns
+        Input rows of all tiles along P, and without those that the tile before has brought; columns likewise.
+    is_stated
+        1 where a person would state the tiling, else 0.
+    depth
+        Input elements at each position: batch, groups and channels.
     stream_filters, last_filters, stream_counts
         Filters (along which random streams run) of a tile, of the last tile, and how many such tiles there are.
     stream_weights, stream_parts
@@ -79,8 +87,8 @@ class TileTable:
     turns
         int64 [orders, n], the order in which weight tiles are visited: 0 part by part of the same filters, 1 the same
         with output positions between filters and parts, 2 filter by filter of the same part.
-    counts
-        Tiles along each loop.
+    counts, sizes
+        Tiles along each loop, and the size of the largest.
     steps, weight_tiles, output_tiles
         Tiles on the array, and different tiles of weights and outputs.
     weights, inputs, psums
@@ -102,7 +110,12 @@ class TileTable:
     pixels: Floats
     filters: Floats
     group_filters: Floats
-    all_inputs: Floats
+    rows: Floats
+    new_rows: Floats
+    columns: Floats
+    new_columns: Floats
+    depth: Floats
+    is_stated: Floats
     stream_filters: Floats
     last_filters: Floats
     stream_counts: Floats
@@ -110,6 +123,7 @@ class TileTable:
     stream_parts: Floats
     turns: Ints
     counts: dict[Loop, Floats]
+    sizes: dict[Loop, Floats]
     steps: Floats
     weight_tiles: Floats
     output_tiles: Floats
@@ -122,25 +136,28 @@ LayerKey = tuple[LoopDims, LayerKind]
 
 
 @lru_cache(maxsize=48)
-def tile_table(layers: tuple[LayerKey, ...], array_json: str, is_short: bool) -> TileTable:
+def tile_table(layers: tuple[LayerKey, ...], array_json: str, width: Width) -> TileTable:
     """Return the tilings of ``layers`` on the PE array that ``array_json`` describes.
 
     Parameters
     ----------
-    is_short
-        Leave out slow tilings and, of many, keep an even share; where nothing of the short table fits, take the long.
+    width
+        ``narrow``: of each size of weights and outputs the fastest, for ranking many chips; ``wide``: of each size of
+        weights, outputs and inputs, for mapping one; ``whole``: all, where nothing of the others fits.
     """
     array = PeArrayConfig.model_validate_json(array_json)
-    parts = [_layer(array, dims, kind, is_short) for dims, kind in layers]
+    parts = [_layer(array, dims, kind, width) for dims, kind in layers]
     number = np.array([len(part["compute"]) for part in parts], dtype=np.int64)
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     counts = {loop: joined.pop(f"count_{loop}") for loop in LOOPS}
+    sizes = {loop: joined.pop(f"size_{loop}") for loop in LOOPS}
     turns = np.stack([joined.pop(f"turn_{order}") for order in range(len(LOOP_ORDERS))]).astype(np.int64)
     return TileTable(
         layer=np.repeat(np.arange(len(parts)), number),
         first=np.concatenate([[0], np.cumsum(number)[:-1]]),
         once=_once_cycles(array),
         counts=counts,
+        sizes=sizes,
         turns=turns,
         steps=np.prod([counts[loop] for loop in LOOPS], axis=0),
         weight_tiles=counts["G"] * counts["K"] * counts["C"],
@@ -156,7 +173,7 @@ Densities = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 @lru_cache(maxsize=48)
-def skipped_fractions(layers: tuple[LayerKey, ...], array_json: str, is_short: bool, densities: Densities) -> Floats:
+def skipped_fractions(layers: tuple[LayerKey, ...], array_json: str, width: Width, densities: Densities) -> Floats:
     """Return the fraction of the array's steps that zero skipping leaves of each tiling in `tile_table`.
 
     Lanes in lockstep wait for the slowest of them: the expectation for weights (and activations) that are zero
@@ -167,7 +184,7 @@ def skipped_fractions(layers: tuple[LayerKey, ...], array_json: str, is_short: b
     densities
         Of the weights, and of the input activations, of each layer.
     """
-    array, table = PeArrayConfig.model_validate_json(array_json), tile_table(layers, array_json, is_short)
+    array, table = PeArrayConfig.model_validate_json(array_json), tile_table(layers, array_json, width)
     left = np.ones_like(table.compute)
     if array.zero_weights == "skip":
         left = left * _weights_left(array, table, densities[0])
@@ -205,11 +222,12 @@ def _once_cycles(array: PeArrayConfig) -> int:
     return int(array_work(array, TileShape(1, 1, 1, 1, 1, 1, 1, 1, 1)).once_cycles)
 
 
-def _layer(array: PeArrayConfig, dims: LoopDims, kind: LayerKind, is_short: bool) -> dict[str, Any]:
-    tiles = candidates(array, dims).size
+def _layer(array: PeArrayConfig, dims: LoopDims, kind: LayerKind, width: Width) -> dict[str, Any]:
+    found = candidates(array, dims)
+    tiles = found.size
     counts = {loop: -(-getattr(dims, loop) // tiles[loop]) for loop in LOOPS}
     moved = _totals(array, dims, tiles, counts)
-    tile_inputs, all_inputs = _inputs(dims, kind, tiles, counts)
+    inputs = _inputs(dims, kind, tiles, counts)
     columns: dict[str, Any] = {
         **moved,
         "positions": tiles["G"] * tiles["K"] * tiles["C"] * (dims.R * dims.S),
@@ -217,27 +235,36 @@ def _layer(array: PeArrayConfig, dims: LoopDims, kind: LayerKind, is_short: bool
         "pixels": tiles["N"] * tiles["P"] * tiles["Q"],
         "filters": tiles["G"] * tiles["K"],
         "group_filters": tiles["K"],
-        "tile_inputs": tile_inputs,
-        "all_inputs": all_inputs,
+        **inputs,
+        **{f"size_{loop}": tiles[loop] for loop in LOOPS},
+        "is_stated": found.is_stated,
         **{f"count_{loop}": counts[loop] for loop in LOOPS},
         **_streams(dims, kind, tiles, counts),
     }
-    chosen = _short(moved["compute"] + moved["fill"], tiles) if is_short else slice(None)
+    chosen: Any = slice(None)
+    if width != "whole":
+        beside = (inputs["tile_inputs"],) if width == "wide" else ()
+        chosen = _short(moved["compute"] + moved["fill"], tiles, beside)
+        if width == "wide":
+            chosen = np.unique(np.concatenate([chosen, np.flatnonzero(found.is_stated)]))
     return {name: np.asarray(values, dtype=np.float64)[chosen] for name, values in columns.items()}
 
 
-def _short(cycles: Floats, tiles: dict[Loop, Ints]) -> Ints:
-    """Return the tilings of the short table: of each size of weight tile and output tile the fastest, then the fastest.
+def _short(cycles: Floats, tiles: dict[Loop, Ints], beside: tuple[Ints, ...]) -> Ints:
+    """Return tilings worth ranking: of each size of tiles of weights, outputs (and ``beside``) the fastest, and more.
 
-    Sizes are powers of two, so that whatever the buffers hold, something near to it is there.
+    Sizes are powers of two, so that whatever the buffers hold, something near to it is there; the array's cycles say
+    which is the fastest. Up to `ENOUGH`, the fastest of the rest fill the list.
     """
     order = np.argsort(cycles, kind="stable")
-    weights = np.log2(tiles["G"] * tiles["K"] * tiles["C"]).astype(np.int64)
-    outputs = np.log2(tiles["G"] * tiles["K"] * tiles["N"] * tiles["P"] * tiles["Q"]).astype(np.int64)
-    _, first = np.unique((weights * 64 + outputs)[order], return_index=True)
+    weights = tiles["G"] * tiles["K"] * tiles["C"]
+    outputs = tiles["G"] * tiles["K"] * tiles["N"] * tiles["P"] * tiles["Q"]
+    key = np.zeros(cycles.size, dtype=np.int64)
+    for size in (weights, outputs, *beside):
+        key = key * 64 + np.log2(np.maximum(size, 1)).astype(np.int64)
+    _, first = np.unique(key[order], return_index=True)
     fastest = order[np.sort(first)]
-    fastest = fastest[cycles[fastest] <= SLOWEST * cycles.min()]
-    more = order[: max(0, MOST_PER_LAYER - fastest.size)]
+    more = order[: max(0, ENOUGH - fastest.size)]
     return np.unique(np.concatenate([fastest, more]))
 
 
@@ -283,64 +310,72 @@ def _totals(array: PeArrayConfig, dims: LoopDims, tiles: dict[Loop, Ints], count
     return total
 
 
-def _inputs(dims: LoopDims, kind: LayerKind, tiles: dict[Loop, Ints], counts: dict[Loop, Ints]) -> tuple[Any, Any]:
-    """Return input elements of the largest tile, and of all tiles once."""
-    tile: Any = 1
-    total: Any = 1
-    axes: tuple[tuple[Loop, int, int, int], ...] = (("P", dims.R, dims.H, 0), ("Q", dims.S, dims.W, 1))
-    for loop, kernel, extent, axis in axes:
+def _inputs(dims: LoopDims, kind: LayerKind, tiles: dict[Loop, Ints], counts: dict[Loop, Ints]) -> dict[str, Any]:
+    """Return input elements of the largest tile, and rows and columns that all tiles together read."""
+    tile: Any = tiles["N"] * tiles["G"] * tiles["C"]
+    found: dict[str, Any] = {"depth": np.full(tiles["K"].size, dims.N * dims.G * dims.C)}
+    axes: tuple[tuple[Loop, str, int, int, int], ...] = (
+        ("P", "rows", dims.R, dims.H, 0), ("Q", "columns", dims.S, dims.W, 1),
+    )  # fmt: skip
+    for loop, name, kernel, extent, axis in axes:
         span = (kernel - 1) * dims.dilation[axis] + 1
         window = np.minimum(extent, np.minimum((tiles[loop] - 1) * dims.stride[axis] + span, tiles[loop] * span))
         if kind == "aggregate" and loop == "Q":
             window = np.full_like(tiles[loop], extent)
         tile = tile * window
-        total = total * np.where(counts[loop] == 1, window, window * counts[loop] - 2 * dims.padding[axis])
-    return tile * tiles["N"] * tiles["G"] * tiles["C"], total * (dims.N * dims.G * dims.C)
-
-
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """One way to hold an operand, float64 [n] each; see `HoldTable`."""
-
-    block: Floats
-    loads: Floats
-    fetches: Floats
-    late: Floats
-    ready: Floats
-
-
-def _way(order: tuple[Loop, ...], place: int, counts: dict[Loop, Floats], relevant: frozenset[str]) -> _Way:
-    """Return what holding an operand from ``place`` of the loop order on means."""
-    one = np.ones_like(counts["K"])
-    inner = order[place:]
-    loads = np.prod([counts[loop] for loop in order[:place]] or [one], axis=0)
-    block = np.prod([counts[loop] for loop in inner if loop in relevant] or [one], axis=0)
-    distinct = np.prod([counts[loop] for loop in order if loop in relevant], axis=0)
-    steps, late, last_use = one, 0 * one, 0 * one
-    for loop in reversed(inner):
-        if loop in relevant:
-            late = late + (counts[loop] - 1) * steps
-        else:
-            last_use = last_use + (counts[loop] - 1) * steps
-        steps = steps * counts[loop]
-    return _Way(block, loads, loads * block / distinct, late / steps, (last_use + 1) / steps)
+        every = np.where(counts[loop] == 1, window, window * counts[loop] - 2 * dims.padding[axis])
+        # Neighbours share what a window reaches beyond the stride; without padding the whole map is read once.
+        whole = min(extent, (getattr(dims, loop) - 1) * dims.stride[axis] + span)
+        shares = kind != "aggregate" and span > dims.stride[axis]
+        found[name] = every
+        found[f"new_{name}"] = np.minimum(every, whole) if shares else every
+    return {"tile_inputs": tile, **found}
 
 
 def _holds(counts: dict[Loop, Floats], relevant: frozenset[str]) -> HoldTable:
-    orders = []
-    for order in LOOP_ORDERS:
-        places = [0, *(place for place in range(1, len(order) + 1) if order[place - 1] in relevant)]
-        ways = [_way(order, place, counts, relevant) for place in places]
-        orders.append([
-            [way.block for way in ways],
-            [np.where(way.loads > 1, 2 * way.block, way.block) for way in ways],
-            [way.fetches for way in ways],
-            [way.loads for way in ways],
-            [way.late for way in ways],
-            [way.ready for way in ways],
-        ])  # fmt: skip
-    table = np.array(orders, dtype=np.float32)
-    return HoldTable(*(np.ascontiguousarray(table[:, place]) for place in range(6)))
+    """Return the ways to hold an operand: from the outermost loop on, and from behind each loop that indexes it."""
+    every = [_ways(order, counts, relevant) for order in LOOP_ORDERS]
+    table = np.array(every, dtype=np.float32)  # [orders, figures, ways, n]
+    return HoldTable(*(np.ascontiguousarray(table[:, place]) for place in range(table.shape[1])))
+
+
+def _ways(order: tuple[Loop, ...], counts: dict[Loop, Floats], relevant: frozenset[str]) -> list[list[Floats]]:
+    """Return the figures of `HoldTable` for one order, each of all ways, the outermost way first."""
+    one, none = np.ones_like(counts["K"]), np.zeros_like(counts["K"])
+    outside = [one]
+    for loop in order:
+        outside.append(outside[-1] * counts[loop])
+    inside = [(one, one, none, none)]  # tiles held, steps, and steps before the last tile's first, and last, use
+    for loop in reversed(order):
+        block, steps, late, last_use = inside[-1]
+        further = (counts[loop] - 1) * steps
+        if loop in relevant:
+            inside.append((block * counts[loop], steps * counts[loop], late + further, last_use))
+        else:
+            inside.append((block, steps * counts[loop], late, last_use + further))
+    inside.reverse()
+    places = [0, *(place for place in range(1, len(order) + 1) if order[place - 1] in relevant)]
+    distinct = inside[0][0]
+    rows: list[list[Floats]] = [[] for _ in range(8)]
+    for place in places:
+        block, steps, late, last_use = inside[place]
+        loads = outside[place]
+        figures = (
+            block, np.where(loads > 1, 2 * block, block), loads * block / distinct, loads, late / steps,
+            (last_use + 1) / steps, _keeps(order, place, counts, "P"), _keeps(order, place, counts, "Q"),
+        )  # fmt: skip
+        for row, figure in zip(rows, figures, strict=True):
+            row.append(figure)
+    return rows
+
+
+def _keeps(order: tuple[Loop, ...], place: int, counts: dict[Loop, Floats], loop: Loop) -> Floats:
+    """Return 1 where a tile's neighbour along ``loop`` lies in the same block, or in the block right before it."""
+    keeps = np.ones_like(counts[loop])
+    if loop not in order[place:]:
+        for other in order[order.index(loop) + 1 : place]:
+            keeps = np.where(counts[other] > 1, 0.0, keeps)
+    return keeps
 
 
 def _streams(dims: LoopDims, kind: LayerKind, tiles: dict[Loop, Ints], counts: dict[Loop, Ints]) -> dict[str, Any]:

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.config.hardware import WeightGeneratorConfig
-from accelsim.dse.tile_table import TileTable
 from accelsim.mapping.generation import COUNTER_BASED
 from accelsim.mapping.task import LayerTask
+from accelsim.mapping.tile_table import TileTable
 from accelsim.prng.streams import fields_per_weight, filters_per_stream, stream_geometry
 
 Floats = npt.NDArray[np.float64]

@@ -1,0 +1,240 @@
+"""What no tiling of a layer can beat: the layer alone, from cold buffers.
+
+The family are all tile sizes, loop orders, splits of the filter and ways to hold tiles that `accelsim map --mapping`
+takes. Cutting a layer into tiles never lessens what a unit has to do: folds are rounded up in every tile, operands are
+read again. So the layer as one tile is a bound of the array and of the ports of the buffers, the traffic of tensors
+read and written once is one of the memory, and all positions decoded (generated) once is one of decoder and generator.
+Before the array begins something must have arrived, and after it ends something must still leave.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from accelsim.mapping.build import effective_macs
+from accelsim.mapping.dataflow import ArrayWork, TileShape, adder_tree_depth, array_work, fold_geometry
+from accelsim.mapping.events import VARIABLE_LENGTH
+from accelsim.mapping.generation import TileRange, generation_work
+from accelsim.mapping.task import LayerTask
+from accelsim.timing.memory import bytes_per_cycle
+from accelsim.units import ceil_div, ns_to_cycles
+
+
+@dataclass(frozen=True, slots=True)
+class LowerBound:
+    """Cycles that no tiling of a layer can beat, and by which limit; each unit's own part of it, without the others.
+
+    ``limit`` is a unit, or a buffer whose ports are the limit. ``array_cycles``, ``vector_cycles`` and ``dram_cycles``
+    are work that a network cannot avoid either, whatever its layers overlap.
+    """
+
+    cycles: int
+    limit: str
+    array_cycles: int
+    vector_cycles: int
+    dram_cycles: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Traffic:
+    """Bytes that a layer must move at the least."""
+
+    weights: float
+    inputs: float
+    residuals: float
+    outputs: float
+
+    @property
+    def read(self) -> float:
+        return self.weights + self.inputs + self.residuals
+
+
+def lower_bound(task: LayerTask) -> LowerBound:
+    """Return the lower bound of a layer, alone and from cold buffers."""
+    traffic = _traffic(task)
+    vector = _vector_cycles(task)
+    dram = _dram_cycles(task, traffic)
+    lead, tail = _lead(task, traffic), _tail(task)
+    if not task.layer.uses_array:
+        port = 0.0
+        limits = {"vector_unit": vector + tail}
+    else:
+        array, port, buffer = _array_cycles(task, traffic)
+        limits = {
+            "pe_array": lead + array + tail,
+            buffer: lead + port + tail,
+            "vector_unit": lead + vector + tail,
+            "mask_decoder": _decoder_cycles(task) + tail,
+            "weight_generator": _generator_cycles(task) + tail,
+        }
+        port = max(array, port)
+    limits["dram"] = dram
+    limit = max(limits, key=lambda name: limits[name])
+    # Figures are floats here; what is rounded up in the simulation is rounded down here.
+    return LowerBound(int(limits[limit] + 1e-6), limit, int(port + 1e-6), int(vector), int(dram + 1e-6))
+
+
+def network_bound(bounds: list[LowerBound]) -> int:
+    """Return what a network cannot beat: the largest of its total array, vector and DRAM time."""
+    array = sum(bound.array_cycles for bound in bounds)
+    return max(array, sum(bound.vector_cycles for bound in bounds), sum(bound.dram_cycles for bound in bounds))
+
+
+def _needed(outputs: int, kernel: int, stride: int, dilation: int, padding: int, extent: int) -> int:
+    """Return the input rows (columns) under the windows of all outputs: no tile reads fewer."""
+    span = (kernel - 1) * dilation + 1
+    if span >= stride:
+        return max(0, min((outputs - 1) * stride - padding + span, extent) - max(-padding, 0))
+    starts = [place * stride - padding for place in range(outputs)]
+    return sum(max(0, min(start + span, extent) - max(start, 0)) for start in starts)
+
+
+def _traffic(task: LayerTask) -> _Traffic:
+    layer, dims, bits = task.layer, task.layer.dims, task.activation_bits
+    if not layer.uses_array:
+        inputs = task.dram_input_elements * bits / 8
+    else:
+        rows = _needed(dims.P, dims.R, dims.stride[0], dims.dilation[0], dims.padding[0], dims.H)
+        columns = _needed(dims.Q, dims.S, dims.stride[1], dims.dilation[1], dims.padding[1], dims.W)
+        if layer.kind == "aggregate":
+            rows, columns = min(dims.P, dims.H), dims.W
+        share = task.dram_input_elements / max(1, dims.num_inputs)
+        inputs = dims.N * dims.G * dims.C * rows * columns * min(1.0, share) * bits / 8
+    second = dims.num_weights * bits / 8 if layer.uses_array and task.loads_second else 0
+    outputs = (layer.num_outputs or dims.num_outputs) * bits / 8 if task.output_to_dram else 0
+    weights = task.traffic_bits.total / 8 if layer.uses_array else 0
+    return _Traffic(weights + second, inputs, task.residual_dram_elements * bits / 8, outputs)
+
+
+def _rate(task: LayerTask) -> float:
+    return float(bytes_per_cycle(task.hardware.dram.peak_bytes_per_ns, task.hardware.clock_mhz))
+
+
+def _latency(task: LayerTask, is_write: bool) -> float:
+    """Return the cycles from a request to its last word, of one burst; the timing model's own may be shorter."""
+    hardware, dram = task.hardware, task.hardware.dram
+    if task.is_ideal or dram.model == "timing":
+        return 0
+    return ns_to_cycles(dram.write_latency_ns if is_write else dram.read_latency_ns, hardware.clock_mhz)
+
+
+def _dram_cycles(task: LayerTask, traffic: _Traffic) -> float:
+    if task.is_ideal:
+        return 0
+    read, written, rate = traffic.read, traffic.outputs, _rate(task)
+    if task.hardware.dram.separate_write_bus:
+        return max(read, written) / rate
+    return (read + written) / rate + (min(_latency(task, False), _latency(task, True)) if read or written else 0)
+
+
+def _lead(task: LayerTask, traffic: _Traffic) -> float:
+    """Return the cycles before the array's first step: its operands come from DRAM, decoder or generator."""
+    hardware = task.hardware
+    fetch = 0.0 if task.is_ideal or not (traffic.weights or traffic.inputs) else _latency(task, False)
+    decode = hardware.mask_decoder.latency_cycles if task.decodes and hardware.mask_decoder is not None else 0
+    generator = hardware.weight_generator
+    make = generator.latency_cycles if task.regenerates and generator is not None else 0
+    of_weights = (_latency(task, False) if traffic.weights and not task.is_ideal else 0) + decode
+    return max(fetch, of_weights, make)
+
+
+def _tail(task: LayerTask) -> float:
+    """Return the cycles after the array's (the vector unit's) last work."""
+    store = _latency(task, True) if task.output_to_dram and not task.is_ideal else 0
+    return task.hardware.vector_unit.latency_cycles + store
+
+
+def _vector_cycles(task: LayerTask) -> float:
+    layer, hardware = task.layer, task.hardware
+    outputs = layer.num_outputs or layer.dims.num_outputs
+    ops = max(layer.vector_ops, layer.dims.num_outputs if layer.uses_array else outputs)
+    return float(ops // hardware.vector_unit.num_lanes)
+
+
+def _one_tile(task: LayerTask) -> TileShape:
+    dims = task.layer.dims
+    return TileShape(
+        dims.N, dims.G, dims.K, dims.C, dims.P, dims.Q, dims.R * dims.S, dims.R, dims.S, dims.stride,
+    )  # fmt: skip
+
+
+def _array_cycles(task: LayerTask, traffic: _Traffic) -> tuple[float, float, str]:
+    """Return the cycles of the array, and those of the buffer whose ports take longest, with its name."""
+    array, tile = task.hardware.pe_array, _one_tile(task)
+    work = array_work(array, tile)
+    left = _left(task, work)
+    compute = float(work.compute_cycles) * left
+    if array.dataflow == "spatial":
+        fill = float(adder_tree_depth(array))
+    elif array.weight_preload:
+        # Instructions of another shape may hide more of the loading, but never more than all positions do.
+        folds = fold_geometry(array, tile)
+        fill = float(tile.G * folds.row_folds * folds.col_folds * np.maximum(array.rows - folds.stream, 0))
+    else:
+        fill = float(work.fill_drain_cycles)
+    total = compute + fill + work.once_cycles + array.pipeline_latency_cycles
+    if task.is_ideal:
+        return total, 0.0, "activation_buffer"
+    ports = _ports(task, traffic, work, left)
+    buffer = max(ports, key=lambda name: ports[name])
+    return total, ports[buffer], buffer
+
+
+def _left(task: LayerTask, work: ArrayWork) -> float:
+    """Return the fraction of the array's steps that skipping leaves at the least: every PE busy in every one."""
+    array = task.hardware.pe_array
+    if array.zero_weights != "skip" and array.zero_activations != "skip":
+        return 1.0
+    macs = effective_macs(task) if array.zero_weights == "skip" else task.layer.dims.macs
+    if array.zero_activations == "skip":
+        macs = round(macs * task.layer.input_density)
+    return min(1.0, macs / (array.num_pes * max(1, int(work.compute_cycles))))
+
+
+def _ports(task: LayerTask, traffic: _Traffic, work: ArrayWork, left: float) -> dict[str, float]:
+    """Return the cycles that the ports of each buffer need for what must pass them."""
+    hardware, dims, act = task.hardware, task.layer.dims, task.activation_bits
+    acc, array = hardware.accumulator_bits, hardware.pe_array
+    reads = float(work.input_reads)
+    if array.operand_registers:
+        rows, columns = (
+            min((outputs - 1) * stride + taps, outputs * taps)
+            for outputs, stride, taps in zip((dims.P, dims.Q), dims.stride, (dims.R, dims.S), strict=True)
+        )
+        reads = min(reads, dims.N * dims.G * dims.C * rows * columns)
+    moved = {
+        "activation_buffer": reads * left * act + 8 * (traffic.inputs + traffic.residuals) + 8 * traffic.outputs,
+        "weight_buffer": float(work.weight_reads) * task.weight_bits + dims.num_weights * task.weight_bits,
+        "accumulator": (float(work.psum_writes + work.psum_reads) * left + dims.num_outputs) * acc,
+    }
+    return {name: bits / getattr(hardware, name).port_bits_per_cycle for name, bits in moved.items()}
+
+
+def _decoder_cycles(task: LayerTask) -> float:
+    decoder = task.hardware.mask_decoder
+    if not task.decodes or decoder is None or task.plan is None:
+        return 0.0
+    cycles = task.layer.dims.num_weights / decoder.positions_per_cycle
+    if task.plan.decoder in VARIABLE_LENGTH:
+        cycles = max(cycles, task.plan.decoder_symbols / decoder.symbols_per_cycle)
+    if not task.is_ideal:
+        stored = task.traffic_bits
+        bits = 2 * (stored.mask + stored.index + stored.weight)  # written to the mask buffer, and read again
+        cycles = max(cycles, bits / task.hardware.mask_buffer.port_bits_per_cycle)
+    return cycles + decoder.latency_cycles + _latency(task, False)
+
+
+def _generator_cycles(task: LayerTask) -> float:
+    generator, plan = task.hardware.weight_generator, task.plan
+    if generator is None or plan is None or plan.source is None:
+        return 0.0
+    dims = task.layer.dims
+    shape = task.layer.weights.shape if task.layer.weights is not None else (dims.G * dims.K, dims.C * dims.R * dims.S)
+    one = np.ones(1, dtype=np.int64)
+    whole = TileRange(0 * one, shape[0] * one, 0 * one, ceil_div(dims.num_weights, shape[0]) * one)
+    kept = plan.num_nonzero / dims.num_weights if task.hardware.pe_array.zero_weights == "skip" else None
+    work = generation_work(plan.source, (shape[0], dims.num_weights // shape[0]), generator, whole, one, kept)
+    rate = generator.num_lanes * generator.words_per_lane_per_cycle
+    return int(work.words[0]) / rate + generator.latency_cycles

@@ -1,0 +1,41 @@
+"""Prices by which the mapper weighs traffic, work and time against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyPrices:
+    """What the objectives ``energy`` and ``edp`` count; it comes from the cost tables.
+
+    Attributes
+    ----------
+    action_pj
+        Unit, action and pJ per count, of every action that costs something.
+    static_pj_per_cycle
+        What flows in every cycle: leakage, and the standby of the DRAM.
+    """
+
+    action_pj: tuple[tuple[str, str, float], ...] = ()
+    static_pj_per_cycle: float = 0.0
+
+    def pj(self, unit: str, action: str) -> float:
+        """Return the price of an action; 0 where it costs nothing."""
+        return _by_action(self.action_pj).get((unit, action), 0.0)
+
+    def of_actions(self, actions: Mapping[str, Mapping[str, int]]) -> float:
+        """Return the pJ of counts: unit -> action -> count."""
+        table = _by_action(self.action_pj)
+        return sum(
+            count * table.get((unit, action), 0.0)
+            for unit, counts in actions.items()
+            for action, count in counts.items()
+        )
+
+
+@lru_cache(maxsize=64)
+def _by_action(action_pj: tuple[tuple[str, str, float], ...]) -> dict[tuple[str, str], float]:
+    return {(unit, action): price for unit, action, price in action_pj}
