@@ -55,6 +55,7 @@ def run_schedule(
         arithmetic=schedule.arithmetic,
         uses_generator=schedule.uses_generator,
         decoder=schedule.decoder,
+        lower_bound_cycles=schedule.lower_bound_cycles,
     )
 
 
@@ -137,4 +138,5 @@ def _layer_counters(layer: LayerSchedule, timing: LayerTiming) -> LayerCounters:
         dram_write_bytes=written,
         actions=actions,
         busy_cycles=timing.busy_cycles,
+        lower_bound_cycles=layer.lower_bound_cycles,
     )
