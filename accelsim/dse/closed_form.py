@@ -25,10 +25,11 @@ from accelsim.cost.traits import Pricer, RunTraits
 from accelsim.dse.rows import Row
 from accelsim.errors import MappingError
 from accelsim.mapping.build import effective_macs
-from accelsim.mapping.closed_form import Best, Layers, best_tilings, layer_figures
+from accelsim.mapping.closed_form import Layers, layer_figures
 from accelsim.mapping.dataflow import adder_fan_in
 from accelsim.mapping.mapper import no_tiling_message
 from accelsim.mapping.network import check_units, largest_live, network_tasks, residency_of
+from accelsim.mapping.ranking import Best, best_tilings
 from accelsim.mapping.task import LayerTask
 from accelsim.pipeline import layer_plans
 from accelsim.prng.streams import check_source

@@ -1,15 +1,12 @@
-"""The tiling of each array layer that the chip's objective likes best, all tilings of all layers side by side.
+"""The one closed form: what all tilings of all array layers move, how long units work on it, and what that costs.
 
-The latency of a tiling is the largest of what no schedule can beat: the array's own time, the work of memory, decoder
-and generator, and, for what arrives (or leaves) in a part of the layer only, that work plus the array's time for the
-rest. A weight buffer that holds all weights of a layer, for instance, is filled while the first output positions are
-computed: the array then waits for the decoder although this has less to do than the array in the layer as a whole.
+Everything is an array over loop orders and tilings, side by side. The mapper ranks the tilings of a layer by it,
+design-space exploration whole chips (see `accelsim.mapping.ranking`); finalists are decided by the solver.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,19 +16,14 @@ from accelsim.mapping.build import effective_macs, shifted_bits
 from accelsim.mapping.events import VARIABLE_LENGTH
 from accelsim.mapping.generation import COUNTER_BASED
 from accelsim.mapping.generation_form import generation
-from accelsim.mapping.loops import LOOP_ORDERS, LOOPS, Loop, Tiling
+from accelsim.mapping.latency_form import Work, latency_of
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.task import LayerTask
-from accelsim.mapping.tile_table import HoldTable, TileTable, Width, least_tilings, skipped_fractions, tile_table
+from accelsim.mapping.tile_table import HoldTable, TileTable, Width, skipped_fractions, tile_table
 from accelsim.units import ns_to_cycles
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-WIDTHS: tuple[Width, ...] = ("wide", "whole")
-ABOUT, LEANEST = 1.005, 2
-STATED_ORDERS, SIMPLEST = (0, 1), 9  # K P Q C and P Q K C in `LOOP_ORDERS`
-STEP_SHARE = 2e-6
-SIMILAR = 12  # tilings that the closed form cannot tell apart come in groups of about this size
 MOST_STEPS = 1 << 16  # a layer is cut into more tiles only if no other tiling fits
 
 
@@ -83,32 +75,6 @@ def layer_figures(tasks: list[LayerTask]) -> Layers:
 
 
 @dataclass(frozen=True, slots=True)
-class Best:
-    """The chosen tiling of each array layer, float64 [layers]; latency is infinite where none fits.
-
-    ``passes`` over the weights in all (visits of a tile times passes within a visit); ``fetches`` of the stored bits;
-    ``input_bytes`` that inputs take from DRAM; ``spills``: how often partial sums leave the chip; ``slots``: fraction
-    of the multiply-accumulates that zero skipping leaves to the array.
-    """
-
-    latency: Floats
-    dram_bytes: Floats
-    passes: Floats
-    fetches: Floats
-    input_bytes: Floats
-    spills: Floats
-    input_reads: Floats
-    weight_reads: Floats
-    psum_writes: Floats
-    psum_reads: Floats
-    slots: Floats
-    words: Floats
-    discarded: Floats
-    seeds: Floats
-    jumps: Floats
-
-
-@dataclass(frozen=True, slots=True)
 class _Held:
     """How an operand is held, float64 [orders, n]: fetches (infinite: it does not fit), loads, tiles, and when."""
 
@@ -122,7 +88,7 @@ class _Held:
 
 
 @dataclass(frozen=True, slots=True)
-class _Space:
+class Space:
     """Everything that tilings of a network on a chip are judged by."""
 
     hardware: HardwareConfig
@@ -133,6 +99,7 @@ class _Space:
 
     @property
     def is_ideal(self) -> bool:
+        """Return whether memory and buffers are unlimited."""
         return self.hardware.memory == "ideal"
 
     def of_tile(self, figures: Floats) -> Floats:
@@ -140,123 +107,14 @@ class _Space:
         return figures[self.table.layer]
 
 
-def best_tilings(hardware: HardwareConfig, tasks: list[LayerTask], layers: Layers, prices: EnergyPrices) -> Best:
-    """Return the best tiling of each layer, from the short table or, where nothing fits, from the long one."""
-    if not tasks:
-        return Best(*[np.zeros(0)] * 15)
-    with np.errstate(invalid="ignore"):  # a tiling that does not fit is infinite: infinity x 0 is not a number
-        best = _best(_figures(_space(hardware, tasks, layers, "narrow"), prices))
-        if np.isfinite(best.latency).all():
-            return best
-        return _best(_figures(_space(hardware, tasks, layers, "whole"), prices))
-
-
-@dataclass(frozen=True, slots=True)
-class Ranked:
-    """A tiling with what the closed form says of it: objective and cycles; the array cannot take less than its own."""
-
-    tiling: Tiling
-    value: float
-    latency_cycles: float
-    array_cycles: float
-    is_simple: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class HeadStart:
-    """For how many cycles before a layer's begin units had nothing more to do for the layer before it.
-
-    Since the array had taken its last weight tile, and had ended; since the last request was issued; since decoder and
-    generator had ended. ``occupied_bytes`` of the weight buffer are then still in use.
-    """
-
-    taken: int
-    array: int
-    issue: int
-    made: int
-    occupied_bytes: int
-
-
-class LayerForm:
-    """What the closed form says of all tilings of one layer, but for what a layer before it leaves."""
-
-    def __init__(self, task: LayerTask, prices: EnergyPrices) -> None:
-        layers = layer_figures([task])
-        with np.errstate(invalid="ignore"):
-            for width in WIDTHS:
-                self._figures = _figures(_space(task.hardware, [task], layers, width), prices)
-                if np.isfinite(self._figures.value).any():
-                    break
-        self._prices = prices
-
-    def ranked(self, head_start: HeadStart | None, most: int) -> list[Ranked]:
-        """Return the tilings that the chip's objective likes best, the best first, behind a layer that ends so."""
-        figures, table = self._figures, self._figures.space.table
-        latency, value = figures.latency, figures.value
-        if head_start is not None:
-            with np.errstate(invalid="ignore"):
-                latency = _behind(figures, head_start)
-                value = np.where(figures.legal, _objective(figures, latency, self._prices), np.inf)
-        # Between equals fewer tiles: requests are rounded up to whole cycles, and the solver takes less time.
-        flat = (value * (1 + STEP_SHARE * table.steps)).reshape(-1)
-        orders = np.repeat(np.arange(value.shape[0]), table.layer.size)
-        # What skipping leaves is an expectation here: no bound.
-        array = np.where(figures.space.left < 1, 0.0, table.compute + table.fill + table.once)
-        near = np.argpartition(flat, min(flat.size - 1, SIMILAR * most))[: SIMILAR * most]
-        near = near[np.lexsort((near, flat[near]))]
-        # Of what is about as good, also the leanest: more traffic must buy something.
-        about = np.flatnonzero(flat <= ABOUT * flat[near[0]])
-        dram = np.broadcast_to(figures.dram, value.shape).reshape(-1)
-        lean = about[np.lexsort((about, flat[about], dram[about]))][:LEANEST]
-        # And of those that a person would state, each size of weights once, so that no simple mapping beats the choice.
-        stated = np.tile(table.is_stated > 0, value.shape[0]) & np.isin(orders, STATED_ORDERS)
-        simple = np.flatnonzero(stated)
-        simple = simple[np.lexsort((simple, flat[simple]))]
-        sizes = np.stack([table.sizes[loop] for loop in ("G", "K", "C")])[:, simple % table.layer.size]
-        _, first = np.unique(sizes, axis=1, return_index=True)
-        simple = simple[np.sort(first)][:SIMPLEST]
-        near = np.concatenate([near[:1], lean, simple, near[1:]])
-        found: dict[Hashable, Ranked] = {}
-        for place in near[np.isfinite(flat[near])].tolist():
-            order, chosen = divmod(place, table.layer.size)
-            tiling = _tiling(table, chosen, LOOP_ORDERS[order])
-            # Orders that differ in loops which are not split, and bands of equal area, are one to the closed form.
-            key = flat[place], tiling.G, tiling.K, tiling.C, tiling.N * tiling.P * tiling.Q
-            if key not in found:
-                figures_of = flat[place], float(latency[order, chosen]), float(array[chosen])
-                found[key] = Ranked(tiling, *figures_of, is_simple=bool(stated[place]))
-            if len(found) >= most + LEANEST + SIMPLEST:
-                break
-        return sorted(found.values(), key=lambda ranked: ranked.value)
-
-
-def _behind(figures: _Figures, start: HeadStart) -> Floats:
-    """Return the latency behind another layer, [orders, n]: some of the first load's weights may be there already."""
-    space, work = figures.space, figures.work
-    hardware, occupied = space.hardware, figures.occupied
-    room = np.inf if space.is_ideal else hardware.weight_buffer.capacity_bytes
-    fits = (occupied + start.occupied_bytes <= room) | (np.maximum(occupied, start.occupied_bytes) <= room / 2)
-    place = np.where(fits, start.taken, start.array)
-    decodes = space.layers.decoded_bits[0] > 0  # stored bits have a buffer of their own
-    may_fetch = min(start.issue, start.made) if decodes else np.minimum(place, start.issue)
-    fetched = np.clip(may_fetch, 0, work.weights / work.loads_w)
-    made = np.clip(np.minimum(place, start.made), 0, work.made / work.loads_w)
-    shape = figures.value.shape
-    return np.broadcast_to(_latency(hardware, work, fetched, made), shape)
-
-
-def _tiling(table: TileTable, chosen: int, order: tuple[Loop, ...]) -> Tiling:
-    size = {loop: int(table.sizes[loop][chosen]) for loop in LOOPS}
-    return Tiling(size["N"], size["G"], size["K"], size["C"], size["P"], size["Q"], order)
-
-
-def _space(hardware: HardwareConfig, tasks: list[LayerTask], layers: Layers, width: Width) -> _Space:
+def space_of(hardware: HardwareConfig, tasks: list[LayerTask], layers: Layers, width: Width) -> Space:
+    """Return all tilings of layers on a chip, from a table of the given width."""
     key = tuple((task.layer.dims, task.layer.kind) for task in tasks)
     array_json = hardware.pe_array.model_dump_json()
     densities = tuple(layers.density.tolist()), tuple(task.layer.input_density for task in tasks)
     table = tile_table(key, array_json, width)
     left = skipped_fractions(key, array_json, width, densities)
-    return _Space(hardware, tasks, layers, table, left)
+    return Space(hardware, tasks, layers, table, left)
 
 
 def _held(table: HoldTable, tile_bytes: Floats, room: Floats, buffer: BufferConfig, only_tile: Floats | None) -> _Held:
@@ -293,7 +151,7 @@ class _Holdings:
     stored_loads: Floats
 
 
-def _holdings(space: _Space) -> _Holdings:
+def _holdings(space: Space) -> _Holdings:
     hardware, layers, table = space.hardware, space.layers, space.table
 
     def room(buffer: BufferConfig) -> Floats:
@@ -332,7 +190,7 @@ class _Moved:
         return self.weights + self.inputs + self.spills + self.residual + self.stored
 
 
-def _moved(space: _Space, held: _Holdings) -> _Moved:
+def _moved(space: Space, held: _Holdings) -> _Moved:
     layers, act = space.layers, space.layers.activation_bits / 8
     spilled = 2.0 * np.maximum(held.psums.fetches - 1, 0)
     table, of = space.table, held.inputs
@@ -357,7 +215,7 @@ def _in_bursts(num_bytes: Floats, requests: Floats, burst_bytes: int) -> Floats:
         return np.where(np.isfinite(requests), whole * requests, np.inf)
 
 
-def _passes(space: _Space) -> Floats:
+def _passes(space: Space) -> Floats:
     """Return how often a tile's weights are made within a visit, [n]: once for each fold of a streaming dataflow."""
     array, table = space.hardware.pe_array, space.table
     if array.dataflow not in ("output_stationary", "input_stationary") or not space.layers.regenerates.any():
@@ -367,7 +225,7 @@ def _passes(space: _Space) -> Floats:
     return np.where(space.of_tile(space.layers.regenerates) > 0, folds, 1.0)
 
 
-def _array_cycles(space: _Space, held: _Holdings, passes: Floats, moved: _Moved) -> Floats:
+def _array_cycles(space: Space, held: _Holdings, passes: Floats, moved: _Moved) -> Floats:
     """Return the array's cycles, [orders, n], bounded from below by the ports of the buffers.
 
     Ports bound each step by itself: what others move through them counts in the steps in which they do so. Kinds of
@@ -407,7 +265,7 @@ def _array_cycles(space: _Space, held: _Holdings, passes: Floats, moved: _Moved)
     return np.maximum(np.maximum(of_weights, of_inputs), of_sums)
 
 
-def _decoding(space: _Space, held: _Holdings, passes: Floats) -> Floats:
+def _decoding(space: Space, held: _Holdings, passes: Floats) -> Floats:
     """Return the decoder's cycles, [orders, n], bounded from below by the ports of the mask buffer."""
     table, layers, decoder = space.table, space.layers, space.hardware.mask_decoder
     if decoder is None or not layers.decoded_bits.any():
@@ -433,7 +291,7 @@ class _Made:
     work: tuple[Floats, Floats, Floats, Floats]
 
 
-def _generation(space: _Space, held: _Holdings, passes: Floats) -> _Made:
+def _generation(space: Space, held: _Holdings, passes: Floats) -> _Made:
     generator = space.hardware.weight_generator
     sources = [task.plan.source for task in space.tasks if task.plan is not None and task.plan.source is not None]
     if generator is None or not sources:
@@ -451,7 +309,7 @@ def _generation(space: _Space, held: _Holdings, passes: Floats) -> _Made:
     return _Made(total("cycles"), (words, discarded, seeds, jumps))
 
 
-def _making(space: _Space, held: _Holdings, passes: Floats, made: _Made) -> Floats:
+def _making(space: Space, held: _Holdings, passes: Floats, made: _Made) -> Floats:
     """Return the cycles of the slower of decoder and generator, [orders, n]; their latency is seen once a load."""
     layers, hardware = space.layers, space.hardware
     decoder, generator = hardware.mask_decoder, hardware.weight_generator
@@ -466,61 +324,18 @@ def _making(space: _Space, held: _Holdings, passes: Floats, made: _Made) -> Floa
     return slower
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """What latency follows from: cycles of each unit in the whole layer, and when operands come and go.
-
-    ``first_*``: what the array waits for before its first step; ``last_*``: what follows its last one. ``share_*`` of
-    the steps fetch weights, and inputs, and wait ``asked_*`` cycles for the first word. ``staged``: results in their
-    two places between array and memory. Arrays are [orders, n] of tilings, or [layers] of the chosen ones.
-    """
-
-    array: Floats
-    made: Floats
-    vector: Floats
-    weights: Floats
-    inputs: Floats
-    stores: Floats
-    others: Floats
-    first_weights: Floats
-    first_made: Floats
-    first_inputs: Floats
-    last_vector: Floats
-    last_store: Floats
-    share_w: Floats
-    share_i: Floats
-    asked_w: Floats
-    asked_i: Floats
-    staged: Floats
-    loads_w: Floats
-    late_w: Floats
-    tiles_w: Floats
-    loads_i: Floats
-    late_i: Floats
-    tiles_i: Floats
-    ready: Floats
-    tiles_o: Floats
-
-    def take(self, order: Ints, chosen: Ints) -> _Work:
-        """Return the work of the chosen tilings."""
-        shape = self.array.shape
-        return _Work(*(
-            np.broadcast_to(getattr(self, field.name), shape)[order, chosen] for field in fields(self)
-        ))  # fmt: skip
-
-
-def _work(space: _Space, held: _Holdings, moved: _Moved, made: Floats, array: Floats) -> _Work:
+def _work(space: Space, held: _Holdings, moved: _Moved, made: Floats, array: Floats) -> Work:
     table, layers, hardware = space.table, space.layers, space.hardware
     rate = np.inf if space.is_ideal else hardware.dram.peak_bytes_per_ns * 1000 / hardware.clock_mhz
     vector = space.of_tile(layers.vector_ops) / hardware.vector_unit.num_lanes
     weights, stores = moved.weights / rate, moved.stored / rate
     needed = table.tile_inputs * space.of_tile(layers.activation_bits * layers.reads_inputs) / 8 / rate
-    read, write = _memory_latency(space)
+    read, write = memory_latency(space)
     drain = hardware.vector_unit.latency_cycles
     fetched = np.maximum(1.0, table.weight_tiles * held.stored)
     input_tiles = table.output_tiles / table.counts["K"] * table.counts["C"]
     used = np.maximum(1.0, table.weight_tiles * held.weights.fetches)
-    return _Work(
+    return Work(
         array=array, made=made, vector=vector, weights=weights, inputs=moved.inputs / rate, stores=stores,
         others=(moved.spills + moved.residual) / rate, first_weights=weights / fetched, first_made=made / used,
         first_inputs=needed, last_vector=vector / table.output_tiles, last_store=stores / table.output_tiles,
@@ -535,7 +350,7 @@ def _work(space: _Space, held: _Holdings, moved: _Moved, made: Floats, array: Fl
     )  # fmt: skip
 
 
-def _memory_latency(space: _Space) -> tuple[int, int]:
+def memory_latency(space: Space) -> tuple[int, int]:
     """Return the cycles from a request to its first word, of reads and of writes."""
     dram, clock = space.hardware.dram, space.hardware.clock_mhz
     if space.is_ideal:
@@ -543,113 +358,16 @@ def _memory_latency(space: _Space) -> tuple[int, int]:
     return ns_to_cycles(dram.read_latency_ns, clock), ns_to_cycles(dram.write_latency_ns, clock)
 
 
-def _exposed(work: Floats, array: Floats, by: tuple[Floats, Floats, Floats], is_double: bool, done: Floats) -> Floats:
-    """Return the least time of array and the work that brings an operand, given its loads, ``late`` and tiles.
-
-    The last tile of a load is there when its work is done; the array then has yet to do all that follows. Behind a
-    double buffer this can be seen in the first load alone, the others arrive during the load before. Of the first load
-    ``done`` cycles were done before.
-    """
-    loads, late, tiles = by
-    if is_double:
-        return np.maximum(work / loads - done, 0) + (1 - late / loads) * array
-    return np.maximum(np.maximum(work - done, 0) + (1 - late) * array, array + np.maximum(work - done, 0) / tiles)
-
-
-def _latency(hardware: HardwareConfig, work: _Work, fetched: Floats, made: Floats) -> Floats:
-    """Return the latency of each tiling, [orders, n].
-
-    Parameters
-    ----------
-    fetched, made
-        Cycles of fetching and of making the first load's weights that were done before the layer begins.
-    """
-    of_weights, of_inputs = (work.loads_w, work.late_w, work.tiles_w), (work.loads_i, work.late_i, work.tiles_i)
-    double, array = hardware.weight_buffer.double_buffered, work.array
-    fetch = np.maximum(work.first_weights - fetched, 0)
-    ahead = np.maximum(fetch + np.maximum(work.first_made - made, 0), work.first_inputs)
-    # The vector unit begins with the first output tile that is finished; its own last tile is part of its work.
-    of_vector = work.vector + work.ready * array + work.last_store + ahead
-    of_stores = np.maximum(work.stores, work.staged) + work.ready * array + work.last_vector + ahead
-    busy = array
-    if not hardware.accumulator.double_buffered:
-        busy = busy + work.vector / work.tiles_o
-    busy = busy + ahead
-    busy = np.maximum(busy, np.maximum(_exposed(work.made, array, of_weights, double, made), work.made - made) + fetch)
-    by_w, by_i = work.late_w / work.loads_w, work.late_i / work.loads_i
-    first_w, first_i = np.maximum(work.weights / work.loads_w - fetched, 0), work.inputs / work.loads_i
-    beside_w = first_i * np.minimum(1.0, by_w / np.maximum(by_i, 1e-9))
-    beside_i = first_w * np.minimum(1.0, by_i / np.maximum(by_w, 1e-9))
-    busy = np.maximum(
-        busy, np.maximum(first_w + beside_w + (1 - by_w) * array, first_i + beside_i + (1 - by_i) * array)
-    )
-    if not double:
-        busy = np.maximum(busy, _exposed(work.weights, array, of_weights, False, fetched))
-    if not hardware.activation_buffer.double_buffered:
-        busy = np.maximum(busy, _exposed(work.inputs, array, of_inputs, False, np.zeros(1)))
-    total = work.weights + work.inputs + work.stores + work.others - fetched
-    # What comes from memory last has yet to pass the array, in the steps that use it; the results of the steps before
-    # have been stored by then.
-    rest_w = np.where(work.weights > 0, (1 - work.late_w) / work.loads_w, 1.0)
-    rest = np.minimum(rest_w, np.where(work.inputs > 0, (1 - work.late_i) / work.loads_i, 1.0))
-    through = total - rest * work.stores + np.where(work.weights + work.inputs > 0, rest * array, 0.0)
-    flow = _flow(work, work.stores + work.others) - fetched + ahead
-    into_array = np.maximum(np.maximum(np.maximum(busy, through), flow) + work.last_vector + work.last_store, total)
-    latency: Floats = np.maximum(np.maximum(into_array, of_vector), of_stores)
-    return latency
-
-
-def _flow(work: _Work, others: Floats) -> Floats:
-    """Return the cycles of array and memory side by side, [orders, n].
-
-    Requests run no more than two steps ahead, so that a step takes the longer of its own work and the fetching for a
-    later one; some steps fetch weights, some inputs, some both, and the memory cannot even that out.
-    """
-    array, of_w, of_i = work.array, work.share_w, work.share_i
-    # As if every step fetched; a place is free, and its request issued, when the step before the last one ends, so that
-    # the memory's latency is seen once a load.
-    later_w = np.maximum(work.weights - work.first_weights, 0)  # the first tiles are there before the array begins
-    later_i = np.maximum(work.inputs - work.first_inputs, 0)
-    weights, inputs = (later_w + work.asked_w) / of_w, (later_i + work.asked_i) / of_i
-    both, none = np.maximum(array, weights + inputs + others), np.maximum(array, others)
-    only_w, only_i = np.maximum(array, weights + others), np.maximum(array, inputs + others)
-    apart = of_w * (of_i * both + (1 - of_i) * only_w) + (1 - of_w) * (of_i * only_i + (1 - of_i) * none)
-    evened = np.maximum(array, later_w + later_i + others)
-    mean: Floats = (apart + evened) / 2
-    return mean
-
-
-def _chained(space: _Space, work: _Work, occupied: Floats) -> Floats:
-    """Return the latency of the chosen tilings one after the other, [layers].
-
-    A layer's first load of weights is fetched, and made, from when the layer before has taken its last weights, if
-    there is room for it beside them.
-    """
-    hardware, none = space.hardware, np.zeros_like(work.array)
-    latency = _latency(hardware, work, none, none)
-    if not hardware.mapping.prefetch_next_layer or latency.size < 2:
-        return latency
-    room = np.inf if space.is_ideal else hardware.weight_buffer.capacity_bytes
-    fits = (occupied[:-1] + occupied[1:] <= room) | (np.maximum(occupied[:-1], occupied[1:]) <= room / 2)
-    rest = (1 - work.late_w) / work.loads_w
-    traffic = work.inputs + work.stores + work.others
-    idle, free = rest * latency, rest * np.maximum(latency - traffic, 0)
-    made, fetched = none.copy(), none.copy()
-    made[1:] = np.where(fits, np.minimum(idle[:-1], (work.made / work.loads_w)[1:]), 0)
-    fetched[1:] = np.where(fits, np.minimum(free[:-1], (work.weights / work.loads_w)[1:]), 0)
-    return _latency(hardware, work, fetched, made)
-
-
 @dataclass(frozen=True, slots=True)
-class _Figures:
+class Figures:
     """What the closed form says of all tilings, float64 [orders, n]; ``value`` is what the objective minimises."""
 
-    space: _Space
+    space: Space
     held: _Holdings
     passes: Floats
     moved: _Moved
     made: _Made
-    work: _Work
+    work: Work
     array: Floats
     occupied: Floats
     latency: Floats
@@ -659,7 +377,8 @@ class _Figures:
     legal: npt.NDArray[np.bool_]
 
 
-def _figures(space: _Space, prices: EnergyPrices) -> _Figures:
+def figures_of(space: Space, prices: EnergyPrices) -> Figures:
+    """Return what the closed form says of all tilings, each layer alone and from cold buffers."""
     table = space.table
     held = _holdings(space)
     passes = _passes(space)
@@ -668,7 +387,7 @@ def _figures(space: _Space, prices: EnergyPrices) -> _Figures:
     made = _generation(space, held, passes)
     work = _work(space, held, moved, _making(space, held, passes, made), array)
     none = np.zeros(1)
-    latency = np.broadcast_to(_latency(space.hardware, work, none, none), held.stored.shape)
+    latency = np.broadcast_to(latency_of(space.hardware, work, none, none), held.stored.shape)
     legal = np.isfinite(held.weights.fetches) & np.isfinite(held.inputs.fetches) & np.isfinite(held.psums.fetches)
     legal &= np.isfinite(latency) & (table.steps <= MOST_STEPS)
     if space.is_ideal:  # what is asked of an ideal memory is the array's own time
@@ -677,48 +396,14 @@ def _figures(space: _Space, prices: EnergyPrices) -> _Figures:
         legal &= array_alone <= space.of_tile(least) + 0.5
     copies = np.where(held.weights.loads > 1, 2, 1) if space.hardware.weight_buffer.double_buffered else 1
     occupied = table.positions * space.of_tile(space.layers.weight_bits) / 8 * held.weights.tiles * copies
-    figures = _Figures(
+    figures = Figures(
         space, held, passes, moved, made, work, array, occupied, latency, moved.total, latency, latency, legal
     )
     figures = replace(figures, actions_pj=_actions_pj(figures, prices))
-    return replace(figures, value=np.where(legal, _objective(figures, latency, prices), np.inf))
+    return replace(figures, value=np.where(legal, objective_of(figures, latency, prices), np.inf))
 
 
-def _best(figures: _Figures) -> Best:
-    """Return the tiling of each layer that the objective likes best, and what follows from it."""
-    space, held, moved = figures.space, figures.held, figures.moved
-    table, layers, legal, latency = space.table, space.layers, figures.legal, figures.latency
-    order, chosen = least_tilings(
-        figures.value, np.where(legal, figures.dram, np.inf), np.where(legal, latency, np.inf), table
-    )
-    picked = order, chosen
-
-    def at(values: Floats) -> Floats:
-        return np.broadcast_to(values, latency.shape)[picked]
-
-    left = space.left[chosen]
-    time = _chained(space, figures.work.take(*picked), at(figures.occupied))
-    accumulated = layers.num_outputs * (table.counts["C"][chosen] - 1)
-    return Best(
-        latency=np.where(np.isfinite(figures.value[picked]), time, np.inf),
-        dram_bytes=at(figures.dram),
-        passes=at(held.weights.fetches * figures.passes),
-        fetches=at(held.stored),
-        input_bytes=at(moved.inputs),
-        spills=at(held.psums.fetches - 1),
-        input_reads=table.input_reads[chosen] * left,
-        weight_reads=table.weight_reads[chosen],
-        psum_writes=table.psum_writes[chosen] * left,
-        psum_reads=table.psum_reads[chosen] * left + accumulated,
-        slots=left,
-        words=at(figures.made.work[0]),
-        discarded=at(figures.made.work[1]),
-        seeds=at(figures.made.work[2]),
-        jumps=at(figures.made.work[3]),
-    )
-
-
-def _objective(figures: _Figures, latency: Floats, prices: EnergyPrices) -> Floats:
+def objective_of(figures: Figures, latency: Floats, prices: EnergyPrices) -> Floats:
     """Return what the chip's mapping minimises, [orders, n]."""
     objective, dram = figures.space.hardware.mapping.objective, figures.dram
     if objective == "latency":
@@ -729,7 +414,7 @@ def _objective(figures: _Figures, latency: Floats, prices: EnergyPrices) -> Floa
     return energy if objective == "energy" else energy * latency
 
 
-def _actions_pj(figures: _Figures, prices: EnergyPrices) -> Floats:
+def _actions_pj(figures: Figures, prices: EnergyPrices) -> Floats:
     """Return the energy of what a layer does but for the time it takes, [orders, n], in pJ."""
     if not prices.action_pj:
         return np.zeros(1)

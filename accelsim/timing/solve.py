@@ -1,8 +1,7 @@
 """The times of all events of a layer: the longest path through its table of stations, layer by layer.
 
-With fixed orders of events every begin is a maximum of earlier times. Each station walks along its events as far as
-what they wait for is known (`_advance`); `walk` goes round the stations until nothing moves. Both are loops over plain
-integers, run by Python for a short run and compiled by numba for a long one.
+A layer's stations become a `Table` of flat integers; `accelsim.timing.walk` goes along it from the `Moment` at which
+the layer before has ended, under a limit where the mapper has found something better already.
 """
 
 from __future__ import annotations
@@ -10,10 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import pairwise
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,17 +19,14 @@ from accelsim.config.hardware import HardwareConfig
 from accelsim.errors import SimulationError
 from accelsim.timing.memory import (
     BUS_FREE,
-    BUSY,
     CALLED,
     KIND,
     LAST_END,
-    ONE_BUS,
     TURNAROUND,
     WRITE_BUS_FREE,
     MemoryModel,
     addresses,
     memory_row,
-    serve_simply,
     transfer_cycles,
 )
 from accelsim.timing.program import STORE
@@ -45,16 +39,24 @@ from accelsim.timing.stations import (
     Station,
     layer_stations,
 )
+from accelsim.timing.walk import (
+    ASKS_MEMORY,
+    FINISHED,
+    STUCK,
+    Row,
+    Tape,
+    Times,
+    arrive,
+    compiled_walk,
+    is_compiled,
+    walk,
+)
 
 Ints = npt.NDArray[np.int64]
-Row = Any  # integers: a list for Python, an int64 array for numba
 Engine = Literal["auto", "python", "compiled"]
 NUMBER = {name: number for number, name in enumerate(COUNTERS)}
 STATIONS = ("dma", "mask_decoder", "weight_generator", "pe_array", "vector_unit", "sequencer")
 NO_LIMIT = (1 << 62) - 1
-
-# What `walk` returns.
-FINISHED, STUCK, TOO_LATE, ASKS_MEMORY = range(4)
 
 PATIENCE_EVENTS = 300_000  # some 0.5 s of plain Python, about what loading compiled code takes
 LONGER = 10  # times as long, where it must be made first
@@ -279,194 +281,6 @@ def num_raised(stations: tuple[Station, ...]) -> Ints:
     return number
 
 
-class Tape(NamedTuple):
-    """What the loops read, as lists or int64 arrays: a `Table` with the memory's part of each request.
-
-    ``first_event``, ``last_event``, ``first_raise``, ``last_raise`` (each the one behind) and ``has_requests`` are of
-    stations; ``cycles``, ``left`` and ``wait_first`` of events; ``wait_*`` of waits; ``raise_*`` of raises; ``kinds``,
-    ``transfer`` and ``bus_left`` (cycles on the bus of all behind a request) of requests; ``base`` of counters.
-    """
-
-    first_event: Row
-    last_event: Row
-    first_raise: Row
-    last_raise: Row
-    has_requests: Row
-    cycles: Row
-    left: Row
-    wait_first: Row
-    wait_counter: Row
-    wait_value: Row
-    raise_counter: Row
-    raise_at_begin: Row
-    raise_latency: Row
-    raise_only: Row
-    kinds: Row
-    transfer: Row
-    bus_left: Row
-    base: Row
-    counter_of_kind: Row
-    counter_done: int
-
-
-class Times(NamedTuple):
-    """What the loops write: times of counters and events, how far each counter and station has come, the bus.
-
-    ``asked`` holds the request at which the walk has stopped for the memory's answer.
-    """
-
-    reached: Row
-    count: Row
-    begin: Row
-    end: Row
-    busy: Row
-    free: Row
-    next_event: Row
-    asked: Row
-
-
-def _begin_cycle(event: int, free: int, tape: Tape, times: Times) -> int:
-    """Return when a request begins, or -1 where that is not known yet."""
-    counters, values, base = tape.wait_counter, tape.wait_value, tape.base
-    count, reached = times.count, times.reached
-    at = free
-    for wait in range(tape.wait_first[event], tape.wait_first[event + 1]):
-        counter, value = counters[wait], values[wait]
-        if value > count[counter]:
-            return -1
-        at = max(at, reached[base[counter] + value])
-    return at
-
-
-def _raise(counter: int, cycle: int, base: Row, times: Times) -> None:
-    """Note that a counter has gone up; it never runs backwards."""
-    place = base[counter] + times.count[counter]
-    times.reached[place + 1] = max(cycle, times.reached[place])
-    times.count[counter] += 1
-
-
-def _arrive(event: int, request: int, done: int, busy_cycles: int, tape: Tape, times: Times) -> None:
-    """Note that a request's last word has crossed the bus."""
-    times.end[event] = done
-    times.busy[request] = busy_cycles
-    _raise(tape.counter_of_kind[tape.kinds[request]], done, tape.base, times)
-    _raise(tape.counter_done, done, tape.base, times)
-
-
-def _issue(station: int, tape: Tape, times: Times, memory: Row, limit: int) -> int:
-    """Issue requests as far as what they wait for is known; return the next event, or minus a result of `walk`."""
-    event, last, first = times.next_event[station], tape.last_event[station], tape.first_event[station]
-    free = times.free[station]
-    while event < last:
-        at = _begin_cycle(event, free, tape, times)
-        if at < 0:
-            break
-        free = at + tape.cycles[event]
-        times.begin[event] = at
-        times.free[station] = free
-        request = event - first
-        if memory[KIND] == CALLED:
-            times.asked[0] = event
-            return -ASKS_MEMORY
-        is_write = 1 if tape.kinds[request] == STORE else 0
-        done = serve_simply(free, is_write, tape.transfer[request], memory)
-        _arrive(event, request, done, memory[BUSY], tape, times)
-        # All that is left to move still has to cross the one bus before the layer can end.
-        if memory[KIND] == ONE_BUS and memory[BUS_FREE] + tape.bus_left[request] > limit:
-            return -TOO_LATE
-        event += 1
-    return int(event)
-
-
-def _work(station: int, tape: Tape, times: Times, limit: int) -> int:
-    """Take a station's events as far as what they wait for is known; return the next event, or minus `TOO_LATE`.
-
-    `_begin_cycle` and `_raise` stand here once more, written out: most events go through here, and in plain Python
-    their calls would take half of the time.
-    """
-    wait_first, counters, values, base = tape.wait_first, tape.wait_counter, tape.wait_value, tape.base
-    reached, count, begin, end = times.reached, times.count, times.begin, times.end
-    cycles, left, raise_only, latency = tape.cycles, tape.left, tape.raise_only, tape.raise_latency
-    raise_counter, at_begin = tape.raise_counter, tape.raise_at_begin
-    raises = range(tape.first_raise[station], tape.last_raise[station])
-    first, free = tape.first_event[station], times.free[station]
-    for event in range(times.next_event[station], tape.last_event[station]):
-        at = free
-        for wait in range(wait_first[event], wait_first[event + 1]):
-            counter, value = counters[wait], values[wait]
-            if value > count[counter]:
-                times.free[station] = free
-                return event
-            cycle = reached[base[counter] + value]
-            if cycle > at:  # noqa: PLR1730  a call of max takes as long as all else here
-                at = cycle
-        if at + left[event] > limit:
-            return -TOO_LATE
-        free = at + cycles[event]
-        begin[event] = at
-        end[event] = free
-        for place in raises:
-            only = raise_only[place]
-            if only != EVERY_EVENT and only != event - first:  # noqa: PLR1714  a tuple would be built each time
-                continue
-            counter = raise_counter[place]
-            last = base[counter] + count[counter]
-            cycle = (at if at_begin[place] else free) + latency[place]
-            reached[last + 1] = cycle if cycle > reached[last] else reached[last]
-            count[counter] += 1
-    times.free[station] = free
-    return int(tape.last_event[station])
-
-
-def walk(tape: Tape, times: Times, memory: Row, limit: int) -> int:
-    """Go round the stations until no event can be timed any more.
-
-    Returns `FINISHED`; `STUCK` where stations wait for each other for ever; `TOO_LATE` where the layer cannot end by
-    cycle ``limit``; `ASKS_MEMORY` where a memory that is an object (`CALLED`) has to answer request ``times.asked``.
-    """
-    moved = True
-    while moved:
-        moved = False
-        for station in range(len(tape.first_event)):
-            if tape.has_requests[station]:
-                event = _issue(station, tape, times, memory, limit)
-            else:
-                event = _work(station, tape, times, limit)
-            if event < 0:
-                return -event
-            if event > times.next_event[station]:
-                times.next_event[station] = event
-                moved = True
-    for station in range(len(tape.first_event)):
-        if times.next_event[station] < tape.last_event[station]:
-            return STUCK
-    return FINISHED
-
-
-@lru_cache(maxsize=1)
-def is_compiled() -> bool:
-    """Return whether an earlier process has left compiled code beside this file."""
-    return any((Path(__file__).parent / "__pycache__").glob("solve.walk-*.nbi"))
-
-
-@lru_cache(maxsize=1)
-def _compiled_walk() -> Any:
-    """Return `walk` compiled, its machine code kept on disk where that can be written; None if numba is switched off.
-
-    The first call after an installation compiles for some seconds.
-    """
-    import numba.extending  # noqa: PLC0415  a short run does without it
-
-    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
-        return None
-    for part in (serve_simply, _begin_cycle, _raise, _arrive, _issue, _work):
-        numba.extending.register_jitable(part)
-    try:
-        return numba.njit(cache=True)(walk)
-    except RuntimeError:  # no folder for the machine code can be written
-        return numba.njit(walk)
-
-
 class _Walked:
     """How many events this process has walked along in plain Python."""
 
@@ -514,7 +328,7 @@ def _prepare(table: Table, hardware: HardwareConfig, before: Moment, called: boo
         reached, np.zeros(len(COUNTERS), dtype=np.int64), none, none.copy(), np.zeros_like(transfer),
         np.array(before.free, dtype=np.int64), first[:-1].copy(), np.zeros(1, dtype=np.int64),
     )  # fmt: skip
-    compiled = _compiled_walk() if _wants_compiled(engine) else None
+    compiled = compiled_walk() if _wants_compiled(engine) else None
     if compiled is not None:
         return _Run(table, tape, times, np.array(memory, dtype=np.int64), compiled)
     _Walked.num_events += table.num_events
@@ -616,7 +430,7 @@ def _ask(run: _Run, memory: MemoryModel, before: Moment) -> None:
         int(times.free[station]), int(run.address[request]), int(table.num_bytes[request]),
         bool(table.kinds[request] == STORE),
     )  # fmt: skip
-    _arrive(event, request, served.end_cycle, served.busy_cycles, run.tape, times)
+    arrive(event, request, served.end_cycle, served.busy_cycles, run.tape, times)
     times.next_event[station] = event + 1
 
 

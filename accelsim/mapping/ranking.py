@@ -1,0 +1,194 @@
+"""Which tilings the closed form likes best: of one layer for the mapper, of many for design-space exploration."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.config.hardware import HardwareConfig
+from accelsim.mapping.closed_form import Figures, Layers, figures_of, layer_figures, objective_of, space_of
+from accelsim.mapping.latency_form import chained, latency_of
+from accelsim.mapping.loops import LOOP_ORDERS, LOOPS, Loop, Tiling
+from accelsim.mapping.prices import EnergyPrices
+from accelsim.mapping.task import LayerTask
+from accelsim.mapping.tile_table import TileTable, Width, least_tilings
+
+Floats = npt.NDArray[np.float64]
+WIDTHS: tuple[Width, ...] = ("wide", "whole")
+ABOUT, LEANEST = 1.005, 2
+STATED_ORDERS, SIMPLEST = (0, 1), 9  # K P Q C and P Q K C in `LOOP_ORDERS`
+STEP_SHARE = 2e-6
+SIMILAR = 12  # tilings that the closed form cannot tell apart come in groups of about this size
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The chosen tiling of each array layer, float64 [layers]; latency is infinite where none fits.
+
+    ``passes`` over the weights in all (visits of a tile times passes within a visit); ``fetches`` of the stored bits;
+    ``input_bytes`` that inputs take from DRAM; ``spills``: how often partial sums leave the chip; ``slots``: fraction
+    of the multiply-accumulates that zero skipping leaves to the array.
+    """
+
+    latency: Floats
+    dram_bytes: Floats
+    passes: Floats
+    fetches: Floats
+    input_bytes: Floats
+    spills: Floats
+    input_reads: Floats
+    weight_reads: Floats
+    psum_writes: Floats
+    psum_reads: Floats
+    slots: Floats
+    words: Floats
+    discarded: Floats
+    seeds: Floats
+    jumps: Floats
+
+
+def best_tilings(hardware: HardwareConfig, tasks: list[LayerTask], layers: Layers, prices: EnergyPrices) -> Best:
+    """Return the best tiling of each layer, from the short table or, where nothing fits, from the long one."""
+    if not tasks:
+        return Best(*[np.zeros(0)] * 15)
+    with np.errstate(invalid="ignore"):  # a tiling that does not fit is infinite: infinity x 0 is not a number
+        best = _best(figures_of(space_of(hardware, tasks, layers, "narrow"), prices))
+        if np.isfinite(best.latency).all():
+            return best
+        return _best(figures_of(space_of(hardware, tasks, layers, "whole"), prices))
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A tiling with what the closed form says of it: objective and cycles; the array cannot take less than its own."""
+
+    tiling: Tiling
+    value: float
+    latency_cycles: float
+    array_cycles: float
+    is_simple: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HeadStart:
+    """For how many cycles before a layer's begin units had nothing more to do for the layer before it.
+
+    Since the array had taken its last weight tile, and had ended; since the last request was issued; since decoder and
+    generator had ended. ``occupied_bytes`` of the weight buffer are then still in use.
+    """
+
+    taken: int
+    array: int
+    issue: int
+    made: int
+    occupied_bytes: int
+
+
+class LayerForm:
+    """What the closed form says of all tilings of one layer, but for what a layer before it leaves."""
+
+    def __init__(self, task: LayerTask, prices: EnergyPrices) -> None:
+        layers = layer_figures([task])
+        with np.errstate(invalid="ignore"):
+            for width in WIDTHS:
+                self._figures = figures_of(space_of(task.hardware, [task], layers, width), prices)
+                if np.isfinite(self._figures.value).any():
+                    break
+        self._prices = prices
+
+    def ranked(self, head_start: HeadStart | None, most: int) -> list[Ranked]:
+        """Return the tilings that the chip's objective likes best, the best first, behind a layer that ends so."""
+        figures, table = self._figures, self._figures.space.table
+        latency, value = figures.latency, figures.value
+        if head_start is not None:
+            with np.errstate(invalid="ignore"):
+                latency = _behind(figures, head_start)
+                value = np.where(figures.legal, objective_of(figures, latency, self._prices), np.inf)
+        # Between equals fewer tiles: requests are rounded up to whole cycles, and the solver takes less time.
+        flat = (value * (1 + STEP_SHARE * table.steps)).reshape(-1)
+        orders = np.repeat(np.arange(value.shape[0]), table.layer.size)
+        # What skipping leaves is an expectation here: no bound.
+        array = np.where(figures.space.left < 1, 0.0, table.compute + table.fill + table.once)
+        near = np.argpartition(flat, min(flat.size - 1, SIMILAR * most))[: SIMILAR * most]
+        near = near[np.lexsort((near, flat[near]))]
+        # Of what is about as good, also the leanest: more traffic must buy something.
+        about = np.flatnonzero(flat <= ABOUT * flat[near[0]])
+        dram = np.broadcast_to(figures.dram, value.shape).reshape(-1)
+        lean = about[np.lexsort((about, flat[about], dram[about]))][:LEANEST]
+        # And of those that a person would state, each size of weights once, so that no simple mapping beats the choice.
+        stated = np.tile(table.is_stated > 0, value.shape[0]) & np.isin(orders, STATED_ORDERS)
+        simple = np.flatnonzero(stated)
+        simple = simple[np.lexsort((simple, flat[simple]))]
+        sizes = np.stack([table.sizes[loop] for loop in ("G", "K", "C")])[:, simple % table.layer.size]
+        _, first = np.unique(sizes, axis=1, return_index=True)
+        simple = simple[np.sort(first)][:SIMPLEST]
+        near = np.concatenate([near[:1], lean, simple, near[1:]])
+        found: dict[Hashable, Ranked] = {}
+        for place in near[np.isfinite(flat[near])].tolist():
+            order, chosen = divmod(place, table.layer.size)
+            tiling = _tiling(table, chosen, LOOP_ORDERS[order])
+            # Orders that differ in loops which are not split, and bands of equal area, are one to the closed form.
+            key = flat[place], tiling.G, tiling.K, tiling.C, tiling.N * tiling.P * tiling.Q
+            if key not in found:
+                figures_of = flat[place], float(latency[order, chosen]), float(array[chosen])
+                found[key] = Ranked(tiling, *figures_of, is_simple=bool(stated[place]))
+            if len(found) >= most + LEANEST + SIMPLEST:
+                break
+        return sorted(found.values(), key=lambda ranked: ranked.value)
+
+
+def _behind(figures: Figures, start: HeadStart) -> Floats:
+    """Return the latency behind another layer, [orders, n]: some of the first load's weights may be there already."""
+    space, work = figures.space, figures.work
+    hardware, occupied = space.hardware, figures.occupied
+    room = np.inf if space.is_ideal else hardware.weight_buffer.capacity_bytes
+    fits = (occupied + start.occupied_bytes <= room) | (np.maximum(occupied, start.occupied_bytes) <= room / 2)
+    place = np.where(fits, start.taken, start.array)
+    decodes = space.layers.decoded_bits[0] > 0  # stored bits have a buffer of their own
+    may_fetch = min(start.issue, start.made) if decodes else np.minimum(place, start.issue)
+    fetched = np.clip(may_fetch, 0, work.weights / work.loads_w)
+    made = np.clip(np.minimum(place, start.made), 0, work.made / work.loads_w)
+    shape = figures.value.shape
+    return np.broadcast_to(latency_of(hardware, work, fetched, made), shape)
+
+
+def _tiling(table: TileTable, chosen: int, order: tuple[Loop, ...]) -> Tiling:
+    size = {loop: int(table.sizes[loop][chosen]) for loop in LOOPS}
+    return Tiling(size["N"], size["G"], size["K"], size["C"], size["P"], size["Q"], order)
+
+
+def _best(figures: Figures) -> Best:
+    """Return the tiling of each layer that the objective likes best, and what follows from it."""
+    space, held, moved = figures.space, figures.held, figures.moved
+    table, layers, legal, latency = space.table, space.layers, figures.legal, figures.latency
+    order, chosen = least_tilings(
+        figures.value, np.where(legal, figures.dram, np.inf), np.where(legal, latency, np.inf), table
+    )
+    picked = order, chosen
+
+    def at(values: Floats) -> Floats:
+        return np.broadcast_to(values, latency.shape)[picked]
+
+    left = space.left[chosen]
+    time = chained(space.hardware, figures.work.take(*picked), at(figures.occupied))
+    accumulated = layers.num_outputs * (table.counts["C"][chosen] - 1)
+    return Best(
+        latency=np.where(np.isfinite(figures.value[picked]), time, np.inf),
+        dram_bytes=at(figures.dram),
+        passes=at(held.weights.fetches * figures.passes),
+        fetches=at(held.stored),
+        input_bytes=at(moved.inputs),
+        spills=at(held.psums.fetches - 1),
+        input_reads=table.input_reads[chosen] * left,
+        weight_reads=table.weight_reads[chosen],
+        psum_writes=table.psum_writes[chosen] * left,
+        psum_reads=table.psum_reads[chosen] * left + accumulated,
+        slots=left,
+        words=at(figures.made.work[0]),
+        discarded=at(figures.made.work[1]),
+        seeds=at(figures.made.work[2]),
+        jumps=at(figures.made.work[3]),
+    )
