@@ -95,6 +95,8 @@ _MANY_SHAPES = 250
 def read_workload(ctx: click.Context, workload: str) -> LayerTrace:
     """Return the trace of ``workload`` as its options say; what is left out of it is noted, since totals lack it."""
     trace = trace_workload(workload, wanted_workload(ctx))
+    for remark in trace.remarks:
+        session(ctx).note(remark)
     for operation, count in trace.skipped:
         session(ctx).note(f"{workload}: left out: {count} x {operation}; every total is without it")
     if len({layer.dims for layer in trace.layers}) > _MANY_SHAPES:

@@ -100,7 +100,7 @@ def command(
     synthetic: list[bool | None] = []
     for workload in progress(workloads, "simulating", session(ctx)):
         trace = read_workload(ctx, workload)
-        formats = stated or _default_formats(trace)
+        formats = stated or _default_formats(trace, chip)
         for run in _simulate(ctx, chip, trace, formats, leave_out=(storage or "").strip() == flow.ALL_FORMATS):
             flow.save_run(target / RUNS_NAME, len(runs), chip, trace, run)
             runs.append(run)
@@ -161,9 +161,9 @@ def _show(ctx: click.Context, compared: _Compared, target: Path, as_json: bool) 
     session(ctx).note(f"wrote {target / TABLE_NAME} and {target / FIGURE_NAME}")
 
 
-def _default_formats(trace: LayerTrace) -> tuple[str, str]:
+def _default_formats(trace: LayerTrace, chip: LoadedHardware) -> tuple[str, str]:
     """Return the format a network is kept in, and dense int8, or what rivals that."""
-    own = flow.default_storage(trace)
+    own = flow.default_storage(trace, chip)
     return own, flow.DENSE_STORAGE if own != flow.DENSE_STORAGE else VALUES_RIVAL
 
 

@@ -201,9 +201,9 @@ def write_uncertainty(folder: Path, report: UncertaintyReport) -> None:
     write_bytes(folder / "uncertainty.png", tornado_figure(report))
 
 
-def default_storage(trace: LayerTrace) -> str:
+def default_storage(trace: LayerTrace, hardware: LoadedHardware) -> str:
     """Return the format a network is stored in unless told otherwise."""
-    return default_format(trace)
+    return default_format(trace, can_decode=hardware.config.mask_decoder is not None)
 
 
 def parse_formats(text: str, option: str) -> tuple[str, ...]:

@@ -61,7 +61,7 @@ def command(
     chosen = (*overrides, f"mapping.objective={objective}") if objective else overrides
     chip = load_hardware(hardware, chosen)
     trace = read_workload(ctx, workload)
-    storage = storage or flow.default_storage(trace)
+    storage = storage or flow.default_storage(trace, chip)
     mapping = mapping_file(ctx)
     fixed = load_fixed(mapping, trace) if mapping is not None else None
     schedule, mapped = schedule_network(chip.config, trace, storage, fixed)

@@ -90,7 +90,9 @@ def command(
     flow.check_pictures(pictures)
     trace = read_workload(ctx, workload)
     probe = TimelineProbe() if pictures.are_wanted else None
-    run = flow.simulate_format(chip, trace, storage or flow.default_storage(trace), exact, probe, mapping_file(ctx))
+    run = flow.simulate_format(
+        chip, trace, storage or flow.default_storage(trace, chip), exact, probe, mapping_file(ctx)
+    )
     unsure = wants_uncertainty(ctx)
     runs = flow.simulate_rivals(chip, trace, rivals, exact) if compare is not None or unsure or not as_json else {}
     comparison = flow.totals_of(runs)
