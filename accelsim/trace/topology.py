@@ -46,6 +46,7 @@ _NUMBER = re.compile(r"(\d+)(?:([.,])(0+))?")
 _PATTERN = re.compile(r"(\d{1,3})\s*:\s*(\d{1,3})")
 _EMPTY = ("", "-", "none", "n/a", "na", "nan")
 _MAX_SHOWN = 4
+_DEPTHWISE = re.compile(r"depth.?wise|dw", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,9 @@ def read_topology(path: str | os.PathLike[str], options: TraceOptions | None = N
     layers = [_gemm_layer(row) if header.kind == "gemm" else _conv_layer(row) for row in rows]
     remarks += _checked_others(header, rows, layers)
     patterns = [_pattern(row, chosen) for row in rows]
+    plain = [layer.name for layer in layers if layer.kind == "conv2d" and _DEPTHWISE.match(layer.name)]
+    if plain:
+        remarks.append(f"read as plain convolutions: {_listed(plain)}; as in SCALE-Sim, DP in a name means depthwise")
     layers = _with_unique_names(layers)
     weights = stated_weights([_weight_shape(layer) for layer in layers], chosen)
     traced = []

@@ -106,9 +106,7 @@ def table(*rows, delimiter=",", end="\n") -> str:
             ["layer_names", "ifmapHeight", "IFMAP W", "kernel_h", "Filter Widths", "channel", "#filters", "stride"],
             SIZES,
         ),
-        table(
-            [*HEAD, "", "", "OFH", "Batch", "Padding", "Notes"], [*SIZES[:-1], "1.0", "", "", "30", "", "0", "first"]
-        ),
+        table([*HEAD, "", "", "OFH", "Batch", "Padding", "Notes"], [*SIZES[:-1], "1.0", "", "", "30", "", "0", "1st"]),
         table(["Layer", *["IFMAP Height"] * 2, *HEAD[3:]], SIZES),
         table([*HEAD, "Stride Width", "sparsity"], [*SIZES, "1", "4:4"], [*SIZES, "", "dense"]),
     ],
