@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from accelsim.errors import TraceError
+from accelsim.kinds import READ_KINDS
 from accelsim.names import suggest
 
 CONV_COLUMNS = (
@@ -184,7 +185,7 @@ def _wrong_header(columns: Sequence[Column], found: dict[str, dict[str, list[Col
     if len(kinds) > 1:
         return f"column {found['gemm']['m'][0].text!r}: a table has sizes of convolutions or M, N, K, not both"
     if not any(size in found[kind] for kind, sizes in _SIZES.items() for size in sizes):
-        return f"no header; the first row must name the columns {allowed}"
+        return f"no header; the first row must name the columns {allowed}; {READ_KINDS}"
     likely = max(_SIZES, key=lambda kind: sum(size in found[kind] for size in _SIZES[kind]) / len(_SIZES[kind]))
     missing = next(size for size in _SIZES[likely] if size not in found[likely])
     hint = suggest(missing, [column.text for column in columns if column.text], cutoff=0.75).replace(
