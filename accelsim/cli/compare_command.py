@@ -27,6 +27,7 @@ from accelsim.results.build import Hardware
 from accelsim.results.compare import chip_labels, runs_text
 from accelsim.results.model import RunResult
 from accelsim.results.store import (
+    check_folder_place,
     prepare_folder,
     remove_runs,
     result_document,
@@ -93,20 +94,24 @@ def command(
     if stated is not None and not stated:
         raise click.UsageError("--storage: no format given; give at least one, e.g. slt", ctx)
     chip = load_hardware(hardware, overrides)
-    target = prepare_folder(folder)
-    ctx.with_resource(sole_writer(target))
-    remove_runs(target / RUNS_NAME, TABLE_NAME, FIGURE_NAME)
-    runs: list[flow.CostedRun] = []
-    synthetic: list[bool | None] = []
-    for workload in progress(workloads, "simulating", session(ctx)):
-        trace = read_workload(ctx, workload)
-        formats = stated or _default_formats(trace, chip)
-        for run in _simulate(ctx, chip, trace, formats, leave_out=(storage or "").strip() == flow.ALL_FORMATS):
-            flow.save_run(target / RUNS_NAME, len(runs), chip, trace, run)
-            runs.append(run)
-            synthetic.append(flow.is_synthetic(trace, run.result.storage))
-    if not runs:
+    target = check_folder_place(folder)
+    traces = [read_workload(ctx, workload) for workload in workloads]
+    if target.is_dir():  # an older comparison goes first; a folder that is not there is made when there is a result
+        _claim(ctx, target)
+    leave_out = (storage or "").strip() == flow.ALL_FORMATS
+    pairs = [
+        (trace, run)
+        for trace in progress(traces, "simulating", session(ctx))
+        for run in _simulate(ctx, chip, trace, stated or _default_formats(trace, chip), leave_out=leave_out)
+    ]
+    if not pairs:
         raise MappingError(f"{hardware}: no storage format can run here; name one with --storage to see why")
+    if not target.is_dir():
+        _claim(ctx, prepare_folder(target))
+    for number, (trace, run) in enumerate(pairs):
+        flow.save_run(target / RUNS_NAME, number, chip, trace, run)
+    runs = [run for _, run in pairs]
+    synthetic: list[bool | None] = [flow.is_synthetic(trace, run.result.storage) for trace, run in pairs]
     families = tuple((chip, ticket, rivals) for ticket, rivals in flow.by_ticket(runs))
     _show(ctx, _Compared([run.result for run in runs], synthetic, families), target, as_json)
 
@@ -159,6 +164,12 @@ def _show(ctx: click.Context, compared: _Compared, target: Path, as_json: bool) 
     if compared.families:
         print_assumption(console)
     session(ctx).note(f"wrote {target / TABLE_NAME} and {target / FIGURE_NAME}")
+
+
+def _claim(ctx: click.Context, target: Path) -> None:
+    """Keep others out of the folder while this call lasts, and remove an older comparison from it."""
+    ctx.with_resource(sole_writer(target))
+    remove_runs(target / RUNS_NAME, TABLE_NAME, FIGURE_NAME)
 
 
 def _default_formats(trace: LayerTrace, chip: LoadedHardware) -> tuple[str, str]:

@@ -28,7 +28,7 @@ from accelsim.results.store import (
     RecordedHardware,
     check_file_place,
     counters_text,
-    prepare_folder,
+    own_folder,
     rebuild_result,
     write_bytes,
     write_run,
@@ -118,7 +118,7 @@ def save_run(folder: Path, number: int, hardware: LoadedHardware, trace: LayerTr
     """Save the ``number``-th run of a comparison in its own folder below ``folder``, as ``run --out`` does."""
     stem = Path(trace.path or trace.name).stem
     name = re.sub(r"[^A-Za-z0-9._-]", "-", f"{number:03d}-{stem}-{run.result.storage}")
-    write_run(prepare_folder(folder / name), run.result, run_counters_text(hardware, trace, run.counters))
+    write_run(own_folder(folder / name), run.result, run_counters_text(hardware, trace, run.counters))
 
 
 def by_ticket(runs: Sequence[CostedRun]) -> list[tuple[CostedRun, list[CostedRun]]]:

@@ -25,7 +25,7 @@ from accelsim.config.loader import load_hardware
 from accelsim.report.terminal import make_console, print_run, print_synthetic
 from accelsim.report.timeline_probe import TimelineProbe
 from accelsim.report.uncertainty import print_uncertainty
-from accelsim.results.store import prepare_folder, result_text, write_run
+from accelsim.results.store import check_folder_place, prepare_folder, result_text, write_run
 
 DEFAULT_COMPARE = "dense-int8,dense-fp32"
 
@@ -83,7 +83,7 @@ def command(
     if storage is not None:
         storage = flow.parse_format(storage, "--storage")
     chip = load_hardware(hardware, overrides)
-    target = prepare_folder(folder) if folder is not None else None
+    target = check_folder_place(folder) if folder is not None else None
     if wants_uncertainty(ctx) and as_json and target is None:
         raise click.UsageError("--uncertainty with --json needs --out: the bands go to its uncertainty.json", ctx)
     pictures = wanted_pictures(ctx)
@@ -100,7 +100,7 @@ def command(
     result = run.result.model_copy(update={"comparison": flow.totals_of(recorded) or None})
     report = flow.uncertainty_of(chip, run, runs) if unsure else None
     if target is not None:
-        write_run(target, result, flow.run_counters_text(chip, trace, run.counters, recorded))
+        write_run(prepare_folder(target), result, flow.run_counters_text(chip, trace, run.counters, recorded))
     if target is not None and report is not None:
         flow.write_uncertainty(target, report)
     if probe is not None:
