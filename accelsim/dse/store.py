@@ -69,8 +69,6 @@ class ResultStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if os.path.islink(path) and not os.path.exists(path):
-            raise StoreError(f"{path}: is a link to nothing, and no store is made through one; remove it")
         try:
             self._database = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
             self._database.execute("PRAGMA journal_mode=WAL")

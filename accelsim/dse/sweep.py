@@ -69,6 +69,8 @@ def opened(places: Places) -> Iterator[tuple[Path, ResultStore, Executor]]:
     """Open folder, store and executor of a run, and close them again; a run that is refused leaves neither."""
     wanted = check_folder_place(places.folder)
     place = default_store(wanted) if places.store is None else Path(places.store)
+    if places.store is None and place.is_symlink():  # --store may name a link; in a shared folder it may be planted
+        raise StoreError(f"{place}: is a link, and is not written through unasked; remove it, or name it with --store")
     executor = open_executor(places.num_workers, places.scheduler, places.slurm_jobs)
     try:
         with removed_if_refused(wanted, ConfigError, StoreError), removed_store(place, ConfigError):

@@ -271,6 +271,35 @@ def make_targets(folder: Path, hostile: Any) -> dict[str, Target]:
     return {target.name: target for target in targets}
 
 
+# Options that name what is written, or start other processes.
+OUTPUTS = frozenset(
+    "--out --store --timeline --gantt --checkpoint-path --workers --scheduler --slurm --dram-trace --commands".split()
+)
+
+
+def good_calls(folder: Path) -> list[list[str]]:
+    """Return command lines that work, for options to be put behind."""
+    seeds = _Seeds(folder)
+    net = str(seeds.write("net.csv", CONVS))
+    space = str(seeds.write("space.yaml", STORED.format(edge=EDGE)))
+    ticket, run = str(ROOT / "workloads/gin_slt_f90.pt"), str(seeds.run(net))
+    return [
+        ["run", EDGE, net, *SLT],
+        ["run", EDGE, ticket],
+        ["map", EDGE, net],
+        ["compare", EDGE, net, "--out", "out/compare"],
+        ["cost", run],
+        ["report", run, "--out", "out/report.md"],
+        ["dram", MEMORY, "--trace", str(seeds.write("good.trace", "0x0 R\n0x40 W\n0x1000 R\n" * 20))],
+        ["synth", "conv2", *SLT, "--width-factor", "0.0625", "--out", "out/t.pt"],
+        ["trace", net],
+        ["inspect", ticket],
+        ["verify", EDGE, ticket],
+        ["sweep", space, "--workers", "1", "--out", "out/sweep"],
+        ["explore", space, "--workers", "1", "--trials", "2", "--out", "out/explore"],
+    ]
+
+
 def store_target(seeds: _Seeds, hostile: Any) -> Target:
     """Return the target of a sweep's store: rows that a sweep takes from it are the rows that it would compute."""
     space = seeds.write("stored.yaml", STORED.format(edge=EDGE))
