@@ -171,6 +171,14 @@ def check_pictures(pictures: Pictures) -> None:
             check_file_place(file, option)
 
 
+def check_gantt_layer(pictures: Pictures, trace: LayerTrace) -> None:
+    """Raise `ResultError` if the layer of the Gantt chart is none of the network's."""
+    if pictures.gantt is not None and pictures.gantt_layer is not None:
+        from accelsim.report.gantt import check_layer  # noqa: PLC0415  a run must not wait for matplotlib
+
+        check_layer(trace, pictures.gantt_layer)
+
+
 def timeline_of(
     hardware: LoadedHardware, trace: LayerTrace, result: RunResult, probe: TimelineProbe, mapping: str | None
 ) -> Timeline:

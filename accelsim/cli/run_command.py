@@ -89,6 +89,7 @@ def command(
     pictures = wanted_pictures(ctx)
     flow.check_pictures(pictures)
     trace = read_workload(ctx, workload)
+    flow.check_gantt_layer(pictures, trace)
     probe = TimelineProbe() if pictures.are_wanted else None
     run = flow.simulate_format(
         chip, trace, storage or flow.default_storage(trace, chip), exact, probe, mapping_file(ctx)

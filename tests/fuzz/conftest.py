@@ -180,7 +180,7 @@ def limits(max_cpu_s: float) -> Iterator[None]:
     handler = signal.signal(signal.SIGPROF, late)
     alarm = signal.signal(signal.SIGALRM, late)
     signal.setitimer(signal.ITIMER_PROF, max_cpu_s)
-    signal.setitimer(signal.ITIMER_REAL, MAX_WAIT_S)
+    signal.setitimer(signal.ITIMER_REAL, max(MAX_WAIT_S, 10 * max_cpu_s))
     try:
         yield
     finally:
