@@ -22,6 +22,7 @@ _TIMELINE_KEY = "accelsim.timeline"
 _GANTT_KEY = "accelsim.gantt"
 _GANTT_LAYER_KEY = "accelsim.gantt-layer"
 _UNCERTAINTY_KEY = "accelsim.uncertainty"
+_REQUESTS_KEY = "accelsim.dram-trace"
 _MAPPING_KEY = "accelsim.mapping"
 
 
@@ -187,6 +188,23 @@ class Pictures:
 def wanted_pictures(ctx: click.Context) -> Pictures:
     """Return what `timeline_option` collected."""
     return Pictures(ctx.meta.get(_TIMELINE_KEY), ctx.meta.get(_GANTT_KEY), ctx.meta.get(_GANTT_LAYER_KEY))
+
+
+def requests_option(function: F) -> F:
+    """Add ``--dram-trace``; `requests_file` returns its value."""
+    return click.option(
+        "--dram-trace",
+        metavar="FILE",
+        expose_value=False,
+        callback=_keep(_REQUESTS_KEY),
+        help="Write the run's memory requests there, as accelsim dram --requests reads them.",
+    )(function)
+
+
+def requests_file(ctx: click.Context) -> str | None:
+    """Return the file of ``--dram-trace``, None if it was not given."""
+    value: str | None = ctx.meta.get(_REQUESTS_KEY)
+    return value
 
 
 def mapping_option(function: F) -> F:

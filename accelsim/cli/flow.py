@@ -35,6 +35,7 @@ from accelsim.results.store import (
     write_text,
 )
 from accelsim.sim.counters import Counters
+from accelsim.sim.dram.recording import RequestLog
 from accelsim.storage import get_format, list_formats
 from accelsim.storage.default import default_format
 from accelsim.timing.accounts import Probe
@@ -61,10 +62,15 @@ def simulate_format(
     exact: bool,
     probe: Probe | None = None,
     mapping: str | None = None,
+    requests: RequestLog | None = None,
 ) -> CostedRun:
-    """Simulate and cost ``trace`` in one format; ``probe`` sees what units do, the file ``mapping`` states tilings."""
+    """Simulate and cost ``trace`` in one format; the file ``mapping`` states tilings.
+
+    ``probe`` sees what units do, ``requests`` gets what the memory is asked.
+    """
     fixed = load_fixed(mapping, trace) if mapping is not None else None
-    counters = simulate(hardware, trace, storage, exact=exact, probe=probe, fixed=fixed)
+    tap = None if requests is None else requests.tap
+    counters = simulate(hardware, trace, storage, exact=exact, probe=probe, fixed=fixed, tap=tap)
     cost = evaluate(counters, hardware.config, load_tables())
     return CostedRun(build_result(hardware, trace, counters, cost), counters)
 
@@ -164,9 +170,10 @@ def left_out_lines(workload: str, failures: Sequence[tuple[str, str]]) -> list[s
     return [f"{workload}: left out: {why.replace('{}', ', '.join(names), 1)}" for why, names in formats.items()]
 
 
-def check_pictures(pictures: Pictures) -> None:
-    """Raise `ResultError` if a picture has no place where it could be written."""
-    for option, file in (("--timeline", pictures.timeline), ("--gantt", pictures.gantt)):
+def check_pictures(pictures: Pictures, requests_file: str | None) -> None:
+    """Raise `ResultError` if a picture, or the file of requests, has no place where it could be written."""
+    files = (("--timeline", pictures.timeline), ("--gantt", pictures.gantt), ("--dram-trace", requests_file))
+    for option, file in files:
         if file is not None:
             check_file_place(file, option)
 
@@ -199,6 +206,11 @@ def write_pictures(pictures: Pictures, result: RunResult, probe: TimelineProbe, 
         from accelsim.report.gantt import gantt_figure  # noqa: PLC0415  a run must not wait for matplotlib
 
         write_bytes(Path(pictures.gantt), gantt_figure(result, probe, pictures.gantt_layer))
+
+
+def write_requests(file: str, requests: RequestLog, hardware: LoadedHardware, result: RunResult) -> None:
+    """Write what the memory was asked, in the form that ``accelsim dram --requests`` reads."""
+    write_text(Path(file), requests.text(hardware.config.clock_mhz, result.totals.latency_cycles))
 
 
 def write_uncertainty(folder: Path, report: UncertaintyReport) -> None:
