@@ -15,6 +15,7 @@ from accelsim.mapping.build import build_layer
 from accelsim.mapping.candidates import Candidates, candidates
 from accelsim.mapping.closed_form import CYCLES_PER_STEP, Score, score, that_may_fit
 from accelsim.mapping.estimate import estimate_cycles
+from accelsim.mapping.fixed import fitted
 from accelsim.mapping.kept import Kept
 from accelsim.mapping.loops import LOOP_ORDERS, LOOPS, Loop, Tiling
 from accelsim.mapping.task import LayerTask
@@ -94,7 +95,7 @@ def map_layer(task: LayerTask, prices: EnergyPrices, fixed: Tiling | None = None
         No tiling fits the buffers, or the fixed one does not.
     """
     if fixed is not None:
-        return _mapped(task, build_layer(task, fixed), run)
+        return _mapped(task, build_layer(task, fitted(task, fixed)), run)
     finalists = _finalists(task, prices, run)
     if not finalists:
         raise MappingError(no_tiling_message(task))
