@@ -23,6 +23,7 @@ _GANTT_KEY = "accelsim.gantt"
 _GANTT_LAYER_KEY = "accelsim.gantt-layer"
 _UNCERTAINTY_KEY = "accelsim.uncertainty"
 _REQUESTS_KEY = "accelsim.dram-trace"
+_STORAGE_OF_KEY = "accelsim.storage-of"
 _MAPPING_KEY = "accelsim.mapping"
 
 
@@ -188,6 +189,24 @@ class Pictures:
 def wanted_pictures(ctx: click.Context) -> Pictures:
     """Return what `timeline_option` collected."""
     return Pictures(ctx.meta.get(_TIMELINE_KEY), ctx.meta.get(_GANTT_KEY), ctx.meta.get(_GANTT_LAYER_KEY))
+
+
+def storage_of_option(function: F) -> F:
+    """Add ``--storage-of``; `storage_of` returns its values."""
+    return click.option(
+        "--storage-of",
+        multiple=True,
+        metavar="LAYER=FORMAT",
+        expose_value=False,
+        callback=lambda ctx, _, value: ctx.meta.update({_STORAGE_OF_KEY: value}),
+        help="Another storage format for a layer, or for a kind such as linear; repeatable.",
+    )(function)
+
+
+def storage_of(ctx: click.Context) -> tuple[str, ...]:
+    """Return the values of ``--storage-of``, in order."""
+    values: tuple[str, ...] = ctx.meta.get(_STORAGE_OF_KEY, ())
+    return values
 
 
 def requests_option(function: F) -> F:

@@ -12,7 +12,15 @@ import click
 from rich.text import Text
 
 from accelsim.cli import flow
-from accelsim.cli.collect import collected, exact_option, read_workload, wants_exact, workload_options
+from accelsim.cli.collect import (
+    collected,
+    exact_option,
+    read_workload,
+    storage_of,
+    storage_of_option,
+    wants_exact,
+    workload_options,
+)
 from accelsim.cli.common import common_options, examples, json_option, progress, session, write_stdout
 from accelsim.cli.names import complete_chip, complete_workload
 from accelsim.config.loader import LoadedHardware, load_hardware
@@ -55,6 +63,7 @@ RUNS_NAME = "runs"
 @click.option(
     "--storage", metavar="FORMATS", help="Formats, by comma, or all. [default: each workload's own, and dense-int8]"
 )
+@storage_of_option
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
 @click.option("--out", "folder", required=True, metavar="DIR", help=f"Write {TABLE_NAME} and {FIGURE_NAME} there.")
 @exact_option
@@ -102,7 +111,7 @@ def command(
     pairs = [
         (trace, run)
         for trace in progress(traces, "simulating", session(ctx))
-        for run in _simulate(ctx, chip, trace, stated or _default_formats(trace, chip), leave_out=leave_out)
+        for run in _simulate(ctx, chip, trace, _formats(ctx, chip, trace, stated), leave_out=leave_out)
     ]
     if not pairs:
         raise MappingError(f"{hardware}: no storage format can run here; name one with --storage to see why")
@@ -170,6 +179,14 @@ def _claim(ctx: click.Context, target: Path) -> None:
     """Keep others out of the folder while this call lasts, and remove an older comparison from it."""
     ctx.with_resource(sole_writer(target))
     remove_runs(target / RUNS_NAME, TABLE_NAME, FIGURE_NAME)
+
+
+def _formats(
+    ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, stated: Sequence[str] | None
+) -> tuple[str, ...]:
+    """Return the formats of a network, each with the layers that the user stores otherwise; equal ones once."""
+    wanted = (flow.with_layers(name, storage_of(ctx)) for name in stated or _default_formats(trace, chip))
+    return tuple(dict.fromkeys(wanted))
 
 
 def _default_formats(trace: LayerTrace, chip: LoadedHardware) -> tuple[str, str]:

@@ -38,12 +38,14 @@ from accelsim.sim.counters import Counters
 from accelsim.sim.dram.recording import RequestLog
 from accelsim.storage import get_format, list_formats
 from accelsim.storage.default import default_format
+from accelsim.storage.mixed import SIGN, mixed_name, split_name
 from accelsim.timing.accounts import Probe
 from accelsim.trace.model import LayerTrace
 
 TICKET_STORAGE = "slt"
 ALL_FORMATS = "all"
 DENSE_STORAGE = "dense-int8"
+_MAX_FOLDER_NAME = 200
 _STORAGE_NAME = re.compile(r"\bstorage [a-z][a-z0-9:-]*[a-z0-9]")
 
 
@@ -123,7 +125,7 @@ def uncertainty_again(stored: CountersFile, hardware: RecordedHardware, tables: 
 def save_run(folder: Path, number: int, hardware: LoadedHardware, trace: LayerTrace, run: CostedRun) -> None:
     """Save the ``number``-th run of a comparison in its own folder below ``folder``, as ``run --out`` does."""
     stem = Path(trace.path or trace.name).stem
-    name = re.sub(r"[^A-Za-z0-9._-]", "-", f"{number:03d}-{stem}-{run.result.storage}")
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", f"{number:03d}-{stem}-{run.result.storage}")[:_MAX_FOLDER_NAME]
     write_run(own_folder(folder / name), run.result, run_counters_text(hardware, trace, run.counters))
 
 
@@ -250,6 +252,28 @@ def parse_format(name: str, option: str) -> str:
         return get_format(name).name
     except ConfigError as error:
         raise ConfigError(f"{option}: {str(error).removeprefix('storage: ')}") from None
+
+
+def with_layers(storage: str, stated: Sequence[str]) -> str:
+    """Return the format ``storage`` with other formats for layers or kinds, each stated as ``LAYER=FORMAT``.
+
+    Raises
+    ------
+    ConfigError
+        One is of another form, says again what an earlier one said, or names no format.
+    """
+    base, by_key = split_name(storage)
+    given: dict[str, str] = {}
+    for text in stated:
+        key, sign, name = text.rpartition("=")
+        if not sign or not key:
+            raise ConfigError(f"--storage-of: {text!r} is not LAYER=FORMAT; write e.g. fc=dense-int8")
+        if key in given:
+            raise ConfigError(f"--storage-of: {key!r} is given twice; give each layer or kind once")
+        given[key] = parse_format(name, "--storage-of")
+        if SIGN in given[key]:
+            raise ConfigError(f"--storage-of: {name!r} is not one format; give a plain one, e.g. dense-int8")
+    return get_format(mixed_name(base, by_key | given)).name
 
 
 def run_counters_text(

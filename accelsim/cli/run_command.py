@@ -14,6 +14,8 @@ from accelsim.cli.collect import (
     read_workload,
     requests_file,
     requests_option,
+    storage_of,
+    storage_of_option,
     timeline_option,
     uncertainty_option,
     wanted_pictures,
@@ -58,6 +60,7 @@ DEFAULT_COMPARE = "dense-int8,dense-fp32"
     shell_complete=complete_formats,
     help=f"Formats to compare with, by comma, or none; given, the JSON has them [default: {DEFAULT_COMPARE}].",
 )
+@storage_of_option
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
 @click.option("--out", "folder", metavar="DIR", help="Write summary.json, layers.csv and counters.json there.")
 @timeline_option
@@ -98,7 +101,7 @@ def command(
     flow.check_gantt_layer(pictures, trace)
     probe = TimelineProbe() if pictures.are_wanted else None
     requests = RequestLog() if requests_file(ctx) is not None else None
-    storage = storage or flow.default_storage(trace, chip)
+    storage = flow.with_layers(storage or flow.default_storage(trace, chip), storage_of(ctx))
     run = flow.simulate_format(chip, trace, storage, exact, probe, mapping_file(ctx), requests)
     unsure = wants_uncertainty(ctx)
     runs = flow.simulate_rivals(chip, trace, rivals, exact) if compare is not None or unsure or not as_json else {}
