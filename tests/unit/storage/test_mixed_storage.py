@@ -47,7 +47,7 @@ def test_a_name_goes_before_a_kind(trace):
 def test_layers_of_a_network_format_are_planned_without_the_others():
     one = trace_network("conv2", OPTIONS).layers[0].weights
     dims = LoopDims(K=one.shape[0], C=one.shape[1], R=3, S=3, P=8, Q=8, H=10, W=10)
-    blocks = network("net", [replace(layer(f"stage.{n}.conv", dims), weights=one) for n in range(1, 4)])
+    blocks = network("net", [replace(layer(f"stage.{n}.conv", dims), weights=replace(one)) for n in range(1, 4)])
     stored = {name: plan.stored_bits.mask for name, plan in layer_plans(blocks, "folded+stage.1.conv=slt").items()}
     assert stored["stage.1.conv"] == stored["stage.2.conv"] > 0 == stored["stage.3.conv"]
 
