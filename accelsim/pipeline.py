@@ -23,8 +23,8 @@ from accelsim.sim.run import run_schedule
 from accelsim.storage import get_format, plan_layers
 from accelsim.storage.base import WeightPlan
 from accelsim.timing.accounts import Probe
-from accelsim.timing.schedule import Schedule
 from accelsim.timing.memory import MemoryModel
+from accelsim.timing.schedule import Schedule
 from accelsim.trace.model import LayerTrace
 
 

@@ -90,7 +90,7 @@ def command(
     """
     if find_preset(hardware, CHIPS) is None and holds_results(hardware):
         saved = (hardware, *workloads)
-        compared = _saved(ctx, saved, storage is not None or bool(overrides))
+        compared = _saved(ctx, saved, storage is not None or bool(overrides) or bool(storage_of(ctx)))
         target = prepare_folder(folder)
         ctx.with_resource(sole_writer(target))
         if not any(Path(path).resolve().is_relative_to(target.resolve()) for path in saved):
@@ -137,7 +137,7 @@ class _Compared:
 def _saved(ctx: click.Context, paths: Sequence[str], are_changed: bool) -> _Compared:
     """Return saved runs; where no counters are saved beside them they have no break-even points."""
     if are_changed or collected(ctx) or wants_exact(ctx):
-        stated = "--storage, --set, --exact and what states a workload"
+        stated = "--storage, --storage-of, --set, --exact and what states a workload"
         raise click.UsageError(f"{paths[0]}: saved runs are compared as they are; leave out {stated}", ctx)
     pages = read_results(paths)
     by_chip: dict[str, list[tuple[Hardware, flow.CostedRun]]] = {}
