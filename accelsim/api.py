@@ -74,7 +74,9 @@ def run(
         trace = workload
     else:
         trace = trace_workload(os.fspath(workload), options)
-    return _run(chip, trace, storage or default_format(trace), exact=exact)
+    return _run(
+        chip, trace, storage or default_format(trace, can_decode=chip.config.mask_decoder is not None), exact=exact
+    )
 
 
 def trace_module(

@@ -5,7 +5,7 @@ trace -> storage plans -> schedule -> simulation -> counters -> cost -> result
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import LoadedHardware
@@ -23,6 +23,7 @@ from accelsim.sim.run import run_schedule
 from accelsim.storage import get_format, plan_layers
 from accelsim.storage.base import WeightPlan
 from accelsim.timing.accounts import Probe
+from accelsim.timing.memory import MemoryModel
 from accelsim.timing.schedule import Schedule
 from accelsim.trace.model import LayerTrace
 
@@ -48,10 +49,11 @@ def simulate(
     exact: bool = False,
     probe: Probe | None = None,
     fixed: Mapping[str, Tiling] | None = None,
+    tap: Callable[[MemoryModel], MemoryModel] | None = None,
 ) -> Counters:
     """Return how often each unit did what, and where the cycles went; no energy yet."""
     schedule, _ = schedule_network(hardware.config, trace, storage, fixed)
-    return run_schedule(schedule, hardware.config, exact=exact, probe=probe)
+    return run_schedule(schedule, hardware.config, exact=exact, probe=probe, tap=tap)
 
 
 def schedule_network(

@@ -22,6 +22,8 @@ _TIMELINE_KEY = "accelsim.timeline"
 _GANTT_KEY = "accelsim.gantt"
 _GANTT_LAYER_KEY = "accelsim.gantt-layer"
 _UNCERTAINTY_KEY = "accelsim.uncertainty"
+_REQUESTS_KEY = "accelsim.dram-trace"
+_STORAGE_OF_KEY = "accelsim.storage-of"
 _MAPPING_KEY = "accelsim.mapping"
 
 
@@ -95,6 +97,8 @@ _MANY_SHAPES = 250
 def read_workload(ctx: click.Context, workload: str) -> LayerTrace:
     """Return the trace of ``workload`` as its options say; what is left out of it is noted, since totals lack it."""
     trace = trace_workload(workload, wanted_workload(ctx))
+    for remark in trace.remarks:
+        session(ctx).note(remark)
     for operation, count in trace.skipped:
         session(ctx).note(f"{workload}: left out: {count} x {operation}; every total is without it")
     if len({layer.dims for layer in trace.layers}) > _MANY_SHAPES:
@@ -185,6 +189,41 @@ class Pictures:
 def wanted_pictures(ctx: click.Context) -> Pictures:
     """Return what `timeline_option` collected."""
     return Pictures(ctx.meta.get(_TIMELINE_KEY), ctx.meta.get(_GANTT_KEY), ctx.meta.get(_GANTT_LAYER_KEY))
+
+
+def storage_of_option(function: F) -> F:
+    """Add ``--storage-of``; `storage_of` returns its values."""
+    return click.option(
+        "--storage-of",
+        multiple=True,
+        metavar="LAYER=FORMAT",
+        expose_value=False,
+        callback=lambda ctx, _, value: ctx.meta.update({_STORAGE_OF_KEY: value}),
+        help="Another storage format for a layer, or for a kind such as linear; repeatable.",
+    )(function)
+
+
+def storage_of(ctx: click.Context) -> tuple[str, ...]:
+    """Return the values of ``--storage-of``, in order."""
+    values: tuple[str, ...] = ctx.meta.get(_STORAGE_OF_KEY, ())
+    return values
+
+
+def requests_option(function: F) -> F:
+    """Add ``--dram-trace``; `requests_file` returns its value."""
+    return click.option(
+        "--dram-trace",
+        metavar="FILE",
+        expose_value=False,
+        callback=_keep(_REQUESTS_KEY),
+        help="Write the run's memory requests there, as accelsim dram --requests reads them.",
+    )(function)
+
+
+def requests_file(ctx: click.Context) -> str | None:
+    """Return the file of ``--dram-trace``, None if it was not given."""
+    value: str | None = ctx.meta.get(_REQUESTS_KEY)
+    return value
 
 
 def mapping_option(function: F) -> F:

@@ -8,6 +8,8 @@ import click
 
 from accelsim.cli.collect import OptionRow, collected, collecting, parse_shape
 from accelsim.cli.common import Choice, common_options, examples, session
+from accelsim.errors import TicketError
+from accelsim.kinds import other_kind
 from accelsim.results.store import check_file_place
 from accelsim.ticket.file import write_ticket
 from accelsim.ticket.importers import ImportOptions, import_checkpoint
@@ -36,6 +38,9 @@ def command(ctx: click.Context, checkpoint: str, output_path: str) -> None:
     nothing in the file is executed.
     """
     check_file_place(output_path, "--out")
+    other = other_kind(checkpoint, is_import=True)
+    if other is not None:
+        raise TicketError(other)
     given = collected(ctx)
     options = ImportOptions(**{**given, "input_shape": parse_shape(ctx, given)})
     imported = import_checkpoint(checkpoint, options)

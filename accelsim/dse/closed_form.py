@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.config.hardware import HardwareConfig
-from accelsim.cost.area import area_prices, leakage_prices
+from accelsim.cost.area import area_prices, decoder_front, leakage_prices
 from accelsim.cost.energy import energy_prices
 from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
@@ -138,6 +138,7 @@ def _traits(plans: dict[str, WeightPlan], on_array: list[LayerTask]) -> RunTrait
         uses_jumps="jump" in seeds,
         uses_derived_seeds="derived" in seeds,
         more_arithmetics=tuple(sorted({_arithmetic(task) for task in on_array if _executed(task)} - {first})),
+        decoder_fronts=tuple(sorted(map(decoder_front, decoders))),
     )
 
 

@@ -21,6 +21,7 @@ from accelsim.report.sentence import verdict
 from accelsim.report.text import percent, printable, quantity, ratio, shape, significant
 from accelsim.results.compare import WEIGHT_CLASSES, chip_labels, own_accuracy, stored_bits, traffic_bytes, weight_bytes
 from accelsim.results.model import CyclesByCause, EnergyByUnit, LayerRecord, RunResult, Totals
+from accelsim.storage.mixed import SIGN, format_of_layer
 
 PIPE_WIDTH = 120
 UNLIMITED_WIDTH = 100_000
@@ -106,10 +107,14 @@ def layer_table(result: RunResult, width: int, box: Box = SIMPLE_HEAD) -> Fitted
         _layer_cells(layer, cycles, (printable(layer.name, 40), layer.kind, shape(layer.shape)))
         for layer in result.layers
     ]
+    if SIGN in result.storage:
+        total["stored as"] = ""
+        for layer, row in zip(result.layers, rows, strict=True):
+            row["stored as"] = format_of_layer(result.storage, layer.name, layer.kind) if stored_bits(layer) else "-"
     table = Table(box=box, show_footer=True, pad_edge=False)
     titles = fitting_titles([*rows, total], _OPTIONAL_COLUMNS, width)
     for title in titles:
-        left = title in {"layer", "kind", "shape", "mostly by"}
+        left = title in {"layer", "kind", "shape", "mostly by", "stored as"}
         justify: JustifyMethod = "left" if left else "right"
         table.add_column(title, footer=Text(total[title]), justify=justify, overflow="ellipsis", no_wrap=True)
     for row in rows:

@@ -8,6 +8,7 @@ from accelsim.errors import ConfigError
 from accelsim.names import suggest
 from accelsim.storage import bitmap, csr, dense, elsa, entropy, folded, mpt, multicoat, nm, rle, seedlm, slt
 from accelsim.storage.base import NetworkFormat, StorageFormat, StoredBits, WeightPlan
+from accelsim.storage.mixed import SIGN, MixedFormat, split_name
 from accelsim.storage.tiles import tile_bits
 from accelsim.trace.model import TraceLayer
 
@@ -27,7 +28,18 @@ def list_formats() -> tuple[str, ...]:
 
 
 def get_format(name: str) -> StorageFormat:
-    """Return the storage format called ``name``; raise `ConfigError` with the known names if there is none."""
+    """Return the storage format called ``name``; raise `ConfigError` with the known names if there is none.
+
+    ``slt+fc=dense-int8`` is slt with dense int8 for a layer or kind of layer, see `accelsim.storage.mixed`.
+    """
+    if SIGN in name:
+        base, by_key = split_name(name)
+        if not all(by_key) or not all(by_key.values()):
+            raise ConfigError(f"storage: {name!r}: a part is not LAYER=FORMAT; write e.g. slt+fc=dense-int8")
+        formats = {key: get_format(part) for key, part in by_key.items()}
+        first = get_format(base)
+        others = tuple((key, known) for key, known in sorted(formats.items()) if known != first)
+        return MixedFormat(first, others) if others else first
     known = _FORMATS.get(_ALIASES.get(name, name))
     if known is not None:
         return known

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ import numpy.typing as npt
 
 from accelsim.config.presets import TICKETS, preset_file
 from accelsim.errors import AccelSimError, TicketError
-from accelsim.files import is_special
+from accelsim.files import write_file
 from accelsim.prng import check_source
 from accelsim.ticket.coats import coat_problem
 from accelsim.ticket.codecs import check_codec
@@ -72,33 +71,13 @@ def write_ticket(path: str | os.PathLike[str], ticket: Ticket) -> None:
     }
     buffer = io.BytesIO()
     torch.save(document, buffer)
-    _replace_file(path, buffer.getvalue())
+    write_file(path, buffer.getvalue(), TicketError)
 
 
 def _layer_bytes(layer: TicketLayer) -> tuple[bytes, ...]:
     scales = (np.asarray(values, dtype="<f2").tobytes() for values in (layer.scale_K, layer.offset_K))
     others = (layer.weight_payload, layer.frozen_payload, layer.digest_payload, layer.coat_payload)
     return (layer.mask_payload, *scales, *others)
-
-
-def _replace_file(path: str | os.PathLike[str], content: bytes) -> None:
-    target = os.fspath(path)
-    if is_special(target):
-        raise TicketError(f"{target}: is a device, pipe or socket, which is never replaced; give the name of a file")
-    try:
-        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(target) or ".", prefix=".ticket-")
-    except OSError as error:
-        raise TicketError(f"{target}: cannot be written ({error.strerror}); choose another folder") from error
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, target)
-    except OSError as error:
-        os.unlink(temporary)
-        raise TicketError(f"{target}: cannot be written ({error.strerror}); choose another place") from error
 
 
 def read_ticket(path: str | os.PathLike[str], check_counts: bool = True) -> Ticket:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from accelsim.config.presets import TICKETS, find_preset, preset_names, suggest_preset
 from accelsim.errors import TicketError, TraceError
+from accelsim.kinds import other_kind
 from accelsim.names import suggest
 from accelsim.ticket.file import read_ticket
 from accelsim.ticket.graph import NetworkGraph
@@ -57,6 +58,9 @@ def trace_workload(path: str, options: TraceOptions | None = None) -> LayerTrace
     file = _named_ticket(path) or path
     if not os.path.exists(file) or (os.path.isdir(file) and is_network(file)):
         return _trace_name(path, chosen)
+    other = other_kind(file)
+    if other is not None:
+        raise TraceError(other)
     check_regular_file(file)
     with open(file, "rb") as stream:
         magic = stream.read(len(_ZIP_MAGIC))

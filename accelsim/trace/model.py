@@ -85,6 +85,8 @@ class LayerWeights:
         it as dense int8.
     coat_kept
         Multicoated masks: how many free weights each coat after the first keeps; empty where there is one mask.
+    pattern
+        N and M where a table states that N of each M neighbours along the reduction are kept; else None.
     """
 
     shape: tuple[int, ...]
@@ -100,6 +102,7 @@ class LayerWeights:
     load_sign: Callable[[], npt.NDArray[np.int8]] | None = None
     beside_supermasks: bool = False
     coat_kept: tuple[int, ...] = ()
+    pattern: tuple[int, int] | None = None
 
     @property
     def num_weights(self) -> int:
@@ -161,7 +164,8 @@ class LayerTrace:
 
     ``provenance``, ``dataset``, ``accuracy`` and ``regenerable`` are those of the ticket (a topology without one is
     ``dense`` or ``synthetic``); ``path`` is as given on the command line and ``sha256`` that of the file.
-    ``skipped`` are the operations of an exported module that are left out, and how often each occurs.
+    ``skipped`` are the operations of an exported module that are left out, and how often each occurs; ``remarks`` are
+    lines about what was read otherwise than it is written, or not at all, without a loss.
     ``num_parameters`` counts weights, biases, affine norms and trained tensors that join the activations; None where
     the workload does not state them all (a topology table).
     """
@@ -176,3 +180,10 @@ class LayerTrace:
     regenerable: bool = True
     skipped: tuple[tuple[str, int], ...] = ()
     num_parameters: int | None = None
+    remarks: tuple[str, ...] = ()
+
+
+def kept_by_pattern(shape: tuple[int, ...], num_values: int, group_size: int) -> int:
+    """Return how many weights of ``shape`` are kept where ``num_values`` of each group along the reduction are."""
+    whole, rest = divmod(int(np.prod(shape[1:], dtype=np.int64)), group_size)
+    return shape[0] * (whole * num_values + min(rest, num_values))
