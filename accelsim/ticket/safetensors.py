@@ -25,7 +25,9 @@ def is_safetensors(path: str | os.PathLike[str]) -> bool:
 
 
 def read_safetensors(path: str | os.PathLike[str], max_bytes: int) -> dict[str, npt.NDArray[Any]]:
-    """Return the tensors of a file, or of all files that an index names, by name.
+    """Return the tensors of a file, or of all files that an index names, in the order of their names and numbers.
+
+    The format does not keep the order of the state dict.
 
     Raises
     ------
@@ -33,15 +35,21 @@ def read_safetensors(path: str | os.PathLike[str], max_bytes: int) -> dict[str, 
         A file is missing, too large, damaged, or holds numbers of a kind that is not read.
     """
     where = os.fspath(path)
-    if not where.lower().endswith(".json"):
-        return _read(where, max_bytes)
     tensors: dict[str, npt.NDArray[Any]] = {}
-    for name in _shards(where):
-        tensors.update(_read(os.path.join(os.path.dirname(where), name), max_bytes))
-    return tensors
+    left = max_bytes
+    for file in _files(where):
+        left -= check_regular_file(file, left)
+        tensors.update(_read(file))
+    return {name: tensors[name] for name in sorted(tensors, key=_by_numbers)}
 
 
-def _shards(where: str) -> list[str]:
+def _by_numbers(name: str) -> list[tuple[bool, int, str]]:
+    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in name.split(".")]
+
+
+def _files(where: str) -> list[str]:
+    if not where.lower().endswith(".json"):
+        return [where]
     check_regular_file(where, _MAX_INDEX_BYTES)
     try:
         with open(where, encoding="utf-8") as stream:
@@ -50,13 +58,12 @@ def _shards(where: str) -> list[str]:
         raise TicketError(f"{where}: no index of safetensors files; give an unchanged file") from error
     if not all(isinstance(name, str) and name == os.path.basename(name) and is_safetensors(name) for name in names):
         raise TicketError(f"{where}: names files that do not lie beside it; give an unchanged file")
-    return names
+    return [os.path.join(os.path.dirname(where), name) for name in names]
 
 
-def _read(where: str, max_bytes: int) -> dict[str, npt.NDArray[Any]]:
+def _read(where: str) -> dict[str, npt.NDArray[Any]]:
     from safetensors import SafetensorError, deserialize  # noqa: PLC0415  only such files need it
 
-    check_regular_file(where, max_bytes)
     try:
         with open(where, "rb") as stream:
             records: list[tuple[str, dict[str, Any]]] = deserialize(stream.read())  # type: ignore[no-untyped-call]

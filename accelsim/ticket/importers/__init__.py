@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -178,7 +178,7 @@ def _norm_after(checkpoint: Checkpoint) -> dict[str, str]:
     modules = list(dict.fromkeys(key.rpartition(".")[0] for key in checkpoint.tensors))
     norm_names = [name for name in modules if f"{name}.running_mean" in checkpoint.tensors]
     places = {name: place for place, name in enumerate(modules)}
-    if convs and len(norm_names) == len(convs) and places[norm_names[0]] > places[convs[-1]]:
+    if convs and len(norm_names) == len(convs) and _are_apart(places, convs, norm_names):
         return dict(zip(convs, norm_names, strict=True))
     after: dict[str, str] = {}
     for name in norm_names:
@@ -186,6 +186,12 @@ def _norm_after(checkpoint: Checkpoint) -> dict[str, str]:
         if before:
             after.setdefault(before[-1], name)
     return after
+
+
+def _are_apart(places: Mapping[str, int], convs: Sequence[str], norm_names: Sequence[str]) -> bool:
+    """Return whether the normalisations stand all before or all behind the convolutions, as a list of their own."""
+    is_before = places[norm_names[-1]] < places[convs[0]]
+    return is_before or places[norm_names[0]] > places[convs[-1]]
 
 
 def _num_edges(checkpoint: Checkpoint) -> int | None:

@@ -6,6 +6,9 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
+
+import numpy as np
 
 from accelsim.errors import TicketError
 from accelsim.ticket.graph import NetworkGraph
@@ -148,9 +151,10 @@ def _renamed(
     for layer, key in keys.items():
         layers_of.setdefault(re.sub(r"[._]weight$", "", key), []).append(layer)
     turned = {
-        layer for layer, key in keys.items()
-        if _is_transposed(checkpoint.tensors[key], shapes[layer], key in transposed or layer in transposed)
-    }  # fmt: skip
+        layer
+        for layer, key in keys.items()
+        if _is_transposed(checkpoint.tensors[key], shapes[layer], bool({key, layer} & transposed))
+    }
     weights, tensors = frozenset(keys.values()), {}
     for key, value in checkpoint.tensors.items():
         stem = key if key in layers_of else next((part for part in _beginnings(key) if part in layers_of), None)
@@ -159,8 +163,8 @@ def _renamed(
             continue
         for layer in layers_of[stem]:
             name = f"{layer}.weight" if key in weights else f"{layer}.{key[len(stem) + 1 :]}"
-            is_turned = layer in turned and value.shape == checkpoint.tensors[keys[layer]].shape
-            tensors[name] = value.T if is_turned else value
+            is_like_weight = value.shape == checkpoint.tensors[keys[layer]].shape
+            tensors[name] = _oriented(value, shapes[layer], layer in turned) if is_like_weight else value
     if not turned:
         return replace(checkpoint, tensors=tensors)
     note = f"{len(turned)} weights such as that of {min(turned)!r} are stored inputs first, and were turned"
@@ -175,9 +179,19 @@ def _beginnings(key: str) -> Iterator[str]:
 
 
 def _is_transposed(weight: Array, shape: tuple[int, ...], is_stated: bool) -> bool:
-    if weight.ndim != 2 or len(shape) != 2:
+    """Return whether a weight is stored inputs first; where its shape does not tell, the module does."""
+    if len(shape) != 2 or weight.ndim not in (2, 3):
         return False
-    return is_stated if weight.shape == shape == shape[::-1] else weight.shape != shape and weight.shape[::-1] == shape
+    groups, (rows, columns) = prod(weight.shape[:-2]), weight.shape[-2:]
+    fits, fits_turned = (groups * rows, columns) == shape, (groups * columns, rows) == shape
+    return is_stated if fits == fits_turned else fits_turned
+
+
+def _oriented(value: Array, shape: tuple[int, ...], is_turned: bool) -> Array:
+    """Return a weight, or what has its shape, outputs first; the weights of several experts one after the other."""
+    outputs_first = np.swapaxes(value, -1, -2) if is_turned else value
+    is_grouped = value.ndim == 3 and len(shape) == 2 and value.size == prod(shape)
+    return outputs_first.reshape(shape) if is_grouped else outputs_first
 
 
 def _weights_of_no_layer(tensors: Mapping[str, Array], layers: frozenset[str]) -> frozenset[str]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from accelsim.errors import TicketError
 from accelsim.ticket.file import is_ticket
-from accelsim.ticket.importers.content import Array, flatten, network_root, without_inner_wrappers
+from accelsim.ticket.importers.content import BESIDE, Array, flatten, network_root, without_inner_wrappers, words
 from accelsim.ticket.safetensors import is_safetensors, read_safetensors
 from accelsim.ticket.torchfile import read_torch_file
 
@@ -65,7 +65,7 @@ def read_checkpoint(path: str | os.PathLike[str], part: str | None = None, find_
         raise TicketError(f"{where}: holds no tensors; save the module's state_dict()")
     numbers = {name: float(value) for name, value in content.items() if isinstance(name, str) and _is_number(value)}
     read = Checkpoint(where, flat.tensors, numbers, _text(content, "arch"), _text(content, "conv_type"))
-    return plain(under_root(read, root))
+    return plain(_without_other_parts(under_root(read, root), part))
 
 
 def _content(path: str | os.PathLike[str]) -> Mapping[Any, Any]:
@@ -87,6 +87,16 @@ def under_root(checkpoint: Checkpoint, root: str) -> Checkpoint:
     beside = {name: value for name, value in checkpoint.tensors.items() if not name.startswith(root)}
     note = f"the network's names begin with {root.removesuffix('.')!r}, which is left out of them"
     return replace(checkpoint, tensors=inside, others={**checkpoint.others, **beside}, notes=(*checkpoint.notes, note))
+
+
+def _without_other_parts(checkpoint: Checkpoint, part: str | None) -> Checkpoint:
+    """Return the checkpoint without the parts that the user did not take; masks and scores beside it stay."""
+    if part is None:
+        return checkpoint
+    kept = {name: value for name, value in checkpoint.others.items() if words(name) & BESIDE}
+    left = dict.fromkeys(name.split(".")[0] for name in checkpoint.others if name not in kept)
+    notes = (f"left out beside {part!r}: {', '.join(left)}",) if left else ()
+    return replace(checkpoint, others=kept, notes=(*checkpoint.notes, *notes))
 
 
 def plain(checkpoint: Checkpoint) -> Checkpoint:

@@ -42,7 +42,7 @@ _OPTIMISER = frozenset(
     "optimizer optimizers optimiser optim opt optimizer_states exp_avg exp_avg_sq momentum_buffer scheduler schedulers "
     "lr_schedulers scaler amp grad grads gradients rng rng_state".split()
 )
-_BESIDE = frozenset({"mask", "masks", "score", "scores", "criterion", "loss"})
+BESIDE = frozenset({"mask", "masks", "score", "scores", "criterion", "loss"})
 _COPY = frozenset(
     "ema shadow teacher swa averaged best init initial rewind original orig old prev previous saved backup target "
     "pretrained collected momentum fisher".split()
@@ -179,7 +179,7 @@ def _chosen_prefix(root: str, groups: Sequence[str], weighted: Sequence[str]) ->
 
 def stands_beside(group: str) -> bool:
     """Return whether a group of names stands beside a network: masks, scores, optimisers, copies, losses."""
-    return is_optimiser_state(group) or is_copy(group) or bool(words(group) & _BESIDE)
+    return is_optimiser_state(group) or is_copy(group) or bool(words(group) & BESIDE)
 
 
 def wrapper_rank(root: str) -> int:

@@ -112,9 +112,7 @@ def _layers(count: int) -> str:
 
 
 def _last(part: Part) -> str:
-    return (
-        part.key.removeprefix(f"{part.layer}.").removeprefix("weight_") if part.key.startswith(part.layer) else part.key
-    )
+    return part.key.removeprefix(f"{part.layer}.")
 
 
 def _score_note(scores: Mapping[str, Part], rule: MaskRule, decided_by_flags: bool) -> str:
@@ -137,7 +135,7 @@ def _mask_note(
     without = [layer for layer in weights if layer not in masks]
     rest = f"; {without[0]!r} and so on ({len(without)}) have none" if without else ""
     kind = "signed constants: a supermask of random weights" if random else "trained values: pruned"
-    return f"{_layers(len(masks))} {name} says which weights are kept; they are {kind}{rest}"
+    return f"{_layers(len(masks))} {name} says which weights are kept; the weights are {kind}{rest}"
 
 
 def _check_stated(checkpoint: Checkpoint, parts: Sequence[Part], rule: MaskRule) -> None:

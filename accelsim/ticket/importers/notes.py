@@ -69,7 +69,6 @@ def _kind_notes(checkpoint: Checkpoint, found: CheckpointLayers) -> list[str]:
         notes.append("it has no freezing map (ternary_frozen_mask): nothing of it is frozen")
     if checkpoint.conv_type == GLOBAL_TYPE:
         notes.append(f"{GLOBAL_TYPE}: one threshold over the scores of all layers")
-    notes += found.notes
     dense = [name for name, layer in layers.items() if layer.is_trained]
     if dense and len(dense) < len(layers):
         notes.append(f"{len(dense)} layers such as {dense[0]!r} have no scores: trained values, stored as dense int8")
@@ -79,6 +78,7 @@ def _kind_notes(checkpoint: Checkpoint, found: CheckpointLayers) -> list[str]:
     elif varied:
         have = "1 layer has" if len(varied) == 1 else f"{len(varied)} layers have"
         notes.append(f"{have} weights of varied size: their signs and one mean magnitude are kept")
+    notes += found.notes
     return notes + (_trained_notes(layers) if len(dense) == len(layers) else [])
 
 

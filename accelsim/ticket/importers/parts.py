@@ -31,7 +31,7 @@ _REVERSED_WORDS = frozenset(
     "pruned drop dropped zero zeros zeroed inv inverse inverted neg frozen freeze removed ignore not".split()
 )
 _PRUNING_WORDS = MASK_WORDS | frozenset(
-    "score scores popup threshold thresholds thresh sparsity sparse density prune pruned pruning subnet keep kept".split()
+    "score scores popup threshold thresholds thresh sparsity sparse density prune pruned pruning subnet keep".split()
 )
 _HOW = (
     "state --mask-key SUFFIX, --score-key SUFFIX or --nm N:M if it decides which weights are kept, "
@@ -245,6 +245,8 @@ def _is_known_beside(key: str, named: frozenset[str], value: Array) -> bool:
 
 
 def _unowned(checkpoint: Checkpoint, key: str, value: Array, weights: Mapping[str, Array]) -> Role:
+    if key in checkpoint.others and key.endswith(".weight") and not is_named_after_pruning(key):
+        return "inert"  # of another network
     for name, weight in weights.items():
         if value.ndim > 1 and value.shape == weight.shape:
             refuse_part(checkpoint, key, f"is shaped like the weight of {name!r}, and nobody knows what it does")

@@ -1,0 +1,89 @@
+"""How an exported module stores the weights of its layers: what its checkpoint and its graph need to meet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from accelsim.ticket.graph import NetworkGraph
+from accelsim.trace.exported import Program, read_pt2
+from accelsim.trace.modules import graph_from_file
+from accelsim.trace.records import Record, Shape
+
+_TURNS = frozenset("t numpy_T mT transpose permute swapaxes swapdims adjoint mH".split())
+_VIEWS = frozenset("view reshape to _to_copy detach contiguous clone alias unsqueeze squeeze expand".split())
+_PRODUCTS = frozenset("mm bmm matmul addmm baddbmm".split())
+_SUFFIXES = (".pt2", ".onnx")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedModule:
+    """A layer graph, and the parameters that the module stores inputs first."""
+
+    graph: NetworkGraph
+    transposed: frozenset[str]
+
+
+def is_exported_module(path: str) -> bool:
+    """Return whether a path has the suffix of an exported module."""
+    return Path(path).suffix.lower() in _SUFFIXES
+
+
+def read_exported_module(
+    path: str | os.PathLike[str], input_shape: Shape | None = None, *, skip_unsupported: bool = False
+) -> ExportedModule:
+    """Return graph and orientation of the weights of a ``.pt2`` or ``.onnx`` file.
+
+    Raises
+    ------
+    TraceError
+        See `accelsim.trace.modules.graph_from_file`.
+    """
+    graph = graph_from_file(path, skip_unsupported=skip_unsupported, input_shape=input_shape).graph
+    if Path(path).suffix.lower() == ".onnx":
+        from accelsim.trace.onnx_graph import read_onnx  # noqa: PLC0415  onnx is slow to import
+
+        program = read_onnx(path, input_shape)
+    else:
+        program = read_pt2(path)
+    return ExportedModule(graph, stored_inputs_first(program))
+
+
+def stored_inputs_first(program: Program) -> frozenset[str]:
+    """Return the names of the parameters that a product uses as (inputs, outputs), not as a linear layer has them."""
+    # Where ONNX calls a weight otherwise ("onnx::MatMul_7") it is a turned copy of what the checkpoint has.
+    stored = {tensor: (name, False) for tensor, name in program.parameters.items() if "::" not in tensor}
+    found: set[str] = set()
+    for record in program.records:
+        source = next(iter(record.refs()), None)
+        if source in stored and record.outputs:
+            name, is_turned = stored[source]
+            if record.target in _TURNS | _VIEWS:
+                stored[record.outputs[0][0]] = (name, is_turned ^ (record.target in _TURNS))
+        for tensor, uses_turned in _weights_of(record):
+            if tensor in stored:
+                name, is_turned = stored[tensor]
+                found.update({name} if uses_turned ^ is_turned else ())
+    return frozenset(found)
+
+
+def _weights_of(record: Record) -> Iterator[tuple[str, bool]]:
+    """Yield the operands that may be weights, and whether the operation reads them as (inputs, outputs)."""
+    if record.target == "linear" and (weight := record.ref("weight")) is not None:
+        yield weight, False
+    elif record.target in _PRODUCTS:
+        skipped = record.ref("self", "input") if record.target in ("addmm", "baddbmm") else None
+        operands = [name for name in record.refs() if name != skipped][-2:]
+        if len(operands) == 2:
+            yield from zip(operands, (False, True), strict=True)
+    elif record.target == "einsum":
+        yield from _einsum_weights(record, str(record.arguments.get("equation", "")))
+
+
+def _einsum_weights(record: Record, equation: str) -> Iterator[tuple[str, bool]]:
+    terms, _, out = equation.replace(" ", "").partition("->")
+    for name, term in zip(record.refs(), terms.split(","), strict=False):
+        if term:
+            yield name, term[-1] in out
