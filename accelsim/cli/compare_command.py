@@ -101,7 +101,8 @@ def command(
     for workload in progress(workloads, "simulating", session(ctx)):
         trace = read_workload(ctx, workload)
         formats = stated or _default_formats(trace)
-        for run in _simulate(ctx, chip, trace, formats, leave_out=(storage or "").strip() == flow.ALL_FORMATS):
+        asked = () if (storage or "").strip() == flow.ALL_FORMATS else stated or formats[:1]
+        for run in _simulate(ctx, chip, trace, formats, asked):
             flow.save_run(target / RUNS_NAME, len(runs), chip, trace, run)
             runs.append(run)
             synthetic.append(flow.is_synthetic(trace, run.result.storage))
@@ -168,15 +169,15 @@ def _default_formats(trace: LayerTrace) -> tuple[str, str]:
 
 
 def _simulate(
-    ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, formats: Sequence[str], *, leave_out: bool
+    ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, formats: Sequence[str], asked: Sequence[str]
 ) -> Iterator[flow.CostedRun]:
-    """Yield the run of ``trace`` in each of ``formats``; with ``leave_out`` note at the end those that cannot run."""
+    """Yield the run of ``trace`` in each of ``formats``; those that nobody ``asked`` for and cannot run are noted."""
     failures: list[tuple[str, str]] = []
     for name in formats:
         try:
             yield flow.simulate_format(chip, trace, name, wants_exact(ctx))
         except (ConfigError, MappingError) as error:
-            if not leave_out:
+            if name in asked:
                 raise
             failures.append((name, str(error).removeprefix(f"{trace.path}: ")))
     for line in flow.left_out_lines(trace.name, failures):
