@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,15 +16,22 @@ from accelsim.trace.records import Record, Shape
 _TURNS = frozenset("t numpy_T mT transpose permute swapaxes swapdims adjoint mH".split())
 _VIEWS = frozenset("view reshape to _to_copy detach contiguous clone alias unsqueeze squeeze expand".split())
 _PRODUCTS = frozenset("mm bmm matmul addmm baddbmm".split())
+_SCOPES_KEY = "pkg.torch.onnx.name_scopes"
 _SUFFIXES = (".pt2", ".onnx")
 
 
 @dataclass(frozen=True, slots=True)
 class ExportedModule:
-    """A layer graph, and the parameters that the module stores inputs first."""
+    """A layer graph, and what its layers' weights are in the module.
+
+    ``transposed`` are the parameters that the module stores inputs first; ``names`` maps layers that are not called
+    after their parameter to it: because it is ``computed`` (standardised, normalised), or because ONNX renames it.
+    """
 
     graph: NetworkGraph
     transposed: frozenset[str]
+    names: Mapping[str, str]
+    computed: frozenset[str]
 
 
 def is_exported_module(path: str) -> bool:
@@ -45,10 +53,23 @@ def read_exported_module(
     if Path(path).suffix.lower() == ".onnx":
         from accelsim.trace.onnx_graph import read_onnx  # noqa: PLC0415  onnx is slow to import
 
-        program = read_onnx(path, input_shape)
-    else:
-        program = read_pt2(path)
-    return ExportedModule(graph, stored_inputs_first(program))
+        return ExportedModule(graph, stored_inputs_first(read_onnx(path, input_shape)), _scopes(path), frozenset())
+    program = read_pt2(path)
+    computed = computed_weights(program)
+    return ExportedModule(graph, stored_inputs_first(program), computed, frozenset(computed))
+
+
+def _scopes(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Return the module of each node of an ONNX file that PyTorch wrote, as it notes beside them."""
+    import onnx  # noqa: PLC0415  slow to import
+
+    scopes: dict[str, str] = {}
+    for node in onnx.load(os.fspath(path), load_external_data=False).graph.node:
+        noted = next((entry.value for entry in node.metadata_props if entry.key == _SCOPES_KEY), "")
+        modules = re.findall(r"'([^']*)'", noted)
+        if len(modules) > 1 and modules[-2]:
+            scopes[node.name] = modules[-2]
+    return scopes
 
 
 def stored_inputs_first(program: Program) -> frozenset[str]:
@@ -67,6 +88,25 @@ def stored_inputs_first(program: Program) -> frozenset[str]:
                 name, is_turned = stored[tensor]
                 found.update({name} if uses_turned ^ is_turned else ())
     return frozenset(found)
+
+
+def computed_weights(program: Program) -> dict[str, str]:
+    """Return the parameter behind each operation whose weight is computed from it, by the operation's result."""
+    constant = {tensor: program.parameters.get(tensor, "") for tensor in program.constants}
+    large = {tensor for tensor, shape in program.constants.items() if len(shape) > 1}
+    found: dict[str, str] = {}
+    for record in program.records:
+        refs = record.refs()
+        if refs and all(name in constant for name in refs):
+            sources = [name for name in refs if name in large and constant[name]]
+            for name, shape in record.outputs:
+                constant[name] = constant[sources[0]] if sources else ""
+                large.update({name} if shape is not None and len(shape) > 1 else ())
+            continue
+        for name in refs:
+            if name in large and name not in program.parameters and constant.get(name) and record.outputs:
+                found[record.outputs[0][0]] = constant[name]
+    return found
 
 
 def _weights_of(record: Record) -> Iterator[tuple[str, bool]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import numpy as np
@@ -25,11 +25,15 @@ _NUM_PROBED = 8
 class KnownGraph:
     """A layer graph whose layers are called after their parameters.
 
-    ``transposed`` are the parameters that the module stores inputs first, as an operand of a product has them.
+    ``transposed`` are the parameters that the module stores inputs first, as an operand of a product has them;
+    ``names`` maps layers that are called otherwise to theirs, and ``computed`` are layers whose weights are computed from
+    it.
     """
 
     graph: NetworkGraph
     transposed: frozenset[str] = frozenset()
+    names: Mapping[str, str] = field(default_factory=dict)
+    computed: frozenset[str] = frozenset()
 
 
 def bind_graph(checkpoint: Checkpoint, known: KnownGraph) -> tuple[Checkpoint, frozenset[str]]:
@@ -48,7 +52,7 @@ def bind_graph(checkpoint: Checkpoint, known: KnownGraph) -> tuple[Checkpoint, f
         Naming the first layer of the graph for which the file has no tensor.
     """
     shapes = weight_shapes(known.graph)
-    variants = {layer: list(dict.fromkeys(_parameter_names(layer))) for layer in shapes}
+    variants = {layer: list(dict.fromkeys(_parameter_names(known.names.get(layer, layer)))) for layer in shapes}
     root, cut = _best_root(checkpoint.tensors, variants)
     inside = under_root(checkpoint, root)
     keys = {layer: _key_of(inside.tensors, names, cut) for layer, names in variants.items()}
@@ -59,11 +63,19 @@ def bind_graph(checkpoint: Checkpoint, known: KnownGraph) -> tuple[Checkpoint, f
     bound = _renamed(inside, found, shapes, known.transposed)
     if cut:
         bound = replace(bound, notes=(*bound.notes, f"the graph's names begin with {cut!r}, the file's do not"))
+    computed = sorted(layer for layer in shapes if layer in known.computed)
+    if computed:
+        note = (
+            f"{len(computed)} weights such as that of {computed[0]!r} are computed from a parameter: the zeros are its"
+        )
+        bound = replace(bound, notes=(*bound.notes, note))
     return bound, _weights_of_no_layer(bound.tensors, frozenset(shapes))
 
 
 def _parameter_names(layer: str) -> Iterator[str]:
     """Yield what the weight of a layer may be called in a state dict; a second use of one has a number behind it."""
+    layer = re.sub(r"\.parametrizations\.(\w+)\.original\d?$", r".\1", layer)
+    layer = re.sub(r"[._]weight(_v|_orig)?$", "", layer)
     for name in (layer, re.sub(r"_\d+$", "", layer), _without_scopes(layer)):
         plain = ".".join(part for part in name.split(".") if part not in INNER_WRAPPERS)
         for stem in dict.fromkeys((name, plain)):
@@ -200,6 +212,7 @@ def _weights_of_no_layer(tensors: Mapping[str, Array], layers: frozenset[str]) -
         key
         for key, value in tensors.items()
         if key.rpartition(".")[2] == "weight"
+        and value.ndim > 1
         and key.removesuffix(".weight") not in layers
         and not is_named_after_pruning(key)
     )

@@ -69,6 +69,10 @@ def read_checkpoint(path: str | os.PathLike[str], part: str | None = None, find_
 
 
 def _content(path: str | os.PathLike[str]) -> Mapping[Any, Any]:
+    if os.fspath(path).lower().endswith(".onnx"):
+        raise TicketError(
+            f"{os.fspath(path)}: an ONNX file, which has no masks; give it as --graph, and here the state_dict()"
+        )
     if is_safetensors(path):
         return read_safetensors(path, MAX_CHECKPOINT_BYTES)
     content = read_torch_file(path, MAX_CHECKPOINT_BYTES)

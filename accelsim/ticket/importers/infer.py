@@ -352,7 +352,10 @@ def _from_zoo(where: str, shapes: Mapping[str, Shape], wanted: Wanted) -> Networ
     if built:
         return built[0]
     first = next(iter(shapes))
-    raise TicketError(f"{where}: layers such as {first!r} fit no known network; state --network (see 'accelsim list')")
+    raise TicketError(
+        f"{where}: layers such as {first!r} fit no known network; state --network (see "
+        "'accelsim list'), or give the exported module (.pt2, .onnx) with --graph"
+    )
 
 
 def _built(network: str, shapes: Mapping[str, Shape], wanted: Wanted) -> NetworkGraph:
