@@ -134,7 +134,8 @@ def _read(path: str | os.PathLike[str], options: ImportOptions) -> tuple[Checkpo
     """Return the checkpoint, and the names of the tensors that a stated graph knows as something else than weights."""
     if options.graph is None:
         return read_checkpoint(path, options.part), frozenset()
-    return bind_graph(read_checkpoint(path, options.part, find_root=False), options.graph)
+    checkpoint = read_checkpoint(path, options.part, find_root=False)
+    return bind_graph(checkpoint, options.graph, options.part is not None)
 
 
 def _graph(

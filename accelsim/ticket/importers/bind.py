@@ -14,10 +14,10 @@ from accelsim.errors import TicketError
 from accelsim.ticket.graph import NetworkGraph
 from accelsim.ticket.importers.checkpoint import Array, Checkpoint, under_root
 from accelsim.ticket.importers.content import INNER_WRAPPERS, has_weight, wrapper_rank
-from accelsim.ticket.importers.parts import is_named_after_pruning
+from accelsim.ticket.importers.parts import beginnings, is_named_after_pruning
 from accelsim.ticket.shapes import weight_shapes
 
-_MAX_ROOTS = 64
+_MAX_ROOTS = 16
 _NUM_PROBED = 8
 
 
@@ -26,8 +26,8 @@ class KnownGraph:
     """A layer graph whose layers are called after their parameters.
 
     ``transposed`` are the parameters that the module stores inputs first, as an operand of a product has them;
-    ``names`` maps layers that are called otherwise to theirs, and ``computed`` are layers whose weights are computed from
-    it.
+    ``names`` maps layers that are called otherwise to theirs, and ``computed`` are layers whose weights are computed
+    from it.
     """
 
     graph: NetworkGraph
@@ -36,7 +36,7 @@ class KnownGraph:
     computed: frozenset[str] = frozenset()
 
 
-def bind_graph(checkpoint: Checkpoint, known: KnownGraph) -> tuple[Checkpoint, frozenset[str]]:
+def bind_graph(checkpoint: Checkpoint, known: KnownGraph, is_stated: bool = False) -> tuple[Checkpoint, frozenset[str]]:
     """Return the checkpoint with the graph's names, and the names of weights of layers that the graph does not have.
 
     Parameters
@@ -45,6 +45,8 @@ def bind_graph(checkpoint: Checkpoint, known: KnownGraph) -> tuple[Checkpoint, f
         With all names of the file.
     known
         The graph.
+    is_stated
+        Whether the user said which part of the file is meant.
 
     Raises
     ------
@@ -53,7 +55,7 @@ def bind_graph(checkpoint: Checkpoint, known: KnownGraph) -> tuple[Checkpoint, f
     """
     shapes = weight_shapes(known.graph)
     variants = {layer: list(dict.fromkeys(_parameter_names(known.names.get(layer, layer)))) for layer in shapes}
-    root, cut = _best_root(checkpoint.tensors, variants)
+    root, cut = _best_root(checkpoint.path, checkpoint.tensors, variants, is_stated)
     inside = under_root(checkpoint, root)
     keys = {layer: _key_of(inside.tensors, names, cut) for layer, names in variants.items()}
     missing = [layer for layer, key in keys.items() if key is None]
@@ -97,19 +99,22 @@ def _without_scopes(layer: str) -> str:
     return ".".join(kept)
 
 
-def _best_root(tensors: Mapping[str, Array], variants: Mapping[str, Sequence[str]]) -> tuple[str, str]:
+def _best_root(
+    where: str, tensors: Mapping[str, Array], variants: Mapping[str, Sequence[str]], is_stated: bool
+) -> tuple[str, str]:
     """Return with what the file's names begin and what the graph's have before them, so that most layers are found."""
-    best, best_rank = ("", ""), (-1, 0, 0)
-    for cut in _shared_beginnings(list(variants)):
+    ranked = []
+    for cut in _shared_beginnings([names[0] for names in variants.values()]):
         for root in _roots(tensors, variants, cut):
-            count = sum(
-                _key_of(tensors, [root + name for name in _cut(names, cut)], "") is not None
-                for names in variants.values()
-            )
-            rank = (count, -wrapper_rank(root), -len(root) - len(cut))
-            if rank > best_rank:
-                best, best_rank = (root, cut), rank
-    return best
+            wanted = ([root + name for name in _cut(names, cut)] for names in variants.values())
+            count = sum(_key_of(tensors, names, "") is not None for names in wanted)
+            ranked.append(((-count, len(cut), wrapper_rank(root)), len(root), root, cut))
+    ranked.sort()
+    equal = [root for rank, _, root, _ in ranked if rank == ranked[0][0]]
+    if len(equal) > 1 and -ranked[0][0][0] == len(variants) and not is_stated:
+        named = ", ".join(root.rstrip(".") or "names of its own" for root in equal)
+        raise TicketError(f"{where}: holds several networks, {named}; state one with --part")
+    return ranked[0][2:]
 
 
 def _shared_beginnings(layers: Sequence[str]) -> list[str]:
@@ -169,7 +174,7 @@ def _renamed(
     }
     weights, tensors = frozenset(keys.values()), {}
     for key, value in checkpoint.tensors.items():
-        stem = key if key in layers_of else next((part for part in _beginnings(key) if part in layers_of), None)
+        stem = key if key in layers_of else next((part for part in beginnings(key) if part in layers_of), None)
         if stem is None or (key in weights and key not in (stem, f"{stem}.weight", f"{stem}_weight")):
             tensors[key] = value
             continue
@@ -181,13 +186,6 @@ def _renamed(
         return replace(checkpoint, tensors=tensors)
     note = f"{len(turned)} weights such as that of {min(turned)!r} are stored inputs first, and were turned"
     return replace(checkpoint, tensors=tensors, notes=(*checkpoint.notes, note))
-
-
-def _beginnings(key: str) -> Iterator[str]:
-    """Yield what stands before each dot and underscore of a name, the longest first."""
-    for place in range(len(key) - 1, 0, -1):
-        if key[place] in "._":
-            yield key[:place]
 
 
 def _is_transposed(weight: Array, shape: tuple[int, ...], is_stated: bool) -> bool:

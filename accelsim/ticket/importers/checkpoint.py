@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeGuard
 
@@ -97,10 +97,17 @@ def _without_other_parts(checkpoint: Checkpoint, part: str | None) -> Checkpoint
     """Return the checkpoint without the parts that the user did not take; masks and scores beside it stay."""
     if part is None:
         return checkpoint
-    kept = {name: value for name, value in checkpoint.others.items() if words(name) & BESIDE}
+    way = part.strip(".").split(".")
+    kept = {name: value for name, value in checkpoint.others.items() if words(_where_they_part(name, way)) & BESIDE}
     left = dict.fromkeys(name.split(".")[0] for name in checkpoint.others if name not in kept)
     notes = (f"left out beside {part!r}: {', '.join(left)}",) if left else ()
     return replace(checkpoint, others=kept, notes=(*checkpoint.notes, *notes))
+
+
+def _where_they_part(name: str, way: Sequence[str]) -> str:
+    """Return the first step of a way through the file that is not one of another way."""
+    steps = name.split(".")
+    return next((step for step, other in zip(steps, way, strict=False) if step != other), steps[-1])
 
 
 def plain(checkpoint: Checkpoint) -> Checkpoint:

@@ -6,7 +6,8 @@ dropped.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
@@ -33,6 +34,7 @@ _REVERSED_WORDS = frozenset(
 _PRUNING_WORDS = MASK_WORDS | frozenset(
     "score scores popup threshold thresholds thresh sparsity sparse density prune pruned pruning subnet keep".split()
 )
+_MAX_PARTS = 32
 _HOW = (
     "state --mask-key SUFFIX, --score-key SUFFIX or --nm N:M if it decides which weights are kept, "
     "--ignore-key SUFFIX if not"
@@ -97,7 +99,7 @@ def parts_of_layers(
             if inside and (key in used or _is_own(key, weights)):
                 continue
             layer = finder.owner(key, value, inside) or listed.get(key)
-            role = _role(checkpoint, key, value, layer, weights, stated)
+            role = _role(checkpoint, key, value, (layer, weights, finder.by_shape), stated)
             if layer is not None and role != "inert":
                 found.append(Part(key, layer, value, role))
     return tuple(found)
@@ -123,32 +125,31 @@ class _OwnerFinder:
 
     def __init__(self, weights: Mapping[str, Array]) -> None:
         self._weights = weights
-        self._longest_first = sorted(weights, key=len, reverse=True)
-        self._flat = {name.replace(".", "_"): name for name in self._longest_first}
+        self._flat = {name.replace(".", "_"): name for name in weights if words(name)}
+        self._below: dict[str, list[str]] = {}
+        for name in weights:
+            self._below.setdefault(name.rpartition(".")[0], []).append(name)
+        self.by_shape = {weight.shape: name for name, weight in reversed(list(weights.items()))}
 
     def owner(self, key: str, value: Array, inside: bool) -> str | None:
         """Return the layer's name, or None."""
         name = key if inside else ".".join(part for part in key.split(".") if part not in INNER_WRAPPERS)
-        is_elsewhere = not inside or is_named_after_pruning(name)
-        for layer in self._longest_first:
-            if name == layer or name.startswith((f"{layer}.", f"{layer}_")) or not layer:
-                return layer
-            if is_elsewhere and f".{layer}." in f".{name}.":
-                return layer
-        parent, _, _ = name.rpartition(".")
-        below = [
-            layer
-            for layer in self._weights
-            if layer.startswith(f"{parent}.")
-            and "." not in layer[len(parent) + 1 :]
-            and fits(value, self._weights[layer])
-        ]
-        if inside and parent and len(below) == 1:
-            return below[0]
-        if not is_named_after_pruning(name):
-            return None
-        flat = f"_{name.replace('.', '_')}_"
-        return next((layer for short, layer in self._flat.items() if f"_{short}_" in flat and words(short)), None)
+        if "" in self._weights:
+            return ""
+        own = next((part for part in (name, *beginnings(name)) if part in self._weights), None)
+        if own is not None:
+            return own
+        speaks_of_pruning = is_named_after_pruning(name)
+        if not inside or speaks_of_pruning:
+            own = next((part for part in _runs(name.split("."), ".") if part in self._weights), None)
+        parent = name.rpartition(".")[0]
+        if own is None and inside and parent:
+            below = [layer for layer in self._below.get(parent, ()) if fits(value, self._weights[layer])]
+            own = below[0] if len(below) == 1 else None
+        if own is None and speaks_of_pruning:
+            parts = _runs(re.split(r"[._]", name), "_")
+            own = next((self._flat[part] for part in parts if part in self._flat), None)
+        return own
 
     def in_order(self, others: Mapping[str, Array]) -> dict[str, str]:
         """Return the layers of a list of masks, which has no names: one each, in order and shape."""
@@ -164,6 +165,21 @@ class _OwnerFinder:
             ):
                 listed.update(zip(keys, self._weights, strict=True))
         return listed
+
+
+def beginnings(name: str) -> Iterator[str]:
+    """Yield what stands before each dot and underscore of a name, the longest first."""
+    for place in range(len(name) - 1, 0, -1):
+        if name[place] in "._":
+            yield name[:place]
+
+
+def _runs(parts: Sequence[str], joint: str) -> Iterator[str]:
+    """Yield all runs of successive parts of a name, the longest first; names of no sense have too many parts."""
+    if len(parts) <= _MAX_PARTS:
+        for size in range(len(parts), 0, -1):
+            for start in range(len(parts) - size + 1):
+                yield joint.join(parts[start : start + size])
 
 
 def fits(value: Array, weight: Array) -> bool:
@@ -203,10 +219,10 @@ def _role(
     checkpoint: Checkpoint,
     key: str,
     value: Array,
-    layer: str | None,
-    weights: Mapping[str, Array],
+    place: tuple[str | None, Mapping[str, Array], Mapping[tuple[int, ...], str]],
     stated: StatedKeys,
 ) -> Role:
+    layer, weights, by_shape = place
     if ends_with(key, stated.ignore):
         return "inert"
     weight = None if layer is None else weights[layer]
@@ -218,7 +234,7 @@ def _role(
     if key.rpartition(".")[2] in _INERT or "bias" in named or _is_known_beside(key, named, value):
         return "inert"
     if layer is None:
-        return _unowned(checkpoint, key, value, weights)
+        return _unowned(checkpoint, key, value, by_shape)
     if not key.startswith(layer) and key.partition(".")[0] in KNOWN_SCORES:
         return "score"
     return _role_in_layer(checkpoint, key, value, named, weights[layer])
@@ -244,12 +260,12 @@ def _is_known_beside(key: str, named: frozenset[str], value: Array) -> bool:
     return is_optimiser_state(key) or is_copy(key)
 
 
-def _unowned(checkpoint: Checkpoint, key: str, value: Array, weights: Mapping[str, Array]) -> Role:
+def _unowned(checkpoint: Checkpoint, key: str, value: Array, by_shape: Mapping[tuple[int, ...], str]) -> Role:
     if key in checkpoint.others and key.endswith(".weight") and not is_named_after_pruning(key):
         return "inert"  # of another network
-    for name, weight in weights.items():
-        if value.ndim > 1 and value.shape == weight.shape:
-            refuse_part(checkpoint, key, f"is shaped like the weight of {name!r}, and nobody knows what it does")
+    if value.ndim > 1 and value.shape in by_shape:
+        name = by_shape[value.shape]
+        refuse_part(checkpoint, key, f"is shaped like the weight of {name!r}, and nobody knows what it does")
     return "inert"
 
 
