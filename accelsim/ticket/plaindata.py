@@ -55,6 +55,13 @@ _SAVED_OTHERWISE = {
 }
 
 
+_SYSTEM_MODULES = frozenset(
+    "os posix nt sys subprocess shutil socket importlib runpy pty ctypes code pickle webbrowser commands".split()
+)
+_BUILTINS = frozenset({"builtins", "__builtin__"})
+_HARMLESS_BUILTINS = frozenset("set frozenset slice range complex bytearray object".split())
+
+
 class DamagedError(Exception):
     """What is wrong with the file; becomes a TicketError that names it."""
 
@@ -229,10 +236,13 @@ def _foreign(name: str, holds_module: bool) -> str:
         return f"holds {_SAVED_OTHERWISE[name]}"
     if holds_module or name.startswith("torch.nn.modules"):
         return f"holds a whole module ({shown}); save its state_dict() instead: torch.save(module.state_dict(), FILE)"
+    module, _, function = name.partition(" ")
+    if module.split(".")[0] in _SYSTEM_MODULES or (module in _BUILTINS and function not in _HARMLESS_BUILTINS):
+        return f"asks for {shown!r}, which runs code; no checkpoint needs it: trust the file nowhere, and get another"
     what = "NumPy values" if name.startswith(("numpy", "_codecs encode")) else "a Python object"
     return (
-        f"holds {what} ({shown}) beside tensors, and nothing is executed here; save the module's state_dict() alone: "
-        "torch.save(torch.load(FILE, weights_only=False)['state_dict'], NEW), or under which name the file has it"
+        f"holds {what} ({shown}) beside tensors, and nothing is executed here; if you trust it, save the state_dict "
+        "alone: torch.save(torch.load(FILE, weights_only=False)['state_dict'], NEW), or whatever the file calls it"
     )
 
 

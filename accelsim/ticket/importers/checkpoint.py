@@ -143,7 +143,7 @@ def _without_parametrisations(where: str, tensors: Mapping[str, Array]) -> dict[
             result[f"{owner}.{parameter.partition('.')[0]}_{last}"] = value
         elif last == "bias_orig" and (mask := tensors.get(_beside(stem, "bias_mask"))) is not None:
             result[_beside(stem, "bias")] = np.where(_fitting(where, stem, mask, value) != 0, value, 0)
-        elif last.endswith("_orig"):
+        elif last.endswith("_orig") and key.removesuffix("_orig") not in tensors:
             result[key.removesuffix("_orig")] = value
         else:
             result[key] = value

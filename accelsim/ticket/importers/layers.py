@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,10 +19,9 @@ from accelsim.ticket.importers.consistency import (
     refuse_layer,
 )
 from accelsim.ticket.importers.masks import FoundMasks, MaskRule, find_masks
-from accelsim.ticket.importers.parts import is_mask_module, parts_of_layers, refuse_part
+from accelsim.ticket.importers.parts import MIN_AXES, is_binary, is_mask_module, parts_of_layers, refuse_part
 
 CheckpointKind = Literal["partially_frozen", "edge_popup", "masked", "plain"]
-MIN_AXES = 2
 BATCH_NORM_EPSILON = 1e-5
 """torch.nn.BatchNorm2d's default; checkpoints do not store it."""
 
@@ -69,8 +68,9 @@ class CheckpointLayers:
 
 
 def _is_partially_frozen(checkpoint: Checkpoint, rule: MaskRule) -> bool:
-    endings = (".ternary_frozen_mask", ".score", ".kthvalue")
-    return not rule.keys.decide and any(name.endswith(endings) for name in checkpoint.tensors)
+    parts = {name.rpartition(".")[2] for name in checkpoint.tensors}
+    is_named = bool(parts & {"ternary_frozen_mask", "kthvalue"}) or {"score", "mask"} <= parts
+    return is_named and not rule.keys.decide
 
 
 def weighted_names(checkpoint: Checkpoint) -> Iterator[tuple[str, Array]]:
@@ -135,6 +135,11 @@ def read_layers(checkpoint: Checkpoint, rule: MaskRule, used: frozenset[str] = f
         raise TicketError(
             f"{checkpoint.path}: has no weights of convolutions or linear layers; give a network's state_dict"
         )
+    if _are_masks(list(weights.values())):
+        raise TicketError(
+            f"{checkpoint.path}: all weights are 0 or 1: these are masks; give both in one file: "
+            "torch.save({'state_dict': torch.load(WEIGHTS), 'masks': torch.load(FILE)}, NEW)"
+        )
     for name, weight in weights.items():
         if not np.isfinite(weight).all():
             raise TicketError(f"{checkpoint.path}: {name}.weight: has values that are not finite; the file is damaged")
@@ -145,6 +150,12 @@ def read_layers(checkpoint: Checkpoint, rule: MaskRule, used: frozenset[str] = f
     layers = {name: _masked_layer(checkpoint, name, weight, found) for name, weight in weights.items()}
     kind: CheckpointKind = "edge_popup" if found.has_scores else "masked" if found.kept else "plain"
     return CheckpointLayers(kind, layers, found.notes, found.used)
+
+
+def _are_masks(values: Sequence[Array]) -> bool:
+    """Return whether all values are 0 or 1, and there are both."""
+    has_zeros, has_ones = not all(value.all() for value in values), any(value.any() for value in values)
+    return has_zeros and has_ones and all(is_binary(value) for value in values)
 
 
 def _masked_layer(checkpoint: Checkpoint, name: str, weight: Array, found: FoundMasks) -> CheckpointLayer:

@@ -19,6 +19,7 @@ from accelsim.ticket.importers.layers import (
     nm_pattern,
 )
 from accelsim.ticket.importers.masks import GLOBAL_TYPE, has_one_magnitude
+from accelsim.ticket.importers.parts import is_named_after_pruning
 from accelsim.ticket.statistics import is_nearly_dense
 
 _MAX_SHOWN = 5
@@ -79,6 +80,9 @@ def _kind_notes(checkpoint: Checkpoint, found: CheckpointLayers) -> list[str]:
         have = "1 layer has" if len(varied) == 1 else f"{len(varied)} layers have"
         notes.append(f"{have} weights of varied size: their signs and one mean magnitude are kept")
     notes += found.notes
+    stated = [name for name in checkpoint.numbers if is_named_after_pruning(name)]
+    if stated and kind == "plain":
+        notes.append(f"the file says {stated[0]} = {checkpoint.numbers[stated[0]]:g}; read are the zeros that it has")
     return notes + (_trained_notes(layers) if len(dense) == len(layers) else [])
 
 

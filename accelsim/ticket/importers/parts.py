@@ -29,12 +29,13 @@ _INERT = frozenset(
 MASK_WORDS = frozenset({"mask", "masks", "supermask", "supermasks"})
 # Of a mask with such a name nobody knows whether 1 keeps or drops.
 _REVERSED_WORDS = frozenset(
-    "pruned drop dropped zero zeros zeroed inv inverse inverted neg frozen freeze removed ignore not".split()
+    "prune pruned drop dropped zero zeros zeroed inv inverse inverted neg frozen freeze removed ignore not".split()
 )
 _PRUNING_WORDS = MASK_WORDS | frozenset(
     "score scores popup threshold thresholds thresh sparsity sparse density prune pruned pruning subnet keep".split()
 )
 _MAX_PARTS = 32
+MIN_AXES = 2
 _HOW = (
     "state --mask-key SUFFIX, --score-key SUFFIX or --nm N:M if it decides which weights are kept, "
     "--ignore-key SUFFIX if not"
@@ -93,10 +94,12 @@ def parts_of_layers(
     """
     finder = _OwnerFinder(weights)
     listed = finder.in_order(checkpoint.others)
+    heads = {key.rpartition(".")[0] for key in listed}
     found = []
     for inside, tensors in ((True, checkpoint.tensors), (False, checkpoint.others)):
         for key, value in tensors.items():
-            if inside and (key in used or _is_own(key, weights)):
+            is_of_bias = key.rpartition(".")[0] in heads and key not in listed
+            if is_of_bias or (inside and (key in used or _is_own(key, weights))):
                 continue
             layer = finder.owner(key, value, inside) or listed.get(key)
             role = _role(checkpoint, key, value, (layer, weights, finder.by_shape), stated)
@@ -156,7 +159,7 @@ class _OwnerFinder:
         groups: dict[str, list[str]] = {}
         for key in others:
             head, _, last = key.rpartition(".")
-            if last.isdigit() and MASK_WORDS & words(head):
+            if last.isdigit() and MASK_WORDS & words(head) and others[key].ndim >= MIN_AXES:
                 groups.setdefault(head, []).append(key)
         listed: dict[str, str] = {}
         for keys in groups.values():
@@ -266,6 +269,8 @@ def _unowned(checkpoint: Checkpoint, key: str, value: Array, by_shape: Mapping[t
     if value.ndim > 1 and value.shape in by_shape:
         name = by_shape[value.shape]
         refuse_part(checkpoint, key, f"is shaped like the weight of {name!r}, and nobody knows what it does")
+    if key in checkpoint.others and is_named_after_pruning(key) and value.size > 1:
+        refuse_part(checkpoint, key, "is named after pruning, and belongs to no layer that is known here")
     return "inert"
 
 
@@ -299,7 +304,9 @@ def _mask_role(checkpoint: Checkpoint, key: str, value: Array, named: frozenset[
         refuse_part(checkpoint, key, f"shape {value.shape} is not the weight's {weight.shape}")
     if not is_binary(value):
         refuse_part(checkpoint, key, "has values besides 0 and 1, and nobody knows which of them keep a weight")
-    if _REVERSED_WORDS & named:
+    drops = weight[expanded(value, weight) == 0]
+    is_confirmed = drops.size > 0 and not drops.any()
+    if _REVERSED_WORDS & named and not is_confirmed:
         refuse_part(checkpoint, key, "does not say whether its ones keep or drop a weight")
     return "mask"
 

@@ -1,6 +1,8 @@
 """Where public code puts its masks: each layout imports with its zeros, or is refused by the name of its tensor."""
 
+import argparse
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +106,13 @@ LAYOUTS: dict[str, tuple[object, dict[str, object], dict[str, np.ndarray]]] = {
         {"net": prefixed("module.", DENSE), "masks": prefixed("module.", beside("weight", MASKS, {}))}, {}, KEPT,
     ),
     "masks in order": ({"model": DENSE, "masks": list(MASKS.values())}, {}, KEPT),
+    "masks of all parameters in order": (
+        {"model": DENSE, "masks": [part for mask in MASKS.values() for part in (mask, torch.ones(len(mask)))]},
+        {}, KEPT,
+    ),
+    "an odd name that the zeros confirm": (
+        beside("prune_mask", MASKS, {f"{name}.weight": WEIGHTS[name] * mask for name, mask in MASKS.items()}), {}, KEPT,
+    ),
     "masks with underscores": (flat_masks("_"), {}, KEPT),
     "a module of masks": (DENSE | {f"mask.{name}.weight": value for name, value in MASKS.items()}, {}, KEPT),
     "flattened masks": (beside("mask", {name: value.flatten() for name, value in MASKS.items()}), {}, KEPT),
@@ -195,6 +204,12 @@ UNKNOWN: dict[str, tuple[object, str]] = {
     "masks without owner": (
         {"model": DENSE, "masks": {"a": MASKS["convs.2"]}}, r"masks\.a: is shaped like the weight of 'convs\.2'",
     ),
+    "masks alone": (beside("weight", MASKS), "all weights are 0 or 1: these are masks"),
+    "one flat mask": (
+        {"model": DENSE, "mask": torch.cat([value.flatten() for value in MASKS.values()])},
+        "mask: is named after pruning, and belongs to no layer",
+    ),
+    "scores alone": (beside("score", SCORES), rf"convs\.0\.score: {SHAPED}"),
     "several networks": (
         {"first": DENSE, "second": dict(DENSE)}, "holds several networks, first, second; state one with --part",
     ),
@@ -266,3 +281,54 @@ def test_averaged_and_normed_modules_are_read(imported) -> None:
     found = imported(state)
     assert [layer.shape for layer in found.ticket.layers] == [(3, 4), (2, 3)]
     assert "n_averaged" in " ".join(found.notes)
+
+
+class Held:
+    """Stands for any object of another program."""
+
+
+def advised(text: str, names: dict[str, object]) -> None:
+    """Do what a refusal advises."""
+    exec(text, {"torch": torch, **names})
+
+
+@pytest.mark.parametrize(
+    ("held", "match", "advice"),
+    [
+        ({"state_dict": DENSE, "args": argparse.Namespace(rate=1)}, r"a Python object \(argparse\.Namespace\)", None),
+        ({"state_dict": DENSE, "odd": Held()}, r"a Python object \(.*Held\) beside tensors", None),
+        ({"state_dict": DENSE, "best": np.float64(1)}, r"NumPy values \(numpy", None),
+        (torch.nn.Sequential(torch.nn.Linear(3, 2)), "a whole module", "torch.save(module.state_dict(), FILE)"),
+        ({"convs.0.weight": WEIGHTS["convs.0"].to_sparse()}, "a sparse tensor", "tensor.to_dense()"),
+        ({"a.weight": torch.zeros(2, 3, dtype=torch.complex64)}, "complex numbers", "torch.view_as_real(tensor)"),
+        ({"a.weight": torch.zeros(2, 3).to(torch.float8_e4m3fn)}, "numbers of 8 bits", "tensor.float()"),
+    ],
+)
+def test_advice_of_refusals_works(imported, tmp_path: Path, held: object, match: str, advice: str | None) -> None:
+    with pytest.raises(TicketError, match=match) as caught:
+        imported(held)
+    old, new = tmp_path / "checkpoint.pt", tmp_path / "new.pt"
+    told = advice or "torch.save(torch.load(FILE, weights_only=False)['state_dict'], NEW)"
+    assert told in str(caught.value)
+    if "tensor" in told:
+        advised(
+            f"torch.save({{key: {told} for key, tensor in torch.load(FILE).items()}}, NEW)", {"FILE": old, "NEW": new}
+        )
+    else:
+        advised(told, {"FILE": old if advice is None else new, "NEW": new, "module": held})
+    with pytest.raises(TicketError, match="fit no known network|is missing") if advice else nullcontext():
+        import_checkpoint(new)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_other_archives_of_torch_are_named(tmp_path: Path) -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(3, 2))
+    torch.jit.script(module).save(tmp_path / "script.pt")
+    with pytest.raises(TicketError, match="a TorchScript archive; save its state_dict") as caught:
+        import_checkpoint(tmp_path / "script.pt")
+    names = {"FILE": str(tmp_path / "script.pt"), "NEW": tmp_path / "new.pt"}
+    advised(str(caught.value).partition("instead: ")[2], names)
+    assert list(torch.load(tmp_path / "new.pt")) == ["0.weight", "0.bias"]
+    (tmp_path / "model.onnx").write_bytes(b"")
+    with pytest.raises(TicketError, match="an ONNX file, which has no masks; give it as --graph"):
+        import_checkpoint(tmp_path / "model.onnx")
