@@ -25,6 +25,7 @@ KINDS = (
     "mapping",
     "ticket",
     "checkpoint",
+    "safetensors",
     "module",
     "counters",
     "summary",

@@ -119,7 +119,9 @@ def import_checkpoint(path: str | os.PathLike[str], options: ImportOptions | Non
         )
     rule = chosen.mask_rule()
     checkpoint, known = _read(path, chosen)
-    found = read_layers(checkpoint, rule, known)
+    # What is not finite in a foreign file is refused by its name, not warned of.
+    with np.errstate(invalid="ignore", over="ignore"):
+        found = read_layers(checkpoint, rule, known)
     channel_norms = norms(checkpoint)
     graph = _graph(checkpoint, found.layers, channel_norms, chosen)
     packed = _pack_all(checkpoint, graph, found.layers, channel_norms, chosen.codec)
