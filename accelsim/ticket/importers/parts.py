@@ -245,12 +245,11 @@ def _role(
 
 def _stated_role(checkpoint: Checkpoint, key: str, value: Array, weight: Array | None, role: Role) -> Role:
     """Return the role that the user states, if the tensor can have it."""
+    stated = f"{checkpoint.path}: {key}: stated as a {role}, but"
     if weight is None:
-        raise TicketError(f"{checkpoint.path}: {key}: stated as a {role}, but belongs to no layer that is known here")
+        raise TicketError(f"{stated} belongs to no layer that is known here; leave it out")
     if not fits(value, weight):
-        raise TicketError(
-            f"{checkpoint.path}: {key}: stated as a {role}, but shape {value.shape} is not {weight.shape}"
-        )
+        raise TicketError(f"{stated} shape {value.shape} is not the weight's {weight.shape}; leave it out")
     if role == "mask" and not is_binary(value):
         raise TicketError(f"{checkpoint.path}: {key}: has values besides 0 and 1; if it is a score, state --score-key")
     return role
