@@ -182,10 +182,11 @@ def stands_beside(group: str) -> bool:
     return is_optimiser_state(group) or is_copy(group) or bool(words(group) & BESIDE)
 
 
-def wrapper_rank(root: str) -> int:
-    """Return how far down the list of wrappers the ways of a root stand; unknown ones stand behind all."""
-    ranks = [_WRAPPERS.index(part) if part in _WRAPPERS else len(_WRAPPERS) for part in root.split(".") if part]
-    return sum(ranks)
+def wrapper_rank(root: str) -> tuple[bool, bool, int]:
+    """Return how unlikely it is that a root's network is meant: copies, unknown names, then the order of the list."""
+    parts = [part for part in root.split(".") if part]
+    ranks = [_WRAPPERS.index(part) if part in _WRAPPERS else len(_WRAPPERS) for part in parts]
+    return is_copy(root), len(_WRAPPERS) in ranks, max(ranks, default=0)
 
 
 def rest_in_short(names: Sequence[str]) -> list[str]:
