@@ -1,8 +1,7 @@
-"""``make nightly``: each architecture and each checkpoint layout of docs/import.md goes through the commands.
+"""Each architecture and each checkpoint layout of docs/import.md goes through the commands; ``make nightly`` runs this.
 
 A module with random weights is exported and saved with a mask that keeps a quarter of each weight; the ticket that
-``accelsim import CHECKPOINT --graph MODEL`` makes must have these masks, and ``accelsim run`` must take it. Exit status
-1 if one does not.
+``accelsim import CHECKPOINT --graph MODEL`` makes must have these masks, and ``accelsim run`` must take it.
 """
 
 from __future__ import annotations
@@ -12,14 +11,9 @@ import io
 import json
 import os
 import sys
-import tempfile
-import time
-import traceback
-import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -29,6 +23,12 @@ from layouts import LAYOUTS, Layout  # noqa: E402
 from accelsim.cli.main import main  # noqa: E402
 from accelsim.ticket.file import read_ticket  # noqa: E402
 from accelsim.ticket.pack import unpack_mask  # noqa: E402
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.skipif("ACCELSIM_NIGHTLY" not in os.environ, reason="minutes long; make nightly runs it"),
+]
 
 CHIP = "edge_dense"
 KEPT = 0.25
@@ -116,31 +116,11 @@ def try_layout(layout: Layout, folder: Path) -> str:
     return errors.strip() if status else check_ticket(ticket, masks)
 
 
-def attempt(name: str, work: Callable[[Any, Path], str], item: Any) -> bool:
-    """Try one row, print how it went, and return whether it went well."""
-    begin = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            problem = work(item, Path(folder))
-        except Exception:  # a row that breaks must not hide the others
-            problem = traceback.format_exc().strip().splitlines()[-1]
-    how = "FAIL" if problem else "ok  "
-    print(f"{how} {name:48s} {time.monotonic() - begin:5.1f} s  {problem[:300]}", flush=True)
-    return not problem
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_checkpoint_of_an_architecture_imports_with_its_masks(name: str, tmp_path: Path) -> None:
+    assert try_architecture(ARCHITECTURES[name], tmp_path) == ""
 
 
-def nightly(wanted: list[str]) -> int:
-    """Try all rows, or those that are named; return the exit status."""
-    warnings.filterwarnings("ignore")
-    rows: list[tuple[str, Callable[[Any, Path], str], Any]] = [
-        *((name, try_architecture, item) for name, item in ARCHITECTURES.items()),
-        *((name, try_layout, item) for name, item in LAYOUTS.items()),
-    ]
-    good = [attempt(name, work, item) for name, work, item in rows if not wanted or name in wanted]
-    print(f"{sum(good)} passed, {len(good) - sum(good)} failed")
-    return 0 if good and all(good) else 1
-
-
-if __name__ == "__main__":
-    os.chdir(Path(__file__).resolve().parents[2])
-    raise SystemExit(nightly(sys.argv[1:]))
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_layout_imports_with_its_masks_or_is_refused(name: str, tmp_path: Path) -> None:
+    assert try_layout(LAYOUTS[name], tmp_path) == ""
