@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from accelsim.ticket.graph import NetworkGraph
-from accelsim.trace.exported import Program, read_pt2
+from accelsim.trace.exported import read_pt2
 from accelsim.trace.modules import graph_from_file
 from accelsim.trace.records import Record, Shape
 
@@ -18,6 +19,17 @@ _VIEWS = frozenset("view reshape to _to_copy detach contiguous clone alias unsqu
 _PRODUCTS = frozenset("mm bmm matmul addmm baddbmm".split())
 _SCOPES_KEY = "pkg.torch.onnx.name_scopes"
 _SUFFIXES = (".pt2", ".onnx")
+
+
+class _Program(Protocol):
+    """What is read here of an exported program."""
+
+    @property
+    def constants(self) -> Mapping[str, Shape]: ...
+    @property
+    def parameters(self) -> Mapping[str, str]: ...
+    @property
+    def records(self) -> tuple[Record, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,31 +63,36 @@ def read_exported_module(
     """
     graph = graph_from_file(path, skip_unsupported=skip_unsupported, input_shape=input_shape).graph
     if Path(path).suffix.lower() == ".onnx":
-        from accelsim.trace.onnx_graph import read_onnx  # noqa: PLC0415  onnx is slow to import
-
-        return ExportedModule(graph, stored_inputs_first(read_onnx(path, input_shape)), _scopes(path), frozenset())
+        return _of_onnx(path, graph)
     program = read_pt2(path)
-    computed = computed_weights(program)
-    return ExportedModule(graph, stored_inputs_first(program), computed, frozenset(computed))
+    names = computed_weights(program)
+    computed = frozenset({*names, *names.values(), *(name.removesuffix(".weight") for name in names.values())})
+    return ExportedModule(graph, stored_inputs_first(program), names, computed)
 
 
-def _scopes(path: str | os.PathLike[str]) -> dict[str, str]:
-    """Return the module of each node of an ONNX file that PyTorch wrote, as it notes beside them."""
+def _of_onnx(path: str | os.PathLike[str], graph: NetworkGraph) -> ExportedModule:
+    """Return what an ONNX file that PyTorch wrote says of its weights.
+
+    A product whose second operand is called after a parameter reads it as (inputs, outputs); of a linear layer's weight
+    the exporters make a turned copy with a name of its own ("onnx::MatMul_7", "val_3").
+    """
     import onnx  # noqa: PLC0415  slow to import
 
     scopes: dict[str, str] = {}
+    transposed: set[str] = set()
     for node in onnx.load(os.fspath(path), load_external_data=False).graph.node:
         noted = next((entry.value for entry in node.metadata_props if entry.key == _SCOPES_KEY), "")
         modules = re.findall(r"'([^']*)'", noted)
         if len(modules) > 1 and modules[-2]:
             scopes[node.name] = modules[-2]
-    return scopes
+        if node.op_type == "MatMul":
+            transposed.update(name for name in node.input[1:] if name.endswith(".weight"))
+    return ExportedModule(graph, frozenset(transposed), scopes, frozenset())
 
 
-def stored_inputs_first(program: Program) -> frozenset[str]:
+def stored_inputs_first(program: _Program) -> frozenset[str]:
     """Return the names of the parameters that a product uses as (inputs, outputs), not as a linear layer has them."""
-    # Where ONNX calls a weight otherwise ("onnx::MatMul_7") it is a turned copy of what the checkpoint has.
-    stored = {tensor: (name, False) for tensor, name in program.parameters.items() if "::" not in tensor}
+    stored = {tensor: (name, False) for tensor, name in program.parameters.items()}
     found: set[str] = set()
     for record in program.records:
         source = next(iter(record.refs()), None)
@@ -90,7 +107,7 @@ def stored_inputs_first(program: Program) -> frozenset[str]:
     return frozenset(found)
 
 
-def computed_weights(program: Program) -> dict[str, str]:
+def computed_weights(program: _Program) -> dict[str, str]:
     """Return the parameter behind each operation whose weight is computed from it, by the operation's result."""
     constant = {tensor: program.parameters.get(tensor, "") for tensor in program.constants}
     large = {tensor for tensor, shape in program.constants.items() if len(shape) > 1}

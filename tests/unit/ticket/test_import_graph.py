@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch.nn.utils import parametrizations
@@ -134,6 +135,28 @@ def test_what_does_not_belong_together_is_refused_by_name(exported, plain_graph,
         read(tmp_path, state | {"mix.importance": torch.rand(8, 8)}, plain_graph)
     with pytest.raises(TicketError, match="holds several networks, a, b; state one with --part"):
         read(tmp_path, {"a": state, "b": {name: value + 1 for name, value in state.items()}}, plain_graph)
+
+
+def test_onnx_files_say_how_weights_are_stored_and_whose_they_are(tmp_path: Path) -> None:
+    """PyTorch notes the module beside a node; what it names after a parameter is stored as the module has it."""
+    value = onnx.helper.make_tensor_value_info
+    nodes = [
+        onnx.helper.make_node("MatMul", ["x", "first.weight"], ["y"], "node_MatMul_1"),
+        onnx.helper.make_node("MatMul", ["y", "val_0"], ["z"], "node_MatMul_2"),
+    ]
+    nodes[1].metadata_props.add(key="pkg.torch.onnx.name_scopes", value="['', 'head.second', 'linear']")
+    weights = [
+        onnx.helper.make_tensor(name, onnx.TensorProto.FLOAT, (4, 4), [0.0] * 16) for name in ("first.weight", "val_0")
+    ]
+    ends = [value(name, onnx.TensorProto.FLOAT, (1, 4)) for name in "xz"]
+    graph = onnx.helper.make_graph(nodes, "two", ends[:1], ends[1:], weights)
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "two.onnx")
+    state = {f"{name}.weight": torch.rand(4, 4) + 0.1 for name in ("first", "head.second")}
+    for weight in state.values():
+        weight[0] = 0
+    first, second = read(tmp_path, state, known(str(tmp_path / "two.onnx"))).ticket.layers
+    assert not unpack_mask(first)[:, 0].any() and unpack_mask(first)[:, 1:].all()
+    assert not unpack_mask(second)[0].any() and unpack_mask(second)[1:].all()
 
 
 def test_commands_take_an_exported_module(exported, tmp_path: Path, monkeypatch) -> None:
