@@ -19,7 +19,7 @@ from accelsim.dse.sweep import sweep as _sweep
 from accelsim.errors import ConfigError
 from accelsim.pipeline import run as _run
 from accelsim.storage.default import default_format
-from accelsim.trace import LayerTrace, TraceOptions, trace_workload
+from accelsim.trace import LayerTrace, TraceOptions, trace_workload, with_statistics
 from accelsim.trace import trace_module as _trace_module
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def run(
     overrides
         Changes of the chip: ``{"pe_array.rows": 16}``, or texts ``pe_array.rows=16``.
     options
-        Statistics of a workload without a ticket.
+        Statistics of a workload without a ticket: of a network, an exported module, or a traced one.
     exact
         Simulate every tile.
 
@@ -69,9 +69,7 @@ def run(
     )
     chip = load_hardware(os.fspath(hardware), list(texts))
     if isinstance(workload, LayerTrace):
-        if options is not None:
-            raise ConfigError("options: a trace has its own statistics; leave them out")
-        trace = workload
+        trace = with_statistics(workload, options) if options is not None else workload
     else:
         trace = trace_workload(os.fspath(workload), options)
     return _run(

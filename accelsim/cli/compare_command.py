@@ -107,12 +107,12 @@ def command(
     traces = [read_workload(ctx, workload) for workload in workloads]
     if target.is_dir():  # an older comparison goes first; a folder that is not there is made when there is a result
         _claim(ctx, target)
-    leave_out = (storage or "").strip() == flow.ALL_FORMATS
-    pairs = [
-        (trace, run)
-        for trace in progress(traces, "simulating", session(ctx))
-        for run in _simulate(ctx, chip, trace, _formats(ctx, chip, trace, stated), leave_out=leave_out)
-    ]
+    is_all = (storage or "").strip() == flow.ALL_FORMATS
+    pairs: list[tuple[LayerTrace, flow.CostedRun]] = []
+    for trace in progress(traces, "simulating", session(ctx)):
+        formats = _formats(ctx, chip, trace, stated)
+        asked = () if is_all else formats if stated else formats[:1]
+        pairs += [(trace, run) for run in _simulate(ctx, chip, trace, formats, asked)]
     if not pairs:
         raise MappingError(f"{hardware}: no storage format can run here; name one with --storage to see why")
     if not target.is_dir():
@@ -196,15 +196,15 @@ def _default_formats(trace: LayerTrace, chip: LoadedHardware) -> tuple[str, str]
 
 
 def _simulate(
-    ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, formats: Sequence[str], *, leave_out: bool
+    ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, formats: Sequence[str], asked: Sequence[str]
 ) -> Iterator[flow.CostedRun]:
-    """Yield the run of ``trace`` in each of ``formats``; with ``leave_out`` note at the end those that cannot run."""
+    """Yield the run of ``trace`` in each of ``formats``; those that nobody ``asked`` for and cannot run are noted."""
     failures: list[tuple[str, str]] = []
     for name in formats:
         try:
             yield flow.simulate_format(chip, trace, name, wants_exact(ctx))
         except (ConfigError, MappingError) as error:
-            if not leave_out:
+            if name in asked:
                 raise
             failures.append((name, str(error).removeprefix(f"{trace.path}: ")))
     for line in flow.left_out_lines(trace.name, failures):

@@ -466,9 +466,9 @@ def _making(space: _Space, held: _Holdings, passes: Floats, made: _Made) -> Floa
 class _Work:
     """What latency follows from: cycles of each unit in the whole layer, and when operands come and go.
 
-    ``first_*``: what the array waits for before its first step; ``last_*``: what follows its last one; ``share_*`` of the steps fetch weights, and inputs, and wait ``asked_*`` cycles for the first
-    word; ``staged``: results in their two places between array and memory. Arrays are
-    [orders, n] of tilings, or [layers] of the chosen ones.
+    ``first_*``: what the array waits for before its first step; ``last_*``: what follows its last one; ``share_*`` of
+    the steps fetch weights, and inputs, and wait ``asked_*`` cycles for the first word; ``staged``: results in their
+    two places between array and memory. Arrays are [orders, n] of tilings, or [layers] of the chosen ones.
     """
 
     array: Floats

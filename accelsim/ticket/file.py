@@ -30,7 +30,7 @@ from accelsim.files import write_file
 from accelsim.prng import check_source
 from accelsim.ticket.coats import coat_problem
 from accelsim.ticket.codecs import check_codec
-from accelsim.ticket.digest import DIGEST_BYTES
+from accelsim.ticket.digest import DIGEST_BYTES, value_digest
 from accelsim.ticket.header import Fields, LayerHeader, dump_header, layer_header, parse_header, shown
 from accelsim.ticket.model import Provenance, Ticket, TicketLayer
 from accelsim.ticket.shapes import check_graph, weight_shapes
@@ -84,7 +84,8 @@ def read_ticket(path: str | os.PathLike[str], check_counts: bool = True) -> Tick
     """Read a ticket without executing anything and without decoding a mask; torch is not needed.
 
     Sizes are checked before memory is taken; graph, shapes, counts, thresholds and scales are checked against each
-    other. Whether a mask agrees with its counts and its freezing map is checked when it is unpacked.
+    other, and scales, offsets and densities against their digest where the file has one. Whether a mask agrees with its
+    counts and its freezing map is checked when it is unpacked.
 
     Parameters
     ----------
@@ -199,11 +200,17 @@ def _layers(headers: tuple[LayerHeader, ...], payload: bytes) -> tuple[TicketLay
                 cursor.take(header.digest_bytes),
                 cursor.take(header.coat_bytes),
                 header.coat_kept,
+                header.value_digest,
             )
         )
     if cursor.position != len(payload):
         raise TicketError(f"ticket.payload: {len(payload) - cursor.position} bytes belong to no layer; damaged file")
     return tuple(layers)
+
+
+def has_value_digests(ticket: Ticket) -> bool:
+    """Return whether scales, offsets and densities of all layers stand under a digest, which reading has checked."""
+    return all(layer.value_digest is not None for layer in ticket.layers)
 
 
 def check_ticket(ticket: Ticket, check_counts: bool = True) -> None:
@@ -255,6 +262,9 @@ def _check_layer(layer: TicketLayer, out_channels: int) -> None:
     _need(problem is None, layer, problem or "")
     density = layer.input_density
     _need(density is None or 0.0 <= density <= 1.0, layer, f"input_density {density} is not from 0 to 1")
+    written = layer.value_digest
+    is_same = written is None or written == value_digest(layer.scale_K, layer.offset_K, density)
+    _need(is_same, layer, "its scales, offsets or input_density are not those that their digest was made of")
     if layer.source is None:
         _need(len(layer.weight_payload) in (0, -(-n // 8)), layer, f"{len(layer.weight_payload)} bytes of signs")
         _need(len(layer.frozen_payload) in (0, 2 * -(-n // 8)), layer, f"{len(layer.frozen_payload)} bytes of map")

@@ -44,6 +44,7 @@ class LayerHeader:
     digest_bytes: int = 0
     coat_bytes: int = 0
     coat_kept: tuple[int, ...] = ()
+    value_digest: int | None = None
 
 
 def layer_header(layer: TicketLayer) -> LayerHeader:
@@ -65,6 +66,7 @@ def layer_header(layer: TicketLayer) -> LayerHeader:
         len(layer.digest_payload),
         len(layer.coat_payload),
         layer.coat_kept,
+        layer.value_digest,
     )
 
 
@@ -79,6 +81,8 @@ def _non_defaults(item: GraphNode) -> dict[str, object]:
 def _layer_record(layer: LayerHeader) -> dict[str, object]:
     """Return all fields; those of coats only where there are several: other files stay as they are."""
     record = asdict(layer)
+    if layer.value_digest is None:
+        del record["value_digest"]
     if not layer.coat_kept:
         del record["coat_bytes"], record["coat_kept"]
     return record
@@ -141,6 +145,10 @@ class Fields:
         if not _is_integer(value, high):
             raise self.fail(name, value, f"a whole number from 0 to {high}")
         return value
+
+    def optional_integer(self, name: str, high: int = MAX_DIMENSION) -> int | None:
+        """Return a bounded integer, or None where the field is absent."""
+        return self.integer(name, high=high) if name in self._values else None
 
     def fraction(self, name: str, default: object = MISSING) -> float | None:
         """Return a number from 0 to 1, or None."""
@@ -258,6 +266,7 @@ def _layer(value: object, where: str) -> LayerHeader:
         digest_bytes=record.integer("digest_bytes", 0),
         coat_bytes=record.integer("coat_bytes", 0),
         coat_kept=record.integers("coat_kept", ()),
+        value_digest=record.optional_integer("value_digest", high=_MAX_WORD),
     )
     record.done()
     return header

@@ -18,7 +18,7 @@ from accelsim.ticket.zoo import build_network, is_network
 from accelsim.trace.from_graph import trace_graph, trace_ticket, traced_weight_shape, with_batch
 from accelsim.trace.model import LayerTrace, LayerWeights, LoopDims, TraceLayer
 from accelsim.trace.modules import ModuleGraph, graph_from_file, graph_from_module, trace_module
-from accelsim.trace.options import TraceOptions, stated_weights
+from accelsim.trace.options import TraceOptions, stated_weights, with_statistics
 from accelsim.trace.topology import read_topology
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "trace_network",
     "trace_ticket",
     "trace_workload",
+    "with_statistics",
 ]
 
 _ZIP_MAGIC = b"PK\x03\x04"

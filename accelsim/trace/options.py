@@ -10,7 +10,7 @@ from accelsim.errors import TraceError
 from accelsim.prng import RandomSource, RatioDistribution
 from accelsim.ticket.statistics import LayerStatistics, TicketStatistics, layer_statistics
 from accelsim.trace.from_graph import dense_weights
-from accelsim.trace.model import LayerWeights
+from accelsim.trace.model import LayerTrace, LayerWeights
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,39 @@ def stated_weights(shapes: Sequence[tuple[int, ...]], options: TraceOptions) -> 
     statistics = options.statistics
     layers = layer_statistics(shapes, statistics, RandomSource())
     return tuple(_stated(shape, layer, statistics) for shape, layer in zip(shapes, layers, strict=True))
+
+
+def with_statistics(trace: LayerTrace, options: TraceOptions) -> LayerTrace:
+    """Return a dense trace with the stated statistics of a ticket; no mask exists.
+
+    Raises
+    ------
+    TraceError
+        The trace is that of a ticket, the statistics are impossible, or an option shapes a network, which is traced.
+    """
+    if trace.provenance != "dense":
+        raise TraceError(f"options: {trace.name} has statistics of its own ({trace.provenance}); leave them out")
+    shaping = [
+        name
+        for name in ("num_classes", "input_shape", "width_factor", "ignore_sparsity_column", "skip_unsupported")
+        if getattr(options, name) != getattr(TraceOptions(), name)
+    ]
+    if shaping:
+        raise TraceError(f"options: {shaping[0]}: the trace has its own; state it where the trace is made")
+    options.check()
+    if not options.is_synthetic:
+        return trace
+    weights = [layer.weights for layer in trace.layers if layer.weights is not None]
+    stated = iter(stated_weights([known.shape for known in weights], options))
+    layers = tuple(
+        layer if layer.weights is None else replace(layer, weights=_same_scales(next(stated), layer.weights))
+        for layer in trace.layers
+    )
+    return replace(trace, layers=layers, provenance="synthetic")
+
+
+def _same_scales(stated: LayerWeights, known: LayerWeights) -> LayerWeights:
+    return replace(stated, num_scale_bits=known.num_scale_bits)
 
 
 def _stated(shape: tuple[int, ...], layer: LayerStatistics, statistics: TicketStatistics) -> LayerWeights:

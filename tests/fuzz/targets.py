@@ -211,9 +211,17 @@ def make_targets(folder: Path, hostile: Any) -> dict[str, Target]:
             lambda path, out: [
                 ["import", str(path), "--out", str(out / "t.pt")],
                 ["import", str(path), "--sparsity", "0.5", "--codec", "entropy", "--out", str(out / "t.pt")],
-                ["import", str(path), "--network", "conv2", "--out", str(out / "t.pt")],
+                ["import", str(path), "--network", "conv2", "--part", "model", "--out", str(out / "t.pt")],
+                ["import", str(path), "--score-key", "weight_mask", "--nm", "2:4", "--out", str(out / "t.pt")],
                 ["run", EDGE, str(path), *NONE],
             ],
+        ),
+        Target(
+            "safetensors",
+            (seeds.tensors(),),
+            ".safetensors",
+            lambda draw, path: hostile.damaged_bytes(draw, path.read_bytes()),
+            lambda path, out: [["import", str(path), "--out", str(out / "t.pt")]],
         ),
         Target(
             "module",
@@ -444,7 +452,7 @@ class _Seeds:
         import torch
 
         generator = torch.Generator().manual_seed(3)
-        states: dict[str, dict[Any, Any]] = {"dense": {}, "frozen": {}, "popup": {}}
+        states: dict[str, dict[Any, Any]] = {"dense": {}, "frozen": {}, "popup": {}, "masked": {}}
         shapes = {
             "convs.0": (4, 3, 3, 3),
             "convs.2": (4, 4, 3, 3),
@@ -459,6 +467,12 @@ class _Seeds:
             frozen = torch.where(draw < 0.5, -1.0, torch.where(draw < 0.7, 1.0, 0.0))
             states["dense"][f"{name}.weight"] = weight * score
             states["popup"] |= {f"{name}.weight": weight, f"{name}.scores": score}
+            states["masked"] |= {
+                f"model.{name}.weight_orig": weight * score,
+                f"model.{name}.weight_mask": (score > 0.5).float(),
+                f"model.{name}.sparseThreshold": torch.full((1, 1), -4.0),
+                f"masks.{name}": (score > 0.5).bool(),
+            }
             states["frozen"] |= {
                 f"{name}.weight": weight,
                 f"{name}.score": score,
@@ -474,6 +488,13 @@ class _Seeds:
             torch.save(state, path)
             self._states[path] = state
         return tuple(self._states)
+
+    def tensors(self) -> Path:
+        from safetensors.torch import save_file
+
+        path = self.folder / "masked.safetensors"
+        save_file(next(state for key, state in self._states.items() if key.name.startswith("masked")), path)
+        return path
 
     def modules(self) -> tuple[Path, ...]:
         from onnx import TensorProto, helper, numpy_helper

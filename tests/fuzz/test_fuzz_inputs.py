@@ -29,6 +29,7 @@ KINDS = (
     "mapping",
     "ticket",
     "checkpoint",
+    "safetensors",
     "module",
     "counters",
     "summary",
