@@ -23,7 +23,7 @@ fuzz: $(READY)  ## 20,000 broken inputs, drawn anew (half an hour)
 	ACCELSIM_FUZZ_INPUTS=20000 $(BIN)/python -m pytest tests/fuzz
 
 # timm asks for torchvision, whose binaries fit one build of torch; the models themselves do without it.
-nightly: $(READY)  ## import checkpoints of many libraries in many layouts (docs/import.md; ten minutes)
+nightly: $(READY)  ## checkpoints and architectures of many libraries: imports, and work against torch's own counts (an hour)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[nightly]' && $(BIN)/python -m pip install --quiet --no-deps 'timm>=1.0'
 	ACCELSIM_NIGHTLY=1 $(BIN)/python -m pytest tests/nightly
 

@@ -24,6 +24,7 @@ from accelsim.trace import trace_module as _trace_module
 
 if TYPE_CHECKING:
     import torch
+    from torch.export import ExportedProgram
 
     from accelsim.results.model import RunResult
 
@@ -78,8 +79,8 @@ def run(
 
 
 def trace_module(
-    module: torch.nn.Module,
-    example_input: torch.Tensor | tuple[torch.Tensor, ...],
+    module: torch.nn.Module | ExportedProgram,
+    example_input: torch.Tensor | tuple[torch.Tensor, ...] = (),
     *,
     name: str | None = None,
     skip_unsupported: bool = False,
@@ -89,13 +90,13 @@ def trace_module(
     Parameters
     ----------
     module
-        Exported with `torch.export`; nothing of it is trained or changed.
+        Exported with `torch.export`; nothing of it is trained or changed. An exported program is taken as it is.
     example_input
         One batch, or the tuple of arguments of ``forward``; its shapes are those of the trace.
     name
         Of the network; None takes the module's class.
     skip_unsupported
-        Count unsupported operations instead of refusing them.
+        Count unsupported operations that multiply nothing instead of refusing them; the trace's ``skipped`` has them.
 
     Raises
     ------

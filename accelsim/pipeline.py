@@ -12,7 +12,7 @@ from accelsim.config.loader import LoadedHardware
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
-from accelsim.errors import MappingError
+from accelsim.errors import MappingError, TraceError
 from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import MappedLayer
 from accelsim.mapping.network import map_network
@@ -71,5 +71,9 @@ def schedule_network(
 
 def layer_plans(trace: LayerTrace, storage: str) -> dict[str, WeightPlan]:
     """Return for each weighted layer how its weights are stored and reach the array."""
+    if not trace.layers:
+        raise TraceError(
+            f"{trace.path or trace.name}: none of its operations computes anything; give a network that does"
+        )
     plans = plan_layers(get_format(storage), trace.layers)
     return {layer.name: plan for layer, plan in zip(trace.layers, plans, strict=True) if plan is not None}

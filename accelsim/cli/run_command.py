@@ -26,6 +26,7 @@ from accelsim.cli.collect import (
 from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
 from accelsim.cli.names import complete_chip, complete_formats, complete_workload
 from accelsim.config.loader import LoadedHardware, load_hardware
+from accelsim.report.network import network_sizes
 from accelsim.report.terminal import make_console, print_run, print_synthetic
 from accelsim.report.timeline_probe import TimelineProbe
 from accelsim.report.uncertainty import print_uncertainty
@@ -122,7 +123,7 @@ def command(
         write_stdout(result_text(result))
         return
     console = make_console(sys.stdout)
-    print_run(console, result, comparison)
+    print_run(console, result, comparison, network_sizes(trace))
     if flow.is_synthetic(trace, result.storage):
         print_synthetic(console, result.storage)
     if report is not None:

@@ -45,9 +45,14 @@ def make_console(stream: IO[str], pipe_width: int = PIPE_WIDTH) -> Console:
     )
 
 
-def print_run(console: Console, result: RunResult, comparison: Mapping[str, Totals]) -> None:
-    """Print what a run found: layers, totals beside ``comparison``, where cycles and energy went, the verdict."""
+def print_run(console: Console, result: RunResult, comparison: Mapping[str, Totals], sizes: str = "") -> None:
+    """Print what a run found: layers, totals beside ``comparison``, where cycles and energy went, the verdict.
+
+    ``sizes`` says how large the network is, behind the headline.
+    """
     console.print(Text(headline(result), style="bold"))
+    if sizes:
+        console.print(Text(sizes))
     layers = layer_table(result, console.width)
     console.print(layers.table)
     print_left_out(console, layers.left_out, ", --json, or layers.csv of --out")

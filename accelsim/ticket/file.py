@@ -33,11 +33,12 @@ from accelsim.ticket.codecs import check_codec
 from accelsim.ticket.digest import DIGEST_BYTES, value_digest
 from accelsim.ticket.header import Fields, LayerHeader, dump_header, layer_header, parse_header, shown
 from accelsim.ticket.model import Provenance, Ticket, TicketLayer
-from accelsim.ticket.shapes import check_graph, weight_shapes
+from accelsim.ticket.shapes import check_graph, count_weights, weight_shapes
 from accelsim.ticket.torchfile import read_torch_file
 
 FORMAT_NAME = "accelsim-ticket"
 FORMAT_VERSION = 1
+MAX_TICKET_WEIGHTS = 1 << 31
 _MAX_HEADER_BYTES = 16 << 20
 _KEYS = (
     "format", "version", "provenance", "dataset", "accuracy", "command", "regenerable", "header", "payload",
@@ -225,6 +226,8 @@ def check_ticket(ticket: Ticket, check_counts: bool = True) -> None:
     """
     check_graph(ticket.graph)
     shapes = weight_shapes(ticket.graph)
+    if count_weights(ticket.graph) > MAX_TICKET_WEIGHTS:
+        raise TicketError(f"ticket: more than {MAX_TICKET_WEIGHTS} weights; shrink the network")
     names = [layer.name for layer in ticket.layers]
     if names != list(shapes):
         odd = sorted(set(names) ^ set(shapes)) or ["their order"]

@@ -14,7 +14,7 @@ from accelsim.errors import TicketError
 from accelsim.prng import GeneratorKind, RandomSource, SeedPolicy, StreamGranularity, WeightDistribution
 from accelsim.ticket.graph import GraphNode, NetworkGraph, NodeKind
 from accelsim.ticket.model import TicketLayer
-from accelsim.ticket.shapes import MAX_DIMENSION, MAX_NODES
+from accelsim.ticket.shapes import MAX_DIMENSION, MAX_NODES, MAX_OPS
 
 _T = TypeVar("_T")
 _MAX_TEXT = 1 << 16
@@ -94,6 +94,7 @@ def dump_header(graph: NetworkGraph, layers: Sequence[LayerHeader]) -> str:
         "name": graph.name,
         "nodes": [_non_defaults(node) for node in graph.nodes],
         "layers": [_layer_record(layer) for layer in layers],
+        **({"outputs": list(graph.outputs)} if graph.outputs else {}),
     }
     return json.dumps(document, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 
@@ -168,9 +169,9 @@ class Fields:
             raise self.fail(name, value, f"whole numbers from 0 to {MAX_DIMENSION}")
         return tuple(value)
 
-    def texts(self, name: str) -> tuple[str, ...]:
+    def texts(self, name: str, default: object = MISSING) -> tuple[str, ...]:
         """Return a list of strings."""
-        value = self.take(name)
+        value = self.take(name, default)
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise self.fail(name, value, "a list of texts")
         return tuple(value)
@@ -221,6 +222,11 @@ def _node(value: object, where: str) -> GraphNode:
         num_edges=record.integer("num_edges", 0),
         num_heads=record.integer("num_heads", 1),
         transpose_b=record.flag("transpose_b", False),
+        end_padding=record.integers("end_padding", ()),
+        depth=record.integers("depth", ()),
+        num_ops=record.integer("num_ops", 0, high=MAX_OPS),
+        num_rows=record.integer("num_rows", 0),
+        weights_of=record.text("weights_of", ""),
     )
     record.done()
     return node
@@ -305,8 +311,9 @@ def parse_header(text: str) -> tuple[NetworkGraph, tuple[LayerHeader, ...]]:
     name = record.text("name")
     nodes = _list(record.take("nodes"), "header.nodes", _node)
     layers = _list(record.take("layers"), "header.layers", _layer)
+    outputs = record.texts("outputs", [])
     record.done()
-    return NetworkGraph(name, nodes), layers
+    return NetworkGraph(name, nodes, outputs), layers
 
 
 def _finite(text: str) -> float:

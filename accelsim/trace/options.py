@@ -33,7 +33,9 @@ class TraceOptions:
     ignore_sparsity_column
         Read a topology whose sparsity column states N:M as if it were dense.
     skip_unsupported
-        Count operations of an exported module that are not supported instead of refusing them.
+        Count operations of an exported module that are not supported and multiply nothing instead of refusing them.
+    input_shapes
+        Of an exported module: shapes of inputs by name, where ``input_shape`` is that of the first one.
     """
 
     sparsity: float | None = None
@@ -46,6 +48,7 @@ class TraceOptions:
     width_factor: float = 1.0
     ignore_sparsity_column: bool = False
     skip_unsupported: bool = False
+    input_shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     @property
     def is_synthetic(self) -> bool:
