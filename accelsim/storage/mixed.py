@@ -17,6 +17,7 @@ from accelsim.storage.base import NetworkFormat, StorageFormat, WeightPlan
 from accelsim.trace.model import ARRAY_KINDS, LayerWeights, TraceLayer
 
 SIGN = "+"
+_KINDS = ARRAY_KINDS | {"embedding"}
 
 
 def mixed_name(base: str, by_key: Mapping[str, str]) -> str:
@@ -66,12 +67,13 @@ class MixedFormat:
         Raises
         ------
         MappingError
-            A key names no layer with weights, and no kind.
+            A key names no layer with weights of its own, and no kind.
         """
         formats = dict(self.by_key)
         self._check(layers, formats)
         plans: dict[int, WeightPlan | None] = dict.fromkeys(range(len(layers)))
-        chosen = [formats.get(layer.name, formats.get(layer.kind, self.base)) for layer in layers]
+        by_layer = {layer.name: formats.get(layer.name, formats.get(layer.kind, self.base)) for layer in layers}
+        chosen = [by_layer[layer.weights_of or layer.name] for layer in layers]  # shared weights are stored once
         for known in dict.fromkeys(chosen):
             places = [place for place, each in enumerate(chosen) if each == known and layers[place].weights is not None]
             for place, plan in zip(places, _planned(known, [layers[place] for place in places]), strict=True):
@@ -79,13 +81,19 @@ class MixedFormat:
         return tuple(plans.values())
 
     def _check(self, layers: Sequence[TraceLayer], formats: Mapping[str, StorageFormat]) -> None:
-        names = [layer.name for layer in layers if layer.weights is not None]
+        names = [layer.name for layer in layers if layer.weights is not None and not layer.weights_of]
+        owners = {layer.name: layer.weights_of for layer in layers if layer.weights_of}
         for key in formats:
-            if key not in names and key not in ARRAY_KINDS:
-                hint = suggest(key, [*names, *ARRAY_KINDS])
+            if key in owners:
+                raise MappingError(
+                    f"storage {self.name}: {key!r} has the weights of {owners[key]!r}, and they are stored once; "
+                    f"name {owners[key]!r}"
+                )
+            if key not in names and key not in _KINDS:
+                hint = suggest(key, [*names, *_KINDS])
                 raise MappingError(
                     f"storage {self.name}: no layer with weights is called {key!r}; {hint}give a layer's name or a "
-                    f"kind: {', '.join(sorted(ARRAY_KINDS))}"
+                    f"kind: {', '.join(sorted(_KINDS))}"
                 )
 
 

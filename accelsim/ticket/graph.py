@@ -99,12 +99,14 @@ class GraphNode:
 class NetworkGraph:
     """A network: nodes in execution order (every input stands before its user); ``nodes[0]`` is the input.
 
-    ``outputs`` are the nodes whose results the network returns; empty: those that no other node reads.
+    ``outputs`` are the nodes whose results the network returns; empty: those that no other node reads. ``batch`` is how
+    many inputs full shapes hold; 0: shapes are without the batch.
     """
 
     name: str
     nodes: tuple[GraphNode, ...]
     outputs: tuple[str, ...] = ()
+    batch: int = 0
 
     def node(self, name: str) -> GraphNode:
         """Return the node called ``name``; KeyError if there is none."""

@@ -95,6 +95,7 @@ def dump_header(graph: NetworkGraph, layers: Sequence[LayerHeader]) -> str:
         "nodes": [_non_defaults(node) for node in graph.nodes],
         "layers": [_layer_record(layer) for layer in layers],
         **({"outputs": list(graph.outputs)} if graph.outputs else {}),
+        **({"batch": graph.batch} if graph.batch else {}),
     }
     return json.dumps(document, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 
@@ -311,9 +312,9 @@ def parse_header(text: str) -> tuple[NetworkGraph, tuple[LayerHeader, ...]]:
     name = record.text("name")
     nodes = _list(record.take("nodes"), "header.nodes", _node)
     layers = _list(record.take("layers"), "header.layers", _layer)
-    outputs = record.texts("outputs", [])
+    outputs, batch = record.texts("outputs", []), record.integer("batch", 0)
     record.done()
-    return NetworkGraph(name, nodes, outputs), layers
+    return NetworkGraph(name, nodes, outputs, batch), layers
 
 
 def _finite(text: str) -> float:

@@ -93,6 +93,7 @@ def trace_graph(
         tuple(replace(layer, weights=found.get(layer.name)) for layer in layers),
         provenance,
         num_parameters=count_parameters(graph),
+        batch=graph.batch or None,
         # Graphs of exported modules name their outputs, and have full shapes.
         input_shapes=(("", graph.nodes[0].out_shape if graph.outputs else (1, *graph.nodes[0].out_shape)),),
     )

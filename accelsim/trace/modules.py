@@ -78,7 +78,7 @@ def graph_from_program(program: Program, *, skip_unsupported: bool = False) -> M
     if emitter.samples != program.batch:  # something works across the first axis: it is no batch
         return graph_from_program(replace(program, batch=1), skip_unsupported=skip_unsupported)
     return ModuleGraph(
-        emitter.build((*program.outputs, *emitter.changed)),
+        replace(emitter.build((*program.outputs, *emitter.changed)), batch=emitter.samples),
         dict(sorted(emitter.skipped.items())),
         emitter.samples,
         program.inputs,

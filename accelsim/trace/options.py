@@ -96,7 +96,14 @@ def with_statistics(trace: LayerTrace, options: TraceOptions) -> LayerTrace:
         raise TraceError(f"options: {trace.name} has statistics of its own ({trace.provenance}); leave them out")
     shaping = [
         name
-        for name in ("num_classes", "input_shape", "width_factor", "ignore_sparsity_column", "skip_unsupported")
+        for name in (
+            "num_classes",
+            "input_shape",
+            "input_shapes",
+            "width_factor",
+            "ignore_sparsity_column",
+            "skip_unsupported",
+        )
         if getattr(options, name) != getattr(TraceOptions(), name)
     ]
     if shaping:
@@ -104,17 +111,14 @@ def with_statistics(trace: LayerTrace, options: TraceOptions) -> LayerTrace:
     options.check()
     if not options.is_synthetic:
         return trace
-    weights = [layer.weights for layer in trace.layers if layer.weights is not None]
-    stated = iter(stated_weights([known.shape for known in weights], options))
-    layers = tuple(
-        layer if layer.weights is None else replace(layer, weights=_same_scales(next(stated), layer.weights))
-        for layer in trace.layers
-    )
+    known = {layer.name: layer.weights for layer in trace.layers if layer.weights is not None and not layer.weights_of}
+    tables = {layer.name for layer in trace.layers if layer.kind == "embedding"}  # no mask covers these
+    masked = [name for name in known if name not in tables]
+    found = {name: replace(weights, beside_supermasks=True) for name, weights in known.items() if name in tables}
+    for name, stated in zip(masked, stated_weights([known[name].shape for name in masked], options), strict=True):
+        found[name] = replace(stated, num_scale_bits=known[name].num_scale_bits)
+    layers = tuple(replace(layer, weights=found.get(layer.weights_of or layer.name)) for layer in trace.layers)
     return replace(trace, layers=layers, provenance="synthetic")
-
-
-def _same_scales(stated: LayerWeights, known: LayerWeights) -> LayerWeights:
-    return replace(stated, num_scale_bits=known.num_scale_bits)
 
 
 def _stated(shape: tuple[int, ...], layer: LayerStatistics, statistics: TicketStatistics) -> LayerWeights:

@@ -15,6 +15,7 @@ operations, so there are none.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -114,7 +115,13 @@ def read_topology(path: str | os.PathLike[str], options: TraceOptions | None = N
         remarks.append(f"{count} of {len(patterns)} layers are N:M; storage nm-own-int8 keeps each so")
     provenance = "synthetic" if chosen.is_synthetic else "dense"
     return LayerTrace(
-        Path(where).stem, tuple(traced), provenance, where, remarks=tuple(f"{where}: {remark}" for remark in remarks)
+        Path(where).stem,
+        tuple(traced),
+        provenance,
+        where,
+        remarks=tuple(f"{where}: {remark}" for remark in remarks),
+        # Rows of other batches run several times for each input.
+        batch=math.gcd(*(layer.dims.N for layer in traced)),
     )
 
 
