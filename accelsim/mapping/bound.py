@@ -223,7 +223,8 @@ def _decoder_cycles(task: LayerTask) -> float:
         stored = task.traffic_bits
         bits = 2 * (stored.mask + stored.index + stored.weight)  # written to the mask buffer, and read again
         cycles = max(cycles, bits / task.hardware.mask_buffer.port_bits_per_cycle)
-    return cycles + decoder.latency_cycles + _latency(task, False)
+    fetch = _latency(task, False) if task.traffic_bits.total else 0
+    return cycles + decoder.latency_cycles + fetch
 
 
 def _generator_cycles(task: LayerTask) -> float:

@@ -29,7 +29,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 WIDTHS: tuple[Width, ...] = ("wide", "whole")
 ABOUT, LEANEST = 1.005, 2
-STATED_ORDERS, SIMPLEST = (0, 1), 5  # K P Q C and P Q K C in `LOOP_ORDERS`
+STATED_ORDERS, SIMPLEST = (0, 1), 9  # K P Q C and P Q K C in `LOOP_ORDERS`
 SIMILAR = 12  # tilings that the closed form cannot tell apart come in groups of about this size
 MOST_STEPS = 1 << 16  # a layer is cut into more tiles only if no other tiling fits
 
@@ -158,6 +158,7 @@ class Ranked:
     value: float
     latency_cycles: float
     array_cycles: float
+    is_simple: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +221,8 @@ class LayerForm:
             # Orders that differ in loops which are not split, and bands of equal area, are one to the closed form.
             key = flat[place], tiling.G, tiling.K, tiling.C, tiling.N * tiling.P * tiling.Q
             if key not in found:
-                found[key] = Ranked(tiling, flat[place], float(latency[order, chosen]), float(array[chosen]))
+                figures_of = flat[place], float(latency[order, chosen]), float(array[chosen])
+                found[key] = Ranked(tiling, *figures_of, is_simple=bool(stated[place]))
             if len(found) >= most + LEANEST + SIMPLEST:
                 break
         return list(found.values())
@@ -466,8 +468,8 @@ def _making(space: _Space, held: _Holdings, passes: Floats, made: _Made) -> Floa
 class _Work:
     """What latency follows from: cycles of each unit in the whole layer, and when operands come and go.
 
-    ``first_*``: what the array waits for before its first step; ``last_*``: what follows its last one; ``share_*`` of
-    the steps fetch weights, and inputs, and wait ``asked_*`` cycles for the first word; ``staged``: results in their
+    ``first_*``: what the array waits for before its first step; ``last_*``: what follows its last one. ``share_*`` of
+    the steps fetch weights, and inputs, and wait ``asked_*`` cycles for the first word. ``staged``: results in their
     two places between array and memory. Arrays are [orders, n] of tilings, or [layers] of the chosen ones.
     """
 
@@ -604,11 +606,13 @@ def _flow(work: _Work, others: Floats) -> Floats:
     array, of_w, of_i = work.array, work.share_w, work.share_i
     # As if every step fetched; a place is free, and its request issued, when the step before the last one ends, so that
     # the memory's latency is seen once a load.
-    weights, inputs = (work.weights + work.asked_w) / of_w, (work.inputs + work.asked_i) / of_i
+    later_w = np.maximum(work.weights - work.first_weights, 0)  # the first tiles are there before the array begins
+    later_i = np.maximum(work.inputs - work.first_inputs, 0)
+    weights, inputs = (later_w + work.asked_w) / of_w, (later_i + work.asked_i) / of_i
     both, none = np.maximum(array, weights + inputs + others), np.maximum(array, others)
     only_w, only_i = np.maximum(array, weights + others), np.maximum(array, inputs + others)
     apart = of_w * (of_i * both + (1 - of_i) * only_w) + (1 - of_w) * (of_i * only_i + (1 - of_i) * none)
-    evened = np.maximum(array, work.weights + work.inputs + others)
+    evened = np.maximum(array, later_w + later_i + others)
     mean: Floats = (apart + evened) / 2
     return mean
 

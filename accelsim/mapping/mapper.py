@@ -7,6 +7,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 from accelsim.errors import MappingError
+from accelsim.mapping.bound import LowerBound
 from accelsim.mapping.build import build_layer
 from accelsim.mapping.closed_form import HeadStart, LayerForm, Ranked
 from accelsim.mapping.fixed import fitted
@@ -23,6 +24,7 @@ from accelsim.timing.stations import layer_stations
 # is within 0.2 % of the best known in the mean; with a doubt of 2 % seven to eight of them are really solved.
 MOST_FINALISTS = 12
 DOUBT = 1.02
+DOUBT_OF_SIMPLE = 1.08  # of what a person would state: the closed form is rarely further off
 AS_GOOD = 1.001  # among tilings no further from the best, that of least DRAM traffic is taken
 KEPT_EVENTS = 1 << 20  # some 100 MB of schedules and tables
 LEAST_EVENTS_KEPT = 64
@@ -32,11 +34,12 @@ KEPT_CHOICES = 1024
 
 @dataclass(frozen=True, slots=True)
 class MappedLayer:
-    """A schedule, its closed-form latency in cycles (None where the user states the tiling), and its end."""
+    """A schedule, its closed-form latency in cycles (None where the user states the tiling), its end, and its bound."""
 
     schedule: LayerSchedule
     estimated_cycles: int | None
     end: Moment
+    bound: LowerBound | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,7 @@ def _chosen(task: LayerTask, prices: EnergyPrices, run: Run) -> MappedLayer:
     solved: list[tuple[float, MappedLayer]] = []
     best, ratio = math.inf, 1.0  # of the best so far to what the closed form says of it
     for finalist in finalists:
-        if finalist.value * ratio > DOUBT * best:
+        if finalist.value * ratio > (DOUBT_OF_SIMPLE if finalist.is_simple else DOUBT) * best:
             continue
         found = _solved(task, finalist, prices, run, AS_GOOD * best)
         if found is not None:

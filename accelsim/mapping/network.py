@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.errors import MappingError
+from accelsim.mapping.bound import lower_bound, network_bound
 from accelsim.mapping.build import build_layer
 from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import MappedLayer, Run, map_layer, map_vector_layer
@@ -53,6 +54,7 @@ def map_network(
         arithmetic=sorted(arithmetics)[0] if arithmetics else "int8",
         decoder=sorted(decoders)[0] if decoders else "none",
         uses_generator=any(plan.source is not None for plan in plans.values()),
+        lower_bound_cycles=network_bound([item.bound for item in mapped if item.bound is not None]),
     )
     return schedule, mapped
 
@@ -184,7 +186,11 @@ def _map_tasks(tasks: list[LayerTask], prices: EnergyPrices, fixed: Mapping[str,
         except MappingError as failure:
             raise _DoesNotFitError(position, str(failure)) from failure
         before = item.end
-        mapped.append(replace(item, schedule=replace(item.schedule, name=task.layer.name)))
+        bound = lower_bound(task)
+        schedule = replace(
+            item.schedule, name=task.layer.name, lower_bound_cycles=bound.cycles, bound_by=bound.limit
+        )  # fmt: skip
+        mapped.append(replace(item, schedule=schedule, bound=bound))
     return tuple(mapped)
 
 

@@ -210,7 +210,8 @@ def _activations(times: _Times) -> list[tuple[Ints, Ints, Ints]]:
     inputs, outputs = schedule.inputs, schedule.outputs
     if inputs.step.size:
         gone = _until_next_block(inputs.release, times.step_ends(), inputs.step, times.end_cycle)
-        parts.append((times.arrivals(INPUT, inputs.step.size), gone, inputs.fetch_bytes))
+        chosen = inputs.fetch_bytes > 0  # the neighbour may have brought all of a tile
+        parts.append((times.arrivals(INPUT, inputs.step.size)[chosen], gone[chosen], inputs.fetch_bytes[chosen]))
     taken = times.visit_ends()
     residuals, stored = times.arrivals(RESIDUAL, taken.size), times.arrivals(STORE, taken.size)
     chosen = residuals >= 0

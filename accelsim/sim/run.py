@@ -58,6 +58,7 @@ def run_schedule(
         arithmetic=schedule.arithmetic,
         uses_generator=schedule.uses_generator,
         decoder=schedule.decoder,
+        lower_bound_cycles=schedule.lower_bound_cycles,
     )
 
 
@@ -151,4 +152,5 @@ def _layer_counters(layer: LayerSchedule, timing: LayerTiming) -> LayerCounters:
         dram_write_bytes=written,
         actions=actions,
         busy_cycles=timing.busy_cycles,
+        lower_bound_cycles=layer.lower_bound_cycles,
     )

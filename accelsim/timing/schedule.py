@@ -89,6 +89,8 @@ class LayerSchedule:
         Buffer -> bytes that the schedule uses at most.
     seeds_with_tiles
         Whether stream seeds are stored and come with the tiles, so that the generator waits for them.
+    lower_bound_cycles, bound_by
+        What no tiling can beat for the layer alone, and the unit or buffer that says so; None where it was not asked.
     """
 
     name: str
@@ -110,6 +112,8 @@ class LayerSchedule:
     uses_decoder: bool
     uses_generator: bool
     seeds_with_tiles: bool = False
+    lower_bound_cycles: int | None = None
+    bound_by: str = ""
 
     @property
     def num_steps(self) -> int:
@@ -146,10 +150,11 @@ def first_weights_fit(before: LayerSchedule, schedule: LayerSchedule, hardware: 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A network on a chip in one storage format."""
+    """A network on a chip in one storage format; ``lower_bound_cycles`` is what none of its mappings can beat."""
 
     storage: str
     layers: tuple[LayerSchedule, ...]
     arithmetic: str
     decoder: str
     uses_generator: bool
+    lower_bound_cycles: int | None = None

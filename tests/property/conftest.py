@@ -13,6 +13,7 @@ import pytest
 from accelsim.config.dram import TIMING_STANDARDS
 from accelsim.config.hardware import HardwareConfig
 from accelsim.errors import MappingError
+from accelsim.mapping.bound import lower_bound
 from accelsim.mapping.build import build_layer
 from accelsim.mapping.loops import LOOP_ORDERS, LOOPS, Loop, Tiling
 from accelsim.mapping.network import check_units, largest_live, network_tasks, residency_of
@@ -77,7 +78,8 @@ def _scheduled(
         residency, layers = residency_of(trace, plans, hardware, banned), []
         try:
             for task in network_tasks(trace, plans, hardware, residency):
-                layers.append(build(task) if task.layer.uses_array else build_vector_layer(task))
+                layer = build(task) if task.layer.uses_array else build_vector_layer(task)
+                layers.append(replace(layer, lower_bound_cycles=lower_bound(task).cycles))
             break
         except MappingError:
             crowded = largest_live(trace, residency, len(layers))
