@@ -20,8 +20,8 @@ from accelsim.timing.schedule import LayerSchedule, first_weights_fit
 from accelsim.timing.solve import NUMBER, STATIONS, Moment, Table, flatten, layer_end
 from accelsim.timing.stations import layer_stations
 
-# `benchmarks/closed_form_error.py`, 714 layers of four networks on seven chips: of twelve tilings seven are solved in the
-# mean, and the best of them is 0.08 % above the best known in the mean, 2.3 % in 99 of 100 layers.
+# `benchmarks/closed_form_error.py`, 714 layers of four networks on seven chips: of twelve tilings seven are solved in
+# the mean, and the best of them is 0.08 % above the best known in the mean, 2.3 % in 99 of 100 layers.
 MOST_FINALISTS = 12
 LEAST_SOLVED, MOST_DOUBT = 3, 0.02
 DOUBT_OF_SIMPLE = 0.02  # of what a person would state, besides: it is never to be beaten by much
