@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.installed
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test fuzz package lint type format bench peers workloads golden schema reports docs install clean help
+.PHONY: run test fuzz nightly package lint type format bench peers workloads golden schema reports docs install clean help
 
 run: $(READY)  ## simulate the committed ResNet-18 ticket on the edge chip
 	$(BIN)/accelsim run hwconfigs/edge.yaml workloads/resnet_slt.pt
@@ -21,6 +21,11 @@ test: $(READY)  ## all tests
 
 fuzz: $(READY)  ## 20,000 broken inputs, drawn anew (half an hour)
 	ACCELSIM_FUZZ_INPUTS=20000 $(BIN)/python -m pytest tests/fuzz
+
+# timm asks for torchvision, whose binaries fit one build of torch; the models themselves do without it.
+nightly: $(READY)  ## checkpoints and architectures of many libraries: imports, and work against torch's own counts (an hour)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[nightly]' && $(BIN)/python -m pip install --quiet --no-deps 'timm>=1.0'
+	ACCELSIM_NIGHTLY=1 $(BIN)/python -m pytest tests/nightly
 
 package: $(READY)  ## build sdist and wheel, and run every chip from an installation elsewhere (minutes)
 	ACCELSIM_PACKAGE=1 $(BIN)/python -m pytest tests/e2e/test_package.py

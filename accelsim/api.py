@@ -19,11 +19,12 @@ from accelsim.dse.sweep import sweep as _sweep
 from accelsim.errors import ConfigError
 from accelsim.pipeline import run as _run
 from accelsim.storage.default import default_format
-from accelsim.trace import LayerTrace, TraceOptions, trace_workload
+from accelsim.trace import LayerTrace, TraceOptions, trace_workload, with_statistics
 from accelsim.trace import trace_module as _trace_module
 
 if TYPE_CHECKING:
     import torch
+    from torch.export import ExportedProgram
 
     from accelsim.results.model import RunResult
 
@@ -51,7 +52,7 @@ def run(
     overrides
         Changes of the chip: ``{"pe_array.rows": 16}``, or texts ``pe_array.rows=16``.
     options
-        Statistics of a workload without a ticket.
+        Statistics of a workload without a ticket: of a network, an exported module, or a traced one.
     exact
         Simulate every tile.
 
@@ -69,17 +70,17 @@ def run(
     )
     chip = load_hardware(os.fspath(hardware), list(texts))
     if isinstance(workload, LayerTrace):
-        if options is not None:
-            raise ConfigError("options: a trace has its own statistics; leave them out")
-        trace = workload
+        trace = with_statistics(workload, options) if options is not None else workload
     else:
         trace = trace_workload(os.fspath(workload), options)
-    return _run(chip, trace, storage or default_format(trace), exact=exact)
+    return _run(
+        chip, trace, storage or default_format(trace, can_decode=chip.config.mask_decoder is not None), exact=exact
+    )
 
 
 def trace_module(
-    module: torch.nn.Module,
-    example_input: torch.Tensor | tuple[torch.Tensor, ...],
+    module: torch.nn.Module | ExportedProgram,
+    example_input: torch.Tensor | tuple[torch.Tensor, ...] = (),
     *,
     name: str | None = None,
     skip_unsupported: bool = False,
@@ -89,13 +90,13 @@ def trace_module(
     Parameters
     ----------
     module
-        Exported with `torch.export`; nothing of it is trained or changed.
+        Exported with `torch.export`; nothing of it is trained or changed. An exported program is taken as it is.
     example_input
         One batch, or the tuple of arguments of ``forward``; its shapes are those of the trace.
     name
         Of the network; None takes the module's class.
     skip_unsupported
-        Count unsupported operations instead of refusing them.
+        Count unsupported operations that multiply nothing instead of refusing them; the trace's ``skipped`` has them.
 
     Raises
     ------

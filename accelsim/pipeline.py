@@ -5,14 +5,14 @@ trace -> storage plans -> schedule -> simulation -> counters -> cost -> result
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import LoadedHardware
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
-from accelsim.errors import MappingError
+from accelsim.errors import MappingError, TraceError
 from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import MappedLayer
 from accelsim.mapping.network import map_network
@@ -23,6 +23,7 @@ from accelsim.sim.run import run_schedule
 from accelsim.storage import get_format, plan_layers
 from accelsim.storage.base import WeightPlan
 from accelsim.timing.accounts import Probe
+from accelsim.timing.memory import MemoryModel
 from accelsim.timing.schedule import Schedule
 from accelsim.trace.model import LayerTrace
 
@@ -48,10 +49,11 @@ def simulate(
     exact: bool = False,
     probe: Probe | None = None,
     fixed: Mapping[str, Tiling] | None = None,
+    tap: Callable[[MemoryModel], MemoryModel] | None = None,
 ) -> Counters:
     """Return how often each unit did what, and where the cycles went; no energy yet."""
     schedule, _ = schedule_network(hardware.config, trace, storage, fixed)
-    return run_schedule(schedule, hardware.config, exact=exact, probe=probe)
+    return run_schedule(schedule, hardware.config, exact=exact, probe=probe, tap=tap)
 
 
 def schedule_network(
@@ -69,5 +71,9 @@ def schedule_network(
 
 def layer_plans(trace: LayerTrace, storage: str) -> dict[str, WeightPlan]:
     """Return for each weighted layer how its weights are stored and reach the array."""
+    if not trace.layers:
+        raise TraceError(
+            f"{trace.path or trace.name}: none of its operations computes anything; give a network that does"
+        )
     plans = plan_layers(get_format(storage), trace.layers)
     return {layer.name: plan for layer, plan in zip(trace.layers, plans, strict=True) if plan is not None}

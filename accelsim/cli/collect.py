@@ -22,6 +22,8 @@ _TIMELINE_KEY = "accelsim.timeline"
 _GANTT_KEY = "accelsim.gantt"
 _GANTT_LAYER_KEY = "accelsim.gantt-layer"
 _UNCERTAINTY_KEY = "accelsim.uncertainty"
+_REQUESTS_KEY = "accelsim.dram-trace"
+_STORAGE_OF_KEY = "accelsim.storage-of"
 _MAPPING_KEY = "accelsim.mapping"
 
 
@@ -33,11 +35,15 @@ def collected(ctx: click.Context) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class OptionRow:
-    """An option that is collected: ``--some-name`` becomes the field ``some_name``; a ``click.BOOL`` is a switch."""
+    """An option that is collected: ``--some-name`` becomes the field ``some_name``; a ``click.BOOL`` is a switch.
+
+    One that ``is_repeated`` may be given several times.
+    """
 
     flag: str
     kind: click.ParamType[Any]
     text: str
+    is_repeated: bool = False
 
     @property
     def name(self) -> str:
@@ -55,6 +61,7 @@ def collecting(*rows: OptionRow) -> Callable[[F], F]:
                 row.name,
                 type=row.kind,
                 is_flag=row.kind is click.BOOL,
+                multiple=row.is_repeated,
                 default=None,
                 expose_value=False,
                 callback=_collect,
@@ -66,14 +73,39 @@ def collecting(*rows: OptionRow) -> Callable[[F], F]:
 
 
 def parse_shape(ctx: click.Context, given: Mapping[str, Any]) -> tuple[int, ...] | None:
-    """Return ``--input-shape`` as sizes, None if it was not given; a usage error if it is no shape."""
-    text = given.get("input_shape")
-    if text is None:
-        return None
-    parts = str(text).lower().replace(",", "x").split("x")
+    """Return the only ``--input-shape`` as sizes, None if it was not given; a usage error if it is no shape."""
+    first, named = parse_shapes(ctx, given)
+    if named:
+        raise click.UsageError(f"--input-shape: the input has no name {named[0][0]!r} here; give its sizes alone", ctx)
+    return first
+
+
+def parse_shapes(
+    ctx: click.Context, given: Mapping[str, Any]
+) -> tuple[tuple[int, ...] | None, tuple[tuple[str, tuple[int, ...]], ...]]:
+    """Return ``--input-shape`` of the first input (None if it was not given), and those that name an input."""
+    texts = given.get("input_shape") or ()
+    first: tuple[int, ...] | None = None
+    named: dict[str, tuple[int, ...]] = {}
+    for text in (texts,) if isinstance(texts, str) else texts:
+        name, is_named, sizes = str(text).rpartition("=")
+        shape = _sizes(ctx, text, sizes)
+        if (name in named) if is_named else first is not None:
+            raise click.UsageError(f"--input-shape: {text!r} states a shape again; state each input's once", ctx)
+        if is_named:
+            named[name] = shape
+        else:
+            first = shape
+    return first, tuple(named.items())
+
+
+def _sizes(ctx: click.Context, text: str, sizes: str) -> tuple[int, ...]:
+    parts = sizes.lower().replace(",", "x").split("x")
     if not all(part.isascii() and part.isdecimal() and len(part) < 10 for part in parts):
         raise click.UsageError(
-            f"--input-shape: {text!r} is not a shape; give sizes joined by x or commas, e.g. 3x224x224", ctx
+            f"--input-shape: {text!r} is not a shape; give sizes joined by x or commas, e.g. 3x224x224, "
+            "or NAME=1x3x224x224",
+            ctx,
         )
     return tuple(map(int, parts))
 
@@ -86,7 +118,8 @@ def workload_options(function: F) -> F:
 def wanted_workload(ctx: click.Context) -> TraceOptions:
     """Return what the user stated about a workload without a ticket."""
     given = collected(ctx)
-    return TraceOptions(**{**given, "input_shape": parse_shape(ctx, given)})
+    first, named = parse_shapes(ctx, given)
+    return TraceOptions(**{**given, "input_shape": first, "input_shapes": named})
 
 
 _MANY_SHAPES = 250
@@ -95,6 +128,8 @@ _MANY_SHAPES = 250
 def read_workload(ctx: click.Context, workload: str) -> LayerTrace:
     """Return the trace of ``workload`` as its options say; what is left out of it is noted, since totals lack it."""
     trace = trace_workload(workload, wanted_workload(ctx))
+    for remark in trace.remarks:
+        session(ctx).note(remark)
     for operation, count in trace.skipped:
         session(ctx).note(f"{workload}: left out: {count} x {operation}; every total is without it")
     if len({layer.dims for layer in trace.layers}) > _MANY_SHAPES:
@@ -111,9 +146,16 @@ _WORKLOAD_OPTIONS = (
     OptionRow("--distribution", Choice(get_args(RatioDistribution)), "Without a ticket: how ratios are spread."),
     OptionRow("--seed", click.INT, "Without a ticket: seed of the weights."),
     OptionRow("--num-classes", click.INT, "Network by name: classes."),
-    OptionRow("--input-shape", click.STRING, "Network by name, ONNX file of dynamic size: input, e.g. 3x224x224."),
+    OptionRow(
+        "--input-shape",
+        click.STRING,
+        "Network by name, exported module of dynamic size: input, e.g. 3x224x224; of several NAME=1x8x128, repeated.",
+        is_repeated=True,
+    ),
     OptionRow("--width-factor", click.FLOAT, "Network by name: multiplies the hidden channels."),
-    OptionRow("--skip-unsupported", click.BOOL, "Exported module: leave unknown operations out and count them."),
+    OptionRow(
+        "--skip-unsupported", click.BOOL, "Exported module: leave out and count unknown operations without products."
+    ),
     OptionRow("--ignore-sparsity-column", click.BOOL, "Topology: read an N:M column as dense."),
 )
 
@@ -187,6 +229,41 @@ def wanted_pictures(ctx: click.Context) -> Pictures:
     return Pictures(ctx.meta.get(_TIMELINE_KEY), ctx.meta.get(_GANTT_KEY), ctx.meta.get(_GANTT_LAYER_KEY))
 
 
+def storage_of_option(function: F) -> F:
+    """Add ``--storage-of``; `storage_of` returns its values."""
+    return click.option(
+        "--storage-of",
+        multiple=True,
+        metavar="LAYER=FORMAT",
+        expose_value=False,
+        callback=lambda ctx, _, value: ctx.meta.update({_STORAGE_OF_KEY: value}),
+        help="Another storage format for a layer, or for a kind such as linear; repeatable.",
+    )(function)
+
+
+def storage_of(ctx: click.Context) -> tuple[str, ...]:
+    """Return the values of ``--storage-of``, in order."""
+    values: tuple[str, ...] = ctx.meta.get(_STORAGE_OF_KEY, ())
+    return values
+
+
+def requests_option(function: F) -> F:
+    """Add ``--dram-trace``; `requests_file` returns its value."""
+    return click.option(
+        "--dram-trace",
+        metavar="FILE",
+        expose_value=False,
+        callback=_keep(_REQUESTS_KEY),
+        help="Write the run's memory requests there, as accelsim dram --requests reads them.",
+    )(function)
+
+
+def requests_file(ctx: click.Context) -> str | None:
+    """Return the file of ``--dram-trace``, None if it was not given."""
+    value: str | None = ctx.meta.get(_REQUESTS_KEY)
+    return value
+
+
 def mapping_option(function: F) -> F:
     """Add ``--mapping``; `mapping_file` returns its value."""
     return click.option(
@@ -238,7 +315,7 @@ def _option(name: str, field: FieldInfo) -> Callable[[F], F]:
 
 
 def _collect(ctx: click.Context, parameter: click.Parameter, value: object) -> None:
-    if value is not None and value is not False and parameter.name is not None:
+    if value not in (None, False, ()) and parameter.name is not None:
         collected(ctx)[parameter.name] = value
 
 

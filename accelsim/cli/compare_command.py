@@ -12,7 +12,15 @@ import click
 from rich.text import Text
 
 from accelsim.cli import flow
-from accelsim.cli.collect import collected, exact_option, read_workload, wants_exact, workload_options
+from accelsim.cli.collect import (
+    collected,
+    exact_option,
+    read_workload,
+    storage_of,
+    storage_of_option,
+    wants_exact,
+    workload_options,
+)
 from accelsim.cli.common import common_options, examples, json_option, progress, session, write_stdout
 from accelsim.cli.names import complete_chip, complete_workload
 from accelsim.config.loader import LoadedHardware, load_hardware
@@ -27,6 +35,7 @@ from accelsim.results.build import Hardware
 from accelsim.results.compare import chip_labels, runs_text
 from accelsim.results.model import RunResult
 from accelsim.results.store import (
+    check_folder_place,
     prepare_folder,
     remove_runs,
     result_document,
@@ -54,6 +63,7 @@ RUNS_NAME = "runs"
 @click.option(
     "--storage", metavar="FORMATS", help="Formats, by comma, or all. [default: each workload's own, and dense-int8]"
 )
+@storage_of_option
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
 @click.option("--out", "folder", required=True, metavar="DIR", help=f"Write {TABLE_NAME} and {FIGURE_NAME} there.")
 @exact_option
@@ -80,7 +90,7 @@ def command(
     """
     if find_preset(hardware, CHIPS) is None and holds_results(hardware):
         saved = (hardware, *workloads)
-        compared = _saved(ctx, saved, storage is not None or bool(overrides))
+        compared = _saved(ctx, saved, storage is not None or bool(overrides) or bool(storage_of(ctx)))
         target = prepare_folder(folder)
         ctx.with_resource(sole_writer(target))
         if not any(Path(path).resolve().is_relative_to(target.resolve()) for path in saved):
@@ -93,20 +103,24 @@ def command(
     if stated is not None and not stated:
         raise click.UsageError("--storage: no format given; give at least one, e.g. slt", ctx)
     chip = load_hardware(hardware, overrides)
-    target = prepare_folder(folder)
-    ctx.with_resource(sole_writer(target))
-    remove_runs(target / RUNS_NAME, TABLE_NAME, FIGURE_NAME)
-    runs: list[flow.CostedRun] = []
-    synthetic: list[bool | None] = []
-    for workload in progress(workloads, "simulating", session(ctx)):
-        trace = read_workload(ctx, workload)
-        formats = stated or _default_formats(trace)
-        for run in _simulate(ctx, chip, trace, formats, leave_out=(storage or "").strip() == flow.ALL_FORMATS):
-            flow.save_run(target / RUNS_NAME, len(runs), chip, trace, run)
-            runs.append(run)
-            synthetic.append(flow.is_synthetic(trace, run.result.storage))
-    if not runs:
+    target = check_folder_place(folder)
+    traces = [read_workload(ctx, workload) for workload in workloads]
+    if target.is_dir():  # an older comparison goes first; a folder that is not there is made when there is a result
+        _claim(ctx, target)
+    is_all = (storage or "").strip() == flow.ALL_FORMATS
+    pairs: list[tuple[LayerTrace, flow.CostedRun]] = []
+    for trace in progress(traces, "simulating", session(ctx)):
+        formats = _formats(ctx, chip, trace, stated)
+        asked = () if is_all else formats if stated else formats[:1]
+        pairs += [(trace, run) for run in _simulate(ctx, chip, trace, formats, asked)]
+    if not pairs:
         raise MappingError(f"{hardware}: no storage format can run here; name one with --storage to see why")
+    if not target.is_dir():
+        _claim(ctx, prepare_folder(target))
+    for number, (trace, run) in enumerate(pairs):
+        flow.save_run(target / RUNS_NAME, number, chip, trace, run)
+    runs = [run for _, run in pairs]
+    synthetic: list[bool | None] = [flow.is_synthetic(trace, run.result.storage) for trace, run in pairs]
     families = tuple((chip, ticket, rivals) for ticket, rivals in flow.by_ticket(runs))
     _show(ctx, _Compared([run.result for run in runs], synthetic, families), target, as_json)
 
@@ -123,7 +137,7 @@ class _Compared:
 def _saved(ctx: click.Context, paths: Sequence[str], are_changed: bool) -> _Compared:
     """Return saved runs; where no counters are saved beside them they have no break-even points."""
     if are_changed or collected(ctx) or wants_exact(ctx):
-        stated = "--storage, --set, --exact and what states a workload"
+        stated = "--storage, --storage-of, --set, --exact and what states a workload"
         raise click.UsageError(f"{paths[0]}: saved runs are compared as they are; leave out {stated}", ctx)
     pages = read_results(paths)
     by_chip: dict[str, list[tuple[Hardware, flow.CostedRun]]] = {}
@@ -161,22 +175,36 @@ def _show(ctx: click.Context, compared: _Compared, target: Path, as_json: bool) 
     session(ctx).note(f"wrote {target / TABLE_NAME} and {target / FIGURE_NAME}")
 
 
-def _default_formats(trace: LayerTrace) -> tuple[str, str]:
+def _claim(ctx: click.Context, target: Path) -> None:
+    """Keep others out of the folder while this call lasts, and remove an older comparison from it."""
+    ctx.with_resource(sole_writer(target))
+    remove_runs(target / RUNS_NAME, TABLE_NAME, FIGURE_NAME)
+
+
+def _formats(
+    ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, stated: Sequence[str] | None
+) -> tuple[str, ...]:
+    """Return the formats of a network, each with the layers that the user stores otherwise; equal ones once."""
+    wanted = (flow.with_layers(name, storage_of(ctx)) for name in stated or _default_formats(trace, chip))
+    return tuple(dict.fromkeys(wanted))
+
+
+def _default_formats(trace: LayerTrace, chip: LoadedHardware) -> tuple[str, str]:
     """Return the format a network is kept in, and dense int8, or what rivals that."""
-    own = flow.default_storage(trace)
+    own = flow.default_storage(trace, chip)
     return own, flow.DENSE_STORAGE if own != flow.DENSE_STORAGE else VALUES_RIVAL
 
 
 def _simulate(
-    ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, formats: Sequence[str], *, leave_out: bool
+    ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, formats: Sequence[str], asked: Sequence[str]
 ) -> Iterator[flow.CostedRun]:
-    """Yield the run of ``trace`` in each of ``formats``; with ``leave_out`` note at the end those that cannot run."""
+    """Yield the run of ``trace`` in each of ``formats``; those that nobody ``asked`` for and cannot run are noted."""
     failures: list[tuple[str, str]] = []
     for name in formats:
         try:
             yield flow.simulate_format(chip, trace, name, wants_exact(ctx))
         except (ConfigError, MappingError) as error:
-            if not leave_out:
+            if name in asked:
                 raise
             failures.append((name, str(error).removeprefix(f"{trace.path}: ")))
     for line in flow.left_out_lines(trace.name, failures):

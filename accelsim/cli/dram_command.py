@@ -3,39 +3,105 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 import click
 
 from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
+from accelsim.cli.names import complete_memory
+from accelsim.results.store import check_file_place
 
 
 @click.command(
-    "dram", epilog=examples("accelsim dram hwconfigs/dram/dramsim3_DDR4_8Gb_x8_2400.yaml --trace requests.trace")
+    "dram",
+    epilog=examples(
+        "accelsim dram hwconfigs/dram/dramsim3_DDR4_8Gb_x8_2400.yaml --trace requests.trace",
+        "accelsim run edge resnet_slt --dram-trace out/requests.txt",
+        "accelsim dram edge --requests out/requests.txt --commands out/commands.txt",
+    ),
 )
-@click.argument("config")
+@click.argument("config", shell_complete=complete_memory)
 @click.option(
-    "--trace", "trace", required=True, metavar="FILE", help="Requests: a line 'ADDRESS R' or 'ADDRESS W' each."
+    "--trace",
+    metavar="FILE",
+    help="Requests: a line 'ADDRESS R' or 'ADDRESS W' each, or as DRAMsim3, Ramulator 2 and DRAMSys (.stl) have them.",
+)
+@click.option("--requests", metavar="FILE", help="Requests: a line 'ARRIVAL_NS R|W ADDRESS BYTES' each.")
+@click.option("--commands", metavar="FILE", help="Write the commands that the memory gets there.")
+@click.option(
+    "--player-mhz",
+    type=click.FloatRange(0.001, 1e6),
+    metavar="MHZ",
+    help="Clock of the cycles in a DRAMSys trace [default: the memory's].",
 )
 @json_option
 @common_options
 @click.pass_context
-def command(ctx: click.Context, config: str, trace: str, as_json: bool) -> None:
-    """Time the memory requests of a trace on the memory that CONFIG describes.
+def command(
+    ctx: click.Context,
+    config: str,
+    trace: str | None,
+    requests: str | None,
+    commands: str | None,
+    player_mhz: float | None,
+    as_json: bool,
+) -> None:
+    """Time memory requests on the memory that CONFIG describes; without requests, describe it.
 
-    CONFIG is a YAML file with a dram section, alone or in a whole hardware file.
+    CONFIG is a YAML file with a dram section, alone or in a whole hardware file, or the name of a chip or memory
+    (accelsim list).
     """
-    from accelsim.sim.dram.trace import load_memory, run_dram_command  # noqa: PLC0415  --help must not wait for numba
+    if trace is not None and requests is not None:
+        raise click.UsageError("--trace and --requests: both state requests; give one of them", ctx)
+    given = requests if trace is None else trace
+    if given is None and (commands is not None or player_mhz is not None):
+        raise click.UsageError("--commands and --player-mhz need requests; give --trace or --requests", ctx)
+    if commands is not None:
+        check_file_place(commands, "--commands")
+    _show(_described(config) if given is None else _timed(ctx, given, requests is not None), as_json)
 
-    result = run_dram_command(config, trace)
+
+def _described(config: str) -> dict[str, object]:
+    """Return the figures of a memory."""
+    from accelsim.sim.dram.describe import describe_memory  # noqa: PLC0415  --help must not wait for numba
+    from accelsim.sim.dram.trace import load_memory  # noqa: PLC0415
+
+    return {**describe_memory(load_memory(config))}
+
+
+def _timed(ctx: click.Context, given: str, only_timed: bool) -> dict[str, object]:
+    """Return what the requests in the file ``given`` cost."""
+    from accelsim.sim.dram.trace import load_memory, read_trace, run_dram_command  # noqa: PLC0415
+
+    config, player_mhz = ctx.params["config"], ctx.params["player_mhz"]
+    result = run_dram_command(
+        config, given, only_timed=only_timed, player_mhz=player_mhz, commands_path=ctx.params["commands"]
+    )
     model = load_memory(config).model
     if model != "timing":
         session(ctx).note(f"{config}: dram.model: the chip has {model!r}; a trace needs banks, so 'timing' ran here")
-    document = json.loads(result.to_json())
+    if read_trace(given, only_timed=only_timed).unit == "player" and player_mhz is None:
+        session(ctx).note(f"{given}: cycles are taken for the memory's; --player-mhz states another clock")
+    document: dict[str, object] = json.loads(result.to_json())
+    return document
+
+
+def _show(document: dict[str, object], as_json: bool) -> None:
     if as_json:
         write_stdout(json.dumps(document, indent=2) + "\n")
         return
-    energies = document.pop("energy_pj")
-    lines = [*document.items(), *((f"energy_pj.{cause}", value) for cause, value in energies.items())]
+    lines = list(_lines(document.items()))
     width = max(len(name) for name, _ in lines)
     for name, value in lines:
-        click.echo(f"{name:<{width}}  {f'{value:,.4g}' if isinstance(value, float) else f'{value:,}'}")
+        click.echo(f"{name:<{width}}  {value}")
+
+
+def _lines(items: Iterable[tuple[str, object]], prefix: str = "") -> Iterable[tuple[str, str]]:
+    for name, value in items:
+        if isinstance(value, dict):
+            yield from _lines(value.items(), f"{name}.")
+        else:
+            shown = (
+                f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+            )
+            yield f"{prefix}{name}", shown

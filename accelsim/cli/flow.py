@@ -28,21 +28,24 @@ from accelsim.results.store import (
     RecordedHardware,
     check_file_place,
     counters_text,
-    prepare_folder,
+    own_folder,
     rebuild_result,
     write_bytes,
     write_run,
     write_text,
 )
 from accelsim.sim.counters import Counters
+from accelsim.sim.dram.recording import RequestLog
 from accelsim.storage import get_format, list_formats
 from accelsim.storage.default import default_format
+from accelsim.storage.mixed import SIGN, mixed_name, split_name
 from accelsim.timing.accounts import Probe
 from accelsim.trace.model import LayerTrace
 
 TICKET_STORAGE = "slt"
 ALL_FORMATS = "all"
 DENSE_STORAGE = "dense-int8"
+_MAX_FOLDER_NAME = 200
 _STORAGE_NAME = re.compile(r"\bstorage [a-z][a-z0-9:-]*[a-z0-9]")
 
 
@@ -61,10 +64,15 @@ def simulate_format(
     exact: bool,
     probe: Probe | None = None,
     mapping: str | None = None,
+    requests: RequestLog | None = None,
 ) -> CostedRun:
-    """Simulate and cost ``trace`` in one format; ``probe`` sees what units do, the file ``mapping`` states tilings."""
+    """Simulate and cost ``trace`` in one format; the file ``mapping`` states tilings.
+
+    ``probe`` sees what units do, ``requests`` gets what the memory is asked.
+    """
     fixed = load_fixed(mapping, trace) if mapping is not None else None
-    counters = simulate(hardware, trace, storage, exact=exact, probe=probe, fixed=fixed)
+    tap = None if requests is None else requests.tap
+    counters = simulate(hardware, trace, storage, exact=exact, probe=probe, fixed=fixed, tap=tap)
     cost = evaluate(counters, hardware.config, load_tables())
     return CostedRun(build_result(hardware, trace, counters, cost), counters)
 
@@ -117,8 +125,8 @@ def uncertainty_again(stored: CountersFile, hardware: RecordedHardware, tables: 
 def save_run(folder: Path, number: int, hardware: LoadedHardware, trace: LayerTrace, run: CostedRun) -> None:
     """Save the ``number``-th run of a comparison in its own folder below ``folder``, as ``run --out`` does."""
     stem = Path(trace.path or trace.name).stem
-    name = re.sub(r"[^A-Za-z0-9._-]", "-", f"{number:03d}-{stem}-{run.result.storage}")
-    write_run(prepare_folder(folder / name), run.result, run_counters_text(hardware, trace, run.counters))
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", f"{number:03d}-{stem}-{run.result.storage}")[:_MAX_FOLDER_NAME]
+    write_run(own_folder(folder / name), run.result, run_counters_text(hardware, trace, run.counters))
 
 
 def by_ticket(runs: Sequence[CostedRun]) -> list[tuple[CostedRun, list[CostedRun]]]:
@@ -164,11 +172,20 @@ def left_out_lines(workload: str, failures: Sequence[tuple[str, str]]) -> list[s
     return [f"{workload}: left out: {why.replace('{}', ', '.join(names), 1)}" for why, names in formats.items()]
 
 
-def check_pictures(pictures: Pictures) -> None:
-    """Raise `ResultError` if a picture has no place where it could be written."""
-    for option, file in (("--timeline", pictures.timeline), ("--gantt", pictures.gantt)):
+def check_pictures(pictures: Pictures, requests_file: str | None) -> None:
+    """Raise `ResultError` if a picture, or the file of requests, has no place where it could be written."""
+    files = (("--timeline", pictures.timeline), ("--gantt", pictures.gantt), ("--dram-trace", requests_file))
+    for option, file in files:
         if file is not None:
             check_file_place(file, option)
+
+
+def check_gantt_layer(pictures: Pictures, trace: LayerTrace) -> None:
+    """Raise `ResultError` if the layer of the Gantt chart is none of the network's."""
+    if pictures.gantt is not None and pictures.gantt_layer is not None:
+        from accelsim.report.gantt import check_layer  # noqa: PLC0415  a run must not wait for matplotlib
+
+        check_layer(trace, pictures.gantt_layer)
 
 
 def timeline_of(
@@ -193,6 +210,11 @@ def write_pictures(pictures: Pictures, result: RunResult, probe: TimelineProbe, 
         write_bytes(Path(pictures.gantt), gantt_figure(result, probe, pictures.gantt_layer))
 
 
+def write_requests(file: str, requests: RequestLog, hardware: LoadedHardware, result: RunResult) -> None:
+    """Write what the memory was asked, in the form that ``accelsim dram --requests`` reads."""
+    write_text(Path(file), requests.text(hardware.config.clock_mhz, result.totals.latency_cycles))
+
+
 def write_uncertainty(folder: Path, report: UncertaintyReport) -> None:
     """Write ``uncertainty.json`` and ``uncertainty.png`` into ``folder``."""
     from accelsim.report.tornado import tornado_figure  # noqa: PLC0415  a run must not wait for matplotlib
@@ -201,9 +223,9 @@ def write_uncertainty(folder: Path, report: UncertaintyReport) -> None:
     write_bytes(folder / "uncertainty.png", tornado_figure(report))
 
 
-def default_storage(trace: LayerTrace) -> str:
+def default_storage(trace: LayerTrace, hardware: LoadedHardware) -> str:
     """Return the format a network is stored in unless told otherwise."""
-    return default_format(trace)
+    return default_format(trace, can_decode=hardware.config.mask_decoder is not None)
 
 
 def parse_formats(text: str, option: str) -> tuple[str, ...]:
@@ -230,6 +252,28 @@ def parse_format(name: str, option: str) -> str:
         return get_format(name).name
     except ConfigError as error:
         raise ConfigError(f"{option}: {str(error).removeprefix('storage: ')}") from None
+
+
+def with_layers(storage: str, stated: Sequence[str]) -> str:
+    """Return the format ``storage`` with other formats for layers or kinds, each stated as ``LAYER=FORMAT``.
+
+    Raises
+    ------
+    ConfigError
+        One is of another form, says again what an earlier one said, or names no format.
+    """
+    base, by_key = split_name(storage)
+    given: dict[str, str] = {}
+    for text in stated:
+        key, sign, name = text.rpartition("=")
+        if not sign or not key:
+            raise ConfigError(f"--storage-of: {text!r} is not LAYER=FORMAT; write e.g. fc=dense-int8")
+        if key in given:
+            raise ConfigError(f"--storage-of: {key!r} is given twice; give each layer or kind once")
+        given[key] = parse_format(name, "--storage-of")
+        if SIGN in given[key]:
+            raise ConfigError(f"--storage-of: {name!r} is not one format; give a plain one, e.g. dense-int8")
+    return get_format(mixed_name(base, by_key | given)).name
 
 
 def run_counters_text(

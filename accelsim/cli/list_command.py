@@ -31,6 +31,11 @@ def presets() -> list[Item]:
     return [Item(path.as_posix(), _chip(path)) for path in sorted(preset_folder("hwconfigs").glob("*.yaml"))]
 
 
+def memories() -> list[Item]:
+    """Return the memory files below ``hwconfigs/dram/`` of the current folder, else those that were installed."""
+    return [Item(path.as_posix(), "") for path in sorted(preset_folder("hwconfigs/dram").glob("*.yaml"))]
+
+
 def networks() -> list[Item]:
     """Return the networks that ``synth`` and ``search`` know by name."""
     return [Item(info.name, info.summary) for info in list_networks()]
@@ -52,11 +57,13 @@ KINDS: dict[str, Callable[[], list[Item]]] = {
     "networks": networks,
     "formats": formats,
     "tickets": tickets,
+    "memories": memories,
 }
 
 
 _TITLES = {
     "presets": "presets (chips: the name, or the path of hwconfigs/NAME.yaml)",
+    "memories": "memories (for accelsim dram, which takes chips as well)",
     "tickets": "tickets (the name, or the path of workloads/NAME.pt)",
 }
 
@@ -71,7 +78,7 @@ _TITLES = {
 @json_option
 @common_options
 def command(kind: str | None, as_json: bool) -> None:
-    """List chips, networks, storage formats and tickets; KIND shows one of them."""
+    """List chips, networks, storage formats, tickets and memories; KIND shows one of them."""
     found = {name: function() for name, function in KINDS.items() if kind in (None, name)}
     if as_json:
         document = {name: [asdict(item) for item in items] for name, items in found.items()}

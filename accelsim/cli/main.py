@@ -20,6 +20,7 @@ import click
 
 import accelsim
 from accelsim.cli.common import Overview, Session, common_options
+from accelsim.cli.environment import figures_go_to_files, open_closed_streams, unusable_environment, unusable_words
 from accelsim.errors import AccelSimError
 
 EXIT_FAULT = 1
@@ -31,6 +32,11 @@ _MAX_VALUE = 80
 # A quoted value of any content; apostrophes inside words quote nothing.
 _LONG_VALUE = re.compile(rf"(?<!\w)'[^']{{{_MAX_VALUE},}}'(?!\w)")
 _MAX_LINE = 1500
+_NO_MEMORY = re.compile(
+    r"cannot allocate memory|failed to map segment|can't start new thread|out of memory|unable to allocate",
+    re.IGNORECASE,
+)
+_MORE_MEMORY = "allow more address space (ulimit -v), or run fewer workers"
 
 
 @click.command(
@@ -54,12 +60,16 @@ def cli(ctx: click.Context) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line ``argv`` (default: the process's) and return its exit status; it never raises."""
     state = Session()
-    if sys.stdout is None:  # closed by the caller: what is printed goes nowhere, files are still written
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+    open_closed_streams()
+    figures_go_to_files()
+    given = sys.argv[1:] if argv is None else argv
+    problem = unusable_words(given) or unusable_environment()
+    if problem:
+        return _complain(problem, EXIT_USER)
     told: list[int] = []
     try:
         with _ending_on_sigterm(told):
-            status = cli.main(args=argv, prog_name="accelsim", standalone_mode=False, obj=state)
+            status = cli.main(args=list(given), prog_name="accelsim", standalone_mode=False, obj=state)
             sys.stdout.flush()
     except BrokenPipeError:
         # The interpreter flushes standard output once more at exit: give it somewhere to go.
@@ -107,10 +117,29 @@ def _explain(error: BaseException, state: Session) -> int:
             return _complain(error.format_message(), error.exit_code)
         case click.Abort() | KeyboardInterrupt():
             return _complain("interrupted", EXIT_INTERRUPTED)
+        case _ if _is_short_of_memory(error):
+            return _complain(f"not enough memory ({_first_line(error)}); {_MORE_MEMORY}", EXIT_USER)
+        case OSError(errno=errno.ENAMETOOLONG):
+            return _complain(f"{error.filename}: {error.strerror}; give a shorter one", EXIT_USER)
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             return _complain(f"standard output: cannot be written ({error.strerror}); make room there", EXIT_USER)
         case _:
             return _fault(error, state)
+
+
+def _is_short_of_memory(error: BaseException | None) -> bool:
+    """Return whether the system refused memory or a thread, whatever a library made of it."""
+    while error is not None:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+            return True
+        if isinstance(error, ImportError | RuntimeError | OSError) and _NO_MEMORY.search(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def _fault(error: BaseException, state: Session) -> int:

@@ -8,7 +8,14 @@ from collections.abc import Sequence
 import click
 
 from accelsim.cli import flow
-from accelsim.cli.collect import mapping_file, mapping_option, read_workload, workload_options
+from accelsim.cli.collect import (
+    mapping_file,
+    mapping_option,
+    read_workload,
+    storage_of,
+    storage_of_option,
+    workload_options,
+)
 from accelsim.cli.common import Choice, common_options, examples, json_option, write_stdout
 from accelsim.cli.names import complete_chip, complete_workload
 from accelsim.config.loader import load_hardware
@@ -34,6 +41,7 @@ OBJECTIVES = ("latency", "energy", "edp", "dram_bytes")
 @click.argument("hardware", shell_complete=complete_chip)
 @click.argument("workload", shell_complete=complete_workload)
 @click.option("--storage", metavar="FORMAT", help="Storage format [default: slt, or dense-int8 without a ticket].")
+@storage_of_option
 @click.option("--layer", "layer", metavar="NAME", help="Show this layer only.")
 @click.option("--objective", type=Choice(OBJECTIVES), help="What the mapper minimises [default: the chip's].")
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
@@ -61,7 +69,7 @@ def command(
     chosen = (*overrides, f"mapping.objective={objective}") if objective else overrides
     chip = load_hardware(hardware, chosen)
     trace = read_workload(ctx, workload)
-    storage = storage or flow.default_storage(trace)
+    storage = flow.with_layers(storage or flow.default_storage(trace, chip), storage_of(ctx))
     mapping = mapping_file(ctx)
     fixed = load_fixed(mapping, trace) if mapping is not None else None
     schedule, mapped = schedule_network(chip.config, trace, storage, fixed)

@@ -7,12 +7,17 @@ from collections.abc import Iterable
 import click
 from click.shell_completion import CompletionItem
 
-from accelsim.config.presets import CHIPS, TICKETS, preset_names
+from accelsim.config.presets import CHIPS, MEMORIES, TICKETS, preset_names
 
 
 def complete_chip(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the chips whose name begins so, and files."""
     return _with_files(incomplete, preset_names(CHIPS))
+
+
+def complete_memory(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the memories and chips whose name begins so, and files."""
+    return _with_files(incomplete, [*preset_names(MEMORIES), *preset_names(CHIPS)])
 
 
 def complete_ticket(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

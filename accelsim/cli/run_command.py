@@ -12,6 +12,10 @@ from accelsim.cli.collect import (
     mapping_file,
     mapping_option,
     read_workload,
+    requests_file,
+    requests_option,
+    storage_of,
+    storage_of_option,
     timeline_option,
     uncertainty_option,
     wanted_pictures,
@@ -21,11 +25,15 @@ from accelsim.cli.collect import (
 )
 from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
 from accelsim.cli.names import complete_chip, complete_formats, complete_workload
-from accelsim.config.loader import load_hardware
+from accelsim.config.loader import LoadedHardware, load_hardware
+from accelsim.report.network import network_sizes
 from accelsim.report.terminal import make_console, print_run, print_synthetic
 from accelsim.report.timeline_probe import TimelineProbe
 from accelsim.report.uncertainty import print_uncertainty
-from accelsim.results.store import prepare_folder, result_text, write_run
+from accelsim.results.model import RunResult
+from accelsim.results.store import check_folder_place, prepare_folder, result_text, write_run
+from accelsim.sim.dram.recording import RequestLog
+from accelsim.trace.model import LayerTrace
 
 DEFAULT_COMPARE = "dense-int8,dense-fp32"
 
@@ -53,9 +61,11 @@ DEFAULT_COMPARE = "dense-int8,dense-fp32"
     shell_complete=complete_formats,
     help=f"Formats to compare with, by comma, or none; given, the JSON has them [default: {DEFAULT_COMPARE}].",
 )
+@storage_of_option
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
 @click.option("--out", "folder", metavar="DIR", help="Write summary.json, layers.csv and counters.json there.")
 @timeline_option
+@requests_option
 @mapping_option
 @uncertainty_option
 @exact_option
@@ -76,21 +86,25 @@ def command(
     """Simulate WORKLOAD on HARDWARE: latency, energy, traffic, and where the cycles went.
 
     HARDWARE is a YAML file or the name of a chip (accelsim list presets); WORKLOAD a ticket (.pt), an exported module
-    (.pt2, .onnx), a topology (.csv), or the name of a ticket or network (accelsim list).
+    (.pt2, .onnx), a topology (.csv), or the name of a ticket or network (accelsim list). Of a ticket its counts, shapes
+    and scales are checked; whether its seeds and bits give the searched weights is for accelsim verify.
     """
     exact = wants_exact(ctx)
     rivals = flow.parse_formats(DEFAULT_COMPARE if compare is None else compare, "--compare")
     if storage is not None:
         storage = flow.parse_format(storage, "--storage")
     chip = load_hardware(hardware, overrides)
-    target = prepare_folder(folder) if folder is not None else None
+    target = check_folder_place(folder) if folder is not None else None
     if wants_uncertainty(ctx) and as_json and target is None:
         raise click.UsageError("--uncertainty with --json needs --out: the bands go to its uncertainty.json", ctx)
     pictures = wanted_pictures(ctx)
-    flow.check_pictures(pictures)
+    flow.check_pictures(pictures, requests_file(ctx))
     trace = read_workload(ctx, workload)
+    flow.check_gantt_layer(pictures, trace)
     probe = TimelineProbe() if pictures.are_wanted else None
-    run = flow.simulate_format(chip, trace, storage or flow.default_storage(trace), exact, probe, mapping_file(ctx))
+    requests = RequestLog() if requests_file(ctx) is not None else None
+    storage = flow.with_layers(storage or flow.default_storage(trace, chip), storage_of(ctx))
+    run = flow.simulate_format(chip, trace, storage, exact, probe, mapping_file(ctx), requests)
     unsure = wants_uncertainty(ctx)
     runs = flow.simulate_rivals(chip, trace, rivals, exact) if compare is not None or unsure or not as_json else {}
     comparison = flow.totals_of(runs)
@@ -98,21 +112,31 @@ def command(
     result = run.result.model_copy(update={"comparison": flow.totals_of(recorded) or None})
     report = flow.uncertainty_of(chip, run, runs) if unsure else None
     if target is not None:
-        write_run(target, result, flow.run_counters_text(chip, trace, run.counters, recorded))
+        write_run(prepare_folder(target), result, flow.run_counters_text(chip, trace, run.counters, recorded))
     if target is not None and report is not None:
         flow.write_uncertainty(target, report)
+    if requests is not None:
+        flow.write_requests(str(requests_file(ctx)), requests, chip, result)
     if probe is not None:
-        wanted = pictures.timeline is not None
-        timeline = flow.timeline_of(chip, trace, result, probe, mapping_file(ctx)) if wanted else None
-        flow.write_pictures(pictures, result, probe, timeline)
-        if timeline is not None and timeline.left_out:
-            session(ctx).note(f"{pictures.timeline}: {timeline.left_out}; counters cover all of them")
+        _write_pictures(ctx, chip, trace, result, probe)
     if as_json:
         write_stdout(result_text(result))
         return
     console = make_console(sys.stdout)
-    print_run(console, result, comparison)
+    print_run(console, result, comparison, network_sizes(trace))
     if flow.is_synthetic(trace, result.storage):
         print_synthetic(console, result.storage)
     if report is not None:
         print_uncertainty(console, report)
+
+
+def _write_pictures(
+    ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, result: RunResult, probe: TimelineProbe
+) -> None:
+    """Write the timeline and the Gantt chart that are wanted, and say what does not fit into the timeline."""
+    pictures = wanted_pictures(ctx)
+    wanted = pictures.timeline is not None
+    timeline = flow.timeline_of(chip, trace, result, probe, mapping_file(ctx)) if wanted else None
+    flow.write_pictures(pictures, result, probe, timeline)
+    if timeline is not None and timeline.left_out:
+        session(ctx).note(f"{pictures.timeline}: {timeline.left_out}; counters cover all of them")

@@ -11,7 +11,7 @@ import click
 from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
 from accelsim.cli.names import complete_chip, complete_ticket
 from accelsim.config.loader import load_hardware
-from accelsim.ticket.file import read_ticket
+from accelsim.ticket.file import has_value_digests, read_ticket
 
 _EQUAL_TO = {
     "reference": "equal to the reference, bit for bit",
@@ -20,6 +20,11 @@ _EQUAL_TO = {
         "equal to what the ticket's own seeds and bits give; it has no digests of the search, so a wrong one would "
         "not be seen: give --reference"
     ),
+}
+
+_VALUES = {
+    True: "those that were written, by their digest",
+    False: "not checked: the file has no digest of them, it was written before there was one",
 }
 
 
@@ -69,6 +74,7 @@ def command(
         "verified": problem is None,
         "problem": problem,
         "compared_with": weights.compared_with,
+        "values_checked": has_value_digests(stored),
         "hardware": hardware,
         "ticket": ticket,
         "total": asdict(total),
@@ -83,7 +89,8 @@ def command(
             f"  tile visits {total.num_visits}, weights produced {total.productions}, as often as the schedule says\n"
             f"  words {total.words}, discarded {total.discarded_words}, derived seeds {total.derived_seeds}, jumps "
             f"{total.jumps}: as counted\n"
-            f"  mask bits decoded {total.mask_bits}{_counted(total.counted_mask_bits)}"
+            f"  mask bits decoded {total.mask_bits}{_counted(total.counted_mask_bits)}\n"
+            f"  scales, offsets and input densities: {_VALUES[has_value_digests(stored)]}"
         )
     if problem is not None:
         raise VerificationError(f"{ticket}: {problem}")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from accelsim.names import suggest_file
 
-CHIPS, TICKETS = "hwconfigs", "workloads"
-_SUFFIXES = {CHIPS: ".yaml", TICKETS: ".pt"}
+CHIPS, TICKETS, MEMORIES = "hwconfigs", "workloads", "hwconfigs/dram"
+_SUFFIXES = {CHIPS: ".yaml", TICKETS: ".pt", MEMORIES: ".yaml"}
 _BARE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 
@@ -27,7 +27,7 @@ def preset_folder(name: str) -> Path:
 
 
 def find_preset(name: str | os.PathLike[str], folder: str) -> Path | None:
-    """Return the chip (of `CHIPS`) or ticket (of `TICKETS`) called ``name``; None if there is none.
+    """Return the preset of `CHIPS`, `TICKETS` or `MEMORIES` called ``name``; None if there is none.
 
     Only bare names are looked up, such as ``edge`` for ``hwconfigs/edge.yaml``: in that folder of the current one, in a
     checkout's, then where the package was installed.

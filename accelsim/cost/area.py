@@ -22,6 +22,11 @@ _SYMBOL_DECODERS = {
 _POSITION_DECODERS = {"bitmap": "bitmap_bits", "nm": "nm_symbols"}
 
 
+def decoder_front(kind: str) -> str:
+    """Return the action that a kind of decoder counts, by which its front end is called in the tables."""
+    return _SYMBOL_DECODERS.get(kind) or _POSITION_DECODERS.get(kind, "raw_bits")
+
+
 @dataclass(frozen=True, slots=True)
 class Logic:
     """Standard cells of a unit.
@@ -169,13 +174,11 @@ def _decoder(pricer: Pricer) -> Logic:
     decoder = pricer.hardware.mask_decoder
     if decoder is None:
         return Logic()
-    kind = pricer.traits.decoder
-    positions = float(decoder.positions_per_cycle)
-    if kind in _SYMBOL_DECODERS:
-        front, copies = _SYMBOL_DECODERS[kind], float(decoder.symbols_per_cycle)
-    else:
-        front, copies = _POSITION_DECODERS.get(kind, "raw_bits"), positions
-    parts = ((front, copies), ("positions", positions))
+    positions, symbols = float(decoder.positions_per_cycle), float(decoder.symbols_per_cycle)
+    # Layers stored in different codes need the front end of each; what expands positions serves all of them.
+    fronts = sorted({decoder_front(pricer.traits.decoder), *pricer.traits.decoder_fronts})
+    copies = [(front, symbols if front in _SYMBOL_DECODERS.values() else positions) for front in fronts]
+    parts = (*copies, ("positions", positions))
     return Logic(
         gates=tuple((f"{name}_gates", count) for name, count in parts),
         flip_flops=tuple((f"{name}_flip_flops", count) for name, count in parts),

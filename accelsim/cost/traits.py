@@ -17,7 +17,8 @@ class RunTraits:
     """What the storage format and the network make a chip contain; see `accelsim.sim.counters.Counters`.
 
     ``more_arithmetics`` are those that layers needed besides ``arithmetic``: a ticket of a transformer also multiplies
-    activations by activations.
+    activations by activations. ``decoder_fronts`` are the counted actions of the decoder, one for each kind of code
+    that layers are stored in.
     """
 
     arithmetic: str
@@ -26,6 +27,7 @@ class RunTraits:
     uses_jumps: bool = False
     uses_derived_seeds: bool = False
     more_arithmetics: tuple[str, ...] = ()
+    decoder_fronts: tuple[str, ...] = ()
 
 
 def run_traits(counters: Counters) -> RunTraits:
@@ -38,7 +40,13 @@ def run_traits(counters: Counters) -> RunTraits:
         uses_jumps=any(actions.get("jumps", 0) for actions in generator),
         uses_derived_seeds=any(actions.get("derived_seeds", 0) for actions in generator),
         more_arithmetics=tuple(sorted(_arithmetics(counters) - {counters.arithmetic})),
+        decoder_fronts=tuple(sorted(_decoder_actions(counters) - {"positions"})),
     )
+
+
+def _decoder_actions(counters: Counters) -> set[str]:
+    counted = [layer.actions.get("mask_decoder", {}) for layer in counters.layers]
+    return {name for actions in counted for name, count in actions.items() if count}
 
 
 def _arithmetics(counters: Counters) -> set[str]:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.config.hardware import HardwareConfig
-from accelsim.cost.area import area_prices, leakage_prices
+from accelsim.cost.area import area_prices, decoder_front, leakage_prices
 from accelsim.cost.energy import energy_prices
 from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
@@ -33,6 +33,7 @@ from accelsim.mapping.ranking import Best, best_tilings
 from accelsim.mapping.task import LayerTask
 from accelsim.pipeline import layer_plans
 from accelsim.prng.streams import check_source
+from accelsim.results.build import num_frames
 from accelsim.storage.base import WeightPlan
 from accelsim.trace.model import LayerTrace
 from accelsim.units import cycles_to_s
@@ -100,7 +101,7 @@ def _mapped(hardware: HardwareConfig, trace: LayerTrace, plans: dict[str, Weight
 
 def _row(trace: LayerTrace, tasks: list[LayerTask], figures: tuple[Any, ...]) -> Row:
     cycles, time_s, energy_j, area_mm2, dram_bytes, macs = figures
-    frames = trace.layers[0].dims.N if trace.layers else 1
+    frames = num_frames(trace)
     power_w = energy_j / time_s if time_s else 0.0
     tops = 2 * macs / time_s / 1e12 if time_s else 0.0
     effective = sum(
@@ -139,6 +140,7 @@ def _traits(plans: dict[str, WeightPlan], on_array: list[LayerTask]) -> RunTrait
         uses_jumps="jump" in seeds,
         uses_derived_seeds="derived" in seeds,
         more_arithmetics=tuple(sorted({_arithmetic(task) for task in on_array if _executed(task)} - {first})),
+        decoder_fronts=tuple(sorted(map(decoder_front, decoders))),
     )
 
 
@@ -183,7 +185,7 @@ def _vector_layers(hardware: HardwareConfig, tasks: list[LayerTask]) -> _VectorW
         loaded, stored = task.dram_input_elements + task.residual_dram_elements, outputs if task.output_to_dram else 0
         inputs = layer.dims.num_inputs + layer.second_input_elements + task.residual_elements
         ops = max(layer.vector_ops, outputs)
-        num_bytes = (loaded + stored) * bits / 8
+        num_bytes = (loaded + stored) * bits / 8 + task.row_bits.total / 8
         work, transfer = ops / hardware.vector_unit.num_lanes, 0.0
         if hardware.memory != "ideal":
             transfer = num_bytes / per_cycle

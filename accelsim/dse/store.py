@@ -6,10 +6,12 @@ and never changed: the same address always has the same content.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -35,10 +37,25 @@ def _digest(key: str, text: str) -> str:
     return hashlib.sha256(f"{key}\n{text}".encode()).hexdigest()[:_DIGEST_CHARS]
 
 
-def _unusable(error: sqlite3.Error) -> str:
+def _unusable(error: sqlite3.Error | UnicodeDecodeError) -> str:
+    if isinstance(error, UnicodeDecodeError) or "decode to UTF-8" in str(error):
+        return "is damaged (text that is not UTF-8); remove it and run again"
     if getattr(error, "sqlite_errorname", "").startswith("SQLITE_CORRUPT"):
         return f"is damaged ({error}); remove it and run again"
     return f"cannot be used as a store ({error}); give a file that accelsim made"
+
+
+@contextlib.contextmanager
+def removed_store(path: Path, *refusals: type[AccelSimError]) -> Iterator[None]:
+    """Remove the store that the body makes under ``path`` where there was none, if the body ends in ``refusals``."""
+    is_new = not os.path.lexists(path)
+    try:
+        yield
+    except refusals:
+        if is_new:
+            for suffix in ("", "-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+        raise
 
 
 class ResultStore:
@@ -57,7 +74,7 @@ class ResultStore:
             self._database.execute("PRAGMA journal_mode=WAL")
             self._database.execute("PRAGMA synchronous=NORMAL")
             self._claim()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise StoreError(f"{path}: {_unusable(error)}") from None
 
     def _claim(self) -> None:
@@ -107,7 +124,7 @@ class ResultStore:
     def _query(self, text: str, parameters: Sequence[str]) -> list[tuple[str, str]]:
         try:
             return self._database.execute(text, parameters).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise StoreError(f"{self.path}: {_unusable(error)}") from None
 
     def close(self) -> None:

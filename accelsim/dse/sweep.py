@@ -19,11 +19,12 @@ from accelsim.dse.points import open_source
 from accelsim.dse.progress import Progress
 from accelsim.dse.rows import Fidelity, Row
 from accelsim.dse.space import DesignSpace
-from accelsim.dse.store import ResultStore
+from accelsim.dse.store import ResultStore, StoreError, removed_store
 from accelsim.dse.summary import Summary, summarise
 from accelsim.dse.summary_text import summary_text
 from accelsim.errors import ConfigError
-from accelsim.results.store import prepare_folder, write_text
+from accelsim.files import removed_if_refused
+from accelsim.results.store import check_folder_place, prepare_folder, write_text
 
 DEFAULT_OBJECTIVES = ("latency_s", "energy_j", "area_mm2")
 SUMMARY_NAME = "summary.json"
@@ -65,14 +66,19 @@ class SweepResult:
 
 @contextlib.contextmanager
 def opened(places: Places) -> Iterator[tuple[Path, ResultStore, Executor]]:
-    """Open folder, store and executor of a run, and close them again."""
-    folder = prepare_folder(places.folder)
-    with ResultStore(Path(places.store) if places.store is not None else default_store(folder)) as store:
-        executor = open_executor(places.num_workers, places.scheduler, places.slurm_jobs)
-        try:
-            yield folder, store, executor
-        finally:
-            executor.close()
+    """Open folder, store and executor of a run, and close them again; a run that is refused leaves neither."""
+    wanted = check_folder_place(places.folder)
+    place = default_store(wanted) if places.store is None else Path(places.store)
+    if places.store is None and place.is_symlink():  # --store may name a link; in a shared folder it may be planted
+        raise StoreError(f"{place}: is a link, and is not written through unasked; remove it, or name it with --store")
+    executor = open_executor(places.num_workers, places.scheduler, places.slurm_jobs)
+    try:
+        with removed_if_refused(wanted, ConfigError, StoreError), removed_store(place, ConfigError):
+            folder = prepare_folder(wanted)
+            with ResultStore(place) as store:
+                yield folder, store, executor
+    finally:
+        executor.close()
 
 
 def check_objectives(names: Sequence[str], option: str) -> tuple[str, ...]:
@@ -97,12 +103,12 @@ def sweep(
     """
     wanted = check_objectives(objectives or space.objectives or DEFAULT_OBJECTIVES, "objectives")
     source = open_source(space)
+    total = len(source.bases) * len(source.workloads) * space.num_choices
+    if total > MAX_POINTS:
+        raise ConfigError(
+            f"{space.path}: vary: {total} points; at most {MAX_POINTS} are swept; give fewer values, or use explore"
+        )
     with opened(places) as (folder, store, executor):
-        total = len(source.bases) * len(source.workloads) * space.num_choices
-        if total > MAX_POINTS:
-            raise ConfigError(
-                f"{space.path}: vary: {total} points; at most {MAX_POINTS} are swept; give fewer values, or use explore"
-            )
         progress = Progress(places.progress, wanted, total, space.constraints)
         grid = source.grid(fidelity)
         rows: list[Row] = []

@@ -117,7 +117,7 @@ def _stated(graph: NetworkGraph, options: TraceOptions) -> dict[str, LayerWeight
     shapes = {
         node.name: traced_weight_shape(node, nodes[node.inputs[0]].out_shape)
         for node in graph.nodes
-        if node.kind in PARAMETRIC_KINDS
+        if node.kind in PARAMETRIC_KINDS and not node.weights_of
     }
     return dict(zip(shapes, stated_weights(list(shapes.values()), options), strict=True))
 

@@ -104,7 +104,7 @@ def _traffic(task: LayerTask) -> _Traffic:
         inputs = dims.N * dims.G * dims.C * rows * columns * min(1.0, share) * bits / 8
     second = dims.num_weights * bits / 8 if layer.uses_array and task.loads_second else 0
     outputs = (layer.num_outputs or dims.num_outputs) * bits / 8 if task.output_to_dram else 0
-    weights = task.traffic_bits.total / 8 if layer.uses_array else 0
+    weights = (task.traffic_bits if layer.uses_array else task.row_bits).total / 8
     return _Traffic(weights + second, inputs, task.residual_dram_elements * bits / 8, outputs)
 
 

@@ -116,7 +116,11 @@ def fold_geometry(array: PeArrayConfig, tile: TileShape) -> FoldGeometry:
 
 
 def fold_overhead_cycles(array: PeArrayConfig) -> int:
-    """Return f x rows + cols - 2: f = 2 where a stationary operand is loaded first, 1 where the drain overlaps."""
+    """Return f x rows + cols - 2: f = 2 where a stationary operand is loaded first, else 1.
+
+    Output stationary, a fold ends when its last sum is complete; shifting sums out then costs nothing more, as it does
+    in the code of SCALE-Sim (``docs/benchmarks.md``).
+    """
     factor = 1 if array.dataflow == "output_stationary" else 2
     return factor * array.rows + array.cols - 2
 

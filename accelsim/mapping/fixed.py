@@ -2,28 +2,34 @@
 
 ::
 
-    default: {K: 64, order: [K, P, C]}      # every layer that is not named; sizes are cut to the layer's loops
+    default: {K: 64, order: [K, P, C]}      # every layer that is not named; sizes are cut to layer and buffers
     layers:
       conv1: {K: 16, C: 64, P: 8, Q: 14, order: [K, C, P, Q], keep: tile}
+      depthwise_conv2d: {G: 32, P: 14}      # every layer of this kind that is not named; sizes are cut as well
 
 A loop without a size is whole; a loop that ``order`` does not name stands innermost.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from accelsim.config.base import ConfigModel
 from accelsim.config.loader import load_config
 from accelsim.errors import MappingError
+from accelsim.mapping.holding import hold
 from accelsim.mapping.loops import ALL_LOOPS, LOOPS, Loop, Tiling
-from accelsim.trace.model import LayerTrace, LoopDims, TraceLayer
+from accelsim.mapping.task import LayerTask
+from accelsim.trace.model import ARRAY_KINDS, LayerTrace, LoopDims, TraceLayer
+from accelsim.units import ceil_div
 
 MAX_SIZE = 1 << 31
 MAX_STEPS = 1 << 24
+_SHRINKING: tuple[Loop, ...] = ("Q", "P", "N", "G", "K", "C")
 
 
 class TilingConfig(ConfigModel):
@@ -66,9 +72,9 @@ class MappingFile(ConfigModel):
     """A mapping file; ``accelsim run`` and ``accelsim map`` take it with ``--mapping``."""
 
     default: TilingConfig | None = None
-    """For layers that ``layers`` does not name; without it the mapper chooses theirs."""
+    """For layers that ``layers`` names neither themselves nor by their kind; without it the mapper chooses theirs."""
     layers: dict[str, TilingConfig] = {}
-    """Layer name -> tiling."""
+    """Layer name, or kind of layer (conv2d, depthwise_conv2d, linear, ...) -> tiling; a name goes before a kind."""
 
 
 def load_fixed(path: str | Path, trace: LayerTrace) -> dict[str, Tiling]:
@@ -89,16 +95,19 @@ def fixed_tilings(mapping: MappingFile, trace: LayerTrace, where: str) -> dict[s
     """Return layer name -> tiling; ``where`` begins each message."""
     layers = {layer.name: layer for layer in trace.layers if layer.uses_array}
     for name in mapping.layers:
-        if name not in layers:
+        if name not in layers and name not in ARRAY_KINDS:
             known = ", ".join(list(layers)[:8]) + (", ..." if len(layers) > 8 else "")
             raise MappingError(
-                f"{where}: layers.{name}: {trace.name} has no array layer of that name; give one of {known}"
+                f"{where}: layers.{name}: {trace.name} has no array layer of that name; give one of {known}, or a "
+                f"kind: {', '.join(sorted(ARRAY_KINDS))}"
             )
     tilings = {}
     for name, layer in layers.items():
-        stated = mapping.layers.get(name)
+        stated, of_kind = mapping.layers.get(name), mapping.layers.get(layer.kind)
         if stated is not None:
             tilings[name] = _tiling(stated, layer, f"{where}: layers.{name}", cut=False)
+        elif of_kind is not None and layer.kind not in layers:  # where a layer is called so, the key is that layer's
+            tilings[name] = _tiling(of_kind, layer, f"{where}: layers.{layer.kind}", cut=True)
         elif mapping.default is not None:
             tilings[name] = _tiling(mapping.default, layer, f"{where}: default", cut=True)
     return tilings
@@ -118,10 +127,27 @@ def _tiling(config: TilingConfig, layer: TraceLayer, where: str, *, cut: bool) -
     order = named + tuple(loop for loop in ALL_LOOPS if loop not in named)
     tiling = Tiling(
         N=sizes["N"], G=sizes["G"], K=sizes["K"], C=sizes["C"], P=sizes["P"], Q=sizes["Q"], order=order,
-        R=sizes["R"], S=sizes["S"], keep=config.keep,
+        R=sizes["R"], S=sizes["S"], keep=config.keep, is_general=cut,
     )  # fmt: skip
     _check(tiling, dims, layer.name, where)
     return tiling
+
+
+def fitted(task: LayerTask, tiling: Tiling) -> Tiling:
+    """Return a tiling stated for several layers as it fits this one: halved along pixels first, then channels.
+
+    One that is stated for this layer alone, or that fits in no size, is returned as it is: building it is refused.
+    """
+    if not tiling.is_general:
+        return tiling
+    smaller = tiling = replace(tiling, is_general=False)
+    for loop in _SHRINKING:
+        while hold(task, smaller) is None and smaller.size(loop) > 1:
+            if loop in "KC" and smaller.G > 1:  # a tile of several groups holds all their channels
+                break
+            half: dict[str, Any] = {loop: ceil_div(smaller.size(loop), 2)}
+            smaller = replace(smaller, **half)
+    return tiling if hold(task, smaller) is None else smaller
 
 
 def _check(tiling: Tiling, dims: LoopDims, name: str, where: str) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from accelsim.errors import MappingError
 from accelsim.mapping.bound import LowerBound
 from accelsim.mapping.build import build_layer
+from accelsim.mapping.fixed import fitted
 from accelsim.mapping.kept import Kept
 from accelsim.mapping.loops import Tiling
 from accelsim.mapping.prices import EnergyPrices
@@ -84,7 +85,7 @@ def map_layer(task: LayerTask, prices: EnergyPrices, fixed: Tiling | None = None
         No tiling fits the buffers, or the fixed one does not.
     """
     if fixed is not None:
-        return _mapped(task, build_layer(task, fixed), run)
+        return _mapped(task, build_layer(task, fitted(task, fixed)), run)
     if run.content is None:
         return _chosen(task, prices, run)
     key = (run.content, run.speed, task.hardware.memory, prices, run.before.state())

@@ -139,7 +139,7 @@ def network_tasks(
                 plan=plans.get(layer.name),
                 hardware=hardware,
                 dram_input_elements=_dram_inputs(layer, elements, residency),
-                output_to_dram=layer.name not in residency.on_chip or layer.name not in readers,
+                output_to_dram=layer.is_output or layer.name not in residency.on_chip or layer.name not in readers,
                 residual_dram_elements=sum(
                     elements.get(name, output_elements(layer))
                     for name in layer.residuals
@@ -147,8 +147,8 @@ def network_tasks(
                 ),
                 activation_capacity_bytes=UNBOUNDED if ideal else capacity,
                 residual_elements=sum(elements.get(name, output_elements(layer)) for name in layer.residuals),
-                second_from_dram=not layer.inputs[1:]
-                or any(name not in residency.on_chip for name in layer.inputs[1:]),
+                second_from_dram=not layer.second_producers
+                or any(name not in residency.on_chip for name in layer.second_producers),
             )
         )
     return tasks
@@ -157,6 +157,9 @@ def network_tasks(
 def _dram_inputs(layer: TraceLayer, elements: Mapping[str, int], residency: Residency) -> int:
     """Return the input elements that come from DRAM: all, none, or the share of the producers that are not on chip."""
     total = layer.dims.num_inputs
+    if layer.input_elements:
+        shares = zip(layer.inputs, layer.input_elements, strict=True)
+        return min(total, sum(count for name, count in shares if name not in residency.on_chip))
     producers = layer.inputs[:1] if layer.second_input_elements else layer.inputs
     off_chip = [name for name in producers if name == NETWORK_INPUT or name not in residency.on_chip]
     if not off_chip:
@@ -199,7 +202,9 @@ def _chip_content(hardware: HardwareConfig) -> str:
 
 def _anonymous(task: LayerTask) -> Hashable:
     """Return a key of the task without what does not change its schedule: names, seeds, the mask if it is not used."""
-    layer = replace(task.layer, name="", inputs=(), residuals=(), post_ops=())
+    layer = replace(
+        task.layer, name="", inputs=(), residuals=(), post_ops=(), input_elements=(), second_inputs=(), weights_of=""
+    )
     if layer.weights is not None and task.hardware.pe_array.zero_weights != "skip":
         layer = replace(layer, weights=replace(layer.weights, load_mask=None, load_sign=None, source=None))
     plan = task.plan

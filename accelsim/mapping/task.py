@@ -73,6 +73,17 @@ class LayerTask:
         return self.plan.traffic_bits if self.plan is not None else StoredBits()
 
     @property
+    def row_bits(self) -> StoredBits:
+        """Return the bits of the rows that a look-up reads of its table: each once, those of scales with them."""
+        weights = self.layer.weights
+        if self.layer.kind != "embedding" or weights is None:
+            return StoredBits()
+        num_rows, length = weights.shape
+        read, bits = min(num_rows, self.layer.num_outputs // length), self.traffic_bits
+        share = {name: -(-getattr(bits, name) * read // num_rows) for name in StoredBits.__slots__}
+        return StoredBits(**share)
+
+    @property
     def regenerates(self) -> bool:
         """Return whether the generator makes this layer's weights."""
         return self.plan is not None and self.plan.source is not None

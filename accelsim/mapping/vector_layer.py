@@ -1,10 +1,12 @@
-"""The schedule of a layer that only the vector unit works on: pooling, a lone normalisation, a residual addition."""
+"""The schedule of a layer that only the vector unit works on: pooling, a normalisation or addition alone, a look-up."""
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from accelsim.mapping.task import LayerTask
+from accelsim.storage.base import StoredBits
 from accelsim.timing.schedule import NO_RELEASE, InputEvents, LayerSchedule, OutputEvents, WeightEvents
 from accelsim.units import bits_to_bytes, ceil_div
 
@@ -17,24 +19,24 @@ def build_vector_layer(task: LayerTask) -> LayerSchedule:
     layer, hardware = task.layer, task.hardware
     bits, burst = task.activation_bits, task.burst_bytes
     num_outputs = layer.num_outputs or layer.dims.num_outputs
-    from_dram, to_dram = (
-        task.dram_input_elements + task.residual_dram_elements,
-        num_outputs if task.output_to_dram else 0,
-    )
-    num_tiles = _num_tiles(task, bits_to_bytes((from_dram + to_dram) * bits))
+    from_dram = task.dram_input_elements + task.residual_dram_elements
+    to_dram = num_outputs if task.output_to_dram else 0
+    table = {name: bits_to_bytes(getattr(task.row_bits, name)) for name in StoredBits.__slots__}
+    from_table = sum(table.values())
+    num_tiles = _num_tiles(task, bits_to_bytes((from_dram + to_dram) * bits) + from_table)
     ops = max(layer.vector_ops, num_outputs)
     zeros = np.zeros(num_tiles, dtype=np.int64)
     steps = np.arange(num_tiles, dtype=np.int64)
-    loads = -(-_shares(bits_to_bytes(from_dram * bits), num_tiles) // burst) * burst
+    loads = -(-_shares(bits_to_bytes(from_dram * bits) + from_table, num_tiles) // burst) * burst
     stores = -(-_shares(bits_to_bytes(to_dram * bits), num_tiles) // burst) * burst
     none = np.zeros(0, dtype=np.int64)
-    release = np.where(steps >= 2, 2 * (steps - 1), NO_RELEASE)
-    has_input = from_dram > 0
-    read, written = int(loads.sum()) if has_input else 0, int(stores.sum())
+    read, written = int(loads.sum()), int(stores.sum())
     inputs_read = layer.dims.num_inputs + layer.second_input_elements + task.residual_elements
+    if not from_dram:  # bursts are rounded up
+        table["weight"] += read - from_table
     cycles = -(-_shares(ops, num_tiles) // hardware.vector_unit.num_lanes)
     if not task.is_ideal:
-        moved = (inputs_read + to_dram + from_dram + num_outputs) * bits
+        moved = (inputs_read + to_dram + from_dram + num_outputs) * bits + 8 * from_table
         cycles = np.maximum(cycles, -(-_shares(moved, num_tiles) // hardware.activation_buffer.port_bits_per_cycle))
     return LayerSchedule(
         name=layer.name,
@@ -47,20 +49,19 @@ def build_vector_layer(task: LayerTask) -> LayerSchedule:
         fill_drain_cycles=zeros,
         stall_cycles=zeros,
         weights=WeightEvents(none, none, none, none, none, none),
-        inputs=InputEvents(steps, release, loads) if has_input else InputEvents(none, none, none),
+        inputs=InputEvents(steps, _release(steps), loads) if read else InputEvents(none, none, none),
         outputs=OutputEvents(
             first_step=steps, last_step=steps, open_after=np.maximum(steps - 1, 0), psum_read_bytes=zeros,
             after_store=zeros - 1, vector_cycles=cycles,
             residual_bytes=zeros, store_bytes=stores, is_partial=np.zeros(num_tiles, dtype=bool),
         ),
         dram_bytes={
-            "mask": 0, "seed": 0, "scale": 0, "weight": 0, "index": 0, "activation_in": read, "activation_out": written,
-            "partial_sum": 0,
+            **table, "activation_in": read - sum(table.values()), "activation_out": written, "partial_sum": 0,
         },
         actions={
             "activation_buffer": {
                 "read_bits": (inputs_read + to_dram) * bits,
-                "write_bits": (from_dram + num_outputs) * bits,
+                "write_bits": (from_dram + num_outputs) * bits + 8 * from_table,
             },
             "vector_unit": {"ops": ops},
             "interconnect": {"bits": (inputs_read + num_outputs) * bits + 8 * (read + written)},
@@ -70,6 +71,11 @@ def build_vector_layer(task: LayerTask) -> LayerSchedule:
         uses_decoder=False,
         uses_generator=False,
     )  # fmt: skip
+
+
+def _release(steps: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return which load may begin when: two tiles are on chip at once."""
+    return np.where(steps >= 2, 2 * (steps - 1), NO_RELEASE)  # noqa: PLR2004
 
 
 def _num_tiles(task: LayerTask, moved_bytes: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -14,6 +15,7 @@ from accelsim.names import suggest
 from accelsim.report.text import percent, printable, shape
 from accelsim.report.timeline_probe import Slice, TimelineProbe
 from accelsim.results.model import LayerRecord, ResultError, RunResult
+from accelsim.trace.model import LayerTrace
 
 _ROWS = ("dram", "mask_decoder", "weight_generator", "pe_array", "vector_unit")
 _MAX_TILES = 60
@@ -57,16 +59,23 @@ def gantt_figure(result: RunResult, probe: TimelineProbe, layer_name: str | None
     return stream.getvalue()
 
 
+def check_layer(trace: LayerTrace, name: str) -> None:
+    """Raise `ResultError` if no layer of the network has that name; asked before anything is simulated."""
+    _index([layer.name for layer in trace.layers], name)
+
+
 def _layer_number(result: RunResult, name: str | None) -> int:
     cycles = [layer.latency_cycles for layer in result.layers]
     if name is None:
         return cycles.index(max(cycles))
-    for number, layer in enumerate(result.layers):
-        if layer.name == name:
-            return number
-    hint = suggest(name, [layer.name for layer in result.layers], cutoff=0.5)
-    known = ", ".join(layer.name for layer in result.layers[:8])
-    raise ResultError(f"--gantt-layer: no layer {name!r}; {hint}give one of {known}, ...")
+    return _index([layer.name for layer in result.layers], name)
+
+
+def _index(names: Sequence[str], name: str) -> int:
+    if name in names:
+        return names.index(name)
+    hint = suggest(name, names, cutoff=0.5)
+    raise ResultError(f"--gantt-layer: no layer {name!r}; {hint}give one of {', '.join(names[:8])}, ...")
 
 
 def _draw(figure: Figure, result: RunResult, probe: TimelineProbe, span: tuple[int, int, int]) -> None:

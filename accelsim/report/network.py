@@ -14,15 +14,35 @@ from accelsim.trace.model import LayerTrace, TraceLayer
 
 def print_trace(console: Console, trace: LayerTrace) -> None:
     """Print a row per layer and the totals."""
-    macs = sum(layer.dims.macs for layer in trace.layers if layer.uses_array)
-    weights = sum(layer.weights.num_weights for layer in trace.layers if layer.weights is not None)
     head = f"{printable(trace.name)} [{trace.provenance}]: {len(trace.layers)} layers, "
-    sizes = f"{quantity(macs, '').strip()} MACs, {quantity(weights, '').strip()} weights"
-    console.print(Text(head + sizes, style="bold"))
+    console.print(Text(head + network_sizes(trace), style="bold"))
     rows = [_cells(layer) for layer in trace.layers]
     if not rows:
         return
     print_fitted(console, rows, ("then", "input", "sparsity", "reads", "weights"), frozenset({"kind", "reads", "then"}))
+
+
+def network_sizes(trace: LayerTrace) -> str:
+    """Return input shapes, multiply-accumulates, weights and parameters of a network in words."""
+    macs = sum(layer.dims.macs for layer in trace.layers if layer.uses_array)
+    weights = sum(
+        layer.weights.num_weights for layer in trace.layers if layer.weights is not None and not layer.weights_of
+    )
+    parts = [f"{_count(macs)} MACs", f"{_count(weights)} weights"]
+    if trace.num_parameters is not None:
+        parts.append(f"{_count(trace.num_parameters)} parameters")
+    shapes = [f"{printable(name, 20)} {'x'.join(map(str, shape)) or '1'}".strip() for name, shape in trace.input_shapes]
+    if shapes:
+        more = f" and {len(shapes) - _MOST_INPUTS} more" if len(shapes) > _MOST_INPUTS else ""
+        parts.insert(0, f"input {', '.join(shapes[:_MOST_INPUTS])}{more}")
+    return ", ".join(parts)
+
+
+_MOST_INPUTS = 3
+
+
+def _count(number: int) -> str:
+    return quantity(number, "").strip()
 
 
 def _output(layer: TraceLayer) -> str:

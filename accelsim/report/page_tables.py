@@ -19,6 +19,7 @@ from accelsim.report.page_words import NEARLY_NONE, UNFROZEN_FORMAT
 from accelsim.report.text import percent, printable, quantity, ratio, shape, significant
 from accelsim.results.compare import own_accuracy, stored_bits, traffic_bytes, weight_bytes
 from accelsim.results.model import CyclesByCause
+from accelsim.storage.mixed import SIGN, format_of_layer
 
 Value = str | int | float
 
@@ -95,6 +96,8 @@ def layers_table(run: PageRun) -> PageTable:
     """Return a row per layer of one run."""
     causes = [name for name in CyclesByCause.model_fields if getattr(run.result.totals.cycles_by_cause, name)]
     columns = ("layer", "kind", "shape", "cycles", *causes, "PE use", "energy", "weights", "activations", "stored")
+    is_mixed = SIGN in run.result.storage
+    columns += ("stored as",) if is_mixed else ()
     rows = []
     for layer in run.result.layers:
         moved = weight_bytes(layer)
@@ -107,6 +110,9 @@ def layers_table(run: PageRun) -> PageTable:
             _quantity(traffic_bytes(layer) - moved, "B"),
             _quantity(stored_bits(layer) / 8, "B"),
         ]
+        if is_mixed:
+            own = format_of_layer(run.result.storage, layer.name, layer.kind) if stored_bits(layer) else "-"
+            cells.append(_text(own))
         rows.append(tuple(cells))
     return PageTable(f"layers as {printable(run.result.storage)}", columns, tuple(rows))
 

@@ -21,6 +21,7 @@ from accelsim.report.sentence import verdict
 from accelsim.report.text import percent, printable, quantity, ratio, shape, significant
 from accelsim.results.compare import WEIGHT_CLASSES, chip_labels, own_accuracy, stored_bits, traffic_bytes, weight_bytes
 from accelsim.results.model import CyclesByCause, EnergyByUnit, LayerRecord, RunResult, Totals
+from accelsim.storage.mixed import SIGN, format_of_layer
 
 PIPE_WIDTH = 120
 UNLIMITED_WIDTH = 100_000
@@ -44,9 +45,14 @@ def make_console(stream: IO[str], pipe_width: int = PIPE_WIDTH) -> Console:
     )
 
 
-def print_run(console: Console, result: RunResult, comparison: Mapping[str, Totals]) -> None:
-    """Print what a run found: layers, totals beside ``comparison``, where cycles and energy went, the verdict."""
+def print_run(console: Console, result: RunResult, comparison: Mapping[str, Totals], sizes: str = "") -> None:
+    """Print what a run found: layers, totals beside ``comparison``, where cycles and energy went, the verdict.
+
+    ``sizes`` says how large the network is, behind the headline.
+    """
     console.print(Text(headline(result), style="bold"))
+    if sizes:
+        console.print(Text(sizes))
     layers = layer_table(result, console.width)
     console.print(layers.table)
     print_left_out(console, layers.left_out, ", --json, or layers.csv of --out")
@@ -106,10 +112,14 @@ def layer_table(result: RunResult, width: int, box: Box = SIMPLE_HEAD) -> Fitted
         _layer_cells(layer, cycles, (printable(layer.name, 40), layer.kind, shape(layer.shape)))
         for layer in result.layers
     ]
+    if SIGN in result.storage:
+        total["stored as"] = ""
+        for layer, row in zip(result.layers, rows, strict=True):
+            row["stored as"] = format_of_layer(result.storage, layer.name, layer.kind) if stored_bits(layer) else "-"
     table = Table(box=box, show_footer=True, pad_edge=False)
     titles = fitting_titles([*rows, total], _OPTIONAL_COLUMNS, width)
     for title in titles:
-        left = title in {"layer", "kind", "shape", "mostly by"}
+        left = title in {"layer", "kind", "shape", "mostly by", "stored as"}
         justify: JustifyMethod = "left" if left else "right"
         table.add_column(title, footer=Text(total[title]), justify=justify, overflow="ellipsis", no_wrap=True)
     for row in rows:

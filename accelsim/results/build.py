@@ -111,7 +111,7 @@ def assemble_result(  # noqa: PLR0913  each is a part of the result
 
 def workload_record(trace: LayerTrace) -> WorkloadRecord:
     """Return what a result says of its network: counts over all weighted layers, whatever the storage format."""
-    weights = [layer.weights for layer in trace.layers if layer.weights is not None]
+    weights = [layer.weights for layer in trace.layers if layer.weights is not None and not layer.weights_of]
     total = sum(entry.num_weights for entry in weights)
 
     def fraction(count: int) -> float:
@@ -142,6 +142,8 @@ def workload_record(trace: LayerTrace) -> WorkloadRecord:
 
 def num_frames(trace: LayerTrace) -> int:
     """Return the inputs that one run of ``trace`` processes: its batch."""
+    if trace.batch is not None:
+        return trace.batch
     return max((layer.dims.N for layer in trace.layers), default=1)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from accelsim.files import write_file
 from accelsim.results.convert import current_summary
 from accelsim.results.model import (
     SCHEMA_VERSION,
@@ -133,7 +134,7 @@ def _numbers(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, floa
 
 def main() -> None:
     """Write ``schema.json`` again from the model."""
-    SCHEMA_PATH.write_text(schema_text(), encoding="utf-8")
+    write_file(SCHEMA_PATH, schema_text().encode())
 
 
 if __name__ == "__main__":

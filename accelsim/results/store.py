@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.cost.report import CostReport
-from accelsim.files import is_special
+from accelsim.files import SPECIAL, is_special, nearest_folder, probe_folder, reason_of, write_file, write_files
 from accelsim.names import suggest_file
 from accelsim.results.build import Hardware, assemble_result
 from accelsim.results.convert import current_counters
@@ -38,7 +38,6 @@ MAX_FILE_BYTES = 256 * 1024 * 1024
 SUMMARY_NAME = "summary.json"
 LAYERS_NAME = "layers.csv"
 COUNTERS_NAME = "counters.json"
-_SPECIAL = "is a device, pipe or socket, which is never replaced; give the name of a file"
 
 
 class RecordedHardware(ResultModel):
@@ -157,6 +156,17 @@ def csv_name(text: str) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
+def check_folder_place(folder: str | Path) -> Path:
+    """Return ``folder`` if it can be made and written, and make nothing: long work is not begun in vain.
+
+    Raises
+    ------
+    ResultError
+        It is a file, or cannot be made or written.
+    """
+    return _folder(folder, make=False)
+
+
 def prepare_folder(folder: str | Path) -> Path:
     """Return ``folder``, made if need be and proved writable.
 
@@ -165,26 +175,37 @@ def prepare_folder(folder: str | Path) -> Path:
     ResultError
         It is a file, or cannot be made or written.
     """
+    return _folder(folder, make=True)
+
+
+def _folder(folder: str | Path, *, make: bool) -> Path:
     path = Path(folder)
     if not str(folder).strip():
         raise ResultError("--out: an empty name; give the name of a folder")
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        _probe(path)
+        if make:
+            path.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.lstat(path)  # a name that no folder can have is told here
+            if not path.is_dir():
+                raise FileExistsError
+        probe_folder(nearest_folder(path))
     except FileExistsError:
         raise ResultError(f"{folder}: is a file, not a folder; give --out the name of a folder") from None
     except (OSError, ValueError) as error:
         raise ResultError(
-            f"{folder}: cannot be written ({_reason(error)}); give --out a folder you may write"
+            f"{folder}: cannot be written ({reason_of(error)}); give --out a folder you may write"
         ) from None
     return path
 
 
-def _probe(folder: Path) -> None:
-    """Make a file in ``folder`` and remove it: permission bits alone do not tell whether that is possible."""
-    probe = folder / f".accelsim.{os.getpid()}.tmp"
-    probe.write_bytes(b"")
-    probe.unlink()
+def own_folder(folder: Path) -> Path:
+    """Return ``folder``, which the program itself names, made if need be; one that is a link is refused."""
+    if folder.is_symlink():
+        raise ResultError(
+            f"{folder}: is a link, and runs are not written through one; remove it, or give another --out"
+        )
+    return prepare_folder(folder)
 
 
 def check_file_place(path: str | Path, option: str) -> None:
@@ -192,16 +213,16 @@ def check_file_place(path: str | Path, option: str) -> None:
     place = Path(path)
     if not str(path).strip():
         raise ResultError(f"{option}: an empty name; give the name of a file")
-    if place.is_dir():
-        raise ResultError(f"{option}: {path}: is a folder; give the name of a file")
-    if is_special(place):
-        raise ResultError(f"{option}: {path}: {_SPECIAL}")
-    if not place.parent.is_dir():
-        raise ResultError(f"{option}: {path}: no folder {place.parent}; make it first")
     try:
-        _probe(place.parent)
+        if place.is_dir():
+            raise ResultError(f"{option}: {path}: is a folder; give the name of a file")
+        if is_special(place):
+            raise ResultError(f"{option}: {path}: {SPECIAL}")
+        if not place.parent.is_dir():
+            raise ResultError(f"{option}: {path}: no folder {place.parent}; make it first")
+        probe_folder(place.parent)
     except (OSError, ValueError) as error:
-        reason = f"{place.parent} cannot be written ({_reason(error)})"
+        reason = f"{place.parent} cannot be written ({reason_of(error)})"
         raise ResultError(f"{option}: {path}: {reason}; give a place you may write") from None
 
 
@@ -212,32 +233,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a whole file or none; raise `ResultError` if the place cannot be written."""
-    _write_all([(path, data)])
-
-
-def _write_all(files: Sequence[tuple[Path, bytes]]) -> None:
-    """Write all files under other names, and only then rename them, the last one of old first removed.
-
-    Who finds the last file finds the others of the same call: none is renamed before all are written, and the last one
-    of an earlier call goes before anything else changes.
-    """
-    for path in (path for path, _ in files if is_special(path)):
-        raise ResultError(f"{path}: {_SPECIAL}")
-    staged = [(path.with_name(f".{path.name}.{os.getpid()}.tmp"), path) for path, _ in files]
-    try:
-        for (temporary, _), (_, data) in zip(staged, files, strict=True):
-            temporary.write_bytes(data)
-        if len(files) > 1:
-            files[-1][0].unlink(missing_ok=True)
-        for temporary, path in staged:
-            os.replace(temporary, path)
-    except OSError as error:
-        name = files[-1][0] if len(files) == 1 else files[-1][0].parent
-        raise ResultError(f"{name}: cannot be written ({_reason(error)}); give a place you may write") from None
-    finally:
-        for temporary, _ in staged:  # after an error or a signal
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+    write_file(path, data, ResultError)
 
 
 def write_run(folder: Path, result: RunResult, counters_json: str) -> None:
@@ -247,7 +243,7 @@ def write_run(folder: Path, result: RunResult, counters_json: str) -> None:
     """
     texts = ((COUNTERS_NAME, counters_json), (LAYERS_NAME, layers_text(result)), (SUMMARY_NAME, result_text(result)))
     with _locked(folder, wait=True):
-        _write_all([(folder / name, text.encode("utf-8")) for name, text in texts])
+        write_files([(folder / name, text.encode("utf-8")) for name, text in texts], ResultError)
 
 
 @contextlib.contextmanager
@@ -279,19 +275,26 @@ def _locked(folder: Path, *, wait: bool) -> Iterator[None]:
 
 
 def remove_runs(folder: Path, *beside: str) -> None:
-    """Remove the runs that an earlier comparison left in ``folder`` and its files ``beside`` it, and nothing else."""
+    """Remove the runs that an earlier comparison left in ``folder`` and its files ``beside`` it, and nothing else.
+
+    Links are not followed: what they lead to is not the comparison's.
+    """
+    if folder.is_symlink():
+        raise ResultError(
+            f"{folder}: is a link, and runs are not written through one; remove it, or give another --out"
+        )
     try:
         for name in beside:
             (folder.parent / name).unlink(missing_ok=True)
         for run in sorted(folder.iterdir()) if folder.is_dir() else ():
-            if run.is_dir() and (run / SUMMARY_NAME).is_file():
+            if run.is_dir() and not run.is_symlink() and (run / SUMMARY_NAME).is_file():
                 for name in (SUMMARY_NAME, LAYERS_NAME, COUNTERS_NAME):
                     (run / name).unlink(missing_ok=True)
                 with contextlib.suppress(OSError):  # something else is in it: it stays
                     run.rmdir()
     except OSError as error:
         raise ResultError(
-            f"{folder.parent}: an older comparison cannot be removed ({_reason(error)}); give another --out"
+            f"{folder.parent}: an older comparison cannot be removed ({reason_of(error)}); give another --out"
         ) from None
 
 
@@ -375,12 +378,7 @@ def _read(path: Path) -> str:
             raise ResultError(f"{path}: {size} bytes; at most {MAX_FILE_BYTES} are read")
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise ResultError(f"{path}: cannot be read ({_reason(error)}); give a file that accelsim wrote") from None
-
-
-def _reason(error: OSError | ValueError) -> str:
-    strerror = getattr(error, "strerror", None)
-    return str(strerror or error).replace("\n", " ")
+        raise ResultError(f"{path}: cannot be read ({reason_of(error)}); give a file that accelsim wrote") from None
 
 
 def _sorted_maps(tree: Any) -> Any:

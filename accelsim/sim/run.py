@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from accelsim.config.hardware import HardwareConfig
@@ -28,6 +28,7 @@ def run_schedule(
     exact: bool = False,
     engine: Engine = "auto",
     probe: Probe | None = None,
+    tap: Callable[[MemoryModel], MemoryModel] | None = None,
 ) -> Counters:
     """Simulate a schedule and return its counters.
 
@@ -41,13 +42,15 @@ def run_schedule(
         integers.
     probe
         Sees every slice of work and every wait of the array.
+    tap
+        Puts a memory in front of the chip's, which sees every request.
 
     Raises
     ------
     SimulationError
         The units wait for each other for ever, or the bytes moved are not those of the schedule.
     """
-    measured = simulate_schedule(schedule, hardware, engine="processes" if exact else engine, probe=probe)
+    measured = simulate_schedule(schedule, hardware, engine="processes" if exact else engine, probe=probe, tap=tap)
     layers = tuple(_layer_counters(layer, timing) for layer, timing in zip(schedule.layers, measured, strict=True))
     return Counters(
         storage=schedule.storage,
@@ -60,19 +63,25 @@ def run_schedule(
 
 
 def simulate_schedule(
-    schedule: Schedule, hardware: HardwareConfig, *, engine: Engine = "auto", probe: Probe | None = None
+    schedule: Schedule,
+    hardware: HardwareConfig,
+    *,
+    engine: Engine = "auto",
+    probe: Probe | None = None,
+    tap: Callable[[MemoryModel], MemoryModel] | None = None,
 ) -> tuple[LayerTiming, ...]:
     """Return the timing of each layer; parameters and errors as `run_schedule`."""
     layers = schedule.layers
+    tapped = None if tap is None else tap(_memory(hardware))
     if _takes_processes(schedule, hardware, engine):
         tables = [table_of(layers, place, hardware) for place in range(len(layers))]
-        solved = run_processes(layers, tables, _memory(hardware))
+        solved = run_processes(layers, tables, tapped or _memory(hardware))
         accounts = [
             account(layer, table, times, probe, place)
             for place, (layer, table, times) in enumerate(zip(layers, tables, solved, strict=True))
         ]
     else:
-        accounts = _solve(layers, hardware, engine, probe)
+        accounts = _solve(layers, hardware, engine, probe, tapped)
     for layer, one in zip(layers, accounts, strict=True):
         _check_bytes(layer, one)
     return timings(accounts)
@@ -97,10 +106,15 @@ def _memory(hardware: HardwareConfig) -> MemoryModel:
 
 
 def _solve(
-    layers: Sequence[LayerSchedule], hardware: HardwareConfig, engine: Engine, probe: Probe | None
+    layers: Sequence[LayerSchedule],
+    hardware: HardwareConfig,
+    engine: Engine,
+    probe: Probe | None,
+    memory: MemoryModel | None,
 ) -> list[Account]:
     """Solve layer by layer; each is forgotten once its account is known."""
-    memory = _memory(hardware) if hardware.memory != "ideal" and hardware.dram.model == "timing" else None
+    if memory is None and hardware.memory != "ideal" and hardware.dram.model == "timing":
+        memory = _memory(hardware)
     form: Literal["auto", "python", "compiled"] = engine if engine in ("python", "compiled") else "auto"
     moment, accounts = Moment(), []
     for place, layer in enumerate(layers):

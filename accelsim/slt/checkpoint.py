@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from accelsim.errors import TicketError
-from accelsim.files import is_special
+from accelsim.files import write_file
 from accelsim.ticket.torchfile import read_torch_file
 
 _FORMAT: Final = "accelsim-search-checkpoint"
@@ -44,24 +44,16 @@ class SearchState:
 
 
 def write_checkpoint(path: str, state: SearchState) -> None:
-    """Write the state to a temporary name beside ``path`` and put it in place, so that there is always a whole file."""
+    """Write the state, so that there is always a whole file under ``path``."""
     content = {"format": _FORMAT, "version": _VERSION} | {name: getattr(state, name) for name in state.__slots__}
     target = Path(path)
-    if is_special(target):
-        raise TicketError(f"{path}: is a device, pipe or socket, which is never replaced; give the name of a file")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                torch.save(content, file)
-            os.replace(temporary, target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
     except OSError as error:
-        reason = error.strerror
-        raise TicketError(f"{path}: checkpoint cannot be written: {reason}; choose a writable place") from None
+        raise TicketError(f"{path}: checkpoint cannot be written: {error.strerror}; choose a writable place") from None
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_file(target, buffer.getvalue(), TicketError)
 
 
 def read_checkpoint(path: str) -> SearchState:

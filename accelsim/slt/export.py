@@ -15,7 +15,7 @@ from accelsim.ticket.coats import with_coats
 from accelsim.ticket.digest import filter_digests
 from accelsim.ticket.graph import GraphNode
 from accelsim.ticket.model import MaskCodec, Ticket, TicketLayer
-from accelsim.ticket.pack import pack_layer, unpack_weights
+from accelsim.ticket.pack import pack_layer, unpack_weights, with_input_density
 
 _EXACT_BFLOAT16 = 256  # larger integers may be rounded in a search
 
@@ -111,5 +111,5 @@ def evaluate(ticket: Ticket, data: SearchData) -> Evaluation:
 
 def with_evaluation(ticket: Ticket, evaluation: Evaluation) -> Ticket:
     """Return the ticket with measured accuracy and densities in it."""
-    layers = tuple(replace(layer, input_density=evaluation.input_density[layer.name]) for layer in ticket.layers)
+    layers = tuple(with_input_density(layer, evaluation.input_density[layer.name]) for layer in ticket.layers)
     return replace(ticket, layers=layers, accuracy=evaluation.accuracy)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from accelsim.errors import ConfigError
 from accelsim.names import suggest
 from accelsim.storage import bitmap, csr, dense, elsa, entropy, folded, mpt, multicoat, nm, rle, seedlm, slt
 from accelsim.storage.base import NetworkFormat, StorageFormat, StoredBits, WeightPlan
+from accelsim.storage.mixed import SIGN, MixedFormat, split_name
 from accelsim.storage.tiles import tile_bits
 from accelsim.trace.model import TraceLayer
 
@@ -27,7 +29,18 @@ def list_formats() -> tuple[str, ...]:
 
 
 def get_format(name: str) -> StorageFormat:
-    """Return the storage format called ``name``; raise `ConfigError` with the known names if there is none."""
+    """Return the storage format called ``name``; raise `ConfigError` with the known names if there is none.
+
+    ``slt+fc=dense-int8`` is slt with dense int8 for a layer or kind of layer, see `accelsim.storage.mixed`.
+    """
+    if SIGN in name:
+        base, by_key = split_name(name)
+        if not all(by_key) or not all(by_key.values()):
+            raise ConfigError(f"storage: {name!r}: a part is not LAYER=FORMAT; write e.g. slt+fc=dense-int8")
+        formats = {key: get_format(part) for key, part in by_key.items()}
+        first = get_format(base)
+        others = tuple((key, known) for key, known in sorted(formats.items()) if known != first)
+        return MixedFormat(first, others) if others else first
     known = _FORMATS.get(_ALIASES.get(name, name))
     if known is not None:
         return known
@@ -39,7 +52,25 @@ def plan_layers(storage_format: StorageFormat, layers: Sequence[TraceLayer]) -> 
     """Return the plan of every layer of a network in order; None for layers without weights.
 
     Same as the format's ``plan`` layer by layer, but for a `NetworkFormat` (``folded``), whose layers share bits.
+    Weights of another layer are stored there; each use fetches them.
     """
     if isinstance(storage_format, NetworkFormat):
-        return storage_format.plan_layers(layers)
-    return tuple(None if layer.weights is None else storage_format.plan(layer.weights) for layer in layers)
+        plans = storage_format.plan_layers(layers)
+    else:
+        plans = tuple(None if layer.weights is None else storage_format.plan(layer.weights) for layer in layers)
+    return tuple(None if plan is None else _used(plan, layer) for plan, layer in zip(plans, layers, strict=True))
+
+
+def _used(plan: WeightPlan, layer: TraceLayer) -> WeightPlan:
+    """Return the plan of a layer that uses another's weights, or a part of its own: experts of a mixture."""
+    own, used = plan.traffic_bits, layer.dims.num_weights
+    if layer.weights is not None and layer.kind == "linear" and used < layer.weights.num_weights:
+        num = layer.weights.num_weights
+        own = StoredBits(**{name: -(-getattr(own, name) * used // num) for name in StoredBits.__slots__})
+        plan = replace(
+            plan,
+            fetched_bits=own,
+            num_nonzero=plan.num_nonzero * used // num,
+            decoder_symbols=-(-plan.decoder_symbols * used // num),
+        )
+    return replace(plan, stored_bits=StoredBits(), fetched_bits=own) if layer.weights_of else plan

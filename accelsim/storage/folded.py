@@ -28,7 +28,7 @@ class FoldedFormat:
 
     def plan(self, weights: LayerWeights) -> WeightPlan:
         """Return the plan of a layer by itself, which stores its mask; see `plan_layers` for a whole network."""
-        return replace(SltFormat("slt", "").plan(weights), format=self.name)
+        return SltFormat(self.name, "").plan(weights)
 
     def plan_layers(self, layers: Sequence[TraceLayer]) -> tuple[WeightPlan | None, ...]:
         """Return the plan of every layer of a network in order; None for layers without weights."""

@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from accelsim.errors import MappingError
 from accelsim.storage.base import StoredBits, WeightPlan
-from accelsim.storage.dense import DENSE_INT8
+from accelsim.storage.dense import DENSE_INT8, DenseFormat
 from accelsim.storage.encoded import EncodedWeights, IntTensor, check_range, field_bits, fields, pack, unpack
 from accelsim.storage.stand_in import has_ticket
 from accelsim.ticket.statistics import is_nearly_dense
-from accelsim.trace.model import LayerWeights
+from accelsim.trace.model import LayerWeights, kept_by_pattern
 from accelsim.units import ceil_div
 
 VALUE_BITS = 8
@@ -48,7 +48,9 @@ class NmFormat:
 
     def plan(self, weights: LayerWeights) -> WeightPlan:
         """Return the plan of a layer."""
-        obeys = not has_ticket(weights) and _obeys(self, weights)
+        obeys = weights.pattern == (self.num_values, self.group_size) or (
+            not has_ticket(weights) and _obeys(self, weights)
+        )
         if not obeys and weights.load_mask is not None and not has_ticket(weights):
             return replace(DENSE_INT8.plan(weights), format=self.name)
         num_slots = self._num_slots(weights.shape)
@@ -59,7 +61,7 @@ class NmFormat:
             arithmetic="int8",
             decoder="nm",
             decoder_symbols=num_slots,
-            num_nonzero=weights.num_kept if obeys else self._num_kept(weights.shape),
+            num_nonzero=weights.num_kept if obeys else kept_by_pattern(weights.shape, self.num_values, self.group_size),
             synthetic=not obeys,
         )
 
@@ -104,10 +106,6 @@ class NmFormat:
     def _num_slots(self, shape: tuple[int, ...]) -> int:
         return shape[0] * ceil_div(_row_length(shape), self.group_size) * self.num_values
 
-    def _num_kept(self, shape: tuple[int, ...]) -> int:
-        whole, rest = divmod(_row_length(shape), self.group_size)
-        return shape[0] * (whole * self.num_values + min(rest, self.num_values))
-
     def _bits(self, num_slots: int, num_scale_bits: int = 0) -> StoredBits:
         return StoredBits(scale=num_scale_bits, weight=num_slots * VALUE_BITS, index=num_slots * self.position_bits)
 
@@ -131,7 +129,7 @@ def obeyed_pattern(weights: Sequence[LayerWeights]) -> str | None:
     Layers with next to no zeros, such as a stem of three channels, do not count.
     """
     pruned = [layer for layer in weights if not is_nearly_dense(layer.num_kept, layer.num_weights)]
-    for known in FORMATS:
+    for known in _PATTERNS:
         if pruned and all(_obeys(known, layer) for layer in pruned):
             return known.name
     return None
@@ -146,8 +144,39 @@ def _obeys(storage_format: NmFormat, weights: LayerWeights) -> bool:
     return int(groups.sum(axis=1).max(initial=0)) <= storage_format.num_values
 
 
-FORMATS = (
-    NmFormat("nm-1:4-int8", 1, 4),
-    NmFormat("nm-2:4-int8", 2, 4),
-    NmFormat("nm-4:8-int8", 4, 8),
-)
+@dataclass(frozen=True, slots=True)
+class OwnNmFormat:
+    """Each layer in its own N:M pattern: the one that a table states, or the narrowest known one that its mask obeys.
+
+    Layers without one are dense int8, as N:M networks leave their stem.
+    """
+
+    name: str = "nm-own-int8"
+    summary: str = "each layer in the N:M pattern that it has or a table states, dense int8 without one"
+
+    def plan(self, weights: LayerWeights) -> WeightPlan:
+        """Return the plan of a layer."""
+        return replace(self._of(weights).plan(weights), format=self.name)
+
+    def encode(self, values: IntTensor) -> EncodedWeights:
+        """Return ``values`` (-128 to 127) encoded in the narrowest known pattern they obey, else dense."""
+        for known in _PATTERNS:
+            if int((known._groups(values) != 0).sum(axis=1).max(initial=0)) <= known.num_values:  # noqa: SLF001
+                return known.encode(values)
+        return DENSE_INT8.encode(values)
+
+    def decode(self, encoded: EncodedWeights) -> IntTensor:
+        """Return the int8 tensor that was encoded."""
+        known = next((known for known in _PATTERNS if known.name == encoded.format), None)
+        return DENSE_INT8.decode(encoded) if known is None else known.decode(encoded)
+
+    def _of(self, weights: LayerWeights) -> NmFormat | DenseFormat:
+        if weights.pattern is not None:
+            return NmFormat(self.name, *weights.pattern)
+        if has_ticket(weights) or is_nearly_dense(weights.num_kept, weights.num_weights):
+            return DENSE_INT8
+        return next((known for known in _PATTERNS if _obeys(known, weights)), DENSE_INT8)
+
+
+_PATTERNS = (NmFormat("nm-1:4-int8", 1, 4), NmFormat("nm-2:4-int8", 2, 4), NmFormat("nm-4:8-int8", 4, 8))
+FORMATS: tuple[NmFormat | OwnNmFormat, ...] = (*_PATTERNS, OwnNmFormat())

@@ -1,6 +1,7 @@
-"""A digest of each filter's signed, masked weights: how a chip's network is told from another one without its weights.
+"""Digests: how a chip's network, and the values that a file holds of it, are told from others without them.
 
-16 bits a filter, written beside the stored bits and never read by the chip, so they count in no size.
+Of the signed, masked weights 16 bits a filter; of scales, offsets and input density 32 bits a layer. They are written
+beside the stored bits and never read by the chip, so they count in no size.
 """
 
 from __future__ import annotations
@@ -22,3 +23,13 @@ def filter_digests(weights: npt.NDArray[np.signedinteger]) -> bytes:
     rows = weights.reshape(weights.shape[0], -1)
     words = [zlib.crc32(row.astype("<i4").tobytes()) & 0xFFFF for row in rows]
     return np.array(words, dtype="<u2").tobytes()
+
+
+def value_digest(
+    scale_K: npt.NDArray[np.float16],  # noqa: N803
+    offset_K: npt.NDArray[np.float16],  # noqa: N803
+    input_density: float | None,
+) -> int:
+    """Return the CRC-32 of scales and offsets as little-endian float16, and of the density as Python writes it."""
+    stored = b"".join(np.asarray(values, dtype="<f2").tobytes() for values in (scale_K, offset_K))
+    return zlib.crc32(stored + repr(input_density).encode())

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,18 +26,19 @@ import numpy.typing as npt
 
 from accelsim.config.presets import TICKETS, preset_file
 from accelsim.errors import AccelSimError, TicketError
-from accelsim.files import is_special
+from accelsim.files import write_file
 from accelsim.prng import check_source
 from accelsim.ticket.coats import coat_problem
 from accelsim.ticket.codecs import check_codec
-from accelsim.ticket.digest import DIGEST_BYTES
+from accelsim.ticket.digest import DIGEST_BYTES, value_digest
 from accelsim.ticket.header import Fields, LayerHeader, dump_header, layer_header, parse_header, shown
 from accelsim.ticket.model import Provenance, Ticket, TicketLayer
-from accelsim.ticket.shapes import check_graph, weight_shapes
+from accelsim.ticket.shapes import check_graph, count_weights, weight_shapes
 from accelsim.ticket.torchfile import read_torch_file
 
 FORMAT_NAME = "accelsim-ticket"
 FORMAT_VERSION = 1
+MAX_TICKET_WEIGHTS = 1 << 31
 _MAX_HEADER_BYTES = 16 << 20
 _KEYS = (
     "format", "version", "provenance", "dataset", "accuracy", "command", "regenerable", "header", "payload",
@@ -72,7 +72,7 @@ def write_ticket(path: str | os.PathLike[str], ticket: Ticket) -> None:
     }
     buffer = io.BytesIO()
     torch.save(document, buffer)
-    _replace_file(path, buffer.getvalue())
+    write_file(path, buffer.getvalue(), TicketError)
 
 
 def _layer_bytes(layer: TicketLayer) -> tuple[bytes, ...]:
@@ -81,31 +81,12 @@ def _layer_bytes(layer: TicketLayer) -> tuple[bytes, ...]:
     return (layer.mask_payload, *scales, *others)
 
 
-def _replace_file(path: str | os.PathLike[str], content: bytes) -> None:
-    target = os.fspath(path)
-    if is_special(target):
-        raise TicketError(f"{target}: is a device, pipe or socket, which is never replaced; give the name of a file")
-    try:
-        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(target) or ".", prefix=".ticket-")
-    except OSError as error:
-        raise TicketError(f"{target}: cannot be written ({error.strerror}); choose another folder") from error
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, target)
-    except OSError as error:
-        os.unlink(temporary)
-        raise TicketError(f"{target}: cannot be written ({error.strerror}); choose another place") from error
-
-
 def read_ticket(path: str | os.PathLike[str], check_counts: bool = True) -> Ticket:
     """Read a ticket without executing anything and without decoding a mask; torch is not needed.
 
     Sizes are checked before memory is taken; graph, shapes, counts, thresholds and scales are checked against each
-    other. Whether a mask agrees with its counts and its freezing map is checked when it is unpacked.
+    other, and scales, offsets and densities against their digest where the file has one. Whether a mask agrees with its
+    counts and its freezing map is checked when it is unpacked.
 
     Parameters
     ----------
@@ -220,11 +201,17 @@ def _layers(headers: tuple[LayerHeader, ...], payload: bytes) -> tuple[TicketLay
                 cursor.take(header.digest_bytes),
                 cursor.take(header.coat_bytes),
                 header.coat_kept,
+                header.value_digest,
             )
         )
     if cursor.position != len(payload):
         raise TicketError(f"ticket.payload: {len(payload) - cursor.position} bytes belong to no layer; damaged file")
     return tuple(layers)
+
+
+def has_value_digests(ticket: Ticket) -> bool:
+    """Return whether scales, offsets and densities of all layers stand under a digest, which reading has checked."""
+    return all(layer.value_digest is not None for layer in ticket.layers)
 
 
 def check_ticket(ticket: Ticket, check_counts: bool = True) -> None:
@@ -239,6 +226,8 @@ def check_ticket(ticket: Ticket, check_counts: bool = True) -> None:
     """
     check_graph(ticket.graph)
     shapes = weight_shapes(ticket.graph)
+    if count_weights(ticket.graph) > MAX_TICKET_WEIGHTS:
+        raise TicketError(f"ticket: more than {MAX_TICKET_WEIGHTS} weights; shrink the network")
     names = [layer.name for layer in ticket.layers]
     if names != list(shapes):
         odd = sorted(set(names) ^ set(shapes)) or ["their order"]
@@ -276,6 +265,9 @@ def _check_layer(layer: TicketLayer, out_channels: int) -> None:
     _need(problem is None, layer, problem or "")
     density = layer.input_density
     _need(density is None or 0.0 <= density <= 1.0, layer, f"input_density {density} is not from 0 to 1")
+    written = layer.value_digest
+    is_same = written is None or written == value_digest(layer.scale_K, layer.offset_K, density)
+    _need(is_same, layer, "its scales, offsets or input_density are not those that their digest was made of")
     if layer.source is None:
         _need(len(layer.weight_payload) in (0, -(-n // 8)), layer, f"{len(layer.weight_payload)} bytes of signs")
         _need(len(layer.frozen_payload) in (0, 2 * -(-n // 8)), layer, f"{len(layer.frozen_payload)} bytes of map")

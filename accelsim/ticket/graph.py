@@ -7,9 +7,11 @@ from typing import Literal
 
 NodeKind = Literal[
     "input", "conv2d", "conv_transpose2d", "linear", "matmul", "aggregate", "norm", "activation", "pool", "global_pool",
-    "add", "multiply", "concat", "softmax", "upsample", "reshape",
+    "add", "multiply", "concat", "softmax", "upsample", "reshape", "vector", "embedding",
 ]  # fmt: skip
 PARAMETRIC_KINDS = frozenset({"conv2d", "conv_transpose2d", "linear"})
+"""Kinds whose weights a supermask covers."""
+WEIGHTED_KINDS = PARAMETRIC_KINDS | {"embedding"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,24 +24,31 @@ class GraphNode:
         Unique; the names of weighted nodes follow the module path in torch (``layer1.0.conv1``).
     kind
         See `NodeKind`. ``reshape`` moves no data (function ``select``: keeps a part, ``repeat``: is read several
-        times); ``aggregate`` is a sum over graph edges; ``matmul`` multiplies two activations (``inputs[0]`` M x K by
-        ``inputs[1]``, K x N or, with ``transpose_b``, N x K) for ``num_heads`` heads; operands are (rows, heads *
-        columns) or (heads, rows, columns).
+        times or beside padding); ``aggregate`` is a sum over graph edges; ``matmul`` multiplies two activations
+        (``inputs[0]`` M x K by ``inputs[1]``, K x N or, with ``transpose_b``, N x K) for ``num_heads`` heads; operands
+        are (rows, heads * columns) or (heads, rows, columns); ``vector`` is any other work of the vector unit, called
+        ``function``; ``embedding`` looks up rows of a table.
     inputs
         Names of the producing nodes, in order.
     out_shape
         Without batch: (C, H, W) for maps, (tokens, features) for sequences, (nodes, features) for graphs, (features,)
-        for vectors.
+        for vectors. Graphs of exported modules have full shapes, one axis of samples before: (N, C, H, W), (N, tokens,
+        features); nodes that work element by element have any shape.
     out_channels
-        K of a weighted node; of an affine norm its channels, where the shape does not tell.
+        K of a weighted node (of all groups); of an affine norm its channels, where the shape does not tell.
     kernel, stride, padding, dilation
-        (height, width) each; of convolutions and pools. ``padding`` is symmetric; ``output_padding`` is the transposed
-        convolution's.
+        (height, width) each; of convolutions and pools. ``output_padding`` is the transposed convolution's.
+    end_padding
+        Padding below and to the right, where it is not the same as ``padding``, above and to the left.
+    depth
+        Of a convolution or pool over (C, D, H, W): kernel, stride, padding, end padding, dilation and output padding
+        along D; empty without that axis.
     groups
-        Convolution groups.
+        Convolution groups. A ``linear`` node of several groups has (groups, rows, features): weights of their own each.
     function
         ``relu | relu6 | leaky_relu | gelu | silu | sigmoid | tanh | sign | hardswish`` for activations, ``max | avg``
-        for pools, ``batch | layer`` for norms, ``mean | sum`` of an aggregate.
+        for pools, ``batch | layer`` for norms, ``mean | sum`` of an aggregate; ``update`` of a ``concat``: the inputs
+        after the first are written into it. Of a ``vector`` node its name.
     bias
         Whether a weighted node adds a trained bias; of ``add``, ``multiply`` and ``concat``: a tensor that does not
         depend on the input joins (function ``constant``: one that is not trained).
@@ -47,6 +56,13 @@ class GraphNode:
         Whether a norm has trained scale and shift.
     num_edges
         Edges of an ``aggregate``.
+    num_ops
+        Vector operations of a ``vector`` node in total.
+    num_rows
+        Rows of the table of an ``embedding``; ``out_shape[-1]`` is their length. Of a ``linear`` node with groups how
+        many groups have stored weights, where fewer are used at once (experts of a mixture).
+    weights_of
+        The node whose weights these are: they are stored there, once.
     """
 
     name: str
@@ -66,14 +82,31 @@ class GraphNode:
     num_edges: int = 0
     num_heads: int = 1
     transpose_b: bool = False
+    end_padding: tuple[int, ...] = ()
+    depth: tuple[int, ...] = ()
+    num_ops: int = 0
+    num_rows: int = 0
+    weights_of: str = ""
+
+    @property
+    def paddings(self) -> tuple[tuple[int, int], ...]:
+        """Return (before, after) for height and width."""
+        ends = self.end_padding or self.padding
+        return ((self.padding[0], ends[0]), (self.padding[1], ends[1]))
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkGraph:
-    """A network: nodes in execution order (every input stands before its user); ``nodes[0]`` is the input."""
+    """A network: nodes in execution order (every input stands before its user); ``nodes[0]`` is the input.
+
+    ``outputs`` are the nodes whose results the network returns; empty: those that no other node reads. ``batch`` is how
+    many inputs full shapes hold; 0: shapes are without the batch.
+    """
 
     name: str
     nodes: tuple[GraphNode, ...]
+    outputs: tuple[str, ...] = ()
+    batch: int = 0
 
     def node(self, name: str) -> GraphNode:
         """Return the node called ``name``; KeyError if there is none."""

@@ -14,7 +14,7 @@ from accelsim.errors import TicketError
 from accelsim.prng import GeneratorKind, RandomSource, SeedPolicy, StreamGranularity, WeightDistribution
 from accelsim.ticket.graph import GraphNode, NetworkGraph, NodeKind
 from accelsim.ticket.model import TicketLayer
-from accelsim.ticket.shapes import MAX_DIMENSION, MAX_NODES
+from accelsim.ticket.shapes import MAX_DIMENSION, MAX_NODES, MAX_OPS
 
 _T = TypeVar("_T")
 _MAX_TEXT = 1 << 16
@@ -44,6 +44,7 @@ class LayerHeader:
     digest_bytes: int = 0
     coat_bytes: int = 0
     coat_kept: tuple[int, ...] = ()
+    value_digest: int | None = None
 
 
 def layer_header(layer: TicketLayer) -> LayerHeader:
@@ -65,6 +66,7 @@ def layer_header(layer: TicketLayer) -> LayerHeader:
         len(layer.digest_payload),
         len(layer.coat_payload),
         layer.coat_kept,
+        layer.value_digest,
     )
 
 
@@ -79,6 +81,8 @@ def _non_defaults(item: GraphNode) -> dict[str, object]:
 def _layer_record(layer: LayerHeader) -> dict[str, object]:
     """Return all fields; those of coats only where there are several: other files stay as they are."""
     record = asdict(layer)
+    if layer.value_digest is None:
+        del record["value_digest"]
     if not layer.coat_kept:
         del record["coat_bytes"], record["coat_kept"]
     return record
@@ -90,6 +94,8 @@ def dump_header(graph: NetworkGraph, layers: Sequence[LayerHeader]) -> str:
         "name": graph.name,
         "nodes": [_non_defaults(node) for node in graph.nodes],
         "layers": [_layer_record(layer) for layer in layers],
+        **({"outputs": list(graph.outputs)} if graph.outputs else {}),
+        **({"batch": graph.batch} if graph.batch else {}),
     }
     return json.dumps(document, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 
@@ -142,6 +148,10 @@ class Fields:
             raise self.fail(name, value, f"a whole number from 0 to {high}")
         return value
 
+    def optional_integer(self, name: str, high: int = MAX_DIMENSION) -> int | None:
+        """Return a bounded integer, or None where the field is absent."""
+        return self.integer(name, high=high) if name in self._values else None
+
     def fraction(self, name: str, default: object = MISSING) -> float | None:
         """Return a number from 0 to 1, or None."""
         value = self.take(name, default)
@@ -160,9 +170,9 @@ class Fields:
             raise self.fail(name, value, f"whole numbers from 0 to {MAX_DIMENSION}")
         return tuple(value)
 
-    def texts(self, name: str) -> tuple[str, ...]:
+    def texts(self, name: str, default: object = MISSING) -> tuple[str, ...]:
         """Return a list of strings."""
-        value = self.take(name)
+        value = self.take(name, default)
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise self.fail(name, value, "a list of texts")
         return tuple(value)
@@ -213,6 +223,11 @@ def _node(value: object, where: str) -> GraphNode:
         num_edges=record.integer("num_edges", 0),
         num_heads=record.integer("num_heads", 1),
         transpose_b=record.flag("transpose_b", False),
+        end_padding=record.integers("end_padding", ()),
+        depth=record.integers("depth", ()),
+        num_ops=record.integer("num_ops", 0, high=MAX_OPS),
+        num_rows=record.integer("num_rows", 0),
+        weights_of=record.text("weights_of", ""),
     )
     record.done()
     return node
@@ -258,6 +273,7 @@ def _layer(value: object, where: str) -> LayerHeader:
         digest_bytes=record.integer("digest_bytes", 0),
         coat_bytes=record.integer("coat_bytes", 0),
         coat_kept=record.integers("coat_kept", ()),
+        value_digest=record.optional_integer("value_digest", high=_MAX_WORD),
     )
     record.done()
     return header
@@ -296,8 +312,9 @@ def parse_header(text: str) -> tuple[NetworkGraph, tuple[LayerHeader, ...]]:
     name = record.text("name")
     nodes = _list(record.take("nodes"), "header.nodes", _node)
     layers = _list(record.take("layers"), "header.layers", _layer)
+    outputs, batch = record.texts("outputs", []), record.integer("batch", 0)
     record.done()
-    return NetworkGraph(name, nodes), layers
+    return NetworkGraph(name, nodes, outputs, batch), layers
 
 
 def _finite(text: str) -> float:

@@ -47,6 +47,8 @@ class TicketLayer:
     digest_payload
         `accelsim.ticket.digest.filter_digests` of the searched weights, for ``accelsim verify``; empty in older files.
         The chip does not read it.
+    value_digest
+        `accelsim.ticket.digest.value_digest` of scales, offsets and density as they were packed; None in older files.
     coat_payload, coat_kept
         Multicoated masks: the packed further coats, and how many free weights each keeps (`accelsim.ticket.coats`);
         empty where there is one mask.
@@ -69,6 +71,7 @@ class TicketLayer:
     digest_payload: bytes = b""
     coat_payload: bytes = b""
     coat_kept: tuple[int, ...] = ()
+    value_digest: int | None = None
 
     @property
     def num_weights(self) -> int:

@@ -12,7 +12,7 @@ from accelsim.errors import AccelSimError, TicketError
 from accelsim.prng import RandomSource, freezing_map, layer_weights, words
 from accelsim.ticket.coats import MAX_COATS, unpack_coats
 from accelsim.ticket.codecs import EncodedMask, decode_mask, encode_mask
-from accelsim.ticket.digest import filter_digests
+from accelsim.ticket.digest import filter_digests, value_digest
 from accelsim.ticket.model import MaskCodec, TicketLayer
 
 MaskArray = npt.NDArray[np.bool_]
@@ -120,6 +120,7 @@ def _pack(  # noqa: PLR0913  private, and every argument is a stored field
         )
     free = kept[frozen == 0]
     encoded: EncodedMask = encode_mask(codec, free)
+    density = None if input_density is None else float(input_density)
     return TicketLayer(
         name,
         shape,
@@ -132,10 +133,17 @@ def _pack(  # noqa: PLR0913  private, and every argument is a stored field
         num_kept=int(np.count_nonzero(kept)),
         scale_K=scales[0],
         offset_K=scales[1],
-        input_density=None if input_density is None else float(input_density),
+        input_density=density,
         weight_payload=b"" if sign is None else np.packbits(sign > 0).tobytes(),
         frozen_payload=b"" if source is not None else _pack_ternary(frozen),
+        value_digest=value_digest(*scales, density),
     )
+
+
+def with_input_density(layer: TicketLayer, input_density: float) -> TicketLayer:
+    """Return a layer with a measured input density, under its digest."""
+    digest = value_digest(layer.scale_K, layer.offset_K, input_density)
+    return replace(layer, input_density=input_density, value_digest=digest)
 
 
 def _pack_ternary(frozen: TernaryArray) -> bytes:

@@ -34,6 +34,7 @@ _CALLS = frozenset(
     {
         "collections OrderedDict",
         "torch Size",
+        "torch device",
         "torch._utils _rebuild_parameter",
         "torch._utils _rebuild_tensor",
         "torch._utils _rebuild_tensor_v2",
@@ -41,8 +42,32 @@ _CALLS = frozenset(
 )
 
 
+_DTYPES = frozenset(
+    f"torch {name}" for name in "float64 float32 float16 bfloat16 int64 int32 int16 int8 uint8 bool".split()
+)
+_SAVED_OTHERWISE = {
+    "torch._utils _rebuild_sparse_tensor": "a sparse tensor; save it dense, as tensor.to_dense()",
+    "torch._utils _rebuild_qtensor": "a quantised tensor; save its values, as tensor.dequantize()",
+    "torch._utils _rebuild_tensor_v3": "numbers of 8 bits or without sign; save them as tensor.float()",
+    "torch._utils _rebuild_parameter_with_state": "a parameter with attributes; save tensor.detach() of each",
+    "torch ComplexFloatStorage": "complex numbers; save real ones, as torch.view_as_real(tensor)",
+    "torch ComplexDoubleStorage": "complex numbers; save real ones, as torch.view_as_real(tensor)",
+}
+
+
+_SYSTEM_MODULES = frozenset(
+    "os posix nt sys subprocess shutil socket importlib runpy pty ctypes code pickle webbrowser commands".split()
+)
+_BUILTINS = frozenset({"builtins", "__builtin__"})
+_HARMLESS_BUILTINS = frozenset("set frozenset slice range complex bytearray object".split())
+
+
 class DamagedError(Exception):
     """What is wrong with the file; becomes a TicketError that names it."""
+
+
+class ForeignError(Exception):
+    """What the file holds that is not read, and how to save it otherwise; becomes a TicketError that names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +101,12 @@ class PlainDataMachine:
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
         self._storages: dict[str, _Storage] = {}
+        self._holds_module = False
 
     def run(self, program: bytes | IO[bytes]) -> object:
         """Return what the program leaves on the stack; a stream is read to the program's end and not further."""
+        # The attributes that every module has; only the error's text depends on it.
+        self._holds_module = isinstance(program, bytes) and b"_parameters" in program and b"_modules" in program
         for opcode, argument, _ in pickletools.genops(program):
             if opcode.name == "STOP":
                 return self._stack.pop()
@@ -150,10 +178,11 @@ class PlainDataMachine:
         if argument is None:
             name = self._stack.pop()
             argument = f"{self._stack.pop()} {name}"
-        if argument.startswith(("numpy", "_codecs encode")):
-            refuse(f"it holds NumPy values ({argument.split()[0]}) beside tensors: save only the module's state_dict()")
+        if argument in _DTYPES:
+            self._stack.append(argument.replace(" ", "."))
+            return
         if argument not in _CALLS and argument not in _STORAGE_DTYPES:
-            refuse(f"it asks for {argument.replace(' ', '.')!r}, and only plain tensors, numbers and strings are read")
+            raise ForeignError(_foreign(argument, self._holds_module))
         self._stack.append(_Global(argument))
 
     def reduce(self, _argument: Any) -> None:
@@ -168,6 +197,8 @@ class PlainDataMachine:
             return {}
         if name == "torch Size" and len(arguments) == 1:
             return tuple(arguments[0])
+        if name == "torch device":
+            return ":".join(map(str, arguments[:2]))
         if name == "torch._utils _rebuild_parameter" and arguments:
             return arguments[0]
         if name in ("torch._utils _rebuild_tensor", "torch._utils _rebuild_tensor_v2") and len(arguments) >= 4:
@@ -196,6 +227,23 @@ class PlainDataMachine:
             values = self._load_storage(key, np.dtype(_STORAGE_DTYPES[kind]), numel)
             self._storages[identity] = _Storage(values, kind == "torch BFloat16Storage")
         return self._storages[identity]
+
+
+def _foreign(name: str, holds_module: bool) -> str:
+    """Return what a name that is not allowed stands for, and what to save instead."""
+    shown = name.replace(" ", ".")
+    if name in _SAVED_OTHERWISE:
+        return f"holds {_SAVED_OTHERWISE[name]}"
+    if holds_module or name.startswith("torch.nn.modules"):
+        return f"holds a whole module ({shown}); save its state_dict() instead: torch.save(module.state_dict(), FILE)"
+    module, _, function = name.partition(" ")
+    if module.split(".")[0] in _SYSTEM_MODULES or (module in _BUILTINS and function not in _HARMLESS_BUILTINS):
+        return f"asks for {shown!r}, which runs code; no checkpoint needs it: trust the file nowhere, and get another"
+    what = "NumPy values" if name.startswith(("numpy", "_codecs encode")) else "a Python object"
+    return (
+        f"holds {what} ({shown}) beside tensors, and nothing is executed here; if you trust it, save the state_dict "
+        "alone: torch.save(torch.load(FILE, weights_only=False)['state_dict'], NEW), or whatever the file calls it"
+    )
 
 
 def _is_key(key: object) -> bool:

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from accelsim.errors import TicketError
-from accelsim.ticket.graph import PARAMETRIC_KINDS, GraphNode, NetworkGraph
+from accelsim.ticket.graph import PARAMETRIC_KINDS, WEIGHTED_KINDS, GraphNode, NetworkGraph
 
 Shape = tuple[int, ...]
 
 MAX_NODES = 20_000
 MAX_DIMENSION = 1 << 31
 MAX_ELEMENTS = 1 << 40
-MAX_WEIGHTS = 1 << 31
+MAX_OPS = 1 << 50
+MAX_WEIGHTS = 1 << 40
 MAX_NAME_LENGTH = 256
 
 _FUNCTIONS = {
@@ -25,13 +27,52 @@ _FUNCTIONS = {
     "global_pool": frozenset({"", "max", "avg"}),
     "norm": frozenset({"batch", "layer"}),
     "aggregate": frozenset({"mean", "sum"}),
+    "concat": frozenset({"", "constant", "update"}),
     "reshape": frozenset({"", "select", "repeat"}),
 }
-_NUM_INPUTS = {"input": (0, 0), "matmul": (2, 2), "add": (1, 64), "multiply": (1, 64), "concat": (1, 64)}
+_MAX_INPUTS = 1 << 12
+_NUM_INPUTS = {
+    "input": (0, 0), "matmul": (2, 2), "add": (1, 64), "multiply": (1, 64), "concat": (1, _MAX_INPUTS),
+    "vector": (1, _MAX_INPUTS), "embedding": (0, 1),
+}  # fmt: skip
 
 
-def _window(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
-    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+class Axis(NamedTuple):
+    """How a convolution or pool moves along one axis of a map."""
+
+    kernel: int
+    stride: int
+    before: int
+    after: int
+    dilation: int
+    output_padding: int
+
+    def window(self, size: int) -> int:
+        """Return how many windows fit ``size`` elements and the padding."""
+        return (size + self.before + self.after - self.dilation * (self.kernel - 1) - 1) // self.stride + 1
+
+    def scattered(self, size: int) -> int:
+        """Return the output size of the transposed operation."""
+        spread = (size - 1) * self.stride + self.dilation * (self.kernel - 1) + 1
+        return spread - self.before - self.after + self.output_padding
+
+
+def axes_of(node: GraphNode) -> tuple[Axis, ...]:
+    """Return the axes (D), H, W of a convolution or pool."""
+    depth = (Axis(*node.depth),) if node.depth else ()
+    fields = zip(node.kernel, node.stride, node.paddings, node.dilation, node.output_padding, strict=True)
+    return (*depth, *(Axis(size, step, *pads, gap, more) for size, step, pads, gap, more in fields))
+
+
+def split_map(node: GraphNode, shape: Shape) -> tuple[int, int, Shape]:
+    """Return samples, channels and (D), H, W of a map; a map of one sample need not say so."""
+    rank = 3 if node.depth else 2
+    allowed = "(C, D, H, W) or (N, C, D, H, W)" if node.depth else "(C, H, W) or (N, C, H, W)"
+    _require(
+        len(shape) - rank in (1, 2), node, f"input shape {shape} is not {allowed}", "give a map with channels first"
+    )
+    samples = shape[0] if len(shape) == rank + 2 else 1
+    return samples, shape[-rank - 1], shape[-rank:]
 
 
 def _require(condition: bool, node: GraphNode, problem: str, remedy: str) -> None:
@@ -39,19 +80,11 @@ def _require(condition: bool, node: GraphNode, problem: str, remedy: str) -> Non
         raise TicketError(f"graph node {node.name!r} ({node.kind}): {problem}; {remedy}")
 
 
-def _require_map(node: GraphNode, shape: Shape) -> None:
-    _require(len(shape) == 3, node, f"input shape {shape} is not (C, H, W)", "give a map with channels first")
-
-
 def _conv2d(node: GraphNode, inputs: Sequence[Shape]) -> Shape:
-    _require_map(node, inputs[0])
-    C, H, W = inputs[0]
-    _check_groups(node, C)
-    P, Q = (
-        _window(size, node.kernel[i], node.stride[i], node.padding[i], node.dilation[i])
-        for i, size in enumerate((H, W))
-    )
-    return (node.out_channels, P, Q)
+    _, channels, sizes = split_map(node, inputs[0])
+    _check_groups(node, channels)
+    out = (axis.window(size) for axis, size in zip(axes_of(node), sizes, strict=True))
+    return (*inputs[0][: -len(sizes) - 1], node.out_channels, *out)
 
 
 def _check_groups(node: GraphNode, channels: int) -> None:
@@ -68,39 +101,36 @@ def _check_groups(node: GraphNode, channels: int) -> None:
 
 
 def _conv_transpose2d(node: GraphNode, inputs: Sequence[Shape]) -> Shape:
-    _require_map(node, inputs[0])
-    C, H, W = inputs[0]
-    _check_groups(node, C)
-    P, Q = (
-        (size - 1) * node.stride[i]
-        - 2 * node.padding[i]
-        + node.dilation[i] * (node.kernel[i] - 1)
-        + node.output_padding[i]
-        + 1
-        for i, size in enumerate((H, W))
-    )
-    return (node.out_channels, P, Q)
+    _, channels, sizes = split_map(node, inputs[0])
+    _check_groups(node, channels)
+    out = (axis.scattered(size) for axis, size in zip(axes_of(node), sizes, strict=True))
+    return (*inputs[0][: -len(sizes) - 1], node.out_channels, *out)
 
 
 def _linear(node: GraphNode, inputs: Sequence[Shape]) -> Shape:
+    shape = inputs[0]
     _require(node.out_channels >= 1, node, f"out_channels {node.out_channels} is not >= 1", "give the output features")
     _require(
-        len(inputs[0]) <= 2,
+        len(shape) <= 3,
         node,
-        f"input shape {inputs[0]} is not (features,) or (tokens, features)",
+        f"input shape {shape} is not (features,), (tokens, features) or (samples, tokens, features)",
         "put a reshape before it",
     )
-    return (*inputs[0][:-1], node.out_channels)
+    if node.groups == 1:
+        return (*shape[:-1], node.out_channels)
+    _require(
+        len(shape) == 3 and shape[0] == node.groups and node.out_channels % node.groups == 0,
+        node,
+        f"input shape {shape} is not (groups, rows, features) of {node.groups} groups",
+        "put a reshape before it",
+    )
+    return (*shape[:-1], node.out_channels // node.groups)
 
 
 def _pool(node: GraphNode, inputs: Sequence[Shape]) -> Shape:
-    _require_map(node, inputs[0])
-    C, H, W = inputs[0]
-    P, Q = (
-        _window(size, node.kernel[i], node.stride[i], node.padding[i], node.dilation[i])
-        for i, size in enumerate((H, W))
-    )
-    return (C, P, Q)
+    sizes = split_map(node, inputs[0])[2]
+    out = (axis.window(size) for axis, size in zip(axes_of(node), sizes, strict=True))
+    return (*inputs[0][: -len(sizes)], *out)
 
 
 def _same(_node: GraphNode, inputs: Sequence[Shape]) -> Shape:
@@ -108,17 +138,18 @@ def _same(_node: GraphNode, inputs: Sequence[Shape]) -> Shape:
 
 
 def _broadcast(node: GraphNode, inputs: Sequence[Shape]) -> Shape:
-    full = max(inputs, key=lambda shape: (len(shape), math.prod(shape)))
-    for shape in inputs:
-        tail = (1,) * (len(full) - len(shape)) + shape
-        fits = all(a in (b, 1) for a, b in zip(tail, full, strict=True))
+    rank = max(map(len, inputs))
+    columns = zip(*((1,) * (rank - len(shape)) + shape for shape in inputs), strict=True)
+    out = []
+    for sizes in columns:
         _require(
-            fits,
+            all(size in (1, max(sizes)) for size in sizes),
             node,
             f"input shapes {list(inputs)} do not match",
             "give inputs of one shape, or of size 1 where it repeats",
         )
-    return full
+        out.append(max(sizes))
+    return tuple(out)
 
 
 INFERENCE: Mapping[str, Callable[[GraphNode, Sequence[Shape]], Shape]] = {
@@ -170,6 +201,8 @@ def _check_matmul(node: GraphNode, inputs: Sequence[Shape]) -> None:
 
 def _check_concat(node: GraphNode, inputs: Sequence[Shape]) -> None:
     out = node.out_shape
+    if node.function == "update":
+        return
     _require(
         all(len(shape) == len(out) for shape in inputs),
         node,
@@ -187,24 +220,33 @@ def _check_concat(node: GraphNode, inputs: Sequence[Shape]) -> None:
 
 def _check_reshape(node: GraphNode, inputs: Sequence[Shape]) -> None:
     before, after = math.prod(inputs[0]), math.prod(node.out_shape)
-    fits = {"select": after <= before, "repeat": after % before == 0}.get(node.function, after == before)
+    fits = {"select": after <= before, "repeat": after >= before}.get(node.function, after == before)
     _require(
         fits, node, f"{inputs[0]} has {before} elements and {node.out_shape} has {after}", "keep the element count"
     )
 
 
 def _check_upsample(node: GraphNode, inputs: Sequence[Shape]) -> None:
-    _require_map(node, inputs[0])
-    fits = len(node.out_shape) == 3 and node.out_shape[0] == inputs[0][0]
+    split_map(node, inputs[0])
+    fits = len(node.out_shape) == len(inputs[0]) and node.out_shape[:-2] == inputs[0][:-2]
     _require(fits, node, f"{inputs[0]} cannot become {node.out_shape}", "keep the channels")
 
 
 def _check_global_pool(node: GraphNode, inputs: Sequence[Shape]) -> None:
     shape = inputs[0]
-    allowed = {(shape[0],), (shape[0], 1, 1)} if len(shape) == 3 else {(shape[-1],), (1, shape[-1])}
+    kept = shape[:-2] if len(shape) >= 3 else shape[-1:]
+    allowed = {kept, (*kept, 1, 1) if len(shape) >= 3 else (1, *kept)}
     _require(
         node.out_shape in allowed, node, f"shape {node.out_shape} does not follow", f"give one of {sorted(allowed)}"
     )
+
+
+def _check_vector(node: GraphNode, _inputs: Sequence[Shape]) -> None:
+    _require(0 < len(node.function) <= MAX_NAME_LENGTH, node, "its function has no name", "name what it does")
+
+
+def _check_embedding(node: GraphNode, _inputs: Sequence[Shape]) -> None:
+    _require(node.num_rows >= 1, node, "num_rows is 0", "give the rows of the table")
 
 
 _CHECKS: Mapping[str, Callable[[GraphNode, Sequence[Shape]], None]] = {
@@ -213,6 +255,8 @@ _CHECKS: Mapping[str, Callable[[GraphNode, Sequence[Shape]], None]] = {
     "reshape": _check_reshape,
     "upsample": _check_upsample,
     "global_pool": _check_global_pool,
+    "vector": _check_vector,
+    "embedding": _check_embedding,
 }
 
 
@@ -226,7 +270,7 @@ def _check_fields(node: GraphNode) -> None:
         "kernel, stride, dilation, groups or num_heads is out of range",
         f"give values from 1 to {MAX_DIMENSION}",
     )
-    natural = (*node.padding, *node.output_padding, node.out_channels, node.num_edges)
+    natural = (*node.padding, *node.end_padding, *node.output_padding, *node.depth, node.out_channels, node.num_edges)
     _require(
         all(0 <= value <= MAX_DIMENSION for value in natural),
         node,
@@ -234,9 +278,16 @@ def _check_fields(node: GraphNode) -> None:
         f"give values from 0 to {MAX_DIMENSION}",
     )
     _require(node.kind != "aggregate" or node.num_edges > 0, node, "num_edges is 0", "give the edges of the graph")
-    shape_fits = 1 <= len(node.out_shape) <= 4 and all(1 <= size <= MAX_DIMENSION for size in node.out_shape)
     _require(
-        shape_fits, node, f"out_shape {node.out_shape} is not 1 to 4 sizes >= 1", "check kernel, stride and padding"
+        len(node.end_padding) in (0, 2) and len(node.depth) in (0, 6) and 0 not in (node.depth[:2] + node.depth[4:5]),
+        node,
+        "end_padding or depth has another number of values, or a 0 among kernel, stride and dilation",
+        "give two end paddings, or six values of depth",
+    )
+    _require(0 <= node.num_ops <= MAX_OPS, node, f"num_ops {node.num_ops} is out of range", f"give 0 to {MAX_OPS}")
+    shape_fits = 1 <= len(node.out_shape) <= 5 and all(1 <= size <= MAX_DIMENSION for size in node.out_shape)
+    _require(
+        shape_fits, node, f"out_shape {node.out_shape} is not 1 to 5 sizes >= 1", "check kernel, stride and padding"
     )
     _require(
         math.prod(node.out_shape) <= MAX_ELEMENTS, node, f"out_shape {node.out_shape} is too large", "shrink the input"
@@ -285,9 +336,13 @@ def check_graph(graph: NetworkGraph) -> dict[str, Shape]:
         inputs = [shapes[name] for name in node.inputs]
         _check_shape(node, inputs)
         shapes[node.name] = node.out_shape
+        _check_shared(node, {earlier.name: earlier for earlier in graph.nodes[:position]} if node.weights_of else {})
         if node.kind in PARAMETRIC_KINDS:
             num_weights += math.prod(node_weight_shape(node, inputs[0]))
             _require(num_weights <= MAX_WEIGHTS, node, f"the network passes {MAX_WEIGHTS} weights", "shrink it")
+    for name in graph.outputs:
+        if name not in shapes:
+            raise TicketError(f"graph {graph.name!r}: output {name!r} does not exist; name a node of the graph")
     return shapes
 
 
@@ -305,22 +360,38 @@ def _check_shape(node: GraphNode, inputs: Sequence[Shape]) -> None:
         _require(False, node, f"unknown kind {node.kind!r}", f"give one of {sorted({*INFERENCE, *_CHECKS, 'input'})}")
 
 
+def _check_shared(node: GraphNode, earlier: Mapping[str, GraphNode]) -> None:
+    if node.weights_of:
+        owner = earlier.get(node.weights_of)
+        fits = owner is not None and owner.kind in WEIGHTED_KINDS and not owner.weights_of
+        _require(fits, node, f"shares the weights of {node.weights_of!r}", "name an earlier node that has weights")
+
+
 def node_weight_shape(node: GraphNode, source: Shape) -> Shape:
-    """Return the weight shape of a weighted node whose input has shape ``source``: KCRS, KC or (transposed) CKRS."""
+    """Return the weight shape of a node with weights whose input has shape ``source``, as torch has it.
+
+    K(C/G)RS of a convolution, C(K/G)RS of a transposed one (with D before R where it has a depth), KC of a linear node,
+    rows and their length of an embedding.
+    """
+    if node.kind == "embedding":
+        return (node.num_rows, node.out_shape[-1])
     if node.kind == "linear":
-        return (node.out_channels, source[-1])
+        groups = node.num_rows or node.groups
+        return (node.out_channels // node.groups * groups, source[-1])
+    channels = split_map(node, source)[1]
+    kernel = (*node.depth[:1], *node.kernel)
     if node.kind == "conv_transpose2d":
-        return (source[0], node.out_channels // node.groups, *node.kernel)
-    return (node.out_channels, source[0] // node.groups, *node.kernel)
+        return (channels, node.out_channels // node.groups, *kernel)
+    return (node.out_channels, channels // node.groups, *kernel)
 
 
 def weight_shapes(graph: NetworkGraph) -> dict[str, Shape]:
-    """Return the weight shape of every weighted node, in graph order."""
+    """Return the weight shape of every node that a ticket has a layer for, in graph order: shared weights once."""
     shapes = {node.name: node.out_shape for node in graph.nodes}
     return {
         node.name: node_weight_shape(node, shapes[node.inputs[0]])
         for node in graph.nodes
-        if node.kind in PARAMETRIC_KINDS
+        if node.kind in PARAMETRIC_KINDS and not node.weights_of
     }
 
 
@@ -330,17 +401,24 @@ def count_weights(graph: NetworkGraph) -> int:
 
 
 def count_parameters(graph: NetworkGraph) -> int:
-    """Return all trained parameters: weights, biases, affine norms, and the tensors of ``add`` and ``concat`` nodes."""
+    """Return all trained parameters: weights and tables, biases, affine norms, tensors of ``add`` and ``concat``."""
     shapes = {node.name: node.out_shape for node in graph.nodes}
-    total = count_weights(graph)
-    for node in graph.nodes:
-        out = node.out_shape
-        if node.kind in PARAMETRIC_KINDS and node.bias:
-            total += node.out_channels
-        elif node.kind == "norm" and node.affine:
-            total += 2 * (node.out_channels or (out[0] if node.function == "batch" and len(out) == 3 else out[-1]))
-        elif node.kind == "add" and node.bias and not node.function:
-            total += math.prod(out)
-        elif node.kind == "concat" and node.bias:
-            total += math.prod(out) - sum(math.prod(shapes[name]) for name in node.inputs)
-    return total
+    return count_weights(graph) + sum(
+        _other_parameters(node, sum(math.prod(shapes[name]) for name in node.inputs)) for node in graph.nodes
+    )
+
+
+def _other_parameters(node: GraphNode, num_inputs: int) -> int:
+    out = node.out_shape
+    if node.kind in PARAMETRIC_KINDS and node.bias and not node.weights_of:
+        return node.out_channels
+    if node.kind == "embedding" and not node.weights_of:
+        return node.num_rows * out[-1]
+    if node.kind == "norm" and node.affine:
+        channels = out[-3] if node.function == "batch" and len(out) >= 3 else out[-1]
+        return 2 * (node.out_channels or channels)
+    if node.kind == "add" and node.bias and not node.function:
+        return math.prod(out)
+    if node.kind == "concat" and node.bias and not node.function:
+        return math.prod(out) - num_inputs
+    return 0

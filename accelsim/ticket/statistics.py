@@ -49,7 +49,7 @@ class TicketStatistics:
     def problem(self) -> str | None:
         """Return what no mask can have, and what is allowed; None if all is well."""
         p, r, k = self.prune_ratio, self.lock_ratio, self.sparsity
-        for name, value in (("sparsity", k), ("prune_ratio", p), ("lock_ratio", r)):
+        for name, value in (("prune_ratio", p), ("lock_ratio", r), ("sparsity", k)):
             if not 0.0 <= value <= 1.0:
                 return f"{name}: {value} is not from 0 to 1; give a fraction of the weights"
         if p + r > 1.0 + _EPSILON:

@@ -12,13 +12,14 @@ import io
 import os
 import stat
 import zipfile
+from collections.abc import Iterable
 from typing import IO, Any
 
 import numpy as np
 
 from accelsim.config.presets import TICKETS, suggest_preset
 from accelsim.errors import TicketError
-from accelsim.ticket.plaindata import Array, DamagedError, PlainDataMachine, refuse
+from accelsim.ticket.plaindata import Array, DamagedError, ForeignError, PlainDataMachine, refuse
 
 MAX_FILE_BYTES = 512 << 20
 _MAX_RECORDS = 100_000
@@ -47,8 +48,23 @@ def check_regular_file(path: str | os.PathLike[str], max_bytes: int = MAX_FILE_B
     return status.st_size
 
 
+def _refuse_other_archives(names: Iterable[str]) -> None:
+    """Refuse what torch writes as a zip archive besides checkpoints, with how to make one of it."""
+    below = [name.partition("/")[2] for name in names]
+    if any(name.startswith("code/") for name in below):
+        raise ForeignError(
+            "a TorchScript archive; save its state_dict() instead: torch.save(torch.jit.load(FILE).state_dict(), NEW)"
+        )
+    if "models/model.json" in below or "archive_format" in below:
+        raise ForeignError(
+            "an exported program, which has no masks; give it as --graph, and here the module's state_dict(): "
+            "torch.save(module.state_dict(), FILE)"
+        )
+
+
 def _check_directory(archive: zipfile.ZipFile, file_bytes: int) -> dict[str, zipfile.ZipInfo]:
     entries = archive.infolist()
+    _refuse_other_archives(entry.filename for entry in entries[:_MAX_RECORDS])
     if len(entries) > _MAX_RECORDS:
         refuse(f"{len(entries)} records are more than {_MAX_RECORDS}")
     for entry in entries:
@@ -81,11 +97,15 @@ def read_torch_file(path: str | os.PathLike[str], max_bytes: int = MAX_FILE_BYTE
                 return _read_legacy(stream, file_bytes)
         with zipfile.ZipFile(path) as archive:
             return _read_archive(archive, file_bytes)
+    except ForeignError as error:
+        raise TicketError(f"{where}: {error}") from None
     except DamagedError as error:
         raise TicketError(f"{where}: {error}; give an unchanged file written by torch.save") from None
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise TicketError(f"{where}: not a file of torch.save, or cut off ({reason}); give another file") from error
+        raise TicketError(
+            f"{where}: not a file of torch.save, or cut off ({reason}); write it with torch.save"
+        ) from error
     except (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError) as error:
         raise TicketError(f"{where}: its program is damaged; give an unchanged file written by torch.save") from error
 

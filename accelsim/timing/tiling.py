@@ -29,6 +29,8 @@ class Tiling:
         ``buffers``: an operand is kept on chip from as far out as its buffer allows. ``tile``: one tile of each operand
         is held, and every step loads its operands again (as command-driven accelerators do); partial sums stay while
         the steps that add to them follow each other.
+    is_general
+        Stated for several layers: where it does not fit a layer's buffers, its tiles are made smaller.
     """
 
     N: int
@@ -41,6 +43,7 @@ class Tiling:
     R: int = 0
     S: int = 0
     keep: Literal["buffers", "tile"] = "buffers"
+    is_general: bool = False
 
     def size(self, loop: Loop) -> int:
         """Return the tile size along a loop."""

@@ -9,15 +9,16 @@ from pathlib import Path
 
 from accelsim.config.presets import TICKETS, find_preset, preset_names, suggest_preset
 from accelsim.errors import TicketError, TraceError
+from accelsim.kinds import other_kind
 from accelsim.names import suggest
 from accelsim.ticket.file import read_ticket
-from accelsim.ticket.graph import NetworkGraph
+from accelsim.ticket.graph import PARAMETRIC_KINDS, NetworkGraph
 from accelsim.ticket.torchfile import check_regular_file
 from accelsim.ticket.zoo import build_network, is_network
-from accelsim.trace.from_graph import trace_graph, trace_ticket, traced_weight_shape, with_batch
+from accelsim.trace.from_graph import trace_graph, trace_ticket, traced_weight_shape
 from accelsim.trace.model import LayerTrace, LayerWeights, LoopDims, TraceLayer
 from accelsim.trace.modules import ModuleGraph, graph_from_file, graph_from_module, trace_module
-from accelsim.trace.options import TraceOptions, stated_weights
+from accelsim.trace.options import TraceOptions, stated_weights, with_statistics
 from accelsim.trace.topology import read_topology
 
 __all__ = [
@@ -35,9 +36,11 @@ __all__ = [
     "trace_network",
     "trace_ticket",
     "trace_workload",
+    "with_statistics",
 ]
 
 _ZIP_MAGIC = b"PK\x03\x04"
+_MAX_EXPORTED_BYTES = 1 << 40
 
 
 def trace_workload(path: str, options: TraceOptions | None = None) -> LayerTrace:
@@ -57,12 +60,16 @@ def trace_workload(path: str, options: TraceOptions | None = None) -> LayerTrace
     file = _named_ticket(path) or path
     if not os.path.exists(file) or (os.path.isdir(file) and is_network(file)):
         return _trace_name(path, chosen)
+    other = other_kind(file)
+    if other is not None:
+        raise TraceError(other)
+    if Path(path).suffix.lower() in (".pt2", ".onnx"):  # these have bounds of their own: little of them is read
+        check_regular_file(file, _MAX_EXPORTED_BYTES)
+        return replace(_trace_file(path, chosen), path=path, sha256=_sha256(file))
     check_regular_file(file)
     with open(file, "rb") as stream:
         magic = stream.read(len(_ZIP_MAGIC))
     sha256 = _sha256(file)
-    if Path(path).suffix.lower() in (".pt2", ".onnx"):
-        return replace(_trace_file(path, chosen), path=path, sha256=sha256)
     if magic != _ZIP_MAGIC and Path(file).suffix.lower() not in (".pt", ".pth"):
         return replace(read_topology(path, chosen), sha256=sha256)
     if chosen != TraceOptions():
@@ -78,9 +85,14 @@ def _trace_file(path: str, options: TraceOptions) -> LayerTrace:
     ):
         if is_stated:
             raise TraceError(f"{path}: {option}: an exported module has its own; leave the option out")
-    found = graph_from_file(path, skip_unsupported=options.skip_unsupported, input_shape=options.input_shape)
-    trace = with_batch(_trace_with_options(found.graph, options), found.batch)
-    return replace(trace, skipped=tuple(found.skipped.items()))
+    found = graph_from_file(
+        path,
+        skip_unsupported=options.skip_unsupported,
+        input_shape=options.input_shape,
+        input_shapes=options.input_shapes,
+    )
+    provenance = "synthetic" if options.is_synthetic else "dense"
+    return found.trace(_graph_weights(found.graph, options), provenance=provenance)
 
 
 def _named_ticket(name: str) -> str | None:
@@ -114,12 +126,9 @@ def trace_network(name: str, options: TraceOptions | None = None) -> LayerTrace:
         width_factor=chosen.width_factor,
         trained=not chosen.is_synthetic,
     )
-    return replace(_trace_with_options(graph, chosen), path=name)
-
-
-def _trace_with_options(graph: NetworkGraph, options: TraceOptions) -> LayerTrace:
-    provenance = "synthetic" if options.is_synthetic else "dense"
-    return trace_graph(graph, _graph_weights(graph, options), provenance=provenance)
+    provenance = "synthetic" if chosen.is_synthetic else "dense"
+    trace = trace_graph(graph, _graph_weights(graph, chosen), provenance=provenance)
+    return replace(trace, path=name)
 
 
 def _graph_weights(graph: NetworkGraph, options: TraceOptions) -> dict[str, LayerWeights]:
@@ -127,7 +136,7 @@ def _graph_weights(graph: NetworkGraph, options: TraceOptions) -> dict[str, Laye
     shapes = {
         node.name: traced_weight_shape(node, nodes[node.inputs[0]].out_shape)
         for node in graph.nodes
-        if node.kind in ("conv2d", "conv_transpose2d", "linear")
+        if node.kind in PARAMETRIC_KINDS and not node.weights_of
     }
     return dict(zip(shapes, stated_weights(list(shapes.values()), options), strict=True))
 

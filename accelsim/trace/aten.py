@@ -1,350 +1,454 @@
-"""ATen operators, as ``torch.export`` leaves them, told to the emitter."""
+"""Operations of an exported program, told to the emitter: which kind of work each is.
+
+Operators have the names of ATen; ONNX files are brought to the same ones. What multiplies is in
+`accelsim.trace.aten_products`, what only moves data in `accelsim.trace.views`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from math import prod
+from math import ceil, log2, prod
 
 from accelsim.errors import TraceError
-from accelsim.ticket.graph import GraphNode
-from accelsim.ticket.shapes import MAX_DIMENSION
-from accelsim.trace.emit import Emitter, Operation
-from accelsim.trace.exported import Program
-from accelsim.trace.records import Record, Shape
+from accelsim.ticket.graph import NodeKind
+from accelsim.ticket.shapes import MAX_DIMENSION, Axis
+from accelsim.trace.aten_products import PRODUCTS
+from accelsim.trace.call import Call, Handler
+from accelsim.trace.emit import Emitter
+from accelsim.trace.in_place import Places, works_in_place
+from accelsim.trace.products import UnfitError
+from accelsim.trace.records import Program, Record
+from accelsim.trace.values import Value
+from accelsim.trace.views import is_view, view
+from accelsim.trace.work import record_macs
 
-_VIEWS = frozenset(
-    "view _unsafe_view reshape flatten unflatten transpose permute unsqueeze squeeze contiguous clone detach detach_ "
-    "to _to_copy type_as alias alias_copy dropout dropout_ feature_dropout expand expand_as t numpy_T movedim moveaxis "
-    "swapaxes pixel_shuffle pixel_unshuffle channel_shuffle select slice narrow chunk split split_with_sizes unbind "
-    "getitem lift_fresh_copy roll flip repeat tile repeat_interleave view_as reshape_as select_copy slice_copy "
-    "identity _reshape_alias embedding mT mH adjoint swapdims tensor_split permute_copy view_copy squeeze_copy "
-    "unsqueeze_copy transpose_copy detach_copy".split()
-)
-# Made anew in the shape of a tensor: nothing of its content is read.
-_FILLED = frozenset(
-    "new_zeros new_ones new_full new_empty zeros_like ones_like full_like empty_like rand_like randn_like".split()
-)
 # Words that are no activations stand with the one that costs as much: one step, or a table look-up.
 _ACTIVATION_WORDS = {
-    "relu": "relu relu_ clamp_min clamp_max abs",
-    "relu6": "relu6 hardtanh hardtanh_ clamp clamp_",
-    "leaky_relu": "leaky_relu leaky_relu_ prelu _prelu_kernel",
-    "gelu": "gelu",
-    "silu": "silu silu_ mish",
-    "tanh": "tanh tanh_",
-    "sign": "sign neg",
-    "hardswish": "hardswish hardswish_",
-    "sigmoid": "sigmoid sigmoid_ hardsigmoid hardsigmoid_ elu elu_ selu softplus exp sqrt rsqrt pow erf log reciprocal "
-    "sin cos tan atan log1p expm1 sinh cosh",
+    "relu": "relu clamp_min clamp_max abs",
+    "relu6": "relu6 hardtanh clamp threshold",
+    "leaky_relu": "leaky_relu prelu _prelu_kernel rrelu",
+    "gelu": "gelu erf erfc",
+    "silu": "silu mish",
+    "tanh": "tanh",
+    "sign": "sign sgn neg negative signbit",
+    "hardswish": "hardswish",
+    "sigmoid": "sigmoid hardsigmoid elu selu celu softplus exp sqrt "
+    "rsqrt pow log reciprocal sin cos tan atan asin acos log1p expm1 sinh cosh asinh acosh "
+    "atanh exp2 log2 log10 log_sigmoid log_sigmoid_forward softsign logit i0 expit",
 }
 _ACTIVATIONS = {word: function for function, words in _ACTIVATION_WORDS.items() for word in words.split()}
-_SUMS = frozenset("add add_ sub sub_ rsub maximum minimum".split())
-_PRODUCTS = frozenset("mul mul_ div div_ masked_fill masked_fill_ where".split())
+_SUMS = frozenset("add sub rsub maximum minimum fmax fmin subtract".split())
+_PRODUCTS = frozenset("mul div masked_fill where multiply divide true_divide".split())
+# Operations per element of the result.
+_OTHER = {
+    **dict.fromkeys(
+        "square eq ne lt le gt ge equal logical_and logical_or logical_xor logical_not bitwise_and bitwise_or "
+        "bitwise_xor bitwise_not isnan isinf isfinite isposinf isneginf floor ceil round trunc frac bitwise_left_shift "
+        "bitwise_right_shift __and__ __or__ __xor__ cumsum cumprod cummax cummin nan_to_num heaviside "
+        "hardshrink softshrink "
+        "polar complex nextafter diff __lshift__ __rshift__ not_equal less greater less_equal greater_equal "
+        "one_hot histc bincount copysign dynamic_quantize bernoulli choose_qparams".split(),
+        1,
+    ),
+    **dict.fromkeys(
+        "addcmul addcdiv lerp remainder fmod floor_divide hypot "
+        "rotary normalize_minmax quantized_decomposed::choose_qparams tanhshrink".split(),
+        3,
+    ),
+    **dict.fromkeys(
+        "logcumsumexp logaddexp logaddexp2 atan2 angle xlogy special_xlogy lgamma digamma erfinv".split(), 5
+    ),
+    **dict.fromkeys("grid_sampler grid_sampler_2d grid_sampler_3d torchvision::roi_align".split(), 8),
+    "local_response_norm": 8,
+}
+# Operations per element of the source.
+_REDUCTIONS = {
+    **dict.fromkeys(
+        "mean sum amax amin argmax argmin max min prod any all nansum nanmean count_nonzero aminmax".split(), 1
+    ),
+    **dict.fromkeys("norm linalg_vector_norm linalg_norm sum_of_squares trace".split(), 2),
+    **dict.fromkeys("var std var_mean std_mean".split(), 3),
+    **dict.fromkeys("logsumexp".split(), 5),
+}
+_SORTS = frozenset("topk sort argsort msort kthvalue median nanmedian mode searchsorted bucketize unique_dim".split())
 _NORMS = {
     "batch_norm": "batch", "_native_batch_norm_legit_no_training": "batch", "native_batch_norm": "batch",
-    "_native_batch_norm_legit": "batch", "layer_norm": "layer", "native_layer_norm": "layer", "group_norm": "layer",
-    "native_group_norm": "layer", "instance_norm": "layer", "rms_norm": "layer",
+    "_native_batch_norm_legit": "batch", "cudnn_batch_norm": "batch", "_batch_norm_impl_index": "batch",
+    "_batch_norm_no_update": "batch", "layer_norm": "layer", "native_layer_norm": "layer", "group_norm": "layer",
+    "native_group_norm": "layer", "instance_norm": "layer", "rms_norm": "layer", "_fused_rms_norm": "layer",
 }  # fmt: skip
-_SOFTMAXES = frozenset("softmax _softmax log_softmax _log_softmax _safe_softmax".split())
-_REDUCTIONS = frozenset("mean sum amax amin argmax argmin max min prod".split())
+_SOFTMAXES = frozenset("softmax _softmax log_softmax _log_softmax _safe_softmax softmin".split())
 _RESIZES = frozenset(
-    "upsample_nearest2d upsample_bilinear2d upsample_bicubic2d upsample_nearest1d upsample_linear1d "
-    "_upsample_nearest_exact2d _upsample_bilinear2d_aa constant_pad_nd pad reflection_pad2d replication_pad2d".split()
+    "upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear2d "
+    "upsample_trilinear3d upsample_bicubic2d _upsample_nearest_exact1d _upsample_nearest_exact2d "
+    "_upsample_nearest_exact3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa interpolate".split()
 )
-_CONVS = frozenset("conv1d conv2d convolution _convolution conv_transpose1d conv_transpose2d".split())
+_PADS = frozenset(
+    "constant_pad_nd pad reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d "
+    "replication_pad3d _pad_circular _pad_enum".split()
+)
+_POOLS = frozenset(
+    f"{kind}_pool{rank}d{suffix}"
+    for kind in ("max", "avg", "lp")
+    for rank in (1, 2, 3)
+    for suffix in ("", "_with_indices")
+)
+_ADAPTIVE_POOLS = frozenset(
+    f"{prefix}adaptive_{kind}_pool{rank}d" for prefix in ("", "_") for kind in ("max", "avg") for rank in (1, 2, 3)
+)
+_CONCATS = frozenset("cat concat concatenate stack hstack vstack dstack column_stack row_stack block_diag".split())
+_UPDATES = frozenset(
+    "copy index_put _index_put_impl_ index_copy slice_scatter select_scatter "
+    "diagonal_scatter scatter masked_scatter index_fill fill as_strided_scatter "
+    "_unsafe_index_put _unsafe_masked_index scatter_nd".split()
+)
+_ADDED_UPDATES = frozenset("col2im index_add scatter_add scatter_reduce index_reduce segment_reduce".split())
+_LOOKUPS = frozenset("embedding index_select index gather take _unsafe_index".split())
+# Made anew in the shape of a tensor: nothing of its content is read.
+_FILLED = frozenset(
+    "new_zeros new_ones new_full new_empty zeros_like ones_like full_like empty_like rand_like randn_like sym_size "
+    "randint_like new_empty_strided empty_strided".split()
+)
+_CONTROL = frozenset("cond while_loop scan map map_impl associative_scan switch".split())
+_IGNORED = frozenset("_assert_tensor_metadata _assert_async _assert_scalar sym_constrain_range".split())
 
+
+def _view(call: Call) -> None:
+    source = call.first_live()
+    for index, (name, shape) in enumerate(call.record.outputs):
+        if name and shape is not None:
+            call.emitter.alias(name, view(call.record, source, shape, index))
+
+
+def _lookup(call: Call) -> None:
+    """Handle reading by index: rows of a trained table are looked up, of activations they are a view."""
+    data = call.value("weight", "self", "input")
+    if data is not None and data.is_live:
+        call.emitter.alias(call.operation.output, data.viewed(None, call.shape))
+        return
+    rows = call.live()[0]
+    if data is not None and data.root in call.program.trained and len(data.shape) > 1:
+        call.emitter.embedding(call.operation, data, rows, call.shape)
+    else:
+        call.emitter.vector(call.operation, [rows], call.shape, prod(call.shape), "look_up")
+
+
+def _embedding_bag(call: Call) -> None:
+    table, rows = call.value("weight"), call.value("indices")
+    if table is None or rows is None or table.is_live:
+        raise call.unfit()
+    looked_up = call.operation.part("rows")
+    call.emitter.embedding(looked_up, table, rows if rows.is_live else None, (*rows.shape, table.shape[-1]))
+    source = call.emitter.value(looked_up.output)
+    call.emitter.vector(call.operation, [source], call.shape, prod(source.shape), "sum")
+
+
+def _activation(call: Call) -> None:
+    source = call.first_live()
+    if prod(source.shape) != prod(call.shape):  # a power whose base is a constant, or that broadcasts
+        call.emitter.vector(call.operation, call.live(), call.shape, 4 * prod(call.shape))
+        return
+    call.emitter.simple(call.operation, "activation", source, function=_ACTIVATIONS[call.record.target])
+
+
+def _softmax(call: Call) -> None:
+    dim = call.record.arguments.get("dim")
+    across = [dim] if isinstance(dim, int) else []
+    call.emitter.simple(call.operation, "softmax", call.first_live(), across=across)
+
+
+def _norm(call: Call) -> None:
+    function = _NORMS[call.record.target]
+    weight = call.value("weight")
+    num_affine = prod(weight.shape) if weight is not None and not weight.is_live else 0
+    name = call.operation.place if num_affine else call.operation.output
+    normalised = call.record.integers("normalized_shape", ())
+    across = range(-len(normalised), 0) if normalised else ()
+    source = call.first_live()
+    call.emitter.simple(
+        call.operation, "norm", source, function=function, num_affine=num_affine, leading_name=name, across=across
+    )
+
+
+def _elementwise(call: Call) -> None:
+    live = call.live()
+    constants = [value for value in call.values() if not value.is_live]
+    constant = None
+    if len(live) == 1:
+        is_scalar = all(prod(value.shape) == 1 for value in constants)
+        is_trained = any(value.root in call.program.trained for value in constants)
+        is_sum = call.record.target in _SUMS
+        constant = "scalar" if is_scalar else "" if is_trained and is_sum else "constant"
+        if call.record.target in ("maximum", "minimum", "where"):
+            constant = "constant"
+    kind: NodeKind = "multiply" if call.record.target in _PRODUCTS else "add"
+    call.emitter.elementwise(call.operation, kind, live, call.shape, constant=constant)
+
+
+def _other(call: Call) -> None:
+    ops = _OTHER[call.record.target] * prod(call.shape)
+    call.emitter.vector(call.operation, call.live(), call.shape, ops, call.record.target.strip("_").rpartition("::")[2])
+
+
+def _sort(call: Call) -> None:
+    source = call.first_live()
+    kept = call.record.integers("k", (source.shape[-1] if source.shape else 1,))[0]
+    steps = ceil(log2(max(1, kept) + 1))
+    call.emitter.vector(call.operation, [source], call.shape, steps * prod(source.shape))
+
+
+def _pool(call: Call) -> None:
+    record, rank = call.record, int(call.record.target[8])
+    kernel = record.sizes("kernel_size", rank, 1)
+    fields = zip(
+        kernel,
+        record.sizes("stride", rank, 0),
+        record.sizes("padding", rank, 0),
+        record.sizes("end_padding", rank, -1),
+        record.sizes("dilation", rank, 1),
+        strict=True,
+    )
+    axes = [
+        Axis(size, step or size, before, before if after < 0 else after, gap, 0)
+        for size, step, before, after, gap in fields
+    ]
+    function = "max" if record.target.startswith("max") else "avg"
+    call.emitter.pool(call.operation, call.first_live(), call.shape, function, axes)
+
+
+def _adaptive_pool(call: Call) -> None:
+    source = call.first_live()
+    rank = int(call.record.target[-2])
+    spatial = list(zip(source.shape[-rank:], call.shape[-rank:], strict=True))
+    if all(size == out for size, out in spatial):
+        call.emitter.alias(call.operation.output, source.viewed(source.layout, call.shape))
+    elif all(out == 1 for _, out in spatial):
+        first = len(source.shape) - rank
+        call.emitter.reduce(call.operation, source, call.shape, range(first, len(source.shape)))
+    elif all(size % out == 0 for size, out in spatial):
+        axes = [Axis(size // out, size // out, 0, 0, 1, 0) for size, out in spatial]
+        function = "max" if "max" in call.record.target else "avg"
+        call.emitter.pool(call.operation, source, call.shape, function, axes)
+    else:  # windows of unequal sizes overlap by an element at most
+        windows = prod(size // out + 2 for size, out in spatial)
+        call.emitter.vector(call.operation, [source], call.shape, windows * prod(call.shape), "adaptive_pool")
+
+
+def _reduce(call: Call) -> None:
+    if len(call.record.refs()) > 1:  # the larger of two tensors
+        _elementwise(call)
+        return
+    source = call.first_live()
+    every = tuple(range(len(source.shape)))
+    axes = call.record.integers("dim", ()) or every
+    call.emitter.reduce(call.operation, source, call.shape, axes, _REDUCTIONS[call.record.target])
+
+
+def _resize(call: Call) -> None:
+    source = call.first_live()
+    if source.shape == call.shape:
+        call.emitter.alias(call.operation.output, source.viewed(source.layout, call.shape))
+    else:
+        call.emitter.vector(call.operation, [source], call.shape, prod(call.shape), "upsample")
+
+
+def _pad(call: Call) -> None:
+    """Handle padding: readers see the tensor inside and so much around it; a negative padding is a cut."""
+    source, shape = call.first_live(), call.shape
+    stated = call.record.integers("pad", call.record.integers("padding", ()))
+    pairs = [(stated[2 * place], stated[2 * place + 1]) for place in range(len(stated) // 2)][::-1]
+    pads = ((0, 0),) * (len(shape) - len(pairs)) + tuple(pairs)
+    inside = source.shape
+    padded = source.viewed(None, shape)
+    fits = all(size + sum(pad) == out for size, pad, out in zip(inside, pads, shape, strict=True))
+    if fits and all(min(pad) >= 0 for pad in pads):
+        if source.inside is not None:  # padded twice, as exported circular padding is
+            pads = tuple((a + c, b + d) for (a, b), (c, d) in zip(source.pads, pads, strict=True))
+            source = source.inside
+        padded = Value(
+            source.node, shape, padded.layout, min(source.num_distinct, prod(shape)), False, source.root, source.part,
+            source, pads,
+        )  # fmt: skip
+    call.emitter.alias(call.operation.output, padded)
+
+
+def _concat(call: Call) -> None:
+    call.emitter.concat(call.operation, call.values(), call.shape)
+
+
+def _update(call: Call) -> None:
+    """Handle a tensor with another written into it."""
+    values = call.values()
+    target = values[0]
+    written = [value for value in values[1:] if value.is_live]
+    if not written:
+        call.emitter.alias(call.operation.output, target.viewed(target.layout, call.shape))
+    elif prod(written[-1].shape) == prod(call.shape):
+        call.emitter.alias(
+            call.operation.output, written[-1].viewed(written[-1].layout.reshaped(call.shape), call.shape)
+        )
+    else:
+        call.emitter.concat(call.operation, [target, *written], call.shape, update=True)
+
+
+def _added_update(call: Call) -> None:
+    live = call.live()
+    call.emitter.vector(call.operation, live, call.shape, max(prod(value.shape) for value in live))
+
+
+def _glu(call: Call) -> None:
+    """Handle gated linear units: one half times the sigmoid of the other."""
+    source = call.first_live()
+    half = source.viewed(None, call.shape)
+    gated = call.operation.part("gated")
+    call.emitter.simple(gated, "activation", half, function="sigmoid")
+    call.emitter.elementwise(call.operation, "multiply", [half, call.emitter.value(gated.output)], call.shape)
+
+
+def _fft(call: Call) -> None:
+    """Handle fast Fourier transforms, as work of the vector unit: 5 N log2 N operations of real numbers."""
+    source = call.first_live()
+    rank = len(source.shape)
+    every = range(-rank, 0) if call.record.target.endswith("n") else (-1,)
+    axes = call.record.integers("dim", (-2, -1) if call.record.target.endswith("2") else tuple(every))
+    size = prod(max(source.shape[axis], call.shape[axis]) for axis in axes)
+    num = max(prod(source.shape), prod(call.shape))
+    call.emitter.vector(call.operation, [source], call.shape, ceil(5 * num * log2(max(2, size))), "fft")
+
+
+def _nothing(call: Call) -> None:
+    for name, shape in call.record.outputs:
+        call.emitter.constant(name, shape or ())
+
+
+_TABLE: dict[str, Handler] = {
+    **dict.fromkeys(_ACTIVATIONS, _activation),
+    **dict.fromkeys(_SUMS | _PRODUCTS, _elementwise),
+    **dict.fromkeys(_OTHER, _other),
+    **dict.fromkeys(_NORMS, _norm),
+    **dict.fromkeys(_SOFTMAXES, _softmax),
+    **dict.fromkeys(_POOLS, _pool),
+    **dict.fromkeys(_ADAPTIVE_POOLS, _adaptive_pool),
+    **dict.fromkeys(_REDUCTIONS, _reduce),
+    **dict.fromkeys(_SORTS, _sort),
+    **dict.fromkeys(_RESIZES, _resize),
+    **dict.fromkeys(_PADS, _pad),
+    **dict.fromkeys(_CONCATS, _concat),
+    **dict.fromkeys(_UPDATES, _update),
+    **dict.fromkeys(_ADDED_UPDATES, _added_update),
+    **dict.fromkeys(_LOOKUPS, _lookup),
+    **dict.fromkeys("embedding_bag _embedding_bag _embedding_bag_forward_only".split(), _embedding_bag),
+    **dict.fromkeys(
+        "_fft_r2c _fft_c2c _fft_c2r fft_fft fft_ifft fft_rfft fft_irfft fft_fft2 fft_ifft2 fft_rfft2 fft_irfft2 "
+        "fft_fftn fft_ifftn fft_rfftn fft_irfftn".split(),
+        _fft,
+    ),
+    "glu": _glu,
+    **PRODUCTS,
+}
 
 # What arguments of the wrong kind or number end in; each is the fault of the file.
 _UNFIT = (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError)
 
 
+def is_supported(target: str) -> bool:
+    """Return whether an operator has a place in layer graphs."""
+    return target in _TABLE or is_view(target)
+
+
+def plain(record: Record) -> Record:
+    """Return an operation that works in place as the one that makes a new tensor."""
+    is_known = is_supported(record.target) or not works_in_place(record.target)
+    return record if is_known else replace(record, target=record.target[:-1])
+
+
 def emit_program(program: Program, emitter: Emitter) -> None:
     """Tell the emitter every operation of a program, in order."""
     for name, shape in program.constants.items():
-        emitter.constant(name, shape)
+        emitter.constant(name, shape, program.parameters.get(name, ""))
+    places = Places(program)
     for record in program.records:
         try:
-            _emit(program, record, emitter)
+            _emit(program, plain(record), emitter)
+            places.follow(record, emitter)
         except _UNFIT as error:
             raise TraceError(
-                f"{program.name}: {record.place}: {record.target}: its arguments and shapes do not fit together; "
-                "the file is damaged, or the operation is used in a way that is not supported"
+                f"{program.name}: {record.place}: {record.label or record.target}: its arguments and shapes do not fit "
+                "together; the file is damaged, or the operation is used in a way that is not supported"
             ) from error
 
 
 def _emit(program: Program, record: Record, emitter: Emitter) -> None:
-    sources = record.refs()
-    live = [source for source in sources if emitter.value(source).node is not None]
-    live = [] if record.target in _FILLED else live
-    for name, shape in record.outputs:
-        if not live or shape is None:
-            emitter.constant(name, shape or ())
-    if not live or not record.outputs or record.outputs[0][1] is None:
+    call = Call(program, record, emitter)
+    if record.target.rpartition(".")[2] in _CONTROL:
+        raise emitter.fail(
+            call.operation, "control flow is not followed; export the module with the branch that is taken, or unrolled"
+        )
+    if record.target in _IGNORED or not record.outputs:
         return
-    handler = _handler(record.target)
+    if record.outputs[0][1] is None and all(shape is None for _, shape in record.outputs):
+        return
+    if not call.live() and record.target in PRODUCTS:
+        _read_constant(call)
+    if not call.live() or record.target in _FILLED:
+        _constant(call)
+        return
+    handler = _TABLE.get(record.target) or (_view if is_view(record.target) else None)
+    try:
+        if handler is None:
+            raise UnfitError
+        handler(call)
+    except UnfitError as error:
+        emitter.unsupported(call.operation, record.refs(), call.shape, str(error))
+    emitter.settle(call.operation, record_macs(record, emitter) if record.macs is None else record.macs)
+    _bind_others(call)
+
+
+def _bind_others(call: Call) -> None:
+    """Bind what an operation makes beside its first output: it comes with that one."""
+    emitter = call.emitter
+    made = emitter.value(call.operation.output)
+    for name, shape in call.record.outputs:
+        if name and shape is not None and not emitter.has(name):
+            emitter.alias(name, made.viewed(None, shape))
+
+
+def _read_constant(call: Call) -> None:
+    """Let what meets trained weights come from memory, as an input does, where it does not depend on one.
+
+    Positions that pass through a layer are such; torch computes them in each run. Trained tensors that are multiplied
+    by each other, as low-rank updates of weights are, make other weights.
+    """
+    trained = call.program.trained
+    name = call.record.ref("input", "query")
+    weight = call.value("weight", "key")
+    if weight is None:
+        names = [name for name in call.record.refs() if call.emitter.value(name).root not in trained]
+        name = names[-1] if names and len(names) < len(call.record.refs()) else None
+    if name is not None:
+        call.emitter.alias(name, call.emitter.from_memory(call.emitter.value(name).shape))
+
+
+def _constant(call: Call) -> None:
+    """Bind an operation that does not depend on the input: a view of a trained tensor stays one, others are new.
+
+    Which rows of a trained table are read may be known beforehand, as positions are: they are read all the same.
+    """
+    record, emitter = call.record, call.emitter
+    values = call.values()
+    if record.target == "embedding" and values[0].root in call.program.trained:
+        emitter.embedding(call.operation, values[0], None, call.shape)
+        return
+    rooted = max((value for value in values if value.root), key=lambda value: prod(value.shape), default=None)
     for index, (name, shape) in enumerate(record.outputs):
-        if shape is None:
+        if not name or shape is None:
             continue
-        operation = Operation(record.target, record.place, name)
-        if handler is None and index == 0:
-            emitter.unsupported(operation, sources, shape)
-        elif handler is None:
-            emitter.filled(operation, sources, shape)
-        elif index == 0 or record.target in _VIEWS:
-            handler(program, record, operation, emitter, shape)
+        if rooted is None or record.target in _FILLED or prod(shape) > prod(rooted.shape):
+            emitter.constant(name, shape)
+        elif is_view(record.target):
+            emitter.alias(name, view(record, rooted, shape, index))
         else:
-            emitter.constant(name, shape)  # statistics beside a norm, indices beside a pool
-
-
-Handler = Callable[[Program, Record, Operation, Emitter, Shape], None]
-
-
-def is_supported(target: str) -> bool:
-    """Return whether an operator has a place in layer graphs."""
-    return _handler(target) is not None
-
-
-def _handler(target: str) -> Handler | None:
-    for names, handler in _TABLE:
-        if target in names:
-            return handler
-    return None
-
-
-def _live(record: Record, emitter: Emitter) -> list[str]:
-    return [source for source in record.refs() if emitter.value(source).node is not None]
-
-
-def _view(_: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
-    emitter.view(operation, _live(record, emitter)[0], shape)
-
-
-def _activation(_: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
-    emitter.simple(operation, "activation", _live(record, emitter)[0], shape, function=_ACTIVATIONS[record.target])
-
-
-def _softmax(_: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
-    emitter.simple(operation, "softmax", _live(record, emitter)[0], shape)
-
-
-def _norm(_: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
-    function = _NORMS[record.target]
-    weight = record.ref("weight")
-    num_affine = prod(emitter.value(weight).shape) if weight is not None else 0
-    name = operation.place if num_affine else operation.output
-    source = _live(record, emitter)[0]
-    emitter.simple(operation, "norm", source, shape, function=function, num_affine=num_affine, leading_name=name)
-
-
-def _elementwise(program: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
-    live = _live(record, emitter)
-    constants = [source for source in record.refs() if source not in live]
-    constant = None
-    if len(live) == 1:
-        is_trained = any(source in program.parameters for source in constants)
-        constant = "" if is_trained and record.target in _SUMS else "constant"
-    emitter.elementwise(operation, "multiply" if record.target in _PRODUCTS else "add", live, shape, constant=constant)
-
-
-def _conv(program: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
-    source, weight = record.ref("input"), record.ref("weight")
-    if source is None or weight is None or emitter.value(weight).node is not None:
-        emitter.unsupported(operation, record.refs(), shape)
-        return
-    is_transposed = "transpose" in record.target or record.arguments.get("transposed") is True
-    kernel = emitter.value(weight).shape[2:]
-    if len(kernel) > 2:
-        emitter.unsupported(operation, record.refs(), shape)
-        return
-    size = (kernel[0], kernel[1]) if len(kernel) == 2 else (1, kernel[0])
-    dilation = record.pair("dilation", (1, 1))
-    padding = _conv_padding(record, size, dilation)
-    template = GraphNode(
-        "",
-        "conv_transpose2d" if is_transposed else "conv2d",
-        (),
-        (),
-        shape[1],
-        size,
-        record.pair("stride", (1, 1)),
-        padding,
-        dilation,
-        record.pair("output_padding", (0, 0)),
-        int(record.arguments.get("groups") or 1),
-        bias=record.ref("bias") is not None,
-    )
-    emitter.conv(operation, source, shape, template, leading_name=_weight_name(program, weight, operation))
-
-
-def _conv_padding(record: Record, kernel: tuple[int, int], dilation: tuple[int, int]) -> tuple[int, int]:
-    stated = record.arguments.get("padding")
-    if isinstance(stated, str):
-        if stated == "valid":
-            return (0, 0)
-        return (dilation[0] * (kernel[0] - 1) // 2, dilation[1] * (kernel[1] - 1) // 2)
-    return record.pair("padding", (0, 0))
-
-
-def _weight_name(program: Program, weight: str, operation: Operation) -> str:
-    name = program.parameters.get(weight, operation.output)
-    return name.removesuffix(".weight").removesuffix("_weight")
-
-
-def _linear(program: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
-    weight = record.ref("weight")
-    source = record.ref("input")
-    if source is None or weight is None or emitter.value(source).node is None or emitter.value(weight).node is not None:
-        emitter.unsupported(operation, record.refs(), shape)
-        return
-    bias = record.ref("bias") is not None
-    emitter.linear(operation, source, shape, leading_name=_weight_name(program, weight, operation), bias=bias)
-
-
-def _matmul(program: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
-    """Handle ``mm``, ``bmm``, ``matmul`` and ``addmm``; a constant operand is a weight."""
-    bias = record.ref("self", "input") if record.target in ("addmm", "baddbmm") else None
-    operands = [name for name in record.refs() if name != bias][-2:]
-    first, second = operands[0], operands[-1]
-    is_live = [emitter.value(name).node is not None for name in (first, second)]
-    if all(is_live):
-        emitter.matmul(operation, first, second, shape)
-        return
-    source, weight = (first, second) if is_live[0] else (second, first)
-    features = None if is_live[0] else emitter.value(source).shape[-2]
-    if len(emitter.value(weight).shape) > 2 and prod(emitter.value(weight).shape[:-2]) > 1:
-        emitter.unsupported(operation, record.refs(), shape)
-        return
-    name = _weight_name(program, weight, operation)
-    emitter.linear(operation, source, shape, leading_name=name, bias=bias is not None, features=features)
-
-
-def _einsum(program: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
-    """Handle sums of products of two tensors: shared letters are heads, and what the result lacks is summed."""
-    names = record.refs()
-    terms = str(record.arguments.get("equation", "")).replace(" ", "").replace("->", ",").split(",")
-    if len(names) != 2 or len(terms) != 3 or any(len(set(term)) != len(term) or "." in term for term in terms):
-        emitter.unsupported(operation, names, shape)
-        return
-    first, second, out = terms
-    sizes = dict(zip(first + second, emitter.value(names[0]).shape + emitter.value(names[1]).shape, strict=True))
-    heads = [letter for letter in first if letter in second and letter in out]
-    inner = [letter for letter in first if letter in second and letter not in out]
-    rows, columns = ([letter for letter in term if letter not in heads + inner] for term in (first, second))
-    num_heads, depth, height, width = (prod(sizes[one] for one in some) for some in (heads, inner, rows, columns))
-    if not inner or set(out) != {*heads, *rows, *columns}:
-        emitter.unsupported(operation, names, shape)
-        return
-    live = [emitter.value(name).node is not None for name in names]
-    if all(live):
-        parts = [replace(operation, output=f"{operation.output}.{part}") for part in ("first", "second", "product")]
-        emitter.view(parts[0], names[0], (num_heads, height, depth))
-        emitter.view(parts[1], names[1], (num_heads, depth, width))
-        emitter.matmul(parts[2], parts[0].output, parts[1].output, (num_heads, height, width))
-        emitter.view(operation, parts[2].output, shape)
-    elif num_heads == 1:
-        source, weight = names if live[0] else names[::-1]
-        name = _weight_name(program, weight, operation)
-        emitter.linear(operation, source, shape, leading_name=name, bias=False, features=depth)
-    else:
-        emitter.unsupported(operation, names, shape)
-
-
-def _glu(_: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
-    """Handle gated linear units: one half times the sigmoid of the other."""
-    source = _live(record, emitter)[0]
-    value, gate, gated = (
-        replace(operation, output=f"{operation.output}.{part}") for part in ("value", "gate", "gated")
-    )
-    for half in (value, gate):
-        emitter.view(half, source, shape)
-    emitter.simple(gated, "activation", gate.output, shape, function="sigmoid")
-    emitter.elementwise(operation, "multiply", [value.output, gated.output], shape)
-
-
-def _attention(_: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
-    query, key, value = record.ref("query"), record.ref("key"), record.ref("value")
-    if query is None or key is None or value is None:
-        emitter.unsupported(operation, record.refs(), shape)
-        return
-    emitter.attention(operation, query, key, value, shape)
-
-
-def _pool(_: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
-    source = _live(record, emitter)[0]
-    kernel = record.pair("kernel_size", (1, 1))
-    template = GraphNode(
-        "",
-        "pool",
-        (),
-        (),
-        0,
-        kernel,
-        record.pair("stride", kernel),
-        record.pair("padding", (0, 0)),
-        record.pair("dilation", (1, 1)),
-        function="max" if record.target.startswith("max") else "avg",
-    )
-    emitter.pool(operation, source, shape, template)
-
-
-def _adaptive_pool(_: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
-    source = _live(record, emitter)[0]
-    have = emitter.value(source).shape
-    spatial = list(zip(have[2:], shape[2:], strict=True))
-    if all(out == 1 for _, out in spatial):
-        emitter.reduce(operation, source, shape, range(2, len(have)))
-    elif all(size == out for size, out in spatial):
-        emitter.view(operation, source, shape)
-    elif all(size % out == 0 for size, out in spatial) and len(spatial) == 2:
-        steps = (spatial[0][0] // spatial[0][1], spatial[1][0] // spatial[1][1])
-        function = "max" if "max" in record.target else "avg"
-        emitter.pool(operation, source, shape, GraphNode("", "pool", (), (), 0, steps, steps, function=function))
-    else:
-        emitter.resize(operation, source, shape)
-
-
-def _reduce(program: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
-    if len(record.refs()) > 1:  # the larger of two tensors
-        _elementwise(program, record, operation, emitter, shape)
-        return
-    source = _live(record, emitter)[0]
-    every = tuple(range(1, len(emitter.value(source).shape)))
-    emitter.reduce(operation, source, shape, record.integers("dim", every) or every)
-
-
-def _resize(_: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
-    emitter.resize(operation, _live(record, emitter)[0], shape)
-
-
-def _concat(_: Program, record: Record, operation: Operation, emitter: Emitter, shape: Shape) -> None:
-    emitter.concat(operation, record.refs(), shape)
-
-
-_TABLE: tuple[tuple[frozenset[str], Handler], ...] = (
-    (_VIEWS, _view),
-    (frozenset(_ACTIVATIONS), _activation),
-    (_SUMS | _PRODUCTS, _elementwise),
-    (frozenset(_NORMS), _norm),
-    (_SOFTMAXES, _softmax),
-    (_CONVS, _conv),
-    (frozenset({"linear"}), _linear),
-    (frozenset({"mm", "bmm", "matmul", "addmm", "baddbmm"}), _matmul),
-    (frozenset({"einsum"}), _einsum),
-    (frozenset({"glu"}), _glu),
-    (frozenset({"scaled_dot_product_attention"}), _attention),
-    (frozenset({"max_pool2d", "max_pool2d_with_indices", "avg_pool2d", "max_pool1d", "avg_pool1d"}), _pool),
-    (
-        frozenset(
-            "adaptive_avg_pool2d _adaptive_avg_pool2d adaptive_max_pool2d adaptive_avg_pool1d "
-            "adaptive_max_pool1d".split()
-        ),
-        _adaptive_pool,
-    ),
-    (_REDUCTIONS, _reduce),
-    (_RESIZES, _resize),
-    (frozenset({"cat", "concat", "concatenate", "stack"}), _concat),
-)
+            emitter.constant(name, shape, rooted.root, f"{rooted.part}~{name}")
 
 
 def check_program(program: Program) -> None:

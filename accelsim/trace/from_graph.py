@@ -4,9 +4,13 @@ Rules, in the order of the graph:
 
 - Convolutions, linear layers, products of two activations and graph aggregations are array layers.
 - A normalisation, activation, softmax, addition or multiplication joins the layer that made its input, if nobody else
-  reads that input; of several inputs the one made last counts, the others become ``residuals``.
-- Pools and everything that cannot join are layers of their own, of kind ``pool`` or ``vector``.
-- Reshapes move no data, and neither do concatenations: their producers write side by side. Readers name all of them.
+  reads that input; of several inputs the one made last counts, the others become ``residuals``. What the network
+  returns is read by somebody else.
+- Pools and everything that cannot join are layers of their own, of kind ``pool`` or ``vector``; a look-up in a table is
+  one of kind ``embedding``.
+- Reshapes move no data, and neither do concatenations: their producers write side by side. Readers name all of them,
+  and how many different elements they read of each: a repetition is none.
+- Weights that several layers share are stored with the first.
 
 Transposed convolutions are traced in scatter form (each of the H x W inputs meets every weight once): P x Q = H x W,
 ``num_outputs`` has the larger output. Aggregations: K = features, P = edges, each edge adds a node's features to
@@ -15,9 +19,8 @@ another's; ``num_outputs`` is nodes x features.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
 from typing import Any
@@ -25,218 +28,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.ticket.graph import GraphNode, NetworkGraph
+from accelsim.ticket.graph import WEIGHTED_KINDS, GraphNode, NetworkGraph
 from accelsim.ticket.model import Ticket, TicketLayer
 from accelsim.ticket.pack import is_trained, unpack_mask, unpack_weights
-from accelsim.ticket.scales import normed_layers, scale_bits, ticket_scale_bits
-from accelsim.ticket.shapes import Shape, check_graph, count_parameters, matmul_dims, node_weight_shape
-from accelsim.trace.model import ARRAY_KINDS, LayerKind, LayerTrace, LayerWeights, LoopDims, MaskArray, TraceLayer
-from accelsim.trace.vector_ops import SCALE_OPS, op_name, ops_per_output
-
-_FUSABLE = frozenset({"norm", "activation", "softmax", "add", "multiply"})
-
-
-@dataclass(slots=True)
-class _Draft:
-    """A layer that may still gain operations."""
-
-    name: str
-    kind: LayerKind
-    dims: LoopDims
-    inputs: tuple[str, ...]
-    num_outputs: int
-    residuals: list[str] = field(default_factory=list)
-    post_ops: list[str] = field(default_factory=list)
-    vector_ops: int = 0
-    second_input_elements: int = 0
-
-    def freeze(self) -> TraceLayer:
-        return TraceLayer(
-            self.name,
-            self.kind,
-            self.dims,
-            self.inputs,
-            tuple(self.residuals),
-            tuple(self.post_ops),
-            self.vector_ops,
-            self.num_outputs,
-            second_input_elements=self.second_input_elements,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Tensor:
-    """Where a node's output lies: its owners, and whether it is the whole output of the only one."""
-
-    owners: tuple[str, ...]
-    is_whole: bool
-
-
-def _unique(names: list[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(names))
-
-
-def _elementwise_dims(shape: Shape) -> LoopDims:
-    """Return loop bounds that walk over a tensor once: channels or features as G, the rest as P x Q."""
-    if len(shape) == 3:
-        return LoopDims(G=shape[0], P=shape[1], Q=shape[2], H=shape[1], W=shape[2])
-    rows = prod(shape[:-1])
-    return LoopDims(G=shape[-1], P=rows, H=rows)
-
-
-def _pool_dims(node: GraphNode, source: Shape) -> LoopDims:
-    if node.kind == "global_pool":
-        rows, columns = source[1:] if len(source) == 3 else (prod(source[:-1]), 1)
-        channels = source[0] if len(source) == 3 else source[-1]
-        return LoopDims(G=channels, R=rows, S=columns, H=rows, W=columns)
-    return LoopDims(
-        G=source[0],
-        P=node.out_shape[1],
-        Q=node.out_shape[2],
-        R=node.kernel[0],
-        S=node.kernel[1],
-        H=source[1],
-        W=source[2],
-        stride=node.stride,
-        dilation=node.dilation,
-        padding=node.padding,
-    )
-
-
-def _conv_dims(node: GraphNode, source: Shape) -> LoopDims:
-    is_transposed = node.kind == "conv_transpose2d"
-    P, Q = source[1:] if is_transposed else node.out_shape[1:]
-    return LoopDims(
-        G=node.groups,
-        K=node.out_channels // node.groups,
-        C=source[0] // node.groups,
-        P=P,
-        Q=Q,
-        R=node.kernel[0],
-        S=node.kernel[1],
-        H=source[1],
-        W=source[2],
-        stride=(1, 1) if is_transposed else node.stride,
-        dilation=node.dilation,
-        padding=((node.kernel[0] - 1) // 2, (node.kernel[1] - 1) // 2) if is_transposed else node.padding,
-    )
-
-
-def _array_dims(node: GraphNode, sources: list[Shape]) -> LoopDims:
-    first = sources[0]
-    match node.kind:
-        case "linear":
-            rows = prod(first[:-1])
-            return LoopDims(K=node.out_channels, C=first[-1], P=rows, H=rows)
-        case "matmul":
-            rows, inner, columns = matmul_dims(node, first, sources[1])
-            return LoopDims(G=node.num_heads, K=columns, C=inner, P=rows, H=rows)
-        case "aggregate":
-            return LoopDims(K=first[-1], P=node.num_edges, H=first[0], W=first[-1])
-        case _:
-            return _conv_dims(node, first)
-
-
-def _layer_kind(node: GraphNode, dims: LoopDims) -> LayerKind:
-    match node.kind:
-        case "conv2d":
-            return "depthwise_conv2d" if dims.G > 1 and dims.C == 1 else "conv2d"
-        case "conv_transpose2d" | "linear" | "matmul" | "aggregate":
-            return node.kind
-        case "pool" | "global_pool":
-            return "pool"
-        case _:
-            return "vector"
-
-
-class _Tracer:
-    """Walks a checked graph once."""
-
-    def __init__(self, graph: NetworkGraph) -> None:
-        self._shapes = check_graph(graph)
-        self._nodes = graph.nodes
-        self._uses = Counter(name for node in graph.nodes for name in node.inputs)
-        self._tensors: dict[str, _Tensor] = {}
-        self._drafts: dict[str, _Draft] = {}
-        self._order: dict[str, int] = {}
-
-    def run(self) -> tuple[TraceLayer, ...]:
-        """Return the layers in execution order."""
-        for node in self._nodes:
-            self._tensors[node.name] = self._place(node)
-        return tuple(draft.freeze() for draft in self._drafts.values())
-
-    def _place(self, node: GraphNode) -> _Tensor:
-        if node.kind == "input":
-            return _Tensor(("input",), False)
-        if node.kind == "reshape":
-            source = self._tensors[node.inputs[0]]
-            is_alone = self._uses[node.inputs[0]] == 1 and node.function != "select"
-            return replace(source, is_whole=source.is_whole and is_alone)
-        if node.kind == "concat":
-            return _Tensor(self._owners(node.inputs), False)
-        if node.kind in _FUSABLE and self._fuse(node):
-            return self._tensors_of_fused(node)
-        return self._start(node)
-
-    def _owners(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        return _unique([owner for name in names for owner in self._tensors[name].owners])
-
-    def _tensors_of_fused(self, node: GraphNode) -> _Tensor:
-        return _Tensor((self._latest(node)[1],), True)
-
-    def _latest(self, node: GraphNode) -> tuple[str, str]:
-        """Return (input name, owner) of the input that is made last."""
-        pairs = [(name, owner) for name in node.inputs for owner in self._tensors[name].owners]
-        return max(pairs, key=lambda pair: self._order.get(pair[1], -1))
-
-    def _fuse(self, node: GraphNode) -> bool:
-        name, owner = self._latest(node)
-        tensor = self._tensors[name]
-        same_size = prod(self._shapes[name]) == prod(node.out_shape)
-        if not (tensor.is_whole and self._uses[name] == 1 and same_size):
-            return False
-        draft = self._drafts[owner]
-        draft.residuals += self._owners(tuple(other for other in node.inputs if other != name))
-        self._count(draft, node, name)
-        return True
-
-    def _count(self, draft: _Draft, node: GraphNode, source: str) -> None:
-        """Add a node's vector operations; a batch normalisation right behind the weights folds into their scale."""
-        if node.kind == "norm" and node.function == "batch" and draft.post_ops == ["scale"]:
-            draft.post_ops[0] = "norm"
-            return
-        draft.post_ops.append(op_name(node))
-        draft.vector_ops += ops_per_output(node, self._shapes[source]) * prod(node.out_shape)
-
-    def _start(self, node: GraphNode) -> _Tensor:
-        sources = [self._shapes[name] for name in node.inputs]
-        num_outputs = prod(node.out_shape)
-        if node.kind in ARRAY_KINDS:
-            dims = _array_dims(node, sources)
-        elif node.kind in ("pool", "global_pool"):
-            dims = _pool_dims(node, sources[0])
-        else:
-            dims = _elementwise_dims(node.out_shape)
-        draft = _Draft(node.name, _layer_kind(node, dims), dims, self._owners(node.inputs), num_outputs)
-        if node.kind in ("conv2d", "conv_transpose2d", "linear"):
-            draft.post_ops.append("scale")
-            draft.vector_ops = SCALE_OPS * num_outputs
-        elif node.kind == "matmul":
-            draft.second_input_elements = prod(sources[1])
-        elif node.kind != "aggregate":
-            self._count(draft, node, node.inputs[0])
-        self._order[node.name] = len(self._drafts)
-        self._drafts[node.name] = draft
-        return _Tensor((node.name,), True)
+from accelsim.ticket.scales import SCALE_BITS, normed_layers, scale_bits, ticket_scale_bits
+from accelsim.ticket.shapes import Shape, count_parameters, node_weight_shape
+from accelsim.trace.model import LayerTrace, LayerWeights, MaskArray, TraceLayer
+from accelsim.trace.walk import trace_layers
 
 
 def traced_weight_shape(node: GraphNode, source: Shape) -> Shape:
-    """Return (G*K, C, R, S) or (K, C); a transposed convolution's CKRS is turned into that order."""
+    """Return (G*K, C, R, S) or (G*K, C); a transposed convolution's CKRS is turned into that order, a depth is in R."""
     shape = node_weight_shape(node, source)
-    if node.kind != "conv_transpose2d":
-        return shape
-    return (node.out_channels, source[0] // node.groups, *node.kernel)
+    if node.kind == "conv_transpose2d":
+        shape = (node.out_channels, shape[0] // node.groups, *shape[2:])
+    return (*shape[:2], shape[2] * shape[3], shape[4]) if node.depth else shape
 
 
 def dense_weights(shape: Shape) -> LayerWeights:
@@ -264,28 +70,37 @@ def trace_graph(
     TicketError
         The graph is wrong, see `accelsim.ticket.shapes.check_graph`.
     """
-    layers = _Tracer(graph).run()
+    layers = trace_layers(graph)
     nodes, normed = {node.name: node for node in graph.nodes}, normed_layers(graph)
     given = weights or {}
 
-    def with_weights(layer: TraceLayer) -> TraceLayer:
-        if layer.kind not in ("conv2d", "depthwise_conv2d", "conv_transpose2d", "linear"):
-            return layer
+    found: dict[str, LayerWeights] = {}
+    has_masks = any(entry.source is not None or entry.codec is not None for entry in given.values())
+    for layer in layers:
         node = nodes[layer.name]
-        known = given.get(layer.name) or dense_weights(traced_weight_shape(node, nodes[node.inputs[0]].out_shape))
-        bits = scale_bits(node.out_channels, is_normed=node.name in normed, has_offset=node.bias)
-        return replace(layer, weights=replace(known, num_scale_bits=bits))
-
+        if layer.weights_of:
+            found[layer.name] = found[layer.weights_of]
+        elif node.kind in WEIGHTED_KINDS:
+            source = nodes[node.inputs[0]].out_shape if node.inputs else ()
+            known = given.get(layer.name) or dense_weights(traced_weight_shape(node, source))
+            if node.kind == "embedding":
+                found[layer.name] = replace(known, num_scale_bits=SCALE_BITS, beside_supermasks=has_masks)
+                continue
+            bits = scale_bits(node.out_channels, is_normed=node.name in normed, has_offset=node.bias)
+            found[layer.name] = replace(known, num_scale_bits=bits)
     return LayerTrace(
         graph.name,
-        tuple(with_weights(layer) for layer in layers),
+        tuple(replace(layer, weights=found.get(layer.name)) for layer in layers),
         provenance,
         num_parameters=count_parameters(graph),
+        batch=graph.batch or None,
+        # Graphs of exported modules name their outputs, and have full shapes.
+        input_shapes=(("", graph.nodes[0].out_shape if graph.outputs else (1, *graph.nodes[0].out_shape)),),
     )
 
 
 def with_batch(trace: LayerTrace, batch: int) -> LayerTrace:
-    """Return the trace of ``batch`` samples at once: the loop N, or more heads of products of activations."""
+    """Return the trace of ``batch`` times as many inputs: the loop N, or more heads of products of activations."""
 
     def repeated(layer: TraceLayer) -> TraceLayer:
         dims = layer.dims
@@ -295,9 +110,13 @@ def with_batch(trace: LayerTrace, batch: int) -> LayerTrace:
             vector_ops=layer.vector_ops * batch,
             num_outputs=layer.num_outputs * batch,
             second_input_elements=layer.second_input_elements * batch,
+            input_elements=tuple(count * batch for count in layer.input_elements),
         )
 
-    return trace if batch == 1 else replace(trace, layers=tuple(map(repeated, trace.layers)))
+    if batch == 1:
+        return trace
+    known = None if trace.batch is None else trace.batch * batch
+    return replace(trace, layers=tuple(map(repeated, trace.layers)), batch=known)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,7 +12,9 @@ import numpy.typing as npt
 from accelsim.prng.source import RandomSource
 
 MaskArray = npt.NDArray[np.bool_]
-LayerKind = Literal["conv2d", "depthwise_conv2d", "conv_transpose2d", "linear", "matmul", "aggregate", "pool", "vector"]
+LayerKind = Literal[
+    "conv2d", "depthwise_conv2d", "conv_transpose2d", "linear", "matmul", "aggregate", "pool", "vector", "embedding"
+]
 ARRAY_KINDS = frozenset({"conv2d", "depthwise_conv2d", "conv_transpose2d", "linear", "matmul", "aggregate"})
 
 
@@ -21,7 +23,8 @@ class LoopDims:
     """Loop bounds of a layer; K and C are per group: ``G`` independent problems of K x C x R x S x P x Q.
 
     ``H`` x ``W`` is the input without padding; ``C`` x ``G`` its channels. For a matmul the weights' place is taken by
-    the second activation: heads are groups. Linear layers on sequences have P = tokens.
+    the second activation: heads are groups. Linear layers on sequences have P = tokens. A third spatial axis is part of
+    P, R and H (see `accelsim.trace.dims`); what is padded below and to the right follows from P and Q.
     """
 
     N: int = 1
@@ -85,6 +88,8 @@ class LayerWeights:
         it as dense int8.
     coat_kept
         Multicoated masks: how many free weights each coat after the first keeps; empty where there is one mask.
+    pattern
+        N and M where a table states that N of each M neighbours along the reduction are kept; else None.
     """
 
     shape: tuple[int, ...]
@@ -100,6 +105,7 @@ class LayerWeights:
     load_sign: Callable[[], npt.NDArray[np.int8]] | None = None
     beside_supermasks: bool = False
     coat_kept: tuple[int, ...] = ()
+    pattern: tuple[int, int] | None = None
 
     @property
     def num_weights(self) -> int:
@@ -119,7 +125,8 @@ class TraceLayer:
     Attributes
     ----------
     inputs
-        Names of the layers that produce the activations read (``"input"`` is the network's input).
+        Names of the layers that produce the activations read (``"input"`` is the network's input), those of a matmul's
+        second operand behind those of the first.
     residuals
         Names of the layers whose outputs are added (or multiplied) to this layer's outputs in the vector unit.
     post_ops
@@ -133,7 +140,16 @@ class TraceLayer:
     input_density_measured
         Whether it was measured on real data.
     second_input_elements
-        Elements of the second activation operand (matmul), else 0.
+        Elements of the second activation operand (matmul), else 0; what it repeats counts once.
+    input_elements
+        Different elements of each of ``inputs`` that the (first) operand consists of: none of a layer that only the
+        second operand reads, and what is repeated counts once. Empty: not known, the operand is all of its inputs.
+    second_inputs
+        Those of ``inputs`` that the second operand consists of; empty: all but the first.
+    is_output
+        Whether the network returns what the layer makes, so that it is written to memory whoever else reads it.
+    weights_of
+        The earlier layer whose weights these are (``weights`` are the same): stored there once, fetched here again.
     """
 
     name: str
@@ -148,6 +164,15 @@ class TraceLayer:
     input_density: float = 1.0
     input_density_measured: bool = False
     second_input_elements: int = 0
+    input_elements: tuple[int, ...] = ()
+    second_inputs: tuple[str, ...] = ()
+    is_output: bool = False
+    weights_of: str = ""
+
+    @property
+    def second_producers(self) -> tuple[str, ...]:
+        """Return the names of the layers that make the second operand of a matmul."""
+        return self.second_inputs or self.inputs[1:]
 
     @property
     def uses_array(self) -> bool:
@@ -161,9 +186,12 @@ class LayerTrace:
 
     ``provenance``, ``dataset``, ``accuracy`` and ``regenerable`` are those of the ticket (a topology without one is
     ``dense`` or ``synthetic``); ``path`` is as given on the command line and ``sha256`` that of the file.
-    ``skipped`` are the operations of an exported module that are left out, and how often each occurs.
-    ``num_parameters`` counts weights, biases, affine norms and trained tensors that join the activations; None where
-    the workload does not state them all (a topology table).
+    ``skipped`` are the operations of an exported module that are left out, and how often each occurs; ``remarks`` are
+    lines about what was read otherwise than it is written, or not at all, without a loss.
+    ``batch`` is how many inputs the layers process at once; None: as many as the largest N among them.
+    ``input_shapes`` are the names and full shapes of the inputs, where known. ``num_parameters`` counts weights,
+    tables, biases, norms and trained tensors that join the activations, tied ones once; None where the workload does
+    not state them all (a topology table).
     """
 
     name: str
@@ -176,3 +204,12 @@ class LayerTrace:
     regenerable: bool = True
     skipped: tuple[tuple[str, int], ...] = ()
     num_parameters: int | None = None
+    remarks: tuple[str, ...] = ()
+    batch: int | None = None
+    input_shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+
+def kept_by_pattern(shape: tuple[int, ...], num_values: int, group_size: int) -> int:
+    """Return how many weights of ``shape`` are kept where ``num_values`` of each group along the reduction are."""
+    whole, rest = divmod(int(np.prod(shape[1:], dtype=np.int64)), group_size)
+    return shape[0] * (whole * num_values + min(rest, num_values))

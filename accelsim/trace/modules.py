@@ -1,45 +1,95 @@
-"""Layer graphs of torch modules, exported programs and ONNX files."""
+"""Layer graphs and traces of torch modules, exported programs and ONNX files."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accelsim.errors import TraceError
 from accelsim.ticket.graph import NetworkGraph
 from accelsim.trace.aten import check_program, emit_program
-from accelsim.trace.emit import Emitter
-from accelsim.trace.exported import Program, program_of, read_pt2
-from accelsim.trace.from_graph import trace_graph, with_batch
-from accelsim.trace.model import LayerTrace
+from accelsim.trace.emit import Emitter, Work
+from accelsim.trace.exported import program_of, read_pt2
+from accelsim.trace.from_graph import trace_graph
+from accelsim.trace.in_place import with_state
+from accelsim.trace.input_shapes import StatedShapes
+from accelsim.trace.model import LayerTrace, LayerWeights
+from accelsim.trace.records import Program, Shape
+from accelsim.trace.work import check_work
 
 if TYPE_CHECKING:
     import torch
+    from torch.export import ExportedProgram
 
 
 @dataclass(frozen=True, slots=True)
 class ModuleGraph:
-    """A layer graph of one sample, how often each operation that it leaves out occurs, and the samples of a batch."""
+    """A layer graph with full shapes, and what it does not hold.
+
+    Attributes
+    ----------
+    skipped
+        How often each operation occurs that it leaves out.
+    batch
+        Inputs that it works on at once.
+    input_shapes
+        Names and full shapes of the inputs.
+    num_parameters
+        Elements of all trained tensors, tied ones once; None where it is not known which are.
+    work
+        What each operation multiplies by its own shapes.
+    """
 
     graph: NetworkGraph
     skipped: Mapping[str, int]
     batch: int = 1
+    input_shapes: tuple[tuple[str, Shape], ...] = ()
+    num_parameters: int | None = None
+    work: tuple[Work, ...] = field(default=(), repr=False)
+
+    def trace(self, weights: Mapping[str, LayerWeights] | None = None, *, provenance: str = "dense") -> LayerTrace:
+        """Return the layer trace, with ``weights`` by node name and dense ones elsewhere.
+
+        Raises
+        ------
+        TraceError
+            A layer multiplies another number of times than its operator's shapes give.
+        """
+        trace = trace_graph(self.graph, weights, provenance=provenance)
+        check_work(self.graph.name, list(self.work), trace.layers)
+        return replace(
+            trace,
+            skipped=tuple(self.skipped.items()),
+            batch=self.batch,
+            input_shapes=self.input_shapes,
+            num_parameters=self.num_parameters,
+        )
 
 
 def graph_from_program(program: Program, *, skip_unsupported: bool = False) -> ModuleGraph:
     """Return the layer graph of an exported program."""
     check_program(program)
-    emitter = Emitter(program.name, program.inputs, skip_unsupported=skip_unsupported)
+    program = with_state(program)
+    emitter = Emitter(program.name, program.inputs, program.batch, skip_unsupported=skip_unsupported)
     emit_program(program, emitter)
-    return ModuleGraph(emitter.build(program.outputs), dict(sorted(emitter.skipped.items())), program.batch)
+    if emitter.samples != program.batch:  # something works across the first axis: it is no batch
+        return graph_from_program(replace(program, batch=1), skip_unsupported=skip_unsupported)
+    return ModuleGraph(
+        replace(emitter.build((*program.outputs, *emitter.changed)), batch=emitter.samples),
+        dict(sorted(emitter.skipped.items())),
+        emitter.samples,
+        program.inputs,
+        program.num_parameters,
+        tuple(emitter.work),
+    )
 
 
 def graph_from_module(
-    module: torch.nn.Module,
-    example_input: torch.Tensor | tuple[torch.Tensor, ...],
+    module: torch.nn.Module | ExportedProgram,
+    example_input: torch.Tensor | tuple[torch.Tensor, ...] = (),
     *,
     name: str | None = None,
     skip_unsupported: bool = False,
@@ -49,13 +99,14 @@ def graph_from_module(
     Parameters
     ----------
     module
-        Exported in evaluation mode with ``torch.export``; its mode is put back.
+        Exported in evaluation mode with ``torch.export``; its mode is put back. An exported program is taken as it is.
     example_input
-        One tensor with a batch axis, or several: the graph's input then holds all of them, one after the other.
+        One tensor, or several: the graph's input then holds all of them, one after the other. The first axis is the
+        batch, unless an operation works across it.
     name
         The network's name; None takes the class's.
     skip_unsupported
-        Count operations that are not supported instead of refusing them.
+        Count operations that are not supported and multiply nothing instead of refusing them.
 
     Raises
     ------
@@ -64,6 +115,8 @@ def graph_from_module(
     """
     import torch as torch_  # noqa: PLC0415
 
+    if isinstance(module, torch_.export.ExportedProgram):
+        return graph_from_program(program_of(module, name or "exported"), skip_unsupported=skip_unsupported)
     arguments = example_input if isinstance(example_input, tuple) else (example_input,)
     was_training = module.training
     module.eval()
@@ -74,32 +127,36 @@ def graph_from_module(
         raise TraceError(f"{type(module).__name__}: torch.export cannot export it ({reason})") from error
     finally:
         module.train(was_training)
-    return graph_from_program(program_of(exported, name or type(module).__name__), skip_unsupported=skip_unsupported)
+    num_parameters = sum(parameter.numel() for parameter in module.parameters())
+    program = program_of(exported, name or type(module).__name__, num_parameters)
+    return graph_from_program(program, skip_unsupported=skip_unsupported)
 
 
 def trace_module(
-    module: torch.nn.Module,
-    example_input: torch.Tensor | tuple[torch.Tensor, ...],
+    module: torch.nn.Module | ExportedProgram,
+    example_input: torch.Tensor | tuple[torch.Tensor, ...] = (),
     *,
     name: str | None = None,
     skip_unsupported: bool = False,
 ) -> LayerTrace:
     """Return the layer trace of a torch module, as a dense network; see `graph_from_module`.
 
-    The first axis of the example is the batch: its samples are the loop N of every layer. What ``skip_unsupported``
-    leaves out is counted in the trace's ``skipped``.
+    What ``skip_unsupported`` leaves out is counted in the trace's ``skipped``.
     """
-    found = graph_from_module(module, example_input, name=name, skip_unsupported=skip_unsupported)
-    return replace(with_batch(trace_graph(found.graph), found.batch), skipped=tuple(found.skipped.items()))
+    return graph_from_module(module, example_input, name=name, skip_unsupported=skip_unsupported).trace()
 
 
 def graph_from_file(
-    path: str | os.PathLike[str], *, skip_unsupported: bool = False, input_shape: tuple[int, ...] | None = None
+    path: str | os.PathLike[str],
+    *,
+    skip_unsupported: bool = False,
+    input_shape: tuple[int, ...] | None = None,
+    input_shapes: tuple[tuple[str, Shape], ...] = (),
 ) -> ModuleGraph:
     """Return the layer graph of a ``.pt2`` or ``.onnx`` file, told apart by their suffix.
 
-    ``input_shape`` (without batch) takes the place of dynamic sizes of an ONNX file's input, and must be that of a file
-    whose sizes are fixed.
+    ``input_shape`` of the first input and ``input_shapes`` by name, with or without the batch, take the place of
+    dynamic sizes, and must be those of a file whose sizes are fixed.
 
     Raises
     ------
@@ -107,17 +164,15 @@ def graph_from_file(
         An unreadable file, another suffix, or an operation that is not supported: named with its place.
     """
     where, suffix = os.fspath(path), Path(path).suffix.lower()
+    stated = StatedShapes(input_shape, input_shapes)
     if suffix == ".pt2":
-        program = read_pt2(path)
+        program = read_pt2(path, stated)
     elif suffix == ".onnx":
         from accelsim.trace.onnx_graph import read_onnx  # noqa: PLC0415  onnx is slow to import
 
-        program = read_onnx(path, input_shape)
+        program = read_onnx(path, stated)
     else:
         raise TraceError(f"{where}: neither .pt2 nor .onnx; export the module with torch.export or to ONNX")
-    if input_shape is not None and program.inputs and program.inputs[0][1][1:] != input_shape:
-        fixed = ",".join(map(str, program.inputs[0][1][1:]))
-        raise TraceError(f"{where}: --input-shape: its input is fixed at {fixed}; export it again with another size")
     try:
         return graph_from_program(program, skip_unsupported=skip_unsupported)
     except TraceError as error:

@@ -3,54 +3,49 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import onnx
-from onnx import shape_inference
+from onnx import inliner, shape_inference
 
 from accelsim.errors import TicketError, TraceError
 from accelsim.ticket.torchfile import check_regular_file
 from accelsim.trace.aten import is_supported
-from accelsim.trace.exported import Program
+from accelsim.trace.input_shapes import StatedShapes, check_fixed
+from accelsim.trace.onnx_ops import CONTROL, DOMAINS, STATIC, Node, translate
 from accelsim.trace.onnx_shapes import complete_shapes, known_shape
-from accelsim.trace.records import Record, Ref, Shape
+from accelsim.trace.onnx_work import node_macs
+from accelsim.trace.records import Program, Record, Ref, Shape
 
 _MAX_FILE_BYTES = 2 << 30
-_DOMAINS = frozenset({"", "ai.onnx", "com.microsoft"})
-
-# Operators whose inputs keep their order and need no attributes here; the first input is "input".
-_SAME = {
-    "Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "LeakyRelu": "leaky_relu", "PRelu": "prelu", "Elu": "elu",
-    "Selu": "selu", "HardSwish": "hardswish", "HardSigmoid": "hardsigmoid", "Gelu": "gelu", "Erf": "erf", "Exp": "exp",
-    "Sqrt": "sqrt", "Pow": "pow", "Softplus": "softplus", "Mish": "mish", "Neg": "neg", "Abs": "abs", "Sign": "sign",
-    "Clip": "hardtanh", "Log": "log", "Reciprocal": "reciprocal", "Softmax": "softmax", "LogSoftmax": "log_softmax",
-    "Add": "add", "Sub": "sub", "Sum": "add", "Max": "maximum", "Min": "minimum", "Mul": "mul", "Div": "div",
-    "Where": "where", "Resize": "upsample_nearest2d", "Upsample": "upsample_nearest2d", "Pad": "pad",
-    "GlobalAveragePool": "adaptive_avg_pool2d", "GlobalMaxPool": "adaptive_max_pool2d",
+_MAX_KEPT_BYTES = 1 << 16
+"""Content of a tensor that may be a size, a scale or an index; larger ones are weights, of which the shape suffices."""
+_WEIGHT_PLACES = {
+    "Conv": (1, 2), "ConvTranspose": (1, 2), "ConvInteger": (1,), "QLinearConv": (3, 8), "DeformConv": (1,),
+    "LSTM": (1, 2, 3), "GRU": (1, 2, 3), "RNN": (1, 2, 3), "BatchNormalization": (1, 2, 3, 4),
+    "LayerNormalization": (1, 2), "InstanceNormalization": (1, 2), "GroupNormalization": (1, 2), "Gemm": (2,),
+    "RMSNormalization": (1,), "SimplifiedLayerNormalization": (1,), "PRelu": (1,), "MatMulNBits": (1, 2, 3),
 }  # fmt: skip
-# Of these only the first input is data; the rest says how to look at it.
-_VIEWS = frozenset(
-    "Reshape Flatten Transpose Squeeze Unsqueeze Slice Gather Split Identity Dropout Expand Cast DepthToSpace "
-    "SpaceToDepth Tile CastLike".split()
-)
-_STATIC = frozenset("Shape Size Constant ConstantOfShape Range".split())
-_NORMS = {
-    "BatchNormalization": "batch_norm", "LayerNormalization": "layer_norm", "InstanceNormalization": "instance_norm",
-    "GroupNormalization": "group_norm", "SimplifiedLayerNormalization": "rms_norm", "RMSNormalization": "rms_norm",
+_STATISTICS = {
+    "BatchNormalization": (3, 4), "QuantizeLinear": (1, 2), "DequantizeLinear": (1, 2), "Clip": (1, 2),
+    "QLinearConv": (1, 2, 4, 5, 6, 7), "QLinearMatMul": (1, 2, 4, 5, 6, 7), "MatMulNBits": (2, 3),
+    "ConvInteger": (2, 3), "MatMulInteger": (2, 3), "Resize": (1, 2), "Upsample": (1,), "Pad": (2,),
 }  # fmt: skip
-_REDUCTIONS = {
-    "ReduceMean": "mean", "ReduceSum": "sum", "ReduceMax": "amax", "ReduceMin": "amin", "ReduceProd": "prod",
-    "ArgMax": "argmax", "ArgMin": "argmin",
-}  # fmt: skip
+_WORKING = frozenset({"Conv", "ConvTranspose", "Gemm"})
+"""Operators that work in each run whatever they read: positions that pass through a layer."""
+_FLOATS = frozenset({
+    onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16,
+})  # fmt: skip
 
 
-def read_onnx(path: str | os.PathLike[str], input_shape: Shape | None = None) -> Program:
-    """Read the graph of an ONNX file; external data is not loaded.
+def read_onnx(path: str | os.PathLike[str], stated: StatedShapes | None = None) -> Program:
+    """Read the graph of an ONNX file; external data is not loaded, and of weights only the shapes are kept.
 
-    A dynamic first axis of the input is the batch and counts as 1; shapes are inferred. ``input_shape`` (without batch)
-    is taken for other dynamic axes.
+    A dynamic first axis of the input is the batch and counts as 1; shapes are inferred. ``stated`` shapes are taken for
+    dynamic axes.
 
     Raises
     ------
@@ -64,7 +59,11 @@ def read_onnx(path: str | os.PathLike[str], input_shape: Shape | None = None) ->
         raise TraceError(str(error)) from error
     try:
         model = onnx.load(where, load_external_data=False)
-        _fix_sizes(where, model, input_shape)
+        if model.functions:
+            model = inliner.inline_local_functions(model)
+        _refuse_control_flow(where, model.graph)
+        _drop_weights(model)
+        _fix_sizes(where, model, stated or StatedShapes())
         model = shape_inference.infer_shapes(model, data_prop=True)
         integers = complete_shapes(model)
     except TraceError:
@@ -74,33 +73,71 @@ def read_onnx(path: str | os.PathLike[str], input_shape: Shape | None = None) ->
         raise TraceError(f"{where}: not a readable ONNX file ({reason}); export it again") from error
     try:
         return _Reader(where, model.graph, integers).program()
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, ZeroDivisionError) as error:
         raise TraceError(f"{where}: a node's attributes do not fit its operator; export it again") from error
 
 
-def _fix_sizes(where: str, model: onnx.ModelProto, input_shape: Shape | None) -> None:
+def _refuse_control_flow(where: str, graph: onnx.GraphProto) -> None:
+    for node in graph.node:
+        if node.op_type in CONTROL and node.domain in DOMAINS:
+            place = node.name or (node.output[0] if node.output else "unnamed")
+            raise TraceError(
+                f"{where}: {place}: {node.op_type}: control flow is not followed; export the module with the branch "
+                "that is taken, or unrolled"
+            )
+
+
+def _drop_weights(model: onnx.ModelProto) -> None:
+    """Forget the values of large tensors: several copies of the model are made, and shapes suffice."""
+    for tensor in model.graph.initializer:
+        if tensor.ByteSize() > _MAX_KEPT_BYTES:
+            shape, kind, name = list(tensor.dims), tensor.data_type, tensor.name
+            tensor.Clear()
+            tensor.dims.extend(shape)
+            tensor.data_type, tensor.name = kind, name
+            tensor.data_location = onnx.TensorProto.EXTERNAL
+
+
+def _fix_sizes(where: str, model: onnx.ModelProto, stated: StatedShapes) -> None:
     initialised = {tensor.name for tensor in model.graph.initializer}
-    for value in model.graph.input:
-        if value.name in initialised:
-            continue
+    inputs = [value for value in model.graph.input if value.name not in initialised]
+    stated.check_names(where, [value.name for value in inputs])
+    shapes: dict[str, Shape] = {}
+    symbols: dict[str, int] = {}
+    for index, value in enumerate(inputs):
         sizes = value.type.tensor_type.shape.dim
+        shape = stated.of(where, value.name, len(sizes), is_first=index == 0)
+        if shape is not None:
+            shapes[value.name] = shape
         for axis, size in enumerate(sizes):
             if size.HasField("dim_value") and size.dim_value > 0:
                 continue
-            if not axis:
-                size.dim_value = 1
-            elif input_shape is not None and len(input_shape) == len(sizes) - 1:
-                size.dim_value = input_shape[axis - 1]
-            else:
-                raise TraceError(
-                    f"{where}: input {value.name!r}: axis {axis} ({size.dim_param or 'unnamed'}) is dynamic; "
-                    f"state its {len(sizes) - 1} sizes with --input-shape, without the batch"
-                )
+            if shape is not None:
+                symbols[size.dim_param] = size.dim_value = shape[axis]
+    for value in inputs:
+        _fix_input(where, value, symbols)
+    check_fixed(where, shapes, {v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in inputs})
     # Stated shapes of the outputs may still name the batch; inference fills them in again.
     for value in (*model.graph.output, *model.graph.value_info):
         for size in value.type.tensor_type.shape.dim:
-            if not size.HasField("dim_value"):
-                size.ClearField("dim_param")
+            if not size.HasField("dim_value") or size.dim_value <= 0:
+                size.Clear()
+
+
+def _fix_input(where: str, value: onnx.ValueInfoProto, symbols: Mapping[str, int]) -> None:
+    """Give the dynamic axes of an input their sizes: those of the same name elsewhere, 1 for samples."""
+    sizes = value.type.tensor_type.shape.dim
+    for axis, size in enumerate(sizes):
+        if size.HasField("dim_value") and size.dim_value > 0:
+            continue
+        known = symbols.get(size.dim_param) if size.dim_param else None
+        if known is None and axis:
+            example = "x".join(str(d.dim_value) if d.dim_value > 0 else d.dim_param or "?" for d in sizes)
+            raise TraceError(
+                f"{where}: input {value.name!r}: axis {axis} ({size.dim_param or 'unnamed'}) is dynamic; "
+                f"state its sizes with --input-shape {value.name}={example}"
+            )
+        size.dim_value = 1 if known is None else known
 
 
 class _Reader:
@@ -117,43 +154,118 @@ class _Reader:
                 self._shapes.setdefault(value.name, shape)
         self._integers = dict(integers)
         self._parameters: dict[str, str] = {}
+        self._origins = {name: name for name in self._initializers}
         self._static: set[str] = set(self._initializers)
 
     def program(self) -> Program:
         """Return the graph as a program."""
+        weights = self._weights_among_inputs()
         inputs = []
         for value in self._graph.input:
-            if value.name not in self._initializers:
+            if value.name not in self._initializers and value.name not in weights:
                 if value.name not in self._shapes:
                     raise TraceError(f"{self._where}: input {value.name!r} has no shape; export with fixed sizes")
                 inputs.append((value.name, self._shapes[value.name]))
+        self._static |= weights
+        self._origins.update((name, name) for name in weights)
         records = [record for node in self._graph.node for record in self._records(node)]
-        constants = {name: self._shapes[name] for name in self._initializers}
-        outputs = tuple(value.name for value in self._graph.output)
-        name, batch = Path(self._where).stem, inputs[0][1][0] if inputs and inputs[0][1] else 1
-        return Program(name, tuple(inputs), constants, self._parameters, tuple(records), outputs, batch)
+        constants = {name: self._shapes[name] for name in (*self._initializers, *sorted(weights))}
+        parameters = {name: self._parameters.get(name, name) for name in constants}
+        batch = next((shape[0] for _, shape in inputs if len(shape) > 1), 1)
+        trained = self._trained(weights)
+        return Program(
+            Path(self._where).stem,
+            tuple(inputs),
+            constants,
+            parameters,
+            tuple(records),
+            tuple(value.name for value in self._graph.output),
+            batch,
+            sum(prod(self._shapes[name]) for name in trained),
+            frozenset(parameters[name] for name in trained),
+        )
 
-    def _records(self, node: onnx.NodeProto) -> list[Record]:
-        place = node.name or (node.output[0] if node.output else node.op_type)
-        if node.op_type == "Constant":
-            shapes = (tuple(item.t.dims) for item in node.attribute if item.name == "value")
-            self._shapes.update((node.output[0], shape) for shape in shapes)
-        names = [name for name in node.input if name]
-        if node.op_type in _STATIC or all(name in self._static for name in names):
-            self._static.update(node.output)
-            outputs = tuple((name, self._shapes.get(name, ())) for name in node.output if name)
-            return [Record("static", {}, outputs, place)]
-        target, arguments = self._translate(node, place)
-        if not is_supported(target):  # without a shape of its own, its input's stands in: it is named or counted
-            live = [name for name in names if name not in self._static]
-            self._shapes.setdefault(node.output[0], self._shapes.get(live[0], ()))
-        made = tuple((name, self._shape(name, node)) for name in node.output if name)
-        padding = arguments.pop("before", None)
-        if padding is None:
-            return [Record(target, arguments, made, place)]
-        padded = f"{made[0][0]}.padded"
-        before = Record("pad", {"input": arguments["input"]}, ((padded, padding),), place)
-        return [before, Record(target, {**arguments, "input": Ref(padded)}, made, place)]
+    def _weights_among_inputs(self) -> set[str]:
+        """Return the inputs that are read only where an operator has its weights: files may leave their values out."""
+        places: dict[str, set[bool]] = {}
+        for node in self._graph.node:
+            for place, name in enumerate(node.input):
+                places.setdefault(name, set()).add(place in _WEIGHT_PLACES.get(node.op_type, ()))
+        given = {value.name for value in self._graph.input} - set(self._initializers)
+        return {name for name in given if places.get(name) == {True}}
+
+    def _trained(self, weights: set[str]) -> set[str]:
+        """Return the initialisers that are trained: floats or quantised weights, no statistics, scales and numbers."""
+        others = {
+            name
+            for node in self._graph.node
+            for place, name in enumerate(node.input)
+            if place in _STATISTICS.get(node.op_type, ())
+        }
+        used = {
+            node.input[place]
+            for node in self._graph.node
+            for place in (*_WEIGHT_PLACES.get(node.op_type, ()), *((0,) if node.op_type == "DequantizeLinear" else ()))
+            if place < len(node.input)
+        }
+        found = {
+            name
+            for name, tensor in self._initializers.items()
+            if (tensor.data_type in _FLOATS and prod(tensor.dims) > 1) or name in used
+        }
+        return (found | weights) - others
+
+    def _records(self, proto: onnx.NodeProto) -> list[Record]:
+        place = proto.name or (proto.output[0] if proto.output else proto.op_type)
+        node = Node(self._where, proto, place, self._shapes, self._integers, frozenset(self._static))
+        label = proto.op_type if proto.domain in ("", "ai.onnx") else f"{proto.domain}.{proto.op_type}"
+        if proto.op_type == "Constant":
+            shapes = (tuple(item.t.dims) for item in proto.attribute if item.name == "value")
+            self._shapes.update((proto.output[0], shape) for shape in shapes)
+        names = [name for name in proto.input if name]
+        if proto.op_type in STATIC or (all(name in self._static for name in names) and proto.op_type not in _WORKING):
+            return self._static_records(node, names)
+        self._name_weights(proto, place)
+        records = self._translated(node, label)
+        outputs = [(name, self._shape(name, proto)) for name in proto.output]
+        last = records[-1]
+        if not last.outputs:
+            records[-1] = Record(last.target, last.arguments, tuple(outputs), place, node_macs(node), label)
+        return records
+
+    def _translated(self, node: Node, label: str) -> list[Record]:
+        proto = node.proto
+        if proto.domain not in DOMAINS:
+            target, arguments = label, node.plain()
+            records = [Record(target, arguments, (), node.place)]
+        else:
+            records = translate(node)
+        if not is_supported(records[-1].target):  # without a shape of its own, its input's stands in
+            live = [name for name in proto.input if name and name not in self._static]
+            self._shapes.setdefault(proto.output[0], self._shapes.get(live[0], ()))
+        return records
+
+    def _static_records(self, node: Node, names: list[str]) -> list[Record]:
+        """Return a record of tensors that do not depend on the input: which trained one they are made of is kept."""
+        proto = node.proto
+        self._static.update(proto.output)
+        outputs = tuple((name, self._shapes.get(name, ())) for name in proto.output if name)
+        origin = max(
+            (self._origins[name] for name in names if name in self._origins),
+            key=lambda name: prod(self._shapes.get(name, ())),
+            default=None,
+        )
+        if origin is not None:
+            self._origins.update((name, origin) for name in proto.output)
+        records = translate(node) if proto.domain in DOMAINS and proto.op_type not in STATIC else []
+        target, arguments = "static", {name: Ref(name) for name in names if name in self._origins}
+        if len(records) == 1 and records[0].target in ("view", "permute", "dequantize"):
+            target, arguments = records[0].target, dict(records[0].arguments)
+        if proto.op_type == "Gather" and len(names) > 1 and names[0] in self._initializers:
+            target, arguments = "embedding", {"weight": Ref(names[0]), "indices": Ref(names[1])}
+            if self._shapes.get(names[1], ()) == () or len(self._shapes[names[0]]) != 2:  # noqa: PLR2004  a table
+                target = "static"
+        return [Record(target, arguments, outputs, node.place)]
 
     def _shape(self, name: str, node: onnx.NodeProto) -> Shape | None:
         if name not in self._shapes and name == node.output[0]:
@@ -163,145 +275,26 @@ class _Reader:
             )
         return self._shapes.get(name)
 
-    def _integer_input(self, name: str) -> list[int] | None:
-        return self._integers.get(name)
+    def _name_weights(self, node: onnx.NodeProto, place: str) -> None:
+        """Name weights after their operator's place where their own name says nothing."""
+        for index in (*_WEIGHT_PLACES.get(node.op_type, ())[:1], *_OPERANDS.get(node.op_type, ())):
+            if index < len(node.input) and node.input[index] in self._origins:
+                origin = self._origins[node.input[index]]
+                self._parameters.setdefault(origin, _parameter_name(origin, node, place))
 
-    def _translate(self, node: onnx.NodeProto, place: str) -> tuple[str, dict[str, Any]]:
-        if node.domain not in _DOMAINS:
-            return f"{node.domain}.{node.op_type}", self._plain(node)
-        if node.op_type in _VIEWS:
-            live = [name for name in node.input if name and name not in self._static]
-            return "view", {"input": Ref(live[0])}
-        if node.op_type in _NORMS:
-            # Without an affine part ONNX still has scales, all one; they count as trained.
-            return _NORMS[node.op_type], {"input": Ref(node.input[0]), "weight": Ref(node.input[1])}
-        if node.op_type in _REDUCTIONS:
-            return _REDUCTIONS[node.op_type], self._reduction(node)
-        special = _SPECIAL.get(node.op_type)
-        if special is not None:
-            return special(self, node, place)
-        return _SAME.get(node.op_type, node.op_type), self._plain(node)
 
-    @staticmethod
-    def _plain(node: onnx.NodeProto) -> dict[str, Any]:
-        return {("input" if index == 0 else str(index)): Ref(name) for index, name in enumerate(node.input) if name}
-
-    def _reduction(self, node: onnx.NodeProto) -> dict[str, Any]:
-        attributes = _attributes(node)
-        axes = attributes.get("axes", [attributes["axis"]] if "axis" in attributes else None)
-        if axes is None and len(node.input) > 1:
-            axes = self._integer_input(node.input[1])
-        return {"input": Ref(node.input[0]), "dim": axes}
-
-    def weighted(self, node: onnx.NodeProto, place: str) -> dict[str, Any]:
-        """Return input, weight and bias of a node with weights, and give the weight its module's name."""
-        weight = node.input[1]
-        self._parameters[weight] = _parameter_name(weight, node, place)
-        arguments: dict[str, Any] = {"input": Ref(node.input[0]), "weight": Ref(weight)}
-        if len(node.input) > 2 and node.input[2]:
-            arguments["bias"] = Ref(node.input[2])
-        return arguments
-
-    def window(self, node: onnx.NodeProto, kernel: list[int]) -> dict[str, Any]:
-        """Return stride, dilation and padding of a convolution or pool; uneven padding becomes a step before it."""
-        attributes = _attributes(node)
-        stride = attributes.get("strides") or [1] * len(kernel)
-        dilation = attributes.get("dilations") or [1] * len(kernel)
-        pads = attributes.get("pads") or [0] * (2 * len(kernel))
-        have, out = self._shapes.get(node.input[0]), self._shapes.get(node.output[0])
-        mode = attributes.get("auto_pad", "NOTSET")
-        if mode.startswith("SAME") and have is not None and out is not None:
-            pads = _same_pads(mode, (have[2:], out[2:]), (kernel, stride, dilation))
-        begin, end = pads[: len(kernel)], pads[len(kernel) :]
-        if begin == end:
-            return {"stride": stride, "dilation": dilation, "padding": begin}
-        if have is None:
-            raise TraceError(f"{self._where}: {node.name}: uneven padding of an unknown shape; export with fixed sizes")
-        sizes = (size + low + high for size, low, high in zip(have[2:], begin, end, strict=True))
-        return {"stride": stride, "dilation": dilation, "padding": [0] * len(kernel), "before": (*have[:2], *sizes)}
-
-    def kernel_of(self, weight: str) -> list[int]:
-        """Return the kernel of a weight tensor."""
-        return list(self._shapes.get(weight, ()))[2:]
-
-    def remember_parameter(self, name: str, node: onnx.NodeProto, place: str) -> None:
-        """Name a weight operand after its place where its own name says nothing."""
-        if name in self._static:
-            self._parameters[name] = _parameter_name(name, node, place)
+_OPERANDS = {
+    "Gemm": (0, 1), "MatMul": (0, 1), "MatMulInteger": (0, 1), "QLinearMatMul": (0, 3), "Einsum": (0, 1),
+    "FusedMatMul": (0, 1), "FusedConv": (1,), "FusedGemm": (0, 1), "DynamicQuantizeMatMul": (1,),
+    "MatMulIntegerToFloat": (1,), "QGemm": (3,), "LSTM": (2,), "GRU": (2,), "RNN": (2,), "Attention": (1,),
+}  # fmt: skip
 
 
 def _parameter_name(weight: str, node: onnx.NodeProto, place: str) -> str:
     """Return the weight's own name if it has one, else that of the module (``/block/conv/Conv`` is ``block.conv``)."""
-    if weight.endswith(".weight"):
+    if weight.endswith(".weight") or node.op_type in ("LSTM", "GRU", "RNN"):
         return weight
-    parts = place.strip("/").split("/")
+    parts: list[Any] = place.strip("/").split("/")
     if len(parts) > 1 and parts[-1].startswith(node.op_type):
         parts.pop()
     return f"{'.'.join(parts)}.weight"
-
-
-def _attributes(node: onnx.NodeProto) -> Mapping[str, Any]:
-    values = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
-    return {
-        name: value.decode() if isinstance(value, bytes) else list(value) if hasattr(value, "__iter__") else value
-        for name, value in values.items()
-        if not isinstance(value, onnx.TensorProto)
-    }
-
-
-def _same_pads(mode: str, sizes: tuple[Shape, Shape], window: tuple[list[int], list[int], list[int]]) -> list[int]:
-    begin, end = [], []
-    for have, out, kernel, stride, dilation in zip(*sizes, *window, strict=True):
-        total = max(0, (out - 1) * stride + dilation * (kernel - 1) + 1 - have)
-        small, large = total // 2, total - total // 2
-        begin.append(small if mode == "SAME_UPPER" else large)
-        end.append(large if mode == "SAME_UPPER" else small)
-    return begin + end
-
-
-def _conv(reader: _Reader, node: onnx.NodeProto, place: str) -> tuple[str, dict[str, Any]]:
-    kernel = reader.kernel_of(node.input[1])
-    is_transposed = node.op_type == "ConvTranspose"
-    arguments = {**reader.weighted(node, place), **reader.window(node, kernel)}
-    arguments["groups"] = _attributes(node).get("group", 1)
-    if is_transposed:
-        arguments["output_padding"] = _attributes(node).get("output_padding") or [0] * len(kernel)
-    name = "conv_transpose" if is_transposed else "conv"
-    return f"{name}{len(kernel)}d", arguments
-
-
-def _gemm(reader: _Reader, node: onnx.NodeProto, place: str) -> tuple[str, dict[str, Any]]:
-    return "linear", reader.weighted(node, place)
-
-
-def _matmul(reader: _Reader, node: onnx.NodeProto, place: str) -> tuple[str, dict[str, Any]]:
-    for name in node.input:
-        reader.remember_parameter(name, node, place)
-    return "matmul", {"input": Ref(node.input[0]), "mat2": Ref(node.input[1])}
-
-
-def _pool(reader: _Reader, node: onnx.NodeProto, _: str) -> tuple[str, dict[str, Any]]:
-    kernel = _attributes(node)["kernel_shape"]
-    target = "max_pool" if node.op_type == "MaxPool" else "avg_pool"
-    return f"{target}{len(kernel)}d", {
-        "input": Ref(node.input[0]),
-        "kernel_size": kernel,
-        **reader.window(node, kernel),
-    }
-
-
-def _einsum(_: _Reader, node: onnx.NodeProto, __: str) -> tuple[str, dict[str, Any]]:
-    tensors = [Ref(name) for name in node.input if name]
-    return "einsum", {"equation": _attributes(node).get("equation", ""), "tensors": tensors}
-
-
-_SPECIAL: dict[str, Callable[[_Reader, onnx.NodeProto, str], tuple[str, dict[str, Any]]]] = {
-    "Conv": _conv,
-    "ConvTranspose": _conv,
-    "Gemm": _gemm,
-    "MatMul": _matmul,
-    "MaxPool": _pool,
-    "AveragePool": _pool,
-    "Einsum": _einsum,
-    "Concat": lambda _, node, __: ("cat", {"tensors": [Ref(name) for name in node.input if name]}),
-}

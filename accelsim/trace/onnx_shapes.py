@@ -15,6 +15,8 @@ import onnx
 from onnx import defs, helper, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
+from accelsim.trace.onnx_contrib import own_shapes
+
 Values = npt.NDArray[np.generic]
 
 _MAX_VALUES = 4096
@@ -43,8 +45,8 @@ def known_shape(kind: onnx.TypeProto) -> tuple[int, ...] | None:
     """Return the shape of a type whose sizes are all known, else None."""
     if not kind.tensor_type.HasField("shape"):
         return None
-    sizes = [size.dim_value if size.HasField("dim_value") else 0 for size in kind.tensor_type.shape.dim]
-    return tuple(sizes) if all(size > 0 for size in sizes) else None
+    sizes = kind.tensor_type.shape.dim
+    return tuple(size.dim_value for size in sizes) if all(size.HasField("dim_value") for size in sizes) else None
 
 
 class _Walk:
@@ -59,10 +61,16 @@ class _Walk:
         for tensor in graph.initializer:
             self._types[tensor.name] = helper.make_tensor_type_proto(tensor.data_type, tensor.dims)
             if prod(tensor.dims) <= _MAX_VALUES and tensor.data_location != onnx.TensorProto.EXTERNAL:
-                self.values[tensor.name] = numpy_helper.to_array(tensor)
+                self._remember(tensor)
         for value in (*graph.input, *graph.value_info, *graph.output):
             if value.name not in self._types and known_shape(value.type) is not None:
                 self._types[value.name] = value.type
+
+    def _remember(self, tensor: onnx.TensorProto) -> None:
+        try:
+            self.values[tensor.name] = numpy_helper.to_array(tensor)
+        except ValueError:
+            return  # its values are stripped: its shape is all there is
 
     def visit(self, node: onnx.NodeProto) -> None:
         """Learn what can be known of a node's outputs."""
@@ -110,6 +118,10 @@ class _Walk:
     def _infer(self, node: onnx.NodeProto) -> dict[str, onnx.TypeProto]:
         types = {name: self._types[name] for name in node.input if name in self._types}
         domain = "" if node.domain == "ai.onnx" else node.domain
+        own = own_shapes(node, {name: known_shape(kind) for name, kind in types.items()})
+        if own:
+            first = types[node.input[0]].tensor_type.elem_type
+            return {name: helper.make_tensor_type_proto(first, shape) for name, shape in own.items()}
         try:
             schema = defs.get_schema(node.op_type, self._opsets.get(domain, 1), domain)
         except defs.SchemaError:

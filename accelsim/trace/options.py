@@ -10,7 +10,7 @@ from accelsim.errors import TraceError
 from accelsim.prng import RandomSource, RatioDistribution
 from accelsim.ticket.statistics import LayerStatistics, TicketStatistics, layer_statistics
 from accelsim.trace.from_graph import dense_weights
-from accelsim.trace.model import LayerWeights
+from accelsim.trace.model import LayerTrace, LayerWeights
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,9 @@ class TraceOptions:
     ignore_sparsity_column
         Read a topology whose sparsity column states N:M as if it were dense.
     skip_unsupported
-        Count operations of an exported module that are not supported instead of refusing them.
+        Count operations of an exported module that are not supported and multiply nothing instead of refusing them.
+    input_shapes
+        Of an exported module: shapes of inputs by name, where ``input_shape`` is that of the first one.
     """
 
     sparsity: float | None = None
@@ -46,6 +48,7 @@ class TraceOptions:
     width_factor: float = 1.0
     ignore_sparsity_column: bool = False
     skip_unsupported: bool = False
+    input_shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     @property
     def is_synthetic(self) -> bool:
@@ -79,6 +82,43 @@ def stated_weights(shapes: Sequence[tuple[int, ...]], options: TraceOptions) -> 
     statistics = options.statistics
     layers = layer_statistics(shapes, statistics, RandomSource())
     return tuple(_stated(shape, layer, statistics) for shape, layer in zip(shapes, layers, strict=True))
+
+
+def with_statistics(trace: LayerTrace, options: TraceOptions) -> LayerTrace:
+    """Return a dense trace with the stated statistics of a ticket; no mask exists.
+
+    Raises
+    ------
+    TraceError
+        The trace is that of a ticket, the statistics are impossible, or an option shapes a network, which is traced.
+    """
+    if trace.provenance != "dense":
+        raise TraceError(f"options: {trace.name} has statistics of its own ({trace.provenance}); leave them out")
+    shaping = [
+        name
+        for name in (
+            "num_classes",
+            "input_shape",
+            "input_shapes",
+            "width_factor",
+            "ignore_sparsity_column",
+            "skip_unsupported",
+        )
+        if getattr(options, name) != getattr(TraceOptions(), name)
+    ]
+    if shaping:
+        raise TraceError(f"options: {shaping[0]}: the trace has its own; state it where the trace is made")
+    options.check()
+    if not options.is_synthetic:
+        return trace
+    known = {layer.name: layer.weights for layer in trace.layers if layer.weights is not None and not layer.weights_of}
+    tables = {layer.name for layer in trace.layers if layer.kind == "embedding"}  # no mask covers these
+    masked = [name for name in known if name not in tables]
+    found = {name: replace(weights, beside_supermasks=True) for name, weights in known.items() if name in tables}
+    for name, stated in zip(masked, stated_weights([known[name].shape for name in masked], options), strict=True):
+        found[name] = replace(stated, num_scale_bits=known[name].num_scale_bits)
+    layers = tuple(replace(layer, weights=found.get(layer.weights_of or layer.name)) for layer in trace.layers)
+    return replace(trace, layers=layers, provenance="synthetic")
 
 
 def _stated(shape: tuple[int, ...], layer: LayerStatistics, statistics: TicketStatistics) -> LayerWeights:

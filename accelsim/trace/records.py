@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from accelsim.errors import TraceError
 
 Shape = tuple[int, ...]
+ATTENTIONS = (
+    "scaled_dot_product_attention _scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention "
+    "_scaled_dot_product_efficient_attention _scaled_dot_product_attention_math "
+    "_scaled_dot_product_fused_attention_overrideable"
+)
+"""Operators of scaled dot-product attention."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +26,18 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An operation: operator (``conv2d``), arguments by name, outputs with shapes (None: no tensor), and place."""
+    """An operation: operator (``conv2d``), arguments by name, outputs with shapes (None: no tensor), and place.
+
+    An output that nobody reads may have the name "". ``macs`` are the multiply-accumulates that the operator's own
+    shapes give, where the file that it came from has other shapes than the arguments; ``label`` is its name there.
+    """
 
     target: str
     arguments: Mapping[str, Any]
     outputs: tuple[tuple[str, Shape | None], ...]
     place: str
+    macs: int | None = None
+    label: str = ""
 
     def refs(self) -> list[str]:
         """Return the names of all tensor arguments."""
@@ -43,17 +55,18 @@ class Record:
                 return value.name
         return None
 
-    def pair(self, name: str, default: tuple[int, int]) -> tuple[int, int]:
-        """Return an argument for both axes; a single number counts for both, one-dimensional ones for the width."""
-        value = self.arguments.get(name)
-        if value is None or value == []:
-            return default
-        items = list(value) if isinstance(value, list | tuple) else [value]
-        if not 1 <= len(items) <= 2 or not all(isinstance(item, int) for item in items):
-            raise self._odd(name, value, "one or two whole numbers")
-        if len(items) == 1:
-            return (default[0], items[0]) if self.target.endswith("1d") else (items[0], items[0])
-        return items[0], items[1]
+    def first(self) -> Any:
+        """Return the first argument, whatever its name."""
+        return next(iter(self.arguments.values()), None)
+
+    def sizes(self, name: str, rank: int, default: int) -> tuple[int, ...]:
+        """Return an argument for each of ``rank`` spatial axes; a single number counts for all."""
+        values = self.integers(name, ())
+        if not values:
+            return (default,) * rank
+        if len(values) not in (1, rank):
+            raise self._odd(name, list(values), f"one or {rank} whole numbers")
+        return values * rank if len(values) == 1 else values
 
     def integers(self, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
         """Return a list of whole numbers."""
@@ -65,5 +78,42 @@ class Record:
             raise self._odd(name, value, "a list of whole numbers")
         return tuple(items)
 
+    def integer(self, name: str, default: int) -> int:
+        """Return a whole number."""
+        values = self.integers(name, (default,))
+        if len(values) != 1:
+            raise self._odd(name, list(values), "a whole number")
+        return values[0]
+
     def _odd(self, name: str, value: Any, wanted: str) -> TraceError:
         return TraceError(f"{self.place}: {self.target}: {name}: {value!r} is not {wanted}; export the module again")
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A straight-line program: its inputs, the tensors that do not depend on them, and its operations.
+
+    Attributes
+    ----------
+    constants
+        Shapes by name.
+    parameters
+        Tensor name -> name in the module, of parameters and buffers; ``trained`` are the names of parameters, each with
+        what holds its values: equal for tied ones.
+    outputs
+        The tensors it returns, or changes outside.
+    batch
+        The first axis of the first input that has two or more; 1 where that is dynamic: its example says nothing.
+    num_parameters
+        Elements of all trained tensors, tied ones once; None where it is not known which are.
+    """
+
+    name: str
+    inputs: tuple[tuple[str, Shape], ...]
+    constants: Mapping[str, Shape]
+    parameters: Mapping[str, str]
+    records: tuple[Record, ...]
+    outputs: tuple[str, ...]
+    batch: int = 1
+    num_parameters: int | None = None
+    trained: frozenset[str] = field(default_factory=frozenset)

@@ -13,7 +13,8 @@ relu6, leaky_relu   2: two compares; compare, multiply
 sigmoid, tanh       4: range reduction, table look-up, multiply, add (piecewise linear)
 silu, hardswish     5: as sigmoid, and a multiply
 gelu                8: x / sqrt 2, erf as a piecewise polynomial of order 3 (5), add, multiply
-add, multiply       1 per input after the first (and one for a trained tensor)
+add, multiply       1 per input after the first (and one for a trained tensor); a constant number right behind the
+                    weights folds into the scale
 softmax             4: maximum, exponential of the difference, sum, divide
 pool                R S: compares or adds, and one multiply or copy
 global_pool         H W (or tokens): adds, and one multiply
@@ -30,6 +31,8 @@ from math import prod
 from accelsim.ticket.graph import GraphNode
 
 SCALE_OPS = 2
+GATES = frozenset({"lstm", "gru", "rnn"})
+"""Vector operations of a recurrent step: they turn the sums of all gates into one state, where the array has them."""
 
 _ACTIVATION_OPS = {
     "relu": 1,
@@ -58,9 +61,9 @@ def ops_per_output(node: GraphNode, input_shape: tuple[int, ...]) -> int:
         case "softmax":
             return _SOFTMAX_OPS
         case "pool":
-            return prod(node.kernel)
+            return prod((*node.kernel, *node.depth[:1]))
         case "global_pool":
-            return prod(input_shape[1:]) if len(input_shape) == 3 else prod(input_shape[:-1])
+            return prod(input_shape[-2:]) if len(input_shape) >= 3 else prod(input_shape[:-1])
         case "upsample":
             return 1
         case _:
@@ -77,4 +80,4 @@ def op_name(node: GraphNode) -> str:
         return f"{node.function}_pool"
     if node.kind == "global_pool":
         return f"{node.function or 'avg'}_pool"
-    return node.kind
+    return node.function if node.kind == "vector" else node.kind

@@ -25,7 +25,7 @@ from accelsim.ticket.model import Ticket, TicketLayer
 from accelsim.timing.schedule import Schedule
 from accelsim.trace import trace_ticket
 from accelsim.trace.model import LayerTrace
-from accelsim.validation.verify_digests import coats_problem, digest_problem, sound_layer
+from accelsim.validation.verify_digests import coats_problem, digest_problem, sound_layer, values_problem
 from accelsim.validation.verify_image import (
     LayerImage,
     TileVisits,
@@ -151,8 +151,8 @@ def verify_weights(
         checked, problem = _verify_layer(hardware, pair, counted, edit_image)
         if problem is None and reference is None:
             problem = digest_problem(layer, _visits(hardware, layer.name, counted))
-        elif problem is None and layer.num_coats > 1:
-            problem = coats_problem(*pair)
+        elif problem is None:
+            problem = (coats_problem(*pair) if layer.num_coats > 1 else None) or values_problem(*pair)
         problem = problem or fault
         if problem is not None:
             return WeightVerification(tuple(done), problem, against)

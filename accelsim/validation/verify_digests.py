@@ -94,3 +94,15 @@ def coats_problem(layer: TicketLayer, reference: TicketLayer) -> str | None:
 
 def _digests(layer: TicketLayer) -> bytes:
     return filter_digests(unpack_weights(layer))
+
+
+def values_problem(layer: TicketLayer, reference: TicketLayer) -> str | None:
+    """Return which of a layer's scales and offsets is not the reference's; None where all are."""
+    for name, have, wanted in (
+        ("scale", layer.scale_K, reference.scale_K),
+        ("offset", layer.offset_K, reference.offset_K),
+    ):
+        if not np.array_equal(have, wanted):
+            place = int(np.argmax(have != wanted)) if have.shape == wanted.shape else 0
+            return f"layer {layer.name!r}: the {name} of channel {place} is not the reference's; the ticket is damaged"
+    return None

@@ -188,6 +188,15 @@ def test_compare_writes_a_row_per_run_and_a_figure(tmp_path):
     assert check_result((saved[2] / "summary.json").read_text(encoding="utf-8")).workload.name == "conv2"
 
 
+def test_a_rival_that_nobody_asked_for_is_left_out_where_the_chip_cannot_decode_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    small = ["compare", "edge_dense", "conv2", "--width-factor", "0.125", "--out", str(tmp_path)]
+
+    assert main(small) == 0
+    assert "conv2: left out: edge_dense: mask_decoder: none: storage entropy-int8" in capsys.readouterr().err
+    assert main([*small, "--storage", "dense-int8,entropy-int8"]) == 2
+
+
 def test_all_formats_are_compared_and_those_that_cannot_run_are_named(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
     small = ["conv2", "--width-factor", "0.125", "--sparsity", "0.7", "--prune-ratio", "0.5", "--lock-ratio", "0.2"]

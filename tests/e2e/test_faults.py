@@ -326,3 +326,74 @@ def test_external_data_of_an_onnx_file_is_not_opened(tmp_path):
         helper.make_model(helper.make_graph([turn, node], "net", ends[:1], ends[1:], [weight])).SerializeToString()
     )
     assert main(["trace", str(path), "--json"]) == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["compare", "edge", "net.csv", "none.csv", "--out", "out/deep"],
+        ["compare", "edge", "net.csv", "--storage", "slt", "--out", "out"],
+        ["run", "edge", "net.csv", "--gantt", "out.svg", "--gantt-layer", "none", "--out", "out", "--json"],
+        ["sweep", "space.yaml", "--store", "net.csv", "--workers", "1", "--out", "out/deep"],
+        ["sweep", "space.yaml", "--scheduler", "localhost:1", "--out", "out"],
+        ["explore", "hopeless.yaml", "--trials", "2", "--workers", "1", "--out", "out/deep"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_what_is_refused_leaves_nothing(words, net, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    space = SPACE.format(edge=EDGE, net="net.csv", most=2)
+    (tmp_path / "space.yaml").write_text(space)
+    (tmp_path / "hopeless.yaml").write_text(space + "storage: [slt]\n")
+    before = sorted(tmp_path.iterdir())
+    assert main(["-q", *words]) == 2
+    line_of(capsys)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_store_with_text_that_is_not_utf8_is_one_line(net, tmp_path, capsys):
+    space, folder = tmp_path / "space.yaml", tmp_path / "out"
+    space.write_text(SPACE.format(edge=EDGE, net=net, most=2))
+    words = ["-q", "sweep", str(space), "--out", str(folder), "--workers", "1"]
+    assert main(words) == 0
+    whole = (folder / "results.sqlite").read_bytes()
+    for change in (
+        "UPDATE points SET row = CAST(x'ff41' AS TEXT) || row",
+        "UPDATE sqlite_master SET name = CAST(x'ff41' AS TEXT) || name",
+    ):
+        (folder / "results.sqlite").write_bytes(whole)
+        with contextlib.closing(sqlite3.connect(folder / "results.sqlite")) as database:
+            database.execute("PRAGMA writable_schema=1")
+            database.execute(change)
+            database.commit()
+        capsys.readouterr()
+        assert main(words) == 2
+        assert "is damaged (text that is not UTF-8); remove it and run again" in line_of(capsys)
+
+
+def test_a_store_is_not_made_through_a_planted_link(net, tmp_path, capsys):
+    space, folder = tmp_path / "space.yaml", tmp_path / "out"
+    space.write_text(SPACE.format(edge=EDGE, net=net, most=2))
+    folder.mkdir()
+    (folder / "results.sqlite").symlink_to(tmp_path / "foreign")
+    assert main(["-q", "sweep", str(space), "--out", str(folder), "--workers", "1"]) == 2
+    assert "results.sqlite: is a link, and is not written through unasked" in line_of(capsys)
+    assert not (tmp_path / "foreign").exists()
+
+
+def test_words_that_are_not_utf8_are_one_line(capsys):
+    assert main(["run", str(EDGE), os.fsdecode(b"\xff.csv")]) == 2
+    assert "is not UTF-8; rename the file" in line_of(capsys)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a shell and a limit of address space")
+@pytest.mark.parametrize("how", ["{} 2>&-", "{} 2>&- >&-", "ulimit -v 100000; {}", "ulimit -v 200000; {}"])
+def test_closed_streams_and_little_memory(how, net, tmp_path):
+    words = f"{sys.executable} -m accelsim -q compare {EDGE} {net} --storage dense-int8 --out {tmp_path / 'out'}"
+    done = subprocess.run(how.format(words), shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
+    if "ulimit" in how:
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert "(ulimit -v)" in done.stderr
+    else:
+        assert done.returncode == 0
+    assert (tmp_path / "out/compare.png").exists() == (done.returncode == 0)

@@ -1,7 +1,8 @@
 """The bench on which broken input is tried: one call of the program, and what it must not do.
 
 A call may end with status 0 and a valid result, or with status 2 and one line. It may not raise, take more than five
-seconds of processor time or 1 GiB of memory, warn, write outside its output folder, or start or load anything.
+seconds of processor time (compilation of cold code apart) or 1 GiB of memory, warn, write outside its output folder, or
+start or load anything.
 """
 
 import contextlib
@@ -24,6 +25,7 @@ from accelsim.results.schema import check_result
 from accelsim.results.store import read_counters, read_summary
 
 MAX_CPU_S = 5.0
+COLD_CPU_S = 60.0
 MAX_WAIT_S = 60.0  # a call that waits for ever takes no processor time
 MAX_BYTES = 1 << 30
 LATE = -1
@@ -121,8 +123,15 @@ class Bench:
         return Ended(status, stdout.getvalue(), stderr.getvalue(), tuple(offences))
 
     def judge(self, argv: Sequence[str], also: Path | None = None) -> int:
-        """Call the program, assert that it ended as it may, and return its exit status; see `call`."""
+        """Call the program, assert that it ended as it may, and return its exit status; see `call`.
+
+        A call that is late is made once more with all the time it wants, and then judged: what is compiled or loaded
+        for the first time is not the call's own work.
+        """
         ended = self.call(argv, also=also)
+        if ended.status == LATE:
+            self.call(argv, max_cpu_s=COLD_CPU_S, also=also)
+            ended = self.call(argv, also=also)
         assert ended.offences == (), (ended, argv)
         assert ended.status in (0, 2), (ended, argv)
         if ended.status == 2:
@@ -171,7 +180,7 @@ def limits(max_cpu_s: float) -> Iterator[None]:
     handler = signal.signal(signal.SIGPROF, late)
     alarm = signal.signal(signal.SIGALRM, late)
     signal.setitimer(signal.ITIMER_PROF, max_cpu_s)
-    signal.setitimer(signal.ITIMER_REAL, MAX_WAIT_S)
+    signal.setitimer(signal.ITIMER_REAL, max(MAX_WAIT_S, 10 * max_cpu_s))
     try:
         yield
     finally:

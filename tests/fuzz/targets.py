@@ -28,6 +28,14 @@ MAPPINGS = (
     "default: {K: 16, order: [K, P, C]}\nlayers:\n  stem: {K: 16, C: 3, P: 4, Q: 8, order: [K, C, P, Q], keep: tile}\n",
     "layers:\n  bodyDP: {G: 4, P: 8}\n  last: {N: 1, R: 1, S: 1, C: 8}\n",
 )
+TRACES = (
+    "0x0 R\n40 W\n0xFFFFFFFFFFFF R\n\n" * 3,
+    "# ours\n0 R 0x0 4096\n12.5 W 40 64\n9000 R 0xFFFFFFFFFFFF 1\nend 9100.5\n",
+    "0x12345680 READ 0\n0x4cbd56c0 WRITE 10\n" * 3,
+    "LD 0x229f6f80\nST 4096\n" * 3,
+    "R 0,0,1,2,77,5\nW 0,0,1,2,77,6\n" * 3,
+    "0:\tWrite\t0x7ffde0689818\n1:\t(128) Read\t0x7ffde0689810\n" * 3,
+)
 TABLE = """rows:
   - name: gate_energy
     unit_of_chip: gate
@@ -127,12 +135,13 @@ def make_targets(folder: Path, hostile: Any) -> dict[str, Target]:
         ),
         Target(
             "trace",
-            (seeds.write("a.trace", "0x0 R\n40 W\n0xFFFFFFFFFFFF R\n\n" * 3),),
+            tuple(seeds.write(f"{number}.trace", each) for number, each in enumerate(TRACES)),
             ".trace",
             trace_damage,
             lambda path, out: [
                 ["dram", MEMORY, "--trace", str(path), "--json"],
-                ["dram", MEMORY, "--trace", str(path)],
+                ["dram", MEMORY, "--trace", str(path), "--player-mhz", "100", "--commands", str(out / "c")],
+                ["dram", MEMORY, "--requests", str(path)],
             ],
         ),
         Target(
@@ -202,9 +211,17 @@ def make_targets(folder: Path, hostile: Any) -> dict[str, Target]:
             lambda path, out: [
                 ["import", str(path), "--out", str(out / "t.pt")],
                 ["import", str(path), "--sparsity", "0.5", "--codec", "entropy", "--out", str(out / "t.pt")],
-                ["import", str(path), "--network", "conv2", "--out", str(out / "t.pt")],
+                ["import", str(path), "--network", "conv2", "--part", "model", "--out", str(out / "t.pt")],
+                ["import", str(path), "--score-key", "weight_mask", "--nm", "2:4", "--out", str(out / "t.pt")],
                 ["run", EDGE, str(path), *NONE],
             ],
+        ),
+        Target(
+            "safetensors",
+            (seeds.tensors(),),
+            ".safetensors",
+            lambda draw, path: hostile.damaged_bytes(draw, path.read_bytes()),
+            lambda path, out: [["import", str(path), "--out", str(out / "t.pt")]],
         ),
         Target(
             "module",
@@ -269,6 +286,35 @@ def make_targets(folder: Path, hostile: Any) -> dict[str, Target]:
         ),
     ]
     return {target.name: target for target in targets}
+
+
+# Options that name what is written, or start other processes.
+OUTPUTS = frozenset(
+    "--out --store --timeline --gantt --checkpoint-path --workers --scheduler --slurm --dram-trace --commands".split()
+)
+
+
+def good_calls(folder: Path) -> list[list[str]]:
+    """Return command lines that work, for options to be put behind."""
+    seeds = _Seeds(folder)
+    net = str(seeds.write("net.csv", CONVS))
+    space = str(seeds.write("space.yaml", STORED.format(edge=EDGE)))
+    ticket, run = str(ROOT / "workloads/gin_slt_f90.pt"), str(seeds.run(net))
+    return [
+        ["run", EDGE, net, *SLT],
+        ["run", EDGE, ticket],
+        ["map", EDGE, net],
+        ["compare", EDGE, net, "--out", "out/compare"],
+        ["cost", run],
+        ["report", run, "--out", "out/report.md"],
+        ["dram", MEMORY, "--trace", str(seeds.write("good.trace", "0x0 R\n0x40 W\n0x1000 R\n" * 20))],
+        ["synth", "conv2", *SLT, "--width-factor", "0.0625", "--out", "out/t.pt"],
+        ["trace", net],
+        ["inspect", ticket],
+        ["verify", EDGE, ticket],
+        ["sweep", space, "--workers", "1", "--out", "out/sweep"],
+        ["explore", space, "--workers", "1", "--trials", "2", "--out", "out/explore"],
+    ]
 
 
 def store_target(seeds: _Seeds, hostile: Any) -> Target:
@@ -406,7 +452,7 @@ class _Seeds:
         import torch
 
         generator = torch.Generator().manual_seed(3)
-        states: dict[str, dict[Any, Any]] = {"dense": {}, "frozen": {}, "popup": {}}
+        states: dict[str, dict[Any, Any]] = {"dense": {}, "frozen": {}, "popup": {}, "masked": {}}
         shapes = {
             "convs.0": (4, 3, 3, 3),
             "convs.2": (4, 4, 3, 3),
@@ -421,6 +467,12 @@ class _Seeds:
             frozen = torch.where(draw < 0.5, -1.0, torch.where(draw < 0.7, 1.0, 0.0))
             states["dense"][f"{name}.weight"] = weight * score
             states["popup"] |= {f"{name}.weight": weight, f"{name}.scores": score}
+            states["masked"] |= {
+                f"model.{name}.weight_orig": weight * score,
+                f"model.{name}.weight_mask": (score > 0.5).float(),
+                f"model.{name}.sparseThreshold": torch.full((1, 1), -4.0),
+                f"masks.{name}": (score > 0.5).bool(),
+            }
             states["frozen"] |= {
                 f"{name}.weight": weight,
                 f"{name}.score": score,
@@ -436,6 +488,13 @@ class _Seeds:
             torch.save(state, path)
             self._states[path] = state
         return tuple(self._states)
+
+    def tensors(self) -> Path:
+        from safetensors.torch import save_file
+
+        path = self.folder / "masked.safetensors"
+        save_file(next(state for key, state in self._states.items() if key.name.startswith("masked")), path)
+        return path
 
     def modules(self) -> tuple[Path, ...]:
         from onnx import TensorProto, helper, numpy_helper

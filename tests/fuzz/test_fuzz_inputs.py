@@ -5,14 +5,18 @@
 
 import importlib.util
 import os
+import subprocess
 import sys
 from pathlib import Path
 from random import Random
 from types import ModuleType
 
+import click
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from accelsim.cli.main import cli
 
 HERE = Path(__file__).resolve().parent
 CORPUS = sorted(path for path in (HERE / "corpus").iterdir() if path.suffix != ".md")
@@ -25,6 +29,7 @@ KINDS = (
     "mapping",
     "ticket",
     "checkpoint",
+    "safetensors",
     "module",
     "counters",
     "summary",
@@ -134,6 +139,70 @@ def test_cases_that_were_found(case, all_targets, bench, place, warmed):
     path.write_bytes(case.read_bytes().replace(b"CHECKOUT", os.fsencode(HERE.parents[1])))
     for argv in target.commands(path, bench.out):
         attack_with(target, path, argv, bench)
+
+
+def options_of(name):
+    """Return the options of a command that name no output and start no process, and whether each takes a value."""
+    command = cli.get_command(click.Context(cli), name)
+    options = [option for option in command.params if isinstance(option, click.Option)]
+    return [(option.opts[-1], not option.is_flag) for option in options if not set(option.opts) & targets.OUTPUTS]
+
+
+def test_words_of_the_command_line(all_targets, bench, tmp_path_factory):
+    """Options with values that make no sense, twice, or together, in front of good files."""
+    calls = targets.good_calls(tmp_path_factory.mktemp("words"))
+    for argv in calls:
+        assert bench.call(argv, max_cpu_s=300.0).status == 0, argv
+    options = {argv[0]: options_of(argv[0]) for argv in calls}
+
+    @settings(
+        max_examples=max(1, NUM_INPUTS // len(KINDS)),
+        derandomize=IS_SUITE,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        print_blob=True,
+    )
+    @given(number=st.integers(0, (1 << 64) - 1))
+    def attack(number):
+        draw = Random(number)
+        words = list(draw.choice(calls))
+        for _ in range(draw.choice((1, 1, 2, 3))):
+            flag, takes_value = draw.choice(options[words[0]])
+            value = draw.choice(hostile.NUMBERS if draw.random() < 0.5 else hostile.TOKENS)
+            words += [flag, value] if takes_value else [flag]
+        if "--help" not in words:
+            bench.judge([word for word in words if word != "-v"])
+
+    attack()
+
+
+VARIABLES = (
+    {"_ACCELSIM_COMPLETE": "bash_complete"},
+    {"_ACCELSIM_COMPLETE": "zsh_complete", "COMP_WORDS": "accelsim", "COMP_CWORD": "x"},
+    {"_ACCELSIM_COMPLETE": "x"},
+    {"COLUMNS": "-1", "LINES": "x", "TERM": "x", "NO_COLOR": "", "FORCE_COLOR": "x", "TZ": "x"},
+    {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"},
+    {"HOME": "/nothing", "TMPDIR": "/nothing", "XDG_CACHE_HOME": "/nothing", "NUMBA_CACHE_DIR": "/nothing"},
+    {"MPLBACKEND": "nothing", "MATPLOTLIBRC": __file__},
+    {"SOURCE_DATE_EPOCH": "x", "NUMBA_NUM_THREADS": "1"},
+    {"NUMBA_NUM_THREADS": "0"},
+)
+
+
+@pytest.mark.parametrize("variables", VARIABLES, ids=lambda variables: next(iter(variables)))
+def test_variables_of_the_environment(variables, tmp_path):
+    net = tmp_path / "net.csv"
+    net.write_text(targets.PRODUCTS)
+    words = ["-q", "compare", targets.EDGE, str(net), "--storage", "dense-int8", "--out", str(tmp_path / "out")]
+    done = subprocess.run(
+        [sys.executable, "-m", "accelsim", *words],
+        env={**os.environ, **variables}, capture_output=True, text=True, check=False, cwd=HERE.parents[1],
+    )  # fmt: skip
+    assert done.returncode in (0, 2), done.stderr
+    assert (done.stderr == "") == (done.returncode == 0), done.stderr
+    assert done.stderr.count("\n") <= 1 and done.stderr.startswith(("accelsim: ", "")[done.returncode == 0])
+    assert (tmp_path / "out").exists() == (done.returncode == 0)
 
 
 def _socket(path):

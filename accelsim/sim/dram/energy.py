@@ -36,7 +36,7 @@ class DramEnergy:
 
 
 @dataclass(frozen=True, slots=True)
-class _DevicePrices:
+class DevicePrices:
     """Energies of one command in one device, and standby powers, in pJ and mW."""
 
     activate_pj: float
@@ -48,7 +48,8 @@ class _DevicePrices:
     idle_mw: float
 
 
-def _device_prices(memory: Memory) -> _DevicePrices:
+def device_prices(memory: Memory) -> DevicePrices:
+    """Return what one device of the memory takes for each command, and its standby powers."""
     table, t = memory.table, memory.table.timing
     tck, power = table.tck_ns, table.power
     bits = table.organisation.device_width_bits * table.organisation.burst_length
@@ -64,7 +65,7 @@ def _device_prices(memory: Memory) -> _DevicePrices:
         refresh_bank += v * max(0.0, supply.idd5_bank_ma - above) * t.rfc_bank_cycles * tck
         active += v * supply.idd3n_ma
         idle += v * supply.idd2n_ma
-    return _DevicePrices(
+    return DevicePrices(
         activate_pj=activate if power.activate_pj is None else power.activate_pj,
         read_pj=read if power.read_pj_per_bit is None else power.read_pj_per_bit * bits,
         write_pj=write if power.write_pj_per_bit is None else power.write_pj_per_bit * bits,
@@ -90,7 +91,7 @@ def dram_energy(memory: Memory, counts: s.IntArray, num_cycles: int) -> DramEner
     """
     organisation = memory.table.organisation
     devices = memory.config.bus_width_bits / organisation.num_pseudo_channels / organisation.device_width_bits
-    price = _device_prices(memory)
+    price = device_prices(memory)
     tck = memory.table.tck_ns
     bits_per_burst = memory.config.burst_bytes * 8
     rank_cycles = num_cycles * memory.num_ranks * memory.config.num_channels

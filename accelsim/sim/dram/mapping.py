@@ -86,6 +86,18 @@ class AddressMapping:
             for name in ("ra", "bg", "ba", "ro"):
                 fields[name] ^= (fields["co"] >> first) & ((1 << bits_of[name]) - 1)
                 first += bits_of[name]
+        return self._decoded(fields, key)
+
+    def placed(self, places: IntArray) -> DecodedAddresses:
+        """Return the bursts of stated places, a column for each of `FIELDS`; equal places are the same burst."""
+        fields = {name: np.ascontiguousarray(places[:, column]) for column, name in enumerate(FIELDS)}
+        key = np.zeros(len(places), dtype=np.int64)
+        for name, bits in zip(FIELDS, self.field_bits, strict=True):
+            key = (key << bits) | fields[name]
+        return self._decoded(fields, key)
+
+    def _decoded(self, fields: dict[str, IntArray], key: IntArray) -> DecodedAddresses:
+        bits_of = dict(zip(FIELDS, self.field_bits, strict=True))
         bank = (((fields["ra"] << bits_of["bg"]) | fields["bg"]) << bits_of["ba"]) | fields["ba"]
         return DecodedAddresses(fields["ch"], bank, fields["ro"], fields["co"], key)
 

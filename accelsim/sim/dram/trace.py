@@ -1,33 +1,38 @@
-"""A memory trace run alone: requests in order, in every cycle as many as the controller accepts, from a cold start."""
+"""Memory requests run alone, from a cold start: in every cycle as many as the controller accepts of those at hand.
+
+They come from a file (`accelsim.sim.dram.trace_files`) or as arrays; the commands that the memory gets can be logged.
+"""
 
 from __future__ import annotations
 
 import json
-import re
-from dataclasses import asdict, dataclass
+import os
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.config.dram import DramConfig
+from accelsim.config.presets import CHIPS, MEMORIES, preset_file, preset_names
 from accelsim.errors import ConfigError, TraceError
+from accelsim.files import write_file
+from accelsim.names import suggest_file
 from accelsim.sim.dram import state as s
 from accelsim.sim.dram.build import Memory, build, new_requests
 from accelsim.sim.dram.energy import DramEnergy, dram_energy
 from accelsim.sim.dram.kernel import run
+from accelsim.sim.dram.mapping import DecodedAddresses
+from accelsim.sim.dram.trace_files import MAX_TIME_NS, DramTrace, read_trace
 
-MAX_TRACE_BYTES = 1 << 26
-_LINE = re.compile(rb"[ \t]*(?:0[xX])?([0-9a-fA-F]{1,16})[ \t]+([RW])[ \t]*")
-_FILE = re.compile(rb"(?:[ \t]*(?:(?:0[xX])?[0-9a-fA-F]{1,16}[ \t]+[RW][ \t]*)?(?:\r?\n|\Z))*+")
+__all__ = [
+    "DramTrace", "DramTraceResult", "commands_text", "load_memory", "read_trace", "run_dram_command",
+    "run_memory_trace", "run_requests", "run_trace",
+]  # fmt: skip
 
-
-@dataclass(frozen=True, slots=True)
-class DramTrace:
-    """Transactions in order: byte addresses (uint64) and whether each is a write (bool)."""
-
-    addresses: NDArray[np.uint64]
-    writes: NDArray[np.bool_]
+MAX_BURSTS = 1 << 23
+_RANK_COMMANDS = (s.PREA, s.REF)
+_ROW_COMMANDS = (s.ACT, s.ACT2, s.RD, s.WR, s.RDA, s.WRA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,8 @@ class DramTraceResult:
         Commands; a precharge of all banks counts each bank it closes.
     energy_pj
         By cause; see `accelsim.sim.dram.energy`.
+    mean_read_latency_ns, max_read_latency_ns
+        From the arrival of a read burst to its data; None where the requests have no times of arrival.
     """
 
     cycles: int
@@ -69,49 +76,14 @@ class DramTraceResult:
     precharges: int
     refreshes: int
     energy_pj: DramEnergy
+    mean_read_latency_ns: float | None = None
+    max_read_latency_ns: float | None = None
 
     def to_json(self) -> str:
-        """Return all fields as a JSON object; ``energy_pj`` also gets its total."""
-        fields = asdict(self)
+        """Return all fields that have a value as a JSON object; ``energy_pj`` also gets its total."""
+        fields = {name: value for name, value in asdict(self).items() if value is not None}
         fields["energy_pj"] = {**asdict(self.energy_pj), "total": self.energy_pj.total}
         return json.dumps(fields, indent=2) + "\n"
-
-
-def read_trace(path: str | Path) -> DramTrace:
-    """Read a trace file: lines ``ADDRESS R`` or ``ADDRESS W``, the address in hexadecimal; empty lines are skipped.
-
-    Raises
-    ------
-    TraceError
-        If the file cannot be read, is too large or empty, or has a line of another form.
-    """
-    path = Path(path)
-    try:
-        if not path.is_file() and path.exists():
-            raise TraceError(f"{path}: not a regular file; give a trace file")
-        size = path.stat().st_size
-        if size > MAX_TRACE_BYTES:
-            raise TraceError(f"{path}: {size} bytes are more than {MAX_TRACE_BYTES}; split the trace")
-        data = path.read_bytes()
-    except OSError as error:
-        raise TraceError(f"{path}: cannot be read ({error.strerror}); give a trace file") from error
-    found = _FILE.match(data)
-    if found is None or found.end() != len(data):
-        raise TraceError(_complaint(path, data))
-    addresses = np.fromiter((int(line[1], 16) for line in _LINE.finditer(data)), dtype=np.uint64)
-    if len(addresses) == 0:
-        raise TraceError(f"{path}: holds no requests; write lines such as '0x40 R'")
-    return DramTrace(addresses, np.fromiter((line[2] == b"W" for line in _LINE.finditer(data)), dtype=np.bool_))
-
-
-def _complaint(path: Path, data: bytes) -> str:
-    """Return the message about the first line that is not a request."""
-    for number, raw in enumerate(data.split(b"\n"), 1):
-        line = raw.removesuffix(b"\r")
-        if line.strip(b" \t") and not _LINE.fullmatch(line):
-            shown = ascii(line[:40].decode("utf-8", "replace"))
-            return f"{path}:{number}: {shown} is not 'ADDRESS R' or 'ADDRESS W' with a hexadecimal address; correct it"
-    return f"{path}: is not a trace of lines 'ADDRESS R|W'; correct it"
 
 
 def run_trace(config: DramConfig, addresses: NDArray[np.uint64], writes: NDArray[np.bool_]) -> DramTraceResult:
@@ -140,19 +112,118 @@ def run_memory_trace(
     memory: Memory, addresses: NDArray[np.uint64], writes: NDArray[np.bool_], log: s.IntArray | None = None
 ) -> DramTraceResult:
     """Run a trace on a built memory; see `run_trace`. Commands are logged into `log`, see `accelsim.sim.dram.state`."""
+    bursts = _Bursts(memory.mapping.decode(addresses), writes)
+    return _run(memory, bursts, s.new_log() if log is None else log)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bursts:
+    """Bursts by place: whether each is a write, the cycles of arrival (0: at once), and a cycle to go on to."""
+
+    places: DecodedAddresses
+    writes: NDArray[np.bool_]
+    arrive_cycles: s.IntArray | None = None
+    end_cycle: int = 0
+
+
+def run_requests(
+    memory: Memory, trace: DramTrace, player_mhz: float | None = None
+) -> tuple[DramTraceResult, s.IntArray]:
+    """Run the requests of a file on a built memory.
+
+    Parameters
+    ----------
+    memory
+        From `accelsim.sim.dram.build.build`.
+    trace
+        Requests; each becomes the bursts that it touches.
+    player_mhz
+        Clock of a DRAMSys trace's cycles; None takes the memory's.
+
+    Returns
+    -------
+    What they cost, and the log of all commands, see `accelsim.sim.dram.state`.
+
+    Raises
+    ------
+    TraceError
+        They touch no burst or too many, or name a place that the memory has not.
+    """
+    bursts = _bursts_of(memory, trace, player_mhz)
+    room = 4 * len(bursts.writes) + 4096
+    while True:
+        log = s.new_log(room)
+        result = _run(memory, bursts, log)
+        if log[0, 0] < room:
+            return result, log[1 : log[0, 0] + 1]
+        room *= 4  # a long pause has many refreshes
+
+
+def _bursts_of(memory: Memory, trace: DramTrace, player_mhz: float | None) -> _Bursts:
+    burst = memory.config.burst_bytes
+    first = trace.addresses // np.uint64(burst)
+    counts = np.ones(len(first), dtype=np.int64)
+    if trace.num_bytes is not None:
+        inside = (trace.addresses % np.uint64(burst)).astype(np.int64)
+        sized = (inside + trace.num_bytes + burst - 1) // burst
+        counts = np.where(trace.num_bytes > 0, sized, 0 if trace.unit == "ns" else 1)  # DRAMSys: no length is a burst
+    total = int(counts.sum())
+    if not 0 < total <= MAX_BURSTS:
+        raise TraceError(f"trace: {total} bursts of {burst} bytes; 1 to {MAX_BURSTS} are simulated, split the trace")
+    within = np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts)
+    numbers = np.repeat(first, counts) + within.astype(np.uint64)
+    if trace.places is None:
+        places = memory.mapping.decode(numbers * np.uint64(burst))
+    else:
+        places = _placed(memory, trace.places)
+    arrivals = None
+    if trace.arrivals is not None:
+        arrivals = np.repeat(_cycles(memory, trace.arrivals, trace.unit, player_mhz), counts)
+    end_cycle = int(_cycles(memory, np.array([trace.end_ns]), "ns", None)[0])
+    return _Bursts(places, np.repeat(trace.writes, counts), arrivals, end_cycle)
+
+
+def _cycles(memory: Memory, times: NDArray[np.float64], unit: str, player_mhz: float | None) -> s.IntArray:
+    """Return times in whole cycles of the memory's clock, rounded up."""
+    if unit == "player" and player_mhz is not None:
+        times, unit = times * (1000 / player_mhz), "ns"
+    cycles = times / memory.table.tck_ns if unit == "ns" else times
+    whole: s.IntArray = np.ceil(cycles - 1e-6).astype(np.int64)
+    if len(whole) and int(whole.max()) * memory.table.tck_ns > 2 * MAX_TIME_NS:
+        raise TraceError(f"trace: cycle {int(whole.max())} is beyond {2 * MAX_TIME_NS:g} ns; split the trace")
+    return whole
+
+
+def _placed(memory: Memory, places: s.IntArray) -> DecodedAddresses:
+    """Return the bursts of stated places (channel, rank, bank group, bank, row, burst of the row)."""
+    names = ("channel", "rank", "bank group", "bank", "row", "column")
+    most = [1 << bits for bits in memory.mapping.field_bits]
+    for column, (name, limit) in enumerate(zip(names, most, strict=True)):
+        if int(places[:, column].max()) >= limit:
+            raise TraceError(f"trace: {name} {int(places[:, column].max())} is beyond the memory's {limit}; correct it")
+    return memory.mapping.placed(places)
+
+
+def _run(memory: Memory, bursts: _Bursts, log: s.IntArray) -> DramTraceResult:
     bank_queues = memory.config.controller == "bank_queues"
+    writes = bursts.writes
     # A request reaches queues that move it on each cycle (bank_queues) at the end of the cycle in which it is offered.
-    req = new_requests(memory.mapping.decode(addresses), writes, 1 if bank_queues else 0)
+    arrive = np.zeros(len(writes), dtype=np.int64) if bursts.arrive_cycles is None else bursts.arrive_cycles
+    req = new_requests(bursts.places, writes)
+    req[:, s.R_ARRIVE] = arrive + (1 if bank_queues else 0)
     st, g = s.new_state(memory.dev), np.zeros(2, dtype=np.int64)
-    log = s.new_log() if log is None else log
     run(memory.dev, st, req, g, log, s.NEVER, True)
     merged = req[:, s.R_PARENT] >= 0
     done = np.where(merged, req[req[:, s.R_PARENT], s.R_DONE], req[:, s.R_DONE])
     taken = req[:, s.R_ACCEPT] - 1 if bank_queues else done - memory.dev[s.P_WRITE_DONE]
-    cycles = int(np.where(writes, taken, done).max())
-    if bank_queues:
+    cycles = max(int(np.where(writes, taken, done).max()), bursts.end_cycle)
+    if bank_queues or cycles == bursts.end_cycle:
         run(memory.dev, st, req, g, log, cycles + 1, False)
-    return _result(memory, st, cycles, writes)
+    result = _result(memory, st, cycles, writes)
+    latencies = (done - arrive)[~writes] * memory.table.tck_ns
+    if bursts.arrive_cycles is None or len(latencies) == 0:
+        return result
+    return replace(result, mean_read_latency_ns=float(latencies.mean()), max_read_latency_ns=float(latencies.max()))
 
 
 def _result(memory: Memory, st: s.IntArray, cycles: int, writes: NDArray[np.bool_]) -> DramTraceResult:
@@ -184,6 +255,8 @@ def _result(memory: Memory, st: s.IntArray, cycles: int, writes: NDArray[np.bool
 def load_memory(path: str | Path) -> DramConfig:
     """Return the ``dram:`` section of a file: one that holds nothing else, or a whole hardware file.
 
+    The name of a chip or of a memory that came with the program stands for its file.
+
     Raises
     ------
     ConfigError
@@ -193,6 +266,7 @@ def load_memory(path: str | Path) -> DramConfig:
     from accelsim.config.loader import load_hardware, load_section  # noqa: PLC0415  the model does not need the loader
     from accelsim.config.yaml_reader import read_yaml  # noqa: PLC0415
 
+    path = _named(path)
     keys = set(read_yaml(path).root)
     if "dram" not in keys:
         raise ConfigError(f"{path}: dram: is missing; write the memory's section, 'dram:' and below it model: timing")
@@ -204,8 +278,41 @@ def load_memory(path: str | Path) -> DramConfig:
     return config
 
 
-def run_dram_command(config_path: str | Path, trace_path: str | Path) -> DramTraceResult:
-    """Run the trace file `trace_path` on the memory that the file `config_path` describes; see `load_memory`.
+def _named(path: str | Path) -> str:
+    """Return the file of a chip or memory by name; what names none, and is no file, is refused with a near miss."""
+    text = str(path)
+    for folder in (CHIPS, MEMORIES):
+        found = preset_file(text, folder)
+        if os.path.isfile(found):
+            return found
+    if os.path.lexists(text):
+        return text
+    known = [*preset_names(CHIPS), *preset_names(MEMORIES)]
+    hint = suggest_file(text, known)
+    raise ConfigError(
+        f"{text}: no such file; {hint}give a YAML file with a dram section, or a name that accelsim list memories or "
+        "accelsim list presets shows"
+    )
+
+
+def run_dram_command(
+    config_path: str | Path,
+    trace_path: str | Path,
+    *,
+    only_timed: bool = False,
+    player_mhz: float | None = None,
+    commands_path: str | Path | None = None,
+) -> DramTraceResult:
+    """Run the requests in `trace_path` on the memory that `config_path` describes; see `load_memory`.
+
+    Parameters
+    ----------
+    only_timed
+        Only lines ``ARRIVAL_NS R|W ADDRESS BYTES`` are read.
+    player_mhz
+        See `run_requests`.
+    commands_path
+        Gets the commands of the memory, see `commands_text`.
 
     Raises
     ------
@@ -215,8 +322,34 @@ def run_dram_command(config_path: str | Path, trace_path: str | Path) -> DramTra
         If the trace is wrong.
     """
     config = load_memory(config_path)
-    trace = read_trace(trace_path)
+    trace = read_trace(trace_path, only_timed=only_timed)
     try:
-        return run_trace(config, trace.addresses, trace.writes)
+        memory = build(config)
     except ConfigError as error:
         raise ConfigError(f"{config_path}: {error}") from error
+    try:
+        result, log = run_requests(memory, trace, player_mhz)
+    except TraceError as error:
+        raise TraceError(f"{trace_path}: {str(error).removeprefix('trace: ')}") from None
+    if commands_path is not None:
+        write_file(commands_path, commands_text(memory, log).encode("ascii"))
+    return result
+
+
+def commands_text(memory: Memory, log: s.IntArray) -> str:
+    """Return a command log as lines ``CYCLE COMMAND CHANNEL RANK GROUP BANK ROW``, in the order of issue.
+
+    ``-`` stands for what a command does not name: the bank of one that goes to a rank, the row of one that opens and
+    uses none.
+    """
+    dev = memory.dev
+    per_group = memory.table.organisation.num_banks_per_group
+    num_groups = memory.table.organisation.num_bank_groups
+    lines = ["# cycle command channel rank bank_group bank row"]
+    for cycle, channel, command, bank, row in log.tolist():
+        rank = int(dev[s.RANK_OF + bank])
+        group, inside = bank // per_group % num_groups, bank % per_group
+        place = "- -" if command in _RANK_COMMANDS else f"{group} {inside}"
+        shown = str(row) if command in _ROW_COMMANDS else "-"
+        lines.append(f"{cycle} {s.COMMAND_NAMES[command]} {channel} {rank} {place} {shown}")
+    return "\n".join(lines) + "\n"

@@ -11,7 +11,9 @@ supermasks of random weights: formats of tickets refuse them.
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,43 +21,37 @@ import numpy.typing as npt
 
 from accelsim.errors import TicketError
 from accelsim.ticket.graph import GraphNode, NetworkGraph
+from accelsim.ticket.importers.bind import KnownGraph, bind_graph
 from accelsim.ticket.importers.checkpoint import Checkpoint, read_checkpoint
-from accelsim.ticket.importers.consistency import leftover_names
 from accelsim.ticket.importers.infer import Wanted, infer_graph
 from accelsim.ticket.importers.layers import (
-    GLOBAL_TYPE,
     ChannelNorm,
     CheckpointKind,
     CheckpointLayer,
-    checkpoint_kind,
-    has_freezing_maps,
-    nm_pattern,
     norms,
     read_layers,
     weighted_names,
 )
+from accelsim.ticket.importers.masks import MaskRule
+from accelsim.ticket.importers.notes import has_signs, import_notes, missing_norms
+from accelsim.ticket.importers.parts import StatedKeys
 from accelsim.ticket.model import MaskCodec, Ticket, TicketLayer
 from accelsim.ticket.pack import ImportedPattern, pack_imported_layer
 from accelsim.ticket.shapes import weight_shapes
-from accelsim.ticket.statistics import is_nearly_dense
 
-__all__ = ["ImportOptions", "ImportedTicket", "import_checkpoint"]
+__all__ = ["ImportOptions", "ImportedTicket", "KnownGraph", "import_checkpoint"]
 
-_MAX_SHOWN = 5
 _MAX_WIDTH = 64.0
-_KIND_TEXT: dict[CheckpointKind, str] = {
-    "partially_frozen": "a partially frozen strong lottery ticket",
-    "edge_popup": "an edge-popup or multi-prize ticket",
-    "plain": "a plain network",
-}
+_MAX_GROUP = 64
 
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
     """What the user states; None is inferred from names and shapes.
 
-    ``sparsity`` is the fraction of zeros per layer that edge-popup checkpoints do not hold; ``num_nodes`` and
-    ``num_edges`` of a graph network are part of ``input_shape`` (nodes, features) and of the checkpoint.
+    ``sparsity``, ``nm`` (N, M) and ``score_rule`` say what scores mean (`accelsim.ticket.importers.masks.MaskRule`);
+    ``mask_key``, ``score_key`` and ``ignore_key`` are endings of tensors' names, by comma; ``part`` is with what the
+    names of the network begin where a file holds several. ``graph`` is the network as somebody else's reader gives it.
     """
 
     network: str | None = None
@@ -63,6 +59,39 @@ class ImportOptions:
     input_shape: tuple[int, ...] | None = None
     sparsity: float | None = None
     codec: MaskCodec = "raw"
+    mask_key: str = ""
+    score_key: str = ""
+    ignore_key: str = ""
+    nm: tuple[int, int] | None = None
+    score_rule: str = "magnitude"
+    part: str | None = None
+    graph: KnownGraph | None = None
+
+    def mask_rule(self) -> MaskRule:
+        """Return what is stated of masks.
+
+        Raises
+        ------
+        TicketError
+            An impossible pattern or rule.
+        """
+        if self.nm is not None and not 0 < self.nm[0] <= self.nm[1] <= _MAX_GROUP:
+            raise TicketError(f"--nm: {self.nm[0]}:{self.nm[1]} keeps not 1 to M of M; give e.g. 2:4")
+        if self.score_rule not in ("magnitude", "value") and not _is_finite(self.score_rule):
+            raise TicketError(f"--score-rule: {self.score_rule!r} is not allowed; give magnitude, value, or a number")
+        keys = StatedKeys(_endings(self.mask_key), _endings(self.score_key), _endings(self.ignore_key))
+        return MaskRule(keys, self.sparsity, self.nm, self.score_rule)
+
+
+def _endings(text: str) -> tuple[str, ...]:
+    return tuple(part.strip().lstrip(".") for part in text.split(",") if part.strip(" ."))
+
+
+def _is_finite(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,37 +117,48 @@ def import_checkpoint(path: str | os.PathLike[str], options: ImportOptions | Non
             f"--width-factor: {chosen.width_factor:g} is not above 0 and at most {_MAX_WIDTH:g}; "
             "give what multiplies the hidden channels"
         )
-    checkpoint = read_checkpoint(path)
-    layers = read_layers(checkpoint, chosen.sparsity)
+    rule = chosen.mask_rule()
+    checkpoint, known = _read(path, chosen)
+    # What is not finite in a foreign file is refused by its name, not warned of.
+    with np.errstate(invalid="ignore", over="ignore"):
+        found = read_layers(checkpoint, rule, known)
     channel_norms = norms(checkpoint)
+    graph = _graph(checkpoint, found.layers, channel_norms, chosen)
+    packed = _pack_all(checkpoint, graph, found.layers, channel_norms, chosen.codec)
+    notes = import_notes(checkpoint, found, graph, channel_norms, known)
+    ticket = Ticket(
+        graph, packed, "imported", command=_command(checkpoint, graph, chosen), regenerable=False, notes=notes
+    )
+    return ImportedTicket(ticket, found.kind, notes)
+
+
+def _read(path: str | os.PathLike[str], options: ImportOptions) -> tuple[Checkpoint, frozenset[str]]:
+    """Return the checkpoint, and the names of the tensors that a stated graph knows as something else than weights."""
+    if options.graph is None:
+        return read_checkpoint(path, options.part), frozenset()
+    checkpoint = read_checkpoint(path, options.part, find_root=False)
+    return bind_graph(checkpoint, options.graph, options.part is not None)
+
+
+def _graph(
+    checkpoint: Checkpoint,
+    layers: Mapping[str, CheckpointLayer],
+    channel_norms: dict[str, ChannelNorm],
+    options: ImportOptions,
+) -> NetworkGraph:
+    """Return the layer graph: the stated one, or what names and shapes say."""
+    if options.graph is not None:
+        return options.graph.graph
     shapes = {name: layer.weight.shape for name, layer in layers.items()}
     wanted = Wanted(
-        chosen.network, chosen.width_factor, chosen.input_shape, _norm_after(checkpoint), _num_edges(checkpoint)
+        options.network, options.width_factor, options.input_shape, _norm_after(checkpoint), _num_edges(checkpoint)
     )
     try:
         graph = infer_graph(checkpoint.path, shapes, channel_norms, wanted)
     except TicketError as error:
         raise _at(checkpoint, error) from error
     _check_norms(checkpoint, graph, channel_norms)
-    has_signs = "binact" in checkpoint.arch.lower()
-    if has_signs:
-        graph = _with_sign_activations(graph)
-    packed = _pack_all(checkpoint, graph, layers, channel_norms, chosen.codec)
-    kind = checkpoint_kind(checkpoint)
-    notes = (
-        *_notes(checkpoint, layers),
-        *((f"{checkpoint.arch[:40]!r} has binary activations: signs stand in for ReLUs",) if has_signs else ()),
-        *_odd_notes(checkpoint),
-        *_leftover_notes(checkpoint, graph, layers),
-        *_norm_notes(graph, channel_norms),
-    )
-    command = _command(checkpoint, graph, chosen)
-    ticket = Ticket(graph, packed, "imported", command=command, regenerable=False, notes=tuple(map(_one_line, notes)))
-    return ImportedTicket(ticket, kind, notes)
-
-
-def _one_line(note: str) -> str:
-    return " ".join(note.split())
+    return _with_sign_activations(graph) if has_signs(checkpoint) else graph
 
 
 def _with_sign_activations(graph: NetworkGraph) -> NetworkGraph:
@@ -141,7 +181,7 @@ def _norm_after(checkpoint: Checkpoint) -> dict[str, str]:
     modules = list(dict.fromkeys(key.rpartition(".")[0] for key in checkpoint.tensors))
     norm_names = [name for name in modules if f"{name}.running_mean" in checkpoint.tensors]
     places = {name: place for place, name in enumerate(modules)}
-    if convs and len(norm_names) == len(convs) and places[norm_names[0]] > places[convs[-1]]:
+    if convs and len(norm_names) == len(convs) and _are_apart(places, convs, norm_names):
         return dict(zip(convs, norm_names, strict=True))
     after: dict[str, str] = {}
     for name in norm_names:
@@ -149,6 +189,12 @@ def _norm_after(checkpoint: Checkpoint) -> dict[str, str]:
         if before:
             after.setdefault(before[-1], name)
     return after
+
+
+def _are_apart(places: Mapping[str, int], convs: Sequence[str], norm_names: Sequence[str]) -> bool:
+    """Return whether the normalisations stand all before or all behind the convolutions, as a list of their own."""
+    is_before = places[norm_names[-1]] < places[convs[0]]
+    return is_before or places[norm_names[0]] > places[convs[-1]]
 
 
 def _num_edges(checkpoint: Checkpoint) -> int | None:
@@ -165,7 +211,7 @@ def _num_edges(checkpoint: Checkpoint) -> int | None:
 def _pack_all(
     checkpoint: Checkpoint,
     graph: NetworkGraph,
-    layers: dict[str, CheckpointLayer],
+    layers: Mapping[str, CheckpointLayer],
     channel_norms: dict[str, ChannelNorm],
     codec: MaskCodec,
 ) -> tuple[TicketLayer, ...]:
@@ -198,9 +244,9 @@ def _pack_all(
 
 
 def _reshaped(checkpoint: Checkpoint, layer: CheckpointLayer, shape: tuple[int, ...]) -> CheckpointLayer:
-    """Return the layer in the graph's shape; 1x1 convolutions may stand for linear layers."""
+    """Return the layer in the graph's shape; axes of size 1 may differ (1x1 convolutions, convolutions over time)."""
     have = layer.weight.shape
-    if have not in (shape, (*shape, 1, 1)):
+    if [size for size in have if size > 1] != [size for size in shape if size > 1] or have[0] != shape[0]:
         raise TicketError(
             f"{checkpoint.path}: {layer.name}.weight: shape {have} is not {shape}, which the layers around it need; "
             "state --network, --width-factor or --input-shape, or give an undamaged file"
@@ -242,69 +288,9 @@ def _command(checkpoint: Checkpoint, graph: NetworkGraph, options: ImportOptions
     return f"accelsim import {name} --network {graph.name}{width}{shape}{sparsity}{codec}"
 
 
-def _notes(checkpoint: Checkpoint, layers: dict[str, CheckpointLayer]) -> tuple[str, ...]:
-    kind = checkpoint_kind(checkpoint)
-    notes = [f"read as {_KIND_TEXT[kind]} with {len(layers)} weighted layers"]
-    if kind == "partially_frozen" and not has_freezing_maps(checkpoint):
-        notes.append("it has no freezing map (ternary_frozen_mask): nothing of it is frozen")
-    if checkpoint.conv_type == GLOBAL_TYPE:
-        notes.append(f"{GLOBAL_TYPE}: one threshold over the scores of all layers")
-    dense = [name for name, layer in layers.items() if layer.is_trained]
-    if dense and kind != "plain":
-        notes.append(f"{len(dense)} layers such as {dense[0]!r} have no scores: trained values, stored as dense int8")
-    varied = [name for name, layer in layers.items() if not layer.is_trained and not _is_constant(layer)]
-    if varied and checkpoint.conv_type:
-        notes.append("biprop's binary weights: signs, times the mean magnitude of what a layer keeps")
-    elif varied:
-        have = "1 layer has" if len(varied) == 1 else f"{len(varied)} layers have"
-        notes.append(f"{have} weights of varied size: their signs and one mean magnitude are kept")
-    if kind == "plain":
-        counts = {name: (int(layer.mask.sum()), layer.mask.size) for name, layer in layers.items()}
-        pattern = nm_pattern({name: layers[name] for name, count in counts.items() if not is_nearly_dense(*count)})
-        kept, total = (sum(part) for part in zip(*counts.values(), strict=True))
-        dropped = not is_nearly_dense(kept, total)
-        if not dropped and kept < total:
-            notes.append(f"{total - kept:,} of its {total:,} weights are 0: too few for pruning, stored as dense")
-        if pattern is not None:
-            notes.append(f"the zeros follow a {pattern[0]}:{pattern[1]} pattern along the input channels")
-        elif dropped:
-            notes.append("its zeros follow no N:M pattern: stored as a bitmap and values unless told otherwise")
-        notes.append("its weights are trained values and no supermask of random ones: kept is where they are 0")
-    return tuple(notes)
-
-
-def _odd_notes(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Return what a file says that the layer graph cannot."""
-    notes = []
-    eps = [name for name, value in checkpoint.tensors.items() if name.endswith(".eps") and np.any(value != 0)]
-    if eps:
-        notes.append(f"{len(eps)} GIN layers such as {eps[0]!r} are not 0: taken as 0, the same number of operations")
-    edges = checkpoint.tensors.get("adj_mask2_fixed")
-    if edges is not None and not edges.all():
-        notes.append(f"{int(edges.size - np.count_nonzero(edges)):,} of {edges.size:,} edges are masked and left out")
-    if checkpoint.arch.lower().endswith("_v2"):
-        notes.append(f"{checkpoint.arch[:40]!r} normalises after the sum of a block: counted before it, as often")
-    return tuple(notes)
-
-
-def _norm_notes(graph: NetworkGraph, channel_norms: dict[str, ChannelNorm]) -> tuple[str, ...]:
-    missing = _missing_norms(graph, channel_norms)
-    if not missing:
-        return ()
-    return (f"{len(missing)} normalisations such as {missing[0]!r} have no running statistics: taken as the identity",)
-
-
-def _missing_norms(graph: NetworkGraph, channel_norms: dict[str, ChannelNorm]) -> list[str]:
-    return [
-        node.name
-        for node in graph.nodes
-        if node.kind == "norm" and node.function == "batch" and node.name not in channel_norms
-    ]
-
-
 def _check_norms(checkpoint: Checkpoint, graph: NetworkGraph, channel_norms: dict[str, ChannelNorm]) -> None:
     """Refuse a network some of whose normalisations have statistics and some not."""
-    missing = _missing_norms(graph, channel_norms)
+    missing = missing_norms(graph, channel_norms)
     convs = [node.name for node in graph.nodes if node.kind == "conv2d" and node.name.startswith("convs.")]
     behind = _norms_behind(graph)
     bare = [name for name in convs if name not in behind]
@@ -323,21 +309,3 @@ def _norms_behind(graph: NetworkGraph) -> dict[str, GraphNode]:
     """Return the normalisation behind each layer, if need be behind its pool, which keeps the order of the values."""
     pools = {node.name: node.inputs[0] for node in graph.nodes if node.kind == "pool"}
     return {pools.get(node.inputs[0], node.inputs[0]): node for node in graph.nodes if node.kind == "norm"}
-
-
-def _leftover_notes(checkpoint: Checkpoint, graph: NetworkGraph, layers: dict[str, CheckpointLayer]) -> tuple[str, ...]:
-    used = frozenset(layers) | frozenset(node.name for node in graph.nodes)
-    left = leftover_names(checkpoint, used)
-    notes = []
-    if left:
-        shown = ", ".join(left[:_MAX_SHOWN]) + (" ..." if len(left) > _MAX_SHOWN else "")
-        notes.append(f"{len(left)} tensors belong to no layer and were left out: {shown}")
-    num_stale = sum(layer.num_stale for layer in layers.values())
-    if num_stale:
-        notes.append(f"{num_stale} mask bits are not those of the scores (stored before a last step?): masks are kept")
-    return tuple(notes)
-
-
-def _is_constant(layer: CheckpointLayer) -> bool:
-    kept = np.abs(layer.weight[layer.mask])
-    return not kept.size or bool(np.ptp(kept) <= 1e-5 * float(kept.max()))

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeGuard
 
 import numpy as np
-import numpy.typing as npt
 
 from accelsim.errors import TicketError
 from accelsim.ticket.file import is_ticket
+from accelsim.ticket.importers.content import BESIDE, Array, flatten, network_root, without_inner_wrappers, words
+from accelsim.ticket.safetensors import is_safetensors, read_safetensors
 from accelsim.ticket.torchfile import read_torch_file
 
-Array = npt.NDArray[Any]
+__all__ = ["Array", "Checkpoint", "read_checkpoint"]
 
-MAX_CHECKPOINT_BYTES = 2 << 30
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "model_state", "state_dict_ema", "weights")
-_PREFIXES = ("module.", "model.", "_orig_mod.")
-_MAX_TENSORS = 100_000
-_MAX_PREFIXES = 16
+MAX_CHECKPOINT_BYTES = 4 << 30
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Tensors in the order of the file, without wrappers and prefixes; numbers and the architecture beside them.
+    """Tensors of the network in the order of the file, without wrappers and prefixes; numbers and names beside them.
 
-    ``conv_type`` is the class of layer that biprop names in its files.
+    ``others`` are the tensors beside the network, by their way through the file. ``conv_type`` is the class of layer
+    that biprop names in its files. ``notes`` say what was taken off the names.
     """
 
     path: str
@@ -35,13 +33,21 @@ class Checkpoint:
     numbers: Mapping[str, float]
     arch: str = ""
     conv_type: str = ""
+    others: Mapping[str, Array] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
-def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """Read a checkpoint without executing anything.
+def read_checkpoint(path: str | os.PathLike[str], part: str | None = None, find_root: bool = True) -> Checkpoint:
+    """Read a checkpoint without executing anything: a file of `torch.save`, or a ``.safetensors`` file.
 
-    A state dict may stand under ``state_dict``, ``model`` and the like; a prefix such as ``module.`` that all names
-    share is dropped.
+    Parameters
+    ----------
+    path
+        The file.
+    part
+        With what the names of the wanted network begin, where a file holds several; None finds it.
+    find_root
+        False leaves all names as they are: what a graph says of its layers finds the network later.
 
     Raises
     ------
@@ -49,19 +55,124 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         No plain tensors in it.
     """
     where = os.fspath(path)
+    content = _content(path)
+    try:
+        flat = flatten(content)
+        root = network_root(flat, part) if find_root or part is not None else ""
+    except TicketError as error:
+        raise TicketError(f"{where}: {error}") from error
+    if not flat.tensors:
+        raise TicketError(f"{where}: holds no tensors; save the module's state_dict()")
+    numbers = {name: float(value) for name, value in content.items() if isinstance(name, str) and _is_number(value)}
+    read = Checkpoint(where, flat.tensors, numbers, _text(content, "arch"), _text(content, "conv_type"))
+    return plain(_without_other_parts(under_root(read, root), part))
+
+
+def _content(path: str | os.PathLike[str]) -> Mapping[Any, Any]:
+    if os.fspath(path).lower().endswith(".onnx"):
+        raise TicketError(
+            f"{os.fspath(path)}: an ONNX file, which has no masks; give it as --graph, and here the state_dict()"
+        )
+    if is_safetensors(path):
+        return read_safetensors(path, MAX_CHECKPOINT_BYTES)
     content = read_torch_file(path, MAX_CHECKPOINT_BYTES)
     if not isinstance(content, dict):
-        raise TicketError(f"{where}: holds no dictionary of tensors; save the module's state_dict()")
+        raise TicketError(f"{os.fspath(path)}: holds no dictionary of tensors; save the module's state_dict()")
     if is_ticket(content):
-        raise TicketError(f"{where}: already a ticket; use it as it is")
-    numbers = {name: float(value) for name, value in content.items() if isinstance(name, str) and _is_number(value)}
-    tensors = _tensors(content)
-    if not tensors:
-        raise TicketError(f"{where}: holds no tensors; save the module's state_dict()")
-    if len(tensors) > _MAX_TENSORS:
-        raise TicketError(f"{where}: {len(tensors)} tensors are more than {_MAX_TENSORS}; save one network")
-    plain = _without_pruning(where, _without_prefix(tensors))
-    return Checkpoint(where, plain, numbers, _text(content, "arch"), _text(content, "conv_type"))
+        raise TicketError(f"{os.fspath(path)}: already a ticket; use it as it is")
+    return content
+
+
+def under_root(checkpoint: Checkpoint, root: str) -> Checkpoint:
+    """Return the checkpoint with the network whose names begin with ``root``; all else stands beside it."""
+    if not root:
+        return checkpoint
+    inside = {name.removeprefix(root): value for name, value in checkpoint.tensors.items() if name.startswith(root)}
+    beside = {name: value for name, value in checkpoint.tensors.items() if not name.startswith(root)}
+    note = f"the network's names begin with {root.removesuffix('.')!r}, which is left out of them"
+    return replace(checkpoint, tensors=inside, others={**checkpoint.others, **beside}, notes=(*checkpoint.notes, note))
+
+
+def _without_other_parts(checkpoint: Checkpoint, part: str | None) -> Checkpoint:
+    """Return the checkpoint without the parts that the user did not take; masks and scores beside it stay."""
+    if part is None:
+        return checkpoint
+    way = part.strip(".").split(".")
+    kept = {name: value for name, value in checkpoint.others.items() if words(_where_they_part(name, way)) & BESIDE}
+    left = dict.fromkeys(name.split(".")[0] for name in checkpoint.others if name not in kept)
+    notes = (f"left out beside {part!r}: {', '.join(left)}",) if left else ()
+    return replace(checkpoint, others=kept, notes=(*checkpoint.notes, *notes))
+
+
+def _where_they_part(name: str, way: Sequence[str]) -> str:
+    """Return the first step of a way through the file that is not one of another way."""
+    steps = name.split(".")
+    return next((step for step, other in zip(steps, way, strict=False) if step != other), steps[-1])
+
+
+def plain(checkpoint: Checkpoint) -> Checkpoint:
+    """Return the checkpoint with names and weights as a plain module has them, not a wrapped or parametrised one."""
+    tensors = without_inner_wrappers(checkpoint.tensors)
+    notes = checkpoint.notes
+    if list(tensors) != list(checkpoint.tensors):
+        notes = (*notes, "names of wrappers such as 'module' inside the network's names are left out of them")
+    return replace(checkpoint, tensors=_without_parametrisations(checkpoint.path, tensors), notes=notes)
+
+
+_NORMED = {"weight_g": "weight_v", "original0": "original1"}
+
+
+def _without_parametrisations(where: str, tensors: Mapping[str, Array]) -> dict[str, Array]:
+    """Return weights under their plain names: those of torch's pruning, weight and spectral normalisation.
+
+    ``weight_mask`` stays as a mask; the mask of a bias is put into it. Weight normalisation is carried out; spectral
+    normalisation divides a layer by one number, which no mask and no sign depends on, and is left out.
+    """
+    result: dict[str, Array] = {}
+    for key, value in tensors.items():
+        stem, _, last = key.rpartition(".")
+        owner, _, parameter = stem.rpartition(".parametrizations.")
+        if last in _NORMED and _beside(stem, _NORMED[last]) in tensors:
+            continue
+        if last in ("weight_v", "original1") and (gain := _gain_of(tensors, stem, last)) is not None:
+            name = f"{owner}.{parameter}" if owner else _beside(stem, "weight")
+            result[name] = _normed(where, key, value, gain)
+        elif owner and last == "original":
+            result[f"{owner}.{parameter}"] = value
+        elif owner and "." in parameter:
+            result[f"{owner}.{parameter.partition('.')[0]}_{last}"] = value
+        elif last == "bias_orig" and (mask := tensors.get(_beside(stem, "bias_mask"))) is not None:
+            result[_beside(stem, "bias")] = np.where(_fitting(where, stem, mask, value) != 0, value, 0)
+        elif last.endswith("_orig") and key.removesuffix("_orig") not in tensors:
+            result[key.removesuffix("_orig")] = value
+        else:
+            result[key] = value
+    return result
+
+
+def _beside(stem: str, name: str) -> str:
+    return f"{stem}.{name}" if stem else name
+
+
+def _gain_of(tensors: Mapping[str, Array], stem: str, last: str) -> Array | None:
+    return tensors.get(_beside(stem, "weight_g" if last == "weight_v" else "original0"))
+
+
+def _normed(where: str, key: str, direction: Array, gain: Array) -> Array:
+    """Return gain times direction over its length, per filter."""
+    wide = direction.astype(np.float32)
+    axes = tuple(axis for axis in range(wide.ndim) if gain.ndim == wide.ndim and gain.shape[axis] == 1)
+    length = np.sqrt((wide**2).sum(axis=axes or None, keepdims=bool(axes)))
+    try:
+        return np.asarray(wide * (gain.astype(np.float32) / np.where(length > 0, length, 1)), dtype=np.float32)
+    except ValueError as error:
+        raise TicketError(f"{where}: {key}: its gain has shape {gain.shape}; the file is damaged") from error
+
+
+def _fitting(where: str, stem: str, mask: Array, bias: Array) -> Array:
+    if mask.shape != bias.shape:
+        raise TicketError(f"{where}: {stem}.bias_mask: shape {mask.shape} is not the bias's {bias.shape}; damaged file")
+    return mask
 
 
 def _text(content: Mapping[Any, Any], name: str) -> str:
@@ -69,43 +180,6 @@ def _text(content: Mapping[Any, Any], name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _tensors(content: Mapping[Any, Any]) -> dict[str, Array]:
-    for wrapper in _WRAPPERS:
-        inner = content.get(wrapper)
-        if isinstance(inner, dict) and any(isinstance(value, np.ndarray) for value in inner.values()):
-            content = inner
-            break
-    return {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, np.ndarray)}
-
-
-def _without_pruning(where: str, tensors: dict[str, Array]) -> dict[str, Array]:
-    """Return the weights that torch.nn.utils.prune keeps as ``weight_orig`` and ``weight_mask``, with zeros in them."""
-    plain = {}
-    for key, value in tensors.items():
-        stem, _, ending = key.rpartition("_")
-        if ending == "mask" and f"{stem}_orig" in tensors:
-            continue
-        mask = tensors.get(f"{stem}_mask") if ending == "orig" else None
-        if mask is None:
-            plain[key] = value
-        elif mask.shape != value.shape or not np.isin(mask, (0, 1)).all():
-            raise TicketError(
-                f"{where}: {stem}_mask: shape {mask.shape} or values are not those of a mask of {key}; damaged file"
-            )
-        else:
-            plain[stem] = np.where(mask != 0, value, 0).astype(value.dtype)
-    return plain
-
-
 def _is_number(value: object) -> TypeGuard[int | float]:
     # A whole number of torch's may have 2,040 bits, more than a float holds.
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1 << 64
-
-
-def _without_prefix(tensors: dict[str, Array]) -> dict[str, Array]:
-    for _ in range(_MAX_PREFIXES):
-        shared = [prefix for prefix in _PREFIXES if all(name.startswith(prefix) for name in tensors)]
-        if not shared:
-            break
-        tensors = {name.removeprefix(shared[0]): value for name, value in tensors.items()}
-    return tensors

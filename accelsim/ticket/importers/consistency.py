@@ -55,7 +55,7 @@ def check_layers(checkpoint: Checkpoint, names: Mapping[str, Array]) -> None:
     """
     for key in checkpoint.tensors:
         name, _, part = key.rpartition(".")
-        if part in _WITNESSES and name not in names:
+        if part in _WITNESSES and name not in names and checkpoint.tensors[key].size > 1:
             refuse_layer(checkpoint, f"{name}.weight", f"missing or of odd shape, though there is {key}")
     frozen = [name for name in names if any(f"{name}.{part}" in checkpoint.tensors for part in _WITNESSES - {"scores"})]
     _check_one_sparsity(checkpoint, frozen)

@@ -344,7 +344,7 @@ def _chain_input(
 def _from_zoo(where: str, shapes: Mapping[str, Shape], wanted: Wanted) -> NetworkGraph:
     if wanted.network is not None:
         return _built(wanted.network, shapes, wanted)
-    named = [info.name for info in list_networks() if list(weight_shapes(build_network(info.name))) == list(shapes)]
+    named = [info.name for info in list_networks() if set(weight_shapes(build_network(info.name))) == set(shapes)]
     built = [_built(name, shapes, wanted) for name in named]
     for graph in built:
         if all(shapes[name] in (shape, (*shape, 1, 1)) for name, shape in weight_shapes(graph).items()):
@@ -352,7 +352,10 @@ def _from_zoo(where: str, shapes: Mapping[str, Shape], wanted: Wanted) -> Networ
     if built:
         return built[0]
     first = next(iter(shapes))
-    raise TicketError(f"{where}: layers such as {first!r} fit no known network; state --network (see 'accelsim list')")
+    raise TicketError(
+        f"{where}: layers such as {first!r} fit no known network; state --network (see "
+        "'accelsim list'), or give the exported module (.pt2, .onnx) with --graph"
+    )
 
 
 def _built(network: str, shapes: Mapping[str, Shape], wanted: Wanted) -> NetworkGraph:
@@ -369,6 +372,6 @@ def _stated_classes(shapes: Mapping[str, Shape], network: str) -> int | None:
     key = network.lower().replace("-", "_")
     if not any(info.name.replace("-", "_") == key and info.num_classes for info in list_networks()):
         return None
-    last = build_network(network).nodes
-    is_transposed = [node.kind for node in last if node.kind in PARAMETRIC_KINDS][-1] == "conv_transpose2d"
-    return list(shapes.values())[-1][1 if is_transposed else 0]
+    last = [node for node in build_network(network).nodes if node.kind in PARAMETRIC_KINDS][-1]
+    shape = shapes.get(last.name, list(shapes.values())[-1])
+    return shape[1 if last.kind == "conv_transpose2d" else 0]

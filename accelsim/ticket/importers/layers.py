@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,10 +11,17 @@ import numpy.typing as npt
 
 from accelsim.errors import TicketError
 from accelsim.ticket.importers.checkpoint import Array, Checkpoint
-from accelsim.ticket.importers.consistency import check_layer, check_layers, has_global_threshold, refuse_layer
+from accelsim.ticket.importers.consistency import (
+    PER_LAYER_PARTS,
+    check_layer,
+    check_layers,
+    has_global_threshold,
+    refuse_layer,
+)
+from accelsim.ticket.importers.masks import FoundMasks, MaskRule, find_masks
+from accelsim.ticket.importers.parts import MIN_AXES, is_binary, is_mask_module, parts_of_layers, refuse_part
 
-CheckpointKind = Literal["partially_frozen", "edge_popup", "plain"]
-_RATE_GAP = 1e-6
+CheckpointKind = Literal["partially_frozen", "edge_popup", "masked", "plain"]
 BATCH_NORM_EPSILON = 1e-5
 """torch.nn.BatchNorm2d's default; checkpoints do not store it."""
 
@@ -47,21 +54,33 @@ class ChannelNorm:
     offset_K: npt.NDArray[np.float64]  # noqa: N815
 
 
-def checkpoint_kind(checkpoint: Checkpoint) -> CheckpointKind:
-    """Return whose checkpoint it is, by the names of its tensors."""
-    names = checkpoint.tensors
-    if any(name.endswith((".ternary_frozen_mask", ".score", ".kthvalue")) for name in names):
-        return "partially_frozen"
-    return "edge_popup" if any(name.endswith(".scores") for name in names) else "plain"
+@dataclass(frozen=True, slots=True)
+class CheckpointLayers:
+    """The weighted layers of a file by name, in its order, what kind of file it is, and sentences about the masks.
+
+    ``used`` are the names of the tensors that say which weights are kept.
+    """
+
+    kind: CheckpointKind
+    layers: Mapping[str, CheckpointLayer]
+    notes: tuple[str, ...]
+    used: frozenset[str]
+
+
+def _is_partially_frozen(checkpoint: Checkpoint, rule: MaskRule) -> bool:
+    parts = {name.rpartition(".")[2] for name in checkpoint.tensors}
+    is_named = bool(parts & {"ternary_frozen_mask", "kthvalue"}) or {"score", "mask"} <= parts
+    return is_named and not rule.keys.decide
 
 
 def weighted_names(checkpoint: Checkpoint) -> Iterator[tuple[str, Array]]:
-    """Yield name and weight of every convolution and linear layer, in order."""
+    """Yield name and weight of every convolution and linear layer, in order; a module alone has no name."""
     for key, value in checkpoint.tensors.items():
-        if key.endswith(".weight") and value.ndim in (2, 4) and value.size:
+        is_weight = key.rpartition(".")[2] == "weight" and value.ndim >= MIN_AXES and value.size > 0
+        if is_weight and not is_mask_module(key, value):
             # Truth values and whole numbers do not subtract and scale as weights must.
             is_real = np.issubdtype(value.dtype, np.floating)
-            yield key.removesuffix(".weight"), value if is_real else value.astype(np.float32)
+            yield key.removesuffix("weight").removesuffix("."), value if is_real else value.astype(np.float32)
 
 
 def norms(checkpoint: Checkpoint) -> dict[str, ChannelNorm]:
@@ -93,49 +112,84 @@ def norms(checkpoint: Checkpoint) -> dict[str, ChannelNorm]:
     return found
 
 
-def read_layers(checkpoint: Checkpoint, sparsity: float | None) -> dict[str, CheckpointLayer]:
-    """Return the weighted layers by name, in the order of the file.
+def read_layers(checkpoint: Checkpoint, rule: MaskRule, used: frozenset[str] = frozenset()) -> CheckpointLayers:
+    """Return the weighted layers of a file.
 
     Parameters
     ----------
     checkpoint
         As read.
-    sparsity
-        Fraction of zeros per layer, for edge-popup checkpoints, which do not store it.
+    rule
+        What the user states of masks and scores.
+    used
+        Tensors that are something else than a part of a layer.
 
     Raises
     ------
     TicketError
-        Naming the layer whose mask is missing, not binary, of another shape, or contradicts its freezing map.
+        Naming the layer whose mask is missing, not binary, of another shape, or contradicts its freezing map, or the
+        tensor that nobody knows.
     """
-    kind = checkpoint_kind(checkpoint)
-    if sparsity is not None and kind != "edge_popup":
-        raise TicketError(
-            f"{checkpoint.path}: --sparsity: the checkpoint has its own masks or zeros; leave the option out"
-        )
-    check_layers(checkpoint, dict(weighted_names(checkpoint)))
-    is_global = has_global_threshold(checkpoint)
-    kept = _edge_popup_masks(checkpoint, sparsity) if kind == "edge_popup" else {}
-    layers = {}
-    for name, weight in weighted_names(checkpoint):
-        if not np.isfinite(weight).all():
-            raise TicketError(f"{checkpoint.path}: {name}.weight: has values that are not finite; the file is damaged")
-        frozen, num_stale = np.zeros(weight.shape, dtype=np.int8), 0
-        trained = kind == "plain" or (kind == "edge_popup" and name not in kept)
-        if kind == "partially_frozen":
-            frozen = _frozen_map(checkpoint, name, weight)
-            mask = _stored_mask(checkpoint, name, weight, frozen)
-            num_stale = check_layer(checkpoint, name, frozen, mask, is_global)
-        else:
-            mask = np.asarray(weight != 0) if trained else kept[name]
-        layers[name] = CheckpointLayer(
-            name, weight, mask, frozen, _gain(checkpoint, name), _bias(checkpoint, name, weight), trained, num_stale
-        )
-    if not layers:
+    weights = {name: weight for name, weight in weighted_names(checkpoint) if f"{name}.weight" not in used}
+    if not weights:
         raise TicketError(
             f"{checkpoint.path}: has no weights of convolutions or linear layers; give a network's state_dict"
         )
-    return layers
+    if _are_masks(list(weights.values())):
+        raise TicketError(
+            f"{checkpoint.path}: all weights are 0 or 1: these are masks; give both in one file: "
+            "torch.save({'state_dict': torch.load(WEIGHTS), 'masks': torch.load(FILE)}, NEW)"
+        )
+    for name, weight in weights.items():
+        if not np.isfinite(weight).all():
+            raise TicketError(f"{checkpoint.path}: {name}.weight: has values that are not finite; the file is damaged")
+    if _is_partially_frozen(checkpoint, rule):
+        return _partially_frozen_layers(checkpoint, weights, rule, used)
+    check_layers(checkpoint, weights)
+    found = find_masks(checkpoint, weights, rule, used)
+    layers = {name: _masked_layer(checkpoint, name, weight, found) for name, weight in weights.items()}
+    kind: CheckpointKind = "edge_popup" if found.has_scores else "masked" if found.kept else "plain"
+    return CheckpointLayers(kind, layers, found.notes, found.used)
+
+
+def _are_masks(values: Sequence[Array]) -> bool:
+    """Return whether all values are 0 or 1, and there are both."""
+    has_zeros, has_ones = not all(value.all() for value in values), any(value.any() for value in values)
+    return has_zeros and has_ones and all(is_binary(value) for value in values)
+
+
+def _masked_layer(checkpoint: Checkpoint, name: str, weight: Array, found: FoundMasks) -> CheckpointLayer:
+    mask, is_trained = found.kept.get(name), name not in found.random
+    if mask is None:
+        mask = np.ones(weight.shape, dtype=np.bool_)
+    mask = mask & (weight != 0) if is_trained else mask
+    frozen = np.zeros(weight.shape, dtype=np.int8)
+    gain, bias = _gain(checkpoint, name), _bias(checkpoint, name, weight)
+    return CheckpointLayer(name, weight, mask, frozen, gain, bias, is_trained)
+
+
+def _partially_frozen_layers(
+    checkpoint: Checkpoint, weights: Mapping[str, Array], rule: MaskRule, used: frozenset[str]
+) -> CheckpointLayers:
+    for option, value in (("--sparsity", rule.sparsity), ("--nm", rule.nm)):
+        if value is not None:
+            raise TicketError(
+                f"{checkpoint.path}: {option}: the checkpoint has its own masks or zeros; leave the option out"
+            )
+    check_layers(checkpoint, weights)
+    own = frozenset(f"{name}.{part}" for name in weights for part in (*PER_LAYER_PARTS, "prune_rate"))
+    for part in parts_of_layers(checkpoint, weights, rule.keys, used | own):
+        if part.role in ("mask", "flag", "score", "threshold"):
+            refuse_part(checkpoint, part.key, "stands beside a freezing map and a score of its own kind")
+    is_global = has_global_threshold(checkpoint)
+    layers = {}
+    for name, weight in weights.items():
+        frozen = _frozen_map(checkpoint, name, weight)
+        mask = _stored_mask(checkpoint, name, weight, frozen)
+        num_stale = check_layer(checkpoint, name, frozen, mask, is_global)
+        gain, bias = _gain(checkpoint, name), _bias(checkpoint, name, weight)
+        layers[name] = CheckpointLayer(name, weight, mask, frozen, gain, bias, num_stale=num_stale)
+    return CheckpointLayers("partially_frozen", layers, (), own)
 
 
 def has_freezing_maps(checkpoint: Checkpoint) -> bool:
@@ -188,72 +242,6 @@ def _stored_mask(
             f"first {place}; locked weights are kept and pruned ones dropped"
         )
     return mask
-
-
-GLOBAL_TYPE = "GlobalSubnetConv"
-_SAMPLED_TYPE = "SampleSubnetConv"
-
-
-def _edge_popup_masks(checkpoint: Checkpoint, sparsity: float | None) -> dict[str, npt.NDArray[np.bool_]]:
-    """Return the masks of the layers that have scores.
-
-    Fixed subnets hold their mask in place of the scores; biprop's ``GlobalSubnetConv`` has one threshold for all.
-    """
-    scores = {
-        name: np.abs(_same_shape(checkpoint, f"{name}.scores", weight))
-        for name, weight in weighted_names(checkpoint)
-        if f"{name}.scores" in checkpoint.tensors
-    }
-    for name, values in scores.items():
-        if not np.isfinite(values).all():
-            raise TicketError(f"{checkpoint.path}: {name}.scores: has values that are not finite; the file is damaged")
-    if checkpoint.conv_type == _SAMPLED_TYPE:
-        raise TicketError(
-            f"{checkpoint.path}: conv_type {_SAMPLED_TYPE}: its masks are drawn anew at each use; give a file of "
-            "SubnetConv or GlobalSubnetConv"
-        )
-    if sparsity is None and all(np.isin(values, (0, 1)).all() for values in scores.values()):
-        return {name: values != 0 for name, values in scores.items()}
-    drop = _edge_popup_sparsity(checkpoint, sparsity)
-    if checkpoint.conv_type != GLOBAL_TYPE:
-        return {name: _largest(values, drop) for name, values in scores.items()}
-    flat = _largest(np.concatenate([values.reshape(-1) for values in scores.values()]), drop)
-    parts = np.split(flat, np.cumsum([values.size for values in scores.values()])[:-1])
-    return {name: part.reshape(scores[name].shape) for name, part in zip(scores, parts, strict=True)}
-
-
-def _edge_popup_sparsity(checkpoint: Checkpoint, sparsity: float | None) -> float:
-    # The authors' prune_rate is the fraction kept.
-    kept = checkpoint.numbers.get("prune_rate")
-    if kept is not None and not 0.0 < kept <= 1.0 and sparsity is None:
-        raise TicketError(
-            f"{checkpoint.path}: prune_rate: {kept:g} is not above 0 and at most 1, the fraction kept; state the "
-            "fraction of zeros with --sparsity"
-        )
-    if kept is not None and sparsity is not None and 0.0 < kept <= 1.0 and abs(1.0 - kept - sparsity) > _RATE_GAP:
-        raise TicketError(
-            f"{checkpoint.path}: --sparsity: {sparsity:g} is not the {1.0 - kept:g} that prune_rate {kept:g} leaves; "
-            "leave the option out"
-        )
-    if sparsity is None:
-        sparsity = None if kept is None else 1.0 - kept
-    if sparsity is None:
-        raise TicketError(
-            f"{checkpoint.path}: an edge-popup checkpoint holds scores and not how many weights each layer keeps; "
-            "state the fraction of zeros with --sparsity"
-        )
-    if not 0.0 <= sparsity < 1.0:
-        raise TicketError(
-            f"--sparsity: {sparsity:g} is not from 0 to below 1; give the fraction of zeros in each layer"
-        )
-    return sparsity
-
-
-def _largest(scores: Array, sparsity: float) -> npt.NDArray[np.bool_]:
-    """Return where the largest scores are: all but floor(sparsity n) of them."""
-    mask = np.ones(scores.size, dtype=np.bool_)
-    mask[np.argsort(scores.reshape(-1), kind="stable")[: int(sparsity * scores.size)]] = False
-    return mask.reshape(scores.shape)
 
 
 def _gain(checkpoint: Checkpoint, name: str) -> float:

@@ -26,6 +26,7 @@ from accelsim.ticket.zoo.transformer import TransformerShape, build_decoder_bloc
 __all__ = ["NetworkInfo", "build_network", "list_networks"]
 
 _CIFAR = (3, 32, 32)
+_MOST_COLOURS = 4
 _IMAGENET = (3, 224, 224)
 
 
@@ -192,4 +193,7 @@ def build_network(
         raise TicketError(
             f"network {name!r}: input_shape: {shape} is not like {info.input_shape}; give as many sizes >= 1"
         )
+    if shape[0] != info.input_shape[0] and shape[-1] <= _MOST_COLOURS < min(shape[:-1], default=0):
+        last, first = ("x".join(map(str, sizes)) for sizes in (shape, (shape[-1], *shape[:-1])))
+        raise TicketError(f"network {name!r}: input_shape: {last} has its channels last; they come first, give {first}")
     return entry.build(NetworkSpec(info.name, classes, shape, width_factor, trained))

@@ -12,10 +12,9 @@ from accelsim.cli.main import main
 from accelsim.config.dram import DramConfig
 from accelsim.config.loader import load_section
 from accelsim.errors import ConfigError, TraceError
-from accelsim.sim.dram import run_dram_command
 from accelsim.sim.dram import state as s
 from accelsim.sim.dram.build import build
-from accelsim.sim.dram.trace import read_trace, run_memory_trace, run_trace
+from accelsim.sim.dram.trace import read_trace, run_dram_command, run_memory_trace, run_trace
 
 CONFIGS = Path(__file__).resolve().parents[3] / "hwconfigs" / "dram"
 DDR4 = CONFIGS / "dramsim3_DDR4_8Gb_x8_2400.yaml"
@@ -41,7 +40,8 @@ def test_lines_are_hexadecimal_addresses_and_directions(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "where"),
     [
-        (b"0x40 R\n0x80 X\n", ":2: '0x80 X' is not"), (b"0x40\nR 0x80 W\n", ":1: '0x40' is not"),
+        (b"0x40 R\n0x80 X\n", ":2: '0x80 X' is not 'ADDRESS R|W', as the lines before it"),
+        (b"0x40\nR 0x80 W\n", ":1: '0x40' is not"),
         (b"0x40 R W\n", ":1: "), (b"zz R\n", ":1: "), (b"0x11112222333344445 R\n", ":1: "), (b"\xff R\n", ":1: "),
     ],
 )  # fmt: skip
@@ -169,3 +169,99 @@ def test_standby_is_paid_while_nothing_moves() -> None:
     assert later.energy_pj.background_idle == pytest.approx(
         (41 + 2) * 34 * 1.2 * 8 * 0.83
     )  # the second rank never opens
+
+
+def run_file(tmp_path: Path, text: str, config: Path = DDR4, **how: object):
+    return run_dram_command(config, write(tmp_path, text.encode()), **how)
+
+
+def test_lines_of_other_simulators_mean_the_same_requests(tmp_path: Path) -> None:
+    plain = run_file(tmp_path, "0x40 R\n0x80 W\n0x40000 R\n", SHARED)
+    load_store = run_file(tmp_path, "# comment\nLD 0x40\nST 128\n\nLD 0x40000\n", SHARED)
+    places = build(config_of(SHARED)).mapping.decode(np.array([0x40, 0x80, 0x40000], dtype=np.uint64))
+    lines = [
+        f"{way} 0,0,{bank // 4},{bank % 4},{row},{column}\n"
+        for way, bank, row, column in zip("RWR", places.bank, places.row, places.column, strict=True)
+    ]
+    assert plain == load_store == run_file(tmp_path, "".join(lines), SHARED)
+
+
+def test_cycles_of_arrival_are_those_of_the_memory_or_of_the_player(tmp_path: Path) -> None:
+    at_once = run_file(tmp_path, "0x40 READ 0\n")
+    later = run_file(tmp_path, "0x40 READ 100\n0x4000000 WRITE 110\n")
+    assert (later.cycles - 100, later.mean_read_latency_ns) == (at_once.cycles, at_once.mean_read_latency_ns)
+    dramsys = run_file(tmp_path, "100: read 0x40\n110: (64) WRITE 0x4000000 0xff\n")
+    assert dramsys == later
+    half = run_file(tmp_path, "50: read 0x40\n55: write 0x4000000\n", player_mhz=1000 / 0.83 / 2)
+    assert half.cycles == later.cycles
+
+
+def test_requests_have_times_and_sizes(tmp_path: Path) -> None:
+    result = run_file(tmp_path, "0 R 0x20 64\n83 W 0x1000 4096\nend 8300\n", only_timed=True)
+    assert (result.read_bytes, result.written_bytes) == (2 * 64, 4096)  # an unaligned one touches two bursts
+    assert (result.cycles, result.refreshes) == (10_000, 2)  # on until the end: a refresh a rank
+    unsorted = run_file(tmp_path, "83 W 0x1000 4096\n0 R 0x20 64\nend 8300\n")
+    assert unsorted == result
+    short = run_file(tmp_path, "0 R 0x20 64\n83 W 0x1000 4096\n")
+    assert short.cycles < 10_000 and short.bus_bytes <= result.bus_bytes
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("0 R 0x0 64\nend 9\n1 R 0x0 64\n", ":3: a request behind 'end' of line 2"),
+        ("0 R 0x0 9999999999\n", "a request of more than 4294967296 bytes"),
+        ("99999999999 R 0x0 64\n", "the time 99999999999 ns is beyond"),
+        ("0 R 0x0 4294967296\n", "67108864 bursts of 64 bytes; 1 to 8388608 are simulated"),
+        ("0 R 0x0 0\n", "0 bursts"),
+        ("R 0,0,9,0,0,0\n", "bank group 9 is beyond the memory's 4"),
+        ("0x40 READ 9999999999999\n", "is beyond"),
+        ("3 20734016 20734016\n", ":1: '3 20734016 20734016' is not a request; write lines 'ADDRESS R|W' or"),
+        ("end 9\n", ":1: 'end 9' is not a request"),
+    ],
+)
+def test_requests_that_no_memory_can_serve_are_refused(tmp_path: Path, text: str, what: str) -> None:
+    with pytest.raises(TraceError) as error:
+        run_file(tmp_path, text)
+    assert "requests.trace" in str(error.value) and what in str(error.value)
+    with pytest.raises(TraceError, match="is not a request; write lines 'ARRIVAL_NS R.W ADDRESS BYTES'"):
+        run_file(tmp_path, "0x40 R\n", only_timed=True)
+
+
+def test_commands_are_written_in_order(tmp_path: Path) -> None:
+    run_file(tmp_path, "R 0,0,1,2,77,5\nR 0,0,1,2,78,5\n", SHARED, commands_path=tmp_path / "log")
+    lines = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
+    assert [line[1:] for line in lines[1:]] == [
+        ["ACT", "0", "0", "1", "2", "77"], ["RD", "0", "0", "1", "2", "77"], ["PRE", "0", "0", "1", "2", "-"],
+        ["ACT", "0", "0", "1", "2", "78"], ["RD", "0", "0", "1", "2", "78"],
+    ]  # fmt: skip
+    cycles = [int(line[0]) for line in lines[1:]]
+    assert cycles == sorted(cycles)
+
+
+def test_a_memory_by_name_is_described(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["dram", DDR4.stem, "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["capacity_bytes"], figures["num_ranks_per_channel"], figures["row_bytes"]) == (16 << 30, 2, 8192)
+    assert figures["read_of_closed_bank_ns"] == pytest.approx((16 + 16 + 4) * 0.83, rel=0.06)
+    assert main(["dram", "edge"]) == 0
+    assert "peak_gbps         12.8" in capsys.readouterr().out
+    assert main(["dram", "edg"]) == 2
+    assert "did you mean 'edge'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("model", ["simple", "timing"])
+def test_the_requests_of_a_run_are_those_of_its_counters(model: str, tmp_path: Path, capsys) -> None:
+    net, out = tmp_path / "net.csv", tmp_path / "requests.txt"
+    net.write_text("Layer, M, N, K\na, 64, 256, 512\nb, 64, 128, 256\n")
+    words = ["run", "edge", str(net), "--compare", "none", "--json", "--set", f"dram.model={model}"]
+    assert main(words) == 0
+    plain = capsys.readouterr().out
+    assert main([*words, "--dram-trace", str(out)]) == 0
+    assert capsys.readouterr().out == plain
+    totals, trace = json.loads(plain)["totals"], read_trace(out, only_timed=True)
+    moved = [int(trace.num_bytes[trace.writes == is_write].sum()) for is_write in (False, True)]
+    assert moved == [totals["dram_read_bytes"], totals["dram_write_bytes"]]
+    assert trace.end_ns == pytest.approx(totals["latency_s"] * 1e9)
+    assert main(["dram", "edge", "--requests", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["time_ns"] >= trace.end_ns - 1

@@ -47,6 +47,13 @@ def test_the_default_is_cut_to_each_layer(stated):
     ]
 
 
+def test_a_kind_stands_between_the_name_and_the_default(stated):
+    tilings = stated("default: {P: 1}\nlayers: {linear: {K: 16, C: 2}, first: {P: 2}, matmul: {K: 1}}\n")
+
+    assert (tilings["first"].P, tilings["second"].K, tilings["second"].C) == (2, 8, 2)
+    assert stated("layers: {linear: {C: 2}}\n").keys() == {"second"}
+
+
 @pytest.mark.parametrize(
     ("text", "kind", "expected"),
     [
@@ -123,3 +130,16 @@ def test_a_tile_that_does_not_fit_names_the_buffer():
         trace = network("net", [layer("big", LoopDims(K=512, C=512, P=4, Q=4, R=3, S=3, H=6, W=6))])
         whole = Tiling(1, 1, 512, 512, 4, 4, ("K",))
         schedule_network(hardware.config, trace, "dense-int8", {"big": whole})
+
+
+def test_what_is_stated_for_many_layers_is_made_to_fit_and_what_is_stated_for_one_is_refused(tmp_path):
+    chip = load_hardware("edge_dense").config
+    trace = network("net", [layer("wide", LoopDims(K=64, C=3, P=112, Q=112, R=3, S=3, H=114, W=114))])
+    path = tmp_path / "mapping.yaml"
+    path.write_text("default: {K: 32, P: 7}\n")
+    _, mapped = schedule_network(chip, trace, "dense-int8", load_fixed(path, trace))
+    tiling = mapped[0].schedule.tiling
+    assert (tiling.K, tiling.P, tiling.Q, tiling.is_general) == (32, 7, 28, False)
+    path.write_text("layers: {wide: {K: 32, P: 7}}\n")
+    with pytest.raises(MappingError, match="wide: tiling .* does not fit: 100352 B of partial sums"):
+        schedule_network(chip, trace, "dense-int8", load_fixed(path, trace))

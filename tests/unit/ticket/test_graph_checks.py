@@ -37,8 +37,8 @@ def test_a_broken_node_is_refused_by_name(changes: dict[str, object], message: s
 
 
 def test_too_many_weights_are_refused() -> None:
-    nodes = (GraphNode("input", "input", (), (1 << 16,)), GraphNode("a", "linear", ("input",), (1 << 16,), 1 << 16))
-    with pytest.raises(TicketError, match="'a'.*passes 2147483648 weights"):
+    nodes = (GraphNode("input", "input", (), (1 << 21,)), GraphNode("a", "linear", ("input",), (1 << 21,), 1 << 21))
+    with pytest.raises(TicketError, match="'a'.*passes 1099511627776 weights"):
         check_graph(NetworkGraph("huge", nodes))
 
 

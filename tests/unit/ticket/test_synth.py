@@ -68,6 +68,7 @@ def test_closed_form_and_drawn_ticket_agree() -> None:
     [
         ({"sparsity": 0.4, "prune_ratio": 0.5}, "sparsity: 0.4 is not from prune_ratio 0.5"),
         ({"sparsity": 0.9, "lock_ratio": 0.2}, r"to 0\.8 \(1 - lock_ratio\)"),
+        ({"sparsity": 2.0, "prune_ratio": 2.0}, "^prune_ratio: 2.0 is not from 0 to 1"),
         ({"sparsity": float("nan")}, "sparsity: nan is not from 0 to 1"),
         ({"sparsity": 0.5, "seed": 1 << 32}, "seed: 4294967296"),
         ({"sparsity": 0.5, "template": RandomSource(generator="philox4x32", seeds="jump")}, "jump needs one of"),

@@ -3,6 +3,8 @@ from pathlib import Path
 import pytest
 
 from accelsim.errors import TraceError
+from accelsim.storage import get_format, plan_layers
+from accelsim.storage.default import default_format
 from accelsim.trace import TraceOptions, read_topology, trace_workload
 
 CONV = "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,\n"
@@ -16,6 +18,16 @@ def write(tmp_path: Path):
         return str(path)
 
     return write_text
+
+
+@pytest.fixture
+def write_bytes(tmp_path: Path):
+    def write(data: bytes) -> str:
+        path = tmp_path / "net.csv"
+        path.write_bytes(data)
+        return str(path)
+
+    return write
 
 
 def test_convolution_rows(write) -> None:
@@ -62,19 +74,109 @@ def test_equal_names_are_numbered(write) -> None:
     assert [layer.name for layer in trace.layers] == ["a", "a_2"]
 
 
+HEAD = [
+    "Layer name",
+    "IFMAP Height",
+    "IFMAP Width",
+    "Filter Height",
+    "Filter Width",
+    "Channels",
+    "Num Filter",
+    "Strides",
+]
+SIZES = ["c", "32", "32", "3", "3", "16", "32", "1"]
+
+
+def table(*rows, delimiter=",", end="\n") -> str:
+    return end.join(delimiter.join(row) for row in rows) + end
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        table(HEAD, SIZES, end=",\r\n"),
+        table(HEAD, SIZES, end="\r"),
+        "\ufeff" + table(HEAD, SIZES, delimiter="\t"),
+        table(HEAD, [*SIZES[:-1], "1,0"], delimiter=";"),
+        "sep=|\n" + table(HEAD, SIZES, delimiter="|"),
+        "# of a paper\n\nMy network,,,\n" + table(HEAD, ["Stage 1"], [], SIZES, HEAD),
+        "#" + table(HEAD, SIZES) + '// "done\n',
+        table(reversed(HEAD), reversed(SIZES)),
+        table(
+            ["layer_names", "ifmapHeight", "IFMAP W", "kernel_h", "Filter Widths", "channel", "#filters", "stride"],
+            SIZES,
+        ),
+        table([*HEAD, "", "", "OFH", "Batch", "Padding", "Notes"], [*SIZES[:-1], "1.0", "", "", "30", "", "0", "1st"]),
+        table(["Layer", *["IFMAP Height"] * 2, *HEAD[3:]], SIZES),
+        table([*HEAD, "Stride Width", "sparsity"], [*SIZES, "1", "4:4"], [*SIZES, "", "dense"]),
+    ],
+)
+def test_one_layer_as_people_write_it(write_bytes, text: str) -> None:
+    layers = read_topology(write_bytes(text.encode("utf-8"))).layers
+    assert {layer.dims.macs for layer in layers} == {4147200}
+    assert layers[0].name == "c"
+
+
+def test_wide_text_of_spreadsheets(write_bytes) -> None:
+    assert (
+        read_topology(write_bytes(table(HEAD, SIZES, delimiter="\t").encode("utf-16"))).layers[0].dims.macs == 4147200
+    )
+
+
+def test_remarks_say_what_was_not_read_as_written(write) -> None:
+    twice = ["Layer", "IFMAP Width", "IFMAP Width", *HEAD[3:], "OFW", "", "Notes"]
+    trace = read_topology(write(table(twice, ["Stage 1"], [*SIZES, "32", "", "first"])))
+    assert [remark.partition(": ")[2] for remark in trace.remarks] == [
+        "'ifmap width' stands twice: column 2 is read as the height, column 3 as the width",
+        "rows without sizes are read as headings: 'Stage 1'",
+        "columns left out, since they change no layer's work: 'OFW', 'Notes'",
+        "line 3: OFW is 32, but input, filter and stride give 30, which is used; "
+        "a table states inputs with their padding",
+    ]
+
+
+def test_gemm_columns_are_known_by_name_and_a_batch_shares_the_weights(write) -> None:
+    layer = read_topology(write("L; K; N; M; Batch\na; 64; 512; 128; 12\n")).layers[0]
+    assert (layer.kind, layer.dims.N, layer.dims.P, layer.dims.K, layer.dims.C) == ("linear", 12, 128, 512, 64)
+    assert (layer.weights.num_weights, layer.num_outputs) == (512 * 64, 12 * 128 * 512)
+
+
+def test_nm_of_each_row_is_kept_and_stored(write) -> None:
+    path = write("Layer, M, N, K, Sparsity\na, 8, 8, 16, 2:4\nb, 8, 8, 16, 3:16\nc, 8, 8, 16, 4:4\n")
+    trace = read_topology(path)
+    assert [layer.weights.num_kept for layer in trace.layers] == [64, 24, 128]
+    assert (default_format(trace), default_format(trace, can_decode=False)) == ("nm-own-int8", "dense-int8")
+    bits = [plan.stored_bits for plan in plan_layers(get_format("nm-own-int8"), trace.layers)]
+    assert [(stored.weight, stored.index) for stored in bits] == [(64 * 8, 64 * 2), (24 * 8, 24 * 4), (128 * 8, 0)]
+    dense = read_topology(path, TraceOptions(ignore_sparsity_column=True))
+    assert [layer.weights.num_kept for layer in dense.layers] == [128] * 3
+
+
 @pytest.mark.parametrize(
     ("text", "match"),
     [
         ("", r"net\.csv: empty"),
         (CONV, r"net\.csv: 0 layers"),
-        ("a, 1, 2, 3\n", "net.csv:1: the header has no column 'layer name'"),
-        (CONV.replace("Strides", "Strides, Colour") + "a, 8, 8, 3, 3, 3, 4, 1, red", "column 'colour' is not known"),
-        (CONV + "a, 8, 8, 3, 3, 3, 4,\n", "net.csv:2: 7 cells for 8 columns"),
-        (CONV + "a, 8, 8, 3, 3, 3, x, 1,\n", "net.csv:2: num filter: 'x' is not a whole number"),
-        (CONV + "a, 8, 8, 3, 3, 0, 4, 1,\n", "net.csv:2: channels: '0'"),
-        (CONV + "a, 8, 8, 3, 3, 1e3, 4, 1,\n", "net.csv:2: channels: '1e3'"),
-        (CONV + "a, 8, 8, 9, 3, 3, 4, 1,\n", "net.csv:2: filter height: 9 is more than the ifmap height 8"),
-        ("Layer, M, N, K, Sparsity\na, 8, 8, 8, 2:4\n", "net.csv:2: sparsity: '2:4' is not part of a topology"),
+        ("a, 1, 2, 3\n", "net.csv:1: no header; the first row must name the columns"),
+        ("just text\n", "net.csv:1: no header"),
+        (table(HEAD[:-1], SIZES[:-1]), "net.csv:1: the header has no column 'strides'"),
+        (table([*HEAD[:5], "Chanels", *HEAD[6:]], SIZES), "no column 'channels'; is it 'Chanels'?"),
+        (table([*HEAD, "Layers", "Stride"], [*SIZES, "c", "1"]), "columns 8 and 10 are both 'strides'"),
+        (table([*HEAD, "M", "N", "K"], [*SIZES, "1", "1", "1"]), "column 'M': a table has sizes of convolutions or M"),
+        (table([*HEAD, "Padding"], [*SIZES, "1"]), "net.csv:2: Padding: '1' would change .*add padding to IFMAP"),
+        (table([*HEAD, "Repeat"], [*SIZES, "3"]), "net.csv:2: Repeat: '3' would change"),
+        (table([*HEAD, "Type"], [*SIZES, "depthwise"]), "net.csv:2: Type: 'depthwise' would .*DP in the name"),
+        (table([*HEAD, "N"], [*SIZES, "8"]), "net.csv:2: N: '8' would change"),
+        (table(HEAD, [*SIZES, "2"]), r"column 9 \(no name\): '2' behind the last known column is ambiguous"),
+        (table(HEAD, SIZES[:-1]), "net.csv:2: Strides: the cell is empty"),
+        (table(HEAD, [*SIZES[:-2], "x", "1"]), "net.csv:2: Num Filter: 'x' is not a whole number"),
+        (table(HEAD, [*SIZES[:5], "0", "4", "1"]), "net.csv:2: Channels: '0'"),
+        (table(HEAD, [*SIZES[:5], "1e3", "4", "1"]), "net.csv:2: Channels: '1e3'"),
+        (table(HEAD, [*SIZES[:5], "1.000", "4", "1"]), "net.csv:2: Channels: '1.000' may be 1 or 1000"),
+        (table(HEAD, ["c", "2", *SIZES[2:]]), "net.csv:2: Filter Height: 3 is more than the ifmap height 2"),
+        (table(HEAD, ["", *SIZES[1:]]), "net.csv:2: Layer name: the name is empty"),
+        ("Layer, M, N, K, Sparsity\na, 8, 8, 8, 0.5\n", "net.csv:2: Sparsity: '0.5' is not N:M"),
+        ("Layer, M, N, K, Sparsity\na, 8, 8, 8, 5:4\n", "net.csv:2: Sparsity: '5:4' is not N:M"),
     ],
 )
 def test_errors_name_file_line_and_column(write, text: str, match: str) -> None:
@@ -83,9 +185,10 @@ def test_errors_name_file_line_and_column(write, text: str, match: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_sparsity_column_is_ignored_only_when_stated(write) -> None:
+def test_nm_and_stated_statistics_exclude_each_other(write) -> None:
     path = write("Layer, M, N, K, Sparsity\na, 8, 8, 8, 2:4\n")
-    assert read_topology(path, TraceOptions(ignore_sparsity_column=True)).layers[0].dims.macs == 512
+    with pytest.raises(TraceError, match="Sparsity: '2:4' and stated statistics exclude each other"):
+        read_topology(path, TraceOptions(sparsity=0.5))
 
 
 @pytest.mark.parametrize(

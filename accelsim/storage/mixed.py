@@ -1,0 +1,103 @@
+"""Storage layer by layer: one format for the network, and others for layers by name or by kind.
+
+Its name is its meaning, so that a result, a sweep and a report need nothing else: ``slt+fc=dense-int8+linear=csr-int8``
+is slt, but the layer ``fc`` in dense int8 and linear layers otherwise in CSR. Signs in a layer's name that mean
+something here or on the command line are written as in addresses of pages (``%2B`` for a plus).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote, unquote
+
+from accelsim.errors import MappingError
+from accelsim.names import suggest
+from accelsim.storage.base import NetworkFormat, StorageFormat, WeightPlan
+from accelsim.trace.model import ARRAY_KINDS, LayerWeights, TraceLayer
+
+SIGN = "+"
+_KINDS = ARRAY_KINDS | {"embedding"}
+
+
+def mixed_name(base: str, by_key: Mapping[str, str]) -> str:
+    """Return the name of ``base`` with other formats for layers or kinds; those that say the same are left out."""
+    parts = (f"{quote(key, safe='._-/:')}={name}" for key, name in sorted(by_key.items()) if name != base)
+    return SIGN.join((base, *parts))
+
+
+def split_name(name: str) -> tuple[str, dict[str, str]]:
+    """Return the network's format and those by layer or kind, as `mixed_name` joined them."""
+    base, *parts = name.split(SIGN)
+    pairs = (part.partition("=") for part in parts)
+    return base, {unquote(key): value for key, _, value in pairs}
+
+
+def format_of_layer(name: str, layer: str, kind: str) -> str:
+    """Return the format in which a layer is stored where the network is stored as ``name``."""
+    base, by_key = split_name(name)
+    return by_key.get(layer, by_key.get(kind, base))
+
+
+@dataclass(frozen=True, slots=True)
+class MixedFormat:
+    """A format for the network, and others by layer name (first) or by kind of layer."""
+
+    base: StorageFormat
+    by_key: tuple[tuple[str, StorageFormat], ...]
+
+    @property
+    def name(self) -> str:
+        """The name that ``--storage`` takes."""
+        return mixed_name(self.base.name, {key: known.name for key, known in self.by_key})
+
+    @property
+    def summary(self) -> str:
+        """One line for lists."""
+        others = ", ".join(f"{key} as {known.name}" for key, known in self.by_key)
+        return f"{self.base.name}, but {others}"
+
+    def plan(self, weights: LayerWeights) -> WeightPlan:
+        """Return the plan of a layer that no key names."""
+        return self.base.plan(weights)
+
+    def plan_layers(self, layers: Sequence[TraceLayer]) -> tuple[WeightPlan | None, ...]:
+        """Return the plan of every layer in order; layers of one format are planned together, as a network.
+
+        Raises
+        ------
+        MappingError
+            A key names no layer with weights of its own, and no kind.
+        """
+        formats = dict(self.by_key)
+        self._check(layers, formats)
+        plans: dict[int, WeightPlan | None] = dict.fromkeys(range(len(layers)))
+        by_layer = {layer.name: formats.get(layer.name, formats.get(layer.kind, self.base)) for layer in layers}
+        chosen = [by_layer[layer.weights_of or layer.name] for layer in layers]  # shared weights are stored once
+        for known in dict.fromkeys(chosen):
+            places = [place for place, each in enumerate(chosen) if each == known and layers[place].weights is not None]
+            for place, plan in zip(places, _planned(known, [layers[place] for place in places]), strict=True):
+                plans[place] = plan
+        return tuple(plans.values())
+
+    def _check(self, layers: Sequence[TraceLayer], formats: Mapping[str, StorageFormat]) -> None:
+        names = [layer.name for layer in layers if layer.weights is not None and not layer.weights_of]
+        owners = {layer.name: layer.weights_of for layer in layers if layer.weights_of}
+        for key in formats:
+            if key in owners:
+                raise MappingError(
+                    f"storage {self.name}: {key!r} has the weights of {owners[key]!r}, and they are stored once; "
+                    f"name {owners[key]!r}"
+                )
+            if key not in names and key not in _KINDS:
+                hint = suggest(key, [*names, *_KINDS])
+                raise MappingError(
+                    f"storage {self.name}: no layer with weights is called {key!r}; {hint}give a layer's name or a "
+                    f"kind: {', '.join(sorted(_KINDS))}"
+                )
+
+
+def _planned(known: StorageFormat, layers: Sequence[TraceLayer]) -> tuple[WeightPlan | None, ...]:
+    if isinstance(known, NetworkFormat):
+        return known.plan_layers(layers)
+    return tuple(None if layer.weights is None else known.plan(layer.weights) for layer in layers)

@@ -1,0 +1,198 @@
+"""What a checkpoint holds, as one flat list of named arrays: whatever dictionaries and lists wrap them.
+
+A tensor's name is its way through the file: ``state_dict.module.conv1.weight``, ``masks.conv1``,
+``optimizer.state.0.exp_avg``. Which part of these names leads to the network is found here; the rest of the file stays
+at hand, so that nothing is dropped unseen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.errors import TicketError
+
+Array = npt.NDArray[Any]
+
+MAX_TENSORS = 100_000
+_MAX_DEPTH = 8
+_MAX_PREFIXES = 16
+_MIN_AXES = 2
+
+# Names that lead to a network, the one to take first; of several networks in a file the first is taken, and it is said.
+_WRAPPERS = (
+    "state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "_orig_mod", "weights",
+    "params", "student", "encoder_q", "online_network", "generator", "backbone",
+    "state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "params_ema", "ema", "averaged_model", "swa_model",
+    "shadow",
+)  # fmt: skip
+# Modules that wrap others without a name of their own.
+INNER_WRAPPERS = frozenset(
+    {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"}
+)
+_LISTS = frozenset({"convs", "linears", "linear", "features", "layers", "ginlayers", "classifier"})
+_WEIGHTS = ("weight", "weight_orig", "weight_v", "original", "original1")
+
+_OPTIMISER = frozenset(
+    "optimizer optimizers optimiser optim opt optimizer_states exp_avg exp_avg_sq momentum_buffer scheduler schedulers "
+    "lr_schedulers scaler amp grad grads gradients rng rng_state".split()
+)
+BESIDE = frozenset({"mask", "masks", "score", "scores", "criterion", "loss"})
+_COPY = frozenset(
+    "ema shadow teacher swa averaged best init initial rewind original orig old prev previous saved backup target "
+    "pretrained collected momentum fisher".split()
+)
+
+
+def words(name: str) -> frozenset[str]:
+    """Return the words of a tensor's name in small letters: of ``convs.0.sparseThreshold`` convs, sparse, threshold."""
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
+    return frozenset(word.lower() for word in re.split(r"[^A-Za-z]+", parted) if word)
+
+
+def is_optimiser_state(name: str) -> bool:
+    """Return whether a name says that it belongs to an optimiser, a scheduler or a random generator."""
+    return bool(_OPTIMISER.intersection(name.lower().split(".")))
+
+
+def is_copy(name: str) -> bool:
+    """Return whether a name says that it is another set of the same values: an average, a teacher, values of before."""
+    return bool(_COPY & words(name))
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """All arrays of a file by their way through it, in order, and the ways to the containers around them."""
+
+    tensors: Mapping[str, Array]
+    containers: frozenset[str]
+
+
+def flatten(content: object) -> Content:
+    """Return all arrays of a file; each dictionary and list is entered once, however often the file holds it."""
+    found: dict[str, Array] = {}
+    containers: set[str] = set()
+    for path, value in _walk(content, "", 0, set()):
+        if value is None:
+            containers.add(path)
+        else:
+            found.setdefault(path, value)
+        if len(found) > MAX_TENSORS:
+            raise TicketError(f"more than {MAX_TENSORS} tensors; save one network")
+    return Content(found, frozenset(containers))
+
+
+def _walk(value: object, path: str, depth: int, seen: set[int]) -> Iterator[tuple[str, Array | None]]:
+    if isinstance(value, np.ndarray):
+        yield path, value
+        return
+    if not isinstance(value, dict | list | tuple) or depth > _MAX_DEPTH or id(value) in seen:
+        return
+    seen.add(id(value))
+    yield path, None
+    items: Iterable[tuple[object, object]] = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inner in items:
+        yield from _walk(inner, f"{path}.{key}" if path else str(key), depth + 1, seen)
+
+
+def without_inner_wrappers(tensors: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the tensors without the names that wrappers (DataParallel, compile, FSDP, pruning) put inside."""
+    renamed: dict[str, Array] = {}
+    for name, value in tensors.items():
+        parts = name.split(".")
+        short = ".".join([part for part in parts[:-1] if part not in INNER_WRAPPERS] + parts[-1:])
+        if short in renamed or (short != name and short in tensors):
+            return dict(tensors)
+        renamed[short] = value
+    return renamed
+
+
+def has_weight(name: str, value: Array) -> bool:
+    """Return whether a tensor looks like the weight of a layer."""
+    return value.ndim >= _MIN_AXES and value.size > 0 and name.rpartition(".")[2] in _WEIGHTS
+
+
+def network_root(content: Content, part: str | None) -> str:
+    """Return with what the names of the network begin, dot included; empty where they begin with nothing more.
+
+    Parameters
+    ----------
+    content
+        Of the file.
+    part
+        Which part of the file the user takes; None finds it.
+
+    Raises
+    ------
+    TicketError
+        There is no such part, or there are several networks.
+    """
+    tensors = content.tensors
+    root = "" if part is None else _stated_root(tensors, part)
+    for _ in range(_MAX_PREFIXES):
+        weighted = [name for name, value in tensors.items() if name.startswith(root) and has_weight(name, value)]
+        groups = list(dict.fromkeys(name[len(root) :].split(".")[0] for name in weighted))
+        wrapped = [group for group in groups if f"{root}{group}" in content.containers]
+        chosen = _chosen_wrapper(wrapped) if wrapped else _chosen_prefix(root, groups, weighted)
+        if chosen is None:
+            break
+        root = f"{root}{chosen}."
+    return root
+
+
+def _stated_root(tensors: Mapping[str, Array], part: str) -> str:
+    root = part.strip(".") + "."
+    if not any(name.startswith(root) for name in tensors):
+        known = list(dict.fromkeys(name.split(".")[0] for name in tensors))
+        raise TicketError(f"--part: nothing in the file begins with {part!r}; it has {', '.join(known[:10])}")
+    return root
+
+
+def _chosen_wrapper(groups: Sequence[str]) -> str | None:
+    """Return which of a file's dictionaries holds the network."""
+    for wrapper in _WRAPPERS:
+        if wrapper in groups:
+            return wrapper
+    others = [group for group in groups if not stands_beside(group)] or [group for group in groups if is_copy(group)]
+    if len(others) > 1:
+        raise TicketError(f"holds several networks, {', '.join(others[:10])}; state one with --part")
+    return others[0] if others else None
+
+
+def _chosen_prefix(root: str, groups: Sequence[str], weighted: Sequence[str]) -> str | None:
+    """Return the beginning of names that wraps the network; None where the names are the network's own."""
+    others = [group for group in groups if not stands_beside(group)]
+    for wrapper in _WRAPPERS:
+        if wrapper in groups and set(others) <= set(_WRAPPERS):
+            return wrapper
+    if len(others) != 1 or others[0] in _LISTS or others[0].isdigit():
+        return None
+    below = [name[len(root) + len(others[0]) + 1 :] for name in weighted if name.startswith(f"{root}{others[0]}.")]
+    is_one_layer = any("." not in name for name in below)
+    return None if is_one_layer or any(name.split(".")[0].isdigit() for name in below) else others[0]
+
+
+def stands_beside(group: str) -> bool:
+    """Return whether a group of names stands beside a network: masks, scores, optimisers, copies, losses."""
+    return is_optimiser_state(group) or is_copy(group) or bool(words(group) & BESIDE)
+
+
+def wrapper_rank(root: str) -> tuple[bool, bool, int]:
+    """Return how unlikely it is that a root's network is meant: copies, unknown names, then the order of the list."""
+    parts = [part for part in root.split(".") if part]
+    ranks = [_WRAPPERS.index(part) if part in _WRAPPERS else len(_WRAPPERS) for part in parts]
+    return is_copy(root), len(_WRAPPERS) in ranks, max(ranks, default=0)
+
+
+def rest_in_short(names: Sequence[str]) -> list[str]:
+    """Return names for people: what lies below an optimiser or a copy in one entry, with its count."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        head = name.split(".")[0]
+        groups.setdefault(head if is_optimiser_state(head) or is_copy(head) else name, []).append(name)
+    return [head if len(group) == 1 else f"{head} ({len(group)} tensors)" for head, group in groups.items()]

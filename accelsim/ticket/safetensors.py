@@ -1,0 +1,82 @@
+"""Files of the safetensors format, read by its library: a header and raw tensors, nothing that could be executed."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.errors import TicketError
+from accelsim.ticket.torchfile import check_regular_file
+
+_DTYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "U64": "<u8", "I32": "<i4", "U32": "<u4", "I16": "<i2",
+    "U16": "<u2", "I8": "<i1", "U8": "<u1", "BOOL": "|b1",
+}  # fmt: skip
+_MAX_INDEX_BYTES = 64 << 20
+
+
+def is_safetensors(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file's name says that it is one, or the index of several."""
+    return os.fspath(path).lower().endswith((".safetensors", ".safetensors.index.json"))
+
+
+def read_safetensors(path: str | os.PathLike[str], max_bytes: int) -> dict[str, npt.NDArray[Any]]:
+    """Return the tensors of a file, or of all files that an index names, in the order of their names and numbers.
+
+    The format does not keep the order of the state dict.
+
+    Raises
+    ------
+    TicketError
+        A file is missing, too large, damaged, or holds numbers of a kind that is not read.
+    """
+    where = os.fspath(path)
+    tensors: dict[str, npt.NDArray[Any]] = {}
+    left = max_bytes
+    for file in _files(where):
+        left -= check_regular_file(file, left)
+        tensors.update(_read(file))
+    return {name: tensors[name] for name in sorted(tensors, key=_by_numbers)}
+
+
+def _by_numbers(name: str) -> list[tuple[bool, int, str]]:
+    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in name.split(".")]
+
+
+def _files(where: str) -> list[str]:
+    if not where.lower().endswith(".json"):
+        return [where]
+    check_regular_file(where, _MAX_INDEX_BYTES)
+    try:
+        with open(where, encoding="utf-8") as stream:
+            names = sorted(set(json.load(stream)["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise TicketError(f"{where}: no index of safetensors files; give an unchanged file") from error
+    if not all(isinstance(name, str) and name == os.path.basename(name) and is_safetensors(name) for name in names):
+        raise TicketError(f"{where}: names files that do not lie beside it; give an unchanged file")
+    return [os.path.join(os.path.dirname(where), name) for name in names]
+
+
+def _read(where: str) -> dict[str, npt.NDArray[Any]]:
+    from safetensors import SafetensorError, deserialize  # noqa: PLC0415  only such files need it
+
+    try:
+        with open(where, "rb") as stream:
+            records: list[tuple[str, dict[str, Any]]] = deserialize(stream.read())  # type: ignore[no-untyped-call]
+    except (SafetensorError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise TicketError(f"{where}: not a safetensors file, or cut off ({reason}); give another file") from error
+    return {name: _array(where, name, record) for name, record in records}
+
+
+def _array(where: str, name: str, record: dict[str, Any]) -> npt.NDArray[Any]:
+    kind, shape = record["dtype"], tuple(record["shape"])
+    if kind == "BF16":
+        return (np.frombuffer(record["data"], "<u2").astype(np.uint32) << 16).view(np.float32).reshape(shape)
+    if kind not in _DTYPES:
+        raise TicketError(f"{where}: {name}: numbers of kind {kind} are not read; save it as float32 or float16")
+    return np.frombuffer(record["data"], _DTYPES[kind]).reshape(shape)

@@ -1,0 +1,126 @@
+"""Loop bounds of graph nodes.
+
+A third spatial axis has no loop of its own. Where its filters are one element deep, its positions are samples (N);
+where they are one element high and wide, its positions are rows, and height times width are columns: both are exact.
+Else depth times height are rows: multiply-accumulates, weights, inputs and outputs are exact, and approximated is only
+which input rows a tile shares with its neighbour (a stride and a dilation are chosen that cover the same input).
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from accelsim.ticket.graph import GraphNode
+from accelsim.ticket.shapes import Axis, Shape, axes_of, matmul_dims, split_map
+from accelsim.trace.model import LoopDims
+
+_PLAIN = Axis(1, 1, 0, 0, 1, 0)
+_FLAT = 2
+"""Spatial axes of a map without depth."""
+
+
+def array_dims(node: GraphNode, sources: list[Shape]) -> LoopDims:
+    """Return the loop bounds of an array layer whose operands have the shapes ``sources``."""
+    first = sources[0]
+    match node.kind:
+        case "linear":
+            return _linear_dims(node, first)
+        case "matmul":
+            rows, inner, columns = matmul_dims(node, first, sources[1])
+            return LoopDims(G=node.num_heads, K=columns, C=inner, P=rows, H=rows)
+        case "aggregate":
+            return LoopDims(K=first[-1], P=node.num_edges, H=first[0], W=first[-1])
+        case _:
+            return _conv_dims(node, first)
+
+
+def _linear_dims(node: GraphNode, source: Shape) -> LoopDims:
+    is_grouped = node.groups > 1
+    samples = source[0] if len(source) == 3 and not is_grouped else 1  # noqa: PLR2004  (N, tokens, features)
+    rows = prod(source[1:-1] if is_grouped or samples > 1 else source[:-1])
+    return LoopDims(N=samples, G=node.groups, K=node.out_channels // node.groups, C=source[-1], P=rows, H=rows)
+
+
+def _conv_dims(node: GraphNode, source: Shape) -> LoopDims:
+    samples, channels, sizes = split_map(node, source)
+    is_transposed = node.kind == "conv_transpose2d"
+    axes = axes_of(node)
+    if is_transposed:
+        axes = tuple(Axis(axis.kernel, 1, (axis.kernel - 1) // 2, 0, axis.dilation, 0) for axis in axes)
+        outs = sizes
+    else:
+        outs = node.out_shape[-len(axes) :]
+    times, (rows, columns), (H, W), (P, Q) = _flat(axes, sizes, outs)
+    return LoopDims(
+        N=samples * times,
+        G=node.groups,
+        K=node.out_channels // node.groups,
+        C=channels // node.groups,
+        P=P,
+        Q=Q,
+        R=rows.kernel,
+        S=columns.kernel,
+        H=H,
+        W=W,
+        stride=(rows.stride, columns.stride),
+        dilation=(rows.dilation, columns.dilation),
+        padding=(rows.before, columns.before),
+    )
+
+
+def _flat(
+    axes: tuple[Axis, ...], sizes: Shape, outs: Shape
+) -> tuple[int, tuple[Axis, Axis], tuple[int, int], tuple[int, int]]:
+    """Return samples, rows and columns of a map that may have a depth, its sizes, and those of its outputs."""
+    if len(axes) == _FLAT:
+        return 1, (axes[0], axes[1]), (sizes[0], sizes[1]), (outs[0], outs[1])
+    depth, height, width = axes
+    if (depth.kernel, depth.stride, outs[0]) == (1, 1, sizes[0]):
+        return sizes[0], (height, width), (sizes[1], sizes[2]), (outs[1], outs[2])
+    if (height.kernel, width.kernel) == (1, 1) and outs[1:] == sizes[1:]:
+        return 1, (depth, _PLAIN), (sizes[0], sizes[1] * sizes[2]), (outs[0], outs[1] * outs[2])
+    size, out = sizes[0] * sizes[1], outs[0] * outs[1]
+    kernel, stride = depth.kernel * height.kernel, max(1, size // out)
+    before = (kernel - 1) // 2 if depth.before + height.before else 0
+    left = size - 1 + before - (out - 1) * stride
+    dilation = max(1, -(-left // (kernel - 1))) if kernel > 1 else 1
+    return 1, (Axis(kernel, stride, before, 0, dilation, 0), width), (size, sizes[2]), (out, outs[2])
+
+
+def pool_dims(node: GraphNode, source: Shape) -> LoopDims:
+    """Return the loop bounds of a pool: channels as G."""
+    if node.kind == "global_pool":
+        is_map = len(source) >= 3  # noqa: PLR2004  (C, H, W)
+        samples = prod(source[:-3]) if is_map else 1
+        high, wide = source[-2:] if is_map else (prod(source[:-1]), 1)
+        return LoopDims(N=samples, G=source[-3] if is_map else source[-1], R=high, S=wide, H=high, W=wide)
+    samples, channels, sizes = split_map(node, source)
+    outs = node.out_shape[-len(sizes) :]
+    times, (rows, columns), (H, W), (P, Q) = _flat(axes_of(node), sizes, outs)
+    return LoopDims(
+        N=samples * times,
+        G=channels,
+        P=P,
+        Q=Q,
+        R=rows.kernel,
+        S=columns.kernel,
+        H=H,
+        W=W,
+        stride=(rows.stride, columns.stride),
+        dilation=(rows.dilation, columns.dilation),
+        padding=(rows.before, columns.before),
+    )
+
+
+def vector_dims(shape: Shape, num_inputs: int) -> LoopDims:
+    """Return loop bounds that read ``num_inputs`` elements and walk over an output once.
+
+    Channels or features are G, the rest P x Q; where fewer or more elements are read than made, all are rows.
+    """
+    if prod(shape) != num_inputs:
+        return LoopDims(P=prod(shape), H=num_inputs)
+    if len(shape) < 3:  # noqa: PLR2004  (tokens, features)
+        rows = prod(shape[:-1])
+        return LoopDims(G=shape[-1], P=rows, H=rows)
+    rows, columns = shape[-2:]
+    return LoopDims(N=prod(shape[:-3]), G=shape[-3], P=rows, Q=columns, H=rows, W=columns)

@@ -1,0 +1,61 @@
+"""Shapes that a user states for the inputs of an exported module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from accelsim.errors import TraceError
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StatedShapes:
+    """``first`` is that of the first input, ``named`` those of others; a shape may leave out the axis of samples."""
+
+    first: Shape | None = None
+    named: tuple[tuple[str, Shape], ...] = ()
+
+    def of(self, where: str, name: str, rank: int, *, is_first: bool) -> Shape | None:
+        """Return what is stated for an input of ``rank`` axes, a missing axis of samples as 1; None if nothing is.
+
+        Raises
+        ------
+        TraceError
+            Another number of sizes.
+        """
+        stated = dict(self.named).get(name, self.first if is_first else None)
+        if stated is None:
+            return None
+        if len(stated) == rank:
+            return stated
+        if len(stated) == rank - 1:
+            return (1, *stated)
+        raise TraceError(
+            f"{where}: --input-shape: input {name!r} has {rank} axes, {shown(stated)} has {len(stated)}; "
+            f"give {rank} sizes, or {rank - 1} without the batch"
+        )
+
+    def check_names(self, where: str, names: Sequence[str]) -> None:
+        """Raise `TraceError` if a shape is stated for an input that there is not."""
+        for name, _ in self.named:
+            if name not in names:
+                known = ", ".join(names)
+                raise TraceError(f"{where}: --input-shape: it has no input {name!r}; its inputs are {known}")
+
+
+def shown(shape: Sequence[int]) -> str:
+    """Return a shape as users write it: ``3x224x224``."""
+    return "x".join(map(str, shape))
+
+
+def check_fixed(where: str, stated: Mapping[str, Shape], have: Mapping[str, Shape]) -> None:
+    """Raise `TraceError` if a stated shape is not the one that the module has; a first axis of 1 stands for any."""
+    for name, shape in stated.items():
+        fixed = have[name]
+        if shape not in (fixed, (1, *fixed[1:])):
+            raise TraceError(
+                f"{where}: --input-shape: input {name!r} is fixed at {shown(fixed)}, not {shown(shape)}; "
+                "export it again with another size"
+            )

@@ -1,0 +1,334 @@
+"""Where public code puts its masks: each layout imports with its zeros, or is refused by the name of its tensor."""
+
+import argparse
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch.nn.utils import parametrizations, prune
+from torch.optim.swa_utils import AveragedModel
+
+from accelsim.errors import TicketError
+from accelsim.storage.default import default_format
+from accelsim.ticket.importers import ImportedTicket, ImportOptions, import_checkpoint
+from accelsim.ticket.pack import unpack_mask
+from accelsim.trace import trace_ticket
+
+State = dict[str, torch.Tensor]
+SHAPES = {"convs.0": (4, 3, 3, 3), "convs.2": (4, 4, 3, 3), "linear.0": (8, 16), "linear.2": (8, 8), "linear.4": (5, 8)}
+
+
+def tensors(seed: int, low: float = 0.0) -> State:
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.rand(shape, generator=generator) + low for name, shape in SHAPES.items()}
+
+
+WEIGHTS = {name: value - 0.6 for name, value in tensors(1).items()}
+SCORES = {name: value - 0.5 for name, value in tensors(2).items()}
+MASKS = {name: (value > 0.8).float() for name, value in tensors(3).items()}
+DENSE = {f"{name}.weight": value for name, value in WEIGHTS.items()}
+
+
+def beside(part: str, values: State, weights: State = DENSE) -> State:
+    return weights | {f"{name}.{part}": value for name, value in values.items()}
+
+
+def by(function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> dict[str, np.ndarray]:
+    return {name: function(WEIGHTS[name], SCORES[name]).numpy().astype(bool) for name in SHAPES}
+
+
+def top(values: torch.Tensor, kept: float = 0.25) -> torch.Tensor:
+    order = values.flatten().argsort(stable=True)
+    mask = torch.ones(values.numel())
+    mask[order[: int((1 - kept) * values.numel())]] = 0
+    return mask.view(values.shape)
+
+
+def largest_of(values: torch.Tensor, kept: int, group: int) -> torch.Tensor:
+    if values.shape[1] % group:
+        return torch.ones_like(values)
+    rows = values.abs().movedim(1, -1).unflatten(-1, (-1, group))
+    places = rows.topk(kept, dim=-1).indices
+    return torch.zeros_like(rows).scatter(-1, places, 1).flatten(-2).movedim(-1, 1)
+
+
+KEPT = {name: value.numpy() == 1 for name, value in MASKS.items()}
+ROWS = {name: torch.arange(len(value)) % 2 == 0 for name, value in WEIGHTS.items()}
+BY_ROW = {name: np.broadcast_to(ROWS[name].numpy().reshape(-1, *[1] * (len(s) - 1)), s) for name, s in SHAPES.items()}
+WHOLE = {name: np.ones(shape, dtype=bool) for name, shape in SHAPES.items()}
+
+
+def threshold_of(weight: torch.Tensor) -> torch.Tensor:
+    return torch.logit(weight.abs().quantile(0.9)).view(1, 1)
+
+
+def flat_masks(dots: str) -> State:
+    return DENSE | {f"{name.replace('.', dots)}_mask": value for name, value in MASKS.items()}
+
+
+def pruned() -> State:
+    """Return what torch.nn.utils.prune leaves in a state dict."""
+    state = {}
+    for name, weight in WEIGHTS.items():
+        module = torch.nn.Linear(1, 1)
+        module.weight = torch.nn.Parameter(weight.clone())
+        prune.custom_from_mask(module, "weight", MASKS[name])
+        state |= {f"{name}.{key}": value for key, value in module.state_dict().items() if "bias" not in key}
+    return state
+
+
+def prefixed(prefix: str, state: State) -> State:
+    return {f"{prefix}{name}": value for name, value in state.items()}
+
+
+OPTIMISER = {"state": {0: {"exp_avg": torch.rand(4, 4, 3, 3), "step": torch.tensor(3.0)}}, "param_groups": []}
+LAYOUTS: dict[str, tuple[object, dict[str, object], dict[str, np.ndarray]]] = {
+    "plain mask": (beside("mask", MASKS), {}, KEPT),
+    "truth values": (beside("mask", {name: value.bool() for name, value in MASKS.items()}), {}, KEPT),
+    "weight_mask alone": (beside("weight_mask", MASKS), {}, KEPT),
+    "mask of the tensor cores": (beside("__weight_mma_mask", MASKS), {}, KEPT),
+    "torch pruning": (pruned(), {}, KEPT),
+    "parametrisation": (
+        {f"{name}.parametrizations.weight.original": value for name, value in WEIGHTS.items()}
+        | {f"{name}.parametrizations.weight.0.mask": value for name, value in MASKS.items()}, {}, KEPT,
+    ),
+    "wrapped modules": (
+        {f"{name}.module.weight": value for name, value in WEIGHTS.items()}
+        | {f"{name}.weight_mask": value for name, value in MASKS.items()}, {}, KEPT,
+    ),
+    "masks by parameter": ({"model": DENSE, "masks": {f"{name}.weight": m for name, m in MASKS.items()}}, {}, KEPT),
+    "masks by module": ({"state_dict": DENSE, "mask": MASKS, "optimizer": OPTIMISER}, {}, KEPT),
+    "masks of a parallel module": (
+        {"net": prefixed("module.", DENSE), "masks": prefixed("module.", beside("weight", MASKS, {}))}, {}, KEPT,
+    ),
+    "masks in order": ({"model": DENSE, "masks": list(MASKS.values())}, {}, KEPT),
+    "masks of all parameters in order": (
+        {"model": DENSE, "masks": [part for mask in MASKS.values() for part in (mask, torch.ones(len(mask)))]},
+        {}, KEPT,
+    ),
+    "an odd name that the zeros confirm": (
+        beside("prune_mask", MASKS, {f"{name}.weight": WEIGHTS[name] * mask for name, mask in MASKS.items()}), {}, KEPT,
+    ),
+    "masks with underscores": (flat_masks("_"), {}, KEPT),
+    "a module of masks": (DENSE | {f"mask.{name}.weight": value for name, value in MASKS.items()}, {}, KEPT),
+    "flattened masks": (beside("mask", {name: value.flatten() for name, value in MASKS.items()}), {}, KEPT),
+    "a mask per filter": (beside("mask", {name: value.float() for name, value in ROWS.items()}), {}, BY_ROW),
+    "a mask and one of before": (
+        beside("prev_mask", {name: 1 - mask for name, mask in MASKS.items()}, beside("mask", MASKS)), {}, KEPT,
+    ),
+    "soft thresholds": (
+        beside("sparseThreshold", {name: threshold_of(value) for name, value in WEIGHTS.items()}), {},
+        by(lambda weight, _: weight.abs() > torch.sigmoid(threshold_of(weight))),
+    ),
+    "popup scores": (beside("popup_scores", SCORES), {"sparsity": 0.75}, by(lambda _, score: top(score.abs()))),
+    "scores in a dictionary": (
+        {"model": DENSE, "scores": SCORES}, {"sparsity": 0.75}, by(lambda _, score: top(score.abs())),
+    ),
+    "flags beside scores": (beside("flag", MASKS, beside("scores", SCORES)), {}, KEPT),
+    "flags that say nothing": (
+        beside("flag", {name: torch.ones_like(value) for name, value in MASKS.items()}, beside("scores", SCORES)),
+        {"sparsity": 0.75}, by(lambda _, score: top(score.abs())),
+    ),
+    "rounded scores and flags": (
+        beside("flag", MASKS, beside("scores", {name: (value > 0).float() for name, value in SCORES.items()})), {},
+        {name: KEPT[name] & (SCORES[name].numpy() > 0) for name in SHAPES},
+    ),
+    "a mask beside scores": (beside("mask", MASKS, beside("scores", SCORES)), {}, KEPT),
+    "a stated mask": (beside("keep_map", MASKS), {"mask_key": "keep_map"}, KEPT),
+    "a stated score": (
+        beside("importance", SCORES), {"score_key": "importance", "sparsity": 0.75},
+        by(lambda _, score: top(score.abs())),
+    ),
+    "the largest values": (
+        beside("mask_scores", SCORES), {"score_key": "mask_scores", "sparsity": 0.75, "score_rule": "value"},
+        by(lambda _, score: top(score)),
+    ),
+    "scores above a number": (
+        beside("mask_real", SCORES), {"score_key": "mask_real", "score_rule": "0.1"}, by(lambda _, score: score > 0.1)
+    ),
+    "stated to decide nothing": (beside("moment", SCORES), {"ignore_key": "moment"}, WHOLE),
+    "N:M by weights": (DENSE, {"nm": (2, 4)}, by(lambda weight, _: largest_of(weight, 2, 4))),
+    "N:M by scores": (beside("scores", SCORES), {"nm": (1, 4)}, by(lambda _, score: largest_of(score, 1, 4))),
+    "an average beside the network": ({"model": DENSE, "model_ema": dict(DENSE), "epoch": 3}, {}, WHOLE),
+    "a part of a file": ({"a": beside("mask", MASKS), "b": DENSE, "c": dict(DENSE)}, {"part": "a"}, KEPT),
+    "Lightning": ({"state_dict": prefixed("model.net.", beside("mask", MASKS)), "callbacks": {}}, {}, KEPT),
+    "a student": ({"student": prefixed("module.backbone.", DENSE), "teacher": dict(DENSE)}, {}, WHOLE),
+    "values of before": (beside("init_weight", SCORES), {}, WHOLE),
+}  # fmt: skip
+
+
+@pytest.fixture
+def imported(tmp_path: Path):
+    def read(content: object, **options: object) -> ImportedTicket:
+        torch.save(content, tmp_path / "checkpoint.pt")
+        return import_checkpoint(tmp_path / "checkpoint.pt", ImportOptions(**options))
+
+    return read
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_layouts_import_with_their_zeros(imported, name: str) -> None:
+    content, options, expected = LAYOUTS[name]
+    ticket = imported(content, **options).ticket
+    got = {layer.name: unpack_mask(layer) for layer in ticket.layers}
+    wrong = {layer: int((got[layer] != expected[layer]).sum()) for layer in SHAPES}
+    assert not any(wrong.values()), wrong
+
+
+SHAPED = "is shaped like the layer's weight, and nobody knows what it does; state --mask-key SUFFIX"
+UNKNOWN: dict[str, tuple[object, str]] = {
+    "an unknown score": (beside("importance", SCORES), rf"convs\.0\.importance: {SHAPED}"),
+    "an unknown map of 0 and 1": (beside("m", MASKS), rf"convs\.0\.m: {SHAPED}"),
+    "a flag alone": (beside("alive", MASKS), rf"convs\.0\.alive: {SHAPED}"),
+    "real masks": (beside("mask_weight", SCORES), r"convs\.0\.mask_weight: has values besides 0 and 1"),
+    "scores of movement": (beside("mask_scores", SCORES), r"convs\.0\.mask_scores: has values besides 0 and 1"),
+    "masks of odd shape": (beside("mask", {"linear.2": torch.ones(3, 8)}), r"linear\.2\.mask: shape \(3, 8\) is not"),
+    "reversed names": (beside("pruned_mask", MASKS), r"pruned_mask: does not say whether its ones keep or drop"),
+    "reversed masks": (
+        beside("mask", {n: 1 - m for n, m in MASKS.items()}, {f"{n}.weight": WEIGHTS[n] * m for n, m in MASKS.items()}),
+        r"convs\.0\.mask: is 1 just where the weights are 0",
+    ),
+    "two masks": (
+        beside("mask", MASKS, beside("weight_mask", {"convs.0": 1 - MASKS["convs.0"]})), r"is not equal to convs\.0",
+    ),
+    "unknown thresholds": (
+        beside("threshold", {n: torch.rand(len(value)) for n, value in WEIGHTS.items()}), "threshold: is named after",
+    ),
+    "a stated sparsity": (beside("sparsity", {n: torch.tensor(0.9) for n in SHAPES}), r"sparsity: speaks of pruning"),
+    "popup scores": (beside("popup_scores", SCORES), r"convs\.0\.popup_scores: .* state .* zeros with --sparsity"),
+    "a dictionary of scores": ({"model": DENSE, "saliency": SCORES}, rf"saliency\.convs\.0: {SHAPED}"),
+    "masks without owner": (
+        {"model": DENSE, "masks": {"a": MASKS["convs.2"]}}, r"masks\.a: is shaped like the weight of 'convs\.2'",
+    ),
+    "masks alone": (beside("weight", MASKS), "all weights are 0 or 1: these are masks"),
+    "one flat mask": (
+        {"model": DENSE, "mask": torch.cat([value.flatten() for value in MASKS.values()])},
+        "mask: is named after pruning, and belongs to no layer",
+    ),
+    "scores alone": (beside("score", SCORES), rf"convs\.0\.score: {SHAPED}"),
+    "several networks": (
+        {"first": DENSE, "second": dict(DENSE)}, "holds several networks, first, second; state one with --part",
+    ),
+    "masks beside freezing": (
+        beside("flag", MASKS, beside("mask", MASKS, beside("score", SCORES))),
+        r"convs\.0\.flag: stands beside a freezing map",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_what_nobody_knows_is_refused_by_its_name(imported, name: str) -> None:
+    content, match = UNKNOWN[name]
+    with pytest.raises(TicketError, match=match) as caught:
+        imported(content)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"mask_key": "gone"}, "--mask-key: no tensor of a layer ends with 'gone'"),
+        ({"score_key": "gone"}, "--score-key: no tensor of a layer ends with 'gone'"),
+        ({"nm": (2, 4)}, r"--nm: the file has its own convs\.0\.mask"),
+        ({"nm": (5, 4)}, "--nm: 5:4 keeps not 1 to M of M"),
+        ({"score_rule": "odd"}, "--score-rule: 'odd' is not allowed"),
+        ({"score_rule": "value"}, "--score-rule: the checkpoint has no scores"),
+        ({"part": "ema"}, "--part: nothing in the file begins with 'ema'; it has convs, linear"),
+        (
+            {"mask_key": "weight_scores"},
+            "weight_scores: has values besides 0 and 1; if it is a score, state --score-key",
+        ),
+    ],
+)
+def test_statements_that_do_not_fit_are_refused(imported, options: dict[str, object], match: str) -> None:
+    extra = {"convs.0.weight_scores": SCORES["convs.0"]} if "weight_scores" in str(options) else {}
+    with pytest.raises(TicketError, match=match):
+        imported(beside("mask", MASKS) | extra, **options)
+
+
+def test_what_stands_beside_is_named(imported) -> None:
+    notes = " / ".join(imported({"model": DENSE, "model_ema": dict(DENSE), "optimizer": OPTIMISER}).notes)
+    assert "model_ema (5 tensors), optimizer (2 tensors)" in notes
+    assert "the network's names begin with 'model'" in notes
+
+
+def test_masks_of_constants_are_supermasks_and_those_of_trained_weights_are_not(imported) -> None:
+    constants = {f"{name}.weight": torch.sign(value) * 0.1 for name, value in WEIGHTS.items()}
+    assert default_format(trace_ticket(imported(beside("mask", MASKS, constants)).ticket)) == "slt"
+    assert default_format(trace_ticket(imported(beside("mask", MASKS)).ticket)) == "bitmap-int8"
+
+
+def test_safetensors_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_file({key: value.to(torch.bfloat16) for key, value in beside("mask", MASKS).items()}, path)
+    ticket = import_checkpoint(path).ticket
+    assert all(np.array_equal(unpack_mask(layer), KEPT[layer.name]) for layer in ticket.layers)
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(TicketError, match="not a safetensors file, or cut off"):
+        import_checkpoint(path)
+
+
+def test_averaged_and_normed_modules_are_read(imported) -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(4, 3, bias=False), torch.nn.ReLU(), torch.nn.Linear(3, 2, bias=False))
+    for index in (0, 2):
+        parametrizations.weight_norm(module[index])
+    state = AveragedModel(module).state_dict()
+    state = {key.replace("module.", "module.linears."): value for key, value in state.items()}
+    found = imported(state)
+    assert [layer.shape for layer in found.ticket.layers] == [(3, 4), (2, 3)]
+    assert "n_averaged" in " ".join(found.notes)
+
+
+class Held:
+    """Stands for any object of another program."""
+
+
+def advised(text: str, names: dict[str, object]) -> None:
+    """Do what a refusal advises."""
+    exec(text, {"torch": torch, **names})
+
+
+@pytest.mark.parametrize(
+    ("held", "match", "advice"),
+    [
+        ({"state_dict": DENSE, "args": argparse.Namespace(rate=1)}, r"a Python object \(argparse\.Namespace\)", None),
+        ({"state_dict": DENSE, "odd": Held()}, r"a Python object \(.*Held\) beside tensors", None),
+        ({"state_dict": DENSE, "best": np.float64(1)}, r"NumPy values \(numpy", None),
+        (torch.nn.Sequential(torch.nn.Linear(3, 2)), "a whole module", "torch.save(module.state_dict(), FILE)"),
+        ({"convs.0.weight": WEIGHTS["convs.0"].to_sparse()}, "a sparse tensor", "tensor.to_dense()"),
+        ({"a.weight": torch.zeros(2, 3, dtype=torch.complex64)}, "complex numbers", "torch.view_as_real(tensor)"),
+        ({"a.weight": torch.zeros(2, 3).to(torch.float8_e4m3fn)}, "numbers of 8 bits", "tensor.float()"),
+    ],
+)
+def test_advice_of_refusals_works(imported, tmp_path: Path, held: object, match: str, advice: str | None) -> None:
+    with pytest.raises(TicketError, match=match) as caught:
+        imported(held)
+    old, new = tmp_path / "checkpoint.pt", tmp_path / "new.pt"
+    told = advice or "torch.save(torch.load(FILE, weights_only=False)['state_dict'], NEW)"
+    assert told in str(caught.value)
+    if "tensor" in told:
+        advised(
+            f"torch.save({{key: {told} for key, tensor in torch.load(FILE).items()}}, NEW)", {"FILE": old, "NEW": new}
+        )
+    else:
+        advised(told, {"FILE": old if advice is None else new, "NEW": new, "module": held})
+    with pytest.raises(TicketError, match="fit no known network|is missing") if advice else nullcontext():
+        import_checkpoint(new)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_other_archives_of_torch_are_named(tmp_path: Path) -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(3, 2))
+    torch.jit.script(module).save(tmp_path / "script.pt")
+    with pytest.raises(TicketError, match="a TorchScript archive; save its state_dict") as caught:
+        import_checkpoint(tmp_path / "script.pt")
+    names = {"FILE": str(tmp_path / "script.pt"), "NEW": tmp_path / "new.pt"}
+    advised(str(caught.value).partition("instead: ")[2], names)
+    assert list(torch.load(tmp_path / "new.pt")) == ["0.weight", "0.bias"]
+    (tmp_path / "model.onnx").write_bytes(b"")
+    with pytest.raises(TicketError, match="an ONNX file, which has no masks; give it as --graph"):
+        import_checkpoint(tmp_path / "model.onnx")

@@ -1,0 +1,151 @@
+"""What ONNX operators multiply, by hand; small graphs of one operator each."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from accelsim.errors import TraceError
+from accelsim.trace.input_shapes import StatedShapes
+from accelsim.trace.model import LayerTrace
+from accelsim.trace.modules import graph_from_file
+from accelsim.trace.onnx_graph import read_onnx
+
+FLOAT, INT8, UINT8, INT64 = TensorProto.FLOAT, TensorProto.INT8, TensorProto.UINT8, TensorProto.INT64
+Shapes = dict[str, list[Any]]
+
+
+def save(path: Path, nodes: list[onnx.NodeProto], inputs: Shapes, weights: dict[str, Any], opset: int = 21) -> Path:
+    """Write a graph whose output is y; a weight is a shape, or values."""
+    made = [
+        numpy_helper.from_array(value, name)
+        if isinstance(value, np.ndarray)
+        else helper.make_tensor(name, FLOAT, value, np.zeros(value).ravel())
+        for name, value in weights.items()
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [helper.make_tensor_value_info(name, FLOAT, shape) for name, shape in inputs.items()],
+        [helper.make_tensor_value_info("y", FLOAT, None)],
+        made,
+    )
+    domains = [helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=domains), path)
+    return path
+
+
+def node(kind: str, inputs: str, output: str = "y", **attributes: Any) -> onnx.NodeProto:
+    return helper.make_node(kind, [name.strip() for name in inputs.split(",")], [output], **attributes)
+
+
+def own(kind: str, inputs: str, **attributes: Any) -> onnx.NodeProto:
+    return node(kind, inputs, domain="com.microsoft", **attributes)
+
+
+def int8(*shape: int) -> np.ndarray:
+    return np.zeros(shape, np.int8)
+
+
+SCALES = {"s": np.ones(1, np.float32), "z": np.zeros(1, np.int8)}
+ATTENTION = {"q": [1, 6, 64], "k": [1, 9, 16], "v": [1, 9, 16]}
+# nodes, inputs, weights, multiply-accumulates
+OPERATORS: dict[str, tuple[list[onnx.NodeProto], Shapes, dict[str, Any], int]] = {
+    "Gemm, first operand transposed": ([node("Gemm", "x,w,b", transA=1)], {"x": [20, 5]},
+                                       {"w": (20, 7), "b": (7,)}, 5 * 20 * 7),
+    "Gemm of two activations": ([node("Gemm", "x,v,c", transB=1)], {"x": [5, 20], "v": [7, 20], "c": [5, 7]}, {},
+                                5 * 20 * 7),
+    "MatMul, weights of each head": ([node("MatMul", "x,w")], {"x": [2, 4, 9, 8]}, {"w": (4, 8, 5)}, 2 * 4 * 9 * 8 * 5),
+    "MatMul, weights first": ([node("MatMul", "w,x")], {"x": [3, 8, 5]}, {"w": (6, 8)}, 3 * 6 * 8 * 5),
+    "Conv, weights that are an input": ([node("Conv", "x,w")], {"x": [1, 3, 9, 9], "w": [8, 3, 3, 3]}, {}, 49 * 8 * 27),
+    "Conv in three dimensions": ([node("Conv", "x,w", pads=[1] * 6)], {"x": [1, 2, 4, 5, 6]}, {"w": (3, 2, 3, 3, 3)},
+                                 120 * 3 * 54),
+    "ConvTranspose, same size": ([node("ConvTranspose", "x,w", auto_pad="SAME_UPPER", strides=[2, 2])],
+                                 {"x": [1, 4, 5, 5]}, {"w": (4, 3, 4, 4)}, 4 * 3 * 16 * 25),
+    "ConvInteger": ([node("QuantizeLinear", "x,s,z", "q"), node("ConvInteger", "q,w", "i"), node("Cast", "i", to=1)],
+                    {"x": [1, 3, 9, 9]}, {"w": int8(8, 3, 3, 3), **SCALES}, 49 * 8 * 27),
+    "MatMulInteger": ([node("QuantizeLinear", "x,s,z", "q"), node("MatMulInteger", "q,w", "i"),
+                       node("Cast", "i", to=1)], {"x": [2, 9, 8]}, {"w": int8(8, 5), **SCALES}, 2 * 9 * 8 * 5),
+    "QLinearMatMul": ([node("QuantizeLinear", "x,s,z", "q"), node("QLinearMatMul", "q,s,z,w,s,z,s,z", "i"),
+                       node("DequantizeLinear", "i,s,z")], {"x": [2, 9, 8]}, {"w": int8(8, 5), **SCALES},
+                      2 * 9 * 8 * 5),
+    "quantised weights": ([node("DequantizeLinear", "w,s,z", "d"), node("Transpose", "d", "t", perm=[1, 0]),
+                           node("MatMul", "x,t")], {"x": [2, 9, 8]}, {"w": int8(5, 8), **SCALES}, 2 * 9 * 8 * 5),
+    "MatMulNBits": ([own("MatMulNBits", "x,w,s", K=64, N=32, bits=4, block_size=32)], {"x": [1, 50, 64]},
+                    {"w": np.zeros((32, 2, 16), np.uint8), "s": (64,)}, 50 * 64 * 32),
+    "FusedMatMul": ([own("FusedMatMul", "x,w", transA=1)], {"x": [2, 8, 9]}, {"w": (8, 5)}, 2 * 9 * 8 * 5),
+    "LSTM": ([node("LSTM", "x,w,r,b", "h", hidden_size=4, direction="bidirectional"), node("Relu", "h")],
+             {"x": [5, 2, 6]}, {"w": (2, 16, 6), "r": (2, 16, 4), "b": (2, 32)}, 5 * 2 * 2 * (6 * 16 + 4 * 16)),
+    "GRU": ([node("GRU", "x,w,r", hidden_size=4)], {"x": [5, 2, 6]}, {"w": (1, 12, 6), "r": (1, 12, 4)},
+            5 * 2 * 12 * (6 + 4)),
+    "MultiHeadAttention": ([own("MultiHeadAttention", "x,x,x", num_heads=4)], {"x": [1, 9, 32]}, {}, 2 * 9 * 9 * 32),
+    "GroupQueryAttention": ([own("GroupQueryAttention", "q,k,v", num_heads=8, kv_num_heads=2)], ATTENTION, {},
+                            2 * 8 * 6 * 9 * 8),
+    "Einsum": ([node("Einsum", "x,w", equation="bhid,hde->bhie")], {"x": [2, 4, 9, 8]}, {"w": (4, 8, 5)},
+               2 * 4 * 9 * 8 * 5),
+    "LRN and norms of vectors": ([node("LRN", "x", "l", size=5), node("LpNormalization", "l", "n", axis=1),
+                                  node("ReduceL2", "n", "r", keepdims=1), node("Conv", "n,w", "c"),
+                                  node("Div", "c,r")], {"x": [1, 4, 6, 6]}, {"w": (3, 4, 1, 1)}, 36 * 12),
+}  # fmt: skip
+
+
+def read(path: Path, **options: Any) -> LayerTrace:
+    return graph_from_file(path, **options).trace()
+
+
+def macs(trace: LayerTrace) -> int:
+    return sum(layer.dims.macs for layer in trace.layers if layer.uses_array)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_operators_multiply_what_their_shapes_say(tmp_path: Path, name: str) -> None:
+    nodes, inputs, weights, expected = OPERATORS[name]
+    assert macs(read(save(tmp_path / "net.onnx", nodes, inputs, weights))) == expected
+
+
+def test_attention_joins_a_cache_and_shares_heads(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Attention", ["q", "k", "v", "", "pk", "pv"], ["y", "nk", "nv"], q_num_heads=8, kv_num_heads=2)
+    ]
+    inputs = {**ATTENTION, "pk": [1, 2, 11, 8], "pv": [1, 2, 11, 8]}
+    trace = read(save(tmp_path / "net.onnx", nodes, inputs, {}, opset=23))
+    assert macs(trace) == 2 * 8 * 6 * 20 * 8
+    assert [layer.second_input_elements for layer in trace.layers] == [2 * 20 * 8] * 2
+
+
+def test_tables_are_looked_up_by_the_row(tmp_path: Path) -> None:
+    nodes = [node("Cast", "x", "i", to=INT64), node("Gather", "t,i", "e"), node("MatMul", "e,w")]
+    trace = read(save(tmp_path / "net.onnx", nodes, {"x": [1, 6]}, {"t": (50, 8), "w": (8, 4)}))
+    assert [(layer.kind, layer.num_outputs) for layer in trace.layers] == [("embedding", 48), ("linear", 24)]
+    assert trace.num_parameters == 50 * 8 + 8 * 4
+
+
+@pytest.mark.parametrize("kind", ["If", "Loop", "Scan"])
+def test_control_flow_is_named_and_never_left_out(tmp_path: Path, kind: str) -> None:
+    path = save(tmp_path / "net.onnx", [node(kind, "x", name="here")], {"x": [1, 4]}, {})
+    with pytest.raises(TraceError, match=f"here: {kind}: control flow is not followed; export"):
+        read(path, skip_unsupported=True)
+
+
+def test_products_of_other_domains_are_never_left_out(tmp_path: Path) -> None:
+    path = save(tmp_path / "net.onnx", [own("Strange", "x,w", name="odd")], {"x": [1, 4]}, {"w": (4, 4)})
+    with pytest.raises(TraceError, match=r"odd: operation com\.microsoft\.Strange is not supported, and its multiply"):
+        read(path, skip_unsupported=True)
+
+
+def test_stripped_weights_and_several_dynamic_inputs(tmp_path: Path) -> None:
+    nodes = [node("MatMul", "x,w", "a"), node("MatMul", "a,v")]
+    path = save(tmp_path / "net.onnx", nodes, {"x": ["n", "t", 8], "v": ["n", 6, "s"]}, {"w": (8, 6)})
+    model = onnx.load(path)
+    model.graph.initializer[0].ClearField("float_data")
+    onnx.save(model, path)
+    with pytest.raises(TraceError, match=r"input 'x': axis 1 \(t\) is dynamic; .*--input-shape x=1xtx8"):
+        read(path)
+    trace = read(path, input_shape=(5, 8), input_shapes=(("v", (1, 6, 7)),))
+    assert macs(trace) == 5 * 8 * 6 + 5 * 6 * 7
+    assert read_onnx(path, StatedShapes((2, 5, 8), (("v", (2, 6, 7)),))).batch == 2
+    with pytest.raises(TraceError, match="input 'x' has 3 axes, 5 has 1; give 3 sizes, or 2 without the batch"):
+        read(path, input_shape=(5,))
