@@ -142,13 +142,7 @@ def _form(task: LayerTask, prices: EnergyPrices, run: Run) -> LayerForm:
 
 def _finalists(task: LayerTask, prices: EnergyPrices, run: Run) -> list[Ranked]:
     """Return the tilings to be solved, the most promising first."""
-    finalists = _form(task, prices, run).ranked(_head_start(run.before), MOST_FINALISTS)
-    if task.is_ideal and (task.decodes or task.regenerates):  # so that ideal memory is never slower than real memory
-        hardware = task.hardware.model_copy(update={"memory": "dram"})
-        capacity = hardware.activation_buffer.capacity_bytes
-        real = replace(task, hardware=hardware, activation_capacity_bytes=capacity)
-        finalists += _form(real, prices, run).ranked(_head_start(run.before), MOST_FINALISTS)[:3]
-    return finalists
+    return _form(task, prices, run).ranked(_head_start(run.before), MOST_FINALISTS)
 
 
 def _head_start(before: Moment) -> HeadStart | None:

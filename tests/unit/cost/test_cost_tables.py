@@ -109,10 +109,11 @@ def test_a_users_row_must_price_the_same_thing(tmp_path: Path, field: str) -> No
 
 def test_the_mapper_gets_the_prices_of_the_tables() -> None:
     prices = mapping_prices(load_hardware(EDGE, ["mapping.objective=energy"]).config, load_tables())
-    assert prices.dram_pj_per_bit == pytest.approx(8.0 * (1 - 0.1))
-    assert 0 < prices.buffer_pj_per_bit < prices.dram_pj_per_bit
+    assert prices.pj("dram", "read_bits") == pytest.approx(8.0 * (1 - 0.1))
+    assert 0 < prices.pj("activation_buffer", "read_bits") < prices.pj("dram", "read_bits")
+    assert prices.pj("pe_array", "mac_int8") > 0
     # Standby of the DRAM alone: 0.1 x 8 pJ/bit x 102.4 Gbit/s at 500 MHz is 164 pJ a cycle.
-    assert prices.leakage_pj_per_cycle > 0.1 * 8 * 102.4 / 0.5
+    assert prices.static_pj_per_cycle > 0.1 * 8 * 102.4 / 0.5
 
 
 def test_dram_standards_find_their_family() -> None:
