@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Literal
 
 from accelsim.errors import ConfigError
@@ -159,6 +160,7 @@ def _bad_voltage(node_nm: float, voltage_v: float) -> str:
     )
 
 
+@lru_cache(maxsize=64)
 def _neighbours(node_nm: float) -> tuple[float, float, float]:
     """Return the published nodes below and above ``node_nm`` and the position between them, in log node."""
     if not PUBLISHED_NODES_NM[0] <= node_nm <= PUBLISHED_NODES_NM[-1]:

@@ -219,12 +219,16 @@ def _map_tasks(tasks: list[LayerTask], prices: EnergyPrices, fixed: Mapping[str,
         except MappingError as failure:
             raise _DoesNotFitError(position, str(failure)) from failure
         before = item.end
-        bound = lower_bound(task)
-        schedule = replace(
-            item.schedule, name=task.layer.name, lower_bound_cycles=bound.cycles, bound_by=bound.limit
-        )  # fmt: skip
-        mapped.append(replace(item, schedule=schedule, bound=bound))
+        named = replace(item.schedule, name=task.layer.name)
+        mapped.append(_bounded(replace(item, schedule=named), task))
     return tuple(mapped)
+
+
+def _bounded(item: MappedLayer, task: LayerTask) -> MappedLayer:
+    """Return a mapped layer with its lower bound."""
+    bound = lower_bound(task)
+    schedule = replace(item.schedule, lower_bound_cycles=bound.cycles, bound_by=bound.limit)
+    return replace(item, schedule=schedule, bound=bound)
 
 
 def _chip_content(hardware: HardwareConfig) -> str:

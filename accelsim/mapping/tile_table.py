@@ -27,6 +27,7 @@ Floats32 = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Width = Literal["narrow", "wide", "whole"]
 ENOUGH = 96
+SLOWEST = 2.5  # times the fastest: slower arrays are left out of the narrow table, for speed; the wide one has all
 NEARLY_EQUAL = 1.01  # what the closed form cannot tell apart: its latency is off by about a hundredth in the median
 
 
@@ -264,6 +265,8 @@ def _short(cycles: Floats, tiles: dict[Loop, Ints], beside: tuple[Ints, ...]) ->
         key = key * 64 + np.log2(np.maximum(size, 1)).astype(np.int64)
     _, first = np.unique(key[order], return_index=True)
     fastest = order[np.sort(first)]
+    if not beside:
+        fastest = fastest[cycles[fastest] <= SLOWEST * cycles.min()]
     more = order[: max(0, ENOUGH - fastest.size)]
     return np.unique(np.concatenate([fastest, more]))
 
