@@ -1,4 +1,4 @@
-"""Wall time and memory of a run per network and chip: mapping, simulation, exact against periodic.
+"""Wall time and memory of a run per network and chip: mapping, simulation, processes against the default.
 
 Times are in process and without imports, those of a whole run the best of two; CPU seconds tell how busy the machine
 was with other things; memory is the peak of a process that does this run alone, and what it was before the run. Tiles
@@ -52,7 +52,7 @@ class Case:
 class Measured:
     """What one process found; times in seconds, memory in MiB.
 
-    ``exact_s`` is None where the exact run was left out; ``deviation``: how far off the latency of the periodic run is,
+    ``exact_s`` is None where the exact run was left out; ``deviation``: how far off the latency of the default run is,
     as a fraction, or None if all counters are the same.
     """
 

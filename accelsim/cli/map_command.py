@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 import click
 
@@ -18,6 +19,7 @@ from accelsim.cli.collect import (
 )
 from accelsim.cli.common import Choice, common_options, examples, json_option, write_stdout
 from accelsim.cli.names import complete_chip, complete_workload
+from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import load_hardware
 from accelsim.errors import MappingError
 from accelsim.mapping.fixed import load_fixed
@@ -26,7 +28,8 @@ from accelsim.pipeline import schedule_network
 from accelsim.report.mapping import LayerMapping, describe_layer, mapping_text, print_mapping
 from accelsim.report.terminal import make_console
 from accelsim.report.text import printable
-from accelsim.sim.run import run_schedule
+from accelsim.sim.run import run_schedule, simulate_schedule
+from accelsim.timing.schedule import LayerSchedule, Schedule
 
 OBJECTIVES = ("latency", "energy", "edp", "dram_bytes")
 
@@ -62,7 +65,8 @@ def command(
 ) -> None:
     """Show how WORKLOAD is cut into tiles on HARDWARE: sizes, loop order, buffers, reuse, and lost utilisation.
 
-    The closed form by which a tiling is chosen stands beside the simulated cycles.
+    The closed form by which tilings are ranked stands beside the simulated cycles, and the lower bound that no tiling
+    can beat beside those of the layer alone, from cold buffers.
     """
     if storage is not None:
         storage = flow.parse_format(storage, "--storage")
@@ -75,15 +79,21 @@ def command(
     schedule, mapped = schedule_network(chip.config, trace, storage, fixed)
     counters = run_schedule(schedule, chip.config)
     described = [
-        describe_layer(item, dims.dims, counts, chip.config)
+        describe_layer(item, dims.dims, counts, chip.config, _alone_cycles(schedule, item.schedule, chip.config))
         for item, dims, counts in zip(mapped, trace.layers, counters.layers, strict=True)
     ]
     layers = _wanted([item for item in described if item is not None], layer, trace.name)
     if as_json:
-        write_stdout(mapping_text(chip.config.name, trace.name, storage, layers))
+        write_stdout(mapping_text(chip.config.name, trace.name, storage, schedule.lower_bound_cycles, layers))
     else:
         title = f"{printable(trace.name)} on {printable(chip.config.name)}, stored as {storage}"
         print_mapping(make_console(sys.stdout), title, layers)
+
+
+def _alone_cycles(schedule: Schedule, layer: LayerSchedule, hardware: HardwareConfig) -> int:
+    """Return what a layer of a network takes alone, from cold buffers."""
+    (timing,) = simulate_schedule(replace(schedule, layers=(layer,)), hardware, engine="solver")
+    return timing.latency_cycles
 
 
 def _wanted(layers: Sequence[LayerMapping], name: str | None, network: str) -> Sequence[LayerMapping]:

@@ -67,7 +67,12 @@ class Utilization:
 
 @dataclass(frozen=True, slots=True)
 class LayerMapping:
-    """One array layer: its tiling and what it comes to."""
+    """One array layer: its tiling and what it comes to.
+
+    ``simulated_cycles`` are those in the network, ``alone_cycles`` those from cold buffers: these are what no tiling
+    brings below ``lower_bound_cycles``. ``bound_by`` is the unit or buffer that says so, ``gap`` the fraction by which
+    the layer alone is above it.
+    """
 
     name: str
     kind: str
@@ -80,19 +85,29 @@ class LayerMapping:
     estimated_cycles: int | None
     simulated_cycles: int
     relative_difference: float | None
+    alone_cycles: int
+    lower_bound_cycles: int | None
+    bound_by: str
+    gap: float | None
     utilization: Utilization
 
 
 def describe_layer(
-    mapped: MappedLayer, dims: LoopDims, counters: LayerCounters, hardware: HardwareConfig
+    mapped: MappedLayer, dims: LoopDims, counters: LayerCounters, hardware: HardwareConfig, alone_cycles: int
 ) -> LayerMapping | None:
-    """Return what a layer's mapping comes to; None for a layer without the array."""
+    """Return what a layer's mapping comes to; None for a layer without the array.
+
+    Parameters
+    ----------
+    alone_cycles
+        What the layer takes alone, from cold buffers.
+    """
     schedule = mapped.schedule
     tiling = schedule.tiling
     if tiling is None:
         return None
     counts = tiling.counts(dims)
-    simulated = counters.latency_cycles
+    simulated, bound = counters.latency_cycles, schedule.lower_bound_cycles
     return LayerMapping(
         name=schedule.name,
         kind=schedule.kind,
@@ -105,6 +120,10 @@ def describe_layer(
         estimated_cycles=mapped.estimated_cycles,
         simulated_cycles=simulated,
         relative_difference=mapped.estimated_cycles / simulated - 1 if mapped.estimated_cycles and simulated else None,
+        alone_cycles=alone_cycles,
+        lower_bound_cycles=bound,
+        bound_by=schedule.bound_by,
+        gap=alone_cycles / bound - 1 if bound else None,
         utilization=_utilization(counters, hardware.pe_array.num_pes),
     )
 
@@ -144,24 +163,27 @@ def _utilization(counters: LayerCounters, num_pes: int) -> Utilization:
     )
 
 
-def mapping_text(hardware: str, workload: str, storage: str, layers: Iterable[LayerMapping]) -> str:
-    """Return the mappings as JSON: ``hardware workload storage layers``."""
+def mapping_text(
+    hardware: str, workload: str, storage: str, lower_bound_cycles: int | None, layers: Iterable[LayerMapping]
+) -> str:
+    """Return the mappings as JSON: ``hardware workload storage lower_bound_cycles layers``."""
     record = {
         "hardware": hardware,
         "workload": workload,
         "storage": storage,
+        "lower_bound_cycles": lower_bound_cycles,
         "layers": [asdict(item) for item in layers],
     }
     return json.dumps(record, indent=1, allow_nan=False) + "\n"
 
 
 def print_mapping(console: Console, title: str, layers: Sequence[LayerMapping]) -> None:
-    """Print tiles and cycles of all layers, then buffers and reuse, then what keeps the array from being full."""
+    """Print tiles and cycles of all layers, lower bounds, buffers and reuse, and where the PE cycles went."""
     console.print(Text(title, style="bold"))
     if not layers:
         return
     print_fitted(console, _tile_rows(layers), ("differs", "loops, outermost first", "closed form", "tiles"))
-    for rows in (_buffer_rows(layers), _use_rows(layers)):
+    for rows in (_bound_rows(layers), _buffer_rows(layers), _use_rows(layers)):
         # The first column names the layer; what does not fit is left out from the right.
         print_fitted(console, rows, list(reversed(list(rows[0])[2:])))
 
@@ -187,6 +209,19 @@ def _tile_rows(layers: Sequence[LayerMapping]) -> list[dict[str, str]]:
             }
         )
     return rows
+
+
+def _bound_rows(layers: Sequence[LayerMapping]) -> list[dict[str, str]]:
+    return [
+        {
+            "from cold buffers": _name(item),
+            "alone": f"{item.alone_cycles:,}",
+            "lower bound": "-" if item.lower_bound_cycles is None else f"{item.lower_bound_cycles:,}",
+            "gap": "-" if item.gap is None else f"{100 * item.gap:.1f} %",
+            "bound by": item.bound_by or "-",
+        }
+        for item in layers
+    ]
 
 
 def _buffer_rows(layers: Sequence[LayerMapping]) -> list[dict[str, str]]:

@@ -53,6 +53,24 @@ def test_fractions_of_pe_cycles_add_up_and_cycles_are_those_of_a_run(capsys, tmp
             assert all(buffer["fraction"] <= 1 for buffer in layer["buffers"].values())
 
 
+def test_a_layer_alone_stands_beside_its_lower_bound(capsys, monkeypatch):
+    arguments = ["map", "eyeriss_dense", "conv2", "--set", "mapping.objective=latency"]
+    assert main([*arguments, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    monkeypatch.setenv("COLUMNS", "120")
+    assert main(arguments) == 0
+    text = capsys.readouterr().out
+
+    first = shown["layers"][0]
+    assert first["alone_cycles"] == first["simulated_cycles"]  # nothing stands before it
+    for layer in shown["layers"]:
+        assert layer["alone_cycles"] >= layer["lower_bound_cycles"] > 0
+        assert layer["gap"] == pytest.approx(layer["alone_cycles"] / layer["lower_bound_cycles"] - 1)
+        cells = [layer["name"], f"{layer['alone_cycles']:,}", f"{layer['lower_bound_cycles']:,}", layer["bound_by"]]
+        assert re.search(r"\s+".join([*cells[:3], r"[\d.]+ %", *cells[3:]]), text)
+    assert shown["lower_bound_cycles"] < sum(layer["simulated_cycles"] for layer in shown["layers"])
+
+
 def test_a_run_with_a_mapping_differs_from_one_without(capsys, stated):
     cycles = []
     for extra in ([], ["--mapping", stated]):

@@ -1,7 +1,11 @@
 """The examples of the how-to pages work as they stand."""
 
 import importlib.util
+import json
+import os
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -60,6 +64,56 @@ def test_the_format_plans_as_it_encodes(tmp_path, monkeypatch):
     assert encoded.bits.weight == 2 * values.size
     assert form.plan(weights).stored_bits.weight == 2 * weights.num_weights
     assert form.plan(weights).arithmetic == get_format("slt").plan(weights).arithmetic
+
+
+def apply(patch, root):
+    """Apply a patch by its text alone: line numbers may be out of date, what is replaced must be there once."""
+    for part in re.split(r"^--- a/", patch, flags=re.MULTILINE)[1:]:
+        header, *hunks = re.split(r"^@@.*\n", part, flags=re.MULTILINE)
+        file = root / re.search(r"^\+\+\+ b/(\S+)", header, flags=re.MULTILINE)[1]
+        text = file.read_text(encoding="utf-8")
+        for hunk in hunks:
+            lines = [line if line != "\n" else " \n" for line in hunk.splitlines(keepends=True)]
+            old, new = ("".join(line[1:] for line in lines if line[0] in kinds) for kinds in (" -", " +"))
+            assert text.count(old) == 1, f"{file.name}: {old}"
+            text = text.replace(old, new)
+        file.write_text(text, encoding="utf-8")
+
+
+RUNS_WITH_QUANTISER = """
+import json
+from accelsim.config.loader import load_hardware
+from accelsim.pipeline import schedule_network
+from accelsim.sim.run import run_schedule
+from accelsim.trace import trace_network
+
+trace, found = trace_network("conv2"), []
+for changes in ([], ["quantiser={}"], ["quantiser={}", "quantiser.values_per_cycle=1"]):
+    chip = load_hardware("edge_dense", changes).config
+    schedule, _ = schedule_network(chip, trace, "dense-int8")
+    runs = [run_schedule(schedule, chip, engine=engine) for engine in ("processes", "python", "compiled")]
+    assert runs[0] == runs[1] == runs[2]
+    found.append([layer.latency_cycles for layer in runs[0].layers])
+print(json.dumps([sum(cycles) for cycles in found]))
+"""
+
+
+def test_the_unit_takes_time_in_a_copy_of_the_program(tmp_path):
+    root = PAGES.parents[1]
+    for folder in ("accelsim", "hwconfigs"):
+        shutil.copytree(root / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    apply(block("unit.md", "diff"), tmp_path)
+
+    command = [sys.executable, "-c", RUNS_WITH_QUANTISER]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    without, usual, slow = json.loads(done.stdout)
+    trace = trace_workload("conv2")
+    values = sum(layer.vector_ops for layer in trace.layers)
+
+    assert without < usual < slow
+    assert slow > values  # one value a cycle
 
 
 @pytest.mark.parametrize("page", sorted(path.name for path in PAGES.glob("*.md")))
