@@ -1,9 +1,18 @@
-"""Build the schedule of one layer from a tiling: array time of each step, events, traffic and action counts."""
+"""Build the schedule of one layer from a tiling: array time of each step, events, traffic and action counts.
+
+A layer of more than `MOST_STEPS` tiles is built in parts, consecutive ranges of its steps (`step_ranges`), each a
+schedule of its own, so that memory is taken for one of them at a time. Parts run one after the other as layers do: the
+next one begins when the outputs of the one before have left. What its buffers hold stays there, but its first tiles are
+fetched only then (weights earlier, where they have room). That is all that cutting costs: a start of the pipeline for
+every `MOST_STEPS` tiles. Figures of the whole layer, such as its MACs, are those of the last part, so that sums over
+the parts are those of the layer.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -11,14 +20,24 @@ import numpy.typing as npt
 from accelsim.errors import MappingError
 from accelsim.mapping.dataflow import ArrayWork, TileShape, adder_fan_in, array_work
 from accelsim.mapping.events import WeightTraffic, ceil_share, input_events, output_events, weight_events
-from accelsim.mapping.holding import hold, misfit
-from accelsim.mapping.loops import Nest, Tiling, build_nest
-from accelsim.mapping.skipping import SkipFactors, skip_factors
+from accelsim.mapping.holding import Holding, hold, misfit
+from accelsim.mapping.loops import Nest, Tiling, build_nest, step_ranges
+from accelsim.mapping.skipping import SkipFactors, SkipTable, skip_table
 from accelsim.mapping.task import LayerTask
-from accelsim.timing.schedule import InputEvents, LayerSchedule, OutputEvents, WeightEvents
+from accelsim.storage.base import StoredBits
+from accelsim.timing.schedule import (
+    NO_INPUTS,
+    NO_OUTPUTS,
+    NO_WEIGHTS,
+    InputEvents,
+    LayerSchedule,
+    OutputEvents,
+    WeightEvents,
+)
 
 Ints = npt.NDArray[np.int64]
-MOST_STEPS = 1 << 18  # some 100 MB of events for each of the few tilings looked at
+MOST_STEPS = 1 << 17  # some 100 MB of events at a time
+MOST_TILES = 10_000_000  # of a layer: half a minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,35 +49,129 @@ class ArrayTime:
     stall: Ints
 
 
-def build_layer(task: LayerTask, tiling: Tiling) -> LayerSchedule:
-    """Return the schedule of an array layer under a tiling.
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A range of the steps of a layer; ``num_steps`` of the whole layer, ``slots``: MAC slots, told in the last part."""
+
+    steps: range
+    num_steps: int
+    slots: int | None
+
+    @property
+    def is_first(self) -> bool:
+        return self.steps.start == 0
+
+    @property
+    def is_last(self) -> bool:
+        return self.steps.stop == self.num_steps
+
+
+@dataclass(frozen=True)
+class LayerParts:
+    """The parts of a layer, each built when it is asked for (see `accelsim.timing.schedule.Parts`)."""
+
+    task: LayerTask
+    tiling: Tiling
+    holding: Holding
+    ranges: tuple[range, ...]
+
+    def __len__(self) -> int:
+        """Return the number of parts."""
+        return len(self.ranges)
+
+    @property
+    def num_steps(self) -> int:
+        """Return the tiles of all parts."""
+        return self.ranges[-1].stop
+
+    def part(self, place: int) -> LayerSchedule:
+        """Return the schedule of a part."""
+        steps = self.ranges[place]
+        slots = self._slots if steps.stop == self.num_steps else None
+        return _build(self.task, self.tiling, self.holding, _Part(steps, self.num_steps, slots), self._skips)
+
+    @cached_property
+    def _skips(self) -> SkipTable:
+        return skip_table(self.task, self.tiling)
+
+    @cached_property
+    def _slots(self) -> int:
+        """Return the MAC slots that skipping leaves of the whole layer: a mean over all of its steps."""
+        dims = self.task.layer.dims
+        if not self._skips.any:
+            return dims.macs
+        nests = (build_nest(dims, self.tiling, steps) for steps in self.ranges)
+        return round(dims.macs * sum(self._skips.factors(nest).total for nest in nests) / self.num_steps)
+
+
+def build_layer(task: LayerTask, tiling: Tiling, most_steps: int = MOST_STEPS) -> LayerSchedule:
+    """Return the schedule of an array layer under a tiling; beyond ``most_steps`` tiles one in parts.
 
     Raises
     ------
     MappingError
-        The tiles do not fit the buffers.
+        The tiles do not fit the buffers, or there are more than `MOST_TILES`.
     """
     _check_window(task, tiling)
     num_steps = math.prod(tiling.counts(task.layer.dims).values())
-    if num_steps > MOST_STEPS:
-        raise MappingError(
-            f"{task.layer.name}: {num_steps} tiles are more than the {MOST_STEPS} that a layer may be cut into; "
-            "use larger tiles, larger buffers or a smaller layer"
-        )
+    check_number(num_steps, task.layer.name)
     holding = hold(task, tiling)
     if holding is None:
         raise MappingError(
             f"{task.layer.name}: tiling N={tiling.N} G={tiling.G} K={tiling.K} C={tiling.C} P={tiling.P} Q={tiling.Q} "
             f"does not fit: {misfit(task, tiling)}; use smaller tiles or larger buffers"
         )
+    ranges = step_ranges(task.layer.dims, tiling, most_steps)
+    if len(ranges) > 1:
+        return _in_parts(LayerParts(task, tiling, holding, tuple(ranges)))
+    return _build(task, tiling, holding, _Part(ranges[0], num_steps, None), skip_table(task, tiling))
+
+
+def check_number(num_steps: int, where: str) -> None:
+    """Refuse more tiles than are simulated."""
+    if num_steps > MOST_TILES:
+        raise MappingError(
+            f"{where}: {num_steps} tiles are more than the {MOST_TILES} that a layer may be cut into; state larger tiles "
+            "with --mapping FILE (a chip whose buffers have no room for them needs larger buffers)"
+        )
+
+
+def _in_parts(parts: LayerParts) -> LayerSchedule:
+    """Return the schedule of a layer in parts, without events."""
+    task, none = parts.task, np.zeros(0, dtype=np.int64)
+    return LayerSchedule(
+        name=task.layer.name,
+        kind=task.layer.kind,
+        shape=layer_shape(task),
+        macs=task.layer.dims.macs,
+        effective_macs=effective_macs(task),
+        stored_bits=task.stored_bits,
+        compute_cycles=none,
+        fill_drain_cycles=none,
+        stall_cycles=none,
+        weights=NO_WEIGHTS,
+        inputs=NO_INPUTS,
+        outputs=NO_OUTPUTS,
+        dram_bytes={},
+        actions={},
+        tiling=parts.tiling,
+        occupancy_bytes=parts.holding.occupancy_bytes,
+        uses_decoder=task.decodes,
+        uses_generator=task.regenerates,
+        parts=parts,
+    )
+
+
+def _build(task: LayerTask, tiling: Tiling, holding: Holding, part: _Part, skipping: SkipTable) -> LayerSchedule:
+    """Return the schedule of a layer, or of a part of it."""
     dims, pe = task.layer.dims, task.hardware.pe_array
-    nest = build_nest(dims, tiling)
+    nest = build_nest(dims, tiling, part.steps)
     tile = TileShape(
         nest.size["N"], nest.size["G"], nest.size["K"], nest.size["C"], nest.size["P"], nest.size["Q"],
         nest.size["R"] * nest.size["S"], nest.size["R"], nest.size["S"], dims.stride,
     )  # fmt: skip
     work = array_work(pe, tile)
-    skips = skip_factors(task, tiling, nest)
+    skips = skipping.factors(nest)
     kept = None
     if pe.zero_weights == "skip" and task.plan is not None:
         kept = task.plan.num_nonzero / dims.num_weights
@@ -66,15 +179,19 @@ def build_layer(task: LayerTask, tiling: Tiling) -> LayerSchedule:
     inputs, input_bytes = input_events(task, tiling, nest, holding)
     outputs, elements = output_events(task, nest, holding)
     others = _port_traffic(task, nest, work, weights.events, inputs, outputs)
-    time = _array_time(task, work, skips, nest, others)
+    time = _array_time(task, work, skips, nest, others, part)
     dram = _traffic(weights, int(inputs.fetch_bytes.sum()), outputs)
+    actions = _actions(task, nest, work, skips, weights, elements, input_bytes, dram)
+    if part.is_last:
+        slots = part.slots if part.slots is not None else skips.slots(dims.macs)
+        actions = _with_whole(task, actions, slots)
     return LayerSchedule(
         name=task.layer.name,
         kind=task.layer.kind,
         shape=layer_shape(task),
-        macs=dims.macs,
-        effective_macs=effective_macs(task),
-        stored_bits=task.stored_bits,
+        macs=dims.macs if part.is_last else 0,
+        effective_macs=effective_macs(task) if part.is_last else 0,
+        stored_bits=task.stored_bits if part.is_last else StoredBits(),
         compute_cycles=time.compute,
         fill_drain_cycles=time.fill_drain,
         stall_cycles=time.stall,
@@ -82,7 +199,7 @@ def build_layer(task: LayerTask, tiling: Tiling) -> LayerSchedule:
         inputs=inputs,
         outputs=outputs,
         dram_bytes=dram,
-        actions=_actions(task, nest, work, skips, weights, elements, input_bytes, dram),
+        actions=actions,
         tiling=tiling,
         occupancy_bytes=holding.occupancy_bytes,
         uses_decoder=task.decodes,
@@ -145,7 +262,7 @@ def _port_traffic(
 
 
 def _array_time(
-    task: LayerTask, work: ArrayWork, skips: SkipFactors, nest: Nest, others: tuple[Ints, Ints, Ints]
+    task: LayerTask, work: ArrayWork, skips: SkipFactors, nest: Nest, others: tuple[Ints, Ints, Ints], part: _Part
 ) -> ArrayTime:
     """Return the time of each step; the ports of a buffer, which ``others`` use too, bound it from below."""
     zeros = np.zeros(nest.num_steps, dtype=np.int64)
@@ -153,8 +270,8 @@ def _array_time(
     fill = work.fill_drain_cycles + zeros
     if work.once_cycles:
         fill = fill.copy()
-        fill[0] += task.hardware.pe_array.rows
-        fill[-1] += work.once_cycles - task.hardware.pe_array.rows
+        fill[0] += task.hardware.pe_array.rows if part.is_first else 0
+        fill[-1] += work.once_cycles - task.hardware.pe_array.rows if part.is_last else 0
     fill = fill + task.hardware.pe_array.pipeline_latency_cycles
     if task.is_ideal:
         return ArrayTime(compute, fill, zeros)
@@ -184,13 +301,12 @@ def _traffic(weights: WeightTraffic, input_bytes: int, outputs: OutputEvents) ->
     }
 
 
-def _mac_actions(task: LayerTask, skips: SkipFactors) -> dict[str, int]:
+def _mac_actions(task: LayerTask, slots: int) -> dict[str, int]:
     """Return executed and gated MAC slots: zeros are computed (none), held (gate), or left out (skip)."""
     pe, layer, macs = task.hardware.pe_array, task.layer, task.layer.dims.macs
     executed = effective_macs(task) if pe.zero_weights != "none" else macs
     if pe.zero_activations != "none":
         executed = round(executed * layer.input_density)
-    slots = skips.slots(macs)
     arithmetic = task.plan.arithmetic if task.plan is not None else "int8"
     actions = {f"mac_{arithmetic}": executed, "mac_gated": max(0, slots - executed)}
     if pe.zero_weights == "skip" and task.plan is not None:
@@ -238,7 +354,7 @@ def _actions(
     input_bytes: int,
     dram: dict[str, int],
 ) -> dict[str, dict[str, int]]:
-    """Return how often each unit does each action in the layer."""
+    """Return how often each unit does each action in these steps, but for what `_with_whole` adds."""
     zeros = np.zeros(nest.num_steps, dtype=np.int64)
     acc, act, wbits = task.hardware.accumulator_bits, task.activation_bits, task.weight_bits
     outputs = nest.size["G"] * nest.size["K"] * nest.size["N"] * nest.size["P"] * nest.size["Q"]
@@ -248,8 +364,6 @@ def _actions(
     psum_writes = int(skips.scale(work.psum_writes + zeros).sum())
     psum_reads = int(skips.scale(work.psum_reads + zeros).sum()) + accumulated
     spilled = elements["psum_written"] + elements["psum_read"]
-    written = task.layer.num_outputs or task.layer.dims.num_outputs
-    slots = skips.slots(task.layer.dims.macs)
     total = sum(dram.values())
     generation = weights.generation
     generator = {}
@@ -264,8 +378,8 @@ def _actions(
     moved = input_reads * act + weight_reads * wbits + (elements["outputs"] + spilled) * acc
     return {
         "activation_buffer": {
-            "read_bits": input_reads * act + (elements["stored"] + task.residual_elements) * act + second,
-            "write_bits": input_bytes * 8 + (written + elements["residual"]) * act,
+            "read_bits": input_reads * act + elements["stored"] * act + second,
+            "write_bits": input_bytes * 8 + elements["residual"] * act,
         },
         "weight_buffer": {"read_bits": weight_reads * wbits, "write_bits": weights.written_positions * wbits},
         "mask_buffer": {"read_bits": weights.decoded_bits, "write_bits": weights.fetched_bits if task.decodes else 0},
@@ -275,10 +389,25 @@ def _actions(
         },
         "weight_generator": generator,
         "mask_decoder": _decoder_actions(task, weights),
-        "pe_array": {
-            **_mac_actions(task, skips), "operand_shifts_bits": shifted_bits(task, slots),
-            "weight_loads_bits": weight_reads * wbits,
+        "pe_array": {"weight_loads_bits": weight_reads * wbits},
+        "vector_unit": {},
+        "interconnect": {"bits": moved + second + total * 8},
+    }  # fmt: skip
+
+
+def _with_whole(task: LayerTask, actions: dict[str, dict[str, int]], slots: int) -> dict[str, dict[str, int]]:
+    """Return actions with those that are known of a layer as a whole; ``slots``: MAC slots that it passes through."""
+    act, dims = task.activation_bits, task.layer.dims
+    residuals, written = task.residual_elements * act, (task.layer.num_outputs or dims.num_outputs) * act
+    buffer, array = actions["activation_buffer"], actions["pe_array"]
+    return {
+        **actions,
+        "activation_buffer": {
+            "read_bits": buffer["read_bits"] + residuals, "write_bits": buffer["write_bits"] + written,
         },
-        "vector_unit": {"ops": max(task.layer.vector_ops, elements["outputs"])},
-        "interconnect": {"bits": moved + task.residual_elements * act + second + total * 8},
+        "pe_array": {
+            **_mac_actions(task, slots), "operand_shifts_bits": shifted_bits(task, slots), **array,
+        },
+        "vector_unit": {"ops": max(task.layer.vector_ops, dims.num_outputs)},
+        "interconnect": {"bits": actions["interconnect"]["bits"] + residuals},
     }  # fmt: skip

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.config.hardware import BufferConfig, HardwareConfig
-from accelsim.mapping.build import effective_macs, shifted_bits
+from accelsim.mapping.build import MOST_TILES, effective_macs, shifted_bits
 from accelsim.mapping.events import VARIABLE_LENGTH
 from accelsim.mapping.generation import COUNTER_BASED
 from accelsim.mapping.generation_form import generation
@@ -24,7 +24,6 @@ from accelsim.units import ns_to_cycles
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-MOST_STEPS = 1 << 16  # a layer is cut into more tiles only if no other tiling fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,7 +388,7 @@ def figures_of(space: Space, prices: EnergyPrices) -> Figures:
     none = np.zeros(1)
     latency = np.broadcast_to(latency_of(space.hardware, work, none, none), held.stored.shape)
     legal = np.isfinite(held.weights.fetches) & np.isfinite(held.inputs.fetches) & np.isfinite(held.psums.fetches)
-    legal &= np.isfinite(latency) & (table.steps <= MOST_STEPS)
+    legal &= np.isfinite(latency) & (table.steps <= MOST_TILES)
     if space.is_ideal:  # what is asked of an ideal memory is the array's own time
         array_alone = table.compute * space.left + table.fill
         least = np.minimum.reduceat(array_alone, table.first)

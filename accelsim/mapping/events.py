@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import gcd, prod
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from accelsim.timing.schedule import NO_RELEASE, InputEvents, OutputEvents, Weig
 
 Ints = npt.NDArray[np.int64]
 VARIABLE_LENGTH = frozenset({"rle", "golomb", "entropy", "csr"})
+FILTER_LOOPS = frozenset("GK")
 _INT64_END = 1 << 63
 
 
@@ -39,7 +41,9 @@ def ceil_share(total: int, part: Ints, whole: int) -> Ints:
 
 
 def _floor_share(total: int, part: Ints, whole: int) -> Ints:
-    if abs(total) * whole < _INT64_END:
+    common = gcd(total, whole)
+    total, whole = total // common, whole // common
+    if abs(total) * max(whole, int(part.max(initial=0))) < _INT64_END:
         return total * part // whole
     return np.array([total * each // whole for each in part.tolist()], dtype=np.int64)
 
@@ -57,15 +61,69 @@ def _place_free(steps: Ints, reuse: Reuse, double: bool) -> Ints:
     return np.where(block == 0, NO_RELEASE, release)
 
 
+def _rank(nest: Nest, step: int) -> int:
+    """Return which weight tile a step of the whole nest uses, counted in the order of first use."""
+    rank, inner = 0, prod(nest.counts.values())
+    for loop in nest.order:
+        inner //= nest.counts[loop]
+        if loop in WEIGHT_LOOPS:
+            rank = rank * nest.counts[loop] + step // inner % nest.counts[loop]
+    return rank
+
+
+def _rank_before(nest: Nest, reuse: Reuse, steps: Ints) -> int:
+    """Return the weight tile (see `_rank`) that is loaded right before the first of ``steps``; -2: none is."""
+    if not steps.size:
+        return -2
+    step = nest.first_step + int(steps[0])
+    block = step - step % prod(nest.counts[loop] for loop in nest.order[reuse.hold_from :])
+    if _rank(nest, step) > _rank(nest, block):
+        return _rank(nest, step) - 1
+    return _rank(nest, block - 1) if block else -2
+
+
+def _in_order(nest: Nest, task: LayerTask, tiling: Tiling, index: dict[Loop, Ints]) -> tuple[Ints, Ints, Ints]:
+    """Return of each weight tile its rank, and the weights and filters of all tiles before it, in order of first use.
+
+    A filter counts in the tile that begins its sums.
+    """
+    rank, weights, filters = (np.zeros_like(index["K"]) for _ in range(3))
+    own_weights, own_filters = np.ones_like(rank), np.ones_like(rank)
+    for loop in nest.order:
+        if loop not in WEIGHT_LOOPS or nest.counts[loop] == 1 and getattr(task.layer.dims, loop) == 1:
+            continue
+        extent = getattr(task.layer.dims, loop)
+        tile = tiling.size(loop) or extent
+        begin = index[loop] * tile
+        size = np.minimum(tile, extent - begin)
+        rank = rank * nest.counts[loop] + index[loop]
+        weights = weights * extent + own_weights * begin
+        own_weights = own_weights * size
+        if loop in FILTER_LOOPS:
+            filters = filters * extent + own_filters * begin
+            own_filters = own_filters * size
+        else:
+            filters = filters + own_filters * np.minimum(index[loop], 1)
+            own_filters = np.where(index[loop] == 0, own_filters, 0)
+    return rank, weights, filters
+
+
 def _stream_bytes(
-    task: LayerTask, tile: Ints, positions: Ints, filters: Ints, fetched: npt.NDArray[np.bool_]
+    task: LayerTask, in_order: tuple[Ints, Ints, Ints], own: tuple[Ints, Ints], rank_before: int
 ) -> tuple[Ints, dict[str, int]]:
-    """Return the bytes that each weight event fetches, and the bytes of the layer by class.
+    """Return the bytes that each of some weight tiles fetches, and their bytes by class.
 
     Stored bits lie one tile behind the other, in the order of first use. DRAM delivers whole bursts: what a burst
     holds beyond a
     tile stays in the mask buffer for the next one, and is read again only where the order of tiles jumps. The
     padding counts to the largest class.
+
+    Parameters
+    ----------
+    in_order, own
+        As `_in_order` returns it, and the weights and filters of the tiles themselves.
+    rank_before
+        The tile that was fetched before the first of these.
     """
     dims, stored = task.layer.dims, task.traffic_bits
     if task.plan is None:
@@ -76,26 +134,21 @@ def _stream_bytes(
             "weight": (stored.weight, True), "mask": (stored.mask, True),
         }  # fmt: skip
     totals = {name: entry for name, entry in totals.items() if entry[0]}
-    if not totals or not fetched.any():
-        return np.zeros_like(positions), {}
-    _, first_seen, of_event = np.unique(tile, return_index=True, return_inverse=True)
-    order = np.argsort(first_seen, kind="stable")
-    rank = np.argsort(order, kind="stable")[of_event.reshape(-1)]
-    passed_positions = np.concatenate([[0], np.cumsum(positions[first_seen[order]])])
-    passed_filters = np.concatenate([[0], np.cumsum(filters[first_seen[order]])])
-    num_filters = max(1, int(passed_filters[-1]))
-    bits = {
-        name: _floor_share(total, *((passed_positions, dims.num_weights) if spread else (passed_filters, num_filters)))
-        for name, (total, spread) in totals.items()
-    }
-    ends = np.sum(list(bits.values()), axis=0)
-    events, burst_bits = rank[fetched], 8 * task.burst_bytes
-    goes_on = np.concatenate([[False], events[1:] == events[:-1] + 1])
-    begin = ends[events]
+    rank, weights, filters = in_order
+    if not totals or not rank.size:
+        return np.zeros_like(rank), {}
+    begin, end, by_class = np.zeros_like(rank), np.zeros_like(rank), {}
+    for name, (total, spread) in totals.items():
+        passed, part, whole = (
+            (weights, own[0], dims.num_weights) if spread else (filters, own[1], max(1, dims.G * dims.K))
+        )
+        first, last = _floor_share(total, passed, whole), _floor_share(total, passed + part, whole)
+        begin, end = begin + first, end + last
+        by_class[name] = -(-int((last - first).sum()) // 8)
+    burst_bits = 8 * task.burst_bytes
+    goes_on = rank == np.concatenate([[rank_before], rank[:-1]]) + 1
     begin = np.where(goes_on, -(-begin // burst_bits), begin // burst_bits)
-    fetch_bytes = np.zeros_like(positions)
-    fetch_bytes[fetched] = np.maximum(-(-ends[events + 1] // burst_bits) - begin, 0) * task.burst_bytes
-    by_class = {name: -(-int((values[events + 1] - values[events]).sum()) // 8) for name, values in bits.items()}
+    fetch_bytes: Ints = np.maximum(-(-end // burst_bits) - begin, 0) * task.burst_bytes
     largest = max(by_class, key=lambda name: by_class[name])
     by_class[largest] += int(fetch_bytes.sum()) - sum(by_class.values())
     return fetch_bytes, by_class
@@ -114,15 +167,19 @@ def weight_events(
     fetched = fetch_steps(nest, WEIGHT_LOOPS, holding.mask)[steps]
     if task.plan is None and not task.loads_second:
         fetched = np.zeros_like(fetched)
-    tile = index["G"]
-    for loop in ("K", "C", "R", "S"):
-        tile = tile * nest.counts[loop] + index[loop]
-    opens = nest.opens_sum[steps]
-    fetch_bytes, by_class = _stream_bytes(task, tile, positions, np.where(opens, filters, 0), fetched)
+    rank, *passed = _in_order(nest, task, tiling, index)
+    own = positions[fetched], np.where(nest.opens_sum[steps], filters, 0)[fetched]
+    in_order = rank[fetched], passed[0][fetched], passed[1][fetched]
+    fetch_bytes = np.zeros_like(positions)
+    fetch_bytes[fetched], by_class = _stream_bytes(
+        task, in_order, own, _rank_before(nest, holding.mask, steps[fetched])
+    )
     passes = np.ones(steps.size, dtype=np.int64)
     if task.regenerates_each_pass:
         passes = passes * np.broadcast_to(np.asarray(work.weight_passes), takes.shape)[steps]
-    generation = _generation(task, tiling, index, size, passes, kept_fraction)
+    generation = _generation(
+        task, tiling, nest, (index, size), passes, kept_fraction, _rank_before(nest, holding.weights, steps)
+    )
     decode, symbols = _decoding(task, positions)
     stored = task.traffic_bits
     share = ceil_share(stored.mask + stored.index + stored.weight, positions, task.layer.dims.num_weights)
@@ -167,8 +224,19 @@ def _stream_free(fetched: npt.NDArray[np.bool_], reuse: Reuse, double: bool) -> 
 
 
 def _generation(
-    task: LayerTask, tiling: Tiling, index: dict[Loop, Ints], size: dict[Loop, Ints], passes: Ints, kept: float | None
+    task: LayerTask,
+    tiling: Tiling,
+    nest: Nest,
+    tile: tuple[dict[Loop, Ints], dict[Loop, Ints]],
+    passes: Ints,
+    kept: float | None,
+    rank_before: int,
 ) -> GenerationWork | None:
+    """Return the generator's work for tiles, given by index and size; None without a generator.
+
+    Its lanes still hold the states of the tile before, ``rank_before`` (see `_rank`), which may be one of an earlier
+    part of the layer: it is put in front, and left out of the answer.
+    """
     generator = task.hardware.weight_generator
     if task.plan is None or task.plan.source is None or generator is None:
         return None
@@ -178,6 +246,11 @@ def _generation(
     outer: Loop = "C" if task.layer.kind == "conv_transpose2d" else "K"
     inner: Loop = "K" if outer == "C" else "C"
     num_outer, num_inner = getattr(dims, outer), getattr(dims, inner)
+    index, size = tile
+    before = rank_before >= 0
+    if before:
+        index, size = _with_tile_before(nest, task, tiling, tile, rank_before)
+        passes = np.concatenate([[1], passes])
     tiles = TileRange(
         first_filter=index["G"] * tiling.G * num_outer + index[outer] * tiling.size(outer),
         num_filters=size["G"] * size[outer],
@@ -185,7 +258,29 @@ def _generation(
         num_weights=size[inner] * window,
     )
     shape = (dims.G * num_outer, num_inner * window)
-    return generation_work(task.plan.source, shape, generator, tiles, passes, kept)
+    work = generation_work(task.plan.source, shape, generator, tiles, passes, kept)
+    if not before:
+        return work
+    return GenerationWork(work.words[1:], work.discarded_words[1:], work.seeds[1:], work.jumps[1:], work.cycles[1:])
+
+
+def _with_tile_before(
+    nest: Nest,
+    task: LayerTask,
+    tiling: Tiling,
+    tile: tuple[dict[Loop, Ints], dict[Loop, Ints]],
+    rank_before: int,
+) -> tuple[dict[Loop, Ints], dict[Loop, Ints]]:
+    """Return index and size of weight tiles with the tile ``rank_before`` in front."""
+    index, size, rank = {}, {}, rank_before
+    for loop in reversed(nest.order):
+        if loop in WEIGHT_LOOPS:
+            extent = getattr(task.layer.dims, loop)
+            rank, place = divmod(rank, nest.counts[loop])
+            each = tiling.size(loop) or extent
+            index[loop] = np.concatenate([[place], tile[0][loop]])
+            size[loop] = np.concatenate([[min(each, extent - place * each)], tile[1][loop]])
+    return index, size
 
 
 def _decoding(task: LayerTask, positions: Ints) -> tuple[Ints, Ints]:
@@ -207,10 +302,10 @@ def input_events(task: LayerTask, tiling: Tiling, nest: Nest, holding: Holding) 
         return InputEvents(empty, empty, empty), 0
     steps = np.flatnonzero(fetch_steps(nest, INPUT_LOOPS, holding.inputs))
     dims = task.layer.dims
-    rows = _extents(task, tiling, nest, "P", "R")[nest.index["P"][steps], nest.index["R"][steps]]
-    columns = _extents(task, tiling, nest, "Q", "S")[nest.index["Q"][steps], nest.index["S"][steps]]
-    rows = rows - _on_chip(task, tiling, nest, holding.inputs, "P")[nest.index["P"][steps]]
-    columns = columns - _on_chip(task, tiling, nest, holding.inputs, "Q")[nest.index["Q"][steps]]
+    if not steps.size:  # a part of a layer, whose inputs an earlier part has brought
+        return InputEvents(empty, empty, empty), 0
+    rows = _new_extents(task, tiling, nest, holding.inputs, steps, ("P", "R"))
+    columns = _new_extents(task, tiling, nest, holding.inputs, steps, ("Q", "S"))
     elements = nest.size["N"][steps] * nest.size["G"][steps] * nest.size["C"][steps] * rows * columns
     if task.dram_input_elements != dims.num_inputs:
         elements = ceil_share(task.dram_input_elements, elements, dims.num_inputs)
@@ -219,8 +314,22 @@ def input_events(task: LayerTask, tiling: Tiling, nest: Nest, holding: Holding) 
     return InputEvents(steps, release, _align(num_bytes, task.burst_bytes)), int(num_bytes.sum())
 
 
-def _extents(task: LayerTask, tiling: Tiling, nest: Nest, loop: Loop, window: Loop) -> Ints:
-    """Return the input rows (or columns) of each tile, int64 [tiles along ``loop``, tiles along ``window``]."""
+def _new_extents(
+    task: LayerTask, tiling: Tiling, nest: Nest, reuse: Reuse, steps: Ints, loops: tuple[Loop, Loop]
+) -> Ints:
+    """Return the input rows (``P R``) or columns (``Q S``) that the tiles of steps bring, int64 [steps]."""
+    loop, window = loops
+    index = nest.index[loop][steps]
+    first = int(index.min())
+    tiles = range(first, int(index.max()) + 1)  # a part of a layer sees some of them only
+    table = _extents(task, tiling, nest, tiles, loops) - _on_chip(task, tiling, nest, reuse, tiles, loop)[:, None]
+    extents: Ints = table[index - first, nest.index[window][steps]]
+    return extents
+
+
+def _extents(task: LayerTask, tiling: Tiling, nest: Nest, tiles: range, loops: tuple[Loop, Loop]) -> Ints:
+    """Return the input rows (or columns) of tiles, int64 [tiles along P (or Q), tiles along R (or S)]."""
+    loop, window = loops
     extent, tile = getattr(task.layer.dims, loop), tiling.size(loop)
     taps = getattr(task.layer.dims, window)
     step = tiling.size(window) or taps
@@ -229,30 +338,34 @@ def _extents(task: LayerTask, tiling: Tiling, nest: Nest, loop: Loop, window: Lo
             input_extent(task, loop, i * tile, min(tile, extent - i * tile), j * step, min(step, taps - j * step))
             for j in range(nest.counts[window])
         ]
-        for i in range(nest.counts[loop])
+        for i in tiles
     ]
     return np.array(table, dtype=np.int64)
 
 
-def _on_chip(task: LayerTask, tiling: Tiling, nest: Nest, reuse: Reuse, loop: Loop) -> Ints:
+def _on_chip(task: LayerTask, tiling: Tiling, nest: Nest, reuse: Reuse, tiles: range, loop: Loop) -> Ints:
     """Return the input rows (columns) of each tile along ``loop`` that its neighbour has brought, int64 [tiles].
 
     They are still on chip where the neighbour lies in the same block of tiles that the buffer holds, or in the block
     right before it: of two blocks side by side the second is fetched while the first is there, and a single block is
     replaced row by row. Tiles that are loaded again in every step (``keep: tile``) share nothing.
     """
-    none = np.zeros(nest.counts[loop], dtype=np.int64)
     split = [other for other in nest.order[: reuse.hold_from] if nest.counts[other] > 1]
     is_near = loop in nest.order[reuse.hold_from :] or split[-1:] == [loop]
     if tiling.keep == "tile" or not is_near or tiling.splits_window(task.layer.dims):
-        return none
+        return np.zeros(len(tiles), dtype=np.int64)
     tile = tiling.size(loop)
-    none[1:] = [input_overlap(task, loop, i * tile, tile) for i in range(1, none.size)]
-    return none
+    return np.array([input_overlap(task, loop, i * tile, tile) if i else 0 for i in tiles], dtype=np.int64)
 
 
 def output_events(task: LayerTask, nest: Nest, holding: Holding) -> tuple[OutputEvents, dict[str, int]]:
-    """Return visits of output tiles, and elements: ``outputs stored psum_written psum_read residual``."""
+    """Return visits of output tiles, and elements: ``outputs stored psum_written psum_read residual``.
+
+    Where the accumulators hold more than a part of a layer, a visit is opened in one part and left in another: then
+    either all visits of a part are opened in it or none, and either all leave or none (see `step_ranges`). Those of
+    an earlier part count as opened before the first step; those that stay are visits only for the partial sums that
+    they read.
+    """
     reuse, layer, hardware = holding.outputs, task.layer, task.hardware
     opens = fetch_steps(nest, OUTPUT_LOOPS, reuse)
     leaves = np.ones(nest.num_steps, dtype=bool)
@@ -261,8 +374,16 @@ def output_events(task: LayerTask, nest: Nest, holding: Holding) -> tuple[Output
             leaves &= nest.index[loop] == nest.counts[loop] - 1
     first, last = np.flatnonzero(opens), np.flatnonzero(leaves)
     tile = nest.size["N"] * nest.size["G"] * nest.size["K"] * nest.size["P"] * nest.size["Q"]
-    elements = tile[last]
-    resumes, final = ~nest.opens_sum[first], nest.ends_sum[last]
+    stay = not last.size
+    elements = tile[first if stay else last]
+    if stay:
+        resumes, final = ~nest.opens_sum[first], np.zeros(first.size, dtype=bool)
+        last = np.full(first.size, nest.num_steps - 1, dtype=np.int64)
+    else:
+        final = nest.ends_sum[last]
+        resumes = ~nest.opens_sum[first] if first.size else np.zeros(last.size, dtype=bool)
+        first = first if first.size else np.zeros(last.size, dtype=np.int64)
+    is_partial = ~final & (not stay)
     total = layer.dims.num_outputs
     visits = np.arange(first.size, dtype=np.int64)
     block = visits // reuse.block_tiles
@@ -270,7 +391,7 @@ def output_events(task: LayerTask, nest: Nest, holding: Holding) -> tuple[Output
     open_after = np.maximum(block - back, 0) * reuse.block_tiles
     psum_bytes = -(-elements * hardware.accumulator_bits // 8)
     psum_read = np.where(resumes, _align(psum_bytes, task.burst_bytes), 0)
-    psum_write = np.where(final, 0, _align(psum_bytes, task.burst_bytes))
+    psum_write = np.where(is_partial, _align(psum_bytes, task.burst_bytes), 0)
     written = ceil_share(layer.num_outputs or total, elements, total)
     out_bytes = -(-written * task.activation_bits // 8)
     store = np.where(final, _align(out_bytes, task.burst_bytes) if task.output_to_dram else 0, psum_write)
@@ -286,12 +407,12 @@ def output_events(task: LayerTask, nest: Nest, holding: Holding) -> tuple[Output
         vector_cycles=np.where(final, -(-ops // hardware.vector_unit.num_lanes), 0),
         residual_bytes=residual_bytes,
         store_bytes=store,
-        is_partial=~final,
+        is_partial=is_partial,
     )
     return events, {
         "outputs": int(elements[final].sum()),
         "stored": int(written[final].sum()) if task.output_to_dram else 0,
-        "psum_written": int(elements[~final].sum()),
+        "psum_written": int(elements[is_partial].sum()),
         "psum_read": int(elements[resumes].sum()),
         "residual": int(residual[final].sum()),
     }

@@ -13,6 +13,7 @@ A loop without a size is whole; a loop that ``order`` does not name stands inner
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -21,6 +22,7 @@ from pydantic import Field, model_validator
 from accelsim.config.base import ConfigModel
 from accelsim.config.loader import load_config
 from accelsim.errors import MappingError
+from accelsim.mapping.build import MOST_TILES
 from accelsim.mapping.holding import hold
 from accelsim.mapping.loops import ALL_LOOPS, LOOPS, Loop, Tiling
 from accelsim.mapping.task import LayerTask
@@ -28,7 +30,6 @@ from accelsim.trace.model import ARRAY_KINDS, LayerTrace, LoopDims, TraceLayer
 from accelsim.units import ceil_div
 
 MAX_SIZE = 1 << 31
-MAX_STEPS = 1 << 24
 _SHRINKING: tuple[Loop, ...] = ("Q", "P", "N", "G", "K", "C")
 
 
@@ -152,11 +153,11 @@ def fitted(task: LayerTask, tiling: Tiling) -> Tiling:
 
 def _check(tiling: Tiling, dims: LoopDims, name: str, where: str) -> None:
     """Refuse what the simulator cannot hold: too many steps, and group tiles that are not contiguous in storage."""
-    steps = 1
-    for count in tiling.counts(dims).values():
-        steps *= count
-    if steps > MAX_STEPS:
-        raise MappingError(f"{where}: {name} would take {steps} tiles; at most {MAX_STEPS} are simulated: larger tiles")
+    steps = prod(tiling.counts(dims).values())
+    if steps > MOST_TILES:
+        raise MappingError(
+            f"{where}: {name} would take {steps} tiles; at most {MOST_TILES} are simulated: larger tiles"
+        )
     if tiling.G > 1 and any(tiling.size(loop) < getattr(dims, loop) for loop in LOOPS if loop in "KC"):
         raise MappingError(
             f"{where}: {name}: a tile of {tiling.G} groups holds all their channels; give G: 1, or leave K and C out"

@@ -8,6 +8,7 @@ N G K P Q.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 
 import numpy as np
@@ -18,7 +19,7 @@ from accelsim.trace.model import LoopDims
 
 __all__ = [
     "ALL_LOOPS", "LOOPS", "WINDOW_LOOPS", "Loop", "Nest", "Reuse", "Tiling",
-    "build_nest", "fetch_steps", "reuse_levels",
+    "build_nest", "fetch_steps", "reuse_levels", "step_ranges",
 ]  # fmt: skip
 
 WEIGHT_LOOPS = frozenset("GKCRS")
@@ -41,13 +42,17 @@ LOOP_ORDERS: tuple[tuple[Loop, ...], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Nest:
-    """A loop nest unrolled: for each step the tile index and the tile size along each loop, int64 [num_steps]."""
+    """Steps of a loop nest, unrolled: for each the tile index and the tile size along each loop, int64 [num_steps].
+
+    ``first_step`` is the place of the first of them in the whole nest.
+    """
 
     num_steps: int
     index: dict[Loop, Ints]
     size: dict[Loop, Ints]
     counts: dict[Loop, int]
     order: tuple[Loop, ...]
+    first_step: int = 0
 
     @property
     def opens_sum(self) -> Bools:
@@ -64,16 +69,17 @@ class Nest:
         return ends
 
 
-def build_nest(dims: LoopDims, tiling: Tiling) -> Nest:
-    """Unroll the loop nest of a tiling; the last tile along a loop takes the remainder."""
+def build_nest(dims: LoopDims, tiling: Tiling, steps_of: range | None = None) -> Nest:
+    """Unroll the loop nest of a tiling, or the steps ``steps_of`` of it; the last tile of a loop takes the remainder."""
     counts = tiling.counts(dims)
     order = tiling.whole_order
-    num_steps = prod(counts.values())
+    steps_of = steps_of if steps_of is not None else range(prod(counts.values()))
+    num_steps = len(steps_of)
     index: dict[Loop, Ints] = {}
     size: dict[Loop, Ints] = {}
-    steps = np.arange(num_steps, dtype=np.int64)
+    steps = np.arange(steps_of.start, steps_of.stop, dtype=np.int64)
     zeros = np.zeros(num_steps, dtype=np.int64)
-    inner = num_steps
+    inner = prod(counts.values())
     for loop in order:
         extent = getattr(dims, loop)
         tile = tiling.size(loop) or extent
@@ -84,7 +90,29 @@ def build_nest(dims: LoopDims, tiling: Tiling) -> Nest:
         if rest != tile:
             sizes[index[loop] == counts[loop] - 1] = rest
         size[loop] = sizes
-    return Nest(num_steps, index, size, counts, order)
+    return Nest(num_steps, index, size, counts, order, steps_of.start)
+
+
+def step_ranges(dims: LoopDims, tiling: Tiling, most_steps: int) -> list[range]:
+    """Return the steps of a nest in consecutive ranges of at most ``most_steps``, as few and as equal as can be.
+
+    A range covers whole turns of one loop within a single turn of all loops outside it. So whatever a buffer holds
+    either lies within a range, or lasts for all of it: no range begins in the middle of what another one has begun
+    to load, unless it loads nothing else.
+    """
+    counts = tiling.counts(dims)
+    turn = prod(counts.values())  # steps of one turn of all loops looked at so far
+    if turn <= most_steps:
+        return [range(turn)]
+    total = turn
+    for loop in tiling.whole_order:
+        turns, turn = counts[loop], turn // counts[loop]
+        if turn <= most_steps:
+            break
+    num = -(-turns // max(1, most_steps // turn))
+    edges = [turn * (turns * place // num) for place in range(num + 1)]
+    outer = range(0, total, turn * turns)
+    return [range(begin + first, begin + last) for begin in outer for first, last in pairwise(edges)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from accelsim.errors import MappingError
 from accelsim.mapping.bound import LowerBound
-from accelsim.mapping.build import build_layer
+from accelsim.mapping.build import MOST_STEPS, build_layer
 from accelsim.mapping.fixed import fitted
 from accelsim.mapping.kept import Kept
 from accelsim.mapping.loops import Tiling
@@ -76,7 +76,9 @@ def map_layer(task: LayerTask, prices: EnergyPrices, fixed: Tiling | None = None
 
     The closed form says in which order tilings are solved. A tiling is left out where it can no longer win: where the
     array alone takes longer than the best so far, or where the closed form says so although it is put right by its
-    error in the best one, and allowed half of its scatter.
+    error in the best one, and allowed half of its scatter. Where its first choice has so many tiles that the layer is
+    run in parts (`accelsim.mapping.build`), that one is taken and nothing is solved: seconds for each tiling would buy
+    little, since tiles are then far smaller than the layer and all steps alike.
 
     Parameters
     ----------
@@ -111,6 +113,10 @@ def _chosen(task: LayerTask, prices: EnergyPrices, run: Run) -> MappedLayer:
     finalists = _finalists(task, prices, run)
     if not finalists:
         raise MappingError(no_tiling_message(task))
+    if finalists[0].num_tiles > MOST_STEPS:
+        found = _mapped(task, build_layer(task, finalists[0].tiling), run)
+        return replace(found, estimated_cycles=round(finalists[0].latency_cycles))
+    finalists = [finalist for finalist in finalists if finalist.num_tiles <= MOST_STEPS]
     solved: list[tuple[float, MappedLayer]] = []
     best, ratio, ratios = math.inf, 1.0, [1.0]  # of what is solved to what the closed form says of it
     for place, finalist in enumerate(finalists):
@@ -184,6 +190,11 @@ def map_vector_layer(task: LayerTask, run: Run) -> MappedLayer:
 
 
 def _mapped(task: LayerTask, schedule: LayerSchedule, run: Run) -> MappedLayer:
+    """Return a schedule and its end; of a layer in parts only how the last part leaves the chip, as if it were alone."""
+    if schedule.parts is not None:
+        last = schedule.parts.part(len(schedule.parts) - 1)
+        end = layer_end(_flat(last, task, run), task.hardware, run.before)
+        return MappedLayer(schedule, None, replace(end or run.before, schedule=schedule))
     end = layer_end(_flat(schedule, task, run), task.hardware, run.before)
     return MappedLayer(schedule, None, end or run.before)
 

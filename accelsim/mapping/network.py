@@ -105,6 +105,8 @@ def _with_real_memory(
         return ()
     before, found = Moment(), []
     for item in mapped:
+        if item.schedule.parts is not None:  # its end is not known before the run
+            return ()
         end = layer_end(layer_table(item.schedule, hardware, before), hardware, before)
         if end is None:
             return ()

@@ -32,6 +32,11 @@ class SkipFactors:
         """Return the buffer accesses that remain: a skipped step reads and writes nothing."""
         return self.apply(accesses)
 
+    @property
+    def total(self) -> float:
+        """Return the sum over all steps."""
+        return float(self.fraction.sum()) if self.fraction is not None else 0.0
+
     def slots(self, macs: int) -> int:
         """Return the MAC slots that the array passes through, of ``macs`` dense ones."""
         if self.fraction is None:
@@ -39,19 +44,43 @@ class SkipFactors:
         return round(macs * float(self.fraction.mean()))
 
 
-def skip_factors(task: LayerTask, tiling: Tiling, nest: Nest) -> SkipFactors:
-    """Return what skipping leaves of each step; weights and activations are taken as independent of each other."""
-    pe = task.hardware.pe_array
-    fraction: Floats | None = None
-    if pe.zero_weights == "skip" and task.plan is not None and task.plan.num_nonzero < task.layer.dims.num_weights:
-        fraction = _weight_fraction(task, tiling, nest)
-    if pe.zero_activations == "skip" and task.layer.input_density < 1.0:
-        activations = _activation_fraction(pe, task.layer.input_density, nest, task.layer.dims.R * task.layer.dims.S)
-        fraction = activations if fraction is None else fraction * activations
-    return SkipFactors(fraction)
+@dataclass(frozen=True, slots=True)
+class SkipTable:
+    """What skipping leaves in a layer's tiles: ``weights`` float64 [G, K, C tiles], None where none are skipped."""
+
+    task: LayerTask
+    weights: Floats | None
+
+    @property
+    def any(self) -> bool:
+        """Return whether anything is skipped."""
+        return self.weights is not None or self._skips_activations
+
+    @property
+    def _skips_activations(self) -> bool:
+        return self.task.hardware.pe_array.zero_activations == "skip" and self.task.layer.input_density < 1.0
+
+    def factors(self, nest: Nest) -> SkipFactors:
+        """Return what is left of each step; weights and activations are taken as independent of each other."""
+        fraction: Floats | None = None
+        if self.weights is not None:
+            fraction = self.weights[nest.index["G"], nest.index["K"], nest.index["C"]]
+        if self._skips_activations:
+            pe, layer = self.task.hardware.pe_array, self.task.layer
+            activations = _activation_fraction(pe, layer.input_density, nest, layer.dims.R * layer.dims.S)
+            fraction = activations if fraction is None else fraction * activations
+        return SkipFactors(fraction)
 
 
-def _weight_fraction(task: LayerTask, tiling: Tiling, nest: Nest) -> Floats:
+def skip_table(task: LayerTask, tiling: Tiling) -> SkipTable:
+    """Return what skipping leaves in the tiles of a tiling."""
+    pe, plan = task.hardware.pe_array, task.plan
+    if pe.zero_weights == "skip" and plan is not None and plan.num_nonzero < task.layer.dims.num_weights:
+        return SkipTable(task, _weight_fraction(task, tiling))
+    return SkipTable(task, None)
+
+
+def _weight_fraction(task: LayerTask, tiling: Tiling) -> Floats:
     """Return remaining over dense weight steps of each (G, K, C) tile: real mask or binomial model."""
     dims, pe = task.layer.dims, task.hardware.pe_array
     grid = lane_grid(pe)
@@ -60,13 +89,14 @@ def _weight_fraction(task: LayerTask, tiling: Tiling, nest: Nest) -> Floats:
     mask = weights.load_mask() if weights is not None and weights.load_mask is not None else None
     flat = mask.reshape(dims.G * dims.K, dims.C * window) if mask is not None else None
     density = task.plan.num_nonzero / dims.num_weights if task.plan is not None else 1.0
-    counts = tuple(nest.counts[loop] for loop in ("G", "K", "C"))
+    number = tiling.counts(dims)
+    counts = number["G"], number["K"], number["C"]
     table = np.ones(counts, dtype=np.float64)
     for g in range(counts[0]):
         for k in range(counts[1]):
             for c in range(counts[2]):
                 table[g, k, c] = _tile_fraction(task, tiling, (g, k, c), flat, density, grid)
-    return table[nest.index["G"], nest.index["K"], nest.index["C"]]
+    return table
 
 
 def _tile_fraction(
@@ -107,5 +137,5 @@ def _activation_fraction(pe: PeArrayConfig, density: float, nest: Nest, window: 
     streams = nest.size["N"] * nest.size["P"] * nest.size["Q"]
     if pe.dataflow == "output_stationary":
         streams = nest.size["C"] * window
-    table = {int(length): largest_share(int(length), density, lanes) for length in np.unique(streams)}
-    return np.array([table[int(length)] for length in streams])
+    lengths, place = np.unique(streams, return_inverse=True)
+    return np.array([largest_share(length, density, lanes) for length in lengths.tolist()])[place.reshape(-1)]

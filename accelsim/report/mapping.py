@@ -137,11 +137,12 @@ def _buffers(schedule: LayerSchedule, hardware: HardwareConfig) -> dict[str, Buf
 
 
 def _operands(schedule: LayerSchedule, counters: LayerCounters) -> dict[str, OperandUse]:
-    transfers = {
-        "weights": int((schedule.weights.fetch_bytes > 0).sum()),
-        "inputs": int((schedule.inputs.fetch_bytes > 0).sum()),
-        "outputs": int((schedule.outputs.store_bytes > 0).sum() + (schedule.outputs.psum_read_bytes > 0).sum()),
-    }
+    transfers = dict.fromkeys(_CLASSES, 0)
+    for piece in schedule.pieces():
+        outputs = piece.outputs
+        transfers["weights"] += int(np.count_nonzero(piece.weights.fetch_bytes))
+        transfers["inputs"] += int(np.count_nonzero(piece.inputs.fetch_bytes))
+        transfers["outputs"] += int(np.count_nonzero(outputs.store_bytes) + np.count_nonzero(outputs.psum_read_bytes))
     uses = {}
     for name, classes in _CLASSES.items():
         moved = sum(counters.dram_bytes[traffic] for traffic in classes)

@@ -10,11 +10,11 @@ from accelsim.errors import SimulationError
 from accelsim.sim.actions import ACTIONS
 from accelsim.sim.counters import TRAFFIC_CLASSES, Counters, LayerCounters
 from accelsim.sim.dram.memory import build_memory
+from accelsim.sim.parts import Form, LayerRun, Sums, solve_layers, sums_of
 from accelsim.sim.processes import run_processes
-from accelsim.timing.accounts import CAUSES, Account, LayerTiming, Probe, account, timings
+from accelsim.timing.accounts import CAUSES, Account, LayerTiming, Probe, account, joined, timings
 from accelsim.timing.memory import IdealMemory, MemoryModel
 from accelsim.timing.schedule import LayerSchedule, Schedule, first_weights_fit
-from accelsim.timing.solve import Moment, SolvedLayer, flatten, solve_layer
 from accelsim.timing.stations import Station, layer_stations
 
 Engine = Literal["auto", "processes", "solver", "python", "compiled"]
@@ -38,8 +38,8 @@ def run_schedule(
         Run the stations as SimPy processes, however many events there are.
     engine
         ``processes`` is the same; ``solver`` the longest path (`accelsim.timing.solve`), ``python`` and ``compiled``
-        force its form; ``auto`` takes processes for a short run and for DRAM with its own timing. All give the same
-        integers.
+        force its form; ``auto`` takes processes for a short run and for DRAM with its own timing, but for layers in
+        parts. All give the same integers.
     probe
         Sees every slice of work and every wait of the array.
     tap
@@ -50,8 +50,9 @@ def run_schedule(
     SimulationError
         The units wait for each other for ever, or the bytes moved are not those of the schedule.
     """
-    measured = simulate_schedule(schedule, hardware, engine="processes" if exact else engine, probe=probe, tap=tap)
-    layers = tuple(_layer_counters(layer, timing) for layer, timing in zip(schedule.layers, measured, strict=True))
+    runs = _run_layers(schedule, hardware, "processes" if exact else engine, probe, tap)
+    measured = zip(schedule.layers, runs, timings([run.account for run in runs]), strict=True)
+    layers = tuple(_layer_counters(layer, run.sums, timing) for layer, run, timing in measured)
     return Counters(
         storage=schedule.storage,
         layers=layers,
@@ -71,20 +72,45 @@ def simulate_schedule(
     tap: Callable[[MemoryModel], MemoryModel] | None = None,
 ) -> tuple[LayerTiming, ...]:
     """Return the timing of each layer; parameters and errors as `run_schedule`."""
+    return timings([run.account for run in _run_layers(schedule, hardware, engine, probe, tap)])
+
+
+def _run_layers(
+    schedule: Schedule,
+    hardware: HardwareConfig,
+    engine: Engine,
+    probe: Probe | None,
+    tap: Callable[[MemoryModel], MemoryModel] | None,
+) -> list[LayerRun]:
     layers = schedule.layers
-    tapped = None if tap is None else tap(_memory(hardware))
+    memory = None if tap is None else tap(_memory(hardware))
     if _takes_processes(schedule, hardware, engine):
-        tables = [table_of(layers, place, hardware) for place in range(len(layers))]
-        solved = run_processes(layers, tables, tapped or _memory(hardware))
-        accounts = [
-            account(layer, table, times, probe, place)
-            for place, (layer, table, times) in enumerate(zip(layers, tables, solved, strict=True))
-        ]
+        runs = _run_processes(layers, hardware, probe, memory or _memory(hardware))
     else:
-        accounts = _solve(layers, hardware, engine, probe, tapped)
-    for layer, one in zip(layers, accounts, strict=True):
-        _check_bytes(layer, one)
-    return timings(accounts)
+        if memory is None and hardware.memory != "ideal" and hardware.dram.model == "timing":
+            memory = _memory(hardware)
+        form: Form = engine if engine in ("python", "compiled") else "auto"
+        runs = list(solve_layers(layers, hardware, form, probe, memory))
+    for layer, run in zip(layers, runs, strict=True):
+        _check_bytes(layer, run)
+    return runs
+
+
+def _run_processes(
+    layers: Sequence[LayerSchedule], hardware: HardwareConfig, probe: Probe | None, memory: MemoryModel
+) -> list[LayerRun]:
+    """Run layers as SimPy processes; parts of a layer are layers to them."""
+    pieces = [(place, piece) for place, layer in enumerate(layers) for piece in layer.pieces()]
+    schedules = tuple(piece for _, piece in pieces)
+    tables = [table_of(schedules, place, hardware) for place in range(len(schedules))]
+    solved = run_processes(schedules, tables, memory)
+    rows: list[list[tuple[LayerSchedule, Account]]] = [[] for _ in layers]
+    for (place, piece), table, times in zip(pieces, tables, solved, strict=True):
+        rows[place].append((piece, account(piece, table, times, probe, place)))
+    return [
+        LayerRun(row[0][1] if len(row) == 1 else joined([one for _, one in row]), sums_of([piece for piece, _ in row]))
+        for row in rows
+    ]
 
 
 def table_of(layers: Sequence[LayerSchedule], place: int, hardware: HardwareConfig) -> tuple[Station, ...]:
@@ -96,6 +122,8 @@ def table_of(layers: Sequence[LayerSchedule], place: int, hardware: HardwareConf
 def _takes_processes(schedule: Schedule, hardware: HardwareConfig, engine: Engine) -> bool:
     if engine != "auto":
         return engine == "processes"
+    if any(layer.parts is not None for layer in schedule.layers):
+        return False
     if hardware.memory != "ideal" and hardware.dram.model == "timing":
         return True
     return sum(layer.num_events for layer in schedule.layers) <= MOST_EVENTS_AS_PROCESSES
@@ -105,38 +133,18 @@ def _memory(hardware: HardwareConfig) -> MemoryModel:
     return IdealMemory() if hardware.memory == "ideal" else build_memory(hardware.dram, hardware.clock_mhz)
 
 
-def _solve(
-    layers: Sequence[LayerSchedule],
-    hardware: HardwareConfig,
-    engine: Engine,
-    probe: Probe | None,
-    memory: MemoryModel | None,
-) -> list[Account]:
-    """Solve layer by layer; each is forgotten once its account is known."""
-    if memory is None and hardware.memory != "ideal" and hardware.dram.model == "timing":
-        memory = _memory(hardware)
-    form: Literal["auto", "python", "compiled"] = engine if engine in ("python", "compiled") else "auto"
-    moment, accounts = Moment(), []
-    for place, layer in enumerate(layers):
-        table = flatten(layer, table_of(layers, place, hardware))
-        solved: SolvedLayer = solve_layer(table, hardware, moment, memory, form)
-        accounts.append(account(layer, table.source, solved, probe, place))
-        moment = solved.after
-    return accounts
-
-
-def _check_bytes(layer: LayerSchedule, one: Account) -> None:
+def _check_bytes(layer: LayerSchedule, run: LayerRun) -> None:
     """Raise where the bytes that moved are not those of the schedule."""
-    planned = sum(layer.dram_bytes.values())
-    if sum(one.moved_bytes) != planned:
-        raise SimulationError(f"{layer.name}: {sum(one.moved_bytes)} bytes moved, {planned} planned; please report it")
+    moved, planned = sum(run.account.moved_bytes), sum(run.sums.dram_bytes.values())
+    if moved != planned:
+        raise SimulationError(f"{layer.name}: {moved} bytes moved, {planned} planned; please report it")
 
 
-def _layer_counters(layer: LayerSchedule, timing: LayerTiming) -> LayerCounters:
-    written = int(layer.outputs.store_bytes.sum())
-    read = sum(layer.dram_bytes.values()) - written
+def _layer_counters(layer: LayerSchedule, sums: Sums, timing: LayerTiming) -> LayerCounters:
+    written = sums.written_bytes
+    read = sum(sums.dram_bytes.values()) - written
     actions: dict[str, dict[str, int]] = {"dram": {"read_bits": 8 * read, "write_bits": 8 * written}}
-    for unit, counts in layer.actions.items():
+    for unit, counts in sums.actions.items():
         actions[unit] = {name: counts[name] for name in ACTIONS[unit] if counts.get(name)}
     return LayerCounters(
         name=layer.name,
@@ -147,7 +155,7 @@ def _layer_counters(layer: LayerSchedule, timing: LayerTiming) -> LayerCounters:
         effective_macs=layer.effective_macs,
         cycles_by_cause={cause: timing.cycles_by_cause.get(cause, 0) for cause in CAUSES},
         stored_bits=layer.stored_bits,
-        dram_bytes={name: layer.dram_bytes.get(name, 0) for name in TRAFFIC_CLASSES},
+        dram_bytes={name: sums.dram_bytes.get(name, 0) for name in TRAFFIC_CLASSES},
         dram_read_bytes=read,
         dram_write_bytes=written,
         actions=actions,

@@ -8,7 +8,7 @@ unit had not finished, is one for the vector unit.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -62,6 +62,44 @@ class Account:
     spans: dict[str, Ints]
     asked: dict[str, Ints]
     moved_bytes: tuple[int, ...]
+
+    def shifted(self, cycles: int) -> Account:
+        """Return the same account some cycles later."""
+        return replace(
+            self,
+            start_cycle=self.start_cycle + cycles,
+            end_cycle=self.end_cycle + cycles,
+            spans={name: spans + cycles for name, spans in self.spans.items()},
+            asked={name: asked + cycles for name, asked in self.asked.items()},
+        )
+
+
+def condensed(one: Account, start_cycle: int) -> Account:
+    """Return an account in which each unit's work is one span as long as all, but for what was asked before a cycle.
+
+    Of a layer's parts only work ahead of the whole layer has to be known one by one (`timings`).
+    """
+    spans, asked = {}, {}
+    for name, every in one.spans.items():
+        ahead = one.asked[name] < start_cycle
+        length = int((every[1] - every[0])[~ahead].sum())
+        rest = np.array([[one.start_cycle], [one.start_cycle + length]], dtype=np.int64)
+        spans[name] = np.concatenate([every[:, ahead], rest], axis=1)
+        asked[name] = np.append(one.asked[name][ahead], one.start_cycle)
+    return replace(one, spans=spans, asked=asked)
+
+
+def joined(parts: list[Account]) -> Account:
+    """Return the account of a layer from those of its parts, in order."""
+    first = parts[0]
+    return Account(
+        start_cycle=first.start_cycle,
+        end_cycle=parts[-1].end_cycle,
+        causes={cause: sum(part.causes[cause] for part in parts) for cause in first.causes},
+        spans={name: np.concatenate([part.spans[name] for part in parts], axis=1) for name in first.spans},
+        asked={name: np.concatenate([part.asked[name] for part in parts]) for name in first.asked},
+        moved_bytes=tuple(sum(numbers) for numbers in zip(*(part.moved_bytes for part in parts), strict=True)),
+    )
 
 
 def timings(accounts: list[Account]) -> tuple[LayerTiming, ...]:

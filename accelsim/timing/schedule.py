@@ -6,7 +6,9 @@ Progress of the array is counted in half steps: 2 s when step s - 1 has ended (s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -71,6 +73,33 @@ class OutputEvents:
     is_partial: Bools
 
 
+_NONE = np.zeros(0, dtype=np.int64)
+NO_WEIGHTS = WeightEvents(_NONE, _NONE, _NONE, _NONE, _NONE, _NONE)
+NO_INPUTS = InputEvents(_NONE, _NONE, _NONE)
+NO_OUTPUTS = OutputEvents(_NONE, _NONE, _NONE, _NONE, _NONE, _NONE, _NONE, _NONE, np.zeros(0, dtype=np.bool_))
+
+
+class Parts(Protocol):
+    """The parts of a layer that has too many tiles for one schedule, in order; each is built when it is asked for.
+
+    A part is the schedule of a range of the layer's steps, counted from its own first. Parts run one after the other,
+    as layers do. Their bytes, actions and MACs add up to the layer's.
+    """
+
+    @property
+    def num_steps(self) -> int:
+        """Return the tiles of all parts."""
+        ...
+
+    def __len__(self) -> int:
+        """Return the number of parts."""
+        ...
+
+    def part(self, place: int) -> LayerSchedule:
+        """Return the schedule of a part."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class LayerSchedule:
     """One layer on the chip.
@@ -91,6 +120,9 @@ class LayerSchedule:
         Whether stream seeds are stored and come with the tiles, so that the generator waits for them.
     lower_bound_cycles, bound_by
         What no tiling can beat for the layer alone, and the unit or buffer that says so; None where it was not asked.
+    parts
+        None, or the layer's parts: then arrays, ``dram_bytes`` and ``actions`` here are empty, and those of the parts
+        count (`pieces`).
     """
 
     name: str
@@ -114,10 +146,13 @@ class LayerSchedule:
     seeds_with_tiles: bool = False
     lower_bound_cycles: int | None = None
     bound_by: str = ""
+    parts: Parts | None = None
 
     @property
     def num_steps(self) -> int:
         """Return the number of tiles that pass the array."""
+        if self.parts is not None:
+            return self.parts.num_steps
         return int(self.compute_cycles.size)
 
     @property
@@ -128,6 +163,13 @@ class LayerSchedule:
         requests = sum(int(np.count_nonzero(values)) for values in (*moved, outputs.store_bytes))
         made = weights.step.size * (int(self.uses_decoder) + int(self.uses_generator))
         return self.num_steps + made + int(outputs.last_step.size) + requests + 1
+
+    def pieces(self) -> Iterator[LayerSchedule]:
+        """Yield what runs one after the other: the layer itself or, one at a time, its parts."""
+        if self.parts is None:
+            yield self
+        else:
+            yield from (self.parts.part(place) for place in range(len(self.parts)))
 
     @property
     def array_cycles(self) -> Ints:

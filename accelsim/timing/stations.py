@@ -289,5 +289,6 @@ def _running_count(num_bytes: Ints) -> Ints:
 
 def _stores_before(schedule: LayerSchedule) -> Ints:
     """Return the stores before each output visit, int64 [num_outputs]."""
-    stores = np.cumsum(schedule.outputs.store_bytes > 0)
-    return np.concatenate([[0], stores[:-1]]).astype(np.int64)
+    is_stored = (schedule.outputs.store_bytes > 0).astype(np.int64)
+    before: Ints = np.cumsum(is_stored) - is_stored
+    return before

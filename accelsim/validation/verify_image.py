@@ -73,6 +73,11 @@ def tile_visits(layer: TraceLayer, schedule: LayerSchedule, hardware: HardwareCo
     dims, tiling = layer.dims, schedule.tiling
     if tiling is None:
         raise TicketError(f"layer {schedule.name!r}: has weights but does not run on the array; this is a fault")
+    if schedule.parts is not None:
+        raise TicketError(
+            f"layer {schedule.name!r}: {schedule.num_steps} tiles are more than are walked through; choose a chip with "
+            "larger buffers"
+        )
     nest = build_nest(dims, tiling)
     steps = schedule.weights.step
     size = {loop: values[steps] for loop, values in nest.size.items()}

@@ -1,0 +1,140 @@
+"""Solve a network layer by layer, and a layer of very many tiles part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.config.hardware import HardwareConfig
+from accelsim.timing.accounts import Account, Probe, account, condensed, joined
+from accelsim.timing.memory import MemoryModel
+from accelsim.timing.schedule import LayerSchedule, first_weights_fit
+from accelsim.timing.solve import Moment, flatten, solve_layer
+from accelsim.timing.stations import layer_stations
+
+Form = Literal["auto", "python", "compiled"]
+PARTS_REMEMBERED = 3  # in the middle of a loop, at its end, and one more; some 30 MB each
+
+
+@dataclass(slots=True)
+class Sums:
+    """What the pieces of a layer add up to: DRAM bytes by class, actions by unit, and bytes written."""
+
+    dram_bytes: dict[str, int]
+    actions: dict[str, dict[str, int]]
+    written_bytes: int = 0
+
+    def add(self, piece: LayerSchedule) -> None:
+        """Add the layer, or a part of it."""
+        for name, count in piece.dram_bytes.items():
+            self.dram_bytes[name] = self.dram_bytes.get(name, 0) + count
+        for unit, counts in piece.actions.items():
+            own = self.actions.setdefault(unit, {})
+            for name, count in counts.items():
+                own[name] = own.get(name, 0) + count
+        self.written_bytes += int(piece.outputs.store_bytes.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRun:
+    """A layer that has been run: its account and its sums."""
+
+    account: Account
+    sums: Sums
+
+
+def sums_of(pieces: Sequence[LayerSchedule]) -> Sums:
+    """Return what the pieces of a layer add up to."""
+    sums = Sums({}, {})
+    for piece in pieces:
+        sums.add(piece)
+    return sums
+
+
+def solve_layers(
+    layers: Sequence[LayerSchedule],
+    hardware: HardwareConfig,
+    form: Form,
+    probe: Probe | None,
+    memory: MemoryModel | None,
+) -> Iterator[LayerRun]:
+    """Yield layer by layer; each, and each part of a layer, is forgotten once its account is known."""
+    moment = Moment()
+    for place, layer in enumerate(layers):
+        known = _Known() if layer.parts is not None and memory is None and probe is None else None
+        start, sums, accounts = moment.end_cycle, Sums({}, {}), []
+        for piece in layer.pieces():
+            one, moment = _solve(piece, hardware, form, (probe, place), memory, moment, known)
+            accounts.append(one if layer.parts is None else condensed(one, start))
+            sums.add(piece)
+        yield LayerRun(accounts[0] if len(accounts) == 1 else joined(accounts), sums)
+
+
+def _solve(
+    piece: LayerSchedule,
+    hardware: HardwareConfig,
+    form: Form,
+    seen_by: tuple[Probe | None, int],
+    memory: MemoryModel | None,
+    moment: Moment,
+    known: _Known | None,
+) -> tuple[Account, Moment]:
+    """Return the account of a piece and its end; of one that has been solved from an equal state, without solving."""
+    found = known.find(piece, moment) if known is not None else None
+    if found is not None:
+        return found
+    fits = moment.schedule is not None and first_weights_fit(moment.schedule, piece, hardware)
+    table = flatten(piece, layer_stations(piece, hardware, fits))
+    solved = solve_layer(table, hardware, moment, memory, form)
+    one = account(piece, table.source, solved, *seen_by)
+    if known is not None:
+        known.note(piece, moment, one, solved.after)
+    return one, solved.after
+
+
+@dataclass(frozen=True, slots=True)
+class _Solved:
+    piece: LayerSchedule
+    state: tuple[object, ...]
+    start_cycle: int
+    account: Account
+    after: Moment
+
+
+class _Known:
+    """Parts that have been solved lately: an equal part from an equal state takes as long (see `Moment.state`)."""
+
+    def __init__(self) -> None:
+        self._solved: list[_Solved] = []
+
+    def note(self, piece: LayerSchedule, before: Moment, one: Account, after: Moment) -> None:
+        """Remember what became of a part."""
+        entry = _Solved(piece, before.state(), before.end_cycle, condensed(one, one.start_cycle), after)
+        self._solved = [entry, *self._solved][:PARTS_REMEMBERED]
+
+    def find(self, piece: LayerSchedule, moment: Moment) -> tuple[Account, Moment] | None:
+        """Return account and end of a part that is equal to one that is known, or None."""
+        state = moment.state()
+        for known in self._solved:
+            later = moment.end_cycle - known.start_cycle
+            if state == known.state and _equal(piece, known.piece):
+                moved = tuple(
+                    here + number for here, number in zip(moment.moved_bytes, known.account.moved_bytes, strict=True)
+                )
+                return known.account.shifted(later), replace(known.after.shifted(later), moved_bytes=moved)
+        return None
+
+
+def _equal(one: LayerSchedule, other: LayerSchedule) -> bool:
+    """Return whether two parts of a layer have the same steps and events."""
+    return all(np.array_equal(here, there) for here, there in zip(_arrays(one), _arrays(other), strict=True))
+
+
+def _arrays(piece: LayerSchedule) -> Iterator[npt.NDArray[np.int64] | npt.NDArray[np.bool_]]:
+    yield from (piece.compute_cycles, piece.fill_drain_cycles, piece.stall_cycles)
+    for events in (piece.weights, piece.inputs, piece.outputs):
+        yield from (getattr(events, field.name) for field in fields(events))
