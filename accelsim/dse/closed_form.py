@@ -1,7 +1,7 @@
 """The closed form of a point: latency, energy and area without building a schedule. It ranks; simulation decides.
 
 For each layer the tiling and loop order that the chip's mapping objective likes best is taken (see
-`accelsim.mapping.closed_form`); energy is that of the actions which follow from it, at the prices of the cost tables; the
+`accelsim.mapping.ranking`); energy is that of the actions which follow from it, at the prices of the cost tables; the
 area is that of the simulation, by the same prices of the same units.
 """
 
