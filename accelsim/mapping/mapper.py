@@ -21,7 +21,7 @@ from accelsim.timing.solve import NUMBER, STATIONS, Moment, Table, flatten, laye
 from accelsim.timing.stations import layer_stations
 
 # `benchmarks/closed_form_error.py`, 696 layers of four networks on seven chips, for latency and energy x delay: 8.7
-# tilings are solved in the mean; the choice is 0.070 % above the best known in the mean, 1.5 % in 99 of 100 layers,
+# tilings are solved in the mean; the choice is 0.071 % above the best known in the mean, 1.5 % in 99 of 100 layers,
 # 4.5 % at most. With 4 finalists it is 0.105 % and 2.6 %, with 16 0.067 % and 1.4 %, for 6.7 and 9.3 tilings.
 MOST_FINALISTS = 12
 # Solving one for certain: 0.085 % and 2.7 %; five: 0.067 % and 1.5 %, for 9.5 tilings. No doubt: 0.079 % and 1.7 %, for
