@@ -51,7 +51,7 @@ class ArrayTime:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A range of the steps of a layer; ``num_steps`` of the whole layer, ``slots``: MAC slots, told in the last part."""
+    """A range of the ``num_steps`` of a layer; ``slots``: its MAC slots where the last of several parts is to tell."""
 
     steps: range
     num_steps: int
@@ -131,8 +131,8 @@ def check_number(num_steps: int, where: str) -> None:
     """Refuse more tiles than are simulated."""
     if num_steps > MOST_TILES:
         raise MappingError(
-            f"{where}: {num_steps} tiles are more than the {MOST_TILES} that a layer may be cut into; state larger tiles "
-            "with --mapping FILE (a chip whose buffers have no room for them needs larger buffers)"
+            f"{where}: {num_steps} tiles are more than the {MOST_TILES} that a layer may be cut into; state larger "
+            "tiles with --mapping FILE, or take a chip with larger buffers"
         )
 
 
@@ -177,8 +177,8 @@ def _build(task: LayerTask, tiling: Tiling, holding: Holding, part: _Part, skipp
         kept = task.plan.num_nonzero / dims.num_weights
     weights = weight_events(task, tiling, nest, holding, work, kept)
     inputs, input_bytes = input_events(task, tiling, nest, holding)
-    outputs, elements = output_events(task, nest, holding)
-    others = _port_traffic(task, nest, work, weights.events, inputs, outputs)
+    outputs, leave, elements = output_events(task, nest, holding)
+    others = _port_traffic(task, nest, work, weights.events, inputs, (outputs, leave))
     time = _array_time(task, work, skips, nest, others, part)
     dram = _traffic(weights, int(inputs.fetch_bytes.sum()), outputs)
     actions = _actions(task, nest, work, skips, weights, elements, input_bytes, dram)
@@ -205,6 +205,7 @@ def _build(task: LayerTask, tiling: Tiling, holding: Holding, part: _Part, skipp
         uses_decoder=task.decodes,
         uses_generator=weights.generation is not None,
         seeds_with_tiles=task.plan is not None and task.plan.source is not None and task.plan.source.seeds == "stored",
+        goes_on=not part.is_first,
     )
 
 
@@ -237,7 +238,12 @@ def effective_macs(task: LayerTask) -> int:
 
 
 def _port_traffic(
-    task: LayerTask, nest: Nest, work: ArrayWork, weights: WeightEvents, inputs: InputEvents, outputs: OutputEvents
+    task: LayerTask,
+    nest: Nest,
+    work: ArrayWork,
+    weights: WeightEvents,
+    inputs: InputEvents,
+    visits: tuple[OutputEvents, npt.NDArray[np.bool_]],
 ) -> tuple[Ints, Ints, Ints]:
     """Return the bits that others than the array move through buffer ports, in the step that they serve.
 
@@ -247,7 +253,8 @@ def _port_traffic(
     activations, filled, sums = (np.zeros(nest.num_steps, dtype=np.int64) for _ in range(3))
     act, acc = task.activation_bits, task.hardware.accumulator_bits
     np.add.at(activations, inputs.step, 8 * inputs.fetch_bytes)
-    last, final = outputs.last_step, ~outputs.is_partial
+    outputs, leave = visits
+    last, final = outputs.last_step, leave & ~outputs.is_partial
     tile = nest.size["N"] * nest.size["G"] * nest.size["K"] * nest.size["P"] * nest.size["Q"]
     written = ceil_share(task.layer.num_outputs or task.layer.dims.num_outputs, tile[last], task.layer.dims.num_outputs)
     results = np.where(final, written * act * (2 if task.output_to_dram else 1), 0)
@@ -256,7 +263,7 @@ def _port_traffic(
     if task.regenerates_each_pass:
         positions = positions * work.weight_passes
     np.add.at(filled, weights.step, positions[weights.step] * task.weight_bits)
-    np.add.at(sums, last, tile[last] * acc)
+    np.add.at(sums, last, np.where(leave, tile[last] * acc, 0))
     np.add.at(sums, outputs.first_step, 8 * outputs.psum_read_bytes)
     return activations, filled, sums
 

@@ -16,6 +16,7 @@ from accelsim.mapping.task import LayerTask, input_extent, input_overlap
 from accelsim.timing.schedule import NO_RELEASE, InputEvents, OutputEvents, WeightEvents
 
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 VARIABLE_LENGTH = frozenset({"rle", "golomb", "entropy", "csr"})
 FILTER_LOOPS = frozenset("GK")
 _INT64_END = 1 << 63
@@ -358,8 +359,10 @@ def _on_chip(task: LayerTask, tiling: Tiling, nest: Nest, reuse: Reuse, tiles: r
     return np.array([input_overlap(task, loop, i * tile, tile) if i else 0 for i in tiles], dtype=np.int64)
 
 
-def output_events(task: LayerTask, nest: Nest, holding: Holding) -> tuple[OutputEvents, dict[str, int]]:
-    """Return visits of output tiles, and elements: ``outputs stored psum_written psum_read residual``.
+def output_events(task: LayerTask, nest: Nest, holding: Holding) -> tuple[OutputEvents, Bools, dict[str, int]]:
+    """Return visits of output tiles, which of them leave the accumulators, and elements.
+
+    Elements are ``outputs stored psum_written psum_read residual``.
 
     Where the accumulators hold more than a part of a layer, a visit is opened in one part and left in another: then
     either all visits of a part are opened in it or none, and either all leave or none (see `step_ranges`). Those of
@@ -377,6 +380,8 @@ def output_events(task: LayerTask, nest: Nest, holding: Holding) -> tuple[Output
     stay = not last.size
     elements = tile[first if stay else last]
     if stay:
+        first = first[~nest.opens_sum[first]]
+        elements = tile[first]
         resumes, final = ~nest.opens_sum[first], np.zeros(first.size, dtype=bool)
         last = np.full(first.size, nest.num_steps - 1, dtype=np.int64)
     else:
@@ -409,13 +414,14 @@ def output_events(task: LayerTask, nest: Nest, holding: Holding) -> tuple[Output
         store_bytes=store,
         is_partial=is_partial,
     )
-    return events, {
+    moved = {
         "outputs": int(elements[final].sum()),
         "stored": int(written[final].sum()) if task.output_to_dram else 0,
         "psum_written": int(elements[is_partial].sum()),
         "psum_read": int(elements[resumes].sum()),
         "residual": int(residual[final].sum()),
     }
+    return events, np.full(first.size, not stay), moved
 
 
 def _previous_visit(nest: Nest, first: Ints) -> Ints:

@@ -22,7 +22,7 @@ from pydantic import Field, model_validator
 from accelsim.config.base import ConfigModel
 from accelsim.config.loader import load_config
 from accelsim.errors import MappingError
-from accelsim.mapping.build import MOST_TILES
+from accelsim.mapping.build import check_number
 from accelsim.mapping.holding import hold
 from accelsim.mapping.loops import ALL_LOOPS, LOOPS, Loop, Tiling
 from accelsim.mapping.task import LayerTask
@@ -153,11 +153,7 @@ def fitted(task: LayerTask, tiling: Tiling) -> Tiling:
 
 def _check(tiling: Tiling, dims: LoopDims, name: str, where: str) -> None:
     """Refuse what the simulator cannot hold: too many steps, and group tiles that are not contiguous in storage."""
-    steps = prod(tiling.counts(dims).values())
-    if steps > MOST_TILES:
-        raise MappingError(
-            f"{where}: {name} would take {steps} tiles; at most {MOST_TILES} are simulated: larger tiles"
-        )
+    check_number(prod(tiling.counts(dims).values()), f"{where}: {name}")
     if tiling.G > 1 and any(tiling.size(loop) < getattr(dims, loop) for loop in LOOPS if loop in "KC"):
         raise MappingError(
             f"{where}: {name}: a tile of {tiling.G} groups holds all their channels; give G: 1, or leave K and C out"

@@ -70,7 +70,7 @@ class Nest:
 
 
 def build_nest(dims: LoopDims, tiling: Tiling, steps_of: range | None = None) -> Nest:
-    """Unroll the loop nest of a tiling, or the steps ``steps_of`` of it; the last tile of a loop takes the remainder."""
+    """Unroll the loop nest of a tiling, or a range of its steps; the last tile along a loop takes the remainder."""
     counts = tiling.counts(dims)
     order = tiling.whole_order
     steps_of = steps_of if steps_of is not None else range(prod(counts.values()))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from accelsim.errors import MappingError
 from accelsim.mapping.bound import LowerBound
-from accelsim.mapping.build import MOST_STEPS, build_layer
+from accelsim.mapping.build import MOST_STEPS, build_layer, check_number
 from accelsim.mapping.fixed import fitted
 from accelsim.mapping.kept import Kept
 from accelsim.mapping.loops import Tiling
@@ -112,10 +112,11 @@ def _chosen(task: LayerTask, prices: EnergyPrices, run: Run) -> MappedLayer:
     """Return the best of the tilings that the closed form likes, each solved behind the layer before."""
     finalists = _finalists(task, prices, run)
     if not finalists:
+        check_number(_form(task, prices, run).fewest_tiles() or 0, task.layer.name)
         raise MappingError(no_tiling_message(task))
     if finalists[0].num_tiles > MOST_STEPS:
-        found = _mapped(task, build_layer(task, finalists[0].tiling), run)
-        return replace(found, estimated_cycles=round(finalists[0].latency_cycles))
+        first = _mapped(task, build_layer(task, finalists[0].tiling), run)
+        return replace(first, estimated_cycles=round(finalists[0].latency_cycles))
     finalists = [finalist for finalist in finalists if finalist.num_tiles <= MOST_STEPS]
     solved: list[tuple[float, MappedLayer]] = []
     best, ratio, ratios = math.inf, 1.0, [1.0]  # of what is solved to what the closed form says of it
@@ -190,7 +191,7 @@ def map_vector_layer(task: LayerTask, run: Run) -> MappedLayer:
 
 
 def _mapped(task: LayerTask, schedule: LayerSchedule, run: Run) -> MappedLayer:
-    """Return a schedule and its end; of a layer in parts only how the last part leaves the chip, as if it were alone."""
+    """Return a schedule and its end; of a layer in parts only how the last part leaves the chip, as if alone."""
     if schedule.parts is not None:
         last = schedule.parts.part(len(schedule.parts) - 1)
         end = layer_end(_flat(last, task, run), task.hardware, run.before)

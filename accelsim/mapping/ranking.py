@@ -113,6 +113,13 @@ class LayerForm:
                     break
         self._prices = prices
 
+    def fewest_tiles(self) -> int | None:
+        """Return the tiles of the tiling that fits with the fewest, however many; None if none fits."""
+        held = self._figures.held
+        fits = np.isfinite(held.weights.fetches) & np.isfinite(held.inputs.fetches) & np.isfinite(held.psums.fetches)
+        steps = np.broadcast_to(self._figures.space.table.steps, fits.shape)[fits]
+        return int(steps.min()) if steps.size else None
+
     def ranked(self, head_start: HeadStart | None, most: int) -> list[Ranked]:
         """Return the tilings that the chip's objective likes best, the best first, behind a layer that ends so."""
         figures, table = self._figures, self._figures.space.table

@@ -138,4 +138,5 @@ def _activation_fraction(pe: PeArrayConfig, density: float, nest: Nest, window: 
     if pe.dataflow == "output_stationary":
         streams = nest.size["C"] * window
     lengths, place = np.unique(streams, return_inverse=True)
-    return np.array([largest_share(length, density, lanes) for length in lengths.tolist()])[place.reshape(-1)]
+    left: Floats = np.array([largest_share(length, density, lanes) for length in lengths.tolist()])[place.reshape(-1)]
+    return left

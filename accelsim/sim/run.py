@@ -83,6 +83,12 @@ def _run_layers(
     tap: Callable[[MemoryModel], MemoryModel] | None,
 ) -> list[LayerRun]:
     layers = schedule.layers
+    in_parts = next((layer for layer in layers if layer.parts is not None), None)
+    if probe is not None and in_parts is not None:
+        raise SimulationError(
+            f"{in_parts.name}: {in_parts.num_steps} tiles are too many for a timeline or a Gantt chart; leave it out, "
+            "or state larger tiles with --mapping FILE"
+        )
     memory = None if tap is None else tap(_memory(hardware))
     if _takes_processes(schedule, hardware, engine):
         runs = _run_processes(layers, hardware, probe, memory or _memory(hardware))

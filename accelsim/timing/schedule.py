@@ -123,6 +123,8 @@ class LayerSchedule:
     parts
         None, or the layer's parts: then arrays, ``dram_bytes`` and ``actions`` here are empty, and those of the parts
         count (`pieces`).
+    goes_on
+        Whether this is a part behind another part of the same layer.
     """
 
     name: str
@@ -147,6 +149,7 @@ class LayerSchedule:
     lower_bound_cycles: int | None = None
     bound_by: str = ""
     parts: Parts | None = None
+    goes_on: bool = False
 
     @property
     def num_steps(self) -> int:
@@ -182,7 +185,7 @@ def first_weights_fit(before: LayerSchedule, schedule: LayerSchedule, hardware: 
 
     Then it may be loaded as soon as the layer before has taken its last weight tile, else when the array has ended.
     """
-    if not hardware.mapping.prefetch_next_layer:
+    if not hardware.mapping.prefetch_next_layer or (schedule.goes_on and not hardware.weight_buffer.double_buffered):
         return False
     taken = before.occupancy_bytes.get("weight_buffer", 0)
     needed = schedule.occupancy_bytes.get("weight_buffer", 0)

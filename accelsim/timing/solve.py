@@ -328,17 +328,17 @@ def _prepare(table: Table, hardware: HardwareConfig, before: Moment, called: boo
         reached, np.zeros(len(COUNTERS), dtype=np.int64), none, none.copy(), np.zeros_like(transfer),
         np.array(before.free, dtype=np.int64), first[:-1].copy(), np.zeros(1, dtype=np.int64),
     )  # fmt: skip
-    compiled = compiled_walk() if _wants_compiled(engine) else None
+    compiled = compiled_walk() if _wants_compiled(engine, table.num_events) else None
     if compiled is not None:
         return _Run(table, tape, times, np.array(memory, dtype=np.int64), compiled)
     _Walked.num_events += table.num_events
     return _Run(table, Tape(*map(_listed, tape)), Times(*map(_listed, times)), memory)
 
 
-def _wants_compiled(engine: Engine) -> bool:
-    """Return whether compiled code is used: where asked for, or once this process has done much in plain Python."""
+def _wants_compiled(engine: Engine, num_events: int) -> bool:
+    """Return whether compiled code is used: where asked for, or where this process would do much in plain Python."""
     if engine == "auto":
-        return _Walked.num_events > PATIENCE_EVENTS * (1 if is_compiled() else LONGER)
+        return _Walked.num_events + num_events > PATIENCE_EVENTS * (1 if is_compiled() else LONGER)
     return engine == "compiled"
 
 
