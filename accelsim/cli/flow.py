@@ -125,7 +125,8 @@ def uncertainty_again(stored: CountersFile, hardware: RecordedHardware, tables: 
 def save_run(folder: Path, number: int, hardware: LoadedHardware, trace: LayerTrace, run: CostedRun) -> None:
     """Save the ``number``-th run of a comparison in its own folder below ``folder``, as ``run --out`` does."""
     stem = Path(trace.path or trace.name).stem
-    name = re.sub(r"[^A-Za-z0-9._-]", "-", f"{number:03d}-{stem}-{run.result.storage}")[:_MAX_FOLDER_NAME]
+    batch = f"-batch{trace.num_inputs}" if trace.num_inputs > 1 else ""
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", f"{number:03d}-{stem}{batch}-{run.result.storage}")[:_MAX_FOLDER_NAME]
     write_run(own_folder(folder / name), run.result, run_counters_text(hardware, trace, run.counters))
 
 

@@ -49,7 +49,7 @@ OBJECTIVES = ("latency", "energy", "edp", "dram_bytes")
 @click.option("--objective", type=Choice(OBJECTIVES), help="What the mapper minimises [default: the chip's].")
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
 @mapping_option
-@workload_options
+@workload_options()
 @json_option
 @common_options
 @click.pass_context

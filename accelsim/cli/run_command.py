@@ -69,7 +69,7 @@ DEFAULT_COMPARE = "dense-int8,dense-fp32"
 @mapping_option
 @uncertainty_option
 @exact_option
-@workload_options
+@workload_options()
 @json_option
 @common_options
 @click.pass_context

@@ -113,6 +113,7 @@ def _row(trace: LayerTrace, tasks: list[LayerTask], figures: tuple[Any, ...]) ->
         "latency_cycles": cycles, "latency_s": time_s, "energy_j": energy_j, "average_power_w": power_w,
         "area_mm2": area_mm2, "edp_js": energy_j * time_s, "tops": tops,
         "tops_per_w": tops / power_w if power_w else 0.0, "frames_per_s": frames / time_s if time_s else 0.0,
+        "latency_s_per_input": time_s / frames, "energy_j_per_input": energy_j / frames,
         "macs": macs, "effective_macs": effective,
         "stored_bits": sum(task.stored_bits.total for task in tasks), "dram_bytes": dram_bytes,
     }  # fmt: skip
