@@ -13,8 +13,9 @@ from accelsim.cost.evaluate import evaluate
 from accelsim.cost.tables import CostTables, load_tables
 from accelsim.cost.uncertainty import UncertaintyReport, uncertainty
 from accelsim.errors import ConfigError
+from accelsim.groups import Group
 from accelsim.mapping.fixed import load_fixed
-from accelsim.pipeline import layer_plans, schedule_network, simulate
+from accelsim.pipeline import batch_groups, layer_plans, schedule_network, simulate
 from accelsim.report.timeline import Timeline, make_timeline
 from accelsim.report.timeline_probe import TimelineProbe
 from accelsim.report.timeline_tiles import tile_map
@@ -75,6 +76,12 @@ def simulate_format(
     counters = simulate(hardware, trace, storage, exact=exact, probe=probe, fixed=fixed, tap=tap)
     cost = evaluate(counters, hardware.config, load_tables())
     return CostedRun(build_result(hardware, trace, counters, cost), counters)
+
+
+def groups_of(hardware: LoadedHardware, trace: LayerTrace, storage: str, mapping: str | None) -> tuple[Group, ...]:
+    """Return the groups in which `simulate_format` takes the batch of ``trace``."""
+    fixed = load_fixed(mapping, trace) if mapping is not None else None
+    return batch_groups(hardware.config, trace, storage, fixed)
 
 
 def simulate_rivals(

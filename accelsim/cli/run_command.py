@@ -26,6 +26,7 @@ from accelsim.cli.collect import (
 from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
 from accelsim.cli.names import complete_chip, complete_formats, complete_workload
 from accelsim.config.loader import LoadedHardware, load_hardware
+from accelsim.report.batch import groups_words
 from accelsim.report.network import network_sizes
 from accelsim.report.terminal import make_console, print_run, print_synthetic
 from accelsim.report.timeline_probe import TimelineProbe
@@ -116,18 +117,32 @@ def command(
     if target is not None and report is not None:
         flow.write_uncertainty(target, report)
     if requests is not None:
-        flow.write_requests(str(requests_file(ctx)), requests, chip, result)
+        _, shown = _first_group(ctx, chip, trace, result)
+        flow.write_requests(str(requests_file(ctx)), requests, chip, shown)
     if probe is not None:
         _write_pictures(ctx, chip, trace, result, probe)
+    words = groups_words(flow.groups_of(chip, trace, storage, mapping_file(ctx)))
     if as_json:
         write_stdout(result_text(result))
         return
     console = make_console(sys.stdout)
-    print_run(console, result, comparison, network_sizes(trace))
+    print_run(console, result, comparison, network_sizes(trace) + words)
     if flow.is_synthetic(trace, result.storage):
         print_synthetic(console, result.storage)
     if report is not None:
         print_uncertainty(console, report)
+
+
+def _first_group(
+    ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, result: RunResult
+) -> tuple[LayerTrace, RunResult]:
+    """Return the network and result of the first group of a batch: what probe and request log have seen."""
+    groups = flow.groups_of(chip, trace, result.storage, mapping_file(ctx))
+    if sum(group.times for group in groups) == 1:
+        return trace, result
+    session(ctx).note(f"pictures and memory requests are those of the first group{groups_words(groups)}")
+    first = groups[0].trace
+    return first, flow.simulate_format(chip, first, result.storage, wants_exact(ctx)).result
 
 
 def _write_pictures(
@@ -136,6 +151,7 @@ def _write_pictures(
     """Write the timeline and the Gantt chart that are wanted, and say what does not fit into the timeline."""
     pictures = wanted_pictures(ctx)
     wanted = pictures.timeline is not None
+    trace, result = _first_group(ctx, chip, trace, result)
     timeline = flow.timeline_of(chip, trace, result, probe, mapping_file(ctx)) if wanted else None
     flow.write_pictures(pictures, result, probe, timeline)
     if timeline is not None and timeline.left_out:

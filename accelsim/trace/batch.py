@@ -11,7 +11,7 @@ from dataclasses import replace
 from accelsim.errors import TraceError
 from accelsim.trace.model import LayerTrace, TraceLayer
 
-MAX_BATCH = 1 << 20
+MAX_BATCH = 1 << 16
 _MAX_MACS = 1 << 60
 
 
@@ -40,27 +40,37 @@ def with_batch(trace: LayerTrace, batch: int) -> LayerTrace:
         raise TraceError(
             f"{trace.path or trace.name}: batch: {batch} inputs have {macs} multiply-accumulates; give a smaller batch"
         )
-    inputs = trace.num_inputs
+    return in_copies(trace, trace.copies * batch)
+
+
+def in_copies(trace: LayerTrace, copies: int) -> LayerTrace:
+    """Return the trace of ``copies`` times the workload's own inputs, in place of ``trace.copies`` times."""
+    if copies == trace.copies:
+        return trace
+    now, inputs = trace.copies, trace.num_inputs
+
+    def scaled(count: int) -> int:
+        return count // now * copies  # every count is a multiple: `with_batch` made it so
+
+    def of_layer(layer: TraceLayer) -> TraceLayer:
+        dims, is_product = layer.dims, layer.kind == "matmul"
+        return replace(
+            layer,
+            dims=replace(dims, G=scaled(dims.G)) if is_product else replace(dims, N=scaled(dims.N)),
+            vector_ops=scaled(layer.vector_ops),
+            num_outputs=scaled(layer.num_outputs),
+            second_input_elements=scaled(layer.second_input_elements),
+            input_elements=tuple(map(scaled, layer.input_elements)),
+        )
+
     return replace(
         trace,
-        layers=tuple(_times(layer, batch) for layer in trace.layers),
-        batch=inputs * batch,
+        layers=tuple(map(of_layer, trace.layers)),
+        batch=scaled(inputs),
         # A first axis of another size holds no inputs.
         input_shapes=tuple(
-            (name, (shape[0] * batch, *shape[1:]) if shape[:1] == (inputs,) else shape)
+            (name, (scaled(shape[0]), *shape[1:]) if shape[:1] == (inputs,) else shape)
             for name, shape in trace.input_shapes
         ),
-        copies=trace.copies * batch,
-    )
-
-
-def _times(layer: TraceLayer, batch: int) -> TraceLayer:
-    dims = layer.dims
-    return replace(
-        layer,
-        dims=replace(dims, G=dims.G * batch) if layer.kind == "matmul" else replace(dims, N=dims.N * batch),
-        vector_ops=layer.vector_ops * batch,
-        num_outputs=layer.num_outputs * batch,
-        second_input_elements=layer.second_input_elements * batch,
-        input_elements=tuple(count * batch for count in layer.input_elements),
+        copies=copies,
     )
