@@ -116,11 +116,8 @@ def command(
         write_run(prepare_folder(target), result, flow.run_counters_text(chip, trace, run.counters, recorded))
     if target is not None and report is not None:
         flow.write_uncertainty(target, report)
-    if requests is not None:
-        _, shown = _first_group(ctx, chip, trace, result)
-        flow.write_requests(str(requests_file(ctx)), requests, chip, shown)
-    if probe is not None:
-        _write_pictures(ctx, chip, trace, result, probe)
+    if requests is not None or probe is not None:
+        _write_seen(ctx, chip, _first_group(ctx, chip, trace, result), probe, requests)
     words = groups_words(flow.groups_of(chip, trace, storage, mapping_file(ctx)))
     if as_json:
         write_stdout(result_text(result))
@@ -145,13 +142,27 @@ def _first_group(
     return first, flow.simulate_format(chip, first, result.storage, wants_exact(ctx)).result
 
 
+def _write_seen(
+    ctx: click.Context,
+    chip: LoadedHardware,
+    seen: tuple[LayerTrace, RunResult],
+    probe: TimelineProbe | None,
+    requests: RequestLog | None,
+) -> None:
+    """Write what probe and request log have seen, where they are wanted."""
+    trace, result = seen
+    if requests is not None:
+        flow.write_requests(str(requests_file(ctx)), requests, chip, result)
+    if probe is not None:
+        _write_pictures(ctx, chip, trace, result, probe)
+
+
 def _write_pictures(
     ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, result: RunResult, probe: TimelineProbe
 ) -> None:
     """Write the timeline and the Gantt chart that are wanted, and say what does not fit into the timeline."""
     pictures = wanted_pictures(ctx)
     wanted = pictures.timeline is not None
-    trace, result = _first_group(ctx, chip, trace, result)
     timeline = flow.timeline_of(chip, trace, result, probe, mapping_file(ctx)) if wanted else None
     flow.write_pictures(pictures, result, probe, timeline)
     if timeline is not None and timeline.left_out:
