@@ -58,7 +58,7 @@ RUNS_NAME = "runs"
     "compare",
     epilog=examples(
         "accelsim compare hwconfigs/edge.yaml workloads/conv6_slt_f*.pt --storage slt,dense-int8 --out out/conv6",
-        "accelsim compare edge resnet_slt --batch 1,8,64 --out out/batches",
+        "accelsim compare edge conv6_slt_f70 --batch 1,8 --out out/batches",
         "accelsim compare out/run1 out/run2 --out out/both",
     ),
 )
