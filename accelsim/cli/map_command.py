@@ -78,7 +78,8 @@ def command(
     mapping = mapping_file(ctx)
     fixed = load_fixed(mapping, trace) if mapping is not None else None
     groups = batch_groups(chip.config, trace, storage, fixed)
-    words, trace = groups_words(groups), groups[0].trace
+    words = f", batch {trace.num_inputs:,}{groups_words(groups)}" if trace.num_inputs > 1 else ""
+    trace = groups[0].trace
     schedule, mapped = schedule_network(chip.config, trace, storage, fixed)
     counters = run_schedule(schedule, chip.config)
     described = [

@@ -8,13 +8,10 @@ from accelsim.groups import Group
 
 
 def groups_words(groups: Sequence[Group]) -> str:
-    """Return ``, batch 64: 8 groups of 8 inputs``; nothing for one input at a time, the batch alone for one group."""
-    batch = sum(group.times * group.trace.num_inputs for group in groups)
-    if batch == 1:
-        return ""
+    """Return ``, in 2 groups of 3 inputs and one of 2``; nothing for a batch that runs at once."""
     first, *rest = groups
     if first.times == 1 and not rest:
-        return f", batch {batch:,}"
+        return ""
     size = first.trace.num_inputs
     parts = f"{first.times} group{'s' * (first.times > 1)} of {size} input{'s' * (size > 1)}"
-    return f", batch {batch:,}: {parts}" + "".join(f" and one of {group.trace.num_inputs}" for group in rest)
+    return f", in {parts}" + "".join(f" and one of {group.trace.num_inputs}" for group in rest)
