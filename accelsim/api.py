@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ def run(
     overrides: Mapping[str, Any] | Sequence[str] = (),
     options: TraceOptions | None = None,
     exact: bool = False,
+    batch: int | None = None,
 ) -> RunResult:
     """Simulate a network on a chip, like ``accelsim run``.
 
@@ -55,6 +57,8 @@ def run(
         Statistics of a workload without a ticket: of a network, an exported module, or a traced one.
     exact
         Simulate every tile.
+    batch
+        How many times the workload's inputs one run takes; None takes that of ``options``.
 
     Returns
     -------
@@ -69,6 +73,8 @@ def run(
         [f"{path}={_yaml(value)}" for path, value in overrides.items()] if isinstance(overrides, Mapping) else overrides
     )
     chip = load_hardware(os.fspath(hardware), list(texts))
+    if batch is not None:
+        options = replace(options or TraceOptions(), batch=batch)
     if isinstance(workload, LayerTrace):
         trace = with_statistics(workload, options) if options is not None else workload
     else:

@@ -1,11 +1,14 @@
 """The whole flow: a trace and a chip in, a result out. Read this first.
 
 trace -> storage plans -> schedule -> simulation -> counters -> cost -> result
+
+A batch goes through the middle of it in groups of inputs (`accelsim.groups`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import LoadedHardware
@@ -13,6 +16,7 @@ from accelsim.cost.evaluate import evaluate
 from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
 from accelsim.errors import MappingError, TraceError
+from accelsim.groups import Group, best_groups, group_sizes, one_after_other
 from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import MappedLayer
 from accelsim.mapping.network import map_network
@@ -51,9 +55,56 @@ def simulate(
     fixed: Mapping[str, Tiling] | None = None,
     tap: Callable[[MemoryModel], MemoryModel] | None = None,
 ) -> Counters:
-    """Return how often each unit did what, and where the cycles went; no energy yet."""
-    schedule, _ = schedule_network(hardware.config, trace, storage, fixed)
-    return run_schedule(schedule, hardware.config, exact=exact, probe=probe, tap=tap)
+    """Return how often each unit did what, and where the cycles went; no energy yet.
+
+    ``probe`` and ``tap`` see the first group of the batch, see `batch_groups`.
+    """
+    chip = hardware.config
+    groups, known = _groups(chip, trace, storage, fixed)
+    if known is not None and not exact and probe is None and tap is None:
+        return known
+    parts = []
+    for number, group in enumerate(groups):
+        schedule, _ = schedule_network(chip, group.trace, storage, fixed)
+        seen = (probe, tap) if number == 0 else (None, None)
+        parts.append((run_schedule(schedule, chip, exact=exact, probe=seen[0], tap=seen[1]), group.times))
+    return one_after_other(parts, trace)
+
+
+def batch_groups(
+    hardware: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling] | None = None
+) -> tuple[Group, ...]:
+    """Return how a batch goes through the chip; all at once where tilings are stated, for they state its part too."""
+    return _groups(hardware, trace, storage, fixed)[0]
+
+
+def _groups(
+    hardware: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling] | None
+) -> tuple[tuple[Group, ...], Counters | None]:
+    if trace.copies == 1 or fixed:
+        return (Group(trace, 1),), None
+    return _best_groups(hardware.model_dump_json(), trace, storage)
+
+
+@lru_cache(maxsize=16)
+def _best_groups(hardware_json: str, trace: LayerTrace, storage: str) -> tuple[tuple[Group, ...], Counters]:
+    """Return the groups that the mapper's objective likes best, and their counters; the last few are kept."""
+    hardware = HardwareConfig.model_validate_json(hardware_json)
+
+    def counted(group: LayerTrace) -> Counters:
+        return run_schedule(schedule_network(hardware, group, storage)[0], hardware)
+
+    def cost(counters: Counters) -> float:
+        objective = hardware.mapping.objective
+        if objective == "dram_bytes":
+            return sum(layer.dram_read_bytes + layer.dram_write_bytes for layer in counters.layers)
+        cycles = sum(layer.latency_cycles for layer in counters.layers)
+        energy_j = 1.0
+        if objective != "latency":
+            energy_j = sum(evaluate(counters, hardware, load_tables()).energy_j_by_unit.values())
+        return energy_j * (1 if objective == "energy" else cycles)
+
+    return best_groups(trace, group_sizes(trace, layer_plans(trace, storage), hardware), counted, cost)
 
 
 def schedule_network(

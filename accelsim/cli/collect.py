@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from accelsim.cli.common import Choice, session
 from accelsim.prng import RatioDistribution
 from accelsim.trace import TraceOptions, trace_workload
+from accelsim.trace.batch import batch_problem
 from accelsim.trace.model import LayerTrace
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -24,6 +25,7 @@ _GANTT_LAYER_KEY = "accelsim.gantt-layer"
 _UNCERTAINTY_KEY = "accelsim.uncertainty"
 _REQUESTS_KEY = "accelsim.dram-trace"
 _STORAGE_OF_KEY = "accelsim.storage-of"
+_BATCHES_KEY = "accelsim.batches"
 _MAPPING_KEY = "accelsim.mapping"
 
 
@@ -110,9 +112,37 @@ def _sizes(ctx: click.Context, text: str, sizes: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-def workload_options(function: F) -> F:
-    """Add the options that state what a workload without a ticket is like; `wanted_workload` returns them."""
-    return collecting(*_WORKLOAD_OPTIONS)(function)
+def workload_options(*, without: tuple[str, ...] = ()) -> Callable[[F], F]:
+    """Add the options that state what a workload is like, but those ``without``; `wanted_workload` returns them."""
+    return collecting(*(row for row in _WORKLOAD_OPTIONS if row.name not in without))
+
+
+def batches_option(function: F) -> F:
+    """Add ``--batch`` of a command that takes several; `wanted_batches` returns them."""
+    return click.option(
+        "--batch",
+        metavar="N,...",
+        expose_value=False,
+        callback=lambda ctx, _, value: ctx.meta.update({_BATCHES_KEY: _batches(ctx, value)}),
+        help="Inputs of one run, by comma: each workload at each [default: 1].",
+    )(function)
+
+
+def wanted_batches(ctx: click.Context) -> tuple[int, ...]:
+    """Return the values of ``--batch``, each once, in order."""
+    values: tuple[int, ...] = ctx.meta.get(_BATCHES_KEY, (1,))
+    return values
+
+
+def _batches(ctx: click.Context, text: str | None) -> tuple[int, ...]:
+    if text is None:
+        return (1,)
+    parts = [part.strip() for part in text.split(",")]
+    values = [int(part) if part.isascii() and part.isdecimal() and len(part) < 10 else part for part in parts]
+    problem = next(filter(None, map(batch_problem, values)), None)
+    if problem:
+        raise click.UsageError(f"--{problem}, by comma, e.g. 1,8,64", ctx)
+    return tuple(dict.fromkeys(map(int, values)))
 
 
 def wanted_workload(ctx: click.Context) -> TraceOptions:
@@ -156,6 +186,7 @@ _WORKLOAD_OPTIONS = (
     OptionRow(
         "--skip-unsupported", click.BOOL, "Exported module: leave out and count unknown operations without products."
     ),
+    OptionRow("--batch", click.INT, "Inputs of one run [default: 1]; multiplies those that the workload has itself."),
     OptionRow("--ignore-sparsity-column", click.BOOL, "Topology: read an N:M column as dense."),
 )
 
@@ -315,7 +346,8 @@ def _option(name: str, field: FieldInfo) -> Callable[[F], F]:
 
 
 def _collect(ctx: click.Context, parameter: click.Parameter, value: object) -> None:
-    if value not in (None, False, ()) and parameter.name is not None:
+    is_given = value is not None and value is not False and value != ()  # 0 is a value
+    if is_given and parameter.name is not None:
         collected(ctx)[parameter.name] = value
 
 

@@ -13,11 +13,13 @@ from rich.text import Text
 
 from accelsim.cli import flow
 from accelsim.cli.collect import (
+    batches_option,
     collected,
     exact_option,
     read_workload,
     storage_of,
     storage_of_option,
+    wanted_batches,
     wants_exact,
     workload_options,
 )
@@ -43,6 +45,7 @@ from accelsim.results.store import (
     write_bytes,
     write_text,
 )
+from accelsim.trace.batch import with_batch
 from accelsim.trace.model import LayerTrace
 
 VALUES_RIVAL = "entropy-int8"
@@ -55,6 +58,7 @@ RUNS_NAME = "runs"
     "compare",
     epilog=examples(
         "accelsim compare hwconfigs/edge.yaml workloads/conv6_slt_f*.pt --storage slt,dense-int8 --out out/conv6",
+        "accelsim compare edge conv6_slt_f70 --batch 1,8 --out out/batches",
         "accelsim compare out/run1 out/run2 --out out/both",
     ),
 )
@@ -67,7 +71,8 @@ RUNS_NAME = "runs"
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
 @click.option("--out", "folder", required=True, metavar="DIR", help=f"Write {TABLE_NAME} and {FIGURE_NAME} there.")
 @exact_option
-@workload_options
+@workload_options(without=("batch",))
+@batches_option
 @json_option
 @common_options
 @click.pass_context
@@ -104,7 +109,8 @@ def command(
         raise click.UsageError("--storage: no format given; give at least one, e.g. slt", ctx)
     chip = load_hardware(hardware, overrides)
     target = check_folder_place(folder)
-    traces = [read_workload(ctx, workload) for workload in workloads]
+    read = [read_workload(ctx, workload) for workload in workloads]
+    traces = [with_batch(trace, batch) for trace in read for batch in wanted_batches(ctx)]
     if target.is_dir():  # an older comparison goes first; a folder that is not there is made when there is a result
         _claim(ctx, target)
     is_all = (storage or "").strip() == flow.ALL_FORMATS
@@ -136,8 +142,8 @@ class _Compared:
 
 def _saved(ctx: click.Context, paths: Sequence[str], are_changed: bool) -> _Compared:
     """Return saved runs; where no counters are saved beside them they have no break-even points."""
-    if are_changed or collected(ctx) or wants_exact(ctx):
-        stated = "--storage, --storage-of, --set, --exact and what states a workload"
+    if are_changed or collected(ctx) or wants_exact(ctx) or wanted_batches(ctx) != (1,):
+        stated = "--storage, --storage-of, --set, --exact, --batch and what states a workload"
         raise click.UsageError(f"{paths[0]}: saved runs are compared as they are; leave out {stated}", ctx)
     pages = read_results(paths)
     by_chip: dict[str, list[tuple[Hardware, flow.CostedRun]]] = {}

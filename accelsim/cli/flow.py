@@ -13,8 +13,9 @@ from accelsim.cost.evaluate import evaluate
 from accelsim.cost.tables import CostTables, load_tables
 from accelsim.cost.uncertainty import UncertaintyReport, uncertainty
 from accelsim.errors import ConfigError
+from accelsim.groups import Group
 from accelsim.mapping.fixed import load_fixed
-from accelsim.pipeline import layer_plans, schedule_network, simulate
+from accelsim.pipeline import batch_groups, layer_plans, schedule_network, simulate
 from accelsim.report.timeline import Timeline, make_timeline
 from accelsim.report.timeline_probe import TimelineProbe
 from accelsim.report.timeline_tiles import tile_map
@@ -77,6 +78,12 @@ def simulate_format(
     return CostedRun(build_result(hardware, trace, counters, cost), counters)
 
 
+def groups_of(hardware: LoadedHardware, trace: LayerTrace, storage: str, mapping: str | None) -> tuple[Group, ...]:
+    """Return the groups in which `simulate_format` takes the batch of ``trace``."""
+    fixed = load_fixed(mapping, trace) if mapping is not None else None
+    return batch_groups(hardware.config, trace, storage, fixed)
+
+
 def simulate_rivals(
     hardware: LoadedHardware, trace: LayerTrace, storages: Sequence[str], exact: bool
 ) -> dict[str, CostedRun]:
@@ -125,7 +132,8 @@ def uncertainty_again(stored: CountersFile, hardware: RecordedHardware, tables: 
 def save_run(folder: Path, number: int, hardware: LoadedHardware, trace: LayerTrace, run: CostedRun) -> None:
     """Save the ``number``-th run of a comparison in its own folder below ``folder``, as ``run --out`` does."""
     stem = Path(trace.path or trace.name).stem
-    name = re.sub(r"[^A-Za-z0-9._-]", "-", f"{number:03d}-{stem}-{run.result.storage}")[:_MAX_FOLDER_NAME]
+    batch = f"-batch{trace.num_inputs}" if trace.num_inputs > 1 else ""
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", f"{number:03d}-{stem}{batch}-{run.result.storage}")[:_MAX_FOLDER_NAME]
     write_run(own_folder(folder / name), run.result, run_counters_text(hardware, trace, run.counters))
 
 

@@ -24,7 +24,8 @@ from accelsim.config.loader import load_hardware
 from accelsim.errors import MappingError
 from accelsim.mapping.fixed import load_fixed
 from accelsim.names import suggest
-from accelsim.pipeline import schedule_network
+from accelsim.pipeline import batch_groups, schedule_network
+from accelsim.report.batch import groups_words
 from accelsim.report.mapping import LayerMapping, describe_layer, mapping_text, print_mapping
 from accelsim.report.terminal import make_console
 from accelsim.report.text import printable
@@ -49,7 +50,7 @@ OBJECTIVES = ("latency", "energy", "edp", "dram_bytes")
 @click.option("--objective", type=Choice(OBJECTIVES), help="What the mapper minimises [default: the chip's].")
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
 @mapping_option
-@workload_options
+@workload_options()
 @json_option
 @common_options
 @click.pass_context
@@ -76,6 +77,9 @@ def command(
     storage = flow.with_layers(storage or flow.default_storage(trace, chip), storage_of(ctx))
     mapping = mapping_file(ctx)
     fixed = load_fixed(mapping, trace) if mapping is not None else None
+    groups = batch_groups(chip.config, trace, storage, fixed)
+    words = f", batch {trace.num_inputs:,}{groups_words(groups)}" if trace.num_inputs > 1 else ""
+    trace = groups[0].trace
     schedule, mapped = schedule_network(chip.config, trace, storage, fixed)
     counters = run_schedule(schedule, chip.config)
     described = [
@@ -86,7 +90,7 @@ def command(
     if as_json:
         write_stdout(mapping_text(chip.config.name, trace.name, storage, schedule.lower_bound_cycles, layers))
     else:
-        title = f"{printable(trace.name)} on {printable(chip.config.name)}, stored as {storage}"
+        title = f"{printable(trace.name)}{words} on {printable(chip.config.name)}, stored as {storage}"
         print_mapping(make_console(sys.stdout), title, layers)
 
 

@@ -26,6 +26,7 @@ from accelsim.cli.collect import (
 from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
 from accelsim.cli.names import complete_chip, complete_formats, complete_workload
 from accelsim.config.loader import LoadedHardware, load_hardware
+from accelsim.report.batch import groups_words
 from accelsim.report.network import network_sizes
 from accelsim.report.terminal import make_console, print_run, print_synthetic
 from accelsim.report.timeline_probe import TimelineProbe
@@ -69,7 +70,7 @@ DEFAULT_COMPARE = "dense-int8,dense-fp32"
 @mapping_option
 @uncertainty_option
 @exact_option
-@workload_options
+@workload_options()
 @json_option
 @common_options
 @click.pass_context
@@ -115,19 +116,47 @@ def command(
         write_run(prepare_folder(target), result, flow.run_counters_text(chip, trace, run.counters, recorded))
     if target is not None and report is not None:
         flow.write_uncertainty(target, report)
-    if requests is not None:
-        flow.write_requests(str(requests_file(ctx)), requests, chip, result)
-    if probe is not None:
-        _write_pictures(ctx, chip, trace, result, probe)
+    if requests is not None or probe is not None:
+        _write_seen(ctx, chip, _first_group(ctx, chip, trace, result), probe, requests)
+    words = groups_words(flow.groups_of(chip, trace, storage, mapping_file(ctx)))
     if as_json:
         write_stdout(result_text(result))
         return
     console = make_console(sys.stdout)
-    print_run(console, result, comparison, network_sizes(trace))
+    print_run(console, result, comparison, network_sizes(trace) + words)
     if flow.is_synthetic(trace, result.storage):
         print_synthetic(console, result.storage)
     if report is not None:
         print_uncertainty(console, report)
+
+
+def _first_group(
+    ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, result: RunResult
+) -> tuple[LayerTrace, RunResult]:
+    """Return the network and result of the first group of a batch: what probe and request log have seen."""
+    groups = flow.groups_of(chip, trace, result.storage, mapping_file(ctx))
+    if sum(group.times for group in groups) == 1:
+        return trace, result
+    session(ctx).note(
+        f"pictures and memory requests are those of the first group; the batch runs{groups_words(groups).removeprefix(',')}"
+    )
+    first = groups[0].trace
+    return first, flow.simulate_format(chip, first, result.storage, wants_exact(ctx)).result
+
+
+def _write_seen(
+    ctx: click.Context,
+    chip: LoadedHardware,
+    seen: tuple[LayerTrace, RunResult],
+    probe: TimelineProbe | None,
+    requests: RequestLog | None,
+) -> None:
+    """Write what probe and request log have seen, where they are wanted."""
+    trace, result = seen
+    if requests is not None:
+        flow.write_requests(str(requests_file(ctx)), requests, chip, result)
+    if probe is not None:
+        _write_pictures(ctx, chip, trace, result, probe)
 
 
 def _write_pictures(

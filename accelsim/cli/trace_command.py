@@ -23,7 +23,7 @@ from accelsim.trace.model import LayerTrace, TraceLayer
     ),
 )
 @click.argument("workload")
-@workload_options
+@workload_options()
 @json_option
 @common_options
 @click.pass_context

@@ -22,8 +22,9 @@ from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
 from accelsim.cost.terms import resolve
 from accelsim.cost.traits import Pricer, RunTraits
-from accelsim.dse.rows import Row
+from accelsim.dse.rows import Row, figure
 from accelsim.errors import MappingError
+from accelsim.groups import group_sizes, groups_of_size
 from accelsim.mapping.build import effective_macs
 from accelsim.mapping.closed_form import Layers, layer_figures
 from accelsim.mapping.dataflow import adder_fan_in
@@ -46,7 +47,7 @@ _SYMBOLS = {
 
 
 def estimate(hardware: HardwareConfig, trace: LayerTrace, storage: str) -> Row:
-    """Return latency, energy, area and traffic of a network on a chip.
+    """Return latency, energy, area and traffic of a network on a chip; of a batch in its best groups.
 
     Raises
     ------
@@ -54,6 +55,40 @@ def estimate(hardware: HardwareConfig, trace: LayerTrace, storage: str) -> Row:
         The format cannot hold the network, the chip lacks a unit, no generator can follow a layer's random source, or a
         layer fits the buffers in no way.
     """
+    if trace.copies == 1:
+        return _estimate(hardware, trace, storage)
+    rows = []
+    failure: MappingError | None = None
+    for size in group_sizes(trace, _plans(trace, storage), hardware):
+        groups = groups_of_size(trace, size)
+        try:
+            rows.append(_sum([(_estimate(hardware, group.trace, storage), group.times) for group in groups], trace))
+        except MappingError as error:
+            failure = error
+    if not rows:
+        raise failure or MappingError(f"{trace.name}: no group of its batch can be mapped")
+    return min(rows, key=lambda row: figure(row, _OBJECTIVES[hardware.mapping.objective]) or 0.0)
+
+
+_OBJECTIVES = {"latency": "latency_cycles", "energy": "energy_j", "edp": "edp_js", "dram_bytes": "dram_bytes"}
+
+
+def _sum(parts: list[tuple[Row, int]], trace: LayerTrace) -> Row:
+    """Return the row of groups that run one after the other, each so many times."""
+
+    def total(name: str) -> float:
+        return sum((figure(row, name) or 0.0) * times for row, times in parts)
+
+    first = parts[0][0]
+    cycles, dram_bytes, macs, effective = (
+        int(total(name)) for name in ("latency_cycles", "dram_bytes", "macs", "effective_macs")
+    )
+    area_mm2, stored = figure(first, "area_mm2"), figure(first, "stored_bits") or 0.0
+    figures = (cycles, total("latency_s"), total("energy_j"), area_mm2, dram_bytes, macs)
+    return _row(num_frames(trace), figures, effective, int(stored))
+
+
+def _estimate(hardware: HardwareConfig, trace: LayerTrace, storage: str) -> Row:
     plans = _plans(trace, storage)
     check_units(plans, storage, hardware)
     for plan in plans.values():
@@ -74,7 +109,9 @@ def estimate(hardware: HardwareConfig, trace: LayerTrace, storage: str) -> Row:
     energy_j = sum(count * prices.action_pj[key] for key, count in actions.items()) * 1e-12
     energy_j += (prices.standby_w + prices.leakage_w) * time_s
     macs = sum(task.layer.dims.macs for task in on_array)
-    return _row(trace, tasks, (cycles, time_s, energy_j, prices.area_mm2, dram_bytes, macs))
+    effective = sum(effective_macs(task) for task in on_array)
+    stored = sum(task.stored_bits.total for task in tasks)
+    return _row(num_frames(trace), (cycles, time_s, energy_j, prices.area_mm2, dram_bytes, macs), effective, stored)
 
 
 def _mapped(hardware: HardwareConfig, trace: LayerTrace, plans: dict[str, WeightPlan]) -> tuple[list[LayerTask], Best]:
@@ -99,22 +136,17 @@ def _mapped(hardware: HardwareConfig, trace: LayerTrace, plans: dict[str, Weight
         banned |= {crowded}
 
 
-def _row(trace: LayerTrace, tasks: list[LayerTask], figures: tuple[Any, ...]) -> Row:
+def _row(frames: int, figures: tuple[Any, ...], effective: int, stored: int) -> Row:
     cycles, time_s, energy_j, area_mm2, dram_bytes, macs = figures
-    frames = num_frames(trace)
     power_w = energy_j / time_s if time_s else 0.0
     tops = 2 * macs / time_s / 1e12 if time_s else 0.0
-    effective = sum(
-        task.plan.num_nonzero * task.layer.dims.N * task.layer.dims.P * task.layer.dims.Q
-        if task.plan is not None else task.layer.dims.macs
-        for task in tasks if task.layer.uses_array
-    )  # fmt: skip
     return {
         "latency_cycles": cycles, "latency_s": time_s, "energy_j": energy_j, "average_power_w": power_w,
         "area_mm2": area_mm2, "edp_js": energy_j * time_s, "tops": tops,
         "tops_per_w": tops / power_w if power_w else 0.0, "frames_per_s": frames / time_s if time_s else 0.0,
+        "latency_s_per_input": time_s / frames, "energy_j_per_input": energy_j / frames,
         "macs": macs, "effective_macs": effective,
-        "stored_bits": sum(task.stored_bits.total for task in tasks), "dram_bytes": dram_bytes,
+        "stored_bits": stored, "dram_bytes": dram_bytes,
     }  # fmt: skip
 
 

@@ -155,7 +155,7 @@ def model_digest() -> str:
     """Return a digest of the source and tables of the model: results of another model are never mixed in."""
     root = Path(accelsim.__file__).parent
     digest = hashlib.sha256()
-    files = [root / "pipeline.py"]
+    files = [root / "groups.py", root / "pipeline.py"]
     for package in _MODEL_PACKAGES:
         files += sorted(path for path in (root / package).rglob("*") if path.suffix in (".py", ".yaml"))
     for path in files:

@@ -24,6 +24,8 @@ METRICS: Final[dict[str, str]] = {
     "tops": "dense operations a second, in 10^12",
     "tops_per_w": "the same per watt",
     "frames_per_s": "inputs a second",
+    "latency_s_per_input": "seconds of one run over its batch",
+    "energy_j_per_input": "joules of one run over its batch",
     "pe_utilization": "fraction of PE cycles with a multiply-accumulate",
     "macs": "dense multiply-accumulates",
     "effective_macs": "multiply-accumulates with a kept weight",
@@ -35,6 +37,7 @@ METRICS: Final[dict[str, str]] = {
 WORKLOAD_COLUMNS: Final[dict[str, str]] = {
     "network": "name of the network",
     "provenance": "searched, imported, synthetic or dense",
+    "batch": "inputs of one run",
     "num_weights": "weights of the network",
     "sparsity": "fraction of zeros in the mask",
     "prune_ratio": "fraction of all weights that freezing pruned",

@@ -28,6 +28,7 @@ from accelsim.dse.constraints import Constraint, check_metric, parse_constraint
 from accelsim.errors import AccelSimError, ConfigError
 from accelsim.names import suggest
 from accelsim.storage import get_format
+from accelsim.trace.batch import batch_problem
 
 MAX_LEVELS = 10_000
 _OF_RANGE = frozenset({
@@ -39,6 +40,8 @@ TICKET_WORDS = {
     "stream": ("layer", "filter", "tile"),
     "seeds": ("stored", "derived", "jump"),
 }
+BATCH = "batch"
+"""Inputs of one run, a variable of every workload."""
 TICKET_PARAMETERS = ("sparsity", "freeze_ratio", "prune_ratio", "lock_ratio", *TICKET_WORDS)
 
 _OTHERWISE = {
@@ -113,8 +116,8 @@ class SpaceModel(ConfigModel):
     storage: list[str] | None = Field(None, min_length=1, max_length=1000)
     """Storage formats; the default is slt for tickets and dense-int8 for the rest."""
     vary: dict[str, Any] = Field(default_factory=dict)
-    """Path of a hardware field (several, joined by commas, move together), ``storage`` or a ticket parameter -> a list
-    of values or a range."""
+    """Path of a hardware field (several, joined by commas, move together), ``storage``, ``batch`` or a ticket parameter
+    -> a list of values or a range."""
     constraints: list[str] = Field(default_factory=list, max_length=100)
     """Conditions such as ``area_mm2 <= 2``."""
     objectives: list[str] = Field(default_factory=list, max_length=6)
@@ -140,7 +143,7 @@ class SpaceModel(ConfigModel):
 class Variable:
     """One axis: what varies, and the values it takes in order.
 
-    ``paths`` are hardware fields that all take the value; empty for ``storage`` and ticket parameters.
+    ``paths`` are hardware fields that all take the value; empty for ``storage``, ``batch`` and ticket parameters.
     """
 
     name: str
@@ -256,6 +259,11 @@ def _variable(name: str, value: Value, document: YamlDocument, location: tuple[s
     levels = _levels(value, where, document, name)
     if name == STORAGE:
         return Variable(name, (), tuple(_format(level, document, location or ("vary", name)) for level in levels))
+    if name == BATCH:
+        problem = next(filter(None, map(batch_problem, levels)), None)
+        if problem:
+            raise ConfigError(f"{where}: {problem.removeprefix('batch: ')}")
+        return Variable(name, (), levels)
     if name in TICKET_PARAMETERS:
         _check_ticket_levels(name, levels, where)
         return Variable(name, (), levels)
@@ -312,10 +320,10 @@ def _check_path(path: str, where: str) -> None:
     try:
         parse_override(f"{path}=0", HardwareConfig)
     except ConfigError as error:
-        others = f"{STORAGE}, {', '.join(TICKET_PARAMETERS)}"
+        others = f"{STORAGE}, {BATCH}, {', '.join(TICKET_PARAMETERS)}"
         if path in _OTHERWISE:
             raise ConfigError(f"{where}: {path}: unknown path; {_OTHERWISE[path]}") from None
-        near = suggest(path, (STORAGE, *TICKET_PARAMETERS))
+        near = suggest(path, (STORAGE, BATCH, *TICKET_PARAMETERS))
         if near:
             raise ConfigError(f"{where}: {path}: unknown path; {near}known: paths of a chip; or {others}") from None
         raise ConfigError(f"{where}: {str(error).partition(': ')[2]}; or {others}") from None

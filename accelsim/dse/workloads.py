@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from accelsim.config.presets import TICKETS, preset_file
+from accelsim.dse.space import BATCH
 from accelsim.errors import TraceError
 from accelsim.prng.source import GeneratorKind, SeedPolicy, StreamGranularity
 from accelsim.prng.streams import check_source
@@ -27,6 +28,7 @@ from accelsim.ticket.graph import PARAMETRIC_KINDS, NetworkGraph
 from accelsim.ticket.torchfile import check_regular_file
 from accelsim.ticket.zoo import is_network
 from accelsim.trace import trace_graph, trace_workload
+from accelsim.trace.batch import with_batch
 from accelsim.trace.from_graph import traced_weight_shape
 from accelsim.trace.model import LayerTrace, LayerWeights
 from accelsim.trace.options import TraceOptions, stated_weights
@@ -98,7 +100,7 @@ def load_trace(spec: WorkloadSpec) -> LayerTrace:
     """
     if spec.sha256 and file_sha256(spec.path) != spec.sha256:
         raise PlaceError(f"{spec.path}: has changed since the run began; start it again")
-    if spec.kind == "ticket" and spec.options != TraceOptions():
+    if spec.kind == "ticket" and not spec.options.are_of_run:
         ticket = read_ticket(spec.path)
         trace = trace_graph(ticket.graph, _stated(ticket.graph, spec.options), provenance="synthetic")
         # What was measured of the network's activations is nearer to any of its tickets than an assumption.
@@ -108,7 +110,8 @@ def load_trace(spec: WorkloadSpec) -> LayerTrace:
             else replace(layer, input_density=density, input_density_measured=True)
             for layer in trace.layers
         )  # fmt: skip
-        return replace(trace, layers=layers, path=spec.path, sha256=spec.sha256)
+        trace = replace(trace, layers=layers, path=spec.path, sha256=spec.sha256)
+        return with_batch(trace, spec.options.batch)
     return trace_workload(spec.path, spec.options)
 
 
@@ -184,14 +187,23 @@ class Workload:
         Parameters
         ----------
         wanted
-            Ticket parameters by name; empty takes the given workload as it is. ``freeze_ratio`` F splits into
-            p = F k and r = F (1 - k), which leaves the free weights as dense as the network.
+            Ticket parameters and ``batch`` by name; without the former the given workload is taken as it is.
+            ``freeze_ratio`` F splits into p = F k and r = F (1 - k), which leaves the free weights as dense as the
+            network.
 
         Raises
         ------
         TraceError
             Impossible ratios.
         """
+        spec = self._choose({name: value for name, value in wanted.items() if name != BATCH})
+        if BATCH not in wanted:
+            return spec
+        options = replace(spec.options, batch=int(wanted[BATCH]))
+        options.check()
+        return replace(spec, options=options)
+
+    def _choose(self, wanted: Mapping[str, Any]) -> WorkloadSpec:
         first = self.members[0]
         if not wanted:
             return first.spec
@@ -280,6 +292,6 @@ def holds_ticket(trace: LayerTrace) -> bool:
 
 def default_storage(spec: WorkloadSpec) -> str:
     """Return the format of a workload unless one is given: its ticket, or what its trained weights allow."""
-    if spec.kind == "ticket" and spec.options == TraceOptions():
+    if spec.kind == "ticket" and spec.options.are_of_run:
         return default_format(load_trace(spec))
     return TICKET_STORAGE if spec.kind == "ticket" or spec.is_synthetic else DENSE_STORAGE

@@ -34,6 +34,7 @@ from accelsim.timing.schedule import (
     OutputEvents,
     WeightEvents,
 )
+from accelsim.trace.model import TraceLayer
 
 Ints = npt.NDArray[np.int64]
 MOST_STEPS = 1 << 17  # some 100 MB of events at a time
@@ -142,7 +143,7 @@ def _in_parts(parts: LayerParts) -> LayerSchedule:
     return LayerSchedule(
         name=task.layer.name,
         kind=task.layer.kind,
-        shape=layer_shape(task),
+        shape=layer_shape(task.layer),
         macs=task.layer.dims.macs,
         effective_macs=effective_macs(task),
         stored_bits=task.stored_bits,
@@ -188,7 +189,7 @@ def _build(task: LayerTask, tiling: Tiling, holding: Holding, part: _Part, skipp
     return LayerSchedule(
         name=task.layer.name,
         kind=task.layer.kind,
-        shape=layer_shape(task),
+        shape=layer_shape(task.layer),
         macs=dims.macs if part.is_last else 0,
         effective_macs=effective_macs(task) if part.is_last else 0,
         stored_bits=task.stored_bits if part.is_last else StoredBits(),
@@ -221,11 +222,11 @@ def _check_window(task: LayerTask, tiling: Tiling) -> None:
         )
 
 
-def layer_shape(task: LayerTask) -> tuple[int, ...]:
-    """Return the shape a result shows: that of the weights, else N G K C P Q R S of the loops."""
-    if task.layer.weights is not None:
-        return task.layer.weights.shape
-    dims = task.layer.dims
+def layer_shape(layer: TraceLayer) -> tuple[int, ...]:
+    """Return the shape a result shows: that of the array's weights, else that of the output, N GK P Q."""
+    if layer.weights is not None and layer.uses_array:
+        return layer.weights.shape
+    dims = layer.dims
     return (dims.N, dims.G * dims.K, dims.P, dims.Q)
 
 

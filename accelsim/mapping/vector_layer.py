@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.mapping.build import layer_shape
 from accelsim.mapping.task import LayerTask
 from accelsim.storage.base import StoredBits
 from accelsim.timing.schedule import NO_RELEASE, InputEvents, LayerSchedule, OutputEvents, WeightEvents
@@ -41,7 +42,7 @@ def build_vector_layer(task: LayerTask) -> LayerSchedule:
     return LayerSchedule(
         name=layer.name,
         kind=layer.kind,
-        shape=(layer.dims.N, layer.dims.G * layer.dims.K, layer.dims.P, layer.dims.Q),
+        shape=layer_shape(layer),
         macs=0,
         effective_macs=0,
         stored_bits=task.stored_bits,

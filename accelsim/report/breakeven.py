@@ -28,6 +28,7 @@ def print_break_even(
     ``points`` belong to ``rivals``, in their order; ``precision`` is that of equal energy, where a dense rival ran.
     """
     name = printable(ticket.workload.path or ticket.workload.name)
+    name += f", batch {ticket.workload.batch:,}" if ticket.workload.batch > 1 else ""
     now = significant(points[0].dram_pj_per_bit_now)
     console.print(Text(f"{name}, {ticket.storage} against others; a DRAM bit costs {now} pJ here:", style="bold"))
     table = Table(box=SIMPLE_HEAD, pad_edge=False)

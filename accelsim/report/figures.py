@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from accelsim.report.text import prefix_of, printable, quantity, ratio
-from accelsim.results.compare import TICKET_FORMATS, chip_labels, same_network, weight_bytes
+from accelsim.results.compare import TICKET_FORMATS, batches, chip_labels, same_network, weight_bytes
 from accelsim.results.model import RunResult
 
 # Okabe & Ito's palette, grey for its yellow: distinguishable with every common colour vision.
@@ -149,10 +149,12 @@ def draw_freezing(results: Sequence[RunResult]) -> Figure:
 
 def _series(results: Sequence[RunResult]) -> dict[str, list[RunResult]]:
     networks, chips = {run.workload.name for run in results}, chip_labels(results)
+    are_batched = len(batches(results)) > 1
     grouped: dict[str, list[RunResult]] = {}
     for run in results:
         names = [chips[run.hardware.sha256]] if len(chips) > 1 else []
         names += [run.workload.name] if len(networks) > 1 else []
+        names += [f"batch {run.workload.batch}"] if are_batched else []
         grouped.setdefault(", ".join(map(printable, [*names, run.storage])), []).append(run)
     return {label: sorted(runs, key=_freezing) for label, runs in grouped.items()}
 

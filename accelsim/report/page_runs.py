@@ -12,7 +12,7 @@ from accelsim.cost.report import CostReport
 from accelsim.cost.tables import load_tables
 from accelsim.cost.uncertainty import ComparisonBands, FormatBands, UncertaintyReport, uncertainty
 from accelsim.results.breakeven import BreakEven, break_even, dram_energy_j
-from accelsim.results.compare import chip_labels
+from accelsim.results.compare import batches, chip_labels
 from accelsim.results.model import ResultError, RunResult, Totals
 from accelsim.results.store import (
     COUNTERS_NAME,
@@ -38,10 +38,10 @@ class PageRun:
     counters: CountersFile | None
 
     @property
-    def key(self) -> tuple[str, str, str, str]:
-        """Return what tells runs apart: chip, network file, format."""
+    def key(self) -> tuple[str, str, str, int, str]:
+        """Return what tells runs apart: chip, network file, batch, format."""
         work = self.result.workload
-        return self.result.hardware.sha256, work.sha256, work.path, self.result.storage
+        return self.result.hardware.sha256, work.sha256, work.path, work.batch, self.result.storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class TicketRuns:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A network on a chip: its tickets in the order of their freezing ratio, and the one the report looks into.
+    """A network on a chip at one batch: its tickets in the order of their freezing ratio, and the one looked into.
 
     ``focus`` is the ticket with the highest freezing ratio whose accuracy is within `ACCURACY_MARGIN` of the best.
     """
@@ -121,15 +121,18 @@ def holds_results(path: str | Path) -> bool:
 
 
 def cases_of(runs: Sequence[PageRun]) -> list[Case]:
-    """Return the cases of ``runs``, in the order in which chip and network first occur."""
-    groups: dict[tuple[str, str], list[PageRun]] = {}
+    """Return the cases of ``runs``, in the order in which chip, network and batch first occur."""
+    groups: dict[tuple[str, str, int], list[PageRun]] = {}
     for run in runs:
-        groups.setdefault((run.result.hardware.sha256, run.result.workload.name), []).append(run)
-    labels = chip_labels([run.result for run in runs])
+        work = run.result.workload
+        groups.setdefault((run.result.hardware.sha256, work.name, work.batch), []).append(run)
+    results = [run.result for run in runs]
+    labels, are_batched = chip_labels(results), bool(batches(results))
     cases = []
-    for (digest, network), group in groups.items():
+    for (digest, network, batch), group in groups.items():
         tickets = sorted(_tickets(group), key=lambda each: each.main.result.workload.freeze_ratio)
-        cases.append(Case(labels[digest], network, tuple(tickets), _focus(tickets)))
+        name = f"{network} (batch {batch})" if are_batched else network
+        cases.append(Case(labels[digest], name, tuple(tickets), _focus(tickets)))
     return cases
 
 

@@ -84,11 +84,14 @@ def answer_table(cases: Sequence[Case]) -> PageTable:
 def runs_table(case: Case) -> PageTable:
     """Return a row per run of a case: the main totals."""
     columns = (
-        "ticket", "format", "frozen", "accuracy", "latency", "energy", "power", "weight traffic", "all traffic",
-        "stored", "PE use", "TOPS", "TOPS/W", "area",
+        "ticket", "format", "batch", "frozen", "accuracy", "latency", "energy", "energy per input", "power",
+        "weight traffic", "all traffic", "stored", "PE use", "TOPS", "TOPS/W", "area",
     )  # fmt: skip
     rows = tuple(_run_row(run) for ticket in case.tickets for run in ticket.runs)
-    note = "Accuracy stands only where the very ticket is stored that was measured; that of others is not simulated."
+    note = (
+        "Figures are for the whole batch. Accuracy stands only where the very ticket is stored that was measured; that "
+        "of others is not simulated."
+    )
     return PageTable(f"all runs: {printable(case.network)} on {printable(case.chip)}", columns, rows, note)
 
 
@@ -190,10 +193,12 @@ def _run_row(run: PageRun) -> tuple[Cell, ...]:
     return (
         _text(work.path or work.name),
         _text(run.result.storage),
+        _count(work.batch),
         _fraction(work.freeze_ratio),
         _text("-") if accuracy is None else _fraction(accuracy),
         _quantity(totals.latency_s, "s"),
         _quantity(totals.energy_j, "J"),
+        _quantity(totals.energy_j_per_input, "J"),
         _quantity(totals.average_power_w, "W"),
         _quantity(weight_bytes(totals), "B"),
         _quantity(traffic_bytes(totals), "B"),

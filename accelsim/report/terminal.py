@@ -19,8 +19,16 @@ from rich.text import Text
 
 from accelsim.report.sentence import verdict
 from accelsim.report.text import percent, printable, quantity, ratio, shape, significant
-from accelsim.results.compare import WEIGHT_CLASSES, chip_labels, own_accuracy, stored_bits, traffic_bytes, weight_bytes
-from accelsim.results.model import CyclesByCause, EnergyByUnit, LayerRecord, RunResult, Totals
+from accelsim.results.compare import (
+    WEIGHT_CLASSES,
+    batches,
+    chip_labels,
+    own_accuracy,
+    stored_bits,
+    traffic_bytes,
+    weight_bytes,
+)
+from accelsim.results.model import CyclesByCause, EnergyByUnit, LayerRecord, Record, RunResult, Totals
 from accelsim.storage.mixed import SIGN, format_of_layer
 
 PIPE_WIDTH = 120
@@ -75,7 +83,8 @@ def headline(result: RunResult) -> str:
     if not work.regenerable:
         parts.append(_not_regenerable(result))
     where = f"{printable(chip.name)} ({chip.node_nm:g} nm, {chip.clock_mhz:g} MHz)"
-    return f"{printable(work.name)} [{', '.join(parts)}] on {where}, stored as {printable(result.storage)}"
+    name = printable(work.name) + (f", batch {work.batch:,}" if work.batch > 1 else "")
+    return f"{name} [{', '.join(parts)}] on {where}, stored as {printable(result.storage)}"
 
 
 def _not_regenerable(result: RunResult) -> str:
@@ -86,7 +95,17 @@ def _not_regenerable(result: RunResult) -> str:
     return "its weights are stored as values: none is regenerated"
 
 
-_OPTIONAL_COLUMNS = ("mostly by", "shape", "activations", "kind", "PE use", "stalled", "weights read", "time")
+_OPTIONAL_COLUMNS = (
+    "bandwidth",
+    "mostly by",
+    "shape",
+    "activations",
+    "kind",
+    "PE use",
+    "stalled",
+    "weights read",
+    "time",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +164,24 @@ def _layer_cells(record: LayerRecord | Totals, total_cycles: int, names: tuple[s
         "energy": quantity(record.energy_j, "J"),
         "weights read": quantity(weight_bytes(record), "B"),
         "activations": quantity(activations, "B"),
+        "bandwidth": _bandwidth(record),
     }
+
+
+def _bandwidth(record: Record) -> str:
+    """Return the average memory bandwidth, and what share of the memory's peak that is."""
+    if record.average_bandwidth_gbps is None or record.bandwidth_share is None:
+        return "-"
+    return f"{quantity(record.average_bandwidth_gbps * 1e9, 'B/s')} {percent(record.bandwidth_share)}"
 
 
 def totals_table(runs: Mapping[str, Totals], box: Box = SIMPLE_HEAD) -> Table:
     """Return the table of totals, a column per storage format; the first is the run, others carry their ratio to it."""
     table = _run_table("total", list(runs), box)
+    is_batched = any(run.latency_s != run.latency_s_per_input for run in runs.values())
     for row in _TOTAL_ROWS:
+        if row.is_per_input and not is_batched:
+            continue
         values = [row.value(run) for run in runs.values()]
         cells = [row.text(values[0])]
         for value in values[1:]:
@@ -165,11 +195,14 @@ class _TotalRow:
     title: str
     value: Callable[[Totals], float]
     text: Callable[[float], str]
+    is_per_input: bool = False
 
 
 _TOTAL_ROWS = (
     _TotalRow("latency", lambda run: run.latency_s, lambda value: quantity(value, "s")),
     _TotalRow("energy", lambda run: run.energy_j, lambda value: quantity(value, "J")),
+    _TotalRow("latency per input", lambda run: run.latency_s_per_input, lambda value: quantity(value, "s"), True),
+    _TotalRow("energy per input", lambda run: run.energy_j_per_input, lambda value: quantity(value, "J"), True),
     _TotalRow("energy x latency", lambda run: run.edp_js, lambda value: quantity(value, "Js")),
     _TotalRow("average power", lambda run: run.average_power_w, lambda value: quantity(value, "W")),
     _TotalRow("weight traffic", weight_bytes, lambda value: quantity(value, "B")),
@@ -231,12 +264,14 @@ def print_comparison(console: Console, results: Sequence[RunResult], synthetic: 
     """
     marks = [SYNTHETIC_MARK if each else "" for each in synthetic] or [""] * len(results)
     labels = chip_labels(results)
-    chips = [{"chip": printable(labels[run.hardware.sha256], 24)} if len(labels) > 1 else {} for run in results]
-    marked = list(zip(results, marks, chips, strict=True))
+    heads = [{"chip": printable(labels[run.hardware.sha256], 24)} if len(labels) > 1 else {} for run in results]
+    if batches(results):
+        heads = [head | {"batch": f"{run.workload.batch:,}"} for head, run in zip(heads, results, strict=True)]
+    marked = list(zip(results, marks, heads, strict=True))
     names, files = frozenset({"chip", "workload", "storage"}), ", compare.csv, or --json"
-    totals = [chip | _comparison_cells(run, mark) for run, mark, chip in marked]
-    print_fitted(console, totals, ("weights read", "area", "accuracy"), names, files)
-    traffic = [chip | _traffic_cells(run, mark) for run, mark, chip in marked]
+    totals = [_comparison_cells(run, mark, head) for run, mark, head in marked]
+    print_fitted(console, totals, ("weights read", "area", "accuracy", "frozen"), names, files)
+    traffic = [head | _traffic_cells(run, mark) for run, mark, head in marked]
     if len({run.workload.path or run.workload.name for run in results}) == 1:
         traffic = [{title: cell for title, cell in row.items() if title != "workload"} for row in traffic]
     print_fitted(
@@ -283,15 +318,18 @@ def fitting_titles(rows: Sequence[Mapping[str, str]], optional: Sequence[str], w
     return titles
 
 
-def _comparison_cells(run: RunResult, mark: str) -> dict[str, str]:
+def _comparison_cells(run: RunResult, mark: str, head: Mapping[str, str]) -> dict[str, str]:
     work, totals, accuracy = run.workload, run.totals, own_accuracy(run)
+    per_input = {"energy per input": quantity(totals.energy_j_per_input, "J")} if "batch" in head else {}
     return {
+        **head,
         "workload": printable(work.path or work.name, 40),
         "storage": f"{printable(run.storage, 24)}{mark}",
         "frozen": percent(work.freeze_ratio),
         "accuracy": "-" if accuracy is None else percent(accuracy),
         "latency": quantity(totals.latency_s, "s"),
         "energy": quantity(totals.energy_j, "J"),
+        **per_input,
         "stored": quantity(stored_bits(totals) / 8, "B"),
         "weights read": quantity(weight_bytes(totals), "B"),
         "area": f"{significant(totals.area_mm2)} mm2",

@@ -142,9 +142,7 @@ def workload_record(trace: LayerTrace) -> WorkloadRecord:
 
 def num_frames(trace: LayerTrace) -> int:
     """Return the inputs that one run of ``trace`` processes: its batch."""
-    if trace.batch is not None:
-        return trace.batch
-    return max((layer.dims.N for layer in trace.layers), default=1)
+    return trace.num_inputs
 
 
 def _layer_record(layer: LayerCounters, energy_j_by_unit: Mapping[str, float], config: HardwareConfig) -> LayerRecord:

@@ -32,6 +32,12 @@ def stored_bits(record: Record) -> int:
     return sum(int(getattr(record.stored_bits, name)) for name in WEIGHT_CLASSES)
 
 
+def batches(results: Sequence[RunResult]) -> list[int]:
+    """Return the batches of runs, each once, in rising order; none where all runs take one input at a time."""
+    found = sorted({run.workload.batch for run in results})
+    return [] if found == [1] else found
+
+
 def own_accuracy(run: RunResult) -> float | None:
     """Return the accuracy of what ``run`` stores; None where it is another network's, or was not measured."""
     is_own = run.workload.provenance == "dense" or run.storage in TICKET_FORMATS

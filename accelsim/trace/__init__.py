@@ -15,6 +15,7 @@ from accelsim.ticket.file import read_ticket
 from accelsim.ticket.graph import PARAMETRIC_KINDS, NetworkGraph
 from accelsim.ticket.torchfile import check_regular_file
 from accelsim.ticket.zoo import build_network, is_network
+from accelsim.trace.batch import with_batch
 from accelsim.trace.from_graph import trace_graph, trace_ticket, traced_weight_shape
 from accelsim.trace.model import LayerTrace, LayerWeights, LoopDims, TraceLayer
 from accelsim.trace.modules import ModuleGraph, graph_from_file, graph_from_module, trace_module
@@ -36,6 +37,7 @@ __all__ = [
     "trace_network",
     "trace_ticket",
     "trace_workload",
+    "with_batch",
     "with_statistics",
 ]
 
@@ -72,9 +74,9 @@ def trace_workload(path: str, options: TraceOptions | None = None) -> LayerTrace
     sha256 = _sha256(file)
     if magic != _ZIP_MAGIC and Path(file).suffix.lower() not in (".pt", ".pth"):
         return replace(read_topology(path, chosen), sha256=sha256)
-    if chosen != TraceOptions():
+    if not chosen.are_of_run:
         raise TraceError(f"{path}: a ticket has its own sparsity, ratios and shapes; leave those options out")
-    return trace_ticket(read_ticket(file), path, sha256)
+    return with_batch(trace_ticket(read_ticket(file), path, sha256), chosen.batch)
 
 
 def _trace_file(path: str, options: TraceOptions) -> LayerTrace:
@@ -92,7 +94,7 @@ def _trace_file(path: str, options: TraceOptions) -> LayerTrace:
         input_shapes=options.input_shapes,
     )
     provenance = "synthetic" if options.is_synthetic else "dense"
-    return found.trace(_graph_weights(found.graph, options), provenance=provenance)
+    return with_batch(found.trace(_graph_weights(found.graph, options), provenance=provenance), options.batch)
 
 
 def _named_ticket(name: str) -> str | None:
@@ -128,7 +130,7 @@ def trace_network(name: str, options: TraceOptions | None = None) -> LayerTrace:
     )
     provenance = "synthetic" if chosen.is_synthetic else "dense"
     trace = trace_graph(graph, _graph_weights(graph, chosen), provenance=provenance)
-    return replace(trace, path=name)
+    return with_batch(replace(trace, path=name), chosen.batch)
 
 
 def _graph_weights(graph: NetworkGraph, options: TraceOptions) -> dict[str, LayerWeights]:

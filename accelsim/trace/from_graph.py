@@ -99,26 +99,6 @@ def trace_graph(
     )
 
 
-def with_batch(trace: LayerTrace, batch: int) -> LayerTrace:
-    """Return the trace of ``batch`` times as many inputs: the loop N, or more heads of products of activations."""
-
-    def repeated(layer: TraceLayer) -> TraceLayer:
-        dims = layer.dims
-        return replace(
-            layer,
-            dims=replace(dims, G=dims.G * batch) if layer.kind == "matmul" else replace(dims, N=dims.N * batch),
-            vector_ops=layer.vector_ops * batch,
-            num_outputs=layer.num_outputs * batch,
-            second_input_elements=layer.second_input_elements * batch,
-            input_elements=tuple(count * batch for count in layer.input_elements),
-        )
-
-    if batch == 1:
-        return trace
-    known = None if trace.batch is None else trace.batch * batch
-    return replace(trace, layers=tuple(map(repeated, trace.layers)), batch=known)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _LazyLayer:
     """Decodes a ticket layer when somebody asks, and remembers the last few."""

@@ -188,7 +188,8 @@ class LayerTrace:
     ``dense`` or ``synthetic``); ``path`` is as given on the command line and ``sha256`` that of the file.
     ``skipped`` are the operations of an exported module that are left out, and how often each occurs; ``remarks`` are
     lines about what was read otherwise than it is written, or not at all, without a loss.
-    ``batch`` is how many inputs the layers process at once; None: as many as the largest N among them.
+    ``batch`` is how many inputs the layers process at once; None: as many as the largest N among them. ``copies`` is
+    how many times as many that is as the workload itself has (`accelsim.trace.batch.with_batch`).
     ``input_shapes`` are the names and full shapes of the inputs, where known. ``num_parameters`` counts weights,
     tables, biases, norms and trained tensors that join the activations, tied ones once; None where the workload does
     not state them all (a topology table).
@@ -207,6 +208,12 @@ class LayerTrace:
     remarks: tuple[str, ...] = ()
     batch: int | None = None
     input_shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    copies: int = 1
+
+    @property
+    def num_inputs(self) -> int:
+        """Return how many inputs the layers process at once."""
+        return self.batch if self.batch is not None else max((layer.dims.N for layer in self.layers), default=1)
 
 
 def kept_by_pattern(shape: tuple[int, ...], num_values: int, group_size: int) -> int:

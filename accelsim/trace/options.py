@@ -9,6 +9,7 @@ from math import prod
 from accelsim.errors import TraceError
 from accelsim.prng import RandomSource, RatioDistribution
 from accelsim.ticket.statistics import LayerStatistics, TicketStatistics, layer_statistics
+from accelsim.trace.batch import batch_problem, with_batch
 from accelsim.trace.from_graph import dense_weights
 from accelsim.trace.model import LayerTrace, LayerWeights
 
@@ -36,6 +37,8 @@ class TraceOptions:
         Count operations of an exported module that are not supported and multiply nothing instead of refusing them.
     input_shapes
         Of an exported module: shapes of inputs by name, where ``input_shape`` is that of the first one.
+    batch
+        How many times the workload's inputs one run takes; of a ticket too.
     """
 
     sparsity: float | None = None
@@ -49,6 +52,12 @@ class TraceOptions:
     ignore_sparsity_column: bool = False
     skip_unsupported: bool = False
     input_shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    batch: int = 1
+
+    @property
+    def are_of_run(self) -> bool:
+        """Return whether they say only how a run takes the workload, nothing of the workload itself."""
+        return replace(self, batch=1) == TraceOptions()
 
     @property
     def is_synthetic(self) -> bool:
@@ -62,8 +71,8 @@ class TraceOptions:
         return TicketStatistics(sparsity, self.prune_ratio, self.lock_ratio, self.distribution, self.seed)
 
     def check(self) -> None:
-        """Raise `TraceError` for ratios that no mask can have."""
-        problem = self.statistics.problem()
+        """Raise `TraceError` for ratios that no mask can have, and for what is no batch."""
+        problem = self.statistics.problem() or batch_problem(self.batch)
         if problem:
             raise TraceError(problem)
 
@@ -85,13 +94,15 @@ def stated_weights(shapes: Sequence[tuple[int, ...]], options: TraceOptions) -> 
 
 
 def with_statistics(trace: LayerTrace, options: TraceOptions) -> LayerTrace:
-    """Return a dense trace with the stated statistics of a ticket; no mask exists.
+    """Return a dense trace with the stated statistics of a ticket; no mask exists. Of a ticket's, the batch alone.
 
     Raises
     ------
     TraceError
         The trace is that of a ticket, the statistics are impossible, or an option shapes a network, which is traced.
     """
+    if options.are_of_run:
+        return with_batch(trace, options.batch)
     if trace.provenance != "dense":
         raise TraceError(f"options: {trace.name} has statistics of its own ({trace.provenance}); leave them out")
     shaping = [
@@ -110,7 +121,7 @@ def with_statistics(trace: LayerTrace, options: TraceOptions) -> LayerTrace:
         raise TraceError(f"options: {shaping[0]}: the trace has its own; state it where the trace is made")
     options.check()
     if not options.is_synthetic:
-        return trace
+        return with_batch(trace, options.batch)
     known = {layer.name: layer.weights for layer in trace.layers if layer.weights is not None and not layer.weights_of}
     tables = {layer.name for layer in trace.layers if layer.kind == "embedding"}  # no mask covers these
     masked = [name for name in known if name not in tables]
@@ -118,7 +129,7 @@ def with_statistics(trace: LayerTrace, options: TraceOptions) -> LayerTrace:
     for name, stated in zip(masked, stated_weights([known[name].shape for name in masked], options), strict=True):
         found[name] = replace(stated, num_scale_bits=known[name].num_scale_bits)
     layers = tuple(replace(layer, weights=found.get(layer.weights_of or layer.name)) for layer in trace.layers)
-    return replace(trace, layers=layers, provenance="synthetic")
+    return with_batch(replace(trace, layers=layers, provenance="synthetic"), options.batch)
 
 
 def _stated(shape: tuple[int, ...], layer: LayerStatistics, statistics: TicketStatistics) -> LayerWeights:

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from accelsim.errors import TraceError
+from accelsim.trace.batch import with_batch
 from accelsim.trace.model import LayerKind, LayerTrace, LoopDims, TraceLayer, kept_by_pattern
 from accelsim.trace.options import TraceOptions, stated_weights
 from accelsim.trace.table_columns import (
@@ -114,7 +115,7 @@ def read_topology(path: str | os.PathLike[str], options: TraceOptions | None = N
         count = sum(pattern is not None for pattern in patterns)
         remarks.append(f"{count} of {len(patterns)} layers are N:M; storage nm-own-int8 keeps each so")
     provenance = "synthetic" if chosen.is_synthetic else "dense"
-    return LayerTrace(
+    trace = LayerTrace(
         Path(where).stem,
         tuple(traced),
         provenance,
@@ -123,6 +124,7 @@ def read_topology(path: str | os.PathLike[str], options: TraceOptions | None = N
         # Rows of other batches run several times for each input.
         batch=math.gcd(*(layer.dims.N for layer in traced)),
     )
+    return with_batch(trace, chosen.batch)
 
 
 def _read_rows(where: str) -> tuple[Header, list[_Row], list[str]]:

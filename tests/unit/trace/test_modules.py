@@ -10,7 +10,7 @@ from accelsim.errors import TraceError
 from accelsim.ticket.shapes import count_parameters
 from accelsim.ticket.zoo import build_network
 from accelsim.trace import TraceOptions, graph_from_file, graph_from_module, trace_graph, trace_module, trace_workload
-from accelsim.trace.from_graph import with_batch
+from accelsim.trace.batch import with_batch
 
 
 class Block(nn.Module):

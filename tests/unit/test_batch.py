@@ -1,0 +1,84 @@
+"""A batch: work is that of its inputs, weights come once a group, and no batch is slower than its inputs one by one."""
+
+from __future__ import annotations
+
+import pytest
+
+import accelsim
+from accelsim.config.loader import load_hardware
+from accelsim.errors import AccelSimError
+from accelsim.pipeline import batch_groups
+from accelsim.results.compare import weight_bytes
+from accelsim.trace import TraceOptions, read_topology, trace_network, trace_workload
+from accelsim.trace.batch import in_copies, with_batch
+
+TICKET = TraceOptions(sparsity=0.5, prune_ratio=0.35, lock_ratio=0.35)
+
+
+@pytest.mark.parametrize("chip", ["edge", "hiddenite", "tpu_v1"])
+@pytest.mark.parametrize("storage", ["slt", "dense-int8"])
+def test_a_batch_is_never_slower_and_its_weights_come_more_rarely(chip: str, storage: str) -> None:
+    trace = trace_network("conv4", TICKET)
+    one, two, eight = (accelsim.run(chip, trace, storage, batch=batch).totals for batch in (1, 2, 8))
+    for batch, totals in ((2, two), (8, eight)):
+        assert totals.macs == batch * one.macs
+        assert totals.effective_macs == batch * one.effective_macs
+        assert totals.stored_bits == one.stored_bits
+        assert totals.latency_cycles <= 1.001 * batch * one.latency_cycles
+        assert totals.energy_j_per_input == pytest.approx(totals.energy_j / batch)
+        assert totals.frames_per_s == pytest.approx(batch / totals.latency_s)
+    assert weight_bytes(one) * 8 >= weight_bytes(two) * 4 >= weight_bytes(eight)
+
+
+def test_the_advantage_of_a_perceptrons_ticket_falls_with_the_batch(tmp_path) -> None:
+    table = tmp_path / "mlp.csv"
+    table.write_text("Layer, M, N, K\nfc1, 1, 1024, 784\nfc2, 1, 1024, 1024\nfc3, 1, 10, 1024\n")
+    advantage = []
+    for batch in (1, 64):
+        energy = [
+            accelsim.run("edge", table, name, options=TICKET, batch=batch).totals.energy_j
+            for name in ("dense-int8", "slt")
+        ]
+        advantage.append(energy[0] / energy[1])
+    assert advantage == [pytest.approx(7.7, abs=1), pytest.approx(2.4, abs=1)]
+
+
+def test_groups_that_do_not_divide_a_batch_add_up() -> None:
+    trace = with_batch(trace_network("conv6", TICKET), 8)
+    groups = batch_groups(load_hardware("hiddenite", []).config, trace, "slt")
+    assert [(group.trace.num_inputs, group.times) for group in groups] == [(3, 2), (2, 1)]
+    parts = [(accelsim.run("hiddenite", group.trace, "slt"), group.times) for group in groups]
+    whole = accelsim.run("hiddenite", trace, "slt")
+    for name in ("latency_cycles", "macs", "dram_read_bytes", "dram_write_bytes"):
+        assert getattr(whole.totals, name) == sum(getattr(part.totals, name) * times for part, times in parts)
+    assert whole.totals.energy_j == pytest.approx(sum(part.totals.energy_j * times for part, times in parts))
+    assert whole.workload.batch == 8
+    assert next(layer for layer in whole.layers if layer.kind == "pool").shape[0] == 8
+
+
+def test_products_of_activations_share_nothing_between_inputs() -> None:
+    trace = trace_network("vit_tiny")
+    layer = next(layer for layer in trace.layers if layer.kind == "matmul")
+    more = next(each for each in with_batch(trace, 4).layers if each.name == layer.name)
+    assert (more.dims.G, more.dims.N) == (4 * layer.dims.G, layer.dims.N)
+    assert more.second_input_elements == 4 * layer.second_input_elements
+
+
+def test_a_batch_multiplies_the_column_of_a_table(tmp_path) -> None:
+    table = tmp_path / "gemm.csv"
+    table.write_text("Layer, M, N, K, Batch\na, 4, 8, 16, 2\n")
+    trace = read_topology(table, TraceOptions(batch=3))
+    assert (trace.num_inputs, trace.layers[0].dims.N, trace.layers[0].dims.macs) == (6, 6, 6 * 4 * 8 * 16)
+    assert in_copies(trace, 1) == read_topology(table)
+
+
+def test_a_ticket_takes_a_batch_and_nothing_else() -> None:
+    assert trace_workload("conv6_slt_f70", TraceOptions(batch=2)).num_inputs == 2
+    with pytest.raises(AccelSimError, match="a ticket has its own"):
+        trace_workload("conv6_slt_f70", TraceOptions(batch=2, sparsity=0.5))
+
+
+@pytest.mark.parametrize("batch", [0, -1, 1 << 17, 2.5])
+def test_what_is_no_batch_is_refused(batch) -> None:
+    with pytest.raises(AccelSimError, match=r"^batch: .* is not a whole number from 1 to 65536; give how many"):
+        accelsim.run("edge", "conv2", batch=batch)
