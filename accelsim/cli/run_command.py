@@ -137,9 +137,8 @@ def _first_group(
     groups = flow.groups_of(chip, trace, result.storage, mapping_file(ctx))
     if sum(group.times for group in groups) == 1:
         return trace, result
-    session(ctx).note(
-        f"pictures and memory requests are those of the first group; the batch runs{groups_words(groups).removeprefix(',')}"
-    )
+    words = groups_words(groups).removeprefix(",")
+    session(ctx).note(f"pictures and memory requests are those of the first group; the batch runs{words}")
     first = groups[0].trace
     return first, flow.simulate_format(chip, first, result.storage, wants_exact(ctx)).result
 
