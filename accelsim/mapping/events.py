@@ -359,43 +359,63 @@ def _on_chip(task: LayerTask, tiling: Tiling, nest: Nest, reuse: Reuse, tiles: r
     return np.array([input_overlap(task, loop, i * tile, tile) if i else 0 for i in tiles], dtype=np.int64)
 
 
-def output_events(task: LayerTask, nest: Nest, holding: Holding) -> tuple[OutputEvents, Bools, dict[str, int]]:
-    """Return visits of output tiles, which of them leave the accumulators, and elements.
+@dataclass(frozen=True, slots=True)
+class _Visits:
+    """Visits of output tiles: first and last step, outputs of each, and what becomes of its sums, [num_visits].
 
-    Elements are ``outputs stored psum_written psum_read residual``.
+    ``resumes``: spilled sums are read back; ``final``: the sums are complete; ``is_partial``: they are spilled;
+    ``stay``: they stay in the accumulators for the next part of the layer.
+    """
+
+    first: Ints
+    last: Ints
+    elements: Ints
+    resumes: Bools
+    final: Bools
+    is_partial: Bools
+    stay: bool
+
+
+def _visits(nest: Nest, reuse: Reuse) -> _Visits:
+    """Return the visits of output tiles.
 
     Where the accumulators hold more than a part of a layer, a visit is opened in one part and left in another: then
     either all visits of a part are opened in it or none, and either all leave or none (see `step_ranges`). Those of
     an earlier part count as opened before the first step; those that stay are visits only for the partial sums that
     they read.
     """
-    reuse, layer, hardware = holding.outputs, task.layer, task.hardware
-    opens = fetch_steps(nest, OUTPUT_LOOPS, reuse)
     leaves = np.ones(nest.num_steps, dtype=bool)
     for position, loop in enumerate(nest.order):
         if position >= reuse.hold_from and loop not in OUTPUT_LOOPS:
             leaves &= nest.index[loop] == nest.counts[loop] - 1
-    first, last = np.flatnonzero(opens), np.flatnonzero(leaves)
+    first, last = np.flatnonzero(fetch_steps(nest, OUTPUT_LOOPS, reuse)), np.flatnonzero(leaves)
     tile = nest.size["N"] * nest.size["G"] * nest.size["K"] * nest.size["P"] * nest.size["Q"]
-    stay = not last.size
-    elements = tile[first if stay else last]
-    if stay:
+    if not last.size:
         first = first[~nest.opens_sum[first]]
-        elements = tile[first]
-        resumes, final = ~nest.opens_sum[first], np.zeros(first.size, dtype=bool)
+        never = np.zeros(first.size, dtype=bool)
         last = np.full(first.size, nest.num_steps - 1, dtype=np.int64)
-    else:
-        final = nest.ends_sum[last]
-        resumes = ~nest.opens_sum[first] if first.size else np.zeros(last.size, dtype=bool)
-        first = first if first.size else np.zeros(last.size, dtype=np.int64)
-    is_partial = ~final & (not stay)
+        return _Visits(first, last, tile[first], ~nest.opens_sum[first], never, never, True)
+    final = nest.ends_sum[last]
+    resumes = ~nest.opens_sum[first] if first.size else np.zeros(last.size, dtype=bool)
+    first = first if first.size else np.zeros(last.size, dtype=np.int64)
+    return _Visits(first, last, tile[last], resumes, final, ~final, False)
+
+
+def output_events(task: LayerTask, nest: Nest, holding: Holding) -> tuple[OutputEvents, Bools, dict[str, int]]:
+    """Return visits of output tiles, which of them leave the accumulators, and elements.
+
+    Elements are ``outputs stored psum_written psum_read residual``.
+    """
+    reuse, layer, hardware = holding.outputs, task.layer, task.hardware
+    found = _visits(nest, reuse)
+    first, elements, final, is_partial = found.first, found.elements, found.final, found.is_partial
     total = layer.dims.num_outputs
     visits = np.arange(first.size, dtype=np.int64)
     block = visits // reuse.block_tiles
     back = 1 if hardware.accumulator.double_buffered else 0
     open_after = np.maximum(block - back, 0) * reuse.block_tiles
     psum_bytes = -(-elements * hardware.accumulator_bits // 8)
-    psum_read = np.where(resumes, _align(psum_bytes, task.burst_bytes), 0)
+    psum_read = np.where(found.resumes, _align(psum_bytes, task.burst_bytes), 0)
     psum_write = np.where(is_partial, _align(psum_bytes, task.burst_bytes), 0)
     written = ceil_share(layer.num_outputs or total, elements, total)
     out_bytes = -(-written * task.activation_bits // 8)
@@ -405,7 +425,7 @@ def output_events(task: LayerTask, nest: Nest, holding: Holding) -> tuple[Output
     ops = ceil_share(max(layer.vector_ops, total), elements, total)
     events = OutputEvents(
         first_step=first,
-        last_step=last,
+        last_step=found.last,
         open_after=open_after,
         psum_read_bytes=psum_read,
         after_store=np.where(psum_read > 0, _previous_visit(nest, first), -1),
@@ -418,10 +438,10 @@ def output_events(task: LayerTask, nest: Nest, holding: Holding) -> tuple[Output
         "outputs": int(elements[final].sum()),
         "stored": int(written[final].sum()) if task.output_to_dram else 0,
         "psum_written": int(elements[is_partial].sum()),
-        "psum_read": int(elements[resumes].sum()),
+        "psum_read": int(elements[found.resumes].sum()),
         "residual": int(residual[final].sum()),
     }
-    return events, np.full(first.size, not stay), moved
+    return events, np.full(first.size, not found.stay), moved
 
 
 def _previous_visit(nest: Nest, first: Ints) -> Ints:
