@@ -381,13 +381,16 @@ class Emitter(ValueTable):
 
 _MULTIPLYING = (
     "conv", "gemm", "matmul", "linear", "attention", "lstm", "gru", "rnn", "einsum", "bilinear", "_mm", "mm_", "bmm",
-    "fft", "dft", "stft", "dot", "cdist", "expert", "moe",
+    "fft", "dft", "stft", "dot", "cdist", "expert", "moe", "linalg", "matrix_power", "matrix_exp", "inverse", "solve",
+    "cholesky", "svd", "outer", "kron", "cosine_similarity",
+    "functorch", "batch_dim", "vmap",  # what maps a module over an axis: all behind it would be counted for one entry
 )  # fmt: skip
 
 
 def _multiplies(target: str) -> bool:
     name = target.lower()
-    return any(word in name for word in _MULTIPLYING) or name in ("mm", "cond", "if", "loop", "scan", "while_loop")
+    exact = ("mm", "det", "ger", "cond", "if", "loop", "scan", "while_loop")
+    return any(word in name for word in _MULTIPLYING) or name in exact
 
 
 def with_axes(node: GraphNode, axes: Sequence[Axis]) -> GraphNode:

@@ -68,6 +68,12 @@ _HARMLESS_CELLS = (
     (re.compile(r"^.$"), re.compile(rf"1|{_ANY_WORD}")),  # a single letter may be anything
 )
 _FREE_WORDS = re.compile(r"mac|flop|param|mult(?!iplicity)|numop")
+# A number under any other name may multiply the work (heads, frames, experts), unless the name says that it does not.
+_HARMLESS_NAMES = re.compile(
+    r"^of|out|^o(h|w)$|mem|byte|size|kb$|mb$|cycle|latenc|energy|power|util|index|idx|^id$|(layer|op)id|order|note|"
+    r"comment|accurac|total|intensity|reuse|ratio|precision|bit|speed|bandwidth|area|score|depth|stage|block"
+)
+_CHANGES_NOTHING = re.compile(rf"1|{_ANY_WORD}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +94,9 @@ class Column:
         if _FREE_WORDS.search(self.plain):
             return True
         cells = next((cells for word, cells in _HARMLESS_CELLS if word.search(self.plain)), None)
-        return cells is None or cells.fullmatch(value) is not None
+        if cells is None and (not self.plain or _HARMLESS_NAMES.search(self.plain)):
+            return True
+        return (cells or _CHANGES_NOTHING).fullmatch(value) is not None
 
 
 @dataclass(frozen=True, slots=True)
