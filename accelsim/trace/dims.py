@@ -50,12 +50,16 @@ def _conv_dims(node: GraphNode, source: Shape) -> LoopDims:
         outs = sizes
     else:
         outs = node.out_shape[-len(axes) :]
+    bound = {"G": node.groups, "K": node.out_channels // node.groups, "C": channels // node.groups}
+    return _map_dims(samples, bound, axes, sizes, outs)
+
+
+def _map_dims(samples: int, channels: dict[str, int], axes: tuple[Axis, ...], sizes: Shape, outs: Shape) -> LoopDims:
+    """Return the loop bounds of a window that slides over a map, by the bounds of its channels (G, K, C)."""
     times, (rows, columns), (H, W), (P, Q) = _flat(axes, sizes, outs)
     return LoopDims(
         N=samples * times,
-        G=node.groups,
-        K=node.out_channels // node.groups,
-        C=channels // node.groups,
+        **channels,
         P=P,
         Q=Q,
         R=rows.kernel,
@@ -96,20 +100,7 @@ def pool_dims(node: GraphNode, source: Shape) -> LoopDims:
         return LoopDims(N=samples, G=source[-3] if is_map else source[-1], R=high, S=wide, H=high, W=wide)
     samples, channels, sizes = split_map(node, source)
     outs = node.out_shape[-len(sizes) :]
-    times, (rows, columns), (H, W), (P, Q) = _flat(axes_of(node), sizes, outs)
-    return LoopDims(
-        N=samples * times,
-        G=channels,
-        P=P,
-        Q=Q,
-        R=rows.kernel,
-        S=columns.kernel,
-        H=H,
-        W=W,
-        stride=(rows.stride, columns.stride),
-        dilation=(rows.dilation, columns.dilation),
-        padding=(rows.before, columns.before),
-    )
+    return _map_dims(samples, {"G": channels}, axes_of(node), sizes, outs)
 
 
 def vector_dims(shape: Shape, num_inputs: int) -> LoopDims:
