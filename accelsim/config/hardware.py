@@ -30,8 +30,16 @@ class PeArrayConfig(ConfigModel):
     weight_preload: bool = False
     """Weight-stationary only: the next fold's weights load behind the running one, as in TPUs."""
     preload_with: Literal["fold", "instruction"] = "fold"
-    """With ``weight_preload``: new weights load beside all positions of the running fold, or beside one instruction of
-    at most ``rows`` positions of one output row (as in Gemmini)."""
+    """With ``weight_preload``: new weights load beside all positions of the running fold, or beside its last
+    instruction of at most ``rows`` positions of one output row (as in Gemmini)."""
+    min_instruction_rows: int = Field(1, ge=1, le=4096)
+    """``preload_with: instruction`` only: cycles that an instruction takes at the least, however few its positions."""
+    instruction_interval_cycles: float = Field(1.0, ge=1, le=1000)
+    """``preload_with: instruction`` only: n instructions of a fold take at least n times this many cycles (instructions
+    in flight, over the time that each is)."""
+    fold_taps: bool = True
+    """Weight- and input-stationary: whether the positions of a filter's window fill the rows together with the
+    channels; false: each is a pass of its own over the channels."""
     operand_registers: bool = False
     """``spatial`` only: PEs hold inputs and partial sums of a tile in registers, as row-stationary arrays do: an input
     is read once a tile, and a partial sum written once a tile."""
@@ -70,6 +78,14 @@ class PeArrayConfig(ConfigModel):
             raise ValueError("operand_registers is for dataflow spatial only; set it to false")
         if self.weight_preload and self.dataflow != "weight_stationary":
             raise ValueError("weight_preload is for dataflow weight_stationary only; set it to false")
+        if not self.fold_taps and self.dataflow not in ("weight_stationary", "input_stationary"):
+            raise ValueError("fold_taps is for dataflow weight_stationary or input_stationary; set it to true")
+        is_by_instruction = self.weight_preload and self.preload_with == "instruction"
+        if not is_by_instruction and (self.min_instruction_rows > 1 or self.instruction_interval_cycles > 1):
+            raise ValueError(
+                "min_instruction_rows and instruction_interval_cycles are for weight_preload with preload_with: "
+                "instruction; leave them at 1"
+            )
         return self
 
 

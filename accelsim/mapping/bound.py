@@ -173,7 +173,7 @@ def _array_cycles(task: LayerTask, traffic: _Traffic) -> tuple[float, float, str
         folds = fold_geometry(array, tile)
         fill = float(tile.G * folds.row_folds * folds.col_folds * np.maximum(array.rows - folds.stream, 0))
     else:
-        fill = float(work.fill_drain_cycles)
+        fill = float(work.unused_cycles)
     total = compute + fill + work.once_cycles + array.pipeline_latency_cycles
     if task.is_ideal:
         return total, 0.0, "activation_buffer"

@@ -43,11 +43,16 @@ MOST_TILES = 10_000_000  # of a layer: half a minute
 
 @dataclass(frozen=True, slots=True)
 class ArrayTime:
-    """Per step, int64 [num_steps]: streaming, filling and draining, and cycles lost to buffer ports."""
+    """Per step, int64 [num_steps]: streaming, loading weights, filling and draining, and cycles lost to buffer ports.
+
+    ``port_limit``: the buffer whose ports cost most of those; empty where they cost none.
+    """
 
     compute: Ints
+    weight_load: Ints
     fill_drain: Ints
     stall: Ints
+    port_limit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +153,7 @@ def _in_parts(parts: LayerParts) -> LayerSchedule:
         effective_macs=effective_macs(task),
         stored_bits=task.stored_bits,
         compute_cycles=none,
+        weight_load_cycles=none,
         fill_drain_cycles=none,
         stall_cycles=none,
         weights=NO_WEIGHTS,
@@ -194,8 +200,10 @@ def _build(task: LayerTask, tiling: Tiling, holding: Holding, part: _Part, skipp
         effective_macs=effective_macs(task) if part.is_last else 0,
         stored_bits=task.stored_bits if part.is_last else StoredBits(),
         compute_cycles=time.compute,
+        weight_load_cycles=time.weight_load,
         fill_drain_cycles=time.fill_drain,
         stall_cycles=time.stall,
+        port_limit=time.port_limit,
         weights=weights.events,
         inputs=inputs,
         outputs=outputs,
@@ -275,14 +283,13 @@ def _array_time(
     """Return the time of each step; the ports of a buffer, which ``others`` use too, bound it from below."""
     zeros = np.zeros(nest.num_steps, dtype=np.int64)
     compute = skips.apply(work.compute_cycles + zeros)
-    fill = work.fill_drain_cycles + zeros
+    load, fill = work.weight_load_cycles + zeros, work.fill_drain_cycles + zeros
     if work.once_cycles:
-        fill = fill.copy()
-        fill[0] += task.hardware.pe_array.rows if part.is_first else 0
+        load[0] += task.hardware.pe_array.rows if part.is_first else 0
         fill[-1] += work.once_cycles - task.hardware.pe_array.rows if part.is_last else 0
     fill = fill + task.hardware.pe_array.pipeline_latency_cycles
     if task.is_ideal:
-        return ArrayTime(compute, fill, zeros)
+        return ArrayTime(compute, load, fill, zeros)
     hardware = task.hardware
     accumulates = np.where(
         ~nest.opens_sum, nest.size["G"] * nest.size["K"] * nest.size["N"] * nest.size["P"] * nest.size["Q"], 0
@@ -293,8 +300,11 @@ def _array_time(
         (skips.scale(work.psum_writes + work.psum_reads + zeros) * hardware.accumulator_bits
          + accumulates * hardware.accumulator_bits + others[2], hardware.accumulator),
     ]  # fmt: skip
-    bound = np.max([-(-bits // buffer.port_bits_per_cycle) for bits, buffer in needed], axis=0)
-    return ArrayTime(compute, fill, np.maximum(bound - compute - fill, 0))
+    every = np.array([-(-bits // buffer.port_bits_per_cycle) for bits, buffer in needed])
+    stall = np.maximum(every.max(axis=0) - compute - load - fill, 0)
+    lost = np.bincount(every.argmax(axis=0), stall, len(needed))
+    names = ("activation_buffer", "weight_buffer", "accumulator")
+    return ArrayTime(compute, load, fill, stall, names[lost.argmax()] if lost.any() else "")
 
 
 def _traffic(weights: WeightTraffic, input_bytes: int, outputs: OutputEvents) -> dict[str, int]:

@@ -47,6 +47,7 @@ def build_vector_layer(task: LayerTask) -> LayerSchedule:
         effective_macs=0,
         stored_bits=task.stored_bits,
         compute_cycles=zeros,
+        weight_load_cycles=zeros,
         fill_drain_cycles=zeros,
         stall_cycles=zeros,
         weights=WeightEvents(none, none, none, none, none, none),

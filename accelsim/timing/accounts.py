@@ -139,8 +139,9 @@ def account(
     """Return the account of one layer; a ``probe`` is shown each slice of work and each wait of the array."""
     causes = dict.fromkeys(CAUSES, 0)
     causes["compute"] = int(schedule.compute_cycles.sum())
+    causes["weight_load"] = int(schedule.weight_load_cycles.sum())
     causes["fill_drain"] = int(schedule.fill_drain_cycles.sum())
-    causes["other"] = int(schedule.stall_cycles.sum())
+    causes["buffer_ports"] = int(schedule.stall_cycles.sum())
     waits = list(_charged_waits(stations, solved))
     for wait in waits:
         for cause, cycles in wait.shares:

@@ -106,8 +106,9 @@ class LayerSchedule:
 
     Attributes
     ----------
-    compute_cycles, fill_drain_cycles, stall_cycles
-        Per step, int64 [num_steps]: the array's time; ``stall_cycles`` are lost to the ports of on-chip buffers.
+    compute_cycles, weight_load_cycles, fill_drain_cycles, stall_cycles
+        Per step, int64 [num_steps]: the array's time; ``stall_cycles`` are lost to the ports of on-chip buffers, most
+        of them to those of ``port_limit``.
     dram_bytes
         Bytes by traffic class, from the events.
     actions
@@ -134,6 +135,7 @@ class LayerSchedule:
     effective_macs: int
     stored_bits: StoredBits
     compute_cycles: Ints
+    weight_load_cycles: Ints
     fill_drain_cycles: Ints
     stall_cycles: Ints
     weights: WeightEvents
@@ -146,6 +148,7 @@ class LayerSchedule:
     uses_decoder: bool
     uses_generator: bool
     seeds_with_tiles: bool = False
+    port_limit: str = ""
     lower_bound_cycles: int | None = None
     bound_by: str = ""
     parts: Parts | None = None
@@ -177,7 +180,7 @@ class LayerSchedule:
     @property
     def array_cycles(self) -> Ints:
         """Return the cycles of each step on the array."""
-        return self.compute_cycles + self.fill_drain_cycles + self.stall_cycles
+        return self.compute_cycles + self.weight_load_cycles + self.fill_drain_cycles + self.stall_cycles
 
 
 def first_weights_fit(before: LayerSchedule, schedule: LayerSchedule, hardware: HardwareConfig) -> bool:
