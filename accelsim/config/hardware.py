@@ -151,6 +151,22 @@ class DmaConfig(ConfigModel):
     """Cycles to issue a request; the next one follows behind it."""
 
 
+class CacheConfig(ConfigModel):
+    """A cache between the DMA engine and DRAM that a host shares, with random replacement; it changes time alone.
+
+    Tensors lie in memory in rows of channels, as software keeps them, so that a tile is many short rows.
+    """
+
+    capacity_bytes: int = Field(ge=1024, le=1 << 32)
+    """Capacity."""
+    line_bytes: int = Field(64, ge=8, le=4096)
+    """Bytes of a line; a row that misses is read in whole lines."""
+    num_ways: int = Field(8, ge=1, le=64)
+    """Lines of a set: rows that lie many lines apart share few sets."""
+    width_bits: int = Field(128, ge=8, le=65536)
+    """Bits that a hit moves in a cycle."""
+
+
 class VectorUnitConfig(ConfigModel):
     """The unit for normalisation, activation, pooling and residual additions."""
 
@@ -190,6 +206,8 @@ class HardwareConfig(ConfigModel):
     """``ideal``: unlimited bandwidth, no latency, unbounded buffers."""
     dram: DramConfig = DramConfig()
     dma: DmaConfig = DmaConfig()
+    cache: CacheConfig | None = None
+    """None: the DMA engine reads DRAM itself, and tiles lie there one behind the other."""
     pe_array: PeArrayConfig = PeArrayConfig()
     activation_buffer: BufferConfig = BufferConfig(capacity_bytes=262144)
     weight_buffer: BufferConfig = BufferConfig(capacity_bytes=65536)
@@ -201,6 +219,12 @@ class HardwareConfig(ConfigModel):
     """None: a chip without a decoder; it can run dense formats only."""
     vector_unit: VectorUnitConfig = VectorUnitConfig()
     mapping: MappingConfig = MappingConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.cache is not None and self.dram.model == "timing":
+            raise ValueError("cache is for dram.model simple only; remove it or set dram.model: simple")
+        return self
 
     @field_validator("dram")
     @classmethod

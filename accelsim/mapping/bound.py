@@ -109,7 +109,9 @@ def _traffic(task: LayerTask) -> _Traffic:
 
 
 def _rate(task: LayerTask) -> float:
-    return float(bytes_per_cycle(task.hardware.dram.peak_bytes_per_ns, task.hardware.clock_mhz))
+    rate = float(bytes_per_cycle(task.hardware.dram.peak_bytes_per_ns, task.hardware.clock_mhz))
+    cache = task.hardware.cache
+    return rate if cache is None else max(rate, cache.width_bits / 8)
 
 
 def _latency(task: LayerTask, is_write: bool) -> float:

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.errors import MappingError
+from accelsim.mapping.cached import bus_times
 from accelsim.mapping.dataflow import ArrayWork, TileShape, adder_fan_in, array_work
 from accelsim.mapping.events import WeightTraffic, ceil_share, input_events, output_events, weight_events
 from accelsim.mapping.holding import Holding, hold, misfit
@@ -185,6 +186,7 @@ def _build(task: LayerTask, tiling: Tiling, holding: Holding, part: _Part, skipp
     weights = weight_events(task, tiling, nest, holding, work, kept)
     inputs, input_bytes = input_events(task, tiling, nest, holding)
     outputs, leave, elements = output_events(task, nest, holding)
+    bus = bus_times(task, tiling, holding, weights.events, inputs, outputs)
     others = _port_traffic(task, nest, work, weights.events, inputs, (outputs, leave))
     time = _array_time(task, work, skips, nest, others, part)
     dram = _traffic(weights, int(inputs.fetch_bytes.sum()), outputs)
@@ -204,6 +206,7 @@ def _build(task: LayerTask, tiling: Tiling, holding: Holding, part: _Part, skipp
         fill_drain_cycles=time.fill_drain,
         stall_cycles=time.stall,
         port_limit=time.port_limit,
+        bus_cycles=bus,
         weights=weights.events,
         inputs=inputs,
         outputs=outputs,

@@ -6,17 +6,26 @@ design-space exploration whole chips (see `accelsim.mapping.ranking`); finalists
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from accelsim.config.hardware import BufferConfig, HardwareConfig
 from accelsim.mapping.build import MOST_TILES, effective_macs, shifted_bits
+from accelsim.mapping.cached import (
+    bus_cycles,
+    miss_shares,
+    operand_rows,
+    whole_bytes,
+    stored_weight_bytes,
+    wider,
+)
 from accelsim.mapping.events import VARIABLE_LENGTH
 from accelsim.mapping.generation import COUNTER_BASED
 from accelsim.mapping.generation_form import generation
 from accelsim.mapping.latency_form import Work, latency_of
+from accelsim.mapping.loops import LOOP_ORDERS, LOOPS
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.task import LayerTask
 from accelsim.mapping.tile_table import HoldTable, TileTable, Width, skipped_fractions, tile_table
@@ -323,11 +332,48 @@ def _making(space: Space, held: _Holdings, passes: Floats, made: _Made) -> Float
     return slower
 
 
+def _on_bus(space: Space, held: _Holdings, moved: _Moved, rate: float) -> _Moved:
+    """Return for how many cycles what moves keeps the bus, as `_Moved` has the bytes; behind a cache by rows."""
+    cache, table = space.hardware.cache, space.table
+    if cache is None or space.is_ideal:
+        return _Moved(*(getattr(moved, field.name) / rate for field in fields(moved)))
+    shape = held.stored.shape
+    every = {field.name: np.broadcast_to(getattr(moved, field.name), shape) for field in fields(moved)}
+    cycles = {name: np.empty(shape) for name in every}
+    ends = [*table.first.tolist()[1:], table.layer.size]
+    loads = {"weights": held.stored_loads, "inputs": held.inputs.loads, "outputs": held.psums.loads}
+    for task, *span in zip(space.tasks, table.first.tolist(), ends, strict=True):
+        at = slice(*span)
+        counts = {loop: table.counts[loop][at] for loop in LOOPS}
+        tile = {
+            "weights": table.positions[at] * stored_weight_bytes(task),
+            "inputs": table.tile_inputs[at] * task.activation_bits / 8 * bool(task.dram_input_elements),
+            "outputs": table.outputs[at] * task.activation_bits / 8 * task.output_to_dram,
+        }
+        for place, order in enumerate(LOOP_ORDERS):
+            rows = operand_rows(
+                task, {loop: table.sizes[loop][at] for loop in LOOPS}, tile,
+                {name: values[place, at] for name, values in loads.items()},
+            )  # fmt: skip
+            shares = miss_shares(order, counts, rows, whole_bytes(task), cache)
+            sums = wider(rows["outputs"], space.hardware.accumulator_bits / task.activation_bits)
+            for name, of, kind, is_store in (
+                ("weights", rows["weights"], "weights", False), ("inputs", rows["inputs"], "inputs", False),
+                ("spills", sums, "outputs", True), ("residual", rows["outputs"], "outputs", False),
+                ("stored", rows["outputs"], "outputs", True),
+            ):  # fmt: skip
+                found = bus_cycles(every[name][place, at], of, shares[kind], cache, rate, is_store)
+                cycles[name][place, at] = found
+    return _Moved(**cycles)
+
+
 def _work(space: Space, held: _Holdings, moved: _Moved, made: Floats, array: Floats) -> Work:
     table, layers, hardware = space.table, space.layers, space.hardware
     rate = np.inf if space.is_ideal else hardware.dram.peak_bytes_per_ns * 1000 / hardware.clock_mhz
     vector = space.of_tile(layers.vector_ops) / hardware.vector_unit.num_lanes
-    weights, stores = moved.weights / rate, moved.stored / rate
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):  # of what does not fit
+        bus = _on_bus(space, held, moved, rate)
+    weights, stores = bus.weights, bus.stored
     needed = table.tile_inputs * space.of_tile(layers.activation_bits * layers.reads_inputs) / 8 / rate
     read, write = memory_latency(space)
     drain = hardware.vector_unit.latency_cycles
@@ -335,8 +381,8 @@ def _work(space: Space, held: _Holdings, moved: _Moved, made: Floats, array: Flo
     input_tiles = table.output_tiles / table.counts["K"] * table.counts["C"]
     used = np.maximum(1.0, table.weight_tiles * held.weights.fetches)
     return Work(
-        array=array, made=made, vector=vector, weights=weights, inputs=moved.inputs / rate, stores=stores,
-        others=(moved.spills + moved.residual) / rate, first_weights=weights / fetched, first_made=made / used,
+        array=array, made=made, vector=vector, weights=weights, inputs=bus.inputs, stores=stores,
+        others=bus.spills + bus.residual, first_weights=weights / fetched, first_made=made / used,
         first_inputs=needed, last_vector=vector / table.output_tiles, last_store=stores / table.output_tiles,
         share_w=np.minimum(1.0, fetched / table.steps),
         share_i=np.minimum(1.0, held.inputs.fetches * input_tiles / table.steps),

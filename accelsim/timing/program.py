@@ -37,38 +37,44 @@ class DmaProgram:
 
 def build_program(schedule: LayerSchedule) -> DmaProgram:
     """Return the DMA program of a layer's schedule."""
-    kind, event, num_bytes, step = program_table(schedule)
+    kind, event, num_bytes, step, _ = program_table(schedule)
     offsets = _offsets(kind, num_bytes)
     return DmaProgram(kind.tolist(), event.tolist(), num_bytes.tolist(), offsets.tolist(), step.tolist())
 
 
 def program_table(schedule: LayerSchedule) -> Ints:
-    """Return kind, event, bytes and step of the requests in order, int64 [4, num_requests]."""
-    weights, inputs, outputs = schedule.weights, schedule.inputs, schedule.outputs
+    """Return kind, event, bytes, step and cycles on the bus of the requests in order, int64 [5, num_requests].
+
+    The cycles are -1 where they follow from the bytes.
+    """
+    weights, inputs, outputs, bus = schedule.weights, schedule.inputs, schedule.outputs, schedule.bus_cycles
     places = store_steps(schedule)
     parts = [
-        _part(WEIGHT, weights.fetch_bytes, weights.step, lambda: _weight_keys(schedule)),
-        _part(INPUT, inputs.fetch_bytes, inputs.step, lambda: _load_keys(inputs.step)),
-        _part(PSUM_READ, outputs.psum_read_bytes, outputs.first_step, lambda: _psum_keys(schedule)),
-        _part(RESIDUAL, outputs.residual_bytes, outputs.last_step, lambda: _load_keys(outputs.last_step)),
-        _part(STORE, outputs.store_bytes, places, lambda: _store_keys(places)),
-    ]
-    table = np.concatenate([part for part in parts if part is not None] or [np.zeros((5, 0), dtype=np.int64)], axis=1)
-    order = np.argsort(5 * table[4] + table[0], kind="stable")
-    return table[:4, order]
+        _part(WEIGHT, weights.fetch_bytes, weights.step, lambda: _weight_keys(schedule), bus and bus.weights),
+        _part(INPUT, inputs.fetch_bytes, inputs.step, lambda: _load_keys(inputs.step), bus and bus.inputs),
+        _part(PSUM_READ, outputs.psum_read_bytes, outputs.first_step, lambda: _psum_keys(schedule), bus and bus.psums),
+        _part(RESIDUAL, outputs.residual_bytes, outputs.last_step, lambda: _load_keys(outputs.last_step),
+              bus and bus.residuals),
+        _part(STORE, outputs.store_bytes, places, lambda: _store_keys(places), bus and bus.stores),
+    ]  # fmt: skip
+    table = np.concatenate([part for part in parts if part is not None] or [np.zeros((6, 0), dtype=np.int64)], axis=1)
+    order = np.argsort(5 * table[5] + table[0], kind="stable")
+    return table[:5, order]
 
 
-def _part(kind: int, num_bytes: Ints, step: Ints, keys: Callable[[], Ints]) -> Ints | None:
-    """Return rows (kind, event, bytes, step, key) of the events that move bytes; None if none does."""
+def _part(kind: int, num_bytes: Ints, step: Ints, keys: Callable[[], Ints], bus_cycles: Ints | None) -> Ints | None:
+    """Return rows (kind, event, bytes, step, cycles on the bus, key) of the events that move bytes; None if none does."""
     events = np.flatnonzero(num_bytes)
     if not events.size:
         return None
-    table = np.empty((5, events.size), dtype=np.int64)
-    table[0], table[1] = kind, events
+    table = np.empty((6, events.size), dtype=np.int64)
+    table[0], table[1], table[4] = kind, events, -1
     if events.size == num_bytes.size:
-        table[2], table[3], table[4] = num_bytes, step, keys()
+        table[2], table[3], table[5] = num_bytes, step, keys()
     else:
-        table[2], table[3], table[4] = num_bytes[events], step[events], keys()[events]
+        table[2], table[3], table[5] = num_bytes[events], step[events], keys()[events]
+    if bus_cycles is not None:
+        table[4] = bus_cycles[events]
     return table
 
 

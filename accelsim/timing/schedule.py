@@ -73,6 +73,17 @@ class OutputEvents:
     is_partial: Bools
 
 
+@dataclass(frozen=True, slots=True)
+class BusCycles:
+    """For how long each event's bytes keep the bus to the memory, int64, behind a cache: as `LayerSchedule`'s events."""
+
+    weights: Ints
+    inputs: Ints
+    psums: Ints
+    residuals: Ints
+    stores: Ints
+
+
 _NONE = np.zeros(0, dtype=np.int64)
 NO_WEIGHTS = WeightEvents(_NONE, _NONE, _NONE, _NONE, _NONE, _NONE)
 NO_INPUTS = InputEvents(_NONE, _NONE, _NONE)
@@ -119,6 +130,8 @@ class LayerSchedule:
         Buffer -> bytes that the schedule uses at most.
     seeds_with_tiles
         Whether stream seeds are stored and come with the tiles, so that the generator waits for them.
+    bus_cycles
+        None: the memory's bandwidth decides.
     lower_bound_cycles, bound_by
         What no tiling can beat for the layer alone, and the unit or buffer that says so; None where it was not asked.
     parts
@@ -149,6 +162,7 @@ class LayerSchedule:
     uses_generator: bool
     seeds_with_tiles: bool = False
     port_limit: str = ""
+    bus_cycles: BusCycles | None = None
     lower_bound_cycles: int | None = None
     bound_by: str = ""
     parts: Parts | None = None

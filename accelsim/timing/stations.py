@@ -98,12 +98,13 @@ class Raise:
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """What the DMA's events ask of the memory at their end, int64 [num_events]: kind (its arrival raises that counter)
-    and bytes.
+    """What the DMA's events ask of the memory at their end, int64 [num_events]: kind (its arrival raises that counter),
+    bytes, and cycles on the bus (-1: they follow from the bytes).
     """  # noqa: D205
 
     kind: Ints
     num_bytes: Ints
+    bus_cycles: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ def _places(release: Ints, first_place: str) -> tuple[Wait, ...]:
 
 def _dma(schedule: LayerSchedule, hardware: HardwareConfig, first_place: str) -> Station:
     """Return the DMA engine: it issues requests in the program's order, each as soon as its place is free."""
-    kind, event, num_bytes, _ = program_table(schedule)
+    kind, event, num_bytes, _, bus_cycles = program_table(schedule)
     weights, inputs, outputs = schedule.weights, schedule.inputs, schedule.outputs
     nothing = np.full(kind.size, NO_WAIT, dtype=np.int64)
     array, first, freed, drained, stored = (nothing.copy() for _ in range(5))
@@ -181,7 +182,7 @@ def _dma(schedule: LayerSchedule, hardware: HardwareConfig, first_place: str) ->
     if limit is not None:  # entries are given back in the order of issue
         waits.append(Wait("done", np.arange(kind.size, dtype=np.int64) + 1 - limit))
     issue = np.full(kind.size, hardware.dma.request_cycles, dtype=np.int64)
-    return Station("dma", issue, tuple(waits), requests=Requests(kind, num_bytes))
+    return Station("dma", issue, tuple(waits), requests=Requests(kind, num_bytes, bus_cycles))
 
 
 def _mask_decoder(schedule: LayerSchedule, hardware: HardwareConfig, first_place: str) -> Station:
