@@ -27,6 +27,11 @@ class PeArrayConfig(ConfigModel):
     """Rows of a systolic array (S_R is laid over them); not used by ``spatial``."""
     cols: int = Field(32, ge=1, le=4096)
     """Columns of a systolic array (S_C is laid over them); not used by ``spatial``."""
+    num_arrays: int = Field(1, ge=1, le=64)
+    """Weight-stationary only: arrays of rows x cols that work side by side on a tile, each on a part of its positions
+    or, where that is faster, of its filters."""
+    call_cycles: int = Field(0, ge=0, le=1_000_000)
+    """Cycles from the end of a layer to the begin of the next one: what it costs to call a kernel."""
     weight_preload: bool = False
     """Weight-stationary only: the next fold's weights load behind the running one, as in TPUs."""
     preload_with: Literal["fold", "instruction"] = "fold"
@@ -58,7 +63,7 @@ class PeArrayConfig(ConfigModel):
     def num_pes(self) -> int:
         """Return the number of multiply-accumulate units."""
         if self.dataflow != "spatial":
-            return self.rows * self.cols
+            return self.rows * self.cols * self.num_arrays
         product = 1
         for copies in self.unroll.values():
             product *= copies
@@ -78,6 +83,11 @@ class PeArrayConfig(ConfigModel):
             raise ValueError("operand_registers is for dataflow spatial only; set it to false")
         if self.weight_preload and self.dataflow != "weight_stationary":
             raise ValueError("weight_preload is for dataflow weight_stationary only; set it to false")
+        is_plain = self.dataflow == "weight_stationary" and self.preload_with == "fold"
+        if self.num_arrays > 1 and not (is_plain and self.zero_weights != "skip" and self.zero_activations != "skip"):
+            raise ValueError(
+                "num_arrays is for dataflow weight_stationary with preload_with: fold and without skipping; set it to 1"
+            )
         if not self.fold_taps and self.dataflow not in ("weight_stationary", "input_stationary"):
             raise ValueError("fold_taps is for dataflow weight_stationary or input_stationary; set it to true")
         is_by_instruction = self.weight_preload and self.preload_with == "instruction"
@@ -149,6 +159,8 @@ class DmaConfig(ConfigModel):
 
     request_cycles: int = Field(0, ge=0, le=10000)
     """Cycles to issue a request; the next one follows behind it."""
+    loads_ahead: bool = True
+    """Whether tiles are loaded while the array works on the ones before; false: when it has ended."""
 
 
 class CacheConfig(ConfigModel):
@@ -174,6 +186,9 @@ class VectorUnitConfig(ConfigModel):
     """Operations in one cycle."""
     latency_cycles: int = Field(4, ge=0, le=10000)
     """Pipeline depth, once a tile."""
+    rereads_inputs: bool = False
+    """Whether a layer of vector operations alone reads its inputs from DRAM again for each of them (a reduction that
+    ends a kernel makes the next one do so); false: once."""
 
 
 class MappingConfig(ConfigModel):

@@ -73,7 +73,8 @@ def lower_bound(task: LayerTask) -> LowerBound:
     limits["dram"] = dram
     limit = max(limits, key=lambda name: limits[name])
     # Figures are floats here; what is rounded up in the simulation is rounded down here.
-    return LowerBound(int(limits[limit] + 1e-6), limit, int(port + 1e-6), int(vector), int(dram + 1e-6))
+    call = task.hardware.pe_array.call_cycles
+    return LowerBound(int(limits[limit] + 1e-6) + call, limit, int(port + 1e-6), int(vector), int(dram + 1e-6))
 
 
 def network_bound(bounds: list[LowerBound]) -> int:
@@ -168,7 +169,10 @@ def _array_cycles(task: LayerTask, traffic: _Traffic) -> tuple[float, float, str
     work = array_work(array, tile)
     left = _left(task, work)
     compute = float(work.compute_cycles) * left
-    if array.dataflow == "spatial":
+    if array.num_arrays > 1:  # tiles may be split one by positions and one by filters
+        folds = fold_geometry(array, tile)
+        compute, fill = float(tile.G * folds.row_folds * folds.col_folds * folds.stream) / array.num_arrays, 0.0
+    elif array.dataflow == "spatial":
         fill = float(adder_tree_depth(array))
     elif array.weight_preload:
         # Instructions of another shape may hide more of the loading, but never more than all positions do.
@@ -199,7 +203,7 @@ def _ports(task: LayerTask, traffic: _Traffic, work: ArrayWork, left: float) -> 
     """Return the cycles that the ports of each buffer need for what must pass them."""
     hardware, dims, act = task.hardware, task.layer.dims, task.activation_bits
     acc, array = hardware.accumulator_bits, hardware.pe_array
-    reads = float(work.input_reads)
+    reads = float(work.input_reads) / array.num_arrays  # where each has a part of the filters
     if array.operand_registers:
         rows, columns = (
             min((outputs - 1) * stride + taps, outputs * taps)

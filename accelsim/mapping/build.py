@@ -207,6 +207,7 @@ def _build(task: LayerTask, tiling: Tiling, holding: Holding, part: _Part, skipp
         stall_cycles=time.stall,
         port_limit=time.port_limit,
         bus_cycles=bus,
+        loads_ahead=task.hardware.dma.loads_ahead,
         weights=weights.events,
         inputs=inputs,
         outputs=outputs,

@@ -7,7 +7,7 @@ the table of `fold_geometry` has S_R, S_C and T. All functions take integer scal
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -142,7 +142,8 @@ def array_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
     """Return cycles and buffer accesses of a tile without zero skipping."""
     if array.dataflow == "spatial":
         return _spatial_work(array, tile)
-    folds = fold_geometry(array, tile)
+    pixels = tile.pixels
+    folds, tile = _split(array, fold_geometry(array, tile), tile)
     num_folds = tile.G * folds.row_folds * folds.col_folds
     compute = num_folds * folds.stream
     overhead = fold_overhead_cycles(array)
@@ -153,8 +154,8 @@ def array_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
         each, once = overhead, 0
         load = array.rows if array.dataflow == "weight_stationary" else 0
     load, fill = num_folds * load, num_folds * (each - load)
-    outputs = tile.G * tile.K * tile.pixels
-    inputs = tile.G * tile.reduction * tile.pixels
+    outputs = tile.G * tile.K * pixels
+    inputs = tile.G * tile.reduction * pixels
     weights = tile.G * tile.K * tile.reduction
     if array.dataflow == "weight_stationary":
         return ArrayWork(
@@ -174,6 +175,19 @@ def array_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
         input_reads=inputs * folds.col_folds, weight_reads=weights * folds.row_folds,
         psum_writes=outputs, psum_reads=outputs * 0, weight_passes=folds.row_folds,
     )  # fmt: skip
+
+
+def _split(array: PeArrayConfig, folds: FoldGeometry, tile: TileShape) -> tuple[FoldGeometry, TileShape]:
+    """Return the part of a tile that the busiest of several arrays has: of the positions or of the column folds."""
+    num = array.num_arrays
+    if num == 1:
+        return folds, tile
+    pixels, filters = _ceil(tile.pixels, num), _ceil(folds.col_folds, num)
+    least = array.rows if array.weight_preload else 0
+    by_pixels = folds.col_folds * np.maximum(pixels, least) <= filters * np.maximum(tile.pixels, least)
+    stream = np.where(by_pixels, pixels, tile.pixels)
+    share = FoldGeometry(folds.row_folds, np.where(by_pixels, folds.col_folds, filters), stream)
+    return share, replace(tile, N=1, P=stream, Q=1)
 
 
 def _preload_cycles(array: PeArrayConfig, tile: TileShape) -> IntLike:

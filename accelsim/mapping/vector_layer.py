@@ -21,6 +21,8 @@ def build_vector_layer(task: LayerTask) -> LayerSchedule:
     bits, burst = task.activation_bits, task.burst_bytes
     num_outputs = layer.num_outputs or layer.dims.num_outputs
     from_dram = task.dram_input_elements + task.residual_dram_elements
+    if hardware.vector_unit.rereads_inputs and layer.kind == "vector":
+        from_dram *= max(1, layer.vector_ops // num_outputs)
     to_dram = num_outputs if task.output_to_dram else 0
     table = {name: bits_to_bytes(getattr(task.row_bits, name)) for name in StoredBits.__slots__}
     from_table = sum(table.values())
@@ -70,6 +72,7 @@ def build_vector_layer(task: LayerTask) -> LayerSchedule:
         },
         tiling=None,
         occupancy_bytes={"activation_buffer": bits_to_bytes(2 * ceil_div(from_dram + to_dram, num_tiles) * bits)},
+        loads_ahead=hardware.dma.loads_ahead,
         uses_decoder=False,
         uses_generator=False,
     )  # fmt: skip

@@ -1,7 +1,8 @@
 """The DMA program of a layer: every DRAM request in the order in which it is issued.
 
 Loads for step s + 2 stand before the stores of step s, so that tiles are fetched while their predecessors compute. The
-order is fixed before the run: a faster unit then can only make everything earlier, never later.
+order is fixed before the run: a faster unit then can only make everything earlier, never later. Where tiles are not
+loaded ahead, their loads stand right before the step that needs them.
 """
 
 from __future__ import annotations
@@ -49,11 +50,15 @@ def program_table(schedule: LayerSchedule) -> Ints:
     """
     weights, inputs, outputs, bus = schedule.weights, schedule.inputs, schedule.outputs, schedule.bus_cycles
     places = store_steps(schedule)
+
+    def loads(step: Ints) -> Ints:
+        return _load_keys(step, schedule.loads_ahead)
+
     parts = [
         _part(WEIGHT, weights.fetch_bytes, weights.step, lambda: _weight_keys(schedule), bus and bus.weights),
-        _part(INPUT, inputs.fetch_bytes, inputs.step, lambda: _load_keys(inputs.step), bus and bus.inputs),
+        _part(INPUT, inputs.fetch_bytes, inputs.step, lambda: loads(inputs.step), bus and bus.inputs),
         _part(PSUM_READ, outputs.psum_read_bytes, outputs.first_step, lambda: _psum_keys(schedule), bus and bus.psums),
-        _part(RESIDUAL, outputs.residual_bytes, outputs.last_step, lambda: _load_keys(outputs.last_step),
+        _part(RESIDUAL, outputs.residual_bytes, outputs.last_step, lambda: loads(outputs.last_step),
               bus and bus.residuals),
         _part(STORE, outputs.store_bytes, places, lambda: _store_keys(places), bus and bus.stores),
     ]  # fmt: skip
@@ -90,9 +95,9 @@ def store_steps(schedule: LayerSchedule) -> Ints:
     return np.concatenate([last[1:], last[-1:]])
 
 
-def _load_keys(step: Ints) -> Ints:
-    """Return the place of loads: `LOOKAHEAD_STEPS` steps ahead of the step that needs them."""
-    return 4 * (step - LOOKAHEAD_STEPS)
+def _load_keys(step: Ints, ahead: bool) -> Ints:
+    """Return the place of loads: `LOOKAHEAD_STEPS` steps ahead of the step that needs them, or right before it."""
+    return 4 * (step - LOOKAHEAD_STEPS) if ahead else 4 * step
 
 
 def _store_keys(step: Ints) -> Ints:
@@ -103,8 +108,10 @@ def _store_keys(step: Ints) -> Ints:
 def _weight_keys(schedule: LayerSchedule) -> Ints:
     """Return the place of weight loads; the first tiles of a layer stand before everything else, for prefetching."""
     weights = schedule.weights
+    if not schedule.loads_ahead:
+        return _load_keys(weights.step, False)
     first = (weights.release == NO_RELEASE) & (weights.step < LOOKAHEAD_STEPS)
-    return _load_keys(weights.step - np.where(first, LOOKAHEAD_STEPS, 0))
+    return _load_keys(weights.step - np.where(first, LOOKAHEAD_STEPS, 0), True)
 
 
 def _psum_keys(schedule: LayerSchedule) -> Ints:
@@ -113,7 +120,7 @@ def _psum_keys(schedule: LayerSchedule) -> Ints:
     They must stand before the loads of later steps, which may wait for the end of the step that needs the partial sums.
     """
     outputs = schedule.outputs
-    own = _load_keys(outputs.first_step)
+    own = _load_keys(outputs.first_step, schedule.loads_ahead)
     behind = _store_keys(outputs.last_step[np.maximum(outputs.after_store, 0)]) + 1
     return np.where(outputs.after_store >= 0, np.maximum(own, behind), own)
 

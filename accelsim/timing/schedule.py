@@ -132,6 +132,8 @@ class LayerSchedule:
         Whether stream seeds are stored and come with the tiles, so that the generator waits for them.
     bus_cycles
         None: the memory's bandwidth decides.
+    loads_ahead
+        Whether tiles are loaded while the array works on the ones before.
     lower_bound_cycles, bound_by
         What no tiling can beat for the layer alone, and the unit or buffer that says so; None where it was not asked.
     parts
@@ -163,6 +165,7 @@ class LayerSchedule:
     seeds_with_tiles: bool = False
     port_limit: str = ""
     bus_cycles: BusCycles | None = None
+    loads_ahead: bool = True
     lower_bound_cycles: int | None = None
     bound_by: str = ""
     parts: Parts | None = None
