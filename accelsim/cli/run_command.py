@@ -26,6 +26,7 @@ from accelsim.cli.collect import (
 from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
 from accelsim.cli.names import complete_chip, complete_formats, complete_workload
 from accelsim.config.loader import LoadedHardware, load_hardware
+from accelsim.config.ports import starved
 from accelsim.report.batch import groups_words
 from accelsim.report.network import network_sizes
 from accelsim.report.terminal import make_console, print_run, print_synthetic
@@ -95,6 +96,8 @@ def command(
     if storage is not None:
         storage = flow.parse_format(storage, "--storage")
     chip = load_hardware(hardware, overrides)
+    for line in starved(chip.config):
+        session(ctx).note(f"{hardware}: {line}")
     target = check_folder_place(folder) if folder is not None else None
     if wants_uncertainty(ctx) and as_json and target is None:
         raise click.UsageError("--uncertainty with --json needs --out: the bands go to its uncertainty.json", ctx)

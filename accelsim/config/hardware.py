@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from accelsim.config.base import ConfigModel
 from accelsim.config.dram import DramConfig, timing_problem
+from accelsim.config.ports import streamed_bits, with_ports
 from accelsim.prng.source import GeneratorKind
 
 ZeroPolicy = Literal["none", "gate", "skip"]
@@ -106,8 +107,9 @@ class BufferConfig(ConfigModel):
     """Capacity of all banks together."""
     width_bits: int = Field(128, ge=8, le=65536)
     """Bits of one access of one port."""
-    num_banks: int = Field(1, ge=1, le=1024)
-    """Banks that work at once; bandwidth = banks x ports x width bits per cycle."""
+    num_banks: int = Field(1, ge=1, le=1 << 20)
+    """Banks that work at once; bandwidth = banks x ports x width bits per cycle. Where ``width_bits``, ``num_banks``
+    and ``num_ports`` are all left out, the buffers beside the PE array get the banks that it needs."""
     num_ports: int = Field(1, ge=1, le=4)
     """Ports per bank (a single port serves a read or a write)."""
     double_buffered: bool = True
@@ -239,6 +241,8 @@ class HardwareConfig(ConfigModel):
     def _consistent(self) -> Self:
         if self.cache is not None and self.dram.model == "timing":
             raise ValueError("cache is for dram.model simple only; remove it or set dram.model: simple")
+        for name, bits in streamed_bits(self).items():
+            object.__setattr__(self, name, with_ports(getattr(self, name), bits))
         return self
 
     @field_validator("dram")

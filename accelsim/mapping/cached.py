@@ -4,9 +4,9 @@ Tensors lie in memory as a host's software keeps them: activations as N H W C, d
 many rows, each a part of a row of the tensor. A row that hits takes whole beats of the cache's width, one that misses
 whole lines of DRAM; a store that misses reads its line and displaces one that has to be written, so two.
 
-A tile that is fetched again is still there with a probability that follows from what was touched in between. With random
-replacement (as in SiFive's inclusive cache), and x times the capacity touched from one use to the next, the share m of
-misses satisfies 1 - m = exp(-m x): of a line's set, m x lines of as many ways are replaced, each time one at random.
+A tile that is fetched again is still there with a probability that follows from what was touched in between. With
+random replacement (as in SiFive's inclusive cache), and x times the capacity touched from one use to the next, the
+share m of misses satisfies 1 - m = exp(-m x): m x times as many lines are replaced as there are, each one at random.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ROW_LOOP: dict[str, Loop] = {"weights": "K", "inputs": "C", "outputs": "K"}
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """How the tiles of an operand lie in memory, in bytes: a tile, a row of it, and the tensor's row that it is part of.
+    """How tiles of an operand lie in memory, in bytes: a tile, a row of it, and the tensor's row that it is part of.
 
     ``loads``: how often blocks of tiles are loaded in the layer, as `accelsim.mapping.loops.Reuse.num_blocks`.
     """

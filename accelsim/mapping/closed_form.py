@@ -17,8 +17,8 @@ from accelsim.mapping.cached import (
     bus_cycles,
     miss_shares,
     operand_rows,
-    whole_bytes,
     stored_weight_bytes,
+    whole_bytes,
     wider,
 )
 from accelsim.mapping.events import VARIABLE_LENGTH

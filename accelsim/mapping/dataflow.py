@@ -195,12 +195,11 @@ def _preload_cycles(array: PeArrayConfig, tile: TileShape) -> IntLike:
 
     Weights load beside the whole stream of a fold, or (``preload_with: instruction``) beside its last instruction
     only. An instruction streams at most ``rows`` positions of one output row, and takes ``min_instruction_rows`` cycles
-    at the least; without columns (Q = 1) all positions are one row. All instructions of a fold are issued no faster
-    than one in ``instruction_interval_cycles``.
+    at the least. All instructions of a fold are issued no faster than one in ``instruction_interval_cycles``.
     """
     if array.preload_with == "fold":
         return _rows_left(array, tile)
-    length = np.where(np.asarray(tile.Q) > 1, tile.Q, tile.pixels)
+    length = _line(tile)
     whole, rest = length // array.rows, length % array.rows
     lines = tile.pixels // length
     cycles = lines * (whole * array.rows + np.where(rest > 0, np.maximum(rest, array.min_instruction_rows), 0))
@@ -209,11 +208,16 @@ def _preload_cycles(array: PeArrayConfig, tile: TileShape) -> IntLike:
     return np.maximum(cycles, issue) - tile.pixels
 
 
+def _line(tile: TileShape) -> IntLike:
+    """Return the positions of an output row; without columns (Q = 1) all positions are one row."""
+    return np.where(np.asarray(tile.Q) > 1, tile.Q, tile.pixels)
+
+
 def _rows_left(array: PeArrayConfig, tile: TileShape) -> IntLike:
     """Return the rows of weights that are still to be loaded when the stream beside which they load has passed."""
     stream = tile.pixels
     if array.preload_with == "instruction":
-        rest = np.where(np.asarray(tile.Q) > 1, tile.Q, tile.pixels) % array.rows
+        rest = _line(tile) % array.rows
         stream = np.maximum(np.where(rest > 0, rest, array.rows), array.min_instruction_rows)
     return np.maximum(array.rows - stream, 0)
 

@@ -54,13 +54,16 @@ def program_table(schedule: LayerSchedule) -> Ints:
     def loads(step: Ints) -> Ints:
         return _load_keys(step, schedule.loads_ahead)
 
+    def on_bus(name: str) -> Ints | None:
+        return None if bus is None else getattr(bus, name)
+
     parts = [
-        _part(WEIGHT, weights.fetch_bytes, weights.step, lambda: _weight_keys(schedule), bus and bus.weights),
-        _part(INPUT, inputs.fetch_bytes, inputs.step, lambda: loads(inputs.step), bus and bus.inputs),
-        _part(PSUM_READ, outputs.psum_read_bytes, outputs.first_step, lambda: _psum_keys(schedule), bus and bus.psums),
+        _part(WEIGHT, weights.fetch_bytes, weights.step, lambda: _weight_keys(schedule), on_bus("weights")),
+        _part(INPUT, inputs.fetch_bytes, inputs.step, lambda: loads(inputs.step), on_bus("inputs")),
+        _part(PSUM_READ, outputs.psum_read_bytes, outputs.first_step, lambda: _psum_keys(schedule), on_bus("psums")),
         _part(RESIDUAL, outputs.residual_bytes, outputs.last_step, lambda: loads(outputs.last_step),
-              bus and bus.residuals),
-        _part(STORE, outputs.store_bytes, places, lambda: _store_keys(places), bus and bus.stores),
+              on_bus("residuals")),
+        _part(STORE, outputs.store_bytes, places, lambda: _store_keys(places), on_bus("stores")),
     ]  # fmt: skip
     table = np.concatenate([part for part in parts if part is not None] or [np.zeros((6, 0), dtype=np.int64)], axis=1)
     order = np.argsort(5 * table[5] + table[0], kind="stable")
@@ -68,7 +71,7 @@ def program_table(schedule: LayerSchedule) -> Ints:
 
 
 def _part(kind: int, num_bytes: Ints, step: Ints, keys: Callable[[], Ints], bus_cycles: Ints | None) -> Ints | None:
-    """Return rows (kind, event, bytes, step, cycles on the bus, key) of the events that move bytes; None if none does."""
+    """Return rows (kind, event, bytes, step, bus cycles, key) of the events that move bytes; None if none does."""
     events = np.flatnonzero(num_bytes)
     if not events.size:
         return None

@@ -75,7 +75,7 @@ class OutputEvents:
 
 @dataclass(frozen=True, slots=True)
 class BusCycles:
-    """For how long each event's bytes keep the bus to the memory, int64, behind a cache: as `LayerSchedule`'s events."""
+    """For how long each event's bytes keep the bus to a memory behind a cache, int64, in the order of the events."""
 
     weights: Ints
     inputs: Ints
