@@ -112,7 +112,7 @@ def test_tutorial_says_what_its_commands_find(desk, monkeypatch):
     assert weight_bytes(dense) / weight_bytes(ticket) == pytest.approx(25, rel=0.1)
     assert dense.energy_j / ticket.energy_j == pytest.approx(3, rel=0.15)
     assert "waits for the decoder\nfor half of its time" in text
-    assert rival.cycles_by_cause.wait_decoder / rival.latency_cycles == pytest.approx(0.5, abs=0.04)
+    assert rival.cycles_by_cause.wait_decoder / rival.latency_cycles == pytest.approx(0.5, abs=0.05)
     assert "the ticket's advantage in energy is about 1.4, not 2" in text
     assert rival.energy_j / ticket.energy_j == pytest.approx(2, abs=0.4)
     assert wide.energy_j / ticket.energy_j == pytest.approx(1.4, abs=0.1)
