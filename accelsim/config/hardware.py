@@ -43,9 +43,10 @@ class PeArrayConfig(ConfigModel):
     instruction_interval_cycles: float = Field(1.0, ge=1, le=1000)
     """``preload_with: instruction`` only: n instructions of a fold take at least n times this many cycles (instructions
     in flight, over the time that each is)."""
-    fold_taps: bool = True
+    fold_taps: Literal[True, False, "row"] = True
     """Weight- and input-stationary: whether the positions of a filter's window fill the rows together with the
-    channels; false: each is a pass of its own over the channels."""
+    channels; false: each is a pass of its own over the channels; ``row``: those of a filter row share a pass, as many
+    as all channels of each fit the rows."""
     operand_registers: bool = False
     """``spatial`` only: PEs hold inputs and partial sums of a tile in registers, as row-stationary arrays do: an input
     is read once a tile, and a partial sum written once a tile."""
@@ -89,7 +90,7 @@ class PeArrayConfig(ConfigModel):
             raise ValueError(
                 "num_arrays is for dataflow weight_stationary with preload_with: fold and without skipping; set it to 1"
             )
-        if not self.fold_taps and self.dataflow not in ("weight_stationary", "input_stationary"):
+        if self.fold_taps is not True and self.dataflow not in ("weight_stationary", "input_stationary"):
             raise ValueError("fold_taps is for dataflow weight_stationary or input_stationary; set it to true")
         is_by_instruction = self.weight_preload and self.preload_with == "instruction"
         if not is_by_instruction and (self.min_instruction_rows > 1 or self.instruction_interval_cycles > 1):

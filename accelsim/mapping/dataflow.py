@@ -119,8 +119,10 @@ def fold_geometry(array: PeArrayConfig, tile: TileShape) -> FoldGeometry:
 
     Without ``fold_taps`` the window's positions RS are passes of their own: ceil(C / rows) RS folds.
     """
-    passes, depth = (1, tile.reduction) if array.fold_taps else (tile.RS, tile.C)
-    row_folds = passes * _ceil(depth, array.rows)
+    row_folds = _ceil(tile.reduction, array.rows)
+    if array.fold_taps is not True:
+        together = np.maximum(array.rows // np.maximum(tile.C, 1), 1) if array.fold_taps == "row" else 1
+        row_folds = tile.R * -(-tile.S // together) * _ceil(tile.C, array.rows)
     if array.dataflow == "weight_stationary":
         return FoldGeometry(row_folds, _ceil(tile.K, array.cols), tile.pixels)
     if array.dataflow == "input_stationary":

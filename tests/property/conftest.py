@@ -238,7 +238,7 @@ def _with_more(draw: random.Random, hardware: HardwareConfig) -> HardwareConfig:
     array = values["pe_array"]
     array["call_cycles"] = draw.choice([0, 0, 50, 700])
     if array["dataflow"] in ("weight_stationary", "input_stationary"):
-        array["fold_taps"] = draw.random() < 0.5
+        array["fold_taps"] = draw.choice([True, False, "row"])
     if array.get("weight_preload") and array["preload_with"] == "instruction":
         array |= {"min_instruction_rows": draw.choice([1, 3]), "instruction_interval_cycles": draw.choice([1.0, 2.6])}
     is_plain = array["dataflow"] == "weight_stationary" and array["preload_with"] == "fold"

@@ -14,8 +14,8 @@ def test_rtl_cycles_under_their_mappings():
     found = agreement(stated_rows())
 
     assert found.num_rows == 111
-    assert found.mean_error <= 0.15
-    assert found.rank_correlation >= 0.98
+    assert found.mean_error <= 0.12
+    assert found.rank_correlation >= 0.985
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,8 @@ def test_an_instruction_has_its_least_time_and_the_last_one_carries_the_next_wei
 
 
 @pytest.mark.parametrize(
-    ("channels", "fold_taps", "folds"), [(3, True, 2), (3, False, 9), (20, True, 12), (20, False, 18)]
+    ("channels", "fold_taps", "folds"),
+    [(3, True, 2), (3, False, 9), (3, "row", 3), (6, "row", 6), (20, True, 12), (20, False, 18), (20, "row", 18)],
 )
 def test_filter_taps_share_a_fold_or_are_passes_of_their_own(channels, fold_taps, folds):
     array = PeArrayConfig(rows=16, cols=16, fold_taps=fold_taps)
