@@ -13,19 +13,11 @@ import numpy.typing as npt
 
 from accelsim.config.hardware import BufferConfig, HardwareConfig
 from accelsim.mapping.build import MOST_TILES, effective_macs, shifted_bits
-from accelsim.mapping.cached import (
-    bus_cycles,
-    miss_shares,
-    operand_rows,
-    stored_weight_bytes,
-    whole_bytes,
-    wider,
-)
+from accelsim.mapping.cached_form import tilings_on_bus
 from accelsim.mapping.events import VARIABLE_LENGTH
 from accelsim.mapping.generation import COUNTER_BASED
 from accelsim.mapping.generation_form import generation
 from accelsim.mapping.latency_form import Work, latency_of
-from accelsim.mapping.loops import LOOP_ORDERS, LOOPS
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.task import LayerTask
 from accelsim.mapping.tile_table import HoldTable, TileTable, Width, skipped_fractions, tile_table
@@ -333,38 +325,13 @@ def _making(space: Space, held: _Holdings, passes: Floats, made: _Made) -> Float
 
 
 def _on_bus(space: Space, held: _Holdings, moved: _Moved, rate: float) -> _Moved:
-    """Return for how many cycles what moves keeps the bus, as `_Moved` has the bytes; behind a cache by rows."""
-    cache, table = space.hardware.cache, space.table
+    """Return for how many cycles what moves keeps the bus, as `_Moved` has the bytes."""
+    num_bytes = {field.name: getattr(moved, field.name) for field in fields(moved)}
+    cache = space.hardware.cache
     if cache is None or space.is_ideal:
-        return _Moved(*(getattr(moved, field.name) / rate for field in fields(moved)))
-    shape = held.stored.shape
-    every = {field.name: np.broadcast_to(getattr(moved, field.name), shape) for field in fields(moved)}
-    cycles = {name: np.empty(shape) for name in every}
-    ends = [*table.first.tolist()[1:], table.layer.size]
+        return _Moved(**{name: values / rate for name, values in num_bytes.items()})
     loads = {"weights": held.stored_loads, "inputs": held.inputs.loads, "outputs": held.psums.loads}
-    for task, *span in zip(space.tasks, table.first.tolist(), ends, strict=True):
-        at = slice(*span)
-        counts = {loop: table.counts[loop][at] for loop in LOOPS}
-        tile = {
-            "weights": table.positions[at] * stored_weight_bytes(task),
-            "inputs": table.tile_inputs[at] * task.activation_bits / 8 * bool(task.dram_input_elements),
-            "outputs": table.outputs[at] * task.activation_bits / 8 * task.output_to_dram,
-        }
-        for place, order in enumerate(LOOP_ORDERS):
-            rows = operand_rows(
-                task, {loop: table.sizes[loop][at] for loop in LOOPS}, tile,
-                {name: values[place, at] for name, values in loads.items()},
-            )  # fmt: skip
-            shares = miss_shares(order, counts, rows, whole_bytes(task), cache)
-            sums = wider(rows["outputs"], space.hardware.accumulator_bits / task.activation_bits)
-            for name, of, kind, is_store in (
-                ("weights", rows["weights"], "weights", False), ("inputs", rows["inputs"], "inputs", False),
-                ("spills", sums, "outputs", True), ("residual", rows["outputs"], "outputs", False),
-                ("stored", rows["outputs"], "outputs", True),
-            ):  # fmt: skip
-                found = bus_cycles(every[name][place, at], of, shares[kind], cache, rate, is_store)
-                cycles[name][place, at] = found
-    return _Moved(**cycles)
+    return _Moved(**tilings_on_bus(space.tasks, space.table, num_bytes, loads, cache, rate))
 
 
 def _work(space: Space, held: _Holdings, moved: _Moved, made: Floats, array: Floats) -> Work:

@@ -20,9 +20,7 @@ def build_vector_layer(task: LayerTask) -> LayerSchedule:
     layer, hardware = task.layer, task.hardware
     bits, burst = task.activation_bits, task.burst_bytes
     num_outputs = layer.num_outputs or layer.dims.num_outputs
-    from_dram = task.dram_input_elements + task.residual_dram_elements
-    if hardware.vector_unit.rereads_inputs and layer.kind == "vector":
-        from_dram *= max(1, layer.vector_ops // num_outputs)
+    from_dram = (task.dram_input_elements + task.residual_dram_elements) * _passes(task, num_outputs)
     to_dram = num_outputs if task.output_to_dram else 0
     table = {name: bits_to_bytes(getattr(task.row_bits, name)) for name in StoredBits.__slots__}
     from_table = sum(table.values())
@@ -76,6 +74,13 @@ def build_vector_layer(task: LayerTask) -> LayerSchedule:
         uses_decoder=False,
         uses_generator=False,
     )  # fmt: skip
+
+
+def _passes(task: LayerTask, num_outputs: int) -> int:
+    """Return how often the inputs are read: once, or for each operation on an element."""
+    if not task.hardware.vector_unit.rereads_inputs or task.layer.kind != "vector":
+        return 1
+    return max(1, task.layer.vector_ops // num_outputs)
 
 
 def _release(steps: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
