@@ -15,6 +15,7 @@ from accelsim.errors import TicketError, TraceError
 from accelsim.ticket.torchfile import check_regular_file
 from accelsim.trace.aten import is_supported
 from accelsim.trace.input_shapes import StatedShapes, check_fixed
+from accelsim.trace.onnx_branches import take_branches
 from accelsim.trace.onnx_ops import CONTROL, DOMAINS, STATIC, Node, translate
 from accelsim.trace.onnx_shapes import complete_shapes, known_shape
 from accelsim.trace.onnx_work import node_macs
@@ -61,9 +62,10 @@ def read_onnx(path: str | os.PathLike[str], stated: StatedShapes | None = None) 
         model = onnx.load(where, load_external_data=False)
         if model.functions:
             model = inliner.inline_local_functions(model)
-        _refuse_control_flow(where, model.graph)
         _drop_weights(model)
         _fix_sizes(where, model, stated or StatedShapes())
+        take_branches(model)
+        _refuse_control_flow(where, model.graph)
         model = shape_inference.infer_shapes(model, data_prop=True)
         integers = complete_shapes(model)
     except TraceError:
@@ -81,9 +83,9 @@ def _refuse_control_flow(where: str, graph: onnx.GraphProto) -> None:
     for node in graph.node:
         if node.op_type in CONTROL and node.domain in DOMAINS:
             place = node.name or (node.output[0] if node.output else "unnamed")
+            why = "which branch is taken depends on the input" if node.op_type == "If" else "control flow is not followed"
             raise TraceError(
-                f"{where}: {place}: {node.op_type}: control flow is not followed; export the module with the branch "
-                "that is taken, or unrolled"
+                f"{where}: {place}: {node.op_type}: {why}; export the module with the branch that is taken, or unrolled"
             )
 
 
