@@ -9,6 +9,7 @@ from __future__ import annotations
 import onnx
 from onnx import helper, shape_inference
 
+from accelsim.trace.onnx_fused import replace_nodes
 from accelsim.trace.onnx_shapes import known_values
 
 _MAX_ROUNDS = 32
@@ -31,9 +32,7 @@ def take_branches(model: onnx.ModelProto) -> None:
         nodes: list[onnx.NodeProto] = []
         for index, node in enumerate(model.graph.node):
             nodes += _branch(model.graph, node, is_then=taken[index]) if index in taken else [node]
-        copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-        del model.graph.node[:]
-        model.graph.node.extend(copies)
+        replace_nodes(model.graph, nodes)
 
 
 def _branch(graph: onnx.GraphProto, node: onnx.NodeProto, *, is_then: bool) -> list[onnx.NodeProto]:

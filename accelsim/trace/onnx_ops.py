@@ -38,7 +38,7 @@ _SAME = {
     "GreaterOrEqual": "ge", "LessOrEqual": "le", "Mod": "fmod", "BitwiseAnd": "bitwise_and", "BitwiseOr": "bitwise_or",
     "BitwiseXor": "bitwise_xor", "BitwiseNot": "bitwise_not", "BitShift": "bitwise_left_shift", "CumSum": "cumsum",
     "OneHot": "one_hot", "LRN": "local_response_norm", "Trilu": "tril", "GridSample": "grid_sampler",
-    "RoiAlign": "torchvision::roi_align", "Hardmax": "argmax_like", "Unique": "sort", "DynamicQuantizeLinear":
+    "RoiAlign": "torchvision::roi_align", "Hardmax": "hardmax", "Unique": "sort", "MaxUnpool": "max_unpool", "DynamicQuantizeLinear":
     "dynamic_quantize", "LpNormalization": "normalize_minmax", "MeanVarianceNormalization": "layer_norm",
     "RotaryEmbedding": "rotary", "SoftmaxCrossEntropyLoss": "log_softmax", "ReverseSequence": "flip",
     "ScatterND": "scatter", "ScatterElements": "scatter", "Scatter": "scatter", "TensorScatter": "scatter",
@@ -330,8 +330,9 @@ def _topk(node: Node) -> list[Record]:
 
 
 def _skip_norm(node: Node) -> list[Record]:
-    """Return an addition and the normalisation of its sum."""
-    summed = f"{node.proto.output[0]}.sum"
+    """Return an addition and the normalisation of its sum, which is the fourth output."""
+    summed = node.proto.output[3] if len(node.proto.output) > 3 else ""  # noqa: PLR2004
+    summed = summed or f"{node.proto.output[0]}.sum"
     target = "rms_norm" if "Simplified" in node.proto.op_type else "layer_norm"
     added = Record("add", node.refs(input=0, other=1), ((summed, node.shape(0)),), node.place)
     return [added, *node.record(target, {"input": Ref(summed), **node.refs(weight=2)})]
@@ -348,9 +349,9 @@ def _specials() -> Mapping[str, Callable[[Node], list[Record]]]:
     from accelsim.trace.onnx_sequences import SEQUENCES  # noqa: PLC0415  it needs `Node`
 
     return {
-        **dict.fromkeys("Conv ConvTranspose ConvInteger QLinearConv FusedConv".split(), _conv),
+        **dict.fromkeys("Conv ConvTranspose ConvInteger QLinearConv".split(), _conv),
         "DeformConv": _deform_conv,
-        **dict.fromkeys("Gemm FusedGemm QGemm".split(), _gemm),
+        **dict.fromkeys("Gemm QGemm".split(), _gemm),
         **dict.fromkeys(
             "MatMul MatMulInteger QLinearMatMul FusedMatMul DynamicQuantizeMatMul MatMulIntegerToFloat".split(), _matmul
         ),
