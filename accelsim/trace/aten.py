@@ -53,7 +53,8 @@ _OTHER = {
     ),
     **dict.fromkeys(
         "addcmul addcdiv lerp remainder fmod floor_divide hypot "
-        "hardmax max_unpool max_unpool2d max_unpool3d rotary normalize_minmax quantized_decomposed::choose_qparams tanhshrink".split(),
+        "hardmax max_unpool max_unpool2d max_unpool3d "
+        "rotary normalize_minmax quantized_decomposed::choose_qparams tanhshrink".split(),
         3,
     ),
     **dict.fromkeys(

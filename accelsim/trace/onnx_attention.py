@@ -24,7 +24,9 @@ class _Steps:
     node: Node
     records: list[Record] = field(default_factory=list)
 
-    def add(self, target: str, arguments: dict[str, Any], name: str, shape: Shape, *, is_output: bool = False) -> Tensor:
+    def add(
+        self, target: str, arguments: dict[str, Any], name: str, shape: Shape, *, is_output: bool = False
+    ) -> Tensor:
         full = name if is_output else f"{next(filter(None, self.node.proto.output))}.{name}"
         self.records.append(Record(target, arguments, ((full, shape),), self.node.place))
         return Ref(full), shape
@@ -85,8 +87,7 @@ def _attention(node: Node) -> list[Record]:
     steps = _Steps(node)
     heads = (node.integer("q_num_heads", 1), *[node.integer("kv_num_heads", 1)] * 2)
     operands = [
-        steps.by_head(steps.given(place), name, num)
-        for place, (name, num) in enumerate(zip("qkv", heads, strict=True))
+        steps.by_head(steps.given(place), name, num) for place, (name, num) in enumerate(zip("qkv", heads, strict=True))
     ]
     return _scaled(steps, operands, mask=_mask(node, 3, 2), past=steps.cache((4, 5)))
 

@@ -1,4 +1,4 @@
-"""ONNX graphs in plain terms, before they are read: what runtimes fuse is taken apart, and constants are initialisers."""
+"""ONNX graphs in plain terms, before they are read: fused operators are taken apart, constants are initialisers."""
 
 from __future__ import annotations
 
