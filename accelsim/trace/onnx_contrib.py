@@ -87,14 +87,12 @@ def _global_pool(attributes: Mapping[str, Any], inputs: list[Shape | None]) -> l
 def _heads(attributes: Mapping[str, Any], inputs: list[Shape | None]) -> list[Shape | None]:
     """Return output, keys and values of ``MultiHeadAttention``, whose operands may be packed."""
     num = int(attributes["num_heads"])
-    first, keys, values = _known(inputs[0]), *(inputs[1:3] if len(inputs) > 2 else (None, None))  # noqa: PLR2004
-    if keys is None:
-        keys = values = (first[0], num, first[1], first[-1])
-        first = (*first[:2], num * first[-1])
-    elif values is None:
-        keys = values = (keys[0], num, keys[1], keys[-1])
-    keys, values = (_by_head(_known(shape), num) for shape in (keys, values))
-    return _attended(first[:2], num, keys, values, _past(inputs, 6))
+    first = _known(inputs[0])
+    keys, values = [*inputs[1:3], None, None][:2]
+    packed = first if keys is None else keys
+    if values is None:  # (batch, tokens, heads, 2 or 3, features)
+        packed = values = (packed[0], num, packed[1], packed[-1])
+    return _attended(first[:2], num, _by_head(packed, num), _by_head(values, num), _past(inputs, 6))
 
 
 def _by_head(shape: Shape, num: int) -> Shape:

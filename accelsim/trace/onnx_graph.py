@@ -87,11 +87,9 @@ def _refuse_control_flow(where: str, graph: onnx.GraphProto) -> None:
     for node in graph.node:
         if node.op_type in CONTROL and node.domain in DOMAINS:
             place = node.name or (node.output[0] if node.output else "unnamed")
-            why = (
-                "which branch is taken depends on the input" if node.op_type == "If" else "control flow is not followed"
-            )
             raise TraceError(
-                f"{where}: {place}: {node.op_type}: {why}; export the module with the branch that is taken, or unrolled"
+                f"{where}: {place}: {node.op_type}: control flow is not followed; export the module with the branch "
+                "that is taken, or unrolled"
             )
 
 

@@ -38,8 +38,8 @@ _SAME = {
     "GreaterOrEqual": "ge", "LessOrEqual": "le", "Mod": "fmod", "BitwiseAnd": "bitwise_and", "BitwiseOr": "bitwise_or",
     "BitwiseXor": "bitwise_xor", "BitwiseNot": "bitwise_not", "BitShift": "bitwise_left_shift", "CumSum": "cumsum",
     "OneHot": "one_hot", "LRN": "local_response_norm", "Trilu": "tril", "GridSample": "grid_sampler",
-    "RoiAlign": "torchvision::roi_align", "Hardmax": "hardmax", "Unique": "sort", "MaxUnpool": "max_unpool", "DynamicQuantizeLinear":
-    "dynamic_quantize", "LpNormalization": "normalize_minmax", "MeanVarianceNormalization": "layer_norm",
+    "RoiAlign": "torchvision::roi_align", "Hardmax": "hardmax", "Unique": "sort", "MaxUnpool": "max_unpool",
+    "DynamicQuantizeLinear": "dynamic_quantize", "LpNormalization": "normalize_minmax", "MeanVarianceNormalization": "layer_norm",
     "RotaryEmbedding": "rotary", "SoftmaxCrossEntropyLoss": "log_softmax", "ReverseSequence": "flip",
     "ScatterND": "scatter", "ScatterElements": "scatter", "Scatter": "scatter", "TensorScatter": "scatter",
     "Hardswish": "hardswish", "NonZero": "nonzero",

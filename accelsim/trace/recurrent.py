@@ -4,8 +4,8 @@ The products with the inputs of all steps are one layer; the product with the st
 the state of the step before: its weights are stored once and fetched at each step.
 
 Vector operations per element of the state: LSTM 28 (four gates: add the input's part, three sigmoids of 4 and a tanh
-of 4; cell: two products and a sum; its tanh; a product; peepholes: three products and sums more), GRU 18 (three gates: add, two sigmoids and a tanh; three
-products and two sums), simple 5 (add, tanh).
+of 4; cell: two products and a sum; its tanh; a product; peepholes: three products and sums more), GRU 18 (three gates:
+add, two sigmoids and a tanh; three products and two sums), simple 5 (add, tanh).
 """
 
 from __future__ import annotations
