@@ -400,6 +400,11 @@ def _emit(program: Program, record: Record, emitter: Emitter) -> None:
         return
     if record.outputs[0][1] is None and all(shape is None for _, shape in record.outputs):
         return
+    if record.target in PRODUCTS and not program.complex_tensors.isdisjoint(record.refs()):
+        raise emitter.fail(
+            call.operation, "its operands are complex, and a complex product is four of real numbers; write it with "
+            "real ones (torch.view_as_real)"
+        )  # fmt: skip
     if not call.live() and record.target in PRODUCTS and record.target not in OF_VECTORS:
         _read_constant(call)
     if not call.live() or record.target in _FILLED:

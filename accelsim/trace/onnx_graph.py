@@ -14,7 +14,7 @@ from onnx import inliner, shape_inference
 from accelsim.errors import TicketError, TraceError
 from accelsim.ticket.torchfile import check_regular_file
 from accelsim.trace.aten import is_supported
-from accelsim.trace.input_shapes import StatedShapes, check_fixed
+from accelsim.trace.input_shapes import StatedShapes, Symbols, check_fixed
 from accelsim.trace.onnx_branches import take_branches
 from accelsim.trace.onnx_fused import in_plain_terms
 from accelsim.trace.onnx_ops import CONTROL, DOMAINS, STATIC, Node, translate
@@ -109,25 +109,32 @@ def _fix_sizes(where: str, model: onnx.ModelProto, stated: StatedShapes) -> None
     inputs = [value for value in model.graph.input if value.name not in initialised]
     stated.check_names(where, [value.name for value in inputs])
     shapes: dict[str, Shape] = {}
-    symbols: dict[str, int] = {}
+    symbols = Symbols(where)
     for index, value in enumerate(inputs):
         sizes = value.type.tensor_type.shape.dim
         shape = stated.of(where, value.name, len(sizes), is_first=index == 0)
-        if shape is not None:
-            shapes[value.name] = shape
-        for axis, size in enumerate(sizes):
-            if size.HasField("dim_value") and size.dim_value > 0:
-                continue
-            if shape is not None:
-                symbols[size.dim_param] = size.dim_value = shape[axis]
+        if shape is None:
+            continue
+        shapes[value.name] = shape
+        for size, chosen in zip(sizes, shape, strict=True):
+            _state_size(size, chosen, value.name, symbols)
     for value in inputs:
-        _fix_input(where, value, symbols)
+        if value.name not in shapes:
+            _fix_input(where, value, symbols.sizes)
     check_fixed(where, shapes, {v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in inputs})
     # Stated shapes of the outputs may still name the batch; inference fills them in again.
     for value in (*model.graph.output, *model.graph.value_info):
         for size in value.type.tensor_type.shape.dim:
             if not size.HasField("dim_value") or size.dim_value <= 0:
                 size.Clear()
+
+
+def _state_size(size: Any, chosen: int, name: str, symbols: Symbols) -> None:
+    """Give an axis the stated size if it is dynamic."""
+    if not size.HasField("dim_value") or size.dim_value <= 0:
+        if size.dim_param:
+            symbols.state(size.dim_param, chosen, name)
+        size.dim_value = chosen
 
 
 def _fix_input(where: str, value: onnx.ValueInfoProto, symbols: Mapping[str, int]) -> None:

@@ -200,8 +200,8 @@ def test_experts_without_a_token_are_stored_and_not_fetched() -> None:
 
 
 def test_what_multiplies_is_never_left_out() -> None:
-    odd = Call(lambda m, x: torch.nn.functional.bilinear(x, x, m.w), w=parameter(3, 8, 8))
-    with pytest.raises(TraceError, match="bilinear is not supported.*cannot be left out"):
+    odd = Call(lambda m, x: torch.kron(x, m.w), w=parameter(3, 8))
+    with pytest.raises(TraceError, match="kron is not supported.*cannot be left out"):
         trace_module(odd, zeros((2, 8)), skip_unsupported=True)
     with pytest.raises(TraceError, match="its weights are computed from the input"):
         trace(lambda m, x, y: functional.conv2d(x, torch.relu(y)), (1, 3, 9, 9), (8, 3, 3, 3))
