@@ -2,9 +2,9 @@
 
 A third spatial axis has no loop of its own. Where its filters are one element deep, its positions are samples (N);
 where they are one element high and wide, its positions are rows, and height times width are columns: both are exact.
-Else depth times height are rows, with a stride and a dilation under which tiles of whole slices read the input rows
-that their windows in three dimensions do, and fewer rows more than a filter has: a dilation is a whole number. Tiles of
-a part of a slice count as if they read what lies between its windows.
+Else depth times height are rows, the shorter of both inside, with a stride and a dilation under which tiles of whole
+slices read the input rows that their windows in three dimensions do, and fewer rows more than a filter has: a dilation
+is a whole number. Tiles of a part of a slice count as if they read what lies between its windows.
 """
 
 from __future__ import annotations
@@ -84,16 +84,21 @@ def _flat(
         return outs[0], (height, width), (sizes[1], sizes[2]), (outs[1], outs[2])
     if (height.kernel, width.kernel) == (1, 1) and outs[1:] == sizes[1:]:
         return 1, (depth, _PLAIN), (sizes[0], sizes[1] * sizes[2]), (outs[0], outs[1] * outs[2])
-    return 1, (_rows(depth, height, sizes, outs), width), (sizes[0] * sizes[1], sizes[2]), (outs[0] * outs[1], outs[2])
+    rows = sorted(zip((depth, height), sizes, outs, strict=False), key=lambda row: -row[1])
+    return 1, (_rows(*zip(*rows, strict=True)), width), (sizes[0] * sizes[1], sizes[2]), (outs[0] * outs[1], outs[2])
 
 
-def _rows(depth: Axis, height: Axis, sizes: Shape, outs: Shape) -> Axis:
-    """Return how the rows of all slices move: one output slice reads as many whole slices as a filter is deep."""
-    size, out, high = sizes[0] * sizes[1], outs[0] * outs[1], sizes[1]
-    kernel, stride, before = depth.kernel * height.kernel, max(1, size // out), depth.before * high
-    deep = depth.dilation * (depth.kernel - 1) + 1
-    of_a_slice = deep * high - (outs[1] - 1) * stride
-    read = ((outs[0] - 1) * depth.stride + deep) * high - before
+def _rows(axes: tuple[Axis, Axis], sizes: Shape, outs: Shape) -> Axis:
+    """Return how two axes move as one, the longer one outside: a window over it holds fewest of the other's rows.
+
+    One step along the outer axis reads as many whole slices across it as a filter is long there.
+    """
+    outer, inner = axes
+    size, out, across = prod(sizes), prod(outs), sizes[1]
+    kernel, stride, before = outer.kernel * inner.kernel, max(1, size // out), outer.before * across
+    long = outer.dilation * (outer.kernel - 1) + 1
+    of_a_slice = long * across - (outs[1] - 1) * stride
+    read = ((outs[0] - 1) * outer.stride + long) * across - before
     of_all = min(read, size) + before - (out - 1) * stride
     dilation = max(1, -(-(max(of_a_slice, of_all) - 1) // (kernel - 1))) if kernel > 1 else 1
     return Axis(kernel, stride, before, 0, dilation, 0)
