@@ -44,6 +44,10 @@ _FLOATS = frozenset({
     onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16,
 })  # fmt: skip
 
+_SMALL_INTEGERS = frozenset({
+    onnx.TensorProto.INT8, onnx.TensorProto.UINT8, onnx.TensorProto.INT4, onnx.TensorProto.UINT4,
+})  # fmt: skip
+
 
 def read_onnx(path: str | os.PathLike[str], stated: StatedShapes | None = None) -> Program:
     """Read the graph of an ONNX file; external data is not loaded, and of weights only the shapes are kept.
@@ -239,9 +243,14 @@ class _Reader:
     def _trained_places(self, node: onnx.NodeProto) -> tuple[int, ...]:
         """Return which operands are trained, whatever their type, if they are initialisers."""
         if node.op_type == "Gather":
-            return (0,) if len(self._shapes.get(node.input[0], ())) == 2 else ()  # noqa: PLR2004  a table
+            return (0,) if self._is_table(node.input[0]) else ()
         dequantised = (0,) if node.op_type == "DequantizeLinear" else ()
         return (*_WEIGHT_PLACES.get(node.op_type, ()), *_OPERANDS.get(node.op_type, ()), *dequantised)
+
+    def _is_table(self, name: str) -> bool:
+        """Return whether an initialiser is a trained table of rows; tables of wide integers are indices."""
+        tensor = self._initializers.get(name)
+        return tensor is not None and len(tensor.dims) == 2 and tensor.data_type in _FLOATS | _SMALL_INTEGERS  # noqa: PLR2004
 
     def _packed(self) -> dict[str, int]:
         """Return how many weights each initialiser has that holds several in a byte."""
@@ -298,10 +307,9 @@ class _Reader:
         target, arguments = "static", {name: Ref(name) for name in names if name in self._origins}
         if len(records) == 1 and records[0].target in ("view", "permute", "dequantize"):
             target, arguments = records[0].target, dict(records[0].arguments)
-        if proto.op_type == "Gather" and len(names) > 1 and names[0] in self._initializers:
+        if proto.op_type == "Gather" and self._is_table(names[0]) and self._shapes.get(names[1], ()) != ():
             target, arguments = "embedding", {"weight": Ref(names[0]), "indices": Ref(names[1])}
-            if self._shapes.get(names[1], ()) == () or len(self._shapes[names[0]]) != 2:  # noqa: PLR2004  a table
-                target = "static"
+            self._static.difference_update(proto.output)  # its rows are read in each run
         return [Record(target, arguments, outputs, node.place)]
 
     def _shape(self, name: str, node: onnx.NodeProto) -> Shape | None:

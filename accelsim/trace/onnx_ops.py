@@ -149,6 +149,8 @@ def translate(node: Node) -> list[Record]:
     kind = node.proto.op_type
     if kind in _VIEWS:
         return node.record("view", _data(node))
+    if kind in ("GatherND", "GatherElements") and node.name(0) in node.static:
+        return node.record("index_select", node.refs(weight=0, indices=1))
     if kind in _LOST:
         return node.record("take", {"self": _data(node)["input"]})
     if kind in _NORMS:
