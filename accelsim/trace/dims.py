@@ -4,7 +4,8 @@ A third spatial axis has no loop of its own. Where its filters are one element d
 where they are one element high and wide, its positions are rows, and height times width are columns: both are exact.
 Else depth times height are rows, the shorter of both inside, with a stride and a dilation under which tiles of whole
 slices read the input rows that their windows in three dimensions do, and fewer rows more than a filter has: a dilation
-is a whole number. Tiles of a part of a slice count as if they read what lies between its windows.
+is a whole number. Tiles of a part of a slice count as if they read what lies between its windows, and without padding
+all windows count larger, since the rows that they leave out at the edges must be read by some.
 """
 
 from __future__ import annotations
