@@ -39,9 +39,9 @@ from accelsim.results.store import (
 from accelsim.sim.counters import Counters
 from accelsim.sim.dram.recording import RequestLog
 from accelsim.storage import get_format, list_formats
+from accelsim.storage.chip_decoder import STATED
 from accelsim.storage.default import default_format
 from accelsim.storage.mixed import SIGN, mixed_name, split_name
-from accelsim.storage.stated import STATED
 from accelsim.timing.accounts import Probe
 from accelsim.trace.model import LayerTrace
 

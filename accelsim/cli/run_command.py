@@ -37,7 +37,7 @@ from accelsim.report.uncertainty import print_uncertainty
 from accelsim.results.model import RunResult
 from accelsim.results.store import check_folder_place, prepare_folder, result_text, write_run
 from accelsim.sim.dram.recording import RequestLog
-from accelsim.storage.stated import is_as_stated
+from accelsim.storage.chip_decoder import is_as_stated
 from accelsim.trace.model import LayerTrace
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from accelsim.report.text import percent, printable, ratio, significant
 from accelsim.results.compare import generation_wait_fraction, weight_bytes
 from accelsim.results.model import LimitRecord, RunResult, Totals
-from accelsim.storage.stated import is_as_stated
+from accelsim.storage.chip_decoder import is_as_stated
 
 _FAIREST_RIVAL = (
     "Dense storage is not the fairest rival: pruned, quantised and entropy-coded weights can be smaller than a mask "
