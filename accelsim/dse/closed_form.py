@@ -36,6 +36,7 @@ from accelsim.pipeline import layer_plans
 from accelsim.prng.streams import check_source
 from accelsim.results.build import num_frames
 from accelsim.storage.base import WeightPlan
+from accelsim.timing.memory import bytes_per_cycle
 from accelsim.trace.model import LayerTrace
 from accelsim.units import cycles_to_s
 
@@ -210,7 +211,7 @@ class _VectorWork:
 def _vector_layers(hardware: HardwareConfig, tasks: list[LayerTask]) -> _VectorWork:
     """Return the work of the layers that only the vector unit works on."""
     cycles = moved = total = read = written = bits_moved = 0.0
-    per_cycle = hardware.dram.peak_bytes_per_ns * 1000 / hardware.clock_mhz
+    per_cycle = float(bytes_per_cycle(hardware.dram, hardware.clock_mhz))
     for task in tasks:
         layer, bits = task.layer, task.activation_bits
         outputs = layer.num_outputs or layer.dims.num_outputs

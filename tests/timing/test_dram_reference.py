@@ -14,8 +14,9 @@ from ruamel.yaml import YAML
 
 from accelsim.config.dram import DramConfig
 from accelsim.config.loader import load_section
+from accelsim.config.memory_device import load_device
 from accelsim.sim.dram import state as s
-from accelsim.sim.dram.device import Rule, load_device, timing_rules
+from accelsim.sim.dram.device import Rule, timing_rules
 from accelsim.sim.dram.trace import DramTraceResult, run_trace
 
 ROOT = Path(__file__).resolve().parents[2]

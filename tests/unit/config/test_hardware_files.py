@@ -211,9 +211,9 @@ def test_a_memory_standard_without_a_table_is_refused_with_its_line(tmp_path, te
 
 def test_names_of_memory_standards_are_those_of_the_tables():
     from accelsim.config.dram import STANDARD_FAMILIES, TIMING_STANDARDS
+    from accelsim.config.memory_device import device_names
     from accelsim.cost.energy import dram_family
     from accelsim.cost.tables import load_tables
-    from accelsim.sim.dram.device import device_names
 
     tables = load_tables()
     rows = [name for name, row in tables.rows.items() if row.unit_of_chip == "dram" and row.unit == "pj_per_bit"]

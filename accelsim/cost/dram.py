@@ -1,0 +1,191 @@
+"""Energy of a memory by component: commands, data and time by power state, from the currents of a device table.
+
+Per device and supply, as JEDEC defines the currents (V x mA x ns is pJ):
+
+- ``act_pre``: V (IDD0 - IDD3N) tRAS for an activate, V (IDD0 - IDD2N) tRP for a precharge;
+- ``rd``, ``wr``: V (IDD4 - IDD3N) for the time of a burst; ``ref``: V (IDD5 - IDD3N) tRFC;
+- ``active``, ``precharged``, ``pd``, ``apd``, ``sr``: V IDD3N, IDD2N, IDD2P, IDD3P, IDD6 for the time in the state;
+- the lines: ``dq`` data with half of the bits driven and a quarter rising, ``strobe``, ``ca`` commands, and ``ck``, the
+  channel's clock pair, which stands still as `DramConfig.clock_stop` says.
+
+Each is times a row of the tables that says how far measured parts and hot ones are from the data sheet. The controller
+and its PHY are in none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from accelsim.config.dram import DramConfig
+from accelsim.config.memory_device import DeviceTable, Supply, device_of
+from accelsim.cost.terms import Price, Term
+from accelsim.timing.power_states import DramStates, num_ranks
+
+FACTORS = {
+    "act_pre": "dram_activate_current", "rd": "dram_read_current", "wr": "dram_write_current",
+    "ref": "dram_refresh_current", "active": "dram_standby_current", "precharged": "dram_standby_current",
+    "pd": "dram_sleep_current", "apd": "dram_sleep_current", "sr": "dram_sleep_current", "dq": "dram_lines",
+    "strobe": "dram_lines", "ca": "dram_lines", "ck": "dram_lines",
+}  # fmt: skip
+"""Component -> the row that its energy is proportional to."""
+COMPONENTS = tuple(FACTORS)
+BY_TRAFFIC = ("act_pre", "rd", "wr", "dq", "strobe", "ca")
+"""Components that follow the bytes moved; the others follow time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Bits that crossed the data bus."""
+
+    read_bits: float
+    write_bits: float
+
+
+def component_pj(dram: DramConfig, states: DramStates, traffic: Traffic) -> dict[str, float]:
+    """Return the energy by component at the table's currents, in pJ of all devices and lines."""
+    device = device_of(dram.standard)
+    return _core_pj(dram, device, states, traffic) | _line_pj(dram, device, states, traffic)
+
+
+def component_prices(dram: DramConfig, states: DramStates, traffic: Traffic) -> dict[str, Price]:
+    """Return `component_pj` as products with their rows."""
+    energies = component_pj(dram, states, traffic)
+    return {name: (Term(energies[name], (FACTORS[name],)),) if energies[name] else () for name in COMPONENTS}
+
+
+def bit_prices(dram: DramConfig) -> dict[str, Price]:
+    """Return what one more bit costs, by action: the devices' current and the lines, in an open row."""
+    return {
+        action: tuple(
+            term
+            for name, price in component_prices(dram, NO_STATES, traffic).items()
+            if name in BY_TRAFFIC
+            for term in price
+        )
+        for action, traffic in (("read_bits", Traffic(1, 0)), ("write_bits", Traffic(0, 1)))
+    }
+
+
+def idle_price_w(dram: DramConfig) -> Price:
+    """Return the power of the memory between requests: in power-down where it goes there, else with rows open."""
+    state = "active"
+    if dram.power_down_after_ns is not None:
+        state = "pd" if dram.power_down_kind == "precharge" else "apd"
+    device = device_of(dram.standard)
+    watts = _milliwatts(device, _CURRENTS[state]) * num_devices(dram, device) * 1e-3
+    return (Term(watts, (FACTORS[state],)),)
+
+
+def num_devices(dram: DramConfig, device: DeviceTable) -> float:
+    """Return how many devices all channels have."""
+    per_channel = dram.bus_width_bits / device.organisation.device_width_bits
+    return per_channel * dram.num_ranks * dram.num_channels
+
+
+def price_figures(dram: DramConfig) -> dict[str, float]:
+    """Return what commands cost on all devices of a rank, a bit, and all devices in each state."""
+    device = device_of(dram.standard)
+    ranks = num_ranks(dram)
+    devices = num_devices(dram, device)
+    activate, precharge, refresh, _ = command_pj(device)
+    bits = {
+        name: _core_pj(dram, device, NO_STATES, one)[name]
+        for name, one in (("rd", Traffic(1, 0)), ("wr", Traffic(0, 1)))
+    }
+    line = _line_pj(dram, device, NO_STATES, Traffic(1, 0))
+    return {
+        "activate_precharge_pj": (activate + precharge) * devices / ranks,
+        "refresh_pj": refresh * devices / ranks,
+        "read_pj_per_bit": bits["rd"],
+        "write_pj_per_bit": bits["wr"],
+        "lines_pj_per_bit": line["dq"] + line["strobe"] + line["ca"],
+        **{f"{shown}_mw": device_mw(device, name) * devices for name, shown in _SHOWN.items()},
+    }
+
+
+_SHOWN = {
+    "active": "standby_row_open", "precharged": "standby_all_closed", "apd": "power_down_row_open",
+    "pd": "power_down_all_closed", "sr": "self_refresh",
+}  # fmt: skip
+
+
+def device_mw(device: DeviceTable, state: str) -> float:
+    """Return the power of one device in a state, in mW."""
+    return _milliwatts(device, _CURRENTS[state])
+
+
+_CURRENTS: dict[str, Callable[[Supply], float]] = {
+    "active": lambda supply: supply.idd3n_ma,
+    "precharged": lambda supply: supply.idd2n_ma,
+    "pd": lambda supply: supply.idd2p_ma,
+    "apd": lambda supply: supply.idd3p_ma,
+    "sr": lambda supply: supply.idd6_ma,
+}
+NO_STATES = DramStates(*(0.0,) * 11)
+
+
+def _milliwatts(device: DeviceTable, current: Callable[[Supply], float]) -> float:
+    return sum(supply.vdd_v * current(supply) for supply in device.power.supplies)
+
+
+def bit_pj(device: DeviceTable) -> tuple[float, float]:
+    """Return what a bit read from and written to an open row costs in the devices."""
+    power, made = device.power, device.organisation
+    burst_ns = device.timing.burst_cycles * device.tck_ns
+    bits = made.device_width_bits * made.burst_length
+    read = _milliwatts(device, lambda supply: supply.idd4r_ma - supply.idd3n_ma) * burst_ns / bits
+    write = _milliwatts(device, lambda supply: supply.idd4w_ma - supply.idd3n_ma) * burst_ns / bits
+    return (
+        read if power.read_pj_per_bit is None else power.read_pj_per_bit,
+        write if power.write_pj_per_bit is None else power.write_pj_per_bit,
+    )
+
+
+def command_pj(device: DeviceTable) -> tuple[float, float, float, float]:
+    """Return what an activate, a precharge, a refresh and a bank refresh cost in one device, above standby."""
+    timing, tck = device.timing, device.tck_ns
+    activate = _milliwatts(device, lambda supply: supply.idd0_ma - supply.idd3n_ma) * timing.ras_cycles * tck
+    precharge = _milliwatts(device, lambda supply: supply.idd0_ma - supply.idd2n_ma) * timing.rp_cycles * tck
+    if device.power.activate_pj is not None:
+        activate, precharge = device.power.activate_pj, 0.0
+    refresh = _milliwatts(device, lambda supply: supply.idd5_ma - supply.idd3n_ma) * timing.rfc_cycles * tck
+    bank = _milliwatts(device, lambda supply: max(0.0, supply.idd5_bank_ma - supply.idd3n_ma))
+    banks = device.organisation.num_bank_groups * device.organisation.num_banks_per_group
+    return activate, precharge, refresh, bank * timing.rfc_bank_cycles * tck if bank else refresh / banks
+
+
+def _core_pj(dram: DramConfig, device: DeviceTable, states: DramStates, traffic: Traffic) -> dict[str, float]:
+    ranks = num_ranks(dram)
+    of_a_rank = num_devices(dram, device) / ranks
+    activate, precharge, refresh, bank_refresh = command_pj(device)
+    read, write = bit_pj(device)
+    return {
+        "act_pre": (states.num_activates * activate + states.num_precharges * precharge) * of_a_rank,
+        "rd": traffic.read_bits * read,
+        "wr": traffic.write_bits * write,
+        "ref": (states.num_refreshes * refresh + states.num_bank_refreshes * bank_refresh) * of_a_rank,
+        **{name: getattr(states, name) * device_mw(device, name) * of_a_rank for name in _CURRENTS},
+    }
+
+
+def _line_pj(dram: DramConfig, device: DeviceTable, states: DramStates, traffic: Traffic) -> dict[str, float]:
+    lines, made, tck = device.power.interface, device.organisation, device.tck_ns
+    level_mw = lines.level_mw()
+    burst_ns = device.timing.burst_cycles * tck
+    bits = traffic.read_bits + traffic.write_bits
+    # A pair has one line at the driven level, and each line rises once in two transfers.
+    pair = level_mw * burst_ns + made.burst_length * lines.rise_pj
+    strobed = traffic.read_bits * lines.read_strobe_pairs + traffic.write_bits * lines.write_strobe_pairs
+    others = states.num_precharges + states.num_refreshes + states.num_bank_refreshes
+    bursts = bits / (8 * dram.burst_bytes)
+    levels = states.num_activates * lines.activate_levels + bursts * lines.column_levels + others * lines.other_levels
+    stopped = {"never": 0.0, "power_down": states.pd + states.apd + states.sr, "self_refresh": states.sr}
+    ranks = dram.num_ranks * made.num_pseudo_channels  # share the clock of their channel
+    clocked_ns = (states.time_ns - stopped[dram.clock_stop]) / ranks
+    return {
+        "dq": bits * (0.5 * level_mw * burst_ns / made.burst_length + 0.25 * lines.rise_pj),
+        "strobe": strobed / made.burst_length / lines.strobe_bits * pair,
+        "ca": levels * (level_mw * tck + lines.rise_pj),
+        "ck": clocked_ns * (level_mw + 2 * lines.rise_pj / tck),
+    }
