@@ -15,8 +15,8 @@ from accelsim.names import suggest
 STANDARD_FAMILIES = tuple(sorted(FAMILY_DEVICES))
 """Families with a device whose currents are known or stand for theirs."""
 TIMING_STANDARDS = (
-    "DDR3-1600", "DDR4-2400", "DDR4-2400R", "DDR4-3200", "DDR5-4800BN", "HBM2", "HBM2-2000", "LPDDR3-1866", "LPDDR4-2400",
-    "LPDDR4-3200", "LPDDR5-6400",
+    "DDR3-1600", "DDR4-2400", "DDR4-2400R", "DDR4-3200", "DDR5-4800BN", "HBM2", "HBM2-2000", "LPDDR3-1866",
+    "LPDDR4-2400", "LPDDR4-3200", "LPDDR5-6400",
 )  # fmt: skip
 """Standards with a table of their own; a test sees to it that they are the same."""
 # A family, a letter of a variant (LPDDR4X, DDR3L), and a speed grade (-3200, -4800BN).

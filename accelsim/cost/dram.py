@@ -18,9 +18,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from accelsim.config.dram import DramConfig
+from accelsim.config.hardware import HardwareConfig
 from accelsim.config.memory_device import DeviceTable, Supply, device_of
 from accelsim.cost.terms import Price, Term
-from accelsim.timing.power_states import DramStates, num_ranks
+from accelsim.sim.counters import Counters
+from accelsim.timing.power_states import STATES, DramActivity, DramStates, num_ranks, refresh_ns
 
 FACTORS = {
     "act_pre": "dram_activate_current", "rd": "dram_read_current", "wr": "dram_write_current",
@@ -68,13 +70,18 @@ def bit_prices(dram: DramConfig) -> dict[str, Price]:
 
 
 def idle_price_w(dram: DramConfig) -> Price:
-    """Return the power of the memory between requests: in power-down where it goes there, else with rows open."""
+    """Return the power of the memory between requests: in power-down where it goes there, else with rows open.
+
+    For estimates before a run, which do not know its gaps.
+    """
     state = "active"
     if dram.power_down_after_ns is not None:
         state = "pd" if dram.power_down_kind == "precharge" else "apd"
     device = device_of(dram.standard)
-    watts = _milliwatts(device, _CURRENTS[state]) * num_devices(dram, device) * 1e-3
-    return (Term(watts, (FACTORS[state],)),)
+    devices, (interval_ns, _) = num_devices(dram, device), refresh_ns(dram, device)
+    watts = device_mw(device, state) * devices * 1e-3
+    refresh_w = command_pj(device)[2] * devices / interval_ns * 1e-3
+    return (Term(watts, (FACTORS[state],)), Term(refresh_w, (FACTORS["ref"],)))
 
 
 def num_devices(dram: DramConfig, device: DeviceTable) -> float:
@@ -89,16 +96,13 @@ def price_figures(dram: DramConfig) -> dict[str, float]:
     ranks = num_ranks(dram)
     devices = num_devices(dram, device)
     activate, precharge, refresh, _ = command_pj(device)
-    bits = {
-        name: _core_pj(dram, device, NO_STATES, one)[name]
-        for name, one in (("rd", Traffic(1, 0)), ("wr", Traffic(0, 1)))
-    }
+    read, write = bit_pj(device)
     line = _line_pj(dram, device, NO_STATES, Traffic(1, 0))
     return {
         "activate_precharge_pj": (activate + precharge) * devices / ranks,
         "refresh_pj": refresh * devices / ranks,
-        "read_pj_per_bit": bits["rd"],
-        "write_pj_per_bit": bits["wr"],
+        "read_pj_per_bit": read,
+        "write_pj_per_bit": write,
         "lines_pj_per_bit": line["dq"] + line["strobe"] + line["ca"],
         **{f"{shown}_mw": device_mw(device, name) * devices for name, shown in _SHOWN.items()},
     }
@@ -122,6 +126,62 @@ _CURRENTS: dict[str, Callable[[Supply], float]] = {
     "apd": lambda supply: supply.idd3p_ma,
     "sr": lambda supply: supply.idd6_ma,
 }
+
+
+def run_energy(counters: Counters, hardware: HardwareConfig) -> dict[str, DramLine]:
+    """Return the memory's energy of a run by component; an ideal memory spends what its traffic does.
+
+    A run whose gaps are not known counts as one without any.
+    """
+    dram = hardware.dram
+    traffic = Traffic(_bits(counters, "read_bits"), _bits(counters, "write_bits"))
+    states = NO_STATES
+    if hardware.memory != "ideal":
+        states = (counters.dram or _without_gaps(counters, hardware, traffic)).states(dram)
+    bits = traffic.read_bits + traffic.write_bits
+    counts = {
+        "act_pre": states.num_activates, "rd": traffic.read_bits, "wr": traffic.write_bits,
+        "ref": states.num_refreshes + states.num_bank_refreshes, "dq": bits, "strobe": bits, "ca": bits,
+        "ck": states.time_ns, **{name: getattr(states, name) for name in STATES},
+    }  # fmt: skip
+    prices = component_prices(dram, states, traffic)
+    return {name: DramLine(max(1, round(counts[name])), prices[name]) for name in COMPONENTS}
+
+
+def layer_shares(counters: Counters) -> tuple[tuple[float, float], ...]:
+    """Return each layer's shares of the traffic and of the time, by which it is charged the memory's components.
+
+    The mean power of a run's background is that of each of its layers: a request for a later one ends a gap.
+    """
+    bits = [sum(layer.actions.get("dram", {}).values()) for layer in counters.layers]
+    cycles = [layer.latency_cycles for layer in counters.layers]
+    return tuple(zip(_shares(bits if sum(bits) else cycles), _shares(cycles), strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class DramLine:
+    """A component of a run: what is counted (commands, bits or ns), and the energy of all of it in pJ."""
+
+    count: int
+    energy_pj: Price
+
+
+def _shares(amounts: list[int]) -> list[float]:
+    total = sum(amounts)
+    return [amount / total if total else 1 / len(amounts) for amount in amounts]
+
+
+def _bits(counters: Counters, action: str) -> int:
+    return sum(layer.actions.get("dram", {}).get(action, 0) for layer in counters.layers)
+
+
+def _without_gaps(counters: Counters, hardware: HardwareConfig, traffic: Traffic) -> DramActivity:
+    cycles = sum(layer.latency_cycles for layer in counters.layers)
+    row_bits = device_of(hardware.dram.standard).organisation.num_columns * hardware.dram.bus_width_bits
+    openings = (traffic.read_bits + traffic.write_bits) / row_bits
+    return DramActivity(cycles * 1000 / hardware.clock_mhz, (), openings, 1.0)
+
+
 NO_STATES = DramStates(*(0.0,) * 11)
 
 

@@ -108,7 +108,7 @@ def _estimate(hardware: HardwareConfig, trace: LayerTrace, storage: str) -> Row:
     prices = _Prices(hardware, _traits(plans, on_array))
     time_s = cycles_to_s(cycles, hardware.clock_mhz)
     energy_j = sum(count * prices.action_pj[key] for key, count in actions.items()) * 1e-12
-    energy_j += (prices.standby_w + prices.leakage_w) * time_s
+    energy_j += (prices.idle_w + prices.leakage_w) * time_s
     macs = sum(task.layer.dims.macs for task in on_array)
     effective = sum(effective_macs(task) for task in on_array)
     stored = sum(task.stored_bits.total for task in tasks)
@@ -196,7 +196,7 @@ class _Prices:
         pricer = Pricer(hardware, tables, traits)
         prices = energy_prices(pricer)
         self.action_pj = {key: resolve(price, tables.values) for key, price in prices.action_pj.items()}
-        self.standby_w = resolve(prices.dram_standby_w, tables.values)
+        self.idle_w = resolve(prices.dram_idle_w, tables.values)
         self.leakage_w = sum(resolve(price, tables.values) for price in leakage_prices(pricer).values())
         self.area_mm2 = math.fsum(resolve(price, tables.values) for price in area_prices(pricer).values())
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from accelsim.storage.base import StoredBits
 from accelsim.timing.accounts import CAUSES
+from accelsim.timing.power_states import DramActivity
 
 __all__ = ["CAUSES", "TRAFFIC_CLASSES", "UNITS", "Counters", "LayerCounters"]
 
@@ -64,7 +65,8 @@ class ResourceLimit:
 class Counters:
     """A whole run: layers in order. Totals are sums over layers; only the lower bound is the network's own.
 
-    ``lower_bound_cycles`` and ``limits`` (by resource) are None and empty where they were not worked out.
+    ``lower_bound_cycles`` and ``limits`` (by resource) are None and empty where they were not worked out; ``dram`` is
+    None with an ideal memory, and in files of versions that did not know it.
     """
 
     storage: str
@@ -74,3 +76,4 @@ class Counters:
     decoder: str
     lower_bound_cycles: int | None = None
     limits: dict[str, ResourceLimit] = field(default_factory=dict)
+    dram: DramActivity | None = None

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from accelsim.config.dram import DramConfig
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.memory_device import device_of
-from accelsim.timing.power_states import refresh_ns
+from accelsim.timing.power_states import DramStates, refresh_ns
 from accelsim.units import ns_to_cycles, round_up
 
 Ints = npt.NDArray[np.int64]
@@ -65,12 +65,17 @@ class MemoryModel(Protocol):
         """Return to the cold state: nothing open, nothing on the bus, cycle 0."""
         ...
 
+    def states(self, end_cycle: int) -> DramStates | None:
+        """Return what the memory has done up to the end of a run; None where it is worked out from the gaps."""
+        ...
+
 
 def serve_simply(now: int, is_write: int, transfer: int, memory: Any) -> int:
     """Return when a request's data have crossed the bus, and keep the bus in ``memory`` (a row as described above).
 
     The latency runs beside the data of earlier requests, so that a request which starts while the bus is busy hides
-    it; one that finds the memory asleep waits for the exit first. Refresh is in ``transfer``. A change of direction leaves the bus empty for the turnaround.
+    it; one that finds the memory asleep waits for the exit first. Refresh is in ``transfer``. A change of direction
+    leaves the bus empty for the turnaround.
     """
     if memory[KIND] == IDEAL:
         memory[BUSY] = 0
@@ -137,7 +142,7 @@ def bytes_per_cycle(dram: DramConfig, clock_mhz: float) -> Fraction:
     """Return the bytes that move in a core cycle on a busy bus: the peak, less what refreshes take of it.
 
     A refresh stops all banks for tRFC in each tREFI. A transfer meets as many as begin in its time, so that each is
-    longer by that share in the mean; refreshes between requests cost nothing. Those of one bank leave the bus to others.
+    longer by that share in the mean; refreshes between requests cost nothing, those of one bank leave the bus free.
     """
     rate = Fraction(dram.peak_bytes_per_ns).limit_denominator(10**6)
     if dram.refresh == "all_bank":
@@ -188,6 +193,9 @@ class SimpleMemory:
         end = serve_simply(start_cycle, int(is_write), transfer, self._row)
         return ServedRequest(end - transfer, end, self._row[BUSY])
 
+    def states(self, end_cycle: int) -> None:
+        """Return None: see `accelsim.timing.power_states.states_from_gaps`."""
+
 
 class IdealMemory:
     """A memory that delivers at once."""
@@ -198,3 +206,6 @@ class IdealMemory:
     def serve(self, start_cycle: int, address: int, num_bytes: int, is_write: bool) -> ServedRequest:
         """Serve one request in no time."""
         return ServedRequest(start_cycle, start_cycle, 0)
+
+    def states(self, end_cycle: int) -> None:
+        """Return None: there are none."""

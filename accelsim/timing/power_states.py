@@ -1,14 +1,15 @@
 """What a memory did in a run: commands and time by power state, measured or worked out from the gaps between requests.
 
-The closed form takes what the timing model does one by one as its mean: rows stay open after the last data until the next
-refresh, which is equally likely anywhere in its interval; a refresh in power-down is an exit, the refresh and an entry;
-self-refresh begins with a refresh of its own and starts the interval anew at its exit.
+The closed form takes what the timing model does one by one as its mean: rows stay open behind the last data until the
+next refresh, which is equally likely anywhere in its interval; a refresh in power-down is an exit, the refresh and an
+entry; self-refresh begins with a refresh of its own and starts the interval anew at its exit.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -22,7 +23,7 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 STATES = ("active", "precharged", "pd", "apd", "sr")
 MOST_GAPS = 256
-STEPS_PER_OCTAVE = 8  # gaps of about equal length become one of their mean where there are many: 9 % wide
+STEPS_PER_OCTAVE = 8  # gaps of about equal length become one of their mean where there are many
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,8 @@ def merged_gaps(gaps: Iterable[tuple[float, int]]) -> tuple[tuple[float, int], .
         return tuple(sorted(counts.items()))
     bins: dict[int, tuple[float, int]] = {}
     for length, count in counts.items():
-        place = math.floor(math.log2(length) * STEPS_PER_OCTAVE)
+        mantissa, exponent = math.frexp(length)
+        place = exponent * STEPS_PER_OCTAVE + int((2 * mantissa - 1) * STEPS_PER_OCTAVE)
         total, number = bins.get(place, (0.0, 0))
         bins[place] = total + length * count, number + count
     return tuple((total / number, number) for _, (total, number) in sorted(bins.items()))
@@ -283,18 +285,86 @@ class _Stripe:
         return cls(max(dram.burst_bytes, row_bytes * rows), rows, max(1, math.prod(counts.values()) // rows))
 
 
-def activity_of_requests(  # noqa: PLR0913  each is a column of the requests
-    arrival_ns: Floats, end_ns: Floats, address: Ints, num_bytes: Ints, time_ns: float, dram: DramConfig
+@dataclass(frozen=True, slots=True)
+class MemoryUse:
+    """When requests in order of arrival use a memory, in any unit of time.
+
+    Attributes
+    ----------
+    first, last
+        The first arrival, and the end of the last data.
+    gaps
+        (length, how many) of the times between the last data of all requests before and the next arrival.
+    num_openings
+        Rows opened, see `count_openings`.
+    num_requests, num_bytes
+        Requests that move something, and what they move.
+    """
+
+    first: int = 0
+    last: int = 0
+    gaps: tuple[tuple[int, int], ...] = ()
+    num_openings: float = 0.0
+    num_requests: int = 0
+    num_bytes: int = 0
+
+    def shifted(self, time: int) -> MemoryUse:
+        """Return the same use later."""
+        return replace(self, first=self.first + time, last=self.last + time)
+
+
+def use_of_requests(  # noqa: PLR0913  each is a column of the requests
+    arrival: Ints, end: Ints, address: Ints, num_bytes: Ints, unit_ns: float, dram: DramConfig
+) -> MemoryUse:
+    """Return what requests in order of arrival make of a memory; arrays have one entry a request, times in a unit."""
+    moves = num_bytes > 0
+    arrival, end, address, num_bytes = arrival[moves], end[moves], address[moves], num_bytes[moves]
+    if not arrival.size:
+        return MemoryUse()
+    lengths, counts = np.unique(arrival[1:] - np.maximum.accumulate(end)[:-1], return_counts=True)
+    return MemoryUse(
+        first=int(arrival[0]),
+        last=int(end.max()),
+        gaps=tuple((int(gap), int(count)) for gap, count in zip(lengths, counts, strict=True) if gap > 0),
+        num_openings=count_openings(address, num_bytes, (arrival * unit_ns).astype(np.float64), dram),
+        num_requests=int(arrival.size),
+        num_bytes=int(num_bytes.sum()),
+    )
+
+
+def joined_use(parts: Sequence[MemoryUse]) -> MemoryUse:
+    """Return the use of requests behind each other."""
+    used = [part for part in parts if part.num_requests]
+    if not used:
+        return MemoryUse()
+    gaps, last = Counter[int](), used[0].first
+    for part in used:
+        gaps[max(0, part.first - last)] += 1
+        last = max(last, part.last)
+        for length, count in part.gaps:
+            gaps[length] += count
+    return MemoryUse(
+        first=used[0].first,
+        last=last,
+        gaps=tuple(sorted((length, count) for length, count in gaps.items() if length)),
+        num_openings=sum(part.num_openings for part in used),
+        num_requests=sum(part.num_requests for part in used),
+        num_bytes=sum(part.num_bytes for part in used),
+    )
+
+
+def activity_of(
+    use: MemoryUse, end: int, unit_ns: float, dram: DramConfig, measured: DramStates | None = None
 ) -> DramActivity:
-    """Return what requests in order of arrival make of a memory up to ``time_ns``; arrays have one entry a request."""
-    idle_from = np.concatenate([[0.0], np.maximum.accumulate(end_ns)])
-    gaps = np.maximum(0.0, np.append(arrival_ns, time_ns) - idle_from)
-    lengths, counts = np.unique(np.round(gaps, 3), return_counts=True)
+    """Return what a run up to ``end`` made of its memory; ``measured`` are the states of the timing model."""
+    outside = [(use.first, 1), (end - use.last, 1)] if use.num_requests else [(end, 1)]
     return DramActivity(
-        time_ns=time_ns,
-        gaps=merged_gaps(zip(lengths.tolist(), counts.tolist(), strict=True)),
-        num_openings=count_openings(address, num_bytes, arrival_ns, dram),
-        rows_per_opening=rows_per_opening(float(num_bytes.mean()), dram),
+        time_ns=end * unit_ns,
+        gaps=merged_gaps((round(length * unit_ns, 6), count) for length, count in (*use.gaps, *outside)),
+        num_openings=use.num_openings,
+        rows_per_opening=rows_per_opening(use.num_bytes / max(1, use.num_requests), dram),
+        measured=measured,
+        policy=None if measured is None else policy_of(dram),
     )
 
 

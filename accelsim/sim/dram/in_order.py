@@ -1,8 +1,8 @@
 """The controller that serves the bursts of a channel in the order in which they come, reads and writes in one queue.
 
-Rows of later bursts in the queue are opened ahead, in order too, and never in a bank that an earlier one still goes to. A refresh that
-is due holds everything back. Both halves of a split activate (LPDDR5) go out together, and the data clock is taken to be
-synchronised. This is the controller behind the energy reference that `docs/dram.md` compares with.
+Rows of later bursts in the queue are opened ahead, in order too, and never in a bank that an earlier one still goes to.
+A refresh that is due holds everything back. Both halves of a split activate (LPDDR5) go out together, and the data
+clock is taken to be synchronised. This is the controller behind the energy reference that `docs/dram.md` compares with.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Power-down and self-refresh of a channel without requests, in front of either controller.
 
 The time-outs count from the end of the last data. Power-down closes all banks first (``precharge``) or leaves rows open
-(``active``). A refresh that falls due wakes the channel (tXP), and it goes back as soon as that is over; behind the first
-one no row is open any more. Self-refresh begins with a refresh of the device's own; the refresh interval starts anew at
+(``active``). A refresh that falls due wakes the channel (tXP), which goes back as soon as that is over; behind the
+first one no row is open any more. Self-refresh begins with a refresh of the device's own; the refresh interval starts anew at
 its exit. A burst wakes the channel in the cycle in which the controller takes it.
 """
 
@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from accelsim.sim.dram import state as s
+from accelsim.sim.dram.build import Memory
 from accelsim.sim.dram.commands import issue, log_command, rank_ready_cycle
 from accelsim.sim.dram.jit import compiled
 from accelsim.sim.dram.state import IntArray
+from accelsim.timing.power_states import DramStates
 
 
 @compiled
@@ -126,11 +128,37 @@ def make_sleepy(tick: Callable[..., int]) -> Callable[..., int]:
         if _nothing_to_do(c) and c[s.C_NEXT_REFRESH] > clk:
             down, itself = _sleep_cycles(dev, c)
             if min(down, itself) <= clk:
-                return min(_fall_asleep(dev, c, log, itself <= clk, clk), c[s.C_NEXT_REFRESH])
+                return int(min(_fall_asleep(dev, c, log, itself <= clk, clk), c[s.C_NEXT_REFRESH]))
         event: int = tick(dev, c, req, log, clk)
         if _nothing_to_do(c):
             down, itself = _sleep_cycles(dev, c)
-            event = min(event, max(clk + 1, min(down, itself)))
+            event = int(min(event, max(clk + 1, min(down, itself))))
         return event
 
     return sleepy_tick
+
+
+def states_at(memory: Memory, st: IntArray, cycle: int) -> DramStates:
+    """Return what the memory has done up to a cycle at or after all commands in its state, which is left as it is."""
+    st = st.copy()
+    plain_settle = getattr(settle, "py_func", settle)
+    for c in st:
+        plain_settle(memory.dev, c, cycle)
+        for rank in range(memory.num_ranks):
+            if c[s.OPEN_BANKS + rank] > 0:
+                c[s.N_ACTIVE_CYCLES] += max(0, cycle - c[s.OPEN_SINCE + rank])
+        together = memory.num_ranks if memory.config.controller == "shared_queues" else 1
+        if c[s.C_REF_END] > cycle:  # a refresh that the end cuts short
+            c[s.N_ACTIVE_CYCLES] -= together * min(c[s.C_REF_END] - cycle, memory.dev[s.P_RFC])
+    counts, tck = st.sum(axis=0), memory.table.tck_ns
+    total = cycle * memory.num_ranks * memory.config.num_channels
+    asleep = [int(counts[name]) for name in (s.N_PD_CYCLES, s.N_APD_CYCLES, s.N_SR_CYCLES)]
+    active = int(counts[s.N_ACTIVE_CYCLES]) - asleep[1]
+    return DramStates(
+        num_activates=int(counts[s.N_ACT]), num_precharges=int(counts[s.N_PRE]),
+        num_refreshes=int(counts[s.N_REF]), num_bank_refreshes=int(counts[s.N_REFB]),
+        num_power_downs=int(counts[s.N_POWER_DOWNS]) * memory.num_ranks,
+        num_self_refreshes=int(counts[s.N_SELF_REFRESHES]) * memory.num_ranks,
+        active=active * tck, precharged=(total - active - sum(asleep)) * tck,
+        pd=asleep[0] * tck, apd=asleep[1] * tck, sr=asleep[2] * tck,
+    )  # fmt: skip

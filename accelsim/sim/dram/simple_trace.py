@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from accelsim.errors import TraceError
 from accelsim.sim.dram.build import address_mapping
 from accelsim.sim.dram.trace_files import DramTrace
 from accelsim.timing.memory import SimpleMemory
-from accelsim.timing.power_states import DramActivity, activity_of_requests
+from accelsim.timing.power_states import DramActivity, activity_of, use_of_requests
 
 Ints = npt.NDArray[np.int64]
 CLOCK_MHZ = 100_000.0  # a hundredth of a nanosecond: no length is rounded that matters
@@ -76,8 +77,10 @@ def run_simply(config: DramConfig, trace: DramTrace) -> SimpleTraceResult:
     held = sizes + _bytes_missed(config, address - inside, sizes)
     rows = zip(arrival.tolist(), held.tolist(), writes.tolist(), strict=True)
     done = np.array([memory.serve(at, 0, size, write).end_cycle for at, size, write in rows], dtype=np.int64)
-    time_ns = max(int(done.max()) / per_ns, trace.end_ns)
-    activity = activity_of_requests(arrival / per_ns, done / per_ns, address - inside, sizes, time_ns, config)
+    end = max(int(done.max()), math.ceil(trace.end_ns * per_ns - 1e-6))
+    time_ns = end / per_ns
+    use = use_of_requests(arrival, done, address - inside, sizes, 1 / per_ns, config)
+    activity = activity_of(use, end, 1 / per_ns, config)
     read, written = int(sizes[~writes].sum()), int(sizes[writes].sum())
     latency = (done - arrival)[~writes] / per_ns
     share = (read + written) / time_ns / config.peak_bytes_per_ns

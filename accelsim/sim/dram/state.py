@@ -86,7 +86,7 @@ RULES = RULE_START + 16
     N_COLUMN, N_FORWARDED, N_MERGED, N_ACTIVE_CYCLES, C_POWER, C_ASLEEP_SINCE, C_DATA_END, C_REF_END,
     N_PD_CYCLES, N_APD_CYCLES, N_SR_CYCLES, N_POWER_DOWNS, N_SELF_REFRESHES,
 ) = range(41)  # fmt: skip
-"""The ``N_..._CYCLES`` add up ranks: with a row open (that of a refresh counts, that of ``APD`` too), in power-down with
+"""The ``N_..._CYCLES`` add up ranks: with a row open (a refresh counts, and ``N_APD_CYCLES`` too), in power-down with
 none or some open, and in self-refresh behind its first refresh."""
 
 # ``st``: regions.

@@ -23,7 +23,7 @@ from accelsim.sim.dram import state as s
 from accelsim.sim.dram.build import Memory, build, new_requests
 from accelsim.sim.dram.kernel import run
 from accelsim.sim.dram.mapping import DecodedAddresses
-from accelsim.sim.dram.power import settle
+from accelsim.sim.dram.power import states_at
 from accelsim.sim.dram.simple_trace import SimpleTraceResult, run_simply
 from accelsim.sim.dram.trace_files import MAX_TIME_NS, DramTrace, read_trace
 from accelsim.timing.power_states import DramStates
@@ -249,32 +249,6 @@ def _result(memory: Memory, st: s.IntArray, cycles: int, writes: NDArray[np.bool
         states=states,
         bus_bits=(int(counts[s.N_RD]) * burst * 8, int(counts[s.N_WR]) * burst * 8),
     )
-
-
-def states_at(memory: Memory, st: s.IntArray, cycle: int) -> DramStates:
-    """Return what the memory has done up to a cycle at or after all commands in its state, which is left as it is."""
-    st = st.copy()
-    plain_settle = getattr(settle, "py_func", settle)
-    for c in st:
-        plain_settle(memory.dev, c, cycle)
-        for rank in range(memory.num_ranks):
-            if c[s.OPEN_BANKS + rank] > 0:
-                c[s.N_ACTIVE_CYCLES] += max(0, cycle - c[s.OPEN_SINCE + rank])
-        together = memory.num_ranks if memory.config.controller == "shared_queues" else 1
-        if c[s.C_REF_END] > cycle:  # a refresh that the end cuts short
-            c[s.N_ACTIVE_CYCLES] -= together * min(c[s.C_REF_END] - cycle, memory.dev[s.P_RFC])
-    counts, tck = st.sum(axis=0), memory.table.tck_ns
-    total = cycle * memory.num_ranks * memory.config.num_channels
-    asleep = [int(counts[name]) for name in (s.N_PD_CYCLES, s.N_APD_CYCLES, s.N_SR_CYCLES)]
-    active = int(counts[s.N_ACTIVE_CYCLES]) - asleep[1]
-    return DramStates(
-        num_activates=int(counts[s.N_ACT]), num_precharges=int(counts[s.N_PRE]),
-        num_refreshes=int(counts[s.N_REF]), num_bank_refreshes=int(counts[s.N_REFB]),
-        num_power_downs=int(counts[s.N_POWER_DOWNS]) * memory.num_ranks,
-        num_self_refreshes=int(counts[s.N_SELF_REFRESHES]) * memory.num_ranks,
-        active=active * tck, precharged=(total - active - sum(asleep)) * tck,
-        pd=asleep[0] * tck, apd=asleep[1] * tck, sr=asleep[2] * tck,
-    )  # fmt: skip
 
 
 class MemoryFile(ConfigModel):
