@@ -2,8 +2,8 @@
 
 The time-outs count from the end of the last data. Power-down closes all banks first (``precharge``) or leaves rows open
 (``active``). A refresh that falls due wakes the channel (tXP), which goes back as soon as that is over; behind the
-first one no row is open any more. Self-refresh begins with a refresh of the device's own; the refresh interval starts anew at
-its exit. A burst wakes the channel in the cycle in which the controller takes it.
+first one no row is open any more. Self-refresh begins with a refresh of the device's own; the refresh interval starts
+anew at its exit. A burst wakes the channel in the cycle in which the controller takes it.
 """
 
 from __future__ import annotations
