@@ -7,10 +7,17 @@ from collections.abc import Mapping
 from accelsim.report.text import percent, printable, ratio, significant
 from accelsim.results.compare import generation_wait_fraction, weight_bytes
 from accelsim.results.model import RunResult, Totals
+from accelsim.storage.stated import is_as_stated
 
 _FAIREST_RIVAL = (
     "Dense storage is not the fairest rival: pruned, quantised and entropy-coded weights can be smaller than a mask "
     "(--compare entropy-int8,entropy-int4)."
+)
+
+
+_FITTED = (
+    "A format that regenerates no weights gets a decoder so wide that nothing waits for it; @chip is the same format "
+    "on the chip's own decoder."
 )
 
 
@@ -26,10 +33,18 @@ def verdict(result: RunResult, comparison: Mapping[str, Totals]) -> list[str]:
     price = _price(result.totals)
     if price:
         lines.append(price)
+    if any(is_as_stated(name) for name in comparison):
+        lines.append(_FITTED)
     lines.append(_accuracy(result))
     if not any(name.startswith("entropy-") for name in [result.storage, *comparison]):
         lines.append(_FAIREST_RIVAL)
     return lines
+
+
+def objective_line(storage: str, rival: str, energies_j: Mapping[str, tuple[float, float]]) -> str:
+    """Return how the ratio of two formats' energies moves with the objective for which both are mapped."""
+    ratios = ", ".join(f"{objective} {ratio(theirs, mine)}" for objective, (mine, theirs) in energies_j.items())
+    return f"Energy of {printable(rival)} over {printable(storage)}, both mapped for {ratios}."
 
 
 def _against(result: RunResult, name: str, other: Totals) -> str:
