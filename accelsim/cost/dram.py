@@ -15,14 +15,22 @@ and its PHY are in none.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from accelsim.config.dram import DramConfig
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.memory_device import DeviceTable, Supply, device_of
 from accelsim.cost.terms import Price, Term
 from accelsim.sim.counters import Counters
-from accelsim.timing.power_states import STATES, DramActivity, DramStates, num_ranks, refresh_ns
+from accelsim.timing.power_states import (
+    STATES,
+    DramActivity,
+    DramStates,
+    Policy,
+    num_ranks,
+    policy_of,
+    refresh_ns,
+)
 
 FACTORS = {
     "act_pre": "dram_activate_current", "rd": "dram_read_current", "wr": "dram_write_current",
@@ -146,6 +154,27 @@ def run_energy(counters: Counters, hardware: HardwareConfig) -> dict[str, DramLi
     }  # fmt: skip
     prices = component_prices(dram, states, traffic)
     return {name: DramLine(max(1, round(counts[name])), prices[name]) for name in COMPONENTS}
+
+
+def policies(dram: DramConfig) -> dict[str, DramConfig]:
+    """Return the memory with its own policy and with the usual others, by what is said of them; its own comes first."""
+    usual = (Policy(None, "precharge", None), Policy(640.0, "precharge", None), Policy(640.0, "precharge", 20_000.0))
+    found = {policy_words(policy_of(dram)) + " (this chip)": dram}
+    for policy in usual:
+        if policy_words(policy) != policy_words(policy_of(dram)):
+            found[policy_words(policy)] = dram.model_copy(update=asdict(policy))
+    return found
+
+
+def policy_words(policy: Policy) -> str:
+    """Return what a policy does, in words."""
+    words = []
+    if policy.power_down_after_ns is not None:
+        kind = "active power-down" if policy.power_down_kind == "active" else "power-down"
+        words.append(f"{kind} after {policy.power_down_after_ns:g} ns")
+    if policy.self_refresh_after_ns is not None:
+        words.append(f"self-refresh after {policy.self_refresh_after_ns / 1000:g} us")
+    return " and ".join(words) or "never asleep"
 
 
 def layer_shares(counters: Counters) -> tuple[tuple[float, float], ...]:

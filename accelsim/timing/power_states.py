@@ -187,6 +187,15 @@ def states_from_gaps(activity: DramActivity, dram: DramConfig) -> DramStates:
     return replace(one, num_activates=opened, num_precharges=opened)
 
 
+def num_wakes(activity: DramActivity, dram: DramConfig) -> tuple[int, int]:
+    """Return how many requests find the memory in power-down, and in self-refresh, with the policy of ``dram``."""
+    policy = policy_of(dram)
+    down = math.inf if policy.power_down_after_ns is None else policy.power_down_after_ns
+    itself = math.inf if policy.self_refresh_after_ns is None else policy.self_refresh_after_ns
+    refreshing = sum(count for gap, count in activity.gaps if gap > itself)
+    return sum(count for gap, count in activity.gaps if down < gap <= itself), refreshing
+
+
 @dataclass(slots=True)
 class _Sums:
     """Sums over gaps, of one rank, in ns; ``closed`` counts gaps that closed rows which no refresh had closed."""
