@@ -15,12 +15,12 @@ and its PHY are in none.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from accelsim.config.dram import DramConfig
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.memory_device import DeviceTable, Supply, device_of
-from accelsim.cost.terms import Price, Term
+from accelsim.cost.terms import Price, Term, joined
 from accelsim.sim.counters import Counters
 from accelsim.timing.power_states import (
     STATES,
@@ -65,31 +65,48 @@ def component_prices(dram: DramConfig, states: DramStates, traffic: Traffic) -> 
 
 
 def bit_prices(dram: DramConfig) -> dict[str, Price]:
-    """Return what one more bit costs, by action: the devices' current and the lines, in an open row."""
+    """Return what one more bit costs, by action: devices and lines, and standby with rows open for its time on the bus.
+
+    With `idle_price_w` it is an estimate for before a run, which does not know how long gaps are.
+    """
+    ns_per_bit = 1 / (8 * dram.peak_bytes_per_ns)
+    awake = joined([_state_price(dram, "active", ns_per_bit), _state_price(dram, _idle_state(dram), -ns_per_bit)])
     return {
-        action: tuple(
-            term
-            for name, price in component_prices(dram, NO_STATES, traffic).items()
-            if name in BY_TRAFFIC
-            for term in price
-        )
+        action: joined([awake, *(component_prices(dram, NO_STATES, traffic)[name] for name in BY_TRAFFIC)])
         for action, traffic in (("read_bits", Traffic(1, 0)), ("write_bits", Traffic(0, 1)))
     }
 
 
 def idle_price_w(dram: DramConfig) -> Price:
-    """Return the power of the memory between requests: in power-down where it goes there, else with rows open.
-
-    For estimates before a run, which do not know its gaps.
-    """
-    state = "active"
-    if dram.power_down_after_ns is not None:
-        state = "pd" if dram.power_down_kind == "precharge" else "apd"
+    """Return the power between requests: in power-down where the memory goes there, else with rows open; refreshes."""
     device = device_of(dram.standard)
-    devices, (interval_ns, _) = num_devices(dram, device), refresh_ns(dram, device)
-    watts = device_mw(device, state) * devices * 1e-3
-    refresh_w = command_pj(device)[2] * devices / interval_ns * 1e-3
-    return (Term(watts, (FACTORS[state],)), Term(refresh_w, (FACTORS["ref"],)))
+    interval_ns, _ = refresh_ns(dram, device)
+    ck_w = _line_pj(dram, device, _a_ns_of(dram, _idle_state(dram)), Traffic(0, 0))["ck"] * 1e-3
+    refresh_w = command_pj(device)[2] * num_devices(dram, device) / interval_ns * 1e-3
+    return joined(
+        [
+            _state_price(dram, _idle_state(dram), 1e-3),
+            (Term(refresh_w, (FACTORS["ref"],)),),
+            (Term(ck_w, (FACTORS["ck"],)),),
+        ]
+    )
+
+
+def _idle_state(dram: DramConfig) -> str:
+    if dram.power_down_after_ns is None:
+        return "active"
+    return "pd" if dram.power_down_kind == "precharge" else "apd"
+
+
+def _state_price(dram: DramConfig, state: str, factor: float) -> Price:
+    """Return the power of all devices in a state, in mW times ``factor``."""
+    device = device_of(dram.standard)
+    return (Term(device_mw(device, state) * num_devices(dram, device) * factor, (FACTORS[state],)),)
+
+
+def _a_ns_of(dram: DramConfig, state: str) -> DramStates:
+    """Return all ranks in one state for a nanosecond."""
+    return replace(NO_STATES, **{state: float(num_ranks(dram))})
 
 
 def num_devices(dram: DramConfig, device: DeviceTable) -> float:
