@@ -127,6 +127,8 @@ def command(
         return
     console = make_console(sys.stdout)
     remarks = _objectives(ctx, chip, trace, run, list(runs.values()))
+    rivals = {name: rival.counters for name, rival in runs.items() if name != result.storage}
+    remarks += flow.policy_lines(chip.config, run.counters, rivals)
     print_run(console, result, comparison, network_sizes(trace) + words, remarks)
     for name in filter(lambda name: not is_as_stated(name), (result.storage, *comparison)):
         if flow.is_synthetic(trace, name):

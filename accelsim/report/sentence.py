@@ -68,6 +68,12 @@ def objective_line(storage: str, rival: str, energies_j: Mapping[str, tuple[floa
     return f"Energy of {printable(rival)} over {printable(storage)}, both mapped for {ratios}."
 
 
+def policy_line(storage: str, rival: str, energies_j: Mapping[str, tuple[float, float]]) -> str:
+    """Return how the ratio of two formats' energies moves with what the memory does between requests."""
+    ratios = ", ".join(f"{ratio(theirs, mine)} {policy}" for policy, (mine, theirs) in energies_j.items())
+    return f"Energy of {printable(rival)} over {printable(storage)} by what idle memory does: {ratios}."
+
+
 def _against(result: RunResult, name: str, other: Totals) -> str:
     mine = result.totals
     gains = ", ".join(

@@ -12,6 +12,7 @@ import pytest
 
 from accelsim.config.dram import TIMING_STANDARDS
 from accelsim.config.hardware import HardwareConfig
+from accelsim.config.memory_device import load_device
 from accelsim.errors import MappingError
 from accelsim.mapping.bound import lower_bound
 from accelsim.mapping.build import build_layer
@@ -22,7 +23,6 @@ from accelsim.mapping.vector_layer import build_vector_layer
 from accelsim.pipeline import layer_plans
 from accelsim.prng.source import GeneratorKind, RandomSource
 from accelsim.sim.counters import Counters
-from accelsim.sim.dram.device import load_device
 from accelsim.sim.run import run_schedule
 from accelsim.timing.schedule import LayerSchedule, Schedule
 from accelsim.trace.model import LayerTrace, LayerWeights, LoopDims, TraceLayer

@@ -9,10 +9,11 @@ import pytest
 
 from accelsim.config.dram import DramConfig
 from accelsim.config.loader import load_section
+from accelsim.config.memory_device import device_names, load_device, parse_device
 from accelsim.errors import ConfigError
 from accelsim.sim.dram import state as s
 from accelsim.sim.dram.build import build
-from accelsim.sim.dram.device import device_names, load_device, parse_device, timing_rules
+from accelsim.sim.dram.device import timing_rules
 from accelsim.sim.dram.trace import run_memory_trace
 
 CONFIGS = sorted((Path(__file__).resolve().parents[3] / "hwconfigs" / "dram").glob("*.yaml"))
