@@ -105,21 +105,29 @@ def attack_with(target, path, argv, bench):
     return status
 
 
+def drawn(share):
+    """Return what turns a function of a number into a test of that share of all inputs."""
+
+    def decorate(attack):
+        return settings(
+            max_examples=max(1, round(share * NUM_INPUTS)),
+            derandomize=IS_SUITE,
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            print_blob=True,
+        )(given(number=st.integers(0, (1 << 64) - 1))(attack))
+
+    return decorate
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_damaged_files(kind, all_targets, bench, place, warmed):
     target = all_targets[kind]
     path = place(f"bad{target.suffix}")
     warm_up(kind, target, bench, warmed)
 
-    @settings(
-        max_examples=max(1, round(target.share * NUM_INPUTS / (len(KINDS) - 1))),
-        derandomize=IS_SUITE,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-        print_blob=True,
-    )
-    @given(number=st.integers(0, (1 << 64) - 1))
+    @drawn(target.share / (len(KINDS) - 1))
     def attack(number):
         draw = Random(number)
         path.write_bytes(target.damage(draw, draw.choice(target.seeds)))
@@ -155,15 +163,7 @@ def test_words_of_the_command_line(all_targets, bench, tmp_path_factory):
         assert bench.call(argv, max_cpu_s=300.0).status == 0, argv
     options = {argv[0]: options_of(argv[0]) for argv in calls}
 
-    @settings(
-        max_examples=max(1, NUM_INPUTS // len(KINDS)),
-        derandomize=IS_SUITE,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-        print_blob=True,
-    )
-    @given(number=st.integers(0, (1 << 64) - 1))
+    @drawn(1 / len(KINDS))
     def attack(number):
         draw = Random(number)
         words = list(draw.choice(calls))
