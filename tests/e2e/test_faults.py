@@ -152,7 +152,7 @@ def test_a_full_standard_output_is_one_line(net):
         words = [sys.executable, "-m", "accelsim.cli.main", "run", EDGE, net, "--json"]
         done = subprocess.run(list(map(str, words)), stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith("accelsim: ") and done.stderr.count("\n") == 1
+    assert done.stderr == "accelsim: standard output: cannot be written (No space left on device); make room there\n"
 
 
 @pytest.mark.parametrize("command", ["run", "compare", "sweep"])
@@ -390,11 +390,11 @@ def test_words_that_are_not_utf8_are_one_line(capsys):
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a shell and a limit of address space")
 @pytest.mark.parametrize("how", ["{} 2>&-", "{} 2>&- >&-", "ulimit -v 100000; {}", "ulimit -v 200000; {}"])
 def test_closed_streams_and_little_memory(how, net, tmp_path):
-    words = f"{sys.executable} -m accelsim -q compare {EDGE} {net} --storage dense-int8 --out {tmp_path / 'out'}"
+    words = f"{sys.executable} -m accelsim -q run {EDGE} {net} --compare none --json --out {tmp_path / 'out'}"
     done = subprocess.run(how.format(words), shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
     if "ulimit" in how:
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
         assert "(ulimit -v)" in done.stderr
     else:
         assert done.returncode == 0
-    assert (tmp_path / "out/compare.png").exists() == (done.returncode == 0)
+    assert (tmp_path / "out/summary.json").exists() == (done.returncode == 0)

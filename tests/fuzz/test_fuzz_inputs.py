@@ -1,6 +1,6 @@
 """Whatever a file holds: status 0 and a valid result, or status 2 and one line; never anything else.
 
-``ACCELSIM_FUZZ_INPUTS`` is the number of inputs over all kinds (default 500); ``make fuzz`` tries 20,000, drawn anew.
+``ACCELSIM_FUZZ_INPUTS`` is the number of inputs over all kinds (default 250); ``make fuzz`` tries 20,000, drawn anew.
 """
 
 import importlib.util
@@ -38,7 +38,7 @@ KINDS = (
     "store",
     "search",
 )
-NUM_INPUTS = int(os.environ.get("ACCELSIM_FUZZ_INPUTS", "500"))
+NUM_INPUTS = int(os.environ.get("ACCELSIM_FUZZ_INPUTS", "250"))
 IS_SUITE = "ACCELSIM_FUZZ_INPUTS" not in os.environ
 MOST_CHOICES = 48
 
@@ -181,13 +181,15 @@ VARIABLES = (
     {"_ACCELSIM_COMPLETE": "bash_complete"},
     {"_ACCELSIM_COMPLETE": "zsh_complete", "COMP_WORDS": "accelsim", "COMP_CWORD": "x"},
     {"_ACCELSIM_COMPLETE": "x"},
-    {"COLUMNS": "-1", "LINES": "x", "TERM": "x", "NO_COLOR": "", "FORCE_COLOR": "x", "TZ": "x"},
-    {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"},
+    {
+        "COLUMNS": "-1", "LINES": "x", "TERM": "x", "NO_COLOR": "", "FORCE_COLOR": "x", "TZ": "x",
+        "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii",
+        "MPLBACKEND": "nothing", "MATPLOTLIBRC": __file__,
+    },
     {"HOME": "/nothing", "TMPDIR": "/nothing", "XDG_CACHE_HOME": "/nothing", "NUMBA_CACHE_DIR": "/nothing"},
-    {"MPLBACKEND": "nothing", "MATPLOTLIBRC": __file__},
     {"SOURCE_DATE_EPOCH": "x", "NUMBA_NUM_THREADS": "1"},
     {"NUMBA_NUM_THREADS": "0"},
-)
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("variables", VARIABLES, ids=lambda variables: next(iter(variables)))

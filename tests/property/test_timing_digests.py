@@ -101,9 +101,7 @@ def differing(expected: str, found: str) -> list[str]:
     return [part for part, *pair in zip(PARTS, expected.split(), found.split(), strict=True) if pair[0] != pair[1]]
 
 
-def test_random_cases_run_as_they_did(
-    exactly: Callable[[int], Counters], reviewed: dict[str, str]
-) -> None:
+def test_random_cases_run_as_they_did(exactly: Callable[[int], Counters], reviewed: dict[str, str]) -> None:
     moved = {}
     for number in range(NUM_CASES if every_digest else NUM_CASES // 4):
         parts = differing(reviewed[str(number)], digest(exactly(number)))

@@ -79,4 +79,6 @@ def test_the_large_tickets_stored_bits_classify_digits():
     """A tenth of the test images: a ticket with other bits than it was searched with gets one in ten right."""
     ticket, digits = read_ticket(str(WORKLOADS / "resnet_slt.pt")), load_data("digits")
     scores = TicketNetwork(ticket).run(digits.test_images[::10])
-    assert float((scores.argmax(1) == digits.test_labels[::10]).float().mean()) == pytest.approx(ticket.accuracy, abs=0.05)
+    assert float((scores.argmax(1) == digits.test_labels[::10]).float().mean()) == pytest.approx(
+        ticket.accuracy, abs=0.05
+    )
