@@ -115,6 +115,12 @@ def build(config: DramConfig, table: DeviceTable | None = None) -> Memory:
         )
     _check_size(config, organisation)
     _check_refresh(config, table)
+    if table.timing.split_activate_cycles and config.controller == "bank_queues":
+        # Its banks never see the second half of an activate, and close the half-open row again, for ever.
+        raise ConfigError(
+            f"dram.controller: bank_queues cannot split activates in two commands, as {config.standard} does; "
+            "use shared_queues"
+        )
     counts = FieldCounts(
         channels=config.num_channels,
         ranks=config.num_ranks * organisation.num_pseudo_channels,
