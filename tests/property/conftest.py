@@ -289,7 +289,7 @@ def _timing_dram(draw: random.Random) -> dict[str, object]:
     device = load_device(standard)
     organisation, timing = device.organisation, device.timing
     refreshes = ["all_bank", "none"] + ["per_bank"] * (timing.refi_bank_cycles > 0)
-    # Activations in two commands, as LPDDR5 has them, never end with the queues per bank.
+    # Activates in two commands, as LPDDR5 has them, are refused with a queue per bank.
     controllers = ["shared_queues"] + ["bank_queues"] * (timing.split_activate_cycles == 0)
     return {
         "model": "timing", "standard": standard,
