@@ -12,22 +12,12 @@ CONV = "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Chan
 
 @pytest.fixture
 def write(tmp_path: Path):
-    def write_text(text: str) -> str:
+    def write_text(text: str, encoding: str = "utf-8") -> str:
         path = tmp_path / "net.csv"
-        path.write_text(text)
+        path.write_bytes(text.encode(encoding))
         return str(path)
 
     return write_text
-
-
-@pytest.fixture
-def write_bytes(tmp_path: Path):
-    def write(data: bytes) -> str:
-        path = tmp_path / "net.csv"
-        path.write_bytes(data)
-        return str(path)
-
-    return write
 
 
 def test_convolution_rows(write) -> None:
@@ -113,16 +103,14 @@ def table(*rows, delimiter=",", end="\n") -> str:
         table([*HEAD, "Stride Width", "sparsity"], [*SIZES, "1", "4:4"], [*SIZES, "", "dense"]),
     ],
 )
-def test_one_layer_as_people_write_it(write_bytes, text: str) -> None:
-    layers = read_topology(write_bytes(text.encode("utf-8"))).layers
+def test_one_layer_as_people_write_it(write, text: str) -> None:
+    layers = read_topology(write(text)).layers
     assert {layer.dims.macs for layer in layers} == {4147200}
     assert layers[0].name == "c"
 
 
-def test_wide_text_of_spreadsheets(write_bytes) -> None:
-    assert (
-        read_topology(write_bytes(table(HEAD, SIZES, delimiter="\t").encode("utf-16"))).layers[0].dims.macs == 4147200
-    )
+def test_wide_text_of_spreadsheets(write) -> None:
+    assert read_topology(write(table(HEAD, SIZES, delimiter="\t"), "utf-16")).layers[0].dims.macs == 4147200
 
 
 def test_remarks_say_what_was_not_read_as_written(write) -> None:
