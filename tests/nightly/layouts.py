@@ -122,7 +122,8 @@ LAYOUTS: dict[str, Layout] = {
                 "model": _zeroed(m, k), "model_ema": dict(m.state_dict()),
                 "optimizer": torch.optim.SGD(m.parameters(), 0.1).state_dict(),
             }
-        )
+        ),
+        ("--part", "model"),
     ),
     "{'student': ..., 'teacher': ...}": Layout(
         _state(lambda m, k: {"student": _prefixed("module.backbone.", _zeroed(m, k)), "teacher": dict(m.state_dict())})

@@ -19,7 +19,7 @@ from accelsim.ticket.importers.layers import (
     nm_pattern,
 )
 from accelsim.ticket.importers.masks import GLOBAL_TYPE, has_one_magnitude
-from accelsim.ticket.importers.parts import is_named_after_pruning
+from accelsim.ticket.importers.owners import is_named_after_pruning
 from accelsim.ticket.statistics import is_nearly_dense
 
 _MAX_SHOWN = 5

@@ -1,6 +1,7 @@
 """Where public code puts its masks: each layout imports with its zeros, or is refused by the name of its tensor."""
 
 import argparse
+import re
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -179,12 +180,33 @@ def test_layouts_import_with_their_zeros(imported, name: str) -> None:
     assert not any(wrong.values()), wrong
 
 
-SHAPED = "is shaped like the layer's weight, and nobody knows what it does; state --mask-key SUFFIX"
+SHAPED = "is shaped like the layer's weight, and nobody knows what it does; state --"
+WHOLE_NUMBERS = r"holds whole numbers of a layer .*; save a mask of 0 and 1 in the weight's shape in its place, as "
+PLACES = {name: value.flatten().nonzero().flatten() for name, value in MASKS.items()}
+PACKED = {name: torch.from_numpy(np.packbits(value == 1)) for name, value in KEPT.items()}
 UNKNOWN: dict[str, tuple[object, str]] = {
-    "an unknown score": (beside("importance", SCORES), rf"convs\.0\.importance: {SHAPED}"),
-    "an unknown map of 0 and 1": (beside("m", MASKS), rf"convs\.0\.m: {SHAPED}"),
-    "a flag alone": (beside("alive", MASKS), rf"convs\.0\.alive: {SHAPED}"),
-    "real masks": (beside("mask_weight", SCORES), r"convs\.0\.mask_weight: has values besides 0 and 1"),
+    "an unknown score": (beside("importance", SCORES), rf"convs\.0\.importance: {SHAPED}score-key importance"),
+    "an unknown map of 0 and 1": (beside("m", MASKS), rf"convs\.0\.m: {SHAPED}mask-key m "),
+    "a flag alone": (beside("alive", MASKS), rf"convs\.0\.alive: {SHAPED}mask-key alive"),
+    "places": (beside("zero_idx", PLACES), rf"convs\.0\.zero_idx: {WHOLE_NUMBERS}convs\.0\.mask"),
+    "places by layer": ({"model": DENSE, "kept": {n: p.tolist() for n, p in PLACES.items()}}, WHOLE_NUMBERS),
+    "places in pairs": (beside("kept", {n: m.nonzero() for n, m in MASKS.items()}), WHOLE_NUMBERS),
+    "places in order": ({"model": DENSE, "filters": [p.tolist() for p in PLACES.values()]}, WHOLE_NUMBERS),
+    "packed bits": (beside("bits", PACKED), rf"convs\.0\.bits: {WHOLE_NUMBERS}"),
+    "blocks": (beside("blocks", {n: torch.tensor([[0.0, 1.0], [1.0, 0.0]]) for n in SHAPES}), WHOLE_NUMBERS),
+    "a filter's flags in order": ({"model": DENSE, "filters": list(ROWS.values())}, rf"filters\.0: {SHAPED}mask-key"),
+    "all bits of a network": (
+        {"model": DENSE, "zeros": torch.cat([value.flatten() for value in MASKS.values()])},
+        "zeros: could say which weights are kept, and belongs to no layer",
+    ),
+    "a second network of masks": (
+        DENSE | {f"alive.{name}.weight": value for name, value in MASKS.items()},
+        r"alive\.convs\.0\.weight: is shaped like",
+    ),
+    "an unknown number": (beside("tau", {n: torch.tensor([0.1]) for n in SHAPES}), "state --threshold-key tau"),
+    "real masks": (
+        beside("mask_weight", SCORES), r"convs\.0\.mask_weight: has values besides 0 and 1.*--score-key mask_weight",
+    ),
     "scores of movement": (beside("mask_scores", SCORES), r"convs\.0\.mask_scores: has values besides 0 and 1"),
     "masks of odd shape": (beside("mask", {"linear.2": torch.ones(3, 8)}), r"linear\.2\.mask: shape \(3, 8\) is not"),
     "reversed names": (beside("pruned_mask", MASKS), r"pruned_mask: does not say whether its ones keep or drop"),
@@ -196,11 +218,14 @@ UNKNOWN: dict[str, tuple[object, str]] = {
         beside("mask", MASKS, beside("weight_mask", {"convs.0": 1 - MASKS["convs.0"]})), r"is not equal to convs\.0",
     ),
     "unknown thresholds": (
-        beside("threshold", {n: torch.rand(len(value)) for n, value in WEIGHTS.items()}), "threshold: is named after",
+        beside("threshold", {n: torch.rand(len(value)) for n, value in WEIGHTS.items()}),
+        "threshold: could be a threshold of the weights",
     ),
     "a stated sparsity": (beside("sparsity", {n: torch.tensor(0.9) for n in SHAPES}), r"sparsity: speaks of pruning"),
     "popup scores": (beside("popup_scores", SCORES), r"convs\.0\.popup_scores: .* state .* zeros with --sparsity"),
-    "a dictionary of scores": ({"model": DENSE, "saliency": SCORES}, rf"saliency\.convs\.0: {SHAPED}"),
+    "a dictionary of scores": (
+        {"model": DENSE, "saliency": SCORES}, rf"saliency\.convs\.0: {SHAPED}score-key saliency",
+    ),
     "masks without owner": (
         {"model": DENSE, "masks": {"a": MASKS["convs.2"]}}, r"masks\.a: is shaped like the weight of 'convs\.2'",
     ),
@@ -212,6 +237,10 @@ UNKNOWN: dict[str, tuple[object, str]] = {
     "scores alone": (beside("score", SCORES), rf"convs\.0\.score: {SHAPED}"),
     "several networks": (
         {"first": DENSE, "second": dict(DENSE)}, "holds several networks, first, second; state one with --part",
+    ),
+    "an average of other zeros": (
+        {"model": DENSE, "model_ema": {name: value.clamp(min=0) for name, value in DENSE.items()}, "teacher": DENSE},
+        "holds several networks, model, model_ema, which keep other weights; state one with --part",
     ),
     "masks beside freezing": (
         beside("flag", MASKS, beside("mask", MASKS, beside("score", SCORES))),
@@ -228,6 +257,43 @@ def test_what_nobody_knows_is_refused_by_its_name(imported, name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+LIMITS = {name: torch.full((len(value),), 0.3) for name, value in WEIGHTS.items()}
+ABOVE = by(lambda weight, _: weight.abs() > 0.3)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (beside("importance", SCORES), by(lambda _, score: score > 0.1)),
+        ({"model": DENSE, "saliency": SCORES}, by(lambda _, score: score > 0.1)),
+        (beside("mask", SCORES), by(lambda _, score: score > 0.1)),
+        (beside("alive", MASKS), KEPT),
+        ({"model": DENSE, "filters": list(ROWS.values())}, BY_ROW),
+        (beside("pruned_mask", MASKS), KEPT),
+        (beside("threshold", LIMITS), ABOVE),
+        (beside("cutoff", {name: torch.tensor(0.3) for name in SHAPES}), ABOVE),
+        ({"model": DENSE, "thresholds": dict.fromkeys(SHAPES, 0.3)}, ABOVE),
+        (beside("zero_idx", PLACES), KEPT),
+    ],
+)
+def test_what_a_refusal_of_a_tensor_advises_gives_its_zeros(imported, content, expected) -> None:
+    with pytest.raises(TicketError) as caught:
+        imported(content)
+    stated = re.search(r"state --(\w+)-key (\S+)", str(caught.value))
+    if "save a mask" in str(caught.value):
+        found = imported(beside("mask", MASKS))
+    else:
+        rule = {"score_rule": "0.1"} if stated[1] == "score" else {}
+        found = imported(content, **{f"{stated[1]}_key": stated[2]}, **rule)
+    assert all(np.array_equal(unpack_mask(layer), expected[layer.name]) for layer in found.ticket.layers)
+
+
+def test_a_stated_sparsity_is_taken_where_the_zeros_confirm_it(imported) -> None:
+    zeros = {f"{name}.weight": WEIGHTS[name] * MASKS[name] for name in SHAPES}
+    stated = {name: 1 - mask.mean() for name, mask in MASKS.items()}
+    assert imported(beside("sparsity", stated, zeros)).kind == "plain"
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [
@@ -240,7 +306,7 @@ def test_what_nobody_knows_is_refused_by_its_name(imported, name: str) -> None:
         ({"part": "ema"}, "--part: nothing in the file begins with 'ema'; it has convs, linear"),
         (
             {"mask_key": "weight_scores"},
-            "weight_scores: has values besides 0 and 1; if it is a score, state --score-key",
+            "weight_scores: has values besides 0 and 1; .* state --score-key instead",
         ),
     ],
 )
