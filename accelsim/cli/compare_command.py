@@ -45,6 +45,7 @@ from accelsim.results.store import (
     write_bytes,
     write_text,
 )
+from accelsim.storage.stated import with_layers
 from accelsim.trace.batch import with_batch
 from accelsim.trace.model import LayerTrace
 
@@ -117,7 +118,7 @@ def command(
     pairs: list[tuple[LayerTrace, flow.CostedRun]] = []
     for trace in progress(traces, "simulating", session(ctx)):
         formats = _formats(ctx, chip, trace, stated)
-        asked = () if is_all else formats if stated else formats[:1]
+        asked = formats if stated and not is_all else ()
         pairs += [(trace, run) for run in _simulate(ctx, chip, trace, formats, asked)]
     if not pairs:
         raise MappingError(f"{hardware}: no storage format can run here; name one with --storage to see why")
@@ -191,7 +192,7 @@ def _formats(
     ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, stated: Sequence[str] | None
 ) -> tuple[str, ...]:
     """Return the formats of a network, each with the layers that the user stores otherwise; equal ones once."""
-    wanted = (flow.with_layers(name, storage_of(ctx)) for name in stated or _default_formats(trace, chip))
+    wanted = (with_layers(name, storage_of(ctx)) for name in stated or _default_formats(trace, chip))
     return tuple(dict.fromkeys(wanted))
 
 

@@ -34,6 +34,7 @@ from accelsim.report.uncertainty import print_uncertainty
 from accelsim.results.model import RunResult
 from accelsim.results.store import check_folder_place, prepare_folder, result_text, write_run
 from accelsim.sim.dram.recording import RequestLog
+from accelsim.storage.stated import parse_format, with_layers
 from accelsim.trace.model import LayerTrace
 
 DEFAULT_COMPARE = "dense-int8,dense-fp32"
@@ -93,7 +94,7 @@ def command(
     exact = wants_exact(ctx)
     rivals = flow.parse_formats(DEFAULT_COMPARE if compare is None else compare, "--compare")
     if storage is not None:
-        storage = flow.parse_format(storage, "--storage")
+        storage = parse_format(storage, "--storage")
     chip = load_hardware(hardware, overrides)
     target = check_folder_place(folder) if folder is not None else None
     if wants_uncertainty(ctx) and as_json and target is None:
@@ -104,7 +105,7 @@ def command(
     flow.check_gantt_layer(pictures, trace)
     probe = TimelineProbe() if pictures.are_wanted else None
     requests = RequestLog() if requests_file(ctx) is not None else None
-    storage = flow.with_layers(storage or flow.default_storage(trace, chip), storage_of(ctx))
+    storage = with_layers(storage or flow.default_storage(trace, chip), storage_of(ctx))
     run = flow.simulate_format(chip, trace, storage, exact, probe, mapping_file(ctx), requests)
     unsure = wants_uncertainty(ctx)
     runs = flow.simulate_rivals(chip, trace, rivals, exact) if compare is not None or unsure or not as_json else {}

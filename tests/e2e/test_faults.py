@@ -335,6 +335,7 @@ def test_external_data_of_an_onnx_file_is_not_opened(tmp_path):
         ["compare", "edge", "net.csv", "--storage", "slt", "--out", "out"],
         ["run", "edge", "net.csv", "--gantt", "out.svg", "--gantt-layer", "none", "--out", "out", "--json"],
         ["sweep", "space.yaml", "--store", "net.csv", "--workers", "1", "--out", "out/deep"],
+        ["sweep", "space.yaml", "--storage-of", "fc", "--out", "out"],
         ["sweep", "space.yaml", "--scheduler", "localhost:1", "--out", "out"],
         ["explore", "hopeless.yaml", "--trials", "2", "--workers", "1", "--out", "out/deep"],
     ],
