@@ -162,7 +162,8 @@ def network_root(content: Content, part: str | None) -> str:
         chosen = _chosen_wrapper(wrapped) if wrapped else _chosen_prefix(root, groups, weighted)
         if chosen is None:
             break
-        check_one_network(tensors, [f"{root}{group}." for group in (chosen, *groups) if not is_set_aside(group)])
+        rivals = [group for group in groups if not is_set_aside(group)]
+        check_one_network(tensors, [f"{root}{group}." for group in (chosen, *rivals)])
         root = f"{root}{chosen}."
     return root
 

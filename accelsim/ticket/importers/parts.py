@@ -105,7 +105,7 @@ class _Candidate:
             return f"save a mask of 0 and 1 in the weight's shape in its place, as {where}, or state {ignore}"
         if self.value.size > 1 and is_binary(self.value):
             return f"state --mask-key {suffix} if its ones keep weights (else save 1 - mask), {ignore}"
-        if self.value.size <= len(self.weight):
+        if self.value.size <= len(self.weight) and not MASK_WORDS & self.named:
             return f"state --threshold-key {suffix} if weights of larger magnitude are kept, {ignore}"
         rule = "--sparsity, --nm or --score-rule"
         return f"state --score-key {suffix} with {rule} if its largest values keep weights, {ignore}"
@@ -221,7 +221,9 @@ def _role(candidate: _Candidate, finder: OwnerFinder) -> Role:
 
 def _is_known_beside(key: str, named: frozenset[str], value: Array) -> bool:
     """Return whether a tensor is an optimiser's, or a copy of weights of another time; masks never are."""
-    if MASK_WORDS & named and is_binary(value):
+    if MASK_WORDS & named and (
+        is_binary(value) or any(is_copy(part) for part in key.split(".") if MASK_WORDS & words(part))
+    ):
         return False
     return is_optimiser_state(key) or is_copy(key)
 

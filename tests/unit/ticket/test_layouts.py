@@ -157,6 +157,10 @@ LAYOUTS: dict[str, tuple[object, dict[str, object], dict[str, np.ndarray]]] = {
     "an average beside the network": ({"model": DENSE, "model_ema": dict(DENSE), "epoch": 3}, {}, WHOLE),
     "a part of a file": ({"a": beside("mask", MASKS), "b": DENSE, "c": dict(DENSE)}, {"part": "a"}, KEPT),
     "Lightning": ({"state_dict": prefixed("model.net.", beside("mask", MASKS)), "callbacks": {}}, {}, KEPT),
+    "a compiled module": ({"state_dict": prefixed("module._orig_mod.", beside("mask", MASKS))}, {}, KEPT),
+    "NNCF": (beside("pre_ops.0.op._binary_mask", MASKS), {}, KEPT),
+    "a mask of channels that a search left": (beside("mutable_channel.mask", ROWS), {}, BY_ROW),
+    "masks of filters in order": ({"state_dict": DENSE, "cfg_mask": [m.float() for m in ROWS.values()]}, {}, BY_ROW),
     "a student": ({"student": prefixed("module.backbone.", DENSE), "teacher": dict(DENSE)}, {}, WHOLE),
     "values of before": (beside("init_weight", SCORES), {}, WHOLE),
 }  # fmt: skip
@@ -241,6 +245,10 @@ UNKNOWN: dict[str, tuple[object, str]] = {
     "an average of other zeros": (
         {"model": DENSE, "model_ema": {name: value.clamp(min=0) for name, value in DENSE.items()}, "teacher": DENSE},
         "holds several networks, model, model_ema, which keep other weights; state one with --part",
+    ),
+    "masks of several tasks": (
+        {"model": DENSE, "previous_masks": {name: mask.byte() * 2 for name, mask in MASKS.items()}},
+        "has values besides 0 and 1",
     ),
     "masks beside freezing": (
         beside("flag", MASKS, beside("mask", MASKS, beside("score", SCORES))),
