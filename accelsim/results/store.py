@@ -199,7 +199,7 @@ def _folder(folder: str | Path, *, make: bool) -> Path:
             os.lstat(path)  # a name that no folder can have is told here
             if not path.is_dir():
                 raise FileExistsError
-        probe_folder(nearest_folder(path))
+        probe_folder(path if make else nearest_folder(path))
     except FileExistsError:
         raise ResultError(f"{folder}: is a file, not a folder; give --out the name of a folder") from None
     except (OSError, ValueError) as error:

@@ -1,6 +1,7 @@
 """Where public code puts its masks: each layout imports with its zeros, or is refused by the name of its tensor."""
 
 import argparse
+import json
 import re
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -341,9 +342,17 @@ def test_safetensors_are_read(tmp_path: Path) -> None:
     save_file({key: value.to(torch.bfloat16) for key, value in beside("mask", MASKS).items()}, path)
     ticket = import_checkpoint(path).ticket
     assert all(np.array_equal(unpack_mask(layer), KEPT[layer.name]) for layer in ticket.layers)
-    path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(TicketError, match="not a safetensors file, or cut off"):
-        import_checkpoint(path)
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"convs.0.weight": path.name, "gone.weight": path.name}}))
+    empty = json.dumps({"a.weight": {"dtype": "F32", "shape": [0, 1 << 63], "data_offsets": [0, 0]}}).encode()
+    for name, content, match in (
+        (index, index.read_bytes(), r"gone\.weight: not in model\.safetensors; give all files of one save"),
+        (path, path.read_bytes()[:-5], "not a safetensors file, or cut off"),
+        (path, len(empty).to_bytes(8, "little") + empty, "a tensor's shape is impossible"),
+    ):
+        name.write_bytes(content)
+        with pytest.raises(TicketError, match=match):
+            import_checkpoint(name)
 
 
 def test_averaged_and_normed_modules_are_read(imported) -> None:
