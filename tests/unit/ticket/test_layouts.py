@@ -83,6 +83,11 @@ def pruned() -> State:
     return state
 
 
+CHANNELS = {n: (torch.arange(s[1]) % 2).view(1, -1, *[1] * (len(s) - 2)) for n, s in SHAPES.items()}
+FEW = {name: torch.rand(3) for name in SHAPES}
+LINE = {name: value.flatten()[: len(value)] for name, value in WEIGHTS.items()}
+
+
 def prefixed(prefix: str, state: State) -> State:
     return {f"{prefix}{name}": value for name, value in state.items()}
 
@@ -119,6 +124,10 @@ LAYOUTS: dict[str, tuple[object, dict[str, object], dict[str, np.ndarray]]] = {
     "a module of masks": (DENSE | {f"mask.{name}.weight": value for name, value in MASKS.items()}, {}, KEPT),
     "flattened masks": (beside("mask", {name: value.flatten() for name, value in MASKS.items()}), {}, KEPT),
     "a mask per filter": (beside("mask", {name: value.float() for name, value in ROWS.items()}), {}, BY_ROW),
+    "a mask per channel": (
+        beside("mask", CHANNELS), {}, {n: np.broadcast_to(m.numpy() == 1, SHAPES[n]) for n, m in CHANNELS.items()},
+    ),
+    "pruned biases": (beside("bias_orig", LINE, beside("bias_mask", ROWS, pruned())), {}, KEPT),
     "a mask and one of before": (
         beside("prev_mask", {name: 1 - mask for name, mask in MASKS.items()}, beside("mask", MASKS)), {}, KEPT,
     ),
@@ -251,6 +260,29 @@ UNKNOWN: dict[str, tuple[object, str]] = {
         {"model": DENSE, "previous_masks": {name: mask.byte() * 2 for name, mask in MASKS.items()}},
         "has values besides 0 and 1",
     ),
+    "all bits of a network, packed": (
+        {"model": DENSE, "m": torch.from_numpy(np.packbits(np.concatenate([m.flatten() for m in KEPT.values()])))},
+        "m: could say which weights are kept",
+    ),
+    "a pruning history": (
+        beside("density", FEW), "density: is named after pruning, and nobody knows",
+    ),
+    "scores of odd shape": (beside("scores", LINE), r"scores: shape \(4,\) is not the weight's"),
+    "scores that are no numbers": (
+        beside("scores", {name: value * torch.nan for name, value in SCORES.items()}), "scores: has values that are not",
+    ),
+    "soft thresholds of odd shape": (beside("sparseThreshold", FEW), "not those of a threshold"),
+    "a rate of nothing": ({"state_dict": beside("scores", SCORES), "prune_rate": 0.0}, "prune_rate: 0 is not above 0"),
+    "masks drawn anew": (
+        {"model": beside("scores", SCORES), "conv_type": "SampleSubnetConv"}, "its masks are drawn anew at each use",
+    ),
+    "a bias of two axes": (beside("bias", {"linear.2": torch.rand(8, 1)}), r"linear\.2\.bias: shape \(8, 1\)"),
+    "a bias's mask of odd shape": (
+        beside("bias_orig", LINE, beside("bias_mask", FEW)), r"bias_mask: shape \(3,\)",
+    ),
+    "a gain of odd shape": (
+        beside("weight_g", FEW, beside("weight_v", WEIGHTS, {})), "its gain has shape",
+    ),
     "masks beside freezing": (
         beside("flag", MASKS, beside("mask", MASKS, beside("score", SCORES))),
         r"convs\.0\.flag: stands beside a freezing map",
@@ -309,6 +341,11 @@ def test_a_stated_sparsity_is_taken_where_the_zeros_confirm_it(imported) -> None
         ({"mask_key": "gone"}, "--mask-key: no tensor of a layer ends with 'gone'"),
         ({"score_key": "gone"}, "--score-key: no tensor of a layer ends with 'gone'"),
         ({"nm": (2, 4)}, r"--nm: the file has its own convs\.0\.mask"),
+        ({"ignore_key": "mask", "nm": (2, 5)}, "--nm: no layer has inputs in groups of 5"),
+        ({"ignore_key": "mask", "sparsity": 1.5}, "--sparsity: the checkpoint has its own masks or zeros"),
+        ({"threshold_key": "gone"}, "--threshold-key: no tensor of a layer ends with 'gone'"),
+        ({"mask_key": "odd"}, r"odd: stated as a mask, but belongs to no layer"),
+        ({"mask_key": "short"}, r"short: stated as a mask, but shape \(2,\) is not"),
         ({"nm": (5, 4)}, "--nm: 5:4 keeps not 1 to M of M"),
         ({"score_rule": "odd"}, "--score-rule: 'odd' is not allowed"),
         ({"score_rule": "value"}, "--score-rule: the checkpoint has no scores"),
@@ -320,7 +357,8 @@ def test_a_stated_sparsity_is_taken_where_the_zeros_confirm_it(imported) -> None
     ],
 )
 def test_statements_that_do_not_fit_are_refused(imported, options: dict[str, object], match: str) -> None:
-    extra = {"convs.0.weight_scores": SCORES["convs.0"]} if "weight_scores" in str(options) else {}
+    extras = {"convs.0.weight_scores": SCORES["convs.0"], "odd": torch.ones(7), "convs.0.short": torch.ones(2)}
+    extra = {name: value for name, value in extras.items() if name.rpartition(".")[2] in str(options)}
     with pytest.raises(TicketError, match=match):
         imported(beside("mask", MASKS) | extra, **options)
 
