@@ -269,7 +269,7 @@ UNKNOWN: dict[str, tuple[object, str]] = {
     ),
     "scores of odd shape": (beside("scores", LINE), r"scores: shape \(4,\) is not the weight's"),
     "scores that are no numbers": (
-        beside("scores", {name: value * torch.nan for name, value in SCORES.items()}), "scores: has values that are not",
+        beside("scores", {name: value * torch.nan for name, value in SCORES.items()}), "scores: has values that",
     ),
     "soft thresholds of odd shape": (beside("sparseThreshold", FEW), "not those of a threshold"),
     "a rate of nothing": ({"state_dict": beside("scores", SCORES), "prune_rate": 0.0}, "prune_rate: 0 is not above 0"),
