@@ -66,7 +66,7 @@ RUNS_NAME = "runs"
 @click.argument("hardware", shell_complete=complete_chip)
 @click.argument("workloads", nargs=-1, metavar="WORKLOAD...", shell_complete=complete_workload)
 @click.option(
-    "--storage", metavar="FORMATS", help="Formats, by comma, or all. [default: each workload's own, and dense-int8]"
+    "--storage", metavar="FORMATS", help="Formats, by comma, or all. [default: each workload's own, and its rivals]"
 )
 @storage_of_option
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
@@ -177,6 +177,10 @@ def _show(ctx: click.Context, compared: _Compared, target: Path, as_json: bool) 
             console.print(Text(f"on {printable(labels[ticket.result.hardware.sha256])}:", style="bold"))
         points = flow.break_even_points(chip, ticket, rivals)
         precision = flow.equal_precision(chip, ticket, rivals)
+        for line in flow.policy_lines(
+            chip.config, ticket.counters, {rival.result.storage: rival.counters for rival in rivals}
+        ):
+            console.print(Text(line))
         print_break_even(console, ticket.result, [rival.result for rival in rivals], points, precision)
     if compared.families:
         print_assumption(console)
@@ -197,10 +201,12 @@ def _formats(
     return tuple(dict.fromkeys(wanted))
 
 
-def _default_formats(trace: LayerTrace, chip: LoadedHardware) -> tuple[str, str]:
-    """Return the format a network is kept in, and dense int8, or what rivals that."""
+def _default_formats(trace: LayerTrace, chip: LoadedHardware) -> tuple[str, ...]:
+    """Return the format a network is kept in, and what rivals that."""
     own = flow.default_storage(trace, chip)
-    return own, flow.DENSE_STORAGE if own != flow.DENSE_STORAGE else VALUES_RIVAL
+    if own == flow.DENSE_STORAGE:
+        return own, VALUES_RIVAL
+    return (own, *flow.TICKET_RIVALS) if flow.is_ticket(trace, own) else (own, flow.DENSE_STORAGE)
 
 
 def _simulate(
@@ -218,7 +224,8 @@ def _simulate(
     reasons: list[tuple[str, str]] = []
     for name in formats:
         try:
-            yield flow.simulate_format(chip, trace, name, wants_exact(ctx))
+            runs = flow.simulate_rivals(chip, trace, (name,), wants_exact(ctx)).values()
+            yield from (flow.run_with_limits(chip, trace, run, None) for run in runs) if name == formats[0] else runs
         except (ConfigError, MappingError) as error:
             if name in asked:
                 raise

@@ -28,14 +28,14 @@ from accelsim.groups import group_sizes, groups_of_size
 from accelsim.mapping.build import effective_macs
 from accelsim.mapping.closed_form import Layers, layer_figures
 from accelsim.mapping.dataflow import adder_fan_in
-from accelsim.mapping.mapper import no_tiling_message
-from accelsim.mapping.network import check_units, largest_live, network_tasks, residency_of
-from accelsim.mapping.ranking import Best, best_tilings
+from accelsim.mapping.network import check_units, rank_network
+from accelsim.mapping.ranking import Best
 from accelsim.mapping.task import LayerTask
-from accelsim.pipeline import layer_plans
+from accelsim.pipeline import built_for, layer_plans
 from accelsim.prng.streams import check_source
 from accelsim.results.build import num_frames
 from accelsim.storage.base import WeightPlan
+from accelsim.timing.memory import bytes_per_cycle
 from accelsim.trace.model import LayerTrace
 from accelsim.units import cycles_to_s
 
@@ -55,6 +55,7 @@ def estimate(hardware: HardwareConfig, trace: LayerTrace, storage: str) -> Row:
         The format cannot hold the network, the chip lacks a unit, no generator can follow a layer's random source, or a
         layer fits the buffers in no way.
     """
+    hardware = built_for(hardware, trace, storage)
     if trace.copies == 1:
         return _estimate(hardware, trace, storage)
     rows = []
@@ -94,7 +95,7 @@ def _estimate(hardware: HardwareConfig, trace: LayerTrace, storage: str) -> Row:
     for plan in plans.values():
         if plan.source is not None:
             check_source(plan.source)
-    tasks, best = _mapped(hardware, trace, plans)
+    tasks, best = rank_network(trace, plans, hardware, mapping_prices(hardware, load_tables()))
     on_array = [task for task in tasks if task.layer.uses_array]
     figures = layer_figures(on_array)
     vector = _vector_layers(hardware, [task for task in tasks if not task.layer.uses_array])
@@ -107,33 +108,11 @@ def _estimate(hardware: HardwareConfig, trace: LayerTrace, storage: str) -> Row:
     prices = _Prices(hardware, _traits(plans, on_array))
     time_s = cycles_to_s(cycles, hardware.clock_mhz)
     energy_j = sum(count * prices.action_pj[key] for key, count in actions.items()) * 1e-12
-    energy_j += (prices.standby_w + prices.leakage_w) * time_s
+    energy_j += (prices.idle_w + prices.leakage_w) * time_s
     macs = sum(task.layer.dims.macs for task in on_array)
     effective = sum(effective_macs(task) for task in on_array)
     stored = sum(task.stored_bits.total for task in tasks)
     return _row(num_frames(trace), (cycles, time_s, energy_j, prices.area_mm2, dram_bytes, macs), effective, stored)
-
-
-def _mapped(hardware: HardwareConfig, trace: LayerTrace, plans: dict[str, WeightPlan]) -> tuple[list[LayerTask], Best]:
-    """Return the layers with the tilings of those on the array; outputs leave the chip where nothing fits beside them.
-
-    Which outputs leave is decided as `accelsim.mapping.network.map_network` does.
-    """
-    prices = mapping_prices(hardware, load_tables())
-    banned: frozenset[str] = frozenset()
-    while True:
-        residency = residency_of(trace, plans, hardware, banned)
-        tasks = network_tasks(trace, plans, hardware, residency)
-        on_array = [task for task in tasks if task.layer.uses_array]
-        best = best_tilings(hardware, on_array, layer_figures(on_array), prices)
-        misfits = np.flatnonzero(~np.isfinite(best.latency))
-        if not misfits.size:
-            return tasks, best
-        position = tasks.index(on_array[misfits[0]])
-        crowded = largest_live(trace, residency, position)
-        if crowded is None:
-            raise MappingError(no_tiling_message(tasks[position]))
-        banned |= {crowded}
 
 
 def _row(frames: int, figures: tuple[Any, ...], effective: int, stored: int) -> Row:
@@ -195,7 +174,7 @@ class _Prices:
         pricer = Pricer(hardware, tables, traits)
         prices = energy_prices(pricer)
         self.action_pj = {key: resolve(price, tables.values) for key, price in prices.action_pj.items()}
-        self.standby_w = resolve(prices.dram_standby_w, tables.values)
+        self.idle_w = resolve(prices.dram_idle_w, tables.values)
         self.leakage_w = sum(resolve(price, tables.values) for price in leakage_prices(pricer).values())
         self.area_mm2 = math.fsum(resolve(price, tables.values) for price in area_prices(pricer).values())
 
@@ -210,7 +189,7 @@ class _VectorWork:
 def _vector_layers(hardware: HardwareConfig, tasks: list[LayerTask]) -> _VectorWork:
     """Return the work of the layers that only the vector unit works on."""
     cycles = moved = total = read = written = bits_moved = 0.0
-    per_cycle = hardware.dram.peak_bytes_per_ns * 1000 / hardware.clock_mhz
+    per_cycle = float(bytes_per_cycle(hardware.dram, hardware.clock_mhz))
     for task in tasks:
         layer, bits = task.layer, task.activation_bits
         outputs = layer.num_outputs or layer.dims.num_outputs
