@@ -406,7 +406,7 @@ class PlainInOrder:
         return bool(self.queue)
 
     def candidates(self) -> Iterator[tuple[str, Burst]]:
-        """Yield the command of each burst that may have one: the first burst's column, the first row to open, closes."""
+        """Yield the commands that may go out: the first burst's column, the first row to open, and precharges."""
         all_open, banks = True, set()
         for burst in self.queue:
             row = self.device.rows.get(burst.bank)
