@@ -214,7 +214,8 @@ def _simulate(
     failures: list[tuple[str, str]] = []
     for name in formats:
         try:
-            yield from flow.simulate_rivals(chip, trace, (name,), wants_exact(ctx)).values()
+            runs = flow.simulate_rivals(chip, trace, (name,), wants_exact(ctx)).values()
+            yield from (flow.run_with_limits(chip, trace, run, None) for run in runs) if name == formats[0] else runs
         except (ConfigError, MappingError) as error:
             if name in asked:
                 raise

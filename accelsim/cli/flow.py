@@ -17,6 +17,7 @@ from accelsim.cost.tables import CostTables, load_tables
 from accelsim.cost.uncertainty import UncertaintyReport, uncertainty
 from accelsim.errors import ConfigError
 from accelsim.groups import Group
+from accelsim.limits import with_limits
 from accelsim.mapping.fixed import load_fixed
 from accelsim.pipeline import batch_groups, built_for, layer_plans, schedule_network, simulate
 from accelsim.report.sentence import policy_line
@@ -25,7 +26,7 @@ from accelsim.report.timeline_probe import TimelineProbe
 from accelsim.report.timeline_tiles import tile_map
 from accelsim.report.uncertainty import uncertainty_text
 from accelsim.results.breakeven import BreakEven, EqualEnergy, break_even, dram_energy_j, equal_energy
-from accelsim.results.build import Hardware, build_result, workload_record
+from accelsim.results.build import Hardware, build_result, limit_records, workload_record
 from accelsim.results.compare import same_network
 from accelsim.results.model import ResultError, RunResult, Totals
 from accelsim.results.store import (
@@ -42,9 +43,9 @@ from accelsim.results.store import (
 from accelsim.sim.counters import Counters
 from accelsim.sim.dram.recording import RequestLog
 from accelsim.storage import get_format, list_formats
+from accelsim.storage.chip_decoder import STATED
 from accelsim.storage.default import default_format
 from accelsim.storage.mixed import SIGN, mixed_name, split_name
-from accelsim.storage.stated import STATED
 from accelsim.timing.accounts import Probe
 from accelsim.trace.model import LayerTrace
 
@@ -85,6 +86,13 @@ def simulate_format(
     counters = simulate(hardware, trace, storage, exact=exact, probe=probe, fixed=fixed, tap=tap)
     cost = evaluate(counters, hardware.config, load_tables())
     return CostedRun(build_result(hardware, trace, counters, cost), counters)
+
+
+def run_with_limits(hardware: LoadedHardware, trace: LayerTrace, run: CostedRun, mapping: str | None) -> CostedRun:
+    """Return ``run`` with what each resource costs it; ``mapping`` is the file with its tilings."""
+    fixed = load_fixed(mapping, trace) if mapping is not None else None
+    counters = with_limits(run.counters, hardware.config, trace, fixed)
+    return CostedRun(run.result.model_copy(update={"limits": limit_records(counters)}), counters)
 
 
 def groups_of(hardware: LoadedHardware, trace: LayerTrace, storage: str, mapping: str | None) -> tuple[Group, ...]:

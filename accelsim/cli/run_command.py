@@ -37,7 +37,7 @@ from accelsim.report.uncertainty import print_uncertainty
 from accelsim.results.model import RunResult
 from accelsim.results.store import check_folder_place, prepare_folder, result_text, write_run
 from accelsim.sim.dram.recording import RequestLog
-from accelsim.storage.stated import is_as_stated
+from accelsim.storage.chip_decoder import is_as_stated
 from accelsim.trace.model import LayerTrace
 
 
@@ -108,6 +108,7 @@ def command(
     requests = RequestLog() if requests_file(ctx) is not None else None
     storage = flow.with_layers(storage or flow.default_storage(trace, chip), storage_of(ctx))
     run = flow.simulate_format(chip, trace, storage, exact, probe, mapping_file(ctx), requests)
+    run = flow.run_with_limits(chip, trace, run, mapping_file(ctx))
     unsure = wants_uncertainty(ctx)
     runs = _rivals(ctx, chip, trace, storage, asked) if asked is not None or unsure or not as_json else {}
     comparison = flow.totals_of(runs)

@@ -17,7 +17,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from accelsim.report.sentence import verdict
+from accelsim.report.sentence import limits_line, verdict
 from accelsim.report.text import percent, printable, quantity, ratio, shape, significant
 from accelsim.results.compare import (
     WEIGHT_CLASSES,
@@ -69,7 +69,7 @@ def print_run(
     runs = {result.storage: result.totals, **comparison}
     for table in (totals_table(runs), cycles_table(runs), energy_table(runs)):
         console.print(table)
-    for line in [*verdict(result, comparison), *remarks]:
+    for line in [*limits_line(result), *verdict(result, comparison), *remarks]:
         console.print(Text(line))
 
 

@@ -1,6 +1,6 @@
 """Whatever a file holds: status 0 and a valid result, or status 2 and one line; never anything else.
 
-``ACCELSIM_FUZZ_INPUTS`` is the number of inputs over all kinds (default 500); ``make fuzz`` tries 20,000, drawn anew.
+``ACCELSIM_FUZZ_INPUTS`` is the number of inputs over all kinds (default 250); ``make fuzz`` tries 20,000, drawn anew.
 """
 
 import importlib.util
@@ -38,7 +38,7 @@ KINDS = (
     "store",
     "search",
 )
-NUM_INPUTS = int(os.environ.get("ACCELSIM_FUZZ_INPUTS", "500"))
+NUM_INPUTS = int(os.environ.get("ACCELSIM_FUZZ_INPUTS", "250"))
 IS_SUITE = "ACCELSIM_FUZZ_INPUTS" not in os.environ
 MOST_CHOICES = 48
 
@@ -105,21 +105,29 @@ def attack_with(target, path, argv, bench):
     return status
 
 
+def drawn(share):
+    """Return what turns a function of a number into a test of that share of all inputs."""
+
+    def decorate(attack):
+        return settings(
+            max_examples=max(1, round(share * NUM_INPUTS)),
+            derandomize=IS_SUITE,
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            print_blob=True,
+        )(given(number=st.integers(0, (1 << 64) - 1))(attack))
+
+    return decorate
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_damaged_files(kind, all_targets, bench, place, warmed):
     target = all_targets[kind]
     path = place(f"bad{target.suffix}")
     warm_up(kind, target, bench, warmed)
 
-    @settings(
-        max_examples=max(1, round(target.share * NUM_INPUTS / (len(KINDS) - 1))),
-        derandomize=IS_SUITE,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-        print_blob=True,
-    )
-    @given(number=st.integers(0, (1 << 64) - 1))
+    @drawn(target.share / (len(KINDS) - 1))
     def attack(number):
         draw = Random(number)
         path.write_bytes(target.damage(draw, draw.choice(target.seeds)))
@@ -155,15 +163,7 @@ def test_words_of_the_command_line(all_targets, bench, tmp_path_factory):
         assert bench.call(argv, max_cpu_s=300.0).status == 0, argv
     options = {argv[0]: options_of(argv[0]) for argv in calls}
 
-    @settings(
-        max_examples=max(1, NUM_INPUTS // len(KINDS)),
-        derandomize=IS_SUITE,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-        print_blob=True,
-    )
-    @given(number=st.integers(0, (1 << 64) - 1))
+    @drawn(1 / len(KINDS))
     def attack(number):
         draw = Random(number)
         words = list(draw.choice(calls))
@@ -181,13 +181,15 @@ VARIABLES = (
     {"_ACCELSIM_COMPLETE": "bash_complete"},
     {"_ACCELSIM_COMPLETE": "zsh_complete", "COMP_WORDS": "accelsim", "COMP_CWORD": "x"},
     {"_ACCELSIM_COMPLETE": "x"},
-    {"COLUMNS": "-1", "LINES": "x", "TERM": "x", "NO_COLOR": "", "FORCE_COLOR": "x", "TZ": "x"},
-    {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"},
+    {
+        "COLUMNS": "-1", "LINES": "x", "TERM": "x", "NO_COLOR": "", "FORCE_COLOR": "x", "TZ": "x",
+        "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii",
+        "MPLBACKEND": "nothing", "MATPLOTLIBRC": __file__,
+    },
     {"HOME": "/nothing", "TMPDIR": "/nothing", "XDG_CACHE_HOME": "/nothing", "NUMBA_CACHE_DIR": "/nothing"},
-    {"MPLBACKEND": "nothing", "MATPLOTLIBRC": __file__},
     {"SOURCE_DATE_EPOCH": "x", "NUMBA_NUM_THREADS": "1"},
     {"NUMBA_NUM_THREADS": "0"},
-)
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("variables", VARIABLES, ids=lambda variables: next(iter(variables)))

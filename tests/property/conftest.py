@@ -7,6 +7,7 @@ holds however the mapper's choice changes.
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import pytest
 
@@ -102,6 +103,12 @@ def random_case() -> Callable[[int], Case]:
 
 
 @pytest.fixture(scope="session")
+def exactly(random_case: Callable[[int], Case]) -> Callable[[int], Counters]:
+    """Return the function that runs a case event by event, once for all who ask."""
+    return lru_cache(maxsize=None)(lambda seed: run_exact(random_case(seed).schedule, random_case(seed).hardware))
+
+
+@pytest.fixture(scope="session")
 def simulate_exactly() -> Callable[[Schedule, HardwareConfig], Counters]:
     """Return the function that runs a schedule event by event."""
     return run_exact
@@ -113,6 +120,7 @@ def with_tilings() -> Callable[[HardwareConfig, LayerTrace, str, Mapping[str, Ti
     return schedule_with
 
 
+@lru_cache(maxsize=1000)
 def make_case(seed: int) -> Case:
     """Return case ``seed``: chip, network, format and tilings, each drawn from a sequence of its own."""
     for attempt in range(1000):
@@ -295,7 +303,7 @@ def _timing_dram(draw: random.Random) -> dict[str, object]:
     device = load_device(standard)
     organisation, timing = device.organisation, device.timing
     refreshes = ["all_bank", "none"] + ["per_bank"] * (timing.refi_bank_cycles > 0)
-    # Activations in two commands, as LPDDR5 has them, never end with the queues per bank.
+    # Activates in two commands, as LPDDR5 has them, are refused with a queue per bank.
     controllers = ["shared_queues"] + ["bank_queues"] * (timing.split_activate_cycles == 0)
     return {
         "model": "timing", "standard": standard,

@@ -92,11 +92,11 @@ def test_a_faster_memory_is_never_slower_and_moves_the_same_bytes(random_case: C
 
 
 @given(seed=SEEDS)
-@some(30)
+@some(20)
 def test_faster_units_and_larger_buffers_never_slow_a_tiling_down(random_case: Cases, seed: int) -> None:
     case = awake(random_case(seed))
     hardware = case.hardware
-    slow = latency(run_schedule(case.remap(hardware), hardware))
+    slow, unchanged = (latency(run_schedule(each, hardware)) for each in (case.remap(hardware), case.schedule))
     faster = [
         case.changed("weight_generator", num_lanes=2 * hardware.weight_generator.num_lanes),
         case.changed("weight_generator", words_per_lane_per_cycle=4),
@@ -108,7 +108,7 @@ def test_faster_units_and_larger_buffers_never_slow_a_tiling_down(random_case: C
         assert latency(run_schedule(case.remap(chip), chip)) <= slow
     for buffer in ("weight_buffer", "mask_buffer", "activation_buffer", "accumulator"):
         larger = case.changed(buffer, capacity_bytes=4 * getattr(hardware, buffer).capacity_bytes)
-        assert latency(run_schedule(case.schedule, larger)) <= latency(run_schedule(case.schedule, hardware)), buffer
+        assert latency(run_schedule(case.schedule, larger)) <= unchanged, buffer
 
 
 class ShuffledEnvironment(simpy.Environment):
@@ -136,9 +136,9 @@ def test_the_order_of_events_in_a_cycle_does_not_matter(random_case: Cases, seed
 
 
 @pytest.mark.parametrize("engine", ["python", "compiled"])
-@pytest.mark.parametrize("part", range(3))
-def test_the_solver_gives_the_integers_of_the_processes(random_case: Cases, engine: Any, part: int) -> None:
-    for seed in range(100 * part, 100 * (part + 1)):
+def test_the_solver_gives_the_integers_of_the_processes(
+    random_case: Cases, exactly: Callable[[int], Counters], engine: Any
+) -> None:
+    for seed in range(300):
         case = random_case(seed)
-        expected = run_schedule(case.schedule, case.hardware, exact=True)
-        assert run_schedule(case.schedule, case.hardware, engine=engine) == expected, seed
+        assert run_schedule(case.schedule, case.hardware, engine=engine) == exactly(seed), seed

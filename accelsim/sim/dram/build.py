@@ -128,6 +128,12 @@ def build(config: DramConfig, table: DeviceTable | None = None) -> Memory:
         )
     _check_size(config, organisation)
     _check_refresh(config, table)
+    if table.timing.split_activate_cycles and config.controller == "bank_queues":
+        # Its banks never see the second half of an activate, and close the half-open row again, for ever.
+        raise ConfigError(
+            f"dram.controller: bank_queues cannot split activates in two commands, as {config.standard} does; "
+            "use shared_queues"
+        )
     return Memory(config, table, build_device(config, table), address_mapping(config, table))
 
 

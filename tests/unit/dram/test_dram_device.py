@@ -62,6 +62,17 @@ def test_a_table_without_a_source_is_refused() -> None:
         ({"num_ranks": 32}, "dram.num_ranks: 32 makes 256 banks of LPDDR4-3200 in a channel"),
         ({"bus_width_bits": 8, "burst_bytes": 16}, "dram.bus_width_bits: 8 is no multiple of 16, the devices of"),
         ({"refresh_interval_ns": 500.0}, "500 leaves no time between refreshes; give at least 560"),
+        (
+            {
+                "standard": "LPDDR5-6400",
+                "bus_width_bits": 16,
+                "burst_bytes": 32,
+                "data_rate_mtps": 6400.0,
+                "controller": "bank_queues",
+            },
+            "dram.controller: bank_queues cannot split activates in two commands, as LPDDR5-6400 does; "
+            "use shared_queues",
+        ),
     ],
 )
 def test_contradictions_are_refused(change: dict[str, object], message: str) -> None:
