@@ -251,6 +251,8 @@ class _Sums:
 def count_openings(address: Ints, num_bytes: Ints, cycle_ns: Floats, dram: DramConfig) -> float:
     """Return how many rows requests open one after the other, where rows stay open until a refresh.
 
+    The first refresh is an interval behind time 0.
+
     Parameters
     ----------
     address, num_bytes, cycle_ns
@@ -335,7 +337,7 @@ def use_of_requests(  # noqa: PLR0913  each is a column of the requests
         first=int(arrival[0]),
         last=int(end.max()),
         gaps=tuple((int(gap), int(count)) for gap, count in zip(lengths, counts, strict=True) if gap > 0),
-        num_openings=count_openings(address, num_bytes, (arrival * unit_ns).astype(np.float64), dram),
+        num_openings=count_openings(address, num_bytes, ((arrival - arrival[0]) * unit_ns).astype(np.float64), dram),
         num_requests=int(arrival.size),
         num_bytes=int(num_bytes.sum()),
     )

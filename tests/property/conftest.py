@@ -280,7 +280,21 @@ def _memory(draw: random.Random) -> dict[str, object]:
     }
     if kind == "timing":
         dram |= _timing_dram(draw)
+    if kind != "ideal":
+        dram |= _sleep(random.Random(str(dram)), is_timing=kind == "timing")  # leaves the draws of all else as they are
     return {"memory": "ideal" if kind == "ideal" else "dram", "dram": dram}
+
+
+def _sleep(draw: random.Random, is_timing: bool) -> dict[str, object]:
+    """Return what a memory does between requests, and now and then a controller that serves in order."""
+    own: dict[str, object] = {
+        "power_down_after_ns": draw.choice([None, 0.0, 30.0, 640.0]),
+        "power_down_kind": draw.choice(["precharge", "active"]),
+        "self_refresh_after_ns": draw.choice([None, None, 100.0, 3000.0]),
+    }
+    if is_timing and draw.random() < 0.25:
+        own |= {"controller": "in_order", "page_policy": "open"}
+    return own
 
 
 def _timing_dram(draw: random.Random) -> dict[str, object]:
