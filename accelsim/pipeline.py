@@ -8,6 +8,7 @@ A batch goes through the middle of it in groups of inputs (`accelsim.groups`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 
 from accelsim.config.hardware import HardwareConfig
@@ -22,7 +23,8 @@ from accelsim.mapping.mapper import MappedLayer
 from accelsim.mapping.network import map_network
 from accelsim.results.build import build_result
 from accelsim.results.model import RunResult
-from accelsim.sim.counters import Counters
+from accelsim.rivals import with_fitting_decoder
+from accelsim.sim.counters import Counters, DecoderWidth
 from accelsim.sim.run import run_schedule
 from accelsim.storage import get_format, plan_layers
 from accelsim.storage.base import WeightPlan
@@ -59,23 +61,42 @@ def simulate(
 
     ``probe`` and ``tap`` see the first group of the batch, see `batch_groups`.
     """
-    chip = hardware.config
+    chip = built_for(hardware.config, trace, storage)
     groups, known = _groups(chip, trace, storage, fixed)
     if known is not None and not exact and probe is None and tap is None:
-        return known
+        return _with_decoder(known, chip, hardware.config)
     parts = []
     for number, group in enumerate(groups):
         schedule, _ = schedule_network(chip, group.trace, storage, fixed)
         seen = (probe, tap) if number == 0 else (None, None)
         parts.append((run_schedule(schedule, chip, exact=exact, probe=seen[0], tap=seen[1]), group.times))
-    return one_after_other(parts, trace)
+    return _with_decoder(one_after_other(parts, trace), chip, hardware.config)
+
+
+def built_for(hardware: HardwareConfig, trace: LayerTrace, storage: str) -> HardwareConfig:
+    """Return the chip as it is built for a storage format: a rival's decoder is wide enough (`accelsim.rivals`)."""
+    return _built_for(hardware.model_dump_json(), trace, storage)
+
+
+@lru_cache(maxsize=64)
+def _built_for(hardware_json: str, trace: LayerTrace, storage: str) -> HardwareConfig:
+    hardware, plans = HardwareConfig.model_validate_json(hardware_json), layer_plans(trace, storage)
+    return with_fitting_decoder(hardware, trace, plans, storage, mapping_prices(hardware, load_tables()))
+
+
+def _with_decoder(counters: Counters, built: HardwareConfig, stated: HardwareConfig) -> Counters:
+    """Return the counters with the width of the decoder that a rival was given."""
+    decoder = built.mask_decoder
+    if decoder is None or decoder == stated.mask_decoder:
+        return counters
+    return replace(counters, decoder_width=DecoderWidth(decoder.positions_per_cycle, decoder.symbols_per_cycle))
 
 
 def batch_groups(
     hardware: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling] | None = None
 ) -> tuple[Group, ...]:
     """Return how a batch goes through the chip; all at once where tilings are stated, for they state its part too."""
-    return _groups(hardware, trace, storage, fixed)[0]
+    return _groups(built_for(hardware, trace, storage), trace, storage, fixed)[0]
 
 
 def _groups(

@@ -65,7 +65,7 @@ RUNS_NAME = "runs"
 @click.argument("hardware", shell_complete=complete_chip)
 @click.argument("workloads", nargs=-1, metavar="WORKLOAD...", shell_complete=complete_workload)
 @click.option(
-    "--storage", metavar="FORMATS", help="Formats, by comma, or all. [default: each workload's own, and dense-int8]"
+    "--storage", metavar="FORMATS", help="Formats, by comma, or all. [default: each workload's own, and its rivals]"
 )
 @storage_of_option
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
@@ -195,10 +195,12 @@ def _formats(
     return tuple(dict.fromkeys(wanted))
 
 
-def _default_formats(trace: LayerTrace, chip: LoadedHardware) -> tuple[str, str]:
-    """Return the format a network is kept in, and dense int8, or what rivals that."""
+def _default_formats(trace: LayerTrace, chip: LoadedHardware) -> tuple[str, ...]:
+    """Return the format a network is kept in, and what rivals that."""
     own = flow.default_storage(trace, chip)
-    return own, flow.DENSE_STORAGE if own != flow.DENSE_STORAGE else VALUES_RIVAL
+    if own == flow.DENSE_STORAGE:
+        return own, VALUES_RIVAL
+    return (own, *flow.TICKET_RIVALS) if flow.is_ticket(trace, own) else (own, flow.DENSE_STORAGE)
 
 
 def _simulate(
@@ -208,7 +210,8 @@ def _simulate(
     failures: list[tuple[str, str]] = []
     for name in formats:
         try:
-            yield flow.simulate_format(chip, trace, name, wants_exact(ctx))
+            runs = flow.simulate_rivals(chip, trace, (name,), wants_exact(ctx)).values()
+            yield from (flow.run_with_limits(chip, trace, run, None) for run in runs) if name == formats[0] else runs
         except (ConfigError, MappingError) as error:
             if name in asked:
                 raise

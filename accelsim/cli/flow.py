@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from accelsim.cli.collect import Pictures
@@ -14,14 +14,15 @@ from accelsim.cost.tables import CostTables, load_tables
 from accelsim.cost.uncertainty import UncertaintyReport, uncertainty
 from accelsim.errors import ConfigError
 from accelsim.groups import Group
+from accelsim.limits import with_limits
 from accelsim.mapping.fixed import load_fixed
-from accelsim.pipeline import batch_groups, layer_plans, schedule_network, simulate
+from accelsim.pipeline import batch_groups, built_for, layer_plans, schedule_network, simulate
 from accelsim.report.timeline import Timeline, make_timeline
 from accelsim.report.timeline_probe import TimelineProbe
 from accelsim.report.timeline_tiles import tile_map
 from accelsim.report.uncertainty import uncertainty_text
 from accelsim.results.breakeven import BreakEven, EqualEnergy, break_even, dram_energy_j, equal_energy
-from accelsim.results.build import Hardware, build_result, workload_record
+from accelsim.results.build import Hardware, build_result, limit_records, workload_record
 from accelsim.results.compare import same_network
 from accelsim.results.model import ResultError, RunResult, Totals
 from accelsim.results.store import (
@@ -40,12 +41,17 @@ from accelsim.sim.dram.recording import RequestLog
 from accelsim.storage import get_format, list_formats
 from accelsim.storage.default import default_format
 from accelsim.storage.mixed import SIGN, mixed_name, split_name
+from accelsim.storage.stated import STATED
 from accelsim.timing.accounts import Probe
 from accelsim.trace.model import LayerTrace
 
 TICKET_STORAGE = "slt"
 ALL_FORMATS = "all"
 DENSE_STORAGE = "dense-int8"
+TICKET_RIVALS = ("dense-int8", "entropy-int4")
+"""What a ticket is compared with by default: what most chips store, and the smallest format at hand."""
+DENSE_RIVALS = ("dense-int8", "dense-fp32")
+RATIO_OBJECTIVES = ("latency", "edp", "energy")
 _MAX_FOLDER_NAME = 200
 _STORAGE_NAME = re.compile(r"\bstorage [a-z][a-z0-9:-]*[a-z0-9]")
 
@@ -78,6 +84,13 @@ def simulate_format(
     return CostedRun(build_result(hardware, trace, counters, cost), counters)
 
 
+def run_with_limits(hardware: LoadedHardware, trace: LayerTrace, run: CostedRun, mapping: str | None) -> CostedRun:
+    """Return ``run`` with what each resource costs it; ``mapping`` is the file with its tilings."""
+    fixed = load_fixed(mapping, trace) if mapping is not None else None
+    counters = with_limits(run.counters, hardware.config, trace, fixed)
+    return CostedRun(run.result.model_copy(update={"limits": limit_records(counters)}), counters)
+
+
 def groups_of(hardware: LoadedHardware, trace: LayerTrace, storage: str, mapping: str | None) -> tuple[Group, ...]:
     """Return the groups in which `simulate_format` takes the batch of ``trace``."""
     fixed = load_fixed(mapping, trace) if mapping is not None else None
@@ -87,8 +100,16 @@ def groups_of(hardware: LoadedHardware, trace: LayerTrace, storage: str, mapping
 def simulate_rivals(
     hardware: LoadedHardware, trace: LayerTrace, storages: Sequence[str], exact: bool
 ) -> dict[str, CostedRun]:
-    """Return the run of ``trace`` in each of ``storages``, in their order."""
-    return {name: simulate_format(hardware, trace, name, exact) for name in storages}
+    """Return the run of ``trace`` in each of ``storages``, in their order.
+
+    A format for which the chip needs a wider decoder is followed by the same on the decoder that the chip has.
+    """
+    found: dict[str, CostedRun] = {}
+    for name in storages:
+        found[name] = run = simulate_format(hardware, trace, name, exact)
+        if run.counters.decoder_width is not None:
+            found[name + STATED] = simulate_format(hardware, trace, name + STATED, exact)
+    return found
 
 
 def totals_of(runs: Mapping[str, CostedRun]) -> dict[str, Totals]:
@@ -172,6 +193,30 @@ def is_synthetic(trace: LayerTrace, storage: str) -> bool:
     return any(plan.synthetic for plan in layer_plans(trace, storage).values())
 
 
+def energy_by_objective(
+    hardware: LoadedHardware, trace: LayerTrace, run: CostedRun, rival: CostedRun
+) -> dict[str, tuple[float, float]]:
+    """Return the energies of a run and a rival, in J, with both mapped for each of `RATIO_OBJECTIVES`."""
+
+    def energy_j(each: CostedRun, objective: str) -> float:
+        if objective != hardware.config.mapping.objective:
+            each = simulate_format(with_objective(hardware, objective), trace, each.result.storage, exact=False)
+        return each.result.totals.energy_j
+
+    return {name: (energy_j(run, name), energy_j(rival, name)) for name in RATIO_OBJECTIVES}
+
+
+def with_objective(hardware: LoadedHardware, objective: str) -> LoadedHardware:
+    """Return the chip with another objective of its mapper."""
+    mapping = hardware.config.mapping.model_copy(update={"objective": objective})
+    return replace(hardware, config=hardware.config.model_copy(update={"mapping": mapping}))
+
+
+def is_ticket(trace: LayerTrace, storage: str) -> bool:
+    """Return whether the chip regenerates weights of ``trace`` when it is stored so."""
+    return any(plan.source is not None for plan in layer_plans(trace, storage).values())
+
+
 def left_out_lines(workload: str, failures: Sequence[tuple[str, str]]) -> list[str]:
     """Return one line per reason for the formats of (format, message) pairs that could not run."""
     formats: dict[str, list[str]] = {}
@@ -201,7 +246,7 @@ def timeline_of(
 ) -> Timeline:
     """Return the timeline of a run that `simulate_format` made with the same arguments."""
     fixed = load_fixed(mapping, trace) if mapping is not None else None
-    chip, plans = hardware.config, layer_plans(trace, result.storage)
+    chip, plans = built_for(hardware.config, trace, result.storage), layer_plans(trace, result.storage)
     schedule, _ = schedule_network(chip, trace, result.storage, fixed)
     widths = {plan.activation_bits for plan in plans.values() if plan.activation_bits is not None}
     bits = max(widths, default=chip.activation_bits)

@@ -24,7 +24,7 @@ from accelsim.config.loader import load_hardware
 from accelsim.errors import MappingError
 from accelsim.mapping.fixed import load_fixed
 from accelsim.names import suggest
-from accelsim.pipeline import batch_groups, schedule_network
+from accelsim.pipeline import batch_groups, built_for, schedule_network
 from accelsim.report.batch import groups_words
 from accelsim.report.mapping import LayerMapping, describe_layer, mapping_text, print_mapping
 from accelsim.report.terminal import make_console
@@ -80,10 +80,11 @@ def command(
     groups = batch_groups(chip.config, trace, storage, fixed)
     words = f", batch {trace.num_inputs:,}{groups_words(groups)}" if trace.num_inputs > 1 else ""
     trace = groups[0].trace
-    schedule, mapped = schedule_network(chip.config, trace, storage, fixed)
-    counters = run_schedule(schedule, chip.config)
+    built = built_for(chip.config, trace, storage)
+    schedule, mapped = schedule_network(built, trace, storage, fixed)
+    counters = run_schedule(schedule, built)
     described = [
-        describe_layer(item, dims.dims, counts, chip.config, _alone_cycles(schedule, item.schedule, chip.config))
+        describe_layer(item, dims.dims, counts, built, _alone_cycles(schedule, item.schedule, built))
         for item, dims, counts in zip(mapped, trace.layers, counters.layers, strict=True)
     ]
     layers = _wanted([item for item in described if item is not None], layer, trace.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import click
 
@@ -26,17 +27,18 @@ from accelsim.cli.collect import (
 from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
 from accelsim.cli.names import complete_chip, complete_formats, complete_workload
 from accelsim.config.loader import LoadedHardware, load_hardware
+from accelsim.errors import ConfigError, MappingError
 from accelsim.report.batch import groups_words
 from accelsim.report.network import network_sizes
+from accelsim.report.sentence import objective_line
 from accelsim.report.terminal import make_console, print_run, print_synthetic
 from accelsim.report.timeline_probe import TimelineProbe
 from accelsim.report.uncertainty import print_uncertainty
 from accelsim.results.model import RunResult
 from accelsim.results.store import check_folder_place, prepare_folder, result_text, write_run
 from accelsim.sim.dram.recording import RequestLog
+from accelsim.storage.stated import is_as_stated
 from accelsim.trace.model import LayerTrace
-
-DEFAULT_COMPARE = "dense-int8,dense-fp32"
 
 
 @click.command(
@@ -60,7 +62,8 @@ DEFAULT_COMPARE = "dense-int8,dense-fp32"
     "--compare",
     metavar="FORMATS",
     shell_complete=complete_formats,
-    help=f"Formats to compare with, by comma, or none; given, the JSON has them [default: {DEFAULT_COMPARE}].",
+    help="Formats to compare with, by comma, or none; given, the JSON has them "
+    f"[default: {','.join(flow.TICKET_RIVALS)}; without a ticket {','.join(flow.DENSE_RIVALS)}].",
 )
 @storage_of_option
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
@@ -91,9 +94,8 @@ def command(
     and scales are checked; whether its seeds and bits give the searched weights is for accelsim verify.
     """
     exact = wants_exact(ctx)
-    rivals = flow.parse_formats(DEFAULT_COMPARE if compare is None else compare, "--compare")
-    if storage is not None:
-        storage = flow.parse_format(storage, "--storage")
+    asked = None if compare is None else flow.parse_formats(compare, "--compare")
+    storage = None if storage is None else flow.parse_format(storage, "--storage")
     chip = load_hardware(hardware, overrides)
     target = check_folder_place(folder) if folder is not None else None
     if wants_uncertainty(ctx) and as_json and target is None:
@@ -106,16 +108,17 @@ def command(
     requests = RequestLog() if requests_file(ctx) is not None else None
     storage = flow.with_layers(storage or flow.default_storage(trace, chip), storage_of(ctx))
     run = flow.simulate_format(chip, trace, storage, exact, probe, mapping_file(ctx), requests)
+    run = flow.run_with_limits(chip, trace, run, mapping_file(ctx))
     unsure = wants_uncertainty(ctx)
-    runs = flow.simulate_rivals(chip, trace, rivals, exact) if compare is not None or unsure or not as_json else {}
+    runs = _rivals(ctx, chip, trace, storage, asked) if asked is not None or unsure or not as_json else {}
     comparison = flow.totals_of(runs)
     recorded = {} if compare is None else runs
     result = run.result.model_copy(update={"comparison": flow.totals_of(recorded) or None})
     report = flow.uncertainty_of(chip, run, runs) if unsure else None
     if target is not None:
         write_run(prepare_folder(target), result, flow.run_counters_text(chip, trace, run.counters, recorded))
-    if target is not None and report is not None:
-        flow.write_uncertainty(target, report)
+        if report is not None:
+            flow.write_uncertainty(target, report)
     if requests is not None or probe is not None:
         _write_seen(ctx, chip, _first_group(ctx, chip, trace, result), probe, requests)
     words = groups_words(flow.groups_of(chip, trace, storage, mapping_file(ctx)))
@@ -123,11 +126,46 @@ def command(
         write_stdout(result_text(result))
         return
     console = make_console(sys.stdout)
-    print_run(console, result, comparison, network_sizes(trace) + words)
-    if flow.is_synthetic(trace, result.storage):
-        print_synthetic(console, result.storage)
+    remarks = _objectives(ctx, chip, trace, run, list(runs.values()))
+    print_run(console, result, comparison, network_sizes(trace) + words, remarks)
+    for name in filter(lambda name: not is_as_stated(name), (result.storage, *comparison)):
+        if flow.is_synthetic(trace, name):
+            print_synthetic(console, name)
     if report is not None:
         print_uncertainty(console, report)
+
+
+def _objectives(
+    ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, run: flow.CostedRun, rivals: Sequence[flow.CostedRun]
+) -> list[str]:
+    """Return the line that says how a ticket's energy against its best rival moves with what both are mapped for.
+
+    Stated tilings are mapped for nothing.
+    """
+    fitted = [each for each in rivals if not is_as_stated(each.result.storage)]
+    if not fitted or mapping_file(ctx) is not None or not flow.is_ticket(trace, run.result.storage):
+        return []
+    best = min(fitted, key=lambda each: each.result.totals.energy_j)
+    energies = flow.energy_by_objective(chip, trace, run, best)
+    return [objective_line(run.result.storage, best.result.storage, energies)]
+
+
+def _rivals(
+    ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, storage: str, asked: Sequence[str] | None
+) -> dict[str, flow.CostedRun]:
+    """Return the runs to compare with; of those that nobody asked for, what cannot run is left out and noted."""
+    if asked is not None:
+        return flow.simulate_rivals(chip, trace, asked, wants_exact(ctx))
+    found: dict[str, flow.CostedRun] = {}
+    failures = []
+    for name in flow.TICKET_RIVALS if flow.is_ticket(trace, storage) else flow.DENSE_RIVALS:
+        try:
+            found |= flow.simulate_rivals(chip, trace, (name,), wants_exact(ctx))
+        except (ConfigError, MappingError) as error:
+            failures.append((name, str(error).removeprefix(f"{trace.path}: ")))
+    for line in flow.left_out_lines(trace.name, failures):
+        session(ctx).note(line)
+    return found
 
 
 def _first_group(

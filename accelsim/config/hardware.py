@@ -126,6 +126,9 @@ class MaskDecoderConfig(ConfigModel):
     """Variable-length symbols decoded in one cycle (run lengths, Golomb, entropy codes, CSR entries)."""
     latency_cycles: int = Field(4, ge=0, le=10000)
     """From the first bit in to the first position out."""
+    fits_rivals: bool = True
+    """Whether a format that regenerates no weights gets a decoder as wide as it must be not to wait; false where the
+    chip's decoder is what it is."""
 
 
 class DmaConfig(ConfigModel):

@@ -174,7 +174,8 @@ def _decoder(pricer: Pricer) -> Logic:
     decoder = pricer.hardware.mask_decoder
     if decoder is None:
         return Logic()
-    positions, symbols = float(decoder.positions_per_cycle), float(decoder.symbols_per_cycle)
+    width = pricer.traits.decoder_width or decoder
+    positions, symbols = float(width.positions_per_cycle), float(width.symbols_per_cycle)
     # Layers stored in different codes need the front end of each; what expands positions serves all of them.
     fronts = sorted({decoder_front(pricer.traits.decoder), *pricer.traits.decoder_fronts})
     copies = [(front, symbols if front in _SYMBOL_DECODERS.values() else positions) for front in fronts]

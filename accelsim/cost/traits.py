@@ -9,7 +9,7 @@ from accelsim.cost import scaling
 from accelsim.cost.tables import CostRow, CostTables
 from accelsim.cost.terms import Price, Term
 from accelsim.sim.actions import ARITHMETICS
-from accelsim.sim.counters import Counters
+from accelsim.sim.counters import Counters, DecoderWidth
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class RunTraits:
 
     ``more_arithmetics`` are those that layers needed besides ``arithmetic``: a ticket of a transformer also multiplies
     activations by activations. ``decoder_fronts`` are the counted actions of the decoder, one for each kind of code
-    that layers are stored in.
+    that layers are stored in; ``decoder_width`` is the decoder's where it is not what the description states.
     """
 
     arithmetic: str
@@ -28,6 +28,7 @@ class RunTraits:
     uses_derived_seeds: bool = False
     more_arithmetics: tuple[str, ...] = ()
     decoder_fronts: tuple[str, ...] = ()
+    decoder_width: DecoderWidth | None = None
 
 
 def run_traits(counters: Counters) -> RunTraits:
@@ -41,6 +42,7 @@ def run_traits(counters: Counters) -> RunTraits:
         uses_derived_seeds=any(actions.get("derived_seeds", 0) for actions in generator),
         more_arithmetics=tuple(sorted(_arithmetics(counters) - {counters.arithmetic})),
         decoder_fronts=tuple(sorted(_decoder_actions(counters) - {"positions"})),
+        decoder_width=counters.decoder_width,
     )
 
 

@@ -28,11 +28,10 @@ from accelsim.groups import group_sizes, groups_of_size
 from accelsim.mapping.build import effective_macs
 from accelsim.mapping.closed_form import Layers, layer_figures
 from accelsim.mapping.dataflow import adder_fan_in
-from accelsim.mapping.mapper import no_tiling_message
-from accelsim.mapping.network import check_units, largest_live, network_tasks, residency_of
-from accelsim.mapping.ranking import Best, best_tilings
+from accelsim.mapping.network import check_units, rank_network
+from accelsim.mapping.ranking import Best
 from accelsim.mapping.task import LayerTask
-from accelsim.pipeline import layer_plans
+from accelsim.pipeline import built_for, layer_plans
 from accelsim.prng.streams import check_source
 from accelsim.results.build import num_frames
 from accelsim.storage.base import WeightPlan
@@ -55,6 +54,7 @@ def estimate(hardware: HardwareConfig, trace: LayerTrace, storage: str) -> Row:
         The format cannot hold the network, the chip lacks a unit, no generator can follow a layer's random source, or a
         layer fits the buffers in no way.
     """
+    hardware = built_for(hardware, trace, storage)
     if trace.copies == 1:
         return _estimate(hardware, trace, storage)
     rows = []
@@ -94,7 +94,7 @@ def _estimate(hardware: HardwareConfig, trace: LayerTrace, storage: str) -> Row:
     for plan in plans.values():
         if plan.source is not None:
             check_source(plan.source)
-    tasks, best = _mapped(hardware, trace, plans)
+    tasks, best = rank_network(trace, plans, hardware, mapping_prices(hardware, load_tables()))
     on_array = [task for task in tasks if task.layer.uses_array]
     figures = layer_figures(on_array)
     vector = _vector_layers(hardware, [task for task in tasks if not task.layer.uses_array])
@@ -112,28 +112,6 @@ def _estimate(hardware: HardwareConfig, trace: LayerTrace, storage: str) -> Row:
     effective = sum(effective_macs(task) for task in on_array)
     stored = sum(task.stored_bits.total for task in tasks)
     return _row(num_frames(trace), (cycles, time_s, energy_j, prices.area_mm2, dram_bytes, macs), effective, stored)
-
-
-def _mapped(hardware: HardwareConfig, trace: LayerTrace, plans: dict[str, WeightPlan]) -> tuple[list[LayerTask], Best]:
-    """Return the layers with the tilings of those on the array; outputs leave the chip where nothing fits beside them.
-
-    Which outputs leave is decided as `accelsim.mapping.network.map_network` does.
-    """
-    prices = mapping_prices(hardware, load_tables())
-    banned: frozenset[str] = frozenset()
-    while True:
-        residency = residency_of(trace, plans, hardware, banned)
-        tasks = network_tasks(trace, plans, hardware, residency)
-        on_array = [task for task in tasks if task.layer.uses_array]
-        best = best_tilings(hardware, on_array, layer_figures(on_array), prices)
-        misfits = np.flatnonzero(~np.isfinite(best.latency))
-        if not misfits.size:
-            return tasks, best
-        position = tasks.index(on_array[misfits[0]])
-        crowded = largest_live(trace, residency, position)
-        if crowded is None:
-            raise MappingError(no_tiling_message(tasks[position]))
-        banned |= {crowded}
 
 
 def _row(frames: int, figures: tuple[Any, ...], effective: int, stored: int) -> Row:

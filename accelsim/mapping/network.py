@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from accelsim.config.hardware import HardwareConfig
 from accelsim.errors import MappingError
 from accelsim.mapping.bound import lower_bound, network_bound
 from accelsim.mapping.build import build_layer
+from accelsim.mapping.closed_form import layer_figures
 from accelsim.mapping.loops import Tiling
-from accelsim.mapping.mapper import MappedLayer, Run, map_layer, map_vector_layer
+from accelsim.mapping.mapper import MappedLayer, Run, map_layer, map_vector_layer, no_tiling_message
 from accelsim.mapping.prices import EnergyPrices
+from accelsim.mapping.ranking import Best, best_tilings
 from accelsim.mapping.residency import NETWORK_INPUT, Residency, choose_residency, output_elements
 from accelsim.mapping.task import UNBOUNDED, LayerTask
 from accelsim.storage.base import WeightPlan
@@ -19,7 +23,7 @@ from accelsim.timing.schedule import Schedule
 from accelsim.timing.solve import Moment, layer_end, layer_table
 from accelsim.trace.model import LayerTrace, TraceLayer
 
-__all__ = ["build_layer", "check_units", "map_network", "network_tasks", "residency_of"]
+__all__ = ["build_layer", "check_units", "map_network", "network_tasks", "rank_network", "residency_of"]
 
 
 def map_network(
@@ -57,6 +61,29 @@ def map_network(
         lower_bound_cycles=network_bound([item.bound for item in mapped if item.bound is not None]),
     )
     return schedule, mapped
+
+
+def rank_network(
+    trace: LayerTrace, plans: Mapping[str, WeightPlan], hardware: HardwareConfig, prices: EnergyPrices
+) -> tuple[list[LayerTask], Best]:
+    """Return the layers, and for those on the array the tilings that the closed form likes best; nothing is solved.
+
+    Outputs leave the chip where nothing fits beside them, as in `map_network`, and the same error is raised.
+    """
+    banned: frozenset[str] = frozenset()
+    while True:
+        residency = residency_of(trace, plans, hardware, banned)
+        tasks = network_tasks(trace, plans, hardware, residency)
+        on_array = [task for task in tasks if task.layer.uses_array]
+        best = best_tilings(hardware, on_array, layer_figures(on_array), prices)
+        misfits = np.flatnonzero(~np.isfinite(best.latency))
+        if not misfits.size:
+            return tasks, best
+        position = tasks.index(on_array[misfits[0]])
+        crowded = largest_live(trace, residency, position)
+        if crowded is None:
+            raise MappingError(no_tiling_message(tasks[position]))
+        banned |= {crowded}
 
 
 def _map_layers(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from accelsim.report.page_runs import Case, PageRun, TicketRuns
+from accelsim.report.sentence import limits_line
 from accelsim.report.text import percent, printable, quantity, ratio, significant
 from accelsim.results.breakeven import equal_precision_bits, smaller_or_cheaper
 from accelsim.results.compare import generation_wait_fraction, stored_bits, traffic_bytes, weight_bytes
@@ -58,7 +59,7 @@ def answer(case: Case) -> list[str]:
     sentences = [against(ticket, rival)]
     if nearest is not None and nearest is not rival:
         sentences.append(f"The rival of least energy: {_lower(against(ticket, nearest))}")
-    sentences += [*_price(ticket.main), *_winners(ticket)]
+    sentences += [*limits_line(ticket.main.result), *_price(ticket.main), *_winners(ticket)]
     sentences += break_even_words(ticket)
     if len(case.tickets) > 1:
         sentences.append(_family(case))

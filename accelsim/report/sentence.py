@@ -6,11 +6,20 @@ from collections.abc import Mapping
 
 from accelsim.report.text import percent, printable, ratio, significant
 from accelsim.results.compare import generation_wait_fraction, weight_bytes
-from accelsim.results.model import RunResult, Totals
+from accelsim.results.model import LimitRecord, RunResult, Totals
+from accelsim.storage.stated import is_as_stated
 
 _FAIREST_RIVAL = (
     "Dense storage is not the fairest rival: pruned, quantised and entropy-coded weights can be smaller than a mask "
     "(--compare entropy-int8,entropy-int4)."
+)
+
+
+_WORTH = 0.005
+_RESOURCES = {"pe_array": "PE array"}
+_FITTED = (
+    "A format that regenerates no weights gets a decoder so wide that nothing waits for it; @chip is the same format "
+    "on the chip's own decoder."
 )
 
 
@@ -26,10 +35,37 @@ def verdict(result: RunResult, comparison: Mapping[str, Totals]) -> list[str]:
     price = _price(result.totals)
     if price:
         lines.append(price)
+    if any(is_as_stated(name) for name in comparison):
+        lines.append(_FITTED)
     lines.append(_accuracy(result))
     if not any(name.startswith("entropy-") for name in [result.storage, *comparison]):
         lines.append(_FAIREST_RIVAL)
     return lines
+
+
+def limits_line(result: RunResult) -> list[str]:
+    """Return what limits a run, most of the time first, and what twice as much of it would bring; none if unknown."""
+    cycles = result.totals.latency_cycles
+    if not cycles:
+        return []
+
+    def gain(limit: LimitRecord) -> float:
+        return limit.latency_cycles_with_twice / cycles - 1
+
+    known = sorted(result.limits.items(), key=lambda item: (-item[1].share, gain(item[1]), item[0]))
+    said = [
+        f"{_RESOURCES.get(name, name.replace('_', ' ').replace('.', ' '))} in {percent(limit.share)} of the time "
+        f"(twice as much: {gain(limit):+.1%})".replace("%)", " %)")
+        for name, limit in known
+        if limit.share >= _WORTH or gain(limit) <= -_WORTH
+    ]
+    return [f"Limited by {', '.join(said)}."] if said else []
+
+
+def objective_line(storage: str, rival: str, energies_j: Mapping[str, tuple[float, float]]) -> str:
+    """Return how the ratio of two formats' energies moves with the objective for which both are mapped."""
+    ratios = ", ".join(f"{objective} {ratio(theirs, mine)}" for objective, (mine, theirs) in energies_j.items())
+    return f"Energy of {printable(rival)} over {printable(storage)}, both mapped for {ratios}."
 
 
 def _against(result: RunResult, name: str, other: Totals) -> str:

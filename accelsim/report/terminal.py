@@ -17,7 +17,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from accelsim.report.sentence import verdict
+from accelsim.report.sentence import limits_line, verdict
 from accelsim.report.text import percent, printable, quantity, ratio, shape, significant
 from accelsim.results.compare import (
     WEIGHT_CLASSES,
@@ -53,10 +53,12 @@ def make_console(stream: IO[str], pipe_width: int = PIPE_WIDTH) -> Console:
     )
 
 
-def print_run(console: Console, result: RunResult, comparison: Mapping[str, Totals], sizes: str = "") -> None:
+def print_run(
+    console: Console, result: RunResult, comparison: Mapping[str, Totals], sizes: str = "", remarks: Sequence[str] = ()
+) -> None:
     """Print what a run found: layers, totals beside ``comparison``, where cycles and energy went, the verdict.
 
-    ``sizes`` says how large the network is, behind the headline.
+    ``sizes`` says how large the network is, behind the headline; ``remarks`` stand behind the verdict.
     """
     console.print(Text(headline(result), style="bold"))
     if sizes:
@@ -67,7 +69,7 @@ def print_run(console: Console, result: RunResult, comparison: Mapping[str, Tota
     runs = {result.storage: result.totals, **comparison}
     for table in (totals_table(runs), cycles_table(runs), energy_table(runs)):
         console.print(table)
-    for line in verdict(result, comparison):
+    for line in [*limits_line(result), *verdict(result, comparison), *remarks]:
         console.print(Text(line))
 
 

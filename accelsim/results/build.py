@@ -99,14 +99,19 @@ def assemble_result(  # noqa: PLR0913  each is a part of the result
         workload=workload,
         storage=counters.storage,
         totals=_totals(layers, counters, cost, config, workload.batch),
-        limits={
-            name: LimitRecord(share=limit.share, latency_cycles_with_twice=limit.latency_cycles_with_twice)
-            for name, limit in sorted(counters.limits.items())
-        },
+        limits=limit_records(counters),
         skipped=dict(sorted(skipped.items())),
         layers=layers,
         comparison=None if comparison is None else dict(comparison),
     )
+
+
+def limit_records(counters: Counters) -> dict[str, LimitRecord]:
+    """Return by resource how it limits a run."""
+    return {
+        name: LimitRecord(share=limit.share, latency_cycles_with_twice=limit.latency_cycles_with_twice)
+        for name, limit in sorted(counters.limits.items())
+    }
 
 
 def workload_record(trace: LayerTrace) -> WorkloadRecord:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from accelsim.storage.base import StoredBits
 from accelsim.timing.accounts import CAUSES
 
-__all__ = ["CAUSES", "TRAFFIC_CLASSES", "UNITS", "Counters", "LayerCounters"]
+__all__ = ["CAUSES", "TRAFFIC_CLASSES", "UNITS", "Counters", "DecoderWidth", "LayerCounters"]
 
 TRAFFIC_CLASSES = (
     "mask", "seed", "scale", "weight", "index", "activation_in", "activation_out", "partial_sum",
@@ -61,10 +61,19 @@ class ResourceLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class DecoderWidth:
+    """How wide a decoder a run had, where it is not what the chip's description states (`accelsim.rivals`)."""
+
+    positions_per_cycle: int
+    symbols_per_cycle: int
+
+
+@dataclass(frozen=True, slots=True)
 class Counters:
     """A whole run: layers in order. Totals are sums over layers; only the lower bound is the network's own.
 
-    ``lower_bound_cycles`` and ``limits`` (by resource) are None and empty where they were not worked out.
+    ``lower_bound_cycles`` and ``limits`` (by resource) are None and empty where they were not worked out,
+    ``decoder_width`` is None where the decoder is the one that the chip's description states.
     """
 
     storage: str
@@ -74,3 +83,4 @@ class Counters:
     decoder: str
     lower_bound_cycles: int | None = None
     limits: dict[str, ResourceLimit] = field(default_factory=dict)
+    decoder_width: DecoderWidth | None = None

@@ -8,8 +8,9 @@ from dataclasses import replace
 from accelsim.errors import ConfigError
 from accelsim.names import suggest
 from accelsim.storage import bitmap, csr, dense, elsa, entropy, folded, mpt, multicoat, nm, rle, seedlm, slt
-from accelsim.storage.base import NetworkFormat, StorageFormat, StoredBits, WeightPlan
+from accelsim.storage.base import StorageFormat, StoredBits, WeightPlan, planned
 from accelsim.storage.mixed import SIGN, MixedFormat, split_name
+from accelsim.storage.stated import STATED, StatedDecoderFormat, is_as_stated
 from accelsim.storage.tiles import tile_bits
 from accelsim.trace.model import TraceLayer
 
@@ -31,8 +32,11 @@ def list_formats() -> tuple[str, ...]:
 def get_format(name: str) -> StorageFormat:
     """Return the storage format called ``name``; raise `ConfigError` with the known names if there is none.
 
-    ``slt+fc=dense-int8`` is slt with dense int8 for a layer or kind of layer, see `accelsim.storage.mixed`.
+    ``slt+fc=dense-int8`` is slt with dense int8 for a layer or kind of layer, see `accelsim.storage.mixed`;
+    ``csr-int8@chip`` is csr-int8 on the chip's decoder as it is, see `accelsim.storage.stated`.
     """
+    if is_as_stated(name):
+        return StatedDecoderFormat(get_format(name.removesuffix(STATED)))
     if SIGN in name:
         base, by_key = split_name(name)
         if not all(by_key) or not all(by_key.values()):
@@ -54,10 +58,7 @@ def plan_layers(storage_format: StorageFormat, layers: Sequence[TraceLayer]) -> 
     Same as the format's ``plan`` layer by layer, but for a `NetworkFormat` (``folded``), whose layers share bits.
     Weights of another layer are stored there; each use fetches them.
     """
-    if isinstance(storage_format, NetworkFormat):
-        plans = storage_format.plan_layers(layers)
-    else:
-        plans = tuple(None if layer.weights is None else storage_format.plan(layer.weights) for layer in layers)
+    plans = planned(storage_format, layers)
     return tuple(None if plan is None else _used(plan, layer) for plan, layer in zip(plans, layers, strict=True))
 
 

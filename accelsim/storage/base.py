@@ -105,3 +105,10 @@ class NetworkFormat(Protocol):
     def plan_layers(self, layers: Sequence[TraceLayer]) -> tuple[WeightPlan | None, ...]:
         """Return the plan of every layer in order; None for layers without weights."""
         ...
+
+
+def planned(known: StorageFormat, layers: Sequence[TraceLayer]) -> tuple[WeightPlan | None, ...]:
+    """Return the plan of every layer in order, planned as a network where the format does so; None without weights."""
+    if isinstance(known, NetworkFormat):
+        return known.plan_layers(layers)
+    return tuple(None if layer.weights is None else known.plan(layer.weights) for layer in layers)

@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote
 
 from accelsim.errors import MappingError
 from accelsim.names import suggest
-from accelsim.storage.base import NetworkFormat, StorageFormat, WeightPlan
+from accelsim.storage.base import StorageFormat, WeightPlan, planned
 from accelsim.trace.model import ARRAY_KINDS, LayerWeights, TraceLayer
 
 SIGN = "+"
@@ -76,7 +76,7 @@ class MixedFormat:
         chosen = [by_layer[layer.weights_of or layer.name] for layer in layers]  # shared weights are stored once
         for known in dict.fromkeys(chosen):
             places = [place for place, each in enumerate(chosen) if each == known and layers[place].weights is not None]
-            for place, plan in zip(places, _planned(known, [layers[place] for place in places]), strict=True):
+            for place, plan in zip(places, planned(known, [layers[place] for place in places]), strict=True):
                 plans[place] = plan
         return tuple(plans.values())
 
@@ -95,9 +95,3 @@ class MixedFormat:
                     f"storage {self.name}: no layer with weights is called {key!r}; {hint}give a layer's name or a "
                     f"kind: {', '.join(sorted(_KINDS))}"
                 )
-
-
-def _planned(known: StorageFormat, layers: Sequence[TraceLayer]) -> tuple[WeightPlan | None, ...]:
-    if isinstance(known, NetworkFormat):
-        return known.plan_layers(layers)
-    return tuple(None if layer.weights is None else known.plan(layer.weights) for layer in layers)

@@ -16,7 +16,7 @@ SOURCE = (
 RANGE = (0.04, 0.08)
 DENSITIES = (0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.3)
 SIZE = 256
-DECODER = "{positions_per_cycle: 64, symbols_per_cycle: 8, latency_cycles: 4}"
+DECODER = "{positions_per_cycle: 64, symbols_per_cycle: 8, latency_cycles: 4, fits_rivals: false}"
 
 
 def validate_crossing() -> list[ValidationRow]:
