@@ -175,6 +175,10 @@ def _show(ctx: click.Context, compared: _Compared, target: Path, as_json: bool) 
             console.print(Text(f"on {printable(labels[ticket.result.hardware.sha256])}:", style="bold"))
         points = flow.break_even_points(chip, ticket, rivals)
         precision = flow.equal_precision(chip, ticket, rivals)
+        for line in flow.policy_lines(
+            chip.config, ticket.counters, {rival.result.storage: rival.counters for rival in rivals}
+        ):
+            console.print(Text(line))
         print_break_even(console, ticket.result, [rival.result for rival in rivals], points, precision)
     if compared.families:
         print_assumption(console)

@@ -37,7 +37,7 @@ from accelsim.report.uncertainty import print_uncertainty
 from accelsim.results.model import RunResult
 from accelsim.results.store import check_folder_place, prepare_folder, result_text, write_run
 from accelsim.sim.dram.recording import RequestLog
-from accelsim.storage.stated import is_as_stated
+from accelsim.storage.chip_decoder import is_as_stated
 from accelsim.trace.model import LayerTrace
 
 
@@ -127,6 +127,8 @@ def command(
         return
     console = make_console(sys.stdout)
     remarks = _objectives(ctx, chip, trace, run, list(runs.values()))
+    rivals = {name: rival.counters for name, rival in runs.items() if name != result.storage}
+    remarks += flow.policy_lines(chip.config, run.counters, rivals)
     print_run(console, result, comparison, network_sizes(trace) + words, remarks)
     for name in filter(lambda name: not is_as_stated(name), (result.storage, *comparison)):
         if flow.is_synthetic(trace, name):

@@ -109,7 +109,10 @@ def _traffic(task: LayerTask) -> _Traffic:
 
 
 def _rate(task: LayerTask) -> float:
-    return float(bytes_per_cycle(task.hardware.dram.peak_bytes_per_ns, task.hardware.clock_mhz))
+    dram, clock_mhz = task.hardware.dram, task.hardware.clock_mhz
+    if dram.model == "timing":  # a transfer may fall between two refreshes
+        return dram.peak_bytes_per_ns * 1000 / clock_mhz
+    return float(bytes_per_cycle(dram, clock_mhz))
 
 
 def _latency(task: LayerTask, is_write: bool) -> float:

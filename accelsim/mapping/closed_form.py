@@ -20,6 +20,7 @@ from accelsim.mapping.latency_form import Work, latency_of
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.task import LayerTask
 from accelsim.mapping.tile_table import HoldTable, TileTable, Width, skipped_fractions, tile_table
+from accelsim.timing.memory import bytes_per_cycle
 from accelsim.units import ns_to_cycles
 
 Floats = npt.NDArray[np.float64]
@@ -325,7 +326,7 @@ def _making(space: Space, held: _Holdings, passes: Floats, made: _Made) -> Float
 
 def _work(space: Space, held: _Holdings, moved: _Moved, made: Floats, array: Floats) -> Work:
     table, layers, hardware = space.table, space.layers, space.hardware
-    rate = np.inf if space.is_ideal else hardware.dram.peak_bytes_per_ns * 1000 / hardware.clock_mhz
+    rate = np.inf if space.is_ideal else float(bytes_per_cycle(hardware.dram, hardware.clock_mhz))
     vector = space.of_tile(layers.vector_ops) / hardware.vector_unit.num_lanes
     weights, stores = moved.weights / rate, moved.stored / rate
     needed = table.tile_inputs * space.of_tile(layers.activation_bits * layers.reads_inputs) / 8 / rate

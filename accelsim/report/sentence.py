@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from accelsim.report.text import percent, printable, ratio, significant
 from accelsim.results.compare import generation_wait_fraction, weight_bytes
 from accelsim.results.model import LimitRecord, RunResult, Totals
-from accelsim.storage.stated import is_as_stated
+from accelsim.storage.chip_decoder import is_as_stated
 
 _FAIREST_RIVAL = (
     "Dense storage is not the fairest rival: pruned, quantised and entropy-coded weights can be smaller than a mask "
@@ -66,6 +66,12 @@ def objective_line(storage: str, rival: str, energies_j: Mapping[str, tuple[floa
     """Return how the ratio of two formats' energies moves with the objective for which both are mapped."""
     ratios = ", ".join(f"{objective} {ratio(theirs, mine)}" for objective, (mine, theirs) in energies_j.items())
     return f"Energy of {printable(rival)} over {printable(storage)}, both mapped for {ratios}."
+
+
+def policy_line(storage: str, rival: str, energies_j: Mapping[str, tuple[float, float]]) -> str:
+    """Return how the ratio of two formats' energies moves with what the memory does between requests."""
+    ratios = ", ".join(f"{ratio(theirs, mine)} {policy}" for policy, (mine, theirs) in energies_j.items())
+    return f"Energy of {printable(rival)} over {printable(storage)} by what idle memory does: {ratios}."
 
 
 def _against(result: RunResult, name: str, other: Totals) -> str:

@@ -237,13 +237,27 @@ def energy_table(runs: Mapping[str, Totals], box: Box = SIMPLE_HEAD) -> Table:
             table.add_row(
                 unit, *(f"{quantity(used, 'J')} {percent(_share(used, run.energy_j)):>7}" for used, run in pairs)
             )
+        if unit == "dram":
+            _add_states(table, runs)
     return table
 
 
-def print_recost(console: Console, result: RunResult, before: Totals, supply: str) -> None:
+def _add_states(table: Table, runs: Mapping[str, Totals]) -> None:
+    """Add a row for each component of the memory's energy that is spent anywhere."""
+    known = [run.dram_energy_j_by_state or {} for run in runs.values()]
+    for state in dict.fromkeys(name for states in known for name, energy_j in states.items() if energy_j):
+        spent = [states.get(state, 0.0) for states in known]
+        pairs = zip(spent, runs.values(), strict=True)
+        table.add_row(
+            f"  {printable(state)}",
+            *(f"{quantity(used, 'J')} {percent(_share(used, run.energy_j)):>7}" for used, run in pairs),
+        )
+
+
+def print_recost(console: Console, result: RunResult, before: Totals, supply: str, remarks: Sequence[str] = ()) -> None:
     """Print the totals and the energy of a run that was costed again, beside those it was saved with and its rivals.
 
-    ``supply`` says for which node and supply.
+    ``supply`` says for which node and supply; ``remarks`` stand at the end.
     """
     console.print(Text(headline(result), style="bold"))
     console.print(Text(supply))
@@ -256,6 +270,8 @@ def print_recost(console: Console, result: RunResult, before: Totals, supply: st
         console.print(energy_table(formats))
         for line in verdict(result, result.comparison):
             console.print(Text(line))
+    for line in remarks:
+        console.print(Text(line))
 
 
 def print_comparison(console: Console, results: Sequence[RunResult], synthetic: Sequence[bool | None] = ()) -> None:

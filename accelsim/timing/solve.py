@@ -22,11 +22,11 @@ from accelsim.timing.memory import (
     CALLED,
     KIND,
     LAST_END,
-    TURNAROUND,
     WRITE_BUS_FREE,
     MemoryModel,
     addresses,
     memory_row,
+    oldest_that_matters,
     transfer_cycles,
 )
 from accelsim.timing.program import STORE
@@ -168,7 +168,7 @@ class Moment:
 
         memory = list(self.memory)
         for place in (BUS_FREE, WRITE_BUS_FREE, LAST_END) if memory else ():
-            memory[place] = max(memory[place] - self.end_cycle, floor - memory[TURNAROUND])
+            memory[place] = max(memory[place] - self.end_cycle, floor - oldest_that_matters(self.memory))
         occupied = self.schedule.occupancy_bytes.get("weight_buffer", 0) if self.schedule is not None else -1
         return (
             tuple(since(cycle) for cycle in self.free),

@@ -16,7 +16,7 @@ import pytest
 from accelsim.cli.main import main
 from accelsim.results.schema import SCHEMA_PATH, check_result
 from accelsim.storage import list_formats
-from accelsim.storage.stated import is_as_stated
+from accelsim.storage.chip_decoder import is_as_stated
 
 ROOT = Path(__file__).resolve().parents[2]
 CHIP = "hwconfigs/edge.yaml"
@@ -86,7 +86,7 @@ def test_summary_satisfies_the_schema_and_its_sums(saved_run):
 
 
 def test_another_process_with_another_hash_seed_writes_the_same_bytes(saved_run, tmp_path):
-    words = ["run", CHIP, *NETWORK, "--compare", "dense-int8,dense-fp32", "--out", tmp_path, "--json"]
+    words = ["run", CHIP, *NETWORK, *FOR_TIME, "--compare", "dense-int8,dense-fp32", "--out", tmp_path, "--json"]
     again = process(*words, hash_seed="12345")
 
     assert again.out == saved_run.shown.out
@@ -129,7 +129,7 @@ def test_uncertainty_says_how_sure_each_comparison_is(tmp_path):
 
 def test_timeline_is_written_and_changes_nothing(saved_run, tmp_path):
     file = tmp_path / "timeline.json"
-    words = ["run", CHIP, *NETWORK, "--compare", "dense-int8,dense-fp32", "--json", "--timeline", file]
+    words = ["run", CHIP, *NETWORK, *FOR_TIME, "--compare", "dense-int8,dense-fp32", "--json", "--timeline", file]
 
     assert accelsim(*words).out == saved_run.shown.out
     events = json.loads(file.read_text(encoding="utf-8"))["traceEvents"]

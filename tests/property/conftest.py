@@ -13,6 +13,7 @@ import pytest
 
 from accelsim.config.dram import TIMING_STANDARDS
 from accelsim.config.hardware import HardwareConfig
+from accelsim.config.memory_device import load_device
 from accelsim.errors import MappingError
 from accelsim.mapping.bound import lower_bound
 from accelsim.mapping.build import build_layer
@@ -23,7 +24,6 @@ from accelsim.mapping.vector_layer import build_vector_layer
 from accelsim.pipeline import layer_plans
 from accelsim.prng.source import GeneratorKind, RandomSource
 from accelsim.sim.counters import Counters
-from accelsim.sim.dram.device import load_device
 from accelsim.sim.run import run_schedule
 from accelsim.timing.schedule import LayerSchedule, Schedule
 from accelsim.trace.model import LayerTrace, LayerWeights, LoopDims, TraceLayer
@@ -289,7 +289,7 @@ def _timing_dram(draw: random.Random) -> dict[str, object]:
     device = load_device(standard)
     organisation, timing = device.organisation, device.timing
     refreshes = ["all_bank", "none"] + ["per_bank"] * (timing.refi_bank_cycles > 0)
-    # Activations in two commands, as LPDDR5 has them, never end with the queues per bank.
+    # Activates in two commands, as LPDDR5 has them, are refused with a queue per bank.
     controllers = ["shared_queues"] + ["bank_queues"] * (timing.split_activate_cycles == 0)
     return {
         "model": "timing", "standard": standard,
