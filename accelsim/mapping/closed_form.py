@@ -130,7 +130,7 @@ def _held(table: HoldTable, tile_bytes: Floats, room: Floats, buffer: BufferConf
     places = (np.arange(orders)[:, None] * ways + way) * num + np.arange(num)
 
     def taken(values: npt.NDArray[np.float32]) -> Floats:
-        figures: Floats = values.reshape(-1)[places].astype(np.float64)
+        figures: Floats = values.reshape(-1)[places].astype(np.float64) if values.size else np.zeros(0)
         return figures
 
     return _Held(
