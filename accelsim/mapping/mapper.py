@@ -33,7 +33,7 @@ DOUBT_OF_SIMPLE = 0.02
 # 0.002 % of the objective; 1.01 saves 0.2 % more for 0.024 %.
 AS_GOOD = 1.001
 LEANER = 1.01
-TRUSTED = 8
+TRUSTED = 10
 KEPT_EVENTS = 1 << 20  # some 100 MB of schedules and tables
 LEAST_EVENTS_KEPT = 64
 KEPT_FORMS = 256
@@ -121,19 +121,20 @@ def _chosen(task: LayerTask, prices: EnergyPrices, run: Run) -> MappedLayer:
         return replace(first, estimated_cycles=round(finalists[0].latency_cycles))
     finalists = [finalist for finalist in finalists if finalist.num_tiles <= MOST_STEPS]
     solved: list[tuple[float, MappedLayer]] = []
-    best, ratios = math.inf, []  # of what is solved to what the closed form says of it
+    best, tried, ratios = math.inf, 0, []  # of what is solved to what the closed form says of it
     for place, finalist in enumerate(finalists):
-        if place >= LEAST_SOLVED:
+        if place >= LEAST_SOLVED and ratios:
             # Half of the closed form's scatter among what is solved so far may still stand against it.
             doubt = min(MOST_DOUBT, (max(ratios) - min(ratios)) / 2) * (2 if finalist.is_simple else 1)
-            least = min(ratios) if len(ratios) >= TRUSTED else min(1.0, min(ratios))
+            least = min(ratios) if tried >= TRUSTED else min(1.0, min(ratios))
             if finalist.value * least > (1 + doubt) * best:
                 continue
         if _is_vain(task, finalist, solved, best):
             continue
         found = _solved(task, finalist, prices, run, AS_GOOD * best)
-        ratios.append((AS_GOOD * best if found is None else found[0]) / finalist.value)
+        tried += 1
         if found is not None:
+            ratios.append(found[0] / finalist.value)
             solved.append(found)
             best = min(best, found[0])
     if not solved:

@@ -82,6 +82,8 @@ class TileTable:
         Elements that cross the buffers' ports in the whole layer.
     positions, outputs, tile_inputs, pixels, filters, group_filters
         Weights, outputs, input elements, output positions, filters, and filters of a group of the largest tile.
+    last_share
+        Outputs of the last tile over those of the mean one.
     rows, new_rows, columns, new_columns
         Input rows of all tiles along P, and without those that the tile before has brought; columns likewise.
     is_stated
@@ -116,6 +118,7 @@ class TileTable:
     outputs: Floats
     tile_inputs: Floats
     pixels: Floats
+    last_share: Floats
     filters: Floats
     group_filters: Floats
     rows: Floats
@@ -241,6 +244,10 @@ def _layer(array: PeArrayConfig, dims: LoopDims, kind: LayerKind, width: Width) 
         "positions": tiles["G"] * tiles["K"] * tiles["C"] * (dims.R * dims.S),
         "outputs": tiles["G"] * tiles["K"] * tiles["N"] * tiles["P"] * tiles["Q"],
         "pixels": tiles["N"] * tiles["P"] * tiles["Q"],
+        "last_share": np.prod([
+            (getattr(dims, loop) - tiles[loop] * (counts[loop] - 1)) * counts[loop] / getattr(dims, loop)
+            for loop in LOOPS if loop in OUTPUT_LOOPS
+        ], axis=0),
         "filters": tiles["G"] * tiles["K"],
         "group_filters": tiles["K"],
         **inputs,
