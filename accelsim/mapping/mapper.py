@@ -125,7 +125,7 @@ def _chosen(task: LayerTask, prices: EnergyPrices, run: Run) -> MappedLayer:
     for place, finalist in enumerate(finalists):
         if place >= LEAST_SOLVED and ratios:
             # Half of the closed form's scatter among what is solved so far may still stand against it.
-            doubt = min(MOST_DOUBT, (max(ratios) - min(ratios)) / 2) * (2 if finalist.is_simple else 1)
+            doubt = min(MOST_DOUBT, (max(1.0, *ratios) - min(1.0, *ratios)) / 2) * (2 if finalist.is_simple else 1)
             least = min(ratios) if tried >= TRUSTED else min(1.0, min(ratios))
             if finalist.value * least > (1 + doubt) * best:
                 continue
