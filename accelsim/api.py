@@ -18,7 +18,7 @@ from accelsim.dse.space import DesignSpace, load_space, space_from_mapping
 from accelsim.dse.sweep import Places, SweepResult
 from accelsim.dse.sweep import sweep as _sweep
 from accelsim.errors import ConfigError
-from accelsim.pipeline import run as _run
+from accelsim.limits import run_with_limits
 from accelsim.storage.default import default_format
 from accelsim.trace import LayerTrace, TraceOptions, trace_workload, with_statistics
 from accelsim.trace import trace_module as _trace_module
@@ -79,9 +79,8 @@ def run(
         trace = with_statistics(workload, options) if options is not None else workload
     else:
         trace = trace_workload(os.fspath(workload), options)
-    return _run(
-        chip, trace, storage or default_format(trace, can_decode=chip.config.mask_decoder is not None), exact=exact
-    )
+    storage = storage or default_format(trace, can_decode=chip.config.mask_decoder is not None)
+    return run_with_limits(chip, trace, storage, exact=exact)
 
 
 def trace_module(

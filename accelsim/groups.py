@@ -19,6 +19,7 @@ from accelsim.mapping.build import layer_shape
 from accelsim.mapping.network import residency_of
 from accelsim.sim.counters import Counters, LayerCounters
 from accelsim.storage.base import WeightPlan
+from accelsim.timing import power_states
 from accelsim.trace.batch import in_copies
 from accelsim.trace.model import LayerTrace, TraceLayer
 
@@ -103,6 +104,7 @@ def one_after_other(parts: Sequence[tuple[Counters, int]], trace: LayerTrace) ->
         layers=tuple(_layer(layer, same, times) for layer, *same in layers),
         lower_bound_cycles=_total([counters.lower_bound_cycles for counters, _ in parts], times),
         limits={},
+        dram=power_states.one_after_other([(counters.dram, number) for counters, number in parts]),
     )
 
 

@@ -14,7 +14,7 @@ from accelsim.mapping.events import VARIABLE_LENGTH
 from accelsim.mapping.network import rank_network
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.storage.base import WeightPlan
-from accelsim.storage.stated import is_as_stated
+from accelsim.storage.chip_decoder import is_as_stated
 from accelsim.trace.batch import in_copies
 from accelsim.trace.model import LayerTrace
 

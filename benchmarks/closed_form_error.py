@@ -35,6 +35,7 @@ from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
 from accelsim.errors import MappingError
 from accelsim.mapping import mapper, ranking, tile_table
+from accelsim.mapping.build import MOST_STEPS
 from accelsim.mapping.mapper import ALONE, MappedLayer, Run
 from accelsim.mapping.network import network_tasks, residency_of
 from accelsim.mapping.prices import EnergyPrices
@@ -143,7 +144,7 @@ class Solver:
     ) -> tuple[float, MappedLayer] | None:
         """Answer as the mapper's own does, and count."""
         is_latency = task.hardware.mapping.objective == "latency"
-        if is_latency and finalist.array_cycles > best:
+        if is_latency and finalist.floor_cycles > best:
             return None
         value, mapped = self.value(finalist)
         self.num_solved += 1
@@ -171,13 +172,18 @@ def _changed(variant: Variant) -> Iterator[None]:
 def study(task: LayerTask, prices: EnergyPrices, preset: str) -> Studied:
     """Return how the closed form and all variants do on a layer."""
     solver = Solver(task, prices)
-    first = solver.form(task, prices, ALONE).ranked(None, FIRST)[:FIRST]
+    first = _solvable(solver.form(task, prices, ALONE).ranked(None, FIRST))[:FIRST]
     ratios = [solver.value(finalist)[0] / finalist.value for finalist in first]
     with mock.patch.object(tile_table, "ENOUGH", MOST_ENOUGH):
-        for finalist in solver.form(task, prices, ALONE).ranked(None, THOROUGH):
+        for finalist in _solvable(solver.form(task, prices, ALONE).ranked(None, THOROUGH)):
             solver.value(finalist)
     chosen = {variant.name: solver.chosen(variant) for variant in VARIANTS}
     return Studied(preset, ratios, min(value for value, _ in solver.found.values()), chosen)
+
+
+def _solvable(finalists: list[Ranked]) -> list[Ranked]:
+    """Return those that are solved as one: the mapper takes others as the closed form says."""
+    return [finalist for finalist in finalists if finalist.num_tiles <= MOST_STEPS]
 
 
 def tasks_of(hardware: HardwareConfig, network: str, storage: str, most: int) -> list[LayerTask]:

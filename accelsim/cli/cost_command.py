@@ -13,6 +13,7 @@ from accelsim.cli.common import common_options, examples, json_option, write_std
 from accelsim.config.hardware import HardwareConfig
 from accelsim.cost.evaluate import at_node
 from accelsim.cost.scaling import nominal_voltage_v
+from accelsim.cost.settings import time_remark, with_settings
 from accelsim.cost.tables import load_tables
 from accelsim.errors import ConfigError
 from accelsim.report.terminal import make_console, print_recost
@@ -30,7 +31,10 @@ from accelsim.results.store import (
 _OPTIONS = {"node_nm": "--node", "voltage_v": "--voltage"}
 
 
-@click.command("cost", epilog=examples("accelsim cost out/run --node 7", "accelsim cost out/run --table my.yaml"))
+@click.command(
+    "cost",
+    epilog=examples("accelsim cost out/run --node 7", "accelsim cost out/run --set dram.power_down_after_ns=640"),
+)
 @click.argument("saved", metavar="DIR")
 @click.option(
     "--node",
@@ -49,6 +53,13 @@ _OPTIONS = {"node_nm": "--node", "voltage_v": "--voltage"}
     metavar="FILE",
     help="Cost table whose rows replace the built-in ones.",
 )
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="PATH=VALUE",
+    help="Another setting that changes no time, e.g. dram.power_down_after_ns=640.",
+)
 @click.option("--out", "folder", metavar="DIR", help="Write the costed result there, as run does.")
 @uncertainty_option
 @json_option
@@ -60,15 +71,16 @@ def command(
     node_nm: float | None,
     voltage_v: float | None,
     tables: tuple[str, ...],
+    settings: tuple[str, ...],
     folder: str | None,
     as_json: bool,
 ) -> None:
-    """Cost the run saved in DIR (by run --out) again, without simulating: another node, supply or cost table.
+    """Cost the run saved in DIR (by run --out) again, without simulating: another node, supply, setting or cost table.
 
     The formats that run --compare named are costed again too.
     """
     stored = read_counters(saved)
-    hardware = _changed(stored, node_nm, voltage_v, tables)
+    hardware = _changed(stored, node_nm, voltage_v, tables, settings)
     prices = load_tables(tables)
     unsure = wants_uncertainty(ctx)
     if unsure and as_json and folder is None:
@@ -86,9 +98,16 @@ def command(
         return
     before = flow.cost_again(stored, stored.hardware, load_tables(), saved)
     console = make_console(sys.stdout)
-    print_recost(console, result, before.totals, _supply(hardware.config))
+    print_recost(console, result, before.totals, _supply(hardware.config), _remarks(stored, hardware.config))
     if report is not None:
         print_uncertainty(console, report)
+
+
+def _remarks(stored: CountersFile, chip: HardwareConfig) -> list[str]:
+    """Return what to know of the costed runs: where times would change, and ratios by memory policy."""
+    rivals = stored.comparison or {}
+    times = (time_remark(counters, stored.hardware.config, chip) for counters in (stored.counters, *rivals.values()))
+    return [*filter(None, times), *flow.policy_lines(chip, stored.counters, rivals)]
 
 
 def _supply(chip: HardwareConfig) -> str:
@@ -99,16 +118,21 @@ def _supply(chip: HardwareConfig) -> str:
 
 
 def _changed(
-    stored: CountersFile, node_nm: float | None, voltage_v: float | None, tables: tuple[str, ...]
+    stored: CountersFile,
+    node_nm: float | None,
+    voltage_v: float | None,
+    tables: tuple[str, ...],
+    settings: tuple[str, ...],
 ) -> RecordedHardware:
     """Return the chip as it is costed now; its digest tells it from the one that was simulated."""
     given = [("node_nm", node_nm), ("voltage_v", voltage_v)]
     changes = [f"{name}={value}" for name, value in given if value is not None] + [f"tables={name}" for name in tables]
+    changes += settings
     if not changes:
         return stored.hardware
     digest = hashlib.sha256("\n".join([stored.hardware.sha256, *changes]).encode()).hexdigest()
     try:
-        config = at_node(stored.hardware.config, node_nm, voltage_v)
+        config = at_node(with_settings(stored.hardware.config, settings), node_nm, voltage_v)
     except ConfigError as error:
         name, _, rest = str(error).partition(": ")
         raise ConfigError(f"{_OPTIONS.get(name, name)}: {rest}") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import click
 
@@ -17,7 +17,7 @@ from accelsim.results.store import check_file_place
     epilog=examples(
         "accelsim dram hwconfigs/dram/dramsim3_DDR4_8Gb_x8_2400.yaml --trace requests.trace",
         "accelsim run edge resnet_slt --dram-trace out/requests.txt",
-        "accelsim dram edge --requests out/requests.txt --commands out/commands.txt",
+        "accelsim dram edge --requests out/requests.txt --set dram.power_down_after_ns=640",
     ),
 )
 @click.argument("config", shell_complete=complete_memory)
@@ -28,6 +28,9 @@ from accelsim.results.store import check_file_place
 )
 @click.option("--requests", metavar="FILE", help="Requests: a line 'ARRIVAL_NS R|W ADDRESS BYTES' each.")
 @click.option("--commands", metavar="FILE", help="Write the commands that the memory gets there.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the memory, e.g. dram.model=simple."
+)
 @click.option(
     "--player-mhz",
     type=click.FloatRange(0.001, 1e6),
@@ -43,6 +46,7 @@ def command(
     trace: str | None,
     requests: str | None,
     commands: str | None,
+    overrides: tuple[str, ...],
     player_mhz: float | None,
     as_json: bool,
 ) -> None:
@@ -58,31 +62,34 @@ def command(
         raise click.UsageError("--commands and --player-mhz need requests; give --trace or --requests", ctx)
     if commands is not None:
         check_file_place(commands, "--commands")
-    _show(_described(config) if given is None else _timed(ctx, given, requests is not None), as_json)
+    _show(_described(config, overrides) if given is None else _timed(ctx, given, requests is not None), as_json)
 
 
-def _described(config: str) -> dict[str, object]:
+def _described(config: str, overrides: Sequence[str]) -> dict[str, object]:
     """Return the figures of a memory."""
+    from accelsim.cost.dram import price_figures  # noqa: PLC0415
     from accelsim.sim.dram.describe import describe_memory  # noqa: PLC0415  --help must not wait for numba
     from accelsim.sim.dram.trace import load_memory  # noqa: PLC0415
 
-    return {**describe_memory(load_memory(config))}
+    memory = load_memory(config, overrides)
+    return {**describe_memory(memory), **price_figures(memory)}
 
 
 def _timed(ctx: click.Context, given: str, only_timed: bool) -> dict[str, object]:
     """Return what the requests in the file ``given`` cost."""
-    from accelsim.sim.dram.trace import load_memory, read_trace, run_dram_command  # noqa: PLC0415
+    from accelsim.cost.memory_trace import cost_requests  # noqa: PLC0415
 
     config, player_mhz = ctx.params["config"], ctx.params["player_mhz"]
-    result = run_dram_command(
-        config, given, only_timed=only_timed, player_mhz=player_mhz, commands_path=ctx.params["commands"]
+    document, notes = cost_requests(
+        config,
+        given,
+        overrides=ctx.params["overrides"],
+        only_timed=only_timed,
+        player_mhz=player_mhz,
+        commands_path=ctx.params["commands"],
     )
-    model = load_memory(config).model
-    if model != "timing":
-        session(ctx).note(f"{config}: dram.model: the chip has {model!r}; a trace needs banks, so 'timing' ran here")
-    if read_trace(given, only_timed=only_timed).unit == "player" and player_mhz is None:
-        session(ctx).note(f"{given}: cycles are taken for the memory's; --player-mhz states another clock")
-    document: dict[str, object] = json.loads(result.to_json())
+    for note in notes:
+        session(ctx).note(note)
     return document
 
 

@@ -8,20 +8,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from accelsim.cli.collect import Pictures
+from accelsim.config.dram import DramConfig
+from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import LoadedHardware
+from accelsim.cost.dram import policies
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.tables import CostTables, load_tables
 from accelsim.cost.uncertainty import UncertaintyReport, uncertainty
 from accelsim.errors import ConfigError
 from accelsim.groups import Group
+from accelsim.limits import with_limits
 from accelsim.mapping.fixed import load_fixed
 from accelsim.pipeline import batch_groups, built_for, layer_plans, schedule_network, simulate
+from accelsim.report.sentence import policy_line
 from accelsim.report.timeline import Timeline, make_timeline
 from accelsim.report.timeline_probe import TimelineProbe
 from accelsim.report.timeline_tiles import tile_map
 from accelsim.report.uncertainty import uncertainty_text
 from accelsim.results.breakeven import BreakEven, EqualEnergy, break_even, dram_energy_j, equal_energy
-from accelsim.results.build import Hardware, build_result, workload_record
+from accelsim.results.build import Hardware, build_result, limit_records, workload_record
 from accelsim.results.compare import same_network
 from accelsim.results.model import ResultError, RunResult, Totals
 from accelsim.results.store import (
@@ -37,10 +42,10 @@ from accelsim.results.store import (
 )
 from accelsim.sim.counters import Counters
 from accelsim.sim.dram.recording import RequestLog
-from accelsim.storage import get_format, list_formats
+from accelsim.storage import list_formats
+from accelsim.storage.chip_decoder import STATED
 from accelsim.storage.default import default_format
-from accelsim.storage.mixed import SIGN, mixed_name, split_name
-from accelsim.storage.stated import STATED
+from accelsim.storage.stated import parse_format
 from accelsim.timing.accounts import Probe
 from accelsim.trace.model import LayerTrace
 
@@ -81,6 +86,13 @@ def simulate_format(
     counters = simulate(hardware, trace, storage, exact=exact, probe=probe, fixed=fixed, tap=tap)
     cost = evaluate(counters, hardware.config, load_tables())
     return CostedRun(build_result(hardware, trace, counters, cost), counters)
+
+
+def run_with_limits(hardware: LoadedHardware, trace: LayerTrace, run: CostedRun, mapping: str | None) -> CostedRun:
+    """Return ``run`` with what each resource costs it; ``mapping`` is the file with its tilings."""
+    fixed = load_fixed(mapping, trace) if mapping is not None else None
+    counters = with_limits(run.counters, hardware.config, trace, fixed)
+    return CostedRun(run.result.model_copy(update={"limits": limit_records(counters)}), counters)
 
 
 def groups_of(hardware: LoadedHardware, trace: LayerTrace, storage: str, mapping: str | None) -> tuple[Group, ...]:
@@ -198,6 +210,28 @@ def energy_by_objective(
     return {name: (energy_j(run, name), energy_j(rival, name)) for name in RATIO_OBJECTIVES}
 
 
+def policy_lines(config: HardwareConfig, ticket: Counters, rivals: Mapping[str, Counters]) -> list[str]:
+    """Return a line for each rival: the ratio of energies with the chip's memory policy, and with others.
+
+    Times stay as they were simulated; exits from power-down are below a thousandth of them.
+    """
+    if config.memory == "ideal":
+        return []
+
+    def energy_j(counters: Counters, dram: DramConfig) -> float:
+        cost = evaluate(counters, config.model_copy(update={"dram": dram}), load_tables())
+        return sum(cost.energy_j_by_unit.values())
+
+    chips = policies(config.dram)
+    mine = {words: energy_j(ticket, dram) for words, dram in chips.items()}
+    return [
+        policy_line(
+            ticket.storage, name, {words: (mine[words], energy_j(rival, dram)) for words, dram in chips.items()}
+        )
+        for name, rival in rivals.items()
+    ]
+
+
 def with_objective(hardware: LoadedHardware, objective: str) -> LoadedHardware:
     """Return the chip with another objective of its mapper."""
     mapping = hardware.config.mapping.model_copy(update={"objective": objective})
@@ -289,36 +323,6 @@ def parse_formats(text: str, option: str) -> tuple[str, ...]:
     if not names:
         raise ConfigError(f"{option}: no storage format in {text!r}; give names separated by commas, or none")
     return tuple(dict.fromkeys(parse_format(name, option) for name in names))
-
-
-def parse_format(name: str, option: str) -> str:
-    """Return ``name`` if it is that of a storage format, else raise `ConfigError`."""
-    try:
-        return get_format(name).name
-    except ConfigError as error:
-        raise ConfigError(f"{option}: {str(error).removeprefix('storage: ')}") from None
-
-
-def with_layers(storage: str, stated: Sequence[str]) -> str:
-    """Return the format ``storage`` with other formats for layers or kinds, each stated as ``LAYER=FORMAT``.
-
-    Raises
-    ------
-    ConfigError
-        One is of another form, says again what an earlier one said, or names no format.
-    """
-    base, by_key = split_name(storage)
-    given: dict[str, str] = {}
-    for text in stated:
-        key, sign, name = text.rpartition("=")
-        if not sign or not key:
-            raise ConfigError(f"--storage-of: {text!r} is not LAYER=FORMAT; write e.g. fc=dense-int8")
-        if key in given:
-            raise ConfigError(f"--storage-of: {key!r} is given twice; give each layer or kind once")
-        given[key] = parse_format(name, "--storage-of")
-        if SIGN in given[key]:
-            raise ConfigError(f"--storage-of: {name!r} is not one format; give a plain one, e.g. dense-int8")
-    return get_format(mixed_name(base, by_key | given)).name
 
 
 def run_counters_text(

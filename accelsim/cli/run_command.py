@@ -38,7 +38,8 @@ from accelsim.report.uncertainty import print_uncertainty
 from accelsim.results.model import RunResult
 from accelsim.results.store import check_folder_place, prepare_folder, result_text, write_run
 from accelsim.sim.dram.recording import RequestLog
-from accelsim.storage.stated import is_as_stated
+from accelsim.storage.chip_decoder import is_as_stated
+from accelsim.storage.stated import parse_format, with_layers
 from accelsim.trace.model import LayerTrace
 
 
@@ -96,7 +97,7 @@ def command(
     """
     exact = wants_exact(ctx)
     asked = None if compare is None else flow.parse_formats(compare, "--compare")
-    storage = None if storage is None else flow.parse_format(storage, "--storage")
+    storage = None if storage is None else parse_format(storage, "--storage")
     chip = load_hardware(hardware, overrides)
     for line in starved(chip.config):
         session(ctx).note(f"{hardware}: {line}")
@@ -109,8 +110,9 @@ def command(
     flow.check_gantt_layer(pictures, trace)
     probe = TimelineProbe() if pictures.are_wanted else None
     requests = RequestLog() if requests_file(ctx) is not None else None
-    storage = flow.with_layers(storage or flow.default_storage(trace, chip), storage_of(ctx))
+    storage = with_layers(storage or flow.default_storage(trace, chip), storage_of(ctx))
     run = flow.simulate_format(chip, trace, storage, exact, probe, mapping_file(ctx), requests)
+    run = flow.run_with_limits(chip, trace, run, mapping_file(ctx))
     unsure = wants_uncertainty(ctx)
     runs = _rivals(ctx, chip, trace, storage, asked) if asked is not None or unsure or not as_json else {}
     comparison = flow.totals_of(runs)
@@ -129,6 +131,8 @@ def command(
         return
     console = make_console(sys.stdout)
     remarks = _objectives(ctx, chip, trace, run, list(runs.values()))
+    rivals = {name: rival.counters for name, rival in runs.items() if name != result.storage}
+    remarks += flow.policy_lines(chip.config, run.counters, rivals)
     print_run(console, result, comparison, network_sizes(trace) + words, remarks)
     for name in filter(lambda name: not is_as_stated(name), (result.storage, *comparison)):
         if flow.is_synthetic(trace, name):

@@ -9,15 +9,16 @@ from pydantic import Field, field_validator, model_validator
 
 from accelsim.config.base import ConfigModel
 from accelsim.config.explain import show_value
+from accelsim.config.memory_device import FAMILY_DEVICES
 from accelsim.names import suggest
 
-STANDARD_FAMILIES = ("DDR3", "DDR4", "DDR5", "HBM", "HBM2", "HBM3", "LPDDR", "LPDDR3", "LPDDR4", "LPDDR5")
-"""Families with an energy row in `accelsim.cost`; a test sees to it that they are the same."""
+STANDARD_FAMILIES = tuple(sorted(FAMILY_DEVICES))
+"""Families with a device whose currents are known or stand for theirs."""
 TIMING_STANDARDS = (
-    "DDR4-2400", "DDR4-2400R", "DDR4-3200", "DDR5-4800BN", "HBM2", "HBM2-2000", "LPDDR3-1866", "LPDDR4-2400",
-    "LPDDR4-3200", "LPDDR5-6400",
+    "DDR3-1600", "DDR4-2400", "DDR4-2400R", "DDR4-3200", "DDR5-4800BN", "HBM2", "HBM2-2000", "LPDDR3-1866",
+    "LPDDR4-2400", "LPDDR4-3200", "LPDDR5-6400",
 )  # fmt: skip
-"""Standards with a timing table in `accelsim.sim.dram`; a test sees to it that they are the same."""
+"""Standards with a table of their own; a test sees to it that they are the same."""
 # A family, a letter of a variant (LPDDR4X, DDR3L), and a speed grade (-3200, -4800BN).
 _STANDARD = re.compile(rf"({'|'.join(STANDARD_FAMILIES)})[A-Z]?(-[0-9A-Z]{{1,12}})?", re.IGNORECASE)
 
@@ -69,15 +70,24 @@ class DramConfig(ConfigModel):
     address_xor: Literal["none", "column"] = "none"
     """``column``: rank, bank group, bank and row are XORed with successive column bits (permutation-based
     interleaving)."""
-    controller: Literal["shared_queues", "bank_queues"] = "shared_queues"
-    """One read and one write queue with first-ready first-come scheduling, or a command queue per bank served in
-    turn."""
+    controller: Literal["shared_queues", "bank_queues", "in_order"] = "shared_queues"
+    """One read and one write queue with first-ready first-come scheduling, a command queue per bank served in turn, or
+    one queue (``num_read_queue_entries``) served in order, rows opened ahead."""
     page_policy: Literal["open", "closed"] = "open"
     """``closed``: a row is precharged with the last queued burst that hits it."""
     refresh: Literal["all_bank", "per_bank", "none"] = "all_bank"
     """How rows are refreshed."""
     refresh_interval_ns: float | None = Field(None, gt=0, le=1000000)
     """Average refresh interval of a rank (of a bank with ``per_bank``); None takes that of the standard."""
+    power_down_after_ns: float | None = Field(None, ge=0, le=1e9)
+    """Time without a request after which a channel powers down, in both models; None: never. Refreshes go on."""
+    power_down_kind: Literal["precharge", "active"] = "precharge"
+    """``precharge``: all banks are closed first; ``active``: rows stay open until the next refresh."""
+    self_refresh_after_ns: float | None = Field(None, ge=0, le=1e9)
+    """Time without a request after which a channel goes into self-refresh, in both models; None: never."""
+    clock_stop: Literal["never", "power_down", "self_refresh"] = "self_refresh"
+    """From which state on the clock to the memory stands still: not at all, in power-down and self-refresh, or in
+    self-refresh alone. All standards allow the last, LPDDR3 to LPDDR5 also power-down."""
     num_read_queue_entries: int = Field(32, ge=1, le=256)
     """Reads that a channel's controller holds."""
     num_write_queue_entries: int = Field(32, ge=1, le=256)
@@ -108,6 +118,8 @@ class DramConfig(ConfigModel):
     def _consistent(self) -> Self:
         if self.write_low_watermark >= self.write_high_watermark:
             raise ValueError("write_low_watermark must be below write_high_watermark; lower it")
+        if self.controller == "in_order" and self.page_policy == "closed":
+            raise ValueError("page_policy: closed is not what controller in_order does; set page_policy to open")
         return self
 
     @property

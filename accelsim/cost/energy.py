@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 from accelsim.config.hardware import BufferConfig
 from accelsim.cost.area import area_prices
+from accelsim.cost.dram import bit_prices, idle_price_w
 from accelsim.cost.sram import sram_bank
-from accelsim.cost.tables import CostTables
 from accelsim.cost.terms import Price, Term, joined, resolve, scaled
 from accelsim.cost.traits import Pricer
-from accelsim.errors import ConfigError
 from accelsim.sim.actions import ACTIONS, ARITHMETICS
 
 BUFFERS = ("activation_buffer", "weight_buffer", "mask_buffer", "accumulator")
@@ -29,12 +28,13 @@ class EnergyPrices:
     ----------
     action_pj
         (unit, action) -> pJ per count.
-    dram_standby_w
-        Power of the DRAM that flows whether or not the bus moves, in W; no terms where memory is ideal.
+    dram_idle_w
+        Power of the DRAM while the bus does not move, in W, for estimates before a run (what a run cost is
+        `accelsim.cost.dram.run_energy`); no terms where memory is ideal.
     """
 
     action_pj: dict[ActionKey, Price]
-    dram_standby_w: Price
+    dram_idle_w: Price
 
 
 def energy_prices(pricer: Pricer) -> EnergyPrices:
@@ -43,11 +43,11 @@ def energy_prices(pricer: Pricer) -> EnergyPrices:
     Raises
     ------
     ConfigError
-        If the node, the supply or the DRAM standard is outside the tables.
+        If the node or the supply is outside the tables.
     """
-    dram, standby = _dram(pricer)
+    dram = pricer.hardware.dram
     by_unit: dict[str, dict[str, Price]] = {
-        "dram": dram,
+        "dram": bit_prices(dram),
         **{name: _buffer(pricer, getattr(pricer.hardware, name)) for name in BUFFERS},
         "weight_generator": _generator(pricer),
         "mask_decoder": _decoder(pricer),
@@ -56,40 +56,8 @@ def energy_prices(pricer: Pricer) -> EnergyPrices:
         "interconnect": {"bits": _interconnect(pricer)},
     }
     prices = {(unit, action): price for unit, actions in by_unit.items() for action, price in actions.items()}
-    return EnergyPrices(action_pj=prices, dram_standby_w=standby)
-
-
-def dram_family(standard: str, tables: CostTables) -> str:
-    """Return the table's family of a standard: ``LPDDR4-3200`` and ``LPDDR4X-4266`` are ``lpddr4``.
-
-    Raises
-    ------
-    ConfigError
-        If no row covers the standard.
-    """
-    families = sorted(
-        name.removeprefix("dram_") for name, row in tables.rows.items()
-        if row.unit_of_chip == "dram" and row.unit == "pj_per_bit"
-    )  # fmt: skip
-    fitting = [family for family in families if standard.lower().startswith(family)]
-    if not fitting:
-        raise ConfigError(
-            f"dram.standard: {standard!r} has no energy row; give a name that begins with one of "
-            f"{', '.join(family.upper() for family in families)}"
-        )
-    return max(fitting, key=len)
-
-
-def _dram(pricer: Pricer) -> tuple[dict[str, Price], Price]:
-    family = dram_family(pricer.hardware.dram.standard, pricer.tables)
-    per_bit = pricer.factor(f"dram_{family}")
-    standby_row = f"dram_standby_{family.rstrip('0123456789')}"
-    if pricer.hardware.memory == "ideal":
-        return {"read_bits": per_bit, "write_bits": per_bit}, ()
-    moving = joined([per_bit, scaled(per_bit, -1.0, standby_row)])
-    peak_bits_per_s = pricer.hardware.dram.peak_bytes_per_ns * 8e9
-    standby = scaled(per_bit, peak_bits_per_s * 1e-12, standby_row)
-    return {"read_bits": moving, "write_bits": moving}, standby
+    idle_w = () if pricer.hardware.memory == "ideal" else idle_price_w(dram)
+    return EnergyPrices(action_pj=prices, dram_idle_w=idle_w)
 
 
 def _buffer(pricer: Pricer, buffer: BufferConfig) -> dict[str, Price]:
@@ -185,4 +153,4 @@ def _interconnect(pricer: Pricer) -> Price:
     return scaled(pricer.wire_pj_per_bit_mm("wire_energy"), edge_mm, "wire_length_fraction")
 
 
-__all__ = ["ActionKey", "EnergyPrices", "Term", "dram_family", "energy_prices"]
+__all__ = ["ActionKey", "EnergyPrices", "Term", "energy_prices"]

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from accelsim.config.explain import explain
 from accelsim.config.hardware import HardwareConfig
 from accelsim.cost.area import area_prices, leakage_prices
+from accelsim.cost.dram import BY_TRAFFIC, layer_shares, run_energy
 from accelsim.cost.energy import ActionKey, energy_prices
 from accelsim.cost.report import ENERGY_UNITS, CostReport
 from accelsim.cost.tables import CostTables
@@ -41,27 +42,38 @@ class EnergyLine:
 def evaluate(counters: Counters, hardware: HardwareConfig, tables: CostTables) -> CostReport:
     """Return the energy per unit and layer, the area per unit and the leakage of a run.
 
-    Energy = sum over actions of count x price, plus the DRAM's standby power and the chip's leakage power times time.
+    Energy = sum over actions of count x price, plus the chip's leakage power times time; the memory's is that of its
+    commands and states (`accelsim.cost.dram`).
 
     Raises
     ------
     ConfigError
-        If the node, supply or DRAM standard is outside the tables, or the run needs a unit that ``hardware`` lacks.
+        If the node or supply is outside the tables, or the run needs a unit that ``hardware`` lacks.
     """
     pricer = Pricer(hardware, tables, run_traits(counters))
     prices = energy_prices(pricer)
     action_pj = {key: resolve(price, tables.values) for key, price in prices.action_pj.items()}
-    standby_w = resolve(prices.dram_standby_w, tables.values)
+    memory = {
+        name: resolve(line.energy_pj, tables.values) * _J_PER_PJ
+        for name, line in run_energy(counters, hardware).items()
+    }
     # math.fsum: sum() of floats is another number from Python 3.12 on.
     leakage_w = math.fsum(resolve(price, tables.values) for price in leakage_prices(pricer).values())
+    by_state = tuple(
+        {name: energy_j * (traffic if name in BY_TRAFFIC else time) for name, energy_j in memory.items()}
+        for traffic, time in layer_shares(counters)
+    )
     layers = tuple(
-        _layer_energy_j(layer, hardware.clock_mhz, action_pj, standby_w, leakage_w) for layer in counters.layers
+        _layer_energy_j(layer, hardware.clock_mhz, action_pj, leakage_w) | {"dram": math.fsum(states.values())}
+        for layer, states in zip(counters.layers, by_state, strict=True)
     )
     return CostReport(
         energy_j_by_unit={unit: math.fsum(layer[unit] for layer in layers) for unit in ENERGY_UNITS},
         layer_energy_j_by_unit=layers,
         area_mm2_by_unit={unit: resolve(price, tables.values) for unit, price in sorted(area_prices(pricer).items())},
         leakage_w=leakage_w,
+        dram_energy_j_by_state={name: math.fsum(states[name] for states in by_state) for name in memory},
+        layer_dram_energy_j_by_state=by_state,
     )
 
 
@@ -125,30 +137,32 @@ def energy_price_j(counters: Counters, hardware: HardwareConfig, tables: CostTab
 
 
 def _counted(counters: Counters, hardware: HardwareConfig, tables: CostTables) -> list[tuple[ActionKey, int, Price]]:
-    """Return every counted action with its price in pJ; standby and leakage count cycles."""
+    """Return every counted action with its price in pJ; leakage counts cycles, the memory has its own lines."""
     pricer = Pricer(hardware, tables, run_traits(counters))
     prices = energy_prices(pricer)
     counts: dict[ActionKey, int] = {}
     for layer in counters.layers:
         for unit, actions in layer.actions.items():
-            for action, count in actions.items():
+            for action, count in actions.items() if unit != "dram" else ():
                 counts[unit, action] = counts.get((unit, action), 0) + count
     cycles = sum(layer.latency_cycles for layer in counters.layers)
     pj_per_cycle_and_w = cycles_to_s(1, hardware.clock_mhz) / _J_PER_PJ
     counted = [(key, count, prices.action_pj[key]) for key, count in sorted(counts.items())]
-    counted.append((("dram", "standby_cycles"), cycles, scaled(prices.dram_standby_w, pj_per_cycle_and_w)))
+    counted += [
+        (("dram", name), line.count, scaled(line.energy_pj, 1 / line.count))
+        for name, line in run_energy(counters, hardware).items()
+    ]
     leakage = joined(leakage_prices(pricer).values())
     counted.append((("leakage", "cycles"), cycles, scaled(leakage, pj_per_cycle_and_w)))
     return counted
 
 
 def _layer_energy_j(
-    layer: LayerCounters, clock_mhz: float, action_pj: dict[ActionKey, float], standby_w: float, leakage_w: float
+    layer: LayerCounters, clock_mhz: float, action_pj: dict[ActionKey, float], leakage_w: float
 ) -> dict[str, float]:
     energy_j = dict.fromkeys(ENERGY_UNITS, 0.0)
     for unit, actions in layer.actions.items():
         energy_j[unit] += math.fsum(count * action_pj[unit, action] for action, count in actions.items()) * _J_PER_PJ
     time_s = cycles_to_s(layer.latency_cycles, clock_mhz)
-    energy_j["dram"] += standby_w * time_s
     energy_j["leakage"] += leakage_w * time_s
     return energy_j

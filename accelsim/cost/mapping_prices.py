@@ -23,7 +23,7 @@ def mapping_prices(hardware: HardwareConfig, tables: CostTables) -> EnergyPrices
     pricer = Pricer(hardware, tables, RunTraits(arithmetic="int8", decoder="none", uses_generator=False))
     prices = energy_prices(pricer)
     idle_w = math.fsum(resolve(price, tables.values) for price in leakage_prices(pricer).values())
-    idle_w += resolve(prices.dram_standby_w, tables.values)
+    idle_w += resolve(prices.dram_idle_w, tables.values)
     action_pj = {key: resolve(price, tables.values) for key, price in prices.action_pj.items()}
     return EnergyPrices(
         action_pj=tuple((unit, action, price) for (unit, action), price in sorted(action_pj.items()) if price),

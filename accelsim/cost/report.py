@@ -22,6 +22,10 @@ class CostReport:
         The same per layer, in layer order.
     area_mm2_by_unit
         Area in mm2 per on-chip unit (DRAM has none).
+    dram_energy_j_by_state
+        What the memory's energy consists of, in joules per component of `accelsim.cost.dram.COMPONENTS`.
+    layer_dram_energy_j_by_state
+        The same per layer.
     leakage_w
         Leakage power of the chip in watts.
     """
@@ -30,3 +34,5 @@ class CostReport:
     layer_energy_j_by_unit: tuple[dict[str, float], ...]
     area_mm2_by_unit: dict[str, float]
     leakage_w: float
+    dram_energy_j_by_state: dict[str, float]
+    layer_dram_energy_j_by_state: tuple[dict[str, float], ...]

@@ -31,7 +31,7 @@ class CostRow(ConfigModel):
     unit_of_chip: str = Field(min_length=1, max_length=40)
     """The unit it belongs to."""
     action: str = Field(min_length=1, max_length=120)
-    """The actions it prices, or ``area``, ``leakage``, ``standby``."""
+    """The actions it prices, or ``area`` or ``leakage``."""
     value: float = Field(ge=0, le=1e9)
     """The constant."""
     unit: RowUnit

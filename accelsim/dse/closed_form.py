@@ -35,6 +35,7 @@ from accelsim.pipeline import built_for, layer_plans
 from accelsim.prng.streams import check_source
 from accelsim.results.build import num_frames
 from accelsim.storage.base import WeightPlan
+from accelsim.timing.memory import bytes_per_cycle
 from accelsim.trace.model import LayerTrace
 from accelsim.units import cycles_to_s
 
@@ -107,7 +108,7 @@ def _estimate(hardware: HardwareConfig, trace: LayerTrace, storage: str) -> Row:
     prices = _Prices(hardware, _traits(plans, on_array))
     time_s = cycles_to_s(cycles, hardware.clock_mhz)
     energy_j = sum(count * prices.action_pj[key] for key, count in actions.items()) * 1e-12
-    energy_j += (prices.standby_w + prices.leakage_w) * time_s
+    energy_j += (prices.idle_w + prices.leakage_w) * time_s
     macs = sum(task.layer.dims.macs for task in on_array)
     effective = sum(effective_macs(task) for task in on_array)
     stored = sum(task.stored_bits.total for task in tasks)
@@ -173,7 +174,7 @@ class _Prices:
         pricer = Pricer(hardware, tables, traits)
         prices = energy_prices(pricer)
         self.action_pj = {key: resolve(price, tables.values) for key, price in prices.action_pj.items()}
-        self.standby_w = resolve(prices.dram_standby_w, tables.values)
+        self.idle_w = resolve(prices.dram_idle_w, tables.values)
         self.leakage_w = sum(resolve(price, tables.values) for price in leakage_prices(pricer).values())
         self.area_mm2 = math.fsum(resolve(price, tables.values) for price in area_prices(pricer).values())
 
@@ -188,7 +189,7 @@ class _VectorWork:
 def _vector_layers(hardware: HardwareConfig, tasks: list[LayerTask]) -> _VectorWork:
     """Return the work of the layers that only the vector unit works on."""
     cycles = moved = total = read = written = bits_moved = 0.0
-    per_cycle = hardware.dram.peak_bytes_per_ns * 1000 / hardware.clock_mhz
+    per_cycle = float(bytes_per_cycle(hardware.dram, hardware.clock_mhz))
     for task in tasks:
         layer, bits = task.layer, task.activation_bits
         outputs = layer.num_outputs or layer.dims.num_outputs

@@ -110,8 +110,10 @@ def _traffic(task: LayerTask) -> _Traffic:
 
 
 def _rate(task: LayerTask) -> float:
-    rate = float(bytes_per_cycle(task.hardware.dram.peak_bytes_per_ns, task.hardware.clock_mhz))
-    cache = task.hardware.cache
+    dram, clock_mhz, cache = task.hardware.dram, task.hardware.clock_mhz, task.hardware.cache
+    if dram.model == "timing":  # a transfer may fall between two refreshes
+        return dram.peak_bytes_per_ns * 1000 / clock_mhz
+    rate = float(bytes_per_cycle(dram, clock_mhz))
     return rate if cache is None else max(rate, cache.width_bits / 8)
 
 

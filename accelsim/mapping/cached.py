@@ -192,7 +192,7 @@ def bus_times(
     rows = operand_rows(task, size, tile, {name: reuse.num_blocks for name, reuse in held.items()})
     counts = tiling.counts(dims)
     shares = miss_shares(tiling.whole_order, counts, rows, whole_bytes(task), cache)
-    rate = float(bytes_per_cycle(task.hardware.dram.peak_bytes_per_ns, task.hardware.clock_mhz))
+    rate = float(bytes_per_cycle(task.hardware.dram, task.hardware.clock_mhz))
     sums = wider(rows["outputs"], task.hardware.accumulator_bits / task.activation_bits)
 
     def times(num_bytes: Ints, of: Rows, name: str, is_store: bool = False) -> Ints:

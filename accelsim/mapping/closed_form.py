@@ -21,6 +21,7 @@ from accelsim.mapping.latency_form import Work, latency_of
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.task import LayerTask
 from accelsim.mapping.tile_table import HoldTable, TileTable, Width, skipped_fractions, tile_table
+from accelsim.timing.memory import bytes_per_cycle
 from accelsim.units import ns_to_cycles
 
 Floats = npt.NDArray[np.float64]
@@ -131,7 +132,7 @@ def _held(table: HoldTable, tile_bytes: Floats, room: Floats, buffer: BufferConf
     places = (np.arange(orders)[:, None] * ways + way) * num + np.arange(num)
 
     def taken(values: npt.NDArray[np.float32]) -> Floats:
-        figures: Floats = values.reshape(-1)[places].astype(np.float64)
+        figures: Floats = values.reshape(-1)[places].astype(np.float64) if values.size else np.zeros(0)
         return figures
 
     return _Held(
@@ -336,7 +337,7 @@ def _on_bus(space: Space, held: _Holdings, moved: _Moved, rate: float) -> _Moved
 
 def _work(space: Space, held: _Holdings, moved: _Moved, made: Floats, array: Floats) -> Work:
     table, layers, hardware = space.table, space.layers, space.hardware
-    rate = np.inf if space.is_ideal else hardware.dram.peak_bytes_per_ns * 1000 / hardware.clock_mhz
+    rate = np.inf if space.is_ideal else float(bytes_per_cycle(hardware.dram, hardware.clock_mhz))
     vector = space.of_tile(layers.vector_ops) / hardware.vector_unit.num_lanes
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):  # of what does not fit
         bus = _on_bus(space, held, moved, rate)
@@ -350,7 +351,8 @@ def _work(space: Space, held: _Holdings, moved: _Moved, made: Floats, array: Flo
     return Work(
         array=array, made=made, vector=vector, weights=weights, inputs=bus.inputs, stores=stores,
         others=bus.spills + bus.residual, first_weights=weights / fetched, first_made=made / used,
-        first_inputs=needed, last_vector=vector / table.output_tiles, last_store=stores / table.output_tiles,
+        first_inputs=needed, last_vector=vector * table.last_share / table.output_tiles,
+        last_store=stores * table.last_share / table.output_tiles,
         share_w=np.minimum(1.0, fetched / table.steps),
         share_i=np.minimum(1.0, held.inputs.fetches * input_tiles / table.steps),
         asked_w=np.where(weights > 0, read * held.stored_loads, 0.0),

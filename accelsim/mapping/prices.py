@@ -16,7 +16,7 @@ class EnergyPrices:
     action_pj
         Unit, action and pJ per count, of every action that costs something.
     static_pj_per_cycle
-        What flows in every cycle: leakage, and the standby of the DRAM.
+        What flows in every cycle: leakage, and what the DRAM draws between requests.
     """
 
     action_pj: tuple[tuple[str, str, float], ...] = ()

@@ -36,7 +36,7 @@ ASSUMPTIONS = (
     "Pruned rivals keep the ticket's mask; that they reach its accuracy is an assumption. Accuracy is that of the "
     "ticket as stored; a dense network of the same shape has its own.",
     "Break-even points move one quantity (DRAM energy per bit, freezing ratio) and keep all else as it was run. The "
-    "DRAM energy is that of a bit that moves: the constant below without its standby share, which is spent by time.",
+    "DRAM energy is that of a bit that moves; standby, power-down and refresh are spent by time.",
     "Time is cycle-approximate: cycles inside a tile follow closed forms, and only tiles meet in time. Bands cover the "
     "cost constants, not the times.",
     "Area and energy of generator and decoder are gate counts times a per-gate constant: no netlist, no placement.",

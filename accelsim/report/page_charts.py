@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from accelsim.report.page_runs import Case, PageRun, TicketRuns
 from accelsim.report.page_svg import NUM_COLOURS, Axis, BarRow, Mark, Segment, Series, bar_chart, xy_chart
 from accelsim.report.page_words import factor, first_rival
-from accelsim.report.roofline import Roofs, roofline_points, roofs_of
+from accelsim.report.roofline import roofline_points, roofs_of
 from accelsim.report.text import percent, prefix_of, printable, quantity, significant
 from accelsim.results.compare import own_accuracy, stored_bits, traffic_bytes, weight_bytes
 from accelsim.results.model import CyclesByCause, DramBytesRecord, EnergyByUnit, Record, RunResult, Totals
@@ -162,14 +162,14 @@ def roofline_chart(ticket: TicketRuns) -> Chart | None:
         + "A layer whose weights were fetched while the layer before computed can lie above the memory's roof, and "
         "one that skips zeros above the array's."
     )
-    return Chart(_bound_words(ticket.main, roofs), svg, note)
+    return Chart(_bound_words(ticket.main), svg, note)
 
 
-def _bound_words(run: PageRun, roofs: Roofs) -> str:
-    """Return the finding of the roofline: how many layers the memory bounds."""
-    points = roofline_points(run.result, roofs)
-    bound = sum(point.macs_per_byte < roofs.ridge_macs_per_byte for point in points)
-    some = f"{bound} of {len(points)} layers {'is' if bound == 1 else 'are'}"
+def _bound_words(run: PageRun) -> str:
+    """Return how many layers the memory bounds: those that spend more cycles waiting for it than on anything else."""
+    causes = [layer.cycles_by_cause.model_dump() for layer in run.result.layers]
+    bound = sum(each["wait_dram"] > max(each[name] for name in each if name != "wait_dram") for each in causes)
+    some = f"{bound} of {len(causes)} layers {'is' if bound == 1 else 'are'}"
     by = f"{some if bound else 'no layer is'} bound by the memory"
     return f"Roofline: stored as {printable(run.result.storage)}, {by}"
 

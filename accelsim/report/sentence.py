@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from accelsim.report.text import percent, printable, ratio, significant
 from accelsim.results.compare import generation_wait_fraction, weight_bytes
-from accelsim.results.model import RunResult, Totals
-from accelsim.storage.stated import is_as_stated
+from accelsim.results.model import LimitRecord, RunResult, Totals
+from accelsim.storage.chip_decoder import is_as_stated
 
 _FAIREST_RIVAL = (
     "Dense storage is not the fairest rival: pruned, quantised and entropy-coded weights can be smaller than a mask "
@@ -15,6 +15,8 @@ _FAIREST_RIVAL = (
 )
 
 
+_WORTH = 0.005
+_RESOURCES = {"pe_array": "PE array"}
 _FITTED = (
     "A format that regenerates no weights gets a decoder so wide that nothing waits for it; @chip is the same format "
     "on the chip's own decoder."
@@ -41,10 +43,45 @@ def verdict(result: RunResult, comparison: Mapping[str, Totals]) -> list[str]:
     return lines
 
 
+def left_out_words(results: Sequence[RunResult]) -> list[str]:
+    """Return a line per workload of which operations are left out, with their counts; empty where none are."""
+    lines = []
+    for result in results:
+        if result.skipped:
+            listed = ", ".join(f"{count} x {printable(name)}" for name, count in result.skipped.items())
+            lines.append(f"{printable(result.workload.name)}: left out: {listed}; every total is without that.")
+    return list(dict.fromkeys(lines))
+
+
+def limits_line(result: RunResult) -> list[str]:
+    """Return what limits a run, most of the time first, and what twice as much of it would bring; none if unknown."""
+    cycles = result.totals.latency_cycles
+    if not cycles:
+        return []
+
+    def gain(limit: LimitRecord) -> float:
+        return limit.latency_cycles_with_twice / cycles - 1
+
+    known = sorted(result.limits.items(), key=lambda item: (-item[1].share, gain(item[1]), item[0]))
+    said = [
+        f"{_RESOURCES.get(name, name.replace('_', ' ').replace('.', ' '))} in {percent(limit.share)} of the time "
+        f"(twice as much: {gain(limit):+.1%})".replace("%)", " %)")
+        for name, limit in known
+        if limit.share >= _WORTH or gain(limit) <= -_WORTH
+    ]
+    return [f"Limited by {', '.join(said)}."] if said else []
+
+
 def objective_line(storage: str, rival: str, energies_j: Mapping[str, tuple[float, float]]) -> str:
     """Return how the ratio of two formats' energies moves with the objective for which both are mapped."""
     ratios = ", ".join(f"{objective} {ratio(theirs, mine)}" for objective, (mine, theirs) in energies_j.items())
     return f"Energy of {printable(rival)} over {printable(storage)}, both mapped for {ratios}."
+
+
+def policy_line(storage: str, rival: str, energies_j: Mapping[str, tuple[float, float]]) -> str:
+    """Return how the ratio of two formats' energies moves with what the memory does between requests."""
+    ratios = ", ".join(f"{ratio(theirs, mine)} {policy}" for policy, (mine, theirs) in energies_j.items())
+    return f"Energy of {printable(rival)} over {printable(storage)} by what idle memory does: {ratios}."
 
 
 def _against(result: RunResult, name: str, other: Totals) -> str:

@@ -17,7 +17,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from accelsim.report.sentence import verdict
+from accelsim.report.sentence import left_out_words, limits_line, verdict
 from accelsim.report.text import percent, printable, quantity, ratio, shape, significant
 from accelsim.results.compare import (
     WEIGHT_CLASSES,
@@ -63,13 +63,15 @@ def print_run(
     console.print(Text(headline(result), style="bold"))
     if sizes:
         console.print(Text(sizes))
+    for line in left_out_words([result]):
+        console.print(Text(line))
     layers = layer_table(result, console.width)
     console.print(layers.table)
     print_left_out(console, layers.left_out, ", --json, or layers.csv of --out")
     runs = {result.storage: result.totals, **comparison}
     for table in (totals_table(runs), cycles_table(runs), energy_table(runs)):
         console.print(table)
-    for line in [*verdict(result, comparison), *remarks]:
+    for line in [*limits_line(result), *verdict(result, comparison), *remarks]:
         console.print(Text(line))
 
 
@@ -237,13 +239,27 @@ def energy_table(runs: Mapping[str, Totals], box: Box = SIMPLE_HEAD) -> Table:
             table.add_row(
                 unit, *(f"{quantity(used, 'J')} {percent(_share(used, run.energy_j)):>7}" for used, run in pairs)
             )
+        if unit == "dram":
+            _add_states(table, runs)
     return table
 
 
-def print_recost(console: Console, result: RunResult, before: Totals, supply: str) -> None:
+def _add_states(table: Table, runs: Mapping[str, Totals]) -> None:
+    """Add a row for each component of the memory's energy that is spent anywhere."""
+    known = [run.dram_energy_j_by_state or {} for run in runs.values()]
+    for state in dict.fromkeys(name for states in known for name, energy_j in states.items() if energy_j):
+        spent = [states.get(state, 0.0) for states in known]
+        pairs = zip(spent, runs.values(), strict=True)
+        table.add_row(
+            f"  {printable(state)}",
+            *(f"{quantity(used, 'J')} {percent(_share(used, run.energy_j)):>7}" for used, run in pairs),
+        )
+
+
+def print_recost(console: Console, result: RunResult, before: Totals, supply: str, remarks: Sequence[str] = ()) -> None:
     """Print the totals and the energy of a run that was costed again, beside those it was saved with and its rivals.
 
-    ``supply`` says for which node and supply.
+    ``supply`` says for which node and supply; ``remarks`` stand at the end.
     """
     console.print(Text(headline(result), style="bold"))
     console.print(Text(supply))
@@ -256,6 +272,8 @@ def print_recost(console: Console, result: RunResult, before: Totals, supply: st
         console.print(energy_table(formats))
         for line in verdict(result, result.comparison):
             console.print(Text(line))
+    for line in remarks:
+        console.print(Text(line))
 
 
 def print_comparison(console: Console, results: Sequence[RunResult], synthetic: Sequence[bool | None] = ()) -> None:
@@ -281,6 +299,8 @@ def print_comparison(console: Console, results: Sequence[RunResult], synthetic: 
     )
     if any(marks):
         console.print(Text(f"{SYNTHETIC_MARK} {SYNTHETIC_WORDS}"))
+    for line in left_out_words(results):
+        console.print(Text(line))
 
 
 def print_synthetic(console: Console, storage: str) -> None:

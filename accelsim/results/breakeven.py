@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from accelsim.config.hardware import HardwareConfig
+from accelsim.cost.dram import BY_TRAFFIC
 from accelsim.cost.evaluate import energy_lines
 from accelsim.cost.tables import CostTables
 from accelsim.results.compare import FREEZING_FORMATS, stored_bits, traffic_bytes, weight_bytes
@@ -65,11 +66,9 @@ class EqualEnergy:
 
 
 def dram_energy_j(counters: Counters, hardware: HardwareConfig, tables: CostTables) -> float:
-    """Return the energy of the bits that cross the memory interface, without standby."""
+    """Return the energy of the bits that cross the memory interface and of the commands for them, without standby."""
     lines = energy_lines(counters, hardware, tables)
-    return math.fsum(
-        line.energy_j for line in lines if line.unit == "dram" and line.action in ("read_bits", "write_bits")
-    )
+    return math.fsum(line.energy_j for line in lines if line.unit == "dram" and line.action in BY_TRAFFIC)
 
 
 def break_even(ticket: RunResult, rival: RunResult, ticket_dram_j: float, rival_dram_j: float) -> BreakEven:

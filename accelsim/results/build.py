@@ -83,8 +83,10 @@ def assemble_result(  # noqa: PLR0913  each is a part of the result
     """Return the result from the recorded parts of a run (`build_result` for runs whose trace is at hand)."""
     config = hardware.config
     layers = tuple(
-        _layer_record(layer, energy, config)
-        for layer, energy in zip(counters.layers, cost.layer_energy_j_by_unit, strict=True)
+        _layer_record(layer, energy, states, config)
+        for layer, energy, states in zip(
+            counters.layers, cost.layer_energy_j_by_unit, cost.layer_dram_energy_j_by_state, strict=True
+        )
     )
     return RunResult(
         schema_version=SCHEMA_VERSION,
@@ -99,14 +101,19 @@ def assemble_result(  # noqa: PLR0913  each is a part of the result
         workload=workload,
         storage=counters.storage,
         totals=_totals(layers, counters, cost, config, workload.batch),
-        limits={
-            name: LimitRecord(share=limit.share, latency_cycles_with_twice=limit.latency_cycles_with_twice)
-            for name, limit in sorted(counters.limits.items())
-        },
+        limits=limit_records(counters),
         skipped=dict(sorted(skipped.items())),
         layers=layers,
         comparison=None if comparison is None else dict(comparison),
     )
+
+
+def limit_records(counters: Counters) -> dict[str, LimitRecord]:
+    """Return by resource how it limits a run."""
+    return {
+        name: LimitRecord(share=limit.share, latency_cycles_with_twice=limit.latency_cycles_with_twice)
+        for name, limit in sorted(counters.limits.items())
+    }
 
 
 def workload_record(trace: LayerTrace) -> WorkloadRecord:
@@ -145,7 +152,9 @@ def num_frames(trace: LayerTrace) -> int:
     return trace.num_inputs
 
 
-def _layer_record(layer: LayerCounters, energy_j_by_unit: Mapping[str, float], config: HardwareConfig) -> LayerRecord:
+def _layer_record(
+    layer: LayerCounters, energy_j_by_unit: Mapping[str, float], states: dict[str, float], config: HardwareConfig
+) -> LayerRecord:
     latency_s = cycles_to_s(layer.latency_cycles, config.clock_mhz)
     energy_j = math.fsum(energy_j_by_unit.values())
     return LayerRecord(
@@ -166,7 +175,7 @@ def _layer_record(layer: LayerCounters, energy_j_by_unit: Mapping[str, float], c
         dram_write_bytes=layer.dram_write_bytes,
         **_bandwidth(layer.dram_read_bytes + layer.dram_write_bytes, latency_s, config)._asdict(),
         energy_j_by_unit=EnergyByUnit(**{name: energy_j_by_unit.get(name, 0.0) for name in EnergyByUnit.model_fields}),
-        dram_energy_j_by_state=None,
+        dram_energy_j_by_state=states,
         cycles_by_cause=CyclesByCause(**{name: layer.cycles_by_cause.get(name, 0) for name in CAUSES}),
         port_limit=cast(PortLimit | None, layer.port_limit),
         actions=_sorted_actions([layer.actions]),
@@ -206,7 +215,7 @@ def _totals(
         energy_j_by_unit=EnergyByUnit(
             **{name: cost.energy_j_by_unit.get(name, 0.0) for name in EnergyByUnit.model_fields}
         ),
-        dram_energy_j_by_state=None,
+        dram_energy_j_by_state=cost.dram_energy_j_by_state,
         cycles_by_cause=CyclesByCause(
             **{name: sum(getattr(layer.cycles_by_cause, name) for layer in layers) for name in CAUSES}
         ),

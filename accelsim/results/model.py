@@ -217,8 +217,9 @@ class Record(ResultModel):
     energy_j_by_unit: EnergyByUnit
     """Energy per unit."""
     dram_energy_j_by_state: dict[str, float] | None
-    """What `energy_j_by_unit.dram` consists of, by state of the memory; null where the states are not modelled, which
-    is everywhere in results of this version of the program."""
+    """What `energy_j_by_unit.dram` consists of: commands (act_pre, rd, wr, ref), standby with rows open and without
+    (active, precharged), power-down (pd, apd), self-refresh (sr), and lines (dq, strobe, ca, ck); null in results of
+    versions that did not know them."""
     cycles_by_cause: CyclesByCause
     """Where the cycles went."""
     port_limit: PortLimit | None

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from accelsim.storage.base import StoredBits
 from accelsim.timing.accounts import CAUSES
+from accelsim.timing.power_states import DramActivity
 
 __all__ = ["CAUSES", "TRAFFIC_CLASSES", "UNITS", "Counters", "DecoderWidth", "LayerCounters"]
 
@@ -73,7 +74,8 @@ class Counters:
     """A whole run: layers in order. Totals are sums over layers; only the lower bound is the network's own.
 
     ``lower_bound_cycles`` and ``limits`` (by resource) are None and empty where they were not worked out,
-    ``decoder_width`` is None where the decoder is the one that the chip's description states.
+    ``decoder_width`` is None where the decoder is the one that the chip's description states; ``dram`` is None with an
+    ideal memory, and in files of versions that did not know it.
     """
 
     storage: str
@@ -84,3 +86,4 @@ class Counters:
     lower_bound_cycles: int | None = None
     limits: dict[str, ResourceLimit] = field(default_factory=dict)
     decoder_width: DecoderWidth | None = None
+    dram: DramActivity | None = None

@@ -97,7 +97,7 @@ def _solve(
     fits = moment.schedule is not None and first_weights_fit(moment.schedule, piece, hardware)
     table = flatten(piece, layer_stations(piece, hardware, fits))
     solved = solve_layer(table, hardware, moment, memory, form)
-    one = account(piece, table.source, solved, *seen_by)
+    one = account(piece, table.source, solved, hardware, *seen_by)
     if known is not None:
         known.note(piece, moment, one, solved.after)
     return one, solved.after

@@ -14,6 +14,7 @@ from accelsim.sim.parts import Form, LayerRun, Sums, solve_layers, sums_of
 from accelsim.sim.processes import run_processes
 from accelsim.timing.accounts import CAUSES, Account, LayerTiming, Probe, account, joined, timings
 from accelsim.timing.memory import IdealMemory, MemoryModel
+from accelsim.timing.power_states import DramActivity, activity_of, joined_use
 from accelsim.timing.schedule import LayerSchedule, Schedule, first_weights_fit
 from accelsim.timing.stations import Station, layer_stations
 
@@ -50,7 +51,7 @@ def run_schedule(
     SimulationError
         The units wait for each other for ever, or the bytes moved are not those of the schedule.
     """
-    runs = _run_layers(schedule, hardware, "processes" if exact else engine, probe, tap)
+    runs, memory = _run_layers(schedule, hardware, "processes" if exact else engine, probe, tap)
     measured = zip(schedule.layers, runs, timings([run.account for run in runs]), strict=True)
     layers = tuple(_layer_counters(layer, run.sums, timing) for layer, run, timing in measured)
     return Counters(
@@ -60,7 +61,18 @@ def run_schedule(
         uses_generator=schedule.uses_generator,
         decoder=schedule.decoder,
         lower_bound_cycles=schedule.lower_bound_cycles,
+        dram=_activity(runs, hardware, memory),
     )
+
+
+def _activity(runs: Sequence[LayerRun], hardware: HardwareConfig, memory: MemoryModel | None) -> DramActivity | None:
+    """Return what the run made of its memory; None of an ideal one."""
+    if hardware.memory == "ideal" or not runs:
+        return None
+    end = runs[-1].account.end_cycle
+    use = joined_use([run.account.memory for run in runs])
+    measured = None if memory is None else memory.states(end)
+    return activity_of(use, end, 1000 / hardware.clock_mhz, hardware.dram, measured)
 
 
 def simulate_schedule(
@@ -72,7 +84,7 @@ def simulate_schedule(
     tap: Callable[[MemoryModel], MemoryModel] | None = None,
 ) -> tuple[LayerTiming, ...]:
     """Return the timing of each layer; parameters and errors as `run_schedule`."""
-    return timings([run.account for run in _run_layers(schedule, hardware, engine, probe, tap)])
+    return timings([run.account for run in _run_layers(schedule, hardware, engine, probe, tap)[0]])
 
 
 def _run_layers(
@@ -81,7 +93,7 @@ def _run_layers(
     engine: Engine,
     probe: Probe | None,
     tap: Callable[[MemoryModel], MemoryModel] | None,
-) -> list[LayerRun]:
+) -> tuple[list[LayerRun], MemoryModel | None]:
     layers = schedule.layers
     in_parts = next((layer for layer in layers if layer.parts is not None), None)
     if probe is not None and in_parts is not None:
@@ -91,7 +103,8 @@ def _run_layers(
         )
     memory = None if tap is None else tap(_memory(hardware))
     if _takes_processes(schedule, hardware, engine):
-        runs = _run_processes(layers, hardware, probe, memory or _memory(hardware))
+        memory = memory or _memory(hardware)
+        runs = _run_processes(layers, hardware, probe, memory)
     else:
         if memory is None and hardware.memory != "ideal" and hardware.dram.model == "timing":
             memory = _memory(hardware)
@@ -99,7 +112,7 @@ def _run_layers(
         runs = list(solve_layers(layers, hardware, form, probe, memory))
     for layer, run in zip(layers, runs, strict=True):
         _check_bytes(layer, run)
-    return runs
+    return runs, memory
 
 
 def _run_processes(
@@ -112,7 +125,7 @@ def _run_processes(
     solved = run_processes(schedules, tables, memory)
     rows: list[list[tuple[LayerSchedule, Account]]] = [[] for _ in layers]
     for (place, piece), table, times in zip(pieces, tables, solved, strict=True):
-        rows[place].append((piece, account(piece, table, times, probe, place)))
+        rows[place].append((piece, account(piece, table, times, hardware, probe, place)))
     return [
         LayerRun(row[0][1] if len(row) == 1 else joined([one for _, one in row]), sums_of([piece for piece, _ in row]))
         for row in rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final, Literal, Protocol
 
 import numpy as np
@@ -156,6 +157,7 @@ def _hold_out_nodes(blocks: BlockGraph) -> BlockGraph:
     return replace(blocks, train_rows=train, test_rows=held_out, title=f"{blocks.title}, {_HELD_OUT}")
 
 
+@lru_cache(maxsize=1)  # the package parses a text of 10 MB each time
 def load_digits() -> Digits:
     """Return the digits: 4,000 train and 1,000 test images, 400 and 100 of each class.
 

@@ -9,8 +9,8 @@ from accelsim.errors import ConfigError
 from accelsim.names import suggest
 from accelsim.storage import bitmap, csr, dense, elsa, entropy, folded, mpt, multicoat, nm, rle, seedlm, slt
 from accelsim.storage.base import StorageFormat, StoredBits, WeightPlan, planned
+from accelsim.storage.chip_decoder import STATED, StatedDecoderFormat, is_as_stated
 from accelsim.storage.mixed import SIGN, MixedFormat, split_name
-from accelsim.storage.stated import STATED, StatedDecoderFormat, is_as_stated
 from accelsim.storage.tiles import tile_bits
 from accelsim.trace.model import TraceLayer
 
@@ -33,7 +33,7 @@ def get_format(name: str) -> StorageFormat:
     """Return the storage format called ``name``; raise `ConfigError` with the known names if there is none.
 
     ``slt+fc=dense-int8`` is slt with dense int8 for a layer or kind of layer, see `accelsim.storage.mixed`;
-    ``csr-int8@chip`` is csr-int8 on the chip's decoder as it is, see `accelsim.storage.stated`.
+    ``csr-int8@chip`` is csr-int8 on the chip's decoder as it is, see `accelsim.storage.chip_decoder`.
     """
     if is_as_stated(name):
         return StatedDecoderFormat(get_format(name.removesuffix(STATED)))

@@ -14,6 +14,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.config.hardware import HardwareConfig
+from accelsim.timing.memory import addresses
+from accelsim.timing.power_states import MemoryUse, joined_use, use_of_requests
 from accelsim.timing.schedule import LayerSchedule
 from accelsim.timing.solve import SolvedLayer
 from accelsim.timing.stations import COUNTER_OF_KIND, Charge, Station
@@ -53,7 +56,7 @@ class LayerTiming:
 class Account:
     """One layer's own part: causes, and each unit's work as spans, int64 [2, num_events] of begin and end.
 
-    ``asked`` is when the work was decided on: at its begin, of a request at its issue.
+    ``asked`` is when the work was decided on: at its begin, of a request at its issue. ``memory`` is in cycles.
     """
 
     start_cycle: int
@@ -62,6 +65,7 @@ class Account:
     spans: dict[str, Ints]
     asked: dict[str, Ints]
     moved_bytes: tuple[int, ...]
+    memory: MemoryUse = MemoryUse()
 
     def shifted(self, cycles: int) -> Account:
         """Return the same account some cycles later."""
@@ -71,6 +75,7 @@ class Account:
             end_cycle=self.end_cycle + cycles,
             spans={name: spans + cycles for name, spans in self.spans.items()},
             asked={name: asked + cycles for name, asked in self.asked.items()},
+            memory=self.memory.shifted(cycles),
         )
 
 
@@ -99,6 +104,7 @@ def joined(parts: list[Account]) -> Account:
         spans={name: np.concatenate([part.spans[name] for part in parts], axis=1) for name in first.spans},
         asked={name: np.concatenate([part.asked[name] for part in parts]) for name in first.asked},
         moved_bytes=tuple(sum(numbers) for numbers in zip(*(part.moved_bytes for part in parts), strict=True)),
+        memory=joined_use([part.memory for part in parts]),
     )
 
 
@@ -133,6 +139,7 @@ def account(
     schedule: LayerSchedule,
     stations: tuple[Station, ...],
     solved: SolvedLayer,
+    hardware: HardwareConfig,
     probe: Probe | None = None,
     layer: int = 0,
 ) -> Account:
@@ -159,9 +166,25 @@ def account(
             spans[station.name], asked[station.name] = np.stack([begin, end]), begin
         if probe is not None:
             _show_work(probe, layer, station, solved)
-    requests = next(station.requests for station in stations if station.requests is not None)
-    moved = np.bincount(requests.kind, requests.num_bytes, 5).astype(np.int64)
-    return Account(solved.start_cycle, solved.after.end_cycle, causes, spans, asked, tuple(moved.tolist()))
+    dma = next(station for station in stations if station.requests is not None)
+    return Account(
+        solved.start_cycle, solved.after.end_cycle, causes, spans, asked, *_memory_use(dma, solved, hardware)
+    )
+
+
+def _memory_use(dma: Station, solved: SolvedLayer, hardware: HardwareConfig) -> tuple[tuple[int, ...], MemoryUse]:
+    """Return the bytes moved by kind, and when the memory was used; addresses count from the layer's own first ones."""
+    requests = dma.requests
+    if requests is None or not requests.kind.size:
+        return (0,) * len(COUNTER_OF_KIND), MemoryUse()
+    moved = tuple(np.bincount(requests.kind, requests.num_bytes, len(COUNTER_OF_KIND)).astype(np.int64).tolist())
+    if hardware.memory == "ideal":
+        return moved, MemoryUse()
+    arrival = solved.begin[dma.name] + dma.cycles
+    address = addresses(requests.kind, requests.num_bytes, np.zeros(len(COUNTER_OF_KIND), dtype=np.int64))
+    unit_ns = 1000 / hardware.clock_mhz
+    use = use_of_requests(arrival, solved.end[dma.name], address, requests.num_bytes, unit_ns, hardware.dram)
+    return moved, use
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ plain Python and the compiled one all call it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -17,14 +18,20 @@ import numpy.typing as npt
 
 from accelsim.config.dram import DramConfig
 from accelsim.config.hardware import HardwareConfig
+from accelsim.config.memory_device import device_of
+from accelsim.timing.power_states import DramStates, refresh_ns
 from accelsim.units import ns_to_cycles, round_up
 
 Ints = npt.NDArray[np.int64]
 IDEAL, ONE_BUS, TWO_BUSES, CALLED = range(4)  # ``CALLED``: an object that answers one request after another
 
-# Places in the row of integers that describes a simple memory: four constants, then its state.
-KIND, READ_LATENCY, WRITE_LATENCY, TURNAROUND, BUS_FREE, WRITE_BUS_FREE, LAST_WAS_WRITE, LAST_END, BUSY = range(9)
+# Places in the row of integers that describes a simple memory: constants, then its state.
+(
+    KIND, READ_LATENCY, WRITE_LATENCY, TURNAROUND, POWER_DOWN, POWER_UP, SELF_REFRESH, SELF_REFRESH_EXIT, BUS_FREE,
+    WRITE_BUS_FREE, LAST_WAS_WRITE, LAST_END, BUSY,
+) = range(13)  # fmt: skip
 NO_REQUEST_YET = -1
+NEVER = 1 << 60
 REGION_BYTES = 1 << 28
 
 
@@ -63,17 +70,27 @@ class MemoryModel(Protocol):
         """Return to the cold state: nothing open, nothing on the bus, cycle 0."""
         ...
 
+    def states(self, end_cycle: int) -> DramStates | None:
+        """Return what the memory has done up to the end of a run; None where it is worked out from the gaps."""
+        ...
+
 
 def serve_simply(now: int, is_write: int, transfer: int, memory: Any) -> int:
     """Return when a request's data have crossed the bus, and keep the bus in ``memory`` (a row as described above).
 
     The latency runs beside the data of earlier requests, so that a request which starts while the bus is busy hides
-    it. A change of direction leaves the bus empty for the turnaround.
+    it; one that finds the memory asleep waits for the exit first. Refresh is in ``transfer``. A change of direction
+    leaves the bus empty for the turnaround.
     """
     if memory[KIND] == IDEAL:
         memory[BUSY] = 0
         return now
     ready: int = now + (memory[WRITE_LATENCY] if is_write else memory[READ_LATENCY])
+    idle = now - max(memory[BUS_FREE], memory[WRITE_BUS_FREE])
+    if idle > memory[SELF_REFRESH]:
+        ready += memory[SELF_REFRESH_EXIT]
+    elif idle > memory[POWER_DOWN]:
+        ready += memory[POWER_UP]
     if memory[KIND] == TWO_BUSES:
         bus = WRITE_BUS_FREE if is_write else BUS_FREE
         ready = max(ready, memory[bus]) + transfer
@@ -95,21 +112,48 @@ def serve_simply(now: int, is_write: int, transfer: int, memory: Any) -> int:
 def memory_row(hardware: HardwareConfig) -> list[int]:
     """Return the row of a chip's memory in its cold state, as `serve_simply` takes it."""
     if hardware.memory == "ideal":
-        return [IDEAL, 0, 0, 0, 0, 0, NO_REQUEST_YET, 0, 0]
+        return [IDEAL, 0, 0, 0, NEVER, 0, NEVER, 0, *_COLD]
     return dram_row(hardware.dram, hardware.clock_mhz)
+
+
+_COLD = (0, 0, NO_REQUEST_YET, 0, 0)
 
 
 def dram_row(dram: DramConfig, clock_mhz: float) -> list[int]:
     """Return the row of a simple DRAM in its cold state."""
     latencies = (dram.read_latency_ns, dram.write_latency_ns, dram.turnaround_ns)
     kind = TWO_BUSES if dram.separate_write_bus else ONE_BUS
-    return [kind, *(ns_to_cycles(value, clock_mhz) for value in latencies), 0, 0, NO_REQUEST_YET, 0, 0]
+    device = device_of(dram.standard)
+    sleeps = [
+        value
+        for after_ns, exit_cycles in (
+            (dram.power_down_after_ns, device.timing.xp_cycles), (dram.self_refresh_after_ns, device.timing.xs_cycles)
+        )
+        for value in (
+            NEVER if after_ns is None else ns_to_cycles(after_ns, clock_mhz),
+            ns_to_cycles(exit_cycles * device.tck_ns, clock_mhz),
+        )
+    ]  # fmt: skip
+    return [kind, *(ns_to_cycles(value, clock_mhz) for value in latencies), *sleeps, *_COLD]
+
+
+def oldest_that_matters(row: Sequence[int]) -> int:
+    """Return for how many cycles a memory's row remembers when its bus was used."""
+    return max(value for value in (row[TURNAROUND], row[POWER_DOWN], row[SELF_REFRESH]) if value < NEVER) + 1
 
 
 @lru_cache(maxsize=64)
-def bytes_per_cycle(peak_bytes_per_ns: float, clock_mhz: float) -> Fraction:
-    """Return the memory's peak bandwidth at a core clock."""
-    return Fraction(peak_bytes_per_ns).limit_denominator(10**6) * 1000 / Fraction(clock_mhz).limit_denominator(10**6)
+def bytes_per_cycle(dram: DramConfig, clock_mhz: float) -> Fraction:
+    """Return the bytes that move in a core cycle on a busy bus: the peak, less what refreshes take of it.
+
+    A refresh stops all banks for tRFC in each tREFI. A transfer meets as many as begin in its time, so that each is
+    longer by that share in the mean; refreshes between requests cost nothing, those of one bank leave the bus free.
+    """
+    rate = Fraction(dram.peak_bytes_per_ns).limit_denominator(10**6)
+    if dram.refresh == "all_bank":
+        interval, length = refresh_ns(dram, device_of(dram.standard))
+        rate *= 1 - Fraction(length / interval).limit_denominator(10**6)
+    return rate * 1000 / Fraction(clock_mhz).limit_denominator(10**6)
 
 
 def transfer_cycles(num_bytes: Ints, bus_cycles: Ints, dram: DramConfig, clock_mhz: float) -> Ints:
@@ -117,7 +161,7 @@ def transfer_cycles(num_bytes: Ints, bus_cycles: Ints, dram: DramConfig, clock_m
 
     ``bus_cycles`` that are not negative are taken as they are.
     """
-    rate = bytes_per_cycle(dram.peak_bytes_per_ns, clock_mhz)
+    rate = bytes_per_cycle(dram, clock_mhz)
     cycles: Ints = np.where(bus_cycles >= 0, bus_cycles, -(-num_bytes * rate.denominator // rate.numerator))
     return cycles
 
@@ -141,6 +185,7 @@ class SimpleMemory:
 
     def __init__(self, dram: DramConfig, clock_mhz: float) -> None:
         self._dram, self._clock_mhz = dram, clock_mhz
+        self._rate = bytes_per_cycle(dram, clock_mhz)
         self.reset()
 
     def reset(self) -> None:
@@ -153,12 +198,15 @@ class SimpleMemory:
         """Serve one request; see `MemoryModel.serve`. A request of no bytes ends where it starts."""
         if num_bytes <= 0:
             return ServedRequest(start_cycle, start_cycle, 0)
-        rate = bytes_per_cycle(self._dram.peak_bytes_per_ns, self._clock_mhz)
         transfer = bus_cycles
         if bus_cycles < 0:
-            transfer = -(-round_up(num_bytes, self._dram.burst_bytes) * rate.denominator // rate.numerator)
+            whole = round_up(num_bytes, self._dram.burst_bytes)
+            transfer = -(-whole * self._rate.denominator // self._rate.numerator)
         end = serve_simply(start_cycle, int(is_write), transfer, self._row)
         return ServedRequest(end - transfer, end, self._row[BUSY])
+
+    def states(self, end_cycle: int) -> None:
+        """Return None: see `accelsim.timing.power_states.states_from_gaps`."""
 
 
 class IdealMemory:
@@ -172,3 +220,6 @@ class IdealMemory:
     ) -> ServedRequest:
         """Serve one request in no time."""
         return ServedRequest(start_cycle, start_cycle, 0)
+
+    def states(self, end_cycle: int) -> None:
+        """Return None: there are none."""

@@ -73,6 +73,7 @@ def trace_workload(path: str, options: TraceOptions | None = None) -> LayerTrace
         magic = stream.read(len(_ZIP_MAGIC))
     sha256 = _sha256(file)
     if magic != _ZIP_MAGIC and Path(file).suffix.lower() not in (".pt", ".pth"):
+        _refuse_shaping(path, "a topology table", chosen, _OPTIONS_OF_NETWORKS)
         return replace(read_topology(path, chosen), sha256=sha256)
     if not chosen.are_of_run:
         raise TraceError(f"{path}: a ticket has its own sparsity, ratios and shapes; leave those options out")
@@ -81,12 +82,7 @@ def trace_workload(path: str, options: TraceOptions | None = None) -> LayerTrace
 
 def _trace_file(path: str, options: TraceOptions) -> LayerTrace:
     """Return the trace of an exported module."""
-    for option, is_stated in (
-        ("--num-classes", options.num_classes is not None),
-        ("--width-factor", options.width_factor != 1.0),
-    ):
-        if is_stated:
-            raise TraceError(f"{path}: {option}: an exported module has its own; leave the option out")
+    _refuse_shaping(path, "an exported module", options, ("num_classes", "width_factor"))
     found = graph_from_file(
         path,
         skip_unsupported=options.skip_unsupported,
@@ -95,6 +91,17 @@ def _trace_file(path: str, options: TraceOptions) -> LayerTrace:
     )
     provenance = "synthetic" if options.is_synthetic else "dense"
     return with_batch(found.trace(_graph_weights(found.graph, options), provenance=provenance), options.batch)
+
+
+_OPTIONS_OF_NETWORKS = ("num_classes", "width_factor", "input_shape", "input_shapes")
+
+
+def _refuse_shaping(path: str, kind: str, options: TraceOptions, names: tuple[str, ...]) -> None:
+    """Refuse options that would be ignored."""
+    for name in names:
+        if getattr(options, name) != getattr(TraceOptions(), name):
+            option = name.removesuffix("s") if name == "input_shapes" else name
+            raise TraceError(f"{path}: --{option.replace('_', '-')}: {kind} has its own; leave the option out")
 
 
 def _named_ticket(name: str) -> str | None:
@@ -115,12 +122,18 @@ def _trace_name(name: str, options: TraceOptions) -> LayerTrace:
         hint = "" if is_network(name) else suggest(name, preset_names(TICKETS), cutoff=0.8)
         if hint:
             raise TraceError(f"{name}: no such file, network or ticket; {hint}accelsim list shows them all") from error
-        raise TraceError(f"{name}: no such file, and {error}") from error
+        where = "" if is_network(name) else f"{name}: no such file, and "
+        raise TraceError(f"{where}{error}") from error
 
 
 def trace_network(name: str, options: TraceOptions | None = None) -> LayerTrace:
     """Return the trace of a network of the zoo, dense or with the stated statistics."""
     chosen = options or TraceOptions()
+    if chosen.input_shapes:
+        raise TraceError(
+            f"network {name!r}: --input-shape: its only input has no name {chosen.input_shapes[0][0]!r}; "
+            "give the sizes alone"
+        )
     graph = build_network(
         name,
         num_classes=chosen.num_classes,

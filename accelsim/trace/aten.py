@@ -12,9 +12,10 @@ from math import ceil, log2, prod
 from accelsim.errors import TraceError
 from accelsim.ticket.graph import NodeKind
 from accelsim.ticket.shapes import MAX_DIMENSION, Axis
-from accelsim.trace.aten_products import PRODUCTS
+from accelsim.trace.aten_products import OF_VECTORS, PRODUCTS
 from accelsim.trace.call import Call, Handler
 from accelsim.trace.emit import Emitter
+from accelsim.trace.equations import in_index_notation
 from accelsim.trace.in_place import Places, works_in_place
 from accelsim.trace.products import UnfitError
 from accelsim.trace.records import Program, Record
@@ -52,6 +53,7 @@ _OTHER = {
     ),
     **dict.fromkeys(
         "addcmul addcdiv lerp remainder fmod floor_divide hypot "
+        "hardmax max_unpool max_unpool2d max_unpool3d "
         "rotary normalize_minmax quantized_decomposed::choose_qparams tanhshrink".split(),
         3,
     ),
@@ -70,6 +72,7 @@ _REDUCTIONS = {
     **dict.fromkeys("var std var_mean std_mean".split(), 3),
     **dict.fromkeys("logsumexp".split(), 5),
 }
+_PAIRS = {"cosine_similarity": 6, "pairwise_distance": 3}
 _SORTS = frozenset("topk sort argsort msort kthvalue median nanmedian mode searchsorted bucketize unique_dim".split())
 _NORMS = {
     "batch_norm": "batch", "_native_batch_norm_legit_no_training": "batch", "native_batch_norm": "batch",
@@ -198,7 +201,7 @@ def _sort(call: Call) -> None:
 
 
 def _pool(call: Call) -> None:
-    record, rank = call.record, int(call.record.target[8])
+    record, rank = call.record, int(call.record.target.partition("_pool")[2][0])
     kernel = record.sizes("kernel_size", rank, 1)
     fields = zip(
         kernel,
@@ -305,6 +308,13 @@ def _glu(call: Call) -> None:
     call.emitter.elementwise(call.operation, "multiply", [half, call.emitter.value(gated.output)], call.shape)
 
 
+def _pairs(call: Call) -> None:
+    """Handle what compares two tensors and reduces an axis, by its operations per element."""
+    live = call.live()
+    num = max(prod(value.shape) for value in call.values())
+    call.emitter.vector(call.operation, live, call.shape, _PAIRS[call.record.target] * num)
+
+
 def _fft(call: Call) -> None:
     """Handle fast Fourier transforms, as work of the vector unit: 5 N log2 N operations of real numbers."""
     source = call.first_live()
@@ -330,6 +340,7 @@ _TABLE: dict[str, Handler] = {
     **dict.fromkeys(_POOLS, _pool),
     **dict.fromkeys(_ADAPTIVE_POOLS, _adaptive_pool),
     **dict.fromkeys(_REDUCTIONS, _reduce),
+    **dict.fromkeys(_PAIRS, _pairs),
     **dict.fromkeys(_SORTS, _sort),
     **dict.fromkeys(_RESIZES, _resize),
     **dict.fromkeys(_PADS, _pad),
@@ -379,6 +390,7 @@ def emit_program(program: Program, emitter: Emitter) -> None:
 
 
 def _emit(program: Program, record: Record, emitter: Emitter) -> None:
+    record = in_index_notation(record, lambda name: emitter.value(name).shape)
     call = Call(program, record, emitter)
     if record.target.rpartition(".")[2] in _CONTROL:
         raise emitter.fail(
@@ -388,7 +400,12 @@ def _emit(program: Program, record: Record, emitter: Emitter) -> None:
         return
     if record.outputs[0][1] is None and all(shape is None for _, shape in record.outputs):
         return
-    if not call.live() and record.target in PRODUCTS:
+    if record.target in PRODUCTS and not program.complex_tensors.isdisjoint(record.refs()):
+        raise emitter.fail(
+            call.operation, "its operands are complex, and a complex product is four of real numbers; write it with "
+            "real ones (torch.view_as_real)"
+        )  # fmt: skip
+    if not call.live() and record.target in PRODUCTS and record.target not in OF_VECTORS:
         _read_constant(call)
     if not call.live() or record.target in _FILLED:
         _constant(call)
@@ -417,7 +434,8 @@ def _read_constant(call: Call) -> None:
     """Let what meets trained weights come from memory, as an input does, where it does not depend on one.
 
     Positions that pass through a layer are such; torch computes them in each run. Trained tensors that are multiplied
-    by each other, as low-rank updates of weights are, make other weights.
+    by each other, as low-rank updates of weights are, make other weights; so do products of constant vectors, as norms
+    of weights are.
     """
     trained = call.program.trained
     name = call.record.ref("input", "query")

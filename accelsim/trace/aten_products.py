@@ -9,7 +9,14 @@ from accelsim.ticket.graph import GraphNode
 from accelsim.ticket.shapes import Axis
 from accelsim.trace.call import Call, Handler
 from accelsim.trace.layout import Shape, contiguous
-from accelsim.trace.products import Terms, UnfitError, equation_terms, linear_terms, matmul_terms
+from accelsim.trace.products import (
+    Terms,
+    UnfitError,
+    equation_terms,
+    linear_terms,
+    matmul_terms,
+    shared_letters,
+)
 from accelsim.trace.records import ATTENTIONS
 from accelsim.trace.recurrent import recurrent, recurrent_cell
 from accelsim.trace.values import Value
@@ -20,6 +27,7 @@ _CONVS = (
     "_slow_conv2d_forward conv_depthwise3d _conv_depthwise2d"
 )
 _VECTOR_RANK = 2
+OF_VECTORS = frozenset("mv dot vdot".split())
 
 
 def _weight(call: Call, value: Value) -> Value:
@@ -128,8 +136,14 @@ def _einsum(call: Call) -> None:
     if len(values) == 1:
         _single(call, values[0], terms[0], out)
         return
+    kept = shared_letters(terms, out)
+    values = [_summed(call, *pair, index) for index, pair in enumerate(zip(values, terms, kept, strict=True))]
+    terms = kept
     value, term = values[0], terms[0]
-    sizes = {letter: size for v, t in zip(values, terms, strict=True) for letter, size in zip(t, v.shape, strict=True)}
+    sizes: dict[str, int] = {}
+    for other, letters in zip(values, terms, strict=True):
+        for letter, size in zip(letters, other.shape, strict=True):
+            sizes[letter] = max(size, sizes.get(letter, 1))
     for index in range(1, len(values)):
         later = "".join([*terms[index + 1 :], out])
         is_last = index == len(values) - 1
@@ -140,10 +154,24 @@ def _einsum(call: Call) -> None:
         if not value.is_live and not values[index].is_live:
             raise UnfitError("two of its operands are constants")
         if pair.inner:
-            call.emitter.product(operation, value, values[index], pair, shape)
+            call.emitter.product(operation, value, values[index], pair, shape, bias=is_last and call.flag("bias"))
         else:
             _outer(call, (value, values[index]), pair, shape, operation.output)
         value, term = call.emitter.value(operation.output), wanted
+
+
+def _summed(call: Call, value: Value, term: str, kept: str, index: int) -> Value:
+    """Return an operand without the axes that no other one and no result has: it is summed along them first."""
+    if term == kept:
+        return value
+    shape = tuple(size for letter, size in zip(term, value.shape, strict=True) if letter in kept)
+    operation = call.operation.part(f"sum{index}")
+    if value.is_live:
+        axes = [place for place, letter in enumerate(term) if letter not in kept]
+        call.emitter.reduce(operation, value, shape, axes)
+    else:
+        call.emitter.constant(operation.output, shape, value.root, f"{value.part}~{operation.output}")
+    return call.emitter.value(operation.output)
 
 
 def _outer(call: Call, operands: tuple[Value, Value], terms: Terms, shape: Shape, output: str) -> None:
@@ -235,7 +263,7 @@ PRODUCTS: dict[str, Handler] = {
     **dict.fromkeys(_CONVS.split(), _conv),
     "torchvision::deform_conv2d": _deform_conv,
     "linear": _linear,
-    **dict.fromkeys("mm bmm matmul addmm baddbmm mv dot vdot addmv inner _int_mm _scaled_mm".split(), _matmul),
+    **dict.fromkeys("mm bmm matmul addmm baddbmm mv dot vdot addmv _int_mm _scaled_mm".split(), _matmul),
     **dict.fromkeys("_weight_int8pack_mm _weight_int4pack_mm packed_linear".split(), _packed_linear),
     "einsum": _einsum,
     **dict.fromkeys("_grouped_mm transformers::grouped_mm_fallback".split(), _experts),

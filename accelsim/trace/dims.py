@@ -2,8 +2,10 @@
 
 A third spatial axis has no loop of its own. Where its filters are one element deep, its positions are samples (N);
 where they are one element high and wide, its positions are rows, and height times width are columns: both are exact.
-Else depth times height are rows: multiply-accumulates, weights, inputs and outputs are exact, and approximated is only
-which input rows a tile shares with its neighbour (a stride and a dilation are chosen that cover the same input).
+Else depth times height are rows, the shorter of both inside, with a stride and a dilation under which tiles of whole
+slices read the input rows that their windows in three dimensions do, and fewer rows more than a filter has: a dilation
+is a whole number. Tiles of a part of a slice count as if they read what lies between its windows, and without padding
+all windows count larger, since the rows that they leave out at the edges must be read by some.
 """
 
 from __future__ import annotations
@@ -79,16 +81,28 @@ def _flat(
     if len(axes) == _FLAT:
         return 1, (axes[0], axes[1]), (sizes[0], sizes[1]), (outs[0], outs[1])
     depth, height, width = axes
-    if (depth.kernel, depth.stride, outs[0]) == (1, 1, sizes[0]):
-        return sizes[0], (height, width), (sizes[1], sizes[2]), (outs[1], outs[2])
+    if depth.kernel == 1 and not depth.before:
+        return outs[0], (height, width), (sizes[1], sizes[2]), (outs[1], outs[2])
     if (height.kernel, width.kernel) == (1, 1) and outs[1:] == sizes[1:]:
         return 1, (depth, _PLAIN), (sizes[0], sizes[1] * sizes[2]), (outs[0], outs[1] * outs[2])
-    size, out = sizes[0] * sizes[1], outs[0] * outs[1]
-    kernel, stride = depth.kernel * height.kernel, max(1, size // out)
-    before = (kernel - 1) // 2 if depth.before + height.before else 0
-    left = size - 1 + before - (out - 1) * stride
-    dilation = max(1, -(-left // (kernel - 1))) if kernel > 1 else 1
-    return 1, (Axis(kernel, stride, before, 0, dilation, 0), width), (size, sizes[2]), (out, outs[2])
+    rows = sorted(zip((depth, height), sizes, outs, strict=False), key=lambda row: -row[1])
+    return 1, (_rows(*zip(*rows, strict=True)), width), (sizes[0] * sizes[1], sizes[2]), (outs[0] * outs[1], outs[2])
+
+
+def _rows(axes: tuple[Axis, Axis], sizes: Shape, outs: Shape) -> Axis:
+    """Return how two axes move as one, the longer one outside: a window over it holds fewest of the other's rows.
+
+    One step along the outer axis reads as many whole slices across it as a filter is long there.
+    """
+    outer, inner = axes
+    size, out, across = prod(sizes), prod(outs), sizes[1]
+    kernel, stride, before = outer.kernel * inner.kernel, max(1, size // out), outer.before * across
+    long = outer.dilation * (outer.kernel - 1) + 1
+    of_a_slice = long * across - (outs[1] - 1) * stride
+    read = ((outs[0] - 1) * outer.stride + long) * across - before
+    of_all = min(read, size) + before - (out - 1) * stride
+    dilation = max(1, -(-(max(of_a_slice, of_all) - 1) // (kernel - 1))) if kernel > 1 else 1
+    return Axis(kernel, stride, before, 0, dilation, 0)
 
 
 def pool_dims(node: GraphNode, source: Shape) -> LoopDims:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from accelsim.errors import TicketError, TraceError
 from accelsim.ticket.torchfile import check_regular_file
-from accelsim.trace.input_shapes import StatedShapes, check_fixed
+from accelsim.trace.input_shapes import StatedShapes, Symbols, check_fixed
 from accelsim.trace.records import Program, Record, Ref, Shape
 from accelsim.trace.sizes import size_of, symbol_of
 
@@ -26,6 +26,8 @@ _MAX_FILE_BYTES = 1 << 40
 """Of the whole file; only records up to `_MAX_GRAPH_BYTES` are read."""
 _MAX_GRAPH_BYTES = 256 << 20
 _GRAPH_NAMES = ("models/model.json", "serialized_exported_program.json")
+_COMPLEX_TYPES = (9, 10, 11)
+"""Numbers of the complex types in ``torch._export.serde.schema.ScalarType``."""
 _WEIGHTS_NAME = "weights/model_weights_config.json"
 
 
@@ -133,12 +135,16 @@ class _Reader:
             self._batch(inputs),
             self._num_parameters(trained, records),
             frozenset(trained.values()),
+            frozenset(
+                name for name, meta in self._graph["tensor_values"].items() if meta.get("dtype") in _COMPLEX_TYPES
+            ),
         )
 
     def _choose_symbols(self, inputs: list[str]) -> None:
         """Give each dynamic axis of an input its size: what is stated, 1 for samples, else that of the example."""
         self._stated.check_names(self._where, inputs)
         shapes: dict[str, Shape] = {}
+        symbols = Symbols(self._where)
         for index, name in enumerate(inputs):
             stated = self._stated.of(self._where, name, len(self._sizes[name]), is_first=index == 0)
             if stated is not None:
@@ -146,9 +152,12 @@ class _Reader:
             for axis, size in enumerate(self._sizes[name]):
                 expression = size.get("as_expr") or {}
                 symbol = symbol_of(str(expression.get("expr_str", "")))
-                if symbol is not None and (symbol not in self._symbols or stated is not None):
+                if symbol is not None and stated is not None:
+                    symbols.state(symbol, stated[axis], name)
+                elif symbol is not None:
                     hint = int((expression.get("hint") or {}).get("as_int", 1))
-                    self._symbols[symbol] = stated[axis] if stated is not None else hint if axis else 1
+                    symbols.sizes.setdefault(symbol, hint if axis else 1)
+        self._symbols = symbols.sizes
         check_fixed(self._where, shapes, {name: self._shape(name) for name in inputs})
 
     def _batch(self, inputs: list[str]) -> int:
@@ -249,7 +258,14 @@ def program_of(exported: ExportedProgram, name: str, num_parameters: int | None 
     if num_parameters is None:
         tensors = {id(exported.state_dict[path]): exported.state_dict[path] for path in trained}
         num_parameters = sum(tensor.numel() for tensor in tensors.values())
-    return Program(name, tuple(inputs), constants, parameters, tuple(records), outputs, batch, num_parameters, trained)
+    return Program(
+        name, tuple(inputs), constants, parameters, tuple(records), outputs, batch, num_parameters, trained,
+        frozenset(node.name for node in exported.graph.nodes if _is_complex(node.meta.get("val"))),
+    )  # fmt: skip
+
+
+def _is_complex(value: Any) -> bool:
+    return hasattr(value, "is_complex") and bool(value.is_complex())
 
 
 class _FxSizes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from accelsim.errors import TraceError
 
@@ -54,8 +54,27 @@ def check_fixed(where: str, stated: Mapping[str, Shape], have: Mapping[str, Shap
     """Raise `TraceError` if a stated shape is not the one that the module has; a first axis of 1 stands for any."""
     for name, shape in stated.items():
         fixed = have[name]
-        if shape not in (fixed, (1, *fixed[1:])):
+        axis = next((axis for axis, (a, b) in enumerate(zip(shape, fixed, strict=True)) if a != b), None)
+        if axis is not None and shape != (1, *fixed[1:]):
             raise TraceError(
-                f"{where}: --input-shape: input {name!r} is fixed at {shown(fixed)}, not {shown(shape)}; "
-                "export it again with another size"
+                f"{where}: --input-shape: input {name!r}: axis {axis} is fixed at {fixed[axis]}, not {shape[axis]} as "
+                f"in {shown(shape)}; export it again with another size"
             )
+
+
+@dataclass(slots=True)
+class Symbols:
+    """The sizes of dynamic axes by their names, and which of them are stated."""
+
+    where: str
+    sizes: dict[str, int] = field(default_factory=dict)
+    stated: dict[str, int] = field(default_factory=dict)
+
+    def state(self, symbol: str, size: int, name: str) -> None:
+        """Take a size that is stated for an axis of input ``name``; TraceError if the same axis has another."""
+        if self.stated.setdefault(symbol, size) != size:
+            raise TraceError(
+                f"{self.where}: --input-shape: input {name!r}: axis {symbol!r} is {size} here and "
+                f"{self.stated[symbol]} elsewhere; give inputs that share an axis one size"
+            )
+        self.sizes[symbol] = size

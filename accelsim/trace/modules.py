@@ -124,7 +124,9 @@ def graph_from_module(
         exported = torch_.export.export(module, arguments)
     except Exception as error:  # torch.export raises many kinds, and a user must read one line
         reason = " ".join(str(error).split())[:300]
-        raise TraceError(f"{type(module).__name__}: torch.export cannot export it ({reason})") from error
+        raise TraceError(
+            f"{type(module).__name__}: torch.export cannot export it ({reason}); mend what it names, or export to ONNX"
+        ) from error
     finally:
         module.train(was_training)
     num_parameters = sum(parameter.numel() for parameter in module.parameters())

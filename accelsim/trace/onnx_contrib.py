@@ -13,7 +13,7 @@ Rule = Callable[[Mapping[str, Any], list[Shape | None]], list[Shape | None]]
 
 def own_shapes(node: onnx.NodeProto, shapes: Mapping[str, Shape | None]) -> dict[str, Shape]:
     """Return the shapes of the outputs that follow from the inputs' shapes; empty where no rule is known."""
-    rule = _RULES.get(node.op_type)
+    rule = _RULES.get(f"{node.domain}.{node.op_type}") or _RULES.get(node.op_type)
     inputs = [shapes.get(name) for name in node.input]
     if rule is None or not inputs or inputs[0] is None:
         return {}
@@ -84,24 +84,54 @@ def _global_pool(attributes: Mapping[str, Any], inputs: list[Shape | None]) -> l
     return [(*shape[:2], *([1] * (len(shape) - 2)))]
 
 
-def _heads(query: str, shared: str, past: tuple[int, int]) -> Rule:
-    """Return the rule of an attention: its output is as wide as the values of all query heads."""
+def _heads(attributes: Mapping[str, Any], inputs: list[Shape | None]) -> list[Shape | None]:
+    """Return output, keys and values of ``MultiHeadAttention``, whose operands may be packed."""
+    num = int(attributes["num_heads"])
+    first = _known(inputs[0])
+    keys, values = [*inputs[1:3], None, None][:2]
+    packed = first if keys is None else keys
+    if values is None:  # (batch, tokens, heads, 2 or 3, features)
+        packed = values = (packed[0], num, packed[1], packed[-1])
+    return _attended(first[:2], num, _by_head(packed, num), _by_head(values, num), _past(inputs, 6))
+
+
+def _by_head(shape: Shape, num: int) -> Shape:
+    return shape if len(shape) == 4 else (shape[0], num, shape[1], shape[2] // num)  # noqa: PLR2004  by head already
+
+
+def _past(inputs: list[Shape | None], place: int) -> int:
+    earlier = inputs[place] if place < len(inputs) else None
+    return earlier[-2] if earlier is not None else 0
+
+
+def _attended(lead: Shape, num: int, key: Shape, value: Shape, past: int) -> list[Shape | None]:
+    key, value = ((*shape[:2], past + shape[2], shape[3]) for shape in (key, value))
+    return [(*lead, num * value[3]), key, value]
+
+
+def _grouped(attributes: Mapping[str, Any], inputs: list[Shape | None]) -> list[Shape | None]:
+    """Return output, keys and values of ``GroupQueryAttention``, whose operands may be packed."""
+    num, shared = int(attributes["num_heads"]), int(attributes["kv_num_heads"])
+    first = _known(inputs[0])
+    wide = first[-1] // (num if inputs[1] is not None else num + 2 * shared)
+    new = (first[0], shared, first[1], wide)
+    return _attended(first[:2], num, new, new, _past(inputs, 3))
+
+
+def _projected(past: int) -> Rule:
+    """Return the rule of an attention that holds its projection: its keys and values are one tensor."""
 
     def rule(attributes: Mapping[str, Any], inputs: list[Shape | None]) -> list[Shape | None]:
-        first, value = _known(inputs[0]), _known(inputs[2])
-        earlier = inputs[past[1]] if past[1] < len(inputs) else None
-        before = earlier[2] if earlier is not None else 0
-        if len(first) == 4:  # noqa: PLR2004  (batch, heads, tokens, features)
-            present = (*value[:2], before + value[2], value[3])
-            key = (*present[:3], _known(inputs[1])[3])
-            return [(*first[:3], value[3]), key, present]
-        num, num_shared = int(attributes[query]), int(attributes[shared])
-        wide = value[2] // num_shared
-        present = (value[0], num_shared, before + value[1], wide)
-        key = (*present[:3], _known(inputs[1])[2] // num_shared)
-        return [(*first[:2], num * wide), key, present]
+        first, columns, num = _known(inputs[0]), _known(inputs[1])[1], int(attributes["num_heads"])
+        widths = attributes.get("qkv_hidden_sizes") or [columns // 3] * 3
+        present = (2, first[0], num, first[1] + _past(inputs, past), widths[1] // num)
+        return [(*first[:2], int(widths[2])), present]
 
     return rule
+
+
+def _skip_norm(_: Mapping[str, Any], inputs: list[Shape | None]) -> list[Shape | None]:
+    return [inputs[0], None, None, inputs[0]]
 
 
 _RULES: Mapping[str, Rule] = {
@@ -114,12 +144,14 @@ _RULES: Mapping[str, Rule] = {
     "QLinearGlobalAveragePool": _global_pool,
     **dict.fromkeys(
         (
-            "SkipLayerNormalization", "SkipSimplifiedLayerNormalization", "SimplifiedLayerNormalization", "FastGelu",
-            "QuickGelu", "BiasGelu", "QLinearSigmoid", "QLinearLeakyRelu", "RotaryEmbedding",
+            "SimplifiedLayerNormalization", "FastGelu", "QuickGelu", "BiasGelu", "QLinearSigmoid",
+            "QLinearLeakyRelu", "RotaryEmbedding", "GroupNormalization", "MeanVarianceNormalization", "Gelu",
         ),
         _same,
     ),
-    "Attention": _heads("q_num_heads", "kv_num_heads", (4, 5)),
-    "MultiHeadAttention": _heads("num_heads", "num_heads", (6, 7)),
-    "GroupQueryAttention": _heads("num_heads", "kv_num_heads", (3, 4)),
+    **dict.fromkeys(("SkipLayerNormalization", "SkipSimplifiedLayerNormalization"), _skip_norm),
+    "com.microsoft.Attention": _projected(4),
+    "QAttention": _projected(8),
+    "MultiHeadAttention": _heads,
+    "GroupQueryAttention": _grouped,
 }  # fmt: skip

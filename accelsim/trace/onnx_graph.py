@@ -14,7 +14,9 @@ from onnx import inliner, shape_inference
 from accelsim.errors import TicketError, TraceError
 from accelsim.ticket.torchfile import check_regular_file
 from accelsim.trace.aten import is_supported
-from accelsim.trace.input_shapes import StatedShapes, check_fixed
+from accelsim.trace.input_shapes import StatedShapes, Symbols, check_fixed
+from accelsim.trace.onnx_branches import take_branches
+from accelsim.trace.onnx_fused import in_plain_terms
 from accelsim.trace.onnx_ops import CONTROL, DOMAINS, STATIC, Node, translate
 from accelsim.trace.onnx_shapes import complete_shapes, known_shape
 from accelsim.trace.onnx_work import node_macs
@@ -28,16 +30,22 @@ _WEIGHT_PLACES = {
     "LSTM": (1, 2, 3), "GRU": (1, 2, 3), "RNN": (1, 2, 3), "BatchNormalization": (1, 2, 3, 4),
     "LayerNormalization": (1, 2), "InstanceNormalization": (1, 2), "GroupNormalization": (1, 2), "Gemm": (2,),
     "RMSNormalization": (1,), "SimplifiedLayerNormalization": (1,), "PRelu": (1,), "MatMulNBits": (1, 2, 3),
+    "QAttention": (1, 2),
 }  # fmt: skip
 _STATISTICS = {
     "BatchNormalization": (3, 4), "QuantizeLinear": (1, 2), "DequantizeLinear": (1, 2), "Clip": (1, 2),
     "QLinearConv": (1, 2, 4, 5, 6, 7), "QLinearMatMul": (1, 2, 4, 5, 6, 7), "MatMulNBits": (2, 3),
     "ConvInteger": (2, 3), "MatMulInteger": (2, 3), "Resize": (1, 2), "Upsample": (1,), "Pad": (2,),
 }  # fmt: skip
+_PASSING = frozenset("Identity Cast Transpose Reshape Squeeze Unsqueeze QuantizeLinear DequantizeLinear".split())
 _WORKING = frozenset({"Conv", "ConvTranspose", "Gemm"})
 """Operators that work in each run whatever they read: positions that pass through a layer."""
 _FLOATS = frozenset({
     onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16,
+})  # fmt: skip
+
+_SMALL_INTEGERS = frozenset({
+    onnx.TensorProto.INT8, onnx.TensorProto.UINT8, onnx.TensorProto.INT4, onnx.TensorProto.UINT4,
 })  # fmt: skip
 
 
@@ -61,9 +69,11 @@ def read_onnx(path: str | os.PathLike[str], stated: StatedShapes | None = None) 
         model = onnx.load(where, load_external_data=False)
         if model.functions:
             model = inliner.inline_local_functions(model)
-        _refuse_control_flow(where, model.graph)
+        moved = in_plain_terms(model)
         _drop_weights(model)
         _fix_sizes(where, model, stated or StatedShapes())
+        take_branches(model)
+        _refuse_control_flow(where, model.graph)
         model = shape_inference.infer_shapes(model, data_prop=True)
         integers = complete_shapes(model)
     except TraceError:
@@ -72,7 +82,7 @@ def read_onnx(path: str | os.PathLike[str], stated: StatedShapes | None = None) 
         reason = " ".join(str(error).split())[:200]
         raise TraceError(f"{where}: not a readable ONNX file ({reason}); export it again") from error
     try:
-        return _Reader(where, model.graph, integers).program()
+        return _Reader(where, model.graph, integers, moved).program()
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, ZeroDivisionError) as error:
         raise TraceError(f"{where}: a node's attributes do not fit its operator; export it again") from error
 
@@ -103,25 +113,32 @@ def _fix_sizes(where: str, model: onnx.ModelProto, stated: StatedShapes) -> None
     inputs = [value for value in model.graph.input if value.name not in initialised]
     stated.check_names(where, [value.name for value in inputs])
     shapes: dict[str, Shape] = {}
-    symbols: dict[str, int] = {}
+    symbols = Symbols(where)
     for index, value in enumerate(inputs):
         sizes = value.type.tensor_type.shape.dim
         shape = stated.of(where, value.name, len(sizes), is_first=index == 0)
-        if shape is not None:
-            shapes[value.name] = shape
-        for axis, size in enumerate(sizes):
-            if size.HasField("dim_value") and size.dim_value > 0:
-                continue
-            if shape is not None:
-                symbols[size.dim_param] = size.dim_value = shape[axis]
+        if shape is None:
+            continue
+        shapes[value.name] = shape
+        for size, chosen in zip(sizes, shape, strict=True):
+            _state_size(size, chosen, value.name, symbols)
     for value in inputs:
-        _fix_input(where, value, symbols)
+        if value.name not in shapes:
+            _fix_input(where, value, symbols.sizes)
     check_fixed(where, shapes, {v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in inputs})
     # Stated shapes of the outputs may still name the batch; inference fills them in again.
     for value in (*model.graph.output, *model.graph.value_info):
         for size in value.type.tensor_type.shape.dim:
             if not size.HasField("dim_value") or size.dim_value <= 0:
                 size.Clear()
+
+
+def _state_size(size: Any, chosen: int, name: str, symbols: Symbols) -> None:
+    """Give an axis the stated size if it is dynamic."""
+    if not size.HasField("dim_value") or size.dim_value <= 0:
+        if size.dim_param:
+            symbols.state(size.dim_param, chosen, name)
+        size.dim_value = chosen
 
 
 def _fix_input(where: str, value: onnx.ValueInfoProto, symbols: Mapping[str, int]) -> None:
@@ -143,7 +160,9 @@ def _fix_input(where: str, value: onnx.ValueInfoProto, symbols: Mapping[str, int
 class _Reader:
     """Walks an ONNX graph."""
 
-    def __init__(self, where: str, graph: onnx.GraphProto, integers: Mapping[str, list[int]]) -> None:
+    def __init__(
+        self, where: str, graph: onnx.GraphProto, integers: Mapping[str, list[int]], moved: frozenset[str]
+    ) -> None:
         self._where = where
         self._graph = graph
         self._initializers = {tensor.name: tensor for tensor in graph.initializer}
@@ -153,6 +172,7 @@ class _Reader:
             if shape is not None:
                 self._shapes.setdefault(value.name, shape)
         self._integers = dict(integers)
+        self._moved = moved
         self._parameters: dict[str, str] = {}
         self._origins = {name: name for name in self._initializers}
         self._static: set[str] = set(self._initializers)
@@ -181,16 +201,21 @@ class _Reader:
             tuple(records),
             tuple(value.name for value in self._graph.output),
             batch,
-            sum(prod(self._shapes[name]) for name in trained),
+            sum(self._packed().get(name) or prod(self._shapes[name]) for name in trained),
             frozenset(parameters[name] for name in trained),
         )
 
     def _weights_among_inputs(self) -> set[str]:
-        """Return the inputs that are read only where an operator has its weights: files may leave their values out."""
+        """Return the inputs that are read only where an operator has its weights: files may leave their values out.
+
+        Between an input and its operator may be what keeps the weights as they are, such as a cast.
+        """
         places: dict[str, set[bool]] = {}
-        for node in self._graph.node:
+        for node in reversed(self._graph.node):
+            passes = node.op_type in _PASSING and places.get(node.output[0]) == {True}
             for place, name in enumerate(node.input):
-                places.setdefault(name, set()).add(place in _WEIGHT_PLACES.get(node.op_type, ()))
+                is_weight = place in _WEIGHT_PLACES.get(node.op_type, ()) or (passes and not place)
+                places.setdefault(name, set()).add(is_weight)
         given = {value.name for value in self._graph.input} - set(self._initializers)
         return {name for name in given if places.get(name) == {True}}
 
@@ -203,20 +228,41 @@ class _Reader:
             if place in _STATISTICS.get(node.op_type, ())
         }
         used = {
-            node.input[place]
+            self._origins.get(node.input[place])
             for node in self._graph.node
-            for place in (*_WEIGHT_PLACES.get(node.op_type, ()), *((0,) if node.op_type == "DequantizeLinear" else ()))
+            for place in self._trained_places(node)
             if place < len(node.input)
         }
         found = {
             name
             for name, tensor in self._initializers.items()
-            if (tensor.data_type in _FLOATS and prod(tensor.dims) > 1) or name in used
+            if (tensor.data_type in _FLOATS and prod(tensor.dims) > 1 and name not in self._moved) or name in used
         }
         return (found | weights) - others
 
+    def _trained_places(self, node: onnx.NodeProto) -> tuple[int, ...]:
+        """Return which operands are trained, whatever their type, if they are initialisers."""
+        if node.op_type == "Gather":
+            return (0,) if self._is_table(node.input[0]) else ()
+        dequantised = (0,) if node.op_type == "DequantizeLinear" else ()
+        return (*_WEIGHT_PLACES.get(node.op_type, ()), *_OPERANDS.get(node.op_type, ()), *dequantised)
+
+    def _is_table(self, name: str) -> bool:
+        """Return whether an initialiser is a trained table of rows; tables of wide integers are indices."""
+        tensor = self._initializers.get(name)
+        return tensor is not None and len(tensor.dims) == 2 and tensor.data_type in _FLOATS | _SMALL_INTEGERS  # noqa: PLR2004
+
+    def _packed(self) -> dict[str, int]:
+        """Return how many weights each initialiser has that holds several in a byte."""
+        sizes: dict[str, int] = {}
+        for node in self._graph.node:
+            if node.op_type == "MatMulNBits":
+                numbers = {item.name: item.i for item in node.attribute}
+                sizes[node.input[1]] = numbers.get("K", 0) * numbers.get("N", 0)
+        return sizes
+
     def _records(self, proto: onnx.NodeProto) -> list[Record]:
-        place = proto.name or (proto.output[0] if proto.output else proto.op_type)
+        place = proto.name or next(filter(None, proto.output), proto.op_type)
         node = Node(self._where, proto, place, self._shapes, self._integers, frozenset(self._static))
         label = proto.op_type if proto.domain in ("", "ai.onnx") else f"{proto.domain}.{proto.op_type}"
         if proto.op_type == "Constant":
@@ -261,14 +307,13 @@ class _Reader:
         target, arguments = "static", {name: Ref(name) for name in names if name in self._origins}
         if len(records) == 1 and records[0].target in ("view", "permute", "dequantize"):
             target, arguments = records[0].target, dict(records[0].arguments)
-        if proto.op_type == "Gather" and len(names) > 1 and names[0] in self._initializers:
+        if proto.op_type == "Gather" and self._is_table(names[0]) and self._shapes.get(names[1], ()) != ():
             target, arguments = "embedding", {"weight": Ref(names[0]), "indices": Ref(names[1])}
-            if self._shapes.get(names[1], ()) == () or len(self._shapes[names[0]]) != 2:  # noqa: PLR2004  a table
-                target = "static"
+            self._static.difference_update(proto.output)  # its rows are read in each run
         return [Record(target, arguments, outputs, node.place)]
 
     def _shape(self, name: str, node: onnx.NodeProto) -> Shape | None:
-        if name not in self._shapes and name == node.output[0]:
+        if name and name not in self._shapes and name == next(filter(None, node.output)):
             raise TraceError(
                 f"{self._where}: {node.name or name}: the shape of {node.op_type}'s output cannot be inferred; "
                 "export with fixed sizes"
@@ -285,8 +330,9 @@ class _Reader:
 
 _OPERANDS = {
     "Gemm": (0, 1), "MatMul": (0, 1), "MatMulInteger": (0, 1), "QLinearMatMul": (0, 3), "Einsum": (0, 1),
-    "FusedMatMul": (0, 1), "FusedConv": (1,), "FusedGemm": (0, 1), "DynamicQuantizeMatMul": (1,),
+    "FusedMatMul": (0, 1), "DynamicQuantizeMatMul": (1,),
     "MatMulIntegerToFloat": (1,), "QGemm": (3,), "LSTM": (2,), "GRU": (2,), "RNN": (2,), "Attention": (1,),
+    "QAttention": (1,),
 }  # fmt: skip
 
 

@@ -38,8 +38,9 @@ _SAME = {
     "GreaterOrEqual": "ge", "LessOrEqual": "le", "Mod": "fmod", "BitwiseAnd": "bitwise_and", "BitwiseOr": "bitwise_or",
     "BitwiseXor": "bitwise_xor", "BitwiseNot": "bitwise_not", "BitShift": "bitwise_left_shift", "CumSum": "cumsum",
     "OneHot": "one_hot", "LRN": "local_response_norm", "Trilu": "tril", "GridSample": "grid_sampler",
-    "RoiAlign": "torchvision::roi_align", "Hardmax": "argmax_like", "Unique": "sort", "DynamicQuantizeLinear":
-    "dynamic_quantize", "LpNormalization": "normalize_minmax", "MeanVarianceNormalization": "layer_norm",
+    "RoiAlign": "torchvision::roi_align", "Hardmax": "hardmax", "Unique": "sort", "MaxUnpool": "max_unpool",
+    "DynamicQuantizeLinear": "dynamic_quantize", "LpNormalization": "normalize_minmax",
+    "MeanVarianceNormalization": "layer_norm",
     "RotaryEmbedding": "rotary", "SoftmaxCrossEntropyLoss": "log_softmax", "ReverseSequence": "flip",
     "ScatterND": "scatter", "ScatterElements": "scatter", "Scatter": "scatter", "TensorScatter": "scatter",
     "Hardswish": "hardswish", "NonZero": "nonzero",
@@ -148,6 +149,8 @@ def translate(node: Node) -> list[Record]:
     kind = node.proto.op_type
     if kind in _VIEWS:
         return node.record("view", _data(node))
+    if kind in ("GatherND", "GatherElements") and node.name(0) in node.static:
+        return node.record("index_select", node.refs(weight=0, indices=1))
     if kind in _LOST:
         return node.record("take", {"self": _data(node)["input"]})
     if kind in _NORMS:
@@ -330,8 +333,9 @@ def _topk(node: Node) -> list[Record]:
 
 
 def _skip_norm(node: Node) -> list[Record]:
-    """Return an addition and the normalisation of its sum."""
-    summed = f"{node.proto.output[0]}.sum"
+    """Return an addition and the normalisation of its sum, which is the fourth output."""
+    summed = node.proto.output[3] if len(node.proto.output) > 3 else ""  # noqa: PLR2004
+    summed = summed or f"{node.proto.output[0]}.sum"
     target = "rms_norm" if "Simplified" in node.proto.op_type else "layer_norm"
     added = Record("add", node.refs(input=0, other=1), ((summed, node.shape(0)),), node.place)
     return [added, *node.record(target, {"input": Ref(summed), **node.refs(weight=2)})]
@@ -348,9 +352,9 @@ def _specials() -> Mapping[str, Callable[[Node], list[Record]]]:
     from accelsim.trace.onnx_sequences import SEQUENCES  # noqa: PLC0415  it needs `Node`
 
     return {
-        **dict.fromkeys("Conv ConvTranspose ConvInteger QLinearConv FusedConv".split(), _conv),
+        **dict.fromkeys("Conv ConvTranspose ConvInteger QLinearConv".split(), _conv),
         "DeformConv": _deform_conv,
-        **dict.fromkeys("Gemm FusedGemm QGemm".split(), _gemm),
+        **dict.fromkeys("Gemm QGemm".split(), _gemm),
         **dict.fromkeys(
             "MatMul MatMulInteger QLinearMatMul FusedMatMul DynamicQuantizeMatMul MatMulIntegerToFloat".split(), _matmul
         ),

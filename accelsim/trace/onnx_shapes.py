@@ -30,15 +30,25 @@ _SIZED = frozenset({"ConstantOfShape", "Expand"})  # made as large as their last
 
 def complete_shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
     """Add the shapes that are missing to the graph's ``value_info``; return the integers that it computes, by name."""
-    walk = _Walk(model)
-    for node in model.graph.node:
-        walk.visit(node)
+    walk = _walked(model)
     model.graph.value_info.extend(walk.added)
     return {
         name: [int(value) for value in values.reshape(-1)]
         for name, values in walk.values.items()
         if np.issubdtype(values.dtype, np.integer) and values.ndim <= 1
     }
+
+
+def known_values(model: onnx.ModelProto) -> dict[str, Values]:
+    """Return the small tensors that do not depend on the input, by name."""
+    return _walked(model).values
+
+
+def _walked(model: onnx.ModelProto) -> _Walk:
+    walk = _Walk(model)
+    for node in model.graph.node:
+        walk.visit(node)
+    return walk
 
 
 def known_shape(kind: onnx.TypeProto) -> tuple[int, ...] | None:

@@ -6,7 +6,7 @@ from math import prod
 
 from accelsim.trace.onnx_ops import Node
 
-_CONVS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3, "FusedConv": 1, "DeformConv": 1, "NhwcConv": 1}
+_CONVS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3, "DeformConv": 1}
 _MATMULS = frozenset(
     "MatMul MatMulInteger QLinearMatMul FusedMatMul DynamicQuantizeMatMul MatMulIntegerToFloat".split()
 )
@@ -19,7 +19,7 @@ def node_macs(node: Node) -> int | None:
         return prod(out) * prod(node.shape(_CONVS[kind])[1:])
     if kind == "ConvTranspose":
         return prod(node.shape(0)) * prod(node.shape(1)[1:])
-    if kind in ("Gemm", "FusedGemm", "QGemm"):
+    if kind in ("Gemm", "QGemm"):
         first = node.shape(0)
         return prod(out) * first[0 if node.integer("transA", 0) else -1]
     if kind in _MATMULS:

@@ -9,6 +9,7 @@ read once, however the repetition is written.
 from __future__ import annotations
 
 import string
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -151,3 +152,9 @@ def equation_terms(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]
         letters = "".join(full)
         out = dots + "".join(sorted(letter for letter in set(letters) - set(dots) if letters.count(letter) == 1))
     return full, out.replace("...", dots)
+
+
+def shared_letters(terms: Sequence[str], out: str) -> list[str]:
+    """Return the terms without the letters that stand in one of them alone and not in the result."""
+    counts = Counter(letter for term in terms for letter in set(term))
+    return ["".join(letter for letter in term if letter in out or counts[letter] > 1) for term in terms]

@@ -106,6 +106,8 @@ class Program:
         The first axis of the first input that has two or more; 1 where that is dynamic: its example says nothing.
     num_parameters
         Elements of all trained tensors, tied ones once; None where it is not known which are.
+    complex_tensors
+        The tensors of complex numbers.
     """
 
     name: str
@@ -117,3 +119,4 @@ class Program:
     batch: int = 1
     num_parameters: int | None = None
     trained: frozenset[str] = field(default_factory=frozenset)
+    complex_tensors: frozenset[str] = field(default_factory=frozenset)

@@ -4,8 +4,8 @@ The products with the inputs of all steps are one layer; the product with the st
 the state of the step before: its weights are stored once and fetched at each step.
 
 Vector operations per element of the state: LSTM 28 (four gates: add the input's part, three sigmoids of 4 and a tanh
-of 4; cell: two products and a sum; its tanh; a product), GRU 18 (three gates: add, two sigmoids and a tanh; three
-products and two sums), simple 5 (add, tanh).
+of 4; cell: two products and a sum; its tanh; a product; peepholes: three products and sums more), GRU 18 (three gates:
+add, two sigmoids and a tanh; three products and two sums), simple 5 (add, tanh).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from accelsim.trace.values import Value
 
 GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 _OPS = {"lstm": 28, "gru": 18, "rnn_tanh": 5, "rnn_relu": 2}
+_PEEPHOLE_OPS = 6
 MAX_STEPS = 4096
 
 
@@ -76,7 +77,7 @@ class _Runner:
         weight = direction.state
         wide = (self.batch, weight.shape[0])
         emitter.product(summed, before, weight, linear_terms(before.shape, weight.shape), wide, bias=direction.has_bias)
-        ops = _OPS[self.kind] * self.batch * hidden
+        ops = (_OPS[self.kind] + _PEEPHOLE_OPS * self.call.flag("has_peepholes")) * self.batch * hidden
         sources = [emitter.value(summed.output), fed]
         emitter.vector(made, sources, (self.batch, hidden), ops, self.kind.partition("_")[0])
         if direction.projection is None:

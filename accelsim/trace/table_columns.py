@@ -48,7 +48,7 @@ _CONV = {
     "strides": {"stride", "strideheight", "strideh", "heightstride"},
     STRIDE_WIDTH: {"stridewidth", "stridew", "widthstride"},
 }  # fmt: skip
-_GEMM = {"m": {"m"}, "n": {"n"}, "k": {"k"}}
+_GEMM = {"m": {"m", "dimm", "mrow"}, "n": {"n", "dimn", "ncol", "ncolumn"}, "k": {"k", "dimk"}}
 _OUTPUT = {
     "P": _spellings("ofmap output out ofm of o", "height", "h", "row"),
     "Q": _spellings("ofmap output out ofm of o", "width", "w", "column", "col"),
@@ -70,7 +70,7 @@ _HARMLESS_CELLS = (
 _FREE_WORDS = re.compile(r"mac|flop|param|mult(?!iplicity)|numop")
 # A number under any other name may multiply the work (heads, frames, experts), unless the name says that it does not.
 _HARMLESS_NAMES = re.compile(
-    r"^of|out|^o(h|w)$|mem|byte|size|kb$|mb$|cycle|latenc|energy|power|util|index|idx|^id$|(layer|op)id|order|note|"
+    r"^num$|^of|out|^o(h|w)$|mem|byte|size|kb$|mb$|cycle|latenc|energy|power|util|index|idx|^id$|(layer|op)id|order|note|"
     r"comment|accurac|total|intensity|reuse|ratio|precision|bit|speed|bandwidth|area|score|depth|stage|block"
 )
 _CHANGES_NOTHING = re.compile(rf"1|{_ANY_WORD}")
@@ -195,6 +195,9 @@ def _wrong_header(columns: Sequence[Column], found: dict[str, dict[str, list[Col
     if not any(size in found[kind] for kind, sizes in _SIZES.items() for size in sizes):
         return f"no header; the first row must name the columns {allowed}; {READ_KINDS}"
     likely = max(_SIZES, key=lambda kind: sum(size in found[kind] for size in _SIZES[kind]) / len(_SIZES[kind]))
+    letters = [column.text for column in columns if len(column.plain) == 1 and column.plain not in "mnkl"]
+    if len(letters) > 1:
+        return f"columns {', '.join(letters)}: tools mean different sizes by a letter; name each in full: {allowed}"
     missing = next(size for size in _SIZES[likely] if size not in found[likely])
     hint = suggest(missing, [column.text for column in columns if column.text], cutoff=0.75).replace(
         "did you mean", "is it"

@@ -20,6 +20,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 
 from accelsim.errors import TraceError
@@ -46,6 +47,8 @@ _MAX_MACS = 1 << 60
 _MAX_PATTERN = 256
 _NUMBER = re.compile(r"(\d+)(?:([.,])(0+))?")
 _PATTERN = re.compile(r"(\d{1,3})\s*:\s*(\d{1,3})")
+_RULE = re.compile(r"[-=_:+ ]*")
+_MARKS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 _EMPTY = ("", "-", "none", "n/a", "na", "nan")
 _MAX_SHOWN = 4
 _DEPTHWISE = re.compile(r"depth.?wise|dw", re.IGNORECASE)
@@ -133,15 +136,24 @@ def _read_rows(where: str) -> tuple[Header, list[_Row], list[str]]:
     rows: list[_Row] = []
     headings: list[str] = []
     for line in table.lines:
-        if line.number <= start or line.is_comment:
+        if line.is_comment:
+            continue
+        if line.number <= start:
+            headings += line.filled if line.number < start else ()
             continue
         cells = _without_comment(line.cells)
         row = _Row(where, header, line.number, cells, table.delimiter)
         filled = [cell for cell in cells if cell]
-        if not filled or (len(filled) == 1 and not filled[0].isdigit()):  # a title among the rows
+        if all(_RULE.fullmatch(cell) for cell in filled):
+            continue
+        if len(filled) == 1 and not filled[0].isdigit():  # a title among the rows
             headings += filled
         elif not _is_header_again(row):
             rows.append(_named(row, len(rows)))
+    if not rows and headings:
+        raise TraceError(
+            f"{where}: no row has more than one cell; separate them as the header does, by {_MARKS[table.delimiter]}"
+        )
     if not 1 <= len(rows) <= _MAX_LAYERS:
         raise TraceError(f"{where}: {len(rows)} layers; 1 to {_MAX_LAYERS} are allowed, one per row after the header")
     if headings:
@@ -160,7 +172,7 @@ def _header(where: str, table: TableText) -> tuple[Header, int, list[str]]:
                 header = resolve(f"{where}:{line.number}", line.cells)
                 return header, line.number, list(header.remarks)
             except TraceError as error:
-                header_line = _commented_header(where, comments)
+                header_line = _other_header(where, [*comments, *_behind_titles(table, line)])
                 if header_line is None:
                     raise error from None
                 return header_line[0], header_line[1], [*header_line[0].remarks]
@@ -172,8 +184,14 @@ def _header(where: str, table: TableText) -> tuple[Header, int, list[str]]:
     )
 
 
-def _commented_header(where: str, comments: Sequence[TableLine]) -> tuple[Header, int] | None:
-    for line in comments:
+def _behind_titles(table: TableText, first: TableLine) -> list[TableLine]:
+    """Return the lines that may be the header if ``first`` and others before the first number are titles."""
+    lines = [line for line in table.lines if line.number >= first.number and not line.is_comment]
+    return list(takewhile(lambda line: not any(map(_NUMBER.fullmatch, line.cells)), lines))
+
+
+def _other_header(where: str, lines: Sequence[TableLine]) -> tuple[Header, int] | None:
+    for line in lines:
         try:
             return resolve(f"{where}:{line.number}", line.cells), line.number
         except TraceError:
@@ -182,8 +200,11 @@ def _commented_header(where: str, comments: Sequence[TableLine]) -> tuple[Header
 
 
 def _without_comment(cells: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the cells before one that begins a comment, without empty ones at the end."""
+    """Return the cells before one that begins a comment, or has one behind it, without empty ones at the end."""
     end = next((index for index, cell in enumerate(cells) if index and cell.startswith("#")), len(cells))
+    begun = next((index for index, cell in enumerate(cells[:end]) if index and " #" in cell), None)
+    if begun is not None:
+        cells, end = (*cells[:begun], cells[begun].partition(" #")[0].rstrip()), begun + 1
     while end and not cells[end - 1]:
         end -= 1
     return cells[:end]

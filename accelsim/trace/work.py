@@ -12,7 +12,7 @@ from typing import Protocol
 from accelsim.errors import TraceError
 from accelsim.trace.emit import Work
 from accelsim.trace.model import TraceLayer
-from accelsim.trace.products import UnfitError, equation_terms
+from accelsim.trace.products import UnfitError, equation_terms, shared_letters
 from accelsim.trace.records import ATTENTIONS, Record, Ref
 from accelsim.trace.values import Value
 
@@ -38,7 +38,7 @@ def record_macs(record: Record, values: Values) -> int:
 
 
 _REDUCED = {
-    **dict.fromkeys("mm bmm matmul mv dot vdot inner _int_mm _scaled_mm linear".split(), 0),
+    **dict.fromkeys("mm bmm matmul mv dot vdot _int_mm _scaled_mm linear".split(), 0),
     **dict.fromkeys("_weight_int8pack_mm _weight_int4pack_mm packed_linear".split(), 0),
     **dict.fromkeys("_grouped_mm transformers::grouped_mm_fallback".split(), 0),
     **dict.fromkeys("addmm baddbmm addmv".split(), 1),
@@ -78,6 +78,7 @@ def _einsum_macs(record: Record, values: Values) -> int:
     for term, shape in zip(terms, shapes, strict=True):
         for letter, size in zip(term, shape, strict=True):
             sizes[letter] = max(size, sizes.get(letter, 1))
+    terms = shared_letters(terms, out) if len(terms) > 1 else terms
     total, have = 0, set(terms[0])
     for index, term in enumerate(terms[1:], 1):
         both = have | set(term)

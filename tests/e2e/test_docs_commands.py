@@ -5,6 +5,8 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import click
@@ -13,6 +15,7 @@ import pytest
 from accelsim.cli.main import cli, main
 from accelsim.results.compare import weight_bytes
 from accelsim.results.store import read_summary
+from accelsim.slt import data
 from accelsim.validation import compare
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,9 +26,10 @@ PAGES = [
     *sorted(ROOT.glob("docs/**/*.md")),
 ]
 INPUTS = ("hwconfigs", "examples", "tests")
-SMALL_TICKET = "conv6_slt_f90.pt"  # stands in for the ResNet's, which the commands' own tests take
+SMALL_TICKET = "gin_slt_f50.pt"  # stands in for the ResNet's, which the commands' own tests take
 TRACE = "".join(f"{64 * index:#x} {'W' if index % 3 == 0 else 'R'}\n" for index in range(64))
 # Made by a command of another page, or by the reader: what a page takes for granted.
+PARTS = ("train", "test")
 SAVED_RUN = [
     "run",
     "hwconfigs/edge.yaml",
@@ -78,7 +82,15 @@ def desk(tmp_path_factory):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Let ``validate`` compare one table under every name: the tests of validation compute the real ones."""
+    """Let ``validate`` compare one table under every name, and ``search`` see a tenth of the digits.
+
+    The tests of both take all.
+    """
+    whole = data.load_digits()
+    few = {
+        f"{part}_{what}": getattr(whole, f"{part}_{what}")[::10] for part, what in product(PARTS, ("images", "labels"))
+    }
+    monkeypatch.setattr(data, "load_digits", lambda: replace(whole, **few))
     monkeypatch.setattr(compare, "REFERENCES", dict.fromkeys(compare.REFERENCES, compare.validate_model_sizes))
 
 

@@ -26,8 +26,8 @@ storage: [slt, dense-int8]
 vary:
   sparsity: [0.7]
   pe_array.rows, pe_array.cols: [4, 8, 16, 32]
-  activation_buffer.capacity_bytes: [4096, 8192, 16384]
-  dram.data_rate_mtps: [400, 800, 1600, 3200]
+  activation_buffer.capacity_bytes: [4096, 16384]
+  dram.data_rate_mtps: [400, 3200]
 """
 
 
@@ -89,7 +89,7 @@ def test_a_sweep_survives_the_death_of_a_dask_worker(cluster, tmp_path):
     while time.monotonic() < deadline:
         if (folder / "results.sqlite").exists():
             with ResultStore(folder / "results.sqlite") as store:
-                if store.count() >= 8:
+                if store.count() >= 4:
                     break
         time.sleep(0.02)
     assert thread.is_alive(), "the sweep ended before a worker could be killed"

@@ -26,6 +26,8 @@ def test_the_example_script_finds_chips_within_the_area(tmp_path, monkeypatch, c
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
 
+    explore = accelsim.explore
+    monkeypatch.setattr(accelsim, "explore", lambda *words, **options: explore(*words, **options | {"trials": 80}))
     module.main(tmp_path)
 
     out = capsys.readouterr().out

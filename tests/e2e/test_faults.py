@@ -34,6 +34,16 @@ def net(tmp_path):
 
 
 @pytest.fixture
+def swept(net, tmp_path):
+    """Return the words of a sweep of two points that has been made, and its folder."""
+    space, folder = tmp_path / "space.yaml", tmp_path / "out"
+    space.write_text(SPACE.format(edge=EDGE, net=net, most=2))
+    words = ["-q", "sweep", str(space), "--out", str(folder), "--workers", "1"]
+    assert main(words) == 0
+    return words, folder
+
+
+@pytest.fixture
 def full_disk(tmp_path):
     """Return a folder on a file system with room for one page."""
     place = tmp_path / "full"
@@ -142,7 +152,7 @@ def test_a_full_standard_output_is_one_line(net):
         words = [sys.executable, "-m", "accelsim.cli.main", "run", EDGE, net, "--json"]
         done = subprocess.run(list(map(str, words)), stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith("accelsim: ") and done.stderr.count("\n") == 1
+    assert done.stderr == "accelsim: standard output: cannot be written (No space left on device); make room there\n"
 
 
 @pytest.mark.parametrize("command", ["run", "compare", "sweep"])
@@ -268,11 +278,8 @@ def test_a_result_that_was_cut_off_is_refused(name, net, tmp_path):
             (read_summary if name == "summary.json" else read_counters)(folder)
 
 
-def test_a_row_that_changed_in_the_store_is_refused(net, tmp_path, capsys):
-    space, folder = tmp_path / "space.yaml", tmp_path / "out"
-    space.write_text(SPACE.format(edge=EDGE, net=net, most=2))
-    words = ["-q", "sweep", str(space), "--out", str(folder), "--workers", "1"]
-    assert main(words) == 0
+def test_a_row_that_changed_in_the_store_is_refused(swept, capsys):
+    words, folder = swept
     with contextlib.closing(sqlite3.connect(folder / "results.sqlite")) as database:
         database.execute("UPDATE points SET row = replace(row, '\"energy_j\":', '\"energy_j\":1')")
         database.commit()
@@ -282,11 +289,8 @@ def test_a_row_that_changed_in_the_store_is_refused(net, tmp_path, capsys):
     assert "is damaged; remove the file and run again" in line_of(capsys)
 
 
-def test_a_store_whose_pages_are_overwritten_is_refused_or_unharmed(net, tmp_path, capsys):
-    space, folder = tmp_path / "space.yaml", tmp_path / "out"
-    space.write_text(SPACE.format(edge=EDGE, net=net, most=2))
-    words = ["-q", "sweep", str(space), "--out", str(folder), "--workers", "1"]
-    assert main(words) == 0
+def test_a_store_whose_pages_are_overwritten_is_refused_or_unharmed(swept, capsys):
+    words, folder = swept
     table, whole = (folder / "results.csv").read_bytes(), (folder / "results.sqlite").read_bytes()
     for place in range(0, len(whole), 997):
         for name in ("results.sqlite-wal", "results.sqlite-shm"):
@@ -333,8 +337,11 @@ def test_external_data_of_an_onnx_file_is_not_opened(tmp_path):
     [
         ["compare", "edge", "net.csv", "none.csv", "--out", "out/deep"],
         ["compare", "edge", "net.csv", "--storage", "slt", "--out", "out"],
+        ["compare", "edge", "net.csv", "--storage-of", "none=csr-int8", "--out", "out"],
+        ["run", "edge", "net.csv", "--json", "--out", "/".join(["y" * 100] * 40 + ["z" * 30])],
         ["run", "edge", "net.csv", "--gantt", "out.svg", "--gantt-layer", "none", "--out", "out", "--json"],
         ["sweep", "space.yaml", "--store", "net.csv", "--workers", "1", "--out", "out/deep"],
+        ["sweep", "space.yaml", "--storage-of", "fc", "--out", "out"],
         ["sweep", "space.yaml", "--scheduler", "localhost:1", "--out", "out"],
         ["explore", "hopeless.yaml", "--trials", "2", "--workers", "1", "--out", "out/deep"],
     ],
@@ -351,11 +358,8 @@ def test_what_is_refused_leaves_nothing(words, net, tmp_path, monkeypatch, capsy
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_store_with_text_that_is_not_utf8_is_one_line(net, tmp_path, capsys):
-    space, folder = tmp_path / "space.yaml", tmp_path / "out"
-    space.write_text(SPACE.format(edge=EDGE, net=net, most=2))
-    words = ["-q", "sweep", str(space), "--out", str(folder), "--workers", "1"]
-    assert main(words) == 0
+def test_a_store_with_text_that_is_not_utf8_is_one_line(swept, capsys):
+    words, folder = swept
     whole = (folder / "results.sqlite").read_bytes()
     for change in (
         "UPDATE points SET row = CAST(x'ff41' AS TEXT) || row",
@@ -389,11 +393,11 @@ def test_words_that_are_not_utf8_are_one_line(capsys):
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a shell and a limit of address space")
 @pytest.mark.parametrize("how", ["{} 2>&-", "{} 2>&- >&-", "ulimit -v 100000; {}", "ulimit -v 200000; {}"])
 def test_closed_streams_and_little_memory(how, net, tmp_path):
-    words = f"{sys.executable} -m accelsim -q compare {EDGE} {net} --storage dense-int8 --out {tmp_path / 'out'}"
+    words = f"{sys.executable} -m accelsim -q run {EDGE} {net} --compare none --json --out {tmp_path / 'out'}"
     done = subprocess.run(how.format(words), shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
     if "ulimit" in how:
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
         assert "(ulimit -v)" in done.stderr
     else:
         assert done.returncode == 0
-    assert (tmp_path / "out/compare.png").exists() == (done.returncode == 0)
+    assert (tmp_path / "out/summary.json").exists() == (done.returncode == 0)

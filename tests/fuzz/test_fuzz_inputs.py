@@ -1,15 +1,13 @@
 """Whatever a file holds: status 0 and a valid result, or status 2 and one line; never anything else.
 
-``ACCELSIM_FUZZ_INPUTS`` is the number of inputs over all kinds (default 500); ``make fuzz`` tries 20,000, drawn anew.
+``ACCELSIM_FUZZ_INPUTS`` is the number of inputs over all kinds (default 250); ``make fuzz`` tries 20,000, drawn anew.
 """
 
-import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
 from random import Random
-from types import ModuleType
 
 import click
 import pytest
@@ -19,6 +17,10 @@ from hypothesis import strategies as st
 from accelsim.cli.main import cli
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+import hostile  # noqa: E402
+import targets  # noqa: E402
+
 CORPUS = sorted(path for path in (HERE / "corpus").iterdir() if path.suffix != ".md")
 KINDS = (
     "hardware",
@@ -38,26 +40,14 @@ KINDS = (
     "store",
     "search",
 )
-NUM_INPUTS = int(os.environ.get("ACCELSIM_FUZZ_INPUTS", "500"))
+NUM_INPUTS = int(os.environ.get("ACCELSIM_FUZZ_INPUTS", "250"))
 IS_SUITE = "ACCELSIM_FUZZ_INPUTS" not in os.environ
 MOST_CHOICES = 48
 
 
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"fuzz_{name}", HERE / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-hostile, targets = _load("hostile"), _load("targets")
-
-
 @pytest.fixture(scope="session")
 def all_targets(tmp_path_factory):
-    return targets.make_targets(tmp_path_factory.mktemp("seeds"), hostile)
+    return targets.make_targets(tmp_path_factory.mktemp("seeds"))
 
 
 @pytest.fixture(scope="session")
@@ -105,21 +95,29 @@ def attack_with(target, path, argv, bench):
     return status
 
 
+def drawn(share):
+    """Return what turns a function of a number into a test of that share of all inputs."""
+
+    def decorate(attack):
+        return settings(
+            max_examples=max(1, round(share * NUM_INPUTS)),
+            derandomize=IS_SUITE,
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            print_blob=True,
+        )(given(number=st.integers(0, (1 << 64) - 1))(attack))
+
+    return decorate
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_damaged_files(kind, all_targets, bench, place, warmed):
     target = all_targets[kind]
     path = place(f"bad{target.suffix}")
     warm_up(kind, target, bench, warmed)
 
-    @settings(
-        max_examples=max(1, round(target.share * NUM_INPUTS / (len(KINDS) - 1))),
-        derandomize=IS_SUITE,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-        print_blob=True,
-    )
-    @given(number=st.integers(0, (1 << 64) - 1))
+    @drawn(target.share / (len(KINDS) - 1))
     def attack(number):
         draw = Random(number)
         path.write_bytes(target.damage(draw, draw.choice(target.seeds)))
@@ -155,15 +153,7 @@ def test_words_of_the_command_line(all_targets, bench, tmp_path_factory):
         assert bench.call(argv, max_cpu_s=300.0).status == 0, argv
     options = {argv[0]: options_of(argv[0]) for argv in calls}
 
-    @settings(
-        max_examples=max(1, NUM_INPUTS // len(KINDS)),
-        derandomize=IS_SUITE,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-        print_blob=True,
-    )
-    @given(number=st.integers(0, (1 << 64) - 1))
+    @drawn(1 / len(KINDS))
     def attack(number):
         draw = Random(number)
         words = list(draw.choice(calls))
@@ -181,13 +171,15 @@ VARIABLES = (
     {"_ACCELSIM_COMPLETE": "bash_complete"},
     {"_ACCELSIM_COMPLETE": "zsh_complete", "COMP_WORDS": "accelsim", "COMP_CWORD": "x"},
     {"_ACCELSIM_COMPLETE": "x"},
-    {"COLUMNS": "-1", "LINES": "x", "TERM": "x", "NO_COLOR": "", "FORCE_COLOR": "x", "TZ": "x"},
-    {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"},
+    {
+        "COLUMNS": "-1", "LINES": "x", "TERM": "x", "NO_COLOR": "", "FORCE_COLOR": "x", "TZ": "x",
+        "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii",
+        "MPLBACKEND": "nothing", "MATPLOTLIBRC": __file__,
+    },
     {"HOME": "/nothing", "TMPDIR": "/nothing", "XDG_CACHE_HOME": "/nothing", "NUMBA_CACHE_DIR": "/nothing"},
-    {"MPLBACKEND": "nothing", "MATPLOTLIBRC": __file__},
     {"SOURCE_DATE_EPOCH": "x", "NUMBA_NUM_THREADS": "1"},
     {"NUMBA_NUM_THREADS": "0"},
-)
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("variables", VARIABLES, ids=lambda variables: next(iter(variables)))

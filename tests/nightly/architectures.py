@@ -140,12 +140,13 @@ ARCHITECTURES: dict[str, Architecture] = {
             "resnet18", "densenet121", "mobilenetv3_small_100", "efficientnet_b0", "regnety_002",
             "ghostnet_100", "convnext_atto", "nf_resnet26", "inception_next_atto", "vit_tiny_patch16_224",
             "deit_tiny_distilled_patch16_224", "swin_tiny_patch4_window7_224", "mixer_s32_224", "levit_128s",
-            "poolformer_s12",
+            "poolformer_s12", "xcit_nano_12_p16_224",
         )
     },
     "mobilevit_xxs": _timm("mobilevit_xxs", 256),
     "maxvit_pico_rw_256": _timm("maxvit_pico_rw_256", 256),
     "BertModel": _transformers("BertModel", (1, 16), **TEXT),
+    "RobertaModel": _transformers("RobertaModel", (1, 16), **TEXT),
     "AlbertModel": _transformers("AlbertModel", (1, 16), embedding_size=32, **TEXT),
     "DistilBertModel": _transformers(
         "DistilBertModel", (1, 16), dim=64, n_layers=2, n_heads=4, hidden_dim=128, vocab_size=100
@@ -162,6 +163,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         "Wav2Vec2Model", (1, 4000), False, conv_dim=[16] * 7, num_conv_pos_embeddings=16,
         num_conv_pos_embedding_groups=4, **TEXT,
     ),
+    "DenseGCNConv": _geometric("DenseGCNConv"),
     "DenseSAGEConv": _geometric("DenseSAGEConv"),
     "DenseGINConv": _geometric("DenseGINConv"),
     "TransformerEncoder": _torch(

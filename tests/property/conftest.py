@@ -7,11 +7,13 @@ holds however the mapper's choice changes.
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import pytest
 
 from accelsim.config.dram import TIMING_STANDARDS
 from accelsim.config.hardware import HardwareConfig
+from accelsim.config.memory_device import load_device
 from accelsim.errors import MappingError
 from accelsim.mapping.bound import lower_bound
 from accelsim.mapping.build import build_layer
@@ -22,7 +24,6 @@ from accelsim.mapping.vector_layer import build_vector_layer
 from accelsim.pipeline import layer_plans
 from accelsim.prng.source import GeneratorKind, RandomSource
 from accelsim.sim.counters import Counters
-from accelsim.sim.dram.device import load_device
 from accelsim.sim.run import run_schedule
 from accelsim.timing.schedule import LayerSchedule, Schedule
 from accelsim.trace.model import LayerTrace, LayerWeights, LoopDims, TraceLayer
@@ -103,6 +104,12 @@ def random_case() -> Callable[[int], Case]:
 
 
 @pytest.fixture(scope="session")
+def exactly(random_case: Callable[[int], Case]) -> Callable[[int], Counters]:
+    """Return the function that runs a case event by event, once for all who ask."""
+    return lru_cache(maxsize=None)(lambda seed: run_exact(random_case(seed).schedule, random_case(seed).hardware))
+
+
+@pytest.fixture(scope="session")
 def simulate_exactly() -> Callable[[Schedule, HardwareConfig], Counters]:
     """Return the function that runs a schedule event by event."""
     return run_exact
@@ -114,6 +121,7 @@ def with_tilings() -> Callable[[HardwareConfig, LayerTrace, str, Mapping[str, Ti
     return schedule_with
 
 
+@lru_cache(maxsize=1000)
 def make_case(seed: int) -> Case:
     """Return case ``seed``: chip, network, format and tilings, each drawn from a sequence of its own."""
     for attempt in range(1000):
@@ -298,7 +306,21 @@ def _memory(draw: random.Random) -> dict[str, object]:
     }
     if kind == "timing":
         dram |= _timing_dram(draw)
+    if kind != "ideal":
+        dram |= _sleep(random.Random(str(dram)), is_timing=kind == "timing")  # leaves the draws of all else as they are
     return {"memory": "ideal" if kind == "ideal" else "dram", "dram": dram}
+
+
+def _sleep(draw: random.Random, is_timing: bool) -> dict[str, object]:
+    """Return what a memory does between requests, and now and then a controller that serves in order."""
+    own: dict[str, object] = {
+        "power_down_after_ns": draw.choice([None, 0.0, 30.0, 640.0]),
+        "power_down_kind": draw.choice(["precharge", "active"]),
+        "self_refresh_after_ns": draw.choice([None, None, 100.0, 3000.0]),
+    }
+    if is_timing and draw.random() < 0.25:
+        own |= {"controller": "in_order", "page_policy": "open"}
+    return own
 
 
 def _timing_dram(draw: random.Random) -> dict[str, object]:
@@ -307,7 +329,7 @@ def _timing_dram(draw: random.Random) -> dict[str, object]:
     device = load_device(standard)
     organisation, timing = device.organisation, device.timing
     refreshes = ["all_bank", "none"] + ["per_bank"] * (timing.refi_bank_cycles > 0)
-    # Activations in two commands, as LPDDR5 has them, never end with the queues per bank.
+    # Activates in two commands, as LPDDR5 has them, are refused with a queue per bank.
     controllers = ["shared_queues"] + ["bank_queues"] * (timing.split_activate_cycles == 0)
     return {
         "model": "timing", "standard": standard,

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from accelsim.config.dram import DramConfig
 from accelsim.config.loader import load_section
+from accelsim.config.memory_device import DeviceTable, Timing
 from accelsim.sim.dram import state as s
 from accelsim.sim.dram.build import Memory, build
-from accelsim.sim.dram.device import DeviceTable, Timing, timing_rules
+from accelsim.sim.dram.device import timing_rules
 from accelsim.sim.dram.trace import run_memory_trace
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "hwconfigs" / "dram").glob("*.yaml"))

@@ -3,6 +3,7 @@
 import heapq
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +23,11 @@ SEEDS = st.integers(0, 1 << 30)
 
 def some(examples: int) -> Callable[[Any], Any]:
     return settings(max_examples=examples, derandomize=True, deadline=None, database=None)
+
+
+def awake(case: Any) -> Any:
+    """Return a case whose memory never sleeps: else what is faster leaves longer gaps, and may pay an exit for them."""
+    return replace(case, hardware=case.changed("dram", power_down_after_ns=None, self_refresh_after_ns=None))
 
 
 def latency(counters: Counters) -> int:
@@ -44,7 +50,7 @@ def test_causes_and_bytes_add_up_and_units_fit_into_the_latency(random_case: Cas
 @given(seed=SEEDS)
 @some(60)
 def test_some_unit_works_or_a_result_is_on_its_way_in_every_cycle(random_case: Cases, seed: int) -> None:
-    case = random_case(seed)
+    case = awake(random_case(seed))
     assume(case.hardware.dram.model == "simple")  # whose latencies are known
     hardware, counters = case.hardware, run_schedule(case.schedule, case.hardware)
     clock = hardware.clock_mhz
@@ -72,7 +78,7 @@ def test_some_unit_works_or_a_result_is_on_its_way_in_every_cycle(random_case: C
 @given(seed=SEEDS)
 @some(40)
 def test_a_faster_memory_is_never_slower_and_moves_the_same_bytes(random_case: Cases, seed: int) -> None:
-    case = random_case(seed)
+    case = awake(random_case(seed))
     assume(case.hardware.dram.model == "simple")
     slow, dram = run_schedule(case.schedule, case.hardware), case.hardware.dram
     for values in (
@@ -88,11 +94,11 @@ def test_a_faster_memory_is_never_slower_and_moves_the_same_bytes(random_case: C
 
 
 @given(seed=SEEDS)
-@some(30)
+@some(20)
 def test_faster_units_and_larger_buffers_never_slow_a_tiling_down(random_case: Cases, seed: int) -> None:
-    case = random_case(seed)
+    case = awake(random_case(seed))
     hardware = case.hardware
-    slow = latency(run_schedule(case.remap(hardware), hardware))
+    slow, unchanged = (latency(run_schedule(each, hardware)) for each in (case.remap(hardware), case.schedule))
     faster = [
         case.changed("weight_generator", num_lanes=2 * hardware.weight_generator.num_lanes),
         case.changed("weight_generator", words_per_lane_per_cycle=4),
@@ -104,7 +110,7 @@ def test_faster_units_and_larger_buffers_never_slow_a_tiling_down(random_case: C
         assert latency(run_schedule(case.remap(chip), chip)) <= slow
     for buffer in ("weight_buffer", "mask_buffer", "activation_buffer", "accumulator"):
         larger = case.changed(buffer, capacity_bytes=4 * getattr(hardware, buffer).capacity_bytes)
-        assert latency(run_schedule(case.schedule, larger)) <= latency(run_schedule(case.schedule, hardware)), buffer
+        assert latency(run_schedule(case.schedule, larger)) <= unchanged, buffer
 
 
 class ShuffledEnvironment(simpy.Environment):
@@ -132,9 +138,9 @@ def test_the_order_of_events_in_a_cycle_does_not_matter(random_case: Cases, seed
 
 
 @pytest.mark.parametrize("engine", ["python", "compiled"])
-@pytest.mark.parametrize("first", [0, 100, 1000, 1100])
-def test_the_solver_gives_the_integers_of_the_processes(random_case: Cases, engine: Any, first: int) -> None:
-    for seed in range(first, first + 80):
+def test_the_solver_gives_the_integers_of_the_processes(
+    random_case: Cases, exactly: Callable[[int], Counters], engine: Any
+) -> None:
+    for seed in [*range(160), *range(1000, 1160)]:
         case = random_case(seed)
-        expected = run_schedule(case.schedule, case.hardware, exact=True)
-        assert run_schedule(case.schedule, case.hardware, engine=engine) == expected, seed
+        assert run_schedule(case.schedule, case.hardware, engine=engine) == exactly(seed), seed

@@ -30,7 +30,7 @@ def hardware(**units: dict[str, Any]) -> HardwareConfig:
         "name": "small", "clock_mhz": 1000.0, "node_nm": 22,
         "dram": {
             "data_rate_mtps": 4000.0, "bus_width_bits": 8, "burst_bytes": 16, "read_latency_ns": 10.0,
-            "write_latency_ns": 10.0, "turnaround_ns": 0.0,
+            "write_latency_ns": 10.0, "turnaround_ns": 0.0, "refresh": "none",
         },
         "pe_array": {"rows": 4, "cols": 4, "zero_weights": "none"}, "activation_buffer": wide, "weight_buffer": wide,
         "accumulator": wide, "vector_unit": {"num_lanes": 4, "latency_cycles": 3},

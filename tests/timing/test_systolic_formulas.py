@@ -19,7 +19,7 @@ from accelsim.trace import read_topology
 
 HWCONFIGS = Path(__file__).resolve().parents[2] / "hwconfigs"
 DATAFLOWS = ("ws", "os", "is")
-ARRAYS = ((16, 16), (32, 32), (8, 32), (128, 128), (256, 3))
+ARRAYS = ((32, 32), (8, 32), (128, 128), (256, 3))
 LANES = 65536
 CONV_HEADER = "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,"
 GEMM_HEADER = "Layer, M, N, K,"
@@ -146,8 +146,8 @@ def array_cycles(counters: LayerCounters) -> int:
 def sample(rows: int, cols: int, kind: str) -> Sequence[Conv | Gemm]:
     generator = random.Random(f"{rows}x{cols}")
     if kind == "conv":
-        return [*NASTY_CONVS, *random_convs(generator, 8)]
-    return [*NASTY_GEMMS, *random_gemms(generator, 6)]
+        return [*NASTY_CONVS, *random_convs(generator, 4)]
+    return [*NASTY_GEMMS, *random_gemms(generator, 3)]
 
 
 @pytest.mark.parametrize("kind", ["conv", "gemm"])

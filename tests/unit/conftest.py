@@ -77,5 +77,8 @@ def sample_run() -> SampleRun:
     for entry in layer_energy:
         for unit, energy_j in entry.items():
             totals[unit] = totals.get(unit, 0.0) + energy_j
-    cost = CostReport(totals, layer_energy, {"pe_array": 0.25, "activation_buffer": 0.5}, leakage_w=1e-3)
+    layer_states = tuple({"rd": entry["dram"] / 4, "active": entry["dram"] * 3 / 4} for entry in layer_energy)
+    states = {name: sum(entry[name] for entry in layer_states) for name in ("rd", "active")}
+    areas = {"pe_array": 0.25, "activation_buffer": 0.5}
+    cost = CostReport(totals, layer_energy, areas, 1e-3, states, layer_states)
     return SampleRun(SampleHardware(config), trace, counters, cost)

@@ -18,7 +18,7 @@ TICKET = TraceOptions(sparsity=0.5, prune_ratio=0.35, lock_ratio=0.35)
 @pytest.mark.parametrize("chip", ["edge", "hiddenite", "tpu_v1"])
 @pytest.mark.parametrize("storage", ["slt", "dense-int8"])
 def test_a_batch_is_never_slower_and_its_weights_come_more_rarely(chip: str, storage: str) -> None:
-    trace = trace_network("conv4", TICKET)
+    trace = trace_network("conv2", TICKET)
     one, two, eight = (accelsim.run(chip, trace, storage, batch=batch).totals for batch in (1, 2, 8))
     for batch, totals in ((2, two), (8, eight)):
         assert totals.macs == batch * one.macs

@@ -9,11 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.config.dram import DramConfig
+from accelsim.config.memory_device import DeviceTable, Organisation, load_device
 from accelsim.errors import ConfigError
 from accelsim.sim.dram import state as s
-from accelsim.sim.dram.device import DeviceTable, Organisation, load_device, timing_rules
+from accelsim.sim.dram.device import timing_rules
 from accelsim.sim.dram.mapping import AddressMapping, DecodedAddresses, FieldCounts, parse_mapping
 
+CONTROLLERS = {
+    "shared_queues": s.CONTROLLER_SHARED, "bank_queues": s.CONTROLLER_BANK, "in_order": s.CONTROLLER_IN_ORDER,
+}  # fmt: skip
 REFRESH_MODES = {"none": s.REFRESH_NONE, "all_bank": s.REFRESH_ALL_BANK, "per_bank": s.REFRESH_PER_BANK}
 
 
@@ -42,27 +46,32 @@ def build_device(config: DramConfig, table: DeviceTable, *, flush: bool = False)
     """Return the parameters and rules of a memory as the kernel's ``dev`` array.
 
     With `flush` a controller that posts writes serves them as soon as it has nothing else to do, and they are waited
-    for.
+    for; one that goes to sleep always does.
     """
     organisation, t = table.organisation, table.timing
     ranks = config.num_ranks * organisation.num_pseudo_channels
     per_rank = organisation.num_bank_groups * organisation.num_banks_per_group
-    shared = config.controller == "shared_queues"
+    in_order = config.controller == "in_order"
+    sleeps = config.power_down_after_ns is not None or config.self_refresh_after_ns is not None
     parameters = {
         s.P_CHANNELS: config.num_channels, s.P_RANKS: ranks, s.P_BANKS: ranks * per_rank,
         s.P_READ_DONE: t.cl_cycles + t.burst_cycles, s.P_WRITE_DONE: t.cwl_cycles + t.burst_cycles,
         s.P_FAW: t.faw_cycles, s.P_REFRESH_MODE: REFRESH_MODES[config.refresh],
-        s.P_REFI: _refresh_interval(config, table), s.P_SPLIT_WINDOW: t.split_activate_cycles,
+        s.P_REFI: _refresh_interval(config, table), s.P_SPLIT_WINDOW: 0 if in_order else t.split_activate_cycles,
         s.P_WCK_READ: t.cl_cycles + t.burst_cycles + t.wck_postamble_cycles,
         s.P_WCK_WRITE: t.cwl_cycles + t.burst_cycles + t.wck_postamble_cycles,
-        s.P_DUAL_BUS: int(table.dual_command_bus), s.P_CONTROLLER: s.CONTROLLER_SHARED if shared else s.CONTROLLER_BANK,
+        s.P_DUAL_BUS: int(table.dual_command_bus), s.P_CONTROLLER: CONTROLLERS[config.controller],
         s.P_CLOSED_PAGE: int(config.page_policy == "closed"), s.P_READ_ENTRIES: config.num_read_queue_entries,
         s.P_WRITE_ENTRIES: config.num_write_queue_entries,
-        s.P_BANK_ENTRIES: 0 if shared else config.num_bank_queue_entries,
+        s.P_BANK_ENTRIES: config.num_bank_queue_entries if config.controller == "bank_queues" else 0,
         s.P_DRAIN_ENTRIES: config.num_write_drain_entries,
         s.P_WRITE_HIGH: math.floor(config.write_high_watermark * config.num_write_queue_entries) + 1,
         s.P_WRITE_LOW: max(1, math.ceil(config.write_low_watermark * config.num_write_queue_entries)),
-        s.P_HIT_LIMIT: config.num_row_hits_before_precharge, s.P_FLUSH: int(flush),
+        s.P_HIT_LIMIT: config.num_row_hits_before_precharge, s.P_FLUSH: int(flush or sleeps),
+        s.P_POWER_DOWN: _time_out(config.power_down_after_ns, table),
+        s.P_SELF_REFRESH: _time_out(config.self_refresh_after_ns, table),
+        s.P_ACTIVE_DOWN: int(config.power_down_kind == "active"), s.P_RFC: t.rfc_cycles, s.P_XP: t.xp_cycles,
+        s.P_CKE: t.cke_cycles, s.P_XS: t.xs_cycles, s.P_SR: t.sr_cycles,
     }  # fmt: skip
     rules = [
         rule
@@ -79,6 +88,10 @@ def build_device(config: DramConfig, table: DeviceTable, *, flush: bool = False)
     dev[s.RULE_START : s.RULE_START + s.NUM_COMMANDS + 1] = np.searchsorted(preceding, np.arange(s.NUM_COMMANDS + 1))
     dev[s.RULES :] = np.array([rule[1:] for rule in rules]).ravel()
     return dev
+
+
+def _time_out(after_ns: float | None, table: DeviceTable) -> int:
+    return s.NEVER if after_ns is None else max(1, math.ceil(after_ns / table.tck_ns - 1e-6))
 
 
 def _refresh_interval(config: DramConfig, table: DeviceTable) -> int:
@@ -115,6 +128,24 @@ def build(config: DramConfig, table: DeviceTable | None = None) -> Memory:
         )
     _check_size(config, organisation)
     _check_refresh(config, table)
+    if table.timing.split_activate_cycles and config.controller == "bank_queues":
+        # Its banks never see the second half of an activate, and close the half-open row again, for ever.
+        raise ConfigError(
+            f"dram.controller: bank_queues cannot split activates in two commands, as {config.standard} does; "
+            "use shared_queues"
+        )
+    return Memory(config, table, build_device(config, table), address_mapping(config, table))
+
+
+def address_mapping(config: DramConfig, table: DeviceTable) -> AddressMapping:
+    """Return where the addresses of a memory lie.
+
+    Raises
+    ------
+    ConfigError
+        The configuration's string of fields does not fit the device.
+    """
+    organisation = table.organisation
     counts = FieldCounts(
         channels=config.num_channels,
         ranks=config.num_ranks * organisation.num_pseudo_channels,
@@ -123,10 +154,7 @@ def build(config: DramConfig, table: DeviceTable | None = None) -> Memory:
         rows=organisation.num_rows,
         columns=organisation.num_columns // organisation.burst_length,
     )
-    mapping = parse_mapping(
-        config.address_mapping, counts, config.burst_bytes, xor_column=config.address_xor == "column"
-    )
-    return Memory(config, table, build_device(config, table), mapping)
+    return parse_mapping(config.address_mapping, counts, config.burst_bytes, xor_column=config.address_xor == "column")
 
 
 def _check_size(config: DramConfig, organisation: Organisation) -> None:

@@ -90,11 +90,14 @@ def _change_state(dev: IntArray, c: IntArray, cmd: int, bank: int, row: int, clk
                 _close(dev, c, other, clk)
     elif cmd == s.REF:
         c[s.N_REF] += 1
+        c[s.N_ACTIVE_CYCLES] += dev[s.P_RFC]
+        c[s.C_REF_END] = max(c[s.C_REF_END], clk + dev[s.P_RFC])
     elif cmd == s.REFB:
         c[s.N_REFB] += 1
     else:
-        c[s.N_RD] += cmd in (s.RD, s.RDA)
-        c[s.N_WR] += cmd in (s.WR, s.WRA)
+        is_write = cmd in (s.WR, s.WRA)
+        c[s.N_WR if is_write else s.N_RD] += 1
+        c[s.C_DATA_END] = max(c[s.C_DATA_END], clk + dev[s.P_WRITE_DONE if is_write else s.P_READ_DONE])
         c[s.ROW_HITS + bank] += 1
         if cmd in (s.RDA, s.WRA):
             _close(dev, c, bank, clk)

@@ -1,10 +1,9 @@
-"""A memory in figures: what it is made of, how fast it can be, how long a read takes, and what commands cost."""
+"""A memory in figures: what it is made of, how fast it can be, and how long a read takes."""
 
 from __future__ import annotations
 
 from accelsim.config.dram import DramConfig
 from accelsim.sim.dram.build import Memory, build
-from accelsim.sim.dram.energy import device_prices
 
 Figures = dict[str, str | int | float]
 
@@ -42,8 +41,6 @@ def _timing_figures(memory: Memory) -> Figures:
     banks = made.num_bank_groups * made.num_banks_per_group
     width = config.bus_width_bits // made.num_pseudo_channels
     row_bytes = made.num_columns * width // 8
-    devices = width / made.device_width_bits
-    price, bits = device_prices(memory), 8 * config.burst_bytes
     data = (timing.cl_cycles + timing.burst_cycles) * tck
     refresh = timing.refi_bank_cycles if config.refresh == "per_bank" else timing.refi_cycles
     interval = refresh * tck if config.refresh_interval_ns is None else config.refresh_interval_ns
@@ -63,10 +60,5 @@ def _timing_figures(memory: Memory) -> Figures:
         "read_of_closed_bank_ns": timing.rcd_read_cycles * tck + data,
         "read_of_other_row_ns": (timing.rp_cycles + timing.rcd_read_cycles) * tck + data,
         "row_cycle_ns": timing.rc_cycles * tck,
-        "activate_precharge_pj": price.activate_pj * devices,
-        "read_pj_per_bit": price.read_pj * devices / bits + table.power.io_pj_per_bit,
-        "write_pj_per_bit": price.write_pj * devices / bits + table.power.io_pj_per_bit,
-        "standby_row_open_mw": price.active_mw * devices * ranks * config.num_channels,
-        "standby_all_closed_mw": price.idle_mw * devices * ranks * config.num_channels,
     }
     return figures if config.refresh == "none" else figures | {"refresh_interval_ns": interval}

@@ -8,7 +8,9 @@ import numpy as np
 
 from accelsim.sim.dram import state as s
 from accelsim.sim.dram.bank_queues import accept_bank, accepts_bank, tick_bank
+from accelsim.sim.dram.in_order import accept_in_order, accepts_in_order, tick_in_order
 from accelsim.sim.dram.jit import JIT_IS_ON, borrowed_row, borrowed_table, compiled, compiled_and_cached, kernel_stamp
+from accelsim.sim.dram.power import make_sleepy
 from accelsim.sim.dram.shared_queues import accept_shared, accepts_shared, tick_shared
 from accelsim.sim.dram.state import IntArray
 
@@ -60,6 +62,7 @@ def _make_next_event(accepts: Callable[..., bool]) -> Callable[..., int]:
 def _make_loop(accepts: Callable[..., bool], accept: Callable[..., None], tick: Callable[..., int]) -> Loop:
     """Build the event loop of one kind of controller."""
     offer, next_event = _make_offer(accepts, accept), _make_next_event(accepts)
+    act = make_sleepy(tick)
 
     @compiled
     def loop(  # noqa: PLR0913
@@ -71,7 +74,7 @@ def _make_loop(accepts: Callable[..., bool], accept: Callable[..., None], tick: 
             for ch in range(dev[s.P_CHANNELS]):
                 c = st[ch]
                 if c[s.C_EVENT] <= clk:
-                    c[s.C_EVENT] = tick(dev, c, req, log, clk)
+                    c[s.C_EVENT] = act(dev, c, req, log, clk)
             if stop_when_idle and g[s.G_NEXT] == req.shape[0] and _idle(dev, st):
                 g[s.G_CLOCK] = clk + 1
                 return True
@@ -84,9 +87,10 @@ def _make_loop(accepts: Callable[..., bool], accept: Callable[..., None], tick: 
 
 _bank_loop = _make_loop(accepts_bank, accept_bank, tick_bank)
 _shared_loop = _make_loop(accepts_shared, accept_shared, tick_shared)
+_in_order_loop = _make_loop(accepts_in_order, accept_in_order, tick_in_order)
 
 
-def _make_entries(stamp: int) -> tuple[Entry, Entry]:
+def _make_entries(stamp: int) -> tuple[Entry, Entry, Entry]:
     """Build the compiled entry points, one per kind of controller, so that only the one in use is compiled.
 
     `stamp` puts the text of all kernel files into the key of the machine-code cache. ``where`` holds the addresses and
@@ -109,12 +113,23 @@ def _make_entries(stamp: int) -> tuple[Entry, Entry]:
         log = borrowed_table(where[10], where[11], where[12])
         return stamp >= 0 and _shared_loop(dev, st, req, g, log, until, stop_when_idle)
 
-    return compiled_and_cached(bank_entry), compiled_and_cached(shared_entry)
+    def in_order_entry(where: IntArray, until: int, stop_when_idle: bool) -> bool:
+        dev = borrowed_row(where[0], where[1])
+        st = borrowed_table(where[2], where[3], where[4])
+        req = borrowed_table(where[5], where[6], where[7])
+        g = borrowed_row(where[8], where[9])
+        log = borrowed_table(where[10], where[11], where[12])
+        return stamp >= 0 and _in_order_loop(dev, st, req, g, log, until, stop_when_idle)
+
+    return compiled_and_cached(shared_entry), compiled_and_cached(bank_entry), compiled_and_cached(in_order_entry)
 
 
-_bank_entry, _shared_entry = _make_entries(
-    kernel_stamp("state.py", "jit.py", "commands.py", "queues.py", "bank_queues.py", "shared_queues.py", "kernel.py")
-)
+_FILES = (
+    "state.py", "jit.py", "commands.py", "queues.py", "bank_queues.py", "shared_queues.py", "in_order.py", "power.py",
+    "kernel.py",
+)  # fmt: skip
+_LOOPS = (_shared_loop, _bank_loop, _in_order_loop)  # by ``P_CONTROLLER``
+_ENTRIES = _make_entries(kernel_stamp(*_FILES))
 
 
 def run(  # noqa: PLR0913
@@ -126,12 +141,11 @@ def run(  # noqa: PLR0913
     otherwise it stops at `until` and returns False. Bursts that the controller posts (writes of ``bank_queues`` without
     ``P_FLUSH``) are not waited for.
     """
-    bank_queues = dev[s.P_CONTROLLER] == s.CONTROLLER_BANK
     if not JIT_IS_ON:
-        return (_bank_loop if bank_queues else _shared_loop)(dev, st, req, g, log, until, stop_when_idle)
+        return _LOOPS[dev[s.P_CONTROLLER]](dev, st, req, g, log, until, stop_when_idle)
     where: list[int] = []
     for array in (dev, st, req, g, log):
         if array.dtype != np.int64 or not array.flags.c_contiguous:
             raise TypeError("kernel arrays must be contiguous int64")
         where += [array.ctypes.data, *array.shape]
-    return (_bank_entry if bank_queues else _shared_entry)(np.array(where, dtype=np.int64), until, stop_when_idle)
+    return _ENTRIES[dev[s.P_CONTROLLER]](np.array(where, dtype=np.int64), until, stop_when_idle)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from accelsim.timing.memory import MemoryModel, ServedRequest
+from accelsim.timing.power_states import DramStates
 
 
 @dataclass(slots=True)
@@ -53,3 +54,7 @@ class RecordingMemory:
         if num_bytes > 0:
             self._log.requests.append((int(start_cycle), int(address), int(num_bytes), bool(is_write)))
         return self._memory.serve(start_cycle, address, num_bytes, is_write, bus_cycles)
+
+    def states(self, end_cycle: int) -> DramStates | None:
+        """Return what the other memory has done; see `MemoryModel.states`."""
+        return self._memory.states(end_cycle)

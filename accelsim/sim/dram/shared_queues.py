@@ -75,7 +75,7 @@ def _burst(c: IntArray, queue: int, at: int) -> int:
 
 
 @compiled
-def _needed_command(c: IntArray, place: int, is_write: bool) -> int:
+def needed_command(c: IntArray, place: int, is_write: bool) -> int:
     """Return the next command that bursts for a place need."""
     open_row = c[s.OPEN_ROW + (place & s.BANK_MASK)]
     if open_row == s.CLOSED:
@@ -107,7 +107,7 @@ def _pick_active(dev: IntArray, c: IntArray, req: IntArray, clk: int) -> int:
     for at in range(c[s.C_ACTIVE]):
         i = c[s.ACTIVE + at]
         place = req[i, s.R_PLACE]
-        ready = ready_cycle(dev, c, _needed_command(c, place, req[i, s.R_WRITE] == 1), place & s.BANK_MASK)
+        ready = ready_cycle(dev, c, needed_command(c, place, req[i, s.R_WRITE] == 1), place & s.BANK_MASK)
         if ready > clk:
             event = min(event, ready)
         elif req[i, s.R_ACCEPT] < age:
@@ -127,7 +127,7 @@ def _pick_waiting(dev: IntArray, c: IntArray, queue: int, bus: int, clk: int) ->
     seen_act, seen_pre, seen_column = 0, 0, 0
     for run in range(num_runs(c, queue)):
         place = c[queue + run]
-        bank, cmd = place & s.BANK_MASK, _needed_command(c, place, queue == s.WRITES)
+        bank, cmd = place & s.BANK_MASK, needed_command(c, place, queue == s.WRITES)
         bit = 1 << bank if bank < 63 else 0
         seen = seen_act if cmd == s.ACT else seen_pre if cmd == s.PRE else seen_column
         if seen & bit:
@@ -166,7 +166,7 @@ def _holds_back(dev: IntArray, c: IntArray) -> bool:
 
 
 @compiled
-def _count_outcome(c: IntArray, req: IntArray, i: int) -> None:
+def count_outcome(c: IntArray, req: IntArray, i: int) -> None:
     """Count a burst as a row hit or not, once, when its first command issues."""
     if req[i, s.R_SEEN] == 0:
         req[i, s.R_SEEN] = 1
@@ -196,7 +196,7 @@ def _issue_column(dev: IntArray, c: IntArray, req: IntArray, log: IntArray, queu
         cmd = s.WRA if write else s.RDA
     if dev[s.P_SPLIT_WINDOW] > 0:
         c[s.C_WCK_EXPIRY] = max(c[s.C_WCK_EXPIRY], clk + (dev[s.P_WCK_WRITE] if write else dev[s.P_WCK_READ]))
-    _count_outcome(c, req, i)
+    count_outcome(c, req, i)
     issue(dev, c, log, cmd, bank, place >> s.ROW_SHIFT, clk)
     req[i, s.R_DONE] = clk + (dev[s.P_WRITE_DONE] if write else dev[s.P_READ_DONE])
     c[s.C_OUTSTANDING] -= 1
@@ -219,11 +219,11 @@ def _issue_for(dev: IntArray, c: IntArray, req: IntArray, log: IntArray, queue: 
     i = _burst(c, queue, at)
     place = req[i, s.R_PLACE]
     bank = place & s.BANK_MASK
-    cmd = _needed_command(c, place, req[i, s.R_WRITE] == 1)
+    cmd = needed_command(c, place, req[i, s.R_WRITE] == 1)
     if cmd in (s.RD, s.WR):
         _issue_column(dev, c, req, log, queue, at, clk)
         return
-    _count_outcome(c, req, i)
+    count_outcome(c, req, i)
     issue(dev, c, log, cmd, bank, place >> s.ROW_SHIFT, clk)
     if cmd == s.PRE:
         return
@@ -237,7 +237,7 @@ def _issue_for(dev: IntArray, c: IntArray, req: IntArray, log: IntArray, queue: 
 
 
 @compiled
-def _due_refresh(dev: IntArray, c: IntArray, clk: int) -> None:
+def due_refresh(dev: IntArray, c: IntArray, clk: int) -> None:
     """Queue the refreshes whose time has come: every rank, or the next bank."""
     if clk < c[s.C_NEXT_REFRESH]:
         return
@@ -263,7 +263,7 @@ def _rank_state(dev: IntArray, c: IntArray, rank: int) -> tuple[int, int, int]:
 
 
 @compiled
-def _refresh(dev: IntArray, c: IntArray, log: IntArray, clk: int) -> bool:
+def refresh(dev: IntArray, c: IntArray, log: IntArray, clk: int) -> bool:
     """Issue the next command of the waiting refresh, if any may issue; tell whether one did."""
     if c[s.C_REFRESHES] == 0:
         return False
@@ -313,7 +313,7 @@ def _serve_active(dev: IntArray, c: IntArray, req: IntArray, log: IntArray, clk:
 @compiled
 def _tick_single(dev: IntArray, c: IntArray, req: IntArray, log: IntArray, clk: int) -> bool:
     """One command a cycle: active, refresh, waiting."""
-    if _serve_active(dev, c, req, log, clk) or _refresh(dev, c, log, clk):
+    if _serve_active(dev, c, req, log, clk) or refresh(dev, c, log, clk):
         return True
     return _serve_waiting(dev, c, req, log, ANY, clk)
 
@@ -322,7 +322,7 @@ def _tick_single(dev: IntArray, c: IntArray, req: IntArray, log: IntArray, clk: 
 def _tick_dual(dev: IntArray, c: IntArray, req: IntArray, log: IntArray, clk: int) -> bool:
     """One column and one row command a cycle."""
     column = _serve_active(dev, c, req, log, clk) or _serve_waiting(dev, c, req, log, COLUMN, clk)
-    row = _refresh(dev, c, log, clk) or _serve_waiting(dev, c, req, log, ROW, clk)
+    row = refresh(dev, c, log, clk) or _serve_waiting(dev, c, req, log, ROW, clk)
     return column or row
 
 
@@ -365,7 +365,7 @@ def _issue_or_synchronise(
     """Issue a burst's next command; a column command after a pause of the data clock needs a CAS one cycle before."""
     i = _burst(c, queue, at)
     place = req[i, s.R_PLACE]
-    if clk >= c[s.C_WCK_EXPIRY] and _needed_command(c, place, req[i, s.R_WRITE] == 1) in (s.RD, s.WR):
+    if clk >= c[s.C_WCK_EXPIRY] and needed_command(c, place, req[i, s.R_WRITE] == 1) in (s.RD, s.WR):
         if not _finish_activate(dev, c, req, log, clk + 1, clk):
             log_command(c, log, s.CAS, place & s.BANK_MASK, place >> s.ROW_SHIFT, clk)
             c[s.C_CAS_REQUEST], c[s.C_CAS_QUEUE] = i, queue
@@ -383,7 +383,7 @@ def _tick_split(dev: IntArray, c: IntArray, req: IntArray, log: IntArray, clk: i
         return True
     queue, at = s.ACTIVE, _pick_active(dev, c, req, clk)
     if at < 0:
-        if _refresh(dev, c, log, clk):
+        if refresh(dev, c, log, clk):
             return True
         if not _holds_back(dev, c):
             queue = _served_queue(dev, c)
@@ -404,14 +404,14 @@ def _next_cycle(dev: IntArray, c: IntArray, clk: int) -> int:
         or c[s.C_CAS_REQUEST] >= 0
     ):
         return clk + 1
-    ready = ready_cycle(dev, c, _needed_command(c, c[s.READS], False), c[s.READS] & s.BANK_MASK)
+    ready = ready_cycle(dev, c, needed_command(c, c[s.READS], False), c[s.READS] & s.BANK_MASK)
     return int(max(clk + 1, min(ready, c[s.C_NEXT_REFRESH])))
 
 
 @compiled
 def tick_shared(dev: IntArray, c: IntArray, req: IntArray, log: IntArray, clk: int) -> int:
     """Do what a controller does in cycle `clk`; return the next cycle in which it may do something."""
-    _due_refresh(dev, c, clk)
+    due_refresh(dev, c, clk)
     c[s.C_NEXT] = c[s.C_NEXT_REFRESH]
     if dev[s.P_SPLIT_WINDOW] > 0:
         issued = _tick_split(dev, c, req, log, clk)

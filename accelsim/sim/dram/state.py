@@ -34,7 +34,13 @@ ACT2 = 9
 """The second half of a split activate; it has no timing of its own beyond its window."""
 CAS = 10
 """The data-clock synchronisation command before a column command (LPDDR5)."""
-COMMAND_NAMES = ("ACT", "PRE", "PREA", "RD", "WR", "RDA", "WRA", "REF", "REFB", "ACT2", "CAS")
+PDE, PDX, SRE, SRX = range(11, 15)
+"""Into and out of power-down and self-refresh; all ranks of a channel together."""
+COMMAND_NAMES = (
+    "ACT", "PRE", "PREA", "RD", "WR", "RDA", "WRA", "REF", "REFB", "ACT2", "CAS", "PDE", "PDX", "SRE", "SRX",
+)  # fmt: skip
+
+AWAKE, POWERED_DOWN, SELF_REFRESHING = range(3)
 
 # Scopes of a timing rule, seen from the preceding command.
 SCOPE_CHANNEL, SCOPE_RANK, SCOPE_GROUP, SCOPE_BANK, SCOPE_OTHER_RANKS = range(5)
@@ -44,7 +50,7 @@ CLOSED = -1
 ACTIVATING = -2
 
 REFRESH_NONE, REFRESH_ALL_BANK, REFRESH_PER_BANK = range(3)
-CONTROLLER_SHARED, CONTROLLER_BANK = range(2)
+CONTROLLER_SHARED, CONTROLLER_BANK, CONTROLLER_IN_ORDER = range(3)
 
 MAX_CHANNELS = 64
 MAX_RANKS = 16
@@ -64,8 +70,9 @@ KEY_COUNTERS = 512
 (
     P_CHANNELS, P_RANKS, P_BANKS, P_READ_DONE, P_WRITE_DONE, P_FAW, P_REFRESH_MODE, P_REFI, P_SPLIT_WINDOW, P_WCK_READ,
     P_WCK_WRITE, P_DUAL_BUS, P_CONTROLLER, P_CLOSED_PAGE, P_READ_ENTRIES, P_WRITE_ENTRIES, P_BANK_ENTRIES,
-    P_DRAIN_ENTRIES, P_WRITE_HIGH, P_WRITE_LOW, P_HIT_LIMIT, P_FLUSH,
-) = range(22)  # fmt: skip
+    P_DRAIN_ENTRIES, P_WRITE_HIGH, P_WRITE_LOW, P_HIT_LIMIT, P_FLUSH, P_POWER_DOWN, P_SELF_REFRESH, P_ACTIVE_DOWN,
+    P_RFC, P_XP, P_CKE, P_XS, P_SR,
+) = range(30)  # fmt: skip
 RANK_OF = 32
 GROUP_OF = RANK_OF + MAX_BANKS
 RULE_START = GROUP_OF + MAX_BANKS
@@ -76,11 +83,14 @@ RULES = RULE_START + 16
     C_CHANNEL, C_READS, C_WRITES, C_READ_RUNS, C_WRITE_RUNS, C_ACTIVE, C_NEXT, C_WRITE_MODE, C_DRAINING,
     C_ROUND_ROBIN, C_NEXT_REFRESH, C_REFRESH_AT, C_REFRESHES, C_WCK_EXPIRY, C_CAS_REQUEST, C_CAS_QUEUE, C_EVENT,
     C_SPLIT_BANKS, C_IN_BANKS, C_BANK_WRITES, C_OUTSTANDING, N_ACT, N_PRE, N_RD, N_WR, N_REF, N_REFB, N_HITS,
-    N_COLUMN, N_FORWARDED, N_MERGED, N_ACTIVE_CYCLES,
-) = range(32)  # fmt: skip
+    N_COLUMN, N_FORWARDED, N_MERGED, N_ACTIVE_CYCLES, C_POWER, C_ASLEEP_SINCE, C_DATA_END, C_REF_END,
+    N_PD_CYCLES, N_APD_CYCLES, N_SR_CYCLES, N_POWER_DOWNS, N_SELF_REFRESHES,
+) = range(41)  # fmt: skip
+"""The ``N_..._CYCLES`` add up ranks: with a row open (a refresh counts, and ``N_APD_CYCLES`` too), in power-down with
+none or some open, and in self-refresh behind its first refresh."""
 
 # ``st``: regions.
-READY_CHANNEL = 32
+READY_CHANNEL = 48
 READY_RANK = READY_CHANNEL + 16
 READY_GROUP = READY_RANK + MAX_RANKS * NUM_COMMANDS
 READY_BANK = READY_GROUP + MAX_BANKS * NUM_COMMANDS

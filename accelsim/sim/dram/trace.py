@@ -5,14 +5,15 @@ They come from a file (`accelsim.sim.dram.trace_files`) or as arrays; the comman
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.config.base import ConfigModel
 from accelsim.config.dram import DramConfig
 from accelsim.config.presets import CHIPS, MEMORIES, preset_file, preset_names
 from accelsim.errors import ConfigError, TraceError
@@ -20,10 +21,12 @@ from accelsim.files import write_file
 from accelsim.names import suggest_file
 from accelsim.sim.dram import state as s
 from accelsim.sim.dram.build import Memory, build, new_requests
-from accelsim.sim.dram.energy import DramEnergy, dram_energy
 from accelsim.sim.dram.kernel import run
 from accelsim.sim.dram.mapping import DecodedAddresses
+from accelsim.sim.dram.power import states_at
+from accelsim.sim.dram.simple_trace import SimpleTraceResult, run_simply
 from accelsim.sim.dram.trace_files import MAX_TIME_NS, DramTrace, read_trace
+from accelsim.timing.power_states import DramStates
 
 __all__ = [
     "DramTrace", "DramTraceResult", "commands_text", "load_memory", "read_trace", "run_dram_command",
@@ -31,7 +34,7 @@ __all__ = [
 ]  # fmt: skip
 
 MAX_BURSTS = 1 << 23
-_RANK_COMMANDS = (s.PREA, s.REF)
+_RANK_COMMANDS = (s.PREA, s.REF, s.PDE, s.PDX, s.SRE, s.SRX)
 _ROW_COMMANDS = (s.ACT, s.ACT2, s.RD, s.WR, s.RDA, s.WRA)
 
 
@@ -58,8 +61,10 @@ class DramTraceResult:
         column command did and it was not the first since the activate (``bank_queues``).
     activates, precharges, refreshes
         Commands; a precharge of all banks counts each bank it closes.
-    energy_pj
-        By cause; see `accelsim.sim.dram.energy`.
+    states
+        Commands and time by power state, of all ranks.
+    bus_bits
+        Bits read and written over the buses.
     mean_read_latency_ns, max_read_latency_ns
         From the arrival of a read burst to its data; None where the requests have no times of arrival.
     """
@@ -75,15 +80,10 @@ class DramTraceResult:
     activates: int
     precharges: int
     refreshes: int
-    energy_pj: DramEnergy
+    states: DramStates
+    bus_bits: tuple[int, int]
     mean_read_latency_ns: float | None = None
     max_read_latency_ns: float | None = None
-
-    def to_json(self) -> str:
-        """Return all fields that have a value as a JSON object; ``energy_pj`` also gets its total."""
-        fields = {name: value for name, value in asdict(self).items() if value is not None}
-        fields["energy_pj"] = {**asdict(self.energy_pj), "total": self.energy_pj.total}
-        return json.dumps(fields, indent=2) + "\n"
 
 
 def run_trace(config: DramConfig, addresses: NDArray[np.uint64], writes: NDArray[np.bool_]) -> DramTraceResult:
@@ -229,9 +229,7 @@ def _run(memory: Memory, bursts: _Bursts, log: s.IntArray) -> DramTraceResult:
 def _result(memory: Memory, st: s.IntArray, cycles: int, writes: NDArray[np.bool_]) -> DramTraceResult:
     """Return the figures of a finished run."""
     last = cycles + (memory.config.controller == "bank_queues")  # there the cycle of the last data counts as well
-    for rank in range(memory.num_ranks):
-        still_open = st[:, s.OPEN_BANKS + rank] > 0
-        st[still_open, s.N_ACTIVE_CYCLES] += np.maximum(0, last - st[still_open, s.OPEN_SINCE + rank])
+    states = states_at(memory, st, last)
     counts = st.sum(axis=0)
     burst = memory.config.burst_bytes
     time_ns = cycles * memory.table.tck_ns
@@ -248,22 +246,30 @@ def _result(memory: Memory, st: s.IntArray, cycles: int, writes: NDArray[np.bool
         activates=int(counts[s.N_ACT]),
         precharges=int(counts[s.N_PRE]),
         refreshes=int(counts[s.N_REF] + counts[s.N_REFB]),
-        energy_pj=dram_energy(memory, counts, last),
+        states=states,
+        bus_bits=(int(counts[s.N_RD]) * burst * 8, int(counts[s.N_WR]) * burst * 8),
     )
 
 
-def load_memory(path: str | Path) -> DramConfig:
+class MemoryFile(ConfigModel):
+    """A file that describes a memory alone."""
+
+    dram: DramConfig
+    """The memory."""
+
+
+def load_memory(path: str | Path, overrides: Sequence[str] = ()) -> DramConfig:
     """Return the ``dram:`` section of a file: one that holds nothing else, or a whole hardware file.
 
-    The name of a chip or of a memory that came with the program stands for its file.
+    The name of a chip or of a memory that came with the program stands for its file; ``overrides`` are texts
+    ``dram.key=value``.
 
     Raises
     ------
     ConfigError
-        If the file is wrong, or holds only a memory and asks for ``model: simple``, which has no banks. A hardware file
-        may: its chip is simulated with that model, and a trace runs with the timing model all the same.
+        If the file is wrong.
     """
-    from accelsim.config.loader import load_hardware, load_section  # noqa: PLC0415  the model does not need the loader
+    from accelsim.config.loader import load_config, load_hardware  # noqa: PLC0415  the model does not need the loader
     from accelsim.config.yaml_reader import read_yaml  # noqa: PLC0415
 
     path = _named(path)
@@ -271,11 +277,8 @@ def load_memory(path: str | Path) -> DramConfig:
     if "dram" not in keys:
         raise ConfigError(f"{path}: dram: is missing; write the memory's section, 'dram:' and below it model: timing")
     if len(keys) > 1:
-        return load_hardware(path).config.dram
-    config = load_section(path, "dram", DramConfig)
-    if config.model != "timing":
-        raise ConfigError(f"{path}: dram.model: {config.model!r} cannot run a trace; set it to 'timing'")
-    return config
+        return load_hardware(path, overrides).config.dram
+    return load_config(path, MemoryFile, overrides).config.dram
 
 
 def _named(path: str | Path) -> str:
@@ -295,18 +298,23 @@ def _named(path: str | Path) -> str:
     )
 
 
-def run_dram_command(
+def run_dram_command(  # noqa: PLR0913  each is an option of the command
     config_path: str | Path,
     trace_path: str | Path,
     *,
+    overrides: Sequence[str] = (),
     only_timed: bool = False,
     player_mhz: float | None = None,
     commands_path: str | Path | None = None,
-) -> DramTraceResult:
+) -> DramTraceResult | SimpleTraceResult:
     """Run the requests in `trace_path` on the memory that `config_path` describes; see `load_memory`.
+
+    The timing model runs unless the configuration asks for ``simple`` and the requests have times of arrival.
 
     Parameters
     ----------
+    overrides
+        See `load_memory`.
     only_timed
         Only lines ``ARRIVAL_NS R|W ADDRESS BYTES`` are read.
     player_mhz
@@ -317,12 +325,16 @@ def run_dram_command(
     Raises
     ------
     ConfigError
-        If the configuration is wrong.
+        If the configuration is wrong, or its model has no commands to write.
     TraceError
         If the trace is wrong.
     """
-    config = load_memory(config_path)
+    config = load_memory(config_path, overrides)
     trace = read_trace(trace_path, only_timed=only_timed)
+    if config.model == "simple" and trace.is_timed_in_ns:
+        if commands_path is not None:
+            raise ConfigError(f"{config_path}: dram.model: 'simple' has no commands; set it to 'timing'")
+        return run_simply(config, trace)
     try:
         memory = build(config)
     except ConfigError as error:

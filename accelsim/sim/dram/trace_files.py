@@ -73,6 +73,11 @@ class DramTrace:
     end_ns: float = 0.0
     places: Ints | None = None
 
+    @property
+    def is_timed_in_ns(self) -> bool:
+        """Return whether the requests have sizes, addresses and times of arrival in ns."""
+        return self.num_bytes is not None and self.arrivals is not None and self.unit == "ns" and self.places is None
+
 
 @dataclass(frozen=True, slots=True)
 class _Form:

@@ -26,7 +26,9 @@ from accelsim.ticket.zoo.transformer import TransformerShape, build_decoder_bloc
 __all__ = ["NetworkInfo", "build_network", "list_networks"]
 
 _CIFAR = (3, 32, 32)
-_MOST_COLOURS = 4
+_MOST_COLOURS = 16
+"""Channels of an image, those of many spectral bands among them."""
+_MAP_RANK = 3
 _IMAGENET = (3, 224, 224)
 
 
@@ -165,7 +167,8 @@ def build_network(
     name
         One of `list_networks`; ``-`` and ``_`` are the same.
     num_classes, input_shape
-        None takes the network's own (see `NetworkInfo`); shapes are (C, H, W), for graphs (nodes, features).
+        None takes the network's own (see `NetworkInfo`); shapes are (C, H, W), for graphs (nodes, features), or these
+        behind a batch of 1.
     width_factor
         Multiplies the hidden channels.
     trained
@@ -189,11 +192,26 @@ def build_network(
         )
     if not 0.0 < width_factor <= 64.0:
         raise TicketError(f"network {name!r}: width_factor: {width_factor} is not in (0, 64]; 1 is the published width")
-    if len(shape) != len(info.input_shape) or not all(1 <= size <= 1 << 24 for size in shape):
-        raise TicketError(
-            f"network {name!r}: input_shape: {shape} is not like {info.input_shape}; give as many sizes >= 1"
-        )
-    if shape[0] != info.input_shape[0] and shape[-1] <= _MOST_COLOURS < min(shape[:-1], default=0):
-        last, first = ("x".join(map(str, sizes)) for sizes in (shape, (shape[-1], *shape[:-1])))
-        raise TicketError(f"network {name!r}: input_shape: {last} has its channels last; they come first, give {first}")
+    shape = _checked_shape(info, shape)
     return entry.build(NetworkSpec(info.name, classes, shape, width_factor, trained))
+
+
+def _checked_shape(info: NetworkInfo, given: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a stated shape without a batch of 1; `TicketError` if the network cannot have it, or for channels last."""
+    where, rank = f"network {info.name!r}: input_shape: {_shown(given)}", len(info.input_shape)
+    shape = given[1:] if len(given) == rank + 1 and given[0] == 1 else given
+    if len(given) == rank + 1 and given[0] > 1:
+        raise TicketError(
+            f"{where} has {given[0]} inputs; give {_shown(given[1:])}, and how many one run takes as batch"
+        )
+    if len(shape) != rank or not all(1 <= size <= 1 << 24 for size in shape):
+        raise TicketError(f"{where} is not like {_shown(info.input_shape)}; give as many sizes >= 1")
+    is_last = len(shape) == _MAP_RANK and shape[-1] <= _MOST_COLOURS and shape[-1] < min(shape[:-1])
+    if is_last and shape[0] != info.input_shape[0]:
+        first = _shown((shape[-1], *shape[:-1]))
+        raise TicketError(f"{where} has its channels last; they come first, give {first}")
+    return shape
+
+
+def _shown(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

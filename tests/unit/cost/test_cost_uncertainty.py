@@ -91,7 +91,7 @@ def test_the_tornado_ranks_the_dominant_constant_first() -> None:
     report = uncertainty({"x": run("x", "int8", 10, 10**9)}, HARDWARE, TABLES, num_draws=10)
     (tornado,) = report.tornados
     swings = [bar.swing for bar in tornado.bars]
-    assert tornado.bars[0].constant == "dram_lpddr4"
+    assert tornado.bars[0].constant == "dram_lines"
     assert swings == sorted(swings, reverse=True)
     assert tornado.bars[0].at_low < tornado.value < tornado.bars[0].at_high
 

@@ -9,10 +9,11 @@ import pytest
 
 from accelsim.config.dram import DramConfig
 from accelsim.config.loader import load_section
+from accelsim.config.memory_device import device_names, load_device, parse_device
 from accelsim.errors import ConfigError
 from accelsim.sim.dram import state as s
 from accelsim.sim.dram.build import build
-from accelsim.sim.dram.device import device_names, load_device, parse_device, timing_rules
+from accelsim.sim.dram.device import timing_rules
 from accelsim.sim.dram.trace import run_memory_trace
 
 CONFIGS = sorted((Path(__file__).resolve().parents[3] / "hwconfigs" / "dram").glob("*.yaml"))
@@ -61,6 +62,17 @@ def test_a_table_without_a_source_is_refused() -> None:
         ({"num_ranks": 32}, "dram.num_ranks: 32 makes 256 banks of LPDDR4-3200 in a channel"),
         ({"bus_width_bits": 8, "burst_bytes": 16}, "dram.bus_width_bits: 8 is no multiple of 16, the devices of"),
         ({"refresh_interval_ns": 500.0}, "500 leaves no time between refreshes; give at least 560"),
+        (
+            {
+                "standard": "LPDDR5-6400",
+                "bus_width_bits": 16,
+                "burst_bytes": 32,
+                "data_rate_mtps": 6400.0,
+                "controller": "bank_queues",
+            },
+            "dram.controller: bank_queues cannot split activates in two commands, as LPDDR5-6400 does; "
+            "use shared_queues",
+        ),
     ],
 )
 def test_contradictions_are_refused(change: dict[str, object], message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ import pytest
 from accelsim.cli.main import main
 from accelsim.config.dram import DramConfig
 from accelsim.config.loader import load_section
+from accelsim.cost.dram import COMPONENTS, Traffic
+from accelsim.cost.memory_trace import energy_nj, trace_document
 from accelsim.errors import ConfigError, TraceError
 from accelsim.sim.dram import state as s
 from accelsim.sim.dram.build import build
-from accelsim.sim.dram.trace import read_trace, run_dram_command, run_memory_trace, run_trace
+from accelsim.sim.dram.trace import load_memory, read_trace, run_dram_command, run_memory_trace, run_trace
 
 CONFIGS = Path(__file__).resolve().parents[3] / "hwconfigs" / "dram"
 DDR4 = CONFIGS / "dramsim3_DDR4_8Gb_x8_2400.yaml"
@@ -69,24 +72,17 @@ def test_large_files_are_refused_before_they_are_read(tmp_path: Path) -> None:
 
 def test_the_command_reports_all_figures(tmp_path: Path) -> None:
     trace = write(tmp_path, b"".join(b"%#x %c\n" % (64 * i, b"RW"[i % 3 == 2]) for i in range(300)))
-    fields = json.loads(run_dram_command(DDR4, trace).to_json())
+    fields = trace_document(run_dram_command(DDR4, trace), load_memory(DDR4))
     assert {
         "cycles", "time_ns", "read_bytes", "written_bytes", "achieved_gbps", "fraction_of_peak", "row_hit_rate",
-        "activates", "precharges", "refreshes", "energy_pj",
+        "activates", "precharges", "refreshes", "energy_nj_by_component", "state_ns",
     } <= set(fields)  # fmt: skip
     assert (fields["read_bytes"], fields["written_bytes"]) == (200 * 64, 100 * 64)
     assert fields["time_ns"] == pytest.approx(fields["cycles"] * 0.83)
     assert fields["achieved_gbps"] == pytest.approx(fields["bus_bytes"] / fields["time_ns"])
     assert fields["fraction_of_peak"] == pytest.approx(fields["achieved_gbps"] / (64 / 4 / 0.83))
-    causes = dict(fields["energy_pj"])
-    assert causes.pop("total") == pytest.approx(sum(causes.values()))
-
-
-def test_the_simple_model_cannot_run_a_trace(tmp_path: Path) -> None:
-    path = tmp_path / "simple.yaml"
-    path.write_text("dram:\n  model: simple\n")
-    with pytest.raises(ConfigError, match="dram.model: 'simple' cannot run a trace; set it to 'timing'"):
-        run_dram_command(path, write(tmp_path, b"0 R\n"))
+    assert tuple(fields["energy_nj_by_component"]) == COMPONENTS
+    assert sum(fields["state_ns"].values()) == pytest.approx(fields["time_ns"], rel=1e-3)
 
 
 def test_a_whole_hardware_file_gives_its_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,7 +91,15 @@ def test_a_whole_hardware_file_gives_its_memory(tmp_path: Path, capsys: pytest.C
     shown = capsys.readouterr()
     assert json.loads(shown.out)["read_bytes"] == 128
     assert "dram.model: the chip has 'simple'" in shown.err
-    assert json.loads(shown.out) == json.loads(run_dram_command(chip, trace).to_json())
+    words = ["dram", str(chip), "--requests", str(write(tmp_path, b"0 R 0 64\nend 1e3\n".replace(b"1e3", b"1000")))]
+    assert main([*words, "--json"]) == 0
+    simple = json.loads(capsys.readouterr().out)
+    assert (simple["time_ns"], "cycles" in simple) == (1000.0, False)
+    assert main([*words, "--json", "--set", "dram.model=timing", "--set", "dram.power_down_after_ns=100"]) == 0
+    timed = json.loads(capsys.readouterr().out)
+    assert timed["cycles"] == 1600 and timed["state_ns"]["pd"] > 800
+    assert main([*words, "--commands", str(tmp_path / "c")]) == 2
+    assert "dram.model: 'simple' has no commands; set it to 'timing'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("path", [DDR4, SHARED], ids=["bank_queues", "shared_queues"])
@@ -162,13 +166,13 @@ def test_per_bank_refresh_stops_a_bank_and_not_the_rank(name: str) -> None:
 
 def test_standby_is_paid_while_nothing_moves() -> None:
     one = run_trace(config_of(SHARED), np.zeros(1, dtype=np.uint64), np.zeros(1, dtype=bool))
-    v_ma_devices = 1.2 * 8 * 0.833
-    assert one.energy_pj.background_active == pytest.approx(36 * 43 * v_ma_devices)
-    assert one.energy_pj.background_idle == 0
+    energy = energy_nj(config_of(SHARED), one.states, Traffic(*one.bus_bits))
+    assert energy["active"] * 1000 == pytest.approx(36 * (43 * 1.2 + 7.5) * 8 * 0.833)
+    assert energy["precharged"] == 0
     later = run_trace(config_of(DDR4), np.zeros(1, dtype=np.uint64), np.zeros(1, dtype=bool))
-    assert later.energy_pj.background_idle == pytest.approx(
-        (41 + 2) * 34 * 1.2 * 8 * 0.83
-    )  # the second rank never opens
+    energy = energy_nj(config_of(DDR4), later.states, Traffic(*later.bus_bits))
+    # The second rank never opens; 1.2 V at 34 mA and 2.5 V at 3 mA.
+    assert energy["precharged"] * 1000 == pytest.approx((41 + 2) * (34 * 1.2 + 7.5) * 8 * 0.83)
 
 
 def run_file(tmp_path: Path, text: str, config: Path = DDR4, **how: object):
@@ -245,7 +249,7 @@ def test_a_memory_by_name_is_described(capsys: pytest.CaptureFixture[str]) -> No
     assert (figures["capacity_bytes"], figures["num_ranks_per_channel"], figures["row_bytes"]) == (16 << 30, 2, 8192)
     assert figures["read_of_closed_bank_ns"] == pytest.approx((16 + 16 + 4) * 0.83, rel=0.06)
     assert main(["dram", "edge"]) == 0
-    assert "peak_gbps         12.8" in capsys.readouterr().out
+    assert re.search(r"peak_gbps +12.8\b.*self_refresh_mw +2.18", capsys.readouterr().out, re.DOTALL)
     assert main(["dram", "edg"]) == 2
     assert "did you mean 'edge'?" in capsys.readouterr().err
 

@@ -151,7 +151,9 @@ def test_index_notation_counts_as_torch_counts_it(batch: int) -> None:
 def test_options_of_named_networks_are_refused_for_files(tmp_path: Path) -> None:
     path = tmp_path / "odd.pt2"
     torch.export.save(torch.export.export(nn.Linear(4, 2), (torch.zeros(1, 4),)), path)
-    with pytest.raises(TraceError, match=r"--input-shape: input 'input' is fixed at 1x4, not 1x5; export it again"):
+    with pytest.raises(
+        TraceError, match=r"--input-shape: input 'input': axis 1 is fixed at 4, not 5 as in 1x5; export it again"
+    ):
         trace_workload(str(path), TraceOptions(input_shape=(5,)))
     with pytest.raises(TraceError, match=r"odd\.pt2: --width-factor: an exported module has its own"):
         trace_workload(str(path), TraceOptions(width_factor=2.0))

@@ -84,6 +84,34 @@ OPERATORS: dict[str, tuple[list[onnx.NodeProto], Shapes, dict[str, Any], int]] =
     "MultiHeadAttention": ([own("MultiHeadAttention", "x,x,x", num_heads=4)], {"x": [1, 9, 32]}, {}, 2 * 9 * 9 * 32),
     "GroupQueryAttention": ([own("GroupQueryAttention", "q,k,v", num_heads=8, kv_num_heads=2)], ATTENTION, {},
                             2 * 8 * 6 * 9 * 8),
+    "MultiHeadAttention, packed": ([own("MultiHeadAttention", "x", num_heads=4)], {"x": [2, 6, 4, 3, 8]}, {},
+                                   2 * 2 * 6 * 6 * 32),
+    "MultiHeadAttention, keys and values packed": ([own("MultiHeadAttention", "x,v", num_heads=4)],
+                                                   {"x": [2, 6, 32], "v": [2, 9, 4, 2, 8]}, {}, 2 * 2 * 6 * 9 * 32),
+    "GroupQueryAttention, packed": ([own("GroupQueryAttention", "x,,,p,p", num_heads=8, kv_num_heads=2)],
+                                    {"x": [2, 1, 96], "p": [2, 2, 7, 8]}, {}, 2 * 2 * 8 * 8 * 8),
+    "Attention with its projection": ([own("Attention", "x,w,b,,p", num_heads=4)],
+                                      {"x": [2, 1, 32], "p": [2, 2, 4, 7, 8]}, {"w": (32, 96), "b": (96,)},
+                                      2 * 32 * 96 + 2 * 2 * 8 * 32),
+    "QAttention": ([node("QuantizeLinear", "x,s,z", "q"), own("QAttention", "q,w,b,s,s,,z,z", num_heads=2)],
+                   {"x": [1, 5, 8]}, {"w": int8(8, 24), "b": (24,), **SCALES}, 5 * 8 * 24 + 2 * 25 * 8),
+    "FusedConv": ([own("FusedConv", "x,w,b,a", activation="Relu", kernel_shape=[3, 3])],
+                  {"x": [1, 3, 8, 8], "a": [1, 4, 6, 6]}, {"w": (4, 3, 3, 3), "b": (4,)}, 36 * 4 * 27),
+    "FusedGemm": ([own("FusedGemm", "x,w,b", transB=1, activation="Relu")], {"x": [9, 8]}, {"w": (5, 8), "b": (5,)},
+                  9 * 8 * 5),
+    "TransposeMatMul": ([own("TransposeMatMul", "x,w", transB=1)], {"x": [9, 8]}, {"w": (5, 8)}, 9 * 8 * 5),
+    "SkipLayerNormalization and its sum": ([helper.make_node("SkipLayerNormalization", ["x", "x", "s"],
+                                            ["n", "", "", "a"], domain="com.microsoft"), node("MatMul", "a,w")],
+                                           {"x": [2, 6, 8]}, {"s": (8,), "w": (8, 3)}, 12 * 24),
+    "GRU of which the last state is read": ([helper.make_node("GRU", ["x", "w", "r"], ["", "h"], hidden_size=4),
+                                             node("Relu", "h")], {"x": [5, 2, 6]},
+                                            {"w": (1, 12, 6), "r": (1, 12, 4)}, 5 * 2 * 12 * 10),
+    "Conv, weights that are an input behind a cast": ([node("Cast", "w", "c", to=FLOAT), node("Conv", "x,c")],
+                                                      {"x": [1, 3, 9, 9], "w": [8, 3, 3, 3]}, {}, 49 * 8 * 27),
+    "LpPool": ([node("LpPool", "x", "p", kernel_shape=[2, 2]), node("Conv", "p,w")], {"x": [1, 3, 9, 9]},
+               {"w": (4, 3, 1, 1)}, 64 * 12),
+    "Einsum that sums an operand alone": ([node("Einsum", "x,w", equation="bij,jk->bk")], {"x": [2, 3, 4]},
+                                          {"w": (4, 5)}, 2 * 4 * 5),
     "Einsum": ([node("Einsum", "x,w", equation="bhid,hde->bhie")], {"x": [2, 4, 9, 8]}, {"w": (4, 8, 5)},
                2 * 4 * 9 * 8 * 5),
     "LRN and norms of vectors": ([node("LRN", "x", "l", size=5), node("LpNormalization", "l", "n", axis=1),
@@ -123,6 +151,22 @@ def test_tables_are_looked_up_by_the_row(tmp_path: Path) -> None:
     assert trace.num_parameters == 50 * 8 + 8 * 4
 
 
+def branch(width: int) -> onnx.GraphProto:
+    weights = numpy_helper.from_array(np.zeros((8, width), np.float32), "w")
+    output = helper.make_tensor_value_info("out", FLOAT, None)
+    return helper.make_graph([node("MatMul", "x,w", "out")], "branch", [], [output], [weights])
+
+
+@pytest.mark.parametrize(("batch", "expected"), [(1, 8 * 4), (2, 2 * 8 * 5)])
+def test_a_branch_that_a_stated_shape_decides_is_taken(tmp_path: Path, batch: int, expected: int) -> None:
+    nodes = [node("Shape", "x", "s"), node("Gather", "s,i", "n"), node("Equal", "n,one", "c")]
+    nodes += [node("If", "c", f"y{index}", then_branch=branch(4), else_branch=branch(5)) for index in range(2)]
+    nodes.append(node("Add", "y0,y1"))
+    weights = {"i": np.array(0), "one": np.array(1)}
+    trace = read(save(tmp_path / "net.onnx", nodes, {"x": ["n", 8]}, weights), input_shape=(batch, 8))
+    assert macs(trace) == 2 * expected
+
+
 @pytest.mark.parametrize("kind", ["If", "Loop", "Scan"])
 def test_control_flow_is_named_and_never_left_out(tmp_path: Path, kind: str) -> None:
     path = save(tmp_path / "net.onnx", [node(kind, "x", name="here")], {"x": [1, 4]}, {})
@@ -134,6 +178,42 @@ def test_products_of_other_domains_are_never_left_out(tmp_path: Path) -> None:
     path = save(tmp_path / "net.onnx", [own("Strange", "x,w", name="odd")], {"x": [1, 4]}, {"w": (4, 4)})
     with pytest.raises(TraceError, match=r"odd: operation com\.microsoft\.Strange is not supported, and its multiply"):
         read(path, skip_unsupported=True)
+
+
+def test_steps_that_are_left_out_are_never_counted(tmp_path: Path) -> None:
+    weights: dict[str, Any] = {"w": (1, 16, 6), "r": (1, 16, 4), "n": np.array([5, 3], np.int32)}
+    nodes = [node("LSTM", "x,w,r,,n", "y", hidden_size=4, name="here")]
+    with pytest.raises(TraceError, match=r"here: LSTM: its operand sequence_lens \('n'\) .* take it out"):
+        read(save(tmp_path / "net.onnx", nodes, {"x": [5, 2, 6]}, weights))
+    full = {**weights, "n": np.array([5, 5], np.int32)}
+    assert macs(read(save(tmp_path / "net.onnx", nodes, {"x": [5, 2, 6]}, full))) == 5 * 2 * 16 * 10
+
+
+def test_an_axis_that_inputs_share_has_one_size(tmp_path: Path) -> None:
+    path = save(tmp_path / "net.onnx", [node("MatMul", "x,v")], {"x": ["n", "t", 8], "v": ["n", 8, "t"]}, {})
+    with pytest.raises(TraceError, match="input 'v': axis 't' is 6 here and 5 elsewhere"):
+        read(path, input_shape=(1, 5, 8), input_shapes=(("v", (1, 8, 6)),))
+
+
+def test_a_cache_of_no_tokens_is_stated(tmp_path: Path) -> None:
+    nodes = [node("Concat", "x,p", "a", axis=1), node("MatMul", "a,w")]
+    path = save(tmp_path / "net.onnx", nodes, {"x": [1, 3, 8], "p": [1, "past", 8]}, {"w": (8, 4)})
+    assert macs(read(path, input_shapes=(("p", (1, 0, 8)),))) == 3 * 8 * 4
+
+
+@pytest.mark.parametrize(
+    ("nodes", "weights", "expected"),
+    [
+        ([own("MatMulNBits", "x,w,s", K=64, N=32, bits=4, block_size=32)],
+         {"w": np.zeros((32, 2, 16), np.uint8), "s": (64,)}, 64 * 32),
+        ([helper.make_node("Constant", [], ["w"], value=numpy_helper.from_array(np.zeros((64, 3), np.float32))),
+          node("MatMul", "x,w")], {}, 64 * 3),
+    ],
+)  # fmt: skip
+def test_parameters_are_weights_however_a_file_holds_them(
+    tmp_path: Path, nodes: list[onnx.NodeProto], weights: dict[str, Any], expected: int
+) -> None:
+    assert read(save(tmp_path / "net.onnx", nodes, {"x": [1, 5, 64]}, weights)).num_parameters == expected
 
 
 def test_stripped_weights_and_several_dynamic_inputs(tmp_path: Path) -> None:

@@ -72,6 +72,11 @@ COUNTED: dict[str, tuple[Callable[..., object], tuple[tuple[int, ...], ...], dic
     "x.t() @ w": (lambda m, x: x.t() @ m.w, ((20, 5),), {"w": parameter(20, 7)}),
     "w @ x": (lambda m, x: m.w @ x, ((3, 20, 5),), {"w": parameter(7, 20)}),
     "weights of each head": (lambda m, x: x @ m.w, ((2, 4, 9, 8), ), {"w": parameter(4, 8, 5)}),
+    "tensordot": (lambda m, x: torch.tensordot(x, m.w, dims=([1, 2], [0, 1])), ((3, 4, 5),), {"w": parameter(4, 5, 6)}),
+    "inner": (lambda m, x: torch.inner(x, m.w), ((3, 4, 5),), {"w": parameter(6, 5)}),
+    "summed before": (lambda m, x: torch.einsum("bij,jk->bk", x, m.w), ((3, 4, 5),), {"w": parameter(5, 6)}),
+    "spectral norm": (lambda m, x: m.linear(x), ((2, 16),),
+                      {"linear": nn.utils.parametrizations.spectral_norm(nn.Linear(16, 8))}),
     "experts": (lambda m, x: torch.bmm(x, m.w), ((4, 9, 8),), {"w": parameter(4, 8, 5)}),
     "dense adjacency": (lambda m, x, a: a @ m.linear(x), ((9, 16), (9, 9)), LINEAR),
     "shared keys": (lambda m, q, k: q @ k[:, :, None].expand(-1, -1, 3, -1, -1).reshape(2, 6, 7, 5), (
@@ -200,11 +205,33 @@ def test_experts_without_a_token_are_stored_and_not_fetched() -> None:
 
 
 def test_what_multiplies_is_never_left_out() -> None:
-    odd = Call(lambda m, x: torch.nn.functional.bilinear(x, x, m.w), w=parameter(3, 8, 8))
-    with pytest.raises(TraceError, match="bilinear is not supported.*cannot be left out"):
+    odd = Call(lambda m, x: torch.kron(x, m.w), w=parameter(3, 8))
+    with pytest.raises(TraceError, match="kron is not supported.*cannot be left out"):
         trace_module(odd, zeros((2, 8)), skip_unsupported=True)
+    with pytest.raises(TraceError, match="matmul: its operands are complex"):
+        trace(lambda m, x: torch.view_as_complex(x) @ torch.view_as_complex(m.w), (3, 4, 2), w=parameter(4, 5, 2))
     with pytest.raises(TraceError, match="its weights are computed from the input"):
         trace(lambda m, x, y: functional.conv2d(x, torch.relu(y)), (1, 3, 9, 9), (8, 3, 3, 3))
+
+
+def test_bilinear_layers_meet_one_input_after_the_other() -> None:
+    found = trace(lambda m, x, y: m.both(x, y), (3, 4), (3, 5), both=nn.Bilinear(4, 5, 6))
+    assert [layer.dims.macs for layer in found.layers] == [3 * 4 * 30, 3 * 6 * 5]
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, 1), (3, 2, 1), (2, 2, 0), (5, 2, 2)])
+def test_windows_in_three_dimensions_read_whole_slices(kernel: int, stride: int, padding: int) -> None:
+    conv = nn.Conv3d(2, 4, kernel, stride, padding)
+    dims = trace(lambda m, x: m.conv(x), (1, 2, 8, 28, 28), conv=conv).layers[0].dims
+    outs = (8 + 2 * padding - kernel) // stride + 1  # of the depth, which lies inside
+    span = (dims.R - 1) * dims.dilation[0] + 1
+    for num_slices in (1, 2, dims.P // outs):
+        first = (dims.P // outs - num_slices) // 2
+        begin, end = (place * stride - padding for place in (first, first + num_slices - 1))
+        needed = 8 * (min(end + kernel, 28) - max(begin, 0))
+        start = first * outs * dims.stride[0] - dims.padding[0]
+        read = min(start + (num_slices * outs - 1) * dims.stride[0] + span, dims.H) - max(start, 0)
+        assert 0 <= read - needed < 2 * dims.R
 
 
 def test_a_layer_that_multiplies_otherwise_than_its_operator_is_refused() -> None:

@@ -12,22 +12,12 @@ CONV = "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Chan
 
 @pytest.fixture
 def write(tmp_path: Path):
-    def write_text(text: str) -> str:
+    def write_text(text: str, encoding: str = "utf-8") -> str:
         path = tmp_path / "net.csv"
-        path.write_text(text)
+        path.write_bytes(text.encode(encoding))
         return str(path)
 
     return write_text
-
-
-@pytest.fixture
-def write_bytes(tmp_path: Path):
-    def write(data: bytes) -> str:
-        path = tmp_path / "net.csv"
-        path.write_bytes(data)
-        return str(path)
-
-    return write
 
 
 def test_convolution_rows(write) -> None:
@@ -101,6 +91,8 @@ def table(*rows, delimiter=",", end="\n") -> str:
         "sep=|\n" + table(HEAD, SIZES, delimiter="|"),
         "# of a paper\n\nMy network,,,\n" + table(HEAD, ["Stage 1"], [], SIZES, HEAD),
         "#" + table(HEAD, SIZES) + '// "done\n',
+        "Network, ResNet\n" + table(HEAD, [*SIZES[:-1], "1 # first"]),
+        "|" + table(HEAD, ["---"] * 8, SIZES, delimiter="|", end="|\n|")[:-1],
         table(reversed(HEAD), reversed(SIZES)),
         table(
             ["layer_names", "ifmapHeight", "IFMAP W", "kernel_h", "Filter Widths", "channel", "#filters", "stride"],
@@ -111,16 +103,14 @@ def table(*rows, delimiter=",", end="\n") -> str:
         table([*HEAD, "Stride Width", "sparsity"], [*SIZES, "1", "4:4"], [*SIZES, "", "dense"]),
     ],
 )
-def test_one_layer_as_people_write_it(write_bytes, text: str) -> None:
-    layers = read_topology(write_bytes(text.encode("utf-8"))).layers
+def test_one_layer_as_people_write_it(write, text: str) -> None:
+    layers = read_topology(write(text)).layers
     assert {layer.dims.macs for layer in layers} == {4147200}
     assert layers[0].name == "c"
 
 
-def test_wide_text_of_spreadsheets(write_bytes) -> None:
-    assert (
-        read_topology(write_bytes(table(HEAD, SIZES, delimiter="\t").encode("utf-16"))).layers[0].dims.macs == 4147200
-    )
+def test_wide_text_of_spreadsheets(write) -> None:
+    assert read_topology(write(table(HEAD, SIZES, delimiter="\t"), "utf-16")).layers[0].dims.macs == 4147200
 
 
 def test_remarks_say_what_was_not_read_as_written(write) -> None:
@@ -163,6 +153,8 @@ def test_nm_of_each_row_is_kept_and_stored(write) -> None:
         (table([*HEAD[:5], "Chanels", *HEAD[6:]], SIZES), "no column 'channels'; is it 'Chanels'?"),
         (table([*HEAD, "Layers", "Stride"], [*SIZES, "c", "1"]), "columns 8 and 10 are both 'strides'"),
         (table([*HEAD, "M", "N", "K"], [*SIZES, "1", "1", "1"]), "column 'M': a table has sizes of convolutions or M"),
+        (table(["Layer", *"HWRSCK", "Stride"], SIZES), "columns H, W, R, S, C: tools mean different sizes by a letter"),
+        (table(HEAD) + table(SIZES, delimiter="\t"), "no row has more than one cell; .* as the header does, by commas"),
         (table([*HEAD, "Padding"], [*SIZES, "1"]), "net.csv:2: Padding: '1' would change .*add padding to IFMAP"),
         (table([*HEAD, "Repeat"], [*SIZES, "3"]), "net.csv:2: Repeat: '3' would change"),
         (table([*HEAD, "Type"], [*SIZES, "depthwise"]), "net.csv:2: Type: 'depthwise' would .*DP in the name"),
@@ -203,6 +195,28 @@ def test_nm_and_stated_statistics_exclude_each_other(write) -> None:
 def test_impossible_statistics_are_refused(write, options: TraceOptions, match: str) -> None:
     with pytest.raises(TraceError, match=match):
         trace_workload(write("Layer, M, N, K\na, 1, 2, 3\n"), options)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        (TraceOptions(input_shape=(224, 224, 3)), "^network 'mobilenet_v2': .* channels last; .* give 3x224x224"),
+        (TraceOptions(input_shape=(64, 64, 8)), "channels last; they come first, give 8x64x64"),
+        (TraceOptions(input_shape=(2, 3, 96, 96)), "has 2 inputs; give 3x96x96"),
+        (TraceOptions(input_shape=(96, 96)), "96x96 is not like 3x224x224"),
+        (TraceOptions(input_shapes=(("x", (3, 96, 96)),)), "its only input has no name 'x'"),
+    ],
+)
+def test_shapes_that_a_network_by_name_cannot_have_are_refused(options: TraceOptions, match: str) -> None:
+    with pytest.raises(TraceError, match=match):
+        trace_workload("mobilenet_v2", options)
+
+
+def test_a_batch_of_one_may_be_stated_and_a_table_has_its_own_shapes(write) -> None:
+    whole, bare = (trace_workload("conv2", TraceOptions(input_shape=s)) for s in ((1, 3, 16, 16), (3, 16, 16)))
+    assert whole.layers[0].dims == bare.layers[0].dims
+    with pytest.raises(TraceError, match="--input-shape: a topology table has its own; leave the option out"):
+        trace_workload(write("Layer, M, N, K\na, 1, 2, 3\n"), TraceOptions(input_shape=(3, 8, 8)))
 
 
 def test_unknown_workloads_are_refused() -> None:

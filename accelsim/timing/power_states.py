@@ -1,0 +1,384 @@
+"""What a memory did in a run: commands and time by power state, measured or worked out from the gaps between requests.
+
+The closed form takes what the timing model does one by one as its mean: rows stay open behind the last data until the
+next refresh, which is equally likely anywhere in its interval; a refresh in power-down is an exit, the refresh and an
+entry; self-refresh begins with a refresh of its own and starts the interval anew at its exit.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.config.dram import DramConfig
+from accelsim.config.memory_device import DeviceTable, device_of
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+STATES = ("active", "precharged", "pd", "apd", "sr")
+MOST_GAPS = 256
+STEPS_PER_OCTAVE = 8  # gaps of about equal length become one of their mean where there are many
+
+
+@dataclass(frozen=True, slots=True)
+class DramStates:
+    """Commands and state times of all ranks together, times in ns.
+
+    ``active`` and ``precharged`` are standby with rows open (tRFC of a refresh counts) and without; ``pd`` and ``apd``
+    power-down without and with open rows; ``sr`` self-refresh behind its first refresh. ``num_refreshes`` includes the
+    latter; ``num_bank_refreshes`` are those of one bank.
+    """
+
+    num_activates: float
+    num_precharges: float
+    num_refreshes: float
+    num_bank_refreshes: float
+    num_power_downs: float
+    num_self_refreshes: float
+    active: float
+    precharged: float
+    pd: float
+    apd: float
+    sr: float
+
+    def times(self, factor: float) -> DramStates:
+        """Return ``factor`` times the same."""
+        return DramStates(*(getattr(self, field.name) * factor for field in fields(self)))
+
+    def plus(self, other: DramStates) -> DramStates:
+        """Return both together."""
+        return DramStates(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
+
+    @property
+    def time_ns(self) -> float:
+        """Return the time of all ranks."""
+        return math.fsum(getattr(self, name) for name in STATES)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a channel does without requests; see `accelsim.config.dram.DramConfig`."""
+
+    power_down_after_ns: float | None
+    power_down_kind: str
+    self_refresh_after_ns: float | None
+
+
+def policy_of(dram: DramConfig) -> Policy:
+    """Return the policy of a memory."""
+    return Policy(dram.power_down_after_ns, dram.power_down_kind, dram.self_refresh_after_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class DramActivity:
+    """What of a run the energy of its memory depends on; enough for any policy.
+
+    Attributes
+    ----------
+    time_ns
+        Length of the run.
+    gaps
+        (ns, how many) of the times between the last data of all requests before and the next request; also up to the
+        first and behind the last.
+    num_openings
+        Rows that the requests open where the memory never sleeps.
+    rows_per_opening
+        Rows that a request opens behind a gap in which all were closed.
+    measured, policy
+        States of the timing model, and the policy that they belong to; None in the simple model.
+    """
+
+    time_ns: float
+    gaps: tuple[tuple[float, int], ...]
+    num_openings: float
+    rows_per_opening: float
+    measured: DramStates | None = None
+    policy: Policy | None = None
+
+    def states(self, dram: DramConfig) -> DramStates:
+        """Return what the memory did with the policy of ``dram``: as measured where it was measured with that one."""
+        if self.measured is not None and self.policy == policy_of(dram):
+            return self.measured
+        return states_from_gaps(self, dram)
+
+
+def one_after_other(parts: Sequence[tuple[DramActivity | None, int]]) -> DramActivity | None:
+    """Return the activity of runs behind each other, each so many times; None where one is not known."""
+    known = [(one, times) for one, times in parts if one is not None]
+    if len(known) < len(parts) or not known:
+        return None
+    first = known[0][0]
+    measured = [one.measured.times(times) for one, times in known if one.measured is not None]
+    whole = measured[0] if len(measured) == len(known) else None
+    for one in measured[1:] if whole is not None else ():
+        whole = one.plus(whole) if whole is not None else None
+    total = sum(times for _, times in known)
+    return replace(
+        first,
+        time_ns=sum(one.time_ns * times for one, times in known),
+        gaps=merged_gaps((length, count * times) for one, times in known for length, count in one.gaps),
+        num_openings=sum(one.num_openings * times for one, times in known),
+        rows_per_opening=sum(one.rows_per_opening * times for one, times in known) / total,
+        measured=whole,
+    )
+
+
+def merged_gaps(gaps: Iterable[tuple[float, int]]) -> tuple[tuple[float, int], ...]:
+    """Return gaps with equal lengths together, shortest first; of more than `MOST_GAPS`, like ones at their mean."""
+    counts: dict[float, int] = {}
+    for length, count in gaps:
+        if length > 0 and count:
+            counts[length] = counts.get(length, 0) + count
+    if len(counts) <= MOST_GAPS:
+        return tuple(sorted(counts.items()))
+    bins: dict[int, tuple[float, int]] = {}
+    for length, count in counts.items():
+        mantissa, exponent = math.frexp(length)
+        place = exponent * STEPS_PER_OCTAVE + int((2 * mantissa - 1) * STEPS_PER_OCTAVE)
+        total, number = bins.get(place, (0.0, 0))
+        bins[place] = total + length * count, number + count
+    return tuple((total / number, number) for _, (total, number) in sorted(bins.items()))
+
+
+def num_ranks(dram: DramConfig) -> int:
+    """Return the ranks of all channels; pseudo-channels count."""
+    return dram.num_channels * dram.num_ranks * device_of(dram.standard).organisation.num_pseudo_channels
+
+
+def refresh_ns(dram: DramConfig, device: DeviceTable) -> tuple[float, float]:
+    """Return the mean interval of refreshes of a whole rank and the time of one; bank refreshes in units of a rank."""
+    if dram.refresh == "none":
+        return math.inf, 0.0
+    tck = device.tck_ns
+    interval = device.timing.refi_cycles * tck
+    if dram.refresh_interval_ns is not None:
+        banks = device.organisation.num_bank_groups * device.organisation.num_banks_per_group
+        interval = dram.refresh_interval_ns * (banks if dram.refresh == "per_bank" else 1)
+    return interval, device.timing.rfc_cycles * tck
+
+
+def states_from_gaps(activity: DramActivity, dram: DramConfig) -> DramStates:
+    """Return the states of an activity with the policy of ``dram``; all ranks sleep together."""
+    device = device_of(dram.standard)
+    sums = _Sums(*refresh_ns(dram, device))
+    for gap, count in activity.gaps:
+        sums.add(gap, count, policy_of(dram), device)
+    time = activity.time_ns
+    awake = max(0.0, time - sums.sr)
+    refreshes = awake / sums.interval
+    if sums.num_self_refreshes:  # each exit starts the interval anew
+        stretches = sums.num_self_refreshes + 1
+        refreshes = max(0.0, refreshes - stretches / 2) + sums.num_self_refreshes
+    wakes = sums.num_power_downs * device.timing.xp_cycles + sums.num_self_refreshes * device.timing.xs_cycles
+    busy = max(0.0, time - sums.total - wakes * device.tck_ns)
+    active = min(busy + sums.active, time - sums.pd - sums.apd - sums.sr)
+    opened = activity.num_openings + sums.closed * activity.rows_per_opening
+    one = DramStates(
+        num_activates=0.0, num_precharges=0.0, num_refreshes=refreshes, num_bank_refreshes=0.0,
+        num_power_downs=sums.num_power_downs, num_self_refreshes=sums.num_self_refreshes, active=active,
+        precharged=time - active - sums.pd - sums.apd - sums.sr, pd=sums.pd, apd=sums.apd, sr=sums.sr,
+    ).times(num_ranks(dram))  # fmt: skip
+    return replace(one, num_activates=opened, num_precharges=opened)
+
+
+def num_wakes(activity: DramActivity, dram: DramConfig) -> tuple[int, int]:
+    """Return how many requests find the memory in power-down, and in self-refresh, with the policy of ``dram``."""
+    policy = policy_of(dram)
+    down = math.inf if policy.power_down_after_ns is None else policy.power_down_after_ns
+    itself = math.inf if policy.self_refresh_after_ns is None else policy.self_refresh_after_ns
+    refreshing = sum(count for gap, count in activity.gaps if gap > itself)
+    return sum(count for gap, count in activity.gaps if down < gap <= itself), refreshing
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Sums over gaps, of one rank, in ns; ``closed`` counts gaps that closed rows which no refresh had closed."""
+
+    interval: float
+    refresh: float
+    total: float = 0.0
+    active: float = 0.0
+    pd: float = 0.0
+    apd: float = 0.0
+    sr: float = 0.0
+    num_power_downs: float = 0.0
+    num_self_refreshes: float = 0.0
+    closed: float = 0.0
+
+    def open_ns(self, length: float) -> float:
+        """Return for how long rows stay open in a time without requests: up to its end or the next refresh."""
+        if length >= self.interval:
+            return self.interval / 2
+        return length - length * length / (2 * self.interval)
+
+    def add(self, gap: float, count: int, policy: Policy, device: DeviceTable) -> None:
+        """Add ``count`` gaps."""
+        tck, timing = device.tck_ns, device.timing
+        down = math.inf if policy.power_down_after_ns is None else policy.power_down_after_ns
+        itself = math.inf if policy.self_refresh_after_ns is None else policy.self_refresh_after_ns
+        standby = min(gap, down, itself)
+        active, pd, apd, sr = self.open_ns(standby), 0.0, 0.0, 0.0
+        refreshes = standby / self.interval
+        close = timing.rp_all_cycles * tck
+        if gap > down and down < itself:
+            length = max(0.0, min(gap, itself) - down - close)
+            inside = length / self.interval
+            pd = max(0.0, length - inside * (self.refresh + timing.xp_cycles * tck))
+            if policy.power_down_kind == "active":
+                apd = min(pd, self.open_ns(min(gap, itself)) - self.open_ns(down))
+                pd -= apd
+            refreshes += inside
+            self.num_power_downs += count
+        if gap > itself:
+            sr = max(0.0, gap - itself - self.refresh - close - (timing.xp_cycles * tck if down < itself else 0.0))
+            refreshes += 1
+            self.num_self_refreshes += count
+        if gap > itself or (gap > down and policy.power_down_kind == "precharge"):
+            self.closed += count * max(0.0, 1 - gap / self.interval)
+        self.total += count * gap
+        self.active += count * (active + refreshes * self.refresh)
+        self.pd += count * pd
+        self.apd += count * apd
+        self.sr += count * sr
+
+
+def count_openings(address: Ints, num_bytes: Ints, cycle_ns: Floats, dram: DramConfig) -> float:
+    """Return how many rows requests open one after the other, where rows stay open until a refresh.
+
+    The first refresh is an interval behind time 0.
+
+    Parameters
+    ----------
+    address, num_bytes, cycle_ns
+        Of each request, in order; int64, int64 and float64.
+    """
+    if not address.size:
+        return 0.0
+    device = device_of(dram.standard)
+    stripe = _Stripe.of(dram, device)
+    first, last = address // stripe.num_bytes, (address + np.maximum(num_bytes, 1) - 1) // stripe.num_bytes
+    pieces = last - first + 1
+    place = np.repeat(first, pieces) + np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    bursts = np.repeat(-(-num_bytes // (dram.burst_bytes * pieces)), pieces)
+    interval, _ = refresh_ns(dram, device)
+    epoch = np.repeat(np.floor(cycle_ns / interval), pieces)
+    order = np.argsort(place % stripe.num_sets, kind="stable")
+    place, epoch, bursts = place[order], epoch[order], bursts[order]
+    opens = np.ones(place.size, dtype=bool)
+    opens[1:] = (place[1:] != place[:-1]) | (epoch[1:] != epoch[:-1])
+    return float(np.minimum(bursts, stripe.num_rows)[opens].sum())
+
+
+@dataclass(frozen=True, slots=True)
+class _Stripe:
+    """Neighbouring addresses that fill a row in each of ``num_rows`` banks; banks form ``num_sets`` such groups."""
+
+    num_bytes: int
+    num_rows: int
+    num_sets: int
+
+    @classmethod
+    def of(cls, dram: DramConfig, device: DeviceTable) -> _Stripe:
+        made = device.organisation
+        counts = {
+            "ch": dram.num_channels, "ra": dram.num_ranks * made.num_pseudo_channels, "bg": made.num_bank_groups,
+            "ba": made.num_banks_per_group,
+        }  # fmt: skip
+        below = re.findall("ch|ra|bg|ba", dram.address_mapping[dram.address_mapping.index("co") :])
+        rows = math.prod(counts[name] for name in set(below))
+        row_bytes = made.num_columns * dram.bus_width_bits // made.num_pseudo_channels // 8
+        return cls(max(dram.burst_bytes, row_bytes * rows), rows, max(1, math.prod(counts.values()) // rows))
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryUse:
+    """When requests in order of arrival use a memory, in any unit of time.
+
+    Attributes
+    ----------
+    first, last
+        The first arrival, and the end of the last data.
+    gaps
+        (length, how many) of the times between the last data of all requests before and the next arrival.
+    num_openings
+        Rows opened, see `count_openings`.
+    num_requests, num_bytes
+        Requests that move something, and what they move.
+    """
+
+    first: int = 0
+    last: int = 0
+    gaps: tuple[tuple[int, int], ...] = ()
+    num_openings: float = 0.0
+    num_requests: int = 0
+    num_bytes: int = 0
+
+    def shifted(self, time: int) -> MemoryUse:
+        """Return the same use later."""
+        return replace(self, first=self.first + time, last=self.last + time)
+
+
+def use_of_requests(  # noqa: PLR0913  each is a column of the requests
+    arrival: Ints, end: Ints, address: Ints, num_bytes: Ints, unit_ns: float, dram: DramConfig
+) -> MemoryUse:
+    """Return what requests in order of arrival make of a memory; arrays have one entry a request, times in a unit."""
+    moves = num_bytes > 0
+    arrival, end, address, num_bytes = arrival[moves], end[moves], address[moves], num_bytes[moves]
+    if not arrival.size:
+        return MemoryUse()
+    lengths, counts = np.unique(arrival[1:] - np.maximum.accumulate(end)[:-1], return_counts=True)
+    return MemoryUse(
+        first=int(arrival[0]),
+        last=int(end.max()),
+        gaps=tuple((int(gap), int(count)) for gap, count in zip(lengths, counts, strict=True) if gap > 0),
+        num_openings=count_openings(address, num_bytes, ((arrival - arrival[0]) * unit_ns).astype(np.float64), dram),
+        num_requests=int(arrival.size),
+        num_bytes=int(num_bytes.sum()),
+    )
+
+
+def joined_use(parts: Sequence[MemoryUse]) -> MemoryUse:
+    """Return the use of requests behind each other."""
+    used = [part for part in parts if part.num_requests]
+    if not used:
+        return MemoryUse()
+    gaps, last = Counter[int](), used[0].first
+    for part in used:
+        gaps[max(0, part.first - last)] += 1
+        last = max(last, part.last)
+        for length, count in part.gaps:
+            gaps[length] += count
+    return MemoryUse(
+        first=used[0].first,
+        last=last,
+        gaps=tuple(sorted((length, count) for length, count in gaps.items() if length)),
+        num_openings=sum(part.num_openings for part in used),
+        num_requests=sum(part.num_requests for part in used),
+        num_bytes=sum(part.num_bytes for part in used),
+    )
+
+
+def activity_of(
+    use: MemoryUse, end: int, unit_ns: float, dram: DramConfig, measured: DramStates | None = None
+) -> DramActivity:
+    """Return what a run up to ``end`` made of its memory; ``measured`` are the states of the timing model."""
+    outside = [(use.first, 1), (end - use.last, 1)] if use.num_requests else [(end, 1)]
+    return DramActivity(
+        time_ns=end * unit_ns,
+        gaps=merged_gaps((round(length * unit_ns, 6), count) for length, count in (*use.gaps, *outside)),
+        num_openings=use.num_openings,
+        rows_per_opening=rows_per_opening(use.num_bytes / max(1, use.num_requests), dram),
+        measured=measured,
+        policy=None if measured is None else policy_of(dram),
+    )
+
+
+def rows_per_opening(num_bytes: float, dram: DramConfig) -> float:
+    """Return how many rows a request of so many bytes opens where all are closed."""
+    return max(1.0, min(_Stripe.of(dram, device_of(dram.standard)).num_rows, num_bytes / dram.burst_bytes))

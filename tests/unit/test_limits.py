@@ -1,0 +1,41 @@
+"""What each resource costs a run, from the table of stations with twice as much of it."""
+
+from __future__ import annotations
+
+import pytest
+
+import accelsim
+from accelsim.report.sentence import limits_line
+from accelsim.trace.model import LayerTrace
+
+SLOW_MEMORY = {"dram.data_rate_mtps": 100}
+
+
+@pytest.fixture(scope="module")
+def network() -> LayerTrace:
+    from accelsim.trace import trace_workload  # noqa: PLC0415
+
+    return trace_workload("conv6_slt_f70")
+
+
+def test_twice_the_scarce_resource_helps_and_others_do_not(network: LayerTrace) -> None:
+    result = accelsim.run("edge", network, "dense-int8", overrides=SLOW_MEMORY)
+    cycles = result.totals.latency_cycles
+    gains = {name: 1 - limit.latency_cycles_with_twice / cycles for name, limit in result.limits.items()}
+    assert result.limits["memory_bandwidth"].share > 0.5
+    assert gains["memory_bandwidth"] == pytest.approx(0.5, abs=0.05)
+    assert max(gain for name, gain in gains.items() if name != "memory_bandwidth") < 0.1
+    assert limits_line(result)[0].startswith("Limited by memory bandwidth in ")
+    assert "weight_generator" not in result.limits  # dense weights need none
+
+
+def test_twice_of_anything_is_what_a_chip_with_twice_of_it_needs(network: LayerTrace) -> None:
+    twice = {"vector_unit.num_lanes": 2 * 128}
+    limit = accelsim.run("edge", network, "slt").limits["vector_unit"]
+    assert accelsim.run("edge", network, "slt", overrides=twice).totals.latency_cycles == pytest.approx(
+        limit.latency_cycles_with_twice, rel=0.01
+    )
+
+
+def test_memory_with_its_own_timing_has_no_limits(network: LayerTrace) -> None:
+    assert accelsim.run("edge", network, "slt", overrides={"dram.model": "timing"}).limits == {}
