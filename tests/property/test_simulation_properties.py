@@ -98,6 +98,8 @@ def test_a_faster_memory_is_never_slower_and_moves_the_same_bytes(random_case: C
 def test_faster_units_and_larger_buffers_never_slow_a_tiling_down(random_case: Cases, seed: int) -> None:
     case = awake(random_case(seed))
     hardware = case.hardware
+    # A device may be refreshing when a request comes earlier, which only requests far apart can see.
+    assume(hardware.dma.loads_ahead or hardware.dram.model == "simple")
     slow, unchanged = (latency(run_schedule(each, hardware)) for each in (case.remap(hardware), case.schedule))
     faster = [
         case.changed("weight_generator", num_lanes=2 * hardware.weight_generator.num_lanes),
