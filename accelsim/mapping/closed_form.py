@@ -131,7 +131,7 @@ def _held(table: HoldTable, tile_bytes: Floats, room: Floats, buffer: BufferConf
     places = (np.arange(orders)[:, None] * ways + way) * num + np.arange(num)
 
     def taken(values: npt.NDArray[np.float32]) -> Floats:
-        figures: Floats = values.reshape(-1)[places].astype(np.float64)
+        figures: Floats = values.reshape(-1)[places].astype(np.float64) if values.size else np.zeros(0)
         return figures
 
     return _Held(
@@ -338,7 +338,8 @@ def _work(space: Space, held: _Holdings, moved: _Moved, made: Floats, array: Flo
     return Work(
         array=array, made=made, vector=vector, weights=weights, inputs=moved.inputs / rate, stores=stores,
         others=(moved.spills + moved.residual) / rate, first_weights=weights / fetched, first_made=made / used,
-        first_inputs=needed, last_vector=vector / table.output_tiles, last_store=stores / table.output_tiles,
+        first_inputs=needed, last_vector=vector * table.last_share / table.output_tiles,
+        last_store=stores * table.last_share / table.output_tiles,
         share_w=np.minimum(1.0, fetched / table.steps),
         share_i=np.minimum(1.0, held.inputs.fetches * input_tiles / table.steps),
         asked_w=np.where(weights > 0, read * held.stored_loads, 0.0),

@@ -277,7 +277,6 @@ def num_raised(stations: tuple[Station, ...]) -> Ints:
             kinds = np.bincount(station.requests.kind, minlength=len(COUNTER_OF_KIND))
             for name, count in zip(COUNTER_OF_KIND, kinds, strict=True):
                 number[NUMBER[name]] += count
-            number[NUMBER["done"]] += station.cycles.size
     return number
 
 
@@ -321,12 +320,12 @@ def _prepare(table: Table, hardware: HardwareConfig, before: Moment, called: boo
         first[:-1], first[1:], raised[:-1], raised[1:], table.has_requests, table.cycles, table.left, table.wait_first,
         table.wait_counter, table.wait_value, table.raises[0], table.raises[1], table.raises[2], table.raises[3],
         table.kinds, transfer, bus_left, table.base, kinds,
-        NUMBER["done"],
     )  # fmt: skip
     none = np.zeros(table.num_events, dtype=np.int64)
     times = Times(
         reached, np.zeros(len(COUNTERS), dtype=np.int64), none, none.copy(), np.zeros_like(transfer),
         np.array(before.free, dtype=np.int64), first[:-1].copy(), np.zeros(1, dtype=np.int64),
+        np.zeros_like(first[:-1]), np.zeros_like(first[:-1]),
     )  # fmt: skip
     compiled = compiled_walk() if _wants_compiled(engine, table.num_events) else None
     if compiled is not None:
@@ -430,7 +429,7 @@ def _ask(run: _Run, memory: MemoryModel, before: Moment) -> None:
         int(times.free[station]), int(run.address[request]), int(table.num_bytes[request]),
         bool(table.kinds[request] == STORE),
     )  # fmt: skip
-    arrive(event, request, served.end_cycle, served.busy_cycles, run.tape, times)
+    arrive(station, event, served.end_cycle, served.busy_cycles, run.tape, times)
     times.next_event[station] = event + 1
 
 

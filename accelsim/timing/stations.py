@@ -108,7 +108,10 @@ class Requests:
 
 @dataclass(frozen=True, slots=True)
 class Station:
-    """A unit of the chip in one layer: its events' work, int64 [num_events], what they wait for and raise."""
+    """A unit of the chip in one layer: its events' work, int64 [num_events], what they wait for and raise.
+
+    Where events are ``requests``, raises at their end come when the memory's answer has arrived.
+    """
 
     name: str
     cycles: Ints
@@ -177,11 +180,13 @@ def _dma(schedule: LayerSchedule, hardware: HardwareConfig, first_place: str) ->
         Wait("layers", np.where(ahead, NO_WAIT, 0)), Wait(first_place, first), Wait("array", array),
         Wait("freed", freed), Wait("drained", drained, blocks=True), Wait("stored", stored),
     ]  # fmt: skip
+    raises: tuple[Raise, ...] = ()
     limit = hardware.dram.num_outstanding_requests
     if limit is not None:  # entries are given back in the order of issue
+        raises = (Raise("done"),)
         waits.append(Wait("done", np.arange(kind.size, dtype=np.int64) + 1 - limit))
     issue = np.full(kind.size, hardware.dma.request_cycles, dtype=np.int64)
-    return Station("dma", issue, tuple(waits), requests=Requests(kind, num_bytes))
+    return Station("dma", issue, tuple(waits), raises, Requests(kind, num_bytes))
 
 
 def _mask_decoder(schedule: LayerSchedule, hardware: HardwareConfig, first_place: str) -> Station:
