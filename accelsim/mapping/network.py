@@ -9,8 +9,8 @@ from accelsim.config.hardware import HardwareConfig
 from accelsim.errors import MappingError
 from accelsim.mapping.bound import LowerBound, lower_bound, network_bound
 from accelsim.mapping.build import build_layer
-from accelsim.mapping.loops import Tiling
 from accelsim.mapping.kept import Kept
+from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import ALONE, KEPT_CHOICES, MappedLayer, Run, map_layer, map_vector_layer
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.residency import NETWORK_INPUT, Residency, choose_residency, output_elements

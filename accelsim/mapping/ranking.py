@@ -10,7 +10,15 @@ import numpy.typing as npt
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.mapping.build import MOST_STEPS, MOST_TILES
-from accelsim.mapping.closed_form import Figures, Layers, figures_of, layer_figures, memory_latency, objective_of, space_of
+from accelsim.mapping.closed_form import (
+    Figures,
+    Layers,
+    figures_of,
+    layer_figures,
+    memory_latency,
+    objective_of,
+    space_of,
+)
 from accelsim.mapping.latency_form import chained, latency_of
 from accelsim.mapping.loops import LOOP_ORDERS, LOOPS, Loop, Tiling
 from accelsim.mapping.prices import EnergyPrices
@@ -157,8 +165,8 @@ class LayerForm:
             key = flat[place], tiling.G, tiling.K, tiling.C, tiling.N * tiling.P * tiling.Q
             if key not in found:
                 cycles = float(latency[order, chosen]), float(floor[order, chosen])
-                rest = float(dram[place]), int(table.steps[chosen]), bool(stated[place])
-                found[key] = Ranked(tiling, float(flat[place]), *cycles, *rest)
+                steps, is_simple = int(table.steps[chosen]), bool(stated[place])
+                found[key] = Ranked(tiling, float(flat[place]), *cycles, float(dram[place]), steps, is_simple)
             if len(found) >= most + LEANEST + SIMPLEST:
                 break
         return sorted(found.values(), key=lambda ranked: ranked.value)
