@@ -244,10 +244,14 @@ def _layer(array: PeArrayConfig, dims: LoopDims, kind: LayerKind, width: Width) 
         "positions": tiles["G"] * tiles["K"] * tiles["C"] * (dims.R * dims.S),
         "outputs": tiles["G"] * tiles["K"] * tiles["N"] * tiles["P"] * tiles["Q"],
         "pixels": tiles["N"] * tiles["P"] * tiles["Q"],
-        "last_share": np.prod([
-            (getattr(dims, loop) - tiles[loop] * (counts[loop] - 1)) * counts[loop] / getattr(dims, loop)
-            for loop in LOOPS if loop in OUTPUT_LOOPS
-        ], axis=0),
+        "last_share": np.prod(
+            [
+                (getattr(dims, loop) - tiles[loop] * (counts[loop] - 1)) * counts[loop] / getattr(dims, loop)
+                for loop in LOOPS
+                if loop in OUTPUT_LOOPS
+            ],
+            axis=0,
+        ),
         "filters": tiles["G"] * tiles["K"],
         "group_filters": tiles["K"],
         **inputs,
