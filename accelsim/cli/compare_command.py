@@ -31,6 +31,7 @@ from accelsim.errors import AccelSimError, ConfigError, MappingError
 from accelsim.report.breakeven import print_assumption, print_break_even
 from accelsim.report.figures import freezing_figure
 from accelsim.report.page_runs import holds_results, read_results
+from accelsim.report.policies import policy_lines
 from accelsim.report.terminal import make_console, print_comparison
 from accelsim.report.text import printable
 from accelsim.results.build import Hardware
@@ -177,7 +178,7 @@ def _show(ctx: click.Context, compared: _Compared, target: Path, as_json: bool) 
             console.print(Text(f"on {printable(labels[ticket.result.hardware.sha256])}:", style="bold"))
         points = flow.break_even_points(chip, ticket, rivals)
         precision = flow.equal_precision(chip, ticket, rivals)
-        for line in flow.policy_lines(
+        for line in policy_lines(
             chip.config, ticket.counters, {rival.result.storage: rival.counters for rival in rivals}
         ):
             console.print(Text(line))

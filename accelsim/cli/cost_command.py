@@ -16,6 +16,7 @@ from accelsim.cost.scaling import nominal_voltage_v
 from accelsim.cost.settings import time_remark, with_settings
 from accelsim.cost.tables import load_tables
 from accelsim.errors import ConfigError
+from accelsim.report.policies import policy_lines
 from accelsim.report.terminal import make_console, print_recost
 from accelsim.report.uncertainty import print_uncertainty
 from accelsim.results.store import (
@@ -107,7 +108,7 @@ def _remarks(stored: CountersFile, chip: HardwareConfig) -> list[str]:
     """Return what to know of the costed runs: where times would change, and ratios by memory policy."""
     rivals = stored.comparison or {}
     times = (time_remark(counters, stored.hardware.config, chip) for counters in (stored.counters, *rivals.values()))
-    return [*filter(None, times), *flow.policy_lines(chip, stored.counters, rivals)]
+    return [*filter(None, times), *policy_lines(chip, stored.counters, rivals)]
 
 
 def _supply(chip: HardwareConfig) -> str:

@@ -8,10 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from accelsim.cli.collect import Pictures
-from accelsim.config.dram import DramConfig
-from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import LoadedHardware
-from accelsim.cost.dram import policies
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.tables import CostTables, load_tables
 from accelsim.cost.uncertainty import UncertaintyReport, uncertainty
@@ -20,7 +17,6 @@ from accelsim.groups import Group
 from accelsim.limits import with_limits
 from accelsim.mapping.fixed import load_fixed
 from accelsim.pipeline import batch_groups, built_for, layer_plans, schedule_network, simulate
-from accelsim.report.sentence import policy_line
 from accelsim.report.timeline import Timeline, make_timeline
 from accelsim.report.timeline_probe import TimelineProbe
 from accelsim.report.timeline_tiles import tile_map
@@ -208,28 +204,6 @@ def energy_by_objective(
         return each.result.totals.energy_j
 
     return {name: (energy_j(run, name), energy_j(rival, name)) for name in RATIO_OBJECTIVES}
-
-
-def policy_lines(config: HardwareConfig, ticket: Counters, rivals: Mapping[str, Counters]) -> list[str]:
-    """Return a line for each rival: the ratio of energies with the chip's memory policy, and with others.
-
-    Times stay as they were simulated; exits from power-down are below a thousandth of them.
-    """
-    if config.memory == "ideal":
-        return []
-
-    def energy_j(counters: Counters, dram: DramConfig) -> float:
-        cost = evaluate(counters, config.model_copy(update={"dram": dram}), load_tables())
-        return sum(cost.energy_j_by_unit.values())
-
-    chips = policies(config.dram)
-    mine = {words: energy_j(ticket, dram) for words, dram in chips.items()}
-    return [
-        policy_line(
-            ticket.storage, name, {words: (mine[words], energy_j(rival, dram)) for words, dram in chips.items()}
-        )
-        for name, rival in rivals.items()
-    ]
 
 
 def with_objective(hardware: LoadedHardware, objective: str) -> LoadedHardware:

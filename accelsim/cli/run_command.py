@@ -31,6 +31,7 @@ from accelsim.config.ports import starved
 from accelsim.errors import ConfigError, MappingError
 from accelsim.report.batch import groups_words
 from accelsim.report.network import network_sizes
+from accelsim.report.policies import policy_lines
 from accelsim.report.sentence import objective_line
 from accelsim.report.terminal import make_console, print_run, print_synthetic
 from accelsim.report.timeline_probe import TimelineProbe
@@ -132,7 +133,7 @@ def command(
     console = make_console(sys.stdout)
     remarks = _objectives(ctx, chip, trace, run, list(runs.values()))
     rivals = {name: rival.counters for name, rival in runs.items() if name != result.storage}
-    remarks += flow.policy_lines(chip.config, run.counters, rivals)
+    remarks += policy_lines(chip.config, run.counters, rivals)
     print_run(console, result, comparison, network_sizes(trace) + words, remarks)
     for name in filter(lambda name: not is_as_stated(name), (result.storage, *comparison)):
         if flow.is_synthetic(trace, name):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from accelsim.report.page_runs import Case, PageRun, TicketRuns
+from accelsim.report.policies import policy_lines
 from accelsim.report.sentence import left_out_words, limits_line
 from accelsim.report.text import percent, printable, quantity, ratio, significant
 from accelsim.results.breakeven import equal_precision_bits, smaller_or_cheaper
@@ -61,10 +62,17 @@ def answer(case: Case) -> list[str]:
     if nearest is not None and nearest is not rival:
         sentences.append(f"The rival of least energy: {_lower(against(ticket, nearest))}")
     sentences += [*limits_line(ticket.main.result), *_price(ticket.main), *_winners(ticket)]
-    sentences += break_even_words(ticket)
+    sentences += policy_words(ticket, rival, nearest) + break_even_words(ticket)
     if len(case.tickets) > 1:
         sentences.append(_family(case))
     return sentences + missing
+
+
+def policy_words(ticket: TicketRuns, *rivals: PageRun | None) -> list[str]:
+    """Return how the ratio to each rival moves with what the memory does between requests, where counters are saved."""
+    main = ticket.main.counters
+    known = {run.counters.counters.storage: run.counters.counters for run in rivals if run and run.counters}
+    return policy_lines(main.hardware.config, main.counters, known) if main is not None else []
 
 
 def overall(cases: Sequence[Case]) -> list[str]:

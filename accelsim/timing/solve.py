@@ -256,8 +256,9 @@ def _waits(stations: tuple[Station, ...]) -> tuple[Ints, Ints, Ints]:
     first = 0
     for station in stations:
         for wait in station.waits:
-            before = np.concatenate([[NO_WAIT], np.maximum.accumulate(wait.value)[:-1]])
-            chosen = np.flatnonzero(wait.value > before[: wait.value.size])
+            chosen = np.flatnonzero(np.diff(np.maximum.accumulate(wait.value), prepend=NO_WAIT))
+            if not chosen.size:
+                continue
             events.append(first + chosen)
             counters.append(np.full(chosen.size, NUMBER[wait.counter], dtype=np.int64))
             values.append(wait.value[chosen])

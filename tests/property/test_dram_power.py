@@ -90,6 +90,19 @@ def test_power_down_costs_no_more_than_standby_but_for_its_exits(
     assert asleep_pj <= standby_pj + allowed
 
 
+@pytest.mark.parametrize("step", [64, 20480])
+def test_a_row_that_sleep_closed_is_opened_once(step: int) -> None:
+    """Behind a sleep a stream opens its row again; a request that goes to another row opens that alone."""
+    number = np.arange(200)
+    request = DramTrace(
+        (number * step).astype(np.uint64), np.zeros(200, dtype=bool), np.full(200, 64), number * 300.0, end_ns=60_000.0
+    )
+    config = MEMORY.model_copy(update={"power_down_after_ns": 100.0})
+    timed, _ = run_requests(build(config), request)
+    simple = run_simply(config, request).activity.states(config)
+    assert simple.num_activates == pytest.approx(timed.states.num_activates, rel=0.08)
+
+
 def test_idle_power_belongs_to_dies_and_not_to_the_data_rate() -> None:
     """A memory without requests for a millisecond: one word is read at its begin."""
     request = DramTrace(np.zeros(1, dtype=np.uint64), np.zeros(1, dtype=bool), np.full(1, 64), np.zeros(1), end_ns=1e6)
