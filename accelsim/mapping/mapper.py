@@ -126,7 +126,7 @@ def _chosen(task: LayerTask, prices: EnergyPrices, run: Run) -> MappedLayer:
     best, tried, ratios = math.inf, 0, [1.0]  # of what is solved to what the closed form says of it
     for place, finalist in enumerate(finalists):
         needed = _needed(finalist, solved, best)
-        if task.hardware.mapping.objective == "latency" and finalist.floor_cycles > needed:
+        if finalist.floor > needed:
             continue
         # Half of the closed form's scatter among what is solved so far may still stand against it.
         doubt = min(MOST_DOUBT, (max(ratios) - min(ratios)) / 2) * (2 if finalist.is_simple else 1)
@@ -182,8 +182,6 @@ def _solved(
 ) -> tuple[float, MappedLayer] | None:
     """Return the objective of a tiling and its end; None where it is not below ``best``."""
     is_latency = task.hardware.mapping.objective == "latency"
-    if is_latency and finalist.floor_cycles > best:
-        return None
     table = _table(task, finalist.tiling, run)
     limit = run.before.end_cycle + best if is_latency else math.inf
     end = layer_end(table, task.hardware, run.before, limit)

@@ -84,12 +84,12 @@ def best_tilings(hardware: HardwareConfig, tasks: list[LayerTask], layers: Layer
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A tiling with what the closed form says of it; the layer hardly takes less than ``floor_cycles``."""
+    """A tiling with what the closed form says of it; ``floor`` is the objective in the least time."""
 
     tiling: Tiling
     value: float
     latency_cycles: float
-    floor_cycles: float
+    floor: float
     dram_bytes: float
     num_tiles: int
     is_simple: bool = False
@@ -142,7 +142,7 @@ class LayerForm:
         flat = (value * (1 + STEP_SHARE * np.minimum(table.steps, MOST_STEPS) + DOUBLING * many)).reshape(-1)
         orders = np.repeat(np.arange(value.shape[0]), table.layer.size)
         # What skipping leaves is an expectation here: no bound.
-        floor = np.where(figures.space.left < 1, 0.0, _floor(figures))
+        floor = np.where(figures.space.left < 1, 0.0, objective_of(figures, _floor(figures), self._prices))
         near = np.argpartition(flat, min(flat.size - 1, SIMILAR * most))[: SIMILAR * most]
         near = near[np.lexsort((near, flat[near]))]
         # Of what is about as good, also the leanest: more traffic must buy something.
