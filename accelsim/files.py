@@ -8,11 +8,12 @@ link planted there leads nowhere. After an error or a signal nothing is left.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from accelsim.errors import AccelSimError
@@ -30,6 +31,14 @@ SPECIAL = "is a device, pipe or socket, which is never replaced; give the name o
 
 class FileError(AccelSimError):
     """A place cannot be written."""
+
+
+def stamp_of(files: Iterable[Path]) -> int:
+    """Return a number from 0 that changes with the text of any of these files."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return int.from_bytes(digest.digest()[:6], "big")
 
 
 def is_special(path: str | os.PathLike[str]) -> bool:

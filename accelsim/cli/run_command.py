@@ -27,6 +27,7 @@ from accelsim.cli.collect import (
 from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
 from accelsim.cli.names import complete_chip, complete_formats, complete_workload
 from accelsim.config.loader import LoadedHardware, load_hardware
+from accelsim.config.ports import starved
 from accelsim.errors import ConfigError, MappingError
 from accelsim.report.batch import groups_words
 from accelsim.report.network import network_sizes
@@ -99,6 +100,8 @@ def command(
     asked = None if compare is None else flow.parse_formats(compare, "--compare")
     storage = None if storage is None else parse_format(storage, "--storage")
     chip = load_hardware(hardware, overrides)
+    for line in starved(chip.config):
+        session(ctx).note(f"{hardware}: {line}")
     target = check_folder_place(folder) if folder is not None else None
     if wants_uncertainty(ctx) and as_json and target is None:
         raise click.UsageError("--uncertainty with --json needs --out: the bands go to its uncertainty.json", ctx)

@@ -165,8 +165,8 @@ class LayerForm:
             key = flat[place], tiling.G, tiling.K, tiling.C, tiling.N * tiling.P * tiling.Q
             if key not in found:
                 cycles = float(latency[order, chosen]), float(floor[order, chosen])
-                rest = float(dram[place]), int(table.steps[chosen]), bool(stated[place])
-                found[key] = Ranked(tiling, float(flat[place]), *cycles, *rest)
+                steps, is_simple = int(table.steps[chosen]), bool(stated[place])
+                found[key] = Ranked(tiling, float(flat[place]), *cycles, float(dram[place]), steps, is_simple)
             if len(found) >= most + LEANEST + SIMPLEST:
                 break
         return sorted(found.values(), key=lambda ranked: ranked.value)

@@ -322,7 +322,7 @@ def _totals(array: PeArrayConfig, dims: LoopDims, tiles: dict[Loop, Ints], count
             ),  # fmt: skip
         )
         total["compute"] += number * work.compute_cycles
-        total["fill"] += number * (work.fill_drain_cycles + array.pipeline_latency_cycles)
+        total["fill"] += number * (work.unused_cycles + array.pipeline_latency_cycles)
         total["input_reads"] += number * work.input_reads
         total["weight_reads"] += number * work.weight_reads
         total["psum_writes"] += number * work.psum_writes

@@ -135,7 +135,8 @@ class Chip:
     def _ask(self, requests: Requests, layer: int, event: int, address: int, times: Times) -> int:
         """Hand a request to the memory and return the cycles to its arrival, which raises the counter of its kind."""
         kind, now = int(requests.kind[event]), _now(self.env)
-        served = self.memory.serve(now, address, int(requests.num_bytes[event]), kind == STORE)
+        bus_cycles = int(requests.bus_cycles[event])
+        served = self.memory.serve(now, address, int(requests.num_bytes[event]), kind == STORE, bus_cycles)
         times.end[layer][event] = served.end_cycle
         times.busy[layer].append(served.busy_cycles)
         self.counters[COUNTER_OF_KIND[kind]].raise_after(served.end_cycle - now)

@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from accelsim.files import stamp_of
 from accelsim.timing.memory import BUS_FREE, BUSY, CALLED, KIND, ONE_BUS, serve_simply
 from accelsim.timing.program import STORE
 from accelsim.timing.stations import EVERY_EVENT
@@ -198,7 +199,7 @@ def walk(tape: Tape, times: Times, memory: Row, limit: int) -> int:
 @lru_cache(maxsize=1)
 def is_compiled() -> bool:
     """Return whether an earlier process has left compiled code beside this file."""
-    return any((Path(__file__).parent / "__pycache__").glob("walk.walk-*.nbi"))
+    return any((Path(__file__).parent / "__pycache__").glob("walk.compiled_walk.locals.entry-*.nbi"))
 
 
 @lru_cache(maxsize=1)
@@ -211,9 +212,15 @@ def compiled_walk() -> Any:
 
     if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         return None
-    for part in (serve_simply, _begin_cycle, _raise, arrive, _issue, _work):
+    for part in (serve_simply, _begin_cycle, _raise, arrive, _issue, _work, walk):
         numba.extending.register_jitable(part)
+    # Numba looks for changes in this file alone; a value that is closed over is part of the key of what it keeps.
+    stamp = stamp_of(sorted(Path(__file__).parent.glob("*.py")))
+
+    def entry(tape: Tape, times: Times, memory: Row, limit: int) -> int:
+        return walk(tape, times, memory, limit) if stamp >= 0 else STUCK
+
     try:
-        return numba.njit(cache=True)(walk)
+        return numba.njit(cache=True)(entry)
     except RuntimeError:  # no folder for the machine code can be written
-        return numba.njit(walk)
+        return numba.njit(entry)

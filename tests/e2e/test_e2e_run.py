@@ -217,14 +217,14 @@ def test_a_rival_that_nobody_asked_for_is_left_out_where_the_chip_cannot_decode_
 
 
 def test_all_formats_are_compared_and_those_that_cannot_run_are_named(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(ROOT)
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "net.csv").write_text("Layer, M, N, K\nfc, 16, 256, 256\n")
-    small = [str(tmp_path / "net.csv"), *NETWORK[1:]]
+    small = ["net.csv", *NETWORK[1:]]
     chip = ["--set", "pe_array.rows=8", "--set", "pe_array.cols=8", "--set", "weight_generator=null"]
 
-    assert main(["compare", CHIP, *small, "--storage", "all", *chip, "--out", str(tmp_path)]) == 0
+    assert main(["compare", "edge", *small, "--storage", "all", *chip, "--out", str(tmp_path)]) == 0
     without = capsys.readouterr()
-    assert main(["compare", CHIP, *small, "--storage", "all", "--out", str(tmp_path)]) == 0
+    assert main(["compare", "edge", *small, "--storage", "all", "--out", str(tmp_path)]) == 0
     shown = capsys.readouterr()
 
     assert without.err.count("left out: ") == 1

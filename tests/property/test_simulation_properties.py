@@ -12,9 +12,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from simpy.events import NORMAL
 
+from accelsim.config.hardware import HardwareConfig
 from accelsim.sim import processes
 from accelsim.sim.counters import Counters
 from accelsim.sim.run import run_schedule
+from accelsim.timing.schedule import Schedule
 from accelsim.units import ns_to_cycles
 
 Cases = Callable[[int], Any]
@@ -30,6 +32,11 @@ def awake(case: Any) -> Any:
     return replace(case, hardware=case.changed("dram", power_down_after_ns=None, self_refresh_after_ns=None))
 
 
+def solved(schedule: Schedule, hardware: HardwareConfig) -> Counters:
+    """Run by the longest path: a test below shows that it gives the processes' integers."""
+    return run_schedule(schedule, hardware, engine="solver")
+
+
 def latency(counters: Counters) -> int:
     return sum(layer.latency_cycles for layer in counters.layers)
 
@@ -38,7 +45,7 @@ def latency(counters: Counters) -> int:
 @some(60)
 def test_causes_and_bytes_add_up_and_units_fit_into_the_latency(random_case: Cases, seed: int) -> None:
     case = random_case(seed)
-    for layer in run_schedule(case.schedule, case.hardware).layers:
+    for layer in solved(case.schedule, case.hardware).layers:
         assert sum(layer.cycles_by_cause.values()) == layer.latency_cycles
         assert min(layer.cycles_by_cause.values()) >= 0
         assert layer.latency_cycles >= max(layer.busy_cycles.values())
@@ -52,7 +59,7 @@ def test_causes_and_bytes_add_up_and_units_fit_into_the_latency(random_case: Cas
 def test_some_unit_works_or_a_result_is_on_its_way_in_every_cycle(random_case: Cases, seed: int) -> None:
     case = awake(random_case(seed))
     assume(case.hardware.dram.model == "simple")  # whose latencies are known
-    hardware, counters = case.hardware, run_schedule(case.schedule, case.hardware)
+    hardware, counters = case.hardware, solved(case.schedule, case.hardware)
     clock = hardware.clock_mhz
     access = max(
         ns_to_cycles(hardware.dram.read_latency_ns, clock), ns_to_cycles(hardware.dram.write_latency_ns, clock)
@@ -67,7 +74,9 @@ def test_some_unit_works_or_a_result_is_on_its_way_in_every_cycle(random_case: C
             outputs.residual_bytes,
             outputs.store_bytes,
         )
-        delays += access * sum(int((values > 0).sum()) for values in fetched)
+        around = hardware.dma.request_cycles + ns_to_cycles(hardware.dram.turnaround_ns, clock)
+        delays += (access + around) * sum(int((values > 0).sum()) for values in fetched)
+        delays += hardware.pe_array.call_cycles
         delays += len(weights.step) * (hardware.mask_decoder.latency_cycles + hardware.weight_generator.latency_cycles)
         delays += len(outputs.last_step) * hardware.vector_unit.latency_cycles
     assert latency(counters) <= sum(sum(layer.busy_cycles.values()) for layer in counters.layers) + delays
@@ -78,16 +87,16 @@ def test_some_unit_works_or_a_result_is_on_its_way_in_every_cycle(random_case: C
 def test_a_faster_memory_is_never_slower_and_moves_the_same_bytes(random_case: Cases, seed: int) -> None:
     case = awake(random_case(seed))
     assume(case.hardware.dram.model == "simple")
-    slow, dram = run_schedule(case.schedule, case.hardware), case.hardware.dram
+    slow, dram = solved(case.schedule, case.hardware), case.hardware.dram
     for values in (
         {"data_rate_mtps": dram.data_rate_mtps * 1.7},
         {"read_latency_ns": dram.read_latency_ns / 4, "write_latency_ns": dram.write_latency_ns / 2},
         {"turnaround_ns": 0.0},
     ):
-        fast = run_schedule(case.schedule, case.changed("dram", **values))
+        fast = solved(case.schedule, case.changed("dram", **values))
         assert latency(fast) <= latency(slow), values
         assert [layer.dram_bytes for layer in fast.layers] == [layer.dram_bytes for layer in slow.layers]
-    ideal = run_schedule(case.schedule, case.hardware.model_copy(update={"memory": "ideal"}))
+    ideal = solved(case.schedule, case.hardware.model_copy(update={"memory": "ideal"}))
     assert latency(ideal) <= latency(slow)
 
 
@@ -96,7 +105,7 @@ def test_a_faster_memory_is_never_slower_and_moves_the_same_bytes(random_case: C
 def test_faster_units_and_larger_buffers_never_slow_a_tiling_down(random_case: Cases, seed: int) -> None:
     case = awake(random_case(seed))
     hardware = case.hardware
-    slow, unchanged = (latency(run_schedule(each, hardware)) for each in (case.remap(hardware), case.schedule))
+    slow, unchanged = (latency(solved(each, hardware)) for each in (case.remap(hardware), case.schedule))
     faster = [
         case.changed("weight_generator", num_lanes=2 * hardware.weight_generator.num_lanes),
         case.changed("weight_generator", words_per_lane_per_cycle=4),
@@ -105,10 +114,10 @@ def test_faster_units_and_larger_buffers_never_slow_a_tiling_down(random_case: C
         case.changed("vector_unit", num_lanes=2 * hardware.vector_unit.num_lanes, latency_cycles=0),
     ]
     for chip in faster:
-        assert latency(run_schedule(case.remap(chip), chip)) <= slow
+        assert latency(solved(case.remap(chip), chip)) <= slow
     for buffer in ("weight_buffer", "mask_buffer", "activation_buffer", "accumulator"):
         larger = case.changed(buffer, capacity_bytes=4 * getattr(hardware, buffer).capacity_bytes)
-        assert latency(run_schedule(case.schedule, larger)) <= unchanged, buffer
+        assert latency(solved(case.schedule, larger)) <= unchanged, buffer
 
 
 class ShuffledEnvironment(simpy.Environment):
@@ -139,6 +148,6 @@ def test_the_order_of_events_in_a_cycle_does_not_matter(random_case: Cases, seed
 def test_the_solver_gives_the_integers_of_the_processes(
     random_case: Cases, exactly: Callable[[int], Counters], engine: Any
 ) -> None:
-    for seed in range(300):
+    for seed in [*range(160), *range(1000, 1160)]:
         case = random_case(seed)
         assert run_schedule(case.schedule, case.hardware, engine=engine) == exactly(seed), seed

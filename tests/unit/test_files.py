@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from accelsim.errors import AccelSimError, TicketError
-from accelsim.files import FileError, probe_folder, removed_if_refused, write_file, write_files
+from accelsim.files import FileError, probe_folder, removed_if_refused, stamp_of, write_file, write_files
 from accelsim.results.model import ResultError
 from accelsim.results.store import check_file_place, check_folder_place, own_folder, prepare_folder, remove_runs
 
@@ -117,3 +117,13 @@ def test_what_was_refused_leaves_no_folder(tmp_path: Path) -> None:
         (tmp_path / "a" / "kept").touch()
         raise TicketError("no")
     assert names(tmp_path / "a") == ["kept"]
+
+
+def test_the_stamp_follows_the_text_of_each_file(tmp_path):
+    one, two = tmp_path / "one.py", tmp_path / "two.py"
+    stamps = set()
+    for texts in (("a", "b"), ("a", "c"), ("d", "c")):
+        one.write_text(texts[0])
+        two.write_text(texts[1])
+        stamps.add(stamp_of([one, two]))
+    assert len(stamps) == 3

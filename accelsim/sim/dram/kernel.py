@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
+from accelsim.files import stamp_of
 from accelsim.sim.dram import state as s
 from accelsim.sim.dram.bank_queues import accept_bank, accepts_bank, tick_bank
 from accelsim.sim.dram.in_order import accept_in_order, accepts_in_order, tick_in_order
-from accelsim.sim.dram.jit import JIT_IS_ON, borrowed_row, borrowed_table, compiled, compiled_and_cached, kernel_stamp
+from accelsim.sim.dram.jit import JIT_IS_ON, borrowed_row, borrowed_table, compiled, compiled_and_cached
 from accelsim.sim.dram.power import make_sleepy
 from accelsim.sim.dram.shared_queues import accept_shared, accepts_shared, tick_shared
 from accelsim.sim.dram.state import IntArray
@@ -129,7 +131,7 @@ _FILES = (
     "kernel.py",
 )  # fmt: skip
 _LOOPS = (_shared_loop, _bank_loop, _in_order_loop)  # by ``P_CONTROLLER``
-_ENTRIES = _make_entries(kernel_stamp(*_FILES))
+_ENTRIES = _make_entries(stamp_of(Path(__file__).parent / name for name in _FILES))
 
 
 def run(  # noqa: PLR0913

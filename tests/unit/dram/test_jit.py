@@ -22,8 +22,3 @@ def test_without_a_writable_place_it_compiles_every_time(monkeypatch: pytest.Mon
     monkeypatch.setattr(numba, "njit", njit)
     double: Callable[[int], int] = jit.compiled_and_cached(lambda x: 2 * x)
     assert double(21) == 42
-
-
-def test_the_stamp_follows_the_text_of_the_files() -> None:
-    assert jit.kernel_stamp("state.py") == jit.kernel_stamp("state.py")
-    assert jit.kernel_stamp("state.py") != jit.kernel_stamp("state.py", "queues.py")

@@ -1,6 +1,8 @@
 """The mapper's choice against tilings that a person would write down, and its closed form against the simulation."""
 
+import math
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -9,19 +11,21 @@ import pytest
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import load_hardware
+from accelsim.cost.evaluate import evaluate
+from accelsim.cost.tables import load_tables
 from accelsim.errors import MappingError
 from accelsim.mapping import mapper
 from accelsim.mapping.build import build_layer
 from accelsim.mapping.kept import Kept
 from accelsim.mapping.loops import Loop, Tiling
-from accelsim.mapping.network import map_network
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.task import LayerTask
-from accelsim.pipeline import layer_plans, schedule_network
+from accelsim.pipeline import schedule_network
 from accelsim.sim.run import run_schedule
 from accelsim.timing.schedule import LayerSchedule
 from accelsim.trace import TraceOptions, trace_network
 from accelsim.trace.model import LayerTrace, LoopDims, TraceLayer
+from accelsim.trace.options import stated_weights
 
 IS_NIGHTLY = "ACCELSIM_NIGHTLY" in os.environ
 HWCONFIGS = Path(__file__).resolve().parents[3] / "hwconfigs"
@@ -29,6 +33,7 @@ PRICES = EnergyPrices()
 TICKET = TraceOptions(sparsity=0.7, prune_ratio=0.5, lock_ratio=0.2)
 K_OUTSIDE: tuple[Loop, ...] = ("G", "K", "N", "P", "Q", "C")
 P_OUTSIDE: tuple[Loop, ...] = ("G", "N", "P", "Q", "K", "C")
+WORST = 1.02
 C_OUTSIDE: tuple[Loop, ...] = ("G", "C", "K", "N", "P", "Q")
 
 
@@ -47,30 +52,48 @@ def by_hand(hardware: HardwareConfig, dims: LoopDims) -> list[Tiling]:
     ]
 
 
-def simulated(hardware: HardwareConfig, layer: TraceLayer, storage: str, fixed: Tiling | None) -> int:
-    alone = replace(layer, inputs=("input",) * len(layer.inputs), residuals=())
-    trace = LayerTrace("alone", (alone,), "synthetic")
+def figures(hardware: HardwareConfig, layer: TraceLayer, storage: str, fixed: Tiling | None) -> dict[str, float]:
+    """Return what a layer comes to in each objective, alone and from cold buffers."""
+    trace = LayerTrace("alone", (layer,), "synthetic")
     tilings = {} if fixed is None else {layer.name: fixed}
-    schedule, _ = map_network(trace, layer_plans(trace, storage), storage, hardware, PRICES, tilings)
-    return run_schedule(schedule, hardware, engine="solver").layers[0].latency_cycles
+    counters = run_schedule(schedule_network(hardware, trace, storage, tilings)[0], hardware, engine="solver")
+    cycles = counters.layers[0].latency_cycles
+    energy = sum(evaluate(counters, hardware, load_tables()).energy_j_by_unit.values())
+    moved = sum(counters.layers[0].dram_bytes.values())
+    return {"latency": cycles, "energy": energy, "edp": energy * cycles, "dram_bytes": moved}
 
 
-@pytest.mark.parametrize("name", ["edge", "hiddenite", "gemmini"])
-def test_no_simple_tiling_is_faster(name: str) -> None:
+def small_layers(options: TraceOptions) -> list[TraceLayer]:
+    """Return a convolution, a pointwise one of many channels, and a depthwise one with a stride."""
+    every = {
+        "conv": LoopDims(K=40, C=24, P=15, Q=20, R=3, S=3, H=15, W=20, padding=(1, 1)),
+        "pointwise": LoopDims(K=72, C=160, P=9, Q=14, R=1, S=1, H=9, W=14),
+        "depthwise": LoopDims(G=48, P=8, Q=12, R=3, S=3, H=15, W=23, stride=(2, 2), padding=(1, 1)),
+    }
+    shapes = [(dims.G * dims.K, dims.C, dims.R, dims.S) for dims in every.values()]
+    return [
+        TraceLayer(
+            name, "depthwise_conv2d" if dims.G > 1 else "conv2d", dims, ("input",), vector_ops=dims.num_outputs,
+            num_outputs=dims.num_outputs, weights=weights,
+        )
+        for (name, dims), weights in zip(every.items(), stated_weights(shapes, options), strict=True)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in HWCONFIGS.glob("*.yaml")))
+def test_no_simple_tiling_is_better(name: str) -> None:
     hardware = chip(name)
-    for network_name, storage in (("resnet18", "slt"), ("mobilenet_v2", "dense-int8"), ("vit_tiny", "slt")):
-        trace = trace_network(network_name, TICKET if storage == "slt" else TraceOptions())
-        distinct = {layer.dims: layer for layer in trace.layers if layer.uses_array}
-        for layer in list(distinct.values())[:: 1 if IS_NIGHTLY else max(1, len(distinct) // 3)]:
-            chosen = simulated(hardware, layer, storage, None)
-            for tiling in by_hand(hardware, layer.dims):
-                if tiling.counts(layer.dims)["P"] * tiling.counts(layer.dims)["K"] > 1000:
-                    continue
-                try:
-                    other = simulated(hardware, layer, storage, tiling)
-                except MappingError:
-                    continue
-                assert chosen <= 1.002 * other, (network_name, layer.name, tiling)
+    storage = "slt" if hardware.weight_generator is not None else "dense-int8"
+    for layer in small_layers(TICKET if storage == "slt" else TraceOptions()):
+        stated = []
+        for tiling in by_hand(hardware, layer.dims):
+            with suppress(MappingError):
+                stated.append(figures(hardware, layer, storage, tiling))
+        for objective in ("latency", "energy", "edp", "dram_bytes"):
+            mapping = hardware.mapping.model_copy(update={"objective": objective})
+            chosen = figures(hardware.model_copy(update={"mapping": mapping}), layer, storage, None)
+            best = min((found[objective] for found in stated), default=math.inf)
+            assert chosen[objective] <= WORST * best, (layer.name, objective)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", *["resnet50", "vgg16"] * IS_NIGHTLY])
