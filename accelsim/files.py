@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import secrets
 import stat
@@ -139,15 +140,13 @@ def nearest_folder(folder: Path) -> Path:
 @contextlib.contextmanager
 def removed_if_refused(folder: Path, *refusals: type[AccelSimError]) -> Iterator[None]:
     """Remove the empty folders that the body made down to ``folder``, if it ends in one of ``refusals``."""
-    above = nearest_folder(folder)
+    made = list(itertools.takewhile(lambda place: not os.path.lexists(place), (folder, *folder.parents)))
     try:
         yield
     except refusals:
-        place = Path(os.path.abspath(folder))
-        while place != above and above in place.parents:
+        for place in made:
             with contextlib.suppress(OSError):  # something is in it, or it was never made
                 place.rmdir()
-            place = place.parent
         raise
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from functools import lru_cache
 
 
 def ceil_div(numerator: int, denominator: int) -> int:
@@ -24,6 +25,7 @@ def bits_to_bytes(bits: int) -> int:
     return ceil_div(bits, 8)
 
 
+@lru_cache(maxsize=256)
 def ns_to_cycles(time_ns: float, clock_mhz: float) -> int:
     """Return the first whole core cycle that is not before ``time_ns``."""
     return math.ceil(Fraction(time_ns).limit_denominator(10**6) * Fraction(clock_mhz).limit_denominator(10**6) / 1000)

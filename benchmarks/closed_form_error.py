@@ -144,7 +144,7 @@ class Solver:
     ) -> tuple[float, MappedLayer] | None:
         """Answer as the mapper's own does, and count."""
         is_latency = task.hardware.mapping.objective == "latency"
-        if is_latency and finalist.array_cycles > best:
+        if is_latency and finalist.floor_cycles > best:
             return None
         value, mapped = self.value(finalist)
         self.num_solved += 1

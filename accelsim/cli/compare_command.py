@@ -27,7 +27,7 @@ from accelsim.cli.common import common_options, examples, json_option, progress,
 from accelsim.cli.names import complete_chip, complete_workload
 from accelsim.config.loader import LoadedHardware, load_hardware
 from accelsim.config.presets import CHIPS, find_preset
-from accelsim.errors import ConfigError, MappingError
+from accelsim.errors import AccelSimError, ConfigError, MappingError
 from accelsim.report.breakeven import print_assumption, print_break_even
 from accelsim.report.figures import freezing_figure
 from accelsim.report.page_runs import holds_results, read_results
@@ -45,6 +45,7 @@ from accelsim.results.store import (
     write_bytes,
     write_text,
 )
+from accelsim.storage.stated import with_layers
 from accelsim.trace.batch import with_batch
 from accelsim.trace.model import LayerTrace
 
@@ -115,12 +116,13 @@ def command(
         _claim(ctx, target)
     is_all = (storage or "").strip() == flow.ALL_FORMATS
     pairs: list[tuple[LayerTrace, flow.CostedRun]] = []
+    failures: list[AccelSimError] = []
     for trace in progress(traces, "simulating", session(ctx)):
         formats = _formats(ctx, chip, trace, stated)
-        asked = () if is_all else formats if stated else formats[:1]
-        pairs += [(trace, run) for run in _simulate(ctx, chip, trace, formats, asked)]
+        asked = formats if stated and not is_all else ()
+        pairs += [(trace, run) for run in _simulate(ctx, chip, trace, formats, asked, failures)]
     if not pairs:
-        raise MappingError(f"{hardware}: no storage format can run here; name one with --storage to see why")
+        raise failures[0]
     if not target.is_dir():
         _claim(ctx, prepare_folder(target))
     for number, (trace, run) in enumerate(pairs):
@@ -195,7 +197,7 @@ def _formats(
     ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, stated: Sequence[str] | None
 ) -> tuple[str, ...]:
     """Return the formats of a network, each with the layers that the user stores otherwise; equal ones once."""
-    wanted = (flow.with_layers(name, storage_of(ctx)) for name in stated or _default_formats(trace, chip))
+    wanted = (with_layers(name, storage_of(ctx)) for name in stated or _default_formats(trace, chip))
     return tuple(dict.fromkeys(wanted))
 
 
@@ -208,10 +210,18 @@ def _default_formats(trace: LayerTrace, chip: LoadedHardware) -> tuple[str, ...]
 
 
 def _simulate(
-    ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, formats: Sequence[str], asked: Sequence[str]
+    ctx: click.Context,
+    chip: LoadedHardware,
+    trace: LayerTrace,
+    formats: Sequence[str],
+    asked: Sequence[str],
+    failures: list[AccelSimError],
 ) -> Iterator[flow.CostedRun]:
-    """Yield the run of ``trace`` in each of ``formats``; those that nobody ``asked`` for and cannot run are noted."""
-    failures: list[tuple[str, str]] = []
+    """Yield the run of ``trace`` in each of ``formats``.
+
+    Those that nobody ``asked`` for and cannot run are noted, and their errors added to ``failures``.
+    """
+    reasons: list[tuple[str, str]] = []
     for name in formats:
         try:
             runs = flow.simulate_rivals(chip, trace, (name,), wants_exact(ctx)).values()
@@ -219,6 +229,7 @@ def _simulate(
         except (ConfigError, MappingError) as error:
             if name in asked:
                 raise
-            failures.append((name, str(error).removeprefix(f"{trace.path}: ")))
-    for line in flow.left_out_lines(trace.name, failures):
+            failures.append(error)
+            reasons.append((name, str(error).removeprefix(f"{trace.path}: ")))
+    for line in flow.left_out_lines(trace.name, reasons):
         session(ctx).note(line)

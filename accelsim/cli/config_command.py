@@ -13,6 +13,7 @@ from accelsim.cli.common import SuggestingGroup, common_options, examples, json_
 from accelsim.cli.names import complete_chip
 from accelsim.config.dram import DramConfig
 from accelsim.config.loader import hardware_json_schema, load_hardware, load_section
+from accelsim.config.ports import starved
 from accelsim.config.presets import CHIPS, preset_file
 from accelsim.config.yaml_reader import read_yaml
 from accelsim.errors import ConfigError
@@ -54,6 +55,8 @@ def check(ctx: click.Context, files: tuple[str, ...]) -> None:
     for file in files:
         try:
             click.echo(f"{file}: ok: {_summary(file)}")
+            for line in _starved(file):
+                click.echo(f"{file}: note: {line}")
         except ConfigError as error:
             wrong += 1
             click.echo(f"accelsim: {error}", err=True)
@@ -95,6 +98,11 @@ def _summary(file: str) -> str:
         return f"memory {dram.standard}, {dram.num_channels} x {dram.bus_width_bits} bits"
     config = load_hardware(file).config
     return f"{config.name}, {config.node_nm:g} nm, {config.clock_mhz:g} MHz, {config.pe_array.num_pes} PEs"
+
+
+def _starved(file: str) -> Iterator[str]:
+    if set(read_yaml(preset_file(file, CHIPS)).root) != {"dram"}:
+        yield from starved(load_hardware(file).config)
 
 
 def _leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from accelsim.cli.collect import OptionRow, collected, collecting
+from accelsim.cli.collect import OptionRow, collected, collecting, storage_of
 from accelsim.cli.common import session
 
 if TYPE_CHECKING:
+    from accelsim.dse.space import DesignSpace
     from accelsim.dse.sweep import Places
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -43,6 +45,16 @@ def wanted_places(ctx: click.Context, folder: str) -> Places:
         slurm_jobs=given.get("slurm"),
         progress=sys.stderr if session(ctx).verbosity >= 0 else None,
     )
+
+
+def read_space(ctx: click.Context, path: str) -> DesignSpace:
+    """Return the space of a file, with the formats that ``--storage-of`` states for layers or kinds."""
+    from accelsim.dse.space import load_space  # noqa: PLC0415
+    from accelsim.storage.stated import with_layers  # noqa: PLC0415
+
+    space = replace(load_space(path), storage_of=storage_of(ctx))
+    with_layers("slt", space.storage_of)  # a wrong one is told before anything is made
+    return space
 
 
 def names(text: str | None) -> tuple[str, ...]:

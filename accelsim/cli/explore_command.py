@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from accelsim.cli.collect import OptionRow, collected, collecting
+from accelsim.cli.collect import OptionRow, collected, collecting, storage_of_option
 from accelsim.cli.common import Choice, common_options, examples, json_option, session, write_stdout
-from accelsim.cli.dse_options import names, place_options, wanted_places
+from accelsim.cli.dse_options import names, place_options, read_space, wanted_places
 
 _SEARCH = (
     OptionRow("--trials", click.IntRange(1, 10_000_000), "Designs to rank by the closed form. [default: 1000]"),
@@ -28,6 +28,7 @@ _SEARCH = (
 @click.option("--objectives", metavar="METRICS", help="By comma; what is better is known [default: the file's].")
 @click.option("--where", "conditions", multiple=True, metavar="CONDITION", help="E.g. 'area_mm2 <= 2'; repeatable.")
 @collecting(*_SEARCH)
+@storage_of_option
 @place_options
 @json_option
 @common_options
@@ -42,7 +43,6 @@ def command(
     """
     from accelsim.dse.constraints import parse_constraint  # noqa: PLC0415
     from accelsim.dse.explore import SearchPlan, explore  # noqa: PLC0415
-    from accelsim.dse.space import load_space  # noqa: PLC0415
     from accelsim.dse.summary_text import agreement_lines, summary_lines, summary_text  # noqa: PLC0415
 
     given = collected(ctx)
@@ -54,7 +54,7 @@ def command(
         num_sample=given.get("sample", 16),
         seed=given.get("seed", 1),
     )
-    result = explore(load_space(space), wanted_places(ctx, folder), plan)
+    result = explore(read_space(ctx, space), wanted_places(ctx, folder), plan)
     if as_json:
         write_stdout(summary_text(result.summary, result.agreement))
         return

@@ -42,10 +42,10 @@ from accelsim.results.store import (
 )
 from accelsim.sim.counters import Counters
 from accelsim.sim.dram.recording import RequestLog
-from accelsim.storage import get_format, list_formats
+from accelsim.storage import list_formats
 from accelsim.storage.chip_decoder import STATED
 from accelsim.storage.default import default_format
-from accelsim.storage.mixed import SIGN, mixed_name, split_name
+from accelsim.storage.stated import parse_format
 from accelsim.timing.accounts import Probe
 from accelsim.trace.model import LayerTrace
 
@@ -323,36 +323,6 @@ def parse_formats(text: str, option: str) -> tuple[str, ...]:
     if not names:
         raise ConfigError(f"{option}: no storage format in {text!r}; give names separated by commas, or none")
     return tuple(dict.fromkeys(parse_format(name, option) for name in names))
-
-
-def parse_format(name: str, option: str) -> str:
-    """Return ``name`` if it is that of a storage format, else raise `ConfigError`."""
-    try:
-        return get_format(name).name
-    except ConfigError as error:
-        raise ConfigError(f"{option}: {str(error).removeprefix('storage: ')}") from None
-
-
-def with_layers(storage: str, stated: Sequence[str]) -> str:
-    """Return the format ``storage`` with other formats for layers or kinds, each stated as ``LAYER=FORMAT``.
-
-    Raises
-    ------
-    ConfigError
-        One is of another form, says again what an earlier one said, or names no format.
-    """
-    base, by_key = split_name(storage)
-    given: dict[str, str] = {}
-    for text in stated:
-        key, sign, name = text.rpartition("=")
-        if not sign or not key:
-            raise ConfigError(f"--storage-of: {text!r} is not LAYER=FORMAT; write e.g. fc=dense-int8")
-        if key in given:
-            raise ConfigError(f"--storage-of: {key!r} is given twice; give each layer or kind once")
-        given[key] = parse_format(name, "--storage-of")
-        if SIGN in given[key]:
-            raise ConfigError(f"--storage-of: {name!r} is not one format; give a plain one, e.g. dense-int8")
-    return get_format(mixed_name(base, by_key | given)).name
 
 
 def run_counters_text(

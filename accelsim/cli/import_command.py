@@ -34,8 +34,11 @@ from accelsim.trace.parameters import is_exported_module, read_exported_module
     OptionRow("--width-factor", click.FLOAT, "Multiplies the hidden channels [default: found from shapes]."),
     OptionRow("--input-shape", click.STRING, "Input C,H,W, e.g. 3,32,32 [default: the network's own]."),
     OptionRow("--part", click.STRING, "Which of several networks in the file: how its names begin, e.g. ema."),
-    OptionRow("--mask-key", click.STRING, "Endings of tensors that are masks (1 keeps), by comma."),
+    OptionRow(
+        "--mask-key", click.STRING, "Endings of tensors that are masks (1 keeps), or their dictionary, by comma."
+    ),
     OptionRow("--score-key", click.STRING, "Endings of tensors that are scores, by comma."),
+    OptionRow("--threshold-key", click.STRING, "Endings of tensors above which |weight| is kept, by comma."),
     OptionRow("--score-rule", click.STRING, "Kept by scores: the largest magnitude, value, or above a number."),
     OptionRow("--ignore-key", click.STRING, "Endings of tensors that decide nothing, by comma."),
     OptionRow("--nm", click.STRING, "Kept are the N largest of M successive inputs, e.g. 2:4."),

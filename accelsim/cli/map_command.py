@@ -30,6 +30,7 @@ from accelsim.report.mapping import LayerMapping, describe_layer, mapping_text, 
 from accelsim.report.terminal import make_console
 from accelsim.report.text import printable
 from accelsim.sim.run import run_schedule, simulate_schedule
+from accelsim.storage.stated import parse_format, with_layers
 from accelsim.timing.schedule import LayerSchedule, Schedule
 
 OBJECTIVES = ("latency", "energy", "edp", "dram_bytes")
@@ -70,11 +71,11 @@ def command(
     can beat beside those of the layer alone, from cold buffers.
     """
     if storage is not None:
-        storage = flow.parse_format(storage, "--storage")
+        storage = parse_format(storage, "--storage")
     chosen = (*overrides, f"mapping.objective={objective}") if objective else overrides
     chip = load_hardware(hardware, chosen)
     trace = read_workload(ctx, workload)
-    storage = flow.with_layers(storage or flow.default_storage(trace, chip), storage_of(ctx))
+    storage = with_layers(storage or flow.default_storage(trace, chip), storage_of(ctx))
     mapping = mapping_file(ctx)
     fixed = load_fixed(mapping, trace) if mapping is not None else None
     groups = batch_groups(chip.config, trace, storage, fixed)

@@ -27,6 +27,7 @@ from accelsim.cli.collect import (
 from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
 from accelsim.cli.names import complete_chip, complete_formats, complete_workload
 from accelsim.config.loader import LoadedHardware, load_hardware
+from accelsim.config.ports import starved
 from accelsim.errors import ConfigError, MappingError
 from accelsim.report.batch import groups_words
 from accelsim.report.network import network_sizes
@@ -38,6 +39,7 @@ from accelsim.results.model import RunResult
 from accelsim.results.store import check_folder_place, prepare_folder, result_text, write_run
 from accelsim.sim.dram.recording import RequestLog
 from accelsim.storage.chip_decoder import is_as_stated
+from accelsim.storage.stated import parse_format, with_layers
 from accelsim.trace.model import LayerTrace
 
 
@@ -95,8 +97,10 @@ def command(
     """
     exact = wants_exact(ctx)
     asked = None if compare is None else flow.parse_formats(compare, "--compare")
-    storage = None if storage is None else flow.parse_format(storage, "--storage")
+    storage = None if storage is None else parse_format(storage, "--storage")
     chip = load_hardware(hardware, overrides)
+    for line in starved(chip.config):
+        session(ctx).note(f"{hardware}: {line}")
     target = check_folder_place(folder) if folder is not None else None
     if wants_uncertainty(ctx) and as_json and target is None:
         raise click.UsageError("--uncertainty with --json needs --out: the bands go to its uncertainty.json", ctx)
@@ -106,7 +110,7 @@ def command(
     flow.check_gantt_layer(pictures, trace)
     probe = TimelineProbe() if pictures.are_wanted else None
     requests = RequestLog() if requests_file(ctx) is not None else None
-    storage = flow.with_layers(storage or flow.default_storage(trace, chip), storage_of(ctx))
+    storage = with_layers(storage or flow.default_storage(trace, chip), storage_of(ctx))
     run = flow.simulate_format(chip, trace, storage, exact, probe, mapping_file(ctx), requests)
     run = flow.run_with_limits(chip, trace, run, mapping_file(ctx))
     unsure = wants_uncertainty(ctx)

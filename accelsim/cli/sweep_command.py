@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
+from accelsim.cli.collect import storage_of_option
 from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
-from accelsim.cli.dse_options import names, place_options, wanted_places
+from accelsim.cli.dse_options import names, place_options, read_space, wanted_places
 
 
 @click.command(
@@ -21,6 +22,7 @@ from accelsim.cli.dse_options import names, place_options, wanted_places
 )
 @click.option("--objectives", metavar="METRICS", help="For the summary, by comma [default: the file's].")
 @click.option("--closed-form", is_flag=True, help="Rank by the closed form instead of simulating: fast, approximate.")
+@storage_of_option
 @place_options
 @json_option
 @common_options
@@ -32,12 +34,11 @@ def command(
 
     Running again resumes: points that were done are not done again. A point that fails is a row with its reason.
     """
-    from accelsim.dse.space import load_space  # noqa: PLC0415
     from accelsim.dse.summary_text import summary_lines, summary_text  # noqa: PLC0415
     from accelsim.dse.sweep import sweep  # noqa: PLC0415
 
     result = sweep(
-        load_space(space),
+        read_space(ctx, space),
         wanted_places(ctx, folder),
         "closed_form" if closed_form else "simulation",
         names(objectives),

@@ -118,6 +118,8 @@ class DramConfig(ConfigModel):
     def _consistent(self) -> Self:
         if self.write_low_watermark >= self.write_high_watermark:
             raise ValueError("write_low_watermark must be below write_high_watermark; lower it")
+        if self.controller == "in_order" and self.page_policy == "closed":
+            raise ValueError("page_policy: closed is not what controller in_order does; set page_policy to open")
         return self
 
     @property

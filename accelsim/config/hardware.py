@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from accelsim.config.base import ConfigModel
 from accelsim.config.dram import DramConfig, timing_problem
+from accelsim.config.ports import streamed_bits, with_ports
 from accelsim.prng.source import GeneratorKind
 
 ZeroPolicy = Literal["none", "gate", "skip"]
@@ -27,11 +28,25 @@ class PeArrayConfig(ConfigModel):
     """Rows of a systolic array (S_R is laid over them); not used by ``spatial``."""
     cols: int = Field(32, ge=1, le=4096)
     """Columns of a systolic array (S_C is laid over them); not used by ``spatial``."""
+    num_arrays: int = Field(1, ge=1, le=64)
+    """Weight-stationary only: arrays of rows x cols that work side by side on a tile, each on a part of its positions
+    or, where that is faster, of its filters."""
+    call_cycles: int = Field(0, ge=0, le=1_000_000)
+    """Cycles from the end of a layer to the begin of the next one: what it costs to call a kernel."""
     weight_preload: bool = False
     """Weight-stationary only: the next fold's weights load behind the running one, as in TPUs."""
     preload_with: Literal["fold", "instruction"] = "fold"
-    """With ``weight_preload``: new weights load beside all positions of the running fold, or beside one instruction of
-    at most ``rows`` positions of one output row (as in Gemmini)."""
+    """With ``weight_preload``: new weights load beside all positions of the running fold, or beside its last
+    instruction of at most ``rows`` positions of one output row (as in Gemmini)."""
+    min_instruction_rows: int = Field(1, ge=1, le=4096)
+    """``preload_with: instruction`` only: cycles that an instruction takes at the least, however few its positions."""
+    instruction_interval_cycles: float = Field(1.0, ge=1, le=1000)
+    """``preload_with: instruction`` only: n instructions of a fold take at least n times this many cycles (instructions
+    in flight, over the time that each is)."""
+    fold_taps: Literal[True, False, "row"] = True
+    """Weight- and input-stationary: whether the positions of a filter's window fill the rows together with the
+    channels; false: each is a pass of its own over the channels; ``row``: those of a filter row share a pass, as many
+    as all channels of each fit the rows."""
     operand_registers: bool = False
     """``spatial`` only: PEs hold inputs and partial sums of a tile in registers, as row-stationary arrays do: an input
     is read once a tile, and a partial sum written once a tile."""
@@ -50,7 +65,7 @@ class PeArrayConfig(ConfigModel):
     def num_pes(self) -> int:
         """Return the number of multiply-accumulate units."""
         if self.dataflow != "spatial":
-            return self.rows * self.cols
+            return self.rows * self.cols * self.num_arrays
         product = 1
         for copies in self.unroll.values():
             product *= copies
@@ -70,6 +85,19 @@ class PeArrayConfig(ConfigModel):
             raise ValueError("operand_registers is for dataflow spatial only; set it to false")
         if self.weight_preload and self.dataflow != "weight_stationary":
             raise ValueError("weight_preload is for dataflow weight_stationary only; set it to false")
+        is_plain = self.dataflow == "weight_stationary" and self.preload_with == "fold"
+        if self.num_arrays > 1 and not (is_plain and self.zero_weights != "skip" and self.zero_activations != "skip"):
+            raise ValueError(
+                "num_arrays is for dataflow weight_stationary with preload_with: fold and without skipping; set it to 1"
+            )
+        if self.fold_taps is not True and self.dataflow not in ("weight_stationary", "input_stationary"):
+            raise ValueError("fold_taps is for dataflow weight_stationary or input_stationary; set it to true")
+        is_by_instruction = self.weight_preload and self.preload_with == "instruction"
+        if not is_by_instruction and (self.min_instruction_rows > 1 or self.instruction_interval_cycles > 1):
+            raise ValueError(
+                "min_instruction_rows and instruction_interval_cycles are for weight_preload with preload_with: "
+                "instruction; leave them at 1"
+            )
         return self
 
 
@@ -80,8 +108,9 @@ class BufferConfig(ConfigModel):
     """Capacity of all banks together."""
     width_bits: int = Field(128, ge=8, le=65536)
     """Bits of one access of one port."""
-    num_banks: int = Field(1, ge=1, le=1024)
-    """Banks that work at once; bandwidth = banks x ports x width bits per cycle."""
+    num_banks: int = Field(1, ge=1, le=1 << 20)
+    """Banks that work at once; bandwidth = banks x ports x width bits per cycle. Where ``width_bits``, ``num_banks``
+    and ``num_ports`` are all left out, the buffers beside the PE array get the banks that it needs."""
     num_ports: int = Field(1, ge=1, le=4)
     """Ports per bank (a single port serves a read or a write)."""
     double_buffered: bool = True
@@ -136,6 +165,24 @@ class DmaConfig(ConfigModel):
 
     request_cycles: int = Field(0, ge=0, le=10000)
     """Cycles to issue a request; the next one follows behind it."""
+    loads_ahead: bool = True
+    """Whether tiles are loaded while the array works on the ones before; false: when it has ended."""
+
+
+class CacheConfig(ConfigModel):
+    """A cache between the DMA engine and DRAM that a host shares, with random replacement; it changes time alone.
+
+    Tensors lie in memory in rows of channels, as software keeps them, so that a tile is many short rows.
+    """
+
+    capacity_bytes: int = Field(ge=1024, le=1 << 32)
+    """Capacity."""
+    line_bytes: int = Field(64, ge=8, le=4096)
+    """Bytes of a line; a row that misses is read in whole lines."""
+    num_ways: int = Field(8, ge=1, le=64)
+    """Lines of a set: rows that lie many lines apart share few sets."""
+    width_bits: int = Field(128, ge=8, le=65536)
+    """Bits that a hit moves in a cycle."""
 
 
 class VectorUnitConfig(ConfigModel):
@@ -145,6 +192,9 @@ class VectorUnitConfig(ConfigModel):
     """Operations in one cycle."""
     latency_cycles: int = Field(4, ge=0, le=10000)
     """Pipeline depth, once a tile."""
+    rereads_inputs: bool = False
+    """Whether a layer of vector operations alone reads its inputs from DRAM again for each of them (a reduction that
+    ends a kernel makes the next one do so); false: once."""
 
 
 class MappingConfig(ConfigModel):
@@ -177,6 +227,8 @@ class HardwareConfig(ConfigModel):
     """``ideal``: unlimited bandwidth, no latency, unbounded buffers."""
     dram: DramConfig = DramConfig()
     dma: DmaConfig = DmaConfig()
+    cache: CacheConfig | None = None
+    """None: the DMA engine reads DRAM itself, and tiles lie there one behind the other."""
     pe_array: PeArrayConfig = PeArrayConfig()
     activation_buffer: BufferConfig = BufferConfig(capacity_bytes=262144)
     weight_buffer: BufferConfig = BufferConfig(capacity_bytes=65536)
@@ -188,6 +240,14 @@ class HardwareConfig(ConfigModel):
     """None: a chip without a decoder; it can run dense formats only."""
     vector_unit: VectorUnitConfig = VectorUnitConfig()
     mapping: MappingConfig = MappingConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.cache is not None and self.dram.model == "timing":
+            raise ValueError("cache is for dram.model simple only; remove it or set dram.model: simple")
+        for name, bits in streamed_bits(self).items():
+            object.__setattr__(self, name, with_ports(getattr(self, name), bits))
+        return self
 
     @field_validator("dram")
     @classmethod

@@ -20,6 +20,7 @@ from accelsim.dse.rows import Fidelity
 from accelsim.dse.space import STORAGE, DesignSpace, Value
 from accelsim.dse.workloads import Workload, WorkloadSpec, default_storage, read_workloads
 from accelsim.errors import AccelSimError
+from accelsim.storage.stated import with_layers
 
 _MODEL_PACKAGES = ("config", "cost", "dse", "mapping", "prng", "results", "sim", "storage", "ticket", "trace")
 
@@ -93,7 +94,7 @@ class PointSource:
             spec = self.workloads[workload].choose(wanted)
         except AccelSimError as error:
             return Point(path, label, storage or "", choice, None, str(error))
-        storage = storage or default_storage(spec)
+        storage = with_layers(storage or default_storage(spec), self.space.storage_of)
         try:
             config = HardwareConfig.model_validate(root)
         except ValidationError as error:

@@ -170,6 +170,8 @@ class DesignSpace:
         Axes in file order; ``storage`` among them where it varies.
     storage
         The one storage format of every point, or None for the default of each workload.
+    storage_of
+        Other formats for layers or kinds, as ``LAYER=FORMAT``, whatever a point's format is.
     """
 
     path: str
@@ -179,6 +181,7 @@ class DesignSpace:
     storage: str | None
     constraints: tuple[Constraint, ...]
     objectives: tuple[str, ...]
+    storage_of: tuple[str, ...] = ()
 
     @property
     def num_choices(self) -> int:

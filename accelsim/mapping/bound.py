@@ -73,7 +73,8 @@ def lower_bound(task: LayerTask) -> LowerBound:
     limits["dram"] = dram
     limit = max(limits, key=lambda name: limits[name])
     # Figures are floats here; what is rounded up in the simulation is rounded down here.
-    return LowerBound(int(limits[limit] + 1e-6), limit, int(port + 1e-6), int(vector), int(dram + 1e-6))
+    call = task.hardware.pe_array.call_cycles
+    return LowerBound(int(limits[limit] + 1e-6) + call, limit, int(port + 1e-6), int(vector), int(dram + 1e-6))
 
 
 def network_bound(bounds: list[LowerBound]) -> int:
@@ -109,10 +110,11 @@ def _traffic(task: LayerTask) -> _Traffic:
 
 
 def _rate(task: LayerTask) -> float:
-    dram, clock_mhz = task.hardware.dram, task.hardware.clock_mhz
+    dram, clock_mhz, cache = task.hardware.dram, task.hardware.clock_mhz, task.hardware.cache
     if dram.model == "timing":  # a transfer may fall between two refreshes
         return dram.peak_bytes_per_ns * 1000 / clock_mhz
-    return float(bytes_per_cycle(dram, clock_mhz))
+    rate = float(bytes_per_cycle(dram, clock_mhz))
+    return rate if cache is None else max(rate, cache.width_bits / 8)
 
 
 def _latency(task: LayerTask, is_write: bool) -> float:
@@ -169,14 +171,17 @@ def _array_cycles(task: LayerTask, traffic: _Traffic) -> tuple[float, float, str
     work = array_work(array, tile)
     left = _left(task, work)
     compute = float(work.compute_cycles) * left
-    if array.dataflow == "spatial":
+    if array.num_arrays > 1:  # tiles may be split one by positions and one by filters
+        folds = fold_geometry(array, tile)
+        compute, fill = float(tile.G * folds.row_folds * folds.col_folds * folds.stream) / array.num_arrays, 0.0
+    elif array.dataflow == "spatial":
         fill = float(adder_tree_depth(array))
     elif array.weight_preload:
         # Instructions of another shape may hide more of the loading, but never more than all positions do.
         folds = fold_geometry(array, tile)
         fill = float(tile.G * folds.row_folds * folds.col_folds * np.maximum(array.rows - folds.stream, 0))
     else:
-        fill = float(work.fill_drain_cycles)
+        fill = float(work.unused_cycles)
     total = compute + fill + work.once_cycles + array.pipeline_latency_cycles
     if task.is_ideal:
         return total, 0.0, "activation_buffer"
@@ -200,7 +205,7 @@ def _ports(task: LayerTask, traffic: _Traffic, work: ArrayWork, left: float) -> 
     """Return the cycles that the ports of each buffer need for what must pass them."""
     hardware, dims, act = task.hardware, task.layer.dims, task.activation_bits
     acc, array = hardware.accumulator_bits, hardware.pe_array
-    reads = float(work.input_reads)
+    reads = float(work.input_reads) / array.num_arrays  # where each has a part of the filters
     if array.operand_registers:
         rows, columns = (
             min((outputs - 1) * stride + taps, outputs * taps)

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.errors import MappingError
+from accelsim.mapping.cached import bus_times
 from accelsim.mapping.dataflow import ArrayWork, TileShape, adder_fan_in, array_work
 from accelsim.mapping.events import WeightTraffic, ceil_share, input_events, output_events, weight_events
 from accelsim.mapping.holding import Holding, hold, misfit
@@ -43,11 +44,16 @@ MOST_TILES = 10_000_000  # of a layer: half a minute
 
 @dataclass(frozen=True, slots=True)
 class ArrayTime:
-    """Per step, int64 [num_steps]: streaming, filling and draining, and cycles lost to buffer ports."""
+    """Per step, int64 [num_steps]: streaming, loading weights, filling and draining, and cycles lost to buffer ports.
+
+    ``port_limit``: the buffer whose ports cost most of those; empty where they cost none.
+    """
 
     compute: Ints
+    weight_load: Ints
     fill_drain: Ints
     stall: Ints
+    port_limit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +154,7 @@ def _in_parts(parts: LayerParts) -> LayerSchedule:
         effective_macs=effective_macs(task),
         stored_bits=task.stored_bits,
         compute_cycles=none,
+        weight_load_cycles=none,
         fill_drain_cycles=none,
         stall_cycles=none,
         weights=NO_WEIGHTS,
@@ -179,6 +186,7 @@ def _build(task: LayerTask, tiling: Tiling, holding: Holding, part: _Part, skipp
     weights = weight_events(task, tiling, nest, holding, work, kept)
     inputs, input_bytes = input_events(task, tiling, nest, holding)
     outputs, leave, elements = output_events(task, nest, holding)
+    bus = bus_times(task, tiling, holding, weights.events, inputs, outputs)
     others = _port_traffic(task, nest, work, weights.events, inputs, (outputs, leave))
     time = _array_time(task, work, skips, nest, others, part)
     dram = _traffic(weights, int(inputs.fetch_bytes.sum()), outputs)
@@ -194,8 +202,12 @@ def _build(task: LayerTask, tiling: Tiling, holding: Holding, part: _Part, skipp
         effective_macs=effective_macs(task) if part.is_last else 0,
         stored_bits=task.stored_bits if part.is_last else StoredBits(),
         compute_cycles=time.compute,
+        weight_load_cycles=time.weight_load,
         fill_drain_cycles=time.fill_drain,
         stall_cycles=time.stall,
+        port_limit=time.port_limit,
+        bus_cycles=bus,
+        loads_ahead=task.hardware.dma.loads_ahead,
         weights=weights.events,
         inputs=inputs,
         outputs=outputs,
@@ -275,14 +287,13 @@ def _array_time(
     """Return the time of each step; the ports of a buffer, which ``others`` use too, bound it from below."""
     zeros = np.zeros(nest.num_steps, dtype=np.int64)
     compute = skips.apply(work.compute_cycles + zeros)
-    fill = work.fill_drain_cycles + zeros
+    load, fill = work.weight_load_cycles + zeros, work.fill_drain_cycles + zeros
     if work.once_cycles:
-        fill = fill.copy()
-        fill[0] += task.hardware.pe_array.rows if part.is_first else 0
+        load[0] += task.hardware.pe_array.rows if part.is_first else 0
         fill[-1] += work.once_cycles - task.hardware.pe_array.rows if part.is_last else 0
     fill = fill + task.hardware.pe_array.pipeline_latency_cycles
     if task.is_ideal:
-        return ArrayTime(compute, fill, zeros)
+        return ArrayTime(compute, load, fill, zeros)
     hardware = task.hardware
     accumulates = np.where(
         ~nest.opens_sum, nest.size["G"] * nest.size["K"] * nest.size["N"] * nest.size["P"] * nest.size["Q"], 0
@@ -293,8 +304,11 @@ def _array_time(
         (skips.scale(work.psum_writes + work.psum_reads + zeros) * hardware.accumulator_bits
          + accumulates * hardware.accumulator_bits + others[2], hardware.accumulator),
     ]  # fmt: skip
-    bound = np.max([-(-bits // buffer.port_bits_per_cycle) for bits, buffer in needed], axis=0)
-    return ArrayTime(compute, fill, np.maximum(bound - compute - fill, 0))
+    every = np.array([-(-bits // buffer.port_bits_per_cycle) for bits, buffer in needed])
+    stall = np.maximum(every.max(axis=0) - compute - load - fill, 0)
+    lost = np.bincount(every.argmax(axis=0), stall, len(needed))
+    names = ("activation_buffer", "weight_buffer", "accumulator")
+    return ArrayTime(compute, load, fill, stall, names[lost.argmax()] if lost.any() else "")
 
 
 def _traffic(weights: WeightTraffic, input_bytes: int, outputs: OutputEvents) -> dict[str, int]:

@@ -40,7 +40,7 @@ def _reduction_sizes(array: PeArrayConfig, dims: LoopDims, quantum: int) -> list
     """Return sizes of C: halvings that fill the rows exactly, and the largest ones within 1, 2, 4 ... row folds."""
     sizes = _halvings(dims.C, quantum)
     if array.dataflow in ("weight_stationary", "input_stationary") and quantum > 1:
-        window = dims.R * dims.S
+        window = dims.R * dims.S if array.fold_taps is True else 1
         sizes += [folds * array.rows // window for folds in (1, 2, 4, 8) if 0 < folds * array.rows // window < dims.C]
     return list(dict.fromkeys(sizes + _below(quantum, dims.C)))
 
@@ -49,7 +49,7 @@ def _quanta(array: PeArrayConfig, dims: LoopDims) -> dict[str, int]:
     """Return the sizes of K, C, P and Q below which the array is not full."""
     if array.dataflow == "spatial":
         return {loop: array.unroll.get(loop, 1) for loop in ("K", "C", "P", "Q")}
-    window = dims.R * dims.S
+    window = dims.R * dims.S if array.fold_taps is True else 1
     full_c = array.rows // gcd(array.rows, window)
     if array.dataflow == "weight_stationary":
         return {"K": array.cols, "C": full_c, "P": 1, "Q": 1}

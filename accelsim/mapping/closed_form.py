@@ -6,13 +6,14 @@ design-space exploration whole chips (see `accelsim.mapping.ranking`); finalists
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from accelsim.config.hardware import BufferConfig, HardwareConfig
 from accelsim.mapping.build import MOST_TILES, effective_macs, shifted_bits
+from accelsim.mapping.cached_form import tilings_on_bus
 from accelsim.mapping.events import VARIABLE_LENGTH
 from accelsim.mapping.generation import COUNTER_BASED
 from accelsim.mapping.generation_form import generation
@@ -131,7 +132,7 @@ def _held(table: HoldTable, tile_bytes: Floats, room: Floats, buffer: BufferConf
     places = (np.arange(orders)[:, None] * ways + way) * num + np.arange(num)
 
     def taken(values: npt.NDArray[np.float32]) -> Floats:
-        figures: Floats = values.reshape(-1)[places].astype(np.float64)
+        figures: Floats = values.reshape(-1)[places].astype(np.float64) if values.size else np.zeros(0)
         return figures
 
     return _Held(
@@ -324,11 +325,23 @@ def _making(space: Space, held: _Holdings, passes: Floats, made: _Made) -> Float
     return slower
 
 
+def _on_bus(space: Space, held: _Holdings, moved: _Moved, rate: float) -> _Moved:
+    """Return for how many cycles what moves keeps the bus, as `_Moved` has the bytes."""
+    num_bytes = {field.name: getattr(moved, field.name) for field in fields(moved)}
+    cache = space.hardware.cache
+    if cache is None or space.is_ideal:
+        return _Moved(**{name: values / rate for name, values in num_bytes.items()})
+    loads = {"weights": held.stored_loads, "inputs": held.inputs.loads, "outputs": held.psums.loads}
+    return _Moved(**tilings_on_bus(space.tasks, space.table, num_bytes, loads, cache, rate))
+
+
 def _work(space: Space, held: _Holdings, moved: _Moved, made: Floats, array: Floats) -> Work:
     table, layers, hardware = space.table, space.layers, space.hardware
     rate = np.inf if space.is_ideal else float(bytes_per_cycle(hardware.dram, hardware.clock_mhz))
     vector = space.of_tile(layers.vector_ops) / hardware.vector_unit.num_lanes
-    weights, stores = moved.weights / rate, moved.stored / rate
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):  # of what does not fit
+        bus = _on_bus(space, held, moved, rate)
+    weights, stores = bus.weights, bus.stored
     needed = table.tile_inputs * space.of_tile(layers.activation_bits * layers.reads_inputs) / 8 / rate
     read, write = memory_latency(space)
     drain = hardware.vector_unit.latency_cycles
@@ -336,9 +349,10 @@ def _work(space: Space, held: _Holdings, moved: _Moved, made: Floats, array: Flo
     input_tiles = table.output_tiles / table.counts["K"] * table.counts["C"]
     used = np.maximum(1.0, table.weight_tiles * held.weights.fetches)
     return Work(
-        array=array, made=made, vector=vector, weights=weights, inputs=moved.inputs / rate, stores=stores,
-        others=(moved.spills + moved.residual) / rate, first_weights=weights / fetched, first_made=made / used,
-        first_inputs=needed, last_vector=vector / table.output_tiles, last_store=stores / table.output_tiles,
+        array=array, made=made, vector=vector, weights=weights, inputs=bus.inputs, stores=stores,
+        others=bus.spills + bus.residual, first_weights=weights / fetched, first_made=made / used,
+        first_inputs=needed, last_vector=vector * table.last_share / table.output_tiles,
+        last_store=stores * table.last_share / table.output_tiles,
         share_w=np.minimum(1.0, fetched / table.steps),
         share_i=np.minimum(1.0, held.inputs.fetches * input_tiles / table.steps),
         asked_w=np.where(weights > 0, read * held.stored_loads, 0.0),

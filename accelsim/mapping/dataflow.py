@@ -7,7 +7,7 @@ the table of `fold_geometry` has S_R, S_C and T. All functions take integer scal
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -73,10 +73,13 @@ class ArrayWork:
     ----------
     compute_cycles
         Cycles in which operands stream through a fold.
+    weight_load_cycles
+        Cycles in which the array only takes weights.
     fill_drain_cycles
-        Cycles in which a fold is filled with its stationary operand, skewed in and drained.
+        Further cycles in which a fold is filled with another stationary operand, skewed in, drained, or waits for
+        instructions to be issued.
     once_cycles
-        Filling and draining that is paid once a layer (``weight_preload``), not once a tile.
+        Loading the first weights, filling and draining that is paid once a layer (``weight_preload``), not once a tile.
     input_reads, weight_reads, psum_writes, psum_reads
         Elements that cross the buffer ports.
     weight_passes
@@ -84,6 +87,7 @@ class ArrayWork:
     """
 
     compute_cycles: IntLike
+    weight_load_cycles: IntLike
     fill_drain_cycles: IntLike
     once_cycles: int
     input_reads: IntLike
@@ -91,6 +95,11 @@ class ArrayWork:
     psum_writes: IntLike
     psum_reads: IntLike
     weight_passes: IntLike
+
+    @property
+    def unused_cycles(self) -> IntLike:
+        """Return the cycles beside computing: loading weights, filling and draining."""
+        return self.weight_load_cycles + self.fill_drain_cycles
 
 
 def _ceil(numerator: IntLike, denominator: int) -> IntLike:
@@ -107,11 +116,17 @@ def fold_geometry(array: PeArrayConfig, tile: TileShape) -> FoldGeometry:
     input_stationary   CRS    NPQ    K
     output_stationary  NPQ    K      CRS
     =================  =====  =====  =====
+
+    Without ``fold_taps`` the window's positions RS are passes of their own: ceil(C / rows) RS folds.
     """
+    row_folds = _ceil(tile.reduction, array.rows)
+    if array.fold_taps is not True:
+        together = np.maximum(array.rows // np.maximum(tile.C, 1), 1) if array.fold_taps == "row" else 1
+        row_folds = tile.R * -(-tile.S // together) * _ceil(tile.C, array.rows)
     if array.dataflow == "weight_stationary":
-        return FoldGeometry(_ceil(tile.reduction, array.rows), _ceil(tile.K, array.cols), tile.pixels)
+        return FoldGeometry(row_folds, _ceil(tile.K, array.cols), tile.pixels)
     if array.dataflow == "input_stationary":
-        return FoldGeometry(_ceil(tile.reduction, array.rows), _ceil(tile.pixels, array.cols), tile.K)
+        return FoldGeometry(row_folds, _ceil(tile.pixels, array.cols), tile.K)
     return FoldGeometry(_ceil(tile.pixels, array.rows), _ceil(tile.K, array.cols), tile.reduction)
 
 
@@ -129,47 +144,84 @@ def array_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
     """Return cycles and buffer accesses of a tile without zero skipping."""
     if array.dataflow == "spatial":
         return _spatial_work(array, tile)
-    folds = fold_geometry(array, tile)
+    pixels = tile.pixels
+    folds, tile = _split(array, fold_geometry(array, tile), tile)
     num_folds = tile.G * folds.row_folds * folds.col_folds
     compute = num_folds * folds.stream
     overhead = fold_overhead_cycles(array)
     if array.weight_preload:
-        fill, once = num_folds * _preload_cycles(array, tile), overhead
+        each, once = _preload_cycles(array, tile), overhead
+        load = np.minimum(each, _rows_left(array, tile))
     else:
-        fill, once = num_folds * overhead, 0
-    outputs = tile.G * tile.K * tile.pixels
-    inputs = tile.G * tile.reduction * tile.pixels
+        each, once = overhead, 0
+        load = array.rows if array.dataflow == "weight_stationary" else 0
+    load, fill = num_folds * load, num_folds * (each - load)
+    outputs = tile.G * tile.K * pixels
+    inputs = tile.G * tile.reduction * pixels
     weights = tile.G * tile.K * tile.reduction
     if array.dataflow == "weight_stationary":
         return ArrayWork(
-            compute, fill, once,
+            compute, load, fill, once,
             input_reads=inputs * folds.col_folds, weight_reads=weights,
             psum_writes=outputs * folds.row_folds, psum_reads=outputs * (folds.row_folds - 1), weight_passes=1,
         )  # fmt: skip
     if array.dataflow == "input_stationary":
         return ArrayWork(
-            compute, fill, once,
+            compute, load, fill, once,
             input_reads=inputs, weight_reads=weights * folds.col_folds,
             psum_writes=outputs * folds.row_folds, psum_reads=outputs * (folds.row_folds - 1),
             weight_passes=folds.col_folds,
         )  # fmt: skip
     return ArrayWork(
-        compute, fill, once,
+        compute, load, fill, once,
         input_reads=inputs * folds.col_folds, weight_reads=weights * folds.row_folds,
         psum_writes=outputs, psum_reads=outputs * 0, weight_passes=folds.row_folds,
     )  # fmt: skip
 
 
-def _preload_cycles(array: PeArrayConfig, tile: TileShape) -> IntLike:
-    """Return the cycles of a fold in which the array only takes the next fold's weights, one row a cycle.
+def _split(array: PeArrayConfig, folds: FoldGeometry, tile: TileShape) -> tuple[FoldGeometry, TileShape]:
+    """Return the part of a tile that the busiest of several arrays has: of the positions or of the column folds."""
+    num = array.num_arrays
+    if num == 1:
+        return folds, tile
+    pixels, filters = _ceil(tile.pixels, num), _ceil(folds.col_folds, num)
+    least = array.rows if array.weight_preload else 0
+    by_pixels = folds.col_folds * np.maximum(pixels, least) <= filters * np.maximum(tile.pixels, least)
+    stream = np.where(by_pixels, pixels, tile.pixels)
+    share = FoldGeometry(folds.row_folds, np.where(by_pixels, folds.col_folds, filters), stream)
+    return share, replace(tile, N=1, P=stream, Q=1)
 
-    Weights load beside the whole stream of a fold, or (``preload_with: instruction``) beside its first instruction
-    only, which streams at most ``rows`` positions of one output row; without columns (Q = 1) all positions are one row.
+
+def _preload_cycles(array: PeArrayConfig, tile: TileShape) -> IntLike:
+    """Return the cycles of a fold beyond its stream: the array only takes the next fold's weights, one row a cycle.
+
+    Weights load beside the whole stream of a fold, or (``preload_with: instruction``) beside its last instruction
+    only. An instruction streams at most ``rows`` positions of one output row, and takes ``min_instruction_rows`` cycles
+    at the least. All instructions of a fold are issued no faster than one in ``instruction_interval_cycles``.
     """
     if array.preload_with == "fold":
-        return np.maximum(array.rows - tile.pixels, 0)
-    row = np.where(np.asarray(tile.Q) > 1, tile.Q, tile.pixels)
-    return array.rows - np.minimum(row, array.rows)
+        return _rows_left(array, tile)
+    length = _line(tile)
+    whole, rest = length // array.rows, length % array.rows
+    lines = tile.pixels // length
+    cycles = lines * (whole * array.rows + np.where(rest > 0, np.maximum(rest, array.min_instruction_rows), 0))
+    cycles = cycles + _rows_left(array, tile)
+    issue = np.ceil(lines * (whole + (rest > 0)) * array.instruction_interval_cycles - 1e-9).astype(np.int64)
+    return np.maximum(cycles, issue) - tile.pixels
+
+
+def _line(tile: TileShape) -> IntLike:
+    """Return the positions of an output row; without columns (Q = 1) all positions are one row."""
+    return np.where(np.asarray(tile.Q) > 1, tile.Q, tile.pixels)
+
+
+def _rows_left(array: PeArrayConfig, tile: TileShape) -> IntLike:
+    """Return the rows of weights that are still to be loaded when the stream beside which they load has passed."""
+    stream = tile.pixels
+    if array.preload_with == "instruction":
+        rest = _line(tile) % array.rows
+        stream = np.maximum(np.where(rest > 0, rest, array.rows), array.min_instruction_rows)
+    return np.maximum(array.rows - stream, 0)
 
 
 def adder_tree_depth(array: PeArrayConfig) -> int:
@@ -203,6 +255,7 @@ def _spatial_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
         streamed, reduction_folds = np.minimum(tile.inputs, streamed), 1
     return ArrayWork(
         compute_cycles=tile.G * weight_steps * pixel_steps,
+        weight_load_cycles=0,
         fill_drain_cycles=tile.G * 0 + adder_tree_depth(array),
         once_cycles=0,
         input_reads=streamed,

@@ -239,13 +239,15 @@ def _total(
 
     seeds = summed(work[0].seeds, work[1].seeds)
     none = np.zeros_like(seeds)
-    cycles = [_cycles(source, generator, streams, each) for each in work]
+    cycles = _cycles(source, generator, streams, work[0])
+    if bool((passes > 1).any()):
+        cycles = cycles + _cycles(source, generator, streams, work[1]) * (passes - 1)
     return GenerationWork(
         words=summed(work[0].used, work[1].used),
         discarded_words=summed(work[0].discarded, work[1].discarded),
         seeds=seeds if source.seeds == "derived" else none,
         jumps=summed(work[0].jumps, work[1].jumps) + (seeds if source.seeds == "jump" else none),
-        cycles=cycles[0] + cycles[1] * (passes - 1),
+        cycles=cycles,
     )
 
 

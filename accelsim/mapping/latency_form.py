@@ -115,7 +115,11 @@ def latency_of(hardware: HardwareConfig, work: Work, fetched: Floats, made: Floa
     flow = _flow(work, work.stores + work.others) - fetched + ahead
     into_array = np.maximum(np.maximum(np.maximum(busy, through), flow) + work.last_vector + work.last_store, total)
     latency: Floats = np.maximum(np.maximum(into_array, of_vector), of_stores)
-    return latency
+    if not hardware.dma.loads_ahead:
+        # Loads and steps take turns; the results of all but the last step are stored meanwhile.
+        in_turn = array + work.weights + work.inputs + work.asked_w + work.asked_i + work.last_vector + work.last_store
+        latency = np.maximum(latency, in_turn)
+    return latency + hardware.pe_array.call_cycles
 
 
 def _flow(work: Work, others: Floats) -> Floats:

@@ -32,6 +32,8 @@ DOUBT_OF_SIMPLE = 0.02
 # Among tilings no further from the best, that of least DRAM traffic is taken: 0.5 % fewer bytes than with 1, for
 # 0.002 % of the objective; 1.01 saves 0.2 % more for 0.024 %.
 AS_GOOD = 1.001
+LEANER = 1.01
+TRUSTED = 10
 KEPT_EVENTS = 1 << 20  # some 100 MB of schedules and tables
 LEAST_EVENTS_KEPT = 64
 KEPT_FORMS = 256
@@ -119,18 +121,22 @@ def _chosen(task: LayerTask, prices: EnergyPrices, run: Run) -> MappedLayer:
         return replace(first, estimated_cycles=round(finalists[0].latency_cycles))
     finalists = [finalist for finalist in finalists if finalist.num_tiles <= MOST_STEPS]
     solved: list[tuple[float, MappedLayer]] = []
-    best, ratio, ratios = math.inf, 1.0, [1.0]  # of what is solved to what the closed form says of it
+    best, tried, ratios = math.inf, 0, []  # of what is solved to what the closed form says of it
     for place, finalist in enumerate(finalists):
-        # Half of the closed form's scatter among what is solved so far may still stand against it.
-        doubt = min(MOST_DOUBT, (max(ratios) - min(ratios)) / 2) + (DOUBT_OF_SIMPLE if finalist.is_simple else 0.0)
-        if place >= LEAST_SOLVED and finalist.value * ratio > (1 + doubt) * best:
+        if place >= LEAST_SOLVED and ratios:
+            # Half of the closed form's scatter among what is solved so far may still stand against it.
+            doubt = min(MOST_DOUBT, (max(1.0, *ratios) - min(1.0, *ratios)) / 2) * (2 if finalist.is_simple else 1)
+            least = min(ratios) if tried >= TRUSTED else min(1.0, min(ratios))
+            if finalist.value * least > (1 + doubt) * best:
+                continue
+        if _is_vain(task, finalist, solved, best):
             continue
         found = _solved(task, finalist, prices, run, AS_GOOD * best)
+        tried += 1
         if found is not None:
-            solved.append(found)
             ratios.append(found[0] / finalist.value)
-            if found[0] < best:
-                best, ratio = found[0], min(1.0, ratios[-1])
+            solved.append(found)
+            best = min(best, found[0])
     if not solved:
         raise MappingError(no_tiling_message(task))
     as_good = [item for item in solved if item[0] <= AS_GOOD * best]
@@ -174,7 +180,7 @@ def _solved(
 ) -> tuple[float, MappedLayer] | None:
     """Return the objective of a tiling and its end; None where it is not below ``best``."""
     is_latency = task.hardware.mapping.objective == "latency"
-    if is_latency and finalist.array_cycles > best:
+    if is_latency and finalist.floor_cycles > best:
         return None
     table = _table(task, finalist.tiling, run)
     limit = run.before.end_cycle + best if is_latency else math.inf
@@ -183,6 +189,16 @@ def _solved(
         return None
     value = _value(task, table.schedule, prices, end.end_cycle - run.before.end_cycle)
     return value, MappedLayer(table.schedule, round(finalist.latency_cycles), end)
+
+
+def _is_vain(task: LayerTask, finalist: Ranked, solved: list[tuple[float, MappedLayer]], best: float) -> bool:
+    """Return whether a tiling is at the most as good as the best, and moves no less."""
+    if task.hardware.mapping.objective != "latency" or finalist.floor_cycles * AS_GOOD < best:
+        return False
+    if finalist.floor_cycles > AS_GOOD * best:
+        return True
+    leanest = min((_dram_bytes(item[1].schedule) for item in solved if item[0] <= AS_GOOD * best), default=0)
+    return finalist.dram_bytes * LEANER >= leanest
 
 
 def map_vector_layer(task: LayerTask, run: Run) -> MappedLayer:

@@ -9,11 +9,20 @@ import numpy as np
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.errors import MappingError
-from accelsim.mapping.bound import lower_bound, network_bound
+from accelsim.mapping.bound import LowerBound, lower_bound, network_bound
 from accelsim.mapping.build import build_layer
 from accelsim.mapping.closed_form import layer_figures
+from accelsim.mapping.kept import Kept
 from accelsim.mapping.loops import Tiling
-from accelsim.mapping.mapper import MappedLayer, Run, map_layer, map_vector_layer, no_tiling_message
+from accelsim.mapping.mapper import (
+    ALONE,
+    KEPT_CHOICES,
+    MappedLayer,
+    Run,
+    map_layer,
+    map_vector_layer,
+    no_tiling_message,
+)
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.ranking import Best, best_tilings
 from accelsim.mapping.residency import NETWORK_INPUT, Residency, choose_residency, output_elements
@@ -249,13 +258,21 @@ def _map_tasks(tasks: list[LayerTask], prices: EnergyPrices, fixed: Mapping[str,
             raise _DoesNotFitError(position, str(failure)) from failure
         before = item.end
         named = replace(item.schedule, name=task.layer.name)
-        mapped.append(_bounded(replace(item, schedule=named), task))
+        mapped.append(_bounded(replace(item, schedule=named), task, run))
     return tuple(mapped)
 
 
-def _bounded(item: MappedLayer, task: LayerTask) -> MappedLayer:
-    """Return a mapped layer with its lower bound."""
-    bound = lower_bound(task)
+_kept_bounds: Kept[LowerBound] = Kept(KEPT_CHOICES)
+
+
+def _bounded(item: MappedLayer, task: LayerTask, run: Run = ALONE) -> MappedLayer:
+    """Return a mapped layer with its lower bound, kept from an earlier call for the same layer."""
+    key = run.content, run.speed, task.is_ideal
+    bound = _kept_bounds.get(key) if run.content is not None else None
+    if bound is None:
+        bound = lower_bound(task)
+        if run.content is not None:
+            _kept_bounds.put(key, bound, 1)
     schedule = replace(item.schedule, lower_bound_cycles=bound.cycles, bound_by=bound.limit)
     return replace(item, schedule=schedule, bound=bound)
 

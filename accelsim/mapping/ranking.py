@@ -10,7 +10,15 @@ import numpy.typing as npt
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.mapping.build import MOST_STEPS, MOST_TILES
-from accelsim.mapping.closed_form import Figures, Layers, figures_of, layer_figures, objective_of, space_of
+from accelsim.mapping.closed_form import (
+    Figures,
+    Layers,
+    figures_of,
+    layer_figures,
+    memory_latency,
+    objective_of,
+    space_of,
+)
 from accelsim.mapping.latency_form import chained, latency_of
 from accelsim.mapping.loops import LOOP_ORDERS, LOOPS, Loop, Tiling
 from accelsim.mapping.prices import EnergyPrices
@@ -76,12 +84,13 @@ def best_tilings(hardware: HardwareConfig, tasks: list[LayerTask], layers: Layer
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A tiling with what the closed form says of it: objective and cycles; the array cannot take less than its own."""
+    """A tiling with what the closed form says of it; the layer hardly takes less than ``floor_cycles``."""
 
     tiling: Tiling
     value: float
     latency_cycles: float
-    array_cycles: float
+    floor_cycles: float
+    dram_bytes: float
     num_tiles: int
     is_simple: bool = False
 
@@ -133,7 +142,7 @@ class LayerForm:
         flat = (value * (1 + STEP_SHARE * np.minimum(table.steps, MOST_STEPS) + DOUBLING * many)).reshape(-1)
         orders = np.repeat(np.arange(value.shape[0]), table.layer.size)
         # What skipping leaves is an expectation here: no bound.
-        array = np.where(figures.space.left < 1, 0.0, table.compute + table.fill + table.once)
+        floor = np.where(figures.space.left < 1, 0.0, _floor(figures))
         near = np.argpartition(flat, min(flat.size - 1, SIMILAR * most))[: SIMILAR * most]
         near = near[np.lexsort((near, flat[near]))]
         # Of what is about as good, also the leanest: more traffic must buy something.
@@ -155,11 +164,22 @@ class LayerForm:
             # Orders that differ in loops which are not split, and bands of equal area, are one to the closed form.
             key = flat[place], tiling.G, tiling.K, tiling.C, tiling.N * tiling.P * tiling.Q
             if key not in found:
-                figures_of = flat[place], float(latency[order, chosen]), float(array[chosen]), int(table.steps[chosen])
-                found[key] = Ranked(tiling, *figures_of, is_simple=bool(stated[place]))
+                cycles = float(latency[order, chosen]), float(floor[order, chosen])
+                rest = float(dram[place]), int(table.steps[chosen]), bool(stated[place])
+                found[key] = Ranked(tiling, float(flat[place]), *cycles, *rest)
             if len(found) >= most + LEANEST + SIMPLEST:
                 break
         return sorted(found.values(), key=lambda ranked: ranked.value)
+
+
+def _floor(figures: Figures) -> Floats:
+    """Return the array's own cycles with what must come before and after them, [orders, n]."""
+    space, work, table = figures.space, figures.work, figures.space.table
+    read, write = memory_latency(space)
+    lead = work.first_inputs + np.where(work.inputs > 0, read, 0)
+    tail = work.last_vector + space.hardware.vector_unit.latency_cycles
+    tail = tail + work.last_store + np.where(work.stores > 0, write, 0)
+    return np.broadcast_to(table.compute + table.fill + table.once + lead + tail, figures.value.shape)
 
 
 def _behind(figures: Figures, start: HeadStart) -> Floats:

@@ -20,7 +20,7 @@ def build_vector_layer(task: LayerTask) -> LayerSchedule:
     layer, hardware = task.layer, task.hardware
     bits, burst = task.activation_bits, task.burst_bytes
     num_outputs = layer.num_outputs or layer.dims.num_outputs
-    from_dram = task.dram_input_elements + task.residual_dram_elements
+    from_dram = (task.dram_input_elements + task.residual_dram_elements) * _passes(task, num_outputs)
     to_dram = num_outputs if task.output_to_dram else 0
     table = {name: bits_to_bytes(getattr(task.row_bits, name)) for name in StoredBits.__slots__}
     from_table = sum(table.values())
@@ -47,6 +47,7 @@ def build_vector_layer(task: LayerTask) -> LayerSchedule:
         effective_macs=0,
         stored_bits=task.stored_bits,
         compute_cycles=zeros,
+        weight_load_cycles=zeros,
         fill_drain_cycles=zeros,
         stall_cycles=zeros,
         weights=WeightEvents(none, none, none, none, none, none),
@@ -69,9 +70,17 @@ def build_vector_layer(task: LayerTask) -> LayerSchedule:
         },
         tiling=None,
         occupancy_bytes={"activation_buffer": bits_to_bytes(2 * ceil_div(from_dram + to_dram, num_tiles) * bits)},
+        loads_ahead=hardware.dma.loads_ahead,
         uses_decoder=False,
         uses_generator=False,
     )  # fmt: skip
+
+
+def _passes(task: LayerTask, num_outputs: int) -> int:
+    """Return how often the inputs are read: once, or for each operation on an element."""
+    if not task.hardware.vector_unit.rereads_inputs or task.layer.kind != "vector":
+        return 1
+    return max(1, task.layer.vector_ops // num_outputs)
 
 
 def _release(steps: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from accelsim.report.page_runs import Case, PageRun, TicketRuns
-from accelsim.report.sentence import limits_line
+from accelsim.report.sentence import left_out_words, limits_line
 from accelsim.report.text import percent, printable, quantity, ratio, significant
 from accelsim.results.breakeven import equal_precision_bits, smaller_or_cheaper
 from accelsim.results.compare import generation_wait_fraction, stored_bits, traffic_bytes, weight_bytes
@@ -50,11 +50,12 @@ def nearest_rival(ticket: TicketRuns) -> PageRun | None:
 
 
 def answer(case: Case) -> list[str]:
-    """Return the answer of a case, most important sentence first."""
+    """Return the answer of a case, most important sentence first; what its work lacks stands at the end."""
     ticket = case.focus
     rival = first_rival(ticket)
+    missing = left_out_words([each.main.result for each in case.tickets])
     if rival is None:
-        return [_alone(ticket.main), "Nothing was compared: give runs of other storage formats too."]
+        return [_alone(ticket.main), "Nothing was compared: give runs of other storage formats too.", *missing]
     nearest = nearest_rival(ticket)
     sentences = [against(ticket, rival)]
     if nearest is not None and nearest is not rival:
@@ -63,7 +64,7 @@ def answer(case: Case) -> list[str]:
     sentences += break_even_words(ticket)
     if len(case.tickets) > 1:
         sentences.append(_family(case))
-    return sentences
+    return sentences + missing
 
 
 def overall(cases: Sequence[Case]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from accelsim.report.text import percent, printable, ratio, significant
 from accelsim.results.compare import generation_wait_fraction, weight_bytes
@@ -41,6 +41,16 @@ def verdict(result: RunResult, comparison: Mapping[str, Totals]) -> list[str]:
     if not any(name.startswith("entropy-") for name in [result.storage, *comparison]):
         lines.append(_FAIREST_RIVAL)
     return lines
+
+
+def left_out_words(results: Sequence[RunResult]) -> list[str]:
+    """Return a line per workload of which operations are left out, with their counts; empty where none are."""
+    lines = []
+    for result in results:
+        if result.skipped:
+            listed = ", ".join(f"{count} x {printable(name)}" for name, count in result.skipped.items())
+            lines.append(f"{printable(result.workload.name)}: left out: {listed}; every total is without that.")
+    return list(dict.fromkeys(lines))
 
 
 def limits_line(result: RunResult) -> list[str]:

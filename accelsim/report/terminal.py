@@ -17,7 +17,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from accelsim.report.sentence import limits_line, verdict
+from accelsim.report.sentence import left_out_words, limits_line, verdict
 from accelsim.report.text import percent, printable, quantity, ratio, shape, significant
 from accelsim.results.compare import (
     WEIGHT_CLASSES,
@@ -63,6 +63,8 @@ def print_run(
     console.print(Text(headline(result), style="bold"))
     if sizes:
         console.print(Text(sizes))
+    for line in left_out_words([result]):
+        console.print(Text(line))
     layers = layer_table(result, console.width)
     console.print(layers.table)
     print_left_out(console, layers.left_out, ", --json, or layers.csv of --out")
@@ -297,6 +299,8 @@ def print_comparison(console: Console, results: Sequence[RunResult], synthetic: 
     )
     if any(marks):
         console.print(Text(f"{SYNTHETIC_MARK} {SYNTHETIC_WORDS}"))
+    for line in left_out_words(results):
+        console.print(Text(line))
 
 
 def print_synthetic(console: Console, storage: str) -> None:

@@ -20,7 +20,16 @@ from pydantic import ValidationError
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.cost.report import CostReport
-from accelsim.files import SPECIAL, is_special, nearest_folder, probe_folder, reason_of, write_file, write_files
+from accelsim.files import (
+    SPECIAL,
+    is_special,
+    nearest_folder,
+    probe_folder,
+    reason_of,
+    removed_if_refused,
+    write_file,
+    write_files,
+)
 from accelsim.names import suggest_file
 from accelsim.results.build import Hardware, assemble_result
 from accelsim.results.convert import current_counters
@@ -175,7 +184,8 @@ def prepare_folder(folder: str | Path) -> Path:
     ResultError
         It is a file, or cannot be made or written.
     """
-    return _folder(folder, make=True)
+    with removed_if_refused(Path(folder), ResultError):
+        return _folder(folder, make=True)
 
 
 def _folder(folder: str | Path, *, make: bool) -> Path:
@@ -189,7 +199,7 @@ def _folder(folder: str | Path, *, make: bool) -> Path:
             os.lstat(path)  # a name that no folder can have is told here
             if not path.is_dir():
                 raise FileExistsError
-        probe_folder(nearest_folder(path))
+        probe_folder(path if make else nearest_folder(path))
     except FileExistsError:
         raise ResultError(f"{folder}: is a file, not a folder; give --out the name of a folder") from None
     except (OSError, ValueError) as error:

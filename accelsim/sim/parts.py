@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 import numpy as np
@@ -22,11 +22,15 @@ PARTS_REMEMBERED = 3  # in the middle of a loop, at its end, and one more; some 
 
 @dataclass(slots=True)
 class Sums:
-    """What the pieces of a layer add up to: DRAM bytes by class, actions by unit, and bytes written."""
+    """What the pieces of a layer add up to: DRAM bytes by class, actions by unit, bytes written, cycles lost at ports.
+
+    ``port_cycles``: by the buffer that costs a piece most of them.
+    """
 
     dram_bytes: dict[str, int]
     actions: dict[str, dict[str, int]]
     written_bytes: int = 0
+    port_cycles: dict[str, int] = field(default_factory=dict)
 
     def add(self, piece: LayerSchedule) -> None:
         """Add the layer, or a part of it."""
@@ -37,6 +41,9 @@ class Sums:
             for name, count in counts.items():
                 own[name] = own.get(name, 0) + count
         self.written_bytes += int(piece.outputs.store_bytes.sum())
+        if piece.port_limit:
+            lost = self.port_cycles.get(piece.port_limit, 0) + int(piece.stall_cycles.sum())
+            self.port_cycles[piece.port_limit] = lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +142,6 @@ def _equal(one: LayerSchedule, other: LayerSchedule) -> bool:
 
 
 def _arrays(piece: LayerSchedule) -> Iterator[npt.NDArray[np.int64] | npt.NDArray[np.bool_]]:
-    yield from (piece.compute_cycles, piece.fill_drain_cycles, piece.stall_cycles)
+    yield from (piece.compute_cycles, piece.weight_load_cycles, piece.fill_drain_cycles, piece.stall_cycles)
     for events in (piece.weights, piece.inputs, piece.outputs):
         yield from (getattr(events, field.name) for field in fields(events))

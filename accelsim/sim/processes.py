@@ -18,7 +18,7 @@ from accelsim.timing.memory import MemoryModel, addresses
 from accelsim.timing.program import STORE
 from accelsim.timing.schedule import LayerSchedule
 from accelsim.timing.solve import NUMBER, STATIONS, Moment, SolvedLayer, deadlock_message, num_raised
-from accelsim.timing.stations import COUNTER_OF_KIND, COUNTERS, EVERY_EVENT, NO_WAIT, Station
+from accelsim.timing.stations import COUNTER_OF_KIND, COUNTERS, EVERY_EVENT, NO_WAIT, Requests, Station
 
 Ints = npt.NDArray[np.int64]
 Process = Generator[simpy.Event, None, None]
@@ -117,11 +117,12 @@ class Chip:
             if cycles:
                 yield env.timeout(cycles)
             times.end[layer].append(_now(env))
+            answer = 0
+            if station.requests is not None:
+                answer = self._ask(station.requests, layer, event, address[event], times)
             for raised in at_end:
                 if raised.only in (EVERY_EVENT, event):
-                    counters[raised.counter].raise_after(raised.latency_cycles)
-            if station.requests is not None:
-                self._ask(station, layer, event, address[event], times)
+                    counters[raised.counter].raise_after(answer + raised.latency_cycles)
 
     def _addresses(self, station: Station) -> list[int]:
         if station.requests is None:
@@ -131,17 +132,15 @@ class Chip:
         self.moved_bytes += np.bincount(kinds, num_bytes, len(COUNTER_OF_KIND)).astype(np.int64)
         return found
 
-    def _ask(self, station: Station, layer: int, event: int, address: int, times: Times) -> None:
-        """Hand a request to the memory; its arrival raises the counter of its kind."""
-        requests = station.requests
-        if requests is None:
-            return
+    def _ask(self, requests: Requests, layer: int, event: int, address: int, times: Times) -> int:
+        """Hand a request to the memory and return the cycles to its arrival, which raises the counter of its kind."""
         kind, now = int(requests.kind[event]), _now(self.env)
-        served = self.memory.serve(now, address, int(requests.num_bytes[event]), kind == STORE)
+        bus_cycles = int(requests.bus_cycles[event])
+        served = self.memory.serve(now, address, int(requests.num_bytes[event]), kind == STORE, bus_cycles)
         times.end[layer][event] = served.end_cycle
         times.busy[layer].append(served.busy_cycles)
         self.counters[COUNTER_OF_KIND[kind]].raise_after(served.end_cycle - now)
-        self.counters["done"].raise_after(served.end_cycle - now)
+        return served.end_cycle - now
 
 
 def _in_network(value: Ints, base: int) -> list[int]:

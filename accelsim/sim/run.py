@@ -180,4 +180,5 @@ def _layer_counters(layer: LayerSchedule, sums: Sums, timing: LayerTiming) -> La
         actions=actions,
         busy_cycles=timing.busy_cycles,
         lower_bound_cycles=layer.lower_bound_cycles,
+        port_limit=max(sums.port_cycles, key=lambda name: sums.port_cycles[name], default=None),
     )

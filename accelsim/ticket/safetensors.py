@@ -37,9 +37,13 @@ def read_safetensors(path: str | os.PathLike[str], max_bytes: int) -> dict[str, 
     where = os.fspath(path)
     tensors: dict[str, npt.NDArray[Any]] = {}
     left = max_bytes
-    for file in _files(where):
+    index = _index(where)
+    for file in sorted(set(index.values())) or [where]:
         left -= check_regular_file(file, left)
         tensors.update(_read(file))
+    missing = next((name for name in index if name not in tensors), None)
+    if missing is not None:
+        raise TicketError(f"{where}: {missing}: not in {os.path.basename(index[missing])}; give all files of one save")
     return {name: tensors[name] for name in sorted(tensors, key=_by_numbers)}
 
 
@@ -47,18 +51,20 @@ def _by_numbers(name: str) -> list[tuple[bool, int, str]]:
     return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in name.split(".")]
 
 
-def _files(where: str) -> list[str]:
+def _index(where: str) -> dict[str, str]:
+    """Return the file of each tensor that an index names; nothing for a file that is none."""
     if not where.lower().endswith(".json"):
-        return [where]
+        return {}
     check_regular_file(where, _MAX_INDEX_BYTES)
     try:
         with open(where, encoding="utf-8") as stream:
-            names = sorted(set(json.load(stream)["weight_map"].values()))
+            index = dict(json.load(stream)["weight_map"].items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise TicketError(f"{where}: no index of safetensors files; give an unchanged file") from error
+    names = index.values()
     if not all(isinstance(name, str) and name == os.path.basename(name) and is_safetensors(name) for name in names):
         raise TicketError(f"{where}: names files that do not lie beside it; give an unchanged file")
-    return [os.path.join(os.path.dirname(where), name) for name in names]
+    return {key: os.path.join(os.path.dirname(where), name) for key, name in index.items()}
 
 
 def _read(where: str) -> dict[str, npt.NDArray[Any]]:
@@ -70,7 +76,10 @@ def _read(where: str) -> dict[str, npt.NDArray[Any]]:
     except (SafetensorError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise TicketError(f"{where}: not a safetensors file, or cut off ({reason}); give another file") from error
-    return {name: _array(where, name, record) for name, record in records}
+    try:
+        return {name: _array(where, name, record) for name, record in records}
+    except ValueError as error:  # sides that no array has, beside one of 0
+        raise TicketError(f"{where}: a tensor's shape is impossible ({error}); give an undamaged file") from error
 
 
 def _array(where: str, name: str, record: dict[str, Any]) -> npt.NDArray[Any]:

@@ -146,8 +146,10 @@ def account(
     """Return the account of one layer; a ``probe`` is shown each slice of work and each wait of the array."""
     causes = dict.fromkeys(CAUSES, 0)
     causes["compute"] = int(schedule.compute_cycles.sum())
+    causes["weight_load"] = int(schedule.weight_load_cycles.sum())
     causes["fill_drain"] = int(schedule.fill_drain_cycles.sum())
-    causes["other"] = int(schedule.stall_cycles.sum())
+    causes["buffer_ports"] = int(schedule.stall_cycles.sum())
+    causes["call_overhead"] = sum(int(one.cycles.sum()) for one in stations if one.name == "sequencer")
     waits = list(_charged_waits(stations, solved))
     for wait in waits:
         for cause, cycles in wait.shares:
@@ -158,7 +160,8 @@ def account(
     for station in stations:
         begin, end = solved.begin[station.name], solved.end[station.name]
         if station.requests is not None:
-            spans["dram"], asked["dram"] = np.stack([end - solved.busy, end]), begin
+            # A turnaround of an idle bus may lie before the request was asked for, even before the layer.
+            spans["dram"], asked["dram"] = np.stack([np.maximum(end - solved.busy, begin), end]), begin
         elif station.name != "sequencer":
             spans[station.name], asked[station.name] = np.stack([begin, end]), begin
         if probe is not None:

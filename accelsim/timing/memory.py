@@ -57,8 +57,13 @@ class ServedRequest:
 class MemoryModel(Protocol):
     """A memory with a state (open rows, bus direction, refresh) that lives from one request to the next."""
 
-    def serve(self, start_cycle: int, address: int, num_bytes: int, is_write: bool) -> ServedRequest:
-        """Move `num_bytes` from byte `address` on, not before `start_cycle`; the size is rounded up to whole bursts."""
+    def serve(
+        self, start_cycle: int, address: int, num_bytes: int, is_write: bool, bus_cycles: int = -1
+    ) -> ServedRequest:
+        """Move `num_bytes` from byte `address` on, not before `start_cycle`; the size is rounded up to whole bursts.
+
+        `bus_cycles` that are not negative are taken for the transfer, by memories without banks.
+        """
         ...
 
     def reset(self) -> None:
@@ -151,10 +156,13 @@ def bytes_per_cycle(dram: DramConfig, clock_mhz: float) -> Fraction:
     return rate * 1000 / Fraction(clock_mhz).limit_denominator(10**6)
 
 
-def transfer_cycles(num_bytes: Ints, dram: DramConfig, clock_mhz: float) -> Ints:
-    """Return the whole core cycles for which requests of whole bursts hold a bus, int64 as ``num_bytes``."""
+def transfer_cycles(num_bytes: Ints, bus_cycles: Ints, dram: DramConfig, clock_mhz: float) -> Ints:
+    """Return the whole core cycles for which requests of whole bursts hold a bus, int64 as ``num_bytes``.
+
+    ``bus_cycles`` that are not negative are taken as they are.
+    """
     rate = bytes_per_cycle(dram, clock_mhz)
-    cycles: Ints = -(-num_bytes * rate.denominator // rate.numerator)
+    cycles: Ints = np.where(bus_cycles >= 0, bus_cycles, -(-num_bytes * rate.denominator // rate.numerator))
     return cycles
 
 
@@ -184,12 +192,16 @@ class SimpleMemory:
         """Return to the cold state."""
         self._row = dram_row(self._dram, self._clock_mhz)
 
-    def serve(self, start_cycle: int, address: int, num_bytes: int, is_write: bool) -> ServedRequest:
+    def serve(
+        self, start_cycle: int, address: int, num_bytes: int, is_write: bool, bus_cycles: int = -1
+    ) -> ServedRequest:
         """Serve one request; see `MemoryModel.serve`. A request of no bytes ends where it starts."""
         if num_bytes <= 0:
             return ServedRequest(start_cycle, start_cycle, 0)
-        whole = round_up(num_bytes, self._dram.burst_bytes)
-        transfer = -(-whole * self._rate.denominator // self._rate.numerator)
+        transfer = bus_cycles
+        if bus_cycles < 0:
+            whole = round_up(num_bytes, self._dram.burst_bytes)
+            transfer = -(-whole * self._rate.denominator // self._rate.numerator)
         end = serve_simply(start_cycle, int(is_write), transfer, self._row)
         return ServedRequest(end - transfer, end, self._row[BUSY])
 
@@ -203,7 +215,9 @@ class IdealMemory:
     def reset(self) -> None:
         """Return to the cold state; there is none other."""
 
-    def serve(self, start_cycle: int, address: int, num_bytes: int, is_write: bool) -> ServedRequest:
+    def serve(
+        self, start_cycle: int, address: int, num_bytes: int, is_write: bool, bus_cycles: int = -1
+    ) -> ServedRequest:
         """Serve one request in no time."""
         return ServedRequest(start_cycle, start_cycle, 0)
 

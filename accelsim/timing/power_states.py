@@ -88,8 +88,8 @@ class DramActivity:
         first and behind the last.
     num_openings
         Rows that the requests open where the memory never sleeps.
-    rows_per_opening
-        Rows that a request opens behind a gap in which all were closed.
+    reopened_rows
+        Rows that a request opens behind a gap in which all were closed, and would else have found open.
     measured, policy
         States of the timing model, and the policy that they belong to; None in the simple model.
     """
@@ -97,7 +97,7 @@ class DramActivity:
     time_ns: float
     gaps: tuple[tuple[float, int], ...]
     num_openings: float
-    rows_per_opening: float
+    reopened_rows: float
     measured: DramStates | None = None
     policy: Policy | None = None
 
@@ -124,7 +124,7 @@ def one_after_other(parts: Sequence[tuple[DramActivity | None, int]]) -> DramAct
         time_ns=sum(one.time_ns * times for one, times in known),
         gaps=merged_gaps((length, count * times) for one, times in known for length, count in one.gaps),
         num_openings=sum(one.num_openings * times for one, times in known),
-        rows_per_opening=sum(one.rows_per_opening * times for one, times in known) / total,
+        reopened_rows=sum(one.reopened_rows * times for one, times in known) / total,
         measured=whole,
     )
 
@@ -178,7 +178,7 @@ def states_from_gaps(activity: DramActivity, dram: DramConfig) -> DramStates:
     wakes = sums.num_power_downs * device.timing.xp_cycles + sums.num_self_refreshes * device.timing.xs_cycles
     busy = max(0.0, time - sums.total - wakes * device.tck_ns)
     active = min(busy + sums.active, time - sums.pd - sums.apd - sums.sr)
-    opened = activity.num_openings + sums.closed * activity.rows_per_opening
+    opened = activity.num_openings + sums.closed * activity.reopened_rows
     one = DramStates(
         num_activates=0.0, num_precharges=0.0, num_refreshes=refreshes, num_bank_refreshes=0.0,
         num_power_downs=sums.num_power_downs, num_self_refreshes=sums.num_self_refreshes, active=active,
@@ -250,6 +250,8 @@ class _Sums:
 
 def count_openings(address: Ints, num_bytes: Ints, cycle_ns: Floats, dram: DramConfig) -> float:
     """Return how many rows requests open one after the other, where rows stay open until a refresh.
+
+    The first refresh is an interval behind time 0.
 
     Parameters
     ----------
@@ -335,7 +337,7 @@ def use_of_requests(  # noqa: PLR0913  each is a column of the requests
         first=int(arrival[0]),
         last=int(end.max()),
         gaps=tuple((int(gap), int(count)) for gap, count in zip(lengths, counts, strict=True) if gap > 0),
-        num_openings=count_openings(address, num_bytes, (arrival * unit_ns).astype(np.float64), dram),
+        num_openings=count_openings(address, num_bytes, ((arrival - arrival[0]) * unit_ns).astype(np.float64), dram),
         num_requests=int(arrival.size),
         num_bytes=int(num_bytes.sum()),
     )
@@ -371,12 +373,16 @@ def activity_of(
         time_ns=end * unit_ns,
         gaps=merged_gaps((round(length * unit_ns, 6), count) for length, count in (*use.gaps, *outside)),
         num_openings=use.num_openings,
-        rows_per_opening=rows_per_opening(use.num_bytes / max(1, use.num_requests), dram),
+        reopened_rows=reopened_rows(use, dram),
         measured=measured,
         policy=None if measured is None else policy_of(dram),
     )
 
 
-def rows_per_opening(num_bytes: float, dram: DramConfig) -> float:
-    """Return how many rows a request of so many bytes opens where all are closed."""
-    return max(1.0, min(_Stripe.of(dram, device_of(dram.standard)).num_rows, num_bytes / dram.burst_bytes))
+def reopened_rows(use: MemoryUse, dram: DramConfig) -> float:
+    """Return how many rows a request opens where all are closed, less those that it opens anyway, in the mean."""
+    if not use.num_requests:
+        return 0.0
+    bursts = use.num_bytes / use.num_requests / dram.burst_bytes
+    rows = max(1.0, min(_Stripe.of(dram, device_of(dram.standard)).num_rows, bursts))
+    return max(0.0, rows - use.num_openings / use.num_requests)

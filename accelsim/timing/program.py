@@ -1,7 +1,8 @@
 """The DMA program of a layer: every DRAM request in the order in which it is issued.
 
 Loads for step s + 2 stand before the stores of step s, so that tiles are fetched while their predecessors compute. The
-order is fixed before the run: a faster unit then can only make everything earlier, never later.
+order is fixed before the run: a faster unit then can only make everything earlier, never later. Where tiles are not
+loaded ahead, their loads stand right before the step that needs them.
 """
 
 from __future__ import annotations
@@ -37,38 +38,51 @@ class DmaProgram:
 
 def build_program(schedule: LayerSchedule) -> DmaProgram:
     """Return the DMA program of a layer's schedule."""
-    kind, event, num_bytes, step = program_table(schedule)
+    kind, event, num_bytes, step, _ = program_table(schedule)
     offsets = _offsets(kind, num_bytes)
     return DmaProgram(kind.tolist(), event.tolist(), num_bytes.tolist(), offsets.tolist(), step.tolist())
 
 
 def program_table(schedule: LayerSchedule) -> Ints:
-    """Return kind, event, bytes and step of the requests in order, int64 [4, num_requests]."""
-    weights, inputs, outputs = schedule.weights, schedule.inputs, schedule.outputs
+    """Return kind, event, bytes, step and cycles on the bus of the requests in order, int64 [5, num_requests].
+
+    The cycles are -1 where they follow from the bytes.
+    """
+    weights, inputs, outputs, bus = schedule.weights, schedule.inputs, schedule.outputs, schedule.bus_cycles
     places = store_steps(schedule)
+
+    def loads(step: Ints) -> Ints:
+        return _load_keys(step, schedule.loads_ahead)
+
+    def on_bus(name: str) -> Ints | None:
+        return None if bus is None else getattr(bus, name)
+
     parts = [
-        _part(WEIGHT, weights.fetch_bytes, weights.step, lambda: _weight_keys(schedule)),
-        _part(INPUT, inputs.fetch_bytes, inputs.step, lambda: _load_keys(inputs.step)),
-        _part(PSUM_READ, outputs.psum_read_bytes, outputs.first_step, lambda: _psum_keys(schedule)),
-        _part(RESIDUAL, outputs.residual_bytes, outputs.last_step, lambda: _load_keys(outputs.last_step)),
-        _part(STORE, outputs.store_bytes, places, lambda: _store_keys(places)),
-    ]
-    table = np.concatenate([part for part in parts if part is not None] or [np.zeros((5, 0), dtype=np.int64)], axis=1)
-    order = np.argsort(5 * table[4] + table[0], kind="stable")
-    return table[:4, order]
+        _part(WEIGHT, weights.fetch_bytes, weights.step, lambda: _weight_keys(schedule), on_bus("weights")),
+        _part(INPUT, inputs.fetch_bytes, inputs.step, lambda: loads(inputs.step), on_bus("inputs")),
+        _part(PSUM_READ, outputs.psum_read_bytes, outputs.first_step, lambda: _psum_keys(schedule), on_bus("psums")),
+        _part(RESIDUAL, outputs.residual_bytes, outputs.last_step, lambda: loads(outputs.last_step),
+              on_bus("residuals")),
+        _part(STORE, outputs.store_bytes, places, lambda: _store_keys(places), on_bus("stores")),
+    ]  # fmt: skip
+    table = np.concatenate([part for part in parts if part is not None] or [np.zeros((6, 0), dtype=np.int64)], axis=1)
+    order = np.argsort(5 * table[5] + table[0], kind="stable")
+    return table[:5, order]
 
 
-def _part(kind: int, num_bytes: Ints, step: Ints, keys: Callable[[], Ints]) -> Ints | None:
-    """Return rows (kind, event, bytes, step, key) of the events that move bytes; None if none does."""
+def _part(kind: int, num_bytes: Ints, step: Ints, keys: Callable[[], Ints], bus_cycles: Ints | None) -> Ints | None:
+    """Return rows (kind, event, bytes, step, bus cycles, key) of the events that move bytes; None if none does."""
     events = np.flatnonzero(num_bytes)
     if not events.size:
         return None
-    table = np.empty((5, events.size), dtype=np.int64)
-    table[0], table[1] = kind, events
+    table = np.empty((6, events.size), dtype=np.int64)
+    table[0], table[1], table[4] = kind, events, -1
     if events.size == num_bytes.size:
-        table[2], table[3], table[4] = num_bytes, step, keys()
+        table[2], table[3], table[5] = num_bytes, step, keys()
     else:
-        table[2], table[3], table[4] = num_bytes[events], step[events], keys()[events]
+        table[2], table[3], table[5] = num_bytes[events], step[events], keys()[events]
+    if bus_cycles is not None:
+        table[4] = bus_cycles[events]
     return table
 
 
@@ -84,9 +98,9 @@ def store_steps(schedule: LayerSchedule) -> Ints:
     return np.concatenate([last[1:], last[-1:]])
 
 
-def _load_keys(step: Ints) -> Ints:
-    """Return the place of loads: `LOOKAHEAD_STEPS` steps ahead of the step that needs them."""
-    return 4 * (step - LOOKAHEAD_STEPS)
+def _load_keys(step: Ints, ahead: bool) -> Ints:
+    """Return the place of loads: `LOOKAHEAD_STEPS` steps ahead of the step that needs them, or right before it."""
+    return 4 * (step - LOOKAHEAD_STEPS) if ahead else 4 * step
 
 
 def _store_keys(step: Ints) -> Ints:
@@ -97,8 +111,10 @@ def _store_keys(step: Ints) -> Ints:
 def _weight_keys(schedule: LayerSchedule) -> Ints:
     """Return the place of weight loads; the first tiles of a layer stand before everything else, for prefetching."""
     weights = schedule.weights
+    if not schedule.loads_ahead:
+        return _load_keys(weights.step, False)
     first = (weights.release == NO_RELEASE) & (weights.step < LOOKAHEAD_STEPS)
-    return _load_keys(weights.step - np.where(first, LOOKAHEAD_STEPS, 0))
+    return _load_keys(weights.step - np.where(first, LOOKAHEAD_STEPS, 0), True)
 
 
 def _psum_keys(schedule: LayerSchedule) -> Ints:
@@ -107,7 +123,7 @@ def _psum_keys(schedule: LayerSchedule) -> Ints:
     They must stand before the loads of later steps, which may wait for the end of the step that needs the partial sums.
     """
     outputs = schedule.outputs
-    own = _load_keys(outputs.first_step)
+    own = _load_keys(outputs.first_step, schedule.loads_ahead)
     behind = _store_keys(outputs.last_step[np.maximum(outputs.after_store, 0)]) + 1
     return np.where(outputs.after_store >= 0, np.maximum(own, behind), own)
 

@@ -73,6 +73,17 @@ class OutputEvents:
     is_partial: Bools
 
 
+@dataclass(frozen=True, slots=True)
+class BusCycles:
+    """For how long each event's bytes keep the bus to a memory behind a cache, int64, in the order of the events."""
+
+    weights: Ints
+    inputs: Ints
+    psums: Ints
+    residuals: Ints
+    stores: Ints
+
+
 _NONE = np.zeros(0, dtype=np.int64)
 NO_WEIGHTS = WeightEvents(_NONE, _NONE, _NONE, _NONE, _NONE, _NONE)
 NO_INPUTS = InputEvents(_NONE, _NONE, _NONE)
@@ -106,8 +117,9 @@ class LayerSchedule:
 
     Attributes
     ----------
-    compute_cycles, fill_drain_cycles, stall_cycles
-        Per step, int64 [num_steps]: the array's time; ``stall_cycles`` are lost to the ports of on-chip buffers.
+    compute_cycles, weight_load_cycles, fill_drain_cycles, stall_cycles
+        Per step, int64 [num_steps]: the array's time; ``stall_cycles`` are lost to the ports of on-chip buffers, most
+        of them to those of ``port_limit``.
     dram_bytes
         Bytes by traffic class, from the events.
     actions
@@ -118,6 +130,10 @@ class LayerSchedule:
         Buffer -> bytes that the schedule uses at most.
     seeds_with_tiles
         Whether stream seeds are stored and come with the tiles, so that the generator waits for them.
+    bus_cycles
+        None: the memory's bandwidth decides.
+    loads_ahead
+        Whether tiles are loaded while the array works on the ones before.
     lower_bound_cycles, bound_by
         What no tiling can beat for the layer alone, and the unit or buffer that says so; None where it was not asked.
     parts
@@ -134,6 +150,7 @@ class LayerSchedule:
     effective_macs: int
     stored_bits: StoredBits
     compute_cycles: Ints
+    weight_load_cycles: Ints
     fill_drain_cycles: Ints
     stall_cycles: Ints
     weights: WeightEvents
@@ -146,6 +163,9 @@ class LayerSchedule:
     uses_decoder: bool
     uses_generator: bool
     seeds_with_tiles: bool = False
+    port_limit: str = ""
+    bus_cycles: BusCycles | None = None
+    loads_ahead: bool = True
     lower_bound_cycles: int | None = None
     bound_by: str = ""
     parts: Parts | None = None
@@ -177,7 +197,7 @@ class LayerSchedule:
     @property
     def array_cycles(self) -> Ints:
         """Return the cycles of each step on the array."""
-        return self.compute_cycles + self.fill_drain_cycles + self.stall_cycles
+        return self.compute_cycles + self.weight_load_cycles + self.fill_drain_cycles + self.stall_cycles
 
 
 def first_weights_fit(before: LayerSchedule, schedule: LayerSchedule, hardware: HardwareConfig) -> bool:

@@ -81,8 +81,8 @@ class Table:
         already is left out.
     raises
         [4, num_raises]: counter, whether at the begin, latency, the only event (or `EVERY_EVENT`).
-    kinds, num_bytes
-        [num_requests]: kind and bytes of each request.
+    kinds, num_bytes, bus_cycles
+        [num_requests]: kind, bytes and cycles on the bus (-1: by its bytes) of each request.
     counter_first
         [num_counters + 1]: where the times of each counter begin; the time of value v (0: what the layers before
         raised) stands at ``base[counter] + v``.
@@ -103,6 +103,7 @@ class Table:
     raises: Ints
     kinds: Ints
     num_bytes: Ints
+    bus_cycles: Ints
     counter_first: Ints
     base: Ints
 
@@ -240,6 +241,7 @@ def flatten(schedule: LayerSchedule, stations: tuple[Station, ...]) -> Table:
         ).T.copy(),
         kinds=requests.kind,
         num_bytes=requests.num_bytes,
+        bus_cycles=requests.bus_cycles,
         counter_first=counter_first,
         base=counter_first[:-1] + lookback,
     )
@@ -254,8 +256,9 @@ def _waits(stations: tuple[Station, ...]) -> tuple[Ints, Ints, Ints]:
     first = 0
     for station in stations:
         for wait in station.waits:
-            before = np.concatenate([[NO_WAIT], np.maximum.accumulate(wait.value)[:-1]])
-            chosen = np.flatnonzero(wait.value > before[: wait.value.size])
+            chosen = np.flatnonzero(np.diff(np.maximum.accumulate(wait.value), prepend=NO_WAIT))
+            if not chosen.size:
+                continue
             events.append(first + chosen)
             counters.append(np.full(chosen.size, NUMBER[wait.counter], dtype=np.int64))
             values.append(wait.value[chosen])
@@ -277,7 +280,6 @@ def num_raised(stations: tuple[Station, ...]) -> Ints:
             kinds = np.bincount(station.requests.kind, minlength=len(COUNTER_OF_KIND))
             for name, count in zip(COUNTER_OF_KIND, kinds, strict=True):
                 number[NUMBER[name]] += count
-            number[NUMBER["done"]] += station.cycles.size
     return number
 
 
@@ -304,7 +306,7 @@ def _prepare(table: Table, hardware: HardwareConfig, before: Moment, called: boo
     is_ideal = hardware.memory == "ideal"
     transfer = (
         np.zeros_like(table.num_bytes) if is_ideal
-        else transfer_cycles(table.num_bytes, hardware.dram, hardware.clock_mhz)
+        else transfer_cycles(table.num_bytes, table.bus_cycles, hardware.dram, hardware.clock_mhz)
     )  # fmt: skip
     bus_left = np.cumsum(transfer[::-1])[::-1] - transfer
     reached = np.zeros(table.counter_first[-1], dtype=np.int64)
@@ -321,12 +323,12 @@ def _prepare(table: Table, hardware: HardwareConfig, before: Moment, called: boo
         first[:-1], first[1:], raised[:-1], raised[1:], table.has_requests, table.cycles, table.left, table.wait_first,
         table.wait_counter, table.wait_value, table.raises[0], table.raises[1], table.raises[2], table.raises[3],
         table.kinds, transfer, bus_left, table.base, kinds,
-        NUMBER["done"],
     )  # fmt: skip
     none = np.zeros(table.num_events, dtype=np.int64)
     times = Times(
         reached, np.zeros(len(COUNTERS), dtype=np.int64), none, none.copy(), np.zeros_like(transfer),
         np.array(before.free, dtype=np.int64), first[:-1].copy(), np.zeros(1, dtype=np.int64),
+        np.zeros_like(first[:-1]), np.zeros_like(first[:-1]),
     )  # fmt: skip
     compiled = compiled_walk() if _wants_compiled(engine, table.num_events) else None
     if compiled is not None:
@@ -428,9 +430,9 @@ def _ask(run: _Run, memory: MemoryModel, before: Moment) -> None:
         run.address = addresses(table.kinds, table.num_bytes, np.array(before.moved_bytes, dtype=np.int64))
     served = memory.serve(
         int(times.free[station]), int(run.address[request]), int(table.num_bytes[request]),
-        bool(table.kinds[request] == STORE),
+        bool(table.kinds[request] == STORE), int(table.bus_cycles[request]),
     )  # fmt: skip
-    arrive(event, request, served.end_cycle, served.busy_cycles, run.tape, times)
+    arrive(station, event, served.end_cycle, served.busy_cycles, run.tape, times)
     times.next_event[station] = event + 1
 
 

@@ -98,17 +98,21 @@ class Raise:
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """What the DMA's events ask of the memory at their end, int64 [num_events]: kind (its arrival raises that counter)
-    and bytes.
+    """What the DMA's events ask of the memory at their end, int64 [num_events]: kind (its arrival raises that counter),
+    bytes, and cycles on the bus (-1: they follow from the bytes).
     """  # noqa: D205
 
     kind: Ints
     num_bytes: Ints
+    bus_cycles: Ints
 
 
 @dataclass(frozen=True, slots=True)
 class Station:
-    """A unit of the chip in one layer: its events' work, int64 [num_events], what they wait for and raise."""
+    """A unit of the chip in one layer: its events' work, int64 [num_events], what they wait for and raise.
+
+    Where events are ``requests``, raises at their end come when the memory's answer has arrived.
+    """
 
     name: str
     cycles: Ints
@@ -133,7 +137,7 @@ def layer_stations(schedule: LayerSchedule, hardware: HardwareConfig, fits_besid
         _weight_generator(schedule, hardware, place),
         _pe_array(schedule),
         _vector_unit(schedule, hardware),
-        _sequencer(schedule),
+        _sequencer(schedule, hardware),
     )
 
 
@@ -150,7 +154,7 @@ def _places(release: Ints, first_place: str) -> tuple[Wait, ...]:
 
 def _dma(schedule: LayerSchedule, hardware: HardwareConfig, first_place: str) -> Station:
     """Return the DMA engine: it issues requests in the program's order, each as soon as its place is free."""
-    kind, event, num_bytes, _ = program_table(schedule)
+    kind, event, num_bytes, step, bus_cycles = program_table(schedule)
     weights, inputs, outputs = schedule.weights, schedule.inputs, schedule.outputs
     nothing = np.full(kind.size, NO_WAIT, dtype=np.int64)
     array, first, freed, drained, stored = (nothing.copy() for _ in range(5))
@@ -171,17 +175,22 @@ def _dma(schedule: LayerSchedule, hardware: HardwareConfig, first_place: str) ->
     drained[chosen] = _above_zero(outputs.open_after[event[chosen]])
     source = outputs.after_store[event[chosen]]
     stored[chosen] = np.where(source >= 0, _stores_before(schedule)[np.maximum(source, 0)] + 1, NO_WAIT)
+    if not schedule.loads_ahead:
+        chosen = np.flatnonzero((kind == WEIGHT) | (kind == INPUT))
+        array[chosen] = np.maximum(array[chosen], 2 * step[chosen])
     # Weights may be loaded ahead of their layer; stores follow from what they store.
     ahead = (kind == STORE) | (kind == WEIGHT) & hardware.mapping.prefetch_next_layer
     waits = [
         Wait("layers", np.where(ahead, NO_WAIT, 0)), Wait(first_place, first), Wait("array", array),
         Wait("freed", freed), Wait("drained", drained, blocks=True), Wait("stored", stored),
     ]  # fmt: skip
+    raises: tuple[Raise, ...] = ()
     limit = hardware.dram.num_outstanding_requests
     if limit is not None:  # entries are given back in the order of issue
+        raises = (Raise("done"),)
         waits.append(Wait("done", np.arange(kind.size, dtype=np.int64) + 1 - limit))
     issue = np.full(kind.size, hardware.dma.request_cycles, dtype=np.int64)
-    return Station("dma", issue, tuple(waits), requests=Requests(kind, num_bytes))
+    return Station("dma", issue, tuple(waits), raises, Requests(kind, num_bytes, bus_cycles))
 
 
 def _mask_decoder(schedule: LayerSchedule, hardware: HardwareConfig, first_place: str) -> Station:
@@ -252,8 +261,11 @@ def _vector_unit(schedule: LayerSchedule, hardware: HardwareConfig) -> Station:
     return Station("vector_unit", outputs.vector_cycles, waits, raises)
 
 
-def _sequencer(schedule: LayerSchedule) -> Station:
-    """Return the layer's end: its outputs have left the vector unit and, where they go there, have reached DRAM."""
+def _sequencer(schedule: LayerSchedule, hardware: HardwareConfig) -> Station:
+    """Return the layer's end: its outputs have left the vector unit and, where they go there, have reached DRAM.
+
+    Before the next layer begins it has to be called; the parts of a layer are one call.
+    """
     outputs = schedule.outputs
     num_stores = _above_zero(np.array([np.count_nonzero(outputs.store_bytes)], dtype=np.int64))
     waits = (
@@ -262,7 +274,8 @@ def _sequencer(schedule: LayerSchedule) -> Station:
              Charge("wait_vector", through="vector_unit")),
         Wait("stored", num_stores, _loaded("stored", num_stores)),
     )  # fmt: skip
-    return Station("sequencer", np.zeros(1, dtype=np.int64), waits, (Raise("layers"),))
+    call = 0 if schedule.goes_on else hardware.pe_array.call_cycles
+    return Station("sequencer", np.full(1, call, dtype=np.int64), waits, (Raise("layers"),))
 
 
 def _idle(name: str) -> Station:

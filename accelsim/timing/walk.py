@@ -19,6 +19,7 @@ Row = Any  # integers: a list for Python, an int64 array for numba
 
 # What `walk` returns.
 FINISHED, STUCK, TOO_LATE, ASKS_MEMORY = range(4)
+NEVER = 1 << 62  # a value that no counter reaches
 
 
 class Tape(NamedTuple):
@@ -48,13 +49,13 @@ class Tape(NamedTuple):
     bus_left: Row
     base: Row
     counter_of_kind: Row
-    counter_done: int
 
 
 class Times(NamedTuple):
     """What the loops write: times of counters and events, how far each counter and station has come, the bus.
 
-    ``asked`` holds the request at which the walk has stopped for the memory's answer.
+    ``asked`` holds the request at which the walk has stopped for the memory's answer; ``waits_for`` and ``waits_until``
+    the counter, and its value, for which each station waits.
     """
 
     reached: Row
@@ -65,9 +66,11 @@ class Times(NamedTuple):
     free: Row
     next_event: Row
     asked: Row
+    waits_for: Row
+    waits_until: Row
 
 
-def _begin_cycle(event: int, free: int, tape: Tape, times: Times) -> int:
+def _begin_cycle(station: int, event: int, free: int, tape: Tape, times: Times) -> int:
     """Return when a request begins, or -1 where that is not known yet."""
     counters, values, base = tape.wait_counter, tape.wait_value, tape.base
     count, reached = times.count, times.reached
@@ -75,6 +78,7 @@ def _begin_cycle(event: int, free: int, tape: Tape, times: Times) -> int:
     for wait in range(tape.wait_first[event], tape.wait_first[event + 1]):
         counter, value = counters[wait], values[wait]
         if value > count[counter]:
+            times.waits_for[station], times.waits_until[station] = counter, value
             return -1
         at = max(at, reached[base[counter] + value])
     return at
@@ -87,12 +91,14 @@ def _raise(counter: int, cycle: int, base: Row, times: Times) -> None:
     times.count[counter] += 1
 
 
-def arrive(event: int, request: int, done: int, busy_cycles: int, tape: Tape, times: Times) -> None:
+def arrive(station: int, event: int, done: int, busy_cycles: int, tape: Tape, times: Times) -> None:
     """Note that a request's last word has crossed the bus."""
+    request = event - tape.first_event[station]
     times.end[event] = done
     times.busy[request] = busy_cycles
     _raise(tape.counter_of_kind[tape.kinds[request]], done, tape.base, times)
-    _raise(tape.counter_done, done, tape.base, times)
+    for place in range(tape.first_raise[station], tape.last_raise[station]):
+        _raise(tape.raise_counter[place], done + tape.raise_latency[place], tape.base, times)
 
 
 def _issue(station: int, tape: Tape, times: Times, memory: Row, limit: int) -> int:
@@ -100,7 +106,7 @@ def _issue(station: int, tape: Tape, times: Times, memory: Row, limit: int) -> i
     event, last, first = times.next_event[station], tape.last_event[station], tape.first_event[station]
     free = times.free[station]
     while event < last:
-        at = _begin_cycle(event, free, tape, times)
+        at = _begin_cycle(station, event, free, tape, times)
         if at < 0:
             break
         free = at + tape.cycles[event]
@@ -112,7 +118,7 @@ def _issue(station: int, tape: Tape, times: Times, memory: Row, limit: int) -> i
             return -ASKS_MEMORY
         is_write = 1 if tape.kinds[request] == STORE else 0
         done = serve_simply(free, is_write, tape.transfer[request], memory)
-        arrive(event, request, done, memory[BUSY], tape, times)
+        arrive(station, event, done, memory[BUSY], tape, times)
         # All that is left to move still has to cross the one bus before the layer can end.
         if memory[KIND] == ONE_BUS and memory[BUS_FREE] + tape.bus_left[request] > limit:
             return -TOO_LATE
@@ -138,6 +144,7 @@ def _work(station: int, tape: Tape, times: Times, limit: int) -> int:
             counter, value = counters[wait], values[wait]
             if value > count[counter]:
                 times.free[station] = free
+                times.waits_for[station], times.waits_until[station] = counter, value
                 return event
             cycle = reached[base[counter] + value]
             if cycle > at:  # noqa: PLR1730  a call of max takes as long as all else here
@@ -170,6 +177,8 @@ def walk(tape: Tape, times: Times, memory: Row, limit: int) -> int:
     while moved:
         moved = False
         for station in range(len(tape.first_event)):
+            if times.count[times.waits_for[station]] < times.waits_until[station]:
+                continue
             if tape.has_requests[station]:
                 event = _issue(station, tape, times, memory, limit)
             else:
@@ -179,6 +188,8 @@ def walk(tape: Tape, times: Times, memory: Row, limit: int) -> int:
             if event > times.next_event[station]:
                 times.next_event[station] = event
                 moved = True
+            if event == tape.last_event[station]:
+                times.waits_until[station] = NEVER
     for station in range(len(tape.first_event)):
         if times.next_event[station] < tape.last_event[station]:
             return STUCK

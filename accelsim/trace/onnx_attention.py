@@ -27,7 +27,7 @@ class _Steps:
     def add(
         self, target: str, arguments: dict[str, Any], name: str, shape: Shape, *, is_output: bool = False
     ) -> Tensor:
-        full = name if is_output else f"{next(filter(None, self.node.proto.output))}.{name}"
+        full = name if is_output else f"{next(filter(None, self.node.proto.output), name)}.{name}"
         self.records.append(Record(target, arguments, ((full, shape),), self.node.place))
         return Ref(full), shape
 

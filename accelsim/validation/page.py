@@ -24,9 +24,8 @@ class _Reason:
 
 _REASONS = (
     _Reason("gemm-tilings-rtl", "cycles", -1, "tiles write more than they read, and the store is not overlapped there"),
-    _Reason("tpu-v3", "cycles of gemm", -1, "a call costs nothing here"),
-    _Reason("tpu-v3", "cycles of conv", -1, "channels are padded to 128 there, taps are folded here"),
-    _Reason("tpu-v3", "cycles of", -1, "bound by memory here; passes and data type there are not known"),
+    _Reason("tpu-v3", "cycles of gemm", -1, "tensors may be fp32 in memory there"),
+    _Reason("tpu-v3", "cycles of conv", -1, "tensors of 64 channels are padded to 128 in memory there"),
     _Reason("tpu-v1", "share of cycles stalled on weights or", 1, "non-matrix cycles there are not modelled"),
     _Reason("tpu-v1", "share of cycles stalled on weights,", 1, "shifts behind a waiting array count as wait here"),
     _Reason("tpu-v1", "TOPS, LSTM", 1, "equal square layers fill the array better than the real ones"),
@@ -53,8 +52,8 @@ def reason(row: ValidationRow) -> str | None:
     error = row.relative_error or 0.0
     if row.reference == "gemmini-rtl":
         if error > 0:
-            return "G3: reads of cached tensors, overlap of products"
-        return "G1: strided pages or place in memory" if error < -_STRIDED_GAP else "G2: short rows, stores, queue"
+            return "G3: short layers; what the caches hold when they begin is not known"
+        return "G1: lines far apart miss both caches" if error < -_STRIDED_GAP else "G2: stores, short rows of lines"
     for known in _REASONS:
         if (
             known.reference == row.reference

@@ -210,6 +210,11 @@ def test_a_rival_that_nobody_asked_for_is_left_out_where_the_chip_cannot_decode_
     assert "conv2: left out: edge_dense: mask_decoder: none: storage entropy-int8" in capsys.readouterr().err
     assert main([*small, "--storage", "dense-int8,entropy-int8"]) == 2
 
+    ticket = ["--sparsity", "0.7", "--prune-ratio", "0.5", "--set", "weight_generator=null", "--out", str(tmp_path)]
+    assert main(["compare", "edge", "conv2", "--width-factor", "0.125", *ticket]) == 0
+    shown = capsys.readouterr()
+    assert "conv2: left out: edge: weight_generator: none: storage slt" in shown.err and "dense-int8" in shown.out
+
 
 def test_all_formats_are_compared_and_those_that_cannot_run_are_named(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)

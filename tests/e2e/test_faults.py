@@ -337,8 +337,11 @@ def test_external_data_of_an_onnx_file_is_not_opened(tmp_path):
     [
         ["compare", "edge", "net.csv", "none.csv", "--out", "out/deep"],
         ["compare", "edge", "net.csv", "--storage", "slt", "--out", "out"],
+        ["compare", "edge", "net.csv", "--storage-of", "none=csr-int8", "--out", "out"],
+        ["run", "edge", "net.csv", "--json", "--out", "/".join(["y" * 100] * 40 + ["z" * 30])],
         ["run", "edge", "net.csv", "--gantt", "out.svg", "--gantt-layer", "none", "--out", "out", "--json"],
         ["sweep", "space.yaml", "--store", "net.csv", "--workers", "1", "--out", "out/deep"],
+        ["sweep", "space.yaml", "--storage-of", "fc", "--out", "out"],
         ["sweep", "space.yaml", "--scheduler", "localhost:1", "--out", "out"],
         ["explore", "hopeless.yaml", "--trials", "2", "--workers", "1", "--out", "out/deep"],
     ],

@@ -9,15 +9,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import numpy as np
+import hostile
+import hostile_archives
+from seeds import EDGE, ROOT, SEARCH, SLT, Seeds
 
 from accelsim.cli.main import main
 
-ROOT = Path(__file__).resolve().parents[2]
 VERSION_1 = ROOT / "tests/unit/results/version_1"
-EDGE = str(ROOT / "hwconfigs/edge.yaml")
 MEMORY = str(ROOT / "hwconfigs/dram/dramsim3_DDR4_8Gb_x8_2400.yaml")
-SLT = ("--sparsity", "0.7", "--prune-ratio", "0.5", "--lock-ratio", "0.2")
 NONE = ("--compare", "none", "--json")
 CONVS = (
     "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,\n"
@@ -49,27 +48,6 @@ TABLE = """rows:
     source: assumption
 """
 STORED = "hardware: {edge}\nworkloads: [conv2]\nstorage: [dense-int8]\nvary:\n  pe_array.rows: [8, 16]\n"
-SEARCH = "search gin_ogbn_arxiv --dataset blocks --width-factor 0.0625 --num-epochs 1 -q".split()
-SPACES = (
-    """hardware: {edge}
-workloads: [{net}]
-storage: [slt, dense-int8]
-vary:
-  dram.data_rate_mtps: {{from: 400, to: 3200, num: 2, scale: log}}
-  pe_array.rows, pe_array.cols: [8, 16]
-  sparsity: [0.7]
-  freeze_ratio: [0, 0.7]
-constraints: [area_mm2 <= 2]
-objectives: [latency_s, energy_j]
-""",
-    """hardware: [{edge}]
-workloads:
-  - {net}
-vary:
-  weight_buffer.capacity_bytes: [16384, 65536]
-  dram.standard: [LPDDR4-3200, DDR4-3200]
-""",
-)
 
 
 @dataclass(frozen=True)
@@ -89,9 +67,9 @@ class Target:
     """Raises if what a successful call left in the output folder is wrong."""
 
 
-def make_targets(folder: Path, hostile: Any) -> dict[str, Target]:
+def make_targets(folder: Path) -> dict[str, Target]:
     """Write the good files into ``folder`` and return the targets by name."""
-    seeds = _Seeds(folder)
+    seeds = Seeds(folder)
     text, raw = hostile.damaged_lines, hostile.damaged_bytes
 
     def trace_damage(draw: Random, path: Path) -> bytes:
@@ -193,7 +171,7 @@ def make_targets(folder: Path, hostile: Any) -> dict[str, Target]:
             "ticket",
             seeds.tickets(),
             ".pt",
-            lambda draw, path: hostile.ticket_bytes(draw, path.read_bytes(), str(path)),
+            lambda draw, path: hostile_archives.ticket_bytes(draw, path.read_bytes(), str(path)),
             lambda path, out: [
                 ["run", EDGE, str(path), *NONE, "--out", str(out / "r")],
                 ["inspect", str(path), "--json"],
@@ -207,7 +185,7 @@ def make_targets(folder: Path, hostile: Any) -> dict[str, Target]:
             "checkpoint",
             seeds.checkpoints(),
             ".pt",
-            lambda draw, path: hostile.checkpoint_bytes(draw, seeds.state(path)),
+            lambda draw, path: hostile_archives.checkpoint_bytes(draw, seeds.state(path)),
             lambda path, out: [
                 ["import", str(path), "--out", str(out / "t.pt")],
                 ["import", str(path), "--sparsity", "0.5", "--codec", "entropy", "--out", str(out / "t.pt")],
@@ -227,7 +205,7 @@ def make_targets(folder: Path, hostile: Any) -> dict[str, Target]:
             "module",
             seeds.modules(),
             ".onnx",
-            module_damage(hostile),
+            module_damage(),
             lambda path, out: [
                 ["trace", str(path), "--json"],
                 ["run", EDGE, str(path), *NONE],
@@ -267,19 +245,19 @@ def make_targets(folder: Path, hostile: Any) -> dict[str, Target]:
             "exported",
             (seeds.exported(),),
             ".pt2",
-            lambda draw, path: hostile.exported_bytes(draw, path.read_bytes()),
+            lambda draw, path: hostile_archives.exported_bytes(draw, path.read_bytes()),
             lambda path, out: [
                 ["trace", str(path), "--json"],
                 ["run", EDGE, str(path), *NONE],
                 ["trace", str(path), "--skip-unsupported", "--json"],
             ],
         ),
-        store_target(seeds, hostile),
+        store_target(seeds),
         Target(
             "search",
             (seeds.search(),),
             ".ckpt",
-            hostile.search_bytes,
+            hostile_archives.search_bytes,
             lambda path, out: [[*SEARCH, "--out", str(out / "t.pt"), "--checkpoint-path", str(path), "--resume"]],
             share=0.1,
             is_written=True,
@@ -296,7 +274,7 @@ OUTPUTS = frozenset(
 
 def good_calls(folder: Path) -> list[list[str]]:
     """Return command lines that work, for options to be put behind."""
-    seeds = _Seeds(folder)
+    seeds = Seeds(folder)
     net = str(seeds.write("net.csv", CONVS))
     space = str(seeds.write("space.yaml", STORED.format(edge=EDGE)))
     ticket, run = str(ROOT / "workloads/gin_slt_f90.pt"), str(seeds.run(net))
@@ -317,7 +295,7 @@ def good_calls(folder: Path) -> list[list[str]]:
     ]
 
 
-def store_target(seeds: _Seeds, hostile: Any) -> Target:
+def store_target(seeds: Seeds) -> Target:
     """Return the target of a sweep's store: rows that a sweep takes from it are the rows that it would compute."""
     space = seeds.write("stored.yaml", STORED.format(edge=EDGE))
 
@@ -333,14 +311,14 @@ def store_target(seeds: _Seeds, hostile: Any) -> Target:
         assert (out / "s/results.csv").read_bytes() == table
 
     def damage(draw: Random, path: Path) -> bytes:
-        return bytes(hostile.store_bytes(draw, path.read_bytes()))
+        return bytes(hostile_archives.store_bytes(draw, path.read_bytes()))
 
     return Target(
         "store", (good,), ".sqlite", damage, lambda path, out: [words(path, out / "s")], is_written=True, verify=verify
     )
 
 
-def module_damage(hostile: Any) -> Callable[[Random, Path], bytes]:
+def module_damage() -> Callable[[Random, Path], bytes]:
     """Return the damage done to an ONNX file: its bytes, or false sizes, names and attributes in a right file."""
 
     def damage(draw: Random, path: Path) -> bytes:
@@ -408,145 +386,3 @@ def _damage_data(draw: Random, graph: Any) -> None:
             tensor.raw_data = tensor.raw_data[: draw.choice((0, 1, 7))]
         case _:
             tensor.data_type = draw.choice((0, 1, 7, 8, 16, 99))
-
-
-class _Seeds:
-    """Good files in one folder, each written when first asked for."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._states: dict[Path, dict[Any, Any]] = {}
-
-    def write(self, name: str, content: str | bytes) -> Path:
-        path = self.folder / name
-        if not path.exists():
-            path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return path
-
-    def chips(self) -> tuple[Path, ...]:
-        return tuple(sorted((ROOT / "hwconfigs").glob("*.yaml")))
-
-    def memories(self) -> tuple[Path, ...]:
-        return tuple(sorted((ROOT / "hwconfigs/dram").glob("*.yaml")))
-
-    def spaces(self, net: str) -> tuple[Path, ...]:
-        return tuple(self.write(f"space{n}.yaml", each.format(edge=EDGE, net=net)) for n, each in enumerate(SPACES))
-
-    def tickets(self) -> tuple[Path, ...]:
-        paths = []
-        for name, network, codec in (
-            ("raw", "conv2", "raw"),
-            ("entropy", "resnet18", "entropy"),
-            ("rle", "mobilenet_v2", "rle"),
-        ):
-            path = self.folder / f"{name}.pt"
-            words = ["synth", network, *SLT, "--width-factor", "0.03125", "--codec", codec, "-q", "--out", str(path)]
-            assert main(words) == 0
-            paths.append(path)
-        return (*paths, ROOT / "workloads/gin_slt_f90.pt")
-
-    def state(self, path: Path) -> dict[Any, Any]:
-        return self._states[path]
-
-    def checkpoints(self) -> tuple[Path, ...]:
-        import torch
-
-        generator = torch.Generator().manual_seed(3)
-        states: dict[str, dict[Any, Any]] = {"dense": {}, "frozen": {}, "popup": {}, "masked": {}}
-        shapes = {
-            "convs.0": (4, 3, 3, 3),
-            "convs.2": (4, 4, 3, 3),
-            "linears.0": (8, 1024),
-            "linears.2": (8, 8),
-            "linears.4": (10, 8),
-        }
-        for name, shape in shapes.items():
-            weight = torch.sign(torch.rand(shape, generator=generator) - 0.5) * 0.125
-            score = torch.rand(shape, generator=generator)
-            draw = torch.rand(shape, generator=generator)
-            frozen = torch.where(draw < 0.5, -1.0, torch.where(draw < 0.7, 1.0, 0.0))
-            states["dense"][f"{name}.weight"] = weight * score
-            states["popup"] |= {f"{name}.weight": weight, f"{name}.scores": score}
-            states["masked"] |= {
-                f"model.{name}.weight_orig": weight * score,
-                f"model.{name}.weight_mask": (score > 0.5).float(),
-                f"model.{name}.sparseThreshold": torch.full((1, 1), -4.0),
-                f"masks.{name}": (score > 0.5).bool(),
-            }
-            states["frozen"] |= {
-                f"{name}.weight": weight,
-                f"{name}.score": score,
-                f"{name}.mask": (((score > 0.66) & (frozen == 0)) | (frozen == 1)).float(),
-                f"{name}.ternary_frozen_mask": frozen,
-                f"{name}.local_sparsity": torch.tensor([0.7]),
-                f"{name}.global_sparsity": torch.tensor([0.7]),
-                f"{name}.scale": torch.tensor([2.0]),
-                f"{name}.kthvalue": torch.tensor([0.66]),
-            }
-        for name, state in states.items():
-            path = self.folder / f"{name}.ckpt.pt"
-            torch.save(state, path)
-            self._states[path] = state
-        return tuple(self._states)
-
-    def tensors(self) -> Path:
-        from safetensors.torch import save_file
-
-        path = self.folder / "masked.safetensors"
-        save_file(next(state for key, state in self._states.items() if key.name.startswith("masked")), path)
-        return path
-
-    def modules(self) -> tuple[Path, ...]:
-        from onnx import TensorProto, helper, numpy_helper
-
-        def weight(name: str, *shape: int) -> Any:
-            return numpy_helper.from_array(np.zeros(shape, dtype=np.float32), name)
-
-        node = helper.make_node
-        nodes = [
-            node("Conv", ["x", "w"], ["a"], kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[2, 2]),
-            node("Relu", ["a"], ["r"]),
-            node("Conv", ["r", "d"], ["c"], auto_pad="SAME_UPPER", group=8),
-            node("Add", ["c", "r"], ["s"]),
-            node("Concat", ["s", "r"], ["t"], axis=1),
-            node("MaxPool", ["t"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
-            node("ReduceMean", ["p", "axes"], ["g"], keepdims=1),
-            node("Reshape", ["g", "to"], ["f"]),
-            node("Gemm", ["f", "l", "b"], ["y"], transB=1),
-        ]
-        constants = [weight("w", 8, 3, 3, 3), weight("d", 8, 1, 3, 3), weight("l", 10, 16), weight("b", 10)]
-        constants += [
-            numpy_helper.from_array(np.array(each), name) for name, each in (("axes", [2, 3]), ("to", [1, 16]))
-        ]
-        info = helper.make_tensor_value_info
-        graph = helper.make_graph(
-            nodes,
-            "net",
-            [info("x", TensorProto.FLOAT, ["batch", 3, 16, 16])],
-            [info("y", TensorProto.FLOAT, ["batch", 10])],
-            constants,
-        )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
-        return (self.write("net.onnx", model.SerializeToString()),)
-
-    def exported(self) -> Path:
-        import torch
-
-        path = self.folder / "net.pt2"
-        if not path.exists():
-            layers = (torch.nn.Conv2d(3, 4, 3, stride=2), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1))
-            net = torch.nn.Sequential(*layers, torch.nn.Flatten(), torch.nn.Linear(4, 5)).eval()
-            torch.export.save(torch.export.export(net, (torch.zeros(1, 3, 9, 9),)), path)
-        return path
-
-    def search(self) -> Path:
-        path = self.folder / "good.ckpt"
-        if not path.exists():
-            assert main([*SEARCH, "--out", str(self.folder / "searched.pt"), "--checkpoint-path", str(path)]) == 0
-        return path
-
-    def run(self, net: str) -> Path:
-        folder = self.folder / "run"
-        if not folder.exists():
-            assert main(["-q", "run", EDGE, net, *SLT, "--compare", "dense-int8", "--out", str(folder), "--json"]) == 0
-        return folder

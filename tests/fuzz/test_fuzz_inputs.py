@@ -3,13 +3,11 @@
 ``ACCELSIM_FUZZ_INPUTS`` is the number of inputs over all kinds (default 250); ``make fuzz`` tries 20,000, drawn anew.
 """
 
-import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
 from random import Random
-from types import ModuleType
 
 import click
 import pytest
@@ -19,6 +17,10 @@ from hypothesis import strategies as st
 from accelsim.cli.main import cli
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+import hostile  # noqa: E402
+import targets  # noqa: E402
+
 CORPUS = sorted(path for path in (HERE / "corpus").iterdir() if path.suffix != ".md")
 KINDS = (
     "hardware",
@@ -43,21 +45,9 @@ IS_SUITE = "ACCELSIM_FUZZ_INPUTS" not in os.environ
 MOST_CHOICES = 48
 
 
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"fuzz_{name}", HERE / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-hostile, targets = _load("hostile"), _load("targets")
-
-
 @pytest.fixture(scope="session")
 def all_targets(tmp_path_factory):
-    return targets.make_targets(tmp_path_factory.mktemp("seeds"), hostile)
+    return targets.make_targets(tmp_path_factory.mktemp("seeds"))
 
 
 @pytest.fixture(scope="session")

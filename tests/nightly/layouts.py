@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.utils import prune
 from torch.optim.swa_utils import AveragedModel
@@ -96,6 +97,19 @@ def _soft_thresholds(module: torch.nn.Module, masks: State) -> State:
     return state
 
 
+def _thresholds(module: torch.nn.Module, masks: State) -> State:
+    state = {name: value for name, value in _soft_thresholds(module, masks).items() if name[-9:] != "Threshold"}
+    return state | {
+        re.sub(r"weight$", "threshold", name): torch.full((len(mask),), 0.3) for name, mask in masks.items()
+    }
+
+
+def _of_masks(part: str, change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.nn.Module, State], State]:
+    return lambda module, masks: (
+        dict(module.state_dict()) | {re.sub(r"weight$", part, name): change(mask) for name, mask in masks.items()}
+    )
+
+
 def _safetensors(module: torch.nn.Module, masks: State, folder: Path) -> Path:
     from safetensors.torch import save_file
 
@@ -122,7 +136,8 @@ LAYOUTS: dict[str, Layout] = {
                 "model": _zeroed(m, k), "model_ema": dict(m.state_dict()),
                 "optimizer": torch.optim.SGD(m.parameters(), 0.1).state_dict(),
             }
-        )
+        ),
+        ("--part", "model"),
     ),
     "{'student': ..., 'teacher': ...}": Layout(
         _state(lambda m, k: {"student": _prefixed("module.backbone.", _zeroed(m, k)), "teacher": dict(m.state_dict())})
@@ -141,12 +156,21 @@ LAYOUTS: dict[str, Layout] = {
     "sparseThreshold": Layout(_state(_soft_thresholds)),
     "a stated mask": Layout(_state(_beside("alive")), ("--mask-key", "alive")),
     "a stated score": Layout(_state(_scores("importance")), ("--score-key", "importance", "--sparsity", "0.75")),
+    "a stated threshold": Layout(_state(_thresholds), ("--threshold-key", "threshold")),
     "safetensors": Layout(_safetensors),
     "before torch 1.6": Layout(
         lambda m, k, folder: _saved(_zeroed(m, k), folder, _use_new_zipfile_serialization=False)
     ),
     "an unknown score": Layout(_state(_scores("importance")), refusal="importance: is shaped like the layer's weight"),
-    "a whole module": Layout(_state(lambda m, k: m), refusal="save its state_dict() instead"),
+    "places of kept weights": Layout(
+        _state(_of_masks("kept_idx", lambda mask: mask.flatten().nonzero().flatten())),
+        refusal="kept_idx: holds whole numbers of a layer",
+    ),
+    "packed bits": Layout(
+        _state(_of_masks("bits", lambda mask: torch.from_numpy(np.packbits(mask.numpy() == 1)))),
+        refusal="bits: holds whole numbers of a layer",
+    ),
+    "a whole module": Layout(_state(lambda m, k: m), refusal="torch.save(module.state_dict()"),
     "{'args': Namespace, ...}": Layout(
         _state(lambda m, k: {"state_dict": _zeroed(m, k), "args": argparse.Namespace(rate=1)}),
         refusal="save the state_dict alone",

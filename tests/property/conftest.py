@@ -29,6 +29,7 @@ from accelsim.timing.schedule import LayerSchedule, Schedule
 from accelsim.trace.model import LayerTrace, LayerWeights, LoopDims, TraceLayer
 
 MOST_STEPS = 1000  # of a layer, so that a case runs in milliseconds
+PLAIN_CASES = 1000  # without the fields of `_with_more`: what was recorded of them holds when fields are added there
 TRIES = 8  # tilings drawn for a layer before something else must give way
 LONGEST_NS = 1000  # of every latency
 STORAGE = (
@@ -130,6 +131,8 @@ def make_case(seed: int) -> Case:
 
         storage = draws("storage").choice(STORAGE)
         hardware = _hardware(draws("chip"))
+        if seed >= PLAIN_CASES:
+            hardware = _with_more(draws("more"), hardware)
         num_layers = draws("network").randint(2, 5)
         layers = tuple(
             _layer(draws(f"layer {index}"), index, hardware.weight_generator.kind) for index in range(num_layers)
@@ -237,6 +240,29 @@ def _hardware(draw: random.Random) -> HardwareConfig:
     return HardwareConfig.model_validate(values)
 
 
+def _with_more(draw: random.Random, hardware: HardwareConfig) -> HardwareConfig:
+    """Return a chip with some of the rarer fields."""
+    values = hardware.model_dump(exclude_unset=True)
+    array = values["pe_array"]
+    array["call_cycles"] = draw.choice([0, 0, 50, 700])
+    if array["dataflow"] in ("weight_stationary", "input_stationary"):
+        array["fold_taps"] = draw.choice([True, False, "row"])
+    if array.get("weight_preload") and array["preload_with"] == "instruction":
+        array |= {"min_instruction_rows": draw.choice([1, 3]), "instruction_interval_cycles": draw.choice([1.0, 2.6])}
+    is_plain = array["dataflow"] == "weight_stationary" and array["preload_with"] == "fold"
+    if is_plain and "skip" not in (array["zero_weights"], array["zero_activations"]):
+        array["num_arrays"] = draw.choice([1, 2, 3])
+    values["dma"] = {"request_cycles": draw.choice([0, 3]), "loads_ahead": draw.random() < 0.5}
+    values["vector_unit"]["rereads_inputs"] = draw.random() < 0.5
+    values["dram"]["num_outstanding_requests"] = draw.choice([None, 1, 4])
+    if values["dram"].get("model") != "timing" and draw.random() < 0.5:
+        values["cache"] = {
+            "capacity_bytes": draw.choice([1024, 8192]), "line_bytes": draw.choice([16, 64]),
+            "num_ways": draw.choice([1, 4]), "width_bits": draw.choice([32, 256]),
+        }  # fmt: skip
+    return HardwareConfig.model_validate(values)
+
+
 def _spread(draw: random.Random, most: int, least: int = 0) -> int:
     """Return a number up to ``most``, of any magnitude."""
     return max(least, min(most, int((most + 1) ** draw.random()) - (draw.random() < 0.1)))
@@ -280,7 +306,21 @@ def _memory(draw: random.Random) -> dict[str, object]:
     }
     if kind == "timing":
         dram |= _timing_dram(draw)
+    if kind != "ideal":
+        dram |= _sleep(random.Random(str(dram)), is_timing=kind == "timing")  # leaves the draws of all else as they are
     return {"memory": "ideal" if kind == "ideal" else "dram", "dram": dram}
+
+
+def _sleep(draw: random.Random, is_timing: bool) -> dict[str, object]:
+    """Return what a memory does between requests, and now and then a controller that serves in order."""
+    own: dict[str, object] = {
+        "power_down_after_ns": draw.choice([None, 0.0, 30.0, 640.0]),
+        "power_down_kind": draw.choice(["precharge", "active"]),
+        "self_refresh_after_ns": draw.choice([None, None, 100.0, 3000.0]),
+    }
+    if is_timing and draw.random() < 0.25:
+        own |= {"controller": "in_order", "page_policy": "open"}
+    return own
 
 
 def _timing_dram(draw: random.Random) -> dict[str, object]:

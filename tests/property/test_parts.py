@@ -31,7 +31,7 @@ def cut_layers(case: Any, most_steps: int) -> list[tuple[Schedule, Schedule]]:
 
 def work(counters: Counters) -> tuple[Any, ...]:
     layer = counters.layers[0]
-    causes = {name: layer.cycles_by_cause[name] for name in ("compute", "fill_drain", "other")}
+    causes = {name: layer.cycles_by_cause[name] for name in ("compute", "weight_load", "fill_drain", "buffer_ports")}
     return layer.actions, causes, layer.macs, layer.effective_macs, layer.stored_bits
 
 

@@ -3,6 +3,7 @@
 import heapq
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -31,6 +32,11 @@ def solved(schedule: Schedule, hardware: HardwareConfig) -> Counters:
     return run_schedule(schedule, hardware, engine="solver")
 
 
+def awake(case: Any) -> Any:
+    """Return a case whose memory never sleeps: else what is faster leaves longer gaps, and may pay an exit for them."""
+    return replace(case, hardware=case.changed("dram", power_down_after_ns=None, self_refresh_after_ns=None))
+
+
 def latency(counters: Counters) -> int:
     return sum(layer.latency_cycles for layer in counters.layers)
 
@@ -51,7 +57,7 @@ def test_causes_and_bytes_add_up_and_units_fit_into_the_latency(random_case: Cas
 @given(seed=SEEDS)
 @some(60)
 def test_some_unit_works_or_a_result_is_on_its_way_in_every_cycle(random_case: Cases, seed: int) -> None:
-    case = random_case(seed)
+    case = awake(random_case(seed))
     assume(case.hardware.dram.model == "simple")  # whose latencies are known
     hardware, counters = case.hardware, solved(case.schedule, case.hardware)
     clock = hardware.clock_mhz
@@ -68,7 +74,9 @@ def test_some_unit_works_or_a_result_is_on_its_way_in_every_cycle(random_case: C
             outputs.residual_bytes,
             outputs.store_bytes,
         )
-        delays += access * sum(int((values > 0).sum()) for values in fetched)
+        around = hardware.dma.request_cycles + ns_to_cycles(hardware.dram.turnaround_ns, clock)
+        delays += (access + around) * sum(int((values > 0).sum()) for values in fetched)
+        delays += hardware.pe_array.call_cycles
         delays += len(weights.step) * (hardware.mask_decoder.latency_cycles + hardware.weight_generator.latency_cycles)
         delays += len(outputs.last_step) * hardware.vector_unit.latency_cycles
     assert latency(counters) <= sum(sum(layer.busy_cycles.values()) for layer in counters.layers) + delays
@@ -77,7 +85,7 @@ def test_some_unit_works_or_a_result_is_on_its_way_in_every_cycle(random_case: C
 @given(seed=SEEDS)
 @some(40)
 def test_a_faster_memory_is_never_slower_and_moves_the_same_bytes(random_case: Cases, seed: int) -> None:
-    case = random_case(seed)
+    case = awake(random_case(seed))
     assume(case.hardware.dram.model == "simple")
     slow, dram = solved(case.schedule, case.hardware), case.hardware.dram
     for values in (
@@ -95,7 +103,7 @@ def test_a_faster_memory_is_never_slower_and_moves_the_same_bytes(random_case: C
 @given(seed=SEEDS)
 @some(20)
 def test_faster_units_and_larger_buffers_never_slow_a_tiling_down(random_case: Cases, seed: int) -> None:
-    case = random_case(seed)
+    case = awake(random_case(seed))
     hardware = case.hardware
     slow, unchanged = (latency(solved(each, hardware)) for each in (case.remap(hardware), case.schedule))
     faster = [
@@ -140,6 +148,6 @@ def test_the_order_of_events_in_a_cycle_does_not_matter(random_case: Cases, seed
 def test_the_solver_gives_the_integers_of_the_processes(
     random_case: Cases, exactly: Callable[[int], Counters], engine: Any
 ) -> None:
-    for seed in range(300):
+    for seed in [*range(160), *range(1000, 1160)]:
         case = random_case(seed)
         assert run_schedule(case.schedule, case.hardware, engine=engine) == exactly(seed), seed

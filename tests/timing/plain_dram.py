@@ -5,6 +5,7 @@ It restates the JEDEC distances and both controllers with lists and dictionaries
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -383,10 +384,62 @@ class PlainSharedQueues:
             self.serve(clk, ("ACT", "PRE", "RD", "WR"), True, True)
 
 
+class PlainInOrder:
+    """The controller with one queue in order, rows opened ahead in order."""
+
+    refresh = PlainSharedQueues.refresh
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory, self.config, self.device = memory, memory.config, PlainDevice(memory)
+        self.queue: list[Burst] = []
+        self.active: list[Burst] = []
+        self.half: list[tuple[int, Burst]] = []
+        self.refreshes: list[int] = []
+
+    def accepts(self, burst: Burst) -> bool:
+        return len(self.queue) < self.config.num_read_queue_entries
+
+    def accept(self, burst: Burst, clk: int) -> None:
+        self.queue.append(burst)
+
+    def busy(self) -> bool:
+        return bool(self.queue)
+
+    def candidates(self) -> Iterator[tuple[str, Burst]]:
+        """Yield the commands that may go out: the first burst's column, the first row to open, and precharges."""
+        all_open, banks = True, set()
+        for burst in self.queue:
+            row = self.device.rows.get(burst.bank)
+            cmd = "ACT" if row is None else burst.column if row == burst.row else "PRE"
+            blocked = (
+                burst.bank in banks or (cmd in COLUMN and burst is not self.queue[0]) or (cmd == "ACT" and not all_open)
+            )
+            banks.add(burst.bank)
+            all_open = all_open and cmd in COLUMN
+            if not blocked:
+                yield cmd, burst
+
+    def tick(self, clk: int) -> None:
+        if clk > 0 and clk % int(self.memory.dev[s.P_REFI]) == 0:
+            self.refreshes += range(self.device.ranks)
+        if self.refresh(clk) or self.refreshes:
+            return
+        for cmd, burst in self.candidates():
+            if self.device.earliest(cmd, burst.bank) <= clk:
+                self.device.issue(cmd, burst.bank, burst.row, clk)
+                if cmd in COLUMN:
+                    self.queue.remove(burst)
+                    burst.done = clk + int(self.memory.dev[s.P_WRITE_DONE if burst.write else s.P_READ_DONE])
+                return
+
+
+KINDS = {"bank_queues": PlainBankQueues, "shared_queues": PlainSharedQueues, "in_order": PlainInOrder}
+
+
 def plain_run(memory: Memory, addresses: np.ndarray, writes: np.ndarray) -> tuple[int, list[tuple[int, int, str, int]]]:
     """Run a trace of distinct addresses cycle by cycle; return the cycles and the command log."""
     by_bank = memory.config.controller == "bank_queues"
-    kind = PlainBankQueues if by_bank else PlainSharedQueues
+    kind = KINDS[memory.config.controller]
     channels = [kind(memory) for _ in range(memory.config.num_channels)]
     d = memory.mapping.decode(addresses)
     bursts = [Burst(i, int(d.bank[i]), int(d.row[i]), int(d.key[i]), bool(w)) for i, w in enumerate(writes.tolist())]

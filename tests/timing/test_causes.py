@@ -30,7 +30,7 @@ def hardware(**units: dict[str, Any]) -> HardwareConfig:
         "name": "small", "clock_mhz": 1000.0, "node_nm": 22,
         "dram": {
             "data_rate_mtps": 4000.0, "bus_width_bits": 8, "burst_bytes": 16, "read_latency_ns": 10.0,
-            "write_latency_ns": 10.0, "turnaround_ns": 0.0,
+            "write_latency_ns": 10.0, "turnaround_ns": 0.0, "refresh": "none",
         },
         "pe_array": {"rows": 4, "cols": 4, "zero_weights": "none"}, "activation_buffer": wide, "weight_buffer": wide,
         "accumulator": wide, "vector_unit": {"num_lanes": 4, "latency_cycles": 3},
@@ -59,7 +59,7 @@ def test_every_cycle_of_a_small_layer() -> None:
     """
     layer = run(hardware()).layers[0]
     assert layer.cycles_by_cause == dict.fromkeys(CAUSES, 0) | {
-        "compute": 4 * 16, "fill_drain": 4 * 10, "wait_dram": 34 + 26, "wait_vector": 19,
+        "compute": 4 * 16, "weight_load": 4 * 4, "fill_drain": 4 * 6, "wait_dram": 34 + 26, "wait_vector": 19,
     }  # fmt: skip
     assert layer.busy_cycles == {
         "pe_array": 104, "dram": 4 * 4 + 2 * 16 + 2 * 16, "mask_decoder": 0, "weight_generator": 0, "vector_unit": 32,
@@ -71,8 +71,8 @@ def test_narrow_buffer_ports_stall_the_array() -> None:
     with results written and 64 with results read on their way to DRAM; the array itself works for 26 a step.
     """
     layer = run(hardware(activation_buffer={"width_bits": 8})).layers[0]
-    assert layer.cycles_by_cause["other"] == 4 * 64 + 2 * 64 + 2 * (64 + 64) - 4 * 26
-    assert layer.cycles_by_cause["compute"] == 4 * 16
+    assert layer.cycles_by_cause["buffer_ports"] == 4 * 64 + 2 * 64 + 2 * (64 + 64) - 4 * 26
+    assert layer.cycles_by_cause["compute"] == 4 * 16 and layer.port_limit == "activation_buffer"
 
 
 @pytest.mark.parametrize("buffer", ["weight_buffer", "activation_buffer", "accumulator"])

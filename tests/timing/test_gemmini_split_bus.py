@@ -7,7 +7,7 @@ from accelsim.sim.dram.memory import build_memory
 
 CONFIG = DramConfig(
     bus_width_bits=64, data_rate_mtps=1000, burst_bytes=8, read_latency_ns=10, write_latency_ns=10, turnaround_ns=5,
-    separate_write_bus=True,
+    refresh="none",    separate_write_bus=True,
 )  # fmt: skip
 
 

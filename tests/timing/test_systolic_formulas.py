@@ -140,7 +140,7 @@ def simulated(
 
 
 def array_cycles(counters: LayerCounters) -> int:
-    return counters.cycles_by_cause["compute"] + counters.cycles_by_cause["fill_drain"]
+    return sum(counters.cycles_by_cause[name] for name in ("compute", "weight_load", "fill_drain"))
 
 
 def sample(rows: int, cols: int, kind: str) -> Sequence[Conv | Gemm]:

@@ -47,11 +47,13 @@ class RecordingMemory:
         self._log.requests.clear()
         self._memory.reset()
 
-    def serve(self, start_cycle: int, address: int, num_bytes: int, is_write: bool) -> ServedRequest:
+    def serve(
+        self, start_cycle: int, address: int, num_bytes: int, is_write: bool, bus_cycles: int = -1
+    ) -> ServedRequest:
         """Note a request that moves data, and let the other memory serve it."""
         if num_bytes > 0:
             self._log.requests.append((int(start_cycle), int(address), int(num_bytes), bool(is_write)))
-        return self._memory.serve(start_cycle, address, num_bytes, is_write)
+        return self._memory.serve(start_cycle, address, num_bytes, is_write, bus_cycles)
 
     def states(self, end_cycle: int) -> DramStates | None:
         """Return what the other memory has done; see `MemoryModel.states`."""

@@ -53,7 +53,9 @@ class TimingMemory:
         self._moved_bursts = 0
         self._last_end_cycle = [0, 0]  # of reads and writes: answers of one direction come in order
 
-    def serve(self, start_cycle: int, address: int, num_bytes: int, is_write: bool) -> ServedRequest:
+    def serve(
+        self, start_cycle: int, address: int, num_bytes: int, is_write: bool, bus_cycles: int = -1
+    ) -> ServedRequest:
         """Serve one request; see `MemoryModel.serve`. A request of no bytes ends where it starts."""
         if num_bytes <= 0:
             return ServedRequest(start_cycle, start_cycle, 0)

@@ -50,8 +50,9 @@ class ImportOptions:
     """What the user states; None is inferred from names and shapes.
 
     ``sparsity``, ``nm`` (N, M) and ``score_rule`` say what scores mean (`accelsim.ticket.importers.masks.MaskRule`);
-    ``mask_key``, ``score_key`` and ``ignore_key`` are endings of tensors' names, by comma; ``part`` is with what the
-    names of the network begin where a file holds several. ``graph`` is the network as somebody else's reader gives it.
+    ``mask_key``, ``score_key``, ``threshold_key`` and ``ignore_key`` are endings of tensors' names, by comma; ``part``
+    is with what the names of the network begin where a file holds several. ``graph`` is the network as somebody else's
+    reader gives it.
     """
 
     network: str | None = None
@@ -61,6 +62,7 @@ class ImportOptions:
     codec: MaskCodec = "raw"
     mask_key: str = ""
     score_key: str = ""
+    threshold_key: str = ""
     ignore_key: str = ""
     nm: tuple[int, int] | None = None
     score_rule: str = "magnitude"
@@ -79,7 +81,8 @@ class ImportOptions:
             raise TicketError(f"--nm: {self.nm[0]}:{self.nm[1]} keeps not 1 to M of M; give e.g. 2:4")
         if self.score_rule not in ("magnitude", "value") and not _is_finite(self.score_rule):
             raise TicketError(f"--score-rule: {self.score_rule!r} is not allowed; give magnitude, value, or a number")
-        keys = StatedKeys(_endings(self.mask_key), _endings(self.score_key), _endings(self.ignore_key))
+        given = (self.mask_key, self.score_key, self.ignore_key, self.threshold_key)
+        keys = StatedKeys(*(_endings(text) for text in given))
         return MaskRule(keys, self.sparsity, self.nm, self.score_rule)
 
 

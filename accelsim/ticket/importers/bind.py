@@ -13,8 +13,8 @@ import numpy as np
 from accelsim.errors import TicketError
 from accelsim.ticket.graph import NetworkGraph
 from accelsim.ticket.importers.checkpoint import Array, Checkpoint, under_root
-from accelsim.ticket.importers.content import INNER_WRAPPERS, has_weight, wrapper_rank
-from accelsim.ticket.importers.parts import beginnings, is_named_after_pruning
+from accelsim.ticket.importers.content import INNER_WRAPPERS, check_one_network, has_weight, is_set_aside, wrapper_rank
+from accelsim.ticket.importers.owners import beginnings, is_binary, is_named_after_pruning
 from accelsim.ticket.shapes import weight_shapes
 
 _MAX_ROOTS = 16
@@ -110,11 +110,18 @@ def _best_root(
             count = sum(_key_of(tensors, names, "") is not None for names in wanted)
             ranked.append(((-count, len(cut), wrapper_rank(root)), len(root), root, cut))
     ranked.sort()
-    equal = [root for rank, _, root, _ in ranked if rank == ranked[0][0]]
-    if len(equal) > 1 and -ranked[0][0][0] == len(variants) and not is_stated:
-        named = ", ".join(root.rstrip(".") or "names of its own" for root in equal)
-        raise TicketError(f"{where}: holds several networks, {named}; state one with --part")
-    return ranked[0][2:]
+    (count, *_), _, chosen, cut = ranked[0]
+    whole = [root for (num, *_), _, root, other in ranked if -num == len(variants) and other == cut]
+    if -count == len(variants) and not is_stated:
+        equal = [root for rank, _, root, _ in ranked if rank == ranked[0][0]]
+        if len(equal) > 1:
+            named = ", ".join(root.rstrip(".") or "names of its own" for root in equal)
+            raise TicketError(f"{where}: holds several networks, {named}; state one with --part")
+        try:
+            check_one_network(tensors, [chosen, *(root for root in whole if not is_set_aside(root))])
+        except TicketError as error:
+            raise TicketError(f"{where}: {error}") from error
+    return chosen, cut
 
 
 def _shared_beginnings(layers: Sequence[str]) -> list[str]:
@@ -213,4 +220,5 @@ def _weights_of_no_layer(tensors: Mapping[str, Array], layers: frozenset[str]) -
         and value.ndim > 1
         and key.removesuffix(".weight") not in layers
         and not is_named_after_pruning(key)
+        and not (is_binary(value) and value.any() and not value.all())
     )

@@ -11,7 +11,15 @@ import numpy as np
 
 from accelsim.errors import TicketError
 from accelsim.ticket.file import is_ticket
-from accelsim.ticket.importers.content import BESIDE, Array, flatten, network_root, without_inner_wrappers, words
+from accelsim.ticket.importers.content import (
+    BESIDE,
+    Array,
+    flatten,
+    is_number,
+    network_root,
+    without_inner_wrappers,
+    words,
+)
 from accelsim.ticket.safetensors import is_safetensors, read_safetensors
 from accelsim.ticket.torchfile import read_torch_file
 
@@ -24,8 +32,8 @@ MAX_CHECKPOINT_BYTES = 4 << 30
 class Checkpoint:
     """Tensors of the network in the order of the file, without wrappers and prefixes; numbers and names beside them.
 
-    ``others`` are the tensors beside the network, by their way through the file. ``conv_type`` is the class of layer
-    that biprop names in its files. ``notes`` say what was taken off the names.
+    ``others`` are the tensors beside the network, by their way through the file, ``lists`` numbers and lists of them.
+    ``conv_type`` is the class of layer that biprop names in its files. ``notes`` say what was taken off the names.
     """
 
     path: str
@@ -34,6 +42,7 @@ class Checkpoint:
     arch: str = ""
     conv_type: str = ""
     others: Mapping[str, Array] = field(default_factory=dict)
+    lists: Mapping[str, Array] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -63,8 +72,9 @@ def read_checkpoint(path: str | os.PathLike[str], part: str | None = None, find_
         raise TicketError(f"{where}: {error}") from error
     if not flat.tensors:
         raise TicketError(f"{where}: holds no tensors; save the module's state_dict()")
-    numbers = {name: float(value) for name, value in content.items() if isinstance(name, str) and _is_number(value)}
-    read = Checkpoint(where, flat.tensors, numbers, _text(content, "arch"), _text(content, "conv_type"))
+    numbers = {name: float(value) for name, value in content.items() if isinstance(name, str) and _is_real(value)}
+    texts = _text(content, "arch"), _text(content, "conv_type")
+    read = Checkpoint(where, flat.tensors, numbers, *texts, lists=flat.lists)
     return plain(_without_other_parts(under_root(read, root), part))
 
 
@@ -98,10 +108,13 @@ def _without_other_parts(checkpoint: Checkpoint, part: str | None) -> Checkpoint
     if part is None:
         return checkpoint
     way = part.strip(".").split(".")
-    kept = {name: value for name, value in checkpoint.others.items() if words(_where_they_part(name, way)) & BESIDE}
+    kept, lists = (
+        {name: value for name, value in found.items() if words(_where_they_part(name, way)) & BESIDE}
+        for found in (checkpoint.others, checkpoint.lists)
+    )
     left = dict.fromkeys(name.split(".")[0] for name in checkpoint.others if name not in kept)
     notes = (f"left out beside {part!r}: {', '.join(left)}",) if left else ()
-    return replace(checkpoint, others=kept, notes=(*checkpoint.notes, *notes))
+    return replace(checkpoint, others=kept, lists=lists, notes=(*checkpoint.notes, *notes))
 
 
 def _where_they_part(name: str, way: Sequence[str]) -> str:
@@ -180,6 +193,5 @@ def _text(content: Mapping[Any, Any], name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _is_number(value: object) -> TypeGuard[int | float]:
-    # A whole number of torch's may have 2,040 bits, more than a float holds.
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1 << 64
+def _is_real(value: object) -> TypeGuard[float]:
+    return is_number(value) and not isinstance(value, bool)

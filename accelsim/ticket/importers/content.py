@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -43,9 +43,10 @@ _OPTIMISER = frozenset(
     "lr_schedulers scaler amp grad grads gradients rng rng_state".split()
 )
 BESIDE = frozenset({"mask", "masks", "score", "scores", "criterion", "loss"})
-_COPY = frozenset(
-    "ema shadow teacher swa averaged best init initial rewind original orig old prev previous saved backup target "
-    "pretrained collected momentum fisher".split()
+_AVERAGES = frozenset("ema shadow swa averaged best".split())
+_COPY = _AVERAGES | frozenset(
+    "teacher init initial rewind original orig old prev previous saved backup target pretrained collected momentum "
+    "fisher".split()
 )
 
 
@@ -67,37 +68,57 @@ def is_copy(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """All arrays of a file by their way through it, in order, and the ways to the containers around them."""
+    """All arrays of a file by their way through it, in order, and the ways to the containers around them.
+
+    ``lists`` are plain numbers, and lists of them, that stand in a dictionary or list.
+    """
 
     tensors: Mapping[str, Array]
     containers: frozenset[str]
+    lists: Mapping[str, Array]
 
 
 def flatten(content: object) -> Content:
     """Return all arrays of a file; each dictionary and list is entered once, however often the file holds it."""
     found: dict[str, Array] = {}
+    lists: dict[str, Array] = {}
     containers: set[str] = set()
     for path, value in _walk(content, "", 0, set()):
-        if value is None:
+        if isinstance(value, np.ndarray):
+            found.setdefault(path, value)
+        elif value is None:
             containers.add(path)
         else:
-            found.setdefault(path, value)
-        if len(found) > MAX_TENSORS:
+            lists[path] = np.asarray(value)
+        if len(found) + len(lists) > MAX_TENSORS:
             raise TicketError(f"more than {MAX_TENSORS} tensors; save one network")
-    return Content(found, frozenset(containers))
+    return Content(found, frozenset(containers), lists)
 
 
-def _walk(value: object, path: str, depth: int, seen: set[int]) -> Iterator[tuple[str, Array | None]]:
+def _walk(
+    value: object, path: str, depth: int, seen: set[int]
+) -> Iterator[tuple[str, Array | Sequence[float] | float | None]]:
+    """Yield each array, and each number and list of numbers below the first level; None for what holds others."""
     if isinstance(value, np.ndarray):
         yield path, value
         return
+    if depth > 1 and is_number(value):
+        yield path, value
     if not isinstance(value, dict | list | tuple) or depth > _MAX_DEPTH or id(value) in seen:
         return
     seen.add(id(value))
+    if not isinstance(value, dict) and value and all(is_number(item) for item in value):
+        yield path, value
+        return
     yield path, None
     items: Iterable[tuple[object, object]] = value.items() if isinstance(value, dict) else enumerate(value)
     for key, inner in items:
         yield from _walk(inner, f"{path}.{key}" if path else str(key), depth + 1, seen)
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Return whether a value is a number that NumPy holds; a whole number of torch's may have 2,040 bits."""
+    return isinstance(value, int | float) and abs(value) < 1 << 62
 
 
 def without_inner_wrappers(tensors: Mapping[str, Array]) -> dict[str, Array]:
@@ -141,8 +162,40 @@ def network_root(content: Content, part: str | None) -> str:
         chosen = _chosen_wrapper(wrapped) if wrapped else _chosen_prefix(root, groups, weighted)
         if chosen is None:
             break
+        rivals = [group for group in groups if not is_set_aside(group)]
+        check_one_network(tensors, [f"{root}{group}." for group in (chosen, *rivals)])
         root = f"{root}{chosen}."
     return root
+
+
+def is_set_aside(group: str) -> bool:
+    """Return whether a name says that the network in it is not the one that is kept; averages may be."""
+    return stands_beside(group) and not words(group) & _AVERAGES
+
+
+def check_one_network(tensors: Mapping[str, Array], roots: Sequence[str]) -> None:
+    """Refuse a file of several networks of the same names that keep other weights; the first root is the chosen one.
+
+    Raises
+    ------
+    TicketError
+        Naming the networks, and the option that states one.
+    """
+    chosen, *others = (_maps_below(tensors, root) for root in dict.fromkeys(roots))
+    weights = {name for name, value in chosen.items() if has_weight(name, value)}
+    if any(weights <= set(other) and not _keep_the_same(chosen, other) for other in others):
+        named = ", ".join(root.rstrip(".") or "names of its own" for root in dict.fromkeys(roots))
+        raise TicketError(f"holds several networks, {named}, which keep other weights; state one with --part")
+
+
+def _maps_below(tensors: Mapping[str, Array], root: str) -> dict[str, Array]:
+    """Return the tensors below a root that have the axes of weights, and so of masks."""
+    below = {name[len(root) :]: value for name, value in tensors.items() if name.startswith(root)}
+    return {name: value for name, value in without_inner_wrappers(below).items() if value.ndim >= _MIN_AXES}
+
+
+def _keep_the_same(some: Mapping[str, Array], others: Mapping[str, Array]) -> bool:
+    return set(some) == set(others) and all(np.array_equal(some[name] == 0, others[name] == 0) for name in some)
 
 
 def _stated_root(tensors: Mapping[str, Array], part: str) -> str:

@@ -19,7 +19,8 @@ from accelsim.ticket.importers.consistency import (
     refuse_layer,
 )
 from accelsim.ticket.importers.masks import FoundMasks, MaskRule, find_masks
-from accelsim.ticket.importers.parts import MIN_AXES, is_binary, is_mask_module, parts_of_layers, refuse_part
+from accelsim.ticket.importers.owners import MIN_AXES, is_binary
+from accelsim.ticket.importers.parts import is_mask_module, parts_of_layers, refuse_part
 
 CheckpointKind = Literal["partially_frozen", "edge_popup", "masked", "plain"]
 BATCH_NORM_EPSILON = 1e-5
@@ -77,7 +78,7 @@ def weighted_names(checkpoint: Checkpoint) -> Iterator[tuple[str, Array]]:
     """Yield name and weight of every convolution and linear layer, in order; a module alone has no name."""
     for key, value in checkpoint.tensors.items():
         is_weight = key.rpartition(".")[2] == "weight" and value.ndim >= MIN_AXES and value.size > 0
-        if is_weight and not is_mask_module(key, value):
+        if is_weight and not is_mask_module(key, value, checkpoint.tensors):
             # Truth values and whole numbers do not subtract and scale as weights must.
             is_real = np.issubdtype(value.dtype, np.floating)
             yield key.removesuffix("weight").removesuffix("."), value if is_real else value.astype(np.float32)
@@ -180,7 +181,8 @@ def _partially_frozen_layers(
     own = frozenset(f"{name}.{part}" for name in weights for part in (*PER_LAYER_PARTS, "prune_rate"))
     for part in parts_of_layers(checkpoint, weights, rule.keys, used | own):
         if part.role in ("mask", "flag", "score", "threshold"):
-            refuse_part(checkpoint, part.key, "stands beside a freezing map and a score of its own kind")
+            problem = "stands beside a freezing map and a score of its own kind"
+            refuse_part(checkpoint, part.key, problem, f"state --ignore-key {part.suffix} if it decides nothing")
     is_global = has_global_threshold(checkpoint)
     layers = {}
     for name, weight in weights.items():

@@ -11,12 +11,14 @@ import numpy.typing as npt
 from accelsim.errors import TicketError
 from accelsim.ticket.importers.checkpoint import Array, Checkpoint
 from accelsim.ticket.importers.content import is_copy
-from accelsim.ticket.importers.parts import Part, StatedKeys, expanded, is_binary, parts_of_layers, refuse_part
+from accelsim.ticket.importers.owners import expanded, is_binary
+from accelsim.ticket.importers.parts import SOFT_THRESHOLDS, Part, StatedKeys, ends_with, parts_of_layers, refuse_part
 
 GLOBAL_TYPE = "GlobalSubnetConv"
 _SAMPLED_TYPE = "SampleSubnetConv"
 _RATE_GAP = 1e-6
 _SAME_MAGNITUDE = 1e-5
+_STATED_GAP = 0.01
 
 MaskArray = npt.NDArray[np.bool_]
 
@@ -94,12 +96,12 @@ def find_masks(
         above = _above_threshold(checkpoint, part, weights[name])
         kept[name] = kept[name] & above if name in kept else above
     if thresholds:
-        notes.append(
-            f"{_layers(len(thresholds))} |weight| above sigmoid({_last(next(iter(thresholds.values())))}) kept"
-        )
+        first = next(iter(thresholds.values()))
+        limit = f"sigmoid({_last(first)})" if _is_soft(first) else _last(first)
+        notes.append(f"{_layers(len(thresholds))} |weight| above {limit} is kept")
     if rule.nm is not None and not scores:
         kept.update(_nm_masks(checkpoint, weights, kept, rule.nm))
-    _check_statistics(checkpoint, parts, kept)
+    _check_statistics(checkpoint, parts, kept, weights)
     random = _random_layers(weights, masks, scores)
     if masks and not scores:
         notes.append(_mask_note(parts, masks, weights, random))
@@ -140,9 +142,13 @@ def _mask_note(
 
 def _check_stated(checkpoint: Checkpoint, parts: Sequence[Part], rule: MaskRule) -> None:
     """Refuse statements that nothing in the file answers to, or that contradict it."""
-    for option, suffixes, role in (("--mask-key", rule.keys.mask, "mask"), ("--score-key", rule.keys.score, "score")):
+    for option, suffixes, role in (
+        ("--mask-key", rule.keys.mask, "mask"),
+        ("--score-key", rule.keys.score, "score"),
+        ("--threshold-key", rule.keys.threshold, "threshold"),
+    ):
         for suffix in suffixes:
-            if not any(part.role == role and part.key.endswith(suffix) for part in parts):
+            if not any(part.role == role and ends_with(part.key, (suffix,)) for part in parts):
                 raise TicketError(
                     f"{checkpoint.path}: {option}: no tensor of a layer ends with {suffix!r}; leave it out"
                 )
@@ -159,21 +165,26 @@ def _check_stated(checkpoint: Checkpoint, parts: Sequence[Part], rule: MaskRule)
 
 
 def _masks(checkpoint: Checkpoint, parts: Sequence[Part], weights: Mapping[str, Array]) -> dict[str, MaskArray]:
-    """Return the mask of each layer that has one; copies of before give way to the present one."""
+    """Return the mask of each layer that has one; copies of before, and masks beside stated ones, give way."""
     found: dict[str, list[Part]] = {}
     for part in parts:
         if part.role in ("mask", "flag"):
             found.setdefault(part.layer, []).append(part)
     masks = {}
     for name, candidates in found.items():
-        present = [part for part in candidates if not is_copy(part.key)] or candidates
+        stated = [part for part in candidates if part.is_stated]
+        present = stated or [part for part in candidates if not is_copy(part.key)] or candidates
         values = [_expanded(checkpoint, part, weights[name]) != 0 for part in present]
         for part, value in zip(present[1:], values[1:], strict=True):
             if not np.array_equal(value, values[0]):
-                refuse_part(checkpoint, part.key, f"is not equal to {present[0].key}")
+                way_on = f"state --mask-key {part.suffix} if it decides, --ignore-key {part.suffix} if not"
+                refuse_part(checkpoint, part.key, f"is not equal to {present[0].key}", way_on)
         zeros = weights[name] == 0
         if np.array_equal(zeros, values[0]) and zeros.any() and not zeros.all():
-            refuse_part(checkpoint, present[0].key, "is 1 just where the weights are 0: its ones seem to drop them")
+            refuse_part(
+                checkpoint, present[0].key, "is 1 just where the weights are 0: its ones seem to drop them",
+                f"save 1 - mask, or state --ignore-key {present[0].suffix}: the weights' own zeros then decide",
+            )  # fmt: skip
         masks[name] = values[0]
     return masks
 
@@ -181,7 +192,8 @@ def _masks(checkpoint: Checkpoint, parts: Sequence[Part], weights: Mapping[str, 
 def _expanded(checkpoint: Checkpoint, part: Part, weight: Array) -> Array:
     value = expanded(part.value, weight)
     if value is None:
-        refuse_part(checkpoint, part.key, f"shape {part.value.shape} is not the weight's {weight.shape}")
+        problem = f"shape {part.value.shape} is not the weight's {weight.shape}"
+        refuse_part(checkpoint, part.key, problem, "save it in that shape")
     return value
 
 
@@ -245,7 +257,7 @@ def _stated_sparsity(checkpoint: Checkpoint, sparsity: float | None, part: Part)
     if sparsity is None:
         raise TicketError(
             f"{checkpoint.path}: {part.key}: scores do not say how many weights each layer keeps; "
-            "state the fraction of zeros with --sparsity"
+            "state the fraction of zeros with --sparsity, or a --score-rule or --nm that says it"
         )
     if not 0.0 <= sparsity < 1.0:
         raise TicketError(
@@ -261,13 +273,18 @@ def _largest(scores: Array, sparsity: float) -> MaskArray:
     return mask.reshape(scores.shape)
 
 
+def _is_soft(part: Part) -> bool:
+    return part.key.rpartition(".")[2] in SOFT_THRESHOLDS
+
+
 def _above_threshold(checkpoint: Checkpoint, part: Part, weight: Array) -> MaskArray:
-    """Return where soft threshold reparametrisation keeps a weight (Kusupati et al., ICML 2020): |w| > sigmoid(s)."""
+    """Return where |w| lies above a threshold: itself (Liu et al. 2020), or its sigmoid (Kusupati et al. 2020)."""
     value = part.value.astype(np.float64)
     wide = value.reshape(()) if value.size == 1 else expanded(value, weight)
     if wide is None or not np.isfinite(value).all():
-        refuse_part(checkpoint, part.key, f"shape {value.shape} or values are not those of a threshold of the layer")
-    return np.asarray(np.abs(weight) > 1.0 / (1.0 + np.exp(-wide)))
+        problem = f"shape {value.shape} or values are not those of a threshold of the layer"
+        refuse_part(checkpoint, part.key, problem, "give an undamaged file")
+    return np.asarray(np.abs(weight) > (1.0 / (1.0 + np.exp(-wide)) if _is_soft(part) else wide))
 
 
 def _nm_masks(
@@ -293,11 +310,20 @@ def _largest_of_group(values: Array, kept: int, group: int) -> MaskArray:
     return np.moveaxis(mask.reshape(moved.shape), -1, 1)
 
 
-def _check_statistics(checkpoint: Checkpoint, parts: Sequence[Part], kept: Mapping[str, MaskArray]) -> None:
-    """Refuse numbers that speak of pruning in a layer where nothing says what is pruned."""
+def _check_statistics(
+    checkpoint: Checkpoint, parts: Sequence[Part], kept: Mapping[str, MaskArray], weights: Mapping[str, Array]
+) -> None:
+    """Refuse numbers that speak of pruning in a layer where nothing says what is pruned, and no zeros confirm them."""
     for part in parts:
-        if part.role == "statistic" and part.layer not in kept and np.any(part.value != 0):
-            refuse_part(checkpoint, part.key, "speaks of pruning, and nothing in the file says which weights it drops")
+        if part.role != "statistic" or part.layer in kept or not np.any(part.value != 0):
+            continue
+        zeros = 1.0 - np.count_nonzero(weights[part.layer]) / weights[part.layer].size
+        stated = float(part.value.reshape(-1)[0])
+        if min(abs(stated - zeros), abs(1.0 - stated - zeros)) > _STATED_GAP or not zeros:
+            refuse_part(
+                checkpoint, part.key, "speaks of pruning, and nothing in the file says which weights it drops",
+                f"give the file with its masks, or state --ignore-key {part.suffix} if the weights' own zeros decide",
+            )  # fmt: skip
 
 
 def _random_layers(

@@ -19,7 +19,7 @@ from accelsim.ticket.importers.layers import (
     nm_pattern,
 )
 from accelsim.ticket.importers.masks import GLOBAL_TYPE, has_one_magnitude
-from accelsim.ticket.importers.parts import is_named_after_pruning
+from accelsim.ticket.importers.owners import is_named_after_pruning
 from accelsim.ticket.statistics import is_nearly_dense
 
 _MAX_SHOWN = 5
@@ -95,7 +95,7 @@ def _trained_notes(layers: Mapping[str, CheckpointLayer]) -> list[str]:
     dropped = not is_nearly_dense(kept, total)
     if not dropped and kept < total:
         notes.append(f"{total - kept:,} of its {total:,} weights are 0: too few for pruning, stored as dense")
-    if pattern is not None:
+    if dropped and pattern is not None:
         notes.append(f"the zeros follow a {pattern[0]}:{pattern[1]} pattern along the input channels")
     elif dropped:
         notes.append("its zeros follow no N:M pattern: stored as a bitmap and values unless told otherwise")

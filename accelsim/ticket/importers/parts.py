@@ -1,13 +1,12 @@
 """What stands beside a layer's weight in a checkpoint, and what it does: masks, scores, thresholds, or nothing.
 
-A tensor that may decide which weights are 0 is understood, stated by the user, or refused by its name: it is never
-dropped.
+A tensor that may decide which weights are 0 is understood, stated by the user, or refused by its name with the options
+that state it: it is never dropped.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
@@ -15,45 +14,50 @@ import numpy as np
 
 from accelsim.errors import TicketError
 from accelsim.ticket.importers.checkpoint import Array, Checkpoint
-from accelsim.ticket.importers.content import INNER_WRAPPERS, is_copy, is_optimiser_state, words
+from accelsim.ticket.importers.content import is_copy, is_optimiser_state, words
+from accelsim.ticket.importers.owners import (
+    MASK_WORDS,
+    PRUNING_WORDS,
+    THRESHOLD_WORDS,
+    OwnerFinder,
+    expanded,
+    fits,
+    is_binary,
+    is_named_after_pruning,
+    is_whole,
+)
 
 Role = Literal["mask", "flag", "score", "threshold", "statistic", "unknown", "inert"]
 
 KNOWN_SCORES = frozenset({"scores", "popup_scores"})
 """Parameters whose largest magnitudes are kept (hidden-networks, biprop, hydra)."""
-_THRESHOLDS = frozenset({"sparseThreshold", "sparse_threshold"})
+SOFT_THRESHOLDS = frozenset({"sparseThreshold", "sparse_threshold"})
+"""Of soft threshold reparametrisation: what lies above sigmoid(threshold) is kept."""
 _INERT = frozenset(
     "bias running_mean running_var num_batches_tracked eps weight_u weight_v gain scale zero_point step_size "
     "_extra_state scales zeros weight_scale weight_zero_point input_scale output_scale".split()
 )
-MASK_WORDS = frozenset({"mask", "masks", "supermask", "supermasks"})
 # Of a mask with such a name nobody knows whether 1 keeps or drops.
 _REVERSED_WORDS = frozenset(
     "prune pruned drop dropped zero zeros zeroed inv inverse inverted neg frozen freeze removed ignore not".split()
 )
-_PRUNING_WORDS = MASK_WORDS | frozenset(
-    "score scores popup threshold thresholds thresh sparsity sparse density prune pruned pruning subnet keep".split()
-)
-_MAX_PARTS = 32
-MIN_AXES = 2
-_HOW = (
-    "state --mask-key SUFFIX, --score-key SUFFIX or --nm N:M if it decides which weights are kept, "
-    "--ignore-key SUFFIX if not"
-)
+# Of such a name inside a network there are others: masks and scores of attention.
+_COMMON_WORDS = MASK_WORDS | {"score", "scores", "keep", "density"}
 
 
 @dataclass(frozen=True, slots=True)
 class StatedKeys:
-    """The endings of tensors' names that the user states to be masks, scores, or neither."""
+    """The endings of tensors' names, or dictionaries around them, that the user states to be something, or nothing."""
 
     mask: tuple[str, ...] = ()
     score: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
+    threshold: tuple[str, ...] = ()
 
     @property
     def decide(self) -> bool:
         """Return whether any tensor is stated to decide which weights are kept."""
-        return bool(self.mask or self.score)
+        return bool(self.mask or self.score or self.threshold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +68,62 @@ class Part:
     layer: str
     value: Array
     role: Role
+    is_stated: bool = False
+
+    @property
+    def suffix(self) -> str:
+        """What an option states it by: its name in the layer, or the dictionary that it stands in."""
+        return _suffix(self.key, self.layer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A tensor of which is to be found out what it does; ``layer`` and ``weight`` are of its owner, if it has one."""
+
+    checkpoint: Checkpoint
+    key: str
+    value: Array
+    layer: str | None
+    weight: Array | None
+    is_inside: bool
+
+    @property
+    def named(self) -> frozenset[str]:
+        """The words of its name, without its layer's."""
+        return words(self.key if self.layer is None else self.key.replace(self.layer, "", 1))
+
+    def refuse(self, problem: str) -> NoReturn:
+        """Refuse the file for this tensor, with what can be stated of it."""
+        refuse_part(self.checkpoint, self.key, problem, self._way_on())
+
+    def _way_on(self) -> str:
+        suffix = _suffix(self.key, self.layer)
+        ignore = f"--ignore-key {suffix} if it decides nothing"
+        shaped = self.weight is not None and fits(self.value, self.weight)
+        if self.weight is None or not (shaped or self.value.size <= 1):
+            where = "NAME.mask" if not self.layer else f"{self.layer}.mask"
+            return f"save a mask of 0 and 1 in the weight's shape in its place, as {where}, or state {ignore}"
+        if self.value.size > 1 and is_binary(self.value):
+            return f"state --mask-key {suffix} if its ones keep weights (else save 1 - mask), {ignore}"
+        if self.value.size <= len(self.weight) and not MASK_WORDS & self.named:
+            return f"state --threshold-key {suffix} if weights of larger magnitude are kept, {ignore}"
+        rule = "--sparsity, --nm or --score-rule"
+        return f"state --score-key {suffix} with {rule} if its largest values keep weights, {ignore}"
+
+
+def _suffix(key: str, layer: str | None) -> str:
+    before, found, after = key.partition(layer) if layer else (key, "", "")
+    if found:
+        return before.rstrip("._") or after.lstrip("._")
+    head, _, last = key.rpartition(".")
+    return head if head and last.isdigit() else key
 
 
 def ends_with(key: str, suffixes: tuple[str, ...]) -> bool:
-    """Return whether a tensor's name ends with one of the suffixes that a user stated."""
-    return any(key == suffix or key.endswith((f".{suffix}", f"_{suffix}")) for suffix in suffixes)
+    """Return whether a tensor's name ends with one of the suffixes that a user stated, or lies in what is called so."""
+    return any(
+        key == suffix or key.endswith((f".{suffix}", f"_{suffix}")) or f".{suffix}." in f".{key}" for suffix in suffixes
+    )
 
 
 def parts_of_layers(
@@ -90,21 +145,22 @@ def parts_of_layers(
     Raises
     ------
     TicketError
-        A tensor is shaped like a layer's weight, or named after pruning, and nobody knows what it does.
+        A tensor could say which weights a layer keeps, or is named after pruning, and nobody knows what it does.
     """
-    finder = _OwnerFinder(weights)
-    listed = finder.in_order(checkpoint.others)
-    heads = {key.rpartition(".")[0] for key in listed}
+    finder = OwnerFinder(weights)
+    beside = {**checkpoint.others, **checkpoint.lists}
+    listed, of_biases = finder.in_order(beside)
     found = []
-    for inside, tensors in ((True, checkpoint.tensors), (False, checkpoint.others)):
+    for inside, tensors in ((True, checkpoint.tensors), (False, beside)):
         for key, value in tensors.items():
-            is_of_bias = key.rpartition(".")[0] in heads and key not in listed
-            if is_of_bias or (inside and (key in used or _is_own(key, weights))):
+            if key in of_biases or (inside and (key in used or _is_own(key, weights))):
                 continue
-            layer = finder.owner(key, value, inside) or listed.get(key)
-            role = _role(checkpoint, key, value, (layer, weights, finder.by_shape), stated)
+            layer = finder.owner(key, value, inside) or (None if inside else listed.get(key))
+            candidate = _Candidate(checkpoint, key, value, layer, None if layer is None else weights[layer], inside)
+            role, is_stated = _stated_role(candidate, stated)
+            role = role or _role(candidate, finder)
             if layer is not None and role != "inert":
-                found.append(Part(key, layer, value, role))
+                found.append(Part(key, layer, value, role, is_stated))
     return tuple(found)
 
 
@@ -113,203 +169,135 @@ def _is_own(key: str, weights: Mapping[str, Array]) -> bool:
     return stem in weights and last in ("weight", "bias")
 
 
-def is_named_after_pruning(key: str) -> bool:
-    """Return whether a name speaks of masks, scores, thresholds or sparsity."""
-    return bool(_PRUNING_WORDS & words(key))
+def is_mask_module(key: str, value: Array, tensors: Mapping[str, Array]) -> bool:
+    """Return whether a tensor that is called ``weight`` is a mask: it lies below a module of masks.
 
-
-def is_mask_module(key: str, value: Array) -> bool:
-    """Return whether a tensor that is called ``weight`` is a mask: it lies below a module of masks."""
-    return bool(MASK_WORDS & words(key)) and is_binary(value)
-
-
-class _OwnerFinder:
-    """Knows to which layer a tensor belongs, by its name and shape."""
-
-    def __init__(self, weights: Mapping[str, Array]) -> None:
-        self._weights = weights
-        self._flat = {name.replace(".", "_"): name for name in weights if words(name)}
-        self._below: dict[str, list[str]] = {}
-        for name in weights:
-            self._below.setdefault(name.rpartition(".")[0], []).append(name)
-        self.by_shape = {weight.shape: name for name, weight in reversed(list(weights.items()))}
-
-    def owner(self, key: str, value: Array, inside: bool) -> str | None:
-        """Return the layer's name, or None."""
-        name = key if inside else ".".join(part for part in key.split(".") if part not in INNER_WRAPPERS)
-        if "" in self._weights:
-            return ""
-        own = next((part for part in (name, *beginnings(name)) if part in self._weights), None)
-        if own is not None:
-            return own
-        speaks_of_pruning = is_named_after_pruning(name)
-        if not inside or speaks_of_pruning:
-            own = next((part for part in _runs(name.split("."), ".") if part in self._weights), None)
-        parent = name.rpartition(".")[0]
-        if own is None and inside and parent:
-            below = [layer for layer in self._below.get(parent, ()) if fits(value, self._weights[layer])]
-            own = below[0] if len(below) == 1 else None
-        if own is None and speaks_of_pruning:
-            parts = _runs(re.split(r"[._]", name), "_")
-            own = next((self._flat[part] for part in parts if part in self._flat), None)
-        return own
-
-    def in_order(self, others: Mapping[str, Array]) -> dict[str, str]:
-        """Return the layers of a list of masks, which has no names: one each, in order and shape."""
-        groups: dict[str, list[str]] = {}
-        for key in others:
-            head, _, last = key.rpartition(".")
-            if last.isdigit() and MASK_WORDS & words(head) and others[key].ndim >= MIN_AXES:
-                groups.setdefault(head, []).append(key)
-        listed: dict[str, str] = {}
-        for keys in groups.values():
-            if len(keys) == len(self._weights) and all(
-                others[key].shape == weight.shape for key, weight in zip(keys, self._weights.values(), strict=True)
-            ):
-                listed.update(zip(keys, self._weights, strict=True))
-        return listed
-
-
-def beginnings(name: str) -> Iterator[str]:
-    """Yield what stands before each dot and underscore of a name, the longest first."""
-    for place in range(len(name) - 1, 0, -1):
-        if name[place] in "._":
-            yield name[:place]
-
-
-def _runs(parts: Sequence[str], joint: str) -> Iterator[str]:
-    """Yield all runs of successive parts of a name, the longest first; names of no sense have too many parts."""
-    if len(parts) <= _MAX_PARTS:
-        for size in range(len(parts), 0, -1):
-            for start in range(len(parts) - size + 1):
-                yield joint.join(parts[start : start + size])
-
-
-def fits(value: Array, weight: Array) -> bool:
-    """Return whether a tensor says something of each weight, filter, channel or kernel of a layer."""
-    return expanded(value, weight) is not None
-
-
-def expanded(value: Array, weight: Array) -> Array | None:
-    """Return a tensor in the weight's shape; None where it has another one.
-
-    Flattened weights keep their order; one value a filter, or axes of size 1, count for all that they leave out.
+    So does one of 0 and 1 whose name is that of another weight of its shape, with something before it.
     """
-    shape = weight.shape
-    if value.shape == shape:
-        return value
-    if value.size == weight.size and (value.ndim == 1 or value.shape[0] == shape[0]):
-        return value.reshape(shape)
-    if value.size <= 1:
-        return None
-    if value.ndim == weight.ndim and all(have in (1, want) for have, want in zip(value.shape, shape, strict=True)):
-        return np.broadcast_to(value, shape)
-    if value.shape == shape[:1]:
-        return np.broadcast_to(value.reshape(-1, *[1] * (weight.ndim - 1)), shape)
-    return (
-        np.broadcast_to(value.reshape(*value.shape, *[1] * (weight.ndim - 2)), shape)
-        if value.shape == shape[:2]
-        else None
-    )
+    if not is_binary(value):
+        return False
+    twin = tensors.get(key.partition(".")[2])
+    return bool(MASK_WORDS & words(key)) or (twin is not None and twin.shape == value.shape and not value.all())
 
 
-def is_binary(value: Array) -> bool:
-    """Return whether all values are 0 or 1."""
-    return bool(np.isin(value, (0, 1)).all())
-
-
-def _role(
-    checkpoint: Checkpoint,
-    key: str,
-    value: Array,
-    place: tuple[str | None, Mapping[str, Array], Mapping[tuple[int, ...], str]],
-    stated: StatedKeys,
-) -> Role:
-    layer, weights, by_shape = place
-    if ends_with(key, stated.ignore):
-        return "inert"
-    weight = None if layer is None else weights[layer]
-    if ends_with(key, stated.mask):
-        return _stated_role(checkpoint, key, value, weight, "mask")
-    if ends_with(key, stated.score):
-        return _stated_role(checkpoint, key, value, weight, "score")
-    named = words(key if layer is None else key.replace(layer, "", 1))
-    if key.rpartition(".")[2] in _INERT or "bias" in named or _is_known_beside(key, named, value):
-        return "inert"
-    if layer is None:
-        return _unowned(checkpoint, key, value, by_shape)
-    if not key.startswith(layer) and key.partition(".")[0] in KNOWN_SCORES:
-        return "score"
-    return _role_in_layer(checkpoint, key, value, named, weights[layer])
-
-
-def _stated_role(checkpoint: Checkpoint, key: str, value: Array, weight: Array | None, role: Role) -> Role:
-    """Return the role that the user states, if the tensor can have it."""
-    stated = f"{checkpoint.path}: {key}: stated as a {role}, but"
+def _stated_role(candidate: _Candidate, keys: StatedKeys) -> tuple[Role | None, bool]:
+    """Return the role that the user states, if the tensor can have it, and whether there is one."""
+    key, value, weight = candidate.key, candidate.value, candidate.weight
+    if ends_with(key, keys.ignore):
+        return "inert", True
+    roles: tuple[tuple[Role, tuple[str, ...]], ...] = (
+        ("mask", keys.mask), ("score", keys.score), ("threshold", keys.threshold),
+    )  # fmt: skip
+    role = next((role for role, suffixes in roles if ends_with(key, suffixes)), None)
+    if role is None:
+        return None, False
+    stated = f"{candidate.checkpoint.path}: {key}: stated as a {role}, but"
     if weight is None:
         raise TicketError(f"{stated} belongs to no layer that is known here; leave it out")
-    if not fits(value, weight):
-        raise TicketError(f"{stated} shape {value.shape} is not the weight's {weight.shape}; leave it out")
+    is_single = value.size == 1 and role == "threshold"
+    if not is_single and not fits(value, weight):
+        raise TicketError(
+            f"{stated} shape {value.shape} is not the weight's {weight.shape}; save it in that shape, or leave it out"
+        )
     if role == "mask" and not is_binary(value):
-        raise TicketError(f"{checkpoint.path}: {key}: has values besides 0 and 1; if it is a score, state --score-key")
-    return role
+        raise TicketError(
+            f"{candidate.checkpoint.path}: {key}: has values besides 0 and 1; if its largest values keep weights, "
+            "state --score-key instead, with --sparsity, --nm or --score-rule"
+        )
+    return role, True
+
+
+def _role(candidate: _Candidate, finder: OwnerFinder) -> Role:
+    key, value, named = candidate.key, candidate.value, candidate.named
+    is_of_layer = candidate.is_inside or candidate.layer is not None
+    if (is_of_layer and key.rpartition(".")[2] in _INERT) or "bias" in named or _is_known_beside(key, named, value):
+        return "inert"
+    if candidate.weight is None:
+        return _unowned(candidate, finder)
+    if not key.startswith(candidate.layer or "") and key.partition(".")[0] in KNOWN_SCORES:
+        return "score"
+    return _role_in_layer(candidate, candidate.weight)
 
 
 def _is_known_beside(key: str, named: frozenset[str], value: Array) -> bool:
     """Return whether a tensor is an optimiser's, or a copy of weights of another time; masks never are."""
-    if MASK_WORDS & named and is_binary(value):
+    if MASK_WORDS & named and (
+        is_binary(value) or any(is_copy(part) for part in key.split(".") if MASK_WORDS & words(part))
+    ):
         return False
     return is_optimiser_state(key) or is_copy(key)
 
 
-def _unowned(checkpoint: Checkpoint, key: str, value: Array, by_shape: Mapping[tuple[int, ...], str]) -> Role:
-    if key in checkpoint.others and key.endswith(".weight") and not is_named_after_pruning(key):
+def _unowned(candidate: _Candidate, finder: OwnerFinder) -> Role:
+    key, value, inside = candidate.key, candidate.value, candidate.is_inside
+    if not inside and key.endswith(".weight") and not is_named_after_pruning(key):
         return "inert"  # of another network
-    if value.ndim > 1 and value.shape in by_shape:
-        name = by_shape[value.shape]
-        refuse_part(checkpoint, key, f"is shaped like the weight of {name!r}, and nobody knows what it does")
-    if key in checkpoint.others and is_named_after_pruning(key) and value.size > 1:
-        refuse_part(checkpoint, key, "is named after pruning, and belongs to no layer that is known here")
+    if value.ndim > 1 and value.shape in finder.by_shape:
+        name = finder.by_shape[value.shape]
+        candidate.refuse(f"is shaped like the weight of {name!r}, and nobody knows what it does")
+    if value.size > 1 and candidate.named & (PRUNING_WORDS - _COMMON_WORDS if inside else PRUNING_WORDS):
+        candidate.refuse("is named after pruning, and belongs to no layer that is known here")
+    if key not in candidate.checkpoint.lists and finder.may_decide(value):
+        candidate.refuse("could say which weights are kept, and belongs to no layer that is known here")
     return "inert"
 
 
-def _role_in_layer(checkpoint: Checkpoint, key: str, value: Array, named: frozenset[str], weight: Array) -> Role:
+def _role_in_layer(candidate: _Candidate, weight: Array) -> Role:
     """Return the role of a tensor by its name, shape and values."""
-    last = key.rpartition(".")[2]
-    shaped = fits(value, weight)
+    value, named = candidate.value, candidate.named
+    last = candidate.key.rpartition(".")[2]
     if last in KNOWN_SCORES and value.size > 1:
         if value.shape != weight.shape:
-            refuse_part(checkpoint, key, f"shape {value.shape} is not the weight's {weight.shape}")
+            candidate.refuse(f"shape {value.shape} is not the weight's {weight.shape}")
         return "score"
-    if last in _THRESHOLDS:
+    if last in SOFT_THRESHOLDS:
         return "threshold"
     if MASK_WORDS & named:
-        return _mask_role(checkpoint, key, value, named, weight)
+        return _mask_role(candidate, weight)
+    shaped = fits(value, weight)
     if shaped and last in ("flag", "flags") and is_binary(value):
         return "flag"
-    if value.shape == weight.shape or (shaped and (value.ndim > 1 or is_binary(value))):
-        refuse_part(checkpoint, key, "is shaped like the layer's weight, and nobody knows what it does")
-    if not _PRUNING_WORDS & named:
+    return _unknown_role(candidate, weight, shaped)
+
+
+def _unknown_role(candidate: _Candidate, weight: Array, shaped: bool) -> Role:
+    """Refuse a tensor of an unknown name that could decide; return what one that could not is."""
+    value, named = candidate.value, candidate.named
+    if value.size == weight.size > 1 or (shaped and (value.ndim > 1 or is_binary(value))):
+        candidate.refuse("is shaped like the layer's weight, and nobody knows what it does")
+    if value.size > 1 and is_whole(value):
+        candidate.refuse("holds whole numbers of a layer (places? packed bits?), and nobody knows what they say")
+    if THRESHOLD_WORDS & named or _is_number_of(candidate, weight):
+        candidate.refuse("could be a threshold of the weights, and nobody knows what it does")
+    if not PRUNING_WORDS & named:
         return "unknown"
     if value.size > 1:
-        refuse_part(checkpoint, key, "is named after pruning, and nobody knows what it does to the weights")
+        candidate.refuse("is named after pruning, and nobody knows what it does to the weights")
     return "statistic"
 
 
-def _mask_role(checkpoint: Checkpoint, key: str, value: Array, named: frozenset[str], weight: Array) -> Role:
+def _is_number_of(candidate: _Candidate, weight: Array) -> bool:
+    """Return whether a tensor is a real number of a layer's own, for each filter or all of them, of an unknown name."""
+    is_own = candidate.is_inside and candidate.key.rpartition(".")[0] == candidate.layer
+    is_real = np.issubdtype(candidate.value.dtype, np.floating)
+    return is_own and is_real and candidate.value.size in (1, len(weight)) and not PRUNING_WORDS & candidate.named
+
+
+def _mask_role(candidate: _Candidate, weight: Array) -> Role:
+    value = candidate.value
     if value.size <= 1 < weight.size:
         return "statistic"
     if not fits(value, weight):
-        refuse_part(checkpoint, key, f"shape {value.shape} is not the weight's {weight.shape}")
+        candidate.refuse(f"shape {value.shape} is not the weight's {weight.shape}")
     if not is_binary(value):
-        refuse_part(checkpoint, key, "has values besides 0 and 1, and nobody knows which of them keep a weight")
+        candidate.refuse("has values besides 0 and 1, and nobody knows which of them keep a weight")
     drops = weight[expanded(value, weight) == 0]
     is_confirmed = drops.size > 0 and not drops.any()
-    if _REVERSED_WORDS & named and not is_confirmed:
-        refuse_part(checkpoint, key, "does not say whether its ones keep or drop a weight")
+    if _REVERSED_WORDS & candidate.named and not is_confirmed:
+        candidate.refuse("does not say whether its ones keep or drop a weight")
     return "mask"
 
 
-def refuse_part(checkpoint: Checkpoint, key: str, problem: str) -> NoReturn:
+def refuse_part(checkpoint: Checkpoint, key: str, problem: str, way_on: str) -> NoReturn:
     """Raise `TicketError` for a tensor that may decide which weights are kept."""
-    raise TicketError(f"{checkpoint.path}: {key}: {problem}; {_HOW}")
+    raise TicketError(f"{checkpoint.path}: {key}: {problem}; {way_on}")

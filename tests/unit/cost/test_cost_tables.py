@@ -107,9 +107,16 @@ def test_a_users_row_must_price_the_same_thing(tmp_path: Path, field: str) -> No
 
 
 def test_the_mapper_gets_the_prices_of_the_tables() -> None:
-    prices = mapping_prices(load_hardware(EDGE, ["mapping.objective=energy"]).config, load_tables())
+    never, asleep = (
+        mapping_prices(load_hardware(EDGE, ["mapping.objective=energy", policy]).config, load_tables())
+        for policy in ("dram.power_down_after_ns=null", "dram.power_down_after_ns=640")
+    )
+    prices = never
     assert prices.pj("dram", "read_bits") == pytest.approx(7.5, abs=0.1)  # 5.26 in the dies, 2.26 on the lines
     assert 0 < prices.pj("activation_buffer", "read_bits") < prices.pj("dram", "read_bits")
     assert prices.pj("pe_array", "mac_int8") > 0
     # The DRAM alone: 74 mW in standby and 11 of refreshes at 500 MHz are 170 pJ a cycle.
-    assert prices.static_pj_per_cycle > 85 / 0.5
+    assert never.static_pj_per_cycle > 85 / 0.5
+    # In power-down 63 mW less, which a bit then takes for its time on the bus, 10 ps.
+    assert never.static_pj_per_cycle - asleep.static_pj_per_cycle == pytest.approx(63.2 / 0.5, rel=0.01)
+    assert asleep.pj("dram", "read_bits") - never.pj("dram", "read_bits") == pytest.approx(63.2 / 102.4, rel=0.01)

@@ -112,3 +112,9 @@ def test_an_impossible_choice_is_a_point_with_its_reason():
     (point,) = open_source(space).grid("simulation")
     assert point.job is None
     assert point.reason.startswith("pe_array.rows: 0 is not >= 1")
+
+
+def test_other_formats_for_some_layers_hold_for_every_format_of_a_space():
+    space = space_from_mapping(BASE | {"storage": ["slt", "csr-int8"]})
+    points = open_source(replace(space, storage_of=("linear=dense-int8",))).grid("closed_form")
+    assert [point.storage for point in points] == ["slt+linear=dense-int8", "csr-int8+linear=dense-int8"]

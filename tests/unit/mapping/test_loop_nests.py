@@ -168,7 +168,8 @@ def test_actions_of_a_weight_stationary_layer() -> None:
     # filling.
     schedule = build_layer(task(hardware()), tiling(KPC, K=4, C=4, P=4))
     assert schedule.compute_cycles.tolist() == [4 * 16]
-    assert schedule.fill_drain_cycles.tolist() == [4 * 4]
+    assert schedule.weight_load_cycles.tolist() == [4 * 2]
+    assert schedule.fill_drain_cycles.tolist() == [4 * 2]
     actions = schedule.actions
     assert actions["pe_array"]["mac_int8"] == 256
     assert actions["activation_buffer"] == {

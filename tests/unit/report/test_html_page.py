@@ -1,4 +1,5 @@
 import re
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
@@ -15,6 +16,7 @@ from accelsim.report.page_runs import PageRun, cases_of, read_results
 from accelsim.report.page_svg import Axis, BarRow, Mark, Segment, Series, bar_chart, nice_ticks, xy_chart
 from accelsim.report.page_tables import Cell, PageTable, csv_text
 from accelsim.report.page_words import answer, card, overall
+from accelsim.report.terminal import make_console, print_comparison, print_run
 from accelsim.results.build import build_result, workload_record
 from accelsim.results.model import ResultError
 from accelsim.results.store import counters_text, result_text, write_run
@@ -69,6 +71,16 @@ def test_answer_names_the_factor_in_the_direction_it_goes(sample_run):
     assert "3.00x less energy (no band" in cheaper[0]
     assert "2.00x more energy (no band" in dearer[0]
     assert any(sentence == "dense-int8 needs less energy than slt." for sentence in dearer)
+
+
+def test_what_was_left_out_stands_in_page_and_tables(sample_run, capsys):
+    result = sample(sample_run, name="net").model_copy(update={"skipped": {"Odd": 2, "Strange": 1}})
+    wanted = "net: left out: 2 x Odd, 1 x Strange; every total is without that."
+    print_run(make_console(sys.stdout), result, {})
+    print_comparison(make_console(sys.stdout), [result, rival(result, 2.0)])
+    assert capsys.readouterr().out.count(wanted) == 2
+    assert wanted in answer(cases_of([PageRun(result, None)])[0])
+    assert wanted in answer(cases_of([PageRun(result, None), PageRun(rival(result, 3.0), None)])[0])
 
 
 def test_the_rival_of_least_energy_is_named_too(sample_run):

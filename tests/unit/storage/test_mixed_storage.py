@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from accelsim.cli.flow import with_layers
 from accelsim.config.loader import load_hardware
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.tables import load_tables
@@ -13,6 +12,7 @@ from accelsim.errors import ConfigError, MappingError
 from accelsim.pipeline import layer_plans, run, simulate
 from accelsim.storage import get_format
 from accelsim.storage.mixed import format_of_layer, mixed_name, split_name
+from accelsim.storage.stated import with_layers
 from accelsim.trace import TraceOptions, trace_network
 from accelsim.trace.model import LoopDims
 from accelsim.validation.runs import layer, network

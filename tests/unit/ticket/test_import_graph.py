@@ -85,12 +85,13 @@ def read(tmp_path: Path, content: object, graph: KnownGraph, **options: object) 
 
 def wrappers(state: State) -> dict[str, object]:
     other = {name: value + 1 for name, value in state.items()}
+    average = {name: value if name.endswith("_mask") else value / 2 for name, value in state.items()}
     return {
         "bare": state,
         "parallel": {"state_dict": prefixed("module.", state), "epoch": 3},
         "compiled": prefixed("_orig_mod.", state),
         "Lightning": {"state_dict": prefixed("model.net.", state) | {"loss.weight": torch.ones(3)}, "loops": {}},
-        "average beside": {"model": state, "ema": other},
+        "average beside": {"model": state, "ema": average},
         "average alone": {"ema": {"module": state}},
         "student": {"student": prefixed("backbone.", state), "teacher": prefixed("backbone.", other)},
         "among others": {"a": state, "b": other},
@@ -133,8 +134,13 @@ def test_what_does_not_belong_together_is_refused_by_name(exported, plain_graph,
         read(tmp_path, state | {"mix.weight": torch.ones(8, 7)}, plain_graph)
     with pytest.raises(TicketError, match=r"mix\.importance: is shaped like the layer's weight"):
         read(tmp_path, state | {"mix.importance": torch.rand(8, 8)}, plain_graph)
+    other = {name: value + 1 for name, value in state.items()}
     with pytest.raises(TicketError, match="holds several networks, a, b; state one with --part"):
-        read(tmp_path, {"a": state, "b": {name: value + 1 for name, value in state.items()}}, plain_graph)
+        read(tmp_path, {"a": state, "b": other}, plain_graph)
+    several = {"student": masked(state), "ema": other, "teacher": other}
+    with pytest.raises(TicketError, match="networks, student, ema, which keep other weights; state one with --part"):
+        read(tmp_path, several, plain_graph)
+    assert read(tmp_path, several, plain_graph, part="ema").kind == "plain"
 
 
 def test_onnx_files_say_how_weights_are_stored_and_whose_they_are(tmp_path: Path) -> None:

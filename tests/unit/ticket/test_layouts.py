@@ -1,6 +1,8 @@
 """Where public code puts its masks: each layout imports with its zeros, or is refused by the name of its tensor."""
 
 import argparse
+import json
+import re
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -81,6 +83,11 @@ def pruned() -> State:
     return state
 
 
+CHANNELS = {n: (torch.arange(s[1]) % 2).view(1, -1, *[1] * (len(s) - 2)) for n, s in SHAPES.items()}
+FEW = {name: torch.rand(3) for name in SHAPES}
+LINE = {name: value.flatten()[: len(value)] for name, value in WEIGHTS.items()}
+
+
 def prefixed(prefix: str, state: State) -> State:
     return {f"{prefix}{name}": value for name, value in state.items()}
 
@@ -117,6 +124,10 @@ LAYOUTS: dict[str, tuple[object, dict[str, object], dict[str, np.ndarray]]] = {
     "a module of masks": (DENSE | {f"mask.{name}.weight": value for name, value in MASKS.items()}, {}, KEPT),
     "flattened masks": (beside("mask", {name: value.flatten() for name, value in MASKS.items()}), {}, KEPT),
     "a mask per filter": (beside("mask", {name: value.float() for name, value in ROWS.items()}), {}, BY_ROW),
+    "a mask per channel": (
+        beside("mask", CHANNELS), {}, {n: np.broadcast_to(m.numpy() == 1, SHAPES[n]) for n, m in CHANNELS.items()},
+    ),
+    "pruned biases": (beside("bias_orig", LINE, beside("bias_mask", ROWS, pruned())), {}, KEPT),
     "a mask and one of before": (
         beside("prev_mask", {name: 1 - mask for name, mask in MASKS.items()}, beside("mask", MASKS)), {}, KEPT,
     ),
@@ -156,6 +167,10 @@ LAYOUTS: dict[str, tuple[object, dict[str, object], dict[str, np.ndarray]]] = {
     "an average beside the network": ({"model": DENSE, "model_ema": dict(DENSE), "epoch": 3}, {}, WHOLE),
     "a part of a file": ({"a": beside("mask", MASKS), "b": DENSE, "c": dict(DENSE)}, {"part": "a"}, KEPT),
     "Lightning": ({"state_dict": prefixed("model.net.", beside("mask", MASKS)), "callbacks": {}}, {}, KEPT),
+    "a compiled module": ({"state_dict": prefixed("module._orig_mod.", beside("mask", MASKS))}, {}, KEPT),
+    "NNCF": (beside("pre_ops.0.op._binary_mask", MASKS), {}, KEPT),
+    "a mask of channels that a search left": (beside("mutable_channel.mask", ROWS), {}, BY_ROW),
+    "masks of filters in order": ({"state_dict": DENSE, "cfg_mask": [m.float() for m in ROWS.values()]}, {}, BY_ROW),
     "a student": ({"student": prefixed("module.backbone.", DENSE), "teacher": dict(DENSE)}, {}, WHOLE),
     "values of before": (beside("init_weight", SCORES), {}, WHOLE),
 }  # fmt: skip
@@ -179,12 +194,33 @@ def test_layouts_import_with_their_zeros(imported, name: str) -> None:
     assert not any(wrong.values()), wrong
 
 
-SHAPED = "is shaped like the layer's weight, and nobody knows what it does; state --mask-key SUFFIX"
+SHAPED = "is shaped like the layer's weight, and nobody knows what it does; state --"
+WHOLE_NUMBERS = r"holds whole numbers of a layer .*; save a mask of 0 and 1 in the weight's shape in its place, as "
+PLACES = {name: value.flatten().nonzero().flatten() for name, value in MASKS.items()}
+PACKED = {name: torch.from_numpy(np.packbits(value == 1)) for name, value in KEPT.items()}
 UNKNOWN: dict[str, tuple[object, str]] = {
-    "an unknown score": (beside("importance", SCORES), rf"convs\.0\.importance: {SHAPED}"),
-    "an unknown map of 0 and 1": (beside("m", MASKS), rf"convs\.0\.m: {SHAPED}"),
-    "a flag alone": (beside("alive", MASKS), rf"convs\.0\.alive: {SHAPED}"),
-    "real masks": (beside("mask_weight", SCORES), r"convs\.0\.mask_weight: has values besides 0 and 1"),
+    "an unknown score": (beside("importance", SCORES), rf"convs\.0\.importance: {SHAPED}score-key importance"),
+    "an unknown map of 0 and 1": (beside("m", MASKS), rf"convs\.0\.m: {SHAPED}mask-key m "),
+    "a flag alone": (beside("alive", MASKS), rf"convs\.0\.alive: {SHAPED}mask-key alive"),
+    "places": (beside("zero_idx", PLACES), rf"convs\.0\.zero_idx: {WHOLE_NUMBERS}convs\.0\.mask"),
+    "places by layer": ({"model": DENSE, "kept": {n: p.tolist() for n, p in PLACES.items()}}, WHOLE_NUMBERS),
+    "places in pairs": (beside("kept", {n: m.nonzero() for n, m in MASKS.items()}), WHOLE_NUMBERS),
+    "places in order": ({"model": DENSE, "filters": [p.tolist() for p in PLACES.values()]}, WHOLE_NUMBERS),
+    "packed bits": (beside("bits", PACKED), rf"convs\.0\.bits: {WHOLE_NUMBERS}"),
+    "blocks": (beside("blocks", {n: torch.tensor([[0.0, 1.0], [1.0, 0.0]]) for n in SHAPES}), WHOLE_NUMBERS),
+    "a filter's flags in order": ({"model": DENSE, "filters": list(ROWS.values())}, rf"filters\.0: {SHAPED}mask-key"),
+    "all bits of a network": (
+        {"model": DENSE, "zeros": torch.cat([value.flatten() for value in MASKS.values()])},
+        "zeros: could say which weights are kept, and belongs to no layer",
+    ),
+    "a second network of masks": (
+        DENSE | {f"alive.{name}.weight": value for name, value in MASKS.items()},
+        r"alive\.convs\.0\.weight: is shaped like",
+    ),
+    "an unknown number": (beside("tau", {n: torch.tensor([0.1]) for n in SHAPES}), "state --threshold-key tau"),
+    "real masks": (
+        beside("mask_weight", SCORES), r"convs\.0\.mask_weight: has values besides 0 and 1.*--score-key mask_weight",
+    ),
     "scores of movement": (beside("mask_scores", SCORES), r"convs\.0\.mask_scores: has values besides 0 and 1"),
     "masks of odd shape": (beside("mask", {"linear.2": torch.ones(3, 8)}), r"linear\.2\.mask: shape \(3, 8\) is not"),
     "reversed names": (beside("pruned_mask", MASKS), r"pruned_mask: does not say whether its ones keep or drop"),
@@ -196,11 +232,14 @@ UNKNOWN: dict[str, tuple[object, str]] = {
         beside("mask", MASKS, beside("weight_mask", {"convs.0": 1 - MASKS["convs.0"]})), r"is not equal to convs\.0",
     ),
     "unknown thresholds": (
-        beside("threshold", {n: torch.rand(len(value)) for n, value in WEIGHTS.items()}), "threshold: is named after",
+        beside("threshold", {n: torch.rand(len(value)) for n, value in WEIGHTS.items()}),
+        "threshold: could be a threshold of the weights",
     ),
     "a stated sparsity": (beside("sparsity", {n: torch.tensor(0.9) for n in SHAPES}), r"sparsity: speaks of pruning"),
     "popup scores": (beside("popup_scores", SCORES), r"convs\.0\.popup_scores: .* state .* zeros with --sparsity"),
-    "a dictionary of scores": ({"model": DENSE, "saliency": SCORES}, rf"saliency\.convs\.0: {SHAPED}"),
+    "a dictionary of scores": (
+        {"model": DENSE, "saliency": SCORES}, rf"saliency\.convs\.0: {SHAPED}score-key saliency",
+    ),
     "masks without owner": (
         {"model": DENSE, "masks": {"a": MASKS["convs.2"]}}, r"masks\.a: is shaped like the weight of 'convs\.2'",
     ),
@@ -212,6 +251,37 @@ UNKNOWN: dict[str, tuple[object, str]] = {
     "scores alone": (beside("score", SCORES), rf"convs\.0\.score: {SHAPED}"),
     "several networks": (
         {"first": DENSE, "second": dict(DENSE)}, "holds several networks, first, second; state one with --part",
+    ),
+    "an average of other zeros": (
+        {"model": DENSE, "model_ema": {name: value.clamp(min=0) for name, value in DENSE.items()}, "teacher": DENSE},
+        "holds several networks, model, model_ema, which keep other weights; state one with --part",
+    ),
+    "masks of several tasks": (
+        {"model": DENSE, "previous_masks": {name: mask.byte() * 2 for name, mask in MASKS.items()}},
+        "has values besides 0 and 1",
+    ),
+    "all bits of a network, packed": (
+        {"model": DENSE, "m": torch.from_numpy(np.packbits(np.concatenate([m.flatten() for m in KEPT.values()])))},
+        "m: could say which weights are kept",
+    ),
+    "a pruning history": (
+        beside("density", FEW), "density: is named after pruning, and nobody knows",
+    ),
+    "scores of odd shape": (beside("scores", LINE), r"scores: shape \(4,\) is not the weight's"),
+    "scores that are no numbers": (
+        beside("scores", {name: value * torch.nan for name, value in SCORES.items()}), "scores: has values that",
+    ),
+    "soft thresholds of odd shape": (beside("sparseThreshold", FEW), "not those of a threshold"),
+    "a rate of nothing": ({"state_dict": beside("scores", SCORES), "prune_rate": 0.0}, "prune_rate: 0 is not above 0"),
+    "masks drawn anew": (
+        {"model": beside("scores", SCORES), "conv_type": "SampleSubnetConv"}, "its masks are drawn anew at each use",
+    ),
+    "a bias of two axes": (beside("bias", {"linear.2": torch.rand(8, 1)}), r"linear\.2\.bias: shape \(8, 1\)"),
+    "a bias's mask of odd shape": (
+        beside("bias_orig", LINE, beside("bias_mask", FEW)), r"bias_mask: shape \(3,\)",
+    ),
+    "a gain of odd shape": (
+        beside("weight_g", FEW, beside("weight_v", WEIGHTS, {})), "its gain has shape",
     ),
     "masks beside freezing": (
         beside("flag", MASKS, beside("mask", MASKS, beside("score", SCORES))),
@@ -228,24 +298,67 @@ def test_what_nobody_knows_is_refused_by_its_name(imported, name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+LIMITS = {name: torch.full((len(value),), 0.3) for name, value in WEIGHTS.items()}
+ABOVE = by(lambda weight, _: weight.abs() > 0.3)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (beside("importance", SCORES), by(lambda _, score: score > 0.1)),
+        ({"model": DENSE, "saliency": SCORES}, by(lambda _, score: score > 0.1)),
+        (beside("mask", SCORES), by(lambda _, score: score > 0.1)),
+        (beside("alive", MASKS), KEPT),
+        ({"model": DENSE, "filters": list(ROWS.values())}, BY_ROW),
+        (beside("pruned_mask", MASKS), KEPT),
+        (beside("threshold", LIMITS), ABOVE),
+        (beside("cutoff", {name: torch.tensor(0.3) for name in SHAPES}), ABOVE),
+        ({"model": DENSE, "thresholds": dict.fromkeys(SHAPES, 0.3)}, ABOVE),
+        (beside("zero_idx", PLACES), KEPT),
+    ],
+)
+def test_what_a_refusal_of_a_tensor_advises_gives_its_zeros(imported, content, expected) -> None:
+    with pytest.raises(TicketError) as caught:
+        imported(content)
+    stated = re.search(r"state --(\w+)-key (\S+)", str(caught.value))
+    if "save a mask" in str(caught.value):
+        found = imported(beside("mask", MASKS))
+    else:
+        rule = {"score_rule": "0.1"} if stated[1] == "score" else {}
+        found = imported(content, **{f"{stated[1]}_key": stated[2]}, **rule)
+    assert all(np.array_equal(unpack_mask(layer), expected[layer.name]) for layer in found.ticket.layers)
+
+
+def test_a_stated_sparsity_is_taken_where_the_zeros_confirm_it(imported) -> None:
+    zeros = {f"{name}.weight": WEIGHTS[name] * MASKS[name] for name in SHAPES}
+    stated = {name: 1 - mask.mean() for name, mask in MASKS.items()}
+    assert imported(beside("sparsity", stated, zeros)).kind == "plain"
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [
         ({"mask_key": "gone"}, "--mask-key: no tensor of a layer ends with 'gone'"),
         ({"score_key": "gone"}, "--score-key: no tensor of a layer ends with 'gone'"),
         ({"nm": (2, 4)}, r"--nm: the file has its own convs\.0\.mask"),
+        ({"ignore_key": "mask", "nm": (2, 5)}, "--nm: no layer has inputs in groups of 5"),
+        ({"ignore_key": "mask", "sparsity": 1.5}, "--sparsity: the checkpoint has its own masks or zeros"),
+        ({"threshold_key": "gone"}, "--threshold-key: no tensor of a layer ends with 'gone'"),
+        ({"mask_key": "odd"}, r"odd: stated as a mask, but belongs to no layer"),
+        ({"mask_key": "short"}, r"short: stated as a mask, but shape \(2,\) is not"),
         ({"nm": (5, 4)}, "--nm: 5:4 keeps not 1 to M of M"),
         ({"score_rule": "odd"}, "--score-rule: 'odd' is not allowed"),
         ({"score_rule": "value"}, "--score-rule: the checkpoint has no scores"),
         ({"part": "ema"}, "--part: nothing in the file begins with 'ema'; it has convs, linear"),
         (
             {"mask_key": "weight_scores"},
-            "weight_scores: has values besides 0 and 1; if it is a score, state --score-key",
+            "weight_scores: has values besides 0 and 1; .* state --score-key instead",
         ),
     ],
 )
 def test_statements_that_do_not_fit_are_refused(imported, options: dict[str, object], match: str) -> None:
-    extra = {"convs.0.weight_scores": SCORES["convs.0"]} if "weight_scores" in str(options) else {}
+    extras = {"convs.0.weight_scores": SCORES["convs.0"], "odd": torch.ones(7), "convs.0.short": torch.ones(2)}
+    extra = {name: value for name, value in extras.items() if name.rpartition(".")[2] in str(options)}
     with pytest.raises(TicketError, match=match):
         imported(beside("mask", MASKS) | extra, **options)
 
@@ -267,9 +380,17 @@ def test_safetensors_are_read(tmp_path: Path) -> None:
     save_file({key: value.to(torch.bfloat16) for key, value in beside("mask", MASKS).items()}, path)
     ticket = import_checkpoint(path).ticket
     assert all(np.array_equal(unpack_mask(layer), KEPT[layer.name]) for layer in ticket.layers)
-    path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(TicketError, match="not a safetensors file, or cut off"):
-        import_checkpoint(path)
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"convs.0.weight": path.name, "gone.weight": path.name}}))
+    empty = json.dumps({"a.weight": {"dtype": "F32", "shape": [0, 1 << 63], "data_offsets": [0, 0]}}).encode()
+    for name, content, match in (
+        (index, index.read_bytes(), r"gone\.weight: not in model\.safetensors; give all files of one save"),
+        (path, path.read_bytes()[:-5], "not a safetensors file, or cut off"),
+        (path, len(empty).to_bytes(8, "little") + empty, "a tensor's shape is impossible"),
+    ):
+        name.write_bytes(content)
+        with pytest.raises(TicketError, match=match):
+            import_checkpoint(name)
 
 
 def test_averaged_and_normed_modules_are_read(imported) -> None:
