@@ -1,6 +1,6 @@
 """Whatever a file holds: status 0 and a valid result, or status 2 and one line; never anything else.
 
-``ACCELSIM_FUZZ_INPUTS`` is the number of inputs over all kinds (default 250); ``make fuzz`` tries 20,000, drawn anew.
+``ACCELSIM_FUZZ_INPUTS`` is the number of inputs over all kinds (default 150); ``make fuzz`` tries 20,000, drawn anew.
 """
 
 import os
@@ -40,7 +40,7 @@ KINDS = (
     "store",
     "search",
 )
-NUM_INPUTS = int(os.environ.get("ACCELSIM_FUZZ_INPUTS", "250"))
+NUM_INPUTS = int(os.environ.get("ACCELSIM_FUZZ_INPUTS", "150"))
 IS_SUITE = "ACCELSIM_FUZZ_INPUTS" not in os.environ
 MOST_CHOICES = 48
 
