@@ -22,7 +22,7 @@ from accelsim.pipeline import batch_groups, built_for, schedule_network, simulat
 from accelsim.results.build import build_result
 from accelsim.results.model import RunResult
 from accelsim.sim.counters import Counters, LayerCounters, ResourceLimit
-from accelsim.sim.run import run_schedule
+from accelsim.timing.schedule import Schedule
 from accelsim.trace.model import LayerTrace
 
 _CAUSES = {
@@ -33,6 +33,7 @@ _CAUSES = {
     "vector_unit": ("wait_vector",),
 }
 BUFFERS = ("activation_buffer", "weight_buffer", "mask_buffer", "accumulator")
+MOST_STEPS = 100_000  # of a network; ResNet-50 has some thousand, and solving it once takes a tenth of a second
 _MADE = ("weight_generator", "mask_decoder")
 
 
@@ -42,8 +43,8 @@ def with_limits(
     """Return the counters of a run of ``trace`` on ``hardware`` with what each resource costs it.
 
     Left out are resources that the run does not use and those of which a chip cannot have twice as much; all of them
-    with DRAM that has its own timing, which takes as long as the run for each. The share of a capacity is 0: what it
-    costs shows as traffic.
+    with DRAM that has its own timing, and above `MOST_STEPS`: each would take as long as the run. The share of a
+    capacity is 0: what it costs shows as traffic.
 
     Parameters
     ----------
@@ -55,7 +56,10 @@ def with_limits(
     storage, latency = counters.storage, sum(layer.latency_cycles for layer in counters.layers)
     groups = batch_groups(hardware, trace, storage, fixed)
     hardware = built_for(hardware, trace, storage)
-    tilings = [_tilings(hardware, group.trace, storage, fixed) for group in groups]
+    schedules = [schedule_network(hardware, group.trace, storage, fixed)[0] for group in groups]
+    if sum(layer.num_steps for schedule in schedules for layer in schedule.layers) > MOST_STEPS:
+        return counters
+    tilings = [_tilings(schedule) for schedule in schedules]
     found: dict[str, ResourceLimit] = {}
     for name, change in _doubled(hardware):
         unit = name.partition(".")[0]
@@ -81,16 +85,13 @@ def run_with_limits(hardware: LoadedHardware, trace: LayerTrace, storage: str, *
     return build_result(hardware, trace, counters, evaluate(counters, hardware.config, load_tables()))
 
 
-def _tilings(
-    hardware: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling] | None
-) -> dict[str, Tiling]:
-    schedule, _ = schedule_network(hardware, trace, storage, fixed)
+def _tilings(schedule: Schedule) -> dict[str, Tiling]:
     return {layer.name: layer.tiling for layer in schedule.layers if layer.tiling is not None}
 
 
 def _cycles(hardware: HardwareConfig, trace: LayerTrace, storage: str, tilings: Mapping[str, Tiling] | None) -> int:
-    schedule, _ = schedule_network(hardware, trace, storage, tilings)
-    return sum(layer.latency_cycles for layer in run_schedule(schedule, hardware, engine="solver").layers)
+    """Return when the last layer ends: the mapper has solved every one behind the layer before."""
+    return schedule_network(hardware, trace, storage, tilings)[1][-1].end.end_cycle
 
 
 def _cycles_of(name: str, layer: LayerCounters) -> int:
