@@ -20,6 +20,7 @@ from accelsim.dse.sweep import sweep as _sweep
 from accelsim.errors import ConfigError
 from accelsim.limits import run_with_limits
 from accelsim.storage.default import default_format
+from accelsim.storage.stated import with_layers
 from accelsim.trace import LayerTrace, TraceOptions, trace_workload, with_statistics
 from accelsim.trace import trace_module as _trace_module
 
@@ -121,6 +122,7 @@ def sweep(  # noqa: PLR0913  each is an option of the command
     slurm: int | None = None,
     closed_form: bool = False,
     objectives: str | Sequence[str] = (),
+    storage_of: Sequence[str] = (),
     progress: bool = False,
 ) -> SweepResult:
     """Evaluate every point of a design space, like ``accelsim sweep``.
@@ -139,11 +141,13 @@ def sweep(  # noqa: PLR0913  each is an option of the command
         Rank instead of simulating.
     objectives
         Metrics of the summary, or one text with commas; empty takes the file's.
+    storage_of
+        Layers or kinds that are stored otherwise, each ``LAYER=FORMAT``.
     progress
         Show progress on the error stream.
     """
     places = _places(out, store, (workers, scheduler, slurm), progress)
-    return _sweep(_space(space), places, "closed_form" if closed_form else "simulation", _names(objectives))
+    return _sweep(_space(space, storage_of), places, "closed_form" if closed_form else "simulation", _names(objectives))
 
 
 def explore(  # noqa: PLR0913  each is an option of the command
@@ -160,6 +164,7 @@ def explore(  # noqa: PLR0913  each is an option of the command
     workers: int | None = None,
     scheduler: str | None = None,
     slurm: int | None = None,
+    storage_of: Sequence[str] = (),
     progress: bool = False,
 ) -> ExploreResult:
     """Search a design space for the Pareto set of the objectives, like ``accelsim explore``.
@@ -183,11 +188,13 @@ def explore(  # noqa: PLR0913  each is an option of the command
         seed=seed,
     )
     places = _places(out, store, (workers, scheduler, slurm), progress)
-    return _explore(_space(space), places, plan)
+    return _explore(_space(space, storage_of), places, plan)
 
 
-def _space(space: Space) -> DesignSpace:
-    return space_from_mapping(dict(space)) if isinstance(space, Mapping) else load_space(os.fspath(space))
+def _space(space: Space, storage_of: Sequence[str]) -> DesignSpace:
+    with_layers("slt", storage_of)  # a wrong one is told before anything is made
+    read = space_from_mapping(dict(space)) if isinstance(space, Mapping) else load_space(os.fspath(space))
+    return replace(read, storage_of=tuple(storage_of))
 
 
 def _names(names: str | Sequence[str]) -> tuple[str, ...]:

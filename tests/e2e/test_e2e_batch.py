@@ -14,7 +14,12 @@ def test_compare_and_report_tell_batches_apart(tmp_path, capsys) -> None:
     table.write_text("Layer, M, N, K\nfc1, 1, 256, 256\nfc2, 1, 10, 256\n")
     out = tmp_path / "out"
     stated = ["--sparsity", "0.5", "--prune-ratio", "0.35", "--lock-ratio", "0.35"]
-    assert main(["compare", "edge", str(table), *stated, "--batch", "1,4", "--out", str(out)]) == 0
+    assert (
+        main(
+            ["compare", "edge", str(table), *stated, "--storage", "slt,dense-int8", "--batch", "1,4", "--out", str(out)]
+        )
+        == 0
+    )
     assert "energy per input" in capsys.readouterr().out
     rows = list(csv.DictReader((out / "compare.csv").open()))
     assert [(row["workload.batch"], row["storage"]) for row in rows] == [
