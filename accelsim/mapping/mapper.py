@@ -137,7 +137,7 @@ def _chosen(task: LayerTask, prices: EnergyPrices, run: Run) -> MappedLayer:
         tried += 1
         if found is not None:
             solved.append(found)
-            ratios.append(found[0] / finalist.value)
+            ratios.append(found[0] / finalist.value if finalist.value else 1.0)  # nothing has a price
             best = min(best, found[0])
     if not solved:
         raise MappingError(no_tiling_message(task))
