@@ -285,7 +285,7 @@ def _remedy(column: Column) -> str:
         "sparsity": "name N:M Sparsity, or state zeros with --sparsity",
         "dilat": "give the network as ONNX",
     }
-    repeated = "write the row as often as the layer runs, or name the column Batch"
+    repeated = "write the row as often as the layer runs (a column Batch is for more inputs of the same weights)"
     return next((text for word, text in remedies.items() if word in column.plain), repeated)
 
 

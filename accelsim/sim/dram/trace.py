@@ -333,7 +333,9 @@ def run_dram_command(  # noqa: PLR0913  each is an option of the command
     trace = read_trace(trace_path, only_timed=only_timed)
     if config.model == "simple" and trace.is_timed_in_ns:
         if commands_path is not None:
-            raise ConfigError(f"{config_path}: dram.model: 'simple' has no commands; set it to 'timing'")
+            raise ConfigError(
+                f"{config_path}: dram.model: 'simple' has no commands; set it to 'timing', e.g. --set dram.model=timing"
+            )
         return run_simply(config, trace)
     try:
         memory = build(config)
