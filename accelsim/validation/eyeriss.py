@@ -8,7 +8,7 @@ from accelsim.cost.tables import load_tables
 from accelsim.sim.counters import Counters
 from accelsim.trace.model import TraceLayer
 from accelsim.units import cycles_to_s
-from accelsim.validation.reference import Row, load_table, preset_path
+from accelsim.validation.reference import Row, Table, load_table, preset_path
 from accelsim.validation.rows import ValidationRow
 from accelsim.validation.runs import conv_dims, layer, machine, run_layers
 
@@ -19,9 +19,9 @@ _ROW_STATIONARY = "row-stationary there; the nearest unrolling here: see docs/va
 _WORKING = ("compute", "weight_load", "fill_drain", "buffer_ports", "other")
 
 
-def validate_eyeriss() -> list[ValidationRow]:
+def validate_eyeriss(own: Table | None = None) -> list[ValidationRow]:
     """Return latency, processing time, DRAM and global-buffer traffic and power of each layer."""
-    table = load_table("eyeriss")
+    table = own or load_table("eyeriss")
     hardware = machine(preset_path("eyeriss_dense"))
     layers = [_layer(row) for row in table.rows]
     counters = run_layers(hardware, layers, "dense-fp16")
@@ -48,10 +48,12 @@ def validate_eyeriss() -> list[ValidationRow]:
 
 def _layer(row: Row) -> TraceLayer:
     name, channels, out = row.text("layer"), row.whole("C"), row.whole("E")
-    groups = INPUT_CHANNELS[name] // channels
+    # AlexNet has two groups in three layers; a layer of another network, or of another number of channels, has one.
+    groups = max(1, INPUT_CHANNELS.get(name, channels) // channels)
+    batch = row.whole("batch") if "batch" in row.cells else BATCH
     dims = conv_dims(
         channels=channels, filters=row.whole("M") // groups, out=(out, out), window=(row.whole("R"), row.whole("R")),
-        stride=row.whole("stride"), batch=BATCH, groups=groups,
+        stride=row.whole("stride"), batch=batch, groups=groups,
     )  # fmt: skip
     return layer(name, dims, input_density=1.0 - row.number("zeros_percent") / 100)
 

@@ -10,9 +10,9 @@ from accelsim.validation.rows import ValidationRow, summary_rows
 from accelsim.validation.runs import cycles, gemm_dims, layer, machine, run_layers
 
 
-def validate_gemm_tilings() -> list[ValidationRow]:
+def validate_gemm_tilings(own: Table | None = None) -> list[ValidationRow]:
     """Return a row per tiling and the summary; every tile is loaded again, partial sums stay while K is walked."""
-    table = load_table("gemm_tilings_rtl")
+    table = own or load_table("gemm_tilings_rtl")
     hardware = machine(machine_path("gemm_array_16x16.yaml"))
     rows = []
     for row in table.rows:

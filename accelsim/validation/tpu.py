@@ -12,11 +12,14 @@ from accelsim.errors import ConfigError
 from accelsim.mapping.loops import Tiling
 from accelsim.pipeline import simulate
 from accelsim.sim.counters import Counters
+from accelsim.ticket.zoo import is_network
+from accelsim.trace import trace_network
+from accelsim.trace.batch import with_batch
 from accelsim.trace.model import LayerTrace, LayerWeights, LoopDims, TraceLayer
 from accelsim.trace.options import TraceOptions, stated_weights
 from accelsim.validation.reference import Row, Table, load_table, preset_path
 from accelsim.validation.rows import ValidationRow, summary_rows
-from accelsim.validation.runs import conv_dims, cycles, gemm_dims, layer, machine, network, run_layers
+from accelsim.validation.runs import conv_dims, cycles, gemm_dims, layer, machine, network
 
 LAYER_NORM_OPS, SOFTMAX_OPS = 7, 4  # per element, as accelsim.trace.vector_ops has them
 MATRIX_UNIT = 256
@@ -24,27 +27,72 @@ WEIGHT_BOUND = ("MLP0", "MLP1", "LSTM0", "LSTM1")
 SPARSITY, PRUNE_RATIO, LOCK_RATIO = 0.7, 0.5, 0.2  # a ticket frozen to 70 %, as in arXiv 2402.14029
 
 
-def validate_tpu_v3() -> list[ValidationRow]:
-    """Return a row per kernel and the summary."""
-    table = load_table("tpu_v3")
+def validate_tpu_v3(own: Table | None = None) -> list[ValidationRow]:
+    """Return a row per kernel, network or encoder block, and the summary."""
+    table = own or load_table("tpu_v3")
     rows = []
     for row in table.rows:
         name = row.text("workload")
         # Kernels of vector operations alone are fp32 as their callers make them; products round operands to bfloat16.
         width = {} if "layernorm" not in name and "softmax" not in name else {"activation_bits": 32}
-        hardware = machine(preset_path("tpu_v3_dense"), width)
-        ours = cycles(run_layers(hardware, _kernel(name), "dense-fp16"))
-        rows.append(ValidationRow(table.name, table.source, f"cycles of {name}", row.number("cycles"), float(ours)))
+        counters = simulate(machine(preset_path("tpu_v3_dense"), width), _workload_of(row), "dense-fp16")
+        ours = float(cycles(counters))
+        rows.append(ValidationRow(table.name, table.source, f"cycles of {name}", row.number("cycles"), ours))
     note = "SCALE-Sim v3 on 16 kernels, of which these are a part"
     return summary_rows(table.name, table.source, "cycles of the kernels", rows, (0.55, None), note) + rows
 
 
+def _workload_of(row: Row) -> LayerTrace:
+    """Return the trace of a kernel, of a network by name at its ``batch``, or of an encoder block."""
+    name = row.text("workload")
+    if is_network(name):
+        batch = row.whole("batch") if "batch" in row.cells else 1
+        return with_batch(trace_network(name), batch)
+    if name.startswith("encoder_"):
+        return network(name, _encoder(*_sizes(name, 3)))
+    return network("validation", _kernel(name))
+
+
+def _sizes(name: str, count: int = 0) -> list[int]:
+    text = name.partition("_")[2]
+    if not re.fullmatch(r"[1-9]\d{0,8}(x\d{1,9})*", text) or (count and text.count("x") != count - 1):
+        raise ConfigError(
+            f"tpu_v3: {name[:60]!r} is not a kernel; write e.g. gemm_256x256x256, encoder_128x768x12 (tokens, width, "
+            "heads), or the name of a network"
+        )
+    return [int(part) for part in text.split("x")]
+
+
+def _encoder(tokens: int, width: int, heads: int) -> list[TraceLayer]:
+    """Return an encoder block of one sequence: attention, two sums and normalisations, feed-forward of four widths."""
+    if not heads or width % heads:
+        raise ConfigError(f"tpu_v3: encoder of width {width}: {heads} heads do not divide it; give a divisor")
+
+    def dense(name: str, inputs: int, outputs: int, source: str) -> TraceLayer:
+        return replace(layer(name, gemm_dims(rows=tokens, cols=outputs, depth=inputs), "linear"), inputs=(source,))
+
+    def norm(name: str, source: str) -> TraceLayer:
+        return _elementwise(name, tokens, width, LAYER_NORM_OPS + 1, source)  # and the residual sum before it
+
+    scores, softmax, mixed = _attention(heads, tokens, width // heads)
+    return [
+        dense("qkv", width, 3 * width, "input"),
+        replace(scores, inputs=("qkv",)),
+        softmax,
+        mixed,
+        dense("projection", width, width, "mixed"),
+        norm("norm1", "projection"),
+        dense("expand", width, 4 * width, "norm1"),
+        dense("contract", 4 * width, width, "expand"),
+        norm("norm2", "contract"),
+    ]
+
+
 def _kernel(name: str) -> list[TraceLayer]:
     """Return the layers of a kernel such as ``gemm_256x256x256`` or ``conv_64x56x56x64x64x3x1x1``."""
-    kind, _, text = name.partition("_")
-    if not re.fullmatch(r"\d+(x\d+)*", text):
-        raise ConfigError(f"tpu_v3: {name!r} is not a kernel; write e.g. gemm_256x256x256")
-    size = [int(part) for part in text.split("x")]
+    kind = name.partition("_")[0]
+    counts = {"gemm": 3, "conv": 8, "attention": 3, "layernorm": 2, "softmax": 2}
+    size = _sizes(name if kind in counts else "", counts.get(kind, 0))
     if kind == "gemm":
         return [layer(name, gemm_dims(rows=size[0], cols=size[2], depth=size[1]), "linear")]
     if kind == "conv":
