@@ -13,7 +13,7 @@ from accelsim.validation.rows import ValidationRow
 from accelsim.validation.runs import conv_dims, layer, machine, run_layers
 
 BATCH = 4
-INPUT_CHANNELS = {"CONV1": 3, "CONV2": 96, "CONV3": 256, "CONV4": 384, "CONV5": 384}
+GROUPED = {("CONV2", 48), ("CONV4", 192), ("CONV5", 192)}  # AlexNet's layers of two groups, and channels of each
 _ROW_STATIONARY = "row-stationary there; the nearest unrolling here: see docs/validation.md"
 # What the array is at work on in our account of cycles.
 _WORKING = ("compute", "weight_load", "fill_drain", "buffer_ports", "other")
@@ -48,8 +48,7 @@ def validate_eyeriss(own: Table | None = None) -> list[ValidationRow]:
 
 def _layer(row: Row) -> TraceLayer:
     name, channels, out = row.text("layer"), row.whole("C"), row.whole("E")
-    # AlexNet has two groups in three layers; a layer of another network, or of another number of channels, has one.
-    groups = max(1, INPUT_CHANNELS.get(name, channels) // channels)
+    groups = 2 if (name, channels) in GROUPED else 1
     batch = row.whole("batch") if "batch" in row.cells else BATCH
     dims = conv_dims(
         channels=channels, filters=row.whole("M") // groups, out=(out, out), window=(row.whole("R"), row.whole("R")),

@@ -47,7 +47,8 @@ def _workload_of(row: Row) -> LayerTrace:
     name = row.text("workload")
     if is_network(name):
         batch = row.whole("batch") if "batch" in row.cells else 1
-        return with_batch(trace_network(name), batch)
+        of_imagenet = f"{name}-imagenet"  # where a plain name is that of the small images
+        return with_batch(trace_network(of_imagenet if is_network(of_imagenet) else name), batch)
     if name.startswith("encoder_"):
         return network(name, _encoder(*_sizes(name, 3)))
     return network("validation", _kernel(name))
