@@ -27,7 +27,7 @@ from accelsim.cli.common import common_options, examples, json_option, progress,
 from accelsim.cli.names import complete_chip, complete_workload
 from accelsim.config.loader import LoadedHardware, load_hardware
 from accelsim.config.presets import CHIPS, find_preset
-from accelsim.errors import AccelSimError, ConfigError, MappingError
+from accelsim.errors import AccelSimError
 from accelsim.report.breakeven import print_assumption, print_break_even
 from accelsim.report.figures import freezing_figure
 from accelsim.report.page_runs import holds_results, read_results
@@ -46,6 +46,7 @@ from accelsim.results.store import (
     write_bytes,
     write_text,
 )
+from accelsim.storage.chip_decoder import STATED
 from accelsim.storage.stated import with_layers
 from accelsim.trace.batch import with_batch
 from accelsim.trace.model import LayerTrace
@@ -222,15 +223,10 @@ def _simulate(
 
     Those that nobody ``asked`` for and cannot run are noted, and their errors added to ``failures``.
     """
-    reasons: list[tuple[str, str]] = []
-    for name in formats:
-        try:
-            runs = flow.simulate_rivals(chip, trace, (name,), wants_exact(ctx)).values()
-            yield from (flow.run_with_limits(chip, trace, run, None) for run in runs) if name == formats[0] else runs
-        except (ConfigError, MappingError) as error:
-            if name in asked:
-                raise
-            failures.append(error)
-            reasons.append((name, str(error).removeprefix(f"{trace.path}: ")))
-    for line in flow.left_out_lines(trace.name, reasons):
+    runs, left_out = flow.simulate_possible(chip, trace, formats, asked, wants_exact(ctx))
+    own = (formats[0], formats[0] + STATED)
+    for name, run in runs.items():
+        yield flow.run_with_limits(chip, trace, run, None) if name in own else run
+    failures += [error for _, error in left_out]
+    for line in flow.left_out_lines(trace, left_out):
         session(ctx).note(line)

@@ -12,7 +12,7 @@ from accelsim.config.loader import LoadedHardware
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.tables import CostTables, load_tables
 from accelsim.cost.uncertainty import UncertaintyReport, uncertainty
-from accelsim.errors import ConfigError
+from accelsim.errors import AccelSimError, ConfigError, MappingError
 from accelsim.groups import Group
 from accelsim.limits import with_limits
 from accelsim.mapping.fixed import load_fixed
@@ -50,9 +50,10 @@ ALL_FORMATS = "all"
 DENSE_STORAGE = "dense-int8"
 TICKET_RIVALS = ("dense-int8", "entropy-int4")
 """What a ticket is compared with by default: what most chips store, and the smallest format at hand."""
-DENSE_RIVALS = ("dense-int8", "dense-fp32")
 RATIO_OBJECTIVES = ("latency", "edp", "energy")
 _MAX_FOLDER_NAME = 200
+Failure = tuple[str, AccelSimError]
+"""A format, and why it cannot run."""
 _STORAGE_NAME = re.compile(r"\bstorage [a-z][a-z0-9:-]*[a-z0-9]")
 
 
@@ -110,6 +111,28 @@ def simulate_rivals(
         if run.counters.decoder_width is not None:
             found[name + STATED] = simulate_format(hardware, trace, name + STATED, exact)
     return found
+
+
+def simulate_possible(
+    hardware: LoadedHardware, trace: LayerTrace, storages: Sequence[str], asked: Sequence[str], exact: bool
+) -> tuple[dict[str, CostedRun], list[Failure]]:
+    """Return the runs of `simulate_rivals`, and which formats cannot run, with the reason.
+
+    Raises
+    ------
+    AccelSimError
+        One of those that somebody ``asked`` for cannot run.
+    """
+    found: dict[str, CostedRun] = {}
+    failures: list[Failure] = []
+    for name in storages:
+        try:
+            found |= simulate_rivals(hardware, trace, (name,), exact)
+        except (ConfigError, MappingError) as error:
+            if name in asked:
+                raise
+            failures.append((name, error))
+    return found, failures
 
 
 def totals_of(runs: Mapping[str, CostedRun]) -> dict[str, Totals]:
@@ -217,12 +240,13 @@ def is_ticket(trace: LayerTrace, storage: str) -> bool:
     return any(plan.source is not None for plan in layer_plans(trace, storage).values())
 
 
-def left_out_lines(workload: str, failures: Sequence[tuple[str, str]]) -> list[str]:
-    """Return one line per reason for the formats of (format, message) pairs that could not run."""
+def left_out_lines(trace: LayerTrace, failures: Sequence[Failure]) -> list[str]:
+    """Return one line per reason for the formats that could not run."""
     formats: dict[str, list[str]] = {}
-    for name, message in failures:
+    for name, error in failures:
+        message = str(error).removeprefix(f"{trace.path}: ")
         formats.setdefault(_STORAGE_NAME.sub("storage {}", message, count=1), []).append(name)
-    return [f"{workload}: left out: {why.replace('{}', ', '.join(names), 1)}" for why, names in formats.items()]
+    return [f"{trace.name}: left out: {why.replace('{}', ', '.join(names), 1)}" for why, names in formats.items()]
 
 
 def check_pictures(pictures: Pictures, requests_file: str | None) -> None:

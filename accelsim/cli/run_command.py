@@ -28,7 +28,6 @@ from accelsim.cli.common import common_options, examples, json_option, session, 
 from accelsim.cli.names import complete_chip, complete_formats, complete_workload
 from accelsim.config.loader import LoadedHardware, load_hardware
 from accelsim.config.ports import starved
-from accelsim.errors import ConfigError, MappingError
 from accelsim.report.batch import groups_words
 from accelsim.report.network import network_sizes
 from accelsim.report.policies import policy_lines
@@ -36,6 +35,7 @@ from accelsim.report.sentence import objective_line
 from accelsim.report.terminal import make_console, print_run, print_synthetic
 from accelsim.report.timeline_probe import TimelineProbe
 from accelsim.report.uncertainty import print_uncertainty
+from accelsim.results.compare import DENSE_RIVALS
 from accelsim.results.model import RunResult
 from accelsim.results.store import check_folder_place, prepare_folder, result_text, write_run
 from accelsim.sim.dram.recording import RequestLog
@@ -66,7 +66,7 @@ from accelsim.trace.model import LayerTrace
     metavar="FORMATS",
     shell_complete=complete_formats,
     help="Formats to compare with, by comma, or none; given, the JSON has them "
-    f"[default: {','.join(flow.TICKET_RIVALS)}; without a ticket {','.join(flow.DENSE_RIVALS)}].",
+    f"[default: {','.join(flow.TICKET_RIVALS)}; without a ticket {','.join(DENSE_RIVALS)}].",
 )
 @storage_of_option
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
@@ -161,16 +161,10 @@ def _rivals(
     ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, storage: str, asked: Sequence[str] | None
 ) -> dict[str, flow.CostedRun]:
     """Return the runs to compare with; of those that nobody asked for, what cannot run is left out and noted."""
-    if asked is not None:
-        return flow.simulate_rivals(chip, trace, asked, wants_exact(ctx))
-    found: dict[str, flow.CostedRun] = {}
-    failures = []
-    for name in flow.TICKET_RIVALS if flow.is_ticket(trace, storage) else flow.DENSE_RIVALS:
-        try:
-            found |= flow.simulate_rivals(chip, trace, (name,), wants_exact(ctx))
-        except (ConfigError, MappingError) as error:
-            failures.append((name, str(error).removeprefix(f"{trace.path}: ")))
-    for line in flow.left_out_lines(trace.name, failures):
+    default = flow.TICKET_RIVALS if flow.is_ticket(trace, storage) else DENSE_RIVALS
+    formats = default if asked is None else asked
+    found, failures = flow.simulate_possible(chip, trace, formats, asked or (), wants_exact(ctx))
+    for line in flow.left_out_lines(trace, failures):
         session(ctx).note(line)
     return found
 

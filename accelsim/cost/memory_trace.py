@@ -11,7 +11,7 @@ from accelsim.cost.dram import Traffic, component_prices
 from accelsim.cost.tables import load_tables
 from accelsim.cost.terms import resolve
 from accelsim.sim.dram.simple_trace import SimpleTraceResult
-from accelsim.sim.dram.trace import DramTraceResult, load_memory, read_trace, run_dram_command
+from accelsim.sim.dram.trace import DramTraceResult, load_memory, read_trace, run_read
 from accelsim.timing.power_states import STATES, DramStates, num_ranks
 
 
@@ -46,16 +46,10 @@ def cost_requests(  # noqa: PLR0913  each is an option of the command
     player_mhz: float | None = None,
     commands_path: str | Path | None = None,
 ) -> tuple[dict[str, object], list[str]]:
-    """Return the figures of the requests in a file, and what a reader has to know of them; see `run_dram_command`."""
-    result = run_dram_command(
-        config_path,
-        trace_path,
-        overrides=overrides,
-        only_timed=only_timed,
-        player_mhz=player_mhz,
-        commands_path=commands_path,
-    )
-    memory, notes = load_memory(config_path, overrides), []
+    """Return the figures of the requests in a file, and what a reader has to know of them; see `run_read`."""
+    memory, trace = load_memory(config_path, overrides), read_trace(trace_path, only_timed=only_timed)
+    result = run_read(memory, trace, (config_path, trace_path), player_mhz=player_mhz, commands_path=commands_path)
+    notes = []
     if isinstance(result, SimpleTraceResult):
         if result.needs_banks:
             notes.append(
@@ -66,6 +60,6 @@ def cost_requests(  # noqa: PLR0913  each is an option of the command
         notes.append(
             f"{config_path}: dram.model: the chip has {memory.model!r}; a trace needs banks, so 'timing' ran here"
         )
-    if player_mhz is None and read_trace(trace_path, only_timed=only_timed).unit == "player":
+    if player_mhz is None and trace.unit == "player":
         notes.append(f"{trace_path}: cycles are taken for the memory's; --player-mhz states another clock")
     return trace_document(result, memory), notes

@@ -11,10 +11,9 @@ from accelsim.report.policies import policy_lines
 from accelsim.report.sentence import left_out_words, limits_line
 from accelsim.report.text import percent, printable, quantity, ratio, significant
 from accelsim.results.breakeven import equal_precision_bits, smaller_or_cheaper
-from accelsim.results.compare import generation_wait_fraction, stored_bits, traffic_bytes, weight_bytes
+from accelsim.results.compare import DENSE_RIVALS, generation_wait_fraction, stored_bits, traffic_bytes, weight_bytes
 from accelsim.results.model import RunResult
 
-DENSE_RIVALS = ("dense-int8", "dense-fp32")
 TICKET_FORMATS = ("slt", "multicoat", "folded")
 UNFROZEN_FORMAT = "slt-unfrozen"
 NEARLY_NONE = 0.0005  # a freezing ratio that is shown as 0.0 %

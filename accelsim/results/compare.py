@@ -13,6 +13,8 @@ WEIGHT_CLASSES = ("mask", "seed", "scale", "weight", "index")
 GENERATION_CAUSES = ("wait_generator", "wait_decoder")
 TICKET_FORMATS = ("slt", "slt-raw", "slt-rle", "slt-golomb", "slt-entropy")
 """Formats that hold the very ticket whose accuracy was measured; all others hold another network of its shape."""
+DENSE_RIVALS = ("dense-int8", "dense-fp32")
+"""What is compared with first, and without a ticket at all."""
 FREEZING_FORMATS = (*TICKET_FORMATS, "slt-pruned", "folded")
 """Formats whose size falls with the freezing ratio, as the ticket's own does."""
 

@@ -29,7 +29,7 @@ from accelsim.sim.dram.trace_files import MAX_TIME_NS, DramTrace, read_trace
 from accelsim.timing.power_states import DramStates
 
 __all__ = [
-    "DramTrace", "DramTraceResult", "commands_text", "load_memory", "read_trace", "run_dram_command",
+    "DramTrace", "DramTraceResult", "commands_text", "load_memory", "read_trace", "run_read",
     "run_memory_trace", "run_requests", "run_trace",
 ]  # fmt: skip
 
@@ -298,25 +298,22 @@ def _named(path: str | Path) -> str:
     )
 
 
-def run_dram_command(  # noqa: PLR0913  each is an option of the command
-    config_path: str | Path,
-    trace_path: str | Path,
+def run_read(
+    config: DramConfig,
+    trace: DramTrace,
+    paths: tuple[str | Path, str | Path],
     *,
-    overrides: Sequence[str] = (),
-    only_timed: bool = False,
     player_mhz: float | None = None,
     commands_path: str | Path | None = None,
 ) -> DramTraceResult | SimpleTraceResult:
-    """Run the requests in `trace_path` on the memory that `config_path` describes; see `load_memory`.
+    """Run requests that are read already on a memory.
 
     The timing model runs unless the configuration asks for ``simple`` and the requests have times of arrival.
 
     Parameters
     ----------
-    overrides
-        See `load_memory`.
-    only_timed
-        Only lines ``ARRIVAL_NS R|W ADDRESS BYTES`` are read.
+    paths
+        Where memory and requests come from, for what is said of them.
     player_mhz
         See `run_requests`.
     commands_path
@@ -329,8 +326,7 @@ def run_dram_command(  # noqa: PLR0913  each is an option of the command
     TraceError
         If the trace is wrong.
     """
-    config = load_memory(config_path, overrides)
-    trace = read_trace(trace_path, only_timed=only_timed)
+    config_path, trace_path = paths
     if config.model == "simple" and trace.is_timed_in_ns:
         if commands_path is not None:
             raise ConfigError(

@@ -17,7 +17,7 @@ from accelsim.cost.memory_trace import energy_nj, trace_document
 from accelsim.errors import ConfigError, TraceError
 from accelsim.sim.dram import state as s
 from accelsim.sim.dram.build import build
-from accelsim.sim.dram.trace import load_memory, read_trace, run_dram_command, run_memory_trace, run_trace
+from accelsim.sim.dram.trace import load_memory, read_trace, run_memory_trace, run_read, run_trace
 
 CONFIGS = Path(__file__).resolve().parents[3] / "hwconfigs" / "dram"
 DDR4 = CONFIGS / "dramsim3_DDR4_8Gb_x8_2400.yaml"
@@ -72,7 +72,7 @@ def test_large_files_are_refused_before_they_are_read(tmp_path: Path) -> None:
 
 def test_the_command_reports_all_figures(tmp_path: Path) -> None:
     trace = write(tmp_path, b"".join(b"%#x %c\n" % (64 * i, b"RW"[i % 3 == 2]) for i in range(300)))
-    fields = trace_document(run_dram_command(DDR4, trace), load_memory(DDR4))
+    fields = trace_document(run_path(DDR4, trace), load_memory(DDR4))
     assert {
         "cycles", "time_ns", "read_bytes", "written_bytes", "achieved_gbps", "fraction_of_peak", "row_hit_rate",
         "activates", "precharges", "refreshes", "energy_nj_by_component", "state_ns",
@@ -114,10 +114,10 @@ def test_a_memory_that_cannot_run_a_trace_is_named_with_its_file(tmp_path: Path)
     path, trace = tmp_path / "memory.yaml", write(tmp_path, b"0 R\n")
     path.write_text("name: x\n")
     with pytest.raises(ConfigError, match=r"memory\.yaml: dram: is missing; write the memory's section"):
-        run_dram_command(path, trace)
+        run_path(path, trace)
     path.write_text("dram:\n  model: timing\n  burst_bytes: 32\n")
     with pytest.raises(ConfigError, match=r"memory\.yaml: dram\.burst_bytes: 32 is not a burst of LPDDR4-3200"):
-        run_dram_command(path, trace)
+        run_path(path, trace)
 
 
 def test_arrays_must_match() -> None:
@@ -176,7 +176,11 @@ def test_standby_is_paid_while_nothing_moves() -> None:
 
 
 def run_file(tmp_path: Path, text: str, config: Path = DDR4, **how: object):
-    return run_dram_command(config, write(tmp_path, text.encode()), **how)
+    return run_path(config, write(tmp_path, text.encode()), **how)
+
+
+def run_path(config: Path, trace: Path, only_timed: bool = False, **how: object):
+    return run_read(load_memory(config), read_trace(trace, only_timed=only_timed), (config, trace), **how)
 
 
 def test_lines_of_other_simulators_mean_the_same_requests(tmp_path: Path) -> None:

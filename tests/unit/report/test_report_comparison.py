@@ -4,11 +4,13 @@ import io
 import pytest
 
 from accelsim.cli.flow import left_out_lines
+from accelsim.errors import MappingError
 from accelsim.report.breakeven import print_break_even
 from accelsim.report.terminal import make_console, print_comparison
 from accelsim.results.breakeven import break_even
 from accelsim.results.build import build_result
 from accelsim.results.compare import runs_text
+from accelsim.trace.model import LayerTrace
 
 
 @pytest.fixture
@@ -80,11 +82,11 @@ def test_freezing_ratio_is_given_only_against_formats_that_do_not_freeze(runs, m
 
 def test_formats_left_out_for_one_reason_take_one_line():
     failures = [
-        ("slt", "storage slt: no supermask; do this"),
-        ("folded", "storage slt: no supermask; do this"),
-        ("elsa-90", "chip: storage elsa-90 needs a decoder"),
+        ("slt", MappingError("storage slt: no supermask; do this")),
+        ("folded", MappingError("storage slt: no supermask; do this")),
+        ("elsa-90", MappingError("chip: storage elsa-90 needs a decoder")),
     ]
-    assert left_out_lines("net", failures) == [
+    assert left_out_lines(LayerTrace("net", (), "dense"), failures) == [
         "net: left out: storage slt, folded: no supermask; do this",
         "net: left out: chip: storage elsa-90 needs a decoder",
     ]
