@@ -196,7 +196,7 @@ def _vector_layers(hardware: HardwareConfig, tasks: list[LayerTask]) -> _VectorW
         loaded, stored = task.dram_input_elements + task.residual_dram_elements, outputs if task.output_to_dram else 0
         inputs = layer.dims.num_inputs + layer.second_input_elements + task.residual_elements
         ops = max(layer.vector_ops, outputs)
-        num_bytes = (loaded + stored) * bits / 8 + task.row_bits.total / 8
+        num_bytes = (loaded * bits + stored * task.output_bits + task.row_bits.total) / 8
         work, transfer = ops / hardware.vector_unit.num_lanes, 0.0
         if hardware.memory != "ideal":
             transfer = num_bytes / per_cycle
@@ -226,7 +226,7 @@ def _actions(
     executed = np.array([_executed(task) for task in tasks], dtype=np.float64)
     slots = macs * best.slots
     residual = np.array([task.residual_elements for task in tasks], dtype=np.float64)
-    second = np.array([_second_on_chip(task) for task in tasks], dtype=np.float64) * best.passes * act
+    second = np.array([_second_on_chip(task) for task in tasks], dtype=np.float64) * best.passes * wbits
     input_bits, weight_bits = best.input_reads * act, best.weight_reads * wbits
     spilled = np.maximum(best.spills, 0) * layers.num_outputs
     decodes = layers.decoded_bits > 0
@@ -277,10 +277,10 @@ def _add_of_layer(
         actions[key] = actions.get(key, 0.0) + count
 
 
-def _second_on_chip(task: LayerTask) -> int:
+def _second_on_chip(task: LayerTask) -> float:
     """Return the elements of a second activation operand that pass from the activation buffer to the weight buffer."""
-    is_there = task.plan is None and task.layer.second_input_elements > 0 and not task.second_from_dram
-    return task.layer.dims.num_weights if is_there else 0
+    is_there = task.plan is None and task.layer.second_input_elements > 0
+    return task.layer.dims.num_weights * (1 - task.second_dram_share) if is_there else 0
 
 
 def _shifted_bits(hardware: HardwareConfig, layers: Layers, slots: Floats) -> float:

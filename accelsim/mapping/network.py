@@ -201,16 +201,18 @@ def network_tasks(
     elements = {layer.name: output_elements(layer) for layer in trace.layers}
     readers = {name for layer in trace.layers for name in (*layer.inputs, *layer.residuals)}
     ideal = hardware.memory == "ideal"
+    held = residency.cache_bytes > 0
     tasks = []
     for position, layer in enumerate(trace.layers):
         capacity = hardware.activation_buffer.capacity_bytes - residency.resident_bytes[position]
+        stays = layer.name in residency.on_chip and layer.name in readers
         tasks.append(
             LayerTask(
                 layer=layer,
                 plan=plans.get(layer.name),
                 hardware=hardware,
                 dram_input_elements=_dram_inputs(layer, elements, residency),
-                output_to_dram=layer.is_output or layer.name not in residency.on_chip or layer.name not in readers,
+                output_to_dram=not held if layer.caches else layer.is_output or not stays,
                 residual_dram_elements=sum(
                     elements.get(name, output_elements(layer))
                     for name in layer.residuals
@@ -220,6 +222,7 @@ def network_tasks(
                 residual_elements=sum(elements.get(name, output_elements(layer)) for name in layer.residuals),
                 second_from_dram=not layer.second_producers
                 or any(name not in residency.on_chip for name in layer.second_producers),
+                cache_on_chip=held,
             )
         )
     return tasks
@@ -296,6 +299,7 @@ def _anonymous(task: LayerTask) -> Hashable:
     return (
         layer, plan, task.dram_input_elements, task.output_to_dram, task.residual_dram_elements,
         task.activation_capacity_bytes, task.residual_elements, task.second_from_dram,
+        task.cache_on_chip,
     )  # fmt: skip
 
 

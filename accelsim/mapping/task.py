@@ -33,6 +33,8 @@ class LayerTask:
     second_from_dram
         Whether the second activation operand (of a matrix multiplication) comes from DRAM, not from the activation
         buffer.
+    cache_on_chip
+        Whether keys and values of all layers are kept in the activation buffer from run to run.
     """
 
     layer: TraceLayer
@@ -44,6 +46,7 @@ class LayerTask:
     activation_capacity_bytes: int
     residual_elements: int = 0
     second_from_dram: bool = True
+    cache_on_chip: bool = False
 
     @property
     def is_ideal(self) -> bool:
@@ -60,7 +63,52 @@ class LayerTask:
     @property
     def weight_bits(self) -> int:
         """Return the bits of a weight position in the weight buffer."""
-        return self.plan.buffer_bits_per_weight if self.plan is not None else self.activation_bits
+        return self.plan.buffer_bits_per_weight if self.plan is not None else self.second_bits
+
+    @property
+    def second_bits(self) -> int:
+        """Return the width of an element of the second operand; of a cached one that in the cache."""
+        return self._cache_bits if self.layer.cached_elements is not None else self.activation_bits
+
+    @property
+    def output_bits(self) -> int:
+        """Return the width of an output in memory; one that is cached has that of the cache."""
+        return self._cache_bits if self.layer.caches else self.activation_bits
+
+    @property
+    def _cache_bits(self) -> int:
+        return self.layer.cache_bits or self.activation_bits
+
+    @property
+    def second_dram_share(self) -> float:
+        """Return the fraction of the second operand that comes from DRAM."""
+        layer, new = self.layer, float(self.second_from_dram)
+        if layer.cached_elements is None or not layer.second_input_elements:
+            return new
+        if self.cache_on_chip:
+            return 0.0
+        share = layer.cached_elements / layer.second_input_elements
+        return share + (1 - share) * new
+
+    @property
+    def second_dram_bits(self) -> int:
+        """Return the bits of the second operand that one pass over it brings from DRAM."""
+        if not self.loads_second:
+            return 0
+        dims, layer = self.layer.dims, self.layer
+        if layer.cached_elements is None or self.second_from_dram:
+            return dims.num_weights * self.second_bits
+        return -(-dims.num_weights * layer.cached_elements // layer.second_input_elements) * self.second_bits
+
+    @property
+    def second_class(self) -> str:
+        """Return the traffic class of the second operand."""
+        return "activation_in" if self.layer.cached_elements is None else "kv_read"
+
+    @property
+    def output_class(self) -> str:
+        """Return the traffic class of the outputs."""
+        return "kv_write" if self.layer.caches else "activation_out"
 
     @property
     def stored_bits(self) -> StoredBits:
@@ -106,8 +154,8 @@ class LayerTask:
 
     @property
     def loads_second(self) -> bool:
-        """Return whether a second activation operand takes the weights' place and comes from DRAM."""
-        return self.plan is None and self.layer.second_input_elements > 0 and self.second_from_dram
+        """Return whether a second activation operand takes the weights' place, and some of it comes from DRAM."""
+        return self.plan is None and self.layer.second_input_elements > 0 and self.second_dram_share > 0
 
     def capacity(self, buffer: BufferConfig) -> int:
         """Return the bytes of a buffer; unbounded where memory is ideal."""

@@ -24,12 +24,12 @@ def build_vector_layer(task: LayerTask) -> LayerSchedule:
     to_dram = num_outputs if task.output_to_dram else 0
     table = {name: bits_to_bytes(getattr(task.row_bits, name)) for name in StoredBits.__slots__}
     from_table = sum(table.values())
-    num_tiles = _num_tiles(task, bits_to_bytes((from_dram + to_dram) * bits) + from_table)
+    num_tiles = _num_tiles(task, bits_to_bytes(from_dram * bits + to_dram * task.output_bits) + from_table)
     ops = max(layer.vector_ops, num_outputs)
     zeros = np.zeros(num_tiles, dtype=np.int64)
     steps = np.arange(num_tiles, dtype=np.int64)
     loads = -(-_shares(bits_to_bytes(from_dram * bits) + from_table, num_tiles) // burst) * burst
-    stores = -(-_shares(bits_to_bytes(to_dram * bits), num_tiles) // burst) * burst
+    stores = -(-_shares(bits_to_bytes(to_dram * task.output_bits), num_tiles) // burst) * burst
     none = np.zeros(0, dtype=np.int64)
     read, written = int(loads.sum()), int(stores.sum())
     inputs_read = layer.dims.num_inputs + layer.second_input_elements + task.residual_elements
@@ -58,7 +58,8 @@ def build_vector_layer(task: LayerTask) -> LayerSchedule:
             residual_bytes=zeros, store_bytes=stores, is_partial=np.zeros(num_tiles, dtype=bool),
         ),
         dram_bytes={
-            **table, "activation_in": read - sum(table.values()), "activation_out": written, "partial_sum": 0,
+            **table, "activation_in": read - sum(table.values()), "activation_out": 0, "partial_sum": 0,
+            task.output_class: written,
         },
         actions={
             "activation_buffer": {

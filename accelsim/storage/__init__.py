@@ -65,6 +65,8 @@ def plan_layers(storage_format: StorageFormat, layers: Sequence[TraceLayer]) -> 
 def _used(plan: WeightPlan, layer: TraceLayer) -> WeightPlan:
     """Return the plan of a layer that uses another's weights, or a part of its own: experts of a mixture."""
     own, used = plan.traffic_bits, layer.dims.num_weights
+    if layer.weights is not None and layer.weight_share is not None:
+        used = round(layer.weight_share * layer.weights.num_weights)
     if layer.weights is not None and layer.kind == "linear" and used < layer.weights.num_weights:
         num = layer.weights.num_weights
         own = StoredBits(**{name: -(-getattr(own, name) * used // num) for name in StoredBits.__slots__})

@@ -12,7 +12,7 @@ from accelsim.errors import TraceError
 from accelsim.trace.model import LayerTrace, TraceLayer
 
 MAX_BATCH = 1 << 16
-_MAX_MACS = 1 << 60
+MAX_MACS = 1 << 60
 
 
 def batch_problem(batch: object) -> str | None:
@@ -36,7 +36,7 @@ def with_batch(trace: LayerTrace, batch: int) -> LayerTrace:
     if batch == 1:
         return trace
     macs = sum(layer.dims.macs for layer in trace.layers) * batch
-    if macs > _MAX_MACS:
+    if macs > MAX_MACS:
         raise TraceError(
             f"{trace.path or trace.name}: batch: {batch} inputs have {macs} multiply-accumulates; give a smaller batch"
         )
