@@ -198,8 +198,16 @@ def _needed(finalist: Ranked, solved: list[tuple[float, MappedLayer]], best: flo
 
 
 def map_vector_layer(task: LayerTask, run: Run) -> MappedLayer:
-    """Return the schedule of a layer that only the vector unit works on."""
-    return _mapped(task, build_vector_layer(task), run)
+    """Return the schedule of a layer that only the vector unit works on, kept from an earlier call for its like."""
+    if run.content is None:
+        return _mapped(task, build_vector_layer(task), run)
+    key = (run.content, run.speed, task.hardware.memory, run.before.state())
+    known = _kept_choices.get(key)
+    if known is None:
+        found = _mapped(task, build_vector_layer(task), run)
+        known = replace(found, end=found.end.shifted(-run.before.end_cycle))
+        _kept_choices.put(key, known, 1)
+    return replace(known, end=known.end.shifted(run.before.end_cycle))
 
 
 def _mapped(task: LayerTask, schedule: LayerSchedule, run: Run) -> MappedLayer:

@@ -364,6 +364,30 @@ def joined_use(parts: Sequence[MemoryUse]) -> MemoryUse:
     )
 
 
+def with_copies(until: MemoryUse, after: MemoryUse, whole: MemoryUse, times: int, period: int) -> MemoryUse:
+    """Return the use of requests of which some come ``times`` times more, each time a ``period`` later.
+
+    Parameters
+    ----------
+    until, after
+        The use up to the begin of these requests, and up to their end.
+    whole
+        The use of all requests, these once.
+    """
+    gaps = Counter(dict(whole.gaps))
+    for sign, use in ((times, after), (-times, until)):
+        for length, count in use.gaps:
+            gaps[length] += sign * count
+    return MemoryUse(
+        first=whole.first,
+        last=whole.last + times * period,
+        gaps=tuple(sorted((length, count) for length, count in gaps.items() if count)),
+        num_openings=whole.num_openings + times * (after.num_openings - until.num_openings),
+        num_requests=whole.num_requests + times * (after.num_requests - until.num_requests),
+        num_bytes=whole.num_bytes + times * (after.num_bytes - until.num_bytes),
+    )
+
+
 def activity_of(
     use: MemoryUse, end: int, unit_ns: float, dram: DramConfig, measured: DramStates | None = None
 ) -> DramActivity:

@@ -161,7 +161,7 @@ def experts_hit(shape: DecoderShape, run: DecoderRun) -> tuple[int, float]:
 def decoder_layers(
     shape: DecoderShape, run: DecoderRun, weights: Mapping[str, LayerWeights]
 ) -> tuple[tuple[TraceLayer, ...], Blocks]:
-    """Return the layers of a run, and which of them repeat."""
+    """Return the layers of a run, and which of them repeat; ``weights`` may be those of a model of more blocks."""
     return _Builder(shape, run, weights).build()
 
 

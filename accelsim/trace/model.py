@@ -215,8 +215,11 @@ class Steps(Protocol):
         """Return the number of runs."""
         ...
 
-    def trace(self, place: int) -> LayerTrace:
-        """Return a run: the prompt first, then one for each token behind the first of the answer."""
+    def trace(self, place: int, num_blocks: int | None = None) -> LayerTrace:
+        """Return a run: the prompt first, then one for each token behind the first of the answer.
+
+        With ``num_blocks``, of a network that has no more blocks.
+        """
         ...
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from accelsim.errors import TraceError
 from accelsim.ticket.zoo.decoders import DecoderShape, num_parameters
 from accelsim.trace.batch import MAX_MACS
 from accelsim.trace.decoder import DecoderRun, decoder_layers, decoder_weights
-from accelsim.trace.model import LanguageRun, LayerTrace, LayerWeights, Phase
+from accelsim.trace.model import LanguageRun, LayerTrace, Phase
 from accelsim.trace.options import PHASE_OPTIONS, TraceOptions
 
 _SHAPING = ("num_classes", "input_shape", "input_shapes", "width_factor", "ignore_sparsity_column", "skip_unsupported")
@@ -128,19 +127,30 @@ class _Model:
     cache_bits: int | None
     experts: tuple[int, ...] | None
 
-    @property
-    def weights(self) -> dict[str, LayerWeights]:
-        """Return all weights by name."""
-        return dict(decoder_weights(self.shape, self.options))
+    def trace(
+        self,
+        phase: Phase,
+        context: int,
+        num_positions: int,
+        capacity: int | None = None,
+        num_blocks: int | None = None,
+    ) -> LayerTrace:
+        """Return the trace of a run.
 
-    def trace(self, phase: Phase, context: int, num_positions: int, capacity: int | None = None) -> LayerTrace:
-        """Return the trace of a run; ``capacity``: positions for which a cache is held, where that is more."""
+        Parameters
+        ----------
+        capacity
+            Positions for which a cache is held, where that is more.
+        num_blocks
+            The blocks that the trace has, where that is fewer; the cache is that of all.
+        """
         shape, end = self.shape, context + num_positions
         experts = self.experts
         if experts is not None and phase == "prefill" and num_positions * shape.num_active_experts < len(experts):
             experts = None
         run = DecoderRun(self.batch, context, num_positions, self.cache_bits, experts)
-        layers, blocks = decoder_layers(shape, run, decoder_weights(shape, self.options))
+        made = shape if num_blocks is None else replace(shape, num_blocks=min(num_blocks, shape.num_blocks))
+        layers, blocks = decoder_layers(made, run, decoder_weights(shape, self.options))
         held = min(capacity or end, shape.window or (1 << 62))
         language = LanguageRun(
             phase, end, num_positions, self.batch * shape.cached_per_token * held, self.cache_bits
@@ -175,17 +185,12 @@ class _Generation:
         """Return the number of runs."""
         return self.tokens
 
-    def trace(self, place: int) -> LayerTrace:
+    def trace(self, place: int, num_blocks: int | None = None) -> LayerTrace:
         """Return a run."""
-        return _step(self, place)
-
-
-@lru_cache(maxsize=8)
-def _step(generation: _Generation, place: int) -> LayerTrace:
-    model, prompt, capacity = generation.model, generation.prompt, generation.prompt + generation.tokens - 1
-    if not place:
-        return model.trace("prefill", 0, prompt, capacity)
-    return model.trace("decode", prompt + place - 1, 1, capacity)
+        capacity = self.prompt + self.tokens - 1
+        if not place:
+            return self.model.trace("prefill", 0, self.prompt, capacity, num_blocks)
+        return self.model.trace("decode", self.prompt + place - 1, 1, capacity, num_blocks)
 
 
 def _generation(model: _Model, prompt: int, tokens: int) -> LayerTrace:
