@@ -21,6 +21,7 @@ from accelsim.groups import Group, best_groups, group_sizes, one_after_other
 from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import MappedLayer
 from accelsim.mapping.network import map_network
+from accelsim.mapping.prices import EnergyPrices
 from accelsim.results.build import build_result
 from accelsim.results.model import RunResult
 from accelsim.repeated import Mapped, Network, expanded, named, repeats, run_repeated
@@ -99,10 +100,11 @@ def _language_run(
     Who watches, or states tilings, sees every layer run.
     """
     plans, solved, steps = layer_plans(trace, storage), SolvedLayers(), trace.steps
+    prices = mapping_prices(chip, load_tables())
 
     def mapped(part: LayerTrace) -> Mapped:
         own = {layer.name: plans[layer.name] for layer in part.layers if layer.name in plans}
-        return _mapped(chip, part, own, storage, fixed)
+        return _mapped(chip, part, storage, (own, prices), fixed)
 
     def one(network: Network, place: int) -> Counters:
         if fixed or watch.is_there or not repeats(trace, chip):
@@ -189,18 +191,19 @@ def schedule_network(
     hardware: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling] | None = None
 ) -> tuple[Schedule, tuple[MappedLayer, ...]]:
     """Return the schedule of a network and the closed-form latency of each layer; an error names the network's file."""
-    return _mapped(hardware, trace, layer_plans(trace, storage), storage, fixed)
+    made = layer_plans(trace, storage), mapping_prices(hardware, load_tables())
+    return _mapped(hardware, trace, storage, made, fixed)
 
 
 def _mapped(
     hardware: HardwareConfig,
     trace: LayerTrace,
-    plans: Mapping[str, WeightPlan],
     storage: str,
+    made: tuple[Mapping[str, WeightPlan], EnergyPrices],
     fixed: Mapping[str, Tiling] | None,
 ) -> Mapped:
     try:
-        return map_network(trace, plans, storage, hardware, mapping_prices(hardware, load_tables()), fixed)
+        return map_network(trace, made[0], storage, hardware, made[1], fixed)
     except MappingError as error:
         if any(str(error).startswith(f"{layer.name}: ") for layer in trace.layers):
             raise MappingError(f"{trace.path or trace.name}: {error}") from error

@@ -96,20 +96,24 @@ def map_layer(task: LayerTask, prices: EnergyPrices, fixed: Tiling | None = None
     MappingError
         No tiling fits the buffers, or the fixed one does not.
     """
-    if fixed is not None:
-        return _mapped(task, build_layer(task, fitted(task, fixed)), run)
     if run.content is None:
-        return _chosen(task, prices, run)
-    key = (run.content, run.speed, task.hardware.memory, prices, run.before.state())
+        return _taken(task, prices, fixed, run)
+    key = (run.content, run.speed, task.hardware.memory, prices, run.before.state(), fixed)
     choice = _kept_choices.get(key)
     if choice is None:  # the end is kept relative to the end of the layer before
-        found = _chosen(task, prices, run)
+        found = _taken(task, prices, fixed, run)
         choice = replace(found, end=found.end.shifted(-run.before.end_cycle))
         _kept_choices.put(key, choice, 1)
     return replace(choice, end=choice.end.shifted(run.before.end_cycle))
 
 
 _kept_choices: Kept[MappedLayer] = Kept(KEPT_CHOICES)
+
+
+def _taken(task: LayerTask, prices: EnergyPrices, fixed: Tiling | None, run: Run) -> MappedLayer:
+    if fixed is None:
+        return _chosen(task, prices, run)
+    return _mapped(task, build_layer(task, fitted(task, fixed)), run)
 
 
 def _chosen(task: LayerTask, prices: EnergyPrices, run: Run) -> MappedLayer:

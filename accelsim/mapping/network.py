@@ -12,8 +12,8 @@ from accelsim.errors import MappingError
 from accelsim.mapping.bound import LowerBound, lower_bound, network_bound
 from accelsim.mapping.build import build_layer
 from accelsim.mapping.closed_form import layer_figures
-from accelsim.mapping.kept import Kept
-from accelsim.mapping.loops import Tiling
+from accelsim.mapping.kept import Kept, Key
+from accelsim.mapping.loops import LOOPS, Tiling
 from accelsim.mapping.mapper import (
     ALONE,
     KEPT_CHOICES,
@@ -26,7 +26,7 @@ from accelsim.mapping.mapper import (
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.ranking import Best, best_tilings
 from accelsim.mapping.residency import NETWORK_INPUT, Residency, choose_residency, output_elements
-from accelsim.mapping.task import UNBOUNDED, LayerTask
+from accelsim.mapping.task import UNBOUNDED, LayerTask, at_longest_context
 from accelsim.storage.base import WeightPlan
 from accelsim.timing.schedule import Schedule
 from accelsim.timing.solve import Moment, layer_end, layer_table
@@ -251,10 +251,13 @@ def _map_tasks(tasks: list[LayerTask], prices: EnergyPrices, fixed: Mapping[str,
     mapped: list[MappedLayer] = []
     before = Moment()
     for position, task in enumerate(tasks):
-        run = Run(before, (chip, _anonymous(task)), speed)
+        run = Run(before, Key((chip, _anonymous(task))), speed)
         try:
             if task.layer.uses_array:
-                item = map_layer(task, prices, fixed.get(task.layer.name), run)
+                stated = fixed.get(task.layer.name)
+                if stated is None and _follows_context(tasks, position):
+                    stated = _for_contexts(task, prices, chip, speed)
+                item = map_layer(task, prices, stated, run)
             else:
                 item = map_vector_layer(task, run)
         except MappingError as failure:
@@ -263,6 +266,26 @@ def _map_tasks(tasks: list[LayerTask], prices: EnergyPrices, fixed: Mapping[str,
         named = replace(item.schedule, name=task.layer.name)
         mapped.append(_bounded(replace(item, schedule=named), task, run))
     return tuple(mapped)
+
+
+def _follows_context(tasks: list[LayerTask], position: int) -> bool:
+    """Return whether how a layer begins changes with each token: a product with the cache, and what comes behind it."""
+    return bool(tasks[position].layer.cached_elements or (position and tasks[position - 1].layer.cached_elements))
+
+
+def _for_contexts(task: LayerTask, prices: EnergyPrices, chip: str, speed: str) -> Tiling | None:
+    """Return the tiling that a layer has at all contexts of about this length, whatever it comes behind.
+
+    It is chosen for the layer alone and the longest of these contexts; tiles of shorter ones are no larger. Else every
+    token of an answer would be mapped anew, to no avail.
+    """
+    longest = at_longest_context(task)
+    alone = map_layer(longest, prices, None, Run(Moment(), Key((chip, _anonymous(longest))), speed))
+    tiling, dims = alone.schedule.tiling, task.layer.dims
+    if tiling is None:
+        return None
+    sizes = {loop: min(tiling.size(loop), getattr(dims, loop)) for loop in LOOPS}
+    return replace(tiling, **sizes)
 
 
 _kept_bounds: Kept[LowerBound] = Kept(KEPT_CHOICES)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from accelsim.config.hardware import BufferConfig, HardwareConfig
 from accelsim.mapping.loops import Loop
 from accelsim.storage.base import StoredBits, WeightPlan
 from accelsim.trace.model import TraceLayer
+from accelsim.units import bits_to_bytes
 
 UNBOUNDED = 1 << 60
 
@@ -160,6 +161,43 @@ class LayerTask:
     def capacity(self, buffer: BufferConfig) -> int:
         """Return the bytes of a buffer; unbounded where memory is ideal."""
         return UNBOUNDED if self.is_ideal else buffer.capacity_bytes
+
+
+# Contexts that are mapped alike: the last tile of a product with the cache then has at most this many positions fewer.
+CONTEXTS_ALIKE = 32
+
+
+def at_longest_context(task: LayerTask) -> LayerTask:
+    """Return a product with the cache at the longest context that is mapped as its own is; other tasks as they are."""
+    layer, dims = task.layer, task.layer.dims
+    if not layer.cached_elements:
+        return task
+    # Scores have positions as outputs, and hand them to the product with the values, which sums over them.
+    is_sum = layer.num_outputs != dims.num_outputs or not layer.post_ops or layer.post_ops[0] != "softmax"
+    positions = dims.C if is_sum else dims.K
+    more = -positions % CONTEXTS_ALIKE
+
+    def longer(count: int) -> int:
+        return count * (positions + more) // positions
+
+    held = longer(layer.second_input_elements)
+    wider = replace(
+        layer,
+        dims=replace(dims, C=dims.C + more) if is_sum else replace(dims, K=dims.K + more),
+        second_input_elements=held,
+        cached_elements=layer.cached_elements + held - layer.second_input_elements,
+        num_outputs=layer.num_outputs if is_sum else longer(layer.num_outputs),
+        vector_ops=layer.vector_ops if is_sum else longer(layer.vector_ops),
+    )
+    scores, stays = (dims.num_inputs, not task.dram_input_elements) if is_sum else (layer.num_outputs, not task.output_to_dram)
+    bits = task.activation_bits
+    grown = bits_to_bytes(longer(scores) * bits) - bits_to_bytes(scores * bits) if stays else 0
+    return replace(
+        task,
+        layer=wider,
+        dram_input_elements=longer(task.dram_input_elements) if is_sum else task.dram_input_elements,
+        activation_capacity_bytes=task.activation_capacity_bytes - grown,
+    )
 
 
 def input_window(
