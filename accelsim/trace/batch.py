@@ -35,6 +35,8 @@ def with_batch(trace: LayerTrace, batch: int) -> LayerTrace:
         raise TraceError(problem)
     if batch == 1:
         return trace
+    if trace.language is not None:
+        raise TraceError(f"batch: {trace.name} is a language model; state its batch where its trace is made")
     macs = sum(layer.dims.macs for layer in trace.layers) * batch
     if macs > MAX_MACS:
         raise TraceError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -19,6 +19,7 @@ PHASE_OPTIONS = ("phase", "context", "prompt", "tokens", "kv_bits", "experts")
 PHASES = ("prefill", "decode", "generate")
 KV_BITS = (16, 8, 4)
 MAX_CONTEXT = 1 << 24
+_LEAST = {"context": 0, "prompt": 1, "tokens": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,22 +96,25 @@ class TraceOptions:
 
     def check(self) -> None:
         """Raise `TraceError` for ratios that no mask can have, and for what is no batch."""
-        problem = self.statistics.problem() or batch_problem(self.batch) or self._phase_problem()
+        of_phase = {name: getattr(self, name) for name in PHASE_OPTIONS if getattr(self, name) is not None}
+        problem = self.statistics.problem() or batch_problem(self.batch) or phase_problem(of_phase)
         if problem:
             raise TraceError(problem)
 
-    def _phase_problem(self) -> str | None:
-        """Return what is wrong with the options of a language model, or None."""
-        if self.phase is not None and self.phase not in PHASES:
-            return f"phase: {self.phase} is not one of {', '.join(PHASES)}; give one of them"
-        for name, least in (("context", 0), ("prompt", 1), ("tokens", 1)):
-            value: object = getattr(self, name)
-            is_whole = isinstance(value, int) and not isinstance(value, bool) and least <= value <= MAX_CONTEXT
-            if value is not None and not is_whole:
-                return f"{name}: {value} is not a whole number from {least} to {MAX_CONTEXT}; give a number of tokens"
-        if self.kv_bits is not None and self.kv_bits not in KV_BITS:
-            return f"kv_bits: {self.kv_bits} is not one of {', '.join(map(str, KV_BITS))}; give one of them"
-        return None
+
+def phase_problem(given: Mapping[str, object]) -> str | None:
+    """Return what is wrong with options of a language model by name, or None."""
+    for name, value in given.items():
+        if name == "phase" and value not in PHASES:
+            return f"phase: {value} is not one of {', '.join(PHASES)}; give one of them"
+        if name == "kv_bits" and value not in KV_BITS:
+            return f"kv_bits: {value} is not one of {', '.join(map(str, KV_BITS))}; give one of them"
+        if name in _LEAST:
+            is_whole = isinstance(value, int) and not isinstance(value, bool) and _LEAST[name] <= value <= MAX_CONTEXT
+            if not is_whole:
+                wanted = f"a whole number from {_LEAST[name]} to {MAX_CONTEXT}"
+                return f"{name}: {value} is not {wanted}; give a number of tokens"
+    return None
 
 
 def stated_weights(shapes: Sequence[tuple[int, ...]], options: TraceOptions) -> tuple[LayerWeights, ...]:
