@@ -24,7 +24,7 @@ from accelsim.mapping.network import map_network
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.results.build import build_result
 from accelsim.results.model import RunResult
-from accelsim.repeated import Mapped, Network, expanded, named, repeats, run_repeated
+from accelsim.repeated import Map, Mapped, Network, expanded, named, repeats, run_repeated
 from accelsim.rivals import with_fitting_decoder
 from accelsim.sim.counters import Counters, DecoderWidth, Tokens
 from accelsim.sim.parts import SolvedLayers
@@ -99,12 +99,7 @@ def _language_run(
 
     Who watches, or states tilings, sees every layer run.
     """
-    plans, solved, steps = layer_plans(trace, storage), SolvedLayers(), trace.steps
-    prices = mapping_prices(chip, load_tables())
-
-    def mapped(part: LayerTrace) -> Mapped:
-        own = {layer.name: plans[layer.name] for layer in part.layers if layer.name in plans}
-        return _mapped(chip, part, storage, (own, prices), fixed)
+    mapped, solved, steps = mapper_of(chip, trace, storage, fixed), SolvedLayers(), trace.steps
 
     def one(network: Network, place: int) -> Counters:
         if fixed or watch.is_there or not repeats(trace, chip):
@@ -193,6 +188,19 @@ def schedule_network(
     """Return the schedule of a network and the closed-form latency of each layer; an error names the network's file."""
     made = layer_plans(trace, storage), mapping_prices(hardware, load_tables())
     return _mapped(hardware, trace, storage, made, fixed)
+
+
+def mapper_of(
+    hardware: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling] | None = None
+) -> Map:
+    """Return what schedules parts of a network: `schedule_network` for many traces that have their layers of it."""
+    plans, prices = layer_plans(trace, storage), mapping_prices(hardware, load_tables())
+
+    def mapped(part: LayerTrace) -> Mapped:
+        own = {layer.name: plans[layer.name] for layer in part.layers if layer.name in plans}
+        return _mapped(hardware, part, storage, (own, prices), fixed)
+
+    return mapped
 
 
 def _mapped(

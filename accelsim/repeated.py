@@ -82,8 +82,10 @@ def map_repeated(network: Network, mapped: Map, num_blocks: int = FEWEST) -> Rep
         schedule, layers = mapped(short)
         blocks, copies = short.blocks, network.num_blocks - num_blocks
         assert blocks is not None  # see `repeats`
+        if not copies:
+            return Repeated(short, schedule, layers, 0, layers[-1].end.end_cycle)
         ends = [layers[_place(blocks, block).stop - 1].end for block in (num_blocks - 3, num_blocks - 2)]
-        if not copies or (ends[0].state() == ends[1].state() and _stay_alike(schedule, blocks, num_blocks)):
+        if ends[0].state() == ends[1].state() and _stay_alike(schedule, blocks, num_blocks):
             period = ends[1].end_cycle - ends[0].end_cycle
             return Repeated(short, schedule, layers, copies, layers[-1].end.end_cycle + copies * period)
         num_blocks *= 2

@@ -182,7 +182,7 @@ def states_from_gaps(activity: DramActivity, dram: DramConfig) -> DramStates:
     one = DramStates(
         num_activates=0.0, num_precharges=0.0, num_refreshes=refreshes, num_bank_refreshes=0.0,
         num_power_downs=sums.num_power_downs, num_self_refreshes=sums.num_self_refreshes, active=active,
-        precharged=time - active - sums.pd - sums.apd - sums.sr, pd=sums.pd, apd=sums.apd, sr=sums.sr,
+        precharged=max(0.0, time - active - sums.pd - sums.apd - sums.sr), pd=sums.pd, apd=sums.apd, sr=sums.sr,
     ).times(num_ranks(dram))  # fmt: skip
     return replace(one, num_activates=opened, num_precharges=opened)
 
