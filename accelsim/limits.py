@@ -36,6 +36,9 @@ _CAUSES = {
 }
 BUFFERS = ("activation_buffer", "weight_buffer", "mask_buffer", "accumulator")
 MOST_STEPS = 100_000  # of a network; ResNet-50 has some thousand, and solving it once takes a tenth of a second
+_LITTLE = 0.005
+_ALWAYS = ("memory_bandwidth", "pe_array")
+"""Tried for language models too where hardly anything waits for them; each trial maps a large network again."""
 _MADE = ("weight_generator", "mask_decoder")
 
 
@@ -44,8 +47,8 @@ def with_limits(
 ) -> Counters:
     """Return the counters of a run of ``trace`` on ``hardware`` with what each resource costs it.
 
-    Left out are resources that the run does not use and those of which a chip cannot have twice as much; all of them
-    with DRAM that has its own timing, and above `MOST_STEPS`: each would take as long as the run. The share of a
+    Left out are resources that the run does not use and those of which a chip cannot have twice as much, of a language
+    model also those that hardly anything waits for, but for memory and array; all of them with DRAM that has its own timing, and above `MOST_STEPS`: each would take as long as the run. The share of a
     capacity is 0: what it costs shows as traffic.
 
     Parameters
@@ -66,6 +69,9 @@ def with_limits(
     found: dict[str, ResourceLimit] = {}
     for name, change in _doubled(hardware):
         unit = name.partition(".")[0]
+        share = sum(_cycles_of(name, layer) for layer in counters.layers) / latency if latency else 0.0
+        if trace.language is not None and share < _LITTLE and name not in _ALWAYS:
+            continue
         if unit in _MADE and not any(layer.busy_cycles.get(unit) for layer in counters.layers):
             continue
         try:
@@ -77,7 +83,6 @@ def with_limits(
         except (AccelSimError, ValidationError):
             continue
         cycles = cycles if trace.steps is None else round(cycles * whole)
-        share = sum(_cycles_of(name, layer) for layer in counters.layers) / latency if latency else 0.0
         found[name] = ResourceLimit(share, cycles)
     return replace(counters, limits=found)
 

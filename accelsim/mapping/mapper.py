@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 from accelsim.errors import MappingError
-from accelsim.mapping.bound import LowerBound
+from accelsim.mapping.bound import LowerBound, lower_bound
 from accelsim.mapping.build import MOST_STEPS, build_layer, check_number
 from accelsim.mapping.fixed import fitted
 from accelsim.mapping.kept import Kept
@@ -33,6 +33,10 @@ TRUSTED = 10
 # Among tilings no further from the best, that of least DRAM traffic is taken: 0.5 % fewer bytes than with 1, for
 # 0.002 % of the objective; 1.01 saves 0.2 % more for 0.024 %.
 AS_GOOD = 1.001
+# A layer of a language model whose best tiling so far takes no more than this times its lower bound is mapped: no other
+# can save more time, and the closed form counts energy as exactly as the solver. Llama-3 8B at context 4,096 on four
+# chips: 1.3 instead of 5.2 tilings are solved a layer, energy x delay moves by less than 0.05 %.
+NEAR_BOUND = 1.01
 # By how much less traffic a tiling that is only as good is solved for; 1.001 solves as many and moves as much.
 LEANER = 1.01
 KEPT_EVENTS = 1 << 20  # some 100 MB of schedules and tables
@@ -140,6 +144,9 @@ def _chosen(task: LayerTask, prices: EnergyPrices, run: Run) -> MappedLayer:
         found = _solved(task, finalist, prices, run, AS_GOOD * best)
         tried += 1
         if found is not None:
+            cycles = found[1].end.end_cycle - run.before.end_cycle
+            if task.settles and cycles <= NEAR_BOUND * lower_bound(task).cycles:
+                return found[1]
             solved.append(found)
             ratios.append(found[0] / finalist.value if finalist.value else 1.0)  # nothing has a price
             best = min(best, found[0])

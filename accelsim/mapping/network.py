@@ -223,6 +223,7 @@ def network_tasks(
                 second_from_dram=not layer.second_producers
                 or any(name not in residency.on_chip for name in layer.second_producers),
                 cache_on_chip=held,
+                settles=trace.language is not None,
             )
         )
     return tasks
@@ -322,7 +323,7 @@ def _anonymous(task: LayerTask) -> Hashable:
     return (
         layer, plan, task.dram_input_elements, task.output_to_dram, task.residual_dram_elements,
         task.activation_capacity_bytes, task.residual_elements, task.second_from_dram,
-        task.cache_on_chip,
+        task.cache_on_chip, task.settles,
     )  # fmt: skip
 
 

@@ -34,6 +34,9 @@ class LayerTask:
     second_from_dram
         Whether the second activation operand (of a matrix multiplication) comes from DRAM, not from the activation
         buffer.
+    settles
+        Whether the mapper takes a tiling that is hardly slower than the lower bound without trying others: a language
+        model has large layers, and one operand that is read once.
     cache_on_chip
         Whether keys and values of all layers are kept in the activation buffer from run to run.
     """
@@ -48,6 +51,7 @@ class LayerTask:
     residual_elements: int = 0
     second_from_dram: bool = True
     cache_on_chip: bool = False
+    settles: bool = False
 
     @property
     def is_ideal(self) -> bool:

@@ -207,6 +207,11 @@ class Blocks:
     length: int
     times: int
 
+    @property
+    def behind_first(self) -> slice:
+        """Return the places of all blocks but the first."""
+        return slice(self.first + self.length, self.first + self.times * self.length)
+
 
 class Steps(Protocol):
     """What a generation consists of, one run after the other; each has the same layers by name."""
