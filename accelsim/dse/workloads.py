@@ -37,7 +37,7 @@ RATIO_TOLERANCE = 0.01
 DEFAULT_SPARSITY = 0.5
 TICKET_STORAGE = "slt"
 # Formats that store seeds and mask bits of a ticket; all others are its rivals.
-_TICKET_FORMATS = ("slt", "mpt", "folded", "multicoat")
+_TICKET_FORMATS = ("slt", "mpt", "folded", "multicoat", "mask-")
 DENSE_STORAGE = "dense-int8"
 EXPORTED_SUFFIXES = (".pt2", ".onnx")
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from accelsim.errors import ConfigError
 from accelsim.names import suggest
-from accelsim.storage import bitmap, csr, dense, elsa, entropy, folded, mpt, multicoat, nm, rle, seedlm, slt
+from accelsim.storage import bitmap, csr, dense, elsa, entropy, folded, low_bit, mpt, multicoat, nm, rle, seedlm, slt
 from accelsim.storage.base import StorageFormat, StoredBits, WeightPlan, planned
 from accelsim.storage.chip_decoder import STATED, StatedDecoderFormat, is_as_stated
 from accelsim.storage.mixed import SIGN, MixedFormat, split_name
@@ -18,7 +18,7 @@ __all__ = ["StorageFormat", "StoredBits", "WeightPlan", "get_format", "list_form
 
 _GROUPS: tuple[Sequence[StorageFormat], ...] = (
     slt.FORMATS, multicoat.FORMATS, folded.FORMATS, dense.FORMATS, csr.FORMATS, bitmap.FORMATS, rle.FORMATS,
-    entropy.FORMATS, nm.FORMATS, elsa.FORMATS, mpt.FORMATS, seedlm.FORMATS,
+    entropy.FORMATS, nm.FORMATS, elsa.FORMATS, mpt.FORMATS, seedlm.FORMATS, low_bit.FORMATS,
 )  # fmt: skip
 _FORMATS: dict[str, StorageFormat] = {known.name: known for group in _GROUPS for known in group}
 _ALIASES = {"nm-int8": "nm-2:4-int8"}
