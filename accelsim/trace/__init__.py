@@ -22,7 +22,7 @@ from accelsim.trace.model import LayerTrace, LayerWeights, LoopDims, TraceLayer
 from accelsim.trace.model_config import read_model_config
 from accelsim.trace.modules import ModuleGraph, graph_from_file, graph_from_module, trace_module
 from accelsim.trace.options import TraceOptions, stated_weights, with_statistics
-from accelsim.trace.phases import refuse_phase, trace_decoder
+from accelsim.trace.phases import refuse_phase, trace_decoder, with_cache_bits
 from accelsim.trace.topology import read_topology
 
 __all__ = [
@@ -71,8 +71,9 @@ def trace_workload(path: str, options: TraceOptions | None = None) -> LayerTrace
     other = other_kind(file)
     if other is not None:
         raise TraceError(other)
-    refuse_phase(path, chosen)
-    if Path(path).suffix.lower() in (".pt2", ".onnx"):  # these have bounds of their own: little of them is read
+    is_exported = Path(path).suffix.lower() in (".pt2", ".onnx")
+    refuse_phase(path, chosen, but=("kv_bits",) if is_exported else ())
+    if is_exported:  # these have bounds of their own: little of them is read
         check_regular_file(file, _MAX_EXPORTED_BYTES)
         return replace(_trace_file(path, chosen), path=path, sha256=_sha256(file))
     check_regular_file(file)
@@ -97,7 +98,8 @@ def _trace_file(path: str, options: TraceOptions) -> LayerTrace:
         input_shapes=options.input_shapes,
     )
     provenance = "synthetic" if options.is_synthetic else "dense"
-    return with_batch(found.trace(_graph_weights(found.graph, options), provenance=provenance), options.batch)
+    trace = found.trace(_graph_weights(found.graph, options), provenance=provenance)
+    return with_batch(with_cache_bits(trace, options.kv_bits, path), options.batch)
 
 
 _OPTIONS_OF_NETWORKS = ("num_classes", "width_factor", "input_shape", "input_shapes")

@@ -63,6 +63,7 @@ def in_copies(trace: LayerTrace, copies: int) -> LayerTrace:
             num_outputs=scaled(layer.num_outputs),
             second_input_elements=scaled(layer.second_input_elements),
             input_elements=tuple(map(scaled, layer.input_elements)),
+            cached_elements=None if layer.cached_elements is None else scaled(layer.cached_elements),
         )
 
     return replace(

@@ -14,10 +14,31 @@ from accelsim.trace.options import PHASE_OPTIONS, TraceOptions
 _SHAPING = ("num_classes", "input_shape", "input_shapes", "width_factor", "ignore_sparsity_column", "skip_unsupported")
 
 
-def refuse_phase(where: str, options: TraceOptions) -> None:
-    """Raise `TraceError` where phases are stated of a network that has none."""
+def with_cache_bits(trace: LayerTrace, bits: int | None, where: str) -> LayerTrace:
+    """Return an exported decoder whose cached keys and values have ``bits`` each; None leaves them as activations.
+
+    Raises
+    ------
+    TraceError
+        It has no cache as input and output.
+    """
+    if bits is None:
+        return trace
+    if not any(layer.caches for layer in trace.layers):
+        raise TraceError(f"{where}: --kv-bits: none of its inputs is a cache that it returns; leave the option out")
+    return replace(
+        trace,
+        layers=tuple(
+            replace(layer, cache_bits=bits) if layer.caches or layer.cached_elements is not None else layer
+            for layer in trace.layers
+        ),
+    )
+
+
+def refuse_phase(where: str, options: TraceOptions, but: tuple[str, ...] = ()) -> None:
+    """Raise `TraceError` where phases are stated of a network that has none; options ``but`` these."""
     for name in PHASE_OPTIONS:
-        if getattr(options, name) is not None:
+        if getattr(options, name) is not None and name not in but:
             raise TraceError(
                 f"{where}: --{name.replace('_', '-')}: only a language model by name or config.json has phases; "
                 "leave the option out"
