@@ -220,13 +220,20 @@ def network_tasks(
                 ),
                 activation_capacity_bytes=UNBOUNDED if ideal else capacity,
                 residual_elements=sum(elements.get(name, output_elements(layer)) for name in layer.residuals),
-                second_from_dram=not layer.second_producers
-                or any(name not in residency.on_chip for name in layer.second_producers),
+                second_from_dram=_second_from_dram(layer, residency),
                 cache_on_chip=held,
                 settles=trace.language is not None,
             )
         )
     return tasks
+
+
+def _second_from_dram(layer: TraceLayer, residency: Residency) -> bool:
+    """Return whether the second operand comes from DRAM; of one in a cache, what this run has put there."""
+    producers = layer.second_producers
+    if layer.cached_elements is not None:
+        producers = tuple(name for name in producers if name != NETWORK_INPUT)
+    return not producers or any(name not in residency.on_chip for name in producers)
 
 
 def _dram_inputs(layer: TraceLayer, elements: Mapping[str, int], residency: Residency) -> int:
