@@ -235,6 +235,12 @@ _TOTAL_ROWS = (
     _TotalRow("energy x latency", lambda run: run.edp_js, lambda value: quantity(value, "Js")),
     _TotalRow("average power", lambda run: run.average_power_w, lambda value: quantity(value, "W")),
     _TotalRow("weight traffic", weight_bytes, lambda value: quantity(value, "B")),
+    _TotalRow(
+        "key and value traffic",
+        lambda run: run.dram_bytes.kv_read + run.dram_bytes.kv_write,
+        lambda value: quantity(value, "B"),
+        is_of_tokens=True,
+    ),
     _TotalRow("all memory traffic", traffic_bytes, lambda value: quantity(value, "B")),
     _TotalRow("stored weights", lambda run: stored_bits(run) / 8, lambda value: quantity(value, "B")),
     _TotalRow("tokens per second", lambda run: run.tokens_per_s, significant, is_of_tokens=True),
