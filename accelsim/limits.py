@@ -48,8 +48,9 @@ def with_limits(
     """Return the counters of a run of ``trace`` on ``hardware`` with what each resource costs it.
 
     Left out are resources that the run does not use and those of which a chip cannot have twice as much, of a language
-    model also those that hardly anything waits for, but for memory and array; all of them with DRAM that has its own timing, and above `MOST_STEPS`: each would take as long as the run. The share of a
-    capacity is 0: what it costs shows as traffic.
+    model also those that hardly anything waits for, but for memory and array; all of them with DRAM that has its own
+    timing, and above `MOST_STEPS`: each would take as long as the run. The share of a capacity is 0: what it costs
+    shows as traffic. Of a generation the prompt and the token in the middle of the answer stand for all.
 
     Parameters
     ----------
@@ -126,9 +127,7 @@ def _parts(
     return [_Part(trace, times, Network(whole.num_blocks, partial(steps.trace, place))) for place, times in places]
 
 
-def _mapped(
-    hardware: HardwareConfig, part: _Part, storage: str, tilings: Mapping[str, Tiling] | None
-) -> _Mapping:
+def _mapped(hardware: HardwareConfig, part: _Part, storage: str, tilings: Mapping[str, Tiling] | None) -> _Mapping:
     """Return how a part is mapped: the mapper has solved every layer behind the one before."""
     if part.network is None:
         schedule, mapped = schedule_network(hardware, part.trace, storage, tilings)

@@ -22,9 +22,9 @@ from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import MappedLayer
 from accelsim.mapping.network import map_network
 from accelsim.mapping.prices import EnergyPrices
+from accelsim.repeated import Map, Mapped, Network, expanded, named, repeats, run_repeated
 from accelsim.results.build import build_result
 from accelsim.results.model import RunResult
-from accelsim.repeated import Map, Mapped, Network, expanded, named, repeats, run_repeated
 from accelsim.rivals import with_fitting_decoder
 from accelsim.sim.counters import Counters, DecoderWidth, Tokens
 from accelsim.sim.parts import SolvedLayers

@@ -97,7 +97,7 @@ def _stay_alike(schedule: Schedule, blocks: Blocks, num_blocks: int) -> bool:
         [(layer.dram_bytes.get("activation_out"), layer.tiling, layer.num_steps) for layer in schedule.layers[place]]
         for place in (_place(blocks, num_blocks - 3), _place(blocks, num_blocks - 2))
     ]
-    return written[0] == written[1]
+    return bool(written[0] == written[1])
 
 
 def _is_steady(run: SolvedRun, blocks: Blocks, num_blocks: int) -> bool:

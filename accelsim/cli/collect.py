@@ -196,7 +196,9 @@ PHASE_ROWS = (
     ),
     OptionRow("--prompt", click.INT, "Language model: tokens of the prompt of generate, or of prefill."),
     OptionRow("--tokens", click.INT, "Language model: tokens of the answer of generate."),
-    OptionRow("--kv-bits", click.INT, "Language model: bits of a cached key or value, 16, 8 or 4 [default: activations']."),
+    OptionRow(
+        "--kv-bits", click.INT, "Language model: bits of a cached number, 16, 8 or 4 [default: an activation's]."
+    ),
 )
 _WORKLOAD_OPTIONS = (
     OptionRow("--sparsity", click.FLOAT, "Without a ticket: fraction of zeros in the mask."),
@@ -218,7 +220,9 @@ _WORKLOAD_OPTIONS = (
     OptionRow("--batch", click.INT, "Inputs of one run [default: 1]; multiplies those that the workload has itself."),
     OptionRow("--ignore-sparsity-column", click.BOOL, "Topology: read an N:M column as dense."),
     *PHASE_ROWS,
-    OptionRow("--experts", click.STRING, "Language model: the experts hit in each mixture, by comma [default: expected]."),
+    OptionRow(
+        "--experts", click.STRING, "Language model: experts hit in each mixture, by comma [default: as expected]."
+    ),
 )
 
 

@@ -49,7 +49,6 @@ from accelsim.results.store import (
 )
 from accelsim.storage.chip_decoder import STATED
 from accelsim.storage.stated import with_layers
-from accelsim.trace.batch import with_batch
 from accelsim.trace.model import LayerTrace
 
 VALUES_RIVAL = "entropy-int8"

@@ -107,9 +107,9 @@ def _of_language_model(hardware: HardwareConfig, trace: LayerTrace, language: La
         steps, counted = trace.steps, tokens + 1
         prompt = one(partial(steps.trace, 0))
         parts: list[tuple[Row, float]] = [(prompt, 1)]
-        places = np.unique(np.linspace(1, tokens, min(MOST_CONTEXTS, tokens)).round().astype(int)) if tokens else []
+        places = sorted(set(np.linspace(1, tokens, min(MOST_CONTEXTS, tokens)).round().astype(int).tolist()))
         for place, weight in zip(places, _weights(places), strict=True):
-            parts.append((one(partial(steps.trace, int(place))), weight))
+            parts.append((one(partial(steps.trace, place)), weight))
         row, prompt_s = _sum(parts, trace), figure(prompt, "latency_s")
         timed_s = (figure(row, "latency_s") or 0.0) - (prompt_s or 0.0)
     return row | {

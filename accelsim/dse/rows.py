@@ -63,7 +63,9 @@ DETAIL_COLUMNS: Final[tuple[str, ...]] = (
     *(f"cycles_{cause}" for cause in CAUSES),
     *(f"energy_j_{unit}" for unit in ENERGY_UNITS),
 )
-MAXIMISED: Final[frozenset[str]] = frozenset({"accuracy", "tops", "tops_per_w", "frames_per_s", "tokens_per_s", "pe_utilization"})
+MAXIMISED: Final[frozenset[str]] = frozenset(
+    {"accuracy", "tops", "tops_per_w", "frames_per_s", "tokens_per_s", "pe_utilization"}
+)
 
 
 def result_row(result: RunResult) -> Row:

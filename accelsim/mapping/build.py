@@ -311,9 +311,7 @@ def _array_time(
     return ArrayTime(compute, load, fill, stall, names[lost.argmax()] if lost.any() else "")
 
 
-def _traffic(
-    task: LayerTask, weights: WeightTraffic, input_bytes: int, outputs: OutputEvents
-) -> dict[str, int]:
+def _traffic(task: LayerTask, weights: WeightTraffic, input_bytes: int, outputs: OutputEvents) -> dict[str, int]:
     """Return DRAM bytes by traffic class; those of a cache only where the layer has one."""
     second = weights.bytes_by_class.get("activation_in", 0)
     store, partial = outputs.store_bytes, outputs.is_partial

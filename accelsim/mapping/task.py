@@ -193,7 +193,8 @@ def at_longest_context(task: LayerTask) -> LayerTask:
         num_outputs=layer.num_outputs if is_sum else longer(layer.num_outputs),
         vector_ops=layer.vector_ops if is_sum else longer(layer.vector_ops),
     )
-    scores, stays = (dims.num_inputs, not task.dram_input_elements) if is_sum else (layer.num_outputs, not task.output_to_dram)
+    scores = dims.num_inputs if is_sum else layer.num_outputs
+    stays = not task.dram_input_elements if is_sum else not task.output_to_dram
     bits = task.activation_bits
     grown = bits_to_bytes(longer(scores) * bits) - bits_to_bytes(scores * bits) if stays else 0
     return replace(

@@ -140,9 +140,7 @@ def print_left_out(console: Console, titles: Sequence[str], elsewhere: str) -> N
         console.print(Text(what, style="dim"))
 
 
-def layer_table(
-    result: RunResult, width: int, box: Box = SIMPLE_HEAD, folded: slice = slice(0, 0)
-) -> FittedTable:
+def layer_table(result: RunResult, width: int, box: Box = SIMPLE_HEAD, folded: slice = slice(0, 0)) -> FittedTable:
     """Return the table with a row per layer and the total, in as many columns as fit ``width`` characters.
 
     The layers at ``folded`` are one row.
@@ -152,9 +150,7 @@ def layer_table(
     every = list(result.layers)
     num_folded = len(every[folded])
     del every[folded]
-    rows = [
-        _layer_cells(layer, cycles, (printable(layer.name, 40), layer.kind, shape(layer.shape))) for layer in every
-    ]
+    rows = [_layer_cells(layer, cycles, (printable(layer.name, 40), layer.kind, shape(layer.shape))) for layer in every]
     if SIGN in result.storage:
         total["stored as"] = ""
         for layer, row in zip(every, rows, strict=True):

@@ -78,9 +78,13 @@ def solve_layers(
     moment = Moment()
     for place, layer in enumerate(layers):
         if solved is not None and layer.parts is None:
-            run = solved.run(layer, moment, lambda piece, at, place=place: _solve(  # type: ignore[misc]
-                piece, hardware, form, (probe, place), memory, at, None
-            ))
+            run = solved.run(
+                layer,
+                moment,
+                lambda piece, at, place=place: _solve(  # type: ignore[misc]
+                    piece, hardware, form, (probe, place), memory, at, None
+                ),
+            )
             moment = run.after or moment
             yield run
             continue
@@ -118,10 +122,10 @@ class SolvedLayers:
             return run
         _, begin, run = found
         later = before.end_cycle - begin
-        one, after = run.account.shifted(later), run.after
-        assert after is not None  # it was solved here
+        one, end = run.account.shifted(later), run.after
+        assert end is not None  # it was solved here
         moved = tuple(here + number for here, number in zip(before.moved_bytes, one.moved_bytes, strict=True))
-        return replace(run, account=one, after=replace(after.shifted(later), moved_bytes=moved))
+        return replace(run, account=one, after=replace(end.shifted(later), moved_bytes=moved))
 
 
 def _solve(

@@ -1,4 +1,4 @@
-"""Formats of language models: ternary weights, integers with group scales, 8-bit floats, and codes that are computed."""
+"""Formats of language models: ternary weights, integers with group scales, 8-bit floats, computed codes."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def _fp8_values() -> npt.NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True)
 class Fp8Format:
-    """8-bit floats, E4M3 (Micikevicius et al., arXiv 2209.05433); a PE multiplies them as fp16, which holds them all."""
+    """8-bit floats, E4M3 (Micikevicius et al., arXiv 2209.05433); a PE multiplies them as fp16, which holds all."""
 
     name: str = "fp8"
     summary: str = "every weight as an 8-bit float (E4M3)"
@@ -158,8 +158,8 @@ class Fp8Format:
     def decode(self, encoded: EncodedWeights) -> IntTensor:
         """Return the int8 tensor that was encoded."""
         codes = np.frombuffer(encoded.weight, dtype=np.uint8)
-        values = _fp8_values()[codes & 127] * np.where(codes & 128, -1, 1)
-        return values.astype(np.int8).reshape(encoded.shape)
+        values: npt.NDArray[np.int8] = (_fp8_values()[codes & 127] * np.where(codes & 128, -1, 1)).astype(np.int8)
+        return values.reshape(encoded.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +168,8 @@ class AdaptiveSeedFormat:
 
     Of the published method only the idea was known here, no text: block, seed, exponent and coefficients are those of
     `accelsim.storage.seedlm`. ``mean_coefficients`` is for Gaussian weights and as large a mean error as with always
-    three: of 120 blocks, each takes the fewest coefficients below one error for all. With the two bits that is 4.13 bits
-    a weight, no less than `seedlm`. A plan is synthetic.
+    three: of 120 blocks, each takes the fewest coefficients below one error for all. With the two bits that is 4.13
+    bits a weight, no less than `seedlm`. A plan is synthetic.
     """
 
     name: str = "squant"
@@ -229,8 +229,7 @@ class ComputedCodeFormat:
         windows = np.lib.stride_tricks.sliding_window_view(ring, 16)[::2][:count]
         state = windows.astype(np.int64) @ (1 << np.arange(15, -1, -1, dtype=np.int64))
         word = (self.multiplier * state + self.increment) & 0xFFFFFFFF
-        total = sum((word >> shift) & 0xFF for shift in (0, 8, 16, 24))
-        centred: npt.NDArray[np.int64] = total - 510
+        centred: npt.NDArray[np.int64] = ((word[:, None] >> np.array([0, 8, 16, 24])) & 0xFF).sum(axis=1) - 510
         return centred
 
 
@@ -268,9 +267,7 @@ class MultiBitMaskFormat:
         stored = self.bits * weights.num_free
         return WeightPlan(
             format=self.name,
-            stored_bits=StoredBits(
-                mask=stored, seed=seed_bits(source, weights.shape[0]), scale=weights.num_scale_bits
-            ),
+            stored_bits=StoredBits(mask=stored, seed=seed_bits(source, weights.shape[0]), scale=weights.num_scale_bits),
             buffer_bits_per_weight=1 + self.bits,
             arithmetic="int4",
             decoder="raw",

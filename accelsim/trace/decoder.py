@@ -84,8 +84,8 @@ _LLAMA = _Names(
     "norm",
 )  # fmt: skip
 _GPT2 = _Names(
-    "wte", "h.{}", "ln_1", "attn.c_attn.q", "attn.c_attn.k", "attn.c_attn.v", "attn", "attn.c_proj", "ln_2", "", "mlp.c_fc",
-    "mlp.c_proj", "ln_f",
+    "wte", "h.{}", "ln_1", "attn.c_attn.q", "attn.c_attn.k", "attn.c_attn.v", "attn", "attn.c_proj", "ln_2", "",
+    "mlp.c_fc", "mlp.c_proj", "ln_f",
 )  # fmt: skip
 _MIXTURE = replace(
     _LLAMA, gate="block_sparse_moe.experts.w1", up="block_sparse_moe.experts.w3", down="block_sparse_moe.experts.w2"
@@ -328,9 +328,7 @@ class _Builder:
         number, share = experts_hit(shape, run)
         rows = -(-run.num_tokens * shape.num_active_experts // number)
         gate = self._expert(f"{prefix}.{names.gate}", source, number, rows, share, shape.hidden, (shape.activation,))
-        inner = self._expert(
-            f"{prefix}.{names.up}", source, number, rows, share, shape.hidden, ("multiply",), (gate,)
-        )
+        inner = self._expert(f"{prefix}.{names.up}", source, number, rows, share, shape.hidden, ("multiply",), (gate,))
         down = f"{prefix}.{names.down}"
         # Each token's results are weighed by the router and added, which leaves one row a token.
         self._expert(down, inner, number, rows, share, shape.features, ("multiply", "add", "add"), (x, router))

@@ -13,7 +13,6 @@ from accelsim.trace.batch import batch_problem, with_batch
 from accelsim.trace.from_graph import dense_weights
 from accelsim.trace.model import LayerTrace, LayerWeights, Phase
 
-
 PHASE_OPTIONS = ("phase", "context", "prompt", "tokens", "kv_bits", "experts")
 """Options of language models alone."""
 PHASES = ("prefill", "decode", "generate")

@@ -68,7 +68,7 @@ def trace_decoder(shape: DecoderShape, options: TraceOptions, where: str) -> Lay
             )
     phase: Phase = options.phase or "prefill"
     _refuse_others(where, phase, options)
-    stated = replace(options, **dict.fromkeys(PHASE_OPTIONS), batch=1)
+    stated = replace(options, phase=None, context=None, prompt=None, tokens=None, kv_bits=None, experts=None, batch=1)
     model = _Model(shape, stated, options.batch, options.kv_bits, _experts(where, shape, options))
     if phase == "generate":
         prompt, tokens = _given(where, options, "prompt"), _given(where, options, "tokens")
@@ -88,7 +88,7 @@ def trace_decoder(shape: DecoderShape, options: TraceOptions, where: str) -> Lay
         trace = model.trace("prefill", 0, length)
     macs = sum(layer.dims.macs for layer in trace.layers if layer.uses_array)
     if macs > MAX_MACS:
-        raise TraceError(f"{where}: batch: {options.batch} sequences have {macs} multiply-accumulates; give a smaller batch")
+        raise TraceError(f"{where}: batch: {options.batch} sequences have {macs} MACs; give a smaller batch")
     return trace
 
 
@@ -173,9 +173,7 @@ class _Model:
         made = shape if num_blocks is None else replace(shape, num_blocks=min(num_blocks, shape.num_blocks))
         layers, blocks = decoder_layers(made, run, decoder_weights(shape, self.options))
         held = min(capacity or end, shape.window or (1 << 62))
-        language = LanguageRun(
-            phase, end, num_positions, self.batch * shape.cached_per_token * held, self.cache_bits
-        )
+        language = LanguageRun(phase, end, num_positions, self.batch * shape.cached_per_token * held, self.cache_bits)
         return LayerTrace(
             shape.name,
             layers,

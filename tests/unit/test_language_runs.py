@@ -30,7 +30,9 @@ def small(tmp_path):
 
 
 @pytest.mark.parametrize("shape", list_decoders(), ids=lambda shape: shape.name)
-@pytest.mark.parametrize(("chip", "storage", "kv_bits"), [("edge_llm", "dense-int8", 8), ("phone_lpddr5x", "int4-g128", 16)])
+@pytest.mark.parametrize(
+    ("chip", "storage", "kv_bits"), [("edge_llm", "dense-int8", 8), ("phone_lpddr5x", "int4-g128", 16)]
+)
 def test_a_token_takes_what_its_weights_and_its_cache_take_of_the_memory(shape, chip, storage, kv_bits):
     hardware, context = load_hardware(chip, []), 1000
     dram = hardware.config.dram
@@ -97,7 +99,8 @@ def test_a_batch_reads_weights_once_and_each_sequence_its_own_cache(small):
 def test_a_cache_that_fits_half_the_buffer_stays_on_chip(small):
     trace = small(phase="decode", context=300)  # 2 x 7 x 32 x 301 bytes: 135 kB
     for size, read in ((524_288, 0), (262_144, 2 * 7 * 32 * 300)):
-        totals = run(load_hardware("edge_llm", [f"activation_buffer.capacity_bytes={size}"]), trace, "dense-int8").totals
+        hardware = load_hardware("edge_llm", [f"activation_buffer.capacity_bytes={size}"])
+        totals = run(hardware, trace, "dense-int8").totals
         assert (totals.dram_bytes.kv_read, totals.dram_bytes.kv_write) == (read, 2 * 7 * 32 if read else 0)
 
 
@@ -113,7 +116,9 @@ def test_the_verdict_says_when_the_array_is_the_limit(small):
     assert found["edge_llm"]["memory_bandwidth"] < 0.6 < found["edge_llm"]["pe_array"]
 
 
-@pytest.mark.parametrize("options", [{"phase": "decode", "context": 300}, {"phase": "generate", "prompt": 60, "tokens": 4}])
+@pytest.mark.parametrize(
+    "options", [{"phase": "decode", "context": 300}, {"phase": "generate", "prompt": 60, "tokens": 4}]
+)
 def test_the_closed_form_is_near_the_simulation(options, small):
     hardware, trace = load_hardware("edge_llm", []), small(**options)
     row, totals = estimate(hardware.config, trace, "dense-int8"), run(hardware, trace, "dense-int8").totals

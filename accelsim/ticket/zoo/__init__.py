@@ -149,7 +149,7 @@ def _entry(name: str) -> _Entry:
         if known.replace("_", "-") == key:
             return entry
     if is_decoder(name):
-        raise TicketError(f"network {name!r}: is a language model, which is only run; give a network that can be searched")
+        raise TicketError(f"network {name!r}: is a language model, which is only run; give another network")
     every = [*_ENTRIES, *(shape.name for shape in list_decoders())]
     near = difflib.get_close_matches(name.lower(), every, n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(every)}"

@@ -116,7 +116,7 @@ def test_a_configuration_of_gpt2_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"model_type": "mamba"}, "model_type: 'mamba' is none of gpt2, llama, mistral, qwen2, bitnet, mixtral; read are"),
+        ({"model_type": "mamba"}, "model_type: 'mamba' is none of gpt2, llama, mistral, qwen2, bitnet, mixtral; read"),
         ({"hidden_size": "left out"}, "hidden_size: is missing"),
         ({"hidden_size": "64"}, "hidden_size: str is not a whole number from 1 to"),
         ({"hidden_size": True}, "hidden_size: True is not a whole number"),
@@ -124,7 +124,7 @@ def test_a_configuration_of_gpt2_is_read(tmp_path):
         ({"num_key_value_heads": 3}, "num_key_value_heads: 3 does not divide 8 query heads"),
         ({"num_attention_heads": 7}, "num_attention_heads: 7 does not divide 64 features"),
         ({"hidden_act": "mish"}, "hidden_act: not one of gelu"),
-        ({"model_type": "qwen2", "use_sliding_window": True, "sliding_window": 8}, "max_window_layers: a window in some"),
+        ({"model_type": "qwen2", "use_sliding_window": True, "sliding_window": 8}, "max_window_layers: a window"),
         ({"model_type": "mixtral", "num_experts_per_tok": 9}, "num_experts_per_tok: 9 is more than 8 experts"),
     ],
 )
