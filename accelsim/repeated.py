@@ -71,7 +71,7 @@ def repeats(trace: LayerTrace, hardware: HardwareConfig) -> bool:
     A memory with banks and rows is never again in the state in which it was.
     """
     has_state = hardware.memory != "ideal" and hardware.dram.model == "timing"
-    return trace.blocks is not None and trace.blocks.times > FEWEST and not has_state
+    return not has_state and trace.blocks is not None and trace.blocks.times > FEWEST
 
 
 def map_repeated(network: Network, mapped: Map, num_blocks: int = FEWEST) -> Repeated:
@@ -102,7 +102,7 @@ def _stay_alike(schedule: Schedule, blocks: Blocks, num_blocks: int) -> bool:
 
 def _is_steady(run: SolvedRun, blocks: Blocks, num_blocks: int) -> bool:
     ends = [run.after[_place(blocks, block).stop - 1].state() for block in (num_blocks - 3, num_blocks - 2)]
-    return ends[0] == ends[1]
+    return bool(ends[0] == ends[1])
 
 
 @dataclass(frozen=True, slots=True)
