@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from accelsim.errors import ConfigError
 from accelsim.names import suggest
+from accelsim.validation.decoders import validate_decoders
 from accelsim.validation.dram import validate_dram
 from accelsim.validation.eyeriss import validate_eyeriss
 from accelsim.validation.formulas import validate_effective_macs, validate_sram, validate_systolic
@@ -33,6 +34,7 @@ REFERENCES: dict[str, Callable[[], list[ValidationRow]]] = {
     "sparse-crossing": validate_crossing,
     "frozen-sizes": validate_model_sizes,
     "hiddenite": validate_hiddenite,
+    "decoders": validate_decoders,
 }
 
 
