@@ -23,8 +23,8 @@ VITA_LLM = "VitaLLM: 16 nm, 66 mW, 120 KB, 70.7 tokens/s at 3 B ternary weights"
 HAILO = "Hailo-10H: 6.9 tokens/s with Qwen2.5 1.5B at 4 bits, under 2 W"
 RTX = "RTX 4050 (laptop): 131.7 tokens/s with Qwen2.5 1.5B at 4 bits, 34.1 W"
 CONTEXT = 128
-"""Cached tokens, an assumption: none is stated. 1,024 more are 59 MB beside the 400 to 800 MB of Llama 3.2 3B's weights,
-and 15 MB beside the 790 MB of Qwen2.5 1.5B's."""
+"""Cached tokens, an assumption: none is stated. 1,024 more are 59 MB beside the 400 to 800 MB of Llama 3.2 3B,
+and 15 MB beside the 790 MB of Qwen2.5 1.5B."""
 BITS = ("dense-binary", "ternary-1.58", "ternary-2")
 
 
