@@ -35,11 +35,17 @@ def validate_gemm_tilings(own: Table | None = None) -> list[ValidationRow]:
         )  # fmt: skip
         with row.named():
             ours = cycles(run_layers(hardware, [layer("gemm", dims, "linear")], "dense-fp16", {"gemm": tiling}))
+        quantity = f"cycles of {_shape(row)}"
         rows.append(
-            ValidationRow(table.name, table.source, f"cycles of {_shape(row)}", row.number("cycles"), float(ours))
+            ValidationRow(table.name, table.source, quantity, row.number("cycles"), float(ours), kinds=(_kind(row),))
         )
     note = "none published for these tilings"
     return summary_rows(table.name, table.source, "cycles of the tilings", rows, (None, None), note) + rows
+
+
+def _kind(row: Row) -> str:
+    rows, cols, depth = (row.whole(f"tile_{name}") for name in ("M", "N", "K"))
+    return f"tiles with {'more' if rows * cols > (rows + cols) * depth else 'fewer'} outputs than inputs"
 
 
 def _shape(row: Row) -> str:
