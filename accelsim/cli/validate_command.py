@@ -25,19 +25,9 @@ PAGE_NAME, CSV_NAME = "validation.html", "validation.csv"
         "accelsim validate",
         "accelsim validate --reference gemmini-rtl --all",
         "accelsim validate --out out/validation   # the page with a plot per reference, and every row as CSV",
+        "accelsim validate --reference tpu-v3 --rows examples/kernels.csv",
         "accelsim validate --json",
-    )
-    + """
-
-\b
-Measurements of your own (docs/validation.md has the columns of each reference):
-  $ cat examples/kernels.csv
-  workload,batch,cycles
-  gemm_512x512x512,,10240
-  encoder_128x768x12,4,310000
-  resnet18,1,520000
-  accelsim validate --reference tpu-v3 --rows examples/kernels.csv
-""",
+    ),
 )
 @click.option("--reference", "references", multiple=True, metavar="NAME", help="Only this one; may be repeated.")
 @click.option("--rows", "own", metavar="FILE", help="A table with measurements of your own for one --reference.")
@@ -57,8 +47,14 @@ def command(
     """Compare the model with published silicon, RTL and other simulators.
 
     First comes what to trust, and to how much. Nothing is fitted to these figures; docs/validation.md explains the
-    gaps.
-    """
+    gaps, and has the columns of each reference for --rows. Such a file for tpu-v3 (examples/kernels.csv):
+
+    \b
+      workload,batch,cycles
+      gemm_512x512x512,,10240
+      encoder_128x768x12,4,310000
+      resnet18,1,520000
+    """  # noqa: D301  a backspace keeps click from joining the lines
     from accelsim.validation.compare import rows_text, validate, validate_rows  # noqa: PLC0415  --help must not wait for scipy
 
     if folder is not None:

@@ -22,7 +22,7 @@ def print_validation(console: Console, rows: Sequence[ValidationRow], every_row:
     for part in verdict(rows):
         console.print(Text(part.heading, style="bold"))
         for point in part.points:
-            console.print(Padding(Text(f"- {point}"), (0, 0, 0, 2)))
+            console.print(Padding(Text(f"- {point}"), (0, 0, 0, 2), expand=False))
     console.print()
     names = list(dict.fromkeys(row.reference for row in rows))
     groups = {name: [row for row in rows if row.reference == name] for name in names}

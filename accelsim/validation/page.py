@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from accelsim.validation.rows import Agreement, ValidationRow, agreement
 from accelsim.validation.verdict import errors_by_kind, verdict
 
-_MARKS = {
+BLOCKS = {
     name: (f"<!-- begin of {name} made from the rows -->\n", f"<!-- end of {name} made from the rows -->\n")
     for name in ("the verdict", "the tables")
 }
@@ -130,7 +130,7 @@ def page_tables(rows: Sequence[ValidationRow]) -> str:
 def with_tables(page: str, rows: Sequence[ValidationRow]) -> str:
     """Return the page with its verdict and tables made anew."""
     for name, made in (("the verdict", page_verdict(rows)), ("the tables", page_tables(rows))):
-        begin, end = _MARKS[name]
+        begin, end = BLOCKS[name]
         before, _, rest = page.partition(begin)
         page = f"{before}{begin}{made}{end}{rest.partition(end)[2]}"
     return page

@@ -109,17 +109,17 @@ def verdict(rows: Sequence[ValidationRow]) -> list[Paragraph]:
 
 def _point(finding: Finding) -> str:
     found = finding.found
-    spread = f"{found.num_rows} rows, half within {_share(found.median_error)}, worst {_share(found.largest_error)}"
+    spread = f"{_rows(found.num_rows)}, half within {_share(found.median_error)}, worst {_share(found.largest_error)}"
     if found.largest_error < _EQUAL:
-        return f"{finding.what}: equal to {finding.beside} ({found.num_rows} rows)"
+        return f"{finding.what}: equal to {finding.beside} ({_rows(found.num_rows)})"
     if found.num_rows < FEWEST_ORDERED:
-        spread = f"only {found.num_rows} row{'s' if found.num_rows > 1 else ''}, worst {_share(found.largest_error)}"
+        spread = f"only {_rows(found.num_rows)}, worst {_share(found.largest_error)}"
     text = f"{finding.what}: {_share(found.mean_error)} beside {finding.beside} ({spread})"
     if found.mean_error > TRUSTED and finding.is_ordered:
         text += f"; their order is right (rank correlation {found.rank_correlation:.2f})"
     if finding.worst is not None and finding.worst[1].mean_error > max(TRUSTED, found.mean_error):
         kind, worst = finding.worst
-        text += f"; {_share(worst.mean_error)} for {kind} ({worst.num_rows} rows)"
+        text += f"; {_share(worst.mean_error)} for {kind} ({_rows(worst.num_rows)})"
     return text
 
 
@@ -138,6 +138,10 @@ def _trends(rows: Sequence[ValidationRow]) -> Iterator[str]:
 def _by_reference(rows: Sequence[ValidationRow]) -> list[tuple[str, list[ValidationRow]]]:
     names = dict.fromkeys(row.reference for row in rows)
     return [(name, [row for row in rows if row.reference == name]) for name in names]
+
+
+def _rows(count: int) -> str:
+    return f"{count} row{'' if count == 1 else 's'}"
 
 
 def _share(fraction: float) -> str:

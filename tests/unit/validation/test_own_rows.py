@@ -10,7 +10,6 @@ from accelsim.errors import AccelSimError
 from accelsim.validation.compare import OWN_ROWS, validate_rows
 from accelsim.validation.own_rows import PERCENT, SIZE, Text, read_rows
 from accelsim.validation.reference import load_table
-from accelsim.validation.tpu import validate_tpu_v3
 
 PUBLIC = Path(__file__).resolve().parents[3] / "../shared/reference/accelerators"
 MAPPING = "L3[WIO] K2 - L2[WI] N1 K16X - L1[O] C8 P8 C16X - L0[W] P2"
@@ -90,12 +89,12 @@ def test_a_bad_mapping_is_refused(tmp_path, mapping, said):
     assert refusal(tmp_path, "gemmini-rtl", text).startswith(f"own.csv: row 1 (line 2): {said}")
 
 
-def test_the_tables_own_rows_give_its_own_errors_and_no_one_elses(tmp_path):
+def test_the_tables_own_rows_give_its_own_errors_and_no_one_elses(tmp_path, reference_rows):
     file = tmp_path / "own.csv"
     lines = [f"{row.text('workload')}\tx\t{row.number('cycles')}" for row in load_table("tpu_v3").rows]
     file.write_text("# a remark\nworkload\tmore\tcycles\n" + "\n".join(lines) + "\n")
     own = validate_rows(["tpu-v3"], str(file))
-    assert [(row.quantity, row.ours) for row in own] == [(row.quantity, row.ours) for row in validate_tpu_v3()]
+    assert [(row.quantity, row.ours) for row in own] == [(row.quantity, row.ours) for row in reference_rows("tpu-v3")]
     assert own[0].theirs is None
 
 
