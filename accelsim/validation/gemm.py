@@ -45,7 +45,7 @@ def validate_gemm_tilings(own: Table | None = None) -> list[ValidationRow]:
 
 def _kind(row: Row) -> str:
     rows, cols, depth = (row.whole(f"tile_{name}") for name in ("M", "N", "K"))
-    return f"tiles with {'more' if rows * cols > (rows + cols) * depth else 'fewer'} outputs than inputs"
+    return f"{'more' if rows * cols > (rows + cols) * depth else 'fewer'} outputs than inputs"
 
 
 def _shape(row: Row) -> str:

@@ -146,4 +146,4 @@ def _rows(count: int) -> str:
 
 def _share(fraction: float) -> str:
     percent = 100 * fraction
-    return f"{percent:.1f} %" if percent < 9.95 and round(percent, 1) != round(percent) else f"{percent:.0f} %"
+    return f"{percent:.1f} %" if percent < 9.95 and round(percent, 1) != round(percent) else f"{percent:,.0f} %"
