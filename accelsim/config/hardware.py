@@ -16,6 +16,7 @@ Dataflow = Literal["weight_stationary", "output_stationary", "input_stationary",
 LoopName = Literal["N", "K", "C", "P", "Q", "R", "S"]
 
 
+MOST_SCRATCH_PADS = 1 << 20  # the banks that a memory may have
 MOST_PES = 1 << 24  # the 4096 rows x 4096 columns that a systolic array may have
 
 
@@ -25,12 +26,11 @@ class ScratchPadConfig(ConfigModel):
     input_words: int = Field(ge=1, le=65536)
     """Inputs: a window of each channel of the pass."""
     weight_words: int = Field(ge=1, le=65536)
-    """Weights: a filter row of each channel and filter of the pass. Where they hold two passes, the next one's weights
-    are loaded behind the running pass, else before it."""
+    """Weights: a filter row of each channel and filter of the pass."""
     sum_words: int = Field(ge=1, le=65536)
     """Partial sums: one of each filter of the pass."""
-    weights_per_cycle: int = Field(ge=1, le=65536)
-    """Weights that all PEs together take from the weight buffer in a cycle."""
+    words_per_cycle: int = Field(ge=1, le=65536)
+    """Words of a kind that all PEs together take from a buffer in a cycle before a pass begins."""
 
 
 class PeArrayConfig(ConfigModel):
@@ -126,8 +126,10 @@ class PeArrayConfig(ConfigModel):
         if self.scratch_pads is None:
             raise ValueError(
                 "dataflow row_stationary needs scratch_pads; give input_words, weight_words, sum_words and "
-                "weights_per_cycle"
+                "words_per_cycle"
             )
+        if self.num_pes > MOST_SCRATCH_PADS:
+            raise ValueError(f"row_stationary is for at most {MOST_SCRATCH_PADS} PEs; take fewer rows or cols")
         if "skip" in (self.zero_weights, self.zero_activations):
             raise ValueError(
                 "zero_weights and zero_activations: skip is not for dataflow row_stationary; take gate or none"
@@ -163,6 +165,11 @@ class BufferConfig(ConfigModel):
     def fills_ahead(self) -> bool:
         """Return whether the next tile comes while the array uses one."""
         return self.double_buffered or self.is_copied
+
+    @property
+    def bank_bytes(self) -> int:
+        """Return the bytes of a bank."""
+        return max(1, self.capacity_bytes // self.num_banks)
 
     @property
     def usable_bytes(self) -> int:

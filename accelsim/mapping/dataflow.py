@@ -103,7 +103,7 @@ class ArrayWork:
         return self.weight_load_cycles + self.fill_drain_cycles
 
 
-def _ceil(numerator: IntLike, denominator: int) -> IntLike:
+def _ceil(numerator: IntLike, denominator: IntLike) -> IntLike:
     return -(-numerator // denominator)
 
 
@@ -285,7 +285,8 @@ def row_stationary_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
     fastest, and of equals the one that moves the fewest inputs and sums.
 
     All inputs of a tile are read again for each pass over other filters; all sums are read and written in each pass
-    over other channels. Weights come before their pass, unless PEs hold those of two.
+    over other channels. The weights of a pass come before it, since its PEs read one in each cycle, and then the
+    inputs under the first outputs of all rows; the others come while PEs work.
     """
     pads = array.scratch_pads
     if pads is None:  # refused by the configuration
@@ -309,11 +310,13 @@ def row_stationary_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
         fewest = np.where(is_better, moved, fewest)
     parts = found.channel_passes * window_parts
     weights = tile.G * tile.K * tile.reduction
-    load = np.where(found.holds_two, 0, _ceil(weights, pads.weights_per_cycle))
+    passes = tile.G * parts * found.filter_passes * bands
+    rows = (_ceil(tile.P, bands) - 1) * tile.stride[0] + np.minimum(tile.R, array.rows)
+    windows = _ceil(_ceil(tile.C, found.channel_passes) * rows * taps, pads.words_per_cycle)
     return ArrayWork(
         compute_cycles=tile.G * found.cycles * tile.N * tile.Q * taps * window_parts * bands,
-        weight_load_cycles=load,
-        fill_drain_cycles=(tile.G * parts * found.filter_passes * bands - 1) * array.pipeline_latency_cycles,
+        weight_load_cycles=_ceil(weights, pads.words_per_cycle),
+        fill_drain_cycles=passes * (windows + array.pipeline_latency_cycles) - array.pipeline_latency_cycles,
         once_cycles=0,
         input_reads=tile.inputs * found.filter_passes,
         weight_reads=weights,
@@ -330,7 +333,6 @@ class _Split:
     channel_passes: IntLike
     filter_passes: IntLike
     cycles: IntLike
-    holds_two: IntLike
 
 
 def _split_pass(
@@ -348,7 +350,4 @@ def _split_pass(
     most = np.maximum(np.minimum(pads.sum_words, pads.weight_words // (channels * taps)), 1)
     filter_passes = -(-tile.K // (others * most)) + more
     filters = -(-tile.K // (filter_passes * others))
-    return _Split(
-        channel_passes, filter_passes, channel_passes * filter_passes * channels * filters,
-        2 * channels * filters * taps <= pads.weight_words,
-    )  # fmt: skip
+    return _Split(channel_passes, filter_passes, channel_passes * filter_passes * channels * filters)
