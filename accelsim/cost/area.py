@@ -154,9 +154,7 @@ def _pe_array(pricer: Pricer) -> Logic:
     bits_per_pe = weight_bits + activation_bits + hardware.accumulator_bits
     if pe_array.scratch_pads is not None:
         pads = pe_array.scratch_pads
-        bits_per_pe = (
-            weight_bits + pads.input_words * activation_bits + pads.sum_words * hardware.accumulator_bits
-        )
+        bits_per_pe = weight_bits + pads.input_words * activation_bits + pads.sum_words * hardware.accumulator_bits
     return Logic(gates=tuple(gates), registers=float(num_pes * bits_per_pe))
 
 

@@ -432,7 +432,11 @@ def codec_actions(task: LayerTask, input_bytes: Ints, outputs: OutputEvents) -> 
     if not coding.any or task.is_ideal:
         return {}
     stored = int(outputs.store_bytes[~outputs.is_partial].sum())
-    moved = ((input_bytes.sum(), coding.inputs), (outputs.residual_bytes.sum(), coding.residuals), (stored, coding.outputs))
+    moved = (
+        (input_bytes.sum(), coding.inputs),
+        (outputs.residual_bytes.sum(), coding.residuals),
+        (stored, coding.outputs),
+    )
     words = sum(8 * int(num_bytes) // WORD_BITS for num_bytes, share in moved if share < 1)
     return {"codec_pairs": words * pairs_per_word(task.activation_bits)}
 
