@@ -28,7 +28,9 @@ from accelsim.timing.memory import (
     memory_row,
     oldest_that_matters,
     transfer_cycles,
+    use_of_layer,
 )
+from accelsim.timing.power_states import MemoryUse
 from accelsim.timing.program import STORE
 from accelsim.timing.schedule import LayerSchedule, first_weights_fit
 from accelsim.timing.stations import (
@@ -359,6 +361,18 @@ def layer_end(
     run = _prepare(table, hardware, before, False, engine)
     result = run.walk(run.tape, run.times, run.memory, math.floor(min(NO_LIMIT, limit)))
     return _after(run, before) if result == FINISHED else None
+
+
+def layer_end_and_use(table: Table, hardware: HardwareConfig, before: Moment) -> tuple[Moment | None, MemoryUse]:
+    """Return what `layer_end` does, and what the layer's requests make of the memory."""
+    run = _prepare(table, hardware, before, False, "auto")
+    if run.walk(run.tape, run.times, run.memory, NO_LIMIT) != FINISHED:
+        return None, MemoryUse()
+    dma = STATIONS.index("dma")
+    events = slice(*table.event_first[dma : dma + 2].tolist())
+    begin, end = (np.asarray(times[events], dtype=np.int64) for times in (run.times.begin, run.times.end))
+    use = use_of_layer(table.kinds, table.num_bytes, begin + table.cycles[events], end, hardware)
+    return _after(run, before), use
 
 
 def solve_layer(
