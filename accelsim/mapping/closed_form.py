@@ -18,7 +18,7 @@ from accelsim.mapping.events import VARIABLE_LENGTH
 from accelsim.mapping.generation import COUNTER_BASED
 from accelsim.mapping.generation_form import generation
 from accelsim.mapping.latency_form import Work, latency_of
-from accelsim.mapping.memory_form import Requests, requests_of, standby_pj
+from accelsim.mapping.memory_form import Requests, least_standby_pj, requests_of, standby_pj
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.task import LayerTask
 from accelsim.mapping.tile_table import HoldTable, TileTable, Width, skipped_fractions, tile_table
@@ -420,26 +420,29 @@ def figures_of(space: Space, prices: EnergyPrices) -> Figures:
     return replace(figures, value=np.where(legal, objective_of(figures, latency, prices), np.inf))
 
 
-def objective_of(figures: Figures, latency: Floats, prices: EnergyPrices, requests: Requests | None = None) -> Floats:
-    """Return what the chip's mapping minimises, [orders, n]; with other requests to the memory if they are given."""
-    objective, dram = figures.space.hardware.mapping.objective, figures.dram
-    if objective == "dram_bytes":
+def objective_of(figures: Figures, latency: Floats, prices: EnergyPrices, is_floor: bool = False) -> Floats:
+    """Return what the chip's mapping minimises, [orders, n]; as a floor whatever the requests to the memory do."""
+    hardware, dram = figures.space.hardware, figures.dram
+    if hardware.mapping.objective == "dram_bytes":
         return dram + 1e-6 * latency
-    if objective == "latency" or prices.are_none:
+    if hardware.mapping.objective == "latency" or prices.are_none:
         return latency + 1e-6 * dram
     energy = figures.actions_pj + latency * prices.static_pj_per_cycle
-    energy = energy + standby_pj(requests or figures.requests, latency, figures.space.hardware, prices)
-    return energy if objective == "energy" else energy * latency
+    if prices.dram is not None and is_floor:
+        energy = energy + least_standby_pj(figures.requests, latency, hardware, prices.dram)
+    elif prices.dram is not None:
+        energy = energy + standby_pj(figures.requests, latency, hardware, prices.dram)
+    return energy if hardware.mapping.objective == "energy" else energy * latency
 
 
-_NO_REQUESTS = Requests(np.zeros(1), np.zeros(1), np.zeros(1))
+_NO_REQUESTS = Requests(*(np.zeros(1),) * 4)
 
 
 def _requests(figures: Figures, prices: EnergyPrices) -> Requests:
     """Return what tilings ask of the memory, where that has a price."""
     if prices.dram is None:
         return _NO_REQUESTS
-    space, held, moved, work = figures.space, figures.held, figures.moved, figures.work
+    space, held, moved = figures.space, figures.held, figures.moved
     table, spills = space.table, np.maximum(held.psums.fetches - 1, 0) * space.table.output_tiles
     input_tiles = table.output_tiles / table.counts["K"] * table.counts["C"]
     loads = (
@@ -447,7 +450,7 @@ def _requests(figures: Figures, prices: EnergyPrices) -> Requests:
         (moved.residual, table.output_tiles), (moved.spills / 2, spills),
     )  # fmt: skip
     stores = moved.stored + moved.spills / 2, np.where(moved.stored > 0, table.output_tiles, 0) + spills
-    return requests_of(space.hardware, work.weights + work.inputs + work.stores + work.others, loads, stores)
+    return requests_of(space.hardware.dram, figures.work, loads, stores)
 
 
 def _actions_pj(figures: Figures, prices: EnergyPrices) -> Floats:

@@ -198,16 +198,19 @@ def _solved(
 
 
 def _standby_pj(task: LayerTask, use: MemoryUse, price: DramStates, before: Moment, end: Moment) -> float:
-    """Return what the memory's commands and states cost, priced as those of a run are.
+    """Return by how much a layer adds to what the memory's commands and states cost, priced as those of a run are.
 
-    Time counts from the end of the layer before, or from the first request where that comes earlier; a gap that began
-    in the layer before is one with that at the beginning.
+    The memory has been idle since its last data; what that has cost up to the end of the layer before is not this
+    layer's, nor does it become so where requests come before that end.
     """
     last = max(before.memory[BUS_FREE], before.memory[WRITE_BUS_FREE]) if before.memory else 0
-    begin = max(last, min(before.end_cycle, use.first if use.num_requests else before.end_cycle))
     unit_ns, dram = 1000 / task.hardware.clock_mhz, task.hardware.dram
-    activity = activity_of(use.shifted(-begin), end.end_cycle - begin, unit_ns, dram)
-    return states_from_gaps(activity, dram).priced(price)
+    after = activity_of(use.shifted(-last), end.end_cycle - last, unit_ns, dram)
+    standby_pj = states_from_gaps(after, dram).priced(price)
+    if before.end_cycle > last:
+        idle = activity_of(MemoryUse(), before.end_cycle - last, unit_ns, dram)
+        standby_pj -= states_from_gaps(idle, dram).priced(price)
+    return standby_pj
 
 
 def _needed(finalist: Ranked, solved: list[tuple[float, MappedLayer]], best: float) -> float:
