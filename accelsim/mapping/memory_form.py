@@ -51,8 +51,9 @@ def requests_of(
         (bytes, requests) of each operand that is read, and of the results.
     """
     gaps, openings = np.zeros(1), np.zeros(1)
-    for num_bytes, number in loads:
-        gaps = np.maximum(gaps, np.where(num_bytes > 0, number, 0.0))
+    for num_bytes, tiles in loads:
+        number = np.minimum(tiles, num_bytes / dram.burst_bytes)  # several tiles' weights may be in one burst
+        gaps = np.maximum(gaps, number)
         openings = openings + openings_of(num_bytes, number, dram)
     gaps = gaps + np.where(stores[0] > 0, stores[1], 0.0)
     own = work.inputs + work.stores + work.others
