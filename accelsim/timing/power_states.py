@@ -202,15 +202,16 @@ class MeanStates:
 
 def states_of_mean_gap(time_ns: Floats, busy_ns: Floats, num_gaps: Floats, dram: DramConfig) -> MeanStates:
     """Return the states of runs of ``time_ns`` whose requests take ``busy_ns``, with equal gaps between them."""
-    policy, (interval, _) = policy_of(dram), refresh_ns(dram, device_of(dram.standard))
+    policy, (interval, refresh) = policy_of(dram), refresh_ns(dram, device_of(dram.standard))
     waits = [after for after in (policy.power_down_after_ns, policy.self_refresh_after_ns) if after is not None]
-    idle = np.maximum(time_ns - busy_ns, 0)
-    standby = np.minimum(idle / np.maximum(num_gaps, 1), min(waits, default=math.inf))
-    # As `_Sums.open_ns`: rows stay open up to the gap's end or the next refresh.
+    idle, number = np.maximum(time_ns - busy_ns, 0), np.maximum(num_gaps, 1)
+    standby = np.minimum(idle / number, min(waits, default=math.inf))
+    # As `_Sums`: rows stay open up to the gap's end or the next refresh, and refreshes count as rows open.
     within = np.minimum(standby, interval)
-    still_open = (within - within * within / (2 * interval)) * np.maximum(num_gaps, 1)
-    awake = standby * np.maximum(num_gaps, 1)
-    return MeanStates(time_ns - idle + still_open, awake - still_open, idle - awake)
+    still_open = (within - within * within / (2 * interval)) * number
+    asleep = (idle - standby * number) * (1 - refresh / interval)
+    active = np.minimum(time_ns - idle + still_open + idle * (refresh / interval), time_ns - asleep)
+    return MeanStates(active, time_ns - asleep - active, asleep)
 
 
 def sleeping_state(dram: DramConfig) -> str:

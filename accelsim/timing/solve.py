@@ -258,7 +258,7 @@ def _waits(stations: tuple[Station, ...]) -> tuple[Ints, Ints, Ints]:
     first = 0
     for station in stations:
         for wait in station.waits:
-            chosen = np.flatnonzero(np.diff(np.maximum.accumulate(wait.value), prepend=NO_WAIT))
+            chosen = _rises(wait.value)
             if not chosen.size:
                 continue
             events.append(first + chosen)
@@ -269,6 +269,15 @@ def _waits(stations: tuple[Station, ...]) -> tuple[Ints, Ints, Ints]:
     order = np.argsort(event, kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(event, minlength=first))])
     return starts, np.concatenate(counters)[order], np.concatenate(values)[order]
+
+
+def _rises(value: Ints) -> Ints:
+    """Return the events that wait for more than all before them."""
+    if not value.size or value.max() == NO_WAIT:
+        return np.zeros(0, dtype=np.int64)
+    most = np.maximum.accumulate(value)
+    rises = np.flatnonzero(most[1:] > most[:-1]) + 1
+    return rises if most[0] == NO_WAIT else np.concatenate([[0], rises])
 
 
 def num_raised(stations: tuple[Station, ...]) -> Ints:
