@@ -76,7 +76,7 @@ def rows_table(rows: Sequence[ValidationRow]) -> PageTable:
         numbers = (
             _number(row.theirs),
             _number(row.ours),
-            _none() if error is None else Cell(f"{100 * error:+.1f} %", error),
+            _none() if error is None else Cell(f"{100 * error:+.1f} %", _rounded(error)),
         )
         kinds = "; ".join(row.kinds)
         cells.append((_text(row.reference), _text(row.quantity), *numbers, _text(kinds), _text(row.note)))
@@ -112,7 +112,7 @@ def _gaps_table(gaps: Sequence[tuple[str, str, Sequence[ValidationRow]]]) -> Pag
     for _, why, group in gaps:
         errors = sorted(row.relative_error or 0.0 for row in group)
         largest = max(group, key=lambda row: abs(row.relative_error or 0.0))
-        ends = (Cell(f"{100 * error:+.0f} %", error) for error in (errors[0], errors[-1]))
+        ends = (Cell(f"{100 * error:+.0f} %", _rounded(error)) for error in (errors[0], errors[-1]))
         cells.append((_text(why), Cell(str(len(group)), len(group)), *ends, _text(largest.quantity)))
     return PageTable(f"rows off by more than {percent(LARGE_GAP)}, by reason", columns, tuple(cells))
 
@@ -157,7 +157,12 @@ def _mark(row: ValidationRow, theirs: float) -> Mark:
 def _number(value: float | None) -> Cell:
     if value is None:
         return _none()
-    return Cell(f"{value:,.0f}" if abs(value) >= 1000 else significant(value), value)
+    return Cell(f"{value:,.0f}" if abs(value) >= 1000 else significant(value), _rounded(value))
+
+
+def _rounded(value: float) -> float:
+    """Return nine digits: the last ones of a mean depend on the version of NumPy."""
+    return float(f"{value:.9g}")
 
 
 def _none() -> Cell:
