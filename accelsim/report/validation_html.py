@@ -15,7 +15,7 @@ from accelsim.report.text import percent, printable, significant
 from accelsim.validation.page import LARGE_GAP, gap_groups
 from accelsim.validation.rows import Agreement as RowAgreement
 from accelsim.validation.rows import ValidationRow, agreement
-from accelsim.validation.verdict import Paragraph, errors_by_kind, verdict
+from accelsim.validation.verdict import Paragraph, errors_by_kind, kinds_of, verdict
 
 _LINE_COLOUR = 9
 _COLOURS = tuple(colour for colour in range(NUM_COLOURS) if colour != _LINE_COLOUR)
@@ -78,7 +78,7 @@ def rows_table(rows: Sequence[ValidationRow]) -> PageTable:
             _number(row.ours),
             _none() if error is None else Cell(f"{100 * error:+.1f} %", _rounded(error)),
         )
-        kinds = "; ".join(row.kinds)
+        kinds = "; ".join(kinds_of(row))
         cells.append((_text(row.reference), _text(row.quantity), *numbers, _text(kinds), _text(row.note)))
     return PageTable("all rows", columns, tuple(cells))
 
@@ -127,7 +127,7 @@ def _chart(rows: Sequence[ValidationRow]) -> Chart | None:
     low, high = min(places) / _ROOM, max(places) * _ROOM
     kinds: dict[str, list[Mark]] = {}
     for row, theirs in pairs:
-        kinds.setdefault(row.kinds[0] if row.kinds else "", []).append(_mark(row, theirs))
+        kinds.setdefault(next(iter(kinds_of(row)), ""), []).append(_mark(row, theirs))
     series = [Series(kind, _COLOURS[n % len(_COLOURS)], tuple(marks)) for n, (kind, marks) in enumerate(kinds.items())]
     unit = "cycles" if all("cycles of" in row.quantity for row, _ in pairs) else "each row in its unit"
     found = agreement(rows)

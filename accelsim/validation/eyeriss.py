@@ -68,36 +68,36 @@ COLUMNS = Columns(
 
 
 def validate_eyeriss(own: Table | None = None) -> list[ValidationRow]:
-    """Return latency, processing time, DRAM and global-buffer traffic and power of each layer, run alone as there."""
+    """Return latency, processing time, DRAM and global-buffer traffic and power of each layer."""
     table = own or load_table("eyeriss")
     hardware = machine(preset_path("eyeriss_dense"))
-    rows: list[ValidationRow] = []
+    layers: list[TraceLayer] = []
     for row in table.rows:
         with row.named():
-            counters = run_layers(hardware, [_layer(row)], "dense-fp16")
-        rows += _rows_of(table, row, counters, hardware)
-    return rows
-
-
-def _rows_of(table: Table, row: Row, counters: Counters, hardware: LoadedHardware) -> list[ValidationRow]:
-    (item,), name, clock = counters.layers, row.text("layer"), hardware.config.clock_mhz
-    working = sum(item.cycles_by_cause[cause] for cause in _WORKING)
-    # Partial sums between passes, here in the accumulators, are in the global buffer there.
-    buffers = [item.actions[unit] for unit in ("activation_buffer", "accumulator")]
-    moved_mb = sum(count for actions in buffers for count in actions.values()) / 8e6
-    dram_mb = (item.dram_read_bytes + item.dram_write_bytes) / 1e6
-    return [
-        ValidationRow(
-            table.name, table.source, f"{quantity}, {name}", row.number(column), ours, note, kinds=(quantity,)
-        )
+            layers.append(_layer(row))
+            if any(other.name == layers[-1].name for other in layers[:-1]):
+                raise ConfigError(f"layer: {layers[-1].name!r} is the name of two rows; give each its own")
+    with table.named():
+        counters = run_layers(hardware, layers, "dense-fp16")
+    power_w = _power_w(counters, hardware)
+    rows: list[ValidationRow] = []
+    for index, row in enumerate(table.rows):
+        item, name = counters.layers[index], row.text("layer")
+        clock = hardware.config.clock_mhz
+        working = sum(item.cycles_by_cause[cause] for cause in _WORKING)
+        # Partial sums between passes, here in the accumulators, are in the global buffer there.
+        buffers = [item.actions[unit] for unit in ("activation_buffer", "accumulator")]
+        moved_mb = sum(count for actions in buffers for count in actions.values()) / 8e6
+        dram_mb = (item.dram_read_bytes + item.dram_write_bytes) / 1e6
         for quantity, column, ours, note in (
             ("latency in ms", "latency_ms", 1e3 * cycles_to_s(item.latency_cycles, clock), _ROW_STATIONARY),
             ("processing time in ms", "processing_ms", 1e3 * cycles_to_s(working, clock), _ROW_STATIONARY),
             ("DRAM traffic in MB", "dram_mb", dram_mb, "run-length coded activations there, 16 bits each here"),
             ("global-buffer traffic in MB", "buffer_mb", moved_mb, "inputs and partial sums of passes"),
-            ("power in mW", "power_mw", 1e3 * _power_w(counters, hardware), "chip without DRAM, as measured there"),
-        )
-    ]
+            ("power in mW", "power_mw", 1e3 * power_w[index], "chip without DRAM, as measured there"),
+        ):
+            rows.append(ValidationRow(table.name, table.source, f"{quantity}, {name}", row.number(column), ours, note))
+    return rows
 
 
 def _layer(row: Row) -> TraceLayer:
@@ -113,8 +113,11 @@ def _layer(row: Row) -> TraceLayer:
     return layer(name, dims, input_density=1.0 - row.number("zeros_percent") / 100)
 
 
-def _power_w(counters: Counters, hardware: LoadedHardware) -> float:
-    """Return the average on-chip power of a run of one layer."""
-    energy = evaluate(counters, hardware.config, load_tables()).energy_j_by_unit
-    on_chip_j = sum(value for unit, value in energy.items() if unit != "dram")
-    return on_chip_j / cycles_to_s(counters.layers[0].latency_cycles, hardware.config.clock_mhz)
+def _power_w(counters: Counters, hardware: LoadedHardware) -> list[float]:
+    """Return the average on-chip power of each layer."""
+    report = evaluate(counters, hardware.config, load_tables())
+    powers = []
+    for item, energy in zip(counters.layers, report.layer_energy_j_by_unit, strict=True):
+        on_chip_j = sum(value for unit, value in energy.items() if unit != "dram")
+        powers.append(on_chip_j / cycles_to_s(item.latency_cycles, hardware.config.clock_mhz))
+    return powers
