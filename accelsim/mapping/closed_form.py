@@ -19,6 +19,7 @@ from accelsim.mapping.generation import COUNTER_BASED
 from accelsim.mapping.generation_form import generation
 from accelsim.mapping.holding import left_beside
 from accelsim.mapping.latency_form import Work, latency_of
+from accelsim.mapping.memory_form import Requests, least_standby_pj, requests_of, standby_pj
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.task import LayerTask
 from accelsim.mapping.tile_table import HoldTable, TileTable, Width, skipped_fractions, tile_table
@@ -429,6 +430,7 @@ class Figures:
     latency: Floats
     dram: Floats
     actions_pj: Floats
+    requests: Requests
     value: Floats
     legal: npt.NDArray[np.bool_]
 
@@ -453,21 +455,44 @@ def figures_of(space: Space, prices: EnergyPrices) -> Figures:
     copies = np.where(held.weights.loads > 1, 2, 1) if space.hardware.weight_buffer.double_buffered else 1
     occupied = table.positions * space.of_tile(space.layers.weight_bits) / 8 * held.weights.tiles * copies
     figures = Figures(
-        space, held, passes, moved, made, work, array, occupied, latency, moved.total, latency, latency, legal
-    )
-    figures = replace(figures, actions_pj=_actions_pj(figures, prices))
+        space, held, passes, moved, made, work, array, occupied, latency, moved.total, latency, _NO_REQUESTS, latency,
+        legal,
+    )  # fmt: skip
+    figures = replace(figures, actions_pj=_actions_pj(figures, prices), requests=_requests(figures, prices))
     return replace(figures, value=np.where(legal, objective_of(figures, latency, prices), np.inf))
 
 
-def objective_of(figures: Figures, latency: Floats, prices: EnergyPrices) -> Floats:
-    """Return what the chip's mapping minimises, [orders, n]."""
-    objective, dram = figures.space.hardware.mapping.objective, figures.dram
-    if objective == "latency":
-        return latency + 1e-6 * dram
-    if objective == "dram_bytes":
+def objective_of(figures: Figures, latency: Floats, prices: EnergyPrices, is_floor: bool = False) -> Floats:
+    """Return what the chip's mapping minimises, [orders, n]; as a floor whatever the requests to the memory do."""
+    hardware, dram = figures.space.hardware, figures.dram
+    if hardware.mapping.objective == "dram_bytes":
         return dram + 1e-6 * latency
+    if hardware.mapping.objective == "latency" or prices.are_none:
+        return latency + 1e-6 * dram
     energy = figures.actions_pj + latency * prices.static_pj_per_cycle
-    return energy if objective == "energy" else energy * latency
+    if prices.dram is not None and is_floor:
+        energy = energy + least_standby_pj(figures.requests, latency, hardware, prices.dram)
+    elif prices.dram is not None:
+        energy = energy + standby_pj(figures.requests, latency, hardware, prices.dram)
+    return energy if hardware.mapping.objective == "energy" else energy * latency
+
+
+_NO_REQUESTS = Requests(*(np.zeros(1),) * 4)
+
+
+def _requests(figures: Figures, prices: EnergyPrices) -> Requests:
+    """Return what tilings ask of the memory, where that has a price."""
+    if prices.dram is None:
+        return _NO_REQUESTS
+    space, held, moved = figures.space, figures.held, figures.moved
+    table, spills = space.table, np.maximum(held.psums.fetches - 1, 0) * space.table.output_tiles
+    input_tiles = table.output_tiles / table.counts["K"] * table.counts["C"]
+    loads = (
+        (moved.weights, table.weight_tiles * held.stored), (moved.inputs, held.inputs.fetches * input_tiles),
+        (moved.residual, table.output_tiles), (moved.spills / 2, spills),
+    )  # fmt: skip
+    stores = moved.stored + moved.spills / 2, np.where(moved.stored > 0, table.output_tiles, 0) + spills
+    return requests_of(space.hardware.dram, figures.work, loads, stores)
 
 
 def _actions_pj(figures: Figures, prices: EnergyPrices) -> Floats:
