@@ -3,6 +3,7 @@
 // Row: mask_decoder (accelsim/timing/stations.py), between mask buffer and decoder: mask_buffer.width_bits = IN.
 // IN  bits of an arriving word      SHOW  bits that are shown, and the most that are taken in a cycle
 //
+// `in_size` bits of a word count, those of the highest places; the others are 0. Words of IN bits are the rule.
 // The first bit is the most significant one, in words and in `show`, as codecs pack them. Bits behind `have` are 0.
 module bit_window #(
     parameter IN = 32,
@@ -13,6 +14,7 @@ module bit_window #(
     input  logic                         in_valid,
     output logic                         in_ready,
     input  logic [IN-1:0]                in_bits,
+    input  logic [$clog2(IN+1)-1:0]      in_size,
     output logic [SHOW-1:0]              show,
     output logic [$clog2(IN+SHOW+1)-1:0] have,
     input  logic [$clog2(SHOW+1)-1:0]    take
@@ -30,7 +32,7 @@ module bit_window #(
       have <= 0;
     end else if (in_valid && in_ready) begin
       store <= (store << take) | ({in_bits, {SHOW{1'b0}}} >> rest);
-      have <= rest + IN;
+      have <= rest + in_size;
     end else begin
       store <= store << take;
       have <= rest;

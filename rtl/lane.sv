@@ -3,8 +3,8 @@
 // Row: weight_generator (accelsim/timing/stations.py): one word a lane and cycle, of one of the two.
 // KIND  weight_generator.kind: 0 xorshift32, 1 lfsr16, 2 lfsr32      FIELD_BITS  threshold_bits of the ticket
 //
-// Weights are signed constants: a word holds BITS of them. The states are the words in use; `show_*` tells which field leaves.
-// Two registers follow: the fields with their thresholds compared, and the output (weight_generator.latency_cycles = 2).
+// Weights are signed constants: a word holds BITS of them. The states are the words in use; `sign_from` tells which signs leave.
+// weight_generator.latency_cycles = 2: the state, and the output register behind the thresholds.
 module lane #(
     parameter KIND = 0,
     parameter FIELD_BITS = 16,
@@ -27,7 +27,7 @@ module lane #(
     output logic [FIELDS-1:0]       locked
 );
   logic [BITS-1:0] weights, freezing, stepped;
-  logic [FIELDS-1:0] free_now, locked_now, sign_1, free_1, locked_1;
+  logic [FIELDS-1:0] free_now, locked_now;
 
   word_step #(.KIND(KIND), .WORDS(1)) network (.state(step_freezing ? freezing : weights), .words(stepped));
   freezing_map #(.BITS(BITS), .FIELD_BITS(FIELD_BITS)) map (
@@ -39,12 +39,9 @@ module lane #(
       else if (step && !step_freezing) weights <= stepped;
       if (load) freezing <= seed_freezing;
       else if (step && step_freezing) freezing <= stepped;
-      sign_1 <= weights >> sign_from;
-      free_1 <= freezes ? free_now : {FIELDS{1'b1}};
-      locked_1 <= freezes ? locked_now : {FIELDS{1'b0}};
-      sign <= sign_1;
-      free <= free_1;
-      locked <= locked_1;
+      sign <= weights >> sign_from;
+      free <= freezes ? free_now : {FIELDS{1'b1}};
+      locked <= freezes ? locked_now : {FIELDS{1'b0}};
     end
   end
 endmodule

@@ -48,7 +48,7 @@ module mask_entropy (
   assign bits = one;
   assign out_valid = left != 0 && has_header && words_to_load == 0 && (!renews || word_here);
   bit_window #(.IN(32), .SHOW(32)) window (
-      .clk(clk), .rst(rst || start), .in_valid(in_valid), .in_ready(in_ready), .in_bits(in_bits),
+      .clk(clk), .rst(rst || start), .in_valid(in_valid), .in_ready(in_ready), .in_bits(in_bits), .in_size(6'd32),
       .show(show), .have(have), .take(take));
 
   always_ff @(posedge clk) begin

@@ -26,7 +26,7 @@ module mask_raw #(
   wire takes = out_valid && out_ready;
 
   bit_window #(.IN(IN), .SHOW(POSITIONS)) window (
-      .clk(clk), .rst(rst || start), .in_valid(in_valid), .in_ready(in_ready), .in_bits(in_bits),
+      .clk(clk), .rst(rst || start), .in_valid(in_valid), .in_ready(in_ready), .in_bits(in_bits), .in_size(IN),
       .show(show), .have(have), .take(takes ? count : {$clog2(POSITIONS+1){1'b0}}));
 
   assign count = left < POSITIONS ? left : POSITIONS;

@@ -32,7 +32,7 @@ module mask_rle #(
   wire [5:0] take = header_here ? 6'd8 : run_valid && run_ready ? width : 6'd0;
 
   bit_window #(.IN(32), .SHOW(32)) window (
-      .clk(clk), .rst(rst || start), .in_valid(in_valid), .in_ready(in_ready), .in_bits(in_bits),
+      .clk(clk), .rst(rst || start), .in_valid(in_valid), .in_ready(in_ready), .in_bits(in_bits), .in_size(6'd32),
       .show(show), .have(have), .take(take));
   run_writer #(.POSITIONS(POSITIONS)) writer (
       .clk(clk), .rst(rst), .start(start), .num_bits(num_bits), .inverted(inverted),

@@ -36,10 +36,10 @@ module weights_bitmap #(
   wire takes = out_valid && out_ready;
 
   bit_window #(.IN(POSITIONS), .SHOW(POSITIONS)) of_map (
-      .clk(clk), .rst(rst || start), .in_valid(map_valid), .in_ready(map_ready), .in_bits(map_bits),
+      .clk(clk), .rst(rst || start), .in_valid(map_valid), .in_ready(map_ready), .in_bits(map_bits), .in_size(POSITIONS),
       .show(map), .have(have_map), .take(takes ? count : {R{1'b0}}));
   bit_window #(.IN(V), .SHOW(V)) of_values (
-      .clk(clk), .rst(rst || start), .in_valid(values_valid), .in_ready(values_ready), .in_bits(values_bits),
+      .clk(clk), .rst(rst || start), .in_valid(values_valid), .in_ready(values_ready), .in_bits(values_bits), .in_size(V),
       .show(values), .have(have_values), .take(takes ? total * VALUE_BITS : 0));
 
   assign all = {POSITIONS{1'b1}};
