@@ -1,6 +1,7 @@
 """Masks of whole committed tickets through every decoder: equal to `accelsim.ticket.codecs`, in the cycles of the table."""
 
 import os
+from pathlib import Path
 
 import cocotb
 import numpy as np
@@ -11,22 +12,25 @@ from accelsim.ticket.codecs import decode_mask, encode_mask
 from accelsim.ticket.file import read_ticket
 
 CODECS = ("raw", "rle", "golomb", "entropy")
+ROOT = Path(__file__).resolve().parents[2]
 TICKETS = os.environ.get("ACCELSIM_RTL_TICKETS", "gin_slt_f50 conv6_slt_f90").split()
 BLOCK_BITS = 2048
 POSITIONS = 64
 PARTS = 1 << 16  # mask bits that are coded and decoded at once
+MOST_BITS = int(os.environ.get("ACCELSIM_RTL_MOST_BITS", PARTS))
 
 
 def masks():
     """Yield the stored bits of every layer, and masks that only synthetic tickets have: sparse, dense, short."""
     for name in TICKETS:
-        for layer in read_ticket(f"{os.environ['ACCELSIM_ROOT']}/workloads/{name}.pt").layers:
+        for layer in read_ticket(str(ROOT / "workloads" / f"{name}.pt")).layers:
             bits = decode_mask(layer.codec, layer.mask_payload, layer.payload_bits, layer.num_free)
-            for first in range(0, bits.size, PARTS):
-                yield f"{name}:{layer.name}", bits[first : first + PARTS]
+            for first in range(0, min(bits.size, 8 * MOST_BITS), PARTS):
+                yield f"{name}:{layer.name}", bits[first : first + min(PARTS, MOST_BITS)]
     random = np.random.default_rng(1)
-    for size, density in ((5000, 0.003), (5000, 0.995), (4099, 0.9), (3000, 0.1), (1, 1.0), (1, 0.0), (70, 0.5), (20000, 0.0)):
-        yield f"{size} at {density}", random.random(size) < density
+    sizes = (5000, 0.003), (5000, 0.995), (4099, 0.9), (3000, 0.1), (1, 1.0), (1, 0.0), (70, 0.5), (20000, 0.0)
+    for size, density in sizes:
+        yield f"{size} at {density}", random.random(min(size, MOST_BITS)) < density
 
 
 def cycles_of(codec, bits, encoded):

@@ -1,15 +1,15 @@
 """The weight tiles of a scheduled layer as the weight path takes them: rounds of streams, stored bits in their order."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from accelsim.config.loader import load_hardware
+from accelsim.mapping.generation import TileRange, generation_work
 from accelsim.mapping.loops import build_nest
 from accelsim.pipeline import built_for, layer_plans, schedule_network
 from accelsim.prng import freezing_map, layer_weights
 from accelsim.prng.generators import WORD_BITS
-from accelsim.storage.slt import source_of_network
 from accelsim.ticket.file import read_ticket
 from accelsim.ticket.pack import unpack_mask
 from accelsim.timing.stations import NO_WAIT, layer_stations
@@ -40,11 +40,14 @@ class Layer:
     free: np.ndarray
 
 
-def scheduled_layers(root, chip, ticket, overrides=()):
-    """Yield the layers of a committed ticket as a committed chip runs them."""
+def scheduled_layers(root, chip, ticket, kind=None):
+    """Yield the layers of a committed ticket as a committed chip runs them.
+
+    ``kind`` puts another generator in place of the ticket's; the mask keeps what the ticket keeps where it may.
+    """
     workload = f"{root}/workloads/{ticket}.pt"
     trace = trace_workload(workload)
-    hardware = built_for(load_hardware(f"{root}/hwconfigs/{chip}.yaml", overrides).config, trace, "slt")
+    hardware = built_for(load_hardware(f"{root}/hwconfigs/{chip}.yaml").config, trace, "slt")
     schedule, _ = schedule_network(hardware, trace, "slt")
     dims = {layer.name: layer.dims for layer in trace.layers}
     stored, plans = read_ticket(workload), layer_plans(trace, "slt")
@@ -52,13 +55,24 @@ def scheduled_layers(root, chip, ticket, overrides=()):
         if layer.name not in plans or layer.parts is not None:
             continue
         packed = stored.layer(layer.name)
-        shape = packed.shape
-        frozen = freezing_map(packed.source, shape).reshape(shape[0], -1)
+        shape, source = packed.shape, replace(packed.source, generator=kind or packed.source.generator)
+        frozen = freezing_map(source, shape).reshape(shape[0], -1)
+        keep = np.where(frozen == 0, unpack_mask(packed).reshape(frozen.shape), frozen > 0)
+        tiles = tuple(_tiles(dims[layer.name], layer, hardware))
         stations = {station.name: station for station in layer_stations(layer, hardware, fits_beside=True)}
-        yield Layer(
-            layer.name, source_of_network(packed.source, "frozen"), tuple(_tiles(dims[layer.name], layer, hardware)), stations,
-            unpack_mask(packed).reshape(shape[0], -1), layer_weights(packed.source, shape).reshape(shape[0], -1) > 0, frozen == 0,
-        )  # fmt: skip
+        work = _generated(source, frozen.shape, hardware.weight_generator, tiles)
+        if kind is None:
+            assert np.array_equal(work, stations["weight_generator"].cycles), layer.name
+        stations["weight_generator"] = replace(stations["weight_generator"], cycles=work)
+        sign = layer_weights(source, shape).reshape(frozen.shape) > 0
+        yield Layer(layer.name, source, tiles, stations, keep, sign, frozen == 0)
+
+
+def _generated(source, shape, generator, tiles):
+    """Return the generator's cycles of each tile."""
+    ranges = np.array([(tile.first_filter, tile.num_filters, tile.offset, tile.count) for tile in tiles], dtype=np.int64)
+    ones = np.ones(len(tiles), dtype=np.int64)
+    return generation_work(source, shape, generator, TileRange(*ranges.T), ones).cycles
 
 
 def _tiles(dims, layer, hardware):
