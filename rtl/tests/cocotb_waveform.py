@@ -50,7 +50,11 @@ async def one_tile(dut):
     fetched = np.array([wanted["fetched"]] + [end + 10] * (len(layer.tiles) - 1))
     _, begun, ready = await path.run(layer, np.zeros_like(fetched), fetched, end + 500)
     await task
-    rows["steps weights"] = [int(a and b) for a, b in zip(rows["lanes step"], rows.pop("a word of the weights"), strict=True)]
-    rows["steps freezing"] = [int(a and not b) for a, b in zip(rows.pop("lanes step"), rows["steps weights"], strict=True)]
+    rows["steps weights"] = [
+        int(a and b) for a, b in zip(rows["lanes step"], rows.pop("a word of the weights"), strict=True)
+    ]
+    rows["steps freezing"] = [
+        int(a and not b) for a, b in zip(rows.pop("lanes step"), rows["steps weights"], strict=True)
+    ]
     document = {"rows": rows, "begun": int(begun[0]), "ready": int(ready[0])}
     Path(wanted["out"]).write_text(json.dumps(document), encoding="utf-8")

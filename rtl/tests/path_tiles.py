@@ -1,4 +1,4 @@
-"""The weight tiles of a scheduled layer as the weight path takes them: rounds of streams, stored bits in their order."""
+"""The weight tiles of a scheduled layer as the weight path takes them, and what its stations say of them."""
 
 from dataclasses import dataclass, replace
 
@@ -70,7 +70,9 @@ def scheduled_layers(root, chip, ticket, kind=None):
 
 def _generated(source, shape, generator, tiles):
     """Return the generator's cycles of each tile."""
-    ranges = np.array([(tile.first_filter, tile.num_filters, tile.offset, tile.count) for tile in tiles], dtype=np.int64)
+    ranges = np.array(
+        [(tile.first_filter, tile.num_filters, tile.offset, tile.count) for tile in tiles], dtype=np.int64
+    )
     ones = np.ones(len(tiles), dtype=np.int64)
     return generation_work(source, shape, generator, TileRange(*ranges.T), ones).cycles
 
@@ -90,12 +92,14 @@ def _tiles(dims, layer, hardware):
 
 
 def chunks(values, tile, lanes, fields):
-    """Return a tile's values in the order of the path, [chunks, lanes x fields]; False where the tile has no position."""
+    """Return a tile's values in the order of the path, [chunks, lanes x fields]; False where it has none."""
     out = []
     front, back = tile.offset % fields, -(tile.offset + tile.count) % fields
     rows = values[tile.first_filter : tile.first_filter + tile.num_filters, tile.offset : tile.offset + tile.count]
     for first in range(0, tile.num_filters, lanes):
-        part = np.pad(rows[first : first + lanes], ((0, max(0, lanes - rows[first : first + lanes].shape[0])), (front, back)))
+        part = np.pad(
+            rows[first : first + lanes], ((0, max(0, lanes - rows[first : first + lanes].shape[0])), (front, back))
+        )
         out.append(part.reshape(lanes, -1, fields).transpose(1, 0, 2).reshape(-1, lanes * fields))
     return np.concatenate(out)
 
@@ -108,7 +112,7 @@ def fields_of(source):
 def table_times(layer, places, fetched):
     """Return when each tile begins and is ready, as the rows of decoder and generator say.
 
-    ``places`` and ``fetched``: when the place of each tile is free and its stored bits are there, from the layer's begin.
+    ``places`` and ``fetched``: when each tile has a place and its stored bits, from the layer's begin.
     """
     begins, ready = {}, np.zeros(len(places), dtype=np.int64)
     for name in ("mask_decoder", "weight_generator"):

@@ -43,7 +43,14 @@ def measured():
     first, end = fetched - BEFORE, ready + BEHIND
     out = benches.OUT / "tile.json"
     benches.OUT.mkdir(parents=True, exist_ok=True)
-    wanted = {"chip": CHIP, "ticket": TICKET, "layer": LAYER, "cycles": [first, end], "fetched": fetched, "out": str(out)}
+    wanted = {
+        "chip": CHIP,
+        "ticket": TICKET,
+        "layer": LAYER,
+        "cycles": [first, end],
+        "fetched": fetched,
+        "out": str(out),
+    }
     benches.run("bench_path", "cocotb_waveform", environment={"ACCELSIM_RTL_TILE": json.dumps(wanted)}, prefer="icarus")
     found = json.loads(out.read_text(encoding="utf-8"))
     assert (found["begun"], found["ready"]) == (probe.spans["weight_generator"][0], ready), found
@@ -54,9 +61,10 @@ def drawn(spans, first, end, rows):
     """Return the figure as SVG."""
     width, height = LEFT + CELL * (end - first) + 12, 62 + ROW * (4 + len(ROWS)) + 14
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif"',
+        'font-size="12">',
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
-        f'<text x="8" y="18" font-weight="bold">{TICKET}, {LAYER}, first tile on {CHIP}: simulator above, RTL below</text>',
+        f'<text x="8" y="18" font-weight="bold">{TICKET}, {LAYER}, first tile on {CHIP}: simulator, then RTL</text>',
     ]
     top = 48
     for cycle in range(first, end + 1):
@@ -64,13 +72,19 @@ def drawn(spans, first, end, rows):
         parts.append(f'<path d="M{x} {top - 8}V{height - 10}" stroke="#ddd"/>')
         if cycle % 2 == 0:
             parts.append(f'<text x="{x}" y="{top - 12}" text-anchor="middle" font-size="10">{cycle}</text>')
-    names = {"dram": "dram: stored bits", "weight_generator": "weight_generator", "mask_decoder": "mask_decoder", "pe_array": "pe_array"}
+    names = {
+        "dram": "dram: stored bits",
+        "weight_generator": "weight_generator",
+        "mask_decoder": "mask_decoder",
+        "pe_array": "pe_array",
+    }
     for number, (unit, label) in enumerate(names.items()):
         y = top + ROW * number
         begin, stop = (min(max(value, first), end) for value in spans[unit])
         parts.append(f'<text x="8" y="{y + 14}">{label}</text>')
         parts.append(
-            f'<rect x="{LEFT + CELL * (begin - first)}" y="{y}" width="{CELL * (stop - begin)}" height="18" fill="#5b8db8"/>'
+            f'<rect x="{LEFT + CELL * (begin - first)}" y="{y}" width="{CELL * (stop - begin)}" height="18"'
+            ' fill="#5b8db8"/>'
         )
     for number, name in enumerate(ROWS):
         y = top + ROW * (len(names) + number) + 8

@@ -47,8 +47,9 @@ def behind(log):
 
 @pytest.mark.slow
 def test_tiles():
-    # Half of a megabyte of work, or the layers of a few hundred cycles.
-    chosen = settings(tickets="resnet_slt conv6_slt_f50") if ALL else settings(tickets="conv6_slt_f50", most_cycles=1000)
+    chosen = (
+        settings(tickets="resnet_slt conv6_slt_f50") if ALL else settings(tickets="conv6_slt_f50", most_cycles=1000)
+    )
 
     assert behind(run("path", environment=chosen)) == {0}
 
@@ -69,5 +70,5 @@ def test_tiles_of_other_generators(kind, number):
 
 @only_all
 def test_tiles_where_nothing_is_frozen():
-    # The table lets the decoder begin with the tile; its first weights are there after seed, first word and their latency.
+    # The table lets the decoder begin with the tile; its first weights come behind seed, first word and latency.
     assert max(behind(run("path", environment=settings(tickets="conv6_slt_f00")))) > 0
