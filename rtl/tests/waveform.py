@@ -62,7 +62,7 @@ def drawn(spans, first, end, rows):
     width, height = LEFT + CELL * (end - first) + 12, 62 + ROW * (4 + len(ROWS)) + 14
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif"',
-        'font-size="12">',
+        ' font-size="12">',
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
         f'<text x="8" y="18" font-weight="bold">{TICKET}, {LAYER}, first tile on {CHIP}: simulator, then RTL</text>',
     ]
