@@ -5,6 +5,7 @@ module bench_units (
     input  logic [31:0]  base,
     input  logic [31:0]  position,
     output logic [31:0]  seed_32,
+    output logic [31:0]  second_32,       // of the other stream of the same lane
     output logic [15:0]  seed_16,
     input  logic         jump_start,
     input  logic [31:0]  jump_state,
@@ -34,6 +35,7 @@ module bench_units (
     input  logic [7:0]   gap
 );
   seed_hash #(.BITS(32)) hash_32 (.base(base), .position(position), .seed(seed_32));
+  seed_second after_32 (.seed(seed_32), .second(second_32));
   seed_hash #(.BITS(16)) hash_16 (.base(base), .position(position), .seed(seed_16));
   jump #(.BITS(32)) leap (
       .clk(clk), .start(jump_start), .state(jump_state), .column(jump_column), .done(jump_done), .jumped(jumped));

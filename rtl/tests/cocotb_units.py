@@ -27,7 +27,7 @@ async def begin(dut):
 
 @cocotb.test()
 async def derived_seeds(dut):
-    """Both families of streams of layers, for generators of 32 and 16 bits."""
+    """Both families of streams of layers, for generators of 32 and 16 bits; from a stored seed to its second."""
     for layer_seed in (1, 2681447471):
         dut.base.value = int(_mix(np.array([layer_seed], dtype=np.uint32))[0])
         for kind, port in (("xorshift32", dut.seed_32), ("lfsr16", dut.seed_16)):
@@ -37,6 +37,8 @@ async def derived_seeds(dut):
                     dut.position.value = 2 * stream + domain
                     await Timer(1, unit="ns")
                     assert int(port.value) == seed, f"{kind}: stream {stream}, domain {domain}"
+                    if kind == "xorshift32" and domain == 0:
+                        assert int(dut.second_32.value) == int(stream_seeds(source, (stream + 1, 9), 1)[stream])
 
 
 @cocotb.test()
