@@ -134,7 +134,8 @@ def command(
     remarks = _objectives(ctx, chip, trace, run, list(runs.values()))
     rivals = {name: rival.counters for name, rival in runs.items() if name != result.storage}
     remarks += policy_lines(chip.config, run.counters, rivals)
-    print_run(console, result, comparison, network_sizes(trace) + words, remarks)
+    folded = slice(0, 0) if trace.blocks is None else trace.blocks.behind_first
+    print_run(console, result, comparison, network_sizes(trace) + words, remarks, folded)
     for name in filter(lambda name: not is_as_stated(name), (result.storage, *comparison)):
         if flow.is_synthetic(trace, name):
             print_synthetic(console, name)

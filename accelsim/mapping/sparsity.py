@@ -17,7 +17,6 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from accelsim.config.hardware import PeArrayConfig
 from accelsim.errors import MappingError
@@ -89,7 +88,9 @@ def real_steps(mask_KR: npt.NDArray[np.bool_], grid: LaneGrid, group: str) -> in
 def _binomial_cdf(trials: int, density: float) -> Floats:
     """Return P(count <= x) for x = 0 .. trials."""
     support = np.arange(trials + 1)
-    return np.ones(1) if trials == 0 else np.asarray(special.bdtr(support, trials, density), dtype=np.float64)
+    from scipy.special import bdtr  # noqa: PLC0415  only zero skipping without a mask needs it, and it is slow to import
+
+    return np.ones(1) if trials == 0 else np.asarray(bdtr(support, trials, density), dtype=np.float64)
 
 
 def _cdf_of_largest(trials: int, density: float, full: int, short: int) -> Floats:

@@ -11,6 +11,7 @@ from accelsim.errors import TicketError
 from accelsim.ticket.graph import NetworkGraph
 from accelsim.ticket.zoo.classifiers import build_mobilenet_v2, build_vgg16
 from accelsim.ticket.zoo.convnets import build_conv
+from accelsim.ticket.zoo.decoders import is_decoder, list_decoders
 from accelsim.ticket.zoo.graphs import (
     OGBN_ARXIV_CLASSES,
     OGBN_ARXIV_SHAPE,
@@ -138,8 +139,8 @@ def list_networks() -> tuple[NetworkInfo, ...]:
 
 
 def is_network(name: str) -> bool:
-    """Return whether `build_network` knows ``name``."""
-    return name.lower().replace("_", "-") in {known.replace("_", "-") for known in _ENTRIES}
+    """Return whether ``name`` is that of a network or of a language model."""
+    return is_decoder(name) or name.lower().replace("_", "-") in {known.replace("_", "-") for known in _ENTRIES}
 
 
 def _entry(name: str) -> _Entry:
@@ -147,8 +148,11 @@ def _entry(name: str) -> _Entry:
     for known, entry in _ENTRIES.items():
         if known.replace("_", "-") == key:
             return entry
-    near = difflib.get_close_matches(name.lower(), _ENTRIES, n=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(_ENTRIES)}"
+    if is_decoder(name):
+        raise TicketError(f"network {name!r}: is a language model, which is only run; give another network")
+    every = [*_ENTRIES, *(shape.name for shape in list_decoders())]
+    near = difflib.get_close_matches(name.lower(), every, n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(every)}"
     raise TicketError(f"network {name!r} is unknown; {hint}")
 
 
