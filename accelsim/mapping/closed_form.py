@@ -430,14 +430,13 @@ _NO_REQUESTS = Requests(*(np.zeros(1),) * 4)
 
 
 def _requests(figures: Figures, prices: EnergyPrices) -> Requests:
-    """Return what tilings ask of the memory, where that has a price."""
+    """Return what tilings ask of the memory, where that has a price; all tiles of a load are asked for together."""
     if prices.dram is None:
         return _NO_REQUESTS
     space, held, moved = figures.space, figures.held, figures.moved
     table, spills = space.table, np.maximum(held.psums.fetches - 1, 0) * space.table.output_tiles
-    input_tiles = table.output_tiles / table.counts["K"] * table.counts["C"]
     loads = (
-        (moved.weights, table.weight_tiles * held.stored), (moved.inputs, held.inputs.fetches * input_tiles),
+        (moved.weights, held.stored_loads), (moved.inputs, held.inputs.loads),
         (moved.residual, table.output_tiles), (moved.spills / 2, spills),
     )  # fmt: skip
     stores = moved.stored + moved.spills / 2, np.where(moved.stored > 0, table.output_tiles, 0) + spills
