@@ -308,7 +308,7 @@ def _array_time(
     needed = [
         (skips.scale(work.input_reads + zeros) * task.activation_bits + others[0], hardware.activation_buffer),
         (work.weight_reads * task.weight_bits + others[1], hardware.weight_buffer),
-        (skips.scale(work.psum_writes + work.psum_reads + zeros) * hardware.accumulator_bits
+        (skips.scale_sums(work.psum_writes + work.psum_reads + zeros) * hardware.accumulator_bits
          + accumulates * hardware.accumulator_bits + others[2], hardware.accumulator),
     ]  # fmt: skip
     every = np.array([-(-bits // buffer.port_bits_per_cycle) for bits, buffer in needed])
@@ -395,8 +395,8 @@ def _actions(
     accumulated = int(outputs[~nest.opens_sum].sum())
     input_reads = int(skips.scale(work.input_reads + zeros).sum())
     weight_reads = int((work.weight_reads + zeros).sum())
-    psum_writes = int(skips.scale(work.psum_writes + zeros).sum())
-    psum_reads = int(skips.scale(work.psum_reads + zeros).sum()) + accumulated
+    psum_writes = int(skips.scale_sums(work.psum_writes + zeros).sum())
+    psum_reads = int(skips.scale_sums(work.psum_reads + zeros).sum()) + accumulated
     spilled = elements["psum_written"] + elements["psum_read"]
     total = sum(dram.values())
     generation = weights.generation
