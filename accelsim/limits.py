@@ -19,8 +19,8 @@ from accelsim.cost.evaluate import evaluate
 from accelsim.cost.tables import load_tables
 from accelsim.errors import AccelSimError
 from accelsim.mapping.loops import Tiling
-from accelsim.pipeline import batch_groups, built_for, mapper_of, schedule_network, simulate
-from accelsim.repeated import Network, map_repeated
+from accelsim.pipeline import batch_groups, built_for, layer_plans, mapper_of, schedule_network, simulate
+from accelsim.repeated import Network, map_repeated, repeats
 from accelsim.results.build import build_result
 from accelsim.results.model import RunResult
 from accelsim.sim.counters import Counters, LayerCounters, ResourceLimit
@@ -118,11 +118,12 @@ def _parts(
     if trace.language is None:
         return [_Part(group.trace, group.times) for group in batch_groups(hardware, trace, storage, fixed)]
     whole, steps = Network.of(trace), trace.steps
+    is_short = not fixed and repeats(trace, layer_plans(trace, storage), hardware)
     if steps is None:
-        return [_Part(trace, 1, None if fixed else whole)]
+        return [_Part(trace, 1, whole if is_short else None)]
     number = len(steps)
     places = [(0, 1), (number // 2, number - 1)] if number > 1 else [(0, 1)]
-    if fixed:
+    if not is_short:
         return [_Part(steps.trace(place), times) for place, times in places]
     return [_Part(trace, times, Network(whole.num_blocks, partial(steps.trace, place))) for place, times in places]
 

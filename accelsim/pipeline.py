@@ -100,15 +100,16 @@ def _language_run(
     Who watches, or states tilings, sees every layer run.
     """
     mapped, solved, steps = mapper_of(chip, trace, storage, fixed), SolvedLayers(), trace.steps
+    whole = Network.of(trace)
+    is_short = not fixed and not watch.is_there and repeats(trace, layer_plans(trace, storage), chip)
 
     def one(network: Network, place: int) -> Counters:
-        if fixed or watch.is_there or not repeats(trace, chip):
+        if not is_short:
             seen = (watch.probe, watch.tap) if place == 0 else (None, None)
             schedule = mapped(network.trace(network.num_blocks))[0]
             return run_schedule(schedule, chip, exact=watch.exact, probe=seen[0], tap=seen[1])
         return expanded(run_repeated(network, chip, mapped, solved))
 
-    whole = Network.of(trace)
     runs = [one(whole, 0)] if steps is None else [
         one(Network(whole.num_blocks, partial(steps.trace, place)), place) for place in range(len(steps))
     ]  # fmt: skip

@@ -7,7 +7,7 @@ the same, cycle by cycle. A test compares whole networks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from accelsim.config.hardware import HardwareConfig
@@ -16,6 +16,7 @@ from accelsim.mapping.mapper import MappedLayer
 from accelsim.sim.counters import Counters, LayerCounters
 from accelsim.sim.parts import SolvedLayers
 from accelsim.sim.run import SolvedRun, solve_schedule
+from accelsim.storage.base import WeightPlan
 from accelsim.timing.power_states import DramActivity, activity_of, joined_use, with_copies
 from accelsim.timing.schedule import Schedule
 from accelsim.trace.blocks import shortened
@@ -65,13 +66,26 @@ class Network:
         return cls(0 if trace.blocks is None else trace.blocks.times, lambda number: shortened(trace, number))
 
 
-def repeats(trace: LayerTrace, hardware: HardwareConfig) -> bool:
+def repeats(trace: LayerTrace, plans: Mapping[str, WeightPlan], hardware: HardwareConfig) -> bool:
     """Return whether a network has blocks of which copies may stand for others on this chip.
 
-    A memory with banks and rows is never again in the state in which it was.
+    A memory with banks and rows is never again in the state in which it was, and layers that are stored otherwise in
+    one block than in another are not alike.
     """
     has_state = hardware.memory != "ideal" and hardware.dram.model == "timing"
-    return trace.blocks is not None and trace.blocks.times > FEWEST and not has_state
+    if has_state or trace.blocks is None or trace.blocks.times <= FEWEST:
+        return False
+    blocks, names = trace.blocks, [layer.name for layer in trace.layers]
+    first = [_unseeded(plans.get(name)) for name in names[_place(blocks, 0)]]
+    return all(
+        [_unseeded(plans.get(name)) for name in names[_place(blocks, number)]] == first
+        for number in range(1, blocks.times)
+    )
+
+
+def _unseeded(plan: WeightPlan | None) -> WeightPlan | None:
+    """Return a plan without the seed, which decides about values and not about time."""
+    return plan if plan is None or plan.source is None else replace(plan, source=replace(plan.source, seed=1))
 
 
 def map_repeated(network: Network, mapped: Map, num_blocks: int = FEWEST) -> Repeated:

@@ -289,6 +289,11 @@ class LayerTrace:
     steps: Steps | None = None
 
     @property
+    def alike(self) -> slice:
+        """Return the places of layers in blocks behind the first of their like."""
+        return slice(0, 0) if self.blocks is None else self.blocks.behind_first
+
+    @property
     def num_inputs(self) -> int:
         """Return how many inputs the layers process at once."""
         return self.batch if self.batch is not None else max((layer.dims.N for layer in self.layers), default=1)

@@ -153,6 +153,7 @@ def with_statistics(trace: LayerTrace, options: TraceOptions) -> LayerTrace:
             "width_factor",
             "ignore_sparsity_column",
             "skip_unsupported",
+            *PHASE_OPTIONS,
         )
         if getattr(options, name) != getattr(TraceOptions(), name)
     ]

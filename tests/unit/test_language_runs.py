@@ -63,12 +63,21 @@ def test_a_token_takes_what_its_weights_and_its_cache_take_of_the_memory(shape, 
 def test_blocks_that_stand_for_others_give_the_same_as_all_of_them(chip, storage, options, small, monkeypatch):
     hardware, trace = load_hardware(chip, []), small(**options)
     few = simulate(hardware, trace, storage)
-    monkeypatch.setattr(pipeline, "repeats", lambda trace, hardware: False)
+    monkeypatch.setattr(pipeline, "repeats", lambda trace, plans, hardware: False)
     every = simulate(hardware, trace, storage)
     # Work for the next layer counts where it was done; the last place of a sum of floats may differ.
     assert few.dram.gaps == every.dram.gaps
     assert few.dram.num_openings == pytest.approx(every.dram.num_openings)
     assert replace(few, dram=None) == replace(every, dram=None)
+
+
+def test_a_block_that_is_stored_otherwise_is_not_taken_for_a_copy(small):
+    trace, hardware = small(phase="decode", context=50), load_hardware("edge_llm", [])
+    one = run(hardware, trace, "dense-int8+layers.4.mlp.up_proj=dense-int4")
+    bits = {layer.name: layer.stored_bits.weight for layer in one.layers if layer.name.endswith("up_proj")}
+    assert sorted(bits.values()) == [4 * 128 * 320] + 6 * [8 * 128 * 320]
+    read = {layer.name: layer.dram_bytes.weight for layer in one.layers if layer.name.endswith("up_proj")}
+    assert read["layers.4.mlp.up_proj"] < 0.6 * read["layers.5.mlp.up_proj"]
 
 
 def test_a_generation_is_the_prompt_and_one_decode_a_further_token(small):
