@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from accelsim.config.hardware import BufferConfig
-from accelsim.cost.sram import sram_bank
+from accelsim.cost.sram import bank_of
 from accelsim.cost.terms import Price, joined, scaled
 from accelsim.cost.traits import Pricer
 from accelsim.errors import ConfigError
@@ -60,8 +60,8 @@ def leakage_prices(pricer: Pricer) -> dict[str, Price]:
     """Return the leakage of every unit that the chip has, in W."""
     prices = {name: _logic_leakage(pricer, logic) for name, logic in inventory(pricer).items()}
     for name, buffer in _memories(pricer):
-        bank = sram_bank(
-            pricer.tables.sram_points,
+        bank = bank_of(
+            pricer.tables,
             buffer.capacity_bytes / buffer.num_banks,
             buffer.width_bits,
             pricer.node_nm,
@@ -117,9 +117,7 @@ def inventory(pricer: Pricer) -> dict[str, Logic]:
 
 def _bank_area_um2(pricer: Pricer, buffer: BufferConfig) -> float:
     capacity_bytes = buffer.capacity_bytes / buffer.num_banks
-    return sram_bank(
-        pricer.tables.sram_points, capacity_bytes, buffer.width_bits, pricer.node_nm, pricer.voltage_v
-    ).area_um2
+    return bank_of(pricer.tables, capacity_bytes, buffer.width_bits, pricer.node_nm, pricer.voltage_v).area_um2
 
 
 def _logic_area(pricer: Pricer, logic: Logic) -> Price:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from accelsim.config.hardware import BufferConfig
 from accelsim.cost.area import area_prices
 from accelsim.cost.dram import bit_prices, idle_price_w
-from accelsim.cost.sram import sram_bank
+from accelsim.cost.sram import bank_of
 from accelsim.cost.terms import Price, Term, joined, resolve, scaled
 from accelsim.cost.traits import Pricer
 from accelsim.sim.actions import ACTIONS, ARITHMETICS
@@ -64,8 +64,8 @@ def energy_prices(pricer: Pricer) -> EnergyPrices:
 
 
 def _buffer(pricer: Pricer, buffer: BufferConfig) -> dict[str, Price]:
-    bank = sram_bank(
-        pricer.tables.sram_points,
+    bank = bank_of(
+        pricer.tables,
         buffer.capacity_bytes / buffer.num_banks,
         buffer.width_bits,
         pricer.node_nm,

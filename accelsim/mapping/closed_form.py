@@ -14,7 +14,7 @@ import numpy.typing as npt
 from accelsim.config.hardware import BufferConfig, HardwareConfig
 from accelsim.mapping.build import MOST_TILES, effective_macs, shifted_bits
 from accelsim.mapping.cached_form import tilings_on_bus
-from accelsim.mapping.events import VARIABLE_LENGTH
+from accelsim.mapping.figures import Layers
 from accelsim.mapping.generation import COUNTER_BASED
 from accelsim.mapping.generation_form import generation
 from accelsim.mapping.holding import left_beside
@@ -28,64 +28,6 @@ from accelsim.units import ns_to_cycles
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Layers:
-    """Figures of the array layers, float64 [layers]: of the layer, its plan, and where its tensors live.
-
-    ``*_code``: coded over plain bits of activations in DRAM. ``buffered``, ``staged``: 1 where results are written to
-    the activation buffer, and where they wait there on their way to DRAM, else 0.
-    """
-
-    activation_bits: Floats
-    weight_bits: Floats
-    fetched_bits: Floats
-    decoded_bits: Floats
-    num_weights: Floats
-    density: Floats
-    symbols: Floats
-    reads_inputs: Floats
-    input_fraction: Floats
-    stored_elements: Floats
-    written_elements: Floats
-    residual_dram_elements: Floats
-    capacity_bytes: Floats
-    staged_per_output: Floats
-    vector_ops: Floats
-    num_outputs: Floats
-    regenerates: Floats
-    is_coded: Floats
-    input_code: Floats
-    residual_code: Floats
-    output_code: Floats
-    buffered: Floats
-    staged: Floats
-
-
-def layer_figures(tasks: list[LayerTask]) -> Layers:
-    """Return the figures of the array layers."""
-    rows = []
-    for task in tasks:
-        dims, plan, bits = task.layer.dims, task.plan, task.activation_bits
-        traffic = task.traffic_bits
-        second = task.layer.second_input_elements * bits if task.loads_second else 0
-        written = task.layer.num_outputs or dims.num_outputs
-        staged = 2 * max(1, task.layer.num_outputs) / dims.num_outputs if task.stages_output else 0.0
-        staged += 2 * task.residual_dram_elements / dims.num_outputs
-        rows.append((
-            bits, task.weight_bits, traffic.total if plan is not None else second,
-            (traffic.mask + traffic.index + traffic.weight) if task.decodes else 0,
-            dims.num_weights, plan.num_nonzero / dims.num_weights if plan is not None else 1.0,
-            plan.decoder_symbols if plan is not None else 0, 1.0 if task.dram_input_elements else 0.0,
-            task.dram_input_elements / max(1, dims.num_inputs), written if task.output_to_dram else 0, written,
-            task.residual_dram_elements, task.activation_capacity_bytes, staged * bits / 8,
-            max(task.layer.vector_ops, dims.num_outputs), dims.num_outputs, float(task.regenerates_each_pass),
-            float(plan is not None and plan.decoder in VARIABLE_LENGTH),
-            task.coding.inputs, task.coding.residuals, task.coding.outputs,
-            float(task.buffers_output), float(task.stages_output),
-        ))  # fmt: skip
-    return Layers(*np.array(rows, dtype=np.float64).reshape(-1, len(fields(Layers))).T)
 
 
 @dataclass(frozen=True, slots=True)
@@ -481,14 +423,13 @@ _NO_REQUESTS = Requests(*(np.zeros(1),) * 4)
 
 
 def _requests(figures: Figures, prices: EnergyPrices) -> Requests:
-    """Return what tilings ask of the memory, where that has a price."""
+    """Return what tilings ask of the memory, where that has a price; all tiles of a load are asked for together."""
     if prices.dram is None:
         return _NO_REQUESTS
     space, held, moved = figures.space, figures.held, figures.moved
     table, spills = space.table, np.maximum(held.psums.fetches - 1, 0) * space.table.output_tiles
-    input_tiles = table.output_tiles / table.counts["K"] * table.counts["C"]
     loads = (
-        (moved.weights, table.weight_tiles * held.stored), (moved.inputs, held.inputs.fetches * input_tiles),
+        (moved.weights, held.stored_loads), (moved.inputs, held.inputs.loads),
         (moved.residual, table.output_tiles), (moved.spills / 2, spills),
     )  # fmt: skip
     stores = moved.stored + moved.spills / 2, np.where(moved.stored > 0, table.output_tiles, 0) + spills

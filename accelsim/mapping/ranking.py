@@ -12,13 +12,12 @@ from accelsim.config.hardware import HardwareConfig
 from accelsim.mapping.build import MOST_STEPS, MOST_TILES
 from accelsim.mapping.closed_form import (
     Figures,
-    Layers,
     figures_of,
-    layer_figures,
     memory_latency,
     objective_of,
     space_of,
 )
+from accelsim.mapping.figures import Layers, layer_figures
 from accelsim.mapping.latency_form import chained, latency_of
 from accelsim.mapping.loops import LOOP_ORDERS, LOOPS, Loop, Tiling
 from accelsim.mapping.prices import EnergyPrices
