@@ -6,7 +6,7 @@ import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeGuard
 
 import numpy as np
 import torch
@@ -83,12 +83,15 @@ def read_checkpoint(path: str) -> SearchState:
         )
     settings, num_epochs_done, num_steps, *values = (content.get(name) for name in SearchState.__slots__)
     tables = [table for table in map(_tensors, values) if table is not None]
-    counts = [count for count in (num_epochs_done, num_steps) if type(count) is int and count >= 0]
-    if not isinstance(settings, str) or len(counts) < 2:
+    if not isinstance(settings, str) or not _is_count(num_epochs_done) or not _is_count(num_steps):
         raise TicketError(f"{path}: checkpoint is incomplete; start the search without --resume")
     if len(tables) < len(values):
         raise TicketError(f"{path}: checkpoint lacks numbers, or has odd ones; start the search without --resume")
-    return SearchState(settings, *counts, *tables)
+    return SearchState(settings, num_epochs_done, num_steps, *tables)
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return type(value) is int and value >= 0
 
 
 def _tensors(table: object) -> dict[str, torch.Tensor] | None:

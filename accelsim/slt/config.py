@@ -16,6 +16,7 @@ ScalingRule = Literal["none", "static", "dynamic"]
 Precision = Literal["float32", "bfloat16"]
 ActivationRule = Literal["network", "sign"]
 OptimizerName = Literal["sgd", "adam"]
+Learned = Literal["mask", "weights"]
 QueryKeyScale = Literal["none", "head"]
 COATS = (1, 2, 3, 7)
 MeasuredOn = Literal["test", "validation"]
@@ -33,6 +34,8 @@ class SearchConfig(ConfigModel):
     measured_on: MeasuredOn = "test"
     """What accuracy is measured on: the test part, or a fifth of the training part that is then not searched on. Choose
     settings on ``validation``."""
+    learned: Learned = "mask"
+    """What is learned: the supermask of random weights, or, to hold tickets against, the weights, all of them kept."""
     width_factor: Annotated[float, Field(gt=0.0, le=64.0)] = 1.0
     """Multiplies the hidden channels."""
     sparsity: Fraction = 0.7

@@ -16,6 +16,7 @@ from accelsim.errors import TicketError
 from accelsim.prng import RandomSource
 from accelsim.slt.layers import EdgePopupLayer, ScoreRank
 from accelsim.slt.select import Kept, Scores, keep_best, keep_best_of_all, num_to_keep
+from accelsim.slt.trained import TrainedLayer
 from accelsim.ticket.graph import PARAMETRIC_KINDS, GraphNode, NetworkGraph
 
 NodeOperation = Callable[[GraphNode, torch.Tensor], torch.Tensor]
@@ -145,7 +146,7 @@ class SearchNetwork(nn.Module):
     graph
         The network.
     sources
-        Random source of each weighted node.
+        Random source of each weighted node; None trains the weights and keeps all of them.
     rng
         Draws the first scores, in graph order.
     dtype
@@ -163,7 +164,7 @@ class SearchNetwork(nn.Module):
     def __init__(  # noqa: PLR0913  each is a choice of the search
         self,
         graph: NetworkGraph,
-        sources: dict[str, RandomSource],
+        sources: dict[str, RandomSource] | None,
         rng: np.random.Generator,
         dtype: torch.dtype = torch.float32,
         neighbours: torch.Tensor | None = None,
@@ -186,8 +187,12 @@ class SearchNetwork(nn.Module):
                     raise TicketError(
                         f"{graph.name}: {node.name}: a search takes conv2d and linear without bias; use another network"
                     )
-                layer = EdgePopupLayer(sources[node.name], graph.weight_shape(node), rng, dtype, rank, num_coats)
-                layer.base_scale *= gains.get(node.name, 1.0)
+                shape, gain = graph.weight_shape(node), gains.get(node.name, 1.0)
+                if sources is None:
+                    self._layers[_key(node.name)] = TrainedLayer(shape, rng, dtype, gain)
+                    continue
+                layer = EdgePopupLayer(sources[node.name], shape, rng, dtype, rank, num_coats)
+                layer.base_scale *= gain
                 layer.scale = layer.base_scale
                 self._layers[_key(node.name)] = layer
             elif node.name in batch_norms:
@@ -200,7 +205,7 @@ class SearchNetwork(nn.Module):
         return run_graph(
             self.graph,
             inputs,
-            lambda node, x: apply_weight(node, x, self.layer(node.name)()),
+            lambda node, x: apply_weight(node, x, self._layers[_key(node.name)]()),
             lambda node, x: self.norm(node.name)(x),
             self.neighbours,
         )
@@ -218,8 +223,17 @@ class SearchNetwork(nn.Module):
         return norm
 
     def layers(self) -> dict[str, EdgePopupLayer]:
-        """Return the edge-popup layers by node name, in graph order."""
-        return {node.name: self.layer(node.name) for node in self.graph.nodes if node.kind in PARAMETRIC_KINDS}
+        """Return the edge-popup layers by node name, in graph order; none of a trained network."""
+        found = {node.name: self._layers[_key(node.name)] for node in self._weighted_nodes()}
+        return {name: layer for name, layer in found.items() if isinstance(layer, EdgePopupLayer)}
+
+    def trained_layers(self) -> dict[str, TrainedLayer]:
+        """Return the trained layers by node name, in graph order; none of a network under search."""
+        found = {node.name: self._layers[_key(node.name)] for node in self._weighted_nodes()}
+        return {name: layer for name, layer in found.items() if isinstance(layer, TrainedLayer)}
+
+    def _weighted_nodes(self) -> list[GraphNode]:
+        return [node for node in self.graph.nodes if node.kind in PARAMETRIC_KINDS]
 
     def norms(self) -> dict[str, nn.BatchNorm1d | nn.BatchNorm2d]:
         """Return the batch normalisations by node name, in graph order."""
@@ -232,6 +246,8 @@ class SearchNetwork(nn.Module):
         nearest that can be reached. Each further coat keeps the same fraction of what the coat before keeps.
         """
         layers = list(self.layers().values())
+        if not layers:
+            return
         scores = [layer.ranks() for layer in layers]
         if scope == "layer":
             wanted = [num_to_keep(layer.num_weights, sparsity) - layer.num_locked for layer in layers]
@@ -313,7 +329,7 @@ def _matmul(node: GraphNode, inputs: list[torch.Tensor]) -> torch.Tensor:
 
 
 def _split_heads(x: torch.Tensor, num_heads: int) -> torch.Tensor:
-    return x if x.ndim == 4 else x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+    return x if x.ndim == 4 else x.view(*x.shape[:-1], num_heads, -1).transpose(1, 2)
 
 
 def _causal_softmax(node: GraphNode, inputs: list[torch.Tensor]) -> torch.Tensor:

@@ -24,6 +24,7 @@ from accelsim.slt.checkpoint import SearchState, read_checkpoint, write_checkpoi
 from accelsim.slt.config import OptimizerName, SearchConfig
 from accelsim.slt.data import BlockGraph, dataset_of, load_data
 from accelsim.slt.decoder import layer_gains
+from accelsim.slt.dense import evaluate_dense, export_dense
 from accelsim.slt.export import evaluate, export_ticket, with_evaluation
 from accelsim.slt.network import SearchNetwork, with_sign_activations
 from accelsim.slt.score import Score, score
@@ -98,8 +99,11 @@ def search(
         restore(state, saved, str(checkpoint))
     run_epochs(state, console)
     calibrate(state)
-    ticket = export_ticket(state.network, config.codec)
-    ticket = with_evaluation(ticket, evaluate(ticket, state.data))
+    if config.learned == "weights":
+        ticket = with_evaluation(export_dense(state.network, state.data), evaluate_dense(state.network, state.data))
+    else:
+        ticket = export_ticket(state.network, config.codec)
+        ticket = with_evaluation(ticket, evaluate(ticket, state.data))
     ticket = replace(ticket, dataset=state.data.title, command=command or config.command())
     console.print(f"as stored: {_shown(Score(ticket.accuracy or 0.0, ticket.bits_per_character))}")
     if config.output_path is not None:
@@ -133,19 +137,25 @@ def start_search(config: SearchConfig, data: SearchData) -> Search:
         config = config.model_copy(update={"precision": "float32"})  # torch sums neighbours in float32 alone
     graph = searched_graph(config, data)
     rng = np.random.default_rng((config.seed, 0))
-    sources = random_sources(config, graph)
+    if config.learned == "weights" and not data.is_text:
+        raise ConfigError("search: learned: weights: only decoders are trained here; use dataset kjv, or learned mask")
     network = SearchNetwork(
         graph,
-        sources,
+        random_sources(config, graph) if config.learned == "mask" else None,
         rng,
         _DTYPES[config.precision],
         data.neighbours,
         config.score_rank,
         config.coats,
-        layer_gains(graph, config.query_key_scale) if data.is_text else None,
+        _gains(config, graph) if data.is_text else None,
     )
     learning_rate = config.learning_rate or default_learning_rate(graph, config.optimizer)
     return Search(config, data, network, make_optimizer(network, config, learning_rate), learning_rate)
+
+
+def _gains(config: SearchConfig, graph: NetworkGraph) -> dict[str, float]:
+    """Return the gains of a decoder's layers; a trained one finds the size of its queries and keys itself."""
+    return layer_gains(graph, config.query_key_scale if config.learned == "mask" else "none")
 
 
 def make_optimizer(network: nn.Module, config: SearchConfig, learning_rate: float) -> torch.optim.Optimizer:
@@ -311,7 +321,7 @@ def calibrate(state: Search) -> None:
 
 def snapshot(state: Search) -> SearchState:
     """Return what a checkpoint holds."""
-    layers = state.network.layers()
+    layers = state.network.layers() or state.network.trained_layers()
     kept = {name: state.optimizer.state[layer.scores] for name, layer in layers.items()}
     momentum, square = _MOMENTS[state.config.optimizer]
     norms = state.network.norms()
@@ -335,7 +345,8 @@ def restore(state: Search, saved: SearchState, path: str) -> None:
             "use those, or remove the file and start without --resume"
         )
     with torch.no_grad():
-        for name, layer in state.network.layers().items():
+        layers = state.network.layers() or state.network.trained_layers()
+        for name, layer in layers.items():
             _copy(layer.scores, saved.scores.get(name), f"{path}: scores of {name}")
             for key, table in zip(_MOMENTS[state.config.optimizer], (saved.momenta, saved.squares), strict=True):
                 moment = table.get(name)
@@ -390,10 +401,15 @@ def _save(state: Search) -> None:
 
 
 def _forward(state: Search, batch: Batch) -> torch.Tensor:
-    """Return float32 scores of the labelled rows; channels last is what low-precision convolutions are fast with."""
-    inputs = batch.inputs
+    """Return float32 scores of the labelled rows; channels last is what low-precision convolutions are fast with.
+
+    A decoder computes in low precision throughout: going back and forth at each norm and softmax takes a third longer.
+    """
+    inputs, is_low = batch.inputs, state.config.precision == "bfloat16"
     if inputs.ndim == 4:
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-    with torch.autocast("cpu", torch.bfloat16, enabled=state.config.precision == "bfloat16"):
+    elif state.data.is_text and is_low:
+        inputs = inputs.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16, enabled=is_low and not state.data.is_text):
         output: torch.Tensor = state.network(inputs)
     return batch.scores(output).float()
