@@ -1,7 +1,7 @@
 """Integer inference of a ticket: int8 activations, integer weights, int32 sums, float16 scales and offsets.
 
-Every tensor that a weighted layer reads, or that a residual addition takes, is int8 with one scale per tensor, the
-largest magnitude on training data over 127; symmetric, so 0 stays 0. Sums are exact: they are computed in float32 where
+Every tensor that a weighted layer or a product of two activations reads, or that a residual addition takes, is int8 with
+one scale per tensor, the largest magnitude on training data over 127; symmetric, so 0 stays 0. Sums are exact: they are computed in float32 where
 all of them stay below 2^24, else in float64, and must fit int32.
 """
 
@@ -28,7 +28,7 @@ _CALIBRATION_IMAGES = 500
 _EXACT_FLOAT32 = 1 << 24
 _EXACT_INT32 = 1 << 31
 _MARK = "|int8"
-_MERGES = frozenset({"add", "multiply", "concat"})
+_READ_AS_INT8 = PARAMETRIC_KINDS | {"add", "multiply", "concat", "matmul"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ def _with_marks(graph: NetworkGraph) -> NetworkGraph:
     stored = {
         name
         for node in graph.nodes
-        if node.kind in PARAMETRIC_KINDS or node.kind in _MERGES
+        if node.kind in _READ_AS_INT8
         for name in node.inputs
     }  # fmt: skip
     nodes: list[GraphNode] = []

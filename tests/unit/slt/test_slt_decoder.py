@@ -11,7 +11,7 @@ from rich.console import Console
 
 from accelsim.config.loader import load_hardware
 from accelsim.errors import ConfigError, TicketError
-from accelsim.pipeline import simulate
+from accelsim.pipeline import run
 from accelsim.slt.checkpoint import write_checkpoint
 from accelsim.slt.config import SearchConfig
 from accelsim.slt.data import load_data
@@ -88,7 +88,7 @@ def test_a_position_sees_nothing_that_comes_after_it(text):
 
 
 def test_the_stored_ticket_foresees_what_it_was_searched_on(ticket, text):
-    """Uniform guesses take log2(characters) bits; here the words, not their order, can be known: 1 bit is far from it."""
+    """Uniform guesses take log2(characters) bits; here the words, not their order, can be known."""
     again = evaluate(ticket, text)
     assert again.bits_per_character == pytest.approx(ticket.bits_per_character, abs=1e-6)
     assert ticket.bits_per_character < 0.6 * math.log2(len(text.characters))
@@ -104,7 +104,7 @@ def test_the_chip_regenerates_it_and_integer_inference_agrees(ticket, text):
     whole, part = verify_accuracy(ticket, text), verify_accuracy(ticket, text, num_images=5)
     assert part.num_images == 5
     assert whole.accuracy == pytest.approx(ticket.accuracy, abs=0.03)  # 976 labels: coarser than a real test part
-    result = simulate(chip, trace_ticket(ticket), "slt").result
+    result = run(chip, trace_ticket(ticket), "slt")
     assert result.workload.num_weights == sum(layer.num_weights for layer in ticket.layers)
     assert any(layer.name == "blocks.0.attn.scores" for layer in result.layers)
 
