@@ -1,0 +1,194 @@
+"""Gate-level simulation: Icarus runs the register-transfer unit and its netlist side by side, and every edge is counted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from accelsim.errors import SimulationError
+from rtl.synth.mapping import Netlist, run
+
+_DONE = re.compile(r"^DONE operations=(\d+) mismatches=(\d+) compared=(\d+)", re.M)
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """Values for some inputs, one a cycle, or one whenever a condition held at the clock's edge.
+
+    Attributes
+    ----------
+    ports
+        Input ports, the first in the highest bits.
+    words
+        Values of all the ports together; the last one stays when they are used up.
+    advance
+        Verilog condition over the unit's ports (``in_ready``, ``take != 0``).
+    """
+
+    ports: tuple[str, ...]
+    words: Sequence[int]
+    advance: str = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Stimulus:
+    """What a unit does while it is measured.
+
+    Attributes
+    ----------
+    operations
+        Verilog expression over the unit's ports: how many operations a cycle's edge completes.
+    warm_cycles, num_cycles
+        Cycles before counting, and cycles counted.
+    """
+
+    channels: tuple[Channel, ...]
+    operations: str
+    num_cycles: int
+    warm_cycles: int = 8
+
+
+@dataclass(slots=True)
+class Activity:
+    """What was counted.
+
+    Attributes
+    ----------
+    operations, num_cycles
+        In the counted cycles.
+    toggles, settled, high
+        Of each net: edges, those of them that a simulation without delays would show, and the share of time at 1.
+    """
+
+    operations: int
+    num_cycles: int
+    toggles: dict[str, int] = field(default_factory=dict)
+    settled: dict[str, int] = field(default_factory=dict)
+    high: dict[str, float] = field(default_factory=dict)
+
+
+def simulate(
+    netlist: Netlist, parameters: Mapping[str, int], stimulus: Stimulus, files: Sequence[Path], folder: Path, period_fs: int
+) -> Activity:
+    """Return the activity of a netlist whose text is among ``files``.
+
+    Raises
+    ------
+    SimulationError
+        The netlist's outputs differ from the unit's, or nothing was done.
+    """
+    for index, channel in enumerate(stimulus.channels):
+        (folder / f"channel{index}.hex").write_text("".join(f"{word:x}\n" for word in channel.words))
+    bench = folder / "bench.v"
+    bench.write_text(bench_text(netlist, parameters, stimulus, folder, period_fs))
+    run(["iverilog", "-g2012", "-o", folder / "bench.vvp", "-s", "bench", bench, *files], f"simulation of {netlist.top}")
+    printed = run(["vvp", folder / "bench.vvp"], f"simulation of {netlist.top}")
+    found = _DONE.search(printed)
+    operations, mismatches, compared = (int(text) for text in found.groups()) if found else (0, 0, 0)
+    if not operations or mismatches or not compared:
+        raise SimulationError(
+            f"{netlist.top}: {operations} operations, {mismatches} of {compared} cycles in which the netlist differs from "
+            f"the unit; look at {folder}"
+        )
+    activity = Activity(operations, stimulus.num_cycles)
+    start_fs = stimulus.warm_cycles * period_fs
+    count_edges(folder / "edges.vcd", activity, start_fs, start_fs + stimulus.num_cycles * period_fs)
+    return activity
+
+
+def bench_text(
+    netlist: Netlist, parameters: Mapping[str, int], stimulus: Stimulus, folder: Path, period_fs: int
+) -> str:
+    """Return the test bench. Inputs change a twentieth of a period behind the edge that they answer to."""
+    ports = [(name, direction, nets) for name, direction, nets in netlist.ports if name != "clk"]
+    lines = ["`timescale 1fs/1fs", "module bench;", "reg clk = 0;", "integer operations = 0, mismatches = 0, compared = 0, cycle = 0;"]
+    lines += [f"{'reg' if way == 'input' else 'wire'} [{len(nets) - 1}:0] {name}{' = 0' if way == 'input' else ''};" for name, way, nets in ports]
+    lines += [f"wire [{len(nets) - 1}:0] {name}_of_gates;" for name, way, nets in ports if way == "output"]
+    settings = ", ".join(f".{name}({value})" for name, value in parameters.items())
+    clock = [".clk(clk)"] if any(name == "clk" for name, _, _ in netlist.ports) else []
+    names = ", ".join([*clock, *(f".{name}({name})" for name, _, _ in ports)])
+    lines.append(f"{netlist.top} #({settings}) unit({names});" if settings else f"{netlist.top} unit({names});")
+    nets = [f".{net}({name}[{bit}])" for name, way, bits in ports if way == "input" for bit, net in enumerate(bits)]
+    nets += [f".{name}_{bit}({name}_of_gates[{bit}])" for name, way, bits in ports if way == "output" for bit in range(len(bits))]
+    nets += [f".{bits[0]}(clk)" for name, _, bits in netlist.ports if name == "clk"]
+    lines.append(f"{netlist.top}_gates gates({', '.join(nets)});")
+    for index, channel in enumerate(stimulus.channels):
+        width = sum(len(bits) for name, _, bits in ports if name in channel.ports)
+        lines += [f"reg [{width - 1}:0] words{index} [0:{len(channel.words) - 1}];", f"integer at{index} = 0; reg go{index} = 0;"]
+    lines += ["initial begin"]
+    lines += [f'  $readmemh("{folder}/channel{index}.hex", words{index});' for index in range(len(stimulus.channels))]
+    lines += [_drive(index, channel) for index, channel in enumerate(stimulus.channels)]
+    end = stimulus.warm_cycles + stimulus.num_cycles
+    lines += [
+        f'  $dumpfile("{folder}/edges.vcd"); $dumpvars(1, gates);',
+        f"  #{period_fs // 2} forever begin clk = 1; #{period_fs // 2} clk = 0; #{period_fs - period_fs // 2}; end",
+        "end",
+        "always @(posedge clk) begin",
+        f"  if (cycle >= {stimulus.warm_cycles}) operations = operations + ({stimulus.operations});",
+        *(f"  compared = compared + (^{name} !== 1'bx); if (^{name} !== 1'bx && {name} !== {name}_of_gates) mismatches = mismatches + 1;"
+          for name, way, _ in ports if way == "output"),
+        *(f"  go{index} = {channel.advance};" for index, channel in enumerate(stimulus.channels)),
+        "  cycle = cycle + 1;",
+        f"  if (cycle == {end}) begin",
+        '    $display("DONE operations=%0d mismatches=%0d compared=%0d", operations, mismatches, compared); $finish;',
+        "  end",
+        f"  #{period_fs // 20};",
+        *(f"  if (go{index} && at{index} < {len(channel.words) - 1}) at{index} = at{index} + 1;\n{_drive(index, channel)}"
+          for index, channel in enumerate(stimulus.channels)),
+        "end",
+        "endmodule",
+        "",
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _drive(index: int, channel: Channel) -> str:
+    return f"  {{{', '.join(channel.ports)}}} = words{index}[at{index}];"
+
+
+def count_edges(path: Path, activity: Activity, start_fs: int, end_fs: int) -> None:
+    """Add the edges between two times in a VCD file of one scope to ``activity``; a settled one is left at a clock's edge.
+
+    The clock's period is taken from ``activity.num_cycles``.
+    """
+    names: dict[str, str] = {}
+    value: dict[str, str] = {}
+    edges: dict[str, int] = {}
+    settled: dict[str, int] = {}
+    high: dict[str, int] = {}
+    since: dict[str, int] = {}
+    before: dict[str, str] = {}
+    period = (end_fs - start_fs) // activity.num_cycles
+    now, boundary = 0, period // 2
+    with path.open() as stream:
+        for line in stream:
+            first = line[0]
+            if first == "#":
+                now = int(line[1:])
+                if now >= boundary:
+                    for key, old in before.items():
+                        settled[key] = settled.get(key, 0) + (value[key] != old and boundary > start_fs)
+                    before.clear()
+                    boundary += period * ((now - boundary) // period + 1)
+            elif first in "01xz" and len(line) > 1:
+                key = line[1:-1]
+                old = value.get(key, "x")
+                if old == first:
+                    continue
+                if old == "1":
+                    high[key] = high.get(key, 0) + max(0, min(now, end_fs) - max(since[key], start_fs))
+                if start_fs <= now < end_fs and old in "01" and first in "01":
+                    edges[key] = edges.get(key, 0) + 1
+                    before.setdefault(key, old)
+                value[key], since[key] = first, now
+            elif first == "$" and line.startswith("$var"):
+                words = line.split()
+                names[words[3]] = words[4]
+    for key, name in names.items():
+        if name.startswith("n"):
+            rest = max(0, end_fs - max(since.get(key, end_fs), start_fs)) if value.get(key) == "1" else 0
+            activity.toggles[name] = edges.get(key, 0)
+            activity.settled[name] = min(settled.get(key, 0), edges.get(key, 0))
+            activity.high[name] = (high.get(key, 0) + rest) / (end_fs - start_fs)
