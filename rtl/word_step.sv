@@ -1,0 +1,38 @@
+// The step of a sequential generator, unrolled: words 1 to WORDS behind a state. Combinational.
+//
+// Row: weight_generator (accelsim/timing/stations.py); bits: accelsim/prng/generators.py.
+// KIND  weight_generator.kind: 0 xorshift32, 1 lfsr16, 2 lfsr32      WORDS  weight_generator.words_per_lane_per_cycle
+//
+// A word is the state behind a whole step: xorshift's three shifts, or as many shifts of an LFSR as it has bits.
+module word_step #(
+    parameter KIND = 0,
+    parameter WORDS = 1,
+    parameter BITS = KIND == 1 ? 16 : 32
+) (
+    input  logic [BITS-1:0]       state,
+    output logic [BITS*WORDS-1:0] words
+);
+  // Feedback masks of Galois registers with taps 16, 14, 13, 11 and 32, 22, 2, 1.
+  localparam [31:0] TAPS = KIND == 1 ? 32'h0000B400 : 32'h80200003;
+
+  genvar w, s;
+  generate
+    for (w = 0; w < WORDS; w = w + 1) begin : word
+      wire [BITS-1:0] from;
+      if (w == 0) assign from = state;
+      else assign from = words[BITS*(w-1)+:BITS];
+      if (KIND == 0) begin : xorshift
+        wire [31:0] left = from ^ (from << 13);
+        wire [31:0] right = left ^ (left >> 17);
+        assign words[BITS*w+:BITS] = right ^ (right << 5);
+      end else begin : lfsr
+        wire [BITS-1:0] shift[0:BITS];
+        assign shift[0] = from;
+        for (s = 0; s < BITS; s = s + 1) begin : leap
+          assign shift[s+1] = {1'b0, shift[s][BITS-1:1]} ^ (shift[s][0] ? TAPS[BITS-1:0] : {BITS{1'b0}});
+        end
+        assign words[BITS*w+:BITS] = shift[BITS];
+      end
+    end
+  endgenerate
+endmodule
