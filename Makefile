@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.installed
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test fuzz nightly package lint type format bench peers workloads golden schema reports docs install clean help
+.PHONY: run test fuzz nightly package lint type format bench peers workloads golden schema reports docs synth install clean help
 
 run: $(READY)  ## simulate the committed ResNet-18 ticket on the edge chip
 	$(BIN)/accelsim run hwconfigs/edge.yaml workloads/resnet_slt.pt
@@ -29,6 +29,9 @@ nightly: $(READY)  ## checkpoints and architectures of many libraries: imports, 
 
 package: $(READY)  ## build sdist and wheel, and run every chip from an installation elsewhere (minutes)
 	ACCELSIM_PACKAGE=1 $(BIN)/python -m pytest tests/e2e/test_package.py
+
+synth: $(READY)  ## map the units of rtl/ to open cell libraries, LIBERTY=files and folders with colons between, and write the cost rows (an hour)
+	$(BIN)/python -m rtl.synth "$(LIBERTY)"
 
 lint: $(READY)  ## style, format, import directions
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports

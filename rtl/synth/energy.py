@@ -150,9 +150,7 @@ def _pin_pj(
     means = {related: sum(values) / len(values) for related, values in by_related.items()}
     weights = {related: activity.toggles.get(instance.pins.get(related, ""), 0) for related in means}
     whole = sum(weights.values())
-    internal = sum(
-        mean * (weights[related] / whole if whole else 1 / len(means)) for related, mean in means.items()
-    )
+    internal = sum(mean * (weights[related] / whole if whole else 1 / len(means)) for related, mean in means.items())
     switching = 0.5 * load * cell.voltage_v**2 if pin in cell.outputs else 0.0
     return edges * (internal + switching) * library.capacitance_pf
 
@@ -167,7 +165,9 @@ def _slopes(library: Library, netlist: Netlist, loads: Mapping[str, float], tabl
     for instance in netlist.instances:
         cell = library.cells[instance.cell]
         # Flip-flops and latches end a path: their outputs follow their clocks.
-        before = [net for pin, net in instance.pins.items() if pin not in cell.outputs and net in driven and not cell.clock]
+        before = [
+            net for pin, net in instance.pins.items() if pin not in cell.outputs and net in driven and not cell.clock
+        ]
         waiting[instance.name] = len(before)
         for net in before:
             readers[net].append(instance)
@@ -186,9 +186,7 @@ def _slopes(library: Library, netlist: Netlist, loads: Mapping[str, float], tabl
     return slopes
 
 
-def _slope(
-    cell: Cell, instance: Instance, pin: str, load: float, slopes: Mapping[str, float], tables: Tables
-) -> float:
+def _slope(cell: Cell, instance: Instance, pin: str, load: float, slopes: Mapping[str, float], tables: Tables) -> float:
     worst = 0.0
     for timing in cell.pins[pin].of_kind("timing"):
         related = timing.values.get("related_pin", "").split()

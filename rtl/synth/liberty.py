@@ -67,7 +67,7 @@ def library_paths(given: str) -> list[Path]:
     if missing or not paths:
         raise ConfigError(
             f"LIBERTY: {missing[0] if missing else repr(given)} holds no Liberty file; give files or folders with .lib or "
-            ".lib.gz, separated by colons (rtl/synth/README.md says where open libraries are)"
+            ".lib.gz, colons between them: sky130_fd_sc_hd or ASAP7 from their projects, OSU 180 nm from Debian's qflow-tech-osu018"
         )
     return paths
 

@@ -22,8 +22,9 @@ class Known:
         Of the name that its files give themselves.
     node_nm, voltage_v, register_voltage_v
         Node, and the supply that combinational cells and flip-flops are characterised at.
-    gate
-        The cell that one gate equivalent is: the smallest two-input NAND of ordinary strength.
+    gate, buffer, buffer_ff
+        The cell that one gate equivalent is, the smallest two-input NAND of ordinary strength; what drives inputs and
+        loads outputs while the mapper sizes cells, and the load in fF.
     clock_gate
         The body of `rtl/clock_gate.sv` in cells of the library.
     clock_gate_model
@@ -36,6 +37,8 @@ class Known:
     voltage_v: float
     register_voltage_v: float
     gate: str
+    buffer: str
+    buffer_ff: float
     clock_gate: str
     clock_gate_model: str
     licence: str
@@ -54,18 +57,20 @@ endmodule
 KNOWN = (
     Known(
         "sky130_hd", "sky130_fd_sc_hd", 130.0, 1.8, 1.8, "sky130_fd_sc_hd__nand2_1",
+        "sky130_fd_sc_hd__buf_2", 10.0,
         "sky130_fd_sc_hd__dlclkp_1 gate(.CLK(clk), .GATE(enable), .GCLK(gated));",
         _GATING_CELL.format(cell="sky130_fd_sc_hd__dlclkp_1", clk="CLK", enable="GATE", more="", gated="GCLK"),
         "Apache-2.0",
     ),
     Known(
-        "osu018", "osu018_stdcells", 180.0, 1.8, 1.8, "NAND2X1",
+        "osu018", "osu018_stdcells", 180.0, 1.8, 1.8, "NAND2X1", "BUFX2", 40.0,
         "wire opposite, held; INVX1 turn(.A(clk), .Y(opposite)); LATCH hold(.CLK(opposite), .D(enable), .Q(held)); "
         "AND2X1 gate(.A(clk), .B(held), .Y(gated));",
         "", "as Debian's qflow-tech-osu018",
     ),
     Known(
         "asap7_rvt", "asap7sc7p5t", 7.0, 0.7, 0.77, "NAND2xp5_ASAP7_75t_R",
+        "BUFx2_ASAP7_75t_R", 2.0,
         "ICGx1_ASAP7_75t_R gate(.CLK(clk), .ENA(enable), .SE(1'b0), .GCLK(gated));",
         _GATING_CELL.format(cell="ICGx1_ASAP7_75t_R", clk="CLK", enable="ENA", more="input SE, ", gated="GCLK"),
         "BSD-3-Clause",

@@ -13,7 +13,8 @@ from pathlib import Path
 from accelsim.errors import SimulationError
 from rtl.synth.library import Library
 
-_INSTALL = "install Yosys, Icarus Verilog and OpenSTA: apt-get install yosys iverilog opensta"
+TOOLS = ("yosys", "iverilog", "vvp", "sta")
+_INSTALL = "install Yosys, Icarus Verilog and OpenSTA (Debian: apt-get install yosys iverilog opensta)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +49,33 @@ class Netlist:
         return ((name, nets) for name, direction, nets in self.ports if direction == "output")
 
 
+def missing_tools() -> str | None:
+    """Return a sentence that says which tools are missing and how to install them; None where all are there."""
+    missing = [name for name in TOOLS if shutil.which(name) is None]
+    return f"synthesis needs {', '.join(missing)}; {_INSTALL}" if missing else None
+
+
+def check_tools() -> None:
+    """Raise `SimulationError` where a tool is missing."""
+    if (problem := missing_tools()) is not None:
+        raise SimulationError(problem)
+
+
 def run(command: Sequence[str | Path], what: str) -> str:
     """Run a tool and return what it printed.
 
     Raises
     ------
     SimulationError
-        The tool is not installed, or failed.
+        The tool failed.
     """
     words = [str(word) for word in command]
-    if shutil.which(words[0]) is None:
-        raise SimulationError(f"{what}: {words[0]} is not installed; {_INSTALL}")
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        reason = next((line for line in lines if "ERROR" in line or "error" in line), lines[-1] if lines else "no message")
+        reason = next(
+            (line for line in lines if "ERROR" in line or "error" in line), lines[-1] if lines else "no message"
+        )
         raise SimulationError(f"{what}: {words[0]} failed: {reason}; see the files beside {words[-1]}")
     return done.stdout
 
@@ -73,6 +86,8 @@ def prepare(library: Library, folder: Path, text: str) -> None:
     (folder / "cells.lib").write_text(text)
     gate = f"module clock_gate(input clk, input enable, output gated);\n  {library.known.clock_gate}\nendmodule\n"
     (folder / "clock_gate.v").write_text(gate)
+    known = library.known
+    (folder / "abc.constr").write_text(f"set_driving_cell {known.buffer}\nset_load {known.buffer_ff}\n")
     # Yosys knows no functions of clock gates; their models are the library table's.
     script = f"read_liberty -ignore_miss_func -ignore_miss_data_latch {folder}/cells.lib; write_verilog -noattr {folder}/models.v"
     run(["yosys", "-q", "-p", script], f"models of {library.known.name}")
@@ -82,8 +97,18 @@ def prepare(library: Library, folder: Path, text: str) -> None:
     (folder / "models.v").write_text(models + library.known.clock_gate_model)
 
 
-def synthesise(top: str, parameters: Mapping[str, int], sources: Sequence[Path], prepared: Path, folder: Path) -> Netlist:
-    """Map one unit and return its netlist; abc without a timing constraint, that is, for area."""
+def models_of(netlist: Netlist, prepared: Path) -> str:
+    """Return the models of the cells that a netlist has: a simulator takes longer over a whole library than over a unit."""
+    used = {instance.cell for instance in netlist.instances}
+    text = (prepared / "models.v").read_text()
+    modules = re.finditer(r"^module (\w+)\b.*?^endmodule$", text, flags=re.M | re.S)
+    return "\n".join(module.group() for module in modules if module.group(1) in used) + "\n"
+
+
+def synthesise(
+    top: str, parameters: Mapping[str, int], sources: Sequence[Path], prepared: Path, folder: Path
+) -> Netlist:
+    """Map one unit and return its netlist: for area, then with buffers and sizes that keep slopes within limits."""
     cells = prepared / "cells.lib"
     files = " ".join(str(path) for path in sources if path.name != "clock_gate.sv")
     script = "; ".join([
@@ -93,7 +118,7 @@ def synthesise(top: str, parameters: Mapping[str, int], sources: Sequence[Path],
         *(f"chparam -set {name} {value} {top}" for name, value in parameters.items()),
         f"synth -flatten -top {top}",
         f"dfflibmap -liberty {cells}",
-        f"abc -liberty {cells}",
+        f"abc -liberty {cells} -constr {prepared}/abc.constr",
         "setundef -zero",
         "opt_clean -purge",
         f"write_json {folder}/netlist.json",
@@ -111,7 +136,9 @@ def read_netlist(design: dict[str, dict[str, dict[str, dict[str, dict[str, objec
         for name, port in module["ports"].items()
     )
     instances = tuple(
-        Instance(f"u{index}", str(cell["type"]), {pin: _net(bits[0]) for pin, bits in cell["connections"].items() if bits})  # type: ignore[index, attr-defined]
+        Instance(
+            f"u{index}", str(cell["type"]), {pin: _net(bits[0]) for pin, bits in cell["connections"].items() if bits}
+        )  # type: ignore[index, attr-defined]
         for index, cell in enumerate(module["cells"].values())
     )
     return Netlist(top, ports, instances)

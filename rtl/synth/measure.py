@@ -13,8 +13,6 @@ from rtl.synth.mapping import Netlist
 from rtl.synth.simulate import Activity, Stimulus, simulate
 
 _FS_PER_NS = 1e6
-_PJ_PER_J = 1e12
-_NS_PER_S = 1e9
 # The clock of the simulation: energies of edges do not depend on it, and every path has time to settle.
 _SLACK = 1.5
 
@@ -60,8 +58,6 @@ class Measured:
         Share of the combinational cells' edges that settle to nothing within the cycle.
     path_ns
         The longest path.
-    opensta_pj
-        What OpenSTA's own report says, everything together (see `rtl.synth.timing.reported_w`).
     """
 
     library: str
@@ -80,7 +76,6 @@ class Measured:
     gate_leakage_nw: float
     register_leakage_nw: float
     path_ns: float
-    opensta_pj: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,16 +108,13 @@ def measure(bench: Bench, unit: Unit, sources: Sequence[Path]) -> Measured:
     text = verilog.netlist_text(netlist, library.outputs_of, delays)
     (folder / "gates.v").write_text(f"`timescale 1fs/1fs\n{text}")
     period_fs = round(_SLACK * path_ns * _FS_PER_NS / 1000 + 1) * 1000
-    files = [*sources, folder / "gates.v", bench.folder / "models.v"]
+    (folder / "models.v").write_text(mapping.models_of(netlist, bench.folder))
+    files = [*sources, folder / "gates.v", folder / "models.v"]
     activity = simulate(netlist, unit.parameters, unit.stimulus(), files, folder, period_fs)
-    reported_w = timing.reported_w(library, netlist, activity, period_fs / _FS_PER_NS, folder)
-    seconds = period_fs / _FS_PER_NS / _NS_PER_S * activity.num_cycles
-    return _attributed(library, unit, netlist, activity, path_ns, reported_w * seconds * _PJ_PER_J)
+    return _attributed(library, unit, netlist, activity, path_ns)
 
 
-def _attributed(
-    library: Library, unit: Unit, netlist: Netlist, activity: Activity, path_ns: float, reported_pj: float
-) -> Measured:
+def _attributed(library: Library, unit: Unit, netlist: Netlist, activity: Activity, path_ns: float) -> Measured:
     total = energy(library, netlist, activity)
     gates = clock_cells(library, netlist)
     areas, leakages, counts = [0.0, 0.0], [0.0, 0.0], [0, 0]
@@ -143,5 +135,5 @@ def _attributed(
         gate_equivalents=areas[0] / library.cells[library.known.gate].area_um2, logic_pj=total.logic / done,
         register_pj=total.registers / done, clock_pj=(total.clock_pins + total.clock_gates) / done,
         clocked=total.register_edges / done, glitches=1 - settled / edges if edges else 0.0,
-        gate_leakage_nw=leakages[0], register_leakage_nw=leakages[1], path_ns=path_ns, opensta_pj=reported_pj / done,
+        gate_leakage_nw=leakages[0], register_leakage_nw=leakages[1], path_ns=path_ns,
     )  # fmt: skip

@@ -10,6 +10,7 @@ from pathlib import Path
 from accelsim.errors import SimulationError
 from rtl.synth.mapping import Netlist, run
 
+_LEAD = 2  # periods before the first edge, in which the logic settles
 _DONE = re.compile(r"^DONE operations=(\d+) mismatches=(\d+) compared=(\d+)", re.M)
 
 
@@ -70,7 +71,12 @@ class Activity:
 
 
 def simulate(
-    netlist: Netlist, parameters: Mapping[str, int], stimulus: Stimulus, files: Sequence[Path], folder: Path, period_fs: int
+    netlist: Netlist,
+    parameters: Mapping[str, int],
+    stimulus: Stimulus,
+    files: Sequence[Path],
+    folder: Path,
+    period_fs: int,
 ) -> Activity:
     """Return the activity of a netlist whose text is among ``files``.
 
@@ -83,7 +89,9 @@ def simulate(
         (folder / f"channel{index}.hex").write_text("".join(f"{word:x}\n" for word in channel.words))
     bench = folder / "bench.v"
     bench.write_text(bench_text(netlist, parameters, stimulus, folder, period_fs))
-    run(["iverilog", "-g2012", "-o", folder / "bench.vvp", "-s", "bench", bench, *files], f"simulation of {netlist.top}")
+    run(
+        ["iverilog", "-g2012", "-o", folder / "bench.vvp", "-s", "bench", bench, *files], f"simulation of {netlist.top}"
+    )
     printed = run(["vvp", folder / "bench.vvp"], f"simulation of {netlist.top}")
     found = _DONE.search(printed)
     operations, mismatches, compared = (int(text) for text in found.groups()) if found else (0, 0, 0)
@@ -93,7 +101,7 @@ def simulate(
             f"the unit; look at {folder}"
         )
     activity = Activity(operations, stimulus.num_cycles)
-    start_fs = stimulus.warm_cycles * period_fs
+    start_fs = (_LEAD + stimulus.warm_cycles) * period_fs
     count_edges(folder / "edges.vcd", activity, start_fs, start_fs + stimulus.num_cycles * period_fs)
     return activity
 
@@ -103,31 +111,48 @@ def bench_text(
 ) -> str:
     """Return the test bench. Inputs change a twentieth of a period behind the edge that they answer to."""
     ports = [(name, direction, nets) for name, direction, nets in netlist.ports if name != "clk"]
-    lines = ["`timescale 1fs/1fs", "module bench;", "reg clk = 0;", "integer operations = 0, mismatches = 0, compared = 0, cycle = 0;"]
-    lines += [f"{'reg' if way == 'input' else 'wire'} [{len(nets) - 1}:0] {name}{' = 0' if way == 'input' else ''};" for name, way, nets in ports]
+    lines = [
+        "`timescale 1fs/1fs",
+        "module bench;",
+        "reg clk = 0;",
+        "integer operations = 0, mismatches = 0, compared = 0, cycle = 0;",
+    ]
+    lines += [
+        f"{'reg' if way == 'input' else 'wire'} [{len(nets) - 1}:0] {name}{' = 0' if way == 'input' else ''};"
+        for name, way, nets in ports
+    ]
     lines += [f"wire [{len(nets) - 1}:0] {name}_of_gates;" for name, way, nets in ports if way == "output"]
     settings = ", ".join(f".{name}({value})" for name, value in parameters.items())
     clock = [".clk(clk)"] if any(name == "clk" for name, _, _ in netlist.ports) else []
     names = ", ".join([*clock, *(f".{name}({name})" for name, _, _ in ports)])
     lines.append(f"{netlist.top} #({settings}) unit({names});" if settings else f"{netlist.top} unit({names});")
     nets = [f".{net}({name}[{bit}])" for name, way, bits in ports if way == "input" for bit, net in enumerate(bits)]
-    nets += [f".{name}_{bit}({name}_of_gates[{bit}])" for name, way, bits in ports if way == "output" for bit in range(len(bits))]
+    nets += [
+        f".{name}_{bit}({name}_of_gates[{bit}])"
+        for name, way, bits in ports
+        if way == "output"
+        for bit in range(len(bits))
+    ]
     nets += [f".{bits[0]}(clk)" for name, _, bits in netlist.ports if name == "clk"]
     lines.append(f"{netlist.top}_gates gates({', '.join(nets)});")
     for index, channel in enumerate(stimulus.channels):
         width = sum(len(bits) for name, _, bits in ports if name in channel.ports)
-        lines += [f"reg [{width - 1}:0] words{index} [0:{len(channel.words) - 1}];", f"integer at{index} = 0; reg go{index} = 0;"]
+        lines += [
+            f"reg [{width - 1}:0] words{index} [0:{len(channel.words) - 1}];",
+            f"integer at{index} = 0; reg go{index} = 0;",
+        ]
     lines += ["initial begin"]
     lines += [f'  $readmemh("{folder}/channel{index}.hex", words{index});' for index in range(len(stimulus.channels))]
     lines += [_drive(index, channel) for index, channel in enumerate(stimulus.channels)]
     end = stimulus.warm_cycles + stimulus.num_cycles
     lines += [
         f'  $dumpfile("{folder}/edges.vcd"); $dumpvars(1, gates);',
-        f"  #{period_fs // 2} forever begin clk = 1; #{period_fs // 2} clk = 0; #{period_fs - period_fs // 2}; end",
+        f"  #{_LEAD * period_fs + period_fs // 2} forever begin clk = 1; #{period_fs // 2} clk = 0; #{period_fs - period_fs // 2}; end",
         "end",
         "always @(posedge clk) begin",
         f"  if (cycle >= {stimulus.warm_cycles}) operations = operations + ({stimulus.operations});",
-        *(f"  compared = compared + (^{name} !== 1'bx); if (^{name} !== 1'bx && {name} !== {name}_of_gates) mismatches = mismatches + 1;"
+        *(f"  if (cycle >= {stimulus.warm_cycles} && ^{name} !== 1'bx) begin compared = compared + 1; "
+          f"mismatches = mismatches + ({name} !== {name}_of_gates); end"
           for name, way, _ in ports if way == "output"),
         *(f"  go{index} = {channel.advance};" for index, channel in enumerate(stimulus.channels)),
         "  cycle = cycle + 1;",

@@ -13,7 +13,9 @@ _PATH = re.compile(r"\(IOPATH (?:\(\w+ \S+\)|\S+) (\S+) ((?:\([-\d.:]*\) ?)+)\)"
 _NUMBER = re.compile(r"[-\d.]+")
 
 
-def netlist_text(netlist: Netlist, outputs_of: Mapping[str, frozenset[str]], delays_fs: Mapping[str, int] | None = None) -> str:
+def netlist_text(
+    netlist: Netlist, outputs_of: Mapping[str, frozenset[str]], delays_fs: Mapping[str, int] | None = None
+) -> str:
     """Return the module ``<top>_gates``: an input a net, an output a port ``<name>_<bit>``.
 
     Parameters
