@@ -1,9 +1,9 @@
 """Energy of a netlist under a counted activity, from the tables of its library.
 
-Per edge of an output: the mean of the library's energies of a rising and a falling edge, over the inputs weighted with their
-activity, at the input's slope and the output's load, and half of C V^2 for that load. Per edge of an input: its own energy, where
-the library gives one. Energies under conditions are taken with equal weights. What the ground rail sees is the same energy
-from its other end, and is left out. No wires: loads are pins.
+Per edge of an output: the mean of the library's energies of a rising and a falling edge, over the inputs weighted with
+their activity, at the input's slope and the output's load, and half of C V^2 for that load. Per edge of an input: its
+own energy, where the library gives one. Energies under conditions are taken with equal weights. What the ground rail
+sees is the same energy from its other end, and is left out. No wires: loads are pins.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def _pin_pj(
 
 
 def _slopes(library: Library, netlist: Netlist, loads: Mapping[str, float], tables: Tables) -> dict[str, float]:
-    """Return the slope of every net in the library's unit: the worst arc's mean over both edges; 0 at inputs and clocks."""
+    """Return the slope of every net in the library's unit, the worst arc's mean over both edges; 0 at inputs."""
     slopes: dict[str, float] = {}
     waiting: dict[str, int] = {}
     readers: dict[str, list[Instance]] = defaultdict(list)

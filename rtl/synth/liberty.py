@@ -66,8 +66,9 @@ def library_paths(given: str) -> list[Path]:
     missing = [path for path in paths if not path.is_file()]
     if missing or not paths:
         raise ConfigError(
-            f"LIBERTY: {missing[0] if missing else repr(given)} holds no Liberty file; give files or folders with .lib or "
-            ".lib.gz, colons between them: sky130_fd_sc_hd or ASAP7 from their projects, OSU 180 nm from Debian's qflow-tech-osu018"
+            f"LIBERTY: {missing[0] if missing else repr(given)} holds no Liberty file; give files or folders with .lib "
+            "or .lib.gz, colons between them: sky130_fd_sc_hd or ASAP7 from their projects, OSU 180 nm from Debian's "
+            "package qflow-tech-osu018"
         )
     return paths
 
@@ -169,7 +170,7 @@ def _place(axis: tuple[float, ...], value: float) -> tuple[int, float]:
 
 
 def read_table(group: Group, templates: Mapping[str, Group]) -> Table:
-    """Return the table in a group such as ``rise_power (name)``; its axes are its own, or its template's of that name."""
+    """Return the table in a group such as ``rise_power (name)``; its axes are its own, or its template's."""
     template = templates.get(group.name) if group.names else None
     axes: dict[str, tuple[float, ...]] = {}
     for axis in ("1", "2"):

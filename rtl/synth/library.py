@@ -52,8 +52,8 @@ module {cell}(input {clk}, input {enable}, {more}output {gated});
 endmodule
 """
 
-# ASAP7: the files at hand are of two supplies, see the reference of each file in its own header (0.70 V and 25 C for the
-# simple cells, 0.77 V and 0 C for the others, a fast corner); its AO cells are missing, so mapping does without them.
+# ASAP7: the measured files are of a fast corner and of two supplies, as their headers say: 0.70 V and 25 C for the
+# simple cells, 0.77 V and 0 C for the others. Its AO cells were missing, so mapping did without them.
 KNOWN = (
     Known(
         "sky130_hd", "sky130_fd_sc_hd", 130.0, 1.8, 1.8, "sky130_fd_sc_hd__nand2_1",
@@ -180,7 +180,7 @@ def _at_ground(group: Group) -> bool:
 
 
 def read_libraries(given: str, folder: Path) -> list[Library]:
-    """Return the libraries whose files ``given`` names (see `rtl.synth.liberty.library_paths`), each with all its files.
+    """Return the libraries whose files ``given`` names (see `library_paths`), each with all its files.
 
     They are unpacked into ``folder``.
 
@@ -196,8 +196,8 @@ def read_libraries(given: str, folder: Path) -> list[Library]:
         known = next((known for known in KNOWN if name.startswith(known.prefix)), None)
         if known is None:
             raise ConfigError(
-                f"{path}: library {name!r} is not known; give one of {', '.join(known.prefix for known in KNOWN)}, or add "
-                "it to KNOWN in rtl/synth/library.py"
+                f"{path}: library {name!r} is not known; give one of {', '.join(known.prefix for known in KNOWN)}, "
+                "or add it to KNOWN in rtl/synth/library.py"
             )
         unpacked = folder / known.name / path.name.removesuffix(".gz")
         unpacked.parent.mkdir(parents=True, exist_ok=True)

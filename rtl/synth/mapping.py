@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from accelsim.errors import SimulationError
 from rtl.synth.library import Library
@@ -89,16 +90,17 @@ def prepare(library: Library, folder: Path, text: str) -> None:
     known = library.known
     (folder / "abc.constr").write_text(f"set_driving_cell {known.buffer}\nset_load {known.buffer_ff}\n")
     # Yosys knows no functions of clock gates; their models are the library table's.
-    script = f"read_liberty -ignore_miss_func -ignore_miss_data_latch {folder}/cells.lib; write_verilog -noattr {folder}/models.v"
+    read = f"read_liberty -ignore_miss_func -ignore_miss_data_latch {folder}/cells.lib"
+    script = f"{read}; write_verilog -noattr {folder}/models.v"
     run(["yosys", "-q", "-p", script], f"models of {library.known.name}")
-    # A flip-flop begins at 0: what is unknown before a unit is loaded would never leave the netlist, for a simulator does
-    # not see that a wrong value and its complement cancel.
+    # A flip-flop begins at 0: what is unknown before a unit is loaded would never leave the netlist, for a simulator
+    # does not see that an unknown value and its complement cancel.
     models = re.sub(r"^  reg (\w+);", r"  reg \1 = 1'b0;", (folder / "models.v").read_text(), flags=re.M)
     (folder / "models.v").write_text(models + library.known.clock_gate_model)
 
 
 def models_of(netlist: Netlist, prepared: Path) -> str:
-    """Return the models of the cells that a netlist has: a simulator takes longer over a whole library than over a unit."""
+    """Return the models of the cells that a netlist has; a simulator takes longer over a library than over a unit."""
     used = {instance.cell for instance in netlist.instances}
     text = (prepared / "models.v").read_text()
     modules = re.finditer(r"^module (\w+)\b.*?^endmodule$", text, flags=re.M | re.S)
@@ -108,7 +110,7 @@ def models_of(netlist: Netlist, prepared: Path) -> str:
 def synthesise(
     top: str, parameters: Mapping[str, int], sources: Sequence[Path], prepared: Path, folder: Path
 ) -> Netlist:
-    """Map one unit and return its netlist: for area, then with buffers and sizes that keep slopes within limits."""
+    """Map one unit and return its netlist: for area, then with the buffers and sizes that its loads need."""
     cells = prepared / "cells.lib"
     files = " ".join(str(path) for path in sources if path.name != "clock_gate.sv")
     script = "; ".join([
@@ -128,17 +130,17 @@ def synthesise(
     return read_netlist(json.loads((folder / "netlist.json").read_text()), top)
 
 
-def read_netlist(design: dict[str, dict[str, dict[str, dict[str, dict[str, object]]]]], top: str) -> Netlist:
+def read_netlist(design: dict[str, Any], top: str) -> Netlist:
     """Return the netlist in what Yosys' ``write_json`` wrote; nets are called n2, n3, ... and instances u0, u1, ..."""
     module = next(body for name, body in design["modules"].items() if body["attributes"].get("top"))
     ports = tuple(
-        (name, str(port["direction"]), tuple(_net(bit) for bit in port["bits"]))  # type: ignore[attr-defined]
+        (name, str(port["direction"]), tuple(_net(bit) for bit in port["bits"]))
         for name, port in module["ports"].items()
     )
     instances = tuple(
         Instance(
             f"u{index}", str(cell["type"]), {pin: _net(bits[0]) for pin, bits in cell["connections"].items() if bits}
-        )  # type: ignore[index, attr-defined]
+        )
         for index, cell in enumerate(module["cells"].values())
     )
     return Netlist(top, ports, instances)

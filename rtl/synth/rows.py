@@ -1,10 +1,10 @@
 """The rows of `accelsim/cost/tables/gates.yaml` that follow from the results.
 
-Rows that hold at every node (gate equivalents, flip-flops, activities) have sky130's value and the other libraries' as their
-range. Rows of a node (area and energy of a gate, area of a flip-flop) are brought to 45 nm. The scaling equations are of
-transistors, and a library is a designer's choice: over the 18-fold span from 130 to 7 nm they miss by several times. So
-the value lies between those that the nearest library on either side gives, in proportion to its distance in log node, as
-`accelsim.cost.scaling` takes nodes between published ones; the range is that of all libraries.
+Rows that hold at every node (gate equivalents, flip-flops, activities) have sky130's value and the other libraries' as
+their range. Rows of a node (area and energy of a gate, area of a flip-flop) are brought to 45 nm. The scaling equations
+are of transistors, and a library is a designer's choice: over the 18-fold span from 130 to 7 nm they miss by several
+times. So the value lies between those that the nearest library on either side gives, in proportion to its distance in
+log node, as `accelsim.cost.scaling` takes nodes between published ones; the range is that of all libraries.
 """
 
 from __future__ import annotations
@@ -63,16 +63,16 @@ COUNTED = (
     Counted("lfsr16", _GENERATOR, "words", 1, "16 shifts unrolled, a 16-bit word"),
     Counted("philox4x32", _GENERATOR, "words", 4, "a block of four words a cycle, ten stages of one round"),
     Counted("freeze", _GENERATOR, "words", 1,
-            "two comparisons with the freezing thresholds, per 16 bits of every word: an upper bound, words for weights need none"),
-    Counted("seed_hash", _GENERATOR, "derived_seeds", 1, "one hash a derived seed, two 32-bit multiplications in one cycle"),
+            "two comparisons per 16 bits of every word: an upper bound, words for weights need none"),
+    Counted("seed_hash", _GENERATOR, "derived_seeds", 1, "one hash a seed, two 32-bit products in one cycle"),
     Counted("jump", _GENERATOR, "jumps", 1, "one matrix column a cycle; a jump takes jump_cycles of them"),
-    Counted("raw_bits", _DECODER, "raw_bits", 64, "64 positions a cycle, with the window of two words that they are taken from"),
-    Counted("rle_symbols", _DECODER, "rle_symbols", 1, "one stream: window of 64 bits, field, writer of runs of up to 16 positions"),
-    Counted("golomb_symbols", _DECODER, "golomb_symbols", 1, "one stream: window of 64 bits, code word, writer of runs of up to 16"),
-    Counted("entropy_symbols", _DECODER, "entropy_symbols", 1, "one stream: range of 64 bits, probability of 24, renormalised at once"),
+    Counted("raw_bits", _DECODER, "raw_bits", 64, "64 positions a cycle, with their window of two words"),
+    Counted("rle_symbols", _DECODER, "rle_symbols", 1, "one stream: window, field, writer of runs of up to 16 positions"),
+    Counted("golomb_symbols", _DECODER, "golomb_symbols", 1, "one stream: window, code word, writer of runs as rle"),
+    Counted("entropy_symbols", _DECODER, "entropy_symbols", 1, "one stream: range of 64 bits, probability of 24"),
     Counted("csr_symbols", _DECODER, "csr_symbols", 1, "one entry a cycle into a chunk of 16 positions of 8 bits"),
-    Counted("bitmap_bits", _DECODER, "bitmap_bits", 16, "16 positions of 8 bits a cycle, with the windows of map and values"),
-    Counted("nm_symbols", _DECODER, "nm_symbols", 16, "2:4, eight 8-bit values to 16 places; gates a place, energy a value"),
+    Counted("bitmap_bits", _DECODER, "bitmap_bits", 16, "16 positions of 8 bits a cycle, with two windows"),
+    Counted("nm_symbols", _DECODER, "nm_symbols", 16, "2:4, eight 8-bit values to 16 places; energy is a value's"),
     Counted("positions", _DECODER, "positions", 64, "expander of 64 positions, four stages"),
 )  # fmt: skip
 
@@ -194,8 +194,8 @@ def _floating(name: str, area_um2: float, gate_um2: float) -> CostRow:
     gates = area_um2 * scaling.scale_area(40.0, NODE_NM) / gate_um2
     how = "multiplier 8,970" if name == "fp32" else "assumption: multiplier x (11/24)^2 of the significand"
     return CostRow(
-        name=f"mac_{name}_gates", unit_of_chip="pe_array", action="area", value=_rounded(gates), unit="ge", node_nm=None,
-        voltage_v=None, low=_rounded(gates / 2), high=_rounded(1.25 * gates),
+        name=f"mac_{name}_gates", unit_of_chip="pe_array", action="area", value=_rounded(gates), unit="ge",
+        node_nm=None, voltage_v=None, low=_rounded(gates / 2), high=_rounded(1.25 * gates),
         source="Aladdin, ISCA 2014, through hwcomponents-library 1.0.58",
         note=f"{how} + adder 4,360 um2 at 40 nm, brought to 45 nm, over gate_area; range: half to 1.25, an assumption",
     )  # fmt: skip

@@ -1,8 +1,9 @@
-"""Gate-level simulation: Icarus runs the register-transfer unit and its netlist side by side, and every edge is counted."""
+"""Gate-level simulation: Icarus runs a unit and its netlist side by side, and every edge is counted."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,8 +98,8 @@ def simulate(
     operations, mismatches, compared = (int(text) for text in found.groups()) if found else (0, 0, 0)
     if not operations or mismatches or not compared:
         raise SimulationError(
-            f"{netlist.top}: {operations} operations, {mismatches} of {compared} cycles in which the netlist differs from "
-            f"the unit; look at {folder}"
+            f"{netlist.top}: {operations} operations; its netlist differs from the unit in {mismatches} of {compared} "
+            f"outputs; look at {folder}"
         )
     activity = Activity(operations, stimulus.num_cycles)
     start_fs = (_LEAD + stimulus.warm_cycles) * period_fs
@@ -145,9 +146,10 @@ def bench_text(
     lines += [f'  $readmemh("{folder}/channel{index}.hex", words{index});' for index in range(len(stimulus.channels))]
     lines += [_drive(index, channel) for index, channel in enumerate(stimulus.channels)]
     end = stimulus.warm_cycles + stimulus.num_cycles
+    half_fs = period_fs // 2
     lines += [
         f'  $dumpfile("{folder}/edges.vcd"); $dumpvars(1, gates);',
-        f"  #{_LEAD * period_fs + period_fs // 2} forever begin clk = 1; #{period_fs // 2} clk = 0; #{period_fs - period_fs // 2}; end",
+        f"  #{_LEAD * period_fs + half_fs} forever begin clk = 1; #{half_fs} clk = 0; #{period_fs - half_fs}; end",
         "end",
         "always @(posedge clk) begin",
         f"  if (cycle >= {stimulus.warm_cycles}) operations = operations + ({stimulus.operations});",
@@ -157,10 +159,11 @@ def bench_text(
         *(f"  go{index} = {channel.advance};" for index, channel in enumerate(stimulus.channels)),
         "  cycle = cycle + 1;",
         f"  if (cycle == {end}) begin",
-        '    $display("DONE operations=%0d mismatches=%0d compared=%0d", operations, mismatches, compared); $finish;',
+        '    $display("DONE operations=%0d mismatches=%0d compared=%0d", operations, mismatches, compared);',
+        "    $finish;",
         "  end",
         f"  #{period_fs // 20};",
-        *(f"  if (go{index} && at{index} < {len(channel.words) - 1}) at{index} = at{index} + 1;\n{_drive(index, channel)}"
+        *(f"  if (go{index} && at{index} < {len(channel.words) - 1}) at{index} = at{index} + 1; {_drive(index, channel)}"
           for index, channel in enumerate(stimulus.channels)),
         "end",
         "endmodule",
@@ -173,47 +176,68 @@ def _drive(index: int, channel: Channel) -> str:
     return f"  {{{', '.join(channel.ports)}}} = words{index}[at{index}];"
 
 
-def count_edges(path: Path, activity: Activity, start_fs: int, end_fs: int) -> None:
-    """Add the edges between two times in a VCD file of one scope to ``activity``; a settled one is left at a clock's edge.
+class _Counter:
+    """Counts edges while a VCD file of one scope goes by; what is settled is what a period leaves behind."""
 
-    The clock's period is taken from ``activity.num_cycles``.
-    """
+    def __init__(self, start_fs: int, end_fs: int, period_fs: int) -> None:
+        self.start_fs, self.end_fs, self.period_fs = start_fs, end_fs, period_fs
+        self.now, self.boundary = 0, period_fs // 2
+        self.value: dict[str, str] = {}
+        self.since: dict[str, int] = {}
+        self.before: dict[str, str] = {}  # of what has changed in this period
+        self.edges: Counter[str] = Counter()
+        self.settled: Counter[str] = Counter()
+        self.high: Counter[str] = Counter()
+
+    def at(self, now: int) -> None:
+        """Go on to a time."""
+        self.now = now
+        if now < self.boundary:
+            return
+        if self.boundary > self.start_fs:
+            self.settled.update(key for key, old in self.before.items() if self.value[key] != old)
+        self.before.clear()
+        self.boundary += self.period_fs * ((now - self.boundary) // self.period_fs + 1)
+
+    def change(self, key: str, new: str) -> None:
+        """Give a net another value."""
+        old = self.value.get(key, "x")
+        if old == new:
+            return
+        self._leave(key, old)
+        if self.start_fs <= self.now < self.end_fs and old in "01" and new in "01":
+            self.edges[key] += 1
+            self.before.setdefault(key, old)
+        self.value[key], self.since[key] = new, self.now
+
+    def close(self) -> None:
+        """End the count at its end."""
+        self.now = self.end_fs
+        for key, value in self.value.items():
+            self._leave(key, value)
+
+    def _leave(self, key: str, value: str) -> None:
+        if value == "1":
+            self.high[key] += max(0, min(self.now, self.end_fs) - max(self.since[key], self.start_fs))
+
+
+def count_edges(path: Path, activity: Activity, start_fs: int, end_fs: int) -> None:
+    """Add the edges between two times in a VCD file of one scope to ``activity``, whose cycles divide that time."""
+    counter = _Counter(start_fs, end_fs, (end_fs - start_fs) // activity.num_cycles)
     names: dict[str, str] = {}
-    value: dict[str, str] = {}
-    edges: dict[str, int] = {}
-    settled: dict[str, int] = {}
-    high: dict[str, int] = {}
-    since: dict[str, int] = {}
-    before: dict[str, str] = {}
-    period = (end_fs - start_fs) // activity.num_cycles
-    now, boundary = 0, period // 2
     with path.open() as stream:
         for line in stream:
             first = line[0]
             if first == "#":
-                now = int(line[1:])
-                if now >= boundary:
-                    for key, old in before.items():
-                        settled[key] = settled.get(key, 0) + (value[key] != old and boundary > start_fs)
-                    before.clear()
-                    boundary += period * ((now - boundary) // period + 1)
+                counter.at(int(line[1:]))
             elif first in "01xz" and len(line) > 1:
-                key = line[1:-1]
-                old = value.get(key, "x")
-                if old == first:
-                    continue
-                if old == "1":
-                    high[key] = high.get(key, 0) + max(0, min(now, end_fs) - max(since[key], start_fs))
-                if start_fs <= now < end_fs and old in "01" and first in "01":
-                    edges[key] = edges.get(key, 0) + 1
-                    before.setdefault(key, old)
-                value[key], since[key] = first, now
-            elif first == "$" and line.startswith("$var"):
+                counter.change(line[1:-1], first)
+            elif line.startswith("$var"):
                 words = line.split()
                 names[words[3]] = words[4]
+    counter.close()
     for key, name in names.items():
         if name.startswith("n"):
-            rest = max(0, end_fs - max(since.get(key, end_fs), start_fs)) if value.get(key) == "1" else 0
-            activity.toggles[name] = edges.get(key, 0)
-            activity.settled[name] = min(settled.get(key, 0), edges.get(key, 0))
-            activity.high[name] = (high.get(key, 0) + rest) / (end_fs - start_fs)
+            activity.toggles[name] = counter.edges[key]
+            activity.settled[name] = min(counter.settled[key], counter.edges[key])
+            activity.high[name] = counter.high[key] / (end_fs - start_fs)

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.prng.generators import GeneratorKind, words
+from accelsim.prng.generators import words
 from accelsim.prng.regenerate import freezing_map, layer_weights
-from accelsim.ticket.codecs import MaskCodec, decode_mask, encode_mask
+from accelsim.prng.source import GeneratorKind
+from accelsim.ticket.codecs import decode_mask, encode_mask
 from accelsim.ticket.file import read_ticket
+from accelsim.ticket.model import MaskCodec
 from rtl.synth.simulate import Channel, Stimulus
 
 BoolArray = npt.NDArray[np.bool_]
@@ -92,7 +94,8 @@ def freezing(num_cycles: int = 600) -> Stimulus:
     """Return a field of the freezing words a cycle against thresholds of a half and 0.7."""
     drawn = words("xorshift32", np.array([SEED], dtype=np.uint32), 0, num_cycles + _WARM).ravel() & 0xFFFF
     return Stimulus(
-        (Channel(("word",), [int(word) for word in drawn]), Channel(("prune", "lock"), [joined((32768, 17), (45875, 17))])),
+        (Channel(("word",), [int(word) for word in drawn]),
+         Channel(("prune", "lock"), [joined((32768, 17), (45875, 17))])),
         "1", num_cycles,
     )  # fmt: skip
 
@@ -107,7 +110,7 @@ def jumps(num_cycles: int = 640) -> Stimulus:
     """Return jumps one behind another: 32 columns each, of random matrices."""
     rng = _random()
     rows = [
-        joined((cycle % 32 == 0, 1), (rng.integers(1 << 32), 32), (rng.integers(1 << 32), 32))
+        joined((cycle % 32 == 0, 1), (int(rng.integers(1 << 32)), 32), (int(rng.integers(1 << 32)), 32))
         for cycle in range(num_cycles + _WARM)
     ]
     return Stimulus((Channel(("start", "state", "column"), rows),), "1", num_cycles)
@@ -123,7 +126,8 @@ def stored_bits(codec: MaskCodec, operations: str, width: int, num_cycles: int) 
     names = ("rst", "start", "num_bits") if codec == "raw" else ("rst", "start", "num_bits", "payload_bits")
     control = [joined((rst, 1), (start, 1), *sizes) for rst, start in ((1, 0), (1, 0), (0, 1), (0, 0))]
     return Stimulus(
-        (Channel(names, control), _stream("in_valid", ("in_bits",), _chunks(stream.astype(bool), width, stream.size // width), width,
+        (Channel(names, control),
+         _stream("in_valid", ("in_bits",), _chunks(stream.astype(bool), width, stream.size // width), width,
                                           "in_ready"), Channel(("out_ready",), [1])),
         operations, num_cycles, _WARM,
     )  # fmt: skip
@@ -178,7 +182,8 @@ def bitmap(positions: int = 16, num_cycles: int = 150) -> Stimulus:
     return Stimulus(
         (Channel(("rst", "start", "num_positions"), control),
          _stream("map_valid", ("map_bits",), _chunks(keep, positions, keep.size // positions), positions, "map_ready"),
-         _stream("values_valid", ("values_bits",), words_of_values, 8 * positions, "values_ready"), Channel(("out_ready",), [1])),
+         _stream("values_valid", ("values_bits",), words_of_values, 8 * positions, "values_ready"),
+         Channel(("out_ready",), [1])),
         "out_valid ? unit.count : 0", num_cycles, _WARM,
     )  # fmt: skip
 
@@ -209,7 +214,8 @@ def pattern(num_cycles: int = 400) -> Stimulus:
         places.append(joined(*((place, 2) for pair in pairs for place in pair)))
         values.append(int.from_bytes(rng.bytes(8), "big"))
     return Stimulus(
-        (Channel(("values",), values), Channel(("places",), places), Channel(("values_valid", "places_valid", "out_ready"), [7])),
+        (Channel(("values",), values), Channel(("places",), places),
+         Channel(("values_valid", "places_valid", "out_ready"), [7])),
         "8", num_cycles,
     )  # fmt: skip
 

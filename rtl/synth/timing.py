@@ -1,7 +1,8 @@
 """OpenSTA: the delay of every cell and the longest path of a netlist.
 
-Its power report is not used. Version 2.0.17 charges each edge of an output with the energy of a rising and of a falling one, for each
-of a gate's inputs by half, and takes gated clocks as always on: `rtl.synth.energy` reads the same tables itself.
+Its power report is not used. Version 2.0.17 charges each edge of an output with the energy of a rising and of a falling
+one, for each of a gate's inputs by half, and takes gated clocks as always on: `rtl.synth.energy` reads the same tables
+itself.
 """
 
 from __future__ import annotations

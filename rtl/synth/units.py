@@ -7,7 +7,7 @@ from functools import partial
 from rtl.synth import stimuli
 from rtl.synth.measure import Unit
 
-# A mask decoder's own width where a row of the cost tables is of one symbol: it writes runs of up to 16 positions a cycle.
+# A decoder of which a row of the cost tables counts one symbol writes runs of up to 16 positions a cycle.
 _RUN = 16
 _PARALLEL = 64
 

@@ -13,16 +13,20 @@ _TABLE = '{kind} (plane) {{ values ("{low}, {high}", "{low}, {high}"); }}'
 _HEAD = """library (toy) { delay_model : table_lookup; time_unit : "1ns"; voltage_unit : "1V"; current_unit : "1mA";
   pulling_resistance_unit : "1kohm"; leakage_power_unit : "1nW"; capacitive_load_unit (1, pf); nom_voltage : 1.0;
   nom_temperature : 25; nom_process : 1; default_max_transition : 1.0;
-  input_threshold_pct_rise : 50; input_threshold_pct_fall : 50; output_threshold_pct_rise : 50; output_threshold_pct_fall : 50;
-  slew_lower_threshold_pct_rise : 20; slew_lower_threshold_pct_fall : 20; slew_upper_threshold_pct_rise : 80; slew_upper_threshold_pct_fall : 80;
-  lu_table_template (plane) { variable_1 : input_net_transition; variable_2 : total_output_net_capacitance; index_1 ("0.01, 1.0"); index_2 ("0.001, 0.1"); }
+  input_threshold_pct_rise : 50; input_threshold_pct_fall : 50;
+  output_threshold_pct_rise : 50; output_threshold_pct_fall : 50;
+  slew_lower_threshold_pct_rise : 20; slew_lower_threshold_pct_fall : 20;
+  slew_upper_threshold_pct_rise : 80; slew_upper_threshold_pct_fall : 80;
+  lu_table_template (plane) { variable_1 : input_net_transition; variable_2 : total_output_net_capacitance;
+    index_1 ("0.01, 1.0"); index_2 ("0.001, 0.1"); }
   power_lut_template (line) { variable_1 : input_transition_time; index_1 ("0.01, 1.0"); }
 """
 _FLOP = """  cell (DFF) { area : 5; cell_leakage_power : 3; ff (IQ, IQN) { clocked_on : "C"; next_state : "D"; }
     pin (C) { direction : input; clock : true; capacitance : 0.0; internal_power () {
       rise_power (line) { values ("1.0, 1.0"); } fall_power (line) { values ("3.0, 3.0"); } } }
     pin (D) { direction : input; capacitance : 0.001; }
-    pin (Q) { direction : output; function : "IQ"; max_capacitance : 0.1; timing () { related_pin : "C"; timing_type : rising_edge; TIMES } } }
+    pin (Q) { direction : output; function : "IQ"; max_capacitance : 0.1;
+      timing () { related_pin : "C"; timing_type : rising_edge; TIMES } } }
 """
 
 
@@ -43,9 +47,12 @@ def _gate(name: str, inputs: str, function: str, sense: str) -> str:
 
 def _toy() -> str:
     gates = (
-        ("INV", "A", "!A", "negative_unate"), ("BUF", "A", "A", "positive_unate"), ("NAND2", "AB", "!(A&B)", "negative_unate"),
-        ("NOR2", "AB", "!(A|B)", "negative_unate"), ("XOR2", "AB", "A^B", "non_unate"),
-    )  # fmt: skip
+        ("INV", "A", "!A", "negative_unate"),
+        ("BUF", "A", "A", "positive_unate"),
+        ("NAND2", "AB", "!(A&B)", "negative_unate"),
+        ("NOR2", "AB", "!(A|B)", "negative_unate"),
+        ("XOR2", "AB", "A^B", "non_unate"),
+    )
     return _HEAD + "".join(_gate(*gate) for gate in gates) + _FLOP.replace("TIMES", _arc()) + "}\n"
 
 
