@@ -46,7 +46,6 @@ def main(arguments: list[str] | None = None) -> int:
 def measure_all(given: str, names: set[str], folder: Path) -> None:
     """Measure units in libraries and put the results in the place of earlier ones."""
     mapping.check_tools()
-    found = results.read_results() if results.PATH.is_file() else {}
     sources = sorted(RTL.glob("*.sv"))
     for library in read_libraries(given, folder):
         bench = measure.prepare(library, folder / library.known.name)
@@ -59,6 +58,7 @@ def measure_all(given: str, names: set[str], folder: Path) -> None:
                 f"{done.logic_pj + done.register_pj + done.clock_pj:9.4f} pJ a {done.operation}, {done.path_ns:.2f} ns",
                 flush=True,
             )
+            found = results.read_results() if results.PATH.is_file() else {}
             found[done.library, done.unit] = done
             results.write_results(found.values())
 

@@ -67,7 +67,7 @@ COUNTED = (
     Counted("seed_hash", _GENERATOR, "derived_seeds", 1, "one hash a seed, two 32-bit products in one cycle"),
     Counted("jump", _GENERATOR, "jumps", 1, "one matrix column a cycle; a jump takes jump_cycles of them"),
     Counted("raw_bits", _DECODER, "raw_bits", 64, "64 positions a cycle, with their window of two words"),
-    Counted("rle_symbols", _DECODER, "rle_symbols", 1, "one stream: window, field, writer of runs of up to 16 positions"),
+    Counted("rle_symbols", _DECODER, "rle_symbols", 1, "one stream: window, field, writer of runs of up to 16 bits"),
     Counted("golomb_symbols", _DECODER, "golomb_symbols", 1, "one stream: window, code word, writer of runs as rle"),
     Counted("entropy_symbols", _DECODER, "entropy_symbols", 1, "one stream: range of 64 bits, probability of 24"),
     Counted("csr_symbols", _DECODER, "csr_symbols", 1, "one entry a cycle into a chunk of 16 positions of 8 bits"),

@@ -163,7 +163,8 @@ def bench_text(
         "    $finish;",
         "  end",
         f"  #{period_fs // 20};",
-        *(f"  if (go{index} && at{index} < {len(channel.words) - 1}) at{index} = at{index} + 1; {_drive(index, channel)}"
+        *(f"  if (go{index} && at{index} < {len(channel.words) - 1}) at{index} = at{index} + 1;"
+          f"{_drive(index, channel)}"
           for index, channel in enumerate(stimulus.channels)),
         "end",
         "endmodule",
