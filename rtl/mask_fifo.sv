@@ -19,9 +19,10 @@ module mask_fifo #(
 
   logic [WIDTH-1:0] memory[0:DEPTH-1];
   logic [A:0] written, read;
+  wire [A:0] level = written - read;  // modulo 2 DEPTH
 
   assign out_valid = written != read;
-  assign in_ready = written - read != DEPTH;
+  assign in_ready = level != DEPTH;
   assign out_bits = memory[read[A-1:0]];
   always_ff @(posedge clk) begin
     if (in_valid && in_ready) memory[written[A-1:0]] <= in_bits;

@@ -23,42 +23,42 @@ module philox4x32 #(
   wire moves = out_ready || !out_valid;
   assign in_ready = moves;
 
-  genvar s, r;
+  genvar s;
   generate
     for (s = 0; s < STAGES; s = s + 1) begin : stage
       logic valid;
-      logic [31:0] c0, c1, c2, c3, k0, k1;  // what goes into the stage's register: counter and the key of its last round
-      wire [127:0] counter[0:ROUNDS_PER_STAGE];
-      wire [63:0] key[0:ROUNDS_PER_STAGE];  // key[r]: of round r of this stage
+      logic [127:0] counter, counter_in, rounds;  // registers, what comes in, and what a stage makes of it
+      logic [63:0] key, key_in, keys, low, high;
       wire from_valid;
       if (s == 0) begin : first
-        assign counter[0] = {64'd0, block};
-        assign key[0] = {32'd0, seed};
+        assign counter_in = {64'd0, block};
+        assign key_in = {32'd0, seed};
         assign from_valid = in_valid;
       end else begin : next
-        assign counter[0] = {stage[s-1].c3, stage[s-1].c2, stage[s-1].c1, stage[s-1].c0};
-        assign key[0] = {stage[s-1].k1, stage[s-1].k0};
+        assign counter_in = stage[s-1].counter;
+        assign key_in = stage[s-1].key;
         assign from_valid = stage[s-1].valid;
       end
-      for (r = 0; r < ROUNDS_PER_STAGE; r = r + 1) begin : round
-        wire [63:0] low = counter[r][31:0] * 64'h00000000D2511F53;
-        wire [63:0] high = counter[r][95:64] * 64'h00000000CD9E8D57;
-        assign counter[r+1] = {
-          low[31:0], low[63:32] ^ counter[r][127:96] ^ key[r][63:32],
-          high[31:0], high[63:32] ^ counter[r][63:32] ^ key[r][31:0]
-        };
-        assign key[r+1] = {key[r][63:32] + 32'hBB67AE85, key[r][31:0] + 32'h9E3779B9};
+      always_comb begin
+        rounds = counter_in;
+        keys = key_in;
+        for (int r = 0; r < ROUNDS_PER_STAGE; r = r + 1) begin
+          low = rounds[31:0] * 64'h00000000D2511F53;
+          high = rounds[95:64] * 64'h00000000CD9E8D57;
+          rounds = {low[31:0], low[63:32] ^ rounds[127:96] ^ keys[63:32], high[31:0], high[63:32] ^ rounds[63:32] ^ keys[31:0]};
+          keys = {keys[63:32] + 32'hBB67AE85, keys[31:0] + 32'h9E3779B9};
+        end
       end
       always_ff @(posedge clk) begin
         if (rst) valid <= 1'b0;
         else if (moves) valid <= from_valid;
         if (moves) begin
-          {c3, c2, c1, c0} <= counter[ROUNDS_PER_STAGE];
-          {k1, k0} <= key[ROUNDS_PER_STAGE];
+          counter <= rounds;
+          key <= keys;
         end
       end
     end
   endgenerate
   assign out_valid = stage[STAGES-1].valid;
-  assign words = {stage[STAGES-1].c3, stage[STAGES-1].c2, stage[STAGES-1].c1, stage[STAGES-1].c0};
+  assign words = stage[STAGES-1].counter;
 endmodule

@@ -33,3 +33,17 @@ module fmix32 (
   wire [31:0] d = c * 32'hC2B2AE35;
   assign mixed = d ^ (d >> 16);
 endmodule
+
+// A stored seed serves both streams of a lane: from the weights' to the freezing map's, the next position of the hash.
+module seed_second (
+    input  logic [31:0] seed,
+    output logic [31:0] second
+);
+  wire [31:0] mixed, a, b, c, d;  // fmix32 backwards: each of its steps is a bijection
+  assign a = seed ^ (seed >> 16);
+  assign b = a * 32'h7ED1B41D;
+  assign c = b ^ (b >> 13) ^ (b >> 26);
+  assign d = c * 32'hA5CB9243;
+  fmix32 mix (.value((d ^ (d >> 16)) + 32'h9E3779B9), .mixed(mixed));
+  assign second = mixed == 0 ? 32'h9E3779B9 : mixed;
+endmodule

@@ -50,29 +50,8 @@ module weight_generator #(
   localparam SEEDS = 2 * LANES;
   localparam S = $clog2(SEEDS + 1);
 
-  // Seeds of the next round that loads: lane by lane, weights and freezing map.
-  logic [SEEDS*BITS-1:0] seeds;
-  logic [S-1:0] num_seeds;
-  wire [HASHES*BITS-1:0] hashed;
-  wire has_seeds = num_seeds == SEEDS;
-  genvar h;
-  generate
-    for (h = 0; h < HASHES; h = h + 1) begin : derive
-      seed_hash #(.BITS(BITS)) hash (
-          .base(base), .position((stream << 1) + num_seeds + h), .seed(hashed[BITS*h+:BITS]));
-    end
-  endgenerate
-  assign stream_ready = stream_valid && num_seeds == SEEDS - HASHES;
-  always_ff @(posedge clk) begin
-    if (rst || (moves && loads)) num_seeds <= 0;
-    else if (stream_valid && !has_seeds) begin
-      seeds[BITS*num_seeds+:BITS*HASHES] <= hashed;
-      num_seeds <= num_seeds + HASHES;
-    end
-  end
-
   // The round: which word is made in this cycle, and whether the weights at `at` can leave behind it.
-  logic active, is_last;
+  logic active, is_last, has_seeds;
   logic [31:0] position, stop, num_weight_words, num_freezing_words, num_tiles;
   logic [$clog2(LANES+1)-1:0] lanes;
   wire is_free = num_fetched > num_tiles && num_places > num_tiles;
@@ -109,6 +88,27 @@ module weight_generator #(
         lanes <= num_lanes;
         is_last <= last;
       end
+    end
+  end
+
+  // Seeds of the next round that loads: lane by lane, weights and freezing map.
+  logic [SEEDS*BITS-1:0] seeds;
+  logic [S-1:0] num_seeds;
+  wire [HASHES*BITS-1:0] hashed;
+  assign has_seeds = num_seeds == SEEDS;
+  genvar h;
+  generate
+    for (h = 0; h < HASHES; h = h + 1) begin : derive
+      seed_hash #(.BITS(BITS)) hash (
+          .base(base), .position({stream[30:0], 1'b0} + num_seeds + h), .seed(hashed[BITS*h+:BITS]));
+    end
+  endgenerate
+  assign stream_ready = stream_valid && num_seeds == SEEDS - HASHES;
+  always_ff @(posedge clk) begin
+    if (rst || (moves && loads)) num_seeds <= 0;
+    else if (stream_valid && !has_seeds) begin
+      seeds[BITS*num_seeds+:BITS*HASHES] <= hashed;
+      num_seeds <= num_seeds + HASHES;
     end
   end
 

@@ -15,23 +15,25 @@ module word_step #(
   // Feedback masks of Galois registers with taps 16, 14, 13, 11 and 32, 22, 2, 1.
   localparam [31:0] TAPS = KIND == 1 ? 32'h0000B400 : 32'h80200003;
 
-  genvar w, s;
+  logic [BITS-1:0] word;
   generate
-    for (w = 0; w < WORDS; w = w + 1) begin : word
-      wire [BITS-1:0] from;
-      if (w == 0) assign from = state;
-      else assign from = words[BITS*(w-1)+:BITS];
-      if (KIND == 0) begin : xorshift
-        wire [31:0] left = from ^ (from << 13);
-        wire [31:0] right = left ^ (left >> 17);
-        assign words[BITS*w+:BITS] = right ^ (right << 5);
-      end else begin : lfsr
-        wire [BITS-1:0] shift[0:BITS];
-        assign shift[0] = from;
-        for (s = 0; s < BITS; s = s + 1) begin : leap
-          assign shift[s+1] = {1'b0, shift[s][BITS-1:1]} ^ (shift[s][0] ? TAPS[BITS-1:0] : {BITS{1'b0}});
+    if (KIND == 0) begin : xorshift
+      always_comb begin
+        word = state;
+        for (int w = 0; w < WORDS; w = w + 1) begin
+          word = word ^ (word << 13);
+          word = word ^ (word >> 17);
+          word = word ^ (word << 5);
+          words[BITS*w+:BITS] = word;
         end
-        assign words[BITS*w+:BITS] = shift[BITS];
+      end
+    end else begin : lfsr
+      always_comb begin
+        word = state;
+        for (int w = 0; w < WORDS; w = w + 1) begin
+          for (int s = 0; s < BITS; s = s + 1) word = (word >> 1) ^ (word[0] ? TAPS[BITS-1:0] : {BITS{1'b0}});
+          words[BITS*w+:BITS] = word;
+        end
       end
     end
   endgenerate

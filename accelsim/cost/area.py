@@ -6,6 +6,7 @@ no mask buffer.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from accelsim.config.hardware import BufferConfig
@@ -47,17 +48,18 @@ class Logic:
 def area_prices(pricer: Pricer) -> dict[str, Price]:
     """Return the area of every unit that the chip has, in mm2."""
     prices = {name: _logic_area(pricer, logic) for name, logic in inventory(pricer).items()}
-    for name, buffer in buffers_present(pricer).items():
+    for name, buffer in _memories(pricer):
         bank = _bank_area_um2(pricer, buffer) * buffer.num_banks / _UM2_PER_MM2
         base = pricer.factor("sram_area_factor", bank)
-        prices[name] = joined([base, scaled(base, buffer.num_ports - 1, "sram_port_area_factor")])
+        whole = joined([base, scaled(base, buffer.num_ports - 1, "sram_port_area_factor")])
+        prices[name] = joined([prices.get(name, ()), whole])
     return prices
 
 
 def leakage_prices(pricer: Pricer) -> dict[str, Price]:
     """Return the leakage of every unit that the chip has, in W."""
     prices = {name: _logic_leakage(pricer, logic) for name, logic in inventory(pricer).items()}
-    for name, buffer in buffers_present(pricer).items():
+    for name, buffer in _memories(pricer):
         bank = sram_bank(
             pricer.tables.sram_points,
             buffer.capacity_bytes / buffer.num_banks,
@@ -65,8 +67,22 @@ def leakage_prices(pricer: Pricer) -> dict[str, Price]:
             pricer.node_nm,
             pricer.voltage_v,
         )
-        prices[name] = pricer.factor("sram_leakage_factor", bank.leakage_mw * buffer.num_banks * 1e-3)
+        leaks = pricer.factor("sram_leakage_factor", bank.leakage_mw * buffer.num_banks * 1e-3)
+        prices[name] = joined([prices.get(name, ()), leaks])
     return prices
+
+
+def _memories(pricer: Pricer) -> Iterator[tuple[str, BufferConfig]]:
+    """Yield the SRAMs of the chip with the unit that each is of: buffers, and the weights' scratch pads of the PEs."""
+    yield from buffers_present(pricer).items()
+    array = pricer.hardware.pe_array
+    if array.scratch_pads is not None:
+        width_bits = max(8, pricer.hardware.activation_bits)
+        num_bytes = array.scratch_pads.weight_words * width_bits // 8 * array.num_pes
+        yield (
+            "pe_array",
+            BufferConfig(capacity_bytes=max(16, num_bytes), width_bits=width_bits, num_banks=array.num_pes),
+        )
 
 
 def buffers_present(pricer: Pricer) -> dict[str, BufferConfig]:
@@ -75,8 +91,9 @@ def buffers_present(pricer: Pricer) -> dict[str, BufferConfig]:
     present = {
         "activation_buffer": hardware.activation_buffer,
         "weight_buffer": hardware.weight_buffer,
-        "accumulator": hardware.accumulator,
     }
+    if not hardware.sums_in_activation_buffer:
+        present["accumulator"] = hardware.accumulator
     if pricer.traits.decoder != "none":
         present["mask_buffer"] = hardware.mask_buffer
     return present
@@ -135,6 +152,9 @@ def _pe_array(pricer: Pricer) -> Logic:
     floating = {"fp16": 16, "fp32": 32}
     activation_bits = max(hardware.activation_bits, *(floating.get(name, 0) for name in arithmetics))
     bits_per_pe = weight_bits + activation_bits + hardware.accumulator_bits
+    if pe_array.scratch_pads is not None:
+        pads = pe_array.scratch_pads
+        bits_per_pe = weight_bits + pads.input_words * activation_bits + pads.sum_words * hardware.accumulator_bits
     return Logic(gates=tuple(gates), registers=float(num_pes * bits_per_pe))
 
 

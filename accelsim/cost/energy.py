@@ -52,7 +52,10 @@ def energy_prices(pricer: Pricer) -> EnergyPrices:
         "weight_generator": _generator(pricer),
         "mask_decoder": _decoder(pricer),
         "pe_array": _pe_array(pricer),
-        "vector_unit": {"ops": pricer.energy_pj("vector_op")},
+        "vector_unit": {
+            "ops": pricer.energy_pj("vector_op"),
+            "codec_pairs": _decoder(pricer)["rle_symbols"],  # a run added to a position, and a value
+        },
         "interconnect": {"bits": _interconnect(pricer)},
     }
     prices = {(unit, action): price for unit, actions in by_unit.items() for action, price in actions.items()}

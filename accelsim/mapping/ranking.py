@@ -142,7 +142,8 @@ class LayerForm:
         flat = (value * (1 + STEP_SHARE * np.minimum(table.steps, MOST_STEPS) + DOUBLING * many)).reshape(-1)
         orders = np.repeat(np.arange(value.shape[0]), table.layer.size)
         # What skipping leaves is an expectation here: no bound.
-        floor = np.where(figures.space.left < 1, 0.0, objective_of(figures, _floor(figures), self._prices))
+        least = objective_of(figures, _floor(figures), self._prices, is_floor=True)
+        floor = np.where(figures.space.left < 1, 0.0, least)
         near = np.argpartition(flat, min(flat.size - 1, SIMILAR * most))[: SIMILAR * most]
         near = near[np.lexsort((near, flat[near]))]
         # Of what is about as good, also the leanest: more traffic must buy something.
@@ -188,6 +189,7 @@ def _behind(figures: Figures, start: HeadStart) -> Floats:
     hardware, occupied = space.hardware, figures.occupied
     room = np.inf if space.is_ideal else hardware.weight_buffer.capacity_bytes
     fits = (occupied + start.occupied_bytes <= room) | (np.maximum(occupied, start.occupied_bytes) <= room / 2)
+    fits = fits | hardware.weight_buffer.is_copied
     place = np.where(fits, start.taken, start.array)
     decodes = space.layers.decoded_bits[0] > 0  # stored bits have a buffer of their own
     may_fetch = min(start.issue, start.made) if decodes else np.minimum(place, start.issue)

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from accelsim.validation.compare import validate
+from accelsim.validation.compare import REFERENCES
 from accelsim.validation.page import large_gaps, reason, with_tables
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/validation.md"
 
 
 @pytest.fixture(scope="module")
-def rows():
-    return validate()
+def rows(reference_rows):
+    return [row for name in REFERENCES for row in reference_rows(name)]
 
 
 def test_the_page_has_the_figures_of_the_rows(rows):
