@@ -20,6 +20,7 @@ from accelsim.cost import scaling
 from accelsim.cost.tables import CostRow
 from accelsim.errors import ConfigError
 from accelsim.files import write_file
+from accelsim.sim.actions import ARITHMETICS
 from rtl.synth.library import KNOWN, Known
 from rtl.synth.measure import Measured
 
@@ -32,6 +33,7 @@ _FIRST = KNOWN[0]  # the library whose figures are the values of rows that hold 
 _COMMAND = "make synth"
 _SOURCE = f"open synthesis of rtl/ ({_COMMAND}): sky130_fd_sc_hd, 130 nm, 1.8 V, typical"
 _AT_NODE = f"open synthesis of rtl/ ({_COMMAND}): sky130_fd_sc_hd (130 nm, 1.8 V) and ASAP7 (7 nm, 0.70 and 0.77 V)"
+_ADDER_LEAKAGE_NW = 2250.0  # Aladdin, 40 nm, a 32-bit adder
 _FLOATING_UM2 = {"fp32": 8970.0 + 4360.0, "fp16": 8970.0 * (11 / 24) ** 2 + 4360.0}  # Aladdin, 40 nm
 
 
@@ -83,8 +85,8 @@ def cost_rows(results: Results) -> dict[str, CostRow]:
     gate_um2 = rows[0].value
     for unit in COUNTED:
         rows += _counted_rows(results, unit)
-    for arithmetic in ("int8", "int4", "ternary", "binary_xnor"):
-        bits = 32 if arithmetic == "int8" else 24
+    for arithmetic in (name for name in ARITHMETICS if name not in _FLOATING_UM2):
+        bits = 32 if arithmetic.startswith("int") and arithmetic != "int4" else 24
         note = f"PE of one product a cycle and a {bits}-bit sum, without clock gates; its registers are counted apart"
         rows.append(_gates(results, f"mac_{arithmetic}_gates", f"pe_{arithmetic}", "pe_array", "area", 1, note))
     rows += [_floating(name, area, gate_um2) for name, area in _FLOATING_UM2.items()]
@@ -126,7 +128,7 @@ def _node_rows(results: Results) -> list[CostRow]:
     areas: dict[str, float] = {}
     registers: dict[str, float] = {}
     energies: dict[str, float] = {}
-    for known in _measured(results):
+    for known in _measured(results, "xorshift32"):
         adder, register = results[known.name, YARDSTICK], results[known.name, "xorshift32"]
         areas[known.name] = at_node(known, adder.gate_area_um2 / adder.gate_equivalents, "area")
         registers[known.name] = at_node(known, register.register_area_um2 / register.flip_flops, "area")
@@ -137,6 +139,7 @@ def _node_rows(results: Results) -> list[CostRow]:
         _at_node_row("gate_area", "area", areas, "um2", "NAND2"),
         _at_node_row("gate_energy", "switch", energies, "pj", note),
         _at_node_row("register_area", "area", registers, "um2", "one flip-flop without reset or enable"),
+        _leakage(adder.gate_equivalents),
     ]
 
 
@@ -198,6 +201,17 @@ def _floating(name: str, area_um2: float, gate_um2: float) -> CostRow:
         node_nm=None, voltage_v=None, low=_rounded(gates / 2), high=_rounded(1.25 * gates),
         source="Aladdin, ISCA 2014, through hwcomponents-library 1.0.58",
         note=f"{how} + adder 4,360 um2 at 40 nm, brought to 45 nm, over gate_area; range: half to 1.25, an assumption",
+    )  # fmt: skip
+
+
+def _leakage(adder_gates: float) -> CostRow:
+    gate_nw = _ADDER_LEAKAGE_NW / adder_gates
+    return CostRow(
+        name="gate_leakage", unit_of_chip="gate", action="leakage", value=_rounded(gate_nw), unit="nw", node_nm=40.0,
+        voltage_v=0.9, low=_rounded(gate_nw / 20), high=_rounded(2 * gate_nw),
+        source="Aladdin, ISCA 2014, 40 nm, leakage",
+        note=f"32-bit adder 2.25 uW / {adder_gates:.0f} gates of ours; general-purpose cells. low: a twentieth, "
+        "low-standby-power cells, and high: twice, hot silicon, are assumptions",
     )  # fmt: skip
 
 
