@@ -136,13 +136,22 @@ def bench_text(
     ]
     nets += [f".{bits[0]}(clk)" for name, _, bits in netlist.ports if name == "clk"]
     lines.append(f"{netlist.top}_gates gates({', '.join(nets)});")
+    lines += _cycles(stimulus, ports, folder, period_fs)
+    return "\n".join([*lines, "endmodule", ""])
+
+
+def _cycles(
+    stimulus: Stimulus, ports: Sequence[tuple[str, str, tuple[str, ...]]], folder: Path, period_fs: int
+) -> list[str]:
+    """Return the part of the test bench that clocks, drives, compares and counts."""
+    lines: list[str] = []
     for index, channel in enumerate(stimulus.channels):
         width = sum(len(bits) for name, _, bits in ports if name in channel.ports)
         lines += [
             f"reg [{width - 1}:0] words{index} [0:{len(channel.words) - 1}];",
             f"integer at{index} = 0; reg go{index} = 0;",
         ]
-    lines += ["initial begin"]
+    lines.append("initial begin")
     lines += [f'  $readmemh("{folder}/channel{index}.hex", words{index});' for index in range(len(stimulus.channels))]
     lines += [_drive(index, channel) for index, channel in enumerate(stimulus.channels)]
     end = stimulus.warm_cycles + stimulus.num_cycles
@@ -167,10 +176,8 @@ def bench_text(
           f"{_drive(index, channel)}"
           for index, channel in enumerate(stimulus.channels)),
         "end",
-        "endmodule",
-        "",
     ]  # fmt: skip
-    return "\n".join(lines)
+    return lines
 
 
 def _drive(index: int, channel: Channel) -> str:
