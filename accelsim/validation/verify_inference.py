@@ -3,7 +3,8 @@
 Every tensor that a weighted layer or a product of two activations reads, or that a residual addition takes, is int8
 with one scale per tensor, the largest magnitude on training data over 127; symmetric, so 0 stays 0. The sums of
 weighted layers are exact: they are computed in float32 where all of them stay below 2^24, else in float64, and must
-fit int32. """
+fit int32.
+"""
 
 from __future__ import annotations
 
