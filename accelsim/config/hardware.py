@@ -14,6 +14,8 @@ from accelsim.prng.source import GeneratorKind
 ZeroPolicy = Literal["none", "gate", "skip"]
 Dataflow = Literal["weight_stationary", "output_stationary", "input_stationary", "spatial"]
 LoopName = Literal["N", "K", "C", "P", "Q", "R", "S"]
+ClockGating = Literal["none", "unit", "lane"]
+LeakageClass = Literal["general", "low_power"]
 
 
 MOST_PES = 1 << 24  # the 4096 rows x 4096 columns that a systolic array may have
@@ -115,6 +117,9 @@ class BufferConfig(ConfigModel):
     """Ports per bank (a single port serves a read or a write)."""
     double_buffered: bool = True
     """Whether half is filled while the other half is used."""
+    cells: Literal["sram", "registers"] = "sram"
+    """What holds the bits: SRAM macros, or flip-flops, of which each word has its own enable. It costs energy, leakage
+    and area, not time."""
 
     @property
     def port_bits_per_cycle(self) -> int:
@@ -223,6 +228,11 @@ class HardwareConfig(ConfigModel):
     """Width of an activation in buffers and DRAM."""
     accumulator_bits: Literal[16, 24, 32, 48] = 32
     """Width of a partial sum."""
+    clock_gating: ClockGating = "unit"
+    """Which flip-flops stand still: none; those of a unit without work, and words of register files that are not
+    written; or, ``lane``, also those of a PE or lane without work in the cycle. It costs energy, not time."""
+    leakage_class: LeakageClass = "low_power"
+    """Cells of high threshold (``low_power``) or of a general-purpose process (``general``)."""
     memory: Literal["dram", "ideal"] = "dram"
     """``ideal``: unlimited bandwidth, no latency, unbounded buffers."""
     dram: DramConfig = DramConfig()
