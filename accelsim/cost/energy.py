@@ -6,9 +6,11 @@ import math
 from dataclasses import dataclass
 
 from accelsim.config.hardware import BufferConfig
-from accelsim.cost.area import area_prices
+from accelsim.cost.area import area_prices, bank_of
+from accelsim.cost.array_registers import WEIGHT_BITS, array_registers, fan_in, operand_bits
 from accelsim.cost.dram import bit_prices, idle_price_w
-from accelsim.cost.sram import sram_bank
+from accelsim.cost.inventory import is_in_pes
+from accelsim.cost.registers import memory_pj, write_pj
 from accelsim.cost.terms import Price, Term, joined, resolve, scaled
 from accelsim.cost.traits import Pricer
 from accelsim.sim.actions import ACTIONS, ARITHMETICS
@@ -61,24 +63,14 @@ def energy_prices(pricer: Pricer) -> EnergyPrices:
 
 
 def _buffer(pricer: Pricer, buffer: BufferConfig) -> dict[str, Price]:
-    bank = sram_bank(
-        pricer.tables.sram_points,
-        buffer.capacity_bytes / buffer.num_banks,
-        buffer.width_bits,
-        pricer.node_nm,
-        pricer.voltage_v,
-    )
-    return {
-        action: joined([
-            pricer.factor("sram_energy_factor", access_pj / buffer.width_bits),
-            scaled(
-                pricer.factor("sram_energy_factor", access_pj / buffer.width_bits),
-                buffer.num_ports - 1,
-                "sram_port_energy_factor",
-            ),
-        ])
-        for action, access_pj in (("read_bits", bank.read_pj), ("write_bits", bank.write_pj))
-    }  # fmt: skip
+    if buffer.cells == "registers":
+        return memory_pj(pricer, buffer)
+    bank = bank_of(pricer, buffer)
+    prices = {}
+    for action, access_pj in (("read_bits", bank.read_pj), ("write_bits", bank.write_pj)):
+        base = pricer.factor("sram_energy_factor", access_pj / buffer.width_bits)
+        prices[action] = joined([base, scaled(base, buffer.num_ports - 1, "sram_port_energy_factor")])
+    return prices
 
 
 def _gates(pricer: Pricer, row: str, *factors: str, count: float = 1.0) -> Price:
@@ -87,8 +79,8 @@ def _gates(pricer: Pricer, row: str, *factors: str, count: float = 1.0) -> Price
 
 
 def _flip_flops(pricer: Pricer, row: str, count: float = 1.0) -> Price:
-    """Return the energy of clocking the flip-flops of ``row`` once, in pJ."""
-    return scaled(pricer.energy_pj("register_write"), count, row)
+    """Return what the flip-flops of ``row`` switch when written once, in pJ; their clock is `accelsim.cost.clock`."""
+    return scaled(write_pj(pricer), count, row)
 
 
 def _generator(pricer: Pricer) -> dict[str, Price]:
@@ -124,22 +116,48 @@ def _decoder(pricer: Pricer) -> dict[str, Price]:
 
 def _pe_array(pricer: Pricer) -> dict[str, Price]:
     macs = {name: _mac(pricer, name) for name in ARITHMETICS}
-    register = pricer.energy_pj("register_write")
+    register = write_pj(pricer)
     return {
         **{f"mac_{name}": price for name, price in macs.items()},
         "mac_gated": scaled(pricer.energy_pj(f"mac_{pricer.traits.arithmetic}"), 1.0, "mac_gated_fraction"),
-        "operand_shifts_bits": register,
+        "operand_shifts_bits": scaled(register, _writes_per_shifted_bit(pricer)),
         "weight_loads_bits": register,
         "skip_lookups": _gates(pricer, "skip_lookup_gates", "decoder_activity"),
     }
 
 
 def _mac(pricer: Pricer, arithmetic: str) -> Price:
-    """Return the energy of one MAC; an output-stationary PE also clocks its own sum, which moves to no neighbour."""
-    unit = pricer.energy_pj(f"mac_{arithmetic}")
-    if pricer.hardware.pe_array.dataflow != "output_stationary":
+    """Return the energy of one MAC with the registers that are written for it alone and move to no neighbour."""
+    hardware, unit = pricer.hardware, pricer.energy_pj(f"mac_{arithmetic}")
+    sums = hardware.accumulator_bits
+    if hardware.pe_array.dataflow == "output_stationary":
+        return joined([unit, scaled(write_pj(pricer), sums)])
+    if not hardware.pe_array.operand_registers:
         return unit
-    return joined([unit, pricer.energy_pj("register_write", pricer.hardware.accumulator_bits)])
+    weight = WEIGHT_BITS[arithmetic]
+    parts = [unit]
+    if is_in_pes(hardware.weight_buffer, hardware):
+        parts.append(scaled(_buffer(pricer, hardware.weight_buffer)["read_bits"], weight))
+    if is_in_pes(hardware.accumulator, hardware):
+        pad = _buffer(pricer, hardware.accumulator)
+        parts += [scaled(pad["read_bits"], sums), scaled(pad["write_bits"], sums)]
+        parts.append(scaled(write_pj(pricer), hardware.activation_bits + weight + sums))  # product and sum stages
+    else:
+        parts.append(scaled(write_pj(pricer), sums / fan_in(hardware.pe_array)))
+    return joined(parts)
+
+
+def _writes_per_shifted_bit(pricer: Pricer) -> float:
+    """Return the register bits that are written per bit of `operand_shifts_bits`.
+
+    A spatial array without scratch pads counts the activation of each slot, of which PEs share the register; its adder
+    trees and sums come with it.
+    """
+    array = pricer.hardware.pe_array
+    if array.dataflow != "spatial" or array.operand_registers:
+        return 1.0
+    moving = math.fsum(each.bits for each in array_registers(pricer) if each.moves_with == "slots")
+    return moving / (array.num_pes * operand_bits(pricer)[0])
 
 
 def _interconnect(pricer: Pricer) -> Price:

@@ -6,6 +6,7 @@ import math
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.cost.area import leakage_prices
+from accelsim.cost.clock import clock_estimate
 from accelsim.cost.energy import energy_prices
 from accelsim.cost.tables import CostTables
 from accelsim.cost.terms import resolve
@@ -14,7 +15,7 @@ from accelsim.mapping.prices import EnergyPrices
 
 
 def mapping_prices(hardware: HardwareConfig, tables: CostTables) -> EnergyPrices:
-    """Return pJ per action, and pJ that leak (and stand by in DRAM) per cycle.
+    """Return pJ per action, and pJ per cycle: leakage, clock and what DRAM draws between requests.
 
     Other objectives get no prices, since they do not look at them. Raises as `accelsim.cost.evaluate.evaluate`.
     """
@@ -25,7 +26,11 @@ def mapping_prices(hardware: HardwareConfig, tables: CostTables) -> EnergyPrices
     idle_w = math.fsum(resolve(price, tables.values) for price in leakage_prices(pricer).values())
     idle_w += resolve(prices.dram_idle_w, tables.values)
     action_pj = {key: resolve(price, tables.values) for key, price in prices.action_pj.items()}
+    clock = clock_estimate(pricer)
+    for key, price in clock.per_action_pj.items():
+        action_pj[key] = action_pj.get(key, 0.0) + resolve(price, tables.values)
+    clock_pj = resolve(clock.per_cycle_pj, tables.values)
     return EnergyPrices(
         action_pj=tuple((unit, action, price) for (unit, action), price in sorted(action_pj.items()) if price),
-        static_pj_per_cycle=idle_w * 1e6 / hardware.clock_mhz,
+        static_pj_per_cycle=clock_pj + idle_w * 1e6 / hardware.clock_mhz,
     )

@@ -78,8 +78,8 @@ class DenseFormat:
         bits = unpack(encoded.weight, count * self.bits_per_weight)
         if self.bits_per_weight == 1:
             return (2 * bits.astype(np.int8) - 1).reshape(encoded.shape)
-        wide = np.int8 if self.bits_per_weight <= 8 else np.int16
-        return fields(bits, self.bits_per_weight, count, signed=True).astype(wide).reshape(encoded.shape)
+        numbers = fields(bits, self.bits_per_weight, count, signed=True).reshape(encoded.shape)
+        return numbers.astype(np.int16) if self.arithmetic == "int16" else numbers.astype(np.int8)
 
 
 DENSE_INT8 = DenseFormat("dense-int8", "every weight as an 8-bit integer", 8, "int8")

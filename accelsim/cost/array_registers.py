@@ -1,0 +1,139 @@
+"""The registers of a PE array by dataflow: what each holds, how many bits, and with what they are clocked.
+
+A systolic PE has its own operand and sum. A ``spatial`` array shares: an activation register serves all PEs that it is
+broadcast to, a weight stays while positions pass, and an adder tree has a register for each of its levels that the
+pipeline's latency pays for, and one for its sum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from accelsim.config.hardware import PeArrayConfig
+from accelsim.cost.traits import Pricer
+
+WEIGHT_BITS = {"ternary": 2, "binary_xnor": 1, "int4": 4, "int8": 8, "int16": 16, "fp16": 16, "fp32": 32}
+_FLOATING = {"fp16": 16, "fp32": 32}
+
+MovesWith = Literal["slots", "executed", "loads"]
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterSet:
+    """Registers of one kind in the whole array.
+
+    Attributes
+    ----------
+    holds
+        inputs, weights, sums, tree or products.
+    bits
+        Flip-flops of all of them.
+    moves_with
+        What clocks them where lanes are gated: slots (also those whose product is masked: the data pass on to others),
+        executed products, or loads of weights.
+    control_row
+        The row of control flip-flops that each PE has beside them.
+    """
+
+    holds: str
+    bits: float
+    moves_with: MovesWith
+    control_row: str | None = None
+
+
+def largest_arithmetic(pricer: Pricer) -> str:
+    """Return the arithmetic that a PE for all of a run is built for: the smaller ones use its adder."""
+    return max(pricer.traits.arithmetics, key=lambda name: pricer.tables.values[f"mac_{name}_gates"])
+
+
+def operand_bits(pricer: Pricer) -> tuple[int, int]:
+    """Return the bits of an activation and of a weight in a PE."""
+    names = pricer.traits.arithmetics
+    activation = max(pricer.hardware.activation_bits, *(_FLOATING.get(name, 0) for name in names))
+    return activation, max(WEIGHT_BITS[name] for name in names)
+
+
+def array_registers(pricer: Pricer) -> tuple[RegisterSet, ...]:
+    """Return the registers of the array."""
+    array = pricer.hardware.pe_array
+    if array.dataflow != "spatial":
+        return _systolic(pricer, array)
+    return _with_pads(pricer, array) if array.operand_registers else _shared(pricer, array)
+
+
+def _systolic(pricer: Pricer, array: PeArrayConfig) -> tuple[RegisterSet, ...]:
+    num_pes, sums = array.num_pes, pricer.hardware.accumulator_bits
+    activation, weight = operand_bits(pricer)
+    copies = 2 if array.weight_preload else 1
+    stays: dict[str, tuple[str, MovesWith]] = {
+        "weight_stationary": ("weights", "loads"),
+        "input_stationary": ("inputs", "loads"),
+        "output_stationary": ("sums", "executed"),
+    }
+    kept, clocked = stays[array.dataflow]
+    widths = {"inputs": activation, "weights": weight * copies, "sums": sums}
+    control = {"inputs": None, "weights": None, "sums": "pe_control_flip_flops"}
+    return tuple(
+        RegisterSet(name, float(num_pes * bits), clocked if name == kept else "slots", control[name])
+        for name, bits in widths.items()
+    )
+
+
+def _with_pads(pricer: Pricer, array: PeArrayConfig) -> tuple[RegisterSet, ...]:
+    """Return the three stages of a PE with scratch pads: operands, product, sum; the pads are memories."""
+    num_pes, sums = array.num_pes, pricer.hardware.accumulator_bits
+    activation, weight = operand_bits(pricer)
+    return (
+        RegisterSet("inputs", float(num_pes * activation), "slots", "pad_control_flip_flops"),
+        RegisterSet("weights", float(num_pes * weight), "executed"),
+        RegisterSet("products", float(num_pes * (activation + weight)), "executed"),
+        RegisterSet("sums", float(num_pes * sums), "executed"),
+    )
+
+
+def _shared(pricer: Pricer, array: PeArrayConfig) -> tuple[RegisterSet, ...]:
+    activation, weight = operand_bits(pricer)
+    trees = array.num_pes / fan_in(array)
+    return (
+        RegisterSet("inputs", float(num_inputs(array) * activation), "slots"),
+        RegisterSet("weights", float(num_weights(array) * weight), "loads"),
+        RegisterSet("tree", trees * tree_bits(pricer), "slots", "pe_control_flip_flops"),
+        RegisterSet("sums", trees * pricer.hardware.accumulator_bits, "slots"),
+    )
+
+
+def num_inputs(array: PeArrayConfig) -> int:
+    """Return the different activations that a spatial array takes in a cycle, at a stride of 1."""
+    size = array.unroll.get
+    rows, cols = size("P", 1) + size("R", 1) - 1, size("Q", 1) + size("S", 1) - 1
+    return size("N", 1) * size("C", 1) * rows * cols
+
+
+def num_weights(array: PeArrayConfig) -> int:
+    """Return the different weights that a spatial array holds."""
+    size = array.unroll.get
+    return size("K", 1) * size("C", 1) * size("R", 1) * size("S", 1)
+
+
+def fan_in(array: PeArrayConfig) -> int:
+    """Return the products that an adder tree sums."""
+    size = array.unroll.get
+    return size("C", 1) * size("R", 1) * size("S", 1)
+
+
+def tree_bits(pricer: Pricer) -> int:
+    """Return the flip-flops within one adder tree: of the levels from the root that the pipeline has stages for.
+
+    A ternary or binary product is as wide as its activation and a sign, others as both operands; a level adds a bit. An
+    operand and an output stage are of the latency, but not of the tree.
+    """
+    array = pricer.hardware.pe_array
+    activation, weight = operand_bits(pricer)
+    product = activation + 1 if largest_arithmetic(pricer) in ("ternary", "binary_xnor") else activation + weight
+    depth = (fan_in(array) - 1).bit_length()
+    stages = min(depth, max(0, array.pipeline_latency_cycles - 2))
+    bits = 0
+    for level in range(depth - stages + 1, depth + 1):
+        bits += -(-fan_in(array) // (1 << level)) * min(product + level, pricer.hardware.accumulator_bits)
+    return bits

@@ -1,0 +1,90 @@
+"""Energy of the clock: each flip-flop's clock pin and its share of the tree, in the cycles in which it is clocked.
+
+``clock_gating`` of the chip says which stand still: ``none``; ``unit``, those of a unit without work in the cycle;
+``lane``, also those of a PE or lane without work. What is gated still costs `clock_gated_fraction`: the gate's own
+clock pin and the tree above it. Words of register memories have an enable each, and are gated unless nothing is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from accelsim.cost.inventory import FlipFlops, inventory
+from accelsim.cost.terms import Price, joined, multiplied, scaled
+from accelsim.cost.traits import Pricer
+from accelsim.sim.counters import LayerCounters
+
+
+@dataclass(frozen=True, slots=True)
+class ClockedGroup:
+    """Flip-flops of a unit with their price: pJ of all of them in a cycle in which they are clocked, and gated."""
+
+    unit: str
+    flip_flops: FlipFlops
+    clocked_pj: Price
+    gated_pj: Price
+
+
+def flip_flop_cycle_pj(pricer: Pricer) -> Price:
+    """Return what one flip-flop costs in a cycle in which it is clocked, in pJ."""
+    pin = pricer.energy_pj("clock_pin")
+    return joined([pin, scaled(pin, 1.0, "clock_tree_share")])
+
+
+def clocked_groups(pricer: Pricer) -> tuple[ClockedGroup, ...]:
+    """Return every flip-flop of the chip, by unit and by what clocks it."""
+    price = flip_flop_cycle_pj(pricer)
+    groups = []
+    for unit, logic in sorted(inventory(pricer).items()):
+        for each in logic.flip_flops:
+            clocked = multiplied(each.count, price)
+            groups.append(ClockedGroup(unit, each, clocked, scaled(clocked, 1.0, "clock_gated_fraction")))
+    return tuple(groups)
+
+
+def active_cycles(group: FlipFlops, gating: str, layer: LayerCounters) -> float:
+    """Return the cycles of a layer in which a group is clocked; a part of a cycle where a part of it is."""
+    cycles = float(layer.latency_cycles)
+    by_work = group.work is not None and (gating == "lane" or (gating == "unit" and group.is_memory))
+    if group.work is not None and by_work:
+        return min(cycles, sum(layer.actions.get(w.unit, {}).get(w.action, 0) * w.cycles for w in group.work))
+    if gating == "none" or group.busy is None:
+        return cycles
+    return min(cycles, float(sum(layer.busy_cycles.get(unit, 0) for unit in group.busy)))
+
+
+def clock_price(groups: tuple[ClockedGroup, ...], gating: str, layer: LayerCounters) -> dict[str, Price]:
+    """Return the clock's energy in a layer by the unit whose flip-flops they are, in pJ."""
+    by_unit: dict[str, list[Price]] = {}
+    for group in groups:
+        active = active_cycles(group.flip_flops, gating, layer)
+        parts = by_unit.setdefault(group.unit, [])
+        parts += [scaled(group.clocked_pj, active), scaled(group.gated_pj, layer.latency_cycles - active)]
+    return {unit: joined(parts) for unit, parts in by_unit.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class ClockEstimate:
+    """The clock for estimates before a run: pJ in every cycle, and pJ more per count of an action."""
+
+    per_cycle_pj: Price
+    per_action_pj: Mapping[tuple[str, str], Price]
+
+
+def clock_estimate(pricer: Pricer) -> ClockEstimate:
+    """Return the clock as it runs while the array works; units without a part in it are taken to be busy too."""
+    gating = pricer.hardware.clock_gating
+    every: list[Price] = []
+    actions: dict[tuple[str, str], list[Price]] = {}
+    for group in clocked_groups(pricer):
+        made = group.flip_flops
+        if made.work is None or not (gating == "lane" or (gating == "unit" and made.is_memory)):
+            is_off = gating != "none" and made.busy == ()
+            every.append(group.gated_pj if is_off else group.clocked_pj)
+            continue
+        every.append(group.gated_pj)
+        more = joined([group.clocked_pj, scaled(group.gated_pj, -1.0)])
+        for work in made.work:
+            actions.setdefault((work.unit, work.action), []).append(scaled(more, work.cycles))
+    return ClockEstimate(joined(every), {key: joined(parts) for key, parts in actions.items()})

@@ -1,0 +1,231 @@
+"""What every unit of a chip is built of: gates, flip-flops and when they are clocked, memories.
+
+Area and leakage (`accelsim.cost.area`), the clock (`accelsim.cost.clock`) and the energy of registers
+(`accelsim.cost.registers`) are priced from this one inventory. A unit that the storage format does not need is absent:
+a chip that runs dense weights has no generator, no decoder and no mask buffer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from accelsim.config.hardware import BufferConfig, HardwareConfig
+from accelsim.cost.array_registers import RegisterSet, array_registers, largest_arithmetic
+from accelsim.cost.terms import Price, Term, joined
+from accelsim.cost.traits import Pricer
+from accelsim.errors import ConfigError
+from accelsim.timing.memory import bytes_per_cycle
+
+_SYMBOL_DECODERS = {
+    "rle": "rle_symbols", "golomb": "golomb_symbols", "entropy": "entropy_symbols", "csr": "csr_symbols",
+}  # fmt: skip
+_POSITION_DECODERS = {"bitmap": "bitmap_bits", "nm": "nm_symbols"}
+_BUFFERED = ("pe_array", "vector_unit", "dram")  # units whose work moves words between buffers
+
+
+def decoder_front(kind: str) -> str:
+    """Return the action that a kind of decoder counts, by which its front end is called in the tables."""
+    return _SYMBOL_DECODERS.get(kind) or _POSITION_DECODERS.get(kind, "raw_bits")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Cycles in which all flip-flops of a group are clocked, per count of an action.
+
+    A group of eight lanes of which an action takes one for a cycle has a share of 1/8.
+    """
+
+    unit: str
+    action: str
+    cycles: float
+
+
+@dataclass(frozen=True, slots=True)
+class FlipFlops:
+    """Flip-flops that are clocked together.
+
+    Attributes
+    ----------
+    count
+        How many, as products of table rows.
+    busy
+        Units in whose busy cycles they are clocked where units are gated; None: in every cycle.
+    work
+        Actions that clock them where lanes are gated; None: as ``busy``.
+    is_memory
+        Whether they are words with an enable each, which are clocked when written unless nothing is gated.
+    """
+
+    count: Price
+    busy: tuple[str, ...] | None = None
+    work: tuple[Work, ...] | None = None
+    is_memory: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Logic:
+    """Standard cells of a unit: (table row, how many of it) of gates, and groups of flip-flops."""
+
+    gates: tuple[tuple[str, float], ...] = ()
+    flip_flops: tuple[FlipFlops, ...] = ()
+
+
+def buffers_present(pricer: Pricer) -> dict[str, BufferConfig]:
+    """Return the buffers of the chip; without a decoder there is no mask buffer."""
+    hardware = pricer.hardware
+    present = {
+        "activation_buffer": hardware.activation_buffer,
+        "weight_buffer": hardware.weight_buffer,
+        "accumulator": hardware.accumulator,
+    }
+    if pricer.traits.decoder != "none":
+        present["mask_buffer"] = hardware.mask_buffer
+    return present
+
+
+def inventory(pricer: Pricer) -> dict[str, Logic]:
+    """Return the logic of every unit made of standard cells that the chip has.
+
+    Raises
+    ------
+    ConfigError
+        If the run used a weight generator and the chip has none.
+    """
+    units = {
+        "pe_array": _pe_array(pricer),
+        "vector_unit": _vector_unit(pricer),
+        "interconnect": _interconnect(pricer),
+        "dma": _dma(pricer),
+        "control": _fixed(pricer, "control", None),
+        "host_interface": _fixed(pricer, "host_interface", ()),  # idle while a network runs
+    }
+    if pricer.traits.uses_generator:
+        units["weight_generator"] = _generator(pricer)
+    if pricer.traits.decoder != "none" and pricer.hardware.mask_decoder is not None:
+        units["mask_decoder"] = _decoder(pricer)
+    for name, buffer in buffers_present(pricer).items():
+        if buffer.cells == "registers":
+            units[name] = _register_memory(name, buffer)
+    return units
+
+
+def num_words(buffer: BufferConfig) -> float:
+    """Return the words of a bank."""
+    return max(1.0, buffer.capacity_bytes * 8 / buffer.num_banks / buffer.width_bits)
+
+
+def exactly(number: float) -> Price:
+    """Return a count that depends on no row."""
+    return (Term(number, ()),)
+
+
+def _pe_array(pricer: Pricer) -> Logic:
+    pe_array, num_pes = pricer.hardware.pe_array, float(pricer.hardware.pe_array.num_pes)
+    gates = [(f"mac_{largest_arithmetic(pricer)}_gates", num_pes)]
+    if "skip" in (pe_array.zero_weights, pe_array.zero_activations):
+        gates.append(("skip_window_gates", num_pes))
+    return Logic(tuple(gates), tuple(_array_group(pricer, each) for each in array_registers(pricer)))
+
+
+def _array_group(pricer: Pricer, registers: RegisterSet) -> FlipFlops:
+    """Return a set of the array's registers with the actions that clock it where lanes are gated."""
+    num_pes = pricer.hardware.pe_array.num_pes
+    executed = tuple(Work("pe_array", f"mac_{name}", 1 / num_pes) for name in pricer.traits.arithmetics)
+    work = {
+        "slots": (*executed, Work("pe_array", "mac_gated", 1 / num_pes)),
+        "executed": executed,
+        "loads": (Work("pe_array", "weight_loads_bits", 1 / max(1.0, registers.bits)),),
+    }[registers.moves_with]
+    count = exactly(registers.bits)
+    if registers.control_row is not None:
+        count = joined([count, pricer.factor(registers.control_row, num_pes)])
+    return FlipFlops(count, ("pe_array",), work)
+
+
+def _vector_unit(pricer: Pricer) -> Logic:
+    lanes = float(pricer.hardware.vector_unit.num_lanes)
+    registers = FlipFlops(
+        pricer.factor("vector_lane_flip_flops", lanes), ("vector_unit",), (Work("vector_unit", "ops", 1 / lanes),)
+    )
+    return Logic((("vector_lane_gates", lanes),), (registers,))
+
+
+def _interconnect(pricer: Pricer) -> Logic:
+    """Return the multiplexers of the buffers' ports, and their input and output registers."""
+    bits = float(sum(buffer.port_bits_per_cycle for buffer in buffers_present(pricer).values()))
+    registers = FlipFlops(
+        pricer.factor("interconnect_bit_flip_flops", bits), _BUFFERED, (Work("interconnect", "bits", 1 / bits),)
+    )
+    return Logic((("interconnect_bit_gates", bits),), (registers,))
+
+
+def _dma(pricer: Pricer) -> Logic:
+    hardware = pricer.hardware
+    moved = 0.0 if hardware.memory == "ideal" else float(bytes_per_cycle(hardware.dram, hardware.clock_mhz))
+    count = joined([pricer.factor("dma_flip_flops"), pricer.factor("dma_byte_flip_flops", moved)])
+    return Logic((("dma_gates", 1.0),), (FlipFlops(count, ("dram",)),))
+
+
+def _fixed(pricer: Pricer, unit: str, busy: tuple[str, ...] | None) -> Logic:
+    return Logic(((f"{unit}_gates", 1.0),), (FlipFlops(pricer.factor(f"{unit}_flip_flops"), busy),))
+
+
+def _register_memory(name: str, buffer: BufferConfig) -> Logic:
+    bits = buffer.capacity_bytes * 8.0
+    words = FlipFlops(exactly(bits), None, (Work(name, "write_bits", 1 / bits),), is_memory=True)
+    return Logic((("register_read_gates", bits),), (words,))
+
+
+def _generator(pricer: Pricer) -> Logic:
+    generator = pricer.hardware.weight_generator
+    if generator is None:
+        raise ConfigError(
+            f"{pricer.hardware.name}: weight_generator: is null, and the run generated weights; give the hardware "
+            "description that the run used"
+        )
+    words, lanes = float(generator.num_lanes * generator.words_per_lane_per_cycle), float(generator.num_lanes)
+    fields = 1.0 if generator.kind == "lfsr16" else 2.0
+    gates = [(f"{generator.kind}_gates", words), ("freeze_gates", words * fields)]
+    steps = tuple(Work("weight_generator", name, 1 / words) for name in ("words", "discarded_words"))
+    flip_flops = [FlipFlops(pricer.factor(f"{generator.kind}_flip_flops", words), ("weight_generator",), steps)]
+    if pricer.traits.uses_jumps:
+        gates.append(("jump_gates", lanes))
+        jumps = (Work("weight_generator", "jumps", generator.jump_cycles / lanes),)
+        flip_flops.append(FlipFlops(pricer.factor("jump_flip_flops", lanes), ("weight_generator",), jumps))
+    if pricer.traits.uses_derived_seeds:
+        # One hash unit serves all lanes: a stream's seed is needed once in many words.
+        gates.append(("seed_hash_gates", 1.0))
+    return Logic(tuple(gates), tuple(flip_flops))
+
+
+def _decoder(pricer: Pricer) -> Logic:
+    decoder = pricer.hardware.mask_decoder
+    if decoder is None:
+        return Logic()
+    width = pricer.traits.decoder_width or decoder
+    positions, symbols = float(width.positions_per_cycle), float(width.symbols_per_cycle)
+    # Layers stored in different codes need the front end of each; what expands positions serves all of them.
+    fronts = sorted({decoder_front(pricer.traits.decoder), *pricer.traits.decoder_fronts})
+    copies = [(front, symbols if front in _SYMBOL_DECODERS.values() else positions) for front in fronts]
+    parts = (*copies, ("positions", positions))
+    return Logic(
+        tuple((f"{name}_gates", count) for name, count in parts),
+        tuple(
+            FlipFlops(
+                pricer.factor(f"{name}_flip_flops", count), ("mask_decoder",), (Work("mask_decoder", name, 1 / count),)
+            )
+            for name, count in parts
+        ),
+    )
+
+
+def flip_flops_of(logic: Iterable[Logic]) -> Price:
+    """Return all flip-flops of some units."""
+    return joined(group.count for each in logic for group in each.flip_flops)
+
+
+def is_in_pes(buffer: BufferConfig, hardware: HardwareConfig) -> bool:
+    """Return whether a buffer is a scratch pad: PEs hold operands in it, and each has banks of its own."""
+    array = hardware.pe_array
+    return array.operand_registers and buffer.num_banks % array.num_pes == 0
