@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from accelsim.config.hardware import BufferConfig
+from accelsim.cost.array_registers import pad_memories
 from accelsim.cost.inventory import Logic, buffers_present, flip_flops_of, inventory
 from accelsim.cost.sram import SramBank, sram_bank
 from accelsim.cost.terms import Price, joined, multiplied, scaled
@@ -14,23 +17,26 @@ _UM2_PER_MM2 = 1e6
 def area_prices(pricer: Pricer) -> dict[str, Price]:
     """Return the area of every unit that the chip has, placed and routed, in mm2."""
     prices = {name: _logic_area(pricer, logic) for name, logic in inventory(pricer).items()}
-    for name, buffer in srams(pricer).items():
+    for name, buffer in srams(pricer):
         base = pricer.factor("sram_area_factor", bank_of(pricer, buffer).area_um2 * buffer.num_banks / _UM2_PER_MM2)
-        prices[name] = joined([base, scaled(base, buffer.num_ports - 1, "sram_port_area_factor")])
+        more_ports = scaled(base, buffer.num_ports - 1, "sram_port_area_factor")
+        prices[name] = joined([prices.get(name, ()), base, more_ports])
     return prices
 
 
 def leakage_prices(pricer: Pricer) -> dict[str, Price]:
     """Return the leakage of every unit that the chip has, in W."""
     prices = {name: _logic_leakage(pricer, logic) for name, logic in inventory(pricer).items()}
-    for name, buffer in srams(pricer).items():
-        prices[name] = pricer.sram_leakage_w(bank_of(pricer, buffer).leakage_mw * buffer.num_banks * 1e-3)
+    for name, buffer in srams(pricer):
+        leaks = pricer.sram_leakage_w(bank_of(pricer, buffer).leakage_mw * buffer.num_banks * 1e-3)
+        prices[name] = joined([prices.get(name, ()), leaks])
     return prices
 
 
-def srams(pricer: Pricer) -> dict[str, BufferConfig]:
-    """Return the buffers that are made of SRAM macros."""
-    return {name: buffer for name, buffer in buffers_present(pricer).items() if buffer.cells == "sram"}
+def srams(pricer: Pricer) -> Iterator[tuple[str, BufferConfig]]:
+    """Yield what is made of SRAM macros with the unit that it is of: buffers, and scratch pads of PEs."""
+    yield from ((name, buffer) for name, buffer in buffers_present(pricer).items() if buffer.cells == "sram")
+    yield from (("pe_array", pad) for pad in pad_memories(pricer).values())
 
 
 def bank_of(pricer: Pricer, buffer: BufferConfig) -> SramBank:

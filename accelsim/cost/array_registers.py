@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from accelsim.config.hardware import PeArrayConfig
+from accelsim.config.hardware import BufferConfig, PeArrayConfig, ScratchPadConfig
 from accelsim.cost.traits import Pricer
 
 WEIGHT_BITS = {"ternary": 2, "binary_xnor": 1, "int4": 4, "int8": 8, "int16": 16, "fp16": 16, "fp32": 32}
 _FLOATING = {"fp16": 16, "fp32": 32}
 
-MovesWith = Literal["slots", "executed", "loads"]
+MovesWith = Literal["slots", "executed", "loads", "inputs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +31,18 @@ class RegisterSet:
         Flip-flops of all of them.
     moves_with
         What clocks them where lanes are gated: slots (also those whose product is masked: the data pass on to others),
-        executed products, or loads of weights.
+        executed products, loads of weights, or inputs that come from the activation buffer.
     control_row
         The row of control flip-flops that each PE has beside them.
+    words
+        Words of a scratch pad, of which one is written at a time.
     """
 
     holds: str
     bits: float
     moves_with: MovesWith
     control_row: str | None = None
+    words: int = 1
 
 
 def largest_arithmetic(pricer: Pricer) -> str:
@@ -57,9 +60,9 @@ def operand_bits(pricer: Pricer) -> tuple[int, int]:
 def array_registers(pricer: Pricer) -> tuple[RegisterSet, ...]:
     """Return the registers of the array."""
     array = pricer.hardware.pe_array
-    if array.dataflow != "spatial":
-        return _systolic(pricer, array)
-    return _with_pads(pricer, array) if array.operand_registers else _shared(pricer, array)
+    if array.scratch_pads is not None:
+        return (*_stages(pricer, array), *_pads(pricer, array, array.scratch_pads))
+    return _shared(pricer, array) if array.dataflow == "spatial" else _systolic(pricer, array)
 
 
 def _systolic(pricer: Pricer, array: PeArrayConfig) -> tuple[RegisterSet, ...]:
@@ -80,8 +83,50 @@ def _systolic(pricer: Pricer, array: PeArrayConfig) -> tuple[RegisterSet, ...]:
     )
 
 
-def _with_pads(pricer: Pricer, array: PeArrayConfig) -> tuple[RegisterSet, ...]:
-    """Return the three stages of a PE with scratch pads: operands, product, sum; the pads are memories."""
+def _pads(pricer: Pricer, array: PeArrayConfig, pads: ScratchPadConfig) -> tuple[RegisterSet, ...]:
+    """Return the scratch pads that are made of registers."""
+    activation, weight = operand_bits(pricer)
+    sums = pricer.hardware.accumulator_bits
+    every: tuple[tuple[str, str, int, int, MovesWith], ...] = (
+        ("input pads", pads.input_cells, pads.input_words, activation, "inputs"),
+        ("weight pads", pads.weight_cells, pads.weight_words, weight, "loads"),
+        ("sum pads", pads.sum_cells, pads.sum_words, sums, "executed"),
+    )
+    return tuple(
+        RegisterSet(name, float(array.num_pes * words * bits), moves_with, words=words)
+        for name, cells, words, bits, moves_with in every
+        if cells == "registers"
+    )
+
+
+def pad_memories(pricer: Pricer) -> dict[str, BufferConfig]:
+    """Return the scratch pads that are made of SRAM, all PEs' together."""
+    array, pads = pricer.hardware.pe_array, pricer.hardware.pe_array.scratch_pads
+    if pads is None:
+        return {}
+    activation, weight = operand_bits(pricer)
+    sums = pricer.hardware.accumulator_bits
+    every = {
+        "inputs": (pads.input_cells, pads.input_words, activation),
+        "weights": (pads.weight_cells, pads.weight_words, weight),
+        "sums": (pads.sum_cells, pads.sum_words, sums),
+    }
+    return {
+        name: BufferConfig(
+            capacity_bytes=max(16, words * bits * array.num_pes // 8), width_bits=max(8, bits), num_banks=array.num_pes
+        )
+        for name, (cells, words, bits) in every.items()
+        if cells == "sram"
+    }
+
+
+def copies_of_weight(array: PeArrayConfig) -> int:
+    """Return how many PEs take a weight that is loaded: a row-stationary array's filter row goes to all columns."""
+    return array.cols if array.scratch_pads is not None else 1
+
+
+def _stages(pricer: Pricer, array: PeArrayConfig) -> tuple[RegisterSet, ...]:
+    """Return the three stages of a PE with scratch pads: operands, product, sum."""
     num_pes, sums = array.num_pes, pricer.hardware.accumulator_bits
     activation, weight = operand_bits(pricer)
     return (

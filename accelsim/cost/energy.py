@@ -7,10 +7,15 @@ from dataclasses import dataclass
 
 from accelsim.config.hardware import BufferConfig
 from accelsim.cost.area import area_prices, bank_of
-from accelsim.cost.array_registers import WEIGHT_BITS, array_registers, fan_in, operand_bits
+from accelsim.cost.array_registers import (
+    WEIGHT_BITS,
+    array_registers,
+    copies_of_weight,
+    operand_bits,
+    pad_memories,
+)
 from accelsim.cost.dram import bit_prices, idle_price_w
-from accelsim.cost.inventory import is_in_pes
-from accelsim.cost.registers import memory_pj, write_pj
+from accelsim.cost.registers import memory_pj, read_pj, write_pj
 from accelsim.cost.terms import Price, Term, joined, resolve, scaled
 from accelsim.cost.traits import Pricer
 from accelsim.sim.actions import ACTIONS, ARITHMETICS
@@ -54,7 +59,10 @@ def energy_prices(pricer: Pricer) -> EnergyPrices:
         "weight_generator": _generator(pricer),
         "mask_decoder": _decoder(pricer),
         "pe_array": _pe_array(pricer),
-        "vector_unit": {"ops": pricer.energy_pj("vector_op")},
+        "vector_unit": {
+            "ops": pricer.energy_pj("vector_op"),
+            "codec_pairs": _decoder(pricer)["rle_symbols"],  # a run added to a position, and a value
+        },
         "interconnect": {"bits": _interconnect(pricer)},
     }
     prices = {(unit, action): price for unit, actions in by_unit.items() for action, price in actions.items()}
@@ -116,12 +124,11 @@ def _decoder(pricer: Pricer) -> dict[str, Price]:
 
 def _pe_array(pricer: Pricer) -> dict[str, Price]:
     macs = {name: _mac(pricer, name) for name in ARITHMETICS}
-    register = write_pj(pricer)
     return {
         **{f"mac_{name}": price for name, price in macs.items()},
         "mac_gated": scaled(pricer.energy_pj(f"mac_{pricer.traits.arithmetic}"), 1.0, "mac_gated_fraction"),
-        "operand_shifts_bits": scaled(register, _writes_per_shifted_bit(pricer)),
-        "weight_loads_bits": register,
+        "operand_shifts_bits": _shift(pricer),
+        "weight_loads_bits": _weight_load(pricer),
         "skip_lookups": _gates(pricer, "skip_lookup_gates", "decoder_activity"),
     }
 
@@ -132,32 +139,50 @@ def _mac(pricer: Pricer, arithmetic: str) -> Price:
     sums = hardware.accumulator_bits
     if hardware.pe_array.dataflow == "output_stationary":
         return joined([unit, scaled(write_pj(pricer), sums)])
-    if not hardware.pe_array.operand_registers:
+    if hardware.pe_array.scratch_pads is None:
         return unit
-    weight = WEIGHT_BITS[arithmetic]
-    parts = [unit]
-    if is_in_pes(hardware.weight_buffer, hardware):
-        parts.append(scaled(_buffer(pricer, hardware.weight_buffer)["read_bits"], weight))
-    if is_in_pes(hardware.accumulator, hardware):
-        pad = _buffer(pricer, hardware.accumulator)
-        parts += [scaled(pad["read_bits"], sums), scaled(pad["write_bits"], sums)]
-        parts.append(scaled(write_pj(pricer), hardware.activation_bits + weight + sums))  # product and sum stages
-    else:
-        parts.append(scaled(write_pj(pricer), sums / fan_in(hardware.pe_array)))
-    return joined(parts)
+    pads, weight = _pads(pricer), WEIGHT_BITS[arithmetic]
+    return joined([
+        unit,
+        scaled(pads["weights"]["read_bits"], weight),
+        scaled(pads["sums"]["read_bits"], sums),
+        scaled(pads["sums"]["write_bits"], sums),
+        scaled(write_pj(pricer), hardware.activation_bits + 2 * weight + sums),  # weight, product and sum stages
+    ])  # fmt: skip
 
 
-def _writes_per_shifted_bit(pricer: Pricer) -> float:
-    """Return the register bits that are written per bit of `operand_shifts_bits`.
+def _pads(pricer: Pricer) -> dict[str, dict[str, Price]]:
+    """Return what a bit read from and written to each scratch pad of a PE costs."""
+    pads = pricer.hardware.pe_array.scratch_pads
+    if pads is None:
+        return {}
+    words = {"inputs": pads.input_words, "weights": pads.weight_words, "sums": pads.sum_words}
+    made = {
+        name: {"read_bits": read_pj(pricer, num), "write_bits": write_pj(pricer, num)} for name, num in words.items()
+    }
+    return made | {name: _buffer(pricer, memory) for name, memory in pad_memories(pricer).items()}
 
-    A spatial array without scratch pads counts the activation of each slot, of which PEs share the register; its adder
-    trees and sums come with it.
+
+def _weight_load(pricer: Pricer) -> Price:
+    pads = _pads(pricer)
+    written = pads["weights"]["write_bits"] if pads else write_pj(pricer)
+    return scaled(written, copies_of_weight(pricer.hardware.pe_array))
+
+
+def _shift(pricer: Pricer) -> Price:
+    """Return the energy of a bit of `operand_shifts_bits`.
+
+    A spatial array counts the activation of each slot, of which PEs share the register; its adder trees and sums come
+    with it. A PE with scratch pads reads its input there.
     """
-    array = pricer.hardware.pe_array
-    if array.dataflow != "spatial" or array.operand_registers:
-        return 1.0
+    array, written = pricer.hardware.pe_array, write_pj(pricer)
+    pads = _pads(pricer)
+    if pads:
+        return joined([pads["inputs"]["read_bits"], written])
+    if array.dataflow != "spatial":
+        return written
     moving = math.fsum(each.bits for each in array_registers(pricer) if each.moves_with == "slots")
-    return moving / (array.num_pes * operand_bits(pricer)[0])
+    return scaled(written, moving / (array.num_pes * operand_bits(pricer)[0]))
 
 
 def _interconnect(pricer: Pricer) -> Price:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from accelsim.config.hardware import BufferConfig, HardwareConfig
-from accelsim.cost.array_registers import RegisterSet, array_registers, largest_arithmetic
+from accelsim.config.hardware import BufferConfig
+from accelsim.cost.array_registers import RegisterSet, array_registers, copies_of_weight, largest_arithmetic
 from accelsim.cost.terms import Price, Term, joined
 from accelsim.cost.traits import Pricer
 from accelsim.errors import ConfigError
@@ -77,8 +77,9 @@ def buffers_present(pricer: Pricer) -> dict[str, BufferConfig]:
     present = {
         "activation_buffer": hardware.activation_buffer,
         "weight_buffer": hardware.weight_buffer,
-        "accumulator": hardware.accumulator,
     }
+    if not hardware.sums_in_activation_buffer:
+        present["accumulator"] = hardware.accumulator
     if pricer.traits.decoder != "none":
         present["mask_buffer"] = hardware.mask_buffer
     return present
@@ -125,22 +126,26 @@ def _pe_array(pricer: Pricer) -> Logic:
     gates = [(f"mac_{largest_arithmetic(pricer)}_gates", num_pes)]
     if "skip" in (pe_array.zero_weights, pe_array.zero_activations):
         gates.append(("skip_window_gates", num_pes))
-    return Logic(tuple(gates), tuple(_array_group(pricer, each) for each in array_registers(pricer)))
+    registers = array_registers(pricer)
+    gates += [("register_read_gates", each.bits) for each in registers if each.words > 1]
+    return Logic(tuple(gates), tuple(_array_group(pricer, each) for each in registers))
 
 
 def _array_group(pricer: Pricer, registers: RegisterSet) -> FlipFlops:
     """Return a set of the array's registers with the actions that clock it where lanes are gated."""
-    num_pes = pricer.hardware.pe_array.num_pes
-    executed = tuple(Work("pe_array", f"mac_{name}", 1 / num_pes) for name in pricer.traits.arithmetics)
+    array = pricer.hardware.pe_array
+    num_pes, one_of_all = array.num_pes, 1 / (array.num_pes * registers.words)
+    executed = tuple(Work("pe_array", f"mac_{name}", one_of_all) for name in pricer.traits.arithmetics)
     work = {
-        "slots": (*executed, Work("pe_array", "mac_gated", 1 / num_pes)),
+        "slots": (*executed, Work("pe_array", "mac_gated", one_of_all)),
         "executed": executed,
-        "loads": (Work("pe_array", "weight_loads_bits", 1 / max(1.0, registers.bits)),),
+        "loads": (Work("pe_array", "weight_loads_bits", copies_of_weight(array) / registers.bits),),
+        "inputs": (Work("activation_buffer", "read_bits", array.rows / registers.bits),),
     }[registers.moves_with]
     count = exactly(registers.bits)
     if registers.control_row is not None:
         count = joined([count, pricer.factor(registers.control_row, num_pes)])
-    return FlipFlops(count, ("pe_array",), work)
+    return FlipFlops(count, ("pe_array",), work, is_memory=registers.words > 1)
 
 
 def _vector_unit(pricer: Pricer) -> Logic:
@@ -153,7 +158,8 @@ def _vector_unit(pricer: Pricer) -> Logic:
 
 def _interconnect(pricer: Pricer) -> Logic:
     """Return the multiplexers of the buffers' ports, and their input and output registers."""
-    bits = float(sum(buffer.port_bits_per_cycle for buffer in buffers_present(pricer).values()))
+    ports = (each.num_banks * each.num_ports * each.width_bits for each in buffers_present(pricer).values())
+    bits = float(sum(ports))
     registers = FlipFlops(
         pricer.factor("interconnect_bit_flip_flops", bits), _BUFFERED, (Work("interconnect", "bits", 1 / bits),)
     )
@@ -223,9 +229,3 @@ def _decoder(pricer: Pricer) -> Logic:
 def flip_flops_of(logic: Iterable[Logic]) -> Price:
     """Return all flip-flops of some units."""
     return joined(group.count for each in logic for group in each.flip_flops)
-
-
-def is_in_pes(buffer: BufferConfig, hardware: HardwareConfig) -> bool:
-    """Return whether a buffer is a scratch pad: PEs hold operands in it, and each has banks of its own."""
-    array = hardware.pe_array
-    return array.operand_registers and buffer.num_banks % array.num_pes == 0

@@ -27,6 +27,7 @@ from accelsim.cost.traits import Pricer, RunTraits
 from accelsim.dse.rows import Row, figure
 from accelsim.errors import MappingError
 from accelsim.groups import group_sizes, groups_of_size
+from accelsim.mapping.activation_code import WORD_BITS, pairs_per_word
 from accelsim.mapping.build import effective_macs
 from accelsim.mapping.closed_form import Layers, layer_figures
 from accelsim.mapping.network import check_units, rank_network
@@ -201,7 +202,9 @@ def _vector_layers(hardware: HardwareConfig, tasks: list[LayerTask]) -> _VectorW
         loaded, stored = task.dram_input_elements + task.residual_dram_elements, outputs if task.output_to_dram else 0
         inputs = layer.dims.num_inputs + layer.second_input_elements + task.residual_elements
         ops = max(layer.vector_ops, outputs)
-        num_bytes = (loaded + stored) * bits / 8 + task.row_bits.total / 8
+        coding = task.coding
+        coded = task.dram_input_elements * coding.inputs + task.residual_dram_elements * coding.residuals
+        num_bytes = (coded + stored * coding.outputs) * bits / 8 + task.row_bits.total / 8
         work, transfer = ops / hardware.vector_unit.num_lanes, 0.0
         if hardware.memory != "ideal":
             transfer = num_bytes / per_cycle
@@ -237,9 +240,12 @@ def _actions(
     decodes = layers.decoded_bits > 0
     moved = input_bits + weight_bits + (layers.num_outputs + 2 * spilled) * acc + residual * act + second
     actions: dict[tuple[str, str], float] = {
-        ("activation_buffer", "read_bits"): (input_bits + (layers.stored_elements + residual) * act + second).sum(),
+        ("activation_buffer", "read_bits"): (
+            input_bits + (layers.stored_elements * layers.staged + residual) * act + second
+        ).sum(),
         ("activation_buffer", "write_bits"): (
-            best.input_bytes * 8 + (layers.written_elements + layers.residual_dram_elements) * act
+            best.input_bytes * 8 / layers.input_code
+            + (layers.written_elements * layers.buffered + layers.residual_dram_elements) * act
         ).sum(),
         ("weight_buffer", "read_bits"): weight_bits.sum(),
         ("weight_buffer", "write_bits"): (produced * wbits).sum(),
@@ -254,11 +260,22 @@ def _actions(
         ("pe_array", "operand_shifts_bits"): _shifted_bits(hardware, layers, slots),
         ("pe_array", "weight_loads_bits"): weight_bits.sum(),
         ("vector_unit", "ops"): layers.vector_ops.sum(),
+        ("vector_unit", "codec_pairs"): _codec_pairs(layers, best),
         ("interconnect", "bits"): (moved + best.dram_bytes * 8).sum(),
     }
     for index, task in enumerate(tasks):
         _add_of_layer(actions, task, (executed[index], best.passes[index]), best, index)
     return {key: float(count) for key, count in actions.items()}
+
+
+def _codec_pairs(layers: Layers, best: Best) -> float:
+    """Return the pairs that coder and decoder of activations pass."""
+    act = layers.activation_bits
+    coded = np.where(layers.input_code < 1, 8 * best.input_bytes, 0)
+    coded += np.where(layers.residual_code < 1, layers.residual_dram_elements * act * layers.residual_code, 0)
+    coded += np.where(layers.output_code < 1, layers.stored_elements * act * layers.output_code, 0)
+    pairs = np.array([pairs_per_word(int(bits)) for bits in act.tolist()])
+    return float((coded / WORD_BITS * pairs).sum())
 
 
 def _add_of_layer(

@@ -17,6 +17,7 @@ from accelsim.mapping.cached_form import tilings_on_bus
 from accelsim.mapping.events import VARIABLE_LENGTH
 from accelsim.mapping.generation import COUNTER_BASED
 from accelsim.mapping.generation_form import generation
+from accelsim.mapping.holding import beside
 from accelsim.mapping.latency_form import Work, latency_of
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.task import LayerTask
@@ -30,7 +31,11 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """Figures of the array layers, float64 [layers]: of the layer, its plan, and where its tensors live."""
+    """Figures of the array layers, float64 [layers]: of the layer, its plan, and where its tensors live.
+
+    ``*_code``: coded over plain bits of activations in DRAM. ``buffered``, ``staged``: 1 where results are written to
+    the activation buffer, and where they wait there on their way to DRAM, else 0.
+    """
 
     activation_bits: Floats
     weight_bits: Floats
@@ -50,6 +55,11 @@ class Layers:
     num_outputs: Floats
     regenerates: Floats
     is_coded: Floats
+    input_code: Floats
+    residual_code: Floats
+    output_code: Floats
+    buffered: Floats
+    staged: Floats
 
 
 def layer_figures(tasks: list[LayerTask]) -> Layers:
@@ -60,7 +70,7 @@ def layer_figures(tasks: list[LayerTask]) -> Layers:
         traffic = task.traffic_bits
         second = task.layer.second_input_elements * bits if task.loads_second else 0
         written = task.layer.num_outputs or dims.num_outputs
-        staged = 2 * max(1, task.layer.num_outputs) / dims.num_outputs if task.output_to_dram else 0.0
+        staged = 2 * max(1, task.layer.num_outputs) / dims.num_outputs if task.stages_output else 0.0
         staged += 2 * task.residual_dram_elements / dims.num_outputs
         rows.append((
             bits, task.weight_bits, traffic.total if plan is not None else second,
@@ -71,8 +81,10 @@ def layer_figures(tasks: list[LayerTask]) -> Layers:
             task.residual_dram_elements, task.activation_capacity_bytes, staged * bits / 8,
             max(task.layer.vector_ops, dims.num_outputs), dims.num_outputs, float(task.regenerates_each_pass),
             float(plan is not None and plan.decoder in VARIABLE_LENGTH),
+            task.coding.inputs, task.coding.residuals, task.coding.outputs,
+            float(task.buffers_output), float(task.stages_output),
         ))  # fmt: skip
-    return Layers(*np.array(rows, dtype=np.float64).reshape(-1, 18).T)
+    return Layers(*np.array(rows, dtype=np.float64).reshape(-1, len(fields(Layers))).T)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +177,11 @@ def _holdings(space: Space) -> _Holdings:
     psums = _held(table.psums, sums, room(hardware.accumulator), hardware.accumulator, None)
     needed = table.tile_inputs * space.of_tile(layers.activation_bits * layers.reads_inputs) / 8
     free = space.of_tile(layers.capacity_bytes) - table.outputs * space.of_tile(layers.staged_per_output)
+    if hardware.sums_in_activation_buffer:  # sums are placed first, beside one tile of inputs
+        left = beside(hardware.activation_buffer, free, needed)
+        psums = _held(table.psums, sums, left, hardware.accumulator, None)
+        with np.errstate(invalid="ignore"):
+            free = beside(hardware.activation_buffer, free, sums * psums.tiles)
     inputs = _held(table.inputs, needed, free, hardware.activation_buffer, None)
     stored, stored_loads = weights.fetches, weights.loads
     if layers.decoded_bits.any():
@@ -198,15 +215,23 @@ def _moved(space: Space, held: _Holdings) -> _Moved:
     rows = table.rows + of.keeps_rows * (table.new_rows - table.rows)
     columns = table.columns + of.keeps_columns * (table.new_columns - table.columns)
     burst = space.hardware.dram.burst_bytes
-    every = table.depth * rows * columns * space.of_tile(layers.input_fraction * act) * of.fetches
+    every = table.depth * rows * columns * space.of_tile(layers.input_fraction * act * layers.input_code) * of.fetches
     input_tiles = table.output_tiles / table.counts["K"] * table.counts["C"]
     return _Moved(
         weights=space.of_tile(layers.fetched_bits) / 8 * held.stored,
         inputs=_in_bursts(every, input_tiles * of.fetches, burst),
         spills=spilled * space.of_tile(layers.num_outputs) * (space.hardware.accumulator_bits / 8),
-        residual=_in_bursts(space.of_tile(layers.residual_dram_elements * act), table.output_tiles, burst),
-        stored=_in_bursts(space.of_tile(layers.stored_elements * act), table.output_tiles, burst),
+        residual=_in_bursts(
+            space.of_tile(layers.residual_dram_elements * act * layers.residual_code), table.output_tiles, burst
+        ),
+        stored=_in_bursts(space.of_tile(layers.stored_elements * act * layers.output_code), table.output_tiles, burst),
     )
+
+
+def _on_chip(space: Space, moved: _Moved) -> tuple[Floats, Floats]:
+    """Return the plain bytes of inputs and residuals that come from DRAM, as the activation buffer has them."""
+    layers = space.layers
+    return moved.inputs / space.of_tile(layers.input_code), moved.residual / space.of_tile(layers.residual_code)
 
 
 def _in_bursts(num_bytes: Floats, requests: Floats, burst_bytes: int) -> Floats:
@@ -252,12 +277,14 @@ def _array_cycles(space: Space, held: _Holdings, passes: Floats, moved: _Moved) 
     share = np.minimum(1.0, held.weights.fetches * table.weight_tiles / table.steps)
     of_weights = with_fills(table.weight_reads * space.of_tile(layers.weight_bits), filled, share, weight_buffer)
     reads = table.input_reads * space.left * act
-    results = space.of_tile((layers.written_elements + layers.stored_elements) * layers.activation_bits)
-    results = (results + 16 * moved.residual) * parts  # as if every part handed on
+    written = layers.written_elements * layers.buffered + layers.stored_elements * layers.staged
+    fetched, residual = _on_chip(space, moved)
+    results = space.of_tile(written * layers.activation_bits)
+    results = (results + 16 * residual) * parts  # as if every part handed on
     input_tiles = table.output_tiles / table.counts["K"] * parts
     share = np.minimum(1.0, held.inputs.fetches * input_tiles / table.steps)
-    of_inputs = with_fills(reads + results, 8 * moved.inputs, share, held_in) / parts
-    of_inputs = of_inputs + with_fills(reads, 8 * moved.inputs, share, held_in) * (parts - 1) / parts
+    of_inputs = with_fills(reads + results, 8 * fetched, share, held_in) / parts
+    of_inputs = of_inputs + with_fills(reads, 8 * fetched, share, held_in) * (parts - 1) / parts
     own = (table.psum_writes + table.psum_reads) * space.left * acc + 8 * moved.spills
     every = space.of_tile(layers.num_outputs) * parts * acc  # as if every part added to a sum, or handed it on
     alone, middle = bound(own + every, sums_in), bound(own + every, sums_in) * (parts - 2)
@@ -330,9 +357,23 @@ def _on_bus(space: Space, held: _Holdings, moved: _Moved, rate: float) -> _Moved
     num_bytes = {field.name: getattr(moved, field.name) for field in fields(moved)}
     cache = space.hardware.cache
     if cache is None or space.is_ideal:
-        return _Moved(**{name: values / rate for name, values in num_bytes.items()})
+        cycles = {name: values / rate for name, values in num_bytes.items()}
+        return _Moved(**cycles) if space.is_ideal else _Moved(**(cycles | _through_codec(space, num_bytes, cycles)))
     loads = {"weights": held.stored_loads, "inputs": held.inputs.loads, "outputs": held.psums.loads}
     return _Moved(**tilings_on_bus(space.tasks, space.table, num_bytes, loads, cache, rate))
+
+
+def _through_codec(space: Space, num_bytes: dict[str, Floats], cycles: dict[str, Floats]) -> dict[str, Floats]:
+    """Return the cycles of what passes the coder of activations: the slower of link and coder decides."""
+    layers, found = space.layers, {}
+    rate = layers.activation_bits * space.hardware.dma.codec_elements_per_cycle / 8
+    for name, code in (
+        ("inputs", layers.input_code), ("residual", layers.residual_code), ("stored", layers.output_code),
+    ):  # fmt: skip
+        if (code < 1).any():
+            slower = np.maximum(cycles[name], num_bytes[name] / space.of_tile(code * rate))
+            found[name] = np.where(space.of_tile(code) < 1, slower, cycles[name])
+    return found
 
 
 def _work(space: Space, held: _Holdings, moved: _Moved, made: Floats, array: Floats) -> Work:
@@ -342,7 +383,8 @@ def _work(space: Space, held: _Holdings, moved: _Moved, made: Floats, array: Flo
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):  # of what does not fit
         bus = _on_bus(space, held, moved, rate)
     weights, stores = bus.weights, bus.stored
-    needed = table.tile_inputs * space.of_tile(layers.activation_bits * layers.reads_inputs) / 8 / rate
+    needed = table.tile_inputs * space.of_tile(layers.activation_bits * layers.reads_inputs * layers.input_code)
+    needed = needed / 8 / rate
     read, write = memory_latency(space)
     drain = hardware.vector_unit.latency_cycles
     fetched = np.maximum(1.0, table.weight_tiles * held.stored)
@@ -444,9 +486,9 @@ def _actions_pj(figures: Figures, prices: EnergyPrices) -> Floats:
     stored = space.of_tile(layers.decoded_bits)
     energy = 8 * moved.total * (prices.pj("dram", "read_bits") + link)
     energy = energy + (reads + weights + (outputs + 2 * partial) * acc) * link
-    energy = energy + (reads + 8 * (moved.inputs + moved.residual + moved.stored)) * prices.pj(
-        "activation_buffer", "read_bits"
-    )
+    fetched, residual = _on_chip(space, moved)
+    kept = space.of_tile(layers.stored_elements * layers.staged) * act
+    energy = energy + (reads + 8 * (fetched + residual) + kept) * prices.pj("activation_buffer", "read_bits")
     energy = energy + weights * prices.pj("weight_buffer", "read_bits")
     energy = energy + space.of_tile(layers.num_weights) * visits * wbits * prices.pj("weight_buffer", "write_bits")
     energy = energy + sums * acc * prices.pj("accumulator", "read_bits")

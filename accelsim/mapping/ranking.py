@@ -188,6 +188,7 @@ def _behind(figures: Figures, start: HeadStart) -> Floats:
     hardware, occupied = space.hardware, figures.occupied
     room = np.inf if space.is_ideal else hardware.weight_buffer.capacity_bytes
     fits = (occupied + start.occupied_bytes <= room) | (np.maximum(occupied, start.occupied_bytes) <= room / 2)
+    fits = fits | hardware.weight_buffer.is_copied
     place = np.where(fits, start.taken, start.array)
     decodes = space.layers.decoded_bits[0] > 0  # stored bits have a buffer of their own
     may_fetch = min(start.issue, start.made) if decodes else np.minimum(place, start.issue)

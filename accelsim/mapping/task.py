@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from accelsim.config.hardware import BufferConfig, HardwareConfig
+from accelsim.mapping.activation_code import PLAIN, Coding
 from accelsim.mapping.loops import Loop
 from accelsim.storage.base import StoredBits, WeightPlan
 from accelsim.trace.model import TraceLayer
@@ -33,6 +34,8 @@ class LayerTask:
     second_from_dram
         Whether the second activation operand (of a matrix multiplication) comes from DRAM, not from the activation
         buffer.
+    coding
+        How activations are coded in DRAM.
     """
 
     layer: TraceLayer
@@ -44,6 +47,7 @@ class LayerTask:
     activation_capacity_bytes: int
     residual_elements: int = 0
     second_from_dram: bool = True
+    coding: Coding = PLAIN
 
     @property
     def is_ideal(self) -> bool:
@@ -108,6 +112,16 @@ class LayerTask:
     def loads_second(self) -> bool:
         """Return whether a second activation operand takes the weights' place and comes from DRAM."""
         return self.plan is None and self.layer.second_input_elements > 0 and self.second_from_dram
+
+    @property
+    def stages_output(self) -> bool:
+        """Return whether results wait in the activation buffer on their way to DRAM, beside the sums they come from."""
+        return self.output_to_dram and not self.hardware.sums_in_activation_buffer
+
+    @property
+    def buffers_output(self) -> bool:
+        """Return whether results are written to the activation buffer."""
+        return self.stages_output or not self.output_to_dram
 
     def capacity(self, buffer: BufferConfig) -> int:
         """Return the bytes of a buffer; unbounded where memory is ideal."""

@@ -37,7 +37,8 @@ def test_every_row_is_used_by_some_chip() -> None:
     runs += [(["pe_array.zero_weights=skip"], name, "golomb") for name in ARITHMETICS]
     runs += [([], "int8", decoder) for decoder in ("rle", "csr", "bitmap", "nm")]
     runs += [(["accumulator.cells=registers", "leakage_class=general"], "int8", "none")]
-    runs += [(["pe_array={dataflow: spatial, unroll: {R: 3}, operand_registers: true}"], "int8", "none")]
+    pads = "{input_words: 12, weight_words: 224, sum_words: 24, words_per_cycle: 4}"
+    runs += [([f"pe_array={{dataflow: row_stationary, scratch_pads: {pads}}}"], "int8", "none")]
     for overrides, arithmetic, decoder in runs:
         traits = RunTraits(arithmetic, decoder, True, uses_jumps=True, uses_derived_seeds=True)
         pricer = Pricer(load_hardware(EDGE, overrides).config, load_tables(), traits)
