@@ -160,8 +160,7 @@ class BufferConfig(ConfigModel):
     double_buffered: bool = True
     """Whether half is filled while the other half is used."""
     cells: Cells = "sram"
-    """What holds the bits: SRAM macros, or flip-flops, of which each word has its own enable. It costs energy, leakage
-    and area, not time."""
+    """What holds the bits: SRAM macros, or flip-flops. It costs energy, leakage and area, not time."""
     is_copied: bool = False
     """``weight_buffer`` only: PEs copy a tile when its step begins, so that its place is filled while they use it."""
 
@@ -290,8 +289,8 @@ class HardwareConfig(ConfigModel):
     accumulator_bits: Literal[16, 24, 32, 48] = 32
     """Width of a partial sum."""
     clock_gating: ClockGating = "unit"
-    """Which flip-flops stand still: none; those of a unit without work, and words of register files that are not
-    written; or, ``lane``, also those of a PE or lane without work in the cycle. It costs energy, not time."""
+    """Which flip-flops stand still: none; those of a unit without work; or, ``lane``, also those of a PE or lane without
+    work in the cycle, and words of register memories that are not written. It costs energy, not time."""
     leakage_class: LeakageClass = "low_power"
     """Cells of high threshold (``low_power``) or of a general-purpose process (``general``)."""
     memory: Literal["dram", "ideal"] = "dram"

@@ -16,7 +16,7 @@ _UM2_PER_MM2 = 1e6
 
 def area_prices(pricer: Pricer) -> dict[str, Price]:
     """Return the area of every unit that the chip has, placed and routed, in mm2."""
-    prices = {name: _logic_area(pricer, logic) for name, logic in inventory(pricer).items()}
+    prices = {name: logic_area(pricer, logic) for name, logic in inventory(pricer).items()}
     for name, buffer in srams(pricer):
         base = pricer.factor("sram_area_factor", bank_of(pricer, buffer).area_um2 * buffer.num_banks / _UM2_PER_MM2)
         more_ports = scaled(base, buffer.num_ports - 1, "sram_port_area_factor")
@@ -45,7 +45,8 @@ def bank_of(pricer: Pricer, buffer: BufferConfig) -> SramBank:
     return sram_bank(pricer.tables.sram_points, capacity_bytes, buffer.width_bits, pricer.node_nm, pricer.voltage_v)
 
 
-def _logic_area(pricer: Pricer, logic: Logic) -> Price:
+def logic_area(pricer: Pricer, logic: Logic) -> Price:
+    """Return the area of standard cells, placed and routed, in mm2."""
     gate = scaled(pricer.area_um2("gate_area"), 1 / _UM2_PER_MM2)
     register = scaled(pricer.area_um2("register_area"), 1 / _UM2_PER_MM2)
     register = joined([register, scaled(register, 1.0, "clock_tree_area")])

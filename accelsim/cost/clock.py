@@ -2,16 +2,21 @@
 
 ``clock_gating`` of the chip says which stand still: ``none``; ``unit``, those of a unit without work in the cycle;
 ``lane``, also those of a PE or lane without work. What is gated still costs `clock_gated_fraction`: the gate's own
-clock pin and the tree above it. Words of register memories have an enable each, and are gated unless nothing is.
+clock pin and the tree above it.
+
+The tree has leaf buffers, in proportion to the pins, and wire. Wire does not shrink as gates do; its length follows from
+the standard-cell area that a flip-flop has in its unit.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from accelsim.cost.inventory import FlipFlops, inventory
-from accelsim.cost.terms import Price, joined, multiplied, scaled
+from accelsim.cost.area import logic_area
+from accelsim.cost.inventory import FlipFlops, flip_flops_of, inventory
+from accelsim.cost.terms import Price, joined, multiplied, resolve, scaled
 from accelsim.cost.traits import Pricer
 from accelsim.sim.counters import LayerCounters
 
@@ -26,17 +31,27 @@ class ClockedGroup:
     gated_pj: Price
 
 
-def flip_flop_cycle_pj(pricer: Pricer) -> Price:
-    """Return what one flip-flop costs in a cycle in which it is clocked, in pJ."""
+_TRANSITIONS = 4  # of a clock, over those of a random bit: two in a cycle, not one in two
+
+
+def flip_flop_cycle_pj(pricer: Pricer, area_um2: float = 0.0) -> Price:
+    """Return what one flip-flop costs in a cycle in which it is clocked, in pJ.
+
+    ``area_um2`` is the standard-cell area that it has in its unit; 0: without wire.
+    """
     pin = pricer.energy_pj("clock_pin")
-    return joined([pin, scaled(pin, 1.0, "clock_tree_share")])
+    wire_mm = math.sqrt(area_um2) * 1e-3
+    wire = scaled(pricer.wire_pj_per_bit_mm("wire_energy"), _TRANSITIONS * wire_mm, "clock_wire_factor")
+    return joined([pin, scaled(pin, 1.0, "clock_buffer_share"), wire])
 
 
 def clocked_groups(pricer: Pricer) -> tuple[ClockedGroup, ...]:
     """Return every flip-flop of the chip, by unit and by what clocks it."""
-    price = flip_flop_cycle_pj(pricer)
+    values = pricer.tables.values  # a sampled area does not move the wires
     groups = []
     for unit, logic in sorted(inventory(pricer).items()):
+        area_um2 = resolve(logic_area(pricer, logic), values) * 1e6
+        price = flip_flop_cycle_pj(pricer, area_um2 / resolve(flip_flops_of([logic]), values))
         for each in logic.flip_flops:
             clocked = multiplied(each.count, price)
             groups.append(ClockedGroup(unit, each, clocked, scaled(clocked, 1.0, "clock_gated_fraction")))
@@ -46,8 +61,7 @@ def clocked_groups(pricer: Pricer) -> tuple[ClockedGroup, ...]:
 def active_cycles(group: FlipFlops, gating: str, layer: LayerCounters) -> float:
     """Return the cycles of a layer in which a group is clocked; a part of a cycle where a part of it is."""
     cycles = float(layer.latency_cycles)
-    by_work = group.work is not None and (gating == "lane" or (gating == "unit" and group.is_memory))
-    if group.work is not None and by_work:
+    if gating == "lane" and group.work is not None:
         return min(cycles, sum(layer.actions.get(w.unit, {}).get(w.action, 0) * w.cycles for w in group.work))
     if gating == "none" or group.busy is None:
         return cycles
@@ -79,7 +93,7 @@ def clock_estimate(pricer: Pricer) -> ClockEstimate:
     actions: dict[tuple[str, str], list[Price]] = {}
     for group in clocked_groups(pricer):
         made = group.flip_flops
-        if made.work is None or not (gating == "lane" or (gating == "unit" and made.is_memory)):
+        if made.work is None or gating != "lane":
             is_off = gating != "none" and made.busy == ()
             every.append(group.gated_pj if is_off else group.clocked_pj)
             continue

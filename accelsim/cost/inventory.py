@@ -53,14 +53,11 @@ class FlipFlops:
         Units in whose busy cycles they are clocked where units are gated; None: in every cycle.
     work
         Actions that clock them where lanes are gated; None: as ``busy``.
-    is_memory
-        Whether they are words with an enable each, which are clocked when written unless nothing is gated.
     """
 
     count: Price
     busy: tuple[str, ...] | None = None
     work: tuple[Work, ...] | None = None
-    is_memory: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +142,7 @@ def _array_group(pricer: Pricer, registers: RegisterSet) -> FlipFlops:
     count = exactly(registers.bits)
     if registers.control_row is not None:
         count = joined([count, pricer.factor(registers.control_row, num_pes)])
-    return FlipFlops(count, ("pe_array",), work, is_memory=registers.words > 1)
+    return FlipFlops(count, ("pe_array",), work)
 
 
 def _vector_unit(pricer: Pricer) -> Logic:
@@ -179,7 +176,7 @@ def _fixed(pricer: Pricer, unit: str, busy: tuple[str, ...] | None) -> Logic:
 
 def _register_memory(name: str, buffer: BufferConfig) -> Logic:
     bits = buffer.capacity_bytes * 8.0
-    words = FlipFlops(exactly(bits), None, (Work(name, "write_bits", 1 / bits),), is_memory=True)
+    words = FlipFlops(exactly(bits), _BUFFERED, (Work(name, "write_bits", 1 / bits),))
     return Logic((("register_read_gates", bits),), (words,))
 
 
