@@ -127,7 +127,9 @@ def _doubled(hardware: HardwareConfig) -> Iterator[tuple[str, dict[str, Any]]]:
             if name == "accumulator" and hardware.sums_in_activation_buffer:
                 continue
             twice = {"capacity_bytes": 2 * getattr(hardware, name).capacity_bytes}
-            shared = {"accumulator": twice} if name == "activation_buffer" and hardware.sums_in_activation_buffer else {}
+            shared = (
+                {"accumulator": twice} if name == "activation_buffer" and hardware.sums_in_activation_buffer else {}
+            )
             yield f"{name}.capacity", {name: twice} | shared
 
 

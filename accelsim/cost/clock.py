@@ -4,8 +4,8 @@
 ``lane``, also those of a PE or lane without work. What is gated still costs `clock_gated_fraction`: the gate's own
 clock pin and the tree above it.
 
-The tree has leaf buffers, in proportion to the pins, and wire. Wire does not shrink as gates do; its length follows from
-the standard-cell area that a flip-flop has in its unit.
+The tree has leaf buffers, in proportion to the pins, and wire. Wire does not shrink as gates do; its length follows
+from the standard-cell area that a flip-flop has in its unit.
 """
 
 from __future__ import annotations
@@ -23,11 +23,15 @@ from accelsim.sim.counters import LayerCounters
 
 @dataclass(frozen=True, slots=True)
 class ClockedGroup:
-    """Flip-flops of a unit with their price: pJ of all of them in a cycle in which they are clocked, and gated."""
+    """Flip-flops of a unit with their price.
+
+    In a cycle, in pJ of all of them: clocked, of which the network's part outside of the flip-flops, and gated.
+    """
 
     unit: str
     flip_flops: FlipFlops
     clocked_pj: Price
+    network_pj: Price
     gated_pj: Price
 
 
@@ -35,9 +39,14 @@ _TRANSITIONS = 4  # of a clock, over those of a random bit: two in a cycle, not 
 
 
 def flip_flop_cycle_pj(pricer: Pricer, area_um2: float = 0.0) -> Price:
-    """Return what one flip-flop costs in a cycle in which it is clocked, in pJ.
+    """Return what one flip-flop costs in a cycle in which it is clocked, in pJ: its inside and `network_cycle_pj`."""
+    return joined([pricer.energy_pj("flip_flop_clock"), network_cycle_pj(pricer, area_um2)])
 
-    ``area_um2`` is the standard-cell area that it has in its unit; 0: without wire.
+
+def network_cycle_pj(pricer: Pricer, area_um2: float = 0.0) -> Price:
+    """Return what the clock network spends on a flip-flop in a cycle, in pJ: its pin, leaf buffers and wire.
+
+    ``area_um2`` is the standard-cell area that it has in its unit; 0: without wire, as before placement.
     """
     pin = pricer.energy_pj("clock_pin")
     wire_mm = math.sqrt(area_um2) * 1e-3
@@ -51,10 +60,12 @@ def clocked_groups(pricer: Pricer) -> tuple[ClockedGroup, ...]:
     groups = []
     for unit, logic in sorted(inventory(pricer).items()):
         area_um2 = resolve(logic_area(pricer, logic), values) * 1e6
-        price = flip_flop_cycle_pj(pricer, area_um2 / resolve(flip_flops_of([logic]), values))
+        of_one = area_um2 / resolve(flip_flops_of([logic]), values)
+        price, network = flip_flop_cycle_pj(pricer, of_one), network_cycle_pj(pricer, of_one)
         for each in logic.flip_flops:
             clocked = multiplied(each.count, price)
-            groups.append(ClockedGroup(unit, each, clocked, scaled(clocked, 1.0, "clock_gated_fraction")))
+            gated = scaled(clocked, 1.0, "clock_gated_fraction")
+            groups.append(ClockedGroup(unit, each, clocked, multiplied(each.count, network), gated))
     return tuple(groups)
 
 

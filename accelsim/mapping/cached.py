@@ -211,9 +211,7 @@ def bus_times(
     )
 
 
-def _codec_times(
-    task: LayerTask, weights: WeightEvents, inputs: InputEvents, outputs: OutputEvents
-) -> BusCycles:
+def _codec_times(task: LayerTask, weights: WeightEvents, inputs: InputEvents, outputs: OutputEvents) -> BusCycles:
     """Return for how long events keep the bus where activations pass a coder: the slower of the two decides."""
     dram, clock = task.hardware.dram, task.hardware.clock_mhz
     coding, rate = task.coding, task.activation_bits * task.hardware.dma.codec_elements_per_cycle

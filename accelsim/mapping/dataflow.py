@@ -271,18 +271,17 @@ def _spatial_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
 
 # Shorter passes may leave fewer filters over: 64 filters are four passes of 16 rather than three of 22.
 MORE_PASSES = 2
-# How many of the sets that are side by side take other channels: powers of two and their threes.
-_SHARES = tuple(sorted({base << shift for base in (1, 3) for shift in range(24)}))
 
 
 def row_stationary_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
     """Return the work of a tile on a row-stationary array (Chen et al., JSSC 2017, section IV, Tables II and III).
 
     A *set* of PEs has a filter row in each of its rows and an output row in each of its columns; a set wider than the
-    array stands in strips above each other. Sets that fit beside each other take other channels (r of them) or other
-    filters (t). In a *pass* each PE holds a row of q channels and p filters: q windows fit its inputs, p q rows its
-    weights, p its sums. A tile is as many passes as its channels, filters and rows need. The split into r and t is the
-    fastest, and of equals the one that moves the fewest inputs and sums.
+    array stands in strips above each other. Sets that fit on the array take other channels (r of them, above each
+    other, since sums move along columns) or other filters (t). In a *pass* each PE holds a row of q channels and p
+    filters: q windows fit its inputs, p q rows its weights, p its sums. A tile is as many passes as its channels,
+    filters and rows need. The split into r and t is the fastest, and of equals the one that moves the fewest inputs and
+    sums.
 
     All inputs of a tile are read again for each pass over other filters; all sums are read and written in each pass
     over other channels. The weights of a pass come before it, since its PEs read one in each cycle, and then the
@@ -298,9 +297,9 @@ def row_stationary_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
     sets, bands = np.maximum(sets, 1), -(-strips // stacked)
     window_parts = _ceil(tile.R, array.rows) * -(-tile.S // taps)
     outputs, found = tile.G * tile.K * tile.pixels, None
-    shares = _SHARES[: int(np.searchsorted(_SHARES, int(np.max(sets)), side="right"))]
-    for shared, more in product(shares, range(MORE_PASSES + 1)):
-        split = _split_pass(pads, tile, taps, (sets, shared), more)
+    above = np.maximum(stacked // np.minimum(strips, stacked), 1)
+    for shared, more in product(range(1, int(np.max(above)) + 1), range(MORE_PASSES + 1)):
+        split = _split_pass(pads, tile, taps, (sets, np.minimum(shared, above)), more)
         moved = outputs * (2 * split.channel_passes * window_parts - 1) + tile.inputs * split.filter_passes
         if found is None:
             found, fewest = split, moved
@@ -336,7 +335,7 @@ class _Split:
 
 
 def _split_pass(
-    pads: ScratchPadConfig, tile: TileShape, taps: IntLike, sets: tuple[IntLike, int], more: int
+    pads: ScratchPadConfig, tile: TileShape, taps: IntLike, sets: tuple[IntLike, IntLike], more: int
 ) -> _Split:
     """Return the passes of a tile on ``sets``: how many there are, and how many of them take other channels.
 

@@ -117,5 +117,7 @@ def _codec_pairs(task: LayerTask, read_bytes: int, written_bytes: int) -> dict[s
     coding = task.coding
     if not coding.any or task.is_ideal:
         return {}
-    coded = (read_bytes if min(coding.inputs, coding.residuals) < 1 else 0) + (written_bytes if coding.outputs < 1 else 0)
+    coded = (read_bytes if min(coding.inputs, coding.residuals) < 1 else 0) + (
+        written_bytes if coding.outputs < 1 else 0
+    )
     return {"codec_pairs": 8 * coded // WORD_BITS * pairs_per_word(task.activation_bits)}

@@ -37,7 +37,12 @@ def validate_eyeriss(own: Table | None = None) -> list[ValidationRow]:
         moved_mb = (item.actions["activation_buffer"]["read_bits"] + sum(item.actions["accumulator"].values())) / 8e6
         dram_mb = (item.dram_read_bytes + item.dram_write_bytes) / 1e6
         for quantity, column, ours, note in (
-            ("latency in ms", "latency_ms", 1e3 * cycles_to_s(item.latency_cycles, clock), "the link's clock is assumed"),
+            (
+                "latency in ms",
+                "latency_ms",
+                1e3 * cycles_to_s(item.latency_cycles, clock),
+                "the link's clock is assumed",
+            ),
             ("processing time in ms", "processing_ms", 1e3 * cycles_to_s(working, clock), "see docs/validation.md"),
             ("DRAM traffic in MB", "dram_mb", dram_mb, "run-length coded activations"),
             ("global-buffer traffic in MB", "buffer_mb", moved_mb, "inputs and partial sums of passes"),
