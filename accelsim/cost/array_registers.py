@@ -32,8 +32,8 @@ class RegisterSet:
     moves_with
         What clocks them where lanes are gated: slots (also those whose product is masked: the data pass on to others),
         executed products, loads of weights, or inputs that come from the activation buffer.
-    control_row
-        The row of control flip-flops that each PE has beside them.
+    control
+        The rows of control flip-flops and gates that each PE has beside them begin with it.
     words
         Words of a scratch pad, of which one is written at a time.
     """
@@ -41,7 +41,7 @@ class RegisterSet:
     holds: str
     bits: float
     moves_with: MovesWith
-    control_row: str | None = None
+    control: str | None = None
     words: int = 1
 
 
@@ -76,7 +76,7 @@ def _systolic(pricer: Pricer, array: PeArrayConfig) -> tuple[RegisterSet, ...]:
     }
     kept, clocked = stays[array.dataflow]
     widths = {"inputs": activation, "weights": weight * copies, "sums": sums}
-    control = {"inputs": None, "weights": None, "sums": "pe_control_flip_flops"}
+    control = {"inputs": None, "weights": None, "sums": "pe_control"}
     return tuple(
         RegisterSet(name, float(num_pes * bits), clocked if name == kept else "slots", control[name])
         for name, bits in widths.items()
@@ -130,7 +130,7 @@ def _stages(pricer: Pricer, array: PeArrayConfig) -> tuple[RegisterSet, ...]:
     num_pes, sums = array.num_pes, pricer.hardware.accumulator_bits
     activation, weight = operand_bits(pricer)
     return (
-        RegisterSet("inputs", float(num_pes * activation), "slots", "pad_control_flip_flops"),
+        RegisterSet("inputs", float(num_pes * activation), "slots", "pad_control"),
         RegisterSet("weights", float(num_pes * weight), "executed"),
         RegisterSet("products", float(num_pes * (activation + weight)), "executed"),
         RegisterSet("sums", float(num_pes * sums), "executed"),
@@ -143,7 +143,7 @@ def _shared(pricer: Pricer, array: PeArrayConfig) -> tuple[RegisterSet, ...]:
     return (
         RegisterSet("inputs", float(num_inputs(array) * activation), "slots"),
         RegisterSet("weights", float(num_weights(array) * weight), "loads"),
-        RegisterSet("tree", trees * tree_bits(pricer), "slots", "pe_control_flip_flops"),
+        RegisterSet("tree", trees * tree_bits(pricer), "slots", "pe_control"),
         RegisterSet("sums", trees * pricer.hardware.accumulator_bits, "slots"),
     )
 

@@ -125,6 +125,7 @@ def _pe_array(pricer: Pricer) -> Logic:
         gates.append(("skip_window_gates", num_pes))
     registers = array_registers(pricer)
     gates += [("register_read_gates", each.bits) for each in registers if each.words > 1]
+    gates += [(f"{each.control}_gates", num_pes) for each in registers if each.control is not None]
     return Logic(tuple(gates), tuple(_array_group(pricer, each) for each in registers))
 
 
@@ -140,8 +141,8 @@ def _array_group(pricer: Pricer, registers: RegisterSet) -> FlipFlops:
         "inputs": (Work("activation_buffer", "read_bits", array.rows / registers.bits),),
     }[registers.moves_with]
     count = exactly(registers.bits)
-    if registers.control_row is not None:
-        count = joined([count, pricer.factor(registers.control_row, num_pes)])
+    if registers.control is not None:
+        count = joined([count, pricer.factor(f"{registers.control}_flip_flops", num_pes)])
     return FlipFlops(count, ("pe_array",), work)
 
 

@@ -14,6 +14,7 @@ from accelsim.validation.gemm import validate_gemm_tilings, validate_stonne
 from accelsim.validation.gemmini import CHOSEN, validate_chosen, validate_gemmini
 from accelsim.validation.reference import Table, own_table
 from accelsim.validation.rows import ValidationRow
+from accelsim.validation.silicon import validate_areas, validate_eie, validate_masked_pe
 from accelsim.validation.sparse import validate_crossing
 from accelsim.validation.tickets import validate_hiddenite, validate_model_sizes
 from accelsim.validation.tpu import validate_tpu_v1, validate_tpu_v3
@@ -30,6 +31,9 @@ REFERENCES: dict[str, Callable[[], list[ValidationRow]]] = {
     "dram-simulators": validate_dram,
     "real-masks": validate_effective_macs,
     "cacti-sram": validate_sram,
+    "areas": validate_areas,
+    "eie-pe": validate_eie,
+    "masked-pe": validate_masked_pe,
     "sparse-crossing": validate_crossing,
     "frozen-sizes": validate_model_sizes,
     "hiddenite": validate_hiddenite,
