@@ -32,8 +32,9 @@ class RegisterSet:
     moves_with
         What clocks them where lanes are gated: slots (also those whose product is masked: the data pass on to others),
         executed products, loads of weights, or inputs that come from the activation buffer.
-    control
-        The rows of control flip-flops and gates that each PE has beside them begin with it.
+    control, num_controls
+        The rows of control flip-flops and gates that stand beside them begin with it, and how many times: in each
+        PE, or at each adder tree.
     words
         Words of a scratch pad, of which one is written at a time.
     """
@@ -42,6 +43,7 @@ class RegisterSet:
     bits: float
     moves_with: MovesWith
     control: str | None = None
+    num_controls: float = 0.0
     words: int = 1
 
 
@@ -78,7 +80,7 @@ def _systolic(pricer: Pricer, array: PeArrayConfig) -> tuple[RegisterSet, ...]:
     widths = {"inputs": activation, "weights": weight * copies, "sums": sums}
     control = {"inputs": None, "weights": None, "sums": "pe_control"}
     return tuple(
-        RegisterSet(name, float(num_pes * bits), clocked if name == kept else "slots", control[name])
+        RegisterSet(name, float(num_pes * bits), clocked if name == kept else "slots", control[name], num_pes)
         for name, bits in widths.items()
     )
 
@@ -130,7 +132,7 @@ def _stages(pricer: Pricer, array: PeArrayConfig) -> tuple[RegisterSet, ...]:
     num_pes, sums = array.num_pes, pricer.hardware.accumulator_bits
     activation, weight = operand_bits(pricer)
     return (
-        RegisterSet("inputs", float(num_pes * activation), "slots", "pad_control"),
+        RegisterSet("inputs", float(num_pes * activation), "slots", "pad_control", num_pes),
         RegisterSet("weights", float(num_pes * weight), "executed"),
         RegisterSet("products", float(num_pes * (activation + weight)), "executed"),
         RegisterSet("sums", float(num_pes * sums), "executed"),
@@ -143,7 +145,7 @@ def _shared(pricer: Pricer, array: PeArrayConfig) -> tuple[RegisterSet, ...]:
     return (
         RegisterSet("inputs", float(num_inputs(array) * activation), "slots"),
         RegisterSet("weights", float(num_weights(array) * weight), "loads"),
-        RegisterSet("tree", trees * tree_bits(pricer), "slots", "pe_control"),
+        RegisterSet("tree", trees * tree_bits(pricer), "slots", "pe_control", trees),
         RegisterSet("sums", trees * pricer.hardware.accumulator_bits, "slots"),
     )
 
@@ -167,18 +169,39 @@ def fan_in(array: PeArrayConfig) -> int:
     return size("C", 1) * size("R", 1) * size("S", 1)
 
 
+# Adders within a MAC: their share of its gates (docs/cost_units.v), which is that of its energy within 2 %, and bits.
+_ADDERS = {"ternary": (0.823, 24), "int4": (0.589, 24), "int8": (0.293, 32), "int16": (0.087, 32)}
+
+
+def size_of_mac(pricer: Pricer, arithmetic: str) -> float:
+    """Return what a MAC is of the table's: a tree's adders are as wide as their level, and one of them accumulates."""
+    array = pricer.hardware.pe_array
+    if array.dataflow != "spatial" or arithmetic not in _ADDERS:
+        return 1.0
+    share, bits = _ADDERS[arithmetic]
+    added = sum(count * width for count, width in _levels(pricer)) + pricer.hardware.accumulator_bits
+    return 1 - share + share * added / fan_in(array) / bits
+
+
+def _levels(pricer: Pricer) -> list[tuple[int, int]]:
+    """Return the adders of each level of a tree and their width.
+
+    A ternary or binary product is as wide as its activation and a sign, others as both operands; a level adds a bit.
+    """
+    activation, weight = operand_bits(pricer)
+    product = activation + 1 if largest_arithmetic(pricer) in ("ternary", "binary_xnor") else activation + weight
+    depth = (fan_in(pricer.hardware.pe_array) - 1).bit_length()
+    return [
+        (-(-fan_in(pricer.hardware.pe_array) // (1 << level)), min(product + level, pricer.hardware.accumulator_bits))
+        for level in range(1, depth + 1)
+    ]
+
+
 def tree_bits(pricer: Pricer) -> int:
     """Return the flip-flops within one adder tree: of the levels from the root that the pipeline has stages for.
 
-    A ternary or binary product is as wide as its activation and a sign, others as both operands; a level adds a bit. An
-    operand and an output stage are of the latency, but not of the tree.
+    An operand and an output stage are of the latency, but not of the tree.
     """
-    array = pricer.hardware.pe_array
-    activation, weight = operand_bits(pricer)
-    product = activation + 1 if largest_arithmetic(pricer) in ("ternary", "binary_xnor") else activation + weight
-    depth = (fan_in(array) - 1).bit_length()
-    stages = min(depth, max(0, array.pipeline_latency_cycles - 2))
-    bits = 0
-    for level in range(depth - stages + 1, depth + 1):
-        bits += -(-fan_in(array) // (1 << level)) * min(product + level, pricer.hardware.accumulator_bits)
-    return bits
+    levels = _levels(pricer)
+    stages = min(len(levels), max(0, pricer.hardware.pe_array.pipeline_latency_cycles - 2))
+    return sum(count * width for count, width in levels[len(levels) - stages :])

@@ -13,6 +13,7 @@ from accelsim.cost.array_registers import (
     copies_of_weight,
     operand_bits,
     pad_memories,
+    size_of_mac,
 )
 from accelsim.cost.dram import bit_prices, idle_price_w
 from accelsim.cost.registers import memory_pj, read_pj, write_pj
@@ -126,7 +127,11 @@ def _pe_array(pricer: Pricer) -> dict[str, Price]:
     macs = {name: _mac(pricer, name) for name in ARITHMETICS}
     return {
         **{f"mac_{name}": price for name, price in macs.items()},
-        "mac_gated": scaled(pricer.energy_pj(f"mac_{pricer.traits.arithmetic}"), 1.0, "mac_gated_fraction"),
+        "mac_gated": scaled(
+            pricer.energy_pj(f"mac_{pricer.traits.arithmetic}", size_of_mac(pricer, pricer.traits.arithmetic)),
+            1.0,
+            "mac_gated_fraction",
+        ),
         "operand_shifts_bits": _shift(pricer),
         "weight_loads_bits": _weight_load(pricer),
         "skip_lookups": _gates(pricer, "skip_lookup_gates", "decoder_activity"),
@@ -135,7 +140,8 @@ def _pe_array(pricer: Pricer) -> dict[str, Price]:
 
 def _mac(pricer: Pricer, arithmetic: str) -> Price:
     """Return the energy of one MAC with the registers that are written for it alone and move to no neighbour."""
-    hardware, unit = pricer.hardware, pricer.energy_pj(f"mac_{arithmetic}")
+    hardware = pricer.hardware
+    unit = pricer.energy_pj(f"mac_{arithmetic}", size_of_mac(pricer, arithmetic))
     sums = hardware.accumulator_bits
     if hardware.pe_array.dataflow == "output_stationary":
         return joined([unit, scaled(write_pj(pricer), sums)])

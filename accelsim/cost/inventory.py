@@ -11,7 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from accelsim.config.hardware import BufferConfig
-from accelsim.cost.array_registers import RegisterSet, array_registers, copies_of_weight, largest_arithmetic
+from accelsim.cost.array_registers import (
+    RegisterSet,
+    array_registers,
+    copies_of_weight,
+    largest_arithmetic,
+    size_of_mac,
+)
 from accelsim.cost.terms import Price, Term, joined
 from accelsim.cost.traits import Pricer
 from accelsim.errors import ConfigError
@@ -120,29 +126,30 @@ def exactly(number: float) -> Price:
 
 def _pe_array(pricer: Pricer) -> Logic:
     pe_array, num_pes = pricer.hardware.pe_array, float(pricer.hardware.pe_array.num_pes)
-    gates = [(f"mac_{largest_arithmetic(pricer)}_gates", num_pes)]
+    largest = largest_arithmetic(pricer)
+    gates = [(f"mac_{largest}_gates", num_pes * size_of_mac(pricer, largest))]
     if "skip" in (pe_array.zero_weights, pe_array.zero_activations):
         gates.append(("skip_window_gates", num_pes))
     registers = array_registers(pricer)
     gates += [("register_read_gates", each.bits) for each in registers if each.words > 1]
-    gates += [(f"{each.control}_gates", num_pes) for each in registers if each.control is not None]
+    gates += [(f"{each.control}_gates", each.num_controls) for each in registers if each.control is not None]
     return Logic(tuple(gates), tuple(_array_group(pricer, each) for each in registers))
 
 
 def _array_group(pricer: Pricer, registers: RegisterSet) -> FlipFlops:
     """Return a set of the array's registers with the actions that clock it where lanes are gated."""
     array = pricer.hardware.pe_array
-    num_pes, one_of_all = array.num_pes, 1 / (array.num_pes * registers.words)
+    one_of_all, bits = 1 / (array.num_pes * registers.words), max(1.0, registers.bits)
     executed = tuple(Work("pe_array", f"mac_{name}", one_of_all) for name in pricer.traits.arithmetics)
     work = {
         "slots": (*executed, Work("pe_array", "mac_gated", one_of_all)),
         "executed": executed,
-        "loads": (Work("pe_array", "weight_loads_bits", copies_of_weight(array) / registers.bits),),
-        "inputs": (Work("activation_buffer", "read_bits", array.rows / registers.bits),),
+        "loads": (Work("pe_array", "weight_loads_bits", copies_of_weight(array) / bits),),
+        "inputs": (Work("activation_buffer", "read_bits", array.rows / bits),),
     }[registers.moves_with]
     count = exactly(registers.bits)
     if registers.control is not None:
-        count = joined([count, pricer.factor(f"{registers.control}_flip_flops", num_pes)])
+        count = joined([count, pricer.factor(f"{registers.control}_flip_flops", registers.num_controls)])
     return FlipFlops(count, ("pe_array",), work)
 
 
@@ -155,9 +162,9 @@ def _vector_unit(pricer: Pricer) -> Logic:
 
 
 def _interconnect(pricer: Pricer) -> Logic:
-    """Return the multiplexers of the buffers' ports, and their input and output registers."""
-    ports = (each.num_banks * each.num_ports * each.width_bits for each in buffers_present(pricer).values())
-    bits = float(sum(ports))
+    """Return the multiplexers of the memories' ports, and their input and output registers."""
+    memories = [each for each in buffers_present(pricer).values() if each.cells == "sram"]
+    bits = float(max(1, sum(each.num_banks * each.num_ports * each.width_bits for each in memories)))
     registers = FlipFlops(
         pricer.factor("interconnect_bit_flip_flops", bits), _BUFFERED, (Work("interconnect", "bits", 1 / bits),)
     )

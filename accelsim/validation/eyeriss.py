@@ -109,9 +109,9 @@ def power_rows(table: Table, rows: list[ValidationRow], powers: list[Power]) -> 
         ),
         statistic_row(
             table.name, table.source, "clock network's share of power, mean of layers", 0.39, mean(shares),
-            f"{min(shares):.2f} to {max(shares):.2f}; theirs 0.33 to 0.45: pins, buffers and wire, not inside flip-flops",
+            f"{min(shares):.2f} to {max(shares):.2f} without the inside of flip-flops; theirs 0.33 to 0.45",
         ),
         statistic_row(
-            table.name, table.source, "arithmetic's share of power, largest of layers", 0.10, max(alus), "theirs below it"
+            table.name, table.source, "arithmetic's share of power, largest of layers", 0.1, max(alus), "theirs below"
         ),
     ]  # fmt: skip

@@ -69,7 +69,7 @@ def validate_eie() -> list[ValidationRow]:
 def _eie_registers(pricer: Pricer, table: Table) -> dict[str, float]:
     """Return pJ a cycle of the clock network, with what it makes flip-flops spend inside, and of registers' data.
 
-    So the tool of the source divides them (PrimeTime PX: the group clock_network holds the clock-pin power of registers).
+    So the tool of the source divides them: PrimeTime PX puts the clock-pin power of registers into clock_network.
     """
     clock_pj = _value(flip_flop_cycle_pj(pricer, EIE_AREA_PER_FLIP_FLOP_UM2))
     network = registers = 0.0

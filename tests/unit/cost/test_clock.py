@@ -48,7 +48,7 @@ def test_flip_flops_of_an_array_by_hand() -> None:
     assert flip_flops(pricer("edge"), "pe_array") == 1024 * (8 + 2 * 2 + 32 + 3)
     # 16 x 16 weights, 16 channels of 4 x 4 positions, 256 trees of 16 products: four levels, and a sum of 24 bits.
     tree = 8 * 10 + 4 * 11 + 2 * 12 + 1 * 13
-    shared = 256 * 2 + 256 * 8 + 256 * (tree + 24) + 4096 * 3
+    shared = 256 * 2 + 256 * 8 + 256 * (tree + 24 + 3)
     assert flip_flops(pricer("hiddenite"), "pe_array") == shared
 
 
