@@ -335,6 +335,8 @@ class HardwareConfig(ConfigModel):
             raise ValueError(
                 "sums_in_activation_buffer is for activation_buffer and accumulator with double_buffered: false; set it"
             )
+        if self.activation_buffer.num_banks < 2:  # noqa: PLR2004  one for inputs, one for sums
+            raise ValueError("sums_in_activation_buffer needs activation_buffer.num_banks of at least 2; raise it")
         if self.accumulator.capacity_bytes != self.activation_buffer.capacity_bytes:
             raise ValueError(
                 "sums_in_activation_buffer: accumulator.capacity_bytes is that of the activation buffer "

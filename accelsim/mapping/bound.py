@@ -170,6 +170,8 @@ def _one_tile(task: LayerTask) -> TileShape:
 def _array_cycles(task: LayerTask, traffic: _Traffic) -> tuple[float, float, str]:
     """Return the cycles of the array, and those of the buffer whose ports take longest, with its name."""
     array, tile = task.hardware.pe_array, _one_tile(task)
+    if array.fold_taps == "row":  # tiles of fewer channels may have more taps in a pass than one of all channels
+        array = array.model_copy(update={"fold_taps": True})
     work = array_work(array, tile)
     left = _left(task, work)
     compute = float(work.compute_cycles) * left

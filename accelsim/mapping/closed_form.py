@@ -17,7 +17,7 @@ from accelsim.mapping.cached_form import tilings_on_bus
 from accelsim.mapping.events import VARIABLE_LENGTH
 from accelsim.mapping.generation import COUNTER_BASED
 from accelsim.mapping.generation_form import generation
-from accelsim.mapping.holding import beside
+from accelsim.mapping.holding import left_beside
 from accelsim.mapping.latency_form import Work, latency_of
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.task import LayerTask
@@ -178,10 +178,10 @@ def _holdings(space: Space) -> _Holdings:
     needed = table.tile_inputs * space.of_tile(layers.activation_bits * layers.reads_inputs) / 8
     free = space.of_tile(layers.capacity_bytes) - table.outputs * space.of_tile(layers.staged_per_output)
     if hardware.sums_in_activation_buffer:  # sums are placed first, beside one tile of inputs
-        left = beside(hardware.activation_buffer, free, needed)
+        left = left_beside(hardware.activation_buffer, free, needed)
         psums = _held(table.psums, sums, left, hardware.accumulator, None)
         with np.errstate(invalid="ignore"):
-            free = beside(hardware.activation_buffer, free, sums * psums.tiles)
+            free = left_beside(hardware.activation_buffer, free, sums * psums.tiles)
     inputs = _held(table.inputs, needed, free, hardware.activation_buffer, None)
     stored, stored_loads = weights.fetches, weights.loads
     if layers.decoded_bits.any():

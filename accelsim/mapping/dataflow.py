@@ -296,17 +296,9 @@ def row_stationary_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
     sets = np.where(tile.P <= array.cols, stacked * (array.cols // np.minimum(tile.P, array.cols)), stacked // strips)
     sets, bands = np.maximum(sets, 1), -(-strips // stacked)
     window_parts = _ceil(tile.R, array.rows) * -(-tile.S // taps)
-    outputs, found = tile.G * tile.K * tile.pixels, None
+    outputs = tile.G * tile.K * tile.pixels
     above = np.maximum(stacked // np.minimum(strips, stacked), 1)
-    for shared, more in product(range(1, int(np.max(above)) + 1), range(MORE_PASSES + 1)):
-        split = _split_pass(pads, tile, taps, (sets, np.minimum(shared, above)), more)
-        moved = outputs * (2 * split.channel_passes * window_parts - 1) + tile.inputs * split.filter_passes
-        if found is None:
-            found, fewest = split, moved
-            continue
-        is_better = (split.cycles < found.cycles) | (split.cycles == found.cycles) & (moved < fewest)
-        found = _Split(*(np.where(is_better, getattr(split, name), getattr(found, name)) for name in _Split.__slots__))
-        fewest = np.where(is_better, moved, fewest)
+    found = _best_split(pads, tile, taps, window_parts, (sets, above))
     parts = found.channel_passes * window_parts
     weights = tile.G * tile.K * tile.reduction
     passes = tile.G * parts * found.filter_passes * bands
@@ -332,6 +324,26 @@ class _Split:
     channel_passes: IntLike
     filter_passes: IntLike
     cycles: IntLike
+
+
+def _best_split(
+    pads: ScratchPadConfig, tile: TileShape, taps: IntLike, window_parts: IntLike, sets: tuple[IntLike, IntLike]
+) -> _Split:
+    """Return the fastest way to use ``sets``: how many there are, and how many of them stand above each other."""
+
+    def moved_by(split: _Split) -> IntLike:
+        sums = tile.G * tile.K * tile.pixels * (2 * split.channel_passes * window_parts - 1)
+        return sums + tile.inputs * split.filter_passes
+
+    found = _split_pass(pads, tile, taps, (sets[0], 1), 0)
+    fewest = moved_by(found)
+    for shared, more in product(range(1, int(np.max(sets[1])) + 1), range(MORE_PASSES + 1)):
+        split = _split_pass(pads, tile, taps, (sets[0], np.minimum(shared, sets[1])), more)
+        moved = moved_by(split)
+        is_better = (split.cycles < found.cycles) | (split.cycles == found.cycles) & (moved < fewest)
+        found = _Split(*(np.where(is_better, getattr(split, name), getattr(found, name)) for name in _Split.__slots__))
+        fewest = np.where(is_better, moved, fewest)
+    return found
 
 
 def _split_pass(

@@ -99,12 +99,12 @@ def hold(task: LayerTask, tiling: Tiling) -> Holding | None:
     needed = sizes["inputs"] if task.dram_input_elements else 0
     room = task.capacity(accumulator)
     if hardware.sums_in_activation_buffer:
-        room = beside(hardware.activation_buffer, capacity, needed)
+        room = left_beside(hardware.activation_buffer, capacity, needed)
     outputs = _best(_levels(tiling, counts, OUTPUT_LOOPS), sizes["psums"], room, accumulator.double_buffered)
     if weights is None or outputs is None:
         return None
     if hardware.sums_in_activation_buffer:
-        capacity = beside(hardware.activation_buffer, capacity, outputs[1])
+        capacity = left_beside(hardware.activation_buffer, capacity, outputs[1])
     double = hardware.activation_buffer.double_buffered
     input_levels = _levels(tiling, counts, INPUT_LOOPS)
     inputs = _best(input_levels, needed, capacity, double)
@@ -120,7 +120,7 @@ def hold(task: LayerTask, tiling: Tiling) -> Holding | None:
     )  # fmt: skip
 
 
-def beside(buffer: BufferConfig, capacity: Any, taken: Any) -> Any:
+def left_beside(buffer: BufferConfig, capacity: Any, taken: Any) -> Any:
     """Return the bytes of the whole banks that are left of ``capacity`` beside ``taken``; below 0: too few.
 
     Takes numbers or arrays.
@@ -136,7 +136,7 @@ def misfit(task: LayerTask, tiling: Tiling) -> str:
     staged = 2 * sizes["residuals"] + (2 * sizes["outputs"] if task.stages_output else 0)
     inputs = sizes["inputs"] if task.dram_input_elements else 0
     if hardware.sums_in_activation_buffer:
-        room = beside(hardware.activation_buffer, task.activation_capacity_bytes - staged, inputs)
+        room = left_beside(hardware.activation_buffer, task.activation_capacity_bytes - staged, inputs)
         if room < sizes["psums"]:
             return (
                 f"{inputs} B of inputs, {sizes['psums']} B of partial sums and {staged} B of residuals, each in "
