@@ -25,8 +25,8 @@ class RegisterSet:
 
     Attributes
     ----------
-    holds
-        inputs, weights, sums, tree or products.
+    name
+        What they hold: inputs, weights, sums, levels of trees, products, or a scratch pad.
     bits
         Flip-flops of all of them.
     moves_with
@@ -39,12 +39,17 @@ class RegisterSet:
         Words of a scratch pad, of which one is written at a time.
     """
 
-    holds: str
+    name: str
     bits: float
     moves_with: MovesWith
     control: str | None = None
     num_controls: float = 0.0
     words: int = 1
+
+    @property
+    def holds(self) -> bool:
+        """Return whether they keep what they have in cycles in which they are not written."""
+        return self.words > 1 or self.moves_with == "loads"
 
 
 def largest_arithmetic(pricer: Pricer) -> str:

@@ -64,6 +64,9 @@ def clocked_groups(pricer: Pricer) -> tuple[ClockedGroup, ...]:
         price, network = flip_flop_cycle_pj(pricer, of_one), network_cycle_pj(pricer, of_one)
         for each in logic.flip_flops:
             clocked = multiplied(each.count, price)
+            if each.has_enable:
+                inside = multiplied(each.count, pricer.energy_pj("flip_flop_clock"))
+                clocked = joined([clocked, scaled(inside, 1.0, "enable_clock_share")])
             gated = scaled(clocked, 1.0, "clock_gated_fraction")
             groups.append(ClockedGroup(unit, each, clocked, multiplied(each.count, network), gated))
     return tuple(groups)

@@ -59,11 +59,14 @@ class FlipFlops:
         Units in whose busy cycles they are clocked where units are gated; None: in every cycle.
     work
         Actions that clock them where lanes are gated; None: as ``busy``.
+    has_enable
+        Whether they hold their data by a multiplexer, for want of a gated clock.
     """
 
     count: Price
     busy: tuple[str, ...] | None = None
     work: tuple[Work, ...] | None = None
+    has_enable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,7 @@ def inventory(pricer: Pricer) -> dict[str, Logic]:
         units["mask_decoder"] = _decoder(pricer)
     for name, buffer in buffers_present(pricer).items():
         if buffer.cells == "registers":
-            units[name] = _register_memory(name, buffer)
+            units[name] = _register_memory(name, buffer, has_enable=not _gates_words(pricer))
     return units
 
 
@@ -132,6 +135,8 @@ def _pe_array(pricer: Pricer) -> Logic:
         gates.append(("skip_window_gates", num_pes))
     registers = array_registers(pricer)
     gates += [("register_read_gates", each.bits) for each in registers if each.words > 1]
+    if not _gates_words(pricer):
+        gates += [("enable_gates", each.bits) for each in registers if each.holds]
     gates += [(f"{each.control}_gates", each.num_controls) for each in registers if each.control is not None]
     return Logic(tuple(gates), tuple(_array_group(pricer, each) for each in registers))
 
@@ -150,7 +155,12 @@ def _array_group(pricer: Pricer, registers: RegisterSet) -> FlipFlops:
     count = exactly(registers.bits)
     if registers.control is not None:
         count = joined([count, pricer.factor(f"{registers.control}_flip_flops", registers.num_controls)])
-    return FlipFlops(count, ("pe_array",), work)
+    return FlipFlops(count, ("pe_array",), work, registers.holds and not _gates_words(pricer))
+
+
+def _gates_words(pricer: Pricer) -> bool:
+    """Return whether registers that hold their data have a gated clock; without one they have an enable."""
+    return pricer.hardware.clock_gating == "lane"
 
 
 def _vector_unit(pricer: Pricer) -> Logic:
@@ -182,10 +192,11 @@ def _fixed(pricer: Pricer, unit: str, busy: tuple[str, ...] | None) -> Logic:
     return Logic(((f"{unit}_gates", 1.0),), (FlipFlops(pricer.factor(f"{unit}_flip_flops"), busy),))
 
 
-def _register_memory(name: str, buffer: BufferConfig) -> Logic:
+def _register_memory(name: str, buffer: BufferConfig, has_enable: bool) -> Logic:
     bits = buffer.capacity_bytes * 8.0
-    words = FlipFlops(exactly(bits), _BUFFERED, (Work(name, "write_bits", 1 / bits),))
-    return Logic((("register_read_gates", bits),), (words,))
+    words = FlipFlops(exactly(bits), _BUFFERED, (Work(name, "write_bits", 1 / bits),), has_enable)
+    enables = (("enable_gates", bits),) if has_enable else ()
+    return Logic((("register_read_gates", bits), *enables), (words,))
 
 
 def _generator(pricer: Pricer) -> Logic:
