@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from accelsim.errors import ConfigError
 from accelsim.names import suggest
 from accelsim.validation.dram import validate_dram
+from accelsim.validation.dram_energy import validate_dram_energy
 from accelsim.validation.eyeriss import validate_eyeriss
 from accelsim.validation.formulas import validate_effective_macs, validate_sram, validate_systolic
 from accelsim.validation.gemm import validate_gemm_tilings, validate_stonne
@@ -29,6 +30,7 @@ REFERENCES: dict[str, Callable[[], list[ValidationRow]]] = {
     "stonne-sparse-gemm": validate_stonne,
     "systolic-formulas": validate_systolic,
     "dram-simulators": validate_dram,
+    "dram-energy": validate_dram_energy,
     "real-masks": validate_effective_macs,
     "cacti-sram": validate_sram,
     "areas": validate_areas,
