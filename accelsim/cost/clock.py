@@ -94,25 +94,32 @@ def clock_price(groups: tuple[ClockedGroup, ...], gating: str, layer: LayerCount
 
 @dataclass(frozen=True, slots=True)
 class ClockEstimate:
-    """The clock for estimates before a run: pJ in every cycle, and pJ more per count of an action."""
+    """The clock for estimates before a run, in pJ: in every cycle, more where the array works in it, more an action.
+
+    Where units are gated, those that do not work with the array are taken as gated: how long they work is not known.
+    """
 
     per_cycle_pj: Price
+    per_busy_cycle_pj: Price
     per_action_pj: Mapping[tuple[str, str], Price]
 
 
 def clock_estimate(pricer: Pricer) -> ClockEstimate:
-    """Return the clock as it runs while the array works; units without a part in it are taken to be busy too."""
+    """Return what is known of the clock before a run."""
     gating = pricer.hardware.clock_gating
     every: list[Price] = []
+    busy: list[Price] = []
     actions: dict[tuple[str, str], list[Price]] = {}
     for group in clocked_groups(pricer):
         made = group.flip_flops
-        if made.work is None or gating != "lane":
-            is_off = gating != "none" and made.busy == ()
-            every.append(group.gated_pj if is_off else group.clocked_pj)
+        if gating == "none" or (made.busy is None and made.work is None):
+            every.append(group.clocked_pj)
             continue
         every.append(group.gated_pj)
         more = joined([group.clocked_pj, scaled(group.gated_pj, -1.0)])
-        for work in made.work:
-            actions.setdefault((work.unit, work.action), []).append(scaled(more, work.cycles))
-    return ClockEstimate(joined(every), {key: joined(parts) for key, parts in actions.items()})
+        if gating == "lane" and made.work is not None:
+            for work in made.work:
+                actions.setdefault((work.unit, work.action), []).append(scaled(more, work.cycles))
+        elif "pe_array" in (made.busy or ()):
+            busy.append(more)
+    return ClockEstimate(joined(every), joined(busy), {key: joined(parts) for key, parts in actions.items()})

@@ -30,7 +30,9 @@ def mapping_prices(hardware: HardwareConfig, tables: CostTables) -> EnergyPrices
     for key, price in clock.per_action_pj.items():
         action_pj[key] = action_pj.get(key, 0.0) + resolve(price, tables.values)
     clock_pj = resolve(clock.per_cycle_pj, tables.values)
+    busy_pj = resolve(clock.per_busy_cycle_pj, tables.values)
     return EnergyPrices(
         action_pj=tuple((unit, action, price) for (unit, action), price in sorted(action_pj.items()) if price),
         static_pj_per_cycle=clock_pj + idle_w * 1e6 / hardware.clock_mhz,
+        busy_pj_per_cycle=busy_pj,
     )

@@ -179,7 +179,8 @@ class _Prices:
         self.action_pj = {key: resolve(price, tables.values) for key, price in prices.action_pj.items()}
         for key, price in clock.per_action_pj.items():
             self.action_pj[key] = self.action_pj.get(key, 0.0) + resolve(price, tables.values)
-        self.clock_pj_per_cycle = resolve(clock.per_cycle_pj, tables.values)
+        every_cycle = (clock.per_cycle_pj, clock.per_busy_cycle_pj)  # as if the array never waited
+        self.clock_pj_per_cycle = math.fsum(resolve(price, tables.values) for price in every_cycle)
         self.idle_w = resolve(prices.dram_idle_w, tables.values)
         self.leakage_w = sum(resolve(price, tables.values) for price in leakage_prices(pricer).values())
         self.area_mm2 = math.fsum(resolve(price, tables.values) for price in area_prices(pricer).values())

@@ -467,6 +467,7 @@ def objective_of(figures: Figures, latency: Floats, prices: EnergyPrices) -> Flo
     if objective == "dram_bytes":
         return dram + 1e-6 * latency
     energy = figures.actions_pj + latency * prices.static_pj_per_cycle
+    energy = energy + np.minimum(latency, figures.array) * prices.busy_pj_per_cycle
     return energy if objective == "energy" else energy * latency
 
 

@@ -16,11 +16,14 @@ class EnergyPrices:
     action_pj
         Unit, action and pJ per count, of every action that costs something.
     static_pj_per_cycle
-        What flows in every cycle: leakage, and what the DRAM draws between requests.
+        What flows in every cycle: leakage, the clock that is never gated, and what the DRAM draws between requests.
+    busy_pj_per_cycle
+        The clock of the array, beyond what it draws when gated, in each cycle in which the array works.
     """
 
     action_pj: tuple[tuple[str, str, float], ...] = ()
     static_pj_per_cycle: float = 0.0
+    busy_pj_per_cycle: float = 0.0
 
     def pj(self, unit: str, action: str) -> float:
         """Return the price of an action; 0 where it costs nothing."""
