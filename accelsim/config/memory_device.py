@@ -7,7 +7,7 @@ clock or in nanoseconds (``rcd_read_ns: 18``); nanoseconds become cycles in `_to
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Any
 
@@ -221,6 +221,7 @@ def _to_cycles(section: dict[str, Any], tck_ns: float) -> dict[str, Any]:
     }
 
 
+@cache
 def device_names() -> tuple[str, ...]:
     """Return the names of all standards with a timing table, sorted."""
     folder = resources.files("accelsim.config") / "memories"
@@ -257,6 +258,7 @@ def parse_device(text: str, name: str) -> DeviceTable:
         raise ConfigError(f"memory table {name}: {error} is missing; give organisation, timing and power") from error
 
 
+@lru_cache(maxsize=32)
 def device_of(standard: str) -> DeviceTable:
     """Return the table of a standard, or that of its family (see `FAMILY_DEVICES`)."""
     if standard in device_names():

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from accelsim.config.hardware import BufferConfig
 from accelsim.cost.array_registers import pad_memories
 from accelsim.cost.inventory import Logic, buffers_present, flip_flops_of, inventory
-from accelsim.cost.sram import SramBank, sram_bank
+from accelsim.cost.sram import SramBank
+from accelsim.cost.sram import bank_of as bank_of_size
 from accelsim.cost.terms import Price, joined, multiplied, scaled
 from accelsim.cost.traits import Pricer
 
@@ -42,7 +43,7 @@ def srams(pricer: Pricer) -> Iterator[tuple[str, BufferConfig]]:
 def bank_of(pricer: Pricer, buffer: BufferConfig) -> SramBank:
     """Return a bank of a buffer at the chip's node and supply."""
     capacity_bytes = buffer.capacity_bytes / buffer.num_banks
-    return sram_bank(pricer.tables.sram_points, capacity_bytes, buffer.width_bits, pricer.node_nm, pricer.voltage_v)
+    return bank_of_size(pricer.tables, capacity_bytes, buffer.width_bits, pricer.node_nm, pricer.voltage_v)
 
 
 def logic_area(pricer: Pricer, logic: Logic) -> Price:

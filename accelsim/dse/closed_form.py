@@ -29,7 +29,7 @@ from accelsim.errors import MappingError
 from accelsim.groups import group_sizes, groups_of_size
 from accelsim.mapping.activation_code import WORD_BITS, pairs_per_word
 from accelsim.mapping.build import effective_macs
-from accelsim.mapping.closed_form import Layers, layer_figures
+from accelsim.mapping.figures import Layers, layer_figures
 from accelsim.mapping.network import check_units, rank_network
 from accelsim.mapping.ranking import Best
 from accelsim.mapping.task import LayerTask

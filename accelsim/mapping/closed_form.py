@@ -14,11 +14,12 @@ import numpy.typing as npt
 from accelsim.config.hardware import BufferConfig, HardwareConfig
 from accelsim.mapping.build import MOST_TILES, effective_macs, shifted_bits
 from accelsim.mapping.cached_form import tilings_on_bus
-from accelsim.mapping.events import VARIABLE_LENGTH
+from accelsim.mapping.figures import Layers
 from accelsim.mapping.generation import COUNTER_BASED
 from accelsim.mapping.generation_form import generation
 from accelsim.mapping.holding import left_beside
 from accelsim.mapping.latency_form import Work, latency_of
+from accelsim.mapping.memory_form import Requests, least_standby_pj, requests_of, standby_pj
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.task import LayerTask
 from accelsim.mapping.tile_table import HoldTable, TileTable, Width, skipped_fractions, tile_table
@@ -27,64 +28,6 @@ from accelsim.units import ns_to_cycles
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Layers:
-    """Figures of the array layers, float64 [layers]: of the layer, its plan, and where its tensors live.
-
-    ``*_code``: coded over plain bits of activations in DRAM. ``buffered``, ``staged``: 1 where results are written to
-    the activation buffer, and where they wait there on their way to DRAM, else 0.
-    """
-
-    activation_bits: Floats
-    weight_bits: Floats
-    fetched_bits: Floats
-    decoded_bits: Floats
-    num_weights: Floats
-    density: Floats
-    symbols: Floats
-    reads_inputs: Floats
-    input_fraction: Floats
-    stored_elements: Floats
-    written_elements: Floats
-    residual_dram_elements: Floats
-    capacity_bytes: Floats
-    staged_per_output: Floats
-    vector_ops: Floats
-    num_outputs: Floats
-    regenerates: Floats
-    is_coded: Floats
-    input_code: Floats
-    residual_code: Floats
-    output_code: Floats
-    buffered: Floats
-    staged: Floats
-
-
-def layer_figures(tasks: list[LayerTask]) -> Layers:
-    """Return the figures of the array layers."""
-    rows = []
-    for task in tasks:
-        dims, plan, bits = task.layer.dims, task.plan, task.activation_bits
-        traffic = task.traffic_bits
-        second = task.layer.second_input_elements * bits if task.loads_second else 0
-        written = task.layer.num_outputs or dims.num_outputs
-        staged = 2 * max(1, task.layer.num_outputs) / dims.num_outputs if task.stages_output else 0.0
-        staged += 2 * task.residual_dram_elements / dims.num_outputs
-        rows.append((
-            bits, task.weight_bits, traffic.total if plan is not None else second,
-            (traffic.mask + traffic.index + traffic.weight) if task.decodes else 0,
-            dims.num_weights, plan.num_nonzero / dims.num_weights if plan is not None else 1.0,
-            plan.decoder_symbols if plan is not None else 0, 1.0 if task.dram_input_elements else 0.0,
-            task.dram_input_elements / max(1, dims.num_inputs), written if task.output_to_dram else 0, written,
-            task.residual_dram_elements, task.activation_capacity_bytes, staged * bits / 8,
-            max(task.layer.vector_ops, dims.num_outputs), dims.num_outputs, float(task.regenerates_each_pass),
-            float(plan is not None and plan.decoder in VARIABLE_LENGTH),
-            task.coding.inputs, task.coding.residuals, task.coding.outputs,
-            float(task.buffers_output), float(task.stages_output),
-        ))  # fmt: skip
-    return Layers(*np.array(rows, dtype=np.float64).reshape(-1, len(fields(Layers))).T)
 
 
 @dataclass(frozen=True, slots=True)
@@ -429,6 +372,7 @@ class Figures:
     latency: Floats
     dram: Floats
     actions_pj: Floats
+    requests: Requests
     value: Floats
     legal: npt.NDArray[np.bool_]
 
@@ -453,22 +397,44 @@ def figures_of(space: Space, prices: EnergyPrices) -> Figures:
     copies = np.where(held.weights.loads > 1, 2, 1) if space.hardware.weight_buffer.double_buffered else 1
     occupied = table.positions * space.of_tile(space.layers.weight_bits) / 8 * held.weights.tiles * copies
     figures = Figures(
-        space, held, passes, moved, made, work, array, occupied, latency, moved.total, latency, latency, legal
-    )
-    figures = replace(figures, actions_pj=_actions_pj(figures, prices))
+        space, held, passes, moved, made, work, array, occupied, latency, moved.total, latency, _NO_REQUESTS, latency,
+        legal,
+    )  # fmt: skip
+    figures = replace(figures, actions_pj=_actions_pj(figures, prices), requests=_requests(figures, prices))
     return replace(figures, value=np.where(legal, objective_of(figures, latency, prices), np.inf))
 
 
-def objective_of(figures: Figures, latency: Floats, prices: EnergyPrices) -> Floats:
-    """Return what the chip's mapping minimises, [orders, n]."""
-    objective, dram = figures.space.hardware.mapping.objective, figures.dram
-    if objective == "latency":
-        return latency + 1e-6 * dram
-    if objective == "dram_bytes":
+def objective_of(figures: Figures, latency: Floats, prices: EnergyPrices, is_floor: bool = False) -> Floats:
+    """Return what the chip's mapping minimises, [orders, n]; as a floor whatever the requests to the memory do."""
+    hardware, dram = figures.space.hardware, figures.dram
+    if hardware.mapping.objective == "dram_bytes":
         return dram + 1e-6 * latency
+    if hardware.mapping.objective == "latency" or prices.are_none:
+        return latency + 1e-6 * dram
     energy = figures.actions_pj + latency * prices.static_pj_per_cycle
     energy = energy + np.minimum(latency, figures.array) * prices.busy_pj_per_cycle
-    return energy if objective == "energy" else energy * latency
+    if prices.dram is not None and is_floor:
+        energy = energy + least_standby_pj(figures.requests, latency, hardware, prices.dram)
+    elif prices.dram is not None:
+        energy = energy + standby_pj(figures.requests, latency, hardware, prices.dram)
+    return energy if hardware.mapping.objective == "energy" else energy * latency
+
+
+_NO_REQUESTS = Requests(*(np.zeros(1),) * 4)
+
+
+def _requests(figures: Figures, prices: EnergyPrices) -> Requests:
+    """Return what tilings ask of the memory, where that has a price; all tiles of a load are asked for together."""
+    if prices.dram is None:
+        return _NO_REQUESTS
+    space, held, moved = figures.space, figures.held, figures.moved
+    table, spills = space.table, np.maximum(held.psums.fetches - 1, 0) * space.table.output_tiles
+    loads = (
+        (moved.weights, held.stored_loads), (moved.inputs, held.inputs.loads),
+        (moved.residual, table.output_tiles), (moved.spills / 2, spills),
+    )  # fmt: skip
+    stores = moved.stored + moved.spills / 2, np.where(moved.stored > 0, table.output_tiles, 0) + spills
+    return requests_of(space.hardware.dram, figures.work, loads, stores)
 
 
 def _actions_pj(figures: Figures, prices: EnergyPrices) -> Floats:

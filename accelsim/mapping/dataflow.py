@@ -271,6 +271,8 @@ def _spatial_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
 
 # Shorter passes may leave fewer filters over: 64 filters are four passes of 16 rather than three of 22.
 MORE_PASSES = 2
+# How many sets above each other take other channels: powers of two, and three times those.
+SHARES = tuple(sorted({base << shift for base in (1, 3) for shift in range(12)}))
 
 
 def row_stationary_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
@@ -337,7 +339,8 @@ def _best_split(
 
     found = _split_pass(pads, tile, taps, (sets[0], 1), 0)
     fewest = moved_by(found)
-    for shared, more in product(range(1, int(np.max(sets[1])) + 1), range(MORE_PASSES + 1)):
+    shares = [shared for shared in SHARES if shared <= int(np.max(sets[1]))]
+    for shared, more in product(shares, range(MORE_PASSES + 1)):
         split = _split_pass(pads, tile, taps, (sets[0], np.minimum(shared, sets[1])), more)
         moved = moved_by(split)
         is_better = (split.cycles < found.cycles) | (split.cycles == found.cycles) & (moved < fewest)

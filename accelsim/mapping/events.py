@@ -67,7 +67,9 @@ def _place_free(steps: Ints, reuse: Reuse, double: bool, is_copied: bool = False
     block = events // reuse.block_tiles
     owner = np.maximum(block - 1, 0) if double else block
     release = 2 * steps[np.minimum(owner * reuse.block_tiles, max(steps.size - 1, 0))]
-    return np.where(block == 0, NO_RELEASE, release - int(is_copied))
+    if is_copied:
+        release = np.maximum(release - 1, 0)
+    return np.where(block == 0, NO_RELEASE, release)
 
 
 def _rank(nest: Nest, step: int) -> int:

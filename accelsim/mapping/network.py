@@ -12,7 +12,7 @@ from accelsim.errors import MappingError
 from accelsim.mapping.activation_code import coding_of
 from accelsim.mapping.bound import LowerBound, lower_bound, network_bound
 from accelsim.mapping.build import build_layer
-from accelsim.mapping.closed_form import layer_figures
+from accelsim.mapping.figures import layer_figures
 from accelsim.mapping.kept import Kept
 from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import (

@@ -12,13 +12,12 @@ from accelsim.config.hardware import HardwareConfig
 from accelsim.mapping.build import MOST_STEPS, MOST_TILES
 from accelsim.mapping.closed_form import (
     Figures,
-    Layers,
     figures_of,
-    layer_figures,
     memory_latency,
     objective_of,
     space_of,
 )
+from accelsim.mapping.figures import Layers, layer_figures
 from accelsim.mapping.latency_form import chained, latency_of
 from accelsim.mapping.loops import LOOP_ORDERS, LOOPS, Loop, Tiling
 from accelsim.mapping.prices import EnergyPrices
@@ -142,7 +141,8 @@ class LayerForm:
         flat = (value * (1 + STEP_SHARE * np.minimum(table.steps, MOST_STEPS) + DOUBLING * many)).reshape(-1)
         orders = np.repeat(np.arange(value.shape[0]), table.layer.size)
         # What skipping leaves is an expectation here: no bound.
-        floor = np.where(figures.space.left < 1, 0.0, objective_of(figures, _floor(figures), self._prices))
+        least = objective_of(figures, _floor(figures), self._prices, is_floor=True)
+        floor = np.where(figures.space.left < 1, 0.0, least)
         near = np.argpartition(flat, min(flat.size - 1, SIMILAR * most))[: SIMILAR * most]
         near = near[np.lexsort((near, flat[near]))]
         # Of what is about as good, also the leanest: more traffic must buy something.

@@ -5,9 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 from accelsim.mapping.loops import Tiling
+from accelsim.validation.own_rows import MEASURED, SIZE, Column, Columns
 from accelsim.validation.reference import Row, Table, load_table, machine_path
 from accelsim.validation.rows import ValidationRow, summary_rows
 from accelsim.validation.runs import cycles, gemm_dims, layer, machine, run_layers
+
+COLUMNS = Columns(
+    "gemm_tilings_rtl",
+    (
+        *(Column(name, SIZE) for name in ("M", "N", "K")),
+        *(Column(f"tile_{name}", SIZE, (f"tile{name}",)) for name in ("M", "N", "K")),
+        Column("cycles", MEASURED, ("rtl_cycles",)),
+    ),
+)
+"""What rows of a user's own have."""
 
 
 def validate_gemm_tilings(own: Table | None = None) -> list[ValidationRow]:
@@ -22,12 +33,19 @@ def validate_gemm_tilings(own: Table | None = None) -> list[ValidationRow]:
             N=1, G=1, K=row.whole("tile_M"), C=row.whole("tile_K"), P=row.whole("tile_N"), Q=1,
             order=("N", "G", "Q", "K", "P", "C"), keep="tile",
         )  # fmt: skip
-        ours = cycles(run_layers(hardware, [layer("gemm", dims, "linear")], "dense-fp16", {"gemm": tiling}))
+        with row.named():
+            ours = cycles(run_layers(hardware, [layer("gemm", dims, "linear")], "dense-fp16", {"gemm": tiling}))
+        quantity = f"cycles of {_shape(row)}"
         rows.append(
-            ValidationRow(table.name, table.source, f"cycles of {_shape(row)}", row.number("cycles"), float(ours))
+            ValidationRow(table.name, table.source, quantity, row.number("cycles"), float(ours), kinds=(_kind(row),))
         )
     note = "none published for these tilings"
     return summary_rows(table.name, table.source, "cycles of the tilings", rows, (None, None), note) + rows
+
+
+def _kind(row: Row) -> str:
+    rows, cols, depth = (row.whole(f"tile_{name}") for name in ("M", "N", "K"))
+    return f"{'more' if rows * cols > (rows + cols) * depth else 'fewer'} outputs than inputs"
 
 
 def _shape(row: Row) -> str:
