@@ -52,7 +52,6 @@ _REASONS = (
     _Reason("areas", "area in mm2, Eyeriss", -1, "no network to the PEs and no queues in them"),
     _Reason("areas", "area in mm2, Gemmini", 1, "sizes of logic are of another library"),
     _Reason("eie-pe", "share of power, clock", -1, "flip-flops are counted from a description in words"),
-    _Reason("stonne-sparse-gemm", "speed-up", 1, "distribution network and gathering of rows are not modelled"),
     _Reason("cacti-sram", "read energy", -1, "its neighbours, 8 and 256 KiB, are a factor of 32 apart; see below"),
     _Reason("cacti-sram", "area", -1, "CACTI changes its sub-arrays between sizes; see below"),
     _Reason("cacti-sram", "area", 1, "CACTI changes its sub-arrays between sizes; see below"),
