@@ -4,14 +4,19 @@ SHELL := bash
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
+FOR_RUNS := .venv/.installed-for-runs
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test fuzz nightly package lint type format bench peers workloads golden schema reports docs install clean help
+.PHONY: run test fuzz nightly package rtl synth lint type format bench peers workloads golden schema reports docs install clean help
 
-run: $(READY)  ## simulate the committed ResNet-18 ticket on the edge chip
+run: $(FOR_RUNS)  ## simulate the committed ResNet-18 ticket on the edge chip
 	$(BIN)/accelsim run hwconfigs/edge.yaml workloads/resnet_slt.pt
 
-install: $(READY)  ## make .venv and install accelsim in it
+install: $(READY)  ## make .venv and install accelsim in it, with what its tests need
+
+# Only what simulations need: searches of design spaces, documentation and tests are extras.
+$(FOR_RUNS): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv && $(BIN)/python -m pip install --progress-bar on -c constraints.txt -e . && touch $@
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]' && touch $@
@@ -29,6 +34,12 @@ nightly: $(READY)  ## checkpoints and architectures of many libraries: imports, 
 
 package: $(READY)  ## build sdist and wheel, and run every chip from an installation elsewhere (minutes)
 	ACCELSIM_PACKAGE=1 $(BIN)/python -m pytest tests/e2e/test_package.py
+
+rtl: $(READY)  ## the SystemVerilog in rtl/ against the model, whole tickets (minutes); says what to install where tools are missing
+	$(BIN)/python rtl/tests/benches.py && ACCELSIM_RTL=1 $(BIN)/python -m pytest tests/rtl
+
+synth: $(READY)  ## map the units of rtl/ to open cell libraries, LIBERTY=files and folders with colons between, and write the cost rows (an hour)
+	$(BIN)/python -m rtl.synth "$(LIBERTY)"
 
 lint: $(READY)  ## style, format, import directions
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports

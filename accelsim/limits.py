@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from accelsim.config.hardware import HardwareConfig
+from accelsim.config.hardware import BufferConfig, HardwareConfig
 from accelsim.config.loader import LoadedHardware
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.tables import load_tables
@@ -156,7 +156,7 @@ def _doubled(hardware: HardwareConfig) -> Iterator[tuple[str, dict[str, Any]]]:
     if hardware.memory != "ideal":
         yield "memory_bandwidth", {"dram": {"num_channels": 2 * hardware.dram.num_channels}}
     # An array without the ports that feed it would be starved, whatever its size.
-    ports = {name: {"num_banks": 2 * getattr(hardware, name).num_banks} for name in BUFFERS}
+    ports = {name: _twice_the_ports(getattr(hardware, name)) for name in BUFFERS}
     if array.dataflow == "spatial":
         widest = max(array.unroll, key=lambda loop: array.unroll[loop])
         yield "pe_array", ports | {"pe_array": {"unroll": array.unroll | {widest: 2 * array.unroll[widest]}}}
@@ -171,9 +171,19 @@ def _doubled(hardware: HardwareConfig) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "vector_unit", {"vector_unit": {"num_lanes": 2 * hardware.vector_unit.num_lanes}}
     if hardware.memory != "ideal":
         for name in BUFFERS:
-            buffer = getattr(hardware, name)
             yield f"{name}.ports", {name: ports[name]}
-            yield f"{name}.capacity", {name: {"capacity_bytes": 2 * buffer.capacity_bytes}}
+            if name == "accumulator" and hardware.sums_in_activation_buffer:
+                continue
+            twice = {"capacity_bytes": 2 * getattr(hardware, name).capacity_bytes}
+            shared = (
+                {"accumulator": twice} if name == "activation_buffer" and hardware.sums_in_activation_buffer else {}
+            )
+            yield f"{name}.capacity", {name: twice} | shared
+
+
+def _twice_the_ports(buffer: BufferConfig) -> dict[str, int]:
+    bus = buffer.bus_bits_per_cycle
+    return {"num_banks": 2 * buffer.num_banks} | ({} if bus is None else {"bus_bits_per_cycle": 2 * bus})
 
 
 def _merged(tree: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def built_for(hardware: HardwareConfig, trace: LayerTrace, storage: str) -> Hard
 @lru_cache(maxsize=64)
 def _built_for(hardware_json: str, trace: LayerTrace, storage: str) -> HardwareConfig:
     hardware, plans = HardwareConfig.model_validate_json(hardware_json), layer_plans(trace, storage)
-    return with_fitting_decoder(hardware, trace, plans, storage, mapping_prices(hardware, load_tables()))
+    return with_fitting_decoder(hardware, trace, plans, storage, lambda chip: mapping_prices(chip, load_tables()))
 
 
 def _with_decoder(counters: Counters, built: HardwareConfig, stated: HardwareConfig) -> Counters:

@@ -7,7 +7,7 @@ and clock, unless the chip's is fixed (``mask_decoder.fits_rivals: false``) or t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from accelsim.config.hardware import HardwareConfig, MaskDecoderConfig
 from accelsim.mapping.events import VARIABLE_LENGTH
@@ -26,7 +26,11 @@ _WIDEST = 1 << 16  # what a description may state
 
 
 def with_fitting_decoder(
-    chip: HardwareConfig, trace: LayerTrace, plans: Mapping[str, WeightPlan], storage: str, prices: EnergyPrices
+    chip: HardwareConfig,
+    trace: LayerTrace,
+    plans: Mapping[str, WeightPlan],
+    storage: str,
+    prices_of: Callable[[HardwareConfig], EnergyPrices],
 ) -> HardwareConfig:
     """Return the chip with the decoder that ``storage`` gets on it, a power of two times the stated width.
 
@@ -39,6 +43,7 @@ def with_fitting_decoder(
     # Blocks that come again say nothing new about the width.
     trace = shortened(in_copies(trace, 1) if trace.copies > 1 else trace, 2)
     plans = {layer.name: plans[layer.name] for layer in trace.layers if layer.name in plans}
+    prices = prices_of(chip)
 
     def cycles(decoder: MaskDecoderConfig) -> float:
         built = chip.model_copy(update={"mask_decoder": decoder})

@@ -59,7 +59,8 @@ def command(
         raise click.UsageError("--trace and --requests: both state requests; give one of them", ctx)
     given = requests if trace is None else trace
     if given is None and (commands is not None or player_mhz is not None):
-        raise click.UsageError("--commands and --player-mhz need requests; give --trace or --requests", ctx)
+        option = "--commands" if commands is not None else "--player-mhz"
+        raise click.UsageError(f"{option} needs requests; give --trace or --requests", ctx)
     if commands is not None:
         check_file_place(commands, "--commands")
     _show(_described(config, overrides) if given is None else _timed(ctx, given, requests is not None), as_json)

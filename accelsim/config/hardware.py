@@ -12,22 +12,46 @@ from accelsim.config.ports import streamed_bits, with_ports
 from accelsim.prng.source import GeneratorKind
 
 ZeroPolicy = Literal["none", "gate", "skip"]
-Dataflow = Literal["weight_stationary", "output_stationary", "input_stationary", "spatial"]
+Dataflow = Literal["weight_stationary", "output_stationary", "input_stationary", "spatial", "row_stationary"]
 LoopName = Literal["N", "K", "C", "P", "Q", "R", "S"]
+ClockGating = Literal["none", "unit", "lane"]
+Cells = Literal["sram", "registers"]
+LeakageClass = Literal["general", "low_power"]
 
 
+MOST_SCRATCH_PADS = 1 << 20  # the banks that a memory may have
 MOST_PES = 1 << 24  # the 4096 rows x 4096 columns that a systolic array may have
+
+
+class ScratchPadConfig(ConfigModel):
+    """The memories of each PE of a row-stationary array: they limit how many channels and filters a pass takes."""
+
+    input_words: int = Field(ge=1, le=65536)
+    """Inputs: a window of each channel of the pass."""
+    weight_words: int = Field(ge=1, le=65536)
+    """Weights: a filter row of each channel and filter of the pass."""
+    sum_words: int = Field(ge=1, le=65536)
+    """Partial sums: one of each filter of the pass."""
+    input_cells: Cells = "registers"
+    weight_cells: Cells = "sram"
+    sum_cells: Cells = "registers"
+    """What holds the bits of each, as `BufferConfig.cells`."""
+    words_per_cycle: int = Field(ge=1, le=65536)
+    """Words of a kind that all PEs together take from a buffer in a cycle before a pass begins."""
 
 
 class PeArrayConfig(ConfigModel):
     """The PE array."""
 
     dataflow: Dataflow = "weight_stationary"
-    """Which operand stays in the PEs; ``spatial`` unrolls the loops of ``unroll`` with adder trees over C, R and S."""
+    """Which operand stays in the PEs; ``spatial`` unrolls the loops of ``unroll`` with adder trees over C, R and S;
+    ``row_stationary`` lays filter rows over the rows and output rows over the columns."""
     rows: int = Field(32, ge=1, le=4096)
-    """Rows of a systolic array (S_R is laid over them); not used by ``spatial``."""
+    """Rows of a systolic (S_R is laid over them) or row-stationary array; not used by ``spatial``."""
     cols: int = Field(32, ge=1, le=4096)
-    """Columns of a systolic array (S_C is laid over them); not used by ``spatial``."""
+    """Columns of a systolic (S_C is laid over them) or row-stationary array; not used by ``spatial``."""
+    scratch_pads: ScratchPadConfig | None = None
+    """``row_stationary`` only, where it must be given: the memories of each PE."""
     num_arrays: int = Field(1, ge=1, le=64)
     """Weight-stationary only: arrays of rows x cols that work side by side on a tile, each on a part of its positions
     or, where that is faster, of its filters."""
@@ -56,8 +80,12 @@ class PeArrayConfig(ConfigModel):
     """What a dropped weight costs: a MAC (none), a cycle but no MAC (gate), neither (skip)."""
     zero_activations: ZeroPolicy = "none"
     """The same for zero activations."""
-    skip_group: Literal["rows", "columns", "array"] = "array"
-    """PEs that advance in lockstep when zeros are skipped: they wait for the slowest in the group."""
+    skip_group: Literal["rows", "columns", "array", "packed"] = "array"
+    """PEs that advance in lockstep when zeros are skipped: they wait for the slowest in the group. ``packed`` (a
+    ``spatial`` array without K unrolled): kept weights of whole filters lie side by side in the lanes of C, R and S."""
+    distribution_words_per_cycle: int | None = Field(None, ge=1, le=1 << 24)
+    """``spatial`` only: inputs that the network in front of the lanes takes in a cycle; a step of more takes several.
+    None: all of a step."""
     pipeline_latency_cycles: int = Field(0, ge=0, le=1000)
     """Extra cycles from the last operand to the result (adder trees, output registers), once a tile."""
 
@@ -81,6 +109,8 @@ class PeArrayConfig(ConfigModel):
             raise ValueError("unroll factors must be 1 to 65536; correct the factor")
         if self.num_pes > MOST_PES:
             raise ValueError(f"unroll makes {self.num_pes} PEs; at most {MOST_PES} are modelled: unroll less")
+        self._check_row_stationary()
+        self._check_flexible()
         if self.operand_registers and self.dataflow != "spatial":
             raise ValueError("operand_registers is for dataflow spatial only; set it to false")
         if self.weight_preload and self.dataflow != "weight_stationary":
@@ -100,6 +130,33 @@ class PeArrayConfig(ConfigModel):
             )
         return self
 
+    def _check_flexible(self) -> None:
+        if self.distribution_words_per_cycle is not None and self.dataflow != "spatial":
+            raise ValueError("distribution_words_per_cycle is for dataflow spatial only; remove it")
+        is_flexible = self.dataflow == "spatial" and self.unroll.get("K", 1) == 1 and self.zero_weights == "skip"
+        if self.skip_group == "packed" and not (is_flexible and self.zero_activations != "skip"):
+            raise ValueError(
+                "skip_group: packed is for dataflow spatial without K unrolled, zero_weights: skip and "
+                "zero_activations other than skip; take another group"
+            )
+
+    def _check_row_stationary(self) -> None:
+        if self.dataflow != "row_stationary":
+            if self.scratch_pads is not None:
+                raise ValueError("scratch_pads is for dataflow row_stationary only; remove it")
+            return
+        if self.scratch_pads is None:
+            raise ValueError(
+                "dataflow row_stationary needs scratch_pads; give input_words, weight_words, sum_words and "
+                "words_per_cycle"
+            )
+        if self.num_pes > MOST_SCRATCH_PADS:
+            raise ValueError(f"row_stationary is for at most {MOST_SCRATCH_PADS} PEs; take fewer rows or cols")
+        if "skip" in (self.zero_weights, self.zero_activations):
+            raise ValueError(
+                "zero_weights and zero_activations: skip is not for dataflow row_stationary; take gate or none"
+            )
+
 
 class BufferConfig(ConfigModel):
     """An on-chip SRAM."""
@@ -113,13 +170,30 @@ class BufferConfig(ConfigModel):
     and ``num_ports`` are all left out, the buffers beside the PE array get the banks that it needs."""
     num_ports: int = Field(1, ge=1, le=4)
     """Ports per bank (a single port serves a read or a write)."""
+    bus_bits_per_cycle: int | None = Field(None, ge=1, le=1 << 24)
+    """Bits that the bus to the PE array moves in a cycle, reads and writes together; None: as many as the ports."""
     double_buffered: bool = True
     """Whether half is filled while the other half is used."""
+    cells: Cells = "sram"
+    """What holds the bits: SRAM macros, or flip-flops. It costs energy, leakage and area, not time."""
+    is_copied: bool = False
+    """``weight_buffer`` only: PEs copy a tile when its step begins, so that its place is filled while they use it."""
 
     @property
     def port_bits_per_cycle(self) -> int:
-        """Return the bits that all ports move in a cycle, reads and writes together."""
-        return self.num_banks * self.num_ports * self.width_bits
+        """Return the bits that all ports and the bus move in a cycle, reads and writes together."""
+        ports = self.num_banks * self.num_ports * self.width_bits
+        return ports if self.bus_bits_per_cycle is None else min(ports, self.bus_bits_per_cycle)
+
+    @property
+    def fills_ahead(self) -> bool:
+        """Return whether the next tile comes while the array uses one."""
+        return self.double_buffered or self.is_copied
+
+    @property
+    def bank_bytes(self) -> int:
+        """Return the bytes of a bank."""
+        return max(1, self.capacity_bytes // self.num_banks)
 
     @property
     def usable_bytes(self) -> int:
@@ -167,6 +241,12 @@ class DmaConfig(ConfigModel):
     """Cycles to issue a request; the next one follows behind it."""
     loads_ahead: bool = True
     """Whether tiles are loaded while the array works on the ones before; false: when it has ended."""
+    activation_codec: Literal["none", "rle"] = "none"
+    """How activations are coded in memory. ``rle``: pairs of a 5-bit run of zeros and a value, as many as fit 64 bits,
+    as in Eyeriss; the network's input, partial sums, and what the code would make longer are left as they are."""
+    codec_elements_per_cycle: int = Field(4, ge=1, le=65536)
+    """Activations, zeros among them, that coder and decoder pass in a cycle; they hold up the link where it is
+    faster."""
 
 
 class CacheConfig(ConfigModel):
@@ -223,6 +303,11 @@ class HardwareConfig(ConfigModel):
     """Width of an activation in buffers and DRAM."""
     accumulator_bits: Literal[16, 24, 32, 48] = 32
     """Width of a partial sum."""
+    clock_gating: ClockGating = "unit"
+    """Which flip-flops stand still: none; those of a unit without work; or, ``lane``, also those of a PE or lane
+    without work in the cycle, and words of register memories that are not written. It costs energy, not time."""
+    leakage_class: LeakageClass = "low_power"
+    """Cells of high threshold (``low_power``) or of a general-purpose process (``general``)."""
     memory: Literal["dram", "ideal"] = "dram"
     """``ideal``: unlimited bandwidth, no latency, unbounded buffers."""
     dram: DramConfig = DramConfig()
@@ -234,6 +319,9 @@ class HardwareConfig(ConfigModel):
     weight_buffer: BufferConfig = BufferConfig(capacity_bytes=65536)
     mask_buffer: BufferConfig = BufferConfig(capacity_bytes=16384)
     accumulator: BufferConfig = BufferConfig(capacity_bytes=65536)
+    sums_in_activation_buffer: bool = False
+    """Partial sums lie in the activation buffer beside the inputs, each in whole banks, and results go from there to
+    memory; ``accumulator`` then describes how they are reached, and is no memory of its own."""
     weight_generator: WeightGeneratorConfig | None = None
     """None: a chip without a generator; it cannot run the format ``slt``."""
     mask_decoder: MaskDecoderConfig | None = None
@@ -245,9 +333,30 @@ class HardwareConfig(ConfigModel):
     def _consistent(self) -> Self:
         if self.cache is not None and self.dram.model == "timing":
             raise ValueError("cache is for dram.model simple only; remove it or set dram.model: simple")
+        if self.cache is not None and self.dma.activation_codec != "none":
+            raise ValueError("dma.activation_codec is for a chip without a cache; remove one of them")
+        self._check_buffers()
         for name, bits in streamed_bits(self).items():
             object.__setattr__(self, name, with_ports(getattr(self, name), bits))
         return self
+
+    def _check_buffers(self) -> None:
+        copied = [name for name in ("activation_buffer", "mask_buffer", "accumulator") if getattr(self, name).is_copied]
+        if copied:
+            raise ValueError(f"{copied[0]}.is_copied is for weight_buffer only; set it to false")
+        if not self.sums_in_activation_buffer:
+            return
+        if self.activation_buffer.double_buffered or self.accumulator.double_buffered:
+            raise ValueError(
+                "sums_in_activation_buffer is for activation_buffer and accumulator with double_buffered: false; set it"
+            )
+        if self.activation_buffer.num_banks < 2:  # noqa: PLR2004  one for inputs, one for sums
+            raise ValueError("sums_in_activation_buffer needs activation_buffer.num_banks of at least 2; raise it")
+        if self.accumulator.capacity_bytes != self.activation_buffer.capacity_bytes:
+            raise ValueError(
+                "sums_in_activation_buffer: accumulator.capacity_bytes is that of the activation buffer "
+                f"({self.activation_buffer.capacity_bytes}); set it"
+            )
 
     @field_validator("dram")
     @classmethod

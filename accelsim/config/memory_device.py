@@ -7,7 +7,7 @@ clock or in nanoseconds (``rcd_read_ns: 18``); nanoseconds become cycles in `_to
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Any
 
@@ -221,7 +221,7 @@ def _to_cycles(section: dict[str, Any], tck_ns: float) -> dict[str, Any]:
     }
 
 
-@lru_cache(maxsize=1)
+@cache
 def device_names() -> tuple[str, ...]:
     """Return the names of all standards with a timing table, sorted."""
     folder = resources.files("accelsim.config") / "memories"

@@ -25,6 +25,8 @@ def streamed_bits(hardware: HardwareConfig) -> dict[str, int]:
         elements = rows, cols, cols
     elif array.dataflow == "input_stationary":
         elements = cols, rows, 2 * cols
+    elif array.scratch_pads is not None:  # an input for each diagonal, a sum in and out of each column
+        elements = rows + cols - 1, array.scratch_pads.words_per_cycle, 2 * cols
     else:
         elements = _spatial(array)
     return dict(zip(BUFFERS, (elements[0] * act, elements[1] * act, elements[2] * acc), strict=True))
@@ -57,6 +59,7 @@ def starved(hardware: HardwareConfig) -> Iterator[str]:
         "output_stationary": ("activation_buffer", "weight_buffer"),
         "input_stationary": ("weight_buffer", "accumulator"),
         "spatial": () if array.operand_registers else ("activation_buffer", "accumulator"),
+        "row_stationary": (),  # PEs use what they hold many times
     }[array.dataflow]
     needed = streamed_bits(hardware)
     for name in streams:

@@ -14,8 +14,9 @@ and its PHY are in none.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
 
 from accelsim.config.dram import DramConfig
 from accelsim.config.hardware import HardwareConfig
@@ -30,6 +31,7 @@ from accelsim.timing.power_states import (
     num_ranks,
     policy_of,
     refresh_ns,
+    sleeping_state,
 )
 
 FACTORS = {
@@ -67,13 +69,29 @@ def component_prices(dram: DramConfig, states: DramStates, traffic: Traffic) -> 
 def bit_prices(dram: DramConfig) -> dict[str, Price]:
     """Return what one more bit costs, by action: devices and lines, and standby with rows open for its time on the bus.
 
-    With `idle_price_w` it is an estimate for before a run, which does not know how long gaps are.
+    With `idle_price_w` it is an estimate for where nothing is known of gaps.
     """
     ns_per_bit = 1 / (8 * dram.peak_bytes_per_ns)
-    awake = joined([_state_price(dram, "active", ns_per_bit), _state_price(dram, _idle_state(dram), -ns_per_bit)])
+    asleep = sleeping_state(dram)
+    awake = joined([_state_price(dram, "active", ns_per_bit), _state_price(dram, asleep, -ns_per_bit)])
+    return {action: joined([awake, price]) for action, price in traffic_prices(dram).items()}
+
+
+@lru_cache(maxsize=64)
+def traffic_prices(dram: DramConfig) -> Mapping[str, Price]:
+    """Return what one more bit costs in devices and lines, by action; commands and standby are in `state_prices`."""
     return {
-        action: joined([awake, *(component_prices(dram, NO_STATES, traffic)[name] for name in BY_TRAFFIC)])
+        action: joined(component_prices(dram, NO_STATES, traffic)[name] for name in BY_TRAFFIC)
         for action, traffic in (("read_bits", Traffic(1, 0)), ("write_bits", Traffic(0, 1)))
+    }
+
+
+@lru_cache(maxsize=64)
+def state_prices(dram: DramConfig) -> Mapping[str, Price]:
+    """Return what each command costs, and a ns of one rank in each state: the fields of `DramStates`."""
+    return {
+        field.name: joined(component_prices(dram, replace(NO_STATES, **{field.name: 1.0}), Traffic(0, 0)).values())
+        for field in fields(DramStates)
     }
 
 
@@ -81,21 +99,15 @@ def idle_price_w(dram: DramConfig) -> Price:
     """Return the power between requests: in power-down where the memory goes there, else with rows open; refreshes."""
     device = device_of(dram.standard)
     interval_ns, _ = refresh_ns(dram, device)
-    ck_w = _line_pj(dram, device, _a_ns_of(dram, _idle_state(dram)), Traffic(0, 0))["ck"] * 1e-3
+    ck_w = _line_pj(dram, device, _a_ns_of(dram, sleeping_state(dram)), Traffic(0, 0))["ck"] * 1e-3
     refresh_w = command_pj(device)[2] * num_devices(dram, device) / interval_ns * 1e-3
     return joined(
         [
-            _state_price(dram, _idle_state(dram), 1e-3),
+            _state_price(dram, sleeping_state(dram), 1e-3),
             (Term(refresh_w, (FACTORS["ref"],)),),
             (Term(ck_w, (FACTORS["ck"],)),),
         ]
     )
-
-
-def _idle_state(dram: DramConfig) -> str:
-    if dram.power_down_after_ns is None:
-        return "active"
-    return "pd" if dram.power_down_kind == "precharge" else "apd"
 
 
 def _state_price(dram: DramConfig, state: str, factor: float) -> Price:

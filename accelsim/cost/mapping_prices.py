@@ -6,26 +6,36 @@ import math
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.cost.area import leakage_prices
+from accelsim.cost.clock import clock_estimate
+from accelsim.cost.dram import state_prices, traffic_prices
 from accelsim.cost.energy import energy_prices
 from accelsim.cost.tables import CostTables
 from accelsim.cost.terms import resolve
 from accelsim.cost.traits import Pricer, RunTraits
 from accelsim.mapping.prices import EnergyPrices
+from accelsim.timing.power_states import DramStates
 
 
 def mapping_prices(hardware: HardwareConfig, tables: CostTables) -> EnergyPrices:
-    """Return pJ per action, and pJ that leak (and stand by in DRAM) per cycle.
+    """Return pJ per action, that leak and clock per cycle, and of the memory's commands and states.
 
     Other objectives get no prices, since they do not look at them. Raises as `accelsim.cost.evaluate.evaluate`.
     """
     if hardware.mapping.objective in ("latency", "dram_bytes"):
         return EnergyPrices()
     pricer = Pricer(hardware, tables, RunTraits(arithmetic="int8", decoder="none", uses_generator=False))
-    prices = energy_prices(pricer)
-    idle_w = math.fsum(resolve(price, tables.values) for price in leakage_prices(pricer).values())
-    idle_w += resolve(prices.dram_idle_w, tables.values)
-    action_pj = {key: resolve(price, tables.values) for key, price in prices.action_pj.items()}
+    action_pj = {key: resolve(price, tables.values) for key, price in energy_prices(pricer).action_pj.items()}
+    for action, price in traffic_prices(hardware.dram).items():
+        action_pj["dram", action] = resolve(price, tables.values)
+    states = {name: resolve(price, tables.values) for name, price in state_prices(hardware.dram).items()}
+    leakage_w = math.fsum(resolve(price, tables.values) for price in leakage_prices(pricer).values())
+    clock = clock_estimate(pricer)
+    for key, price in clock.per_action_pj.items():
+        action_pj[key] = action_pj.get(key, 0.0) + resolve(price, tables.values)
+    clock_pj = resolve(clock.per_cycle_pj, tables.values)
     return EnergyPrices(
         action_pj=tuple((unit, action, price) for (unit, action), price in sorted(action_pj.items()) if price),
-        static_pj_per_cycle=idle_w * 1e6 / hardware.clock_mhz,
+        static_pj_per_cycle=clock_pj + leakage_w * 1e6 / hardware.clock_mhz,
+        busy_pj_per_cycle=resolve(clock.per_busy_cycle_pj, tables.values),
+        dram=None if hardware.memory == "ideal" else DramStates(**states),
     )

@@ -18,8 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.config.hardware import HardwareConfig
-from accelsim.cost.area import area_prices, decoder_front, leakage_prices
+from accelsim.cost.area import area_prices, leakage_prices
+from accelsim.cost.clock import clock_estimate
 from accelsim.cost.energy import energy_prices
+from accelsim.cost.inventory import decoder_front
 from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
 from accelsim.cost.terms import resolve
@@ -27,9 +29,9 @@ from accelsim.cost.traits import Pricer, RunTraits
 from accelsim.dse.rows import Row, figure
 from accelsim.errors import MappingError
 from accelsim.groups import group_sizes, groups_of_size
+from accelsim.mapping.activation_code import WORD_BITS, pairs_per_word
 from accelsim.mapping.build import effective_macs
-from accelsim.mapping.closed_form import Layers, layer_figures
-from accelsim.mapping.dataflow import adder_fan_in
+from accelsim.mapping.figures import Layers, layer_figures
 from accelsim.mapping.network import check_units, rank_network
 from accelsim.mapping.ranking import Best
 from accelsim.mapping.task import LayerTask
@@ -166,7 +168,7 @@ def _estimate(
     prices = _Prices(hardware, _traits(plans, on_array))
     time_s = cycles_to_s(cycles, hardware.clock_mhz)
     energy_j = sum(count * prices.action_pj[key] for key, count in actions.items()) * 1e-12
-    energy_j += (prices.idle_w + prices.leakage_w) * time_s
+    energy_j += (prices.idle_w + prices.leakage_w) * time_s + prices.clock_pj_per_cycle * cycles * 1e-12
     macs = sum(task.layer.dims.macs for task in on_array)
     effective = sum(effective_macs(task) for task in on_array)
     stored = sum(task.stored_bits.total for task in tasks)
@@ -226,13 +228,18 @@ def _executed(task: LayerTask) -> int:
 
 
 class _Prices:
-    """Prices of a chip in pJ per action and W, its area in mm2."""
+    """Prices of a chip in pJ per action and cycle and in W, its area in mm2."""
 
     def __init__(self, hardware: HardwareConfig, traits: RunTraits) -> None:
         tables = load_tables()
         pricer = Pricer(hardware, tables, traits)
         prices = energy_prices(pricer)
+        clock = clock_estimate(pricer)
         self.action_pj = {key: resolve(price, tables.values) for key, price in prices.action_pj.items()}
+        for key, price in clock.per_action_pj.items():
+            self.action_pj[key] = self.action_pj.get(key, 0.0) + resolve(price, tables.values)
+        every_cycle = (clock.per_cycle_pj, clock.per_busy_cycle_pj)  # as if the array never waited
+        self.clock_pj_per_cycle = math.fsum(resolve(price, tables.values) for price in every_cycle)
         self.idle_w = resolve(prices.dram_idle_w, tables.values)
         self.leakage_w = sum(resolve(price, tables.values) for price in leakage_prices(pricer).values())
         self.area_mm2 = math.fsum(resolve(price, tables.values) for price in area_prices(pricer).values())
@@ -255,7 +262,10 @@ def _vector_layers(hardware: HardwareConfig, tasks: list[LayerTask]) -> _VectorW
         loaded, stored = task.dram_input_elements + task.residual_dram_elements, outputs if task.output_to_dram else 0
         inputs = layer.dims.num_inputs + layer.second_input_elements + task.residual_elements
         ops = max(layer.vector_ops, outputs)
-        num_bytes = (loaded * bits + stored * task.output_bits + task.row_bits.total) / 8
+        coding = task.coding
+        coded = task.dram_input_elements * coding.inputs + task.residual_dram_elements * coding.residuals
+        written = stored * coding.outputs * task.output_bits
+        num_bytes = (coded * bits + written + task.row_bits.total) / 8
         work, transfer = ops / hardware.vector_unit.num_lanes, 0.0
         if hardware.memory != "ideal":
             transfer = num_bytes / per_cycle
@@ -291,9 +301,12 @@ def _actions(
     decodes = layers.decoded_bits > 0
     moved = input_bits + weight_bits + (layers.num_outputs + 2 * spilled) * acc + residual * act + second
     actions: dict[tuple[str, str], float] = {
-        ("activation_buffer", "read_bits"): (input_bits + (layers.stored_elements + residual) * act + second).sum(),
+        ("activation_buffer", "read_bits"): (
+            input_bits + (layers.stored_elements * layers.staged + residual) * act + second
+        ).sum(),
         ("activation_buffer", "write_bits"): (
-            best.input_bytes * 8 + (layers.written_elements + layers.residual_dram_elements) * act
+            best.input_bytes * 8 / layers.input_code
+            + (layers.written_elements * layers.buffered + layers.residual_dram_elements) * act
         ).sum(),
         ("weight_buffer", "read_bits"): weight_bits.sum(),
         ("weight_buffer", "write_bits"): (produced * wbits).sum(),
@@ -308,11 +321,22 @@ def _actions(
         ("pe_array", "operand_shifts_bits"): _shifted_bits(hardware, layers, slots),
         ("pe_array", "weight_loads_bits"): weight_bits.sum(),
         ("vector_unit", "ops"): layers.vector_ops.sum(),
+        ("vector_unit", "codec_pairs"): _codec_pairs(layers, best),
         ("interconnect", "bits"): (moved + best.dram_bytes * 8).sum(),
     }
     for index, task in enumerate(tasks):
         _add_of_layer(actions, task, (executed[index], best.passes[index]), best, index)
     return {key: float(count) for key, count in actions.items()}
+
+
+def _codec_pairs(layers: Layers, best: Best) -> float:
+    """Return the pairs that coder and decoder of activations pass."""
+    act = layers.activation_bits
+    coded = np.where(layers.input_code < 1, 8 * best.input_bytes, 0)
+    coded += np.where(layers.residual_code < 1, layers.residual_dram_elements * act * layers.residual_code, 0)
+    coded += np.where(layers.output_code < 1, layers.stored_elements * act * layers.output_code, 0)
+    pairs = np.array([pairs_per_word(int(bits)) for bits in act.tolist()])
+    return float((coded / WORD_BITS * pairs).sum())
 
 
 def _add_of_layer(
@@ -353,5 +377,5 @@ def _shifted_bits(hardware: HardwareConfig, layers: Layers, slots: Floats) -> fl
     elif array.dataflow == "weight_stationary":
         each = act + acc
     else:
-        each = act + wbits + 2 * acc / adder_fan_in(array) if array.operand_registers else act
+        each = act
     return float((slots * each).sum())

@@ -95,18 +95,20 @@ def _needed(outputs: int, kernel: int, stride: int, dilation: int, padding: int,
 def _traffic(task: LayerTask) -> _Traffic:
     layer, dims, bits = task.layer, task.layer.dims, task.activation_bits
     if not layer.uses_array:
-        inputs = task.dram_input_elements * bits / 8
+        inputs = task.dram_input_elements * bits / 8 * task.coding.inputs
     else:
         rows = _needed(dims.P, dims.R, dims.stride[0], dims.dilation[0], dims.padding[0], dims.H)
         columns = _needed(dims.Q, dims.S, dims.stride[1], dims.dilation[1], dims.padding[1], dims.W)
         if layer.kind == "aggregate":
             rows, columns = min(dims.P, dims.H), dims.W
         share = task.dram_input_elements / max(1, dims.num_inputs)
-        inputs = dims.N * dims.G * dims.C * rows * columns * min(1.0, share) * bits / 8
+        inputs = dims.N * dims.G * dims.C * rows * columns * min(1.0, share) * bits / 8 * task.coding.inputs
     second = task.second_dram_bits / 8 if layer.uses_array else 0
     outputs = (layer.num_outputs or dims.num_outputs) * task.output_bits / 8 if task.output_to_dram else 0
+    outputs = outputs * task.coding.outputs
+    residuals = task.residual_dram_elements * bits / 8 * task.coding.residuals
     weights = (task.traffic_bits if layer.uses_array else task.row_bits).total / 8
-    return _Traffic(weights + second, inputs, task.residual_dram_elements * bits / 8, outputs)
+    return _Traffic(weights + second, inputs, residuals, outputs)
 
 
 def _rate(task: LayerTask) -> float:
@@ -168,12 +170,16 @@ def _one_tile(task: LayerTask) -> TileShape:
 def _array_cycles(task: LayerTask, traffic: _Traffic) -> tuple[float, float, str]:
     """Return the cycles of the array, and those of the buffer whose ports take longest, with its name."""
     array, tile = task.hardware.pe_array, _one_tile(task)
+    if array.fold_taps == "row":  # tiles of fewer channels may have more taps in a pass than one of all channels
+        array = array.model_copy(update={"fold_taps": True})
     work = array_work(array, tile)
     left = _left(task, work)
     compute = float(work.compute_cycles) * left
     if array.num_arrays > 1:  # tiles may be split one by positions and one by filters
         folds = fold_geometry(array, tile)
         compute, fill = float(tile.G * folds.row_folds * folds.col_folds * folds.stream) / array.num_arrays, 0.0
+    elif array.dataflow == "row_stationary":  # other tiles may fill the array better than one
+        compute, fill = task.layer.dims.macs / array.num_pes, 0.0
     elif array.dataflow == "spatial":
         fill = float(adder_tree_depth(array))
     elif array.weight_preload:
@@ -206,16 +212,20 @@ def _ports(task: LayerTask, traffic: _Traffic, work: ArrayWork, left: float) -> 
     hardware, dims, act = task.hardware, task.layer.dims, task.activation_bits
     acc, array = hardware.accumulator_bits, hardware.pe_array
     reads = float(work.input_reads) / array.num_arrays  # where each has a part of the filters
-    if array.operand_registers:
+    sums = float(work.psum_writes + work.psum_reads)
+    if array.dataflow == "row_stationary":  # a tile of one pass reads and writes them once
+        sums = float(dims.num_outputs)
+    if array.operand_registers or array.dataflow == "row_stationary":
         rows, columns = (
             min((outputs - 1) * stride + taps, outputs * taps)
             for outputs, stride, taps in zip((dims.P, dims.Q), dims.stride, (dims.R, dims.S), strict=True)
         )
         reads = min(reads, dims.N * dims.G * dims.C * rows * columns)
+    staged = 8 * traffic.outputs if task.stages_output else 0.0
     moved = {
-        "activation_buffer": reads * left * act + 8 * (traffic.inputs + traffic.residuals) + 8 * traffic.outputs,
+        "activation_buffer": reads * left * act + 8 * (traffic.inputs + traffic.residuals) + staged,
         "weight_buffer": float(work.weight_reads) * task.weight_bits + dims.num_weights * task.weight_bits,
-        "accumulator": (float(work.psum_writes + work.psum_reads) * left + dims.num_outputs) * acc,
+        "accumulator": (sums * left + dims.num_outputs) * acc,
     }
     return {name: bits / getattr(hardware, name).port_bits_per_cycle for name, bits in moved.items()}
 

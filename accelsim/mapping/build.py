@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.errors import MappingError
+from accelsim.mapping.activation_code import WORD_BITS, pairs_per_word
 from accelsim.mapping.cached import bus_times
-from accelsim.mapping.dataflow import ArrayWork, TileShape, adder_fan_in, array_work
+from accelsim.mapping.dataflow import ArrayWork, TileShape, array_work
 from accelsim.mapping.events import WeightTraffic, ceil_share, input_events, output_events, weight_events
 from accelsim.mapping.holding import Holding, hold, misfit
 from accelsim.mapping.loops import Nest, Tiling, build_nest, step_ranges
@@ -191,6 +192,7 @@ def _build(task: LayerTask, tiling: Tiling, holding: Holding, part: _Part, skipp
     time = _array_time(task, work, skips, nest, others, part)
     dram = _traffic(task, weights, int(inputs.fetch_bytes.sum()), outputs)
     actions = _actions(task, nest, work, skips, weights, elements, input_bytes, dram)
+    actions["vector_unit"] = codec_actions(task, inputs.fetch_bytes, outputs)
     if part.is_last:
         slots = part.slots if part.slots is not None else skips.slots(dims.macs)
         actions = _with_whole(task, actions, slots)
@@ -265,13 +267,13 @@ def _port_traffic(
     """
     activations, filled, sums = (np.zeros(nest.num_steps, dtype=np.int64) for _ in range(3))
     act, acc = task.activation_bits, task.hardware.accumulator_bits
-    np.add.at(activations, inputs.step, 8 * inputs.fetch_bytes)
+    np.add.at(activations, inputs.step, plain_bits(inputs.fetch_bytes, task.coding.inputs))
     outputs, leave = visits
     last, final = outputs.last_step, leave & ~outputs.is_partial
     tile = nest.size["N"] * nest.size["G"] * nest.size["K"] * nest.size["P"] * nest.size["Q"]
     written = ceil_share(task.layer.num_outputs or task.layer.dims.num_outputs, tile[last], task.layer.dims.num_outputs)
-    results = np.where(final, written * act * (2 if task.output_to_dram else 1), 0)
-    np.add.at(activations, last, results + 2 * 8 * outputs.residual_bytes)
+    results = np.where(final, written * act * (int(task.buffers_output) + int(task.stages_output)), 0)
+    np.add.at(activations, last, results + 2 * plain_bits(outputs.residual_bytes, task.coding.residuals))
     positions = nest.size["G"] * nest.size["K"] * nest.size["C"] * nest.size["R"] * nest.size["S"]
     if task.regenerates_each_pass:
         positions = positions * work.weight_passes
@@ -279,6 +281,11 @@ def _port_traffic(
     np.add.at(sums, last, np.where(leave, tile[last] * acc, 0))
     np.add.at(sums, outputs.first_step, 8 * outputs.psum_read_bytes)
     return activations, filled, sums
+
+
+def plain_bits(num_bytes: Ints, share: float) -> Ints:
+    """Return the bits that coded bytes have on chip."""
+    return 8 * num_bytes if share >= 1 else np.ceil(8 * num_bytes / share).astype(np.int64)
 
 
 def _array_time(
@@ -301,7 +308,7 @@ def _array_time(
     needed = [
         (skips.scale(work.input_reads + zeros) * task.activation_bits + others[0], hardware.activation_buffer),
         (work.weight_reads * task.weight_bits + others[1], hardware.weight_buffer),
-        (skips.scale(work.psum_writes + work.psum_reads + zeros) * hardware.accumulator_bits
+        (skips.scale_sums(work.psum_writes + work.psum_reads + zeros) * hardware.accumulator_bits
          + accumulates * hardware.accumulator_bits + others[2], hardware.accumulator),
     ]  # fmt: skip
     every = np.array([-(-bits // buffer.port_bits_per_cycle) for bits, buffer in needed])
@@ -342,7 +349,11 @@ def _mac_actions(task: LayerTask, slots: int) -> dict[str, int]:
 
 
 def shifted_bits(task: LayerTask, slots: int) -> int:
-    """Return bits moved between PE registers: streamed operand and partial sum (or both operands) of each slot."""
+    """Return bits moved between PE registers: streamed operand and partial sum (or both operands) of each slot.
+
+    In a spatial or row-stationary array it is the activation that each slot takes; what a product does to the PE's own
+    registers and scratch pads is part of its price.
+    """
     dataflow = task.hardware.pe_array.dataflow
     if dataflow == "output_stationary":
         return slots * (task.activation_bits + task.weight_bits)
@@ -350,10 +361,6 @@ def shifted_bits(task: LayerTask, slots: int) -> int:
         return slots * (task.weight_bits + task.hardware.accumulator_bits)
     if dataflow == "weight_stationary":
         return slots * (task.activation_bits + task.hardware.accumulator_bits)
-    if task.hardware.pe_array.operand_registers:
-        # Each slot reads its input and its weight from the PE's registers; a sum is read and written per adder tree.
-        sums = 2 * (slots // adder_fan_in(task.hardware.pe_array))
-        return slots * (task.activation_bits + task.weight_bits) + sums * task.hardware.accumulator_bits
     return slots * task.activation_bits
 
 
@@ -386,8 +393,8 @@ def _actions(
     accumulated = int(outputs[~nest.opens_sum].sum())
     input_reads = int(skips.scale(work.input_reads + zeros).sum())
     weight_reads = int((work.weight_reads + zeros).sum())
-    psum_writes = int(skips.scale(work.psum_writes + zeros).sum())
-    psum_reads = int(skips.scale(work.psum_reads + zeros).sum()) + accumulated
+    psum_writes = int(skips.scale_sums(work.psum_writes + zeros).sum())
+    psum_reads = int(skips.scale_sums(work.psum_reads + zeros).sum()) + accumulated
     spilled = elements["psum_written"] + elements["psum_read"]
     total = sum(dram.values())
     generation = weights.generation
@@ -403,7 +410,7 @@ def _actions(
     moved = input_reads * act + weight_reads * wbits + (elements["outputs"] + spilled) * acc
     return {
         "activation_buffer": {
-            "read_bits": input_reads * act + elements["stored"] * act + second,
+            "read_bits": input_reads * act + (elements["stored"] * act if task.stages_output else 0) + second,
             "write_bits": input_bytes * 8 + elements["residual"] * act,
         },
         "weight_buffer": {"read_bits": weight_reads * wbits, "write_bits": weights.written_positions * wbits},
@@ -420,10 +427,26 @@ def _actions(
     }  # fmt: skip
 
 
+def codec_actions(task: LayerTask, input_bytes: Ints, outputs: OutputEvents) -> dict[str, int]:
+    """Return the pairs that coder and decoder of activations pass; empty where nothing is coded."""
+    coding = task.coding
+    if not coding.any or task.is_ideal:
+        return {}
+    stored = int(outputs.store_bytes[~outputs.is_partial].sum())
+    moved = (
+        (input_bytes.sum(), coding.inputs),
+        (outputs.residual_bytes.sum(), coding.residuals),
+        (stored, coding.outputs),
+    )
+    words = sum(8 * int(num_bytes) // WORD_BITS for num_bytes, share in moved if share < 1)
+    return {"codec_pairs": words * pairs_per_word(task.activation_bits)}
+
+
 def _with_whole(task: LayerTask, actions: dict[str, dict[str, int]], slots: int) -> dict[str, dict[str, int]]:
     """Return actions with those that are known of a layer as a whole; ``slots``: MAC slots that it passes through."""
     act, dims = task.activation_bits, task.layer.dims
     residuals, written = task.residual_elements * act, (task.layer.num_outputs or dims.num_outputs) * act
+    written = written if task.buffers_output else 0
     buffer, array = actions["activation_buffer"], actions["pe_array"]
     return {
         **actions,
@@ -433,6 +456,6 @@ def _with_whole(task: LayerTask, actions: dict[str, dict[str, int]], slots: int)
         "pe_array": {
             **_mac_actions(task, slots), "operand_shifts_bits": shifted_bits(task, slots), **array,
         },
-        "vector_unit": {"ops": max(task.layer.vector_ops, dims.num_outputs)},
+        "vector_unit": {**actions["vector_unit"], "ops": max(task.layer.vector_ops, dims.num_outputs)},
         "interconnect": {"bits": actions["interconnect"]["bits"] + residuals},
     }  # fmt: skip

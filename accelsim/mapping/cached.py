@@ -22,7 +22,7 @@ from accelsim.config.hardware import CacheConfig
 from accelsim.mapping.holding import Holding, tile_bytes
 from accelsim.mapping.loops import ALL_LOOPS, INPUT_LOOPS, OUTPUT_LOOPS, WEIGHT_LOOPS, Loop, Tiling
 from accelsim.mapping.task import LayerTask
-from accelsim.timing.memory import bytes_per_cycle
+from accelsim.timing.memory import bytes_per_cycle, transfer_cycles
 from accelsim.timing.schedule import BusCycles, InputEvents, OutputEvents, WeightEvents
 
 Figures = Any  # a number or an array over tilings; every formula below broadcasts
@@ -178,10 +178,12 @@ def bus_times(
     inputs: InputEvents,
     outputs: OutputEvents,
 ) -> BusCycles | None:
-    """Return for how long the events of a layer keep the bus; None without a cache."""
+    """Return for how long the events of a layer keep the bus; None where their bytes say it."""
     cache, dims = task.hardware.cache, task.layer.dims
-    if cache is None or task.is_ideal:
+    if task.is_ideal:
         return None
+    if cache is None:
+        return _codec_times(task, weights, inputs, outputs) if task.coding.any else None
     size = {loop: tiling.size(loop) or getattr(dims, loop) for loop in ALL_LOOPS}
     held = {"weights": holding.mask, "inputs": holding.inputs, "outputs": holding.outputs}
     moved = tile_bytes(task, tiling)
@@ -207,4 +209,22 @@ def bus_times(
         psums=times(outputs.psum_read_bytes, sums, "outputs"),
         residuals=times(outputs.residual_bytes, rows["outputs"], "outputs"),
         stores=np.where(outputs.is_partial, times(outputs.store_bytes, sums, "outputs", True), whole),
+    )
+
+
+def _codec_times(task: LayerTask, weights: WeightEvents, inputs: InputEvents, outputs: OutputEvents) -> BusCycles:
+    """Return for how long events keep the bus where activations pass a coder: the slower of the two decides."""
+    dram, clock = task.hardware.dram, task.hardware.clock_mhz
+    coding, rate = task.coding, task.activation_bits * task.hardware.dma.codec_elements_per_cycle
+
+    def times(num_bytes: Ints, share: float = 1.0) -> Ints:
+        link = transfer_cycles(num_bytes, np.full_like(num_bytes, -1), dram, clock)
+        return link if share >= 1 else np.maximum(link, np.ceil(8 * num_bytes / share / rate - 1e-9).astype(np.int64))
+
+    return BusCycles(
+        weights=times(weights.fetch_bytes),
+        inputs=times(inputs.fetch_bytes, coding.inputs),
+        psums=times(outputs.psum_read_bytes),
+        residuals=times(outputs.residual_bytes, coding.residuals),
+        stores=np.where(outputs.is_partial, times(outputs.store_bytes), times(outputs.store_bytes, coding.outputs)),
     )

@@ -49,6 +49,8 @@ def _quanta(array: PeArrayConfig, dims: LoopDims) -> dict[str, int]:
     """Return the sizes of K, C, P and Q below which the array is not full."""
     if array.dataflow == "spatial":
         return {loop: array.unroll.get(loop, 1) for loop in ("K", "C", "P", "Q")}
+    if array.dataflow == "row_stationary":
+        return {"K": 1, "C": 1, "P": min(dims.P, array.cols), "Q": 1}
     window = dims.R * dims.S if array.fold_taps is True else 1
     full_c = array.rows // gcd(array.rows, window)
     if array.dataflow == "weight_stationary":
@@ -75,7 +77,10 @@ def _stated(array: PeArrayConfig, dims: LoopDims) -> list[tuple[int, ...]]:
         extent: int = getattr(dims, loop)
         return sorted({min(extent, size) for size in (extent, max(1, extent // 2), -(-extent // 2), *one)})
 
-    pixels = list(product({dims.P, min(dims.P, 4), min(dims.P, unroll.get("P", 1))}, {dims.Q, min(dims.Q, 8)}))
+    is_by_rows = array.dataflow == "row_stationary"
+    columns = {dims.Q} if is_by_rows else {dims.Q, min(dims.Q, 8)}
+    one_band = array.cols if is_by_rows else unroll.get("P", 1)
+    pixels = list(product({dims.P, min(dims.P, 4), min(dims.P, one_band)}, columns))
     if dims.G > 1:
         return [(dims.N, g, dims.K, dims.C, p, q) for g in sizes("G", passes["K"]) for p, q in sorted(pixels)]
     channels = product(sizes("K", passes["K"]), sizes("C", passes["C"]))
@@ -85,15 +90,32 @@ def _stated(array: PeArrayConfig, dims: LoopDims) -> list[tuple[int, ...]]:
 def _pixels(array: PeArrayConfig, dims: LoopDims, quanta: dict[str, int]) -> list[tuple[int, int, int]]:
     """Return sizes (N, P, Q): bands of rows, parts of the batch, and where rows are long, pieces of a band."""
     rows = _halvings(dims.P, quanta["P"]) + [size for size in (1, 2, 3, 4, 6, 8, 12) if size < dims.P]
+    if array.dataflow == "row_stationary":  # equal bands: rows of PEs that stand empty stand so in every pass
+        rows += [-(-dims.P // parts) for parts in range(2, 11)]
     rows = list(dict.fromkeys(rows))
     pixels = [(dims.N, size, dims.Q) for size in rows]
     pixels += [(1, size, dims.Q) for size in rows if dims.N > 1]
     pixels += [(size, dims.P, dims.Q) for size in _halvings(dims.N) if 1 < size < dims.N]
     columns = [size for size in _halvings(dims.Q, quanta["Q"]) if size < dims.Q]
     pixels += [(1, 1, size) for size in columns]
+    if array.dataflow == "row_stationary":  # a PE works through whole rows; only one that fits in no way is cut
+        return pixels
     band = {min(dims.P, size) for size in (quanta["P"], 2 * quanta["P"], 4, 8, 16) if size > 1}
     pixels += [(1, size, column) for size in sorted(band) for column in columns if column >= min(8, dims.Q)]
     return pixels
+
+
+def _of_passes(
+    array: PeArrayConfig, dims: LoopDims, sizes_k: list[int], sizes_c: list[int]
+) -> tuple[list[int], list[int]]:
+    """Return sizes of K and C with equal parts of the filters, and the channels that a pass may take."""
+    thirds = [-(-dims.K // parts) for parts in (3, 6, 12, 24)]
+    sets = array.rows // min(dims.R, array.rows)
+    windows = array.scratch_pads.input_words // dims.S if array.scratch_pads is not None else 1
+    passes = [held * shared for held in range(1, max(1, windows) + 1) for shared in (1, 2, 3, 4) if shared <= sets]
+    return list(dict.fromkeys(sizes_k + thirds)), list(
+        dict.fromkeys(sizes_c + [size for size in sorted(passes) if size < dims.C])
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +134,8 @@ def candidates(array: PeArrayConfig, dims: LoopDims) -> Candidates:
     quanta = _quanta(array, dims)
     sizes_k = _halvings(dims.K, quanta["K"]) + _below(quanta["K"], dims.K)
     sizes_c = _reduction_sizes(array, dims, quanta["C"])
+    if array.dataflow == "row_stationary":
+        sizes_k, sizes_c = _of_passes(array, dims, sizes_k, sizes_c)
     pixels = _pixels(array, dims, quanta)
     rows = [(n, 1, k, c, p, q) for k in sizes_k for c in sizes_c for n, p, q in pixels]
     if dims.G > 1:

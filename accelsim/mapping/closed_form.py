@@ -14,10 +14,12 @@ import numpy.typing as npt
 from accelsim.config.hardware import BufferConfig, HardwareConfig
 from accelsim.mapping.build import MOST_TILES, effective_macs, shifted_bits
 from accelsim.mapping.cached_form import tilings_on_bus
-from accelsim.mapping.events import VARIABLE_LENGTH
+from accelsim.mapping.figures import Layers
 from accelsim.mapping.generation import COUNTER_BASED
 from accelsim.mapping.generation_form import generation
+from accelsim.mapping.holding import left_beside
 from accelsim.mapping.latency_form import Work, latency_of
+from accelsim.mapping.memory_form import Requests, least_standby_pj, requests_of, standby_pj
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.task import LayerTask
 from accelsim.mapping.tile_table import HoldTable, TileTable, Width, skipped_fractions, tile_table
@@ -26,56 +28,6 @@ from accelsim.units import ns_to_cycles
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Layers:
-    """Figures of the array layers, float64 [layers]: of the layer, its plan, and where its tensors live."""
-
-    activation_bits: Floats
-    weight_bits: Floats
-    fetched_bits: Floats
-    decoded_bits: Floats
-    num_weights: Floats
-    density: Floats
-    symbols: Floats
-    reads_inputs: Floats
-    input_fraction: Floats
-    stored_elements: Floats
-    written_elements: Floats
-    residual_dram_elements: Floats
-    capacity_bytes: Floats
-    staged_per_output: Floats
-    vector_ops: Floats
-    num_outputs: Floats
-    regenerates: Floats
-    is_coded: Floats
-
-
-def layer_figures(tasks: list[LayerTask]) -> Layers:
-    """Return the figures of the array layers."""
-    rows = []
-    for task in tasks:
-        dims, plan, bits = task.layer.dims, task.plan, task.activation_bits
-        traffic = task.traffic_bits
-        second = task.second_dram_bits
-        if task.layer.cached_elements is None and task.loads_second:  # what it repeats counts once
-            second = task.layer.second_input_elements * bits
-        written = task.layer.num_outputs or dims.num_outputs
-        staged = 2 * max(1, task.layer.num_outputs) / dims.num_outputs if task.output_to_dram else 0.0
-        staged += 2 * task.residual_dram_elements / dims.num_outputs
-        rows.append((
-            bits, task.weight_bits, traffic.total if plan is not None else second,
-            (traffic.mask + traffic.index + traffic.weight) if task.decodes else 0,
-            dims.num_weights, plan.num_nonzero / dims.num_weights if plan is not None else 1.0,
-            plan.decoder_symbols if plan is not None else 0, 1.0 if task.dram_input_elements else 0.0,
-            task.dram_input_elements / max(1, dims.num_inputs),
-            written * task.output_bits / bits if task.output_to_dram else 0, written,
-            task.residual_dram_elements, task.activation_capacity_bytes, staged * bits / 8,
-            max(task.layer.vector_ops, dims.num_outputs), dims.num_outputs, float(task.regenerates_each_pass),
-            float(plan is not None and plan.decoder in VARIABLE_LENGTH),
-        ))  # fmt: skip
-    return Layers(*np.array(rows, dtype=np.float64).reshape(-1, 18).T)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +57,13 @@ class Space:
     def is_ideal(self) -> bool:
         """Return whether memory and buffers are unlimited."""
         return self.hardware.memory == "ideal"
+
+    @property
+    def accessed(self) -> tuple[Floats, Floats]:
+        """Return the shares of the accesses of inputs, and of sums, that zero skipping leaves of each tiling."""
+        if self.hardware.pe_array.skip_group == "packed":
+            return self.of_tile(self.layers.density), np.ones_like(self.left)
+        return self.left, self.left
 
     def of_tile(self, figures: Floats) -> Floats:
         """Return figures of the layers, for each tiling."""
@@ -168,6 +127,11 @@ def _holdings(space: Space) -> _Holdings:
     psums = _held(table.psums, sums, room(hardware.accumulator), hardware.accumulator, None)
     needed = table.tile_inputs * space.of_tile(layers.activation_bits * layers.reads_inputs) / 8
     free = space.of_tile(layers.capacity_bytes) - table.outputs * space.of_tile(layers.staged_per_output)
+    if hardware.sums_in_activation_buffer:  # sums are placed first, beside one tile of inputs
+        left = left_beside(hardware.activation_buffer, free, needed)
+        psums = _held(table.psums, sums, left, hardware.accumulator, None)
+        with np.errstate(invalid="ignore"):
+            free = left_beside(hardware.activation_buffer, free, sums * psums.tiles)
     inputs = _held(table.inputs, needed, free, hardware.activation_buffer, None)
     stored, stored_loads = weights.fetches, weights.loads
     if layers.decoded_bits.any():
@@ -201,15 +165,23 @@ def _moved(space: Space, held: _Holdings) -> _Moved:
     rows = table.rows + of.keeps_rows * (table.new_rows - table.rows)
     columns = table.columns + of.keeps_columns * (table.new_columns - table.columns)
     burst = space.hardware.dram.burst_bytes
-    every = table.depth * rows * columns * space.of_tile(layers.input_fraction * act) * of.fetches
+    every = table.depth * rows * columns * space.of_tile(layers.input_fraction * act * layers.input_code) * of.fetches
     input_tiles = table.output_tiles / table.counts["K"] * table.counts["C"]
     return _Moved(
         weights=space.of_tile(layers.fetched_bits) / 8 * held.stored,
         inputs=_in_bursts(every, input_tiles * of.fetches, burst),
         spills=spilled * space.of_tile(layers.num_outputs) * (space.hardware.accumulator_bits / 8),
-        residual=_in_bursts(space.of_tile(layers.residual_dram_elements * act), table.output_tiles, burst),
-        stored=_in_bursts(space.of_tile(layers.stored_elements * act), table.output_tiles, burst),
+        residual=_in_bursts(
+            space.of_tile(layers.residual_dram_elements * act * layers.residual_code), table.output_tiles, burst
+        ),
+        stored=_in_bursts(space.of_tile(layers.stored_elements * act * layers.output_code), table.output_tiles, burst),
     )
+
+
+def _on_chip(space: Space, moved: _Moved) -> tuple[Floats, Floats]:
+    """Return the plain bytes of inputs and residuals that come from DRAM, as the activation buffer has them."""
+    layers = space.layers
+    return moved.inputs / space.of_tile(layers.input_code), moved.residual / space.of_tile(layers.residual_code)
 
 
 def _in_bursts(num_bytes: Floats, requests: Floats, burst_bytes: int) -> Floats:
@@ -254,14 +226,16 @@ def _array_cycles(space: Space, held: _Holdings, passes: Floats, moved: _Moved) 
     filled = held.weights.fetches * passes * space.of_tile(layers.num_weights * layers.weight_bits)
     share = np.minimum(1.0, held.weights.fetches * table.weight_tiles / table.steps)
     of_weights = with_fills(table.weight_reads * space.of_tile(layers.weight_bits), filled, share, weight_buffer)
-    reads = table.input_reads * space.left * act
-    results = space.of_tile((layers.written_elements + layers.stored_elements) * layers.activation_bits)
-    results = (results + 16 * moved.residual) * parts  # as if every part handed on
+    reads = table.input_reads * space.accessed[0] * act
+    written = layers.written_elements * layers.buffered + layers.stored_elements * layers.staged
+    fetched, residual = _on_chip(space, moved)
+    results = space.of_tile(written * layers.activation_bits)
+    results = (results + 16 * residual) * parts  # as if every part handed on
     input_tiles = table.output_tiles / table.counts["K"] * parts
     share = np.minimum(1.0, held.inputs.fetches * input_tiles / table.steps)
-    of_inputs = with_fills(reads + results, 8 * moved.inputs, share, held_in) / parts
-    of_inputs = of_inputs + with_fills(reads, 8 * moved.inputs, share, held_in) * (parts - 1) / parts
-    own = (table.psum_writes + table.psum_reads) * space.left * acc + 8 * moved.spills
+    of_inputs = with_fills(reads + results, 8 * fetched, share, held_in) / parts
+    of_inputs = of_inputs + with_fills(reads, 8 * fetched, share, held_in) * (parts - 1) / parts
+    own = (table.psum_writes + table.psum_reads) * space.accessed[1] * acc + 8 * moved.spills
     every = space.of_tile(layers.num_outputs) * parts * acc  # as if every part added to a sum, or handed it on
     alone, middle = bound(own + every, sums_in), bound(own + every, sums_in) * (parts - 2)
     of_sums = (bound(own, sums_in) + middle + bound(own + 2 * every, sums_in)) / parts
@@ -333,9 +307,23 @@ def _on_bus(space: Space, held: _Holdings, moved: _Moved, rate: float) -> _Moved
     num_bytes = {field.name: getattr(moved, field.name) for field in fields(moved)}
     cache = space.hardware.cache
     if cache is None or space.is_ideal:
-        return _Moved(**{name: values / rate for name, values in num_bytes.items()})
+        cycles = {name: values / rate for name, values in num_bytes.items()}
+        return _Moved(**cycles) if space.is_ideal else _Moved(**(cycles | _through_codec(space, num_bytes, cycles)))
     loads = {"weights": held.stored_loads, "inputs": held.inputs.loads, "outputs": held.psums.loads}
     return _Moved(**tilings_on_bus(space.tasks, space.table, num_bytes, loads, cache, rate))
+
+
+def _through_codec(space: Space, num_bytes: dict[str, Floats], cycles: dict[str, Floats]) -> dict[str, Floats]:
+    """Return the cycles of what passes the coder of activations: the slower of link and coder decides."""
+    layers, found = space.layers, {}
+    rate = layers.activation_bits * space.hardware.dma.codec_elements_per_cycle / 8
+    for name, code in (
+        ("inputs", layers.input_code), ("residual", layers.residual_code), ("stored", layers.output_code),
+    ):  # fmt: skip
+        if (code < 1).any():
+            slower = np.maximum(cycles[name], num_bytes[name] / space.of_tile(code * rate))
+            found[name] = np.where(space.of_tile(code) < 1, slower, cycles[name])
+    return found
 
 
 def _work(space: Space, held: _Holdings, moved: _Moved, made: Floats, array: Floats) -> Work:
@@ -345,7 +333,8 @@ def _work(space: Space, held: _Holdings, moved: _Moved, made: Floats, array: Flo
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):  # of what does not fit
         bus = _on_bus(space, held, moved, rate)
     weights, stores = bus.weights, bus.stored
-    needed = table.tile_inputs * space.of_tile(layers.activation_bits * layers.reads_inputs) / 8 / rate
+    needed = table.tile_inputs * space.of_tile(layers.activation_bits * layers.reads_inputs * layers.input_code)
+    needed = needed / 8 / rate
     read, write = memory_latency(space)
     drain = hardware.vector_unit.latency_cycles
     fetched = np.maximum(1.0, table.weight_tiles * held.stored)
@@ -390,6 +379,7 @@ class Figures:
     latency: Floats
     dram: Floats
     actions_pj: Floats
+    requests: Requests
     value: Floats
     legal: npt.NDArray[np.bool_]
 
@@ -414,21 +404,44 @@ def figures_of(space: Space, prices: EnergyPrices) -> Figures:
     copies = np.where(held.weights.loads > 1, 2, 1) if space.hardware.weight_buffer.double_buffered else 1
     occupied = table.positions * space.of_tile(space.layers.weight_bits) / 8 * held.weights.tiles * copies
     figures = Figures(
-        space, held, passes, moved, made, work, array, occupied, latency, moved.total, latency, latency, legal
-    )
-    figures = replace(figures, actions_pj=_actions_pj(figures, prices))
+        space, held, passes, moved, made, work, array, occupied, latency, moved.total, latency, _NO_REQUESTS, latency,
+        legal,
+    )  # fmt: skip
+    figures = replace(figures, actions_pj=_actions_pj(figures, prices), requests=_requests(figures, prices))
     return replace(figures, value=np.where(legal, objective_of(figures, latency, prices), np.inf))
 
 
-def objective_of(figures: Figures, latency: Floats, prices: EnergyPrices) -> Floats:
-    """Return what the chip's mapping minimises, [orders, n]."""
-    objective, dram = figures.space.hardware.mapping.objective, figures.dram
-    if objective == "latency":
-        return latency + 1e-6 * dram
-    if objective == "dram_bytes":
+def objective_of(figures: Figures, latency: Floats, prices: EnergyPrices, is_floor: bool = False) -> Floats:
+    """Return what the chip's mapping minimises, [orders, n]; as a floor whatever the requests to the memory do."""
+    hardware, dram = figures.space.hardware, figures.dram
+    if hardware.mapping.objective == "dram_bytes":
         return dram + 1e-6 * latency
+    if hardware.mapping.objective == "latency" or prices.are_none:
+        return latency + 1e-6 * dram
     energy = figures.actions_pj + latency * prices.static_pj_per_cycle
-    return energy if objective == "energy" else energy * latency
+    energy = energy + np.minimum(latency, figures.array) * prices.busy_pj_per_cycle
+    if prices.dram is not None and is_floor:
+        energy = energy + least_standby_pj(figures.requests, latency, hardware, prices.dram)
+    elif prices.dram is not None:
+        energy = energy + standby_pj(figures.requests, latency, hardware, prices.dram)
+    return energy if hardware.mapping.objective == "energy" else energy * latency
+
+
+_NO_REQUESTS = Requests(*(np.zeros(1),) * 4)
+
+
+def _requests(figures: Figures, prices: EnergyPrices) -> Requests:
+    """Return what tilings ask of the memory, where that has a price; all tiles of a load are asked for together."""
+    if prices.dram is None:
+        return _NO_REQUESTS
+    space, held, moved = figures.space, figures.held, figures.moved
+    table, spills = space.table, np.maximum(held.psums.fetches - 1, 0) * space.table.output_tiles
+    loads = (
+        (moved.weights, held.stored_loads), (moved.inputs, held.inputs.loads),
+        (moved.residual, table.output_tiles), (moved.spills / 2, spills),
+    )  # fmt: skip
+    stores = moved.stored + moved.spills / 2, np.where(moved.stored > 0, table.output_tiles, 0) + spills
+    return requests_of(space.hardware.dram, figures.work, loads, stores)
 
 
 def _actions_pj(figures: Figures, prices: EnergyPrices) -> Floats:
@@ -440,16 +453,16 @@ def _actions_pj(figures: Figures, prices: EnergyPrices) -> Floats:
     act, wbits = space.of_tile(layers.activation_bits), space.of_tile(layers.weight_bits)
     outputs, visits = space.of_tile(layers.num_outputs), held.weights.fetches * passes
     link = prices.pj("interconnect", "bits")
-    reads, weights = table.input_reads * space.left * act, table.weight_reads * wbits
+    reads, weights = table.input_reads * space.accessed[0] * act, table.weight_reads * wbits
     partial = np.maximum(held.psums.fetches - 1, 0) * outputs
-    sums = (table.psum_writes + table.psum_reads) * space.left + outputs * table.counts["C"] + 2 * partial
+    sums = (table.psum_writes + table.psum_reads) * space.accessed[1] + outputs * table.counts["C"] + 2 * partial
     words, discarded, seeds, jumps = figures.made.work
     stored = space.of_tile(layers.decoded_bits)
     energy = 8 * moved.total * (prices.pj("dram", "read_bits") + link)
     energy = energy + (reads + weights + (outputs + 2 * partial) * acc) * link
-    energy = energy + (reads + 8 * (moved.inputs + moved.residual + moved.stored)) * prices.pj(
-        "activation_buffer", "read_bits"
-    )
+    fetched, residual = _on_chip(space, moved)
+    kept = space.of_tile(layers.stored_elements * layers.staged) * act
+    energy = energy + (reads + 8 * (fetched + residual) + kept) * prices.pj("activation_buffer", "read_bits")
     energy = energy + weights * prices.pj("weight_buffer", "read_bits")
     energy = energy + space.of_tile(layers.num_weights) * visits * wbits * prices.pj("weight_buffer", "write_bits")
     energy = energy + sums * acc * prices.pj("accumulator", "read_bits")

@@ -8,12 +8,13 @@ the table of `fold_geometry` has S_R, S_C and T. All functions take integer scal
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.config.hardware import PeArrayConfig
+from accelsim.config.hardware import PeArrayConfig, ScratchPadConfig
 
 IntLike = Any  # an int or an int64 array; every formula below broadcasts
 Ints = npt.NDArray[np.int64]
@@ -102,7 +103,7 @@ class ArrayWork:
         return self.weight_load_cycles + self.fill_drain_cycles
 
 
-def _ceil(numerator: IntLike, denominator: int) -> IntLike:
+def _ceil(numerator: IntLike, denominator: IntLike) -> IntLike:
     return -(-numerator // denominator)
 
 
@@ -144,6 +145,8 @@ def array_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
     """Return cycles and buffer accesses of a tile without zero skipping."""
     if array.dataflow == "spatial":
         return _spatial_work(array, tile)
+    if array.dataflow == "row_stationary":
+        return row_stationary_work(array, tile)
     pixels = tile.pixels
     folds, tile = _split(array, fold_geometry(array, tile), tile)
     num_folds = tile.G * folds.row_folds * folds.col_folds
@@ -253,8 +256,11 @@ def _spatial_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
     streamed = tile.G * tile.reduction * tile.pixels * _ceil(tile.K, u_k)
     if array.operand_registers:
         streamed, reduction_folds = np.minimum(tile.inputs, streamed), 1
+    words, lanes = array.distribution_words_per_cycle, 1
+    for loop, copies in unroll.items():
+        lanes *= copies if loop != "K" else 1
     return ArrayWork(
-        compute_cycles=tile.G * weight_steps * pixel_steps,
+        compute_cycles=tile.G * weight_steps * pixel_steps * (1 if words is None else _ceil(lanes, words)),
         weight_load_cycles=0,
         fill_drain_cycles=tile.G * 0 + adder_tree_depth(array),
         once_cycles=0,
@@ -264,3 +270,101 @@ def _spatial_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
         psum_reads=outputs * (reduction_folds - 1),
         weight_passes=1,
     )
+
+
+# Shorter passes may leave fewer filters over: 64 filters are four passes of 16 rather than three of 22.
+MORE_PASSES = 2
+# How many sets above each other take other channels: powers of two, and three times those.
+SHARES = tuple(sorted({base << shift for base in (1, 3) for shift in range(12)}))
+
+
+def row_stationary_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
+    """Return the work of a tile on a row-stationary array (Chen et al., JSSC 2017, section IV, Tables II and III).
+
+    A *set* of PEs has a filter row in each of its rows and an output row in each of its columns; a set wider than the
+    array stands in strips above each other. Sets that fit on the array take other channels (r of them, above each
+    other, since sums move along columns) or other filters (t). In a *pass* each PE holds a row of q channels and p
+    filters: q windows fit its inputs, p q rows its weights, p its sums. A tile is as many passes as its channels,
+    filters and rows need. The split into r and t is the fastest, and of equals the one that moves the fewest inputs and
+    sums.
+
+    All inputs of a tile are read again for each pass over other filters; all sums are read and written in each pass
+    over other channels. The weights of a pass come before it, since its PEs read one in each cycle, and then the
+    inputs under the first outputs of all rows; the others come while PEs work.
+    """
+    pads = array.scratch_pads
+    if pads is None:  # refused by the configuration
+        raise TypeError("row_stationary without scratch_pads")
+    taps = np.minimum(tile.S, np.minimum(pads.input_words, pads.weight_words))
+    stacked = array.rows // np.minimum(tile.R, array.rows)
+    strips = _ceil(tile.P, array.cols)
+    sets = np.where(tile.P <= array.cols, stacked * (array.cols // np.minimum(tile.P, array.cols)), stacked // strips)
+    sets, bands = np.maximum(sets, 1), -(-strips // stacked)
+    window_parts = _ceil(tile.R, array.rows) * -(-tile.S // taps)
+    outputs = tile.G * tile.K * tile.pixels
+    above = np.maximum(stacked // np.minimum(strips, stacked), 1)
+    found = _best_split(pads, tile, taps, window_parts, (sets, above))
+    parts = found.channel_passes * window_parts
+    weights = tile.G * tile.K * tile.reduction
+    passes = tile.G * parts * found.filter_passes * bands
+    rows = (_ceil(tile.P, bands) - 1) * tile.stride[0] + np.minimum(tile.R, array.rows)
+    windows = _ceil(_ceil(tile.C, found.channel_passes) * rows * taps, pads.words_per_cycle)
+    return ArrayWork(
+        compute_cycles=tile.G * found.cycles * tile.N * tile.Q * taps * window_parts * bands,
+        weight_load_cycles=_ceil(weights, pads.words_per_cycle),
+        fill_drain_cycles=passes * (windows + array.pipeline_latency_cycles) - array.pipeline_latency_cycles,
+        once_cycles=0,
+        input_reads=tile.inputs * found.filter_passes,
+        weight_reads=weights,
+        psum_writes=outputs * parts,
+        psum_reads=outputs * (parts - 1),
+        weight_passes=1,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Split:
+    """How a tile is cut into passes; ``cycles`` of all of them for one output of a row and one tap."""
+
+    channel_passes: IntLike
+    filter_passes: IntLike
+    cycles: IntLike
+
+
+def _best_split(
+    pads: ScratchPadConfig, tile: TileShape, taps: IntLike, window_parts: IntLike, sets: tuple[IntLike, IntLike]
+) -> _Split:
+    """Return the fastest way to use ``sets``: how many there are, and how many of them stand above each other."""
+
+    def moved_by(split: _Split) -> IntLike:
+        sums = tile.G * tile.K * tile.pixels * (2 * split.channel_passes * window_parts - 1)
+        return sums + tile.inputs * split.filter_passes
+
+    found = _split_pass(pads, tile, taps, (sets[0], 1), 0)
+    fewest = moved_by(found)
+    shares = [shared for shared in SHARES if shared <= int(np.max(sets[1]))]
+    for shared, more in product(shares, range(MORE_PASSES + 1)):
+        split = _split_pass(pads, tile, taps, (sets[0], np.minimum(shared, sets[1])), more)
+        moved = moved_by(split)
+        is_better = (split.cycles < found.cycles) | (split.cycles == found.cycles) & (moved < fewest)
+        found = _Split(*(np.where(is_better, getattr(split, name), getattr(found, name)) for name in _Split.__slots__))
+        fewest = np.where(is_better, moved, fewest)
+    return found
+
+
+def _split_pass(
+    pads: ScratchPadConfig, tile: TileShape, taps: IntLike, sets: tuple[IntLike, IntLike], more: int
+) -> _Split:
+    """Return the passes of a tile on ``sets``: how many there are, and how many of them take other channels.
+
+    There are ``more`` passes over filters than must be.
+    """
+    share = np.minimum(np.minimum(sets[1], sets[0]), tile.C)
+    others = sets[0] // share
+    most = np.maximum(np.minimum(pads.input_words, pads.weight_words) // taps, 1)
+    channel_passes = -(-tile.C // (share * most))
+    channels = -(-tile.C // (channel_passes * share))
+    most = np.maximum(np.minimum(pads.sum_words, pads.weight_words // (channels * taps)), 1)
+    filter_passes = -(-tile.K // (others * most)) + more
+    filters = -(-tile.K // (filter_passes * others))
+    return _Split(channel_passes, filter_passes, channel_passes * filter_passes * channels * filters)

@@ -49,16 +49,26 @@ def _floor_share(total: int, part: Ints, whole: int) -> Ints:
     return np.array([total * each // whole for each in part.tolist()], dtype=np.int64)
 
 
+def coded_bytes(num_bytes: Ints, share: float) -> Ints:
+    """Return the bytes that are left of plain ones, rounded up; the same where they are not coded."""
+    return num_bytes if share >= 1 else np.ceil(num_bytes * share - 1e-9).astype(np.int64)
+
+
 def _align(num_bytes: Ints, burst_bytes: int) -> Ints:
     return -(-num_bytes // burst_bytes) * burst_bytes
 
 
-def _place_free(steps: Ints, reuse: Reuse, double: bool) -> Ints:
-    """Return the array progress that frees the place of each fetched tile (see `accelsim.timing.schedule`)."""
+def _place_free(steps: Ints, reuse: Reuse, double: bool, is_copied: bool = False) -> Ints:
+    """Return the array progress that frees the place of each fetched tile (see `accelsim.timing.schedule`).
+
+    Where PEs copy what they use (``is_copied``), it is free when the last step that uses it begins.
+    """
     events = np.arange(steps.size, dtype=np.int64)
     block = events // reuse.block_tiles
     owner = np.maximum(block - 1, 0) if double else block
     release = 2 * steps[np.minimum(owner * reuse.block_tiles, max(steps.size - 1, 0))]
+    if is_copied:
+        release = np.maximum(release - 1, 0)
     return np.where(block == 0, NO_RELEASE, release)
 
 
@@ -184,7 +194,8 @@ def weight_events(
     decode, symbols = _decoding(task, positions)
     stored = task.traffic_bits
     share = ceil_share(stored.mask + stored.index + stored.weight, positions, task.layer.dims.num_weights)
-    release = _place_free(steps, holding.weights, task.hardware.weight_buffer.double_buffered)
+    buffer = task.hardware.weight_buffer
+    release = _place_free(steps, holding.weights, buffer.double_buffered, buffer.is_copied)
     events = WeightEvents(
         step=steps,
         release=release,
@@ -312,7 +323,8 @@ def input_events(task: LayerTask, tiling: Tiling, nest: Nest, holding: Holding) 
         elements = ceil_share(task.dram_input_elements, elements, dims.num_inputs)
     num_bytes = -(-elements * task.activation_bits // 8)
     release = _place_free(steps, holding.inputs, task.hardware.activation_buffer.double_buffered)
-    return InputEvents(steps, release, _align(num_bytes, task.burst_bytes)), int(num_bytes.sum())
+    coded = coded_bytes(num_bytes, task.coding.inputs)
+    return InputEvents(steps, release, _align(coded, task.burst_bytes)), int(num_bytes.sum())
 
 
 def _new_extents(
@@ -418,10 +430,11 @@ def output_events(task: LayerTask, nest: Nest, holding: Holding) -> tuple[Output
     psum_read = np.where(found.resumes, _align(psum_bytes, task.burst_bytes), 0)
     psum_write = np.where(is_partial, _align(psum_bytes, task.burst_bytes), 0)
     written = ceil_share(layer.num_outputs or total, elements, total)
-    out_bytes = -(-written * task.output_bits // 8)
+    out_bytes = coded_bytes(-(-written * task.output_bits // 8), task.coding.outputs)
     store = np.where(final, _align(out_bytes, task.burst_bytes) if task.output_to_dram else 0, psum_write)
     residual = ceil_share(task.residual_dram_elements, elements, total)
-    residual_bytes = np.where(final, _align(-(-residual * task.activation_bits // 8), task.burst_bytes), 0)
+    residual_bytes = coded_bytes(-(-residual * task.activation_bits // 8), task.coding.residuals)
+    residual_bytes = np.where(final, _align(residual_bytes, task.burst_bytes), 0)
     ops = ceil_share(max(layer.vector_ops, total), elements, total)
     events = OutputEvents(
         first_step=first,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
+from accelsim.config.hardware import BufferConfig
 from accelsim.mapping.loops import INPUT_LOOPS, OUTPUT_LOOPS, WEIGHT_LOOPS, Loop, Reuse, Tiling, reuse_levels
 from accelsim.mapping.task import LayerTask, input_extent
 from accelsim.units import bits_to_bytes, ceil_div
@@ -92,17 +94,19 @@ def hold(task: LayerTask, tiling: Tiling) -> Holding | None:
     buffer = hardware.weight_buffer
     weights = _best(weight_levels, sizes["weights"], task.capacity(buffer), buffer.double_buffered)
     accumulator = hardware.accumulator
-    outputs = _best(
-        _levels(tiling, counts, OUTPUT_LOOPS), sizes["psums"], task.capacity(accumulator),
-        accumulator.double_buffered,
-    )  # fmt: skip
+    staged = 2 * sizes["residuals"] + (2 * sizes["outputs"] if task.stages_output else 0)
+    capacity = task.activation_capacity_bytes - staged
+    needed = sizes["inputs"] if task.dram_input_elements else 0
+    room = task.capacity(accumulator)
+    if hardware.sums_in_activation_buffer:
+        room = left_beside(hardware.activation_buffer, capacity, needed)
+    outputs = _best(_levels(tiling, counts, OUTPUT_LOOPS), sizes["psums"], room, accumulator.double_buffered)
     if weights is None or outputs is None:
         return None
-    staged = 2 * sizes["residuals"] + (2 * sizes["outputs"] if task.output_to_dram else 0)
-    capacity = task.activation_capacity_bytes - staged
+    if hardware.sums_in_activation_buffer:
+        capacity = left_beside(hardware.activation_buffer, capacity, outputs[1])
     double = hardware.activation_buffer.double_buffered
     input_levels = _levels(tiling, counts, INPUT_LOOPS)
-    needed = sizes["inputs"] if task.dram_input_elements else 0
     inputs = _best(input_levels, needed, capacity, double)
     if inputs is None or capacity < 0:
         return None
@@ -116,16 +120,32 @@ def hold(task: LayerTask, tiling: Tiling) -> Holding | None:
     )  # fmt: skip
 
 
+def left_beside(buffer: BufferConfig, capacity: Any, taken: Any) -> Any:
+    """Return the bytes of the whole banks that are left of ``capacity`` beside ``taken``; below 0: too few.
+
+    Takes numbers or arrays.
+    """
+    bank = buffer.bank_bytes
+    return (capacity // bank - -(-taken // bank)) * bank
+
+
 def misfit(task: LayerTask, tiling: Tiling) -> str:
     """Return which buffer one tile does not fit, and by how much, for a message about a tiling that `hold` refuses."""
     sizes, hardware = tile_bytes(task, tiling), task.hardware
     counts = tiling.counts(task.layer.dims)
-    staged = 2 * sizes["residuals"] + (2 * sizes["outputs"] if task.output_to_dram else 0)
+    staged = 2 * sizes["residuals"] + (2 * sizes["outputs"] if task.stages_output else 0)
     inputs = sizes["inputs"] if task.dram_input_elements else 0
+    if hardware.sums_in_activation_buffer:
+        room = left_beside(hardware.activation_buffer, task.activation_capacity_bytes - staged, inputs)
+        if room < sizes["psums"]:
+            return (
+                f"{inputs} B of inputs, {sizes['psums']} B of partial sums and {staged} B of residuals, each in "
+                f"whole banks of activation_buffer ({task.activation_capacity_bytes} B)"
+            )
     found = []
     for name, what, size, loops, beside, capacity in (
         ("weight_buffer", "weights", sizes["weights"], WEIGHT_LOOPS, 0, hardware.weight_buffer.capacity_bytes),
-        ("accumulator", "partial sums", sizes["psums"], OUTPUT_LOOPS, 0, hardware.accumulator.capacity_bytes),
+        ("accumulator", "partial sums", sizes["psums"], OUTPUT_LOOPS, 0, task.capacity(hardware.accumulator)),
         ("activation_buffer", "inputs", inputs, INPUT_LOOPS, staged, task.activation_capacity_bytes),
     ):
         double = getattr(hardware, name).double_buffered and _levels(tiling, counts, loops)[0].num_blocks > 1

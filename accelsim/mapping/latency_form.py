@@ -84,7 +84,7 @@ def latency_of(hardware: HardwareConfig, work: Work, fetched: Floats, made: Floa
         Cycles of fetching and of making the first load's weights that were done before the layer begins.
     """
     of_weights, of_inputs = (work.loads_w, work.late_w, work.tiles_w), (work.loads_i, work.late_i, work.tiles_i)
-    double, array = hardware.weight_buffer.double_buffered, work.array
+    double, array = hardware.weight_buffer.fills_ahead, work.array
     fetch = np.maximum(work.first_weights - fetched, 0)
     ahead = np.maximum(fetch + np.maximum(work.first_made - made, 0), work.first_inputs)
     # The vector unit begins with the first output tile that is finished; its own last tile is part of its work.
@@ -154,6 +154,7 @@ def chained(hardware: HardwareConfig, work: Work, occupied: Floats) -> Floats:
         return latency
     room = np.inf if hardware.memory == "ideal" else hardware.weight_buffer.capacity_bytes
     fits = (occupied[:-1] + occupied[1:] <= room) | (np.maximum(occupied[:-1], occupied[1:]) <= room / 2)
+    fits |= hardware.weight_buffer.is_copied
     rest = (1 - work.late_w) / work.loads_w
     traffic = work.inputs + work.stores + work.others
     idle, free = rest * latency, rest * np.maximum(latency - traffic, 0)

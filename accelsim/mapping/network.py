@@ -9,9 +9,10 @@ import numpy as np
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.errors import MappingError
+from accelsim.mapping.activation_code import coding_of
 from accelsim.mapping.bound import LowerBound, lower_bound, network_bound
 from accelsim.mapping.build import build_layer
-from accelsim.mapping.closed_form import layer_figures
+from accelsim.mapping.figures import layer_figures
 from accelsim.mapping.kept import Kept, Key
 from accelsim.mapping.loops import LOOPS, Tiling
 from accelsim.mapping.mapper import (
@@ -189,9 +190,14 @@ def residency_of(
         return Residency(frozenset(), (0,) * len(trace.layers))
     if not hardware.mapping.keep_activations_on_chip:
         return Residency(frozenset(), (0,) * len(trace.layers))
-    widths = {plan.activation_bits for plan in plans.values() if plan.activation_bits is not None}
-    bits = max(widths, default=hardware.activation_bits)
+    bits = _activation_bits(plans, hardware)
     return choose_residency(trace, bits, hardware.activation_buffer.capacity_bytes, banned)
+
+
+def _activation_bits(plans: Mapping[str, WeightPlan], hardware: HardwareConfig) -> int:
+    """Return the width of activations: that of the format's widest, or the chip's."""
+    widths = {plan.activation_bits for plan in plans.values() if plan.activation_bits is not None}
+    return max(widths, default=hardware.activation_bits)
 
 
 def network_tasks(
@@ -201,6 +207,7 @@ def network_tasks(
     elements = {layer.name: output_elements(layer) for layer in trace.layers}
     readers = {name for layer in trace.layers for name in (*layer.inputs, *layer.residuals)}
     ideal = hardware.memory == "ideal"
+    coding = coding_of(trace, hardware, _activation_bits(plans, hardware))
     held = residency.cache_bytes > 0
     tasks = []
     for position, layer in enumerate(trace.layers):
@@ -223,6 +230,7 @@ def network_tasks(
                 second_from_dram=_second_from_dram(layer, residency),
                 cache_on_chip=held,
                 settles=trace.language is not None,
+                coding=coding[position],
             )
         )
     return tasks
@@ -313,7 +321,10 @@ def _bounded(item: MappedLayer, task: LayerTask, run: Run = ALONE) -> MappedLaye
 
 def _chip_content(hardware: HardwareConfig) -> str:
     """Return what a layer's schedules depend on of a chip: all but names, clock and the memory's speed."""
-    document = hardware.model_dump_json(exclude={"name", "clock_mhz", "node_nm", "voltage_v", "dram"})
+    left_out = {"name", "node_nm", "voltage_v"}
+    if hardware.cache is None and hardware.dma.activation_codec == "none":  # else a schedule has cycles on the bus
+        left_out |= {"clock_mhz", "dram"}
+    document = hardware.model_dump_json(exclude=left_out)
     return f"{document} {hardware.dram.burst_bytes} {hardware.dram.num_outstanding_requests}"
 
 
@@ -329,7 +340,7 @@ def _anonymous(task: LayerTask) -> Hashable:
         plan = replace(plan, source=replace(plan.source, seed=1))
     return (
         layer, plan, task.dram_input_elements, task.output_to_dram, task.residual_dram_elements,
-        task.activation_capacity_bytes, task.residual_elements, task.second_from_dram,
+        task.activation_capacity_bytes, task.residual_elements, task.second_from_dram, task.coding,
         task.cache_on_chip, task.settles,
     )  # fmt: skip
 

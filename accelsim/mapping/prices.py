@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from accelsim.timing.power_states import DramStates
+
 
 @dataclass(frozen=True, slots=True)
 class EnergyPrices:
@@ -16,11 +18,22 @@ class EnergyPrices:
     action_pj
         Unit, action and pJ per count, of every action that costs something.
     static_pj_per_cycle
-        What flows in every cycle: leakage, and what the DRAM draws between requests.
+        What flows in every cycle: leakage, and the clock that is not gated.
+    busy_pj_per_cycle
+        The clock of the array, beyond what it draws when gated, in each cycle in which the array works.
+    dram
+        pJ of each command of the memory, and per ns of one rank in each state; None where memory is ideal.
     """
 
     action_pj: tuple[tuple[str, str, float], ...] = ()
     static_pj_per_cycle: float = 0.0
+    busy_pj_per_cycle: float = 0.0
+    dram: DramStates | None = None
+
+    @property
+    def are_none(self) -> bool:
+        """Return whether nothing has a price: the objectives of energy then ask for the least latency."""
+        return not self.action_pj and not self.static_pj_per_cycle and self.dram is None
 
     def pj(self, unit: str, action: str) -> float:
         """Return the price of an action; 0 where it costs nothing."""

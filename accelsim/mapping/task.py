@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from accelsim.config.hardware import BufferConfig, HardwareConfig
+from accelsim.mapping.activation_code import PLAIN, Coding
 from accelsim.mapping.loops import Loop
 from accelsim.storage.base import StoredBits, WeightPlan
 from accelsim.trace.model import TraceLayer
@@ -34,6 +35,8 @@ class LayerTask:
     second_from_dram
         Whether the second activation operand (of a matrix multiplication) comes from DRAM, not from the activation
         buffer.
+    coding
+        How activations are coded in DRAM.
     settles
         Whether the mapper takes a tiling that is hardly slower than the lower bound without trying others: a language
         model has large layers, and one operand that is read once.
@@ -50,6 +53,7 @@ class LayerTask:
     activation_capacity_bytes: int
     residual_elements: int = 0
     second_from_dram: bool = True
+    coding: Coding = PLAIN
     cache_on_chip: bool = False
     settles: bool = False
 
@@ -161,6 +165,16 @@ class LayerTask:
     def loads_second(self) -> bool:
         """Return whether a second activation operand takes the weights' place, and some of it comes from DRAM."""
         return self.plan is None and self.layer.second_input_elements > 0 and self.second_dram_share > 0
+
+    @property
+    def stages_output(self) -> bool:
+        """Return whether results wait in the activation buffer on their way to DRAM, beside the sums they come from."""
+        return self.output_to_dram and not self.hardware.sums_in_activation_buffer
+
+    @property
+    def buffers_output(self) -> bool:
+        """Return whether results are written to the activation buffer."""
+        return self.stages_output or not self.output_to_dram
 
     def capacity(self, buffer: BufferConfig) -> int:
         """Return the bytes of a buffer; unbounded where memory is ideal."""

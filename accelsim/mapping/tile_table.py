@@ -34,6 +34,8 @@ ENOUGH = 96
 # in latency and energy x delay, 8 to 0.056 %, all to 0.091 % (against the best that any of them finds); in energy and
 # DRAM bytes to 0.059 %, 0.021 % and 0.031 %: what the closed form misjudges is kept from the first places.
 SLOWEST, SLOWEST_WIDE = 2.5, 8.0
+# A pass of a row-stationary array takes 4, 6 or 8 channels equally fast, but not with equal traffic.
+PASS_STEPS = 2
 NEARLY_EQUAL = 1.01  # what the closed form cannot tell apart: its latency is off by about a hundredth in the median
 
 
@@ -163,6 +165,7 @@ def tile_table(layers: tuple[LayerKey, ...], array_json: str, width: Width) -> T
     counts = {loop: joined.pop(f"count_{loop}") for loop in LOOPS}
     sizes = {loop: joined.pop(f"size_{loop}") for loop in LOOPS}
     turns = np.stack([joined.pop(f"turn_{order}") for order in range(len(LOOP_ORDERS))]).astype(np.int64)
+    nest = _Loops.of(counts)
     return TileTable(
         layer=np.repeat(np.arange(len(parts)), number),
         first=np.concatenate([[0], np.cumsum(number)[:-1]]),
@@ -173,9 +176,9 @@ def tile_table(layers: tuple[LayerKey, ...], array_json: str, width: Width) -> T
         steps=np.prod([counts[loop] for loop in LOOPS], axis=0),
         weight_tiles=counts["G"] * counts["K"] * counts["C"],
         output_tiles=np.prod([counts[loop] for loop in LOOPS if loop != "C"], axis=0),
-        weights=_holds(counts, WEIGHT_LOOPS),
-        inputs=_holds(counts, INPUT_LOOPS, has_halo=True),
-        psums=_holds(counts, OUTPUT_LOOPS),
+        weights=_holds(nest, WEIGHT_LOOPS),
+        inputs=_holds(nest, INPUT_LOOPS, has_halo=True),
+        psums=_holds(nest, OUTPUT_LOOPS),
         **joined,
     )
 
@@ -209,7 +212,7 @@ def _weights_left(array: PeArrayConfig, table: TileTable, densities: tuple[float
     lengths = table.positions / table.filters
     rows = zip(table.layer.tolist(), table.group_filters.tolist(), lengths.tolist(), strict=True)
     for place, (layer, filters, length) in enumerate(rows):
-        if densities[layer] < 1:
+        if densities[layer] < 1 or array.skip_group == "packed":
             tile = int(filters), int(length)
             steps = expected_steps(*tile, densities[layer], grid, array.skip_group)
             left[place] = min(1.0, steps / dense_steps(*tile, grid))
@@ -263,24 +266,26 @@ def _layer(array: PeArrayConfig, dims: LoopDims, kind: LayerKind, width: Width) 
     chosen: Any = slice(None)
     if width != "whole":
         beside = (inputs["tile_inputs"],) if width == "wide" else ()
-        chosen = _short(moved["compute"] + moved["fill"], tiles, beside)
+        steps = PASS_STEPS if array.dataflow == "row_stationary" else 1
+        chosen = _short(moved["compute"] + moved["fill"], tiles, beside, steps)
         if width == "wide":
             chosen = np.unique(np.concatenate([chosen, np.flatnonzero(found.is_stated)]))
     return {name: np.asarray(values, dtype=np.float64)[chosen] for name, values in columns.items()}
 
 
-def _short(cycles: Floats, tiles: dict[Loop, Ints], beside: tuple[Ints, ...]) -> Ints:
+def _short(cycles: Floats, tiles: dict[Loop, Ints], beside: tuple[Ints, ...], steps: int) -> Ints:
     """Return tilings worth ranking: of each size of tiles of weights, outputs (and ``beside``) the fastest, and more.
 
     Sizes are powers of two, so that whatever the buffers hold, something near to it is there; the array's cycles say
-    which is the fastest. Up to `ENOUGH`, the fastest of the rest fill the list.
+    which is the fastest. Up to `ENOUGH`, the fastest of the rest fill the list. Of sizes, ``steps`` between
+    powers of two are told apart.
     """
     order = np.argsort(cycles, kind="stable")
     weights = tiles["G"] * tiles["K"] * tiles["C"]
     outputs = tiles["G"] * tiles["K"] * tiles["N"] * tiles["P"] * tiles["Q"]
     key = np.zeros(cycles.size, dtype=np.int64)
     for size in (weights, outputs, *beside):
-        key = key * 64 + np.log2(np.maximum(size, 1)).astype(np.int64)
+        key = key * (64 * steps) + (steps * np.log2(np.maximum(size, 1))).astype(np.int64)
     _, first = np.unique(key[order], return_index=True)
     fastest = order[np.sort(first)]
     fastest = fastest[cycles[fastest] <= (SLOWEST_WIDE if beside else SLOWEST) * cycles.min()]
@@ -352,30 +357,50 @@ def _inputs(dims: LoopDims, kind: LayerKind, tiles: dict[Loop, Ints], counts: di
     return {"tile_inputs": tile, **found}
 
 
-def _holds(counts: dict[Loop, Floats], relevant: frozenset[str], has_halo: bool = False) -> HoldTable:
+@dataclass(frozen=True, slots=True)
+class _Loops:
+    """Tiles along each loop in each order, [orders, loops, n], and the steps outside of, and from, each place on.
+
+    The last two have a place more: behind all loops.
+    """
+
+    counts: Floats
+    outside: Floats
+    steps: Floats
+
+    @classmethod
+    def of(cls, counts: dict[Loop, Floats]) -> _Loops:
+        of_loop = np.stack([[counts[loop] for loop in order] for order in LOOP_ORDERS])
+        orders, loops, num = of_loop.shape
+        outside = np.ones((orders, loops + 1, num))
+        np.cumprod(of_loop, axis=1, out=outside[:, 1:])
+        return cls(of_loop, outside, _from_behind(np.cumprod, of_loop, 1.0))
+
+
+def _from_behind(accumulate: Any, values: Floats, none: float) -> Floats:
+    """Return sums (products) of all values from each place on, and from behind the last one, [orders, loops + 1, n]."""
+    orders, loops, num = values.shape
+    found = np.full((orders, loops + 1, num), none)
+    accumulate(values[:, ::-1], axis=1, out=found[:, -2::-1])
+    return found
+
+
+def _holds(nest: _Loops, relevant: frozenset[str], has_halo: bool = False) -> HoldTable:
     """Return the ways to hold an operand: from the outermost loop on, and from behind each loop that indexes it."""
-    of_loop = np.stack([[counts[loop] for loop in order] for order in LOOP_ORDERS])  # [orders, loops, n]
-    orders, loops, num = of_loop.shape
+    orders, loops, _ = nest.counts.shape
     indexes = np.array([[loop in relevant for loop in order] for order in LOOP_ORDERS])[:, :, None]
-    # From behind each place in the order: tiles held, steps, and steps before the last tile's first, and last, use.
-    block, steps = np.ones((2, orders, loops + 1, num))
-    late, last_use = np.zeros((2, orders, loops + 1, num))
-    outside = np.ones((orders, loops + 1, num))
-    for place in reversed(range(loops)):
-        count, is_own, behind = of_loop[:, place], indexes[:, place], place + 1
-        further = (count - 1) * steps[:, behind]
-        block[:, place] = block[:, behind] * np.where(is_own, count, 1)
-        steps[:, place] = steps[:, behind] * count
-        late[:, place] = late[:, behind] + np.where(is_own, further, 0)
-        last_use[:, place] = last_use[:, behind] + np.where(is_own, 0, further)
-    np.cumprod(of_loop, axis=1, out=outside[:, 1:])
     rows = np.arange(orders)[:, None]
     ways = np.array([[0, *(place + 1 for place in range(loops) if order[place] in relevant)] for order in LOOP_ORDERS])
-    held, loads, during = block[rows, ways], outside[rows, ways], steps[rows, ways]
-    keeps = [_keeps(of_loop, ways, "P"), _keeps(of_loop, ways, "Q")] if has_halo else [np.zeros(0), np.zeros(0)]
+    block = _from_behind(np.cumprod, np.where(indexes, nest.counts, 1), 1.0)
+    # Steps before the last tile is used first; as many pass behind the last use of the first tile.
+    late = _from_behind(np.cumsum, np.where(indexes, (nest.counts - 1) * nest.steps[:, 1:], 0), 0.0)[rows, ways]
+    held, loads, during = block[rows, ways], nest.outside[rows, ways], nest.steps[rows, ways]
+    keeps = [np.zeros(0), np.zeros(0)]
+    if has_halo:
+        keeps = [_keeps(nest.counts, ways, "P"), _keeps(nest.counts, ways, "Q")]
     figures = (
-        held, np.where(loads > 1, 2 * held, held), loads * held / block[:, :1], loads, late[rows, ways] / during,
-        (last_use[rows, ways] + 1) / during, *keeps,
+        held, np.where(loads > 1, 2 * held, held), loads * held / block[:, :1], loads, late / during,
+        (during - late) / during, *keeps,
     )  # fmt: skip
     return HoldTable(*(figure.astype(np.float32) for figure in figures))
 

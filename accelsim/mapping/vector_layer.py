@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.mapping.activation_code import WORD_BITS, pairs_per_word
 from accelsim.mapping.build import layer_shape
 from accelsim.mapping.task import LayerTask
 from accelsim.storage.base import StoredBits
@@ -22,14 +25,15 @@ def build_vector_layer(task: LayerTask) -> LayerSchedule:
     num_outputs = layer.num_outputs or layer.dims.num_outputs
     from_dram = (task.dram_input_elements + task.residual_dram_elements) * _passes(task, num_outputs)
     to_dram = num_outputs if task.output_to_dram else 0
+    read_bytes, written_bytes = _moved_bytes(task, _passes(task, num_outputs), to_dram)
     table = {name: bits_to_bytes(getattr(task.row_bits, name)) for name in StoredBits.__slots__}
     from_table = sum(table.values())
-    num_tiles = _num_tiles(task, bits_to_bytes(from_dram * bits + to_dram * task.output_bits) + from_table)
+    num_tiles = _num_tiles(task, read_bytes + written_bytes + from_table)
     ops = max(layer.vector_ops, num_outputs)
     zeros = np.zeros(num_tiles, dtype=np.int64)
     steps = np.arange(num_tiles, dtype=np.int64)
-    loads = -(-_shares(bits_to_bytes(from_dram * bits) + from_table, num_tiles) // burst) * burst
-    stores = -(-_shares(bits_to_bytes(to_dram * task.output_bits), num_tiles) // burst) * burst
+    loads = -(-_shares(read_bytes + from_table, num_tiles) // burst) * burst
+    stores = -(-_shares(written_bytes, num_tiles) // burst) * burst
     none = np.zeros(0, dtype=np.int64)
     read, written = int(loads.sum()), int(stores.sum())
     inputs_read = layer.dims.num_inputs + layer.second_input_elements + task.residual_elements
@@ -66,7 +70,7 @@ def build_vector_layer(task: LayerTask) -> LayerSchedule:
                 "read_bits": (inputs_read + to_dram) * bits,
                 "write_bits": (from_dram + num_outputs) * bits + 8 * from_table,
             },
-            "vector_unit": {"ops": ops},
+            "vector_unit": {"ops": ops, **_codec_pairs(task, read_bytes, written_bytes)},
             "interconnect": {"bits": (inputs_read + num_outputs) * bits + 8 * (read + written)},
         },
         tiling=None,
@@ -104,3 +108,21 @@ def _shares(total: int, parts: int) -> np.ndarray[tuple[int, ...], np.dtype[np.i
     shares = np.full(parts, base, dtype=np.int64)
     shares[:rest] += 1
     return shares
+
+
+def _moved_bytes(task: LayerTask, passes: int, to_dram: int) -> tuple[int, int]:
+    """Return the bytes of activations that are read from, and written to, DRAM, as they are coded there."""
+    coding, bits = task.coding, task.activation_bits
+    read = task.dram_input_elements * coding.inputs + task.residual_dram_elements * coding.residuals
+    return math.ceil(read * passes * bits / 8 - 1e-9), math.ceil(to_dram * task.output_bits * coding.outputs / 8 - 1e-9)
+
+
+def _codec_pairs(task: LayerTask, read_bytes: int, written_bytes: int) -> dict[str, int]:
+    """Return the pairs that coder and decoder of activations pass; empty where nothing is coded."""
+    coding = task.coding
+    if not coding.any or task.is_ideal:
+        return {}
+    coded = (read_bytes if min(coding.inputs, coding.residuals) < 1 else 0) + (
+        written_bytes if coding.outputs < 1 else 0
+    )
+    return {"codec_pairs": 8 * coded // WORD_BITS * pairs_per_word(task.activation_bits)}

@@ -28,7 +28,7 @@ from accelsim.report.page_tables import (
     layers_table,
     runs_table,
 )
-from accelsim.report.page_validation import validation_table
+from accelsim.report.page_validation import VerdictPart, agreement_table, shipped
 from accelsim.report.page_words import Card, answer, card, headline, overall
 from accelsim.report.text import printable
 
@@ -80,6 +80,7 @@ class Page:
     answers: PageTable
     pareto: tuple[Chart, ...]
     studies: tuple[StudyView, ...]
+    verdict: tuple[VerdictPart, ...]
     validation: PageTable
     constants: PageTable
     chips: tuple[PageTable, ...]
@@ -101,7 +102,8 @@ def build_page(runs: Sequence[PageRun], title: str | None = None, studies: Seque
         answers=answer_table(cases),
         pareto=tuple(pareto_charts(cases)),
         studies=tuple(study_view(study) for study in studies),
-        validation=validation_table(),
+        verdict=tuple(shipped().verdict),
+        validation=agreement_table(shipped().agreement),
         constants=constants_table(cases),
         chips=tuple(table for table in map(chip_table, first.values()) if table is not None),
         assumptions=ASSUMPTIONS,
@@ -110,6 +112,11 @@ def build_page(runs: Sequence[PageRun], title: str | None = None, studies: Seque
 
 def page_html(page: Page) -> str:
     """Return the page; equal results give equal bytes."""
+    return render("report.html.j2", page)
+
+
+def render(name: str, page: object) -> str:
+    """Return a page made from the template ``name``, which extends ``page.html.j2`` and reads ``page``."""
     environment = Environment(
         loader=PackageLoader("accelsim.report"),
         autoescape=True,
@@ -120,7 +127,7 @@ def page_html(page: Page) -> str:
     )
     # The charts escaped their texts when they were drawn.
     environment.filters["svg"] = Markup
-    template = environment.get_template("report.html.j2")
+    template = environment.get_template(name)
     text = template.render(page=page, style=_static("report.css"), script=_static("report.js"))
     return text.lstrip()
 

@@ -27,7 +27,10 @@ def page_markdown(page: Page) -> str:
     for study in page.studies:
         lines += [f"## Design space: {_plain(study.name)}", "", *(f"- {_plain(text)}" for text in study.sentences), ""]
         lines += _table(study.table)
-    lines += ["## How far the model is from what was measured", "", *_table(page.validation)]
+    lines += ["## How far the model is from what was measured", ""]
+    for part in page.verdict:
+        lines += [f"### {_plain(part.heading)}", "", *(f"- {_plain(text)}" for text in part.points), ""]
+    lines += _table(page.validation)
     lines += ["## Assumptions and their sources", "", *(f"- {_plain(text)}" for text in page.assumptions), ""]
     if page.constants.rows:
         lines += _table(page.constants)

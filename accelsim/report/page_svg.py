@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from accelsim.report.text import prefix_of, printable, significant
+from accelsim.report.text import prefix_of, printable
 
 WIDTH = 460
 NUM_COLOURS = 12
@@ -190,7 +190,7 @@ def _tick(value: float) -> str:
     if 0.001 <= value < 10000:
         return f"{value:g}"
     scale, prefix = prefix_of(value)
-    return f"{significant(value / scale).rstrip('0').rstrip('.')}{prefix}" if prefix else f"{value:g}"
+    return f"{value / scale:g}{prefix}" if prefix else f"{value:g}"
 
 
 def _bar(row: BarRow, left: float, top: float, factor: float) -> str:

@@ -1,4 +1,4 @@
-"""What the report says of the model's agreement with published figures: a table that was computed beforehand.
+"""What the report says of the model's agreement with published figures: verdict and table, computed beforehand.
 
 ``python -m accelsim.report.page_validation`` computes it again (about half a minute), as ``make reports`` does.
 """
@@ -6,17 +6,22 @@
 from __future__ import annotations
 
 import json
-from importlib import resources
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-
-from pydantic import TypeAdapter
+from typing import TYPE_CHECKING
 
 from accelsim.config.base import ConfigModel
 from accelsim.report.page_tables import Cell, PageTable
 from accelsim.report.text import percent
 from accelsim.results.store import write_text
 
-TABLE_NAME = "validation.json"
+if TYPE_CHECKING:
+    from accelsim.validation.rows import Agreement as RowAgreement
+    from accelsim.validation.rows import ValidationRow
+
+SHIPPED = Path(__file__).with_name("templates") / "validation.json"
+FEWEST_RANKED = 3
 
 
 class Agreement(ConfigModel):
@@ -35,49 +40,80 @@ class Agreement(ConfigModel):
     largest_error: float | None
     """The largest."""
     rank_correlation: float | None
-    """Spearman's correlation between theirs and ours."""
+    """Spearman's correlation between theirs and ours; null below three rows."""
+
+    @classmethod
+    def of(cls, name: str, found: RowAgreement, source: str = "") -> Agreement:
+        """Return the agreement ``found`` of a group of rows."""
+        errors = (found.mean_error, found.median_error, found.largest_error)
+        mean, median, largest = (round(error, 4) if found.num_rows else None for error in errors)
+        rank = round(found.rank_correlation, 4) if found.num_rows >= FEWEST_RANKED else None
+        return cls(
+            reference=name, source=source, num_rows=found.num_rows, mean_error=mean, median_error=median,
+            largest_error=largest, rank_correlation=rank,
+        )  # fmt: skip
 
 
-def validation_table() -> PageTable:
-    """Return the table that is shipped with the package."""
-    text = (resources.files("accelsim.report") / "templates" / TABLE_NAME).read_text(encoding="utf-8")
-    rows = TypeAdapter(list[Agreement]).validate_json(text)
+class VerdictPart(ConfigModel):
+    """A part of the verdict."""
+
+    heading: str
+    """What its points have in common."""
+    points: list[str]
+    """Sentences, each about one measure."""
+
+
+class Validation(ConfigModel):
+    """What is shipped."""
+
+    verdict: list[VerdictPart]
+    """What to trust, to how much, and what not."""
+    agreement: list[Agreement]
+    """A row per reference."""
+
+
+@cache
+def shipped() -> Validation:
+    """Return what is shipped with the package."""
+    return Validation.model_validate_json(SHIPPED.read_text(encoding="utf-8"))
+
+
+def agreement_table(rows: Sequence[Agreement]) -> PageTable:
+    """Return the agreement with each reference as a table."""
     columns = ("reference", "rows", "mean error", "median", "largest", "rank correlation", "source")
     note = (
         "Nothing is fitted to these figures. Trend only: what was measured is not quite what is modelled (another "
         "mapping, parameters that are not public), so that directions are compared and no error is stated. accelsim "
         "validate prints every row, and docs/validation.md explains the gaps."
     )
-    return PageTable("agreement with published figures", columns, tuple(map(_cells, rows)), note)
+    return PageTable(
+        "agreement with published figures",
+        columns,
+        tuple((*agreement_cells(row), Cell(row.source, row.source)) for row in rows),
+        note,
+    )
 
 
-def computed() -> list[Agreement]:
-    """Return the agreement with every reference, computed now."""
-    from accelsim.validation.compare import validate  # noqa: PLC0415  a report must not wait for scipy
-    from accelsim.validation.rows import agreement  # noqa: PLC0415
+def agreements(rows: Sequence[ValidationRow]) -> list[Agreement]:
+    """Return the agreement of each reference that ``rows`` have."""
+    from accelsim.validation.rows import agreement  # noqa: PLC0415  a report must not wait for scipy
 
-    rows = validate()
-    found = []
-    for name in dict.fromkeys(row.reference for row in rows):
-        group = [row for row in rows if row.reference == name]
-        each = agreement(group)
-        errors = (each.mean_error, each.median_error, each.largest_error, each.rank_correlation)
-        shown = [round(error, 4) if each.num_rows else None for error in errors]
-        found.append(
-            Agreement(
-                reference=name,
-                source=group[0].source,
-                num_rows=each.num_rows,
-                mean_error=shown[0],
-                median_error=shown[1],
-                largest_error=shown[2],
-                rank_correlation=shown[3],
-            )
-        )
-    return found
+    groups = {name: [row for row in rows if row.reference == name] for name in dict.fromkeys(r.reference for r in rows)}
+    return [Agreement.of(name, agreement(group), group[0].source) for name, group in groups.items()]
 
 
-def _cells(row: Agreement) -> tuple[Cell, ...]:
+def shipped_text(rows: Sequence[ValidationRow]) -> str:
+    """Return what is to be shipped about the rows of every reference, as JSON."""
+    from accelsim.validation.verdict import verdict  # noqa: PLC0415  a report must not wait for scipy
+
+    parts = [VerdictPart(heading=part.heading, points=list(part.points)) for part in verdict(rows)]
+    made = Validation(verdict=parts, agreement=agreements(rows))
+    return json.dumps(made.model_dump(), indent=1, allow_nan=False) + "\n"
+
+
+def agreement_cells(row: Agreement) -> tuple[Cell, ...]:
+    """Return name, number of rows, errors and correlation as cells."""
+
     def error(value: float | None) -> Cell:
         return Cell("-", "-") if value is None else Cell(percent(value), value)
 
@@ -89,14 +125,14 @@ def _cells(row: Agreement) -> tuple[Cell, ...]:
         error(row.median_error),
         error(row.largest_error),
         Cell("-", "-") if rank is None else Cell(f"{rank:.3f}", rank),
-        Cell(row.source, row.source),
     )
 
 
 def main() -> None:
     """Write the shipped table again."""
-    text = json.dumps([row.model_dump() for row in computed()], indent=1, allow_nan=False)
-    write_text(Path(__file__).with_name("templates") / TABLE_NAME, text + "\n")
+    from accelsim.validation.compare import validate  # noqa: PLC0415  a report must not wait for scipy
+
+    write_text(SHIPPED, shipped_text(validate()))
 
 
 if __name__ == "__main__":

@@ -6,17 +6,24 @@ from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from accelsim.report.text import percent, significant
 from accelsim.validation.rows import ValidationRow, agreement
+from accelsim.validation.verdict import verdict
 
 LONG = 16  # groups of more rows are summed up
 
 
 def print_validation(console: Console, rows: Sequence[ValidationRow], every_row: bool) -> None:
-    """Print a table of agreement per reference, then the rows; of long groups only the notable ones."""
+    """Print the verdict, a table of agreement per reference, then the rows; of long groups only the notable ones."""
+    for part in verdict(rows):
+        console.print(Text(part.heading, style="bold"))
+        for point in part.points:
+            console.print(Padding(Text(f"- {point}"), (0, 0, 0, 2), expand=False))
+    console.print()
     names = list(dict.fromkeys(row.reference for row in rows))
     groups = {name: [row for row in rows if row.reference == name] for name in names}
     console.print(_agreement_table(groups))

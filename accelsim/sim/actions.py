@@ -14,14 +14,14 @@ mask_decoder            raw_bits, rle_symbols, golomb_symbols, entropy_symbols, 
 pe_array                mac_<arithmetic> (executed), mac_gated (slots in which a PE was clocked but its operands held),
                         operand_shifts_bits (bits moved between neighbouring PE registers), weight_loads_bits,
                         skip_lookups (weights examined by skipping logic)
-vector_unit             ops (one operation on one element)
+vector_unit             ops (one operation on one element), codec_pairs (run and value of coded activations)
 interconnect            bits (moved between a buffer and the array, or DMA and a buffer)
 ======================  ==========================================================================================
 """
 
 from __future__ import annotations
 
-ARITHMETICS = ("ternary", "binary_xnor", "int4", "int8", "fp16", "fp32")
+ARITHMETICS = ("ternary", "binary_xnor", "int4", "int8", "int16", "fp16", "fp32")
 
 ACTIONS: dict[str, tuple[str, ...]] = {
     "dram": ("read_bits", "write_bits"),
@@ -38,6 +38,6 @@ ACTIONS: dict[str, tuple[str, ...]] = {
         *(f"mac_{name}" for name in ARITHMETICS), "mac_gated", "operand_shifts_bits", "weight_loads_bits",
         "skip_lookups",
     ),
-    "vector_unit": ("ops",),
+    "vector_unit": ("ops", "codec_pairs"),
     "interconnect": ("bits",),
 }  # fmt: skip

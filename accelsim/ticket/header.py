@@ -154,11 +154,15 @@ class Fields:
 
     def fraction(self, name: str, default: object = MISSING) -> float | None:
         """Return a number from 0 to 1, or None."""
+        return self.number(name, default, high=1.0)
+
+    def number(self, name: str, default: object = MISSING, *, high: float) -> float | None:
+        """Return a number from 0 to ``high``, or None."""
         value = self.take(name, default)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
-            raise self.fail(name, value, "a number from 0 to 1 or null")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= high:
+            raise self.fail(name, value, f"a number from 0 to {high:g} or null")
         return float(value)
 
     def integers(self, name: str, default: object = MISSING, length: int | None = None) -> tuple[int, ...]:

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.config.hardware import HardwareConfig
-from accelsim.timing.memory import addresses
-from accelsim.timing.power_states import MemoryUse, joined_use, use_of_requests
+from accelsim.timing.memory import use_of_layer
+from accelsim.timing.power_states import MemoryUse, joined_use
 from accelsim.timing.schedule import LayerSchedule
 from accelsim.timing.solve import SolvedLayer
 from accelsim.timing.stations import COUNTER_OF_KIND, Charge, Station
@@ -173,18 +173,13 @@ def account(
 
 
 def _memory_use(dma: Station, solved: SolvedLayer, hardware: HardwareConfig) -> tuple[tuple[int, ...], MemoryUse]:
-    """Return the bytes moved by kind, and when the memory was used; addresses count from the layer's own first ones."""
+    """Return the bytes moved by kind, and when the memory was used."""
     requests = dma.requests
     if requests is None or not requests.kind.size:
         return (0,) * len(COUNTER_OF_KIND), MemoryUse()
     moved = tuple(np.bincount(requests.kind, requests.num_bytes, len(COUNTER_OF_KIND)).astype(np.int64).tolist())
-    if hardware.memory == "ideal":
-        return moved, MemoryUse()
-    arrival = solved.begin[dma.name] + dma.cycles
-    address = addresses(requests.kind, requests.num_bytes, np.zeros(len(COUNTER_OF_KIND), dtype=np.int64))
-    unit_ns = 1000 / hardware.clock_mhz
-    use = use_of_requests(arrival, solved.end[dma.name], address, requests.num_bytes, unit_ns, hardware.dram)
-    return moved, use
+    arrival, end = solved.begin[dma.name] + dma.cycles, solved.end[dma.name]
+    return moved, use_of_layer(requests.kind, requests.num_bytes, arrival, end, hardware)
 
 
 @dataclass(frozen=True, slots=True)

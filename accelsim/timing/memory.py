@@ -19,7 +19,7 @@ import numpy.typing as npt
 from accelsim.config.dram import DramConfig
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.memory_device import device_of
-from accelsim.timing.power_states import DramStates, refresh_ns
+from accelsim.timing.power_states import DramStates, MemoryUse, refresh_ns, use_of_requests
 from accelsim.units import ns_to_cycles, round_up
 
 Ints = npt.NDArray[np.int64]
@@ -178,6 +178,20 @@ def addresses(kinds: Ints, num_bytes: Ints, moved_bytes: Ints) -> Ints:
         before = np.cumsum(num_bytes[chosen]) - num_bytes[chosen]
         offset[chosen] = kind * REGION_BYTES + (moved + before) % REGION_BYTES
     return offset
+
+
+def use_of_layer(kinds: Ints, num_bytes: Ints, arrival: Ints, end: Ints, hardware: HardwareConfig) -> MemoryUse:
+    """Return what a layer's requests make of the memory; addresses count from the layer's own first ones.
+
+    Parameters
+    ----------
+    arrival, end
+        When each request reaches the memory, and when its last word has crossed, in cycles.
+    """
+    if hardware.memory == "ideal":
+        return MemoryUse()
+    address = addresses(kinds, num_bytes, np.zeros(int(kinds.max(initial=0)) + 1, dtype=np.int64))
+    return use_of_requests(arrival, end, address, num_bytes, 1000 / hardware.clock_mhz, hardware.dram)
 
 
 class SimpleMemory:

@@ -55,6 +55,10 @@ class DramStates:
         """Return both together."""
         return DramStates(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
 
+    def priced(self, price: DramStates) -> float:
+        """Return the cost of all that, where ``price`` has that of each command and of a ns in each state."""
+        return math.fsum(getattr(self, field.name) * getattr(price, field.name) for field in fields(self))
+
     @property
     def time_ns(self) -> float:
         """Return the time of all ranks."""
@@ -185,6 +189,46 @@ def states_from_gaps(activity: DramActivity, dram: DramConfig) -> DramStates:
         precharged=max(0.0, time - active - sums.pd - sums.apd - sums.sr), pd=sums.pd, apd=sums.apd, sr=sums.sr,
     ).times(num_ranks(dram))  # fmt: skip
     return replace(one, num_activates=opened, num_precharges=opened)
+
+
+@dataclass(frozen=True, slots=True)
+class MeanStates:
+    """What `states_from_gaps` comes to where all gaps are alike, float64 arrays; times in ns, of one rank."""
+
+    active: Floats
+    precharged: Floats
+    asleep: Floats
+
+
+def states_of_mean_gap(time_ns: Floats, busy_ns: Floats, num_gaps: Floats, dram: DramConfig) -> MeanStates:
+    """Return the states of runs of ``time_ns`` whose requests take ``busy_ns``, with equal gaps between them."""
+    policy, (interval, refresh) = policy_of(dram), refresh_ns(dram, device_of(dram.standard))
+    waits = [after for after in (policy.power_down_after_ns, policy.self_refresh_after_ns) if after is not None]
+    idle, number = np.maximum(time_ns - busy_ns, 0), np.maximum(num_gaps, 1)
+    standby = np.minimum(idle / number, min(waits, default=math.inf))
+    # As `_Sums`: rows stay open up to the gap's end or the next refresh, and refreshes count as rows open.
+    within = np.minimum(standby, interval)
+    still_open = (within - within * within / (2 * interval)) * number
+    asleep = (idle - standby * number) * (1 - refresh / interval)
+    active = np.minimum(time_ns - idle + still_open + idle * (refresh / interval), time_ns - asleep)
+    return MeanStates(active, time_ns - asleep - active, asleep)
+
+
+def sleeping_state(dram: DramConfig) -> str:
+    """Return the state that a memory without requests gets into first; ``active`` where it never sleeps."""
+    policy = policy_of(dram)
+    down, itself = policy.power_down_after_ns, policy.self_refresh_after_ns
+    if down is None or (itself is not None and itself < down):
+        return "active" if itself is None else "sr"
+    return "pd" if policy.power_down_kind == "precharge" else "apd"
+
+
+def openings_of(num_bytes: Floats, num_requests: Floats, dram: DramConfig) -> Floats:
+    """Return the rows that equal requests open if each lies elsewhere than the one before, float64 as ``num_bytes``."""
+    stripe = _Stripe.of(dram, device_of(dram.standard))
+    pieces = np.maximum(num_requests, num_bytes / stripe.num_bytes)
+    rows: Floats = np.minimum(num_bytes / dram.burst_bytes, pieces * stripe.num_rows)
+    return rows
 
 
 def num_wakes(activity: DramActivity, dram: DramConfig) -> tuple[int, int]:

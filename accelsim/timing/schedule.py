@@ -205,11 +205,14 @@ def first_weights_fit(before: LayerSchedule, schedule: LayerSchedule, hardware: 
 
     Then it may be loaded as soon as the layer before has taken its last weight tile, else when the array has ended.
     """
-    if not hardware.mapping.prefetch_next_layer or (schedule.goes_on and not hardware.weight_buffer.double_buffered):
+    buffer = hardware.weight_buffer
+    if not hardware.mapping.prefetch_next_layer or (schedule.goes_on and not buffer.fills_ahead):
         return False
+    if buffer.is_copied:
+        return True
     taken = before.occupancy_bytes.get("weight_buffer", 0)
     needed = schedule.occupancy_bytes.get("weight_buffer", 0)
-    capacity = hardware.weight_buffer.capacity_bytes
+    capacity = buffer.capacity_bytes
     return hardware.memory == "ideal" or taken + needed <= capacity or max(taken, needed) <= capacity // 2
 
 

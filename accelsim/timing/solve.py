@@ -28,7 +28,9 @@ from accelsim.timing.memory import (
     memory_row,
     oldest_that_matters,
     transfer_cycles,
+    use_of_layer,
 )
+from accelsim.timing.power_states import MemoryUse
 from accelsim.timing.program import STORE
 from accelsim.timing.schedule import LayerSchedule, first_weights_fit
 from accelsim.timing.stations import (
@@ -256,7 +258,7 @@ def _waits(stations: tuple[Station, ...]) -> tuple[Ints, Ints, Ints]:
     first = 0
     for station in stations:
         for wait in station.waits:
-            chosen = np.flatnonzero(np.diff(np.maximum.accumulate(wait.value), prepend=NO_WAIT))
+            chosen = _rises(wait.value)
             if not chosen.size:
                 continue
             events.append(first + chosen)
@@ -267,6 +269,15 @@ def _waits(stations: tuple[Station, ...]) -> tuple[Ints, Ints, Ints]:
     order = np.argsort(event, kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(event, minlength=first))])
     return starts, np.concatenate(counters)[order], np.concatenate(values)[order]
+
+
+def _rises(value: Ints) -> Ints:
+    """Return the events that wait for more than all before them."""
+    if not value.size or value.max() == NO_WAIT:
+        return np.zeros(0, dtype=np.int64)
+    most = np.maximum.accumulate(value)
+    rises = np.flatnonzero(most[1:] > most[:-1]) + 1
+    return rises if most[0] == NO_WAIT else np.concatenate([[0], rises])
 
 
 def num_raised(stations: tuple[Station, ...]) -> Ints:
@@ -359,6 +370,18 @@ def layer_end(
     run = _prepare(table, hardware, before, False, engine)
     result = run.walk(run.tape, run.times, run.memory, math.floor(min(NO_LIMIT, limit)))
     return _after(run, before) if result == FINISHED else None
+
+
+def layer_end_and_use(table: Table, hardware: HardwareConfig, before: Moment) -> tuple[Moment | None, MemoryUse]:
+    """Return what `layer_end` does, and what the layer's requests make of the memory."""
+    run = _prepare(table, hardware, before, False, "auto")
+    if run.walk(run.tape, run.times, run.memory, NO_LIMIT) != FINISHED:
+        return None, MemoryUse()
+    dma = STATIONS.index("dma")
+    events = slice(*table.event_first[dma : dma + 2].tolist())
+    begin, end = (np.asarray(times[events], dtype=np.int64) for times in (run.times.begin, run.times.end))
+    use = use_of_layer(table.kinds, table.num_bytes, begin + table.cycles[events], end, hardware)
+    return _after(run, before), use
 
 
 def solve_layer(

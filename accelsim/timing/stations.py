@@ -13,7 +13,7 @@ station           an event is                           waits for               
 dma               a request, in the program's order     a place in the buffer that it fills, data that    the counter of
                                                         it stores, a free entry for requests              its kind
 mask_decoder      a weight tile                         a place in the weight buffer, stored bits         freed, decoded
-weight_generator  a weight tile                         a place in the weight buffer, stored seeds        generated
+weight_generator  a weight tile                         a place in the weight buffer, stored seeds, bits  generated
 pe_array          a step: one tile on the array         inputs, weights, partial sums, free accumulators  array, taken
 vector_unit       an output tile                        its last step, residuals, a place to stage it     drained
 sequencer         a layer's end                         all outputs have left, all stores have ended      layers
@@ -204,14 +204,21 @@ def _mask_decoder(schedule: LayerSchedule, hardware: HardwareConfig, first_place
 
 
 def _weight_generator(schedule: LayerSchedule, hardware: HardwareConfig, first_place: str) -> Station:
-    """Return the generator: it makes a tile's weights; seeds that are stored come with the tile."""
-    weights, generator = schedule.weights, hardware.weight_generator
+    """Return the generator: it makes a tile's weights; seeds that are stored come with the tile.
+
+    Weights meet their mask bits in the decoder, where the freezing map tells which position a bit belongs to (`rtl/`).
+    Nothing between the units holds a tile: lanes begin when its stored bits have come, and words pass the decoder.
+    """
+    weights, generator, decoder = schedule.weights, hardware.weight_generator, hardware.mask_decoder
     if not schedule.uses_generator or generator is None:
         return _idle("weight_generator")
-    waits = _places(weights.release, first_place)
-    if schedule.seeds_with_tiles:
+    waits, latency = _places(weights.release, first_place), generator.latency_cycles
+    passed = decoder if schedule.uses_decoder else None
+    if schedule.seeds_with_tiles or passed is not None:
         waits = (*waits, Wait("fetched", _running_count(weights.fetch_bytes), blocks=True))
-    raises = (Raise("generated", latency_cycles=generator.latency_cycles),)
+    if passed is not None:
+        latency += passed.latency_cycles
+    raises = (Raise("generated", latency_cycles=latency),)
     return Station("weight_generator", weights.generate_cycles, waits, raises)
 
 

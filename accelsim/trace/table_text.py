@@ -42,15 +42,15 @@ class TableText:
     delimiter: str
 
 
-def read_table_text(where: str) -> TableText:
-    """Return the lines of the table in file ``where``.
+def read_table_text(where: str, what: str = "topology table") -> TableText:
+    """Return the lines of the table in file ``where``; ``what`` names it where it cannot be read.
 
     Raises
     ------
     TraceError
         The file cannot be read, is no text, too large, or has quotes that do not close.
     """
-    text = _decoded(where, _read(where))
+    text = _decoded(where, _read(where, what))
     physical = list(io.StringIO(text, newline=None))
     remarks = {number: line for number, line in enumerate(physical, 1) if line.lstrip(' \t"').startswith(_COMMENTS)}
     stated = physical[0].strip().lower() if physical else ""
@@ -73,15 +73,15 @@ def read_table_text(where: str) -> TableText:
     return TableText(tuple(line for line in lines if line.cells), delimiter)
 
 
-def _read(where: str) -> bytes:
+def _read(where: str, what: str) -> bytes:
     try:
         with open(where, "rb") as stream:
             data = stream.read(_MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a path"
-        raise TraceError(f"{where}: {reason}; give the path of a topology table") from error
+        raise TraceError(f"{where}: {reason}; give the path of a {what}") from error
     if len(data) > _MAX_BYTES:
-        raise TraceError(f"{where}: more than {_MAX_BYTES} bytes; split the topology")
+        raise TraceError(f"{where}: more than {_MAX_BYTES} bytes; split the {what}")
     return data
 
 
@@ -97,13 +97,17 @@ def _decoded(where: str, data: bytes) -> str:
 
 
 def _delimiter(lines: Sequence[str], remarks: dict[int, str]) -> str:
-    """Return what separates the cells: what is most frequent in the first line that is split by anything."""
-    plain = (line for number, line in enumerate(lines, 1) if number not in remarks)
-    for line in (*plain, *remarks.values()):
-        counts = {mark: line.count(mark) for mark in _DELIMITERS}
-        best = max(counts, key=lambda mark: counts[mark])
-        if counts[best] > 1:
-            return best
+    """Return what separates the cells: what is most frequent in the first line that is split by anything.
+
+    A line of two cells says so only where none has more: a text may hold one comma.
+    """
+    plain = [line for number, line in enumerate(lines, 1) if number not in remarks]
+    for lines_of, least in ((plain, 2), (plain, 1), (remarks.values(), 1)):
+        for line in lines_of:
+            counts = {mark: line.count(mark) for mark in _DELIMITERS}
+            best = max(counts, key=lambda mark: counts[mark])
+            if counts[best] >= least:
+                return best
     return ","
 
 

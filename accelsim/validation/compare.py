@@ -7,14 +7,18 @@ from collections.abc import Callable, Iterable, Sequence
 
 from accelsim.errors import ConfigError
 from accelsim.names import suggest
+from accelsim.validation import eyeriss, gemm, gemmini, tpu
 from accelsim.validation.decoders import validate_decoders
 from accelsim.validation.dram import validate_dram
+from accelsim.validation.dram_energy import validate_dram_energy
 from accelsim.validation.eyeriss import validate_eyeriss
 from accelsim.validation.formulas import validate_effective_macs, validate_sram, validate_systolic
 from accelsim.validation.gemm import validate_gemm_tilings, validate_stonne
 from accelsim.validation.gemmini import CHOSEN, validate_chosen, validate_gemmini
-from accelsim.validation.reference import Table, own_table
+from accelsim.validation.own_rows import Columns, read_rows
+from accelsim.validation.reference import Table
 from accelsim.validation.rows import ValidationRow
+from accelsim.validation.silicon import validate_areas, validate_eie, validate_masked_pe
 from accelsim.validation.sparse import validate_crossing
 from accelsim.validation.tickets import validate_hiddenite, validate_model_sizes
 from accelsim.validation.tpu import validate_tpu_v1, validate_tpu_v3
@@ -29,8 +33,12 @@ REFERENCES: dict[str, Callable[[], list[ValidationRow]]] = {
     "stonne-sparse-gemm": validate_stonne,
     "systolic-formulas": validate_systolic,
     "dram-simulators": validate_dram,
+    "dram-energy": validate_dram_energy,
     "real-masks": validate_effective_macs,
     "cacti-sram": validate_sram,
+    "areas": validate_areas,
+    "eie-pe": validate_eie,
+    "masked-pe": validate_masked_pe,
     "sparse-crossing": validate_crossing,
     "frozen-sizes": validate_model_sizes,
     "hiddenite": validate_hiddenite,
@@ -59,13 +67,13 @@ def validate(names: Sequence[str] = ()) -> list[ValidationRow]:
     return [row for name, rows in REFERENCES.items() if not names or name in names for row in rows()]
 
 
-OWN_ROWS: dict[str, tuple[Callable[[Table | None], list[ValidationRow]], str, frozenset[str]]] = {
-    "eyeriss-v1": (validate_eyeriss, "eyeriss", frozenset()),
-    "gemmini-rtl": (validate_gemmini, "gemmini_rtl", frozenset({"timeloop_cycles", "default_tiler_cycles"})),
-    "gemm-tilings-rtl": (validate_gemm_tilings, "gemm_tilings_rtl", frozenset()),
-    "tpu-v3": (validate_tpu_v3, "tpu_v3", frozenset()),
+OWN_ROWS: dict[str, tuple[Callable[[Table | None], list[ValidationRow]], Columns]] = {
+    "eyeriss-v1": (validate_eyeriss, eyeriss.COLUMNS),
+    "gemmini-rtl": (validate_gemmini, gemmini.COLUMNS),
+    "gemm-tilings-rtl": (validate_gemm_tilings, gemm.COLUMNS),
+    "tpu-v3": (validate_tpu_v3, tpu.COLUMNS),
 }
-"""References that take rows of the user: what compares them, the table with their columns, columns to do without."""
+"""References that take rows of the user: what compares them, and the columns that they need."""
 
 
 def validate_rows(names: Sequence[str], path: str) -> list[ValidationRow]:
@@ -73,14 +81,14 @@ def validate_rows(names: Sequence[str], path: str) -> list[ValidationRow]:
 
     Raises
     ------
-    ConfigError
-        Not one reference is named, it takes no rows, or the file is not such a table.
+    AccelSimError
+        Not one reference is named, it takes no rows, or the file is not such a table; errors of a row name it.
     """
     check_references(names)
     if len(names) != 1 or names[0] not in OWN_ROWS:
         raise ConfigError(f"--rows: needs one --reference that takes rows; give one of {', '.join(OWN_ROWS)}")
-    compared, stem, optional = OWN_ROWS[names[0]]
-    return compared(own_table(stem, path, optional))
+    compared, columns = OWN_ROWS[names[0]]
+    return compared(read_rows(columns, path))
 
 
 def rows_text(rows: Iterable[ValidationRow]) -> str:

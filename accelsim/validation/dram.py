@@ -34,8 +34,11 @@ def validate_dram() -> list[ValidationRow]:
         addresses, writes = _trace(CASES[case](), config.burst_bytes)
         ours = run_trace(config, addresses, writes).cycles
         rows.append(
-            ValidationRow(table.name, table.source, f"cycles of {case}, {name}", row.number("cycles"), float(ours))
-        )
+            ValidationRow(
+                table.name, table.source, f"cycles of {case}, {name}", row.number("cycles"), float(ours),
+                kinds=(KINDS[case[:1]],),
+            )
+        )  # fmt: skip
     note = "the two simulators differ from each other by 4 % on sequential and 37 % on random reads"
     return summary_rows(table.name, table.source, "cycles of the traces", rows, (None, None), note) + rows
 
@@ -77,6 +80,8 @@ def _random_reads() -> Iterator[Segment]:
         yield generator.randrange(256 * MIB // 64) * 64, 64, False
 
 
+KINDS = {"a": "sequential", "b": "two streams", "d": "reads and writes mixed", "e": "random reads"}
+"""Kinds of trace, by the first letter of its name."""
 CASES: dict[str, Callable[[], Iterator[Segment]]] = {
     "a_seq_read_4KB": lambda: _sequential(4 * KIB),
     "a_seq_read_256KB": lambda: _sequential(256 * KIB),

@@ -5,9 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 from accelsim.mapping.loops import Tiling
+from accelsim.validation.own_rows import MEASURED, SIZE, Column, Columns
 from accelsim.validation.reference import Row, Table, load_table, machine_path
 from accelsim.validation.rows import ValidationRow, summary_rows
 from accelsim.validation.runs import cycles, gemm_dims, layer, machine, run_layers
+
+COLUMNS = Columns(
+    "gemm_tilings_rtl",
+    (
+        *(Column(name, SIZE) for name in ("M", "N", "K")),
+        *(Column(f"tile_{name}", SIZE, (f"tile{name}",)) for name in ("M", "N", "K")),
+        Column("cycles", MEASURED, ("rtl_cycles",)),
+    ),
+)
+"""What rows of a user's own have."""
 
 
 def validate_gemm_tilings(own: Table | None = None) -> list[ValidationRow]:
@@ -22,12 +33,19 @@ def validate_gemm_tilings(own: Table | None = None) -> list[ValidationRow]:
             N=1, G=1, K=row.whole("tile_M"), C=row.whole("tile_K"), P=row.whole("tile_N"), Q=1,
             order=("N", "G", "Q", "K", "P", "C"), keep="tile",
         )  # fmt: skip
-        ours = cycles(run_layers(hardware, [layer("gemm", dims, "linear")], "dense-fp16", {"gemm": tiling}))
+        with row.named():
+            ours = cycles(run_layers(hardware, [layer("gemm", dims, "linear")], "dense-fp16", {"gemm": tiling}))
+        quantity = f"cycles of {_shape(row)}"
         rows.append(
-            ValidationRow(table.name, table.source, f"cycles of {_shape(row)}", row.number("cycles"), float(ours))
+            ValidationRow(table.name, table.source, quantity, row.number("cycles"), float(ours), kinds=(_kind(row),))
         )
     note = "none published for these tilings"
     return summary_rows(table.name, table.source, "cycles of the tilings", rows, (None, None), note) + rows
+
+
+def _kind(row: Row) -> str:
+    rows, cols, depth = (row.whole(f"tile_{name}") for name in ("M", "N", "K"))
+    return f"{'more' if rows * cols > (rows + cols) * depth else 'fewer'} outputs than inputs"
 
 
 def _shape(row: Row) -> str:
@@ -55,7 +73,7 @@ def _speedup(table: Table, row: Row) -> ValidationRow:
     ours = _flexible_cycles(dense) / _flexible_cycles(row)
     shape = f"{row.whole('M')}^3 on {row.whole('num_multipliers')} multipliers"
     name = f"speed-up of {shape} at {row.whole('sparsity_percent')} % zeros"
-    note = "a trend: SIGMA's networks and their bandwidth are not modelled; executed multiplications fall by "
+    note = "rows gathered and inputs distributed as there; executed multiplications fall by "
     note += f"{dense.number('multiplications') / row.number('multiplications'):.2f}"
     return ValidationRow(table.name, table.source, name, theirs, ours, note, gap=False)
 
@@ -67,5 +85,6 @@ def _flexible_cycles(row: Row) -> int:
     if item.weights is not None:
         item = replace(item, weights=replace(item.weights, num_kept=min(kept, dims.num_weights)))
     multipliers = row.whole("num_multipliers")
-    hardware = machine(machine_path("flexible_128.yaml"), {"pe_array.unroll": f"{{P: {multipliers}}}"})
-    return cycles(run_layers(hardware, [item], "bitmap-int8"))
+    hardware = machine(machine_path("flexible_128.yaml"), {"pe_array.unroll": f"{{C: {multipliers}}}"})
+    whole = Tiling(N=1, G=1, K=dims.K, C=dims.C, P=dims.P, Q=1, order=("G", "N", "P", "Q", "K", "C"))
+    return cycles(run_layers(hardware, [item], "bitmap-int8", {"gemm": whole}))  # rows are not cut there

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from accelsim.errors import ConfigError
 from accelsim.mapping.loops import ALL_LOOPS, Loop, Tiling
 from accelsim.trace.model import TraceLayer
+from accelsim.validation.own_rows import BYTES, MEASURED, SIZE, TEXT, Column, Columns
 from accelsim.validation.reference import Row, Table, load_table, preset_path
 from accelsim.validation.rows import ValidationRow, agreement, statistic_row, summary_rows
 from accelsim.validation.runs import conv_dims, cycles, layer, machine, run_layers
 
+_LEVEL = re.compile(r"L[0-3]\[[WIO]+\]")
+_SIZE = re.compile(r"[1-9][0-9]{0,6}")
+_EXAMPLE = "L3[WIO] K2 - L2[WI] N1 K16X - L1[O] K4 C8 P8 C16X - L0[W] P16"
 _STORED = 4 << 20  # bytes of outputs: more than the last-level cache of the measured machine
 KINDS: dict[str, Callable[[Row], bool]] = {
     "maps of at most 7 x 7": lambda row: row.whole("P") <= 7,
@@ -26,16 +31,29 @@ KINDS: dict[str, Callable[[Row], bool]] = {
 }
 """Kinds of layers by which errors are reported, beside the mean over all."""
 CHOSEN = "gemmini-rtl-our-mapper"
+COLUMNS = Columns(
+    "gemmini_rtl",
+    (
+        *(Column(name, SIZE) for name in ("C", "K", "N", "P", "Q", "R", "S", "stride")),
+        Column("accumulator_bytes", BYTES, ("acc_bytes",)),
+        Column("scratchpad_bytes", BYTES, ("spad_bytes",)),
+        Column("mapping", TEXT),
+        Column("rtl_cycles", MEASURED, ("rtl_cycles_this_mapping",)),
+        Column("timeloop_cycles", MEASURED, optional=True),
+    ),
+)
+"""What rows of a user's own have."""
 # In the table P is the output's width and R the filter's: (P - 1) stride + R is the input's width in the data's code.
 _TRANSPOSED: dict[Loop, Loop] = {"P": "Q", "Q": "P", "R": "S", "S": "R"}
 
 
 @dataclass(frozen=True, slots=True)
 class StatedMapping:
-    """A mapping of the table: the tile below DRAM, and the loops over tiles, outermost first."""
+    """A mapping of the table: the tile below DRAM, the loops over tiles, outermost first, and how many of each."""
 
     tile: dict[Loop, int]
     order: tuple[Loop, ...]
+    outer: dict[Loop, int]
 
 
 def parse_mapping(text: str) -> StatedMapping:
@@ -47,29 +65,44 @@ def parse_mapping(text: str) -> StatedMapping:
         The text is not such a mapping.
     """
     tile: dict[Loop, int] = dict.fromkeys(ALL_LOOPS, 1)
+    outer = tile.copy()
     order: list[Loop] = []
     for part in text.split(" - "):
-        level, *factors = part.split()
+        level, *factors = part.split() or [""]
+        if not _LEVEL.fullmatch(level):
+            raise ConfigError(f"mapping: {level[:60]!r} is no level; write e.g. {_EXAMPLE}")
         for factor in factors:
-            loop, size = _factor(factor, text)
+            loop, size = _factor(factor)
             if level.startswith("L3"):
                 order.extend([loop] if size > 1 else [])
+                outer[loop] *= size
             else:
                 tile[loop] *= size
-    return StatedMapping(tile, tuple(order) + tuple(loop for loop in ALL_LOOPS if loop not in order))
+    return StatedMapping(tile, tuple(order) + tuple(loop for loop in ALL_LOOPS if loop not in order), outer)
 
 
-def _factor(text: str, where: str) -> tuple[Loop, int]:
-    digits = text[1:].removesuffix("X")
+def _factor(text: str) -> tuple[Loop, int]:
     for loop in ALL_LOOPS:
-        if loop == text[0] and digits.isdecimal():
-            return loop, int(digits)
-    raise ConfigError(f"{where}: {text!r} is not a loop and a size; write e.g. K16 or K16X")
+        if loop == text[0] and _SIZE.fullmatch(text[1:].removesuffix("X")):
+            return loop, int(text[1:].removesuffix("X"))
+    raise ConfigError(f"mapping: {text[:60]!r} is not a loop and a size; write e.g. K16 or K16X")
+
+
+def _mapping_of(row: Row) -> StatedMapping:
+    """Return the mapping of a row, which must cover its loops; a `ConfigError` says which one it does not."""
+    mapping = parse_mapping(row.text("mapping"))
+    for loop, size in _dims_of(row)[1].items():
+        covered = mapping.tile[loop] * mapping.outer[loop]
+        if covered < size:
+            raise ConfigError(
+                f"mapping: its factors of {loop} come to {covered}, column {loop} has {size}; correct one"
+            )
+    return mapping
 
 
 def stated_rows(table: Table) -> list[ValidationRow]:
     """Return a row per layer under its stated mapping."""
-    return [_row(table.source, row, *_run_stated(row)) for row in table.rows]
+    return [_stated_row(table.source, row) for row in table.rows]
 
 
 def validate_gemmini(own: Table | None = None) -> list[ValidationRow]:
@@ -87,8 +120,8 @@ def validate_gemmini(own: Table | None = None) -> list[ValidationRow]:
     of = "Timeloop on the same rows" if has_timeloop else "none at hand"
     what = "cycles under their mappings"
     found = summary_rows("gemmini-rtl", table.source, what, stated, others, of)
-    for kind, is_of in KINDS.items():
-        chosen = [place for place, row in enumerate(table.rows) if is_of(row)]
+    for kind in KINDS:
+        chosen = [place for place, row in enumerate(stated) if kind in row.kinds]
         if chosen:
             ours = agreement([stated[place] for place in chosen])
             other = agreement([timeloop[place] for place in chosen]).mean_error if has_timeloop else None
@@ -130,7 +163,7 @@ def _overrides(row: Row) -> dict[str, object]:
 
 def _run_stated(row: Row) -> tuple[str, int]:
     name, size = _dims_of(row)
-    mapping = parse_mapping(row.text("mapping"))
+    mapping = _mapping_of(row)
     tile = {loop: min(mapping.tile[loop], size.get(loop, 1)) for loop in ALL_LOOPS}
     order = tuple(_TRANSPOSED.get(loop, loop) for loop in mapping.order)
     tiling = Tiling(
@@ -149,13 +182,16 @@ def _layer(row: Row) -> TraceLayer:
     return layer("layer", dims)
 
 
-def _row(source: str, row: Row, name: str, ours: int) -> ValidationRow:
+def _stated_row(source: str, row: Row) -> ValidationRow:
+    with row.named():
+        name, ours = _run_stated(row)
     return ValidationRow(
         "gemmini-rtl",
         source,
         f"cycles of {name} (N K C P Q R S), {row.text('mapping')}",
         row.number("rtl_cycles"),
         float(ours),
+        kinds=tuple(kind for kind, is_of in KINDS.items() if is_of(row)),
     )
 
 

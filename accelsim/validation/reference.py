@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import math
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from accelsim.config.base import ConfigModel
 from accelsim.config.loader import load_config
 from accelsim.config.presets import preset_folder
-from accelsim.errors import ConfigError
-from accelsim.files import reason_of
+from accelsim.errors import AccelSimError, ConfigError
 
 Cell = int | float | str
 
@@ -33,7 +33,7 @@ class TableFile(ConfigModel):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of a table, by column name."""
+    """A row of a table, by column name; ``table`` says where it stands, as errors begin."""
 
     table: str
     cells: dict[str, Cell]
@@ -53,6 +53,18 @@ class Row:
         """Return a text."""
         return str(self.cells[column])
 
+    def named(self) -> AbstractContextManager[None]:
+        """Let errors of this row, whoever raises them, begin with where it stands."""
+        return _named(self.table)
+
+
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    try:
+        yield
+    except AccelSimError as error:
+        raise type(error)(f"{where}: {error}") from error
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -62,6 +74,10 @@ class Table:
     source: str
     note: str
     rows: tuple[Row, ...]
+
+    def named(self) -> AbstractContextManager[None]:
+        """Let errors of rows that run together begin with the table's source, which is a user's own file."""
+        return _named(self.source)
 
 
 def table_path(stem: str) -> Path:
@@ -74,6 +90,7 @@ def machine_path(stem: str) -> Path:
     return Path(__file__).parent / "machines" / stem
 
 
+@cache
 def load_table(stem: str) -> Table:
     """Return ``tables/<stem>.yaml``.
 
@@ -92,54 +109,6 @@ def load_table(stem: str) -> Table:
             )
         rows.append(Row(config.name, dict(zip(config.columns, cells, strict=True))))
     return Table(config.name, config.source, config.note, tuple(rows))
-
-
-MOST_BYTES = 1 << 24  # of a user's own rows
-
-
-def own_table(stem: str, path: str | Path, optional: frozenset[str] = frozenset()) -> Table:
-    """Return the table ``stem`` with the rows of a CSV file in place of its own; lines that begin with # are remarks.
-
-    Raises
-    ------
-    ConfigError
-        The file cannot be read, lacks a column of the table that is not ``optional``, or has a row without a cell.
-    """
-    table = load_table(stem)
-    needed = [name for name in table.rows[0].cells if name not in optional]
-    try:
-        if Path(path).stat().st_size > MOST_BYTES:
-            raise ConfigError(f"{path}: more than {MOST_BYTES} bytes; give fewer rows")
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read ({reason_of(error)}); give a CSV file") from None
-    reader = csv.DictReader((line for line in lines if line.strip() and not line.startswith("#")), strict=True)
-    rows = []
-    try:
-        missing = [name for name in needed if name not in (reader.fieldnames or ())]
-        if missing:
-            raise ConfigError(f"{path}: no column {', '.join(missing)}; {table.name} needs {', '.join(needed)}")
-        for number, cells in enumerate(reader, start=1):
-            empty = [name for name in needed if not (cells[name] or "").strip()]
-            if empty:
-                raise ConfigError(f"{path}: row {number}: {empty[0]}: no value; fill it in")
-            rows.append(
-                Row(f"{path}: row {number}", {name: _cell(text) for name, text in cells.items() if name and text})
-            )
-    except csv.Error as error:
-        raise ConfigError(f"{path}: not CSV ({error}); correct it") from None
-    if not rows:
-        raise ConfigError(f"{path}: no rows; give at least one")
-    return replace(table, source=str(path), rows=tuple(rows))
-
-
-def _cell(text: str) -> Cell:
-    """Return a number where the text is one that is finite."""
-    try:
-        number = float(text)
-    except ValueError:
-        return text.strip()
-    return number if math.isfinite(number) else text.strip()
 
 
 def preset_path(name: str) -> Path:

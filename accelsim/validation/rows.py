@@ -27,6 +27,8 @@ class ValidationRow:
         Whether the row counts as an error (False: a trend, a context, or a figure about the comparison itself).
     statistic
         Whether the row is a mean error, a correlation, a mean ratio or a range: its relative error says nothing.
+    kinds
+        Kinds of layer by which errors are reported; a row may be of several.
     """
 
     reference: str
@@ -37,6 +39,12 @@ class ValidationRow:
     note: str = ""
     gap: bool = True
     statistic: bool = False
+    kinds: tuple[str, ...] = ()
+
+    @property
+    def measure(self) -> str:
+        """Return what is measured, which the quantity begins with: ``power in mW, CONV1`` is a ``power in mW``."""
+        return self.quantity.partition(", ")[0]
 
     @property
     def relative_error(self) -> float | None:

@@ -13,10 +13,14 @@ from accelsim.mapping.loops import Tiling
 from accelsim.pipeline import simulate
 from accelsim.sim.counters import Counters
 from accelsim.ticket.zoo import is_network
+from accelsim.ticket.zoo.spec import NetworkSpec
+from accelsim.ticket.zoo.transformer import TransformerShape, build_decoder_block
 from accelsim.trace import trace_network
 from accelsim.trace.batch import with_batch
+from accelsim.trace.from_graph import trace_graph
 from accelsim.trace.model import LayerTrace, LayerWeights, LoopDims, TraceLayer
 from accelsim.trace.options import TraceOptions, stated_weights
+from accelsim.validation.own_rows import BATCH, MEASURED, MOST_SIZE, TEXT, Column, Columns
 from accelsim.validation.reference import Row, Table, load_table, preset_path
 from accelsim.validation.rows import ValidationRow, summary_rows
 from accelsim.validation.runs import conv_dims, cycles, gemm_dims, layer, machine, network
@@ -27,6 +31,12 @@ WEIGHT_BOUND = ("MLP0", "MLP1", "LSTM0", "LSTM1")
 SPARSITY, PRUNE_RATIO, LOCK_RATIO = 0.7, 0.5, 0.2  # a ticket frozen to 70 %, as in arXiv 2402.14029
 
 
+COLUMNS = Columns(
+    "tpu_v3", (Column("workload", TEXT), Column("batch", BATCH, optional=True), Column("cycles", MEASURED))
+)
+"""What rows of a user's own have."""
+
+
 def validate_tpu_v3(own: Table | None = None) -> list[ValidationRow]:
     """Return a row per kernel, network or encoder block, and the summary."""
     table = own or load_table("tpu_v3")
@@ -34,70 +44,120 @@ def validate_tpu_v3(own: Table | None = None) -> list[ValidationRow]:
     for row in table.rows:
         name = row.text("workload")
         # Kernels of vector operations alone are fp32 as their callers make them; products round operands to bfloat16.
-        width = {} if "layernorm" not in name and "softmax" not in name else {"activation_bits": 32}
-        counters = simulate(machine(preset_path("tpu_v3_dense"), width), _workload_of(row), "dense-fp16")
-        ours = float(cycles(counters))
-        rows.append(ValidationRow(table.name, table.source, f"cycles of {name}", row.number("cycles"), ours))
-    note = "SCALE-Sim v3 on 16 kernels, of which these are a part"
-    return summary_rows(table.name, table.source, "cycles of the kernels", rows, (0.55, None), note) + rows
+        kind = _kind_of(name)
+        width = {"activation_bits": 32} if kind in _VECTOR_KINDS else {}
+        with row.named():
+            counters = simulate(machine(preset_path("tpu_v3_dense"), width), _workload_of(row), "dense-fp16")
+        batch = f", batch {_batch_of(row)}" if _batch_of(row) > 1 else ""
+        quantity, ours = f"cycles of {name}{batch}", float(cycles(counters))
+        rows.append(
+            ValidationRow(table.name, table.source, quantity, row.number("cycles"), ours, kinds=(_KINDS[kind],))
+        )
+    scale_sim, note = (
+        (0.55, "SCALE-Sim v3 on 16 kernels, of which these are a part") if own is None else (None, "none at hand")
+    )
+    return summary_rows(table.name, table.source, "cycles of the kernels", rows, (scale_sim, None), note) + rows
+
+
+_KERNELS = {"gemm": 3, "conv": 8, "attention": 3, "layernorm": 2, "softmax": 2, "encoder": 3}
+"""Numbers in the name of each kind of workload that is no network."""
+_KINDS = {
+    "gemm": "products", "conv": "convolutions", "attention": "attention", "layernorm": "layer normalisation",
+    "softmax": "softmax", "encoder": "encoder blocks", "": "whole networks",
+}  # fmt: skip
+_VECTOR_KINDS = ("layernorm", "softmax")
+_SIZES = re.compile(r"[0-9]{1,7}(x[0-9]{1,7})*")
+
+
+def _kind_of(name: str) -> str:
+    kind = name.partition("_")[0]
+    return kind if kind in _KERNELS else ""
 
 
 def _workload_of(row: Row) -> LayerTrace:
-    """Return the trace of a kernel, of a network by name at its ``batch``, or of an encoder block."""
+    """Return the trace of a network by name, of an encoder block or of a kernel, for a batch of inputs."""
     name = row.text("workload")
-    if is_network(name):
-        batch = row.whole("batch") if "batch" in row.cells else 1
+    kind = _kind_of(name)
+    if kind == "encoder":
+        trace = _encoder(*_sizes(name))
+    elif kind:
+        trace = network("validation", _kernel(name))
+    else:
         of_imagenet = f"{name}-imagenet"  # where a plain name is that of the small images
-        return with_batch(trace_network(of_imagenet if is_network(of_imagenet) else name), batch)
-    if name.startswith("encoder_"):
-        return network(name, _encoder(*_sizes(name, 3)))
-    return network("validation", _kernel(name))
+        if not is_network(name):
+            raise ConfigError(
+                f"workload: {name[:60]!r} is no kernel and no network; write e.g. gemm_256x256x256, encoder_128x768x12 "
+                "(tokens, width, heads), or a network that accelsim list names"
+            )
+        trace = _with_softmax_kernels(trace_network(of_imagenet if is_network(of_imagenet) else name))
+    return with_batch(trace, _batch_of(row))
 
 
-def _sizes(name: str, count: int = 0) -> list[int]:
-    text = name.partition("_")[2]
-    if not re.fullmatch(r"[1-9]\d{0,8}(x\d{1,9})*", text) or (count and text.count("x") != count - 1):
+def _batch_of(row: Row) -> int:
+    return row.whole("batch") if "batch" in row.cells else 1
+
+
+def _sizes(name: str) -> list[int]:
+    kind, _, text = name.partition("_")
+    sizes = [int(part) for part in text.split("x")] if _SIZES.fullmatch(text) else []
+    least = [0 if kind == "conv" and place == 7 else 1 for place in range(len(sizes))]  # a padding may be none
+    if len(sizes) != _KERNELS[kind] or any(
+        not low <= size <= MOST_SIZE for low, size in zip(least, sizes, strict=True)
+    ):
         raise ConfigError(
-            f"tpu_v3: {name[:60]!r} is not a kernel; write e.g. gemm_256x256x256, encoder_128x768x12 (tokens, width, "
-            "heads), or the name of a network"
+            f"workload: {name[:60]!r} needs {_KERNELS[kind]} whole numbers from 1 to {MOST_SIZE} with x between; write "
+            f"e.g. {_EXAMPLES[kind]}"
         )
-    return [int(part) for part in text.split("x")]
+    return sizes
 
 
-def _encoder(tokens: int, width: int, heads: int) -> list[TraceLayer]:
-    """Return an encoder block of one sequence: attention, two sums and normalisations, feed-forward of four widths."""
-    if not heads or width % heads:
-        raise ConfigError(f"tpu_v3: encoder of width {width}: {heads} heads do not divide it; give a divisor")
+_EXAMPLES = {
+    "gemm": "gemm_256x256x256 (M, K, N)",
+    "conv": "conv_64x56x56x64x64x3x1x1 (images, height, width, channels, filters, kernel, stride, padding)",
+    "attention": "attention_16x512x64 (heads, tokens, width of a head)",
+    "layernorm": "layernorm_2048x768 (rows, width)",
+    "softmax": "softmax_2048x2048 (rows, width)",
+    "encoder": "encoder_128x768x12 (tokens, width, heads)",
+}
 
-    def dense(name: str, inputs: int, outputs: int, source: str) -> TraceLayer:
-        return replace(layer(name, gemm_dims(rows=tokens, cols=outputs, depth=inputs), "linear"), inputs=(source,))
 
-    def norm(name: str, source: str) -> TraceLayer:
-        return _elementwise(name, tokens, width, LAYER_NORM_OPS + 1, source)  # and the residual sum before it
+def _encoder(tokens: int, width: int, heads: int) -> LayerTrace:
+    """Return a transformer block of one sequence, feed-forward four times as wide."""
+    if width % heads:
+        raise ConfigError(f"workload: encoder of width {width}: {heads} heads do not divide it; give a divisor")
+    shape = TransformerShape(width, heads, num_blocks=1)
+    return _with_softmax_kernels(
+        trace_graph(build_decoder_block(shape, NetworkSpec("encoder", 1, (tokens, width))), provenance="dense")
+    )
 
-    scores, softmax, mixed = _attention(heads, tokens, width // heads)
-    return [
-        dense("qkv", width, 3 * width, "input"),
-        replace(scores, inputs=("qkv",)),
-        softmax,
-        mixed,
-        dense("projection", width, width, "mixed"),
-        norm("norm1", "projection"),
-        dense("expand", width, 4 * width, "norm1"),
-        dense("contract", 4 * width, width, "expand"),
-        norm("norm2", "contract"),
-    ]
+
+def _with_softmax_kernels(trace: LayerTrace) -> LayerTrace:
+    """Return the trace with each softmax as a kernel of its own, which reads and writes the memory, as there."""
+    layers: list[TraceLayer] = []
+    renamed: dict[str, str] = {}
+    for item in trace.layers:
+        inputs = tuple(renamed.get(name, name) for name in item.inputs)
+        if item.kind == "matmul" and item.vector_ops:
+            renamed[item.name] = f"{item.name}.softmax"
+            rows = item.num_outputs // item.dims.K
+            layers.append(replace(item, inputs=inputs, vector_ops=0))
+            layers.append(_elementwise(renamed[item.name], rows, item.dims.K, SOFTMAX_OPS, item.name))
+        else:
+            layers.append(replace(item, inputs=inputs))
+    return replace(trace, layers=tuple(layers))
 
 
 def _kernel(name: str) -> list[TraceLayer]:
     """Return the layers of a kernel such as ``gemm_256x256x256`` or ``conv_64x56x56x64x64x3x1x1``."""
-    kind = name.partition("_")[0]
-    counts = {"gemm": 3, "conv": 8, "attention": 3, "layernorm": 2, "softmax": 2}
-    size = _sizes(name if kind in counts else "", counts.get(kind, 0))
+    kind, size = _kind_of(name), _sizes(name)
     if kind == "gemm":
         return [layer(name, gemm_dims(rows=size[0], cols=size[2], depth=size[1]), "linear")]
     if kind == "conv":
         batch, height, width, channels, filters, kernel, stride, padding = size
+        if kernel > min(height, width) + 2 * padding:
+            raise ConfigError(
+                f"workload: {name[:60]!r}: its kernel of {kernel} is larger than the padded input; correct it"
+            )
         out = tuple((extent + 2 * padding - kernel) // stride + 1 for extent in (height, width))
         dims = conv_dims(
             channels=channels, filters=filters, out=(out[0], out[1]), window=(kernel, kernel), stride=stride,

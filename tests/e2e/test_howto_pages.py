@@ -119,6 +119,44 @@ def test_the_unit_takes_time_in_a_copy_of_the_program(tmp_path):
     assert slow > values  # one value a cycle
 
 
+WORDS_OF_THE_GENERATOR = """
+import json, sys
+import numpy as np
+from accelsim.cli.main import main
+from accelsim.prng import RandomSource, layer_weights, words
+
+state, expected = 0x9E3779B9, []
+for _ in range(1000):
+    state = (34038481 * state + 76625531) % 2**32
+    expected.append(state)
+seeds = np.array([0x9E3779B9, 7], dtype=np.uint32)
+assert words("lcg32", seeds, 0, 1000)[0].tolist() == expected
+assert words("lcg32", seeds, 600, 400)[0].tolist() == expected[600:]
+source = RandomSource(generator="lcg32", weights="normal", weight_bits=8, normal_terms=4, seed=1)
+weights = layer_weights(source, (8, 5000)).astype(float)
+assert abs(np.mean(weights)) < 3 and abs(np.std(weights) / (2 * 147.8) - 1) < 0.01  # 147.8: QTIP's own figure
+sys.path[:0] = ["rtl/tests"]
+import benches
+if benches.simulators():
+    benches.run("bench_generators", "cocotb_generators", environment={"ACCELSIM_RTL_WORDS": "1024"}, prefer="icarus")
+chip = ["--set", "weight_generator.kind=lcg32"]
+assert main(["synth", "conv2", "--sparsity", "0.5", "--generator", "lcg32", "--out", "lcg.pt"]) == 0
+assert main(["run", "edge", "lcg.pt", *chip, "--compare", "none"]) == 0
+"""
+
+
+def test_the_generator_is_bit_exact_in_a_copy_of_the_program(tmp_path):
+    root = PAGES.parents[1]
+    for folder in ("accelsim", "hwconfigs", "rtl"):
+        shutil.copytree(root / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    apply(block("generator.md", "diff"), tmp_path)
+
+    command = [sys.executable, "-c", WORDS_OF_THE_GENERATOR]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("page", sorted(path.name for path in PAGES.glob("*.md")))
 def test_files_that_a_page_names_exist(page):
     text = (PAGES / page).read_text(encoding="utf-8")

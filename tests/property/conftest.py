@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import pytest
 
@@ -253,6 +254,13 @@ def _with_more(draw: random.Random, hardware: HardwareConfig) -> HardwareConfig:
     if is_plain and "skip" not in (array["zero_weights"], array["zero_activations"]):
         array["num_arrays"] = draw.choice([1, 2, 3])
     values["dma"] = {"request_cycles": draw.choice([0, 3]), "loads_ahead": draw.random() < 0.5}
+    if draw.random() < 0.3:
+        _make_row_stationary(draw, array)
+    elif array["dataflow"] == "spatial":
+        array["distribution_words_per_cycle"] = draw.choice([None, 2, 8])
+        if "K" not in array["unroll"]:
+            array |= {"zero_weights": "skip", "zero_activations": "gate", "skip_group": "packed"}
+    _share_buffers(draw, values)
     values["vector_unit"]["rereads_inputs"] = draw.random() < 0.5
     values["dram"]["num_outstanding_requests"] = draw.choice([None, 1, 4])
     if values["dram"].get("model") != "timing" and draw.random() < 0.5:
@@ -260,7 +268,30 @@ def _with_more(draw: random.Random, hardware: HardwareConfig) -> HardwareConfig:
             "capacity_bytes": draw.choice([1024, 8192]), "line_bytes": draw.choice([16, 64]),
             "num_ways": draw.choice([1, 4]), "width_bits": draw.choice([32, 256]),
         }  # fmt: skip
+    elif draw.random() < 0.7:
+        values["dma"] |= {"activation_codec": "rle", "codec_elements_per_cycle": draw.choice([1, 8])}
+        values["activation_bits"] = 16  # half of the activations are zero: the code of narrower ones is no shorter
     return HardwareConfig.model_validate(values)
+
+
+def _make_row_stationary(draw: random.Random, array: dict[str, object]) -> None:
+    pads = ("input_words", "weight_words", "sum_words", "words_per_cycle")
+    kept = {name: array[name] for name in ("rows", "cols", "call_cycles", "pipeline_latency_cycles")}
+    array.clear()
+    array |= kept | {"dataflow": "row_stationary", "scratch_pads": {name: draw.choice([1, 4, 24]) for name in pads}}
+    array["zero_weights"] = draw.choice(["none", "gate"])
+
+
+def _share_buffers(draw: random.Random, values: dict[str, Any]) -> None:
+    """Let PEs copy weights, buffers have a bus, and partial sums lie in the activation buffer, now and then."""
+    values["weight_buffer"]["is_copied"] = draw.random() < 0.3
+    for name in ("activation_buffer", "weight_buffer", "accumulator"):
+        values[name]["bus_bits_per_cycle"] = draw.choice([None, None, 32])
+    if draw.random() < 0.3:
+        shared = {"capacity_bytes": values["activation_buffer"]["capacity_bytes"], "double_buffered": False}
+        values["activation_buffer"] |= shared | {"num_banks": draw.choice([2, 8])}
+        values["accumulator"] |= shared
+        values["sums_in_activation_buffer"] = True
 
 
 def _spread(draw: random.Random, most: int, least: int = 0) -> int:
@@ -353,16 +384,19 @@ def _layer(draw: random.Random, index: int, generator: GeneratorKind) -> TraceLa
         inputs += (draw.choice(earlier),)
     weights = _weights(draw, dims, generator) if kind in ("conv2d", "linear", "depthwise_conv2d") else None
     num_outputs = dims.num_outputs if draw.random() < 0.8 else max(1, dims.num_outputs // 4)
+    residuals = tuple(_residuals(draw, earlier[1:]))
+    operations, density = draw.choice([0, num_outputs, 3 * dims.num_outputs]), draw.choice([1.0, 0.5])
     return TraceLayer(
         f"layer{index}",
         kind,  # type: ignore[arg-type]
         dims,
         inputs,
-        residuals=tuple(_residuals(draw, earlier[1:])),
-        vector_ops=draw.choice([0, num_outputs, 3 * dims.num_outputs]),
+        residuals=residuals,
+        vector_ops=operations,
         num_outputs=num_outputs,
         weights=weights,
-        input_density=draw.choice([1.0, 0.5]),
+        input_density=density,
+        input_density_measured=density < 1,
         second_input_elements=dims.num_weights if kind == "matmul" else 0,
     )
 

@@ -14,7 +14,14 @@ from accelsim.sim.dram.build import build
 from accelsim.sim.dram.simple_trace import run_simply
 from accelsim.sim.dram.trace import run_requests
 from accelsim.sim.dram.trace_files import DramTrace
-from accelsim.timing.power_states import DramStates, num_ranks
+from accelsim.timing.power_states import (
+    DramActivity,
+    DramStates,
+    num_ranks,
+    sleeping_state,
+    states_from_gaps,
+    states_of_mean_gap,
+)
 
 CORE = ("act_pre", "rd", "wr", "ref", "active", "precharged", "pd", "apd", "sr")
 MEMORY = DramConfig(model="timing", standard="LPDDR4-3200", controller="in_order", num_read_queue_entries=16)
@@ -115,3 +122,19 @@ def test_idle_power_belongs_to_dies_and_not_to_the_data_rate() -> None:
     assert idle_pj(data_rate_mtps=400.0) == pytest.approx(idle_pj(), rel=2e-3)
     assert idle_pj(bus_width_bits=64, burst_bytes=128) == pytest.approx(2 * idle_pj(), rel=2e-3)
     assert idle_pj(num_channels=3) == pytest.approx(3 * idle_pj(), rel=2e-3)
+
+
+@pytest.mark.parametrize("after_ns", [None, 640.0])
+@pytest.mark.parametrize("gap_ns", [40.0, 500.0, 2000.0, 50_000.0])
+def test_the_mappers_closed_form_is_right_where_all_gaps_are_alike(after_ns: float | None, gap_ns: float) -> None:
+    dram = MEMORY.model_copy(update={"power_down_after_ns": after_ns})
+    time_ns = 100 * (gap_ns + 30.0)
+    exact = states_from_gaps(DramActivity(time_ns, ((gap_ns, 100),), 1.0, 0.0), dram)
+    mean = states_of_mean_gap(np.array([time_ns]), np.array([3000.0]), np.array([100.0]), dram)
+    ranks = num_ranks(dram)
+    # It leaves out how long rows take to close, and a rank to leave power-down.
+    assert mean.active[0] * ranks == pytest.approx(exact.active, abs=0.02 * time_ns * ranks)
+    assert (mean.active + mean.precharged + mean.asleep)[0] == pytest.approx(time_ns)
+    if after_ns is not None:
+        assert sleeping_state(dram) == "pd"
+        assert mean.asleep[0] * ranks == pytest.approx(exact.pd, abs=0.02 * time_ns * ranks)

@@ -11,7 +11,7 @@ Cases = Callable[[int], Any]
 
 def test_no_mapping_is_below_the_bound_of_its_layer(random_case: Cases) -> None:
     closest = 0.0
-    for seed in range(300):
+    for seed in [*range(200), *range(1000, 1100)]:
         case = random_case(seed)
         for layer in case.schedule.layers:
             alone = Schedule(case.schedule.storage, (layer,), "int8", "none", False)

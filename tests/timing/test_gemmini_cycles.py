@@ -6,13 +6,12 @@ import pytest
 
 from accelsim.config.hardware import PeArrayConfig
 from accelsim.mapping.dataflow import TileShape, array_work
-from accelsim.validation.gemmini import parse_mapping, stated_rows
-from accelsim.validation.reference import load_table
+from accelsim.validation.gemmini import parse_mapping
 from accelsim.validation.rows import agreement
 
 
-def test_rtl_cycles_under_their_mappings():
-    found = agreement(stated_rows(load_table("gemmini_rtl")))
+def test_rtl_cycles_under_their_mappings(reference_rows):
+    found = agreement(reference_rows("gemmini-rtl"))
 
     assert found.num_rows == 111
     assert found.mean_error <= 0.12

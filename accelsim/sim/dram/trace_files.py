@@ -142,11 +142,19 @@ def _dramsys(found: list[re.Match[bytes]]) -> DramTrace:
 
 
 _HEX = rb"((?:0[xX])?[0-9a-fA-F]{1,16})"
-TIMED = _Form(
-    "ARRIVAL_NS R|W ADDRESS BYTES",
-    re.compile(rb"(\d{1,12}(?:\.\d{1,12})?)\s+([RW])\s+" + _HEX + rb"\s+(\d{1,10})"),
-    _timed,
-)
+_TIMED_WORDS = {
+    "ARRIVAL_NS": rb"(\d{1,12}(?:\.\d{1,12})?)",
+    "R|W": rb"([RW])",
+    "ADDRESS": _HEX,
+    "BYTES": rb"(\d{1,10})",
+}
+_ALLOWED = {
+    "ARRIVAL_NS": "a decimal number of ns, such as 120.5",
+    "R|W": "R or W",
+    "ADDRESS": "a hexadecimal number of at most 16 digits, such as 0x40",
+    "BYTES": "a whole number of at most 10 digits, such as 64",
+}
+TIMED = _Form(" ".join(_TIMED_WORDS), re.compile(rb"\s+".join(_TIMED_WORDS.values())), _timed)
 _FORMS = (
     _Form("ADDRESS R|W", re.compile(_HEX + rb"\s+([RW])"), _plain),
     TIMED,
@@ -235,6 +243,11 @@ def _by_lines(path: Path, data: bytes, forms: tuple[_Form, ...]) -> DramTrace:
 
 def _unknown(line: bytes, form: _Form | None, forms: tuple[_Form, ...]) -> str:
     shown = ascii(line[:40].decode("utf-8", "replace"))
+    words = line.split()
+    if (form is TIMED or forms == (TIMED,)) and len(words) == len(_TIMED_WORDS):
+        named = zip(_TIMED_WORDS.items(), words, strict=True)
+        name, word = next((name, word) for (name, allowed), word in named if not re.fullmatch(allowed, word))
+        return f"{name} {ascii(word[:40].decode('utf-8', 'replace'))} in {shown} is not {_ALLOWED[name]}"
     if form is not None:
         return f"{shown} is not '{form.shown}', as the lines before it are; correct it"
     return f"{shown} is not a request; write lines {' or '.join(repr(form.shown) for form in forms)}"
@@ -246,6 +259,8 @@ def _checked(path: Path, trace: DramTrace) -> DramTrace:
         MAX_REQUEST_BYTES
     ):
         raise TraceError(f"{path}: a request of more than {MAX_REQUEST_BYTES} bytes; split it")
+    if trace.num_bytes is not None and not trace.num_bytes.any():
+        raise TraceError(f"{path}: no request moves a byte; give at least one with BYTES above 0")
     if trace.arrivals is None:
         return trace
     latest = max(float(trace.arrivals.max()), trace.end_ns)
