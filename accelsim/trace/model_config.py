@@ -12,7 +12,8 @@ from typing import Any
 from accelsim.errors import TraceError
 from accelsim.kinds import DECODER_FAMILIES, READ_KINDS
 from accelsim.strict_json import StrictJsonError, parse_json
-from accelsim.ticket.zoo.decoders import Activation, DecoderShape
+from accelsim.ticket.shapes import MAX_WEIGHTS
+from accelsim.ticket.zoo.decoders import Activation, DecoderShape, num_parameters
 
 _MAX_FILE_BYTES = 1 << 20
 _MAX_BLOCKS = 1024
@@ -185,6 +186,8 @@ def _check_heads(path: str, shape: DecoderShape) -> None:
             f"{path}: num_key_value_heads: {shape.num_kv_heads} does not divide {shape.num_heads} query heads; "
             "give the model's own"
         )
+    if num_parameters(shape) > MAX_WEIGHTS:
+        raise TraceError(f"{path}: {num_parameters(shape)} parameters are more than {MAX_WEIGHTS}; give smaller sizes")
     if shape.num_active_experts > shape.num_experts:
         raise TraceError(
             f"{path}: num_experts_per_tok: {shape.num_active_experts} is more than {shape.num_experts} experts; "

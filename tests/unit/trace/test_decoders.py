@@ -121,6 +121,7 @@ def test_a_configuration_of_gpt2_is_read(tmp_path):
         ({"hidden_size": "64"}, "hidden_size: str is not a whole number from 1 to"),
         ({"hidden_size": True}, "hidden_size: True is not a whole number"),
         ({"num_hidden_layers": 10**9}, "num_hidden_layers: 1000000000 is not a whole number from 1 to 1024"),
+        ({"vocab_size": 1 << 24, "hidden_size": 1 << 20}, "parameters are more than 1099511627776"),
         ({"num_key_value_heads": 3}, "num_key_value_heads: 3 does not divide 8 query heads"),
         ({"num_attention_heads": 7}, "num_attention_heads: 7 does not divide 64 features"),
         ({"hidden_act": "mish"}, "hidden_act: not one of gelu"),
