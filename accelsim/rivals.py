@@ -16,6 +16,7 @@ from accelsim.mapping.prices import EnergyPrices
 from accelsim.storage.base import WeightPlan
 from accelsim.storage.chip_decoder import is_as_stated
 from accelsim.trace.batch import in_copies
+from accelsim.trace.blocks import shortened
 from accelsim.trace.model import LayerTrace
 
 # Twice the width must save this share of the time; below it, what is left is the latency of a first symbol, which no
@@ -39,7 +40,10 @@ def with_fitting_decoder(
     is_own = all(plan.decoder == "none" for plan in plans.values()) or any(plan.source for plan in plans.values())
     if decoder is None or not decoder.fits_rivals or is_as_stated(storage) or is_own:
         return chip
-    trace, prices = in_copies(trace, 1) if trace.copies > 1 else trace, prices_of(chip)
+    # Blocks that come again say nothing new about the width.
+    trace = shortened(in_copies(trace, 1) if trace.copies > 1 else trace, 2)
+    plans = {layer.name: plans[layer.name] for layer in trace.layers if layer.name in plans}
+    prices = prices_of(chip)
 
     def cycles(decoder: MaskDecoderConfig) -> float:
         built = chip.model_copy(update={"mask_decoder": decoder})

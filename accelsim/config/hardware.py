@@ -73,8 +73,12 @@ class PeArrayConfig(ConfigModel):
     """What a dropped weight costs: a MAC (none), a cycle but no MAC (gate), neither (skip)."""
     zero_activations: ZeroPolicy = "none"
     """The same for zero activations."""
-    skip_group: Literal["rows", "columns", "array"] = "array"
-    """PEs that advance in lockstep when zeros are skipped: they wait for the slowest in the group."""
+    skip_group: Literal["rows", "columns", "array", "packed"] = "array"
+    """PEs that advance in lockstep when zeros are skipped: they wait for the slowest in the group. ``packed`` (a
+    ``spatial`` array without K unrolled): kept weights of whole filters lie side by side in the lanes of C, R and S."""
+    distribution_words_per_cycle: int | None = Field(None, ge=1, le=1 << 24)
+    """``spatial`` only: inputs that the network in front of the lanes takes in a cycle; a step of more takes several.
+    None: all of a step."""
     pipeline_latency_cycles: int = Field(0, ge=0, le=1000)
     """Extra cycles from the last operand to the result (adder trees, output registers), once a tile."""
 
@@ -99,6 +103,7 @@ class PeArrayConfig(ConfigModel):
         if self.num_pes > MOST_PES:
             raise ValueError(f"unroll makes {self.num_pes} PEs; at most {MOST_PES} are modelled: unroll less")
         self._check_row_stationary()
+        self._check_flexible()
         if self.operand_registers and self.dataflow != "spatial":
             raise ValueError("operand_registers is for dataflow spatial only; set it to false")
         if self.weight_preload and self.dataflow != "weight_stationary":
@@ -117,6 +122,16 @@ class PeArrayConfig(ConfigModel):
                 "instruction; leave them at 1"
             )
         return self
+
+    def _check_flexible(self) -> None:
+        if self.distribution_words_per_cycle is not None and self.dataflow != "spatial":
+            raise ValueError("distribution_words_per_cycle is for dataflow spatial only; remove it")
+        is_flexible = self.dataflow == "spatial" and self.unroll.get("K", 1) == 1 and self.zero_weights == "skip"
+        if self.skip_group == "packed" and not (is_flexible and self.zero_activations != "skip"):
+            raise ValueError(
+                "skip_group: packed is for dataflow spatial without K unrolled, zero_weights: skip and "
+                "zero_activations other than skip; take another group"
+            )
 
     def _check_row_stationary(self) -> None:
         if self.dataflow != "row_stationary":

@@ -99,18 +99,18 @@ def _generator(pricer: Pricer) -> dict[str, Price]:
     kind = generator.kind if generator is not None else "xorshift32"
     jump_cycles = generator.jump_cycles if generator is not None else 1
     step = joined([
-        _gates(pricer, f"{kind}_gates", "generator_activity"),
+        _gates(pricer, f"{kind}_gates", f"{kind}_activity"),
         _flip_flops(pricer, f"{kind}_flip_flops"),
     ])  # fmt: skip
-    compare = _gates(pricer, "freeze_gates", "generator_activity", count=WORD_BITS[kind] / FREEZE_FIELD_BITS)
+    compare = _gates(pricer, "freeze_gates", "freeze_activity", count=WORD_BITS[kind] / FREEZE_FIELD_BITS)
     jump = joined([
-        _gates(pricer, "jump_gates", "generator_activity", count=jump_cycles),
+        _gates(pricer, "jump_gates", "jump_activity", count=jump_cycles),
         _flip_flops(pricer, "jump_flip_flops", count=jump_cycles),
     ])  # fmt: skip
     return {
         "words": joined([step, compare]),
         "discarded_words": step,
-        "derived_seeds": _gates(pricer, "seed_hash_gates", "generator_activity"),
+        "derived_seeds": _gates(pricer, "seed_hash_gates", "seed_hash_activity"),
         "jumps": jump,
     }
 
@@ -118,7 +118,7 @@ def _generator(pricer: Pricer) -> dict[str, Price]:
 def _decoder(pricer: Pricer) -> dict[str, Price]:
     return {
         action: joined([
-            _gates(pricer, f"{action}_gates", "decoder_activity"),
+            _gates(pricer, f"{action}_gates", f"{action}_activity"),
             _flip_flops(pricer, f"{action}_flip_flops"),
         ])
         for action in ACTIONS["mask_decoder"]
@@ -133,7 +133,7 @@ def _pe_array(pricer: Pricer) -> dict[str, Price]:
         "mac_gated": scaled(pricer.energy_pj(f"mac_{pricer.traits.arithmetic}"), 1.0, "mac_gated_fraction"),
         "operand_shifts_bits": register,
         "weight_loads_bits": register,
-        "skip_lookups": _gates(pricer, "skip_lookup_gates", "decoder_activity"),
+        "skip_lookups": _gates(pricer, "skip_lookup_gates", "skip_lookup_activity"),
     }
 
 

@@ -58,6 +58,13 @@ class Space:
         """Return whether memory and buffers are unlimited."""
         return self.hardware.memory == "ideal"
 
+    @property
+    def accessed(self) -> tuple[Floats, Floats]:
+        """Return the shares of the accesses of inputs, and of sums, that zero skipping leaves of each tiling."""
+        if self.hardware.pe_array.skip_group == "packed":
+            return self.of_tile(self.layers.density), np.ones_like(self.left)
+        return self.left, self.left
+
     def of_tile(self, figures: Floats) -> Floats:
         """Return figures of the layers, for each tiling."""
         return figures[self.table.layer]
@@ -219,7 +226,7 @@ def _array_cycles(space: Space, held: _Holdings, passes: Floats, moved: _Moved) 
     filled = held.weights.fetches * passes * space.of_tile(layers.num_weights * layers.weight_bits)
     share = np.minimum(1.0, held.weights.fetches * table.weight_tiles / table.steps)
     of_weights = with_fills(table.weight_reads * space.of_tile(layers.weight_bits), filled, share, weight_buffer)
-    reads = table.input_reads * space.left * act
+    reads = table.input_reads * space.accessed[0] * act
     written = layers.written_elements * layers.buffered + layers.stored_elements * layers.staged
     fetched, residual = _on_chip(space, moved)
     results = space.of_tile(written * layers.activation_bits)
@@ -228,7 +235,7 @@ def _array_cycles(space: Space, held: _Holdings, passes: Floats, moved: _Moved) 
     share = np.minimum(1.0, held.inputs.fetches * input_tiles / table.steps)
     of_inputs = with_fills(reads + results, 8 * fetched, share, held_in) / parts
     of_inputs = of_inputs + with_fills(reads, 8 * fetched, share, held_in) * (parts - 1) / parts
-    own = (table.psum_writes + table.psum_reads) * space.left * acc + 8 * moved.spills
+    own = (table.psum_writes + table.psum_reads) * space.accessed[1] * acc + 8 * moved.spills
     every = space.of_tile(layers.num_outputs) * parts * acc  # as if every part added to a sum, or handed it on
     alone, middle = bound(own + every, sums_in), bound(own + every, sums_in) * (parts - 2)
     of_sums = (bound(own, sums_in) + middle + bound(own + 2 * every, sums_in)) / parts
@@ -445,9 +452,9 @@ def _actions_pj(figures: Figures, prices: EnergyPrices) -> Floats:
     act, wbits = space.of_tile(layers.activation_bits), space.of_tile(layers.weight_bits)
     outputs, visits = space.of_tile(layers.num_outputs), held.weights.fetches * passes
     link = prices.pj("interconnect", "bits")
-    reads, weights = table.input_reads * space.left * act, table.weight_reads * wbits
+    reads, weights = table.input_reads * space.accessed[0] * act, table.weight_reads * wbits
     partial = np.maximum(held.psums.fetches - 1, 0) * outputs
-    sums = (table.psum_writes + table.psum_reads) * space.left + outputs * table.counts["C"] + 2 * partial
+    sums = (table.psum_writes + table.psum_reads) * space.accessed[1] + outputs * table.counts["C"] + 2 * partial
     words, discarded, seeds, jumps = figures.made.work
     stored = space.of_tile(layers.decoded_bits)
     energy = 8 * moved.total * (prices.pj("dram", "read_bits") + link)

@@ -52,7 +52,9 @@ def layer_figures(tasks: list[LayerTask]) -> Layers:
     for task in tasks:
         dims, plan, bits = task.layer.dims, task.plan, task.activation_bits
         traffic = task.traffic_bits
-        second = task.layer.second_input_elements * bits if task.loads_second else 0
+        second = task.second_dram_bits
+        if task.layer.cached_elements is None and task.loads_second:  # what it repeats counts once
+            second = task.layer.second_input_elements * bits
         written = task.layer.num_outputs or dims.num_outputs
         staged = 2 * max(1, task.layer.num_outputs) / dims.num_outputs if task.stages_output else 0.0
         staged += 2 * task.residual_dram_elements / dims.num_outputs
@@ -61,7 +63,8 @@ def layer_figures(tasks: list[LayerTask]) -> Layers:
             (traffic.mask + traffic.index + traffic.weight) if task.decodes else 0,
             dims.num_weights, plan.num_nonzero / dims.num_weights if plan is not None else 1.0,
             plan.decoder_symbols if plan is not None else 0, 1.0 if task.dram_input_elements else 0.0,
-            task.dram_input_elements / max(1, dims.num_inputs), written if task.output_to_dram else 0, written,
+            task.dram_input_elements / max(1, dims.num_inputs),
+            written * task.output_bits / bits if task.output_to_dram else 0, written,
             task.residual_dram_elements, task.activation_capacity_bytes, staged * bits / 8,
             max(task.layer.vector_ops, dims.num_outputs), dims.num_outputs, float(task.regenerates_each_pass),
             float(plan is not None and plan.decoder in VARIABLE_LENGTH),

@@ -219,7 +219,7 @@ def _best(figures: Figures, most_steps: int) -> Best:
     def at(values: Floats) -> Floats:
         return np.broadcast_to(values, latency.shape)[picked]
 
-    left = space.left[chosen]
+    left, (of_inputs, of_sums) = space.left[chosen], (share[chosen] for share in space.accessed)
     time = chained(space.hardware, figures.work.take(*picked), at(figures.occupied))
     accumulated = layers.num_outputs * (table.counts["C"][chosen] - 1)
     return Best(
@@ -229,10 +229,10 @@ def _best(figures: Figures, most_steps: int) -> Best:
         fetches=at(held.stored),
         input_bytes=at(moved.inputs),
         spills=at(held.psums.fetches - 1),
-        input_reads=table.input_reads[chosen] * left,
+        input_reads=table.input_reads[chosen] * of_inputs,
         weight_reads=table.weight_reads[chosen],
-        psum_writes=table.psum_writes[chosen] * left,
-        psum_reads=table.psum_reads[chosen] * left + accumulated,
+        psum_writes=table.psum_writes[chosen] * of_sums,
+        psum_reads=table.psum_reads[chosen] * of_sums + accumulated,
         slots=left,
         words=at(figures.made.work[0]),
         discarded=at(figures.made.work[1]),

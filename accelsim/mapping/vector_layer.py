@@ -62,7 +62,8 @@ def build_vector_layer(task: LayerTask) -> LayerSchedule:
             residual_bytes=zeros, store_bytes=stores, is_partial=np.zeros(num_tiles, dtype=bool),
         ),
         dram_bytes={
-            **table, "activation_in": read - sum(table.values()), "activation_out": written, "partial_sum": 0,
+            **table, "activation_in": read - sum(table.values()), "activation_out": 0, "partial_sum": 0,
+            task.output_class: written,
         },
         actions={
             "activation_buffer": {
@@ -113,7 +114,7 @@ def _moved_bytes(task: LayerTask, passes: int, to_dram: int) -> tuple[int, int]:
     """Return the bytes of activations that are read from, and written to, DRAM, as they are coded there."""
     coding, bits = task.coding, task.activation_bits
     read = task.dram_input_elements * coding.inputs + task.residual_dram_elements * coding.residuals
-    return math.ceil(read * passes * bits / 8 - 1e-9), math.ceil(to_dram * bits * coding.outputs / 8 - 1e-9)
+    return math.ceil(read * passes * bits / 8 - 1e-9), math.ceil(to_dram * task.output_bits * coding.outputs / 8 - 1e-9)
 
 
 def _codec_pairs(task: LayerTask, read_bytes: int, written_bytes: int) -> dict[str, int]:

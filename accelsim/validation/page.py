@@ -43,7 +43,6 @@ _REASONS = (
     _Reason("eyeriss-v1", "global-buffer", -1, "passes of more channels than the chip takes; see below"),
     _Reason("eyeriss-v1", "global-buffer", 1, "fewer filters in a tile than there, to save weights from DRAM"),
     _Reason("eyeriss-v1", "power", -1, "scratch pads as plain registers; no clock tree, control and pads"),
-    _Reason("stonne-sparse-gemm", "speed-up", 1, "distribution network and gathering of rows are not modelled"),
     _Reason("cacti-sram", "read energy", -1, "its neighbours, 8 and 256 KiB, are a factor of 32 apart; see below"),
     _Reason("cacti-sram", "area", -1, "CACTI changes its sub-arrays between sizes; see below"),
     _Reason("cacti-sram", "area", 1, "CACTI changes its sub-arrays between sizes; see below"),
