@@ -47,6 +47,8 @@ def _document(trace: LayerTrace) -> dict[str, Any]:
         "name": trace.name,
         "path": trace.path,
         "provenance": trace.provenance,
+        "phase": "forward" if trace.language is None else trace.language.phase,
+        "context_length": None if trace.language is None else trace.language.context_length,
         "layers": [_layer(layer) for layer in trace.layers],
     }
 
@@ -66,6 +68,9 @@ def _layer(layer: TraceLayer) -> dict[str, Any]:
         "num_outputs": layer.num_outputs,
         "num_weights": weights.num_weights if weights is not None else 0,
         "sparsity": weights.sparsity if weights is not None else 0.0,
+        "weight_share": layer.weight_share,
+        "cached_elements": layer.cached_elements,
+        "caches": layer.caches,
         "input_density": layer.input_density,
         "input_density_measured": layer.input_density_measured,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
@@ -77,24 +77,32 @@ def solve_layers(
     """
     moment = Moment()
     for place, layer in enumerate(layers):
-        if solved is not None and layer.parts is None:
-            run = solved.run(
-                layer,
-                moment,
-                lambda piece, at, place=place: _solve(  # type: ignore[misc]
-                    piece, hardware, form, (probe, place), memory, at, None
-                ),
-            )
-            moment = run.after or moment
-            yield run
-            continue
-        known = _Known() if layer.parts is not None and memory is None and probe is None else None
-        start, sums, accounts = moment.end_cycle, Sums({}, {}), []
-        for piece in layer.pieces():
-            one, moment = _solve(piece, hardware, form, (probe, place), memory, moment, known)
-            accounts.append(one if layer.parts is None else condensed(one, start))
-            sums.add(piece)
-        yield LayerRun(accounts[0] if len(accounts) == 1 else joined(accounts), sums, moment)
+        watch = _Watched(hardware, form, (probe, place), memory)
+        run = _run(layer, moment, watch) if solved is None else solved.run(layer, moment, watch)
+        moment = run.after or moment
+        yield run
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """How layers are solved: on which chip, by which form, who sees them, and a memory with a timing of its own."""
+
+    hardware: HardwareConfig
+    form: Form
+    seen_by: tuple[Probe | None, int]
+    memory: MemoryModel | None
+
+
+def _run(layer: LayerSchedule, moment: Moment, watch: _Watched) -> LayerRun:
+    """Return the run of a layer from the end of the one before; of its parts only condensed accounts are held."""
+    is_alone = watch.memory is None and watch.seen_by[0] is None
+    known = _Known() if layer.parts is not None and is_alone else None
+    start, sums, accounts = moment.end_cycle, Sums({}, {}), []
+    for piece in layer.pieces():
+        one, moment = _solve(piece, watch, moment, known)
+        accounts.append(one if layer.parts is None else condensed(one, start))
+        sums.add(piece)
+    return LayerRun(accounts[0] if len(accounts) == 1 else joined(accounts), sums, moment)
 
 
 class SolvedLayers:
@@ -106,18 +114,12 @@ class SolvedLayers:
     def __init__(self) -> None:
         self._runs: dict[Hashable, tuple[LayerSchedule, int, LayerRun]] = {}
 
-    def run(
-        self,
-        layer: LayerSchedule,
-        before: Moment,
-        solve: Callable[[LayerSchedule, Moment], tuple[Account, Moment]],
-    ) -> LayerRun:
-        """Return the run of a layer, from ``solve`` where none like it is known."""
+    def run(self, layer: LayerSchedule, before: Moment, watch: _Watched) -> LayerRun:
+        """Return the run of a layer, solved where none like it is known."""
         key = (id(layer.compute_cycles), id(layer.weights), id(layer.outputs), before.state())
         found = self._runs.get(key)
         if found is None:
-            one, after = solve(layer, before)
-            run = LayerRun(one, sums_of([layer]), after)
+            run = _run(layer, before, watch)
             self._runs[key] = layer, before.end_cycle, run  # the layer stays, and with it the identities in the key
             return run
         _, begin, run = found
@@ -128,23 +130,16 @@ class SolvedLayers:
         return replace(run, account=one, after=replace(end.shifted(later), moved_bytes=moved))
 
 
-def _solve(
-    piece: LayerSchedule,
-    hardware: HardwareConfig,
-    form: Form,
-    seen_by: tuple[Probe | None, int],
-    memory: MemoryModel | None,
-    moment: Moment,
-    known: _Known | None,
-) -> tuple[Account, Moment]:
+def _solve(piece: LayerSchedule, watch: _Watched, moment: Moment, known: _Known | None) -> tuple[Account, Moment]:
     """Return the account of a piece and its end; of one that has been solved from an equal state, without solving."""
     found = known.find(piece, moment) if known is not None else None
     if found is not None:
         return found
+    hardware = watch.hardware
     fits = moment.schedule is not None and first_weights_fit(moment.schedule, piece, hardware)
     table = flatten(piece, layer_stations(piece, hardware, fits))
-    solved = solve_layer(table, hardware, moment, memory, form)
-    one = account(piece, table.source, solved, hardware, *seen_by)
+    solved = solve_layer(table, hardware, moment, watch.memory, watch.form)
+    one = account(piece, table.source, solved, hardware, *watch.seen_by)
     if known is not None:
         known.note(piece, moment, one, solved.after)
     return one, solved.after

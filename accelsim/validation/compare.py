@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from accelsim.errors import ConfigError
 from accelsim.names import suggest
 from accelsim.validation import eyeriss, gemm, gemmini, tpu
+from accelsim.validation.decoders import validate_decoders
 from accelsim.validation.dram import validate_dram
 from accelsim.validation.dram_energy import validate_dram_energy
 from accelsim.validation.eyeriss import validate_eyeriss
@@ -41,6 +42,7 @@ REFERENCES: dict[str, Callable[[], list[ValidationRow]]] = {
     "sparse-crossing": validate_crossing,
     "frozen-sizes": validate_model_sizes,
     "hiddenite": validate_hiddenite,
+    "decoders": validate_decoders,
 }
 
 

@@ -1,0 +1,54 @@
+"""Exported decoders with a cache of keys and values as input and output."""
+
+import pytest
+import torch
+from torch import nn
+
+from accelsim import trace_module
+from accelsim.config.loader import load_hardware
+from accelsim.pipeline import run
+from accelsim.trace.phases import with_cache_bits
+
+BATCH, HEADS, GROUPS, SIZE, CACHED = 2, 8, 2, 8, 16
+
+
+class Attention(nn.Module):
+    """Grouped-query attention of one position; keys and values are repeated for each head of a group."""
+
+    def __init__(self):
+        super().__init__()
+        width, narrow = HEADS * SIZE, GROUPS * SIZE
+        self.query, self.key = nn.Linear(width, width, bias=False), nn.Linear(width, narrow, bias=False)
+        self.value, self.out = nn.Linear(width, narrow, bias=False), nn.Linear(width, width, bias=False)
+
+    def forward(self, x, keys, values):
+        def heads(y):
+            return y.view(BATCH, 1, -1, SIZE).transpose(1, 2)
+
+        def repeated(y):
+            shape = (BATCH, GROUPS, HEADS // GROUPS, y.shape[2], SIZE)
+            return y[:, :, None].expand(shape).reshape(BATCH, HEADS, y.shape[2], SIZE)
+
+        keys = torch.cat([keys, heads(self.key(x))], 2)
+        values = torch.cat([values, heads(self.value(x))], 2)
+        scores = heads(self.query(x)) @ repeated(keys).transpose(-1, -2) / SIZE**0.5
+        mixed = torch.softmax(scores, -1) @ repeated(values)
+        return self.out(mixed.transpose(1, 2).reshape(BATCH, 1, -1)), keys, values
+
+
+@pytest.fixture(scope="module")
+def exported():
+    cache = torch.zeros(BATCH, GROUPS, CACHED, SIZE)
+    return trace_module(Attention().eval(), (torch.zeros(BATCH, 1, HEADS * SIZE), cache, cache.clone()))
+
+
+@pytest.mark.parametrize("bits", [None, 16, 4])
+def test_a_cache_is_read_once_a_group_and_written_at_its_own_width(exported, bits):
+    trace = with_cache_bits(exported, bits, "attention")
+    found = run(load_hardware("edge_llm", []), trace, "dense-int8").totals.dram_bytes
+    in_cache = 2 * BATCH * GROUPS * SIZE
+    assert found.kv_read == in_cache * CACHED * (bits or 8) / 8
+    assert found.kv_write == max(in_cache * (bits or 8) / 8, 2 * 32)  # whole bursts
+    products = [layer for layer in trace.layers if layer.kind == "matmul"]
+    assert [layer.dims.G for layer in products] == [BATCH * GROUPS] * 2
+    assert [layer.cached_elements for layer in products] == [in_cache * CACHED // 2] * 2
