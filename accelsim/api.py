@@ -23,6 +23,7 @@ from accelsim.storage.default import default_format
 from accelsim.storage.stated import with_layers
 from accelsim.trace import LayerTrace, TraceOptions, trace_workload, with_statistics
 from accelsim.trace import trace_module as _trace_module
+from accelsim.trace.model import Phase
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 Space = str | os.PathLike[str] | Mapping[str, Any]
 
 
-def run(
+def run(  # noqa: PLR0913  each is an option of the command
     hardware: str | os.PathLike[str],
     workload: str | os.PathLike[str] | LayerTrace,
     storage: str | None = None,
@@ -41,6 +42,13 @@ def run(
     options: TraceOptions | None = None,
     exact: bool = False,
     batch: int | None = None,
+    *,
+    phase: Phase | None = None,
+    context: int | None = None,
+    prompt: int | None = None,
+    tokens: int | None = None,
+    kv_bits: int | None = None,
+    experts: tuple[int, ...] | None = None,
 ) -> RunResult:
     """Simulate a network on a chip, like ``accelsim run``.
 
@@ -60,6 +68,8 @@ def run(
         Simulate every tile.
     batch
         How many times the workload's inputs one run takes; None takes that of ``options``.
+    phase, context, prompt, tokens, kv_bits, experts
+        What is run of a language model; None takes what ``options`` say. A trace has its own.
 
     Returns
     -------
@@ -70,18 +80,33 @@ def run(
     accelsim.errors.AccelSimError
         Anything wrong with what was given, in one line.
     """
-    texts = (
-        [f"{path}={_yaml(value)}" for path, value in overrides.items()] if isinstance(overrides, Mapping) else overrides
-    )
-    chip = load_hardware(os.fspath(hardware), list(texts))
-    if batch is not None:
-        options = replace(options or TraceOptions(), batch=batch)
+    chip = load_hardware(os.fspath(hardware), _texts(overrides))
+    options = _with_run(
+        options,
+        {
+            "batch": batch, "phase": phase, "context": context, "prompt": prompt, "tokens": tokens,
+            "kv_bits": kv_bits, "experts": experts,
+        },
+    )  # fmt: skip
     if isinstance(workload, LayerTrace):
         trace = with_statistics(workload, options) if options is not None else workload
     else:
         trace = trace_workload(os.fspath(workload), options)
     storage = storage or default_format(trace, can_decode=chip.config.mask_decoder is not None)
     return run_with_limits(chip, trace, storage, exact=exact)
+
+
+def _texts(overrides: Mapping[str, Any] | Sequence[str]) -> list[str]:
+    """Return overrides as the command line has them."""
+    if isinstance(overrides, Mapping):
+        return [f"{path}={_yaml(value)}" for path, value in overrides.items()]
+    return list(overrides)
+
+
+def _with_run(options: TraceOptions | None, of_run: Mapping[str, Any]) -> TraceOptions | None:
+    """Return options with what is stated of a run."""
+    given = {name: value for name, value in of_run.items() if value is not None}
+    return replace(options or TraceOptions(), **given) if given else options
 
 
 def trace_module(

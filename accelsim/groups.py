@@ -97,11 +97,19 @@ def one_after_other(parts: Sequence[tuple[Counters, int]], trace: LayerTrace) ->
     first = parts[0][0]
     if len(parts) == 1 and parts[0][1] == 1:
         return first
-    layers = zip(trace.layers, *(counters.layers for counters, _ in parts), strict=True)
     times = [number for _, number in parts]
+    known: dict[tuple[int, ...], LayerCounters] = {}  # equal rows are one object
+
+    def summed(layer: TraceLayer, same: Sequence[LayerCounters]) -> LayerCounters:
+        key = tuple(map(id, same))
+        if key not in known:
+            known[key] = _layer(layer, same, times)
+        return replace(known[key], name=layer.name)
+
+    layers = zip(trace.layers, *(counters.layers for counters, _ in parts), strict=True)
     return replace(
         first,
-        layers=tuple(_layer(layer, same, times) for layer, *same in layers),
+        layers=tuple(summed(layer, same) for layer, *same in layers),
         lower_bound_cycles=_total([counters.lower_bound_cycles for counters, _ in parts], times),
         limits={},
         dram=power_states.one_after_other([(counters.dram, number) for counters, number in parts]),

@@ -10,9 +10,11 @@ import os
 import zipfile
 from pathlib import Path
 
+DECODER_FAMILIES = ("gpt2", "llama", "mistral", "qwen2", "bitnet", "mixtral")
+"""Values of ``model_type`` in a ``config.json`` that is read."""
 READ_KINDS = (
-    "read are tickets (.pt), modules exported by torch (.pt2), ONNX files (.onnx), topology tables (.csv) "
-    "and networks by name"
+    "read are tickets (.pt), modules exported by torch (.pt2), ONNX files (.onnx), topology tables (.csv), "
+    f"configurations of language models (config.json of {', '.join(DECODER_FAMILIES)}) and networks by name"
 )
 _EXPORT = "export the module: torch.export.save(torch.export.export(module.eval(), (example,)), 'm.pt2'), or as ONNX"
 _TF = "convert it: python -m tf2onnx.convert --{option} {name} --output m.onnx"
@@ -122,7 +124,7 @@ def _folder(place: Path) -> str:
     if (place / "saved_model.pb").is_file():
         return _line(place, "a TensorFlow SavedModel", _TF.format(option="saved-model", name="{name}"))
     if (place / "config.json").is_file():
-        return _line(place, "a folder of a model hub", f"load the model and {_EXPORT}")
+        return _line(place, "a folder of a model hub", f"give the config.json in it, or load the model and {_EXPORT}")
     if place.suffix.lower() == ".mlpackage":
         return _line(place, *_SUFFIXES[".mlpackage"])
     return _line(place, "a folder", "give one file in it")

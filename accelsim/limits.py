@@ -7,7 +7,8 @@ a chip with twice as much of one resource, and solved. A larger array comes with
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,7 +19,8 @@ from accelsim.cost.evaluate import evaluate
 from accelsim.cost.tables import load_tables
 from accelsim.errors import AccelSimError
 from accelsim.mapping.loops import Tiling
-from accelsim.pipeline import batch_groups, built_for, schedule_network, simulate
+from accelsim.pipeline import batch_groups, built_for, layer_plans, mapper_of, schedule_network, simulate
+from accelsim.repeated import Network, map_repeated, repeats
 from accelsim.results.build import build_result
 from accelsim.results.model import RunResult
 from accelsim.sim.counters import Counters, LayerCounters, ResourceLimit
@@ -34,6 +36,9 @@ _CAUSES = {
 }
 BUFFERS = ("activation_buffer", "weight_buffer", "mask_buffer", "accumulator")
 MOST_STEPS = 100_000  # of a network; ResNet-50 has some thousand, and solving it once takes a tenth of a second
+_LITTLE = 0.005
+_ALWAYS = ("memory_bandwidth", "pe_array")
+"""Tried for language models too where hardly anything waits for them; each trial maps a large network again."""
 _MADE = ("weight_generator", "mask_decoder")
 
 
@@ -42,9 +47,10 @@ def with_limits(
 ) -> Counters:
     """Return the counters of a run of ``trace`` on ``hardware`` with what each resource costs it.
 
-    Left out are resources that the run does not use and those of which a chip cannot have twice as much; all of them
-    with DRAM that has its own timing, and above `MOST_STEPS`: each would take as long as the run. The share of a
-    capacity is 0: what it costs shows as traffic.
+    Left out are resources that the run does not use and those of which a chip cannot have twice as much, of a language
+    model also those that hardly anything waits for, but for memory and array; all of them with DRAM that has its own
+    timing, and above `MOST_STEPS`: each would take as long as the run. The share of a capacity is 0: what it costs
+    shows as traffic. Of a generation the prompt and the token in the middle of the answer stand for all.
 
     Parameters
     ----------
@@ -54,27 +60,30 @@ def with_limits(
     if hardware.memory == "dram" and hardware.dram.model == "timing":
         return counters
     storage, latency = counters.storage, sum(layer.latency_cycles for layer in counters.layers)
-    groups = batch_groups(hardware, trace, storage, fixed)
+    parts = _parts(hardware, trace, storage, fixed)
     hardware = built_for(hardware, trace, storage)
-    schedules = [schedule_network(hardware, group.trace, storage, fixed)[0] for group in groups]
-    if sum(layer.num_steps for schedule in schedules for layer in schedule.layers) > MOST_STEPS:
+    mapped = [_mapped(hardware, part, storage, fixed) for part in parts]
+    if sum(each.num_steps for each in mapped) > MOST_STEPS:
         return counters
-    tilings = [_tilings(schedule) for schedule in schedules]
+    # Of a generation one step stands for all tokens: its cycles are those of the run in the mean only.
+    whole = latency / max(1, sum(each.cycles * part.times for each, part in zip(mapped, parts, strict=True)))
     found: dict[str, ResourceLimit] = {}
     for name, change in _doubled(hardware):
         unit = name.partition(".")[0]
+        share = sum(_cycles_of(name, layer) for layer in counters.layers) / latency if latency else 0.0
+        if trace.language is not None and share < _LITTLE and name not in _ALWAYS:
+            continue
         if unit in _MADE and not any(layer.busy_cycles.get(unit) for layer in counters.layers):
             continue
-        stay = [fixed] * len(groups) if name == "pe_array" else tilings
         try:
             twice = HardwareConfig.model_validate(_merged(hardware.model_dump(), change))
             cycles = sum(
-                _cycles(twice, group.trace, storage, kept) * group.times
-                for group, kept in zip(groups, stay, strict=True)
+                _mapped(twice, part, storage, fixed if name == "pe_array" else each.tilings).cycles * part.times
+                for part, each in zip(parts, mapped, strict=True)
             )
         except (AccelSimError, ValidationError):
             continue
-        share = sum(_cycles_of(name, layer) for layer in counters.layers) / latency if latency else 0.0
+        cycles = cycles if trace.steps is None else round(cycles * whole)
         found[name] = ResourceLimit(share, cycles)
     return replace(counters, limits=found)
 
@@ -85,13 +94,52 @@ def run_with_limits(hardware: LoadedHardware, trace: LayerTrace, storage: str, *
     return build_result(hardware, trace, counters, evaluate(counters, hardware.config, load_tables()))
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What runs one after the other, and how often: groups of a batch, or the prompt and a token of an answer."""
+
+    trace: LayerTrace
+    times: int
+    network: Network | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Mapping:
+    """A part as it is mapped: tilings by layer, tiles of all layers that were mapped, and when the last layer ends."""
+
+    tilings: dict[str, Tiling]
+    num_steps: int
+    cycles: int
+
+
+def _parts(
+    hardware: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling] | None
+) -> list[_Part]:
+    if trace.language is None:
+        return [_Part(group.trace, group.times) for group in batch_groups(hardware, trace, storage, fixed)]
+    whole, steps = Network.of(trace), trace.steps
+    is_short = not fixed and repeats(trace, layer_plans(trace, storage), hardware)
+    if steps is None:
+        return [_Part(trace, 1, whole if is_short else None)]
+    number = len(steps)
+    places = [(0, 1), (number // 2, number - 1)] if number > 1 else [(0, 1)]
+    if not is_short:
+        return [_Part(steps.trace(place), times) for place, times in places]
+    return [_Part(trace, times, Network(whole.num_blocks, partial(steps.trace, place))) for place, times in places]
+
+
+def _mapped(hardware: HardwareConfig, part: _Part, storage: str, tilings: Mapping[str, Tiling] | None) -> _Mapping:
+    """Return how a part is mapped: the mapper has solved every layer behind the one before."""
+    if part.network is None:
+        schedule, mapped = schedule_network(hardware, part.trace, storage, tilings)
+        return _Mapping(_tilings(schedule), sum(layer.num_steps for layer in schedule.layers), mapped[-1].end.end_cycle)
+    found = map_repeated(part.network, mapper_of(hardware, part.trace, storage, tilings))
+    steps = sum(layer.num_steps for layer in found.schedule.layers)
+    return _Mapping(_tilings(found.schedule), steps, found.cycles)
+
+
 def _tilings(schedule: Schedule) -> dict[str, Tiling]:
     return {layer.name: layer.tiling for layer in schedule.layers if layer.tiling is not None}
-
-
-def _cycles(hardware: HardwareConfig, trace: LayerTrace, storage: str, tilings: Mapping[str, Tiling] | None) -> int:
-    """Return when the last layer ends: the mapper has solved every one behind the layer before."""
-    return schedule_network(hardware, trace, storage, tilings)[1][-1].end.end_cycle
 
 
 def _cycles_of(name: str, layer: LayerCounters) -> int:

@@ -8,8 +8,8 @@ A batch goes through the middle of it in groups of inputs (`accelsim.groups`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import LoadedHardware
@@ -21,10 +21,13 @@ from accelsim.groups import Group, best_groups, group_sizes, one_after_other
 from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import MappedLayer
 from accelsim.mapping.network import map_network
+from accelsim.mapping.prices import EnergyPrices
+from accelsim.repeated import Map, Mapped, Network, expanded, named, repeats, run_repeated
 from accelsim.results.build import build_result
 from accelsim.results.model import RunResult
 from accelsim.rivals import with_fitting_decoder
-from accelsim.sim.counters import Counters, DecoderWidth
+from accelsim.sim.counters import Counters, DecoderWidth, Tokens
+from accelsim.sim.parts import SolvedLayers
 from accelsim.sim.run import run_schedule
 from accelsim.storage import get_format, plan_layers
 from accelsim.storage.base import WeightPlan
@@ -62,6 +65,9 @@ def simulate(
     ``probe`` and ``tap`` see the first group of the batch, see `batch_groups`.
     """
     chip = built_for(hardware.config, trace, storage)
+    if trace.language is not None:
+        run = _language_run(chip, trace, storage, fixed, _Watch(exact, probe, tap))
+        return _with_decoder(run, chip, hardware.config)
     groups, known = _groups(chip, trace, storage, fixed)
     if known is not None and not exact and probe is None and tap is None:
         return _with_decoder(known, chip, hardware.config)
@@ -73,6 +79,55 @@ def simulate(
     return _with_decoder(one_after_other(parts, trace), chip, hardware.config)
 
 
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    """Who wants to see every layer run."""
+
+    exact: bool
+    probe: Probe | None
+    tap: Callable[[MemoryModel], MemoryModel] | None
+
+    @property
+    def is_there(self) -> bool:
+        return self.exact or self.probe is not None or self.tap is not None
+
+
+def _language_run(
+    chip: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling] | None, watch: _Watch
+) -> Counters:
+    """Return the counters of a language model's run; blocks and layers that come again are mapped and solved once.
+
+    Who watches, or states tilings, sees every layer run.
+    """
+    mapped, solved, steps = mapper_of(chip, trace, storage, fixed), SolvedLayers(), trace.steps
+    whole = Network.of(trace)
+    is_short = not fixed and not watch.is_there and repeats(trace, layer_plans(trace, storage), chip)
+
+    def one(network: Network, place: int) -> Counters:
+        if not is_short:
+            seen = (watch.probe, watch.tap) if place == 0 else (None, None)
+            schedule = mapped(network.trace(network.num_blocks))[0]
+            return run_schedule(schedule, chip, exact=watch.exact, probe=seen[0], tap=seen[1])
+        return expanded(run_repeated(network, chip, mapped, solved))
+
+    runs = [one(whole, 0)] if steps is None else [
+        one(Network(whole.num_blocks, partial(steps.trace, place)), place) for place in range(len(steps))
+    ]  # fmt: skip
+    counters = named(one_after_other([(run, 1) for run in runs], trace), trace)
+    return replace(counters, tokens=tokens_of(trace, runs[0]))
+
+
+def tokens_of(trace: LayerTrace, first: Counters) -> Tokens | None:
+    """Return the tokens of a run of a language model whose first part (of a generation: the prompt) was ``first``."""
+    language = trace.language
+    if language is None:
+        return None
+    number, cycles = language.num_tokens * trace.num_inputs, sum(layer.latency_cycles for layer in first.layers)
+    if language.phase == "generate":
+        return Tokens(number + trace.num_inputs, number, cycles, cycles)
+    return Tokens(number, number, 0, cycles if language.phase == "prefill" else None)
+
+
 def built_for(hardware: HardwareConfig, trace: LayerTrace, storage: str) -> HardwareConfig:
     """Return the chip as it is built for a storage format: a rival's decoder is wide enough (`accelsim.rivals`)."""
     return _built_for(hardware.model_dump_json(), trace, storage)
@@ -81,7 +136,7 @@ def built_for(hardware: HardwareConfig, trace: LayerTrace, storage: str) -> Hard
 @lru_cache(maxsize=64)
 def _built_for(hardware_json: str, trace: LayerTrace, storage: str) -> HardwareConfig:
     hardware, plans = HardwareConfig.model_validate_json(hardware_json), layer_plans(trace, storage)
-    return with_fitting_decoder(hardware, trace, plans, storage, mapping_prices(hardware, load_tables()))
+    return with_fitting_decoder(hardware, trace, plans, storage, lambda chip: mapping_prices(chip, load_tables()))
 
 
 def _with_decoder(counters: Counters, built: HardwareConfig, stated: HardwareConfig) -> Counters:
@@ -132,9 +187,32 @@ def schedule_network(
     hardware: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling] | None = None
 ) -> tuple[Schedule, tuple[MappedLayer, ...]]:
     """Return the schedule of a network and the closed-form latency of each layer; an error names the network's file."""
-    plans = layer_plans(trace, storage)
+    made = layer_plans(trace, storage), mapping_prices(hardware, load_tables())
+    return _mapped(hardware, trace, storage, made, fixed)
+
+
+def mapper_of(
+    hardware: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling] | None = None
+) -> Map:
+    """Return what schedules parts of a network: `schedule_network` for many traces that have their layers of it."""
+    plans, prices = layer_plans(trace, storage), mapping_prices(hardware, load_tables())
+
+    def mapped(part: LayerTrace) -> Mapped:
+        own = {layer.name: plans[layer.name] for layer in part.layers if layer.name in plans}
+        return _mapped(hardware, part, storage, (own, prices), fixed)
+
+    return mapped
+
+
+def _mapped(
+    hardware: HardwareConfig,
+    trace: LayerTrace,
+    storage: str,
+    made: tuple[Mapping[str, WeightPlan], EnergyPrices],
+    fixed: Mapping[str, Tiling] | None,
+) -> Mapped:
     try:
-        return map_network(trace, plans, storage, hardware, mapping_prices(hardware, load_tables()), fixed)
+        return map_network(trace, made[0], storage, hardware, made[1], fixed)
     except MappingError as error:
         if any(str(error).startswith(f"{layer.name}: ") for layer in trace.layers):
             raise MappingError(f"{trace.path or trace.name}: {error}") from error

@@ -7,7 +7,7 @@ and clock, unless the chip's is fixed (``mask_decoder.fits_rivals: false``) or t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from accelsim.config.hardware import HardwareConfig, MaskDecoderConfig
 from accelsim.mapping.events import VARIABLE_LENGTH
@@ -16,6 +16,7 @@ from accelsim.mapping.prices import EnergyPrices
 from accelsim.storage.base import WeightPlan
 from accelsim.storage.chip_decoder import is_as_stated
 from accelsim.trace.batch import in_copies
+from accelsim.trace.blocks import shortened
 from accelsim.trace.model import LayerTrace
 
 # Twice the width must save this share of the time; below it, what is left is the latency of a first symbol, which no
@@ -25,7 +26,11 @@ _WIDEST = 1 << 16  # what a description may state
 
 
 def with_fitting_decoder(
-    chip: HardwareConfig, trace: LayerTrace, plans: Mapping[str, WeightPlan], storage: str, prices: EnergyPrices
+    chip: HardwareConfig,
+    trace: LayerTrace,
+    plans: Mapping[str, WeightPlan],
+    storage: str,
+    prices_of: Callable[[HardwareConfig], EnergyPrices],
 ) -> HardwareConfig:
     """Return the chip with the decoder that ``storage`` gets on it, a power of two times the stated width.
 
@@ -35,7 +40,10 @@ def with_fitting_decoder(
     is_own = all(plan.decoder == "none" for plan in plans.values()) or any(plan.source for plan in plans.values())
     if decoder is None or not decoder.fits_rivals or is_as_stated(storage) or is_own:
         return chip
-    trace = in_copies(trace, 1) if trace.copies > 1 else trace
+    # Blocks that come again say nothing new about the width.
+    trace = shortened(in_copies(trace, 1) if trace.copies > 1 else trace, 2)
+    plans = {layer.name: plans[layer.name] for layer in trace.layers if layer.name in plans}
+    prices = prices_of(chip)
 
     def cycles(decoder: MaskDecoderConfig) -> float:
         built = chip.model_copy(update={"mask_decoder": decoder})

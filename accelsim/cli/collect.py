@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
@@ -13,8 +13,9 @@ from pydantic.fields import FieldInfo
 from accelsim.cli.common import Choice, session
 from accelsim.prng import RatioDistribution
 from accelsim.trace import TraceOptions, trace_workload
-from accelsim.trace.batch import batch_problem
+from accelsim.trace.batch import batch_problem, with_batch
 from accelsim.trace.model import LayerTrace
+from accelsim.trace.options import PHASES
 
 F = TypeVar("F", bound=Callable[..., Any])
 _KEY = "accelsim.options"
@@ -147,12 +148,29 @@ def _batches(ctx: click.Context, text: str | None) -> tuple[int, ...]:
 
 def wanted_workload(ctx: click.Context) -> TraceOptions:
     """Return what the user stated about a workload without a ticket."""
-    given = collected(ctx)
+    given = dict(collected(ctx))
     first, named = parse_shapes(ctx, given)
+    if "experts" in given:
+        given["experts"] = _experts(ctx, str(given["experts"]))
     return TraceOptions(**{**given, "input_shape": first, "input_shapes": named})
 
 
+def _experts(ctx: click.Context, text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdecimal() and len(part) < 6 for part in parts):
+        raise click.UsageError(f"--experts: {text!r} is no list of experts; give their numbers, e.g. 0,3", ctx)
+    return tuple(map(int, parts))
+
+
 _MANY_SHAPES = 250
+
+
+def with_batches(ctx: click.Context, workload: str, trace: LayerTrace) -> list[LayerTrace]:
+    """Return ``trace`` of ``workload`` at each of ``--batch``; how a language model runs depends on all sequences."""
+    options = wanted_workload(ctx)
+    if trace.language is None:
+        return [with_batch(trace, batch) for batch in wanted_batches(ctx)]
+    return [trace_workload(workload, replace(options, batch=batch)) for batch in wanted_batches(ctx)]
 
 
 def read_workload(ctx: click.Context, workload: str) -> LayerTrace:
@@ -169,6 +187,19 @@ def read_workload(ctx: click.Context, workload: str) -> LayerTrace:
     return trace
 
 
+PHASE_ROWS = (
+    OptionRow("--phase", Choice(PHASES), "Language model: what is run of it [default: prefill]."),
+    OptionRow(
+        "--context",
+        click.INT,
+        "Language model: tokens in the cache before the one decoded; of a prefill the prompt's [default: the model's].",
+    ),
+    OptionRow("--prompt", click.INT, "Language model: tokens of the prompt of generate, or of prefill."),
+    OptionRow("--tokens", click.INT, "Language model: tokens of the answer of generate."),
+    OptionRow(
+        "--kv-bits", click.INT, "Language model: bits of a cached number, 16, 8 or 4 [default: an activation's]."
+    ),
+)
 _WORKLOAD_OPTIONS = (
     OptionRow("--sparsity", click.FLOAT, "Without a ticket: fraction of zeros in the mask."),
     OptionRow("--prune-ratio", click.FLOAT, "Without a ticket: fraction of all weights that freezing prunes."),
@@ -188,6 +219,10 @@ _WORKLOAD_OPTIONS = (
     ),
     OptionRow("--batch", click.INT, "Inputs of one run [default: 1]; multiplies those that the workload has itself."),
     OptionRow("--ignore-sparsity-column", click.BOOL, "Topology: read an N:M column as dense."),
+    *PHASE_ROWS,
+    OptionRow(
+        "--experts", click.STRING, "Language model: experts hit in each mixture, by comma [default: as expected]."
+    ),
 )
 
 

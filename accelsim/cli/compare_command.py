@@ -21,6 +21,7 @@ from accelsim.cli.collect import (
     storage_of_option,
     wanted_batches,
     wants_exact,
+    with_batches,
     workload_options,
 )
 from accelsim.cli.common import common_options, examples, json_option, progress, session, write_stdout
@@ -48,7 +49,6 @@ from accelsim.results.store import (
 )
 from accelsim.storage.chip_decoder import STATED
 from accelsim.storage.stated import with_layers
-from accelsim.trace.batch import with_batch
 from accelsim.trace.model import LayerTrace
 
 VALUES_RIVAL = "entropy-int8"
@@ -112,8 +112,8 @@ def command(
         raise click.UsageError("--storage: no format given; give at least one, e.g. slt", ctx)
     chip = load_hardware(hardware, overrides)
     target = check_folder_place(folder)
-    read = [read_workload(ctx, workload) for workload in workloads]
-    traces = [with_batch(trace, batch) for trace in read for batch in wanted_batches(ctx)]
+    read = [(workload, read_workload(ctx, workload)) for workload in workloads]
+    traces = [trace for each in read for trace in with_batches(ctx, *each)]
     if target.is_dir():  # an older comparison goes first; a folder that is not there is made when there is a result
         _claim(ctx, target)
     is_all = (storage or "").strip() == flow.ALL_FORMATS

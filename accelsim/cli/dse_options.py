@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from accelsim.cli.collect import OptionRow, collected, collecting, storage_of
+from accelsim.cli.collect import PHASE_ROWS, OptionRow, collected, collecting, storage_of
 from accelsim.cli.common import session
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ _PLACES = (
 
 
 def place_options(function: F) -> F:
-    """Add the options; `wanted_places` returns what the user gave."""
-    return collecting(*_PLACES)(function)
+    """Add the options; `wanted_places` and `read_space` return what the user gave."""
+    return collecting(*_PLACES, *PHASE_ROWS)(function)
 
 
 def wanted_places(ctx: click.Context, folder: str) -> Places:
@@ -48,11 +48,13 @@ def wanted_places(ctx: click.Context, folder: str) -> Places:
 
 
 def read_space(ctx: click.Context, path: str) -> DesignSpace:
-    """Return the space of a file, with the formats that ``--storage-of`` states for layers or kinds."""
-    from accelsim.dse.space import load_space  # noqa: PLC0415
+    """Return the space of a file, with what options state of layers' formats and of a language model's run."""
+    from accelsim.dse.space import PHASE_PARAMETERS, load_space, with_run  # noqa: PLC0415
     from accelsim.storage.stated import with_layers  # noqa: PLC0415
 
-    space = replace(load_space(path), storage_of=storage_of(ctx))
+    given = collected(ctx)
+    run = {name: given[name] for name in PHASE_PARAMETERS if name in given}
+    space = replace(with_run(load_space(path), run), storage_of=storage_of(ctx))
     with_layers("slt", space.storage_of)  # a wrong one is told before anything is made
     return space
 

@@ -257,8 +257,16 @@ def check_pictures(pictures: Pictures, requests_file: str | None) -> None:
             check_file_place(file, option)
 
 
-def check_gantt_layer(pictures: Pictures, trace: LayerTrace) -> None:
-    """Raise `ResultError` if the layer of the Gantt chart is none of the network's."""
+def check_seen(pictures: Pictures, requests_file: str | None, trace: LayerTrace) -> None:
+    """Raise `ResultError` if a picture or a file of requests is wanted that the run cannot give.
+
+    The layer of a Gantt chart must be the network's, and a generation is many runs.
+    """
+    if trace.steps is not None and (pictures.are_wanted or requests_file is not None):
+        raise ResultError(
+            f"{trace.path}: --timeline, --gantt, --dram-trace: a generation is many runs; state --phase prefill or "
+            "decode"
+        )
     if pictures.gantt is not None and pictures.gantt_layer is not None:
         from accelsim.report.gantt import check_layer  # noqa: PLC0415  a run must not wait for matplotlib
 

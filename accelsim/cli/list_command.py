@@ -16,6 +16,7 @@ from accelsim.errors import ConfigError
 from accelsim.report.text import quantity
 from accelsim.storage import get_format, list_formats
 from accelsim.ticket.zoo import list_networks
+from accelsim.ticket.zoo.decoders import list_decoders
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,9 @@ def memories() -> list[Item]:
 
 
 def networks() -> list[Item]:
-    """Return the networks that ``synth`` and ``search`` know by name."""
-    return [Item(info.name, info.summary) for info in list_networks()]
+    """Return the networks that ``synth`` and ``search`` know by name, and the language models."""
+    found = [Item(info.name, info.summary) for info in list_networks()]
+    return found + [Item(shape.name, shape.summary) for shape in list_decoders()]
 
 
 def formats() -> list[Item]:

@@ -28,8 +28,10 @@ def complete_ticket(_ctx: click.Context, _parameter: click.Parameter, incomplete
 def complete_workload(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the tickets and networks whose name begins so, and files."""
     from accelsim.ticket.zoo import list_networks  # noqa: PLC0415  other commands do not wait for it
+    from accelsim.ticket.zoo.decoders import list_decoders  # noqa: PLC0415
 
-    return _with_files(incomplete, [*preset_names(TICKETS), *(info.name for info in list_networks())])
+    known = [info.name for info in list_networks()] + [shape.name for shape in list_decoders()]
+    return _with_files(incomplete, [*preset_names(TICKETS), *known])
 
 
 def complete_formats(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -108,7 +108,7 @@ def command(
     pictures = wanted_pictures(ctx)
     flow.check_pictures(pictures, requests_file(ctx))
     trace = read_workload(ctx, workload)
-    flow.check_gantt_layer(pictures, trace)
+    flow.check_seen(pictures, requests_file(ctx), trace)
     probe = TimelineProbe() if pictures.are_wanted else None
     requests = RequestLog() if requests_file(ctx) is not None else None
     storage = with_layers(storage or flow.default_storage(trace, chip), storage_of(ctx))
@@ -134,7 +134,7 @@ def command(
     remarks = _objectives(ctx, chip, trace, run, list(runs.values()))
     rivals = {name: rival.counters for name, rival in runs.items() if name != result.storage}
     remarks += policy_lines(chip.config, run.counters, rivals)
-    print_run(console, result, comparison, network_sizes(trace) + words, remarks)
+    print_run(console, result, comparison, network_sizes(trace) + words, remarks, trace.alike)
     for name in filter(lambda name: not is_as_stated(name), (result.storage, *comparison)):
         if flow.is_synthetic(trace, name):
             print_synthetic(console, name)

@@ -17,6 +17,7 @@ from accelsim.slt.config import SearchConfig
     "search",
     epilog=examples(
         "accelsim search conv6 --sparsity 0.7 --prune-ratio 0.35 --lock-ratio 0.15 --out conv6.pt",
+        "accelsim search char_decoder --dataset kjv --optimizer adam --sparsity 0.5 --out decoder.pt",
         "accelsim search resnet18 --prune-ratio 0.5 --lock-ratio 0.2 --out r.pt --checkpoint-path r.ckpt --resume",
     ),
 )
@@ -27,7 +28,7 @@ from accelsim.slt.config import SearchConfig
 @common_options
 @click.pass_context
 def command(ctx: click.Context, network: str, output_path: str, resume: bool) -> None:
-    """Search the supermask of NETWORK on the digits, with a part of its random weights frozen."""
+    """Search the supermask of NETWORK on a data set, with a part of its random weights frozen."""
     try:
         config = SearchConfig.model_validate({"network": network, "output_path": output_path, **collected(ctx)})
     except ValidationError as error:
@@ -41,4 +42,6 @@ def command(ctx: click.Context, network: str, output_path: str, resume: bool) ->
 
     quiet = session(ctx).verbosity < 0
     ticket = search(config, resume=resume, console=Console(stderr=True, quiet=quiet))
-    session(ctx).note(f"wrote {output_path}: {ticket.graph.name}, accuracy {ticket.accuracy}")
+    bits = ticket.bits_per_character
+    score = "" if bits is None else f", {bits:.4f} bits per character"
+    session(ctx).note(f"wrote {output_path}: {ticket.graph.name}, accuracy {ticket.accuracy}{score}")

@@ -14,6 +14,9 @@ from accelsim.prng.source import GeneratorKind
 ZeroPolicy = Literal["none", "gate", "skip"]
 Dataflow = Literal["weight_stationary", "output_stationary", "input_stationary", "spatial", "row_stationary"]
 LoopName = Literal["N", "K", "C", "P", "Q", "R", "S"]
+ClockGating = Literal["none", "unit", "lane"]
+Cells = Literal["sram", "registers"]
+LeakageClass = Literal["general", "low_power"]
 
 
 MOST_SCRATCH_PADS = 1 << 20  # the banks that a memory may have
@@ -29,6 +32,10 @@ class ScratchPadConfig(ConfigModel):
     """Weights: a filter row of each channel and filter of the pass."""
     sum_words: int = Field(ge=1, le=65536)
     """Partial sums: one of each filter of the pass."""
+    input_cells: Cells = "registers"
+    weight_cells: Cells = "sram"
+    sum_cells: Cells = "registers"
+    """What holds the bits of each, as `BufferConfig.cells`."""
     words_per_cycle: int = Field(ge=1, le=65536)
     """Words of a kind that all PEs together take from a buffer in a cycle before a pass begins."""
 
@@ -73,8 +80,12 @@ class PeArrayConfig(ConfigModel):
     """What a dropped weight costs: a MAC (none), a cycle but no MAC (gate), neither (skip)."""
     zero_activations: ZeroPolicy = "none"
     """The same for zero activations."""
-    skip_group: Literal["rows", "columns", "array"] = "array"
-    """PEs that advance in lockstep when zeros are skipped: they wait for the slowest in the group."""
+    skip_group: Literal["rows", "columns", "array", "packed"] = "array"
+    """PEs that advance in lockstep when zeros are skipped: they wait for the slowest in the group. ``packed`` (a
+    ``spatial`` array without K unrolled): kept weights of whole filters lie side by side in the lanes of C, R and S."""
+    distribution_words_per_cycle: int | None = Field(None, ge=1, le=1 << 24)
+    """``spatial`` only: inputs that the network in front of the lanes takes in a cycle; a step of more takes several.
+    None: all of a step."""
     pipeline_latency_cycles: int = Field(0, ge=0, le=1000)
     """Extra cycles from the last operand to the result (adder trees, output registers), once a tile."""
 
@@ -99,6 +110,7 @@ class PeArrayConfig(ConfigModel):
         if self.num_pes > MOST_PES:
             raise ValueError(f"unroll makes {self.num_pes} PEs; at most {MOST_PES} are modelled: unroll less")
         self._check_row_stationary()
+        self._check_flexible()
         if self.operand_registers and self.dataflow != "spatial":
             raise ValueError("operand_registers is for dataflow spatial only; set it to false")
         if self.weight_preload and self.dataflow != "weight_stationary":
@@ -117,6 +129,16 @@ class PeArrayConfig(ConfigModel):
                 "instruction; leave them at 1"
             )
         return self
+
+    def _check_flexible(self) -> None:
+        if self.distribution_words_per_cycle is not None and self.dataflow != "spatial":
+            raise ValueError("distribution_words_per_cycle is for dataflow spatial only; remove it")
+        is_flexible = self.dataflow == "spatial" and self.unroll.get("K", 1) == 1 and self.zero_weights == "skip"
+        if self.skip_group == "packed" and not (is_flexible and self.zero_activations != "skip"):
+            raise ValueError(
+                "skip_group: packed is for dataflow spatial without K unrolled, zero_weights: skip and "
+                "zero_activations other than skip; take another group"
+            )
 
     def _check_row_stationary(self) -> None:
         if self.dataflow != "row_stationary":
@@ -152,6 +174,8 @@ class BufferConfig(ConfigModel):
     """Bits that the bus to the PE array moves in a cycle, reads and writes together; None: as many as the ports."""
     double_buffered: bool = True
     """Whether half is filled while the other half is used."""
+    cells: Cells = "sram"
+    """What holds the bits: SRAM macros, or flip-flops. It costs energy, leakage and area, not time."""
     is_copied: bool = False
     """``weight_buffer`` only: PEs copy a tile when its step begins, so that its place is filled while they use it."""
 
@@ -279,6 +303,11 @@ class HardwareConfig(ConfigModel):
     """Width of an activation in buffers and DRAM."""
     accumulator_bits: Literal[16, 24, 32, 48] = 32
     """Width of a partial sum."""
+    clock_gating: ClockGating = "unit"
+    """Which flip-flops stand still: none; those of a unit without work; or, ``lane``, also those of a PE or lane
+    without work in the cycle, and words of register memories that are not written. It costs energy, not time."""
+    leakage_class: LeakageClass = "low_power"
+    """Cells of high threshold (``low_power``) or of a general-purpose process (``general``)."""
     memory: Literal["dram", "ideal"] = "dram"
     """``ideal``: unlimited bandwidth, no latency, unbounded buffers."""
     dram: DramConfig = DramConfig()

@@ -14,8 +14,9 @@ and its PHY are in none.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
 
 from accelsim.config.dram import DramConfig
 from accelsim.config.hardware import HardwareConfig
@@ -76,7 +77,8 @@ def bit_prices(dram: DramConfig) -> dict[str, Price]:
     return {action: joined([awake, price]) for action, price in traffic_prices(dram).items()}
 
 
-def traffic_prices(dram: DramConfig) -> dict[str, Price]:
+@lru_cache(maxsize=64)
+def traffic_prices(dram: DramConfig) -> Mapping[str, Price]:
     """Return what one more bit costs in devices and lines, by action; commands and standby are in `state_prices`."""
     return {
         action: joined(component_prices(dram, NO_STATES, traffic)[name] for name in BY_TRAFFIC)
@@ -84,7 +86,8 @@ def traffic_prices(dram: DramConfig) -> dict[str, Price]:
     }
 
 
-def state_prices(dram: DramConfig) -> dict[str, Price]:
+@lru_cache(maxsize=64)
+def state_prices(dram: DramConfig) -> Mapping[str, Price]:
     """Return what each command costs, and a ns of one rank in each state: the fields of `DramStates`."""
     return {
         field.name: joined(component_prices(dram, replace(NO_STATES, **{field.name: 1.0}), Traffic(0, 0)).values())

@@ -84,6 +84,7 @@ def check_supply(node_nm: float, voltage_v: float) -> None:
         )
 
 
+@lru_cache(maxsize=256)
 def energy_factor(node_nm: float, voltage_v: float, process: Process = "hp") -> float:
     """Return the relative energy of a switching event (Stillmaker & Baas 2017, energy fit).
 

@@ -14,9 +14,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from accelsim.cost import scaling
-from accelsim.cost.tables import SramPoint
+from accelsim.cost.tables import CostTables, SramPoint
 
 SMALLEST_BANK_BYTES = 1024
 
@@ -58,6 +59,12 @@ def sram_bank(
         area_um2=_mix(first.area_um2, second.area_um2, position) * area,
         leakage_mw=_mix(first.leakage_mw, second.leakage_mw, position) * leakage,
     )
+
+
+@lru_cache(maxsize=512)
+def bank_of(tables: CostTables, capacity_bytes: float, width_bits: int, node_nm: float, voltage_v: float) -> SramBank:
+    """Return `sram_bank` in the grid of ``tables``; the last few are kept, for a chip asks for each several times."""
+    return sram_bank(tables.sram_points, capacity_bytes, width_bits, node_nm, voltage_v)
 
 
 def _voltage(points: Sequence[SramPoint], node_nm: float) -> float:

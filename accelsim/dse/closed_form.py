@@ -8,16 +8,20 @@ area is that of the simulation, by the same prices of the same units.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from accelsim.config.hardware import HardwareConfig
-from accelsim.cost.area import area_prices, decoder_front, leakage_prices
+from accelsim.cost.area import area_prices, leakage_prices
+from accelsim.cost.clock import clock_estimate
 from accelsim.cost.energy import energy_prices
+from accelsim.cost.inventory import decoder_front
 from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
 from accelsim.cost.terms import resolve
@@ -27,17 +31,17 @@ from accelsim.errors import MappingError
 from accelsim.groups import group_sizes, groups_of_size
 from accelsim.mapping.activation_code import WORD_BITS, pairs_per_word
 from accelsim.mapping.build import effective_macs
-from accelsim.mapping.closed_form import Layers, layer_figures
-from accelsim.mapping.dataflow import adder_fan_in
+from accelsim.mapping.figures import Layers, layer_figures
 from accelsim.mapping.network import check_units, rank_network
 from accelsim.mapping.ranking import Best
 from accelsim.mapping.task import LayerTask
 from accelsim.pipeline import built_for, layer_plans
 from accelsim.prng.streams import check_source
+from accelsim.repeated import Network
 from accelsim.results.build import num_frames
 from accelsim.storage.base import WeightPlan
 from accelsim.timing.memory import bytes_per_cycle
-from accelsim.trace.model import LayerTrace
+from accelsim.trace.model import LanguageRun, LayerTrace
 from accelsim.units import cycles_to_s
 
 Floats = npt.NDArray[np.float64]
@@ -57,6 +61,8 @@ def estimate(hardware: HardwareConfig, trace: LayerTrace, storage: str) -> Row:
         layer fits the buffers in no way.
     """
     hardware = built_for(hardware, trace, storage)
+    if trace.language is not None:
+        return _of_language_model(hardware, trace, trace.language, storage)
     if trace.copies == 1:
         return _estimate(hardware, trace, storage)
     rows = []
@@ -75,7 +81,57 @@ def estimate(hardware: HardwareConfig, trace: LayerTrace, storage: str) -> Row:
 _OBJECTIVES = {"latency": "latency_cycles", "energy": "energy_j", "edp": "edp_js", "dram_bytes": "dram_bytes"}
 
 
-def _sum(parts: list[tuple[Row, int]], trace: LayerTrace) -> Row:
+# Contexts of an answer at which a generation is estimated; between them its figures are taken as straight lines.
+MOST_CONTEXTS = 9
+
+
+def _of_language_model(hardware: HardwareConfig, trace: LayerTrace, language: LanguageRun, storage: str) -> Row:
+    """Return the row of a language model's run: what a further block adds is the same for each."""
+    plans, network = layer_plans(trace, storage), Network.of(trace)
+
+    def one(made: Callable[[int], LayerTrace]) -> Row:
+        few = min(2, network.num_blocks)
+        row = _estimate(hardware, made(few), storage, plans)
+        if network.num_blocks == few:
+            return row
+        more = _estimate(hardware, made(few + 1), storage, plans)
+        copies = network.num_blocks - few
+        stored = [figure(each, "stored_bits") or 0.0 for each in (row, more)]
+        whole = _sum([(row, 1 - copies), (more, copies)], trace)
+        return whole | {"stored_bits": int(stored[0] + copies * (stored[1] - stored[0]))}
+
+    frames, tokens, prompt_s = trace.num_inputs, language.num_tokens, None
+    if trace.steps is None:
+        row, counted = one(network.trace), tokens
+        prompt_s = figure(row, "latency_s") if language.phase == "prefill" else None
+        timed_s = figure(row, "latency_s")
+    else:
+        steps, counted = trace.steps, tokens + 1
+        prompt = one(partial(steps.trace, 0))
+        parts: list[tuple[Row, float]] = [(prompt, 1)]
+        places = sorted(set(np.linspace(1, tokens, min(MOST_CONTEXTS, tokens)).round().astype(int).tolist()))
+        for place, weight in zip(places, _weights(places), strict=True):
+            parts.append((one(partial(steps.trace, place)), weight))
+        row, prompt_s = _sum(parts, trace), figure(prompt, "latency_s")
+        timed_s = (figure(row, "latency_s") or 0.0) - (prompt_s or 0.0)
+    return row | {
+        "tokens_per_s": frames * tokens / timed_s if tokens and timed_s else None,
+        "energy_j_per_token": (figure(row, "energy_j") or 0.0) / (frames * counted),
+        "time_to_first_token_s": prompt_s,
+    }
+
+
+def _weights(places: Sequence[int]) -> list[float]:
+    """Return how many tokens each of some places among consecutive ones stands for, by straight lines between them."""
+    weights = [1.0] * len(places)
+    for number, (first, last) in enumerate(pairwise(places)):
+        between = last - first - 1
+        weights[number] += between / 2
+        weights[number + 1] += between / 2
+    return weights
+
+
+def _sum(parts: Sequence[tuple[Row, float]], trace: LayerTrace) -> Row:
     """Return the row of groups that run one after the other, each so many times."""
 
     def total(name: str) -> float:
@@ -90,8 +146,11 @@ def _sum(parts: list[tuple[Row, int]], trace: LayerTrace) -> Row:
     return _row(num_frames(trace), figures, effective, int(stored))
 
 
-def _estimate(hardware: HardwareConfig, trace: LayerTrace, storage: str) -> Row:
-    plans = _plans(trace, storage)
+def _estimate(
+    hardware: HardwareConfig, trace: LayerTrace, storage: str, known: Mapping[str, WeightPlan] | None = None
+) -> Row:
+    plans = _plans(trace, storage) if known is None else dict(known)
+    plans = {layer.name: plans[layer.name] for layer in trace.layers if layer.name in plans}
     check_units(plans, storage, hardware)
     for plan in plans.values():
         if plan.source is not None:
@@ -109,7 +168,7 @@ def _estimate(hardware: HardwareConfig, trace: LayerTrace, storage: str) -> Row:
     prices = _Prices(hardware, _traits(plans, on_array))
     time_s = cycles_to_s(cycles, hardware.clock_mhz)
     energy_j = sum(count * prices.action_pj[key] for key, count in actions.items()) * 1e-12
-    energy_j += (prices.idle_w + prices.leakage_w) * time_s
+    energy_j += (prices.idle_w + prices.leakage_w) * time_s + prices.clock_pj_per_cycle * cycles * 1e-12
     macs = sum(task.layer.dims.macs for task in on_array)
     effective = sum(effective_macs(task) for task in on_array)
     stored = sum(task.stored_bits.total for task in tasks)
@@ -125,6 +184,7 @@ def _row(frames: int, figures: tuple[Any, ...], effective: int, stored: int) -> 
         "area_mm2": area_mm2, "edp_js": energy_j * time_s, "tops": tops,
         "tops_per_w": tops / power_w if power_w else 0.0, "frames_per_s": frames / time_s if time_s else 0.0,
         "latency_s_per_input": time_s / frames, "energy_j_per_input": energy_j / frames,
+        "tokens_per_s": None, "energy_j_per_token": None, "time_to_first_token_s": None,
         "macs": macs, "effective_macs": effective,
         "stored_bits": stored, "dram_bytes": dram_bytes,
     }  # fmt: skip
@@ -168,13 +228,18 @@ def _executed(task: LayerTask) -> int:
 
 
 class _Prices:
-    """Prices of a chip in pJ per action and W, its area in mm2."""
+    """Prices of a chip in pJ per action and cycle and in W, its area in mm2."""
 
     def __init__(self, hardware: HardwareConfig, traits: RunTraits) -> None:
         tables = load_tables()
         pricer = Pricer(hardware, tables, traits)
         prices = energy_prices(pricer)
+        clock = clock_estimate(pricer)
         self.action_pj = {key: resolve(price, tables.values) for key, price in prices.action_pj.items()}
+        for key, price in clock.per_action_pj.items():
+            self.action_pj[key] = self.action_pj.get(key, 0.0) + resolve(price, tables.values)
+        every_cycle = (clock.per_cycle_pj, clock.per_busy_cycle_pj)  # as if the array never waited
+        self.clock_pj_per_cycle = math.fsum(resolve(price, tables.values) for price in every_cycle)
         self.idle_w = resolve(prices.dram_idle_w, tables.values)
         self.leakage_w = sum(resolve(price, tables.values) for price in leakage_prices(pricer).values())
         self.area_mm2 = math.fsum(resolve(price, tables.values) for price in area_prices(pricer).values())
@@ -199,7 +264,8 @@ def _vector_layers(hardware: HardwareConfig, tasks: list[LayerTask]) -> _VectorW
         ops = max(layer.vector_ops, outputs)
         coding = task.coding
         coded = task.dram_input_elements * coding.inputs + task.residual_dram_elements * coding.residuals
-        num_bytes = (coded + stored * coding.outputs) * bits / 8 + task.row_bits.total / 8
+        written = stored * coding.outputs * task.output_bits
+        num_bytes = (coded * bits + written + task.row_bits.total) / 8
         work, transfer = ops / hardware.vector_unit.num_lanes, 0.0
         if hardware.memory != "ideal":
             transfer = num_bytes / per_cycle
@@ -229,7 +295,7 @@ def _actions(
     executed = np.array([_executed(task) for task in tasks], dtype=np.float64)
     slots = macs * best.slots
     residual = np.array([task.residual_elements for task in tasks], dtype=np.float64)
-    second = np.array([_second_on_chip(task) for task in tasks], dtype=np.float64) * best.passes * act
+    second = np.array([_second_on_chip(task) for task in tasks], dtype=np.float64) * best.passes * wbits
     input_bits, weight_bits = best.input_reads * act, best.weight_reads * wbits
     spilled = np.maximum(best.spills, 0) * layers.num_outputs
     decodes = layers.decoded_bits > 0
@@ -294,10 +360,10 @@ def _add_of_layer(
         actions[key] = actions.get(key, 0.0) + count
 
 
-def _second_on_chip(task: LayerTask) -> int:
+def _second_on_chip(task: LayerTask) -> float:
     """Return the elements of a second activation operand that pass from the activation buffer to the weight buffer."""
-    is_there = task.plan is None and task.layer.second_input_elements > 0 and not task.second_from_dram
-    return task.layer.dims.num_weights if is_there else 0
+    is_there = task.plan is None and task.layer.second_input_elements > 0
+    return task.layer.dims.num_weights * (1 - task.second_dram_share) if is_there else 0
 
 
 def _shifted_bits(hardware: HardwareConfig, layers: Layers, slots: Floats) -> float:
@@ -310,8 +376,6 @@ def _shifted_bits(hardware: HardwareConfig, layers: Layers, slots: Floats) -> fl
         each = wbits + acc
     elif array.dataflow == "weight_stationary":
         each = act + acc
-    elif array.dataflow == "row_stationary":
-        each = act + wbits + 2 * acc
     else:
-        each = act + wbits + 2 * acc / adder_fan_in(array) if array.operand_registers else act
+        each = act
     return float((slots * each).sum())

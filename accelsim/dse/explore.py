@@ -33,7 +33,8 @@ class SearchPlan:
     Attributes
     ----------
     objectives
-        Metrics; accuracy, tops, tops_per_w, frames_per_s and pe_utilization are maximised, the rest minimised.
+        Metrics; accuracy, tops, tops_per_w, frames_per_s, tokens_per_s and pe_utilization are maximised, the rest
+        minimised.
     num_trials
         Designs to rank, each once; a space that has no more is ranked whole.
     num_sample

@@ -78,7 +78,7 @@ class PointSource:
 
     def point(self, hardware: int, workload: int, choice: tuple[Value, ...], fidelity: Fidelity) -> Point:
         """Return the point of a chip, a workload (by position) and the variables' values."""
-        wanted: dict[str, Any] = {}
+        wanted: dict[str, Any] = dict(self.space.run)
         storage = self.space.storage
         root = dict(self.bases[hardware])
         path, label = self.space.hardware[hardware], self.workloads[workload].label
@@ -156,7 +156,7 @@ def model_digest() -> str:
     """Return a digest of the source and tables of the model: results of another model are never mixed in."""
     root = Path(accelsim.__file__).parent
     digest = hashlib.sha256()
-    files = [root / "groups.py", root / "pipeline.py"]
+    files = [root / name for name in ("groups.py", "pipeline.py", "repeated.py", "rivals.py")]
     for package in _MODEL_PACKAGES:
         files += sorted(path for path in (root / package).rglob("*") if path.suffix in (".py", ".yaml"))
     for path in files:

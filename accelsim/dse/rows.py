@@ -24,6 +24,9 @@ METRICS: Final[dict[str, str]] = {
     "tops": "dense operations a second, in 10^12",
     "tops_per_w": "the same per watt",
     "frames_per_s": "inputs a second",
+    "tokens_per_s": "tokens a second, of a language model",
+    "energy_j_per_token": "joules over its tokens",
+    "time_to_first_token_s": "seconds until its first token is there",
     "latency_s_per_input": "seconds of one run over its batch",
     "energy_j_per_input": "joules of one run over its batch",
     "pe_utilization": "fraction of PE cycles with a multiply-accumulate",
@@ -38,6 +41,8 @@ WORKLOAD_COLUMNS: Final[dict[str, str]] = {
     "network": "name of the network",
     "provenance": "searched, imported, synthetic or dense",
     "batch": "inputs of one run",
+    "phase": "forward; of a language model prefill, decode or generate",
+    "context_length": "tokens that it attends to at its end",
     "num_weights": "weights of the network",
     "sparsity": "fraction of zeros in the mask",
     "prune_ratio": "fraction of all weights that freezing pruned",
@@ -58,7 +63,9 @@ DETAIL_COLUMNS: Final[tuple[str, ...]] = (
     *(f"cycles_{cause}" for cause in CAUSES),
     *(f"energy_j_{unit}" for unit in ENERGY_UNITS),
 )
-MAXIMISED: Final[frozenset[str]] = frozenset({"accuracy", "tops", "tops_per_w", "frames_per_s", "pe_utilization"})
+MAXIMISED: Final[frozenset[str]] = frozenset(
+    {"accuracy", "tops", "tops_per_w", "frames_per_s", "tokens_per_s", "pe_utilization"}
+)
 
 
 def result_row(result: RunResult) -> Row:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any, Literal, Self
 
@@ -29,6 +29,7 @@ from accelsim.errors import AccelSimError, ConfigError
 from accelsim.names import suggest
 from accelsim.storage import get_format
 from accelsim.trace.batch import batch_problem
+from accelsim.trace.options import phase_problem
 
 MAX_LEVELS = 10_000
 _OF_RANGE = frozenset({
@@ -42,6 +43,9 @@ TICKET_WORDS = {
 }
 BATCH = "batch"
 """Inputs of one run, a variable of every workload."""
+PHASE_PARAMETERS = ("phase", "context", "prompt", "tokens", "kv_bits")
+"""What is run of a language model, variables of such workloads."""
+RUN_PARAMETERS = (BATCH, *PHASE_PARAMETERS)
 TICKET_PARAMETERS = ("sparsity", "freeze_ratio", "prune_ratio", "lock_ratio", *TICKET_WORDS)
 
 _OTHERWISE = {
@@ -116,8 +120,8 @@ class SpaceModel(ConfigModel):
     storage: list[str] | None = Field(None, min_length=1, max_length=1000)
     """Storage formats; the default is slt for tickets and dense-int8 for the rest."""
     vary: dict[str, Any] = Field(default_factory=dict)
-    """Path of a hardware field (several, joined by commas, move together), ``storage``, ``batch`` or a ticket parameter
-    -> a list of values or a range."""
+    """Path of a hardware field (several, joined by commas, move together), ``storage``, ``batch``, a parameter of a
+    language model's run or of a ticket -> a list of values or a range."""
     constraints: list[str] = Field(default_factory=list, max_length=100)
     """Conditions such as ``area_mm2 <= 2``."""
     objectives: list[str] = Field(default_factory=list, max_length=6)
@@ -143,7 +147,7 @@ class SpaceModel(ConfigModel):
 class Variable:
     """One axis: what varies, and the values it takes in order.
 
-    ``paths`` are hardware fields that all take the value; empty for ``storage``, ``batch`` and ticket parameters.
+    ``paths`` are hardware fields that all take the value; empty for ``storage`` and parameters of runs and tickets.
     """
 
     name: str
@@ -172,6 +176,8 @@ class DesignSpace:
         The one storage format of every point, or None for the default of each workload.
     storage_of
         Other formats for layers or kinds, as ``LAYER=FORMAT``, whatever a point's format is.
+    run
+        What is run of language models, as names and values, where it does not vary.
     """
 
     path: str
@@ -182,6 +188,7 @@ class DesignSpace:
     constraints: tuple[Constraint, ...]
     objectives: tuple[str, ...]
     storage_of: tuple[str, ...] = ()
+    run: tuple[tuple[str, Value], ...] = ()
 
     @property
     def num_choices(self) -> int:
@@ -212,6 +219,23 @@ def load_space(path: str | Path) -> DesignSpace:
 def space_from_mapping(root: dict[str, YamlValue], name: str = "space") -> DesignSpace:
     """Return the space that a mapping with the keys of the file describes; errors name it ``name``."""
     return _space(YamlDocument(path=name, content=b"", root=root, lines={}))
+
+
+def with_run(space: DesignSpace, run: Mapping[str, Value]) -> DesignSpace:
+    """Return a space in which the same is run of all language models.
+
+    Raises
+    ------
+    ConfigError
+        It is nothing that can be run, or the space varies it.
+    """
+    problem = phase_problem(run)
+    if problem:
+        raise ConfigError(f"--{problem.replace('_', '-', 1)}")
+    for variable in space.variables:
+        if variable.name in run:
+            raise ConfigError(f"{space.path}: vary.{variable.name}: is stated by an option too; keep one of them")
+    return replace(space, run=tuple(run.items()))
 
 
 def _space(document: YamlDocument) -> DesignSpace:
@@ -266,6 +290,12 @@ def _variable(name: str, value: Value, document: YamlDocument, location: tuple[s
         problem = next(filter(None, map(batch_problem, levels)), None)
         if problem:
             raise ConfigError(f"{where}: {problem.removeprefix('batch: ')}")
+        return Variable(name, (), levels)
+    if name in PHASE_PARAMETERS:
+        for level in levels:
+            problem = phase_problem({name: level})
+            if problem:
+                raise ConfigError(f"{where}: {problem.removeprefix(f'{name}: ')}")
         return Variable(name, (), levels)
     if name in TICKET_PARAMETERS:
         _check_ticket_levels(name, levels, where)
@@ -323,10 +353,10 @@ def _check_path(path: str, where: str) -> None:
     try:
         parse_override(f"{path}=0", HardwareConfig)
     except ConfigError as error:
-        others = f"{STORAGE}, {BATCH}, {', '.join(TICKET_PARAMETERS)}"
+        others = f"{STORAGE}, {', '.join((*RUN_PARAMETERS, *TICKET_PARAMETERS))}"
         if path in _OTHERWISE:
             raise ConfigError(f"{where}: {path}: unknown path; {_OTHERWISE[path]}") from None
-        near = suggest(path, (STORAGE, BATCH, *TICKET_PARAMETERS))
+        near = suggest(path, (STORAGE, *RUN_PARAMETERS, *TICKET_PARAMETERS))
         if near:
             raise ConfigError(f"{where}: {path}: unknown path; {near}known: paths of a chip; or {others}") from None
         raise ConfigError(f"{where}: {str(error).partition(': ')[2]}; or {others}") from None

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from accelsim.config.presets import TICKETS, preset_file
-from accelsim.dse.space import BATCH
+from accelsim.dse.space import RUN_PARAMETERS
 from accelsim.errors import TraceError
 from accelsim.prng.source import GeneratorKind, SeedPolicy, StreamGranularity
 from accelsim.prng.streams import check_source
@@ -37,7 +37,7 @@ RATIO_TOLERANCE = 0.01
 DEFAULT_SPARSITY = 0.5
 TICKET_STORAGE = "slt"
 # Formats that store seeds and mask bits of a ticket; all others are its rivals.
-_TICKET_FORMATS = ("slt", "mpt", "folded", "multicoat")
+_TICKET_FORMATS = ("slt", "mpt", "folded", "multicoat", "mask-")
 DENSE_STORAGE = "dense-int8"
 EXPORTED_SUFFIXES = (".pt2", ".onnx")
 
@@ -187,7 +187,7 @@ class Workload:
         Parameters
         ----------
         wanted
-            Ticket parameters and ``batch`` by name; without the former the given workload is taken as it is.
+            Ticket parameters and those of a run by name; without the former the given workload is taken as it is.
             ``freeze_ratio`` F splits into p = F k and r = F (1 - k), which leaves the free weights as dense as the
             network.
 
@@ -196,10 +196,11 @@ class Workload:
         TraceError
             Impossible ratios.
         """
-        spec = self._choose({name: value for name, value in wanted.items() if name != BATCH})
-        if BATCH not in wanted:
+        spec = self._choose({name: value for name, value in wanted.items() if name not in RUN_PARAMETERS})
+        of_run = {name: value for name, value in wanted.items() if name in RUN_PARAMETERS}
+        if not of_run:
             return spec
-        options = replace(spec.options, batch=int(wanted[BATCH]))
+        options = replace(spec.options, **of_run)
         options.check()
         return replace(spec, options=options)
 

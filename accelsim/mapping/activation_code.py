@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from accelsim.config.hardware import HardwareConfig
+from accelsim.mapping.residency import NETWORK_INPUT
 from accelsim.trace.model import LayerTrace, TraceLayer
 
 RUN_BITS, WORD_BITS = 5, 64
@@ -72,13 +73,17 @@ def coding_of(trace: LayerTrace, hardware: HardwareConfig, activation_bits: int)
         densities[layer.name] = _density(layer, readers.get(layer.name, []), densities)
         shares[layer.name] = 1.0 if layer.name in plain else coded_share(densities[layer.name], activation_bits)
 
-    def mean(names: tuple[str, ...]) -> float:
-        found = [shares.get(name, 1.0) for name in names]  # what no layer has made is the network's input
+    own_inputs = {NETWORK_INPUT, *(name for name, _ in trace.input_shapes)}
+
+    def mean(names: tuple[str, ...], layer: TraceLayer) -> float:
+        before = layer.input_density if layer.input_density_measured else 1.0  # of what a layer outside has made
+        made = coded_share(before, activation_bits)
+        found = [1.0 if name in own_inputs else shares.get(name, made) for name in names]
         return sum(found) / len(found) if found else 1.0
 
     return [
-        Coding(mean(layer.inputs[:1] if layer.second_input_elements else layer.inputs), mean(layer.residuals),
-               shares[layer.name])
+        Coding(mean(layer.inputs[:1] if layer.second_input_elements else layer.inputs, layer),
+               mean(layer.residuals, layer), shares[layer.name])
         for layer in trace.layers
     ]  # fmt: skip
 

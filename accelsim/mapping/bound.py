@@ -103,8 +103,8 @@ def _traffic(task: LayerTask) -> _Traffic:
             rows, columns = min(dims.P, dims.H), dims.W
         share = task.dram_input_elements / max(1, dims.num_inputs)
         inputs = dims.N * dims.G * dims.C * rows * columns * min(1.0, share) * bits / 8 * task.coding.inputs
-    second = dims.num_weights * bits / 8 if layer.uses_array and task.loads_second else 0
-    outputs = (layer.num_outputs or dims.num_outputs) * bits / 8 if task.output_to_dram else 0
+    second = task.second_dram_bits / 8 if layer.uses_array else 0
+    outputs = (layer.num_outputs or dims.num_outputs) * task.output_bits / 8 if task.output_to_dram else 0
     outputs = outputs * task.coding.outputs
     residuals = task.residual_dram_elements * bits / 8 * task.coding.residuals
     weights = (task.traffic_bits if layer.uses_array else task.row_bits).total / 8

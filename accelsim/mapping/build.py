@@ -20,7 +20,7 @@ import numpy.typing as npt
 from accelsim.errors import MappingError
 from accelsim.mapping.activation_code import WORD_BITS, pairs_per_word
 from accelsim.mapping.cached import bus_times
-from accelsim.mapping.dataflow import ArrayWork, TileShape, adder_fan_in, array_work
+from accelsim.mapping.dataflow import ArrayWork, TileShape, array_work
 from accelsim.mapping.events import WeightTraffic, ceil_share, input_events, output_events, weight_events
 from accelsim.mapping.holding import Holding, hold, misfit
 from accelsim.mapping.loops import Nest, Tiling, build_nest, step_ranges
@@ -190,7 +190,7 @@ def _build(task: LayerTask, tiling: Tiling, holding: Holding, part: _Part, skipp
     bus = bus_times(task, tiling, holding, weights.events, inputs, outputs)
     others = _port_traffic(task, nest, work, weights.events, inputs, (outputs, leave))
     time = _array_time(task, work, skips, nest, others, part)
-    dram = _traffic(weights, int(inputs.fetch_bytes.sum()), outputs)
+    dram = _traffic(task, weights, int(inputs.fetch_bytes.sum()), outputs)
     actions = _actions(task, nest, work, skips, weights, elements, input_bytes, dram)
     actions["vector_unit"] = codec_actions(task, inputs.fetch_bytes, outputs)
     if part.is_last:
@@ -308,7 +308,7 @@ def _array_time(
     needed = [
         (skips.scale(work.input_reads + zeros) * task.activation_bits + others[0], hardware.activation_buffer),
         (work.weight_reads * task.weight_bits + others[1], hardware.weight_buffer),
-        (skips.scale(work.psum_writes + work.psum_reads + zeros) * hardware.accumulator_bits
+        (skips.scale_sums(work.psum_writes + work.psum_reads + zeros) * hardware.accumulator_bits
          + accumulates * hardware.accumulator_bits + others[2], hardware.accumulator),
     ]  # fmt: skip
     every = np.array([-(-bits // buffer.port_bits_per_cycle) for bits, buffer in needed])
@@ -318,15 +318,18 @@ def _array_time(
     return ArrayTime(compute, load, fill, stall, names[lost.argmax()] if lost.any() else "")
 
 
-def _traffic(weights: WeightTraffic, input_bytes: int, outputs: OutputEvents) -> dict[str, int]:
-    """Return DRAM bytes by traffic class."""
+def _traffic(task: LayerTask, weights: WeightTraffic, input_bytes: int, outputs: OutputEvents) -> dict[str, int]:
+    """Return DRAM bytes by traffic class; those of a cache only where the layer has one."""
     second = weights.bytes_by_class.get("activation_in", 0)
     store, partial = outputs.store_bytes, outputs.is_partial
+    final = int(store[~partial].sum())
+    cache = {"kv_read": weights.bytes_by_class.get("kv_read", 0), "kv_write": final if task.layer.caches else 0}
     return {
         **{name: weights.bytes_by_class.get(name, 0) for name in ("mask", "seed", "scale", "weight", "index")},
         "activation_in": input_bytes + second + int(outputs.residual_bytes.sum()),
-        "activation_out": int(store[~partial].sum()),
+        "activation_out": 0 if task.layer.caches else final,
         "partial_sum": int(store[partial].sum() + outputs.psum_read_bytes.sum()),
+        **{name: count for name, count in cache.items() if count},
     }
 
 
@@ -346,7 +349,11 @@ def _mac_actions(task: LayerTask, slots: int) -> dict[str, int]:
 
 
 def shifted_bits(task: LayerTask, slots: int) -> int:
-    """Return bits moved between PE registers: streamed operand and partial sum (or both operands) of each slot."""
+    """Return bits moved between PE registers: streamed operand and partial sum (or both operands) of each slot.
+
+    In a spatial or row-stationary array it is the activation that each slot takes; what a product does to the PE's own
+    registers and scratch pads is part of its price.
+    """
     dataflow = task.hardware.pe_array.dataflow
     if dataflow == "output_stationary":
         return slots * (task.activation_bits + task.weight_bits)
@@ -354,12 +361,6 @@ def shifted_bits(task: LayerTask, slots: int) -> int:
         return slots * (task.weight_bits + task.hardware.accumulator_bits)
     if dataflow == "weight_stationary":
         return slots * (task.activation_bits + task.hardware.accumulator_bits)
-    if dataflow == "row_stationary":  # an input, a weight and a sum of the PE's scratch pads
-        return slots * (task.activation_bits + task.weight_bits + 2 * task.hardware.accumulator_bits)
-    if task.hardware.pe_array.operand_registers:
-        # Each slot reads its input and its weight from the PE's registers; a sum is read and written per adder tree.
-        sums = 2 * (slots // adder_fan_in(task.hardware.pe_array))
-        return slots * (task.activation_bits + task.weight_bits) + sums * task.hardware.accumulator_bits
     return slots * task.activation_bits
 
 
@@ -392,8 +393,8 @@ def _actions(
     accumulated = int(outputs[~nest.opens_sum].sum())
     input_reads = int(skips.scale(work.input_reads + zeros).sum())
     weight_reads = int((work.weight_reads + zeros).sum())
-    psum_writes = int(skips.scale(work.psum_writes + zeros).sum())
-    psum_reads = int(skips.scale(work.psum_reads + zeros).sum()) + accumulated
+    psum_writes = int(skips.scale_sums(work.psum_writes + zeros).sum())
+    psum_reads = int(skips.scale_sums(work.psum_reads + zeros).sum()) + accumulated
     spilled = elements["psum_written"] + elements["psum_read"]
     total = sum(dram.values())
     generation = weights.generation
@@ -404,8 +405,8 @@ def _actions(
             "derived_seeds": int(generation.seeds.sum()), "jumps": int(generation.jumps.sum()),
         }  # fmt: skip
     second = 0  # a second activation operand on chip passes from the activation buffer to the weight buffer
-    if task.plan is None and task.layer.second_input_elements and not task.second_from_dram:
-        second = weights.written_positions * act
+    if task.plan is None and task.layer.second_input_elements:
+        second = round(weights.written_positions * (1 - task.second_dram_share)) * task.second_bits
     moved = input_reads * act + weight_reads * wbits + (elements["outputs"] + spilled) * acc
     return {
         "activation_buffer": {

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from accelsim.config.hardware import BufferConfig, HardwareConfig
 from accelsim.mapping.build import MOST_TILES, effective_macs, shifted_bits
 from accelsim.mapping.cached_form import tilings_on_bus
-from accelsim.mapping.events import VARIABLE_LENGTH
+from accelsim.mapping.figures import Layers
 from accelsim.mapping.generation import COUNTER_BASED
 from accelsim.mapping.generation_form import generation
 from accelsim.mapping.holding import left_beside
@@ -28,64 +28,6 @@ from accelsim.units import ns_to_cycles
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Layers:
-    """Figures of the array layers, float64 [layers]: of the layer, its plan, and where its tensors live.
-
-    ``*_code``: coded over plain bits of activations in DRAM. ``buffered``, ``staged``: 1 where results are written to
-    the activation buffer, and where they wait there on their way to DRAM, else 0.
-    """
-
-    activation_bits: Floats
-    weight_bits: Floats
-    fetched_bits: Floats
-    decoded_bits: Floats
-    num_weights: Floats
-    density: Floats
-    symbols: Floats
-    reads_inputs: Floats
-    input_fraction: Floats
-    stored_elements: Floats
-    written_elements: Floats
-    residual_dram_elements: Floats
-    capacity_bytes: Floats
-    staged_per_output: Floats
-    vector_ops: Floats
-    num_outputs: Floats
-    regenerates: Floats
-    is_coded: Floats
-    input_code: Floats
-    residual_code: Floats
-    output_code: Floats
-    buffered: Floats
-    staged: Floats
-
-
-def layer_figures(tasks: list[LayerTask]) -> Layers:
-    """Return the figures of the array layers."""
-    rows = []
-    for task in tasks:
-        dims, plan, bits = task.layer.dims, task.plan, task.activation_bits
-        traffic = task.traffic_bits
-        second = task.layer.second_input_elements * bits if task.loads_second else 0
-        written = task.layer.num_outputs or dims.num_outputs
-        staged = 2 * max(1, task.layer.num_outputs) / dims.num_outputs if task.stages_output else 0.0
-        staged += 2 * task.residual_dram_elements / dims.num_outputs
-        rows.append((
-            bits, task.weight_bits, traffic.total if plan is not None else second,
-            (traffic.mask + traffic.index + traffic.weight) if task.decodes else 0,
-            dims.num_weights, plan.num_nonzero / dims.num_weights if plan is not None else 1.0,
-            plan.decoder_symbols if plan is not None else 0, 1.0 if task.dram_input_elements else 0.0,
-            task.dram_input_elements / max(1, dims.num_inputs), written if task.output_to_dram else 0, written,
-            task.residual_dram_elements, task.activation_capacity_bytes, staged * bits / 8,
-            max(task.layer.vector_ops, dims.num_outputs), dims.num_outputs, float(task.regenerates_each_pass),
-            float(plan is not None and plan.decoder in VARIABLE_LENGTH),
-            task.coding.inputs, task.coding.residuals, task.coding.outputs,
-            float(task.buffers_output), float(task.stages_output),
-        ))  # fmt: skip
-    return Layers(*np.array(rows, dtype=np.float64).reshape(-1, len(fields(Layers))).T)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +57,13 @@ class Space:
     def is_ideal(self) -> bool:
         """Return whether memory and buffers are unlimited."""
         return self.hardware.memory == "ideal"
+
+    @property
+    def accessed(self) -> tuple[Floats, Floats]:
+        """Return the shares of the accesses of inputs, and of sums, that zero skipping leaves of each tiling."""
+        if self.hardware.pe_array.skip_group == "packed":
+            return self.of_tile(self.layers.density), np.ones_like(self.left)
+        return self.left, self.left
 
     def of_tile(self, figures: Floats) -> Floats:
         """Return figures of the layers, for each tiling."""
@@ -277,7 +226,7 @@ def _array_cycles(space: Space, held: _Holdings, passes: Floats, moved: _Moved) 
     filled = held.weights.fetches * passes * space.of_tile(layers.num_weights * layers.weight_bits)
     share = np.minimum(1.0, held.weights.fetches * table.weight_tiles / table.steps)
     of_weights = with_fills(table.weight_reads * space.of_tile(layers.weight_bits), filled, share, weight_buffer)
-    reads = table.input_reads * space.left * act
+    reads = table.input_reads * space.accessed[0] * act
     written = layers.written_elements * layers.buffered + layers.stored_elements * layers.staged
     fetched, residual = _on_chip(space, moved)
     results = space.of_tile(written * layers.activation_bits)
@@ -286,7 +235,7 @@ def _array_cycles(space: Space, held: _Holdings, passes: Floats, moved: _Moved) 
     share = np.minimum(1.0, held.inputs.fetches * input_tiles / table.steps)
     of_inputs = with_fills(reads + results, 8 * fetched, share, held_in) / parts
     of_inputs = of_inputs + with_fills(reads, 8 * fetched, share, held_in) * (parts - 1) / parts
-    own = (table.psum_writes + table.psum_reads) * space.left * acc + 8 * moved.spills
+    own = (table.psum_writes + table.psum_reads) * space.accessed[1] * acc + 8 * moved.spills
     every = space.of_tile(layers.num_outputs) * parts * acc  # as if every part added to a sum, or handed it on
     alone, middle = bound(own + every, sums_in), bound(own + every, sums_in) * (parts - 2)
     of_sums = (bound(own, sums_in) + middle + bound(own + 2 * every, sums_in)) / parts
@@ -470,6 +419,7 @@ def objective_of(figures: Figures, latency: Floats, prices: EnergyPrices, is_flo
     if hardware.mapping.objective == "latency" or prices.are_none:
         return latency + 1e-6 * dram
     energy = figures.actions_pj + latency * prices.static_pj_per_cycle
+    energy = energy + np.minimum(latency, figures.array) * prices.busy_pj_per_cycle
     if prices.dram is not None and is_floor:
         energy = energy + least_standby_pj(figures.requests, latency, hardware, prices.dram)
     elif prices.dram is not None:
@@ -481,14 +431,13 @@ _NO_REQUESTS = Requests(*(np.zeros(1),) * 4)
 
 
 def _requests(figures: Figures, prices: EnergyPrices) -> Requests:
-    """Return what tilings ask of the memory, where that has a price."""
+    """Return what tilings ask of the memory, where that has a price; all tiles of a load are asked for together."""
     if prices.dram is None:
         return _NO_REQUESTS
     space, held, moved = figures.space, figures.held, figures.moved
     table, spills = space.table, np.maximum(held.psums.fetches - 1, 0) * space.table.output_tiles
-    input_tiles = table.output_tiles / table.counts["K"] * table.counts["C"]
     loads = (
-        (moved.weights, table.weight_tiles * held.stored), (moved.inputs, held.inputs.fetches * input_tiles),
+        (moved.weights, held.stored_loads), (moved.inputs, held.inputs.loads),
         (moved.residual, table.output_tiles), (moved.spills / 2, spills),
     )  # fmt: skip
     stores = moved.stored + moved.spills / 2, np.where(moved.stored > 0, table.output_tiles, 0) + spills
@@ -504,9 +453,9 @@ def _actions_pj(figures: Figures, prices: EnergyPrices) -> Floats:
     act, wbits = space.of_tile(layers.activation_bits), space.of_tile(layers.weight_bits)
     outputs, visits = space.of_tile(layers.num_outputs), held.weights.fetches * passes
     link = prices.pj("interconnect", "bits")
-    reads, weights = table.input_reads * space.left * act, table.weight_reads * wbits
+    reads, weights = table.input_reads * space.accessed[0] * act, table.weight_reads * wbits
     partial = np.maximum(held.psums.fetches - 1, 0) * outputs
-    sums = (table.psum_writes + table.psum_reads) * space.left + outputs * table.counts["C"] + 2 * partial
+    sums = (table.psum_writes + table.psum_reads) * space.accessed[1] + outputs * table.counts["C"] + 2 * partial
     words, discarded, seeds, jumps = figures.made.work
     stored = space.of_tile(layers.decoded_bits)
     energy = 8 * moved.total * (prices.pj("dram", "read_bits") + link)

@@ -256,8 +256,11 @@ def _spatial_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
     streamed = tile.G * tile.reduction * tile.pixels * _ceil(tile.K, u_k)
     if array.operand_registers:
         streamed, reduction_folds = np.minimum(tile.inputs, streamed), 1
+    words, lanes = array.distribution_words_per_cycle, 1
+    for loop, copies in unroll.items():
+        lanes *= copies if loop != "K" else 1
     return ArrayWork(
-        compute_cycles=tile.G * weight_steps * pixel_steps,
+        compute_cycles=tile.G * weight_steps * pixel_steps * (1 if words is None else _ceil(lanes, words)),
         weight_load_cycles=0,
         fill_drain_cycles=tile.G * 0 + adder_tree_depth(array),
         once_cycles=0,

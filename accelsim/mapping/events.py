@@ -138,7 +138,7 @@ def _stream_bytes(
     """
     dims, stored = task.layer.dims, task.traffic_bits
     if task.plan is None:
-        totals = {"activation_in": (dims.num_weights * task.activation_bits, True)}
+        totals = {task.second_class: (task.second_dram_bits, True)}
     else:
         totals = {
             "seed": (stored.seed, False), "scale": (stored.scale, False), "index": (stored.index, True),
@@ -430,7 +430,7 @@ def output_events(task: LayerTask, nest: Nest, holding: Holding) -> tuple[Output
     psum_read = np.where(found.resumes, _align(psum_bytes, task.burst_bytes), 0)
     psum_write = np.where(is_partial, _align(psum_bytes, task.burst_bytes), 0)
     written = ceil_share(layer.num_outputs or total, elements, total)
-    out_bytes = coded_bytes(-(-written * task.activation_bits // 8), task.coding.outputs)
+    out_bytes = coded_bytes(-(-written * task.output_bits // 8), task.coding.outputs)
     store = np.where(final, _align(out_bytes, task.burst_bytes) if task.output_to_dram else 0, psum_write)
     residual = ceil_share(task.residual_dram_elements, elements, total)
     residual_bytes = coded_bytes(-(-residual * task.activation_bits // 8), task.coding.residuals)

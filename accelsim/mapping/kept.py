@@ -10,6 +10,22 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value")
 
 
+class Key:
+    """A key that is looked up often: what it consists of is hashed once."""
+
+    __slots__ = ("_hash", "parts")
+
+    def __init__(self, parts: Hashable) -> None:
+        self.parts = parts
+        self._hash = hash(parts)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Key) and self._hash == other._hash and self.parts == other.parts
+
+
 class Kept(Generic[Value]):
     """A memory of results by key. A result never depends on what is kept; only the time to get it does.
 

@@ -12,9 +12,9 @@ from accelsim.errors import MappingError
 from accelsim.mapping.activation_code import coding_of
 from accelsim.mapping.bound import LowerBound, lower_bound, network_bound
 from accelsim.mapping.build import build_layer
-from accelsim.mapping.closed_form import layer_figures
-from accelsim.mapping.kept import Kept
-from accelsim.mapping.loops import Tiling
+from accelsim.mapping.figures import layer_figures
+from accelsim.mapping.kept import Kept, Key
+from accelsim.mapping.loops import LOOPS, Tiling
 from accelsim.mapping.mapper import (
     ALONE,
     KEPT_CHOICES,
@@ -27,7 +27,7 @@ from accelsim.mapping.mapper import (
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.ranking import Best, best_tilings
 from accelsim.mapping.residency import NETWORK_INPUT, Residency, choose_residency, output_elements
-from accelsim.mapping.task import UNBOUNDED, LayerTask
+from accelsim.mapping.task import UNBOUNDED, LayerTask, at_longest_context
 from accelsim.storage.base import WeightPlan
 from accelsim.timing.schedule import Schedule
 from accelsim.timing.solve import Moment, layer_end, layer_table
@@ -208,16 +208,18 @@ def network_tasks(
     readers = {name for layer in trace.layers for name in (*layer.inputs, *layer.residuals)}
     ideal = hardware.memory == "ideal"
     coding = coding_of(trace, hardware, _activation_bits(plans, hardware))
+    held = residency.cache_bytes > 0
     tasks = []
     for position, layer in enumerate(trace.layers):
         capacity = hardware.activation_buffer.capacity_bytes - residency.resident_bytes[position]
+        stays = layer.name in residency.on_chip and layer.name in readers
         tasks.append(
             LayerTask(
                 layer=layer,
                 plan=plans.get(layer.name),
                 hardware=hardware,
                 dram_input_elements=_dram_inputs(layer, elements, residency),
-                output_to_dram=layer.is_output or layer.name not in residency.on_chip or layer.name not in readers,
+                output_to_dram=not held if layer.caches else layer.is_output or not stays,
                 residual_dram_elements=sum(
                     elements.get(name, output_elements(layer))
                     for name in layer.residuals
@@ -225,12 +227,21 @@ def network_tasks(
                 ),
                 activation_capacity_bytes=UNBOUNDED if ideal else capacity,
                 residual_elements=sum(elements.get(name, output_elements(layer)) for name in layer.residuals),
-                second_from_dram=not layer.second_producers
-                or any(name not in residency.on_chip for name in layer.second_producers),
+                second_from_dram=_second_from_dram(layer, residency),
+                cache_on_chip=held,
+                settles=trace.language is not None,
                 coding=coding[position],
             )
         )
     return tasks
+
+
+def _second_from_dram(layer: TraceLayer, residency: Residency) -> bool:
+    """Return whether the second operand comes from DRAM; of one in a cache, what this run has put there."""
+    producers = layer.second_producers
+    if layer.cached_elements is not None:
+        producers = tuple(name for name in producers if name != NETWORK_INPUT)
+    return not producers or any(name not in residency.on_chip for name in producers)
 
 
 def _dram_inputs(layer: TraceLayer, elements: Mapping[str, int], residency: Residency) -> int:
@@ -256,10 +267,13 @@ def _map_tasks(tasks: list[LayerTask], prices: EnergyPrices, fixed: Mapping[str,
     mapped: list[MappedLayer] = []
     before = Moment()
     for position, task in enumerate(tasks):
-        run = Run(before, (chip, _anonymous(task)), speed)
+        run = Run(before, Key((chip, _anonymous(task))), speed)
         try:
             if task.layer.uses_array:
-                item = map_layer(task, prices, fixed.get(task.layer.name), run)
+                stated = fixed.get(task.layer.name)
+                if stated is None and _follows_context(tasks, position):
+                    stated = _for_contexts(task, prices, chip, speed)
+                item = map_layer(task, prices, stated, run)
             else:
                 item = map_vector_layer(task, run)
         except MappingError as failure:
@@ -268,6 +282,26 @@ def _map_tasks(tasks: list[LayerTask], prices: EnergyPrices, fixed: Mapping[str,
         named = replace(item.schedule, name=task.layer.name)
         mapped.append(_bounded(replace(item, schedule=named), task, run))
     return tuple(mapped)
+
+
+def _follows_context(tasks: list[LayerTask], position: int) -> bool:
+    """Return whether how a layer begins changes with each token: a product with the cache, and what comes behind it."""
+    return bool(tasks[position].layer.cached_elements or (position and tasks[position - 1].layer.cached_elements))
+
+
+def _for_contexts(task: LayerTask, prices: EnergyPrices, chip: str, speed: str) -> Tiling | None:
+    """Return the tiling that a layer has at all contexts of about this length, whatever it comes behind.
+
+    It is chosen for the layer alone and the longest of these contexts; tiles of shorter ones are no larger. Else every
+    token of an answer would be mapped anew, to no avail.
+    """
+    longest = at_longest_context(task)
+    alone = map_layer(longest, prices, None, Run(Moment(), Key((chip, _anonymous(longest))), speed))
+    tiling, dims = alone.schedule.tiling, task.layer.dims
+    if tiling is None:
+        return None
+    sizes = {loop: min(tiling.size(loop), getattr(dims, loop)) for loop in LOOPS}
+    return replace(tiling, **sizes)
 
 
 _kept_bounds: Kept[LowerBound] = Kept(KEPT_CHOICES)
@@ -307,6 +341,7 @@ def _anonymous(task: LayerTask) -> Hashable:
     return (
         layer, plan, task.dram_input_elements, task.output_to_dram, task.residual_dram_elements,
         task.activation_capacity_bytes, task.residual_elements, task.second_from_dram, task.coding,
+        task.cache_on_chip, task.settles,
     )  # fmt: skip
 
 

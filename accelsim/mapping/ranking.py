@@ -12,13 +12,12 @@ from accelsim.config.hardware import HardwareConfig
 from accelsim.mapping.build import MOST_STEPS, MOST_TILES
 from accelsim.mapping.closed_form import (
     Figures,
-    Layers,
     figures_of,
-    layer_figures,
     memory_latency,
     objective_of,
     space_of,
 )
+from accelsim.mapping.figures import Layers, layer_figures
 from accelsim.mapping.latency_form import chained, latency_of
 from accelsim.mapping.loops import LOOP_ORDERS, LOOPS, Loop, Tiling
 from accelsim.mapping.prices import EnergyPrices
@@ -220,7 +219,7 @@ def _best(figures: Figures, most_steps: int) -> Best:
     def at(values: Floats) -> Floats:
         return np.broadcast_to(values, latency.shape)[picked]
 
-    left = space.left[chosen]
+    left, (of_inputs, of_sums) = space.left[chosen], (share[chosen] for share in space.accessed)
     time = chained(space.hardware, figures.work.take(*picked), at(figures.occupied))
     accumulated = layers.num_outputs * (table.counts["C"][chosen] - 1)
     return Best(
@@ -230,10 +229,10 @@ def _best(figures: Figures, most_steps: int) -> Best:
         fetches=at(held.stored),
         input_bytes=at(moved.inputs),
         spills=at(held.psums.fetches - 1),
-        input_reads=table.input_reads[chosen] * left,
+        input_reads=table.input_reads[chosen] * of_inputs,
         weight_reads=table.weight_reads[chosen],
-        psum_writes=table.psum_writes[chosen] * left,
-        psum_reads=table.psum_reads[chosen] * left + accumulated,
+        psum_writes=table.psum_writes[chosen] * of_sums,
+        psum_reads=table.psum_reads[chosen] * of_sums + accumulated,
         slots=left,
         words=at(figures.made.work[0]),
         discarded=at(figures.made.work[1]),

@@ -12,10 +12,14 @@ NETWORK_INPUT = "input"
 
 @dataclass(frozen=True, slots=True)
 class Residency:
-    """Names of the layers whose outputs stay on chip, and the bytes they take while each layer runs."""
+    """Names of the layers whose outputs stay on chip, and the bytes they take while each layer runs.
+
+    ``cache_bytes`` of these are keys and values, which stay from run to run; 0: they are in DRAM.
+    """
 
     on_chip: frozenset[str]
     resident_bytes: tuple[int, ...]
+    cache_bytes: int = 0
 
 
 def output_elements(layer: TraceLayer) -> int:
@@ -37,10 +41,14 @@ def choose_residency(
 ) -> Residency:
     """Keep outputs on chip, first come first served, while three quarters of the buffer suffice all their life.
 
-    The last quarter is left for the tiles of tensors that come from or go to DRAM.
+    The last quarter is left for the tiles of tensors that come from or go to DRAM. Keys and values of all layers stay
+    if they take no more than half of the buffer at the end of the run, so that there is room for activations beside.
     """
-    last = last_uses(trace)
-    limit = capacity_bytes - capacity_bytes // 4
+    last, cache = last_uses(trace), 0
+    if trace.language is not None:
+        cache = bits_to_bytes(trace.language.cache_elements * (trace.language.cache_bits or activation_bits))
+        cache = cache if cache <= capacity_bytes // 2 else 0
+    limit = capacity_bytes - cache - (capacity_bytes - cache) // 4
     taken = [0] * len(trace.layers)
     kept: set[str] = set()
     for position, layer in enumerate(trace.layers):
@@ -52,4 +60,4 @@ def choose_residency(
             kept.add(layer.name)
             for step in live:
                 taken[step] += size
-    return Residency(frozenset(kept), tuple(taken))
+    return Residency(frozenset(kept), tuple(each + cache for each in taken), cache)

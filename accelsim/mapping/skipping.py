@@ -18,9 +18,13 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class SkipFactors:
-    """Fraction of the cycles that remain, per step; None where nothing is skipped."""
+    """Fraction of the cycles that remain, per step; None where nothing is skipped.
+
+    ``kept``: the share of buffer accesses where that is another one, since steps are filled with several filters.
+    """
 
     fraction: Floats | None
+    kept: float | None = None
 
     def apply(self, cycles: Ints) -> Ints:
         """Return the cycles that remain, rounded up."""
@@ -30,7 +34,14 @@ class SkipFactors:
 
     def scale(self, accesses: Ints) -> Ints:
         """Return the buffer accesses that remain: a skipped step reads and writes nothing."""
+        if self.kept is not None:
+            left: Ints = np.ceil(accesses * self.kept - 1e-9).astype(np.int64)
+            return left
         return self.apply(accesses)
+
+    def scale_sums(self, accesses: Ints) -> Ints:
+        """Return the accesses of partial sums that remain: filters that share steps have sums of their own."""
+        return accesses if self.kept is not None else self.apply(accesses)
 
     @property
     def total(self) -> float:
@@ -69,13 +80,21 @@ class SkipTable:
             pe, layer = self.task.hardware.pe_array, self.task.layer
             activations = _activation_fraction(pe, layer.input_density, nest, layer.dims.R * layer.dims.S)
             fraction = activations if fraction is None else fraction * activations
-        return SkipFactors(fraction)
+        is_packed = self.weights is not None and self.task.hardware.pe_array.skip_group == "packed"
+        return SkipFactors(fraction, kept_share(self.task) if is_packed else None)
+
+
+def kept_share(task: LayerTask) -> float:
+    """Return the share of the weights that are kept."""
+    return task.plan.num_nonzero / task.layer.dims.num_weights if task.plan is not None else 1.0
 
 
 def skip_table(task: LayerTask, tiling: Tiling) -> SkipTable:
     """Return what skipping leaves in the tiles of a tiling."""
     pe, plan = task.hardware.pe_array, task.plan
-    if pe.zero_weights == "skip" and plan is not None and plan.num_nonzero < task.layer.dims.num_weights:
+    if plan is None or pe.zero_weights != "skip":
+        return SkipTable(task, None)
+    if plan.num_nonzero < task.layer.dims.num_weights or pe.skip_group == "packed":
         return SkipTable(task, _weight_fraction(task, tiling))
     return SkipTable(task, None)
 

@@ -6,6 +6,8 @@ works through the kept ones only, but PEs in a lockstep group advance together, 
 - ``array``: every group of filters laid over the columns takes the largest count of any PE; these maxima add up.
 - ``rows``: each row advances alone, at the largest count among its columns; the tile ends with the slowest row.
 - ``columns``: each column advances alone, at the largest count among its rows; the tile ends with the slowest column.
+- ``packed``: filters are laid over the rows one behind the other, by their kept weights; one that does not fit beside
+  those before it begins a new step, and one that is longer than the rows takes steps of its own.
 
 The counts come from the real mask where there is one, else from the order statistics of the binomial distribution.
 """
@@ -17,7 +19,6 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from accelsim.config.hardware import PeArrayConfig
 from accelsim.errors import MappingError
@@ -83,13 +84,17 @@ def dense_steps(num_filters: int, length: int, grid: LaneGrid) -> int:
 
 def real_steps(mask_KR: npt.NDArray[np.bool_], grid: LaneGrid, group: str) -> int:  # noqa: N803
     """Return the weight steps of a tile from its real mask [filters, reduction]."""
+    if group == "packed":
+        return _packed(mask_KR.sum(axis=1, dtype=np.int64).tolist(), grid.rows)
     return steps_of_counts(pe_counts(mask_KR, grid), group)
 
 
 def _binomial_cdf(trials: int, density: float) -> Floats:
     """Return P(count <= x) for x = 0 .. trials."""
     support = np.arange(trials + 1)
-    return np.ones(1) if trials == 0 else np.asarray(special.bdtr(support, trials, density), dtype=np.float64)
+    from scipy.special import bdtr  # noqa: PLC0415  only zero skipping without a mask needs it, and it is slow to import
+
+    return np.ones(1) if trials == 0 else np.asarray(bdtr(support, trials, density), dtype=np.float64)
 
 
 def _cdf_of_largest(trials: int, density: float, full: int, short: int) -> Floats:
@@ -121,6 +126,8 @@ def expected_steps(num_filters: int, length: int, density: float, grid: LaneGrid
     Order statistics of the binomial distribution, exact: the maximum over independent PEs multiplies distribution
     functions, the sum over filter folds convolves them.
     """
+    if group == "packed":
+        return _expected_packed(num_filters, length, density, grid.rows)
     trials = ceil_div(length, grid.rows)
     full_rows = length - (trials - 1) * grid.rows
     short_rows = grid.rows - full_rows if trials > 1 else 0
@@ -142,6 +149,42 @@ def expected_steps(num_filters: int, length: int, density: float, grid: LaneGrid
     if rest:
         of_columns = _product(of_columns, _cdf_of_sum(column, folds + 1, None) ** rest)
     return _mean_of(of_columns)
+
+
+def _packed(counts: list[int], lanes: int) -> int:
+    """Return the steps of filters with so many kept weights, laid over the lanes one behind the other."""
+    steps, free = 0, 0
+    for count in counts:
+        if count > free:
+            steps += ceil_div(count, lanes)
+            free = max(0, lanes - count)
+        else:
+            free -= count
+    return steps
+
+
+MOST_PACKED = 512  # filters followed one by one; by then a further one takes as much as the one before
+
+
+def _expected_packed(num_filters: int, length: int, density: float, lanes: int) -> float:
+    """Return the mean of `_packed` where weights are kept independently: the lanes that are free are followed."""
+    counts = np.diff(_binomial_cdf(length, density), prepend=0.0)
+    fits = np.zeros(lanes + 1)
+    fits[: min(length, lanes) + 1] = counts[: lanes + 1]
+    beyond = np.arange(lanes + 1, length + 1)
+    longer, steps_of_longer = counts[lanes + 1 :].sum(), float((counts[lanes + 1 :] * -(-beyond // lanes)).sum())
+    free, total, last = np.zeros(lanes + 1), 0.0, 0.0
+    free[0] = 1.0
+    for _ in range(min(num_filters, MOST_PACKED)):
+        opens = fits.copy()
+        opens[1:] *= np.cumsum(free)[:-1]  # fewer lanes are free than it needs
+        opens[0] = 0.0
+        beside = np.convolve(free, fits[::-1])[lanes:]
+        last = float(opens.sum()) + steps_of_longer
+        total += last
+        free = beside + opens[::-1]
+        free[0] += longer
+    return total + last * max(0, num_filters - MOST_PACKED)
 
 
 def _product(first: Floats, second: Floats) -> Floats:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from accelsim.config.hardware import BufferConfig, HardwareConfig
 from accelsim.mapping.activation_code import PLAIN, Coding
 from accelsim.mapping.loops import Loop
 from accelsim.storage.base import StoredBits, WeightPlan
 from accelsim.trace.model import TraceLayer
+from accelsim.units import bits_to_bytes
 
 UNBOUNDED = 1 << 60
 
@@ -36,6 +37,11 @@ class LayerTask:
         buffer.
     coding
         How activations are coded in DRAM.
+    settles
+        Whether the mapper takes a tiling that is hardly slower than the lower bound without trying others: a language
+        model has large layers, and one operand that is read once.
+    cache_on_chip
+        Whether keys and values of all layers are kept in the activation buffer from run to run.
     """
 
     layer: TraceLayer
@@ -48,6 +54,8 @@ class LayerTask:
     residual_elements: int = 0
     second_from_dram: bool = True
     coding: Coding = PLAIN
+    cache_on_chip: bool = False
+    settles: bool = False
 
     @property
     def is_ideal(self) -> bool:
@@ -64,7 +72,52 @@ class LayerTask:
     @property
     def weight_bits(self) -> int:
         """Return the bits of a weight position in the weight buffer."""
-        return self.plan.buffer_bits_per_weight if self.plan is not None else self.activation_bits
+        return self.plan.buffer_bits_per_weight if self.plan is not None else self.second_bits
+
+    @property
+    def second_bits(self) -> int:
+        """Return the width of an element of the second operand; of a cached one that in the cache."""
+        return self._cache_bits if self.layer.cached_elements is not None else self.activation_bits
+
+    @property
+    def output_bits(self) -> int:
+        """Return the width of an output in memory; one that is cached has that of the cache."""
+        return self._cache_bits if self.layer.caches else self.activation_bits
+
+    @property
+    def _cache_bits(self) -> int:
+        return self.layer.cache_bits or self.activation_bits
+
+    @property
+    def second_dram_share(self) -> float:
+        """Return the fraction of the second operand that comes from DRAM."""
+        layer, new = self.layer, float(self.second_from_dram)
+        if layer.cached_elements is None or not layer.second_input_elements:
+            return new
+        if self.cache_on_chip:
+            return 0.0
+        share = layer.cached_elements / layer.second_input_elements
+        return share + (1 - share) * new
+
+    @property
+    def second_dram_bits(self) -> int:
+        """Return the bits of the second operand that one pass over it brings from DRAM."""
+        if not self.loads_second:
+            return 0
+        dims, layer = self.layer.dims, self.layer
+        if layer.cached_elements is None or self.second_from_dram:
+            return dims.num_weights * self.second_bits
+        return -(-dims.num_weights * layer.cached_elements // layer.second_input_elements) * self.second_bits
+
+    @property
+    def second_class(self) -> str:
+        """Return the traffic class of the second operand."""
+        return "activation_in" if self.layer.cached_elements is None else "kv_read"
+
+    @property
+    def output_class(self) -> str:
+        """Return the traffic class of the outputs."""
+        return "kv_write" if self.layer.caches else "activation_out"
 
     @property
     def stored_bits(self) -> StoredBits:
@@ -110,8 +163,8 @@ class LayerTask:
 
     @property
     def loads_second(self) -> bool:
-        """Return whether a second activation operand takes the weights' place and comes from DRAM."""
-        return self.plan is None and self.layer.second_input_elements > 0 and self.second_from_dram
+        """Return whether a second activation operand takes the weights' place, and some of it comes from DRAM."""
+        return self.plan is None and self.layer.second_input_elements > 0 and self.second_dram_share > 0
 
     @property
     def stages_output(self) -> bool:
@@ -126,6 +179,44 @@ class LayerTask:
     def capacity(self, buffer: BufferConfig) -> int:
         """Return the bytes of a buffer; unbounded where memory is ideal."""
         return UNBOUNDED if self.is_ideal else buffer.capacity_bytes
+
+
+# Contexts that are mapped alike: the last tile of a product with the cache then has at most this many positions fewer.
+CONTEXTS_ALIKE = 32
+
+
+def at_longest_context(task: LayerTask) -> LayerTask:
+    """Return a product with the cache at the longest context that is mapped as its own is; other tasks as they are."""
+    layer, dims = task.layer, task.layer.dims
+    if not layer.cached_elements:
+        return task
+    # Scores have positions as outputs, and hand them to the product with the values, which sums over them.
+    is_sum = layer.num_outputs != dims.num_outputs or not layer.post_ops or layer.post_ops[0] != "softmax"
+    positions = dims.C if is_sum else dims.K
+    more = -positions % CONTEXTS_ALIKE
+
+    def longer(count: int) -> int:
+        return count * (positions + more) // positions
+
+    held = longer(layer.second_input_elements)
+    wider = replace(
+        layer,
+        dims=replace(dims, C=dims.C + more) if is_sum else replace(dims, K=dims.K + more),
+        second_input_elements=held,
+        cached_elements=layer.cached_elements + held - layer.second_input_elements,
+        num_outputs=layer.num_outputs if is_sum else longer(layer.num_outputs),
+        vector_ops=layer.vector_ops if is_sum else longer(layer.vector_ops),
+    )
+    scores = dims.num_inputs if is_sum else layer.num_outputs
+    stays = not task.dram_input_elements if is_sum else not task.output_to_dram
+    bits = task.activation_bits
+    grown = bits_to_bytes(longer(scores) * bits) - bits_to_bytes(scores * bits) if stays else 0
+    return replace(
+        task,
+        layer=wider,
+        dram_input_elements=longer(task.dram_input_elements) if is_sum else task.dram_input_elements,
+        activation_capacity_bytes=task.activation_capacity_bytes - grown,
+    )
 
 
 def input_window(

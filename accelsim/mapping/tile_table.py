@@ -212,7 +212,7 @@ def _weights_left(array: PeArrayConfig, table: TileTable, densities: tuple[float
     lengths = table.positions / table.filters
     rows = zip(table.layer.tolist(), table.group_filters.tolist(), lengths.tolist(), strict=True)
     for place, (layer, filters, length) in enumerate(rows):
-        if densities[layer] < 1:
+        if densities[layer] < 1 or array.skip_group == "packed":
             tile = int(filters), int(length)
             steps = expected_steps(*tile, densities[layer], grid, array.skip_group)
             left[place] = min(1.0, steps / dense_steps(*tile, grid))

@@ -23,12 +23,9 @@ def build_vector_layer(task: LayerTask) -> LayerSchedule:
     layer, hardware = task.layer, task.hardware
     bits, burst = task.activation_bits, task.burst_bytes
     num_outputs = layer.num_outputs or layer.dims.num_outputs
-    passes, coding = _passes(task, num_outputs), task.coding
-    from_dram = (task.dram_input_elements + task.residual_dram_elements) * passes
+    from_dram = (task.dram_input_elements + task.residual_dram_elements) * _passes(task, num_outputs)
     to_dram = num_outputs if task.output_to_dram else 0
-    read_bits = task.dram_input_elements * passes * bits * coding.inputs
-    read_bits += task.residual_dram_elements * passes * bits * coding.residuals
-    read_bytes, written_bytes = (math.ceil(x / 8 - 1e-9) for x in (read_bits, to_dram * bits * coding.outputs))
+    read_bytes, written_bytes = _moved_bytes(task, _passes(task, num_outputs), to_dram)
     table = {name: bits_to_bytes(getattr(task.row_bits, name)) for name in StoredBits.__slots__}
     from_table = sum(table.values())
     num_tiles = _num_tiles(task, read_bytes + written_bytes + from_table)
@@ -65,7 +62,8 @@ def build_vector_layer(task: LayerTask) -> LayerSchedule:
             residual_bytes=zeros, store_bytes=stores, is_partial=np.zeros(num_tiles, dtype=bool),
         ),
         dram_bytes={
-            **table, "activation_in": read - sum(table.values()), "activation_out": written, "partial_sum": 0,
+            **table, "activation_in": read - sum(table.values()), "activation_out": 0, "partial_sum": 0,
+            task.output_class: written,
         },
         actions={
             "activation_buffer": {
@@ -110,6 +108,13 @@ def _shares(total: int, parts: int) -> np.ndarray[tuple[int, ...], np.dtype[np.i
     shares = np.full(parts, base, dtype=np.int64)
     shares[:rest] += 1
     return shares
+
+
+def _moved_bytes(task: LayerTask, passes: int, to_dram: int) -> tuple[int, int]:
+    """Return the bytes of activations that are read from, and written to, DRAM, as they are coded there."""
+    coding, bits = task.coding, task.activation_bits
+    read = task.dram_input_elements * coding.inputs + task.residual_dram_elements * coding.residuals
+    return math.ceil(read * passes * bits / 8 - 1e-9), math.ceil(to_dram * task.output_bits * coding.outputs / 8 - 1e-9)
 
 
 def _codec_pairs(task: LayerTask, read_bytes: int, written_bytes: int) -> dict[str, int]:

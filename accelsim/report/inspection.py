@@ -46,7 +46,9 @@ def _headline(inspection: Inspection) -> str:
         f"frozen {percent(totals.freeze_ratio)}",
     ]
     if inspection.accuracy is not None:
-        parts.append(f"accuracy {percent(inspection.accuracy)} on {printable(inspection.dataset)}")
+        bits = inspection.bits_per_character
+        score = "" if bits is None else f"{bits:.3f} bits per character, "
+        parts.append(f"{score}accuracy {percent(inspection.accuracy)} on {printable(inspection.dataset)}")
     if not inspection.regenerable:
         is_trained = all(layer.stored_bits.weight for layer in inspection.layers)
         parts.append("trained values" if is_trained else "not regenerable")

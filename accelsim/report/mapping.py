@@ -25,9 +25,9 @@ _BUFFERS = {
     "accumulator": "accumulator",
 }  # fmt: skip
 _CLASSES = {
-    "weights": ("mask", "seed", "scale", "weight", "index"),
+    "weights": ("mask", "seed", "scale", "weight", "index", "kv_read"),
     "inputs": ("activation_in",),
-    "outputs": ("activation_out", "partial_sum"),
+    "outputs": ("activation_out", "partial_sum", "kv_write"),
 }
 
 

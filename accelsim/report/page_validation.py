@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from accelsim.validation.rows import Agreement as RowAgreement
     from accelsim.validation.rows import ValidationRow
 
-TABLE_NAME = "validation.json"
+SHIPPED = Path(__file__).with_name("templates") / "validation.json"
 FEWEST_RANKED = 3
 
 
@@ -76,8 +75,7 @@ class Validation(ConfigModel):
 @cache
 def shipped() -> Validation:
     """Return what is shipped with the package."""
-    text = (resources.files("accelsim.report") / "templates" / TABLE_NAME).read_text(encoding="utf-8")
-    return Validation.model_validate_json(text)
+    return Validation.model_validate_json(SHIPPED.read_text(encoding="utf-8"))
 
 
 def agreement_table(rows: Sequence[Agreement]) -> PageTable:
@@ -104,14 +102,13 @@ def agreements(rows: Sequence[ValidationRow]) -> list[Agreement]:
     return [Agreement.of(name, agreement(group), group[0].source) for name, group in groups.items()]
 
 
-def computed() -> Validation:
-    """Return what is to be shipped, computed now."""
-    from accelsim.validation.compare import validate  # noqa: PLC0415  a report must not wait for scipy
-    from accelsim.validation.verdict import verdict  # noqa: PLC0415
+def shipped_text(rows: Sequence[ValidationRow]) -> str:
+    """Return what is to be shipped about the rows of every reference, as JSON."""
+    from accelsim.validation.verdict import verdict  # noqa: PLC0415  a report must not wait for scipy
 
-    rows = validate()
     parts = [VerdictPart(heading=part.heading, points=list(part.points)) for part in verdict(rows)]
-    return Validation(verdict=parts, agreement=agreements(rows))
+    made = Validation(verdict=parts, agreement=agreements(rows))
+    return json.dumps(made.model_dump(), indent=1, allow_nan=False) + "\n"
 
 
 def agreement_cells(row: Agreement) -> tuple[Cell, ...]:
@@ -133,8 +130,9 @@ def agreement_cells(row: Agreement) -> tuple[Cell, ...]:
 
 def main() -> None:
     """Write the shipped table again."""
-    text = json.dumps(computed().model_dump(), indent=1, allow_nan=False)
-    write_text(Path(__file__).with_name("templates") / TABLE_NAME, text + "\n")
+    from accelsim.validation.compare import validate  # noqa: PLC0415  a report must not wait for scipy
+
+    write_text(SHIPPED, shipped_text(validate()))
 
 
 if __name__ == "__main__":

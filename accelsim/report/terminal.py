@@ -28,7 +28,7 @@ from accelsim.results.compare import (
     traffic_bytes,
     weight_bytes,
 )
-from accelsim.results.model import CyclesByCause, EnergyByUnit, LayerRecord, Record, RunResult, Totals
+from accelsim.results.model import CyclesByCause, EnergyByUnit, LayerRecord, Record, RunResult, Totals, WorkloadRecord
 from accelsim.storage.mixed import SIGN, format_of_layer
 
 PIPE_WIDTH = 120
@@ -53,19 +53,25 @@ def make_console(stream: IO[str], pipe_width: int = PIPE_WIDTH) -> Console:
     )
 
 
-def print_run(
-    console: Console, result: RunResult, comparison: Mapping[str, Totals], sizes: str = "", remarks: Sequence[str] = ()
+def print_run(  # noqa: PLR0913  each is a part of what is printed
+    console: Console,
+    result: RunResult,
+    comparison: Mapping[str, Totals],
+    sizes: str = "",
+    remarks: Sequence[str] = (),
+    folded: slice = slice(0, 0),
 ) -> None:
     """Print what a run found: layers, totals beside ``comparison``, where cycles and energy went, the verdict.
 
-    ``sizes`` says how large the network is, behind the headline; ``remarks`` stand behind the verdict.
+    ``sizes`` says how large the network is, behind the headline; ``remarks`` stand behind the verdict. Of the layers
+    at ``folded``, which are like others, only the number is shown.
     """
     console.print(Text(headline(result), style="bold"))
     if sizes:
         console.print(Text(sizes))
     for line in left_out_words([result]):
         console.print(Text(line))
-    layers = layer_table(result, console.width)
+    layers = layer_table(result, console.width, folded=folded)
     console.print(layers.table)
     print_left_out(console, layers.left_out, ", --json, or layers.csv of --out")
     runs = {result.storage: result.totals, **comparison}
@@ -87,8 +93,15 @@ def headline(result: RunResult) -> str:
     if not work.regenerable:
         parts.append(_not_regenerable(result))
     where = f"{printable(chip.name)} ({chip.node_nm:g} nm, {chip.clock_mhz:g} MHz)"
-    name = printable(work.name) + (f", batch {work.batch:,}" if work.batch > 1 else "")
+    name = printable(work.name) + phase_words(work) + (f", batch {work.batch:,}" if work.batch > 1 else "")
     return f"{name} [{', '.join(parts)}] on {where}, stored as {printable(result.storage)}"
+
+
+def phase_words(work: WorkloadRecord) -> str:
+    """Return what is run of a language model, with the tokens that it attends to at its end; nothing for others."""
+    if work.phase == "forward":
+        return ""
+    return f", {work.phase}" + (f" up to {work.context_length:,} tokens" if work.context_length else "")
 
 
 def _not_regenerable(result: RunResult) -> str:
@@ -127,18 +140,23 @@ def print_left_out(console: Console, titles: Sequence[str], elsewhere: str) -> N
         console.print(Text(what, style="dim"))
 
 
-def layer_table(result: RunResult, width: int, box: Box = SIMPLE_HEAD) -> FittedTable:
-    """Return the table with a row per layer and the total, in as many columns as fit ``width`` characters."""
+def layer_table(result: RunResult, width: int, box: Box = SIMPLE_HEAD, folded: slice = slice(0, 0)) -> FittedTable:
+    """Return the table with a row per layer and the total, in as many columns as fit ``width`` characters.
+
+    The layers at ``folded`` are one row.
+    """
     cycles = result.totals.latency_cycles
     total = _layer_cells(result.totals, cycles, ("total", "", ""))
-    rows = [
-        _layer_cells(layer, cycles, (printable(layer.name, 40), layer.kind, shape(layer.shape)))
-        for layer in result.layers
-    ]
+    every = list(result.layers)
+    num_folded = len(every[folded])
+    del every[folded]
+    rows = [_layer_cells(layer, cycles, (printable(layer.name, 40), layer.kind, shape(layer.shape))) for layer in every]
     if SIGN in result.storage:
         total["stored as"] = ""
-        for layer, row in zip(result.layers, rows, strict=True):
+        for layer, row in zip(every, rows, strict=True):
             row["stored as"] = format_of_layer(result.storage, layer.name, layer.kind) if stored_bits(layer) else "-"
+    if num_folded:
+        rows.insert(folded.start, dict.fromkeys(total, "") | {"layer": f"... {num_folded} layers like these"})
     table = Table(box=box, show_footer=True, pad_edge=False)
     titles = fitting_titles([*rows, total], _OPTIONAL_COLUMNS, width)
     for title in titles:
@@ -186,7 +204,9 @@ def totals_table(runs: Mapping[str, Totals], box: Box = SIMPLE_HEAD) -> Table:
     for row in _TOTAL_ROWS:
         if row.is_per_input and not is_batched:
             continue
-        values = [row.value(run) for run in runs.values()]
+        values = [row.value(run) or 0.0 for run in runs.values()]
+        if row.is_of_tokens and not any(values):
+            continue
         cells = [row.text(values[0])]
         for value in values[1:]:
             cells.append(f"{row.text(value)} ({ratio(value, values[0])})" if values[0] else row.text(value))
@@ -197,9 +217,10 @@ def totals_table(runs: Mapping[str, Totals], box: Box = SIMPLE_HEAD) -> Table:
 @dataclass(frozen=True, slots=True)
 class _TotalRow:
     title: str
-    value: Callable[[Totals], float]
+    value: Callable[[Totals], float | None]
     text: Callable[[float], str]
     is_per_input: bool = False
+    is_of_tokens: bool = False
 
 
 _TOTAL_ROWS = (
@@ -210,8 +231,24 @@ _TOTAL_ROWS = (
     _TotalRow("energy x latency", lambda run: run.edp_js, lambda value: quantity(value, "Js")),
     _TotalRow("average power", lambda run: run.average_power_w, lambda value: quantity(value, "W")),
     _TotalRow("weight traffic", weight_bytes, lambda value: quantity(value, "B")),
+    _TotalRow(
+        "key and value traffic",
+        lambda run: run.dram_bytes.kv_read + run.dram_bytes.kv_write,
+        lambda value: quantity(value, "B"),
+        is_of_tokens=True,
+    ),
     _TotalRow("all memory traffic", traffic_bytes, lambda value: quantity(value, "B")),
     _TotalRow("stored weights", lambda run: stored_bits(run) / 8, lambda value: quantity(value, "B")),
+    _TotalRow("tokens per second", lambda run: run.tokens_per_s, significant, is_of_tokens=True),
+    _TotalRow(
+        "energy per token", lambda run: run.energy_j_per_token, lambda value: quantity(value, "J"), is_of_tokens=True
+    ),
+    _TotalRow(
+        "time to first token",
+        lambda run: run.time_to_first_token_s,
+        lambda value: quantity(value, "s"),
+        is_of_tokens=True,
+    ),
     _TotalRow("frames per second", lambda run: run.frames_per_s, significant),
     _TotalRow("TOPS", lambda run: run.tops, significant),
     _TotalRow("TOPS/W", lambda run: run.tops_per_w, significant),

@@ -15,7 +15,7 @@ from accelsim.report.text import percent, printable, significant
 from accelsim.validation.page import LARGE_GAP, gap_groups
 from accelsim.validation.rows import Agreement as RowAgreement
 from accelsim.validation.rows import ValidationRow, agreement
-from accelsim.validation.verdict import Paragraph, errors_by_kind, verdict
+from accelsim.validation.verdict import Paragraph, errors_by_kind, kinds_of, verdict
 
 _LINE_COLOUR = 9
 _COLOURS = tuple(colour for colour in range(NUM_COLOURS) if colour != _LINE_COLOUR)
@@ -76,9 +76,9 @@ def rows_table(rows: Sequence[ValidationRow]) -> PageTable:
         numbers = (
             _number(row.theirs),
             _number(row.ours),
-            _none() if error is None else Cell(f"{100 * error:+.1f} %", error),
+            _none() if error is None else Cell(f"{100 * error:+.1f} %", _rounded(error)),
         )
-        kinds = "; ".join(row.kinds)
+        kinds = "; ".join(kinds_of(row))
         cells.append((_text(row.reference), _text(row.quantity), *numbers, _text(kinds), _text(row.note)))
     return PageTable("all rows", columns, tuple(cells))
 
@@ -112,7 +112,7 @@ def _gaps_table(gaps: Sequence[tuple[str, str, Sequence[ValidationRow]]]) -> Pag
     for _, why, group in gaps:
         errors = sorted(row.relative_error or 0.0 for row in group)
         largest = max(group, key=lambda row: abs(row.relative_error or 0.0))
-        ends = (Cell(f"{100 * error:+.0f} %", error) for error in (errors[0], errors[-1]))
+        ends = (Cell(f"{100 * error:+.0f} %", _rounded(error)) for error in (errors[0], errors[-1]))
         cells.append((_text(why), Cell(str(len(group)), len(group)), *ends, _text(largest.quantity)))
     return PageTable(f"rows off by more than {percent(LARGE_GAP)}, by reason", columns, tuple(cells))
 
@@ -127,7 +127,7 @@ def _chart(rows: Sequence[ValidationRow]) -> Chart | None:
     low, high = min(places) / _ROOM, max(places) * _ROOM
     kinds: dict[str, list[Mark]] = {}
     for row, theirs in pairs:
-        kinds.setdefault(row.kinds[0] if row.kinds else "", []).append(_mark(row, theirs))
+        kinds.setdefault(next(iter(kinds_of(row)), ""), []).append(_mark(row, theirs))
     series = [Series(kind, _COLOURS[n % len(_COLOURS)], tuple(marks)) for n, (kind, marks) in enumerate(kinds.items())]
     unit = "cycles" if all("cycles of" in row.quantity for row, _ in pairs) else "each row in its unit"
     found = agreement(rows)
@@ -157,7 +157,12 @@ def _mark(row: ValidationRow, theirs: float) -> Mark:
 def _number(value: float | None) -> Cell:
     if value is None:
         return _none()
-    return Cell(f"{value:,.0f}" if abs(value) >= 1000 else significant(value), value)
+    return Cell(f"{value:,.0f}" if abs(value) >= 1000 else significant(value), _rounded(value))
+
+
+def _rounded(value: float) -> float:
+    """Return nine digits: the last ones of a mean depend on the version of NumPy."""
+    return float(f"{value:.9g}")
 
 
 def _none() -> Cell:

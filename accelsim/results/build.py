@@ -27,7 +27,7 @@ from accelsim.results.model import (
     WorkloadRecord,
 )
 from accelsim.sim.actions import ARITHMETICS
-from accelsim.sim.counters import CAUSES, TRAFFIC_CLASSES, Counters, LayerCounters
+from accelsim.sim.counters import CAUSES, TRAFFIC_CLASSES, Counters, LayerCounters, Tokens
 from accelsim.trace.model import LayerTrace
 from accelsim.units import cycles_to_s
 
@@ -134,10 +134,10 @@ def workload_record(trace: LayerTrace) -> WorkloadRecord:
         dataset=trace.dataset,
         accuracy=trace.accuracy,
         batch=num_frames(trace),
-        phase="forward",
+        phase="forward" if trace.language is None else trace.language.phase,
         # Operations that are left out may have had parameters.
         num_parameters=None if trace.skipped else trace.num_parameters,
-        context_length=None,
+        context_length=None if trace.language is None else trace.language.context_length,
         num_weights=total,
         sparsity=fraction(total - sum(entry.num_kept for entry in weights)),
         prune_ratio=fraction(pruned),
@@ -227,11 +227,29 @@ def _totals(
         frames_per_s=batch / latency_s if latency_s else 0.0,
         latency_s_per_input=latency_s / batch,
         energy_j_per_input=energy_j / batch,
-        tokens_per_s=None,
-        energy_j_per_token=None,
-        time_to_first_token_s=None,
+        **_token_figures(counters.tokens, latency_cycles, energy_j, config)._asdict(),
         area_mm2=math.fsum(cost.area_mm2_by_unit.values()),
         area_mm2_by_unit=dict(sorted(cost.area_mm2_by_unit.items())),
+    )
+
+
+class _TokenFigures(NamedTuple):
+    tokens_per_s: float | None = None
+    energy_j_per_token: float | None = None
+    time_to_first_token_s: float | None = None
+
+
+def _token_figures(
+    tokens: Tokens | None, latency_cycles: int, energy_j: float, config: HardwareConfig
+) -> _TokenFigures:
+    if tokens is None:
+        return _TokenFigures()
+    timed_s = cycles_to_s(latency_cycles - tokens.untimed_cycles, config.clock_mhz)
+    first = tokens.first_cycles
+    return _TokenFigures(
+        tokens_per_s=tokens.timed / timed_s if tokens.timed and timed_s else None,
+        energy_j_per_token=energy_j / tokens.counted,
+        time_to_first_token_s=None if first is None else cycles_to_s(first, config.clock_mhz),
     )
 
 

@@ -257,11 +257,14 @@ class Totals(Record):
     energy_j_per_input: float = Field(ge=0)
     """Energy over the batch."""
     tokens_per_s: float | None = Field(ge=0)
-    """Tokens of all inputs per second, of a language model; null elsewhere."""
+    """Tokens of all inputs per second, of a language model: of a prefill the prompt's, else the answer's; of a
+    generation those behind the first, in the time behind the prompt. Null elsewhere."""
     energy_j_per_token: float | None = Field(ge=0)
-    """Energy over the tokens of all inputs, of a language model; null elsewhere."""
+    """Energy over the tokens of all inputs, of a language model: of a generation all its energy, over the answer's
+    tokens. Null elsewhere."""
     time_to_first_token_s: float | None = Field(ge=0)
-    """Seconds until the first token is there, of a language model; null elsewhere."""
+    """Seconds until the first token is there, of a language model: the time of the prompt. Null elsewhere, and of a
+    decode, before which it is there."""
     area_mm2: float = Field(ge=0)
     """Area of the chip."""
     area_mm2_by_unit: dict[str, float]

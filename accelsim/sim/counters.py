@@ -62,6 +62,27 @@ class ResourceLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class Tokens:
+    """The tokens of a run of a language model, of all its inputs.
+
+    Attributes
+    ----------
+    counted
+        Those that the run's energy is spread over: of a prefill the prompt, else the answer.
+    timed, untimed_cycles
+        Those whose rate is stated, and the cycles before these: of a generation the tokens behind the first, and the
+        prompt.
+    first_cycles
+        Cycles until the first token of the answer; None where it was there before.
+    """
+
+    counted: int
+    timed: int
+    untimed_cycles: int
+    first_cycles: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class DecoderWidth:
     """How wide a decoder a run had, where it is not what the chip's description states (`accelsim.rivals`)."""
 
@@ -75,7 +96,7 @@ class Counters:
 
     ``lower_bound_cycles`` and ``limits`` (by resource) are None and empty where they were not worked out,
     ``decoder_width`` is None where the decoder is the one that the chip's description states; ``dram`` is None with an
-    ideal memory, and in files of versions that did not know it.
+    ideal memory, and in files of versions that did not know it; ``tokens`` is None for other than language models.
     """
 
     storage: str
@@ -87,3 +108,4 @@ class Counters:
     limits: dict[str, ResourceLimit] = field(default_factory=dict)
     decoder_width: DecoderWidth | None = None
     dram: DramActivity | None = None
+    tokens: Tokens | None = None

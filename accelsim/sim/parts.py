@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
@@ -48,10 +48,11 @@ class Sums:
 
 @dataclass(frozen=True, slots=True)
 class LayerRun:
-    """A layer that has been run: its account and its sums."""
+    """A layer that has been run: its account, its sums, and how it leaves the chip (None: run as processes)."""
 
     account: Account
     sums: Sums
+    after: Moment | None = None
 
 
 def sums_of(pieces: Sequence[LayerSchedule]) -> Sums:
@@ -68,17 +69,63 @@ def solve_layers(
     form: Form,
     probe: Probe | None,
     memory: MemoryModel | None,
+    solved: SolvedLayers | None = None,
 ) -> Iterator[LayerRun]:
-    """Yield layer by layer; each, and each part of a layer, is forgotten once its account is known."""
+    """Yield layer by layer; each, and each part of a layer, is forgotten once its account is known.
+
+    ``solved`` remembers whole layers, of this call and of earlier ones for the same chip with a simple memory.
+    """
     moment = Moment()
     for place, layer in enumerate(layers):
+        if solved is not None and layer.parts is None:
+            run = solved.run(
+                layer,
+                moment,
+                lambda piece, at, place=place: _solve(  # type: ignore[misc]
+                    piece, hardware, form, (probe, place), memory, at, None
+                ),
+            )
+            moment = run.after or moment
+            yield run
+            continue
         known = _Known() if layer.parts is not None and memory is None and probe is None else None
         start, sums, accounts = moment.end_cycle, Sums({}, {}), []
         for piece in layer.pieces():
             one, moment = _solve(piece, hardware, form, (probe, place), memory, moment, known)
             accounts.append(one if layer.parts is None else condensed(one, start))
             sums.add(piece)
-        yield LayerRun(accounts[0] if len(accounts) == 1 else joined(accounts), sums)
+        yield LayerRun(accounts[0] if len(accounts) == 1 else joined(accounts), sums, moment)
+
+
+class SolvedLayers:
+    """Layers that have been solved, on one chip: an equal layer from an equal state takes as long.
+
+    Equal are layers of one schedule under several names: the mapper makes the schedule of equal layers once.
+    """
+
+    def __init__(self) -> None:
+        self._runs: dict[Hashable, tuple[LayerSchedule, int, LayerRun]] = {}
+
+    def run(
+        self,
+        layer: LayerSchedule,
+        before: Moment,
+        solve: Callable[[LayerSchedule, Moment], tuple[Account, Moment]],
+    ) -> LayerRun:
+        """Return the run of a layer, from ``solve`` where none like it is known."""
+        key = (id(layer.compute_cycles), id(layer.weights), id(layer.outputs), before.state())
+        found = self._runs.get(key)
+        if found is None:
+            one, after = solve(layer, before)
+            run = LayerRun(one, sums_of([layer]), after)
+            self._runs[key] = layer, before.end_cycle, run  # the layer stays, and with it the identities in the key
+            return run
+        _, begin, run = found
+        later = before.end_cycle - begin
+        one, end = run.account.shifted(later), run.after
+        assert end is not None  # it was solved here
+        moved = tuple(here + number for here, number in zip(before.moved_bytes, one.moved_bytes, strict=True))
+        return replace(run, account=one, after=replace(end.shifted(later), moved_bytes=moved))
 
 
 def _solve(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from accelsim.config.hardware import HardwareConfig
@@ -10,12 +11,13 @@ from accelsim.errors import SimulationError
 from accelsim.sim.actions import ACTIONS
 from accelsim.sim.counters import TRAFFIC_CLASSES, Counters, LayerCounters
 from accelsim.sim.dram.memory import build_memory
-from accelsim.sim.parts import Form, LayerRun, Sums, solve_layers, sums_of
+from accelsim.sim.parts import Form, LayerRun, SolvedLayers, Sums, solve_layers, sums_of
 from accelsim.sim.processes import run_processes
 from accelsim.timing.accounts import CAUSES, Account, LayerTiming, Probe, account, joined, timings
 from accelsim.timing.memory import IdealMemory, MemoryModel
-from accelsim.timing.power_states import DramActivity, activity_of, joined_use
+from accelsim.timing.power_states import DramActivity, MemoryUse, activity_of, joined_use
 from accelsim.timing.schedule import LayerSchedule, Schedule, first_weights_fit
+from accelsim.timing.solve import Moment
 from accelsim.timing.stations import Station, layer_stations
 
 Engine = Literal["auto", "processes", "solver", "python", "compiled"]
@@ -62,6 +64,34 @@ def run_schedule(
         decoder=schedule.decoder,
         lower_bound_cycles=schedule.lower_bound_cycles,
         dram=_activity(runs, hardware, memory),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SolvedRun:
+    """A schedule that has been solved layer by layer; ``after`` is how each layer leaves the chip."""
+
+    layers: tuple[LayerCounters, ...]
+    uses: tuple[MemoryUse, ...]
+    after: tuple[Moment, ...]
+
+
+def solve_schedule(schedule: Schedule, hardware: HardwareConfig, solved: SolvedLayers) -> SolvedRun:
+    """Return what `run_schedule` counts, layer by layer, for a chip whose memory has no timing of its own.
+
+    Raises
+    ------
+    SimulationError
+        As `run_schedule`.
+    """
+    runs = list(solve_layers(schedule.layers, hardware, "auto", None, None, solved))
+    for layer, run in zip(schedule.layers, runs, strict=True):
+        _check_bytes(layer, run)
+    measured = zip(schedule.layers, runs, timings([run.account for run in runs]), strict=True)
+    return SolvedRun(
+        tuple(_layer_counters(layer, run.sums, timing) for layer, run, timing in measured),
+        tuple(run.account.memory for run in runs),
+        tuple(run.after for run in runs if run.after is not None),
     )
 
 

@@ -6,7 +6,7 @@ import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeGuard
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from accelsim.files import write_file
 from accelsim.ticket.torchfile import read_torch_file
 
 _FORMAT: Final = "accelsim-search-checkpoint"
-_VERSION: Final = 1
+_VERSION: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +29,21 @@ class SearchState:
         JSON of the settings that shape the result; a resume must have the same.
     num_epochs_done
         Whole epochs behind.
-    scores, momenta
-        float32 [num free] per weighted node; a momentum is empty before the first step.
+    num_steps
+        Steps of the optimiser behind; 0 where it counts none.
+    scores, momenta, squares
+        float32 [num free] per weighted node; momenta are empty before the first step, squares (Adam's second moments)
+        also where there are none.
     running_mean, running_var
         Batch-norm statistics per normalisation.
     """
 
     settings: str
     num_epochs_done: int
+    num_steps: int
     scores: dict[str, torch.Tensor]
     momenta: dict[str, torch.Tensor]
+    squares: dict[str, torch.Tensor]
     running_mean: dict[str, torch.Tensor]
     running_var: dict[str, torch.Tensor]
 
@@ -76,13 +81,17 @@ def read_checkpoint(path: str) -> SearchState:
         raise TicketError(
             f"{path}: is not a search checkpoint of version {_VERSION}; give the file that --checkpoint-path made"
         )
-    settings, num_epochs_done, *values = (content.get(name) for name in SearchState.__slots__)
+    settings, num_epochs_done, num_steps, *values = (content.get(name) for name in SearchState.__slots__)
     tables = [table for table in map(_tensors, values) if table is not None]
-    if not isinstance(settings, str) or type(num_epochs_done) is not int or num_epochs_done < 0:
+    if not isinstance(settings, str) or not _is_count(num_epochs_done) or not _is_count(num_steps):
         raise TicketError(f"{path}: checkpoint is incomplete; start the search without --resume")
     if len(tables) < len(values):
         raise TicketError(f"{path}: checkpoint lacks numbers, or has odd ones; start the search without --resume")
-    return SearchState(settings, num_epochs_done, *tables)
+    return SearchState(settings, num_epochs_done, num_steps, *tables)
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return type(value) is int and value >= 0
 
 
 def _tensors(table: object) -> dict[str, torch.Tensor] | None:

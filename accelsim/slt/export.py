@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from accelsim.slt.data import SearchData
+from accelsim.slt.batch import SearchData
 from accelsim.slt.layers import EdgePopupLayer
 from accelsim.slt.network import SearchNetwork, apply_weight, run_graph
+from accelsim.slt.score import score
 from accelsim.ticket.coats import with_coats
 from accelsim.ticket.digest import filter_digests
 from accelsim.ticket.graph import GraphNode
@@ -22,10 +23,15 @@ _EXACT_BFLOAT16 = 256  # larger integers may be rounded in a search
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Accuracy of a ticket as stored, as a fraction, and the density of each layer's input on the same images."""
+    """How good a ticket is as stored, and the density of each layer's input on the same data.
+
+    ``accuracy`` is a fraction, of a text that of the next characters that are foreseen; ``bits_per_character`` is None
+    for other data.
+    """
 
     accuracy: float
     input_density: dict[str, float]
+    bits_per_character: float | None = None
 
 
 def export_ticket(network: SearchNetwork, codec: MaskCodec) -> Ticket:
@@ -97,19 +103,17 @@ class TicketNetwork:
 
 
 def evaluate(ticket: Ticket, data: SearchData) -> Evaluation:
-    """Return accuracy and input densities of a ticket on the test part of ``data``."""
+    """Return scores and input densities of a ticket on the test part of ``data``."""
     network = TicketNetwork(ticket, data.neighbours)
     counts: dict[str, list[int]] = {}
-    num_right = num_labels = 0
-    for batch in data.test_batches():
-        scores = batch.scores(network.run(batch.inputs, counts))
-        num_right += int((scores.argmax(dim=-1) == batch.labels).sum())
-        num_labels += len(batch.labels)
+    found = score(data, lambda batch: batch.scores(network.run(batch.inputs, counts)))
     density = {name: nonzero / total for name, (nonzero, total) in counts.items()}
-    return Evaluation(num_right / num_labels, density)
+    return Evaluation(found.accuracy, density, found.bits_per_character)
 
 
 def with_evaluation(ticket: Ticket, evaluation: Evaluation) -> Ticket:
-    """Return the ticket with measured accuracy and densities in it."""
+    """Return the ticket with measured scores and densities in it."""
     layers = tuple(with_input_density(layer, evaluation.input_density[layer.name]) for layer in ticket.layers)
-    return replace(ticket, layers=layers, accuracy=evaluation.accuracy)
+    return replace(
+        ticket, layers=layers, accuracy=evaluation.accuracy, bits_per_character=evaluation.bits_per_character
+    )

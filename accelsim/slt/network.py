@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from accelsim.errors import TicketError
 from accelsim.prng import RandomSource
 from accelsim.slt.layers import EdgePopupLayer, ScoreRank
 from accelsim.slt.select import Kept, Scores, keep_best, keep_best_of_all, num_to_keep
+from accelsim.slt.trained import TrainedLayer
 from accelsim.ticket.graph import PARAMETRIC_KINDS, GraphNode, NetworkGraph
 
 NodeOperation = Callable[[GraphNode, torch.Tensor], torch.Tensor]
@@ -37,7 +39,7 @@ def run_graph(
     inputs
         [N, *input shape], or [nodes, features] of one graph.
     weighted, norm
-        What weighted nodes and normalisations do with their input.
+        What weighted nodes and batch normalisations do with their input.
     neighbours
         Sparse [nodes, nodes] for ``aggregate`` nodes.
 
@@ -52,6 +54,8 @@ def run_graph(
         operands = [values[name] for name in node.inputs]
         if node.kind in PARAMETRIC_KINDS:
             values[node.name] = weighted(node, operands[0])
+        elif node.kind == "norm" and node.function == "layer":
+            values[node.name] = functional.layer_norm(operands[0], operands[0].shape[-1:])
         elif node.kind == "norm":
             values[node.name] = norm(node, operands[0])
         elif node.kind == "aggregate" and neighbours is not None:
@@ -76,13 +80,15 @@ def apply_weight(node: GraphNode, x: torch.Tensor, weight: torch.Tensor) -> torc
 
 
 def folded_norms(graph: NetworkGraph) -> dict[str, str]:
-    """Return, for each normalisation, the weighted node it is folded into.
+    """Return, for each batch normalisation, the weighted node it is folded into.
+
+    A layer normalisation without trained parameters needs nothing stored: it is computed from the input at hand.
 
     Raises
     ------
     TicketError
-        A normalisation that is not the only user of a weighted node, or not a batch normalisation without trained
-        parameters: a ticket has no place for it.
+        A normalisation with trained parameters, or a batch normalisation that is not the only user of a weighted node:
+        a ticket has no place for it.
     """
     users: dict[str, int] = {}
     for node in graph.nodes:
@@ -90,13 +96,13 @@ def folded_norms(graph: NetworkGraph) -> dict[str, str]:
             users[name] = users.get(name, 0) + 1
     folded = {}
     for node in graph.nodes:
-        if node.kind != "norm":
+        if node.kind != "norm" or (node.function == "layer" and not node.affine):
             continue
         producer = graph.node(node.inputs[0])
         foldable = producer.kind in PARAMETRIC_KINDS and users[producer.name] == 1
         if not foldable or node.function != "batch" or node.affine:
             raise TicketError(
-                f"{graph.name}: {node.name}: only a batch norm without affine parameters, alone behind a weighted "
+                f"{graph.name}: {node.name}: only norms without affine parameters, batch norms alone behind a weighted "
                 "layer, can be searched and stored; use a network of that form"
             )
         folded[node.name] = producer.name
@@ -140,7 +146,7 @@ class SearchNetwork(nn.Module):
     graph
         The network.
     sources
-        Random source of each weighted node.
+        Random source of each weighted node; None trains the weights and keeps all of them.
     rng
         Draws the first scores, in graph order.
     dtype
@@ -151,23 +157,28 @@ class SearchNetwork(nn.Module):
         What of a score the threshold compares.
     num_coats
         Nested masks of each layer, summed.
+    gains
+        What the deviation of a layer's weights is multiplied by, where that is not 1.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  each is a choice of the search
         self,
         graph: NetworkGraph,
-        sources: dict[str, RandomSource],
+        sources: dict[str, RandomSource] | None,
         rng: np.random.Generator,
         dtype: torch.dtype = torch.float32,
         neighbours: torch.Tensor | None = None,
         rank: ScoreRank = "value",
         num_coats: int = 1,
+        gains: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         self.graph = graph
+        gains = gains or {}
         self.neighbours = neighbours
         self._num_coats = num_coats
-        self.norm_of = {producer: norm for norm, producer in folded_norms(graph).items()}
+        batch_norms = folded_norms(graph)
+        self.norm_of = {producer: norm for norm, producer in batch_norms.items()}
         self._layers = nn.ModuleDict()
         self._norms = nn.ModuleDict()
         for node in graph.nodes:
@@ -176,9 +187,15 @@ class SearchNetwork(nn.Module):
                     raise TicketError(
                         f"{graph.name}: {node.name}: a search takes conv2d and linear without bias; use another network"
                     )
-                layer = EdgePopupLayer(sources[node.name], graph.weight_shape(node), rng, dtype, rank, num_coats)
+                shape, gain = graph.weight_shape(node), gains.get(node.name, 1.0)
+                if sources is None:
+                    self._layers[_key(node.name)] = TrainedLayer(shape, rng, dtype, gain)
+                    continue
+                layer = EdgePopupLayer(sources[node.name], shape, rng, dtype, rank, num_coats)
+                layer.base_scale *= gain
+                layer.scale = layer.base_scale
                 self._layers[_key(node.name)] = layer
-            elif node.kind == "norm":
+            elif node.name in batch_norms:
                 is_map = len(node.out_shape) == 3
                 kind, channels = (nn.BatchNorm2d, 0) if is_map else (nn.BatchNorm1d, -1)
                 self._norms[_key(node.name)] = kind(node.out_shape[channels], affine=False)
@@ -188,7 +205,7 @@ class SearchNetwork(nn.Module):
         return run_graph(
             self.graph,
             inputs,
-            lambda node, x: apply_weight(node, x, self.layer(node.name)()),
+            lambda node, x: apply_weight(node, x, self._layers[_key(node.name)]()),
             lambda node, x: self.norm(node.name)(x),
             self.neighbours,
         )
@@ -206,12 +223,21 @@ class SearchNetwork(nn.Module):
         return norm
 
     def layers(self) -> dict[str, EdgePopupLayer]:
-        """Return the edge-popup layers by node name, in graph order."""
-        return {node.name: self.layer(node.name) for node in self.graph.nodes if node.kind in PARAMETRIC_KINDS}
+        """Return the edge-popup layers by node name, in graph order; none of a trained network."""
+        found = {node.name: self._layers[_key(node.name)] for node in self._weighted_nodes()}
+        return {name: layer for name, layer in found.items() if isinstance(layer, EdgePopupLayer)}
+
+    def trained_layers(self) -> dict[str, TrainedLayer]:
+        """Return the trained layers by node name, in graph order; none of a network under search."""
+        found = {node.name: self._layers[_key(node.name)] for node in self._weighted_nodes()}
+        return {name: layer for name, layer in found.items() if isinstance(layer, TrainedLayer)}
+
+    def _weighted_nodes(self) -> list[GraphNode]:
+        return [node for node in self.graph.nodes if node.kind in PARAMETRIC_KINDS]
 
     def norms(self) -> dict[str, nn.BatchNorm1d | nn.BatchNorm2d]:
-        """Return the normalisations by node name, in graph order."""
-        return {node.name: self.norm(node.name) for node in self.graph.nodes if node.kind == "norm"}
+        """Return the batch normalisations by node name, in graph order."""
+        return {name: self.norm(name) for name in self.norm_of.values()}
 
     def update_masks(self, sparsity: float, scope: Literal["layer", "network"]) -> None:
         """Keep the best free weights so that, with the locked ones, a fraction 1 - ``sparsity`` is kept.
@@ -220,6 +246,8 @@ class SearchNetwork(nn.Module):
         nearest that can be reached. Each further coat keeps the same fraction of what the coat before keeps.
         """
         layers = list(self.layers().values())
+        if not layers:
+            return
         scores = [layer.ranks() for layer in layers]
         if scope == "layer":
             wanted = [num_to_keep(layer.num_weights, sparsity) - layer.num_locked for layer in layers]
@@ -288,6 +316,27 @@ def _sum(node: GraphNode, inputs: list[torch.Tensor]) -> torch.Tensor:
     return total
 
 
+def _matmul(node: GraphNode, inputs: list[torch.Tensor]) -> torch.Tensor:
+    """Return the product per head of [N, rows, heads * columns] or [N, heads, rows, columns].
+
+    Queries and keys (``transpose_b``) are divided by sqrt of the head size here; on the chip that is part of the
+    softmax.
+    """
+    first, second = (_split_heads(x, node.num_heads) for x in inputs)
+    if node.transpose_b:
+        return torch.matmul(first * first.shape[-1] ** -0.5, second.transpose(-2, -1))
+    return torch.matmul(first, second).transpose(1, 2).flatten(2)
+
+
+def _split_heads(x: torch.Tensor, num_heads: int) -> torch.Tensor:
+    return x if x.ndim == 4 else x.view(*x.shape[:-1], num_heads, -1).transpose(1, 2)
+
+
+def _causal_softmax(node: GraphNode, inputs: list[torch.Tensor]) -> torch.Tensor:
+    future = torch.full(inputs[0].shape[-2:], -math.inf, dtype=inputs[0].dtype).triu(1)
+    return functional.softmax(inputs[0] + future, dim=-1)
+
+
 _PLAIN: dict[tuple[str, str], Callable[[GraphNode, list[torch.Tensor]], torch.Tensor]] = {
     ("activation", "relu"): lambda node, inputs: functional.relu(inputs[0]),
     ("activation", "gelu"): lambda node, inputs: functional.gelu(inputs[0]),
@@ -300,6 +349,8 @@ _PLAIN: dict[tuple[str, str], Callable[[GraphNode, list[torch.Tensor]], torch.Te
     ("global_pool", ""): lambda node, inputs: inputs[0].mean(dim=(-2, -1) if inputs[0].ndim == 4 else 1),
     ("add", ""): _sum,
     ("concat", ""): lambda node, inputs: torch.cat(inputs, dim=1),
+    ("matmul", ""): _matmul,
+    ("softmax", "causal"): _causal_softmax,
     ("softmax", ""): lambda node, inputs: functional.softmax(inputs[0], dim=-1),
     ("reshape", ""): lambda node, inputs: inputs[0].reshape(len(inputs[0]), *node.out_shape),
 }

@@ -13,16 +13,21 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import Progress
+from torch import nn
 from torch.nn import functional
 
 from accelsim.config.explain import show_value
 from accelsim.errors import ConfigError, TicketError
 from accelsim.prng import RandomSource, check_source, layer_ratios, layer_seed, thresholds
+from accelsim.slt.batch import Batch, SearchData
 from accelsim.slt.checkpoint import SearchState, read_checkpoint, write_checkpoint
-from accelsim.slt.config import SearchConfig
-from accelsim.slt.data import Batch, BlockGraph, SearchData, load_data
+from accelsim.slt.config import OptimizerName, SearchConfig
+from accelsim.slt.data import BlockGraph, dataset_of, load_data
+from accelsim.slt.decoder import layer_gains
+from accelsim.slt.dense import evaluate_dense, export_dense
 from accelsim.slt.export import evaluate, export_ticket, with_evaluation
 from accelsim.slt.network import SearchNetwork, with_sign_activations
+from accelsim.slt.score import Score, score
 from accelsim.ticket.file import write_ticket
 from accelsim.ticket.graph import PARAMETRIC_KINDS, NetworkGraph
 from accelsim.ticket.model import Ticket
@@ -33,6 +38,10 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _PLACES = {"output_path", "checkpoint_path"}
 
 
+# What the optimisers of torch call the first and the second moment of a parameter; plain descent has no second one.
+_MOMENTS = {"sgd": ("momentum_buffer", ""), "adam": ("exp_avg", "exp_avg_sq")}
+
+
 @dataclass(slots=True)
 class Search:
     """A search under way: the network, the optimiser, and how many epochs are behind."""
@@ -40,7 +49,7 @@ class Search:
     config: SearchConfig
     data: SearchData
     network: SearchNetwork
-    optimizer: torch.optim.SGD
+    optimizer: torch.optim.Optimizer
     learning_rate: float
     num_epochs_done: int = 0
 
@@ -90,10 +99,13 @@ def search(
         restore(state, saved, str(checkpoint))
     run_epochs(state, console)
     calibrate(state)
-    ticket = export_ticket(state.network, config.codec)
-    ticket = with_evaluation(ticket, evaluate(ticket, state.data))
+    if config.learned == "weights":
+        ticket = with_evaluation(export_dense(state.network, state.data), evaluate_dense(state.network, state.data))
+    else:
+        ticket = export_ticket(state.network, config.codec)
+        ticket = with_evaluation(ticket, evaluate(ticket, state.data))
     ticket = replace(ticket, dataset=state.data.title, command=command or config.command())
-    console.print(f"test accuracy of the ticket as stored: {ticket.accuracy:.4f}")
+    console.print(f"as stored: {_shown(Score(ticket.accuracy or 0.0, ticket.bits_per_character))}")
     if config.output_path is not None:
         write_ticket(config.output_path, ticket)
         if config.checkpoint_path is None and checkpoint is not None:
@@ -107,10 +119,9 @@ def evaluate_ticket(ticket: Ticket) -> float:
     Raises
     ------
     TicketError
-        The ticket takes neither the digits nor the generated graph.
+        The ticket takes none of the data sets.
     """
-    is_graph = any(node.kind == "aggregate" for node in ticket.graph.nodes)
-    data = load_data("blocks" if is_graph else "digits")
+    data = load_data(dataset_of(ticket.graph) or "digits")
     taken, given = ticket.graph.nodes[0].out_shape, ticket.graph.nodes[-1].out_shape[-1]
     if (taken, given) != (data.input_shape, data.num_classes):
         raise TicketError(
@@ -126,32 +137,43 @@ def start_search(config: SearchConfig, data: SearchData) -> Search:
         config = config.model_copy(update={"precision": "float32"})  # torch sums neighbours in float32 alone
     graph = searched_graph(config, data)
     rng = np.random.default_rng((config.seed, 0))
-    sources = random_sources(config, graph)
+    if config.learned == "weights" and not data.is_text:
+        raise ConfigError("search: learned: weights: only decoders are trained here; use dataset kjv, or learned mask")
     network = SearchNetwork(
         graph,
-        sources,
+        random_sources(config, graph) if config.learned == "mask" else None,
         rng,
         _DTYPES[config.precision],
         data.neighbours,
         config.score_rank,
         config.coats,
+        _gains(config, graph) if data.is_text else None,
     )
-    learning_rate = config.learning_rate or default_learning_rate(graph)
-    optimizer = torch.optim.SGD(
-        network.parameters(),
-        lr=learning_rate,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-    )
-    return Search(config, data, network, optimizer, learning_rate)
+    learning_rate = config.learning_rate or default_learning_rate(graph, config.optimizer)
+    return Search(config, data, network, make_optimizer(network, config, learning_rate), learning_rate)
 
 
-def default_learning_rate(graph: NetworkGraph) -> float:
+def _gains(config: SearchConfig, graph: NetworkGraph) -> dict[str, float]:
+    """Return the gains of a decoder's layers; a trained one finds the size of its queries and keys itself."""
+    return layer_gains(graph, config.query_key_scale if config.learned == "mask" else "none")
+
+
+def make_optimizer(network: nn.Module, config: SearchConfig, learning_rate: float) -> torch.optim.Optimizer:
+    """Return the optimiser of a network's parameters that ``config`` names."""
+    parameters, decay = network.parameters(), config.weight_decay
+    if config.optimizer == "adam":
+        return torch.optim.AdamW(parameters, lr=learning_rate, betas=(config.momentum, 0.999), weight_decay=decay)
+    return torch.optim.SGD(parameters, lr=learning_rate, momentum=config.momentum, weight_decay=decay)
+
+
+def default_learning_rate(graph: NetworkGraph, optimizer: OptimizerName = "sgd") -> float:
     """Return where the learning rate starts if none is given: what was better in few epochs on validation digits.
 
     Four epochs, half of the weights frozen: with Conv6 0.1 got 97.3 % right and 0.4 96.5 %, with a ResNet-18 of half
     the width it was 93.3 % and 96.1 % (docs/search.md).
     """
+    if optimizer == "adam":
+        return 0.01
     return 0.4 if any(node.kind == "add" for node in graph.nodes) else 0.1
 
 
@@ -165,11 +187,10 @@ def searched_graph(config: SearchConfig, data: SearchData) -> NetworkGraph:
     TicketError
         A network that the zoo does not know.
     """
-    known = {info.name: info for info in list_networks()}
-    info = known.get(config.network)
-    if info is not None and len(info.input_shape) != len(data.input_shape):
-        other = "digits" if config.dataset == "blocks" else "blocks"
-        raise ConfigError(f"search: dataset: {config.dataset}: {config.network} does not take it; use dataset {other}")
+    known = {info.name for info in list_networks()}
+    wanted = dataset_of(build_network(config.network)) if config.network in known else None
+    if wanted is not None and wanted != config.dataset:
+        raise ConfigError(f"search: dataset: {config.dataset}: {config.network} does not take it; use dataset {wanted}")
     graph = build_network(
         config.network, num_classes=data.num_classes, input_shape=data.input_shape, width_factor=config.width_factor
     )
@@ -223,11 +244,17 @@ def run_epochs(state: Search, console: Console) -> None:
                 _save(state)
                 console.print(
                     f"epoch {epoch + 1}/{config.num_epochs}  loss {sum(losses) / len(losses):.4f}  "
-                    f"test accuracy {measure(state):.4f}  {time.monotonic() - begin:.1f} s"
+                    f"{_shown(measure(state))}  {time.monotonic() - begin:.1f} s"
                 )
     except KeyboardInterrupt:
         console.print(_interrupted(state))
         raise
+
+
+def _shown(score: Score) -> str:
+    """Return a score for people."""
+    bits = "" if score.bits_per_character is None else f", {score.bits_per_character:.4f} bits per character"
+    return f"test accuracy {score.accuracy:.4f}{bits}"
 
 
 def _interrupted(state: Search) -> str:
@@ -243,9 +270,10 @@ def epoch_steps(state: Search, epoch: int) -> Iterator[tuple[float, float]]:
     """Do one epoch, a step at a time; yield after each how many epochs are behind, in fractions, and the loss."""
     config = state.config
     state.network.train()
-    batches = list(state.data.train_batches(config.batch_size, config.max_shift, (config.seed, epoch)))
+    num_batches = state.data.num_batches(config.batch_size)
+    batches = state.data.train_batches(config.batch_size, config.max_shift, (config.seed, epoch))
     for step, batch in enumerate(batches):
-        progress = (epoch + step / len(batches)) / config.num_epochs
+        progress = (epoch + step / num_batches) / config.num_epochs
         for group in state.optimizer.param_groups:
             group["lr"] = state.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
         refresh(state)
@@ -253,7 +281,7 @@ def epoch_steps(state: Search, epoch: int) -> Iterator[tuple[float, float]]:
         loss = functional.cross_entropy(_forward(state, batch), batch.labels)
         loss.backward()  # type: ignore[no-untyped-call]
         state.optimizer.step()
-        yield epoch + (step + 1) / len(batches), loss.item()
+        yield epoch + (step + 1) / num_batches, loss.item()
     refresh(state)
 
 
@@ -263,15 +291,11 @@ def refresh(state: Search) -> None:
     state.network.update_scales(state.config.scaling, state.config.sparsity)
 
 
-def measure(state: Search) -> float:
-    """Return the accuracy of the network under search on the test data, in the precision of the search."""
+def measure(state: Search) -> Score:
+    """Return how good the network under search is on the test data, in the precision of the search."""
     state.network.eval()
-    num_right = num_labels = 0
     with torch.no_grad():
-        for batch in state.data.test_batches():
-            num_right += int((_forward(state, batch).argmax(dim=-1) == batch.labels).sum())
-            num_labels += len(batch.labels)
-    return num_right / num_labels
+        return score(state.data, lambda batch: _forward(state, batch))
 
 
 def calibrate(state: Search) -> None:
@@ -280,6 +304,8 @@ def calibrate(state: Search) -> None:
     The running statistics of the search lag behind the last masks and come from its lower precision.
     """
     network = state.network
+    if not network.norms():
+        return
     for layer in network.layers().values():
         layer.free_values = layer.free_values.float()
         layer.locked_values = layer.locked_values.float()
@@ -295,17 +321,17 @@ def calibrate(state: Search) -> None:
 
 def snapshot(state: Search) -> SearchState:
     """Return what a checkpoint holds."""
-    layers = state.network.layers()
-    momenta = {}
-    for name, layer in layers.items():
-        buffer = state.optimizer.state[layer.scores].get("momentum_buffer")
-        momenta[name] = torch.empty(0) if buffer is None else buffer
+    layers = state.network.layers() or state.network.trained_layers()
+    kept = {name: state.optimizer.state[layer.scores] for name, layer in layers.items()}
+    momentum, square = _MOMENTS[state.config.optimizer]
     norms = state.network.norms()
     return SearchState(
         settings=_settings(state.config),
         num_epochs_done=state.num_epochs_done,
+        num_steps=max((int(values.get("step", 0)) for values in kept.values()), default=0),
         scores={name: layer.scores.detach() for name, layer in layers.items()},
-        momenta=momenta,
+        momenta={name: values.get(momentum, torch.empty(0)) for name, values in kept.items()},
+        squares={name: values.get(square, torch.empty(0)) for name, values in kept.items()},
         running_mean={name: _tensor(norm.running_mean) for name, norm in norms.items()},
         running_var={name: _tensor(norm.running_var) for name, norm in norms.items()},
     )
@@ -319,13 +345,17 @@ def restore(state: Search, saved: SearchState, path: str) -> None:
             "use those, or remove the file and start without --resume"
         )
     with torch.no_grad():
-        for name, layer in state.network.layers().items():
+        layers = state.network.layers() or state.network.trained_layers()
+        for name, layer in layers.items():
             _copy(layer.scores, saved.scores.get(name), f"{path}: scores of {name}")
-            momentum = saved.momenta.get(name)
-            if momentum is not None and momentum.numel():
-                buffer = torch.empty_like(layer.scores)
-                _copy(buffer, momentum, f"{path}: momentum of {name}")
-                state.optimizer.state[layer.scores]["momentum_buffer"] = buffer
+            for key, table in zip(_MOMENTS[state.config.optimizer], (saved.momenta, saved.squares), strict=True):
+                moment = table.get(name)
+                if moment is not None and moment.numel():
+                    buffer = torch.empty_like(layer.scores)
+                    _copy(buffer, moment, f"{path}: momentum of {name}")
+                    state.optimizer.state[layer.scores][key] = buffer
+            if saved.num_steps:
+                state.optimizer.state[layer.scores]["step"] = torch.tensor(float(saved.num_steps))
         for name, norm in state.network.norms().items():
             _copy(_tensor(norm.running_mean), saved.running_mean.get(name), f"{path}: running mean of {name}")
             _copy(_tensor(norm.running_var), saved.running_var.get(name), f"{path}: running variance of {name}")
@@ -371,10 +401,15 @@ def _save(state: Search) -> None:
 
 
 def _forward(state: Search, batch: Batch) -> torch.Tensor:
-    """Return float32 scores of the labelled rows; channels last is what low-precision convolutions are fast with."""
-    inputs = batch.inputs
+    """Return float32 scores of the labelled rows; channels last is what low-precision convolutions are fast with.
+
+    A decoder computes in low precision throughout: going back and forth at each norm and softmax takes a third longer.
+    """
+    inputs, is_low = batch.inputs, state.config.precision == "bfloat16"
     if inputs.ndim == 4:
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-    with torch.autocast("cpu", torch.bfloat16, enabled=state.config.precision == "bfloat16"):
+    elif state.data.is_text and is_low:
+        inputs = inputs.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16, enabled=is_low and not state.data.is_text):
         output: torch.Tensor = state.network(inputs)
     return batch.scores(output).float()

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from accelsim.errors import ConfigError
 from accelsim.names import suggest
-from accelsim.storage import bitmap, csr, dense, elsa, entropy, folded, mpt, multicoat, nm, rle, seedlm, slt
+from accelsim.storage import bitmap, csr, dense, elsa, entropy, folded, low_bit, mpt, multicoat, nm, rle, seedlm, slt
 from accelsim.storage.base import StorageFormat, StoredBits, WeightPlan, planned
 from accelsim.storage.chip_decoder import STATED, StatedDecoderFormat, is_as_stated
 from accelsim.storage.mixed import SIGN, MixedFormat, split_name
@@ -18,7 +18,7 @@ __all__ = ["StorageFormat", "StoredBits", "WeightPlan", "get_format", "list_form
 
 _GROUPS: tuple[Sequence[StorageFormat], ...] = (
     slt.FORMATS, multicoat.FORMATS, folded.FORMATS, dense.FORMATS, csr.FORMATS, bitmap.FORMATS, rle.FORMATS,
-    entropy.FORMATS, nm.FORMATS, elsa.FORMATS, mpt.FORMATS, seedlm.FORMATS,
+    entropy.FORMATS, nm.FORMATS, elsa.FORMATS, mpt.FORMATS, seedlm.FORMATS, low_bit.FORMATS,
 )  # fmt: skip
 _FORMATS: dict[str, StorageFormat] = {known.name: known for group in _GROUPS for known in group}
 _ALIASES = {"nm-int8": "nm-2:4-int8"}
@@ -65,6 +65,8 @@ def plan_layers(storage_format: StorageFormat, layers: Sequence[TraceLayer]) -> 
 def _used(plan: WeightPlan, layer: TraceLayer) -> WeightPlan:
     """Return the plan of a layer that uses another's weights, or a part of its own: experts of a mixture."""
     own, used = plan.traffic_bits, layer.dims.num_weights
+    if layer.weights is not None and layer.weight_share is not None:
+        used = round(layer.weight_share * layer.weights.num_weights)
     if layer.weights is not None and layer.kind == "linear" and used < layer.weights.num_weights:
         num = layer.weights.num_weights
         own = StoredBits(**{name: -(-getattr(own, name) * used // num) for name in StoredBits.__slots__})

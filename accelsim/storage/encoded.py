@@ -26,8 +26,8 @@ class EncodedWeights:
         Shape of the tensor; known to the chip from the layer graph, so not counted.
     bits
         Exact bits per class; each stream of bytes holds them plus at most 7 bits of padding.
-    mask, seed, weight, index
-        The bytes of each class.
+    mask, seed, weight, index, scale
+        The bytes of each class; scales are those of groups of weights, not those of the network.
     """
 
     format: str
@@ -37,6 +37,7 @@ class EncodedWeights:
     seed: bytes = b""
     weight: bytes = b""
     index: bytes = b""
+    scale: bytes = b""
 
     @property
     def num_weights(self) -> int:

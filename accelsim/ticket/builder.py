@@ -129,9 +129,9 @@ class GraphBuilder:
         """Add an elementwise product."""
         return self.add_node(GraphNode(name, "multiply", sources, ()))
 
-    def softmax(self, name: str, source: str) -> str:
-        """Add a softmax over the last axis."""
-        return self.add_node(GraphNode(name, "softmax", (source,), ()))
+    def softmax(self, name: str, source: str, *, causal: bool = False) -> str:
+        """Add a softmax over the last axis; a causal one leaves out the columns right of the diagonal."""
+        return self.add_node(GraphNode(name, "softmax", (source,), (), function="causal" if causal else ""))
 
     def aggregate(self, name: str, source: str, num_edges: int, function: Literal["mean", "sum"] = "sum") -> str:
         """Add a sum over the edges of a graph of (nodes, features)."""

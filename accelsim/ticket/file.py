@@ -4,6 +4,7 @@ The file holds one dictionary of plain values::
 
     format "accelsim-ticket", version 1
     provenance, dataset, accuracy (or None), command, regenerable
+    bits_per_character   of a text; absent for other data
     notes     text, a line each: what an import found and gave up; absent where there are none
     header    uint8 tensor: zlib of JSON text: layer graph; per layer shape, random source, codec, counts
     payload   uint8 tensor: per layer mask, float16 scales, float16 offsets; imported layers: signs, freezing map;
@@ -39,6 +40,7 @@ from accelsim.ticket.torchfile import read_torch_file
 FORMAT_NAME = "accelsim-ticket"
 FORMAT_VERSION = 1
 MAX_TICKET_WEIGHTS = 1 << 31
+_MAX_BITS = 64.0
 _MAX_HEADER_BYTES = 16 << 20
 _KEYS = (
     "format", "version", "provenance", "dataset", "accuracy", "command", "regenerable", "header", "payload",
@@ -68,6 +70,7 @@ def write_ticket(path: str | os.PathLike[str], ticket: Ticket) -> None:
         "regenerable": ticket.regenerable,
         "header": torch.tensor(bytearray(zlib.compress(text.encode(), 9)), dtype=torch.uint8),
         "payload": torch.tensor(bytearray(b"".join(parts)), dtype=torch.uint8),
+        **({} if ticket.bits_per_character is None else {"bits_per_character": ticket.bits_per_character}),
         **({"notes": "\n".join(ticket.notes)} if ticket.notes else {}),
     }
     buffer = io.BytesIO()
@@ -130,6 +133,7 @@ def _parse(document: object) -> Ticket:
     dataset, accuracy = record.text("dataset"), record.fraction("accuracy")
     command, regenerable = record.text("command"), record.flag("regenerable")
     notes = tuple(record.text("notes", "").splitlines())
+    bits_per_character = record.number("bits_per_character", None, high=_MAX_BITS)
     header, payload = (_tensor_bytes(record, name) for name in ("header", "payload"))
     record.done()
     graph, headers = parse_header(_inflate(header))
@@ -142,6 +146,7 @@ def _parse(document: object) -> Ticket:
         command,
         regenerable,
         notes,
+        bits_per_character,
     )
 
 

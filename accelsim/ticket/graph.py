@@ -48,7 +48,8 @@ class GraphNode:
     function
         ``relu | relu6 | leaky_relu | gelu | silu | sigmoid | tanh | sign | hardswish`` for activations, ``max | avg``
         for pools, ``batch | layer`` for norms, ``mean | sum`` of an aggregate; ``update`` of a ``concat``: the inputs
-        after the first are written into it. Of a ``vector`` node its name.
+        after the first are written into it; ``causal`` of a ``softmax``: no column right of the diagonal counts. Of a
+        ``vector`` node its name.
     bias
         Whether a weighted node adds a trained bias; of ``add``, ``multiply`` and ``concat``: a tensor that does not
         depend on the input joins (function ``constant``: one that is not trained).

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, TypeGuard, TypeVar, get_args
@@ -12,6 +11,7 @@ import numpy as np
 
 from accelsim.errors import TicketError
 from accelsim.prng import GeneratorKind, RandomSource, SeedPolicy, StreamGranularity, WeightDistribution
+from accelsim.strict_json import StrictJsonError, parse_json
 from accelsim.ticket.graph import GraphNode, NetworkGraph, NodeKind
 from accelsim.ticket.model import TicketLayer
 from accelsim.ticket.shapes import MAX_DIMENSION, MAX_NODES, MAX_OPS
@@ -154,11 +154,15 @@ class Fields:
 
     def fraction(self, name: str, default: object = MISSING) -> float | None:
         """Return a number from 0 to 1, or None."""
+        return self.number(name, default, high=1.0)
+
+    def number(self, name: str, default: object = MISSING, *, high: float) -> float | None:
+        """Return a number from 0 to ``high``, or None."""
         value = self.take(name, default)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
-            raise self.fail(name, value, "a number from 0 to 1 or null")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= high:
+            raise self.fail(name, value, f"a number from 0 to {high:g} or null")
         return float(value)
 
     def integers(self, name: str, default: object = MISSING, length: int | None = None) -> tuple[int, ...]:
@@ -285,17 +289,6 @@ def _list(value: object, where: str, convert: Callable[[object, str], _T]) -> tu
     return tuple(convert(item, f"{where}.{index}") for index, item in enumerate(value))
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) != len(pairs):
-        raise TicketError("header: a field is given twice; the file is damaged or foreign")
-    return values
-
-
-def _no_constant(name: str) -> float:
-    raise TicketError(f"header: {name} is not a finite number; the file is damaged or foreign")
-
-
 def parse_header(text: str) -> tuple[NetworkGraph, tuple[LayerHeader, ...]]:
     """Return graph and layer headers of JSON text.
 
@@ -305,9 +298,9 @@ def parse_header(text: str) -> tuple[NetworkGraph, tuple[LayerHeader, ...]]:
         Naming the field that is missing, unknown, of another type or out of range.
     """
     try:
-        document = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
-        raise TicketError("header: not readable JSON; the file is damaged or foreign") from error
+        document = parse_json(text)
+    except StrictJsonError as error:
+        raise TicketError(f"header: {error}; the file is damaged or foreign") from error
     record = Fields(document, "header")
     name = record.text("name")
     nodes = _list(record.take("nodes"), "header.nodes", _node)
@@ -315,8 +308,3 @@ def parse_header(text: str) -> tuple[NetworkGraph, tuple[LayerHeader, ...]]:
     outputs, batch = record.texts("outputs", []), record.integer("batch", 0)
     record.done()
     return NetworkGraph(name, nodes, outputs, batch), layers
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    return value if math.isfinite(value) else _no_constant(text[:40])

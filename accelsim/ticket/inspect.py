@@ -108,6 +108,7 @@ class Inspection:
     measured: tuple[str, ...]
     assumed: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    bits_per_character: float | None = None
 
     def to_json(self) -> str:
         """Return the same content as JSON text."""
@@ -145,6 +146,7 @@ def inspect(ticket: Ticket, *, file_bytes: int | None = None) -> Inspection:
         measured,
         assumed,
         ticket.notes,
+        ticket.bits_per_character,
     )
 
 
@@ -247,7 +249,9 @@ def _provenance(ticket: Ticket) -> tuple[tuple[str, ...], tuple[str, ...]]:
         measured = ["stored mask bits: the size of a packed random mask with the stated statistics"]
         assumed.append("the masks are random with the stated statistics: no search was made and no accuracy is known")
     if ticket.accuracy is not None:
-        measured.append(f"accuracy {ticket.accuracy:.4f} on {ticket.dataset or 'an unnamed data set'}")
+        bits = ticket.bits_per_character
+        score = "" if bits is None else f" (next characters foreseen) and {bits:.4f} bits per character"
+        measured.append(f"accuracy {ticket.accuracy:.4f}{score} on {ticket.dataset or 'an unnamed data set'}")
     else:
         assumed.append("the accuracy was not measured")
     num_measured = sum(layer.input_density is not None for layer in ticket.layers)

@@ -93,7 +93,9 @@ class TicketLayer:
 class Ticket:
     """A network as stored: graph, layers in graph order, and where it comes from.
 
-    ``accuracy`` is the fraction of test images classified right by the ticket as stored (None: not measured);
+    ``accuracy`` is the fraction of test images classified right by the ticket as stored (None: not measured), of a text
+    that of the next characters foreseen; ``bits_per_character`` is then the mean of -log2 of the probability of each
+    next character (None for other data);
     ``command`` is the command line that made it; ``notes`` are sentences on what an import found and gave up.
     """
 
@@ -105,6 +107,7 @@ class Ticket:
     command: str = ""
     regenerable: bool = True
     notes: tuple[str, ...] = ()
+    bits_per_character: float | None = None
 
     def layer(self, name: str) -> TicketLayer:
         """Return the layer called ``name``; KeyError if there is none."""

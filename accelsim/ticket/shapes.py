@@ -29,6 +29,7 @@ _FUNCTIONS = {
     "aggregate": frozenset({"mean", "sum"}),
     "concat": frozenset({"", "constant", "update"}),
     "reshape": frozenset({"", "select", "repeat"}),
+    "softmax": frozenset({"", "causal"}),
 }
 _MAX_INPUTS = 1 << 12
 _NUM_INPUTS = {

@@ -186,7 +186,7 @@ def states_from_gaps(activity: DramActivity, dram: DramConfig) -> DramStates:
     one = DramStates(
         num_activates=0.0, num_precharges=0.0, num_refreshes=refreshes, num_bank_refreshes=0.0,
         num_power_downs=sums.num_power_downs, num_self_refreshes=sums.num_self_refreshes, active=active,
-        precharged=time - active - sums.pd - sums.apd - sums.sr, pd=sums.pd, apd=sums.apd, sr=sums.sr,
+        precharged=max(0.0, time - active - sums.pd - sums.apd - sums.sr), pd=sums.pd, apd=sums.apd, sr=sums.sr,
     ).times(num_ranks(dram))  # fmt: skip
     return replace(one, num_activates=opened, num_precharges=opened)
 
@@ -405,6 +405,30 @@ def joined_use(parts: Sequence[MemoryUse]) -> MemoryUse:
         num_openings=sum(part.num_openings for part in used),
         num_requests=sum(part.num_requests for part in used),
         num_bytes=sum(part.num_bytes for part in used),
+    )
+
+
+def with_copies(until: MemoryUse, after: MemoryUse, whole: MemoryUse, times: int, period: int) -> MemoryUse:
+    """Return the use of requests of which some come ``times`` times more, each time a ``period`` later.
+
+    Parameters
+    ----------
+    until, after
+        The use up to the begin of these requests, and up to their end.
+    whole
+        The use of all requests, these once.
+    """
+    gaps = Counter(dict(whole.gaps))
+    for sign, use in ((times, after), (-times, until)):
+        for length, count in use.gaps:
+            gaps[length] += sign * count
+    return MemoryUse(
+        first=whole.first,
+        last=whole.last + times * period,
+        gaps=tuple(sorted((length, count) for length, count in gaps.items() if count)),
+        num_openings=whole.num_openings + times * (after.num_openings - until.num_openings),
+        num_requests=whole.num_requests + times * (after.num_requests - until.num_requests),
+        num_bytes=whole.num_bytes + times * (after.num_bytes - until.num_bytes),
     )
 
 

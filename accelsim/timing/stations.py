@@ -213,11 +213,11 @@ def _weight_generator(schedule: LayerSchedule, hardware: HardwareConfig, first_p
     if not schedule.uses_generator or generator is None:
         return _idle("weight_generator")
     waits, latency = _places(weights.release, first_place), generator.latency_cycles
-    passes_decoder = schedule.uses_decoder and decoder is not None
-    if schedule.seeds_with_tiles or passes_decoder:
+    passed = decoder if schedule.uses_decoder else None
+    if schedule.seeds_with_tiles or passed is not None:
         waits = (*waits, Wait("fetched", _running_count(weights.fetch_bytes), blocks=True))
-    if passes_decoder:
-        latency += decoder.latency_cycles
+    if passed is not None:
+        latency += passed.latency_cycles
     raises = (Raise("generated", latency_cycles=latency),)
     return Station("weight_generator", weights.generate_cycles, waits, raises)
 

@@ -15,11 +15,14 @@ from accelsim.ticket.file import read_ticket
 from accelsim.ticket.graph import PARAMETRIC_KINDS, NetworkGraph
 from accelsim.ticket.torchfile import check_regular_file
 from accelsim.ticket.zoo import build_network, is_network
+from accelsim.ticket.zoo.decoders import decoder_shape, is_decoder
 from accelsim.trace.batch import with_batch
 from accelsim.trace.from_graph import trace_graph, trace_ticket, traced_weight_shape
 from accelsim.trace.model import LayerTrace, LayerWeights, LoopDims, TraceLayer
+from accelsim.trace.model_config import read_model_config
 from accelsim.trace.modules import ModuleGraph, graph_from_file, graph_from_module, trace_module
 from accelsim.trace.options import TraceOptions, stated_weights, with_statistics
+from accelsim.trace.phases import refuse_phase, trace_decoder, with_cache_bits
 from accelsim.trace.topology import read_topology
 
 __all__ = [
@@ -62,10 +65,15 @@ def trace_workload(path: str, options: TraceOptions | None = None) -> LayerTrace
     file = _named_ticket(path) or path
     if not os.path.exists(file) or (os.path.isdir(file) and is_network(file)):
         return _trace_name(path, chosen)
+    shape = read_model_config(file)
+    if shape is not None:
+        return replace(trace_decoder(shape, chosen, path), path=path, sha256=_sha256(file))
     other = other_kind(file)
     if other is not None:
         raise TraceError(other)
-    if Path(path).suffix.lower() in (".pt2", ".onnx"):  # these have bounds of their own: little of them is read
+    is_exported = Path(path).suffix.lower() in (".pt2", ".onnx")
+    refuse_phase(path, chosen, but=("kv_bits",) if is_exported else ())
+    if is_exported:  # these have bounds of their own: little of them is read
         check_regular_file(file, _MAX_EXPORTED_BYTES)
         return replace(_trace_file(path, chosen), path=path, sha256=_sha256(file))
     check_regular_file(file)
@@ -90,7 +98,8 @@ def _trace_file(path: str, options: TraceOptions) -> LayerTrace:
         input_shapes=options.input_shapes,
     )
     provenance = "synthetic" if options.is_synthetic else "dense"
-    return with_batch(found.trace(_graph_weights(found.graph, options), provenance=provenance), options.batch)
+    trace = found.trace(_graph_weights(found.graph, options), provenance=provenance)
+    return with_batch(with_cache_bits(trace, options.kv_bits, path), options.batch)
 
 
 _OPTIONS_OF_NETWORKS = ("num_classes", "width_factor", "input_shape", "input_shapes")
@@ -129,6 +138,9 @@ def _trace_name(name: str, options: TraceOptions) -> LayerTrace:
 def trace_network(name: str, options: TraceOptions | None = None) -> LayerTrace:
     """Return the trace of a network of the zoo, dense or with the stated statistics."""
     chosen = options or TraceOptions()
+    if is_decoder(name):
+        return replace(trace_decoder(decoder_shape(name), chosen, name), path=name)
+    refuse_phase(name, chosen)
     if chosen.input_shapes:
         raise TraceError(
             f"network {name!r}: --input-shape: its only input has no name {chosen.input_shapes[0][0]!r}; "

@@ -12,7 +12,7 @@ from accelsim.errors import TraceError
 from accelsim.trace.model import LayerTrace, TraceLayer
 
 MAX_BATCH = 1 << 16
-_MAX_MACS = 1 << 60
+MAX_MACS = 1 << 60
 
 
 def batch_problem(batch: object) -> str | None:
@@ -35,8 +35,10 @@ def with_batch(trace: LayerTrace, batch: int) -> LayerTrace:
         raise TraceError(problem)
     if batch == 1:
         return trace
+    if trace.language is not None:
+        raise TraceError(f"batch: {trace.name} is a language model; state its batch where its trace is made")
     macs = sum(layer.dims.macs for layer in trace.layers) * batch
-    if macs > _MAX_MACS:
+    if macs > MAX_MACS:
         raise TraceError(
             f"{trace.path or trace.name}: batch: {batch} inputs have {macs} multiply-accumulates; give a smaller batch"
         )
@@ -61,6 +63,7 @@ def in_copies(trace: LayerTrace, copies: int) -> LayerTrace:
             num_outputs=scaled(layer.num_outputs),
             second_input_elements=scaled(layer.second_input_elements),
             input_elements=tuple(map(scaled, layer.input_elements)),
+            cached_elements=None if layer.cached_elements is None else scaled(layer.cached_elements),
         )
 
     return replace(

@@ -11,6 +11,8 @@ Rules, in the order of the graph:
 - Reshapes move no data, and neither do concatenations: their producers write side by side. Readers name all of them,
   and how many different elements they read of each: a repetition is none.
 - Weights that several layers share are stored with the first.
+- A second operand of a product that lies in part in an input of the network, and to whose rest the network returns what
+  it makes of it, is a cache of keys and values.
 
 Transposed convolutions are traced in scatter form (each of the H x W inputs meets every weight once): P x Q = H x W,
 ``num_outputs`` has the larger output. Aggregations: K = features, P = edges, each edge adds a node's features to

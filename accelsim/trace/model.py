@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -150,6 +150,15 @@ class TraceLayer:
         Whether the network returns what the layer makes, so that it is written to memory whoever else reads it.
     weights_of
         The earlier layer whose weights these are (``weights`` are the same): stored there once, fetched here again.
+    weight_share
+        Fraction of the stored weights that one run fetches, where that is an expectation (experts that a batch hits).
+    cached_elements
+        The second operand lies in a cache of keys and values: how many of its ``second_input_elements`` earlier runs
+        have left there. None: it is no such operand.
+    cache_bits
+        Bits of a cached element; None: as an activation. Also of what the layer puts into the cache.
+    caches
+        Whether the outputs go into the cache of keys and values, besides to who reads them.
     """
 
     name: str
@@ -168,6 +177,10 @@ class TraceLayer:
     second_inputs: tuple[str, ...] = ()
     is_output: bool = False
     weights_of: str = ""
+    weight_share: float | None = None
+    cached_elements: int | None = None
+    cache_bits: int | None = None
+    caches: bool = False
 
     @property
     def second_producers(self) -> tuple[str, ...]:
@@ -178,6 +191,66 @@ class TraceLayer:
     def uses_array(self) -> bool:
         """Return whether the layer runs on the PE array."""
         return self.kind in ARRAY_KINDS
+
+
+Phase = Literal["forward", "prefill", "decode", "generate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Equal blocks of a network: ``times`` times ``length`` layers, from layer ``first`` on.
+
+    Each reads the block before it as the second one reads the first, and nothing of earlier blocks.
+    """
+
+    first: int
+    length: int
+    times: int
+
+    @property
+    def behind_first(self) -> slice:
+        """Return the places of all blocks but the first."""
+        return slice(self.first + self.length, self.first + self.times * self.length)
+
+
+class Steps(Protocol):
+    """What a generation consists of, one run after the other; each has the same layers by name."""
+
+    def __len__(self) -> int:
+        """Return the number of runs."""
+        ...
+
+    def trace(self, place: int, num_blocks: int | None = None) -> LayerTrace:
+        """Return a run: the prompt first, then one for each token behind the first of the answer.
+
+        With ``num_blocks``, of a network that has no more blocks.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageRun:
+    """What is run of a language model.
+
+    Attributes
+    ----------
+    phase
+        ``prefill``: all positions of a prompt; ``decode``: one token; ``generate``: both, up to the end of an answer.
+    context_length
+        Tokens that the run attends to at its end.
+    num_tokens
+        Tokens of a sequence that the run works on: of the prompt, one, or those of the answer behind its first.
+    cache_elements
+        Elements of keys and values at the end, of all sequences.
+    cache_bits
+        Bits of each; None: as an activation.
+    """
+
+    phase: Phase
+    context_length: int
+    num_tokens: int
+    cache_elements: int
+    cache_bits: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +266,8 @@ class LayerTrace:
     ``input_shapes`` are the names and full shapes of the inputs, where known. ``num_parameters`` counts weights,
     tables, biases, norms and trained tensors that join the activations, tied ones once; None where the workload does
     not state them all (a topology table).
+    ``language`` says what is run of a language model; None for other networks. ``blocks`` are layers that repeat.
+    ``steps`` are the runs of a generation, whose ``layers`` are those of its last run.
     """
 
     name: str
@@ -209,6 +284,14 @@ class LayerTrace:
     batch: int | None = None
     input_shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
     copies: int = 1
+    language: LanguageRun | None = None
+    blocks: Blocks | None = None
+    steps: Steps | None = None
+
+    @property
+    def alike(self) -> slice:
+        """Return the places of layers in blocks behind the first of their like."""
+        return slice(0, 0) if self.blocks is None else self.blocks.behind_first
 
     @property
     def num_inputs(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -11,12 +11,19 @@ from accelsim.prng import RandomSource, RatioDistribution
 from accelsim.ticket.statistics import LayerStatistics, TicketStatistics, layer_statistics
 from accelsim.trace.batch import batch_problem, with_batch
 from accelsim.trace.from_graph import dense_weights
-from accelsim.trace.model import LayerTrace, LayerWeights
+from accelsim.trace.model import LayerTrace, LayerWeights, Phase
+
+PHASE_OPTIONS = ("phase", "context", "prompt", "tokens", "kv_bits", "experts")
+"""Options of language models alone."""
+PHASES = ("prefill", "decode", "generate")
+KV_BITS = (16, 8, 4)
+MAX_CONTEXT = 1 << 24
+_LEAST = {"context": 0, "prompt": 1, "tokens": 1}
 
 
 @dataclass(frozen=True, slots=True)
 class TraceOptions:
-    """Statistics of a synthetic ticket, and the size of a network by name.
+    """Statistics of a synthetic ticket, the size of a network by name, and what is run of a language model.
 
     Attributes
     ----------
@@ -39,6 +46,16 @@ class TraceOptions:
         Of an exported module: shapes of inputs by name, where ``input_shape`` is that of the first one.
     batch
         How many times the workload's inputs one run takes; of a ticket too.
+    phase
+        Of a language model: ``prefill``, ``decode`` or ``generate``; None takes the first.
+    context
+        Tokens in the cache before the one that is decoded; of a prefill the tokens of the prompt.
+    prompt, tokens
+        Of a generation: tokens of the prompt and of the answer; a prefill takes the former too.
+    kv_bits
+        Bits of a cached key or value: 16, 8 or 4; None: as an activation.
+    experts
+        The experts that are hit, of each mixture; None: as many as expected.
     """
 
     sparsity: float | None = None
@@ -53,6 +70,12 @@ class TraceOptions:
     skip_unsupported: bool = False
     input_shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
     batch: int = 1
+    phase: Phase | None = None
+    context: int | None = None
+    prompt: int | None = None
+    tokens: int | None = None
+    kv_bits: int | None = None
+    experts: tuple[int, ...] | None = None
 
     @property
     def are_of_run(self) -> bool:
@@ -72,9 +95,25 @@ class TraceOptions:
 
     def check(self) -> None:
         """Raise `TraceError` for ratios that no mask can have, and for what is no batch."""
-        problem = self.statistics.problem() or batch_problem(self.batch)
+        of_phase = {name: getattr(self, name) for name in PHASE_OPTIONS if getattr(self, name) is not None}
+        problem = self.statistics.problem() or batch_problem(self.batch) or phase_problem(of_phase)
         if problem:
             raise TraceError(problem)
+
+
+def phase_problem(given: Mapping[str, object]) -> str | None:
+    """Return what is wrong with options of a language model by name, or None."""
+    for name, value in given.items():
+        if name == "phase" and value not in PHASES:
+            return f"phase: {value} is not one of {', '.join(PHASES)}; give one of them"
+        if name == "kv_bits" and value not in KV_BITS:
+            return f"kv_bits: {value} is not one of {', '.join(map(str, KV_BITS))}; give one of them"
+        if name in _LEAST:
+            is_whole = isinstance(value, int) and not isinstance(value, bool) and _LEAST[name] <= value <= MAX_CONTEXT
+            if not is_whole:
+                wanted = f"a whole number from {_LEAST[name]} to {MAX_CONTEXT}"
+                return f"{name}: {value} is not {wanted}; give a number of tokens"
+    return None
 
 
 def stated_weights(shapes: Sequence[tuple[int, ...]], options: TraceOptions) -> tuple[LayerWeights, ...]:
@@ -114,6 +153,7 @@ def with_statistics(trace: LayerTrace, options: TraceOptions) -> LayerTrace:
             "width_factor",
             "ignore_sparsity_column",
             "skip_unsupported",
+            *PHASE_OPTIONS,
         )
         if getattr(options, name) != getattr(TraceOptions(), name)
     ]

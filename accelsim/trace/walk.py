@@ -33,6 +33,8 @@ class _Draft:
     vector_ops: int = 0
     is_output: bool = False
     weights_of: str = ""
+    cached_elements: int | None = None
+    caches: bool = False
 
     def freeze(self) -> TraceLayer:
         inputs = tuple(dict.fromkeys([*self.operand, *self.second]))
@@ -50,6 +52,8 @@ class _Draft:
             second_inputs=tuple(self.second),
             is_output=self.is_output,
             weights_of=self.weights_of,
+            cached_elements=self.cached_elements,
+            caches=self.caches,
         )
 
 
@@ -93,7 +97,21 @@ class _Walk:
             for owner in self._tensors[name].owners:
                 if owner in self._drafts:
                     self._drafts[owner].is_output = True
+        self._find_caches()
         return tuple(draft.freeze() for draft in self._drafts.values())
+
+    def _find_caches(self) -> None:
+        """Mark caches of keys and values: a second operand that an input holds in part, and what is returned to it."""
+        for draft in self._drafts.values():
+            held = draft.second.get("input")
+            made = [self._drafts.get(name) for name in draft.second if name != "input"]
+            if held is None or not made or not all(each is not None and each.is_output for each in made):
+                continue
+            new = sum(count for name, count in draft.second.items() if name != "input")
+            draft.cached_elements = min(held, max(0, draft.second_input_elements - new))
+            for each in made:
+                if each is not None:
+                    each.caches = True
 
     def _place(self, node: GraphNode) -> _Tensor:
         if node.kind == "input":

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from accelsim.config.loader import LoadedHardware
-from accelsim.cost.evaluate import evaluate
-from accelsim.cost.tables import load_tables
 from accelsim.errors import ConfigError
 from accelsim.mapping.residency import NETWORK_INPUT
-from accelsim.sim.counters import Counters, LayerCounters
+from accelsim.sim.counters import Counters
 from accelsim.trace import trace_network
-from accelsim.trace.model import TraceLayer
+from accelsim.trace.model import LoopDims, TraceLayer
 from accelsim.units import cycles_to_s
+from accelsim.validation.eyeriss_power import Power, power_at, power_rows
 from accelsim.validation.own_rows import BATCH as INPUTS
 from accelsim.validation.own_rows import MEASURED, PERCENT, SIZE, TEXT, Column, Columns
 from accelsim.validation.reference import Cell, Row, Table, load_table, preset_path
@@ -22,6 +21,7 @@ GROUPED = {("CONV2", 48), ("CONV4", 192), ("CONV5", 192)}  # AlexNet's layers of
 # What the array is at work on in our account of cycles.
 _WORKING = ("compute", "weight_load", "fill_drain", "buffer_ports", "other")
 
+IMAGE_CHANNELS = 3
 _VGG_BATCH = 3  # Table VI there
 
 
@@ -68,49 +68,59 @@ COLUMNS = Columns(
 
 
 def validate_eyeriss(own: Table | None = None) -> list[ValidationRow]:
-    """Return latency, processing time, DRAM and global-buffer traffic and power of each layer.
-
-    A layer reads what the one before has written, and the first the network's input.
-    """
+    """Return latency, processing time, DRAM and global-buffer traffic and power of each layer, run alone as there."""
     table = own or load_table("eyeriss")
     hardware = machine(preset_path("eyeriss_dense"))
-    layers: list[TraceLayer] = []
-    for index, row in enumerate(table.rows):
+    rows: list[ValidationRow] = []
+    powers = []
+    for row, after in zip(table.rows, (*table.rows[1:], None), strict=True):
         with row.named():
-            layers.append(_layer(row, index, layers[-1].name if layers else NETWORK_INPUT))
-    counters = run_layers(hardware, layers, "dense-fp16")
-    power_w = _power_w(counters, hardware)
-    return [
-        found
-        for row, item, watts in zip(table.rows, counters.layers, power_w, strict=True)
-        for found in _rows_of(table, row, item, watts, hardware.config.clock_mhz)
-    ]
+            counters = run_layers(hardware, _layers(row, after), "dense-int16")
+        powers.append(power_at(row, counters, hardware))
+        rows += _rows_of(table, row, counters, hardware, powers[-1])
+    return power_rows(table, rows, powers) + rows
 
 
-def _rows_of(table: Table, row: Row, item: LayerCounters, power_w: float, clock_mhz: float) -> list[ValidationRow]:
+def _rows_of(table: Table, row: Row, counters: Counters, hardware: LoadedHardware, power: Power) -> list[ValidationRow]:
+    item, name, clock = counters.layers[0], row.text("layer"), hardware.config.clock_mhz
     working = sum(item.cycles_by_cause[cause] for cause in _WORKING)
     # What the array reads and writes; filling the buffer from DRAM is not in the published figures.
     moved_mb = (item.actions["activation_buffer"]["read_bits"] + sum(item.actions["accumulator"].values())) / 8e6
     dram_mb = (item.dram_read_bytes + item.dram_write_bytes) / 1e6
-    latency_ms, working_ms = (1e3 * cycles_to_s(each, clock_mhz) for each in (item.latency_cycles, working))
+    latency_ms, working_ms = (1e3 * cycles_to_s(cycles, clock) for cycles in (item.latency_cycles, working))
     return [
         ValidationRow(
-            table.name, table.source, f"{quantity}, {row.text('layer')}", row.number(column), ours, note,
-            kinds=(quantity,),
+            table.name, table.source, f"{quantity}, {name}", row.number(column), ours, note, kinds=(quantity,)
         )
         for quantity, column, ours, note in (
             ("latency in ms", "latency_ms", latency_ms, "the link's clock is assumed"),
             ("processing time in ms", "processing_ms", working_ms, "see docs/validation.md"),
             ("DRAM traffic in MB", "dram_mb", dram_mb, "run-length coded activations"),
             ("global-buffer traffic in MB", "buffer_mb", moved_mb, "inputs and partial sums of passes"),
-            ("power in mW", "power_mw", 1e3 * power_w, "chip without DRAM, as measured there"),
+            ("power in mW", "power_mw", power.total_mw, "at the measured times; chip without DRAM"),
         )
-    ]  # fmt: skip
+    ]
 
 
-def _layer(row: Row, index: int, before: str) -> TraceLayer:
-    name, channels, out = row.text("layer"), row.whole("C"), row.whole("E")
-    groups = 2 if (name, channels) in GROUPED else 1
+def _groups(row: Row) -> int:
+    return 2 if (row.text("layer"), row.whole("C")) in GROUPED else 1
+
+
+def _layers(row: Row, after: Row | None) -> list[TraceLayer]:
+    """Return a row's layer and, where the next row reads what it writes, a layer that says how many zeros that has."""
+    own = _layer(row)
+    if after is None or after.whole("C") * _groups(after) != row.whole("M"):
+        return [own]
+    size = own.dims
+    dims = LoopDims(N=size.N, G=size.G * size.K, P=size.P, Q=size.Q, H=size.P, W=size.Q)
+    density = 1.0 - after.number("zeros_percent") / 100
+    return [own, TraceLayer("after", "vector", dims, (own.name,), input_density=density, input_density_measured=True)]
+
+
+def _layer(row: Row) -> TraceLayer:
+    """Return a row's layer; with three channels it reads an image, else what a layer before it has written."""
+    name, channels, out, groups = row.text("layer"), row.whole("C"), row.whole("E"), _groups(row)
+    before = NETWORK_INPUT if channels * groups == IMAGE_CHANNELS else "before"
     if row.whole("M") % groups:
         raise ConfigError(f"M: {row.whole('M')} filters of {name} do not fall into its {groups} groups; correct it")
     batch = row.whole("batch") if "batch" in row.cells else BATCH
@@ -119,14 +129,4 @@ def _layer(row: Row, index: int, before: str) -> TraceLayer:
         channels=channels, filters=row.whole("M") // groups, out=(out, out), window=(window, window),
         stride=stride, batch=batch, groups=groups, padding=(window - 1) // 2 if stride == 1 else 0,
     )  # fmt: skip
-    return layer(f"{index + 1} {name}", dims, inputs=(before,), input_density=1.0 - row.number("zeros_percent") / 100)
-
-
-def _power_w(counters: Counters, hardware: LoadedHardware) -> list[float]:
-    """Return the average on-chip power of each layer."""
-    report = evaluate(counters, hardware.config, load_tables())
-    powers = []
-    for item, energy in zip(counters.layers, report.layer_energy_j_by_unit, strict=True):
-        on_chip_j = sum(value for unit, value in energy.items() if unit != "dram")
-        powers.append(on_chip_j / cycles_to_s(item.latency_cycles, hardware.config.clock_mhz))
-    return powers
+    return layer(name, dims, inputs=(before,), input_density=1.0 - row.number("zeros_percent") / 100)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -53,13 +53,17 @@ class Row:
         """Return a text."""
         return str(self.cells[column])
 
-    @contextmanager
-    def named(self) -> Iterator[None]:
+    def named(self) -> AbstractContextManager[None]:
         """Let errors of this row, whoever raises them, begin with where it stands."""
-        try:
-            yield
-        except AccelSimError as error:
-            raise type(error)(f"{self.table}: {error}") from error
+        return _named(self.table)
+
+
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    try:
+        yield
+    except AccelSimError as error:
+        raise type(error)(f"{where}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,10 @@ class Table:
     source: str
     note: str
     rows: tuple[Row, ...]
+
+    def named(self) -> AbstractContextManager[None]:
+        """Let errors of rows that run together begin with the table's source, which is a user's own file."""
+        return _named(self.source)
 
 
 def table_path(stem: str) -> Path:

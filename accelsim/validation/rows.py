@@ -28,7 +28,7 @@ class ValidationRow:
     statistic
         Whether the row is a mean error, a correlation, a mean ratio or a range: its relative error says nothing.
     kinds
-        Kinds of layer, or the measure, by which errors are reported; a row may be of several.
+        Kinds of layer by which errors are reported; a row may be of several.
     """
 
     reference: str
@@ -40,6 +40,11 @@ class ValidationRow:
     gap: bool = True
     statistic: bool = False
     kinds: tuple[str, ...] = ()
+
+    @property
+    def measure(self) -> str:
+        """Return what is measured, which the quantity begins with: ``power in mW, CONV1`` is a ``power in mW``."""
+        return self.quantity.partition(", ")[0]
 
     @property
     def relative_error(self) -> float | None:

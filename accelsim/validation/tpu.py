@@ -48,7 +48,7 @@ def validate_tpu_v3(own: Table | None = None) -> list[ValidationRow]:
         width = {"activation_bits": 32} if kind in _VECTOR_KINDS else {}
         with row.named():
             counters = simulate(machine(preset_path("tpu_v3_dense"), width), _workload_of(row), "dense-fp16")
-        batch = f", batch {row.whole('batch')}" if "batch" in row.cells else ""
+        batch = f", batch {_batch_of(row)}" if _batch_of(row) > 1 else ""
         quantity, ours = f"cycles of {name}{batch}", float(cycles(counters))
         rows.append(
             ValidationRow(table.name, table.source, quantity, row.number("cycles"), ours, kinds=(_KINDS[kind],))
@@ -77,7 +77,6 @@ def _kind_of(name: str) -> str:
 def _workload_of(row: Row) -> LayerTrace:
     """Return the trace of a network by name, of an encoder block or of a kernel, for a batch of inputs."""
     name = row.text("workload")
-    batch = row.whole("batch") if "batch" in row.cells else 1
     kind = _kind_of(name)
     if kind == "encoder":
         trace = _encoder(*_sizes(name))
@@ -91,7 +90,11 @@ def _workload_of(row: Row) -> LayerTrace:
                 "(tokens, width, heads), or a network that accelsim list names"
             )
         trace = _with_softmax_kernels(trace_network(of_imagenet if is_network(of_imagenet) else name))
-    return with_batch(trace, batch)
+    return with_batch(trace, _batch_of(row))
+
+
+def _batch_of(row: Row) -> int:
+    return row.whole("batch") if "batch" in row.cells else 1
 
 
 def _sizes(name: str) -> list[int]:
@@ -202,18 +205,13 @@ def validate_tpu_v1() -> list[ValidationRow]:
         note = "theirs includes the host link and instructions; layer sizes are not published: equal square layers here"
         if name in WEIGHT_BOUND:
             rows += _stall_rows(table, row, counters)
-        rows.append(
-            ValidationRow(table.name, table.source, f"TOPS, {name}", row.number("tops"), ours, note, kinds=("TOPS",))
-        )
+        rows.append(ValidationRow(table.name, table.source, f"TOPS, {name}", row.number("tops"), ours, note))
         if name in WEIGHT_BOUND:
             ticket = simulate(generating, _as_ticket(trace), "slt", fixed=_weight_tiles(trace))
             tops, what = _tops(ticket, generating), f"TOPS with a weight generator and a 70 % frozen ticket, {name}"
             text = f"{tops / ours:.2f} times the dense int8 chip above"
             rows.append(ValidationRow(table.name, table.source, what, None, tops, text, gap=False))
     return rows
-
-
-_STALLS, _SHIFTS = "stalls on weights", "stalls on weights and shifts"
 
 
 def _stall_rows(table: Table, row: Row, counters: Counters) -> list[ValidationRow]:
@@ -226,23 +224,9 @@ def _stall_rows(table: Table, row: Row, counters: Counters) -> list[ValidationRo
     both = f"share of cycles stalled on weights or shifting them in, {name}"
     alone = "a shift behind a waiting array is a part of the wait here, and counted apart there"
     return [
+        ValidationRow(table.name, table.source, f"share of cycles stalled on weights, {name}", stall, waits, alone),
         ValidationRow(
-            table.name,
-            table.source,
-            f"share of cycles stalled on weights, {name}",
-            stall,
-            waits,
-            alone,
-            kinds=(_STALLS,),
-        ),
-        ValidationRow(
-            table.name,
-            table.source,
-            both,
-            stall + shift,
-            waits + shifts,
-            "theirs has non-matrix cycles too",
-            kinds=(_SHIFTS,),
+            table.name, table.source, both, stall + shift, waits + shifts, "theirs has non-matrix cycles too"
         ),
     ]
 

@@ -18,11 +18,11 @@ ORDERED, FEWEST_ORDERED = 0.9, 5
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a reference is about; ``by_kind`` where its kinds are different measures, each with an error of its own."""
+    """What a reference is about; ``by_measure`` where its rows have several measures, each with its own error."""
 
     what: str
     beside: str
-    by_kind: bool = False
+    by_measure: bool = False
 
 
 SUBJECTS = {
@@ -30,13 +30,17 @@ SUBJECTS = {
     "gemmini-rtl-our-mapper": Subject("cycles of the same layers as our mapper cuts them", "Gemmini's RTL"),
     "gemm-tilings-rtl": Subject("cycles of tiled matrix products", "RTL of a 16 x 16 array"),
     "tpu-v3": Subject("cycles of kernels", "a real TPU v3 core"),
-    "tpu-v1": Subject("", "the real TPU v1", by_kind=True),
-    "eyeriss-v1": Subject("", "the real Eyeriss chip", by_kind=True),
+    "tpu-v1": Subject("", "the real TPU v1", by_measure=True),
+    "eyeriss-v1": Subject("", "the real Eyeriss chip", by_measure=True),
     "stonne-sparse-gemm": Subject("speed-up of sparse products", "STONNE, another kind of array"),
     "systolic-formulas": Subject("cycles of an array with ideal memory", "SCALE-Sim's formulas"),
     "dram-simulators": Subject("cycles of memory traces", "DRAMsim3 and Ramulator 2.1"),
     "real-masks": Subject("multiplications that masks leave", "counts of real masks"),
-    "cacti-sram": Subject("SRAM", "CACTI at sizes left out of our grid", by_kind=True),
+    "cacti-sram": Subject("SRAM", "CACTI at sizes left out of our grid", by_measure=True),
+    "dram-energy": Subject("energy of memory traces", "DRAMPower"),
+    "areas": Subject("area of blocks and chips", "published layouts"),
+    "eie-pe": Subject("share of a PE's power by kind of cell", "EIE's PE after layout"),
+    "masked-pe": Subject("energy of a masked PE over one that executes", "a synthesis to 45 nm cells"),
     "sparse-crossing": Subject("density at which skipping beats gating", "Sparseloop"),
     "frozen-sizes": Subject("stored size of frozen tickets", "arXiv 2402.14029"),
     "hiddenite": Subject("TOPS/W, middle of a range of assumptions", "Hiddenite, the one chip of this kind"),
@@ -73,7 +77,7 @@ def findings(rows: Sequence[ValidationRow]) -> list[Finding]:
     for name, group in _by_reference(rows):
         subject = SUBJECTS.get(name, Subject(f"figures of {name}", group[0].source.partition(",")[0]))
         kinds = errors_by_kind(group)
-        if subject.by_kind and kinds:
+        if subject.by_measure and kinds:
             for kind, each in kinds:
                 what = f"{subject.what} {kind}".strip()
                 found.append(Finding(name, what, subject.beside, each))
@@ -83,10 +87,16 @@ def findings(rows: Sequence[ValidationRow]) -> list[Finding]:
     return found
 
 
+def kinds_of(row: ValidationRow) -> tuple[str, ...]:
+    """Return by what the errors of a reference are reported: its measures, or its kinds of layer."""
+    subject = SUBJECTS.get(row.reference)
+    return (row.measure,) if subject is not None and subject.by_measure else row.kinds
+
+
 def errors_by_kind(rows: Sequence[ValidationRow]) -> list[tuple[str, Agreement]]:
-    """Return the agreement of each kind of layer, or measure, of the rows of one reference."""
-    names = dict.fromkeys(kind for row in rows for kind in row.kinds)
-    found = [(name, agreement([row for row in rows if name in row.kinds])) for name in names]
+    """Return the agreement of each kind, see `kinds_of`, of the rows of one reference."""
+    names = dict.fromkeys(kind for row in rows for kind in kinds_of(row))
+    found = [(name, agreement([row for row in rows if name in kinds_of(row)])) for name in names]
     return [(name, each) for name, each in found if each.num_rows]
 
 

@@ -1,8 +1,9 @@
 """Integer inference of a ticket: int8 activations, integer weights, int32 sums, float16 scales and offsets.
 
-Every tensor that a weighted layer reads, or that a residual addition takes, is int8 with one scale per tensor, the
-largest magnitude on training data over 127; symmetric, so 0 stays 0. Sums are exact: they are computed in float32 where
-all of them stay below 2^24, else in float64, and must fit int32.
+Every tensor that a weighted layer or a product of two activations reads, or that a residual addition takes, is int8
+with one scale per tensor, the largest magnitude on training data over 127; symmetric, so 0 stays 0. The sums of
+weighted layers are exact: they are computed in float32 where all of them stay below 2^24, else in float64, and must
+fit int32.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from accelsim.errors import TicketError
-from accelsim.slt.data import Batch, DatasetName, SearchData, load_data
+from accelsim.errors import ConfigError, TicketError
+from accelsim.slt.batch import Batch, SearchData
+from accelsim.slt.data import dataset_of, load_data
 from accelsim.slt.export import TicketNetwork
 from accelsim.slt.network import apply_weight, run_graph
 from accelsim.ticket.graph import PARAMETRIC_KINDS, GraphNode, NetworkGraph
@@ -27,7 +29,7 @@ _CALIBRATION_IMAGES = 500
 _EXACT_FLOAT32 = 1 << 24
 _EXACT_INT32 = 1 << 31
 _MARK = "|int8"
-_MERGES = frozenset({"add", "multiply", "concat"})
+_READ_AS_INT8 = PARAMETRIC_KINDS | {"add", "multiply", "concat", "matmul"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +39,16 @@ class AccuracyVerification:
     Attributes
     ----------
     num_images
-        Test inputs that were classified.
+        Test inputs that were classified; of a text windows, each with a label at every position.
     accuracy
-        Fraction that integer inference gets right.
+        Fraction of the labels that integer inference gets right.
     reference_accuracy
         The ticket's stored accuracy; on a part of the test data that of float32 inference on the same part.
     stored_accuracy
-        The ticket's stored accuracy. On a part of N images it may differ by 0.01 and three deviations of a sample,
+        The ticket's stored accuracy. On a part with N labels it may differ by 0.01 and three deviations of a sample,
         3 sqrt(a (1 - a) / N), as well.
     num_changed
-        Inputs whose class differs from float32 inference; None where that was not computed.
+        Labels whose class differs from float32 inference; None where that was not computed.
     problem
         None, or how the accuracies differ.
     """
@@ -123,7 +125,7 @@ def _with_marks(graph: NetworkGraph) -> NetworkGraph:
     stored = {
         name
         for node in graph.nodes
-        if node.kind in PARAMETRIC_KINDS or node.kind in _MERGES
+        if node.kind in _READ_AS_INT8
         for name in node.inputs
     }  # fmt: skip
     nodes: list[GraphNode] = []
@@ -138,9 +140,13 @@ def data_of(ticket: Ticket) -> SearchData | None:
     """Return the data a ticket's accuracy was measured on; None if it has none, or the data are not at hand."""
     if ticket.accuracy is None:
         return None
-    is_graph = any(node.kind == "aggregate" for node in ticket.graph.nodes)
-    name: DatasetName = "blocks" if is_graph else "digits"  # reading the digits takes seconds
-    data = load_data(name)
+    name = dataset_of(ticket.graph)
+    if name is None:
+        return None
+    try:
+        data = load_data(name)
+    except ConfigError:
+        return None  # the package with the text is not installed
     fits = tuple(data.input_shape) == tuple(ticket.graph.nodes[0].out_shape)
     return data if fits and data.title == ticket.dataset else None
 
@@ -157,30 +163,37 @@ def verify_accuracy(ticket: Ticket, data: SearchData, num_images: int | None = N
     """
     network = IntegerNetwork(ticket, data.neighbours, _calibration(data))
     batches = list(data.test_batches())
-    total = sum(len(batch.labels) for batch in batches)
+    total = sum(_num_inputs(data, batch) for batch in batches)
     wanted = total if num_images is None or data.neighbours is not None else min(num_images, total)
     plain = TicketNetwork(ticket, data.neighbours) if wanted < total else None
-    right = plain_right = changed = done = 0
+    right = plain_right = changed = done = num_labels = 0
     for batch in batches:
-        take = min(len(batch.labels), wanted - done)
+        take = min(_num_inputs(data, batch), wanted - done)
         if take <= 0:
             break
         inputs = batch.inputs if data.neighbours is not None else batch.inputs[:take]
+        labels = batch.labels[: take * (len(batch.labels) // _num_inputs(data, batch))]
         classes = batch.scores(network.run(inputs)).argmax(dim=-1)
-        right += int((classes == batch.labels[:take]).sum())
+        right += int((classes == labels).sum())
         if plain is not None:
             plain_classes = batch.scores(plain.run(inputs)).argmax(dim=-1)
-            plain_right += int((plain_classes == batch.labels[:take]).sum())
+            plain_right += int((plain_classes == labels).sum())
             changed += int((plain_classes != classes).sum())
         done += take
-    reference = (ticket.accuracy or 0.0) if plain is None else plain_right / done
-    accuracy = right / done
+        num_labels += len(labels)
+    reference = (ticket.accuracy or 0.0) if plain is None else plain_right / num_labels
+    accuracy = right / num_labels
     stored = ticket.accuracy or 0.0
-    sampling = 0.0 if plain is None else 3 * math.sqrt(stored * (1 - stored) / done)
+    sampling = 0.0 if plain is None else 3 * math.sqrt(stored * (1 - stored) / num_labels)
     problem = _deviation(accuracy, reference, TOLERANCE, done) or _deviation(
         accuracy, stored, TOLERANCE + sampling, done
     )
     return AccuracyVerification(done, accuracy, reference, stored, None if plain is None else changed, problem)
+
+
+def _num_inputs(data: SearchData, batch: Batch) -> int:
+    """Return the inputs of a batch; of the one graph its nodes with labels."""
+    return len(batch.labels) if data.neighbours is not None else len(batch.inputs)
 
 
 def _deviation(accuracy: float, expected: float, allowed: float, num_images: int) -> str | None:

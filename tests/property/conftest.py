@@ -256,6 +256,10 @@ def _with_more(draw: random.Random, hardware: HardwareConfig) -> HardwareConfig:
     values["dma"] = {"request_cycles": draw.choice([0, 3]), "loads_ahead": draw.random() < 0.5}
     if draw.random() < 0.3:
         _make_row_stationary(draw, array)
+    elif array["dataflow"] == "spatial":
+        array["distribution_words_per_cycle"] = draw.choice([None, 2, 8])
+        if "K" not in array["unroll"]:
+            array |= {"zero_weights": "skip", "zero_activations": "gate", "skip_group": "packed"}
     _share_buffers(draw, values)
     values["vector_unit"]["rereads_inputs"] = draw.random() < 0.5
     values["dram"]["num_outstanding_requests"] = draw.choice([None, 1, 4])

@@ -42,7 +42,7 @@ def check(name, values):
     storage_format = get_format(name)
     encoded = storage_format.encode(values)
     assert np.array_equal(storage_format.decode(encoded), values)
-    for field in ("mask", "seed", "weight", "index"):
+    for field in ("mask", "seed", "weight", "index", "scale"):
         assert len(getattr(encoded, field)) == -(-getattr(encoded.bits, field) // 8)
     assert storage_format.plan(network_weights(values)).stored_bits == encoded.bits
 
@@ -56,17 +56,18 @@ def test_formats_of_eight_bits_and_more(name, values):
     check(name, values)
 
 
-@pytest.mark.parametrize("name", ["dense-int4", "entropy-int4"])
+@pytest.mark.parametrize("name", ["dense-int4", "entropy-int4", "int4-g128", "fp8"])
 @given(values=tensors(-7, 7))
 @settings(max_examples=40, deadline=None)
 def test_formats_of_four_bits(name, values):
     check(name, values)
 
 
+@pytest.mark.parametrize("name", ["mpt-binary", "ternary-1.58", "ternary-2"])
 @given(values=tensors(-1, 1))
 @settings(max_examples=40, deadline=None)
-def test_multi_prize_tickets(values):
-    check("mpt-binary", values)
+def test_ternary_weights(name, values):
+    check(name, values)
 
 
 @given(values=tensors(-1, 1))

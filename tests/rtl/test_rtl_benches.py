@@ -48,7 +48,9 @@ def behind(log):
 @pytest.mark.slow
 def test_tiles():
     chosen = (
-        settings(tickets="resnet_slt conv6_slt_f50") if ALL else settings(tickets="conv6_slt_f50", most_cycles=1000)
+        settings(tickets="resnet_slt conv6_slt_f50 gin_slt_f50")
+        if ALL
+        else settings(tickets="conv6_slt_f50", most_cycles=1000)
     )
 
     assert behind(run("path", environment=chosen)) == {0}

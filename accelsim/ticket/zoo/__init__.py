@@ -11,6 +11,7 @@ from accelsim.errors import TicketError
 from accelsim.ticket.graph import NetworkGraph
 from accelsim.ticket.zoo.classifiers import build_mobilenet_v2, build_vgg16
 from accelsim.ticket.zoo.convnets import build_conv
+from accelsim.ticket.zoo.decoders import is_decoder, list_decoders
 from accelsim.ticket.zoo.graphs import (
     OGBN_ARXIV_CLASSES,
     OGBN_ARXIV_SHAPE,
@@ -21,7 +22,12 @@ from accelsim.ticket.zoo.graphs import (
 from accelsim.ticket.zoo.images import EdsrShape, build_dcgan_generator, build_edsr
 from accelsim.ticket.zoo.resnet import CIFAR_NAMES, IMAGENET_NAMES, ResNetShape, build_resnet
 from accelsim.ticket.zoo.spec import NetworkSpec
-from accelsim.ticket.zoo.transformer import TransformerShape, build_decoder_block, build_vit
+from accelsim.ticket.zoo.transformer import (
+    TransformerShape,
+    build_char_decoder,
+    build_decoder_block,
+    build_vit,
+)
 
 __all__ = ["NetworkInfo", "build_network", "list_networks"]
 
@@ -30,6 +36,10 @@ _MOST_COLOURS = 16
 """Channels of an image, those of many spectral bands among them."""
 _MAP_RANK = 3
 _IMAGENET = (3, 224, 224)
+NUM_CHARACTERS = 65
+"""Different characters of the King James Bible, line ends among them."""
+CHARACTER_SHAPE = (128, NUM_CHARACTERS + 128)
+"""Positions, and a row of the input: a one for the character and a one for the position."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +115,14 @@ def _transformers() -> list[_Entry]:
         for name, (shape, summary) in vits.items()
     ]
     block = NetworkInfo("decoder_block", (128, 768), None, "a decoder block of GPT-2 small (Radford et al. 2019)")
-    return [*entries, _Entry(block, partial(build_decoder_block, TransformerShape(768, 12, 1)))]
+    characters = NetworkInfo(
+        "char_decoder", CHARACTER_SHAPE, NUM_CHARACTERS, "a decoder over characters, 5 blocks of 128 features"
+    )
+    return [
+        *entries,
+        _Entry(block, partial(build_decoder_block, TransformerShape(768, 12, 1))),
+        _Entry(characters, partial(build_char_decoder, TransformerShape(128, 4, 5))),
+    ]
 
 
 def _graph_networks() -> list[_Entry]:
@@ -138,8 +155,8 @@ def list_networks() -> tuple[NetworkInfo, ...]:
 
 
 def is_network(name: str) -> bool:
-    """Return whether `build_network` knows ``name``."""
-    return name.lower().replace("_", "-") in {known.replace("_", "-") for known in _ENTRIES}
+    """Return whether ``name`` is that of a network or of a language model."""
+    return is_decoder(name) or name.lower().replace("_", "-") in {known.replace("_", "-") for known in _ENTRIES}
 
 
 def _entry(name: str) -> _Entry:
@@ -147,8 +164,11 @@ def _entry(name: str) -> _Entry:
     for known, entry in _ENTRIES.items():
         if known.replace("_", "-") == key:
             return entry
-    near = difflib.get_close_matches(name.lower(), _ENTRIES, n=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(_ENTRIES)}"
+    if is_decoder(name):
+        raise TicketError(f"network {name!r}: is a language model, which is only run; give another network")
+    every = [*_ENTRIES, *(shape.name for shape in list_decoders())]
+    near = difflib.get_close_matches(name.lower(), every, n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(every)}"
     raise TicketError(f"network {name!r} is unknown; {hint}")
 
 

@@ -1,4 +1,4 @@
-"""Vision transformers (Dosovitskiy et al. 2021; Touvron et al. 2021) and a GPT-2 decoder block (Radford et al. 2019).
+"""Vision transformers (Dosovitskiy et al. 2021; Touvron et al. 2021), a GPT-2 block (Radford et al. 2019), a decoder.
 
 Names follow timm and the published GPT-2 checkpoint. The factor 1 / sqrt(head size) is part of the softmax.
 """
@@ -89,3 +89,33 @@ def build_decoder_block(shape: TransformerShape, spec: NetworkSpec) -> NetworkGr
     for index in range(shape.num_blocks):
         x = _block(builder, f"h.{index}", x, shape.num_heads, "gpt2")
     return builder.build()
+
+
+def build_char_decoder(shape: TransformerShape, spec: NetworkSpec) -> NetworkGraph:
+    """Return a decoder that predicts the next character at each of T positions.
+
+    Its input is (T, characters + T): a row has a one for its character and a one for its position, so that ``embed``, a
+    linear layer that a supermask covers like any other, is the token and the position embedding, summed. W_Q, W_K and
+    W_V are layers of their own, the softmax is causal, the norms stand before the branches and the feed-forward part
+    has a ReLU. What the linear layers of a pretrained decoder have as biases a ticket has not.
+    """
+    features = scaled(shape.features // shape.num_heads, spec.width_factor) * shape.num_heads
+    builder = GraphBuilder(spec.name, spec.input_shape, trained=spec.trained)
+    x = builder.linear("embed", "input", features, bias=False)
+    for index in range(shape.num_blocks):
+        x = _char_block(builder, f"blocks.{index}", x, shape.num_heads)
+    builder.linear("head", builder.norm("norm", x, "layer"), spec.num_classes, bias=False)
+    return builder.build()
+
+
+def _char_block(builder: GraphBuilder, prefix: str, x: str, num_heads: int) -> str:
+    features = builder.shape(x)[-1]
+    normed = builder.norm(f"{prefix}.norm1", x, "layer")
+    q, k, v = (builder.linear(f"{prefix}.attn.{part}_proj", normed, features) for part in "qkv")
+    scores = builder.matmul(f"{prefix}.attn.scores", q, k, heads=num_heads, transpose_b=True)
+    scores = builder.softmax(f"{prefix}.attn.softmax", scores, causal=True)
+    context = builder.matmul(f"{prefix}.attn.context", scores, v, heads=num_heads)
+    x = builder.add(f"{prefix}.add1", builder.linear(f"{prefix}.attn.out_proj", context, features), x)
+    hidden = builder.linear(f"{prefix}.mlp.fc1", builder.norm(f"{prefix}.norm2", x, "layer"), _MLP_RATIO * features)
+    hidden = builder.activation(f"{prefix}.mlp.relu", hidden)
+    return builder.add(f"{prefix}.add2", builder.linear(f"{prefix}.mlp.fc2", hidden, features), x)

@@ -7,7 +7,7 @@ import pytest
 from accelsim.config.hardware import HardwareConfig
 from accelsim.mapping.build import build_layer
 from accelsim.mapping.loops import Tiling
-from accelsim.mapping.sparsity import LaneGrid, real_steps
+from accelsim.mapping.sparsity import LaneGrid, expected_steps, real_steps
 from accelsim.mapping.task import LayerTask
 from accelsim.storage import get_format
 from accelsim.timing.schedule import LayerSchedule
@@ -103,3 +103,14 @@ def test_skipping_saves_cycles_and_gating_saves_only_macs() -> None:
     assert (computed.compute_cycles == gated.compute_cycles).all()
     assert skipped.compute_cycles.sum() < 0.6 * gated.compute_cycles.sum()
     assert skipped.actions["pe_array"]["skip_lookups"] == DIMS.num_weights
+
+
+def test_packed_filters_share_the_lanes() -> None:
+    grid, rng = LaneGrid(128, 1), np.random.default_rng(3)
+    mask = np.zeros((4, 256), dtype=bool)
+    for place, kept in enumerate((100, 28, 1, 200)):
+        mask[place, :kept] = True
+    assert real_steps(mask, grid, "packed") == 1 + 0 + 1 + 2
+
+    drawn = [real_steps(rng.random((64, 256)) < 0.2, grid, "packed") for _ in range(200)]
+    assert expected_steps(64, 256, 0.2, grid, "packed") == pytest.approx(np.mean(drawn), rel=0.01)

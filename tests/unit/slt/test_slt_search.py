@@ -263,7 +263,7 @@ def test_files_that_are_no_checkpoints_are_refused(tmp_path):
         with pytest.raises(TicketError, match="is not a checkpoint of a search"):
             read_checkpoint(str(path))
     torch.save({"format": "something else"}, path)
-    with pytest.raises(TicketError, match="is not a search checkpoint of version 1"):
+    with pytest.raises(TicketError, match="is not a search checkpoint of version 2"):
         read_checkpoint(str(path))
     with pytest.raises(TicketError, match="does not exist"):
         read_checkpoint(str(tmp_path / "none.pt"))

@@ -31,25 +31,35 @@ TICKETS = {
 }
 
 
-@pytest.mark.parametrize("name", TICKETS)
+# The same of decoders, which keep half of their weights and foresee the next character of a text.
+DECODERS = {
+    "decoder_slt_f00": (0.0, 0.0, 0.4),
+    "decoder_slt_f50": (0.25, 0.25, 0.4),
+    "decoder_slt_f70": (0.35, 0.35, 0.4),
+}
+
+
+@pytest.mark.parametrize("name", [*TICKETS, *DECODERS])
 def test_statistics_are_the_wanted_ones(name):
-    prune_ratio, lock_ratio, least_accuracy = TICKETS[name]
+    prune_ratio, lock_ratio, least_accuracy = (TICKETS | DECODERS)[name]
     ticket = read_ticket(str(WORKLOADS / f"{name}.pt"))
     total = sum(layer.num_weights for layer in ticket.layers)
-    assert sum(layer.num_kept for layer in ticket.layers) / total == pytest.approx(0.3, abs=1e-4)
+    kept = sum(layer.num_kept for layer in ticket.layers) / total
+    assert kept == pytest.approx(0.5 if name in DECODERS else 0.3, abs=1e-4)
     assert sum(layer.num_pruned for layer in ticket.layers) / total == pytest.approx(prune_ratio, abs=2e-3)
     assert sum(layer.num_locked for layer in ticket.layers) / total == pytest.approx(lock_ratio, abs=2e-3)
     assert all(layer.source.generator == "xorshift32" and layer.source.stream == "filter" for layer in ticket.layers)
     assert all(layer.input_density is not None for layer in ticket.layers)
     assert ticket.provenance == "searched"
     assert ticket.accuracy >= least_accuracy
+    assert (ticket.bits_per_character is not None) == (name in DECODERS)
     network = ticket.graph.name
     assert ticket.command.startswith(f"accelsim search {network} ")
     assert ticket.command.endswith(f"--out workloads/{name}.pt")
 
 
 def test_all_tickets_together_stay_small():
-    assert sum(path.stat().st_size for path in WORKLOADS.glob("*.pt")) < 4e6
+    assert sum(path.stat().st_size for path in WORKLOADS.glob("*.pt")) < 4.5e6
 
 
 def test_readme_states_every_ticket_with_its_accuracy_and_command():
@@ -59,12 +69,21 @@ def test_readme_states_every_ticket_with_its_accuracy_and_command():
         assert ticket.command in text
         row = next(line for line in text.splitlines() if line.startswith(f"| `{path.name}`"))
         assert f"{100 * ticket.accuracy:.1f} %" in row
+        if ticket.bits_per_character is not None:
+            assert f"{ticket.bits_per_character:.3f} bits" in row
 
 
 nightly = pytest.mark.skipif("ACCELSIM_NIGHTLY" not in os.environ, reason="15 seconds; make nightly runs it")
 
 
-@pytest.mark.parametrize("name", ["conv6_slt_f90", "gin_slt_f50", pytest.param("resnet_slt", marks=nightly)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "conv6_slt_f90",
+        "gin_slt_f50",
+        *(pytest.param(name, marks=nightly) for name in ("resnet_slt", "decoder_slt_f70")),
+    ],
+)
 def test_stored_accuracy_is_what_the_stored_bits_give(name):
     ticket = read_ticket(str(WORKLOADS / f"{name}.pt"))
     before = torch.get_num_threads()

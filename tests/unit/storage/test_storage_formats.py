@@ -220,6 +220,30 @@ def test_multi_prize_tickets_set_the_activation_width():
     assert get_format("mpt-binary-xnor").plan(synthetic()).arithmetic == "binary_xnor"
 
 
+@pytest.mark.parametrize(
+    ("name", "bits_per_weight"),
+    [("ternary-1.58", 1.6), ("ternary-2", 2), ("int4-g128", 4.125), ("fp8", 8), ("lcg-2bit", 2), ("mask-2bit", 2)],
+)
+def test_formats_of_language_models_have_the_bits_that_they_are_named_for(name, bits_per_weight):
+    count = 1280 * 256
+    weights = LayerWeights((1280, 256), count // 2, num_free=count, source=RandomSource(), codec="raw")
+    stored = get_format(name).plan(weights).stored_bits
+    assert stored.total - stored.seed == bits_per_weight * count
+    if name == "mask-2bit":  # frozen weights have no bits
+        frozen = replace(weights, num_free=count // 4, num_pruned=count // 2, num_locked=count // 4)
+        assert get_format(name).plan(frozen).stored_bits.mask == 2 * count // 4
+
+
+def test_a_computed_code_gives_nearly_gaussian_values_from_two_bits_each():
+    data = np.random.default_rng(7).bytes(50_000)
+    values = get_format("lcg-2bit").values(data, 200_000)
+    # The sum of four bytes: mean 510, variance 4 (256^2 - 1) / 12.
+    assert abs(values.mean()) < 3
+    assert values.std() == pytest.approx((4 * (256**2 - 1) / 12) ** 0.5, rel=0.02)
+    later = get_format("lcg-2bit").values(data[2:], 100)
+    assert np.array_equal(values[8:20], later[:12])  # only 16 bits of the stream count
+
+
 @pytest.mark.parametrize(("name", "bits_per_weight"), [("seedlm", 4), ("seedlm-3bit", 3)])
 def test_seedlm_has_the_bits_of_its_paper(name, bits_per_weight):
     plan = get_format(name).plan(LayerWeights((48, 100), 4800))

@@ -33,7 +33,9 @@ def test_a_measure_falls_where_its_mean_error_is():
 
 
 def test_measures_are_judged_apart_and_a_bad_kind_of_layer_is_named():
-    apart = points(rows("eyeriss-v1", (0.05,), ("power",)) + rows("eyeriss-v1", (0.5,), ("time",)))
+    apart = points(
+        [ValidationRow("eyeriss-v1", "", f"{what}, CONV1", 1.0, ours) for what, ours in (("a", 1.0), ("b", 2.0))]
+    )
     (named,) = points(rows("tpu-v3", (0.0,) * 4, ("easy",)) + rows("tpu-v3", (0.4,), ("hard",)))["Trust"]
 
     assert list(apart) == ["Trust", "Do not trust as a figure"]

@@ -1,0 +1,74 @@
+"""What tilings are judged by of a layer itself: sizes, widths, densities, and where its tensors live."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.mapping.events import VARIABLE_LENGTH
+from accelsim.mapping.task import LayerTask
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """Figures of the array layers, float64 [layers]: of the layer, its plan, and where its tensors live.
+
+    ``*_code``: coded over plain bits of activations in DRAM. ``buffered``, ``staged``: 1 where results are written to
+    the activation buffer, and where they wait there on their way to DRAM, else 0.
+    """
+
+    activation_bits: Floats
+    weight_bits: Floats
+    fetched_bits: Floats
+    decoded_bits: Floats
+    num_weights: Floats
+    density: Floats
+    symbols: Floats
+    reads_inputs: Floats
+    input_fraction: Floats
+    stored_elements: Floats
+    written_elements: Floats
+    residual_dram_elements: Floats
+    capacity_bytes: Floats
+    staged_per_output: Floats
+    vector_ops: Floats
+    num_outputs: Floats
+    regenerates: Floats
+    is_coded: Floats
+    input_code: Floats
+    residual_code: Floats
+    output_code: Floats
+    buffered: Floats
+    staged: Floats
+
+
+def layer_figures(tasks: list[LayerTask]) -> Layers:
+    """Return the figures of the array layers."""
+    rows = []
+    for task in tasks:
+        dims, plan, bits = task.layer.dims, task.plan, task.activation_bits
+        traffic = task.traffic_bits
+        second = task.second_dram_bits
+        if task.layer.cached_elements is None and task.loads_second:  # what it repeats counts once
+            second = task.layer.second_input_elements * bits
+        written = task.layer.num_outputs or dims.num_outputs
+        staged = 2 * max(1, task.layer.num_outputs) / dims.num_outputs if task.stages_output else 0.0
+        staged += 2 * task.residual_dram_elements / dims.num_outputs
+        rows.append((
+            bits, task.weight_bits, traffic.total if plan is not None else second,
+            (traffic.mask + traffic.index + traffic.weight) if task.decodes else 0,
+            dims.num_weights, plan.num_nonzero / dims.num_weights if plan is not None else 1.0,
+            plan.decoder_symbols if plan is not None else 0, 1.0 if task.dram_input_elements else 0.0,
+            task.dram_input_elements / max(1, dims.num_inputs),
+            written * task.output_bits / bits if task.output_to_dram else 0, written,
+            task.residual_dram_elements, task.activation_capacity_bytes, staged * bits / 8,
+            max(task.layer.vector_ops, dims.num_outputs), dims.num_outputs, float(task.regenerates_each_pass),
+            float(plan is not None and plan.decoder in VARIABLE_LENGTH),
+            task.coding.inputs, task.coding.residuals, task.coding.outputs,
+            float(task.buffers_output), float(task.stages_output),
+        ))  # fmt: skip
+    return Layers(*np.array(rows, dtype=np.float64).reshape(-1, len(fields(Layers))).T)

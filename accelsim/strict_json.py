@@ -1,0 +1,37 @@
+"""JSON as strictly as the program's YAML: no field twice, no number that is none, no depth without end."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+
+class StrictJsonError(ValueError):
+    """What is wrong with a text, without where it stands and what to do."""
+
+
+def parse_json(text: str) -> Any:
+    """Return the value of a JSON text; raise `StrictJsonError` for what is none, or says a thing twice."""
+    try:
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
+    except StrictJsonError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise StrictJsonError("not readable JSON") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise StrictJsonError("a field is given twice")
+    return values
+
+
+def _no_constant(name: str) -> float:
+    raise StrictJsonError(f"{name} is not a finite number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _no_constant(text[:40])

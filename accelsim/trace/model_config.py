@@ -1,0 +1,192 @@
+"""The configuration of a language model, as model hubs store it (``config.json``): its numbers, and nothing else.
+
+Families differ in the names of their fields and in what a missing field means; the defaults are those of the public
+library that writes these files (transformers 5). Sizes are bounded here, before memory depends on them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from accelsim.errors import TraceError
+from accelsim.kinds import DECODER_FAMILIES, READ_KINDS
+from accelsim.strict_json import StrictJsonError, parse_json
+from accelsim.ticket.zoo.decoders import Activation, DecoderShape
+
+_MAX_FILE_BYTES = 1 << 20
+_MAX_BLOCKS = 1024
+_MAX_EXPERTS = 4096
+_MAX_SIZE = 1 << 24
+_ACTIVATIONS: dict[str, Activation] = {
+    **dict.fromkeys(("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh"), "gelu"),
+    **dict.fromkeys(("silu", "swish"), "silu"),
+    "relu2": "relu2",
+}  # fmt: skip
+
+
+def read_model_config(path: str) -> DecoderShape | None:
+    """Return the sizes that a configuration states; None for a file that is no configuration of a known family.
+
+    Raises
+    ------
+    TraceError
+        A field is missing, of another type, or out of range.
+    """
+    place = Path(path)
+    try:
+        if not place.is_file() or place.stat().st_size > _MAX_FILE_BYTES:
+            return None
+        text = place.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError):
+        return None
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        document = parse_json(text)
+    except StrictJsonError as error:
+        raise TraceError(f"{path}: {error}; give the file as the model's publisher has it") from error
+    family = document.get("model_type")
+    if not isinstance(family, str) or family not in DECODER_FAMILIES:
+        if "model_type" not in document:
+            return None
+        shown = repr(family) if isinstance(family, str) and len(family) <= 64 else "of another kind"  # noqa: PLR2004
+        raise TraceError(
+            f"{path}: model_type: {shown} is none of {', '.join(DECODER_FAMILIES)}; {READ_KINDS}; load the model and "
+            "export it: torch.export.save(torch.export.export(model.eval(), (example,)), 'm.pt2'), or as ONNX"
+        )
+    reader = _Reader(path, document)
+    name = place.parent.name if place.name == "config.json" and place.parent.name else place.stem
+    shape = _gpt2(reader, name) if family == "gpt2" else _llama(reader, name, family)
+    _check_heads(path, shape)
+    return shape
+
+
+class _Reader:
+    """Fields of a configuration, each checked when it is taken."""
+
+    def __init__(self, path: str, document: dict[str, Any]) -> None:
+        self._path, self._document = path, document
+
+    def wrong(self, name: str, what: str) -> TraceError:
+        """Return the error about a field."""
+        return TraceError(f"{self._path}: {name}: {what}")
+
+    def size(self, *names: str, default: int | None = None, high: int = _MAX_SIZE, low: int = 1) -> int:
+        """Return a whole number under the first of ``names`` that is given; null is not given."""
+        for name in names:
+            value = self._document.get(name)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+                shown = value if isinstance(value, (bool, int, float)) else type(value).__name__
+                raise self.wrong(name, f"{shown} is not a whole number from {low} to {high}; give the model's own")
+            return value
+        if default is None:
+            raise self.wrong(names[0], "is missing; give the model's own")
+        return default
+
+    def flag(self, name: str, default: bool) -> bool:
+        """Return true or false."""
+        value = self._document.get(name)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            raise self.wrong(name, f"{type(value).__name__} is neither true nor false; give one of them")
+        return value
+
+    def activation(self, name: str, default: str) -> Activation:
+        """Return the activation of the feed-forward layers."""
+        value = self._document.get(name) or default
+        found = _ACTIVATIONS.get(value) if isinstance(value, str) else None
+        if found is None:
+            raise self.wrong(name, f"not one of {', '.join(_ACTIVATIONS)}; others are not modelled")
+        return found
+
+    def window(self, family: str) -> int | None:
+        """Return the sliding window; None without one.
+
+        Raises
+        ------
+        TraceError
+            Only some layers have it.
+        """
+        if family not in ("mistral", "mixtral", "qwen2") or self._document.get("sliding_window") is None:
+            return None
+        if family == "qwen2":
+            if not self.flag("use_sliding_window", False):
+                return None
+            if self.size("max_window_layers", default=28, low=0) > 0:
+                raise self.wrong("max_window_layers", "a window in some layers only is not modelled; set it to 0")
+        return self.size("sliding_window")
+
+
+def _gpt2(reader: _Reader, name: str) -> DecoderShape:
+    features, heads = reader.size("n_embd", "hidden_size"), reader.size("n_head", "num_attention_heads")
+    return DecoderShape(
+        name,
+        "gpt2",
+        vocabulary=reader.size("vocab_size"),
+        features=features,
+        num_blocks=reader.size("n_layer", "num_hidden_layers", high=_MAX_BLOCKS),
+        num_heads=heads,
+        num_kv_heads=heads,
+        head_size=_share(reader, features, heads, "n_head"),
+        hidden=reader.size("n_inner", default=4 * features),
+        context=reader.size("n_positions", "n_ctx", "max_position_embeddings"),
+        norm="layer",
+        activation=reader.activation("activation_function", "gelu_new"),
+        is_gated=False,
+        learned_positions=True,
+        qkv_bias=True,
+        output_bias=True,
+        hidden_bias=True,
+        tied=reader.flag("tie_word_embeddings", True),
+    )
+
+
+def _llama(reader: _Reader, name: str, family: str) -> DecoderShape:
+    features, heads = reader.size("hidden_size"), reader.size("num_attention_heads")
+    bias = reader.flag("attention_bias", False) if family in ("llama", "bitnet") else False
+    is_mixture = family == "mixtral"
+    head_size = reader.size("head_dim", default=0)
+    return DecoderShape(
+        name,
+        "bitnet" if family == "bitnet" else "llama",
+        vocabulary=reader.size("vocab_size"),
+        features=features,
+        num_blocks=reader.size("num_hidden_layers", high=_MAX_BLOCKS),
+        num_heads=heads,
+        num_kv_heads=reader.size("num_key_value_heads", default=8 if family in ("mistral", "mixtral") else heads),
+        head_size=head_size or _share(reader, features, heads, "num_attention_heads"),
+        hidden=reader.size("intermediate_size"),
+        context=reader.size("max_position_embeddings"),
+        activation=reader.activation("hidden_act", "relu2" if family == "bitnet" else "silu"),
+        qkv_bias=bias or family == "qwen2",
+        output_bias=bias,
+        hidden_bias=reader.flag("mlp_bias", False) if family == "llama" else False,
+        sub_norms=family == "bitnet",
+        tied=reader.flag("tie_word_embeddings", False),
+        num_experts=reader.size("num_local_experts", default=8, high=_MAX_EXPERTS) if is_mixture else 0,
+        num_active_experts=reader.size("num_experts_per_tok", default=2, high=_MAX_EXPERTS) if is_mixture else 0,
+        window=reader.window(family),
+    )
+
+
+def _share(reader: _Reader, features: int, heads: int, name: str) -> int:
+    if features % heads:
+        raise reader.wrong(name, f"{heads} does not divide {features} features; give the model's own")
+    return features // heads
+
+
+def _check_heads(path: str, shape: DecoderShape) -> None:
+    if shape.num_heads % shape.num_kv_heads:
+        raise TraceError(
+            f"{path}: num_key_value_heads: {shape.num_kv_heads} does not divide {shape.num_heads} query heads; "
+            "give the model's own"
+        )
+    if shape.num_active_experts > shape.num_experts:
+        raise TraceError(
+            f"{path}: num_experts_per_tok: {shape.num_active_experts} is more than {shape.num_experts} experts; "
+            "give the model's own"
+        )

@@ -1,0 +1,175 @@
+"""Language models by name and by config.json: their sizes, and what a run of them consists of."""
+
+import json
+
+import pytest
+
+from accelsim.errors import TraceError
+from accelsim.ticket.zoo.decoders import decoder_shape, list_decoders, num_parameters
+from accelsim.trace import TraceOptions, trace_workload
+from accelsim.trace.model_config import read_model_config
+
+# Published: the checkpoints' own counts (tied tables once, biases and norms included).
+PUBLISHED = {
+    "gpt2": 124_439_808, "gpt2_medium": 354_823_168, "gpt2_large": 774_030_080, "gpt2_xl": 1_557_611_200,
+    "llama3_2_1b": 1_235_814_400, "llama3_2_3b": 3_212_749_824, "llama3_8b": 8_030_261_248,
+    "qwen2_5_1_5b": 1_543_714_304, "mixtral_8x7b": 46_702_792_704,
+}  # fmt: skip
+LLAMA = {
+    "model_type": "llama", "vocab_size": 512, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 8,
+    "num_key_value_heads": 2, "intermediate_size": 96, "max_position_embeddings": 256,
+}  # fmt: skip
+
+
+def decode(path, context=10, **options):
+    return trace_workload(str(path), TraceOptions(phase="decode", context=context, **options))
+
+
+def layers(trace):
+    return {layer.name: layer for layer in trace.layers}
+
+
+def config(tmp_path, **fields):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({key: value for key, value in (LLAMA | fields).items() if value != "left out"}))
+    return path
+
+
+@pytest.mark.parametrize("shape", list_decoders(), ids=lambda shape: shape.name)
+def test_parameters_are_the_published_ones(shape):
+    trace = decode(shape.name)
+    assert trace.num_parameters == num_parameters(shape)
+    if shape.name == "bitnet_2b":
+        assert trace.num_parameters == pytest.approx(2.41e9, rel=0.005)
+    else:
+        assert trace.num_parameters == PUBLISHED[shape.name]
+    # Every matrix and table is a layer's; what is left are biases and norms.
+    weights = sum(layer.weights.num_weights for layer in trace.layers if layer.weights and not layer.weights_of)
+    assert 0 < trace.num_parameters - weights < 0.002 * weights
+
+
+def test_keys_and_values_are_read_once_a_group_of_heads():
+    found = layers(decode("llama3_8b", context=100, batch=3))
+    scores, context = found["layers.7.self_attn.scores"], found["layers.7.self_attn.context"]
+    assert (scores.dims.G, scores.dims.K, scores.dims.C, scores.dims.P) == (3 * 8, 101, 128, 4)
+    assert (context.dims.G, context.dims.K, context.dims.C, context.dims.P) == (3 * 8, 128, 101, 4)
+    for layer in (scores, context):
+        assert layer.cached_elements == 3 * 8 * 128 * 100
+        assert layer.second_input_elements == layer.dims.num_weights == 3 * 8 * 128 * 101
+    assert found["layers.7.self_attn.k_proj"].caches
+    assert found["layers.7.self_attn.v_proj"].caches
+    assert not found["layers.7.self_attn.q_proj"].caches
+
+
+def test_the_output_layer_counts_once_for_each_sequence_and_shares_a_tied_table():
+    trace = trace_workload("llama3_2_1b", TraceOptions(phase="prefill", prompt=64, batch=2))
+    head = layers(trace)["lm_head"]
+    assert (head.weights_of, head.dims.N, head.dims.P, head.dims.K) == ("embed_tokens", 2, 1, 128_256)
+    assert layers(decode("llama3_8b"))["lm_head"].weights_of == ""
+    assert (trace.language.context_length, trace.language.num_tokens) == (64, 64)
+
+
+def test_a_mixture_runs_the_experts_that_its_tokens_are_expected_to_hit():
+    name = "layers.0.block_sparse_moe.experts.w1"
+    one, many = layers(decode("mixtral_8x7b"))[name], layers(decode("mixtral_8x7b", batch=4))[name]
+    assert (one.dims.G, one.dims.P, one.weight_share) == (2, 1, 0.25)
+    assert (many.dims.G, many.weight_share) == (6, pytest.approx(1 - 0.75**4))
+    named = layers(decode("mixtral_8x7b", batch=4, experts=(1, 5, 6)))[name]
+    assert (named.dims.G, named.dims.P, named.weight_share) == (3, 3, 3 / 8)
+
+
+def test_a_sliding_window_bounds_what_is_attended_to(tmp_path):
+    path = config(tmp_path, model_type="mistral", sliding_window=16)
+    short, long = (layers(decode(path, context=context))["layers.0.self_attn.scores"] for context in (10, 200))
+    assert (short.dims.K, long.dims.K) == (11, 16)
+    assert long.cached_elements == 15 * 2 * 8
+    prompt = layers(trace_workload(str(path), TraceOptions(prompt=64)))["layers.0.self_attn.scores"]
+    assert (prompt.dims.G, prompt.dims.K) == (2 * 4, 32)
+
+
+@pytest.mark.parametrize(
+    ("fields", "parameters"),
+    [
+        # tables 2 x 512 x 64; a block 64 x (64 + 2 x 16) + 64 x 64 + 3 x 64 x 96 + 2 norms; a last norm
+        ({}, 65_536 + 2 * (6144 + 4096 + 18_432 + 128) + 64),
+        ({"tie_word_embeddings": True}, 32_768 + 2 * (6144 + 4096 + 18_432 + 128) + 64),
+        ({"model_type": "qwen2"}, 65_536 + 2 * (6144 + 4096 + 18_432 + 128 + 96) + 64),
+        ({"model_type": "bitnet", "hidden_act": "relu2"}, 65_536 + 2 * (6144 + 4096 + 18_432 + 128 + 160) + 64),
+        ({"model_type": "mixtral", "num_local_experts": 4}, 65_536 + 2 * (6144 + 4096 + 4 * 18_432 + 256 + 128) + 64),
+        ({"attention_bias": True, "mlp_bias": True}, 65_536 + 2 * (28_672 + 128 + 96 + 64 + 2 * 96 + 64) + 64),
+        ({"head_dim": 16}, 65_536 + 2 * (2 * 6144 + 2 * 4096 + 18_432 + 128) + 64),
+    ],
+)
+def test_a_configuration_of_each_family_is_read(tmp_path, fields, parameters):
+    trace = decode(config(tmp_path, **fields))
+    assert trace.num_parameters == parameters
+    assert trace.sha256
+
+
+def test_a_configuration_of_gpt2_is_read(tmp_path):
+    path = tmp_path / "config.json"
+    numbers = {"vocab_size": 50257, "n_embd": 768, "n_layer": 12, "n_head": 12, "n_positions": 1024, "n_inner": None}
+    path.write_text(json.dumps({"model_type": "gpt2", "summary_type": "cls_index", **numbers}))
+    assert num_parameters(read_model_config(str(path))) == PUBLISHED["gpt2"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"model_type": "mamba"}, "model_type: 'mamba' is none of gpt2, llama, mistral, qwen2, bitnet, mixtral; read"),
+        ({"hidden_size": "left out"}, "hidden_size: is missing"),
+        ({"hidden_size": "64"}, "hidden_size: str is not a whole number from 1 to"),
+        ({"hidden_size": True}, "hidden_size: True is not a whole number"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers: 1000000000 is not a whole number from 1 to 1024"),
+        ({"num_key_value_heads": 3}, "num_key_value_heads: 3 does not divide 8 query heads"),
+        ({"num_attention_heads": 7}, "num_attention_heads: 7 does not divide 64 features"),
+        ({"hidden_act": "mish"}, "hidden_act: not one of gelu"),
+        ({"model_type": "qwen2", "use_sliding_window": True, "sliding_window": 8}, "max_window_layers: a window"),
+        ({"model_type": "mixtral", "num_experts_per_tok": 9}, "num_experts_per_tok: 9 is more than 8 experts"),
+    ],
+)
+def test_a_wrong_configuration_is_refused_in_one_line(tmp_path, fields, said):
+    with pytest.raises(TraceError, match=said.replace("(", r"\(")) as error:
+        decode(config(tmp_path, **fields))
+    assert "\n" not in str(error.value)
+
+
+def test_a_configuration_that_says_a_thing_twice_is_refused(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text('{"model_type": "llama", "vocab_size": 1, "vocab_size": 2}')
+    with pytest.raises(TraceError, match="a field is given twice"):
+        decode(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("gpt2", {"phase": "decode", "context": 1024}, "1025 positions are more than the 1024 of gpt2"),
+        ("gpt2", {"phase": "generate", "prompt": 1000, "tokens": 26}, "1025 positions are more than the 1024"),
+        ("gpt2", {"prompt": 1025}, "--prompt 1025: 1025 positions are more than"),
+        ("gpt2", {"phase": "generate", "prompt": 5}, "--tokens: phase generate needs it"),
+        ("gpt2", {"phase": "decode", "prompt": 5}, "--prompt: phase decode does not take it"),
+        ("gpt2", {"phase": "encode"}, "phase: encode is not one of prefill, decode, generate"),
+        ("gpt2", {"kv_bits": 5}, "kv_bits: 5 is not one of 16, 8, 4"),
+        ("gpt2", {"context": -1}, "context: -1 is not a whole number from 0"),
+        ("gpt2", {"experts": (0, 1)}, "gpt2 has no experts"),
+        ("gpt2", {"width_factor": 2.0}, "--width-factor: a language model has its own sizes"),
+        ("mixtral_8x7b", {"phase": "decode", "experts": (0, 8)}, "--experts: 8 is not from 0 to 7"),
+        ("mixtral_8x7b", {"phase": "decode", "experts": (0, 0)}, "names one twice"),
+        ("mixtral_8x7b", {"phase": "decode", "experts": (0, 1, 2)}, "3 are not 2 to 2"),
+        ("resnet18", {"phase": "decode"}, "only a language model by name or config.json has phases"),
+    ],
+)
+def test_a_run_that_a_model_does_not_have_is_refused_in_one_line(name, options, said):
+    with pytest.raises(TraceError, match=said) as error:
+        trace_workload(name, TraceOptions(**options))
+    assert "\n" not in str(error.value)
+
+
+def test_a_mask_covers_all_matrices_and_a_tied_table():
+    options = {"sparsity": 0.5, "prune_ratio": 0.35, "lock_ratio": 0.35}
+    tied, untied = layers(decode("llama3_2_1b", **options)), layers(decode("llama3_8b", **options))
+    assert tied["embed_tokens"].weights.source is not None
+    assert untied["embed_tokens"].weights.beside_supermasks
+    assert untied["lm_head"].weights.source is not None
+    assert decoder_shape("llama3.2-1b").tied
