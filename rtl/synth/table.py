@@ -48,7 +48,9 @@ def _line(name: str, found: dict[str, Measured], libraries: list[Known]) -> str:
         energies[known.name] = at_node(known, 1e3 * done.logic_pj, "energy") + at_node(
             known, 1e3 * (done.register_pj + done.clock_pj), "register"
         )
-    return f"| {' | '.join([*cells, _short(between(areas)), _short(between(energies))])} |"
+    # One library alone says too little of another node.
+    scaled = [_short(between(areas)), _short(between(energies))] if len(found) == len(libraries) else ["", ""]
+    return f"| {' | '.join([*cells, *scaled])} |"
 
 
 def _short(value: float) -> str:
