@@ -15,7 +15,7 @@ from accelsim.sim.counters import Counters
 from accelsim.timing.power_states import num_wakes
 
 POLICY = ("dram.power_down_after_ns", "dram.power_down_kind", "dram.self_refresh_after_ns")
-COST_SETTINGS = (*POLICY, "dram.clock_stop", "clock_gating", "leakage_class")
+COST_SETTINGS = (*POLICY, "dram.clock_stop", "dram.traffic_pj_per_bit", "clock_gating", "leakage_class")
 
 
 def with_settings(hardware: HardwareConfig, texts: Sequence[str]) -> HardwareConfig:
