@@ -24,10 +24,12 @@ NUM_DRAWS = 1000
 SEED = 0
 SURE = 0.95
 """A winner is sure where it needs less energy in at least this share of the draws: the band of `accelsim run`."""
-EQUAL = 1e-3
-"""Within a thousandth two figures count as equal, as in the duels of a sweep."""
+EQUAL = 0.01
+"""Within a hundredth two figures count as equal: so near to its bound the mapper takes a tiling without looking on."""
 WORTH = 1.1
 """Below this factor a winner is hardly worth a chip of its own: the second line of the maps."""
+LEVELS = (1 - EQUAL, 1 + EQUAL, WORTH)
+"""Factors whose crossings are told: the ticket falls behind, is ahead, is ahead by enough."""
 
 
 class Contest(NamedTuple):
@@ -97,9 +99,7 @@ def winner(factor: float) -> int:
     return 0 if abs(factor - 1) <= EQUAL else (1 if factor > 1 else -1)
 
 
-def cells_of(
-    space: AtlasSpace, rows: Mapping[tuple[Place, str, float], Row], tables: CostTables
-) -> tuple[Cell, ...]:
+def cells_of(space: AtlasSpace, rows: Mapping[tuple[Place, str, float], Row], tables: CostTables) -> tuple[Cell, ...]:
     """Return the cells, in the order of places, tickets and prices.
 
     Parameters
@@ -129,7 +129,10 @@ class _Energies:
         prices = [
             price
             for each in priced.values()
-            for price in (each.core, *(part for memory in each.memory.values() for part in (memory.traffic, memory.rest)))
+            for price in (
+                each.core,
+                *(part for memory in each.memory.values() for part in (memory.traffic, memory.rest)),
+            )
         ]
         products = sorted({term.constants for price in prices for term in price} | {()})
         self._places = {names: place for place, names in enumerate(products)}
@@ -177,7 +180,9 @@ def _cell(
         return Cell(place, ticket, math.nan, price, math.nan, {}, {}, 0, none, none, math.nan, {}, command, failed[0])
     row, own = rows[keys[ticket.storage]], keys[ticket.storage]
     policies = list(energies.priced[own].memory)
-    by_policy = {words: {name: energies.value(key, words, price) for name, key in running.items()} for words in policies}
+    by_policy = {
+        words: {name: energies.value(key, words, price) for name, key in running.items()} for words in policies
+    }
     latency_s = {name: figure(rows[key], "latency_s") or 0.0 for name, key in running.items()}
     energy_j = by_policy[policies[0]]
     draws = {name: energies.draws(key, price) for name, key in running.items()}
@@ -211,7 +216,7 @@ class Standing:
     Attributes
     ----------
     wins, ties, losses
-        Cells in which it is better than every rival, equal to the best (within a thousandth), worse.
+        Cells in which it is better than every rival, equal to the best (within a hundredth), worse.
     below_worth
         Cells which it wins by less than `WORTH`.
     unsure, turned
@@ -278,7 +283,7 @@ def _standing(ticket: Ticket, metric: Metric, cells: Sequence[Cell]) -> Standing
 
 
 class Crossing(NamedTuple):
-    """Where a factor passes ``level`` (1: break-even) along one axis, all else fixed.
+    """Where a factor passes ``level`` (one of `LEVELS`) along one axis, all else fixed.
 
     ``at`` is on the straight line between the two cells' logarithms; ``falls`` tells whether the factor is above the
     level before it.
@@ -293,13 +298,13 @@ class Crossing(NamedTuple):
 
 
 def crossings(space: AtlasSpace, cells: Sequence[Cell]) -> tuple[Crossing, ...]:
-    """Return all crossings of break-even, and of `WORTH`, along every axis; tickets of one format are one line."""
-    found = []
+    """Return where factors pass `LEVELS`, along every axis; tickets of one format are one line."""
+    found: list[Crossing] = []
     for metric in METRICS:
         shown = [cell for cell in one_price(space, cells, metric) if not cell.reason]
         for axis in AXES if metric == "energy" else AXES[:-1]:
             for fixed, line in _lines(shown, axis):
-                for level in (1.0, WORTH):
+                for level in LEVELS:
                     found += _crossed(metric, level, axis, fixed, line)
     return tuple(found)
 

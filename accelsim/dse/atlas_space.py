@@ -1,7 +1,7 @@
 """The space of an atlas: tickets against rivals over context, batch, bandwidth and the price of a DRAM bit.
 
-A *place* is a context, a batch and a bandwidth: what must be simulated, once for each ticket and each rival. A *cell* is
-a ticket at a place at a price of a DRAM bit, against all rivals.
+A *place* is a context, a batch and a bandwidth: what must be simulated, once for each ticket and each rival. A *cell*
+is a ticket at a place at a price of a DRAM bit, against all rivals.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import LoadedHardware, load_hardware
@@ -22,7 +22,7 @@ from accelsim.storage import get_format
 from accelsim.trace.batch import batch_problem
 from accelsim.trace.options import phase_problem
 
-FIDELITY = "priced"
+FIDELITY: Final = "priced"
 MAX_CELLS = 100_000
 DEFAULT_TICKETS = "mask-2bit:0,slt:0,slt:0.5,slt:0.7,slt:0.9"
 DEFAULT_RIVALS = "ternary-1.58,int4-g128,lcg-2bit"
@@ -337,4 +337,3 @@ def _prices(text: str) -> tuple[float | None, ...]:
     if any(number > 1000 for number in found):
         raise ConfigError("--pj-per-bit: more than 1000 pJ a bit is no memory; give less")
     return own + found
-
