@@ -89,7 +89,8 @@ def atlas_csv(atlas: Atlas) -> str:
         "storage", "freeze_ratio", *AXES, "is_own_price", "num_tokens",
         *(f"latency_s.{name}" for name in formats), *(f"energy_j.{name}" for name in formats),
         "time_rival", "time_factor", "energy_rival", "energy_factor", "energy_factor_least", "energy_factor_most",
-        "energy_probability", "is_unsure", "turns_with_policy", "reason", "command",
+        "energy_probability", "is_unsure", "turns_with_policy", "ticket_cause",
+        "ticket_cause_share", "reason", "command",
     ]  # fmt: skip
     stream = io.StringIO()
     writer = csv.DictWriter(stream, [csv_name(name) for name in columns], lineterminator="\n")
@@ -126,6 +127,8 @@ def _csv_row(cell: Cell, formats: Sequence[str]) -> dict[str, object]:
         "energy_probability": cell.probability,
         "is_unsure": str(cell.is_unsure).lower(),
         "turns_with_policy": str(cell.turns_with_policy).lower(),
+        "ticket_cause": cell.cause,
+        "ticket_cause_share": cell.cause_share,
     }
 
 
@@ -183,5 +186,7 @@ def _cell(cell: Cell) -> dict[str, Any]:
         "is_unsure": cell.is_unsure,
         "energy_factor_by_policy": dict(cell.by_policy),
         "turns_with_policy": cell.turns_with_policy,
+        "ticket_cause": cell.cause,
+        "ticket_cause_share": cell.cause_share,
         "command": cell.command,
     }

@@ -16,6 +16,7 @@ from accelsim.dse.atlas_space import AtlasSpace, Place, Ticket
 from accelsim.dse.duels import Rule, find_rule
 from accelsim.dse.priced import Prices, parse_prices
 from accelsim.dse.rows import Row, figure
+from accelsim.sim.counters import CAUSES
 
 Metric = Literal["time", "energy"]
 METRICS: tuple[Metric, ...] = ("time", "energy")
@@ -55,6 +56,8 @@ class Cell:
         Share of draws of the cost constants in which the ticket needs less energy than every rival.
     by_policy
         Policy of the memory in words -> the factor of energy under it; the chip's own comes first.
+    cause, cause_share
+        What most of the ticket's cycles go to (`accelsim.sim.counters.CAUSES`), and which share of them.
     reason
         Why there is no answer; empty otherwise.
     """
@@ -72,6 +75,8 @@ class Cell:
     probability: float
     by_policy: Mapping[str, float]
     command: str
+    cause: str = ""
+    cause_share: float = 0.0
     reason: str = ""
 
     def contest(self, metric: Metric) -> Contest:
@@ -176,8 +181,8 @@ def _cell(
     failed = [f"{name}: {rows[key]['reason']}" for name, key in keys.items() if rows[key]["status"] != "ok"]
     running = {name: key for name, key in keys.items() if rows[key]["status"] == "ok"}
     if ticket.storage not in running or len(running) < 2:
-        none = Contest("", math.nan)
-        return Cell(place, ticket, math.nan, price, math.nan, {}, {}, 0, none, none, math.nan, {}, command, failed[0])
+        none, nan = Contest("", math.nan), math.nan
+        return Cell(place, ticket, nan, price, nan, {}, {}, 0, none, none, nan, {}, command, reason=failed[0])
     row, own = rows[keys[ticket.storage]], keys[ticket.storage]
     policies = list(energies.priced[own].memory)
     by_policy = {
@@ -185,6 +190,7 @@ def _cell(
     }
     latency_s = {name: figure(rows[key], "latency_s") or 0.0 for name, key in running.items()}
     energy_j = by_policy[policies[0]]
+    cause = max(CAUSES, key=lambda name: figure(row, f"cycles_{name}") or 0.0)
     draws = {name: energies.draws(key, price) for name, key in running.items()}
     least = np.min([each for name, each in draws.items() if name != ticket.storage], axis=0)
     return Cell(
@@ -201,6 +207,8 @@ def _cell(
         probability=float(np.mean(draws[ticket.storage] < least)),
         by_policy={words: _best(found, ticket.storage).factor for words, found in by_policy.items()},
         command=command,
+        cause=cause,
+        cause_share=(figure(row, f"cycles_{cause}") or 0.0) / (figure(row, "latency_cycles") or 1.0),
     )
 
 

@@ -61,8 +61,8 @@ QUALITY = (
         "6-bit integers, best verified entry",
         1.06,
         f"{_ENTRY}; best entry: arXiv 2607.01517 (abstract)",
-        "the mask was searched for 50,000 steps on one GPU, without the contest's limit of ten minutes; the best entry has "
-        "much else besides",
+        "the mask was searched for 50,000 steps on one GPU, without the contest's limit of ten minutes; the best entry "
+        "has much else besides",
     ),
     Quality(
         _CONTEST,

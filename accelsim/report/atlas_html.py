@@ -190,7 +190,9 @@ def _tip(cell: Cell, metric: Metric) -> Iterator[str]:
     figures, unit = (cell.latency_s, "s") if metric == "time" else (cell.energy_j, "J")
     mine, theirs = (quantity(figures[name] / max(1, cell.num_tokens), unit) for name in (cell.ticket.storage, rival))
     yield f"{mine} a token, best rival {rival} {theirs}: {significant(factor)}x"
-    if metric == "energy":
+    if metric == "time":
+        yield f"{percent(cell.cause_share)} of the ticket's time is {cell.cause}"
+    else:
         yield f"{price_words(cell)}; less energy in {percent(cell.probability)} of the draws"
         if cell.turns_with_policy:
             yield "with other policies of the memory " + ", ".join(
@@ -303,7 +305,7 @@ def _assumptions(atlas: Atlas) -> tuple[str, ...]:
         f"{significant(_channel_gbps(atlas))} GB/s each) at a data rate that fits; standby grows with the channels. The "
         "array and all else stay the chip's.",
         "A price of a DRAM bit replaces what rows, data and lines cost; tilings are chosen by the chip's own memory.",
-        f"Within {EQUAL:.0%} two figures count as equal: so near to its bound the mapper takes a tiling at once.",
+        f"Within {EQUAL:.0%} two figures count as equal: so near to its bound the mapper takes a tiling.",
         "Whether the memory is large enough for weights and caches is not asked.",
     )
 

@@ -27,14 +27,13 @@ def price_words(cell: Cell) -> str:
 
 
 def finding(atlas: Atlas) -> list[str]:
-    """Return the finding, the most important first: where tickets win most, where the gain ends, where they lose."""
+    """Return the finding, the most important first: who wins where, where the gain ends, where tickets lose."""
     known = [cell for cell in atlas.cells if not cell.reason]
-    lines = [_most(known, atlas), *_walls(known, atlas), *_behind(atlas)]
-    energy = len(known)
+    lines = [_overall(atlas), *_extremes(known, atlas), *_walls(known, atlas), *_behind(atlas)]
     unsure, turned = sum(cell.is_unsure for cell in known), sum(cell.turns_with_policy for cell in known)
     lines.append(
-        f"In energy {unsure:,} of {energy:,} cells are not sure (the winner needs less in fewer than {SURE:.0%} of the "
-        f"draws of all constants), and in {turned:,} another policy of the memory makes another one win."
+        f"In energy {unsure:,} of {len(known):,} cells are not sure (the winner needs less in fewer than {SURE:.0%} of "
+        f"the draws of all constants), and in {turned:,} another policy of the memory makes another one win."
     )
     failed = len(atlas.cells) - len(known)
     if failed:
@@ -42,15 +41,24 @@ def finding(atlas: Atlas) -> list[str]:
     return [*lines, _quality()]
 
 
-def _most(known: Sequence[Cell], atlas: Atlas) -> str:
+def _overall(atlas: Atlas) -> str:
     parts = []
-    for what, pick in (("most", max), ("least", min)):
-        found = []
-        for metric in METRICS:
-            cell = pick(one_price(atlas.space, known, metric), key=lambda cell: cell.contest(metric).factor)  # noqa: B023
-            found.append(f"{_times(cell, metric)} in {metric} ({_where(cell, metric)})")
-        parts.append(f"The {what} that a ticket gains on its best rival is {' and '.join(found)}.")
-    return " ".join(parts)
+    for metric in METRICS:
+        own = [each for each in atlas.standings if each.metric == metric]
+        total = sum(each.num_cells for each in own)
+        ahead, equal, behind = (sum(getattr(each, name) for each in own) for name in ("wins", "ties", "losses"))
+        parts.append(f"in {metric} in {ahead:,} of {total:,} cells (equal in {equal:,}, behind in {behind:,})")
+    return f"A ticket is ahead of every rival {' and '.join(parts)}."
+
+
+def _extremes(known: Sequence[Cell], atlas: Atlas) -> Iterator[str]:
+    for metric in METRICS:
+        cells = sorted(one_price(atlas.space, known, metric), key=lambda cell: cell.contest(metric).factor)  # noqa: B023
+        worst, best = cells[0], cells[-1]
+        yield (
+            f"Best rival over ticket in {metric}: at most {_times(best, metric)} ({_where(best, metric)}), at least "
+            f"{_times(worst, metric)} ({_where(worst, metric)})."
+        )
 
 
 def _walls(known: Sequence[Cell], atlas: Atlas) -> Iterator[str]:
@@ -72,9 +80,9 @@ def _walls(known: Sequence[Cell], atlas: Atlas) -> Iterator[str]:
         if (begin, ticket) not in at or not found:
             continue
         first = at[begin, ticket]
-        turns = ", ".join(f"{_both(cell)} with {words}" for words, cell in found)
-        who = f"{_capital(ticket_words(ticket))} ({significant(first.bits_per_weight)} bits a weight)"
-        yield f"{who}: {_both(first)} at {_where_place(first)}; {turns}."
+        turns = "; ".join(f"with {words} {_both(cell)} ({_limit(cell)})" for words, cell in found)
+        who = f"The ticket {ticket_words(ticket)} ({significant(first.bits_per_weight)} bits a weight)"
+        yield f"{who}: {_both(first)} at {_where_place(first)} ({_limit(first)}); {turns}."
 
 
 def _typical(known: Sequence[Cell]) -> list[Ticket]:
@@ -82,6 +90,10 @@ def _typical(known: Sequence[Cell]) -> list[Ticket]:
     tickets = sorted({(cell.bits_per_weight, cell.ticket) for cell in known if cell.ticket.storage.startswith("slt")})
     found = list(dict.fromkeys(ticket for _, ticket in tickets)) or [known[0].ticket]
     return list(dict.fromkeys((found[(len(found) - 1) // 2], found[-1])))
+
+
+def _limit(cell: Cell) -> str:
+    return f"{cell.cause} {cell.cause_share:.0%}"
 
 
 def _both(cell: Cell) -> str:
@@ -98,8 +110,9 @@ def _behind(atlas: Atlas) -> Iterator[str]:
         faster, slower = _DOES[each.metric]
         does = f"is {slower}" if each.metric == "time" else slower
         yield (
-            f"{_capital(ticket_words(each.ticket))} {does} than a rival in {each.losses:,} of {each.num_cells:,} "
-            f"cells, down to {_times(worst, each.metric)} against {worst.contest(each.metric).rival} ({_where_place(worst)})."
+            f"The ticket {ticket_words(each.ticket)} {does} than a rival in {each.losses:,} of {each.num_cells:,} "
+            f"cells, down to {_times(worst, each.metric)} against {worst.contest(each.metric).rival} "
+            f"({_where_place(worst)})."
         )
 
 
@@ -125,7 +138,3 @@ def _where(cell: Cell, metric: Metric) -> str:
 def _where_place(cell: Cell) -> str:
     place = cell.place
     return f"context {place.context:,}, batch {place.batch}, {significant(place.bandwidth_gbps)} GB/s"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
