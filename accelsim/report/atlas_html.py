@@ -302,8 +302,8 @@ def _assumptions(atlas: Atlas) -> tuple[str, ...]:
         "third of trained ternary weights are zero. A rival that regenerates no weights gets a decoder as wide as it "
         "must be.",
         "Other bandwidths are the chip's memory with fewer or more channels (at most "
-        f"{significant(_channel_gbps(atlas))} GB/s each) at a data rate that fits; standby grows with the channels. The "
-        "array and all else stay the chip's.",
+        f"{significant(_channel_gbps(atlas))} GB/s each) at a data rate that fits; standby grows with the channels. "
+        "Array and buffers stay the chip's.",
         "A price of a DRAM bit replaces what rows, data and lines cost; tilings are chosen by the chip's own memory.",
         f"Within {EQUAL:.0%} two figures count as equal: so near to its bound the mapper takes a tiling.",
         "Whether the memory is large enough for weights and caches is not asked.",
