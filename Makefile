@@ -7,7 +7,7 @@ READY := .venv/.installed
 FOR_RUNS := .venv/.installed-for-runs
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test fuzz nightly package rtl lint type format bench peers workloads golden schema reports docs install clean help
+.PHONY: run test fuzz nightly package rtl synth lint type format bench peers workloads golden schema reports docs install clean help
 
 run: $(FOR_RUNS)  ## simulate the committed ResNet-18 ticket on the edge chip
 	$(BIN)/accelsim run hwconfigs/edge.yaml workloads/resnet_slt.pt
@@ -37,6 +37,9 @@ package: $(READY)  ## build sdist and wheel, and run every chip from an installa
 
 rtl: $(READY)  ## the SystemVerilog in rtl/ against the model, whole tickets (minutes); says what to install where tools are missing
 	$(BIN)/python rtl/tests/benches.py && ACCELSIM_RTL=1 $(BIN)/python -m pytest tests/rtl
+
+synth: $(READY)  ## map the units of rtl/ to open cell libraries, LIBERTY=files and folders with colons between, and write the cost rows (an hour)
+	$(BIN)/python -m rtl.synth "$(LIBERTY)"
 
 lint: $(READY)  ## style, format, import directions
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports

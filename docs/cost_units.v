@@ -1,4 +1,4 @@
-// The units whose gates the cost tables count (accelsim/cost/tables/gates.yaml). For each module M:
+// Units whose gates the notes of accelsim/cost/tables/arithmetic.yaml name; those of gates.yaml are in rtl/. For each module M:
 //   yosys -p "read_verilog cost_units.v; hierarchy -top M; synth -flatten -top M; abc -g cmos2; stat -tech cmos"
 // Yosys 0.70 prints an estimated number of transistors; a gate equivalent (one NAND2) is four of them. Flip-flops with a reset or an
 // enable are not in that number, plain ones are, at 16 transistors: the tables count flip-flops apart and take combinational

@@ -14,6 +14,9 @@ from accelsim.prng.source import GeneratorKind
 ZeroPolicy = Literal["none", "gate", "skip"]
 Dataflow = Literal["weight_stationary", "output_stationary", "input_stationary", "spatial", "row_stationary"]
 LoopName = Literal["N", "K", "C", "P", "Q", "R", "S"]
+ClockGating = Literal["none", "unit", "lane"]
+Cells = Literal["sram", "registers"]
+LeakageClass = Literal["general", "low_power"]
 
 
 MOST_SCRATCH_PADS = 1 << 20  # the banks that a memory may have
@@ -29,6 +32,10 @@ class ScratchPadConfig(ConfigModel):
     """Weights: a filter row of each channel and filter of the pass."""
     sum_words: int = Field(ge=1, le=65536)
     """Partial sums: one of each filter of the pass."""
+    input_cells: Cells = "registers"
+    weight_cells: Cells = "sram"
+    sum_cells: Cells = "registers"
+    """What holds the bits of each, as `BufferConfig.cells`."""
     words_per_cycle: int = Field(ge=1, le=65536)
     """Words of a kind that all PEs together take from a buffer in a cycle before a pass begins."""
 
@@ -167,6 +174,8 @@ class BufferConfig(ConfigModel):
     """Bits that the bus to the PE array moves in a cycle, reads and writes together; None: as many as the ports."""
     double_buffered: bool = True
     """Whether half is filled while the other half is used."""
+    cells: Cells = "sram"
+    """What holds the bits: SRAM macros, or flip-flops. It costs energy, leakage and area, not time."""
     is_copied: bool = False
     """``weight_buffer`` only: PEs copy a tile when its step begins, so that its place is filled while they use it."""
 
@@ -294,6 +303,11 @@ class HardwareConfig(ConfigModel):
     """Width of an activation in buffers and DRAM."""
     accumulator_bits: Literal[16, 24, 32, 48] = 32
     """Width of a partial sum."""
+    clock_gating: ClockGating = "unit"
+    """Which flip-flops stand still: none; those of a unit without work; or, ``lane``, also those of a PE or lane
+    without work in the cycle, and words of register memories that are not written. It costs energy, not time."""
+    leakage_class: LeakageClass = "low_power"
+    """Cells of high threshold (``low_power``) or of a general-purpose process (``general``)."""
     memory: Literal["dram", "ideal"] = "dram"
     """``ideal``: unlimited bandwidth, no latency, unbounded buffers."""
     dram: DramConfig = DramConfig()

@@ -6,9 +6,17 @@ import math
 from dataclasses import dataclass
 
 from accelsim.config.hardware import BufferConfig
-from accelsim.cost.area import area_prices
+from accelsim.cost.area import area_prices, bank_of
+from accelsim.cost.array_registers import (
+    WEIGHT_BITS,
+    array_registers,
+    copies_of_weight,
+    operand_bits,
+    pad_memories,
+    size_of_mac,
+)
 from accelsim.cost.dram import bit_prices, idle_price_w
-from accelsim.cost.sram import bank_of
+from accelsim.cost.registers import memory_pj, read_pj, write_pj
 from accelsim.cost.terms import Price, Term, joined, resolve, scaled
 from accelsim.cost.traits import Pricer
 from accelsim.sim.actions import ACTIONS, ARITHMETICS
@@ -64,24 +72,14 @@ def energy_prices(pricer: Pricer) -> EnergyPrices:
 
 
 def _buffer(pricer: Pricer, buffer: BufferConfig) -> dict[str, Price]:
-    bank = bank_of(
-        pricer.tables,
-        buffer.capacity_bytes / buffer.num_banks,
-        buffer.width_bits,
-        pricer.node_nm,
-        pricer.voltage_v,
-    )
-    return {
-        action: joined([
-            pricer.factor("sram_energy_factor", access_pj / buffer.width_bits),
-            scaled(
-                pricer.factor("sram_energy_factor", access_pj / buffer.width_bits),
-                buffer.num_ports - 1,
-                "sram_port_energy_factor",
-            ),
-        ])
-        for action, access_pj in (("read_bits", bank.read_pj), ("write_bits", bank.write_pj))
-    }  # fmt: skip
+    if buffer.cells == "registers":
+        return memory_pj(pricer, buffer)
+    bank = bank_of(pricer, buffer)
+    prices = {}
+    for action, access_pj in (("read_bits", bank.read_pj), ("write_bits", bank.write_pj)):
+        base = pricer.factor("sram_energy_factor", access_pj / buffer.width_bits)
+        prices[action] = joined([base, scaled(base, buffer.num_ports - 1, "sram_port_energy_factor")])
+    return prices
 
 
 def _gates(pricer: Pricer, row: str, *factors: str, count: float = 1.0) -> Price:
@@ -90,8 +88,8 @@ def _gates(pricer: Pricer, row: str, *factors: str, count: float = 1.0) -> Price
 
 
 def _flip_flops(pricer: Pricer, row: str, count: float = 1.0) -> Price:
-    """Return the energy of clocking the flip-flops of ``row`` once, in pJ."""
-    return scaled(pricer.energy_pj("register_write"), count, row)
+    """Return what the flip-flops of ``row`` switch when written once, in pJ; their clock is `accelsim.cost.clock`."""
+    return scaled(write_pj(pricer), count, row)
 
 
 def _generator(pricer: Pricer) -> dict[str, Price]:
@@ -99,18 +97,18 @@ def _generator(pricer: Pricer) -> dict[str, Price]:
     kind = generator.kind if generator is not None else "xorshift32"
     jump_cycles = generator.jump_cycles if generator is not None else 1
     step = joined([
-        _gates(pricer, f"{kind}_gates", "generator_activity"),
+        _gates(pricer, f"{kind}_gates", f"{kind}_activity"),
         _flip_flops(pricer, f"{kind}_flip_flops"),
     ])  # fmt: skip
-    compare = _gates(pricer, "freeze_gates", "generator_activity", count=WORD_BITS[kind] / FREEZE_FIELD_BITS)
+    compare = _gates(pricer, "freeze_gates", "freeze_activity", count=WORD_BITS[kind] / FREEZE_FIELD_BITS)
     jump = joined([
-        _gates(pricer, "jump_gates", "generator_activity", count=jump_cycles),
+        _gates(pricer, "jump_gates", "jump_activity", count=jump_cycles),
         _flip_flops(pricer, "jump_flip_flops", count=jump_cycles),
     ])  # fmt: skip
     return {
         "words": joined([step, compare]),
         "discarded_words": step,
-        "derived_seeds": _gates(pricer, "seed_hash_gates", "generator_activity"),
+        "derived_seeds": _gates(pricer, "seed_hash_gates", "seed_hash_activity"),
         "jumps": jump,
     }
 
@@ -118,7 +116,7 @@ def _generator(pricer: Pricer) -> dict[str, Price]:
 def _decoder(pricer: Pricer) -> dict[str, Price]:
     return {
         action: joined([
-            _gates(pricer, f"{action}_gates", "decoder_activity"),
+            _gates(pricer, f"{action}_gates", f"{action}_activity"),
             _flip_flops(pricer, f"{action}_flip_flops"),
         ])
         for action in ACTIONS["mask_decoder"]
@@ -127,22 +125,70 @@ def _decoder(pricer: Pricer) -> dict[str, Price]:
 
 def _pe_array(pricer: Pricer) -> dict[str, Price]:
     macs = {name: _mac(pricer, name) for name in ARITHMETICS}
-    register = pricer.energy_pj("register_write")
     return {
         **{f"mac_{name}": price for name, price in macs.items()},
-        "mac_gated": scaled(pricer.energy_pj(f"mac_{pricer.traits.arithmetic}"), 1.0, "mac_gated_fraction"),
-        "operand_shifts_bits": register,
-        "weight_loads_bits": register,
-        "skip_lookups": _gates(pricer, "skip_lookup_gates", "decoder_activity"),
+        "mac_gated": scaled(
+            pricer.energy_pj(f"mac_{pricer.traits.arithmetic}", size_of_mac(pricer, pricer.traits.arithmetic)),
+            1.0,
+            "mac_gated_fraction",
+        ),
+        "operand_shifts_bits": _shift(pricer),
+        "weight_loads_bits": _weight_load(pricer),
+        "skip_lookups": _gates(pricer, "skip_lookup_gates", "skip_lookup_activity"),
     }
 
 
 def _mac(pricer: Pricer, arithmetic: str) -> Price:
-    """Return the energy of one MAC; an output-stationary PE also clocks its own sum, which moves to no neighbour."""
-    unit = pricer.energy_pj(f"mac_{arithmetic}")
-    if pricer.hardware.pe_array.dataflow != "output_stationary":
+    """Return the energy of one MAC with the registers that are written for it alone and move to no neighbour."""
+    hardware = pricer.hardware
+    unit = pricer.energy_pj(f"mac_{arithmetic}", size_of_mac(pricer, arithmetic))
+    sums = hardware.accumulator_bits
+    if hardware.pe_array.dataflow == "output_stationary":
+        return joined([unit, scaled(write_pj(pricer), sums)])
+    if hardware.pe_array.scratch_pads is None:
         return unit
-    return joined([unit, pricer.energy_pj("register_write", pricer.hardware.accumulator_bits)])
+    pads, weight = _pads(pricer), WEIGHT_BITS[arithmetic]
+    return joined([
+        unit,
+        scaled(pads["weights"]["read_bits"], weight),
+        scaled(pads["sums"]["read_bits"], sums),
+        scaled(pads["sums"]["write_bits"], sums),
+        scaled(write_pj(pricer), hardware.activation_bits + 2 * weight + sums),  # weight, product and sum stages
+    ])  # fmt: skip
+
+
+def _pads(pricer: Pricer) -> dict[str, dict[str, Price]]:
+    """Return what a bit read from and written to each scratch pad of a PE costs."""
+    pads = pricer.hardware.pe_array.scratch_pads
+    if pads is None:
+        return {}
+    words = {"inputs": pads.input_words, "weights": pads.weight_words, "sums": pads.sum_words}
+    made = {
+        name: {"read_bits": read_pj(pricer, num), "write_bits": write_pj(pricer, num)} for name, num in words.items()
+    }
+    return made | {name: _buffer(pricer, memory) for name, memory in pad_memories(pricer).items()}
+
+
+def _weight_load(pricer: Pricer) -> Price:
+    pads = _pads(pricer)
+    written = pads["weights"]["write_bits"] if pads else write_pj(pricer)
+    return scaled(written, copies_of_weight(pricer.hardware.pe_array))
+
+
+def _shift(pricer: Pricer) -> Price:
+    """Return the energy of a bit of `operand_shifts_bits`.
+
+    A spatial array counts the activation of each slot, of which PEs share the register; its adder trees and sums come
+    with it. A PE with scratch pads reads its input there.
+    """
+    array, written = pricer.hardware.pe_array, write_pj(pricer)
+    pads = _pads(pricer)
+    if pads:
+        return joined([pads["inputs"]["read_bits"], written])
+    if array.dataflow != "spatial":
+        return written
+    moving = math.fsum(each.bits for each in array_registers(pricer) if each.moves_with == "slots")
+    return scaled(written, moving / (array.num_pes * operand_bits(pricer)[0]))
 
 
 def _interconnect(pricer: Pricer) -> Price:

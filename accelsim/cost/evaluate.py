@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from accelsim.config.explain import explain
 from accelsim.config.hardware import HardwareConfig
 from accelsim.cost.area import area_prices, leakage_prices
+from accelsim.cost.clock import active_cycles, clock_price, clocked_groups
 from accelsim.cost.dram import BY_TRAFFIC, layer_shares, run_energy
 from accelsim.cost.energy import ActionKey, energy_prices
 from accelsim.cost.report import ENERGY_UNITS, CostReport
@@ -43,7 +44,7 @@ def evaluate(counters: Counters, hardware: HardwareConfig, tables: CostTables) -
     """Return the energy per unit and layer, the area per unit and the leakage of a run.
 
     Energy = sum over actions of count x price, plus the chip's leakage power times time; the memory's is that of its
-    commands and states (`accelsim.cost.dram`).
+    commands and states (`accelsim.cost.dram`), the clock's that of flip-flops (`accelsim.cost.clock`).
 
     Raises
     ------
@@ -63,8 +64,10 @@ def evaluate(counters: Counters, hardware: HardwareConfig, tables: CostTables) -
         {name: energy_j * (traffic if name in BY_TRAFFIC else time) for name, energy_j in memory.items()}
         for traffic, time in layer_shares(counters)
     )
+    clock = _Clock(pricer)
     layers = tuple(
-        _layer_energy_j(layer, hardware.clock_mhz, action_pj, leakage_w) | {"dram": math.fsum(states.values())}
+        _layer_energy_j(layer, hardware.clock_mhz, action_pj, leakage_w)
+        | {"dram": math.fsum(states.values()), "clock": clock.energy_j(layer)}
         for layer, states in zip(counters.layers, by_state, strict=True)
     )
     return CostReport(
@@ -152,9 +155,41 @@ def _counted(counters: Counters, hardware: HardwareConfig, tables: CostTables) -
         (("dram", name), line.count, scaled(line.energy_pj, 1 / line.count))
         for name, line in run_energy(counters, hardware).items()
     ]
+    counted += _clock_lines(counters, pricer)
     leakage = joined(leakage_prices(pricer).values())
     counted.append((("leakage", "cycles"), cycles, scaled(leakage, pj_per_cycle_and_w)))
     return counted
+
+
+def _clock_lines(counters: Counters, pricer: Pricer) -> list[tuple[ActionKey, int, Price]]:
+    """Return the clock by the unit whose flip-flops they are; what is counted are the cycles of the run."""
+    groups, gating = clocked_groups(pricer), pricer.hardware.clock_gating
+    by_unit: dict[str, list[Price]] = {}
+    for layer in counters.layers:
+        for unit, price in clock_price(groups, gating, layer).items():
+            by_unit.setdefault(unit, []).append(price)
+    cycles = max(1, sum(layer.latency_cycles for layer in counters.layers))
+    return [(("clock", unit), cycles, scaled(joined(parts), 1 / cycles)) for unit, parts in by_unit.items()]
+
+
+class _Clock:
+    """The clock of a chip at the tables' values."""
+
+    def __init__(self, pricer: Pricer) -> None:
+        values = pricer.tables.values
+        self._gating = pricer.hardware.clock_gating
+        self._groups = [
+            (each.flip_flops, resolve(each.clocked_pj, values), resolve(each.gated_pj, values))
+            for each in clocked_groups(pricer)
+        ]
+
+    def energy_j(self, layer: LayerCounters) -> float:
+        """Return the clock's energy in a layer."""
+        energies = []
+        for group, clocked_pj, gated_pj in self._groups:
+            active = active_cycles(group, self._gating, layer)
+            energies.append(clocked_pj * active + gated_pj * (layer.latency_cycles - active))
+        return math.fsum(energies) * _J_PER_PJ
 
 
 def _layer_energy_j(

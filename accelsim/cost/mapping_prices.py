@@ -6,6 +6,7 @@ import math
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.cost.area import leakage_prices
+from accelsim.cost.clock import clock_estimate
 from accelsim.cost.dram import state_prices, traffic_prices
 from accelsim.cost.energy import energy_prices
 from accelsim.cost.tables import CostTables
@@ -16,7 +17,7 @@ from accelsim.timing.power_states import DramStates
 
 
 def mapping_prices(hardware: HardwareConfig, tables: CostTables) -> EnergyPrices:
-    """Return pJ per action, that leak per cycle, and of the memory's commands and states.
+    """Return pJ per action, that leak and clock per cycle, and of the memory's commands and states.
 
     Other objectives get no prices, since they do not look at them. Raises as `accelsim.cost.evaluate.evaluate`.
     """
@@ -30,8 +31,13 @@ def mapping_prices(hardware: HardwareConfig, tables: CostTables) -> EnergyPrices
         action_pj["dram", action] = resolve(price, tables.values)
     states = {name: resolve(price, tables.values) for name, price in state_prices(hardware.dram).items()}
     leakage_w = math.fsum(resolve(price, tables.values) for price in leakage_prices(pricer).values())
+    clock = clock_estimate(pricer)
+    for key, price in clock.per_action_pj.items():
+        action_pj[key] = action_pj.get(key, 0.0) + resolve(price, tables.values)
+    clock_pj = resolve(clock.per_cycle_pj, tables.values)
     return EnergyPrices(
         action_pj=tuple((unit, action, price) for (unit, action), price in sorted(action_pj.items()) if price),
-        static_pj_per_cycle=leakage_w * 1e6 / hardware.clock_mhz,
+        static_pj_per_cycle=clock_pj + leakage_w * 1e6 / hardware.clock_mhz,
+        busy_pj_per_cycle=resolve(clock.per_busy_cycle_pj, tables.values),
         dram=None if hardware.memory == "ideal" else DramStates(**states),
     )

@@ -15,7 +15,8 @@ from accelsim.sim.counters import Counters
 from accelsim.timing.power_states import num_wakes
 
 POLICY = ("dram.power_down_after_ns", "dram.power_down_kind", "dram.self_refresh_after_ns")
-COST_SETTINGS = (*POLICY, "dram.clock_stop", "dram.traffic_pj_per_bit", "clock_gating", "leakage_class")
+_CELLS = tuple(f"{name}.cells" for name in ("activation_buffer", "weight_buffer", "mask_buffer", "accumulator"))
+COST_SETTINGS = (*POLICY, "dram.clock_stop", "dram.traffic_pj_per_bit", "clock_gating", "leakage_class", *_CELLS)
 
 
 def with_settings(hardware: HardwareConfig, texts: Sequence[str]) -> HardwareConfig:
@@ -28,13 +29,12 @@ def with_settings(hardware: HardwareConfig, texts: Sequence[str]) -> HardwareCon
     """
     overrides = [parse_override(text, HardwareConfig) for text in texts]
     refuse_twice(overrides)
-    known = [name for name in COST_SETTINGS if name.split(".")[0] in HardwareConfig.model_fields]
     for override in overrides:
         path = ".".join(str(part) for part in override.location)
-        if path not in known:
+        if path not in COST_SETTINGS:
             raise ConfigError(
                 f"{override.where}: {path} changes more than the cost of a run; run it again with it, or set one of "
-                f"{', '.join(known)}"
+                f"{', '.join(COST_SETTINGS)}"
             )
     try:
         return HardwareConfig.model_validate(apply_overrides(hardware.model_dump(), overrides, HardwareConfig))

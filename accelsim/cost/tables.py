@@ -17,7 +17,7 @@ from accelsim.errors import ConfigError
 from accelsim.names import suggest
 
 RowUnit = Literal["pj", "pj_per_bit", "pj_per_bit_mm", "um2", "nw", "ge", "flip_flops", "factor"]
-TABLE_FILES = ("arithmetic.yaml", "gates.yaml", "memory.yaml", "sram.yaml", "wires.yaml")
+TABLE_FILES = ("arithmetic.yaml", "clock.yaml", "gates.yaml", "memory.yaml", "sram.yaml", "wires.yaml")
 _MIN_SOURCE = 10
 _AT_A_NODE = frozenset({"pj", "pj_per_bit_mm", "um2", "nw"})
 _AT_A_VOLTAGE = frozenset({"pj", "pj_per_bit_mm", "nw"})

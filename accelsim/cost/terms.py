@@ -32,6 +32,15 @@ def scaled(price: Price, factor: float, *constants: str) -> Price:
     return tuple(Term(term.coefficient * factor, (*term.constants, *constants)) for term in price)
 
 
+def multiplied(first: Price, second: Price) -> Price:
+    """Return the product of two sums."""
+    return tuple(
+        Term(one.coefficient * other.coefficient, (*one.constants, *other.constants))
+        for one in first
+        for other in second
+    )
+
+
 def joined(prices: Iterable[Price]) -> Price:
     """Return the sum of ``prices``: equal products merged in order of first appearance, zero ones left out."""
     total: dict[tuple[str, ...], float] = {}

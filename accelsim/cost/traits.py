@@ -11,6 +11,8 @@ from accelsim.cost.terms import Price, Term
 from accelsim.sim.actions import ARITHMETICS
 from accelsim.sim.counters import Counters, DecoderWidth
 
+_LAYOUT = ("placement_overhead", "repair_and_test_area", "chip_layout_overhead")
+
 
 @dataclass(frozen=True, slots=True)
 class RunTraits:
@@ -29,6 +31,11 @@ class RunTraits:
     more_arithmetics: tuple[str, ...] = ()
     decoder_fronts: tuple[str, ...] = ()
     decoder_width: DecoderWidth | None = None
+
+    @property
+    def arithmetics(self) -> tuple[str, ...]:
+        """Return every arithmetic that the PEs are built for."""
+        return (self.arithmetic, *self.more_arithmetics)
 
 
 def run_traits(counters: Counters) -> RunTraits:
@@ -97,16 +104,23 @@ class Pricer:
         return (Term(scaling.scale_wire_energy(_conditions(self.tables.row(name))[1], self.voltage_v), (name,)),)
 
     def area_um2(self, name: str, coefficient: float = 1.0) -> Price:
-        """Return an area row, scaled to the chip and spread by the placement overhead, in um2."""
+        """Return an area row of standard cells, scaled to the chip, placed and routed, in um2."""
         node_nm = self.tables.row(name).node_nm or self.node_nm
         factor = scaling.scale_area(node_nm, self.node_nm)
-        return (Term(coefficient * factor, (name, "placement_overhead")),)
+        return (Term(coefficient * factor, (name, *_LAYOUT)),)
 
     def leakage_w(self, name: str, coefficient: float = 1.0) -> Price:
-        """Return a leakage row in nW, scaled to the chip, in W."""
+        """Return a leakage row of general-purpose cells in nW, scaled to the chip and its class of cells, in W."""
         node_nm, voltage_v = _conditions(self.tables.row(name))
         factor = scaling.scale_leakage(node_nm, voltage_v, self.node_nm, self.voltage_v)
-        return (Term(coefficient * factor * 1e-9, (name,)),)
+        is_low = self.hardware.leakage_class == "low_power"
+        return (Term(coefficient * factor * 1e-9, (name, "low_power_leakage") if is_low else (name,)),)
+
+    def sram_leakage_w(self, leakage_w: float) -> Price:
+        """Return the leakage of a memory of the grid's cells, which are low-power ones, at the chip's class."""
+        is_low = self.hardware.leakage_class == "low_power"
+        names = ("sram_leakage_factor",) if is_low else ("sram_leakage_factor", "sram_general_leakage")
+        return (Term(leakage_w, names),)
 
 
 def _conditions(row: CostRow) -> tuple[float, float]:

@@ -18,8 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.config.hardware import HardwareConfig
-from accelsim.cost.area import area_prices, decoder_front, leakage_prices
+from accelsim.cost.area import area_prices, leakage_prices
+from accelsim.cost.clock import clock_estimate
 from accelsim.cost.energy import energy_prices
+from accelsim.cost.inventory import decoder_front
 from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
 from accelsim.cost.terms import resolve
@@ -29,7 +31,6 @@ from accelsim.errors import MappingError
 from accelsim.groups import group_sizes, groups_of_size
 from accelsim.mapping.activation_code import WORD_BITS, pairs_per_word
 from accelsim.mapping.build import effective_macs
-from accelsim.mapping.dataflow import adder_fan_in
 from accelsim.mapping.figures import Layers, layer_figures
 from accelsim.mapping.network import check_units, rank_network
 from accelsim.mapping.ranking import Best
@@ -167,7 +168,7 @@ def _estimate(
     prices = _Prices(hardware, _traits(plans, on_array))
     time_s = cycles_to_s(cycles, hardware.clock_mhz)
     energy_j = sum(count * prices.action_pj[key] for key, count in actions.items()) * 1e-12
-    energy_j += (prices.idle_w + prices.leakage_w) * time_s
+    energy_j += (prices.idle_w + prices.leakage_w) * time_s + prices.clock_pj_per_cycle * cycles * 1e-12
     macs = sum(task.layer.dims.macs for task in on_array)
     effective = sum(effective_macs(task) for task in on_array)
     stored = sum(task.stored_bits.total for task in tasks)
@@ -227,13 +228,18 @@ def _executed(task: LayerTask) -> int:
 
 
 class _Prices:
-    """Prices of a chip in pJ per action and W, its area in mm2."""
+    """Prices of a chip in pJ per action and cycle and in W, its area in mm2."""
 
     def __init__(self, hardware: HardwareConfig, traits: RunTraits) -> None:
         tables = load_tables()
         pricer = Pricer(hardware, tables, traits)
         prices = energy_prices(pricer)
+        clock = clock_estimate(pricer)
         self.action_pj = {key: resolve(price, tables.values) for key, price in prices.action_pj.items()}
+        for key, price in clock.per_action_pj.items():
+            self.action_pj[key] = self.action_pj.get(key, 0.0) + resolve(price, tables.values)
+        every_cycle = (clock.per_cycle_pj, clock.per_busy_cycle_pj)  # as if the array never waited
+        self.clock_pj_per_cycle = math.fsum(resolve(price, tables.values) for price in every_cycle)
         self.idle_w = resolve(prices.dram_idle_w, tables.values)
         self.leakage_w = sum(resolve(price, tables.values) for price in leakage_prices(pricer).values())
         self.area_mm2 = math.fsum(resolve(price, tables.values) for price in area_prices(pricer).values())
@@ -370,8 +376,6 @@ def _shifted_bits(hardware: HardwareConfig, layers: Layers, slots: Floats) -> fl
         each = wbits + acc
     elif array.dataflow == "weight_stationary":
         each = act + acc
-    elif array.dataflow == "row_stationary":
-        each = act + wbits + 2 * acc
     else:
-        each = act + wbits + 2 * acc / adder_fan_in(array) if array.operand_registers else act
+        each = act
     return float((slots * each).sum())

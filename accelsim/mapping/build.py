@@ -20,7 +20,7 @@ import numpy.typing as npt
 from accelsim.errors import MappingError
 from accelsim.mapping.activation_code import WORD_BITS, pairs_per_word
 from accelsim.mapping.cached import bus_times
-from accelsim.mapping.dataflow import ArrayWork, TileShape, adder_fan_in, array_work
+from accelsim.mapping.dataflow import ArrayWork, TileShape, array_work
 from accelsim.mapping.events import WeightTraffic, ceil_share, input_events, output_events, weight_events
 from accelsim.mapping.holding import Holding, hold, misfit
 from accelsim.mapping.loops import Nest, Tiling, build_nest, step_ranges
@@ -349,7 +349,11 @@ def _mac_actions(task: LayerTask, slots: int) -> dict[str, int]:
 
 
 def shifted_bits(task: LayerTask, slots: int) -> int:
-    """Return bits moved between PE registers: streamed operand and partial sum (or both operands) of each slot."""
+    """Return bits moved between PE registers: streamed operand and partial sum (or both operands) of each slot.
+
+    In a spatial or row-stationary array it is the activation that each slot takes; what a product does to the PE's own
+    registers and scratch pads is part of its price.
+    """
     dataflow = task.hardware.pe_array.dataflow
     if dataflow == "output_stationary":
         return slots * (task.activation_bits + task.weight_bits)
@@ -357,12 +361,6 @@ def shifted_bits(task: LayerTask, slots: int) -> int:
         return slots * (task.weight_bits + task.hardware.accumulator_bits)
     if dataflow == "weight_stationary":
         return slots * (task.activation_bits + task.hardware.accumulator_bits)
-    if dataflow == "row_stationary":  # an input, a weight and a sum of the PE's scratch pads
-        return slots * (task.activation_bits + task.weight_bits + 2 * task.hardware.accumulator_bits)
-    if task.hardware.pe_array.operand_registers:
-        # Each slot reads its input and its weight from the PE's registers; a sum is read and written per adder tree.
-        sums = 2 * (slots // adder_fan_in(task.hardware.pe_array))
-        return slots * (task.activation_bits + task.weight_bits) + sums * task.hardware.accumulator_bits
     return slots * task.activation_bits
 
 

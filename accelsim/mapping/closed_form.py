@@ -419,6 +419,7 @@ def objective_of(figures: Figures, latency: Floats, prices: EnergyPrices, is_flo
     if hardware.mapping.objective == "latency" or prices.are_none:
         return latency + 1e-6 * dram
     energy = figures.actions_pj + latency * prices.static_pj_per_cycle
+    energy = energy + np.minimum(latency, figures.array) * prices.busy_pj_per_cycle
     if prices.dram is not None and is_floor:
         energy = energy + least_standby_pj(figures.requests, latency, hardware, prices.dram)
     elif prices.dram is not None:

@@ -291,6 +291,8 @@ def _value(task: LayerTask, schedule: LayerSchedule, prices: EnergyPrices, found
         return cycles + 1e-6 * dram
     written = int(schedule.outputs.store_bytes.sum())
     energy = prices.of_actions(schedule.actions) + cycles * prices.static_pj_per_cycle + standby_pj
+    worked = cycles if schedule.parts is not None else min(cycles, int(schedule.array_cycles.sum()))
+    energy += worked * prices.busy_pj_per_cycle
     energy += 8 * (dram - written) * prices.pj("dram", "read_bits") + 8 * written * prices.pj("dram", "write_bits")
     return energy if objective == "energy" else energy * cycles
 

@@ -18,13 +18,16 @@ class EnergyPrices:
     action_pj
         Unit, action and pJ per count, of every action that costs something.
     static_pj_per_cycle
-        What leaks in every cycle.
+        What flows in every cycle: leakage, and the clock that is not gated.
+    busy_pj_per_cycle
+        The clock of the array, beyond what it draws when gated, in each cycle in which the array works.
     dram
         pJ of each command of the memory, and per ns of one rank in each state; None where memory is ideal.
     """
 
     action_pj: tuple[tuple[str, str, float], ...] = ()
     static_pj_per_cycle: float = 0.0
+    busy_pj_per_cycle: float = 0.0
     dram: DramStates | None = None
 
     @property

@@ -21,7 +21,7 @@ interconnect            bits (moved between a buffer and the array, or DMA and a
 
 from __future__ import annotations
 
-ARITHMETICS = ("ternary", "binary_xnor", "int4", "int8", "fp16", "fp32")
+ARITHMETICS = ("ternary", "binary_xnor", "int4", "int8", "int16", "fp16", "fp32")
 
 ACTIONS: dict[str, tuple[str, ...]] = {
     "dram": ("read_bits", "write_bits"),

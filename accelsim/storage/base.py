@@ -9,7 +9,7 @@ from typing import Literal, Protocol, runtime_checkable
 from accelsim.prng.source import RandomSource
 from accelsim.trace.model import LayerWeights, TraceLayer
 
-Arithmetic = Literal["ternary", "binary_xnor", "int4", "int8", "fp16", "fp32"]
+Arithmetic = Literal["ternary", "binary_xnor", "int4", "int8", "int16", "fp16", "fp32"]
 DecoderKind = Literal["none", "raw", "rle", "golomb", "entropy", "csr", "bitmap", "nm", "multicoat", "folded", "seedlm"]
 
 

@@ -31,6 +31,10 @@ class DenseFormat:
     bits_per_weight: int
     arithmetic: Arithmetic
 
+    @property
+    def _is_float(self) -> bool:
+        return self.arithmetic in ("fp16", "fp32")
+
     def plan(self, weights: LayerWeights) -> WeightPlan:
         """Return the plan of a layer; O(1)."""
         return WeightPlan(
@@ -54,7 +58,7 @@ class DenseFormat:
                     f"storage {self.name}: a weight of 0 is not -1 or 1; choose mpt-binary, which has zeros"
                 )
             data = pack(flat > 0)
-        elif self.bits_per_weight in _FLOATS:
+        elif self._is_float:
             exact = _EXACT_INTEGERS[self.bits_per_weight]
             check_range(self.name, flat, -exact, exact)
             data = flat.astype(_FLOATS[self.bits_per_weight]).tobytes()
@@ -68,19 +72,21 @@ class DenseFormat:
     def decode(self, encoded: EncodedWeights) -> IntTensor:
         """Return the integer tensor that was encoded."""
         count = encoded.num_weights
-        if self.bits_per_weight in _FLOATS:
+        if self._is_float:
             floats: npt.NDArray[np.floating[Any]] = np.frombuffer(encoded.weight, dtype=_FLOATS[self.bits_per_weight])
             return floats.astype(np.int32).reshape(encoded.shape)
         bits = unpack(encoded.weight, count * self.bits_per_weight)
         if self.bits_per_weight == 1:
             return (2 * bits.astype(np.int8) - 1).reshape(encoded.shape)
-        return fields(bits, self.bits_per_weight, count, signed=True).astype(np.int8).reshape(encoded.shape)
+        numbers = fields(bits, self.bits_per_weight, count, signed=True).reshape(encoded.shape)
+        return numbers.astype(np.int16) if self.arithmetic == "int16" else numbers.astype(np.int8)
 
 
 DENSE_INT8 = DenseFormat("dense-int8", "every weight as an 8-bit integer", 8, "int8")
 FORMATS = (
     DenseFormat("dense-fp32", "every weight as a 32-bit float", 32, "fp32"),
     DenseFormat("dense-fp16", "every weight as a 16-bit float", 16, "fp16"),
+    DenseFormat("dense-int16", "every weight as a 16-bit integer", 16, "int16"),
     DENSE_INT8,
     DenseFormat("dense-int4", "every weight as a 4-bit integer", 4, "int4"),
     DenseFormat("dense-binary", "every weight as its sign (BinaryConnect)", 1, "ternary"),

@@ -9,6 +9,7 @@ from accelsim.errors import ConfigError
 from accelsim.names import suggest
 from accelsim.validation import eyeriss, gemm, gemmini, tpu
 from accelsim.validation.dram import validate_dram
+from accelsim.validation.dram_energy import validate_dram_energy
 from accelsim.validation.eyeriss import validate_eyeriss
 from accelsim.validation.formulas import validate_effective_macs, validate_sram, validate_systolic
 from accelsim.validation.gemm import validate_gemm_tilings, validate_stonne
@@ -16,6 +17,7 @@ from accelsim.validation.gemmini import CHOSEN, validate_chosen, validate_gemmin
 from accelsim.validation.own_rows import Columns, read_rows
 from accelsim.validation.reference import Table
 from accelsim.validation.rows import ValidationRow
+from accelsim.validation.silicon import validate_areas, validate_eie, validate_masked_pe
 from accelsim.validation.sparse import validate_crossing
 from accelsim.validation.tickets import validate_hiddenite, validate_model_sizes
 from accelsim.validation.tpu import validate_tpu_v1, validate_tpu_v3
@@ -30,8 +32,12 @@ REFERENCES: dict[str, Callable[[], list[ValidationRow]]] = {
     "stonne-sparse-gemm": validate_stonne,
     "systolic-formulas": validate_systolic,
     "dram-simulators": validate_dram,
+    "dram-energy": validate_dram_energy,
     "real-masks": validate_effective_macs,
     "cacti-sram": validate_sram,
+    "areas": validate_areas,
+    "eie-pe": validate_eie,
+    "masked-pe": validate_masked_pe,
     "sparse-crossing": validate_crossing,
     "frozen-sizes": validate_model_sizes,
     "hiddenite": validate_hiddenite,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from accelsim.config.loader import LoadedHardware
-from accelsim.cost.evaluate import evaluate
-from accelsim.cost.tables import load_tables
 from accelsim.errors import ConfigError
 from accelsim.mapping.residency import NETWORK_INPUT
 from accelsim.sim.counters import Counters
 from accelsim.trace import trace_network
 from accelsim.trace.model import LoopDims, TraceLayer
 from accelsim.units import cycles_to_s
+from accelsim.validation.eyeriss_power import Power, power_at, power_rows
 from accelsim.validation.own_rows import BATCH as INPUTS
 from accelsim.validation.own_rows import MEASURED, PERCENT, SIZE, TEXT, Column, Columns
 from accelsim.validation.reference import Cell, Row, Table, load_table, preset_path
@@ -73,14 +72,16 @@ def validate_eyeriss(own: Table | None = None) -> list[ValidationRow]:
     table = own or load_table("eyeriss")
     hardware = machine(preset_path("eyeriss_dense"))
     rows: list[ValidationRow] = []
+    powers = []
     for row, after in zip(table.rows, (*table.rows[1:], None), strict=True):
         with row.named():
-            counters = run_layers(hardware, _layers(row, after), "dense-fp16")
-        rows += _rows_of(table, row, counters, hardware)
-    return rows
+            counters = run_layers(hardware, _layers(row, after), "dense-int16")
+        powers.append(power_at(row, counters, hardware))
+        rows += _rows_of(table, row, counters, hardware, powers[-1])
+    return power_rows(table, rows, powers) + rows
 
 
-def _rows_of(table: Table, row: Row, counters: Counters, hardware: LoadedHardware) -> list[ValidationRow]:
+def _rows_of(table: Table, row: Row, counters: Counters, hardware: LoadedHardware, power: Power) -> list[ValidationRow]:
     item, name, clock = counters.layers[0], row.text("layer"), hardware.config.clock_mhz
     working = sum(item.cycles_by_cause[cause] for cause in _WORKING)
     # What the array reads and writes; filling the buffer from DRAM is not in the published figures.
@@ -96,7 +97,7 @@ def _rows_of(table: Table, row: Row, counters: Counters, hardware: LoadedHardwar
             ("processing time in ms", "processing_ms", working_ms, "see docs/validation.md"),
             ("DRAM traffic in MB", "dram_mb", dram_mb, "run-length coded activations"),
             ("global-buffer traffic in MB", "buffer_mb", moved_mb, "inputs and partial sums of passes"),
-            ("power in mW", "power_mw", 1e3 * _power_w(counters, hardware), "chip without DRAM, as measured there"),
+            ("power in mW", "power_mw", power.total_mw, "at the measured times; chip without DRAM"),
         )
     ]
 
@@ -129,10 +130,3 @@ def _layer(row: Row) -> TraceLayer:
         stride=stride, batch=batch, groups=groups, padding=(window - 1) // 2 if stride == 1 else 0,
     )  # fmt: skip
     return layer(name, dims, inputs=(before,), input_density=1.0 - row.number("zeros_percent") / 100)
-
-
-def _power_w(counters: Counters, hardware: LoadedHardware) -> float:
-    """Return the average on-chip power of the first layer of a run."""
-    energy = evaluate(counters, hardware.config, load_tables()).layer_energy_j_by_unit[0]
-    on_chip_j = sum(value for unit, value in energy.items() if unit != "dram")
-    return on_chip_j / cycles_to_s(counters.layers[0].latency_cycles, hardware.config.clock_mhz)

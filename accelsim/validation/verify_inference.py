@@ -1,8 +1,9 @@
 """Integer inference of a ticket: int8 activations, integer weights, int32 sums, float16 scales and offsets.
 
-Every tensor that a weighted layer or a product of two activations reads, or that a residual addition takes, is int8 with
-one scale per tensor, the largest magnitude on training data over 127; symmetric, so 0 stays 0. The sums of weighted
-layers are exact: they are computed in float32 where all of them stay below 2^24, else in float64, and must fit int32.
+Every tensor that a weighted layer or a product of two activations reads, or that a residual addition takes, is int8
+with one scale per tensor, the largest magnitude on training data over 127; symmetric, so 0 stays 0. The sums of
+weighted layers are exact: they are computed in float32 where all of them stay below 2^24, else in float64, and must
+fit int32.
 """
 
 from __future__ import annotations

@@ -78,7 +78,11 @@ nightly = pytest.mark.skipif("ACCELSIM_NIGHTLY" not in os.environ, reason="15 se
 
 @pytest.mark.parametrize(
     "name",
-    ["conv6_slt_f90", "gin_slt_f50", *(pytest.param(name, marks=nightly) for name in ("resnet_slt", "decoder_slt_f70"))],
+    [
+        "conv6_slt_f90",
+        "gin_slt_f50",
+        *(pytest.param(name, marks=nightly) for name in ("resnet_slt", "decoder_slt_f70")),
+    ],
 )
 def test_stored_accuracy_is_what_the_stored_bits_give(name):
     ticket = read_ticket(str(WORKLOADS / f"{name}.pt"))

@@ -1,0 +1,125 @@
+"""Energy of the clock: each flip-flop's clock pin and its share of the tree, in the cycles in which it is clocked.
+
+``clock_gating`` of the chip says which stand still: ``none``; ``unit``, those of a unit without work in the cycle;
+``lane``, also those of a PE or lane without work. What is gated still costs `clock_gated_fraction`: the gate's own
+clock pin and the tree above it.
+
+The tree has leaf buffers, in proportion to the pins, and wire. Wire does not shrink as gates do; its length follows
+from the standard-cell area that a flip-flop has in its unit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from accelsim.cost.area import logic_area
+from accelsim.cost.inventory import FlipFlops, flip_flops_of, inventory
+from accelsim.cost.terms import Price, joined, multiplied, resolve, scaled
+from accelsim.cost.traits import Pricer
+from accelsim.sim.counters import LayerCounters
+
+
+@dataclass(frozen=True, slots=True)
+class ClockedGroup:
+    """Flip-flops of a unit with their price.
+
+    In a cycle, in pJ of all of them: clocked, of which the network's part outside of the flip-flops, and gated.
+    """
+
+    unit: str
+    flip_flops: FlipFlops
+    clocked_pj: Price
+    network_pj: Price
+    gated_pj: Price
+
+
+_TRANSITIONS = 4  # of a clock, over those of a random bit: two in a cycle, not one in two
+
+
+def flip_flop_cycle_pj(pricer: Pricer, area_um2: float = 0.0) -> Price:
+    """Return what one flip-flop costs in a cycle in which it is clocked, in pJ: its inside and `network_cycle_pj`."""
+    return joined([pricer.energy_pj("flip_flop_clock"), network_cycle_pj(pricer, area_um2)])
+
+
+def network_cycle_pj(pricer: Pricer, area_um2: float = 0.0) -> Price:
+    """Return what the clock network spends on a flip-flop in a cycle, in pJ: its pin, leaf buffers and wire.
+
+    ``area_um2`` is the standard-cell area that it has in its unit; 0: without wire, as before placement.
+    """
+    pin = pricer.energy_pj("clock_pin")
+    wire_mm = math.sqrt(area_um2) * 1e-3
+    wire = scaled(pricer.wire_pj_per_bit_mm("wire_energy"), _TRANSITIONS * wire_mm, "clock_wire_factor")
+    return joined([pin, scaled(pin, 1.0, "clock_buffer_share"), wire])
+
+
+def clocked_groups(pricer: Pricer) -> tuple[ClockedGroup, ...]:
+    """Return every flip-flop of the chip, by unit and by what clocks it."""
+    values = pricer.tables.values  # a sampled area does not move the wires
+    groups = []
+    for unit, logic in sorted(inventory(pricer).items()):
+        area_um2 = resolve(logic_area(pricer, logic), values) * 1e6
+        of_one = area_um2 / resolve(flip_flops_of([logic]), values)
+        price, network = flip_flop_cycle_pj(pricer, of_one), network_cycle_pj(pricer, of_one)
+        for each in logic.flip_flops:
+            clocked = multiplied(each.count, price)
+            if each.has_enable:
+                inside = multiplied(each.count, pricer.energy_pj("flip_flop_clock"))
+                clocked = joined([clocked, scaled(inside, 1.0, "enable_clock_share")])
+            gated = scaled(clocked, 1.0, "clock_gated_fraction")
+            groups.append(ClockedGroup(unit, each, clocked, multiplied(each.count, network), gated))
+    return tuple(groups)
+
+
+def active_cycles(group: FlipFlops, gating: str, layer: LayerCounters) -> float:
+    """Return the cycles of a layer in which a group is clocked; a part of a cycle where a part of it is."""
+    cycles = float(layer.latency_cycles)
+    if gating == "lane" and group.work is not None:
+        return min(cycles, sum(layer.actions.get(w.unit, {}).get(w.action, 0) * w.cycles for w in group.work))
+    if gating == "none" or group.busy is None:
+        return cycles
+    return min(cycles, float(sum(layer.busy_cycles.get(unit, 0) for unit in group.busy)))
+
+
+def clock_price(groups: tuple[ClockedGroup, ...], gating: str, layer: LayerCounters) -> dict[str, Price]:
+    """Return the clock's energy in a layer by the unit whose flip-flops they are, in pJ."""
+    by_unit: dict[str, list[Price]] = {}
+    for group in groups:
+        active = active_cycles(group.flip_flops, gating, layer)
+        parts = by_unit.setdefault(group.unit, [])
+        parts += [scaled(group.clocked_pj, active), scaled(group.gated_pj, layer.latency_cycles - active)]
+    return {unit: joined(parts) for unit, parts in by_unit.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class ClockEstimate:
+    """The clock for estimates before a run, in pJ: in every cycle, more where the array works in it, more an action.
+
+    Where units are gated, those that do not work with the array are taken as gated: how long they work is not known.
+    """
+
+    per_cycle_pj: Price
+    per_busy_cycle_pj: Price
+    per_action_pj: Mapping[tuple[str, str], Price]
+
+
+def clock_estimate(pricer: Pricer) -> ClockEstimate:
+    """Return what is known of the clock before a run."""
+    gating = pricer.hardware.clock_gating
+    every: list[Price] = []
+    busy: list[Price] = []
+    actions: dict[tuple[str, str], list[Price]] = {}
+    for group in clocked_groups(pricer):
+        made = group.flip_flops
+        if gating == "none" or (made.busy is None and made.work is None):
+            every.append(group.clocked_pj)
+            continue
+        every.append(group.gated_pj)
+        more = joined([group.clocked_pj, scaled(group.gated_pj, -1.0)])
+        if gating == "lane" and made.work is not None:
+            for work in made.work:
+                actions.setdefault((work.unit, work.action), []).append(scaled(more, work.cycles))
+        elif "pe_array" in (made.busy or ()):
+            busy.append(more)
+    return ClockEstimate(joined(every), joined(busy), {key: joined(parts) for key, parts in actions.items()})

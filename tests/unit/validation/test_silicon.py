@@ -1,0 +1,27 @@
+"""Figures of laid-out silicon that the model meets without being fitted to them."""
+
+from __future__ import annotations
+
+import pytest
+
+from accelsim.validation.compare import validate
+
+
+def ours_over_theirs(reference: str) -> dict[str, float]:
+    return {row.quantity: row.ours / row.theirs for row in validate([reference]) if row.theirs and not row.statistic}
+
+
+def test_kinds_of_cells_in_eies_pe_are_within_a_factor_of_1_3() -> None:
+    for what, ratio in ours_over_theirs("eie-pe").items():
+        assert 1 / 1.3 < ratio < 1.3, what
+
+
+@pytest.mark.parametrize("block", ["unified buffer", "matrix unit", "Eyeriss, core"])
+def test_areas_are_within_30_percent(block: str) -> None:
+    ratio = next(ratio for what, ratio in ours_over_theirs("areas").items() if block in what)
+    assert ratio == pytest.approx(1, abs=0.3)
+
+
+def test_a_masked_pe_and_drampowers_energy() -> None:
+    assert next(iter(ours_over_theirs("masked-pe").values())) == pytest.approx(1, abs=0.1)
+    assert all(ratio == pytest.approx(1, abs=0.005) for ratio in ours_over_theirs("dram-energy").values())
