@@ -10,11 +10,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from accelsim.cost.tables import CostTables
-from accelsim.cost.terms import FloatArray, Price, resolve
+from accelsim.cost.terms import FloatArray, Price, joined, resolve
 from accelsim.cost.uncertainty import sample
 from accelsim.dse.atlas_space import AtlasSpace, Place, Ticket
 from accelsim.dse.duels import Rule, find_rule
-from accelsim.dse.priced import Prices, parse_prices
+from accelsim.dse.priced import J_PER_PJ, Prices, parse_prices
 from accelsim.dse.rows import Row, figure
 from accelsim.sim.counters import CAUSES
 
@@ -113,7 +113,7 @@ def cells_of(space: AtlasSpace, rows: Mapping[tuple[Place, str, float], Row], ta
         Place, format and freezing ratio -> the row of its run.
     """
     priced = {key: parse_prices(str(row["prices"])) for key, row in rows.items() if row["status"] == "ok"}
-    energies = _Energies(priced, tables)
+    energies = Energies(priced, tables)
     return tuple(
         _cell(space, (place, ticket, price), rows, energies)
         for place in space.places()
@@ -125,55 +125,75 @@ def cells_of(space: AtlasSpace, rows: Mapping[tuple[Place, str, float], Row], ta
 Key = tuple[Place, str, float]
 
 
-class _Energies:
-    """Energies of runs at any price and policy, and their draws; runs share the products of constants."""
+class Energies:
+    """Energies of runs at any price of a bit and under any policy, and their draws.
+
+    A price of the tables is worked out once for each run: what is stated of a bit comes on top.
+    """
 
     def __init__(self, priced: Mapping[Key, Prices], tables: CostTables) -> None:
-        self.priced = priced
-        self._values = tables.values
+        self._priced, self._values = priced, tables.values
         prices = [
             price
             for each in priced.values()
-            for price in (
-                each.core,
-                *(part for memory in each.memory.values() for part in (memory.traffic, memory.rest)),
-            )
+            for memory in each.memory.values()
+            for price in (each.core, memory.traffic, memory.rest)
         ]
-        products = sorted({term.constants for price in prices for term in price} | {()})
-        self._places = {names: place for place, names in enumerate(products)}
+        products = sorted({term.constants for price in prices for term in price})
         names = sorted({name for product in products for name in product})
         draws = sample([tables.row(name) for name in names], NUM_DRAWS, SEED)
+        self._places = {product: place for place, product in enumerate(products)}
         self._products = np.ones((len(products), NUM_DRAWS))
         for product, place in self._places.items():
             for name in product:
                 self._products[place] *= draws[name]
+        self._known: dict[tuple[Key, str], tuple[float, float]] = {}
+        self._drawn: dict[Key, tuple[FloatArray, FloatArray]] = {}
+
+    def policies(self, key: Key) -> list[str]:
+        """Return the policies of the memory in words, the chip's own first."""
+        return list(self._priced[key].memory)
 
     def value(self, key: Key, policy: str, pj_per_bit: float | None) -> float:
-        """Return an energy in J."""
-        return resolve(self.priced[key].energy(policy, pj_per_bit), self._values)
+        """Return an energy in J; ``pj_per_bit`` None takes the price of a bit of the chip's memory."""
+        if (key, policy) not in self._known:
+            prices = self._priced[key]
+            memory = prices.memory[policy]
+            fixed = joined((prices.core, memory.rest))
+            self._known[key, policy] = (resolve(fixed, self._values), resolve(memory.traffic, self._values))
+        fixed_j, traffic_j = self._known[key, policy]
+        return fixed_j + (traffic_j if pj_per_bit is None else self._stated_j(key, pj_per_bit))
 
     def draws(self, key: Key, pj_per_bit: float | None) -> FloatArray:
-        """Return its draws under the chip's own policy."""
-        prices = self.priced[key]
-        price = prices.energy(prices.own_policy, pj_per_bit)
+        """Return its draws under the chip's own policy; a stated price is exact."""
+        if key not in self._drawn:
+            prices = self._priced[key]
+            memory = prices.memory[self.policies(key)[0]]
+            self._drawn[key] = (self._draw(joined((prices.core, memory.rest))), self._draw(memory.traffic))
+        fixed, traffic = self._drawn[key]
+        return fixed + (traffic if pj_per_bit is None else self._stated_j(key, pj_per_bit))
+
+    def own_pj_per_bit(self, key: Key) -> float:
+        """Return what a bit costs in the chip's own memory, in pJ."""
+        bits, traffic = self._priced[key].traffic_bits, self._priced[key].memory[self.policies(key)[0]].traffic
+        return resolve(traffic, self._values) / J_PER_PJ / bits if bits else 0.0
+
+    def _stated_j(self, key: Key, pj_per_bit: float) -> float:
+        return self._priced[key].traffic_bits * pj_per_bit * J_PER_PJ
+
+    def _draw(self, price: Price) -> FloatArray:
         weights = np.zeros(len(self._places))
         for term in price:
             weights[self._places[term.constants]] += term.coefficient
         found: FloatArray = weights @ self._products
         return found
 
-    def own_pj_per_bit(self, key: Key) -> float:
-        """Return what a bit costs in the chip's own memory, in pJ."""
-        prices = self.priced[key]
-        traffic: Price = prices.memory[prices.own_policy].traffic
-        return resolve(traffic, self._values) * 1e12 / prices.traffic_bits if prices.traffic_bits else 0.0
-
 
 def _cell(
     space: AtlasSpace,
     where: tuple[Place, Ticket, float | None],
     rows: Mapping[Key, Row],
-    energies: _Energies,
+    energies: Energies,
 ) -> Cell:
     place, ticket, price = where
     command = space.command(place, ticket, price)
@@ -184,7 +204,7 @@ def _cell(
         none, nan = Contest("", math.nan), math.nan
         return Cell(place, ticket, nan, price, nan, {}, {}, 0, none, none, nan, {}, command, reason=failed[0])
     row, own = rows[keys[ticket.storage]], keys[ticket.storage]
-    policies = list(energies.priced[own].memory)
+    policies = energies.policies(own)
     by_policy = {
         words: {name: energies.value(key, words, price) for name, key in running.items()} for words in policies
     }

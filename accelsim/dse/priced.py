@@ -20,7 +20,7 @@ from accelsim.pipeline import simulate
 from accelsim.results.build import build_result
 from accelsim.trace.model import LayerTrace
 
-_J_PER_PJ = 1e-12
+J_PER_PJ = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +53,6 @@ class Prices:
     def own_policy(self) -> str:
         """Return the chip's own policy, in words."""
         return next(iter(self.memory))
-
-    def energy(self, policy: str, pj_per_bit: float | None) -> Price:
-        """Return the whole energy under a policy; ``pj_per_bit`` None takes the price of a bit of the chip's memory."""
-        memory = self.memory[policy]
-        traffic = memory.traffic
-        if pj_per_bit is not None:
-            traffic = (Term(self.traffic_bits * pj_per_bit * _J_PER_PJ, ()),)
-        return joined((self.core, memory.rest, traffic))
 
     def text(self) -> str:
         """Return what `parse_prices` reads."""
@@ -101,7 +93,7 @@ def priced_row(hardware: LoadedHardware, trace: LayerTrace, storage: str) -> Row
         lines = run_energy(counters, config.model_copy(update={"dram": dram}))
         parts: dict[bool, list[Price]] = {True: [], False: []}
         for name, line in lines.items():
-            parts[name in BY_TRAFFIC].append(scaled(line.energy_pj, _J_PER_PJ))
+            parts[name in BY_TRAFFIC].append(scaled(line.energy_pj, J_PER_PJ))
         memory[words] = MemoryPrice(joined(parts[True]), joined(parts[False]))
     bits = sum(layer.actions.get("dram", {}).get(name, 0) for layer in counters.layers for name in _BITS)
     return row | {"fidelity": "priced", "prices": Prices(core, memory, bits).text()}

@@ -14,10 +14,9 @@ from accelsim.config.loader import load_hardware
 from accelsim.cost.dram import policies
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.tables import load_tables
-from accelsim.cost.terms import resolve
 from accelsim.dse.atlas import make_atlas
-from accelsim.dse.atlas_cells import Contest, crossings
-from accelsim.dse.atlas_space import atlas_space
+from accelsim.dse.atlas_cells import Contest, Energies, crossings
+from accelsim.dse.atlas_space import Place, atlas_space
 from accelsim.dse.priced import parse_prices, priced_row
 from accelsim.dse.store import ResultStore
 from accelsim.dse.sweep import Places
@@ -78,13 +77,13 @@ def test_prices_are_those_of_a_run_that_is_costed_again(made, pj_per_bit):
     atlas, _ = made
     hardware = load_hardware("edge_llm", [])
     trace = trace_workload(atlas.space.network, TraceOptions(phase="decode", context=20))
-    prices = parse_prices(str(priced_row(hardware, trace, "ternary-1.58")["prices"]))
+    key = Place(20, 1, 12.8), "ternary-1.58", 0.0
+    energies = Energies({key: parse_prices(str(priced_row(hardware, trace, key[1])["prices"]))}, load_tables())
     counters = simulate(hardware, trace, "ternary-1.58")
     for words, dram in policies(hardware.config.dram).items():
         stated = dram.model_copy(update={"traffic_pj_per_bit": pj_per_bit})
         cost = evaluate(counters, hardware.config.model_copy(update={"dram": stated}), load_tables())
-        energy_j = resolve(prices.energy(words, pj_per_bit), load_tables().values)
-        assert energy_j == pytest.approx(sum(cost.energy_j_by_unit.values()), rel=1e-12)
+        assert energies.value(key, words, pj_per_bit) == pytest.approx(sum(cost.energy_j_by_unit.values()), rel=1e-12)
 
 
 def test_break_even_lies_on_the_line_between_two_cells(made):
