@@ -43,7 +43,12 @@ _REASONS = (
     _Reason("eyeriss-v1", "global-buffer", -1, "passes of more channels than the chip takes; see below"),
     _Reason("eyeriss-v1", "global-buffer", 1, "fewer filters in a tile than there, to save weights from DRAM"),
     _Reason("eyeriss-v1", "power", -1, "an executed product is 4.2 pJ here and about 6 there; see below"),
-    _Reason("areas", "area in mm2, TPU v1, matrix", -1, "the die is an upper bound; PEs from synthesis have no reset, test or wires"),
+    _Reason(
+        "areas",
+        "area in mm2, TPU v1, matrix",
+        -1,
+        "the die is an upper bound; PEs from synthesis have no reset, test or wires",
+    ),
     _Reason("areas", "area in mm2, TPU v1, accumulators", 1, "two ports in every bank is an assumption"),
     _Reason(
         "areas", "area in mm2, TPU v1, activation", -1, "a lane here scales and adds; pooling memories are not modelled"
