@@ -96,7 +96,7 @@ def command(
 ) -> None:
     """Simulate WORKLOAD on HARDWARE: latency, energy, traffic, and where the cycles went.
 
-    HARDWARE is a YAML file or the name of a chip (accelsim list presets); WORKLOAD a ticket (.pt), an exported module
+    HARDWARE is a YAML file or the name of a chip (accelsim list chips); WORKLOAD a ticket (.pt), an exported module
     (.pt2, .onnx), a topology (.csv), or the name of a ticket or network (accelsim list). Of a ticket its counts, shapes
     and scales are checked; whether its seeds and bits give the searched weights is for accelsim verify.
 
