@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from accelsim.config.hardware import BufferConfig, HardwareConfig, PeArrayConfig
@@ -46,7 +46,18 @@ def with_ports(buffer: BufferConfig, bits: int) -> BufferConfig:
     """Return a buffer with the banks that it needs, where its ports are not stated: as much again for its fills."""
     if PORT_FIELDS & buffer.model_fields_set:
         return buffer
-    return buffer.model_copy(update={"num_banks": max(1, -(-2 * bits // buffer.width_bits))})
+    copy = buffer.model_copy(update={"num_banks": max(1, -(-2 * bits // buffer.width_bits))})
+    copy.model_fields_set.discard("num_banks")  # derived, not stated: they follow the array when it changes
+    return copy
+
+
+def without_derived_ports(hardware: HardwareConfig) -> dict[str, Any]:
+    """Return the fields of a chip as plain values, without the ports that it would derive again from its array."""
+    root = hardware.model_dump()
+    for name in BUFFERS:
+        if not PORT_FIELDS & getattr(hardware, name).model_fields_set:
+            root[name] = {field: value for field, value in root[name].items() if field not in PORT_FIELDS}
+    return root
 
 
 def starved(hardware: HardwareConfig) -> Iterator[str]:
