@@ -83,10 +83,54 @@ class Axis:
     high: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class BarPicture:
+    """What a chart of bars shows, whoever draws it: the parameters of `bar_chart`."""
+
+    title: str
+    rows: Sequence[BarRow]
+    what: str
+    unit: str
+    key: Sequence[tuple[str, int]] = ()
+
+    @property
+    def svg(self) -> str:
+        """Return it as the page has it."""
+        return bar_chart(self.title, self.rows, self.what, self.unit, self.key)
+
+    @property
+    def scale(self) -> tuple[float, float, str]:
+        """Return the longest bar, the unit's factor and its prefix."""
+        return _bar_scale(self.rows, self.unit)
+
+
+@dataclass(frozen=True, slots=True)
+class PointPicture:
+    """What a chart of points and lines shows, whoever draws it: the parameters of `xy_chart`."""
+
+    title: str
+    x_axis: Axis
+    y_axis: Axis
+    series: Sequence[Series]
+    height: int = 300
+
+    @property
+    def svg(self) -> str:
+        """Return it as the page has it."""
+        return xy_chart(self.title, self.x_axis, self.y_axis, self.series, self.height)
+
+
+Picture = BarPicture | PointPicture
+
+
+def _bar_scale(rows: Sequence[BarRow], unit: str) -> tuple[float, float, str]:
+    highest = max((max(_length(row), row.high or 0.0) for row in rows), default=0.0) or 1.0
+    return highest, *((1.0, "") if unit == "mm2" else prefix_of(highest))
+
+
 def bar_chart(title: str, rows: Sequence[BarRow], what: str, unit: str, key: Sequence[tuple[str, int]] = ()) -> str:
     """Return a chart with a horizontal bar per row; ``what``, in ``unit``, is its length; ``key`` names the colours."""
-    highest = max((max(_length(row), row.high or 0.0) for row in rows), default=0.0) or 1.0
-    scale, prefix = (1.0, "") if unit == "mm2" else prefix_of(highest)
+    highest, scale, prefix = _bar_scale(rows, unit)
     longest = max((len(_short(row.label)) for row in rows), default=0)
     left = 12 + longest * _CHARACTER_WIDTH
     right = 14 + max((len(row.end) for row in rows), default=0) * _CHARACTER_WIDTH
@@ -111,7 +155,7 @@ def xy_chart(title: str, x_axis: Axis, y_axis: Axis, series: Sequence[Series], h
     marks = [mark for each in series for mark in each.marks]
     x_scale = _Scale.over(x_axis, [mark.x for mark in marks])
     y_scale = _Scale.over(y_axis, [mark.y for mark in marks])
-    key_text, top = _key([(each.label, each.colour) for each in series if each.label], markers=True)
+    key_text, top = _series_key(series)
     top += 20
     left, right, bottom = 52.0, WIDTH - 14.0, float(top + height - 60)
     parts = [key_text, _text(4, top - 8, y_axis.title, "start", "axis")]
@@ -132,6 +176,12 @@ def xy_chart(title: str, x_axis: Axis, y_axis: Axis, series: Sequence[Series], h
         ]
         parts.extend(_series(number, each, places))
     return _svg(title, bottom + 36, parts)
+
+
+def _series_key(series: Sequence[Series]) -> tuple[str, int]:
+    labelled = [each for each in series if each.label]
+    lines = frozenset(number for number, each in enumerate(labelled) if each.plain)
+    return _key([(each.label, each.colour) for each in labelled], markers=True, lines=lines)
 
 
 def _series(number: int, series: Series, places: Sequence[tuple[float, float]]) -> Iterator[str]:
@@ -226,8 +276,10 @@ def _shape(x: float, y: float, number: int, size: float) -> str:
     return "M" + "L".join(f"{x + size * dx:.1f} {y + size * dy:.1f}" for dx, dy in corners) + "z"
 
 
-def _key(entries: Sequence[tuple[str, int]], markers: bool = False) -> tuple[str, int]:
-    """Return the key of colours, wrapped to the width of the chart, and its height."""
+def _key(
+    entries: Sequence[tuple[str, int]], markers: bool = False, lines: frozenset[int] = frozenset()
+) -> tuple[str, int]:
+    """Return the key of colours, wrapped to the width of the chart, and its height; ``lines`` have no markers."""
     parts, x, line = [], 6.0, 0
     for number, (label, colour) in enumerate(entries):
         shown = printable(label, 40)
@@ -235,7 +287,9 @@ def _key(entries: Sequence[tuple[str, int]], markers: bool = False) -> tuple[str
         if x > 6 and x + width > WIDTH:
             x, line = 6.0, line + 1
         y = 12 + 16 * line
-        if markers:
+        if number in lines:
+            parts.append(f'<path class="line s{colour}" d="M{x:.1f} {y - 4}h11"/>')
+        elif markers:
             parts.append(f'<path class="mark f{colour}" d="{_shape(x + 5, y - 4, number, 4.2)}"/>')
         else:
             parts.append(f'<rect class="f{colour}" x="{x:.1f}" y="{y - 9}" width="10" height="10" rx="2"/>')
