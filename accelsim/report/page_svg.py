@@ -143,11 +143,11 @@ def bar_chart(title: str, rows: Sequence[BarRow], what: str, unit: str, key: Seq
     for tick in ticks:
         x = left + room * tick * scale / highest
         parts.append(f'<path class="grid" d="M{x:.1f} {top:.1f}V{bottom:.1f}"/>')
-        parts.append(_text(x, bottom + 13, f"{tick:g}", "middle"))
+        parts.append(text_at(x, bottom + 13, f"{tick:g}", "middle"))
     for number, row in enumerate(rows):
         parts.append(_bar(row, left, top + number * _ROW_HEIGHT, room / highest))
-    parts.append(_text(left + room / 2, bottom + 27, f"{what} ({prefix}{unit})", "middle", "axis"))
-    return _svg(title, bottom + 33, parts)
+    parts.append(text_at(left + room / 2, bottom + 27, f"{what} ({prefix}{unit})", "middle", "axis"))
+    return drawing(title, bottom + 33, parts)
 
 
 def xy_chart(title: str, x_axis: Axis, y_axis: Axis, series: Sequence[Series], height: int = 300) -> str:
@@ -158,16 +158,16 @@ def xy_chart(title: str, x_axis: Axis, y_axis: Axis, series: Sequence[Series], h
     key_text, top = _series_key(series)
     top += 20
     left, right, bottom = 52.0, WIDTH - 14.0, float(top + height - 60)
-    parts = [key_text, _text(4, top - 8, y_axis.title, "start", "axis")]
+    parts = [key_text, text_at(4, top - 8, y_axis.title, "start", "axis")]
     for tick, label in y_scale.ticks:
         y = bottom - (bottom - top) * y_scale.place(tick)
         parts.append(f'<path class="grid" d="M{left:.1f} {y:.1f}H{right:.1f}"/>')
-        parts.append(_text(left - 5, y + 4, label, "end"))
+        parts.append(text_at(left - 5, y + 4, label, "end"))
     for tick, label in x_scale.ticks:
         x = left + (right - left) * x_scale.place(tick)
         parts.append(f'<path class="grid" d="M{x:.1f} {top:.1f}V{bottom:.1f}"/>')
-        parts.append(_text(x, bottom + 14, label, "middle"))
-    parts.append(_text((left + right) / 2, bottom + 29, x_axis.title, "middle", "axis"))
+        parts.append(text_at(x, bottom + 14, label, "middle"))
+    parts.append(text_at((left + right) / 2, bottom + 29, x_axis.title, "middle", "axis"))
     # The first series is drawn last: where marks coincide, the format asked for stays visible.
     for number, each in reversed(list(enumerate(series))):
         places = [
@@ -175,7 +175,7 @@ def xy_chart(title: str, x_axis: Axis, y_axis: Axis, series: Sequence[Series], h
             for mark in each.marks
         ]
         parts.extend(_series(number, each, places))
-    return _svg(title, bottom + 36, parts)
+    return drawing(title, bottom + 36, parts)
 
 
 def _series_key(series: Sequence[Series]) -> tuple[str, int]:
@@ -245,7 +245,7 @@ def _tick(value: float) -> str:
 
 def _bar(row: BarRow, left: float, top: float, factor: float) -> str:
     middle = top + _ROW_HEIGHT / 2
-    parts = [_text(left - 5, middle + 4, _short(row.label), "end")]
+    parts = [text_at(left - 5, middle + 4, _short(row.label), "end")]
     x = left
     for segment in row.segments:
         length = segment.value * factor
@@ -259,7 +259,7 @@ def _bar(row: BarRow, left: float, top: float, factor: float) -> str:
         parts.append(f'<path class="whisker" d="M{low:.1f} {middle:.1f}H{high:.1f}{ends}"/>')
         x = max(x, high)
     if row.end:
-        parts.append(_text(x + 5, middle + 4, row.end, "start"))
+        parts.append(text_at(x + 5, middle + 4, row.end, "start"))
     return "".join(parts)
 
 
@@ -293,19 +293,21 @@ def _key(
             parts.append(f'<path class="mark f{colour}" d="{_shape(x + 5, y - 4, number, 4.2)}"/>')
         else:
             parts.append(f'<rect class="f{colour}" x="{x:.1f}" y="{y - 9}" width="10" height="10" rx="2"/>')
-        parts.append(_text(x + 14, y, shown, "start"))
+        parts.append(text_at(x + 14, y, shown, "start"))
         x += width
     return "".join(parts), 16 * (line + 1) if entries else 0
 
 
-def _text(x: float, y: float, text: str, anchor: str, css: str = "") -> str:
+def text_at(x: float, y: float, text: str, anchor: str, css: str = "") -> str:
+    """Return a text at a place; ``anchor`` is start, middle or end."""
     place = f'x="{x:.1f}" y="{y:.1f}"' + (f' text-anchor="{anchor}"' if anchor != "start" else "")
     style = f' class="{css}"' if css else ""
     return f"<text {place}{style}>{escape(text)}</text>"
 
 
-def _svg(title: str, height: float, parts: Sequence[str]) -> str:
-    head = f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(printable(title, 200))}"'
+def drawing(title: str, height: float, parts: Sequence[str], width: float = WIDTH) -> str:
+    """Return the drawing of its parts."""
+    head = f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{escape(printable(title, 200))}"'
     return f'{head} xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
 
 
