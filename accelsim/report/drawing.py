@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -13,9 +12,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import NullLocator
 
-from accelsim.report.page_svg import Axis, BarPicture, BarRow, Picture, PointPicture, Series
+from accelsim.report.page_svg import Axis, BarPicture, BarRow, Picture, PointPicture, Scale, Series
 from accelsim.report.text import printable
 
 COLOURS = (
@@ -29,6 +28,7 @@ _WIDTH_INCHES = 6.4
 _KEY_CHARACTERS = 88
 
 FigureFormat = Literal["pdf", "svg"]
+FIGURE_FORMATS: tuple[FigureFormat, ...] = ("pdf", "svg")
 # A date would make equal figures different bytes.
 _NO_DATE = {"pdf": {"CreationDate": None, "Creator": None, "Producer": None}, "svg": {"Date": None, "Creator": None}}
 
@@ -133,26 +133,15 @@ def _draw_series(axes: Axes, number: int, series: Series) -> None:
 
 
 def _bound(axes: Axes, which: Literal["x", "y"], axis: Axis, values: Sequence[float]) -> None:
-    """Set scale and ends of an axis as the page does: from zero, or logarithmic around the values."""
-    positive = [value for value in values if value > 0]
-    if axis.log and positive:
-        low = axis.low if axis.low is not None else min(positive) / 1.3
-        high = axis.high if axis.high is not None else max(positive) * 1.3
-        axes.set(**{f"{which}scale": "log", f"{which}lim": (low, high)})
-        ticks = axes.xaxis if which == "x" else axes.yaxis
-        is_short = math.log10(high / low) < 1.5
-        ticks.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        ticks.set_minor_formatter(FuncFormatter(_minor_label) if is_short else NullFormatter())
-        ticks.set_tick_params(which="minor", labelsize=8)
-        return
-    low = axis.low if axis.low is not None else 0.0
-    high = axis.high if axis.high is not None else max(values, default=1.0) * 1.05
-    margin = 0.02 * (high - low)  # a mark at the end of a stated axis is drawn whole
-    axes.set(**{f"{which}lim": (low - margin, high + margin) if axis.high is not None else (low, high or 1.0)})
-
-
-def _minor_label(value: float, _: int | None) -> str:
-    return f"{value:g}" if f"{value:e}"[0] in "25" else ""
+    """Set ends and ticks of an axis to those that it has on the page."""
+    scale = Scale.over(axis, values)
+    low, high = (10.0**scale.low, 10.0**scale.high) if scale.log else (scale.low, scale.high)
+    if axis.high is not None and not scale.log:  # a mark at the end of a stated axis is drawn whole
+        low, high = low - 0.02 * (high - low), high + 0.02 * (high - low)
+    axes.set(**{f"{which}scale": "log" if scale.log else "linear", f"{which}lim": (low, high)})
+    ticks = axes.xaxis if which == "x" else axes.yaxis
+    ticks.set_ticks([tick for tick, _ in scale.ticks], [label for _, label in scale.ticks])
+    ticks.set_minor_locator(NullLocator())
 
 
 def _key(axes: Axes, handles: Sequence[Patch | Line2D]) -> None:

@@ -153,8 +153,8 @@ def bar_chart(title: str, rows: Sequence[BarRow], what: str, unit: str, key: Seq
 def xy_chart(title: str, x_axis: Axis, y_axis: Axis, series: Sequence[Series], height: int = 300) -> str:
     """Return a chart of points and lines; one entry of the key per labelled series."""
     marks = [mark for each in series for mark in each.marks]
-    x_scale = _Scale.over(x_axis, [mark.x for mark in marks])
-    y_scale = _Scale.over(y_axis, [mark.y for mark in marks])
+    x_scale = Scale.over(x_axis, [mark.x for mark in marks])
+    y_scale = Scale.over(y_axis, [mark.y for mark in marks])
     key_text, top = _series_key(series)
     top += 20
     left, right, bottom = 52.0, WIDTH - 14.0, float(top + height - 60)
@@ -201,14 +201,16 @@ def nice_ticks(highest: float) -> list[float]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Scale:
+class Scale:
+    """Where an axis begins and ends, as logarithms of 10 where ``log``, and its ticks with their labels."""
+
     low: float
     high: float
     log: bool
     ticks: tuple[tuple[float, str], ...]
 
     @classmethod
-    def over(cls, axis: Axis, values: Sequence[float]) -> _Scale:
+    def over(cls, axis: Axis, values: Sequence[float]) -> Scale:
         """Return the scale of ``axis`` that holds ``values``."""
         if axis.log:
             return cls._logarithmic(axis, [value for value in values if value > 0])
@@ -219,7 +221,7 @@ class _Scale:
         return cls(low, high, False, tuple((tick, f"{tick:g}") for tick in ticks))
 
     @classmethod
-    def _logarithmic(cls, axis: Axis, values: Sequence[float]) -> _Scale:
+    def _logarithmic(cls, axis: Axis, values: Sequence[float]) -> Scale:
         low = axis.low if axis.low is not None else min(values, default=1.0) / 1.3
         high = axis.high if axis.high is not None else max(values, default=10.0) * 1.3
         decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
