@@ -15,15 +15,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from accelsim.config.hardware import BufferConfig, HardwareConfig
-from accelsim.config.loader import LoadedHardware
-from accelsim.cost.evaluate import evaluate
-from accelsim.cost.tables import load_tables
 from accelsim.errors import AccelSimError
 from accelsim.mapping.loops import Tiling
-from accelsim.pipeline import batch_groups, built_for, layer_plans, mapper_of, schedule_network, simulate
+from accelsim.pipeline import batch_groups, built_for, layer_plans, mapper_of, schedule_network
 from accelsim.repeated import Network, map_repeated, repeats
-from accelsim.results.build import build_result
-from accelsim.results.model import RunResult
 from accelsim.sim.counters import Counters, LayerCounters, ResourceLimit
 from accelsim.timing.schedule import Schedule
 from accelsim.trace.model import LayerTrace
@@ -96,12 +91,6 @@ def with_limits(
             cycles = min(times) if trace.steps is None else round(min(times) * whole)
             found[name] = ResourceLimit(share, min(cycles, latency))
     return replace(counters, limits=found)
-
-
-def run_with_limits(hardware: LoadedHardware, trace: LayerTrace, storage: str, *, exact: bool = False) -> RunResult:
-    """Simulate and cost a network as `accelsim.pipeline.run` does, with what each resource costs the run."""
-    counters = with_limits(simulate(hardware, trace, storage, exact=exact), hardware.config, trace)
-    return build_result(hardware, trace, counters, evaluate(counters, hardware.config, load_tables()))
 
 
 @dataclass(frozen=True, slots=True)

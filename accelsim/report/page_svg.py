@@ -83,10 +83,54 @@ class Axis:
     high: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class BarPicture:
+    """What a chart of bars shows, whoever draws it: the parameters of `bar_chart`."""
+
+    title: str
+    rows: Sequence[BarRow]
+    what: str
+    unit: str
+    key: Sequence[tuple[str, int]] = ()
+
+    @property
+    def svg(self) -> str:
+        """Return it as the page has it."""
+        return bar_chart(self.title, self.rows, self.what, self.unit, self.key)
+
+    @property
+    def scale(self) -> tuple[float, float, str]:
+        """Return the longest bar, the unit's factor and its prefix."""
+        return _bar_scale(self.rows, self.unit)
+
+
+@dataclass(frozen=True, slots=True)
+class PointPicture:
+    """What a chart of points and lines shows, whoever draws it: the parameters of `xy_chart`."""
+
+    title: str
+    x_axis: Axis
+    y_axis: Axis
+    series: Sequence[Series]
+    height: int = 300
+
+    @property
+    def svg(self) -> str:
+        """Return it as the page has it."""
+        return xy_chart(self.title, self.x_axis, self.y_axis, self.series, self.height)
+
+
+Picture = BarPicture | PointPicture
+
+
+def _bar_scale(rows: Sequence[BarRow], unit: str) -> tuple[float, float, str]:
+    highest = max((max(_length(row), row.high or 0.0) for row in rows), default=0.0) or 1.0
+    return highest, *((1.0, "") if unit == "mm2" else prefix_of(highest))
+
+
 def bar_chart(title: str, rows: Sequence[BarRow], what: str, unit: str, key: Sequence[tuple[str, int]] = ()) -> str:
     """Return a chart with a horizontal bar per row; ``what``, in ``unit``, is its length; ``key`` names the colours."""
-    highest = max((max(_length(row), row.high or 0.0) for row in rows), default=0.0) or 1.0
-    scale, prefix = (1.0, "") if unit == "mm2" else prefix_of(highest)
+    highest, scale, prefix = _bar_scale(rows, unit)
     longest = max((len(_short(row.label)) for row in rows), default=0)
     left = 12 + longest * _CHARACTER_WIDTH
     right = 14 + max((len(row.end) for row in rows), default=0) * _CHARACTER_WIDTH
@@ -109,9 +153,9 @@ def bar_chart(title: str, rows: Sequence[BarRow], what: str, unit: str, key: Seq
 def xy_chart(title: str, x_axis: Axis, y_axis: Axis, series: Sequence[Series], height: int = 300) -> str:
     """Return a chart of points and lines; one entry of the key per labelled series."""
     marks = [mark for each in series for mark in each.marks]
-    x_scale = _Scale.over(x_axis, [mark.x for mark in marks])
-    y_scale = _Scale.over(y_axis, [mark.y for mark in marks])
-    key_text, top = _key([(each.label, each.colour) for each in series if each.label], markers=True)
+    x_scale = Scale.over(x_axis, [mark.x for mark in marks])
+    y_scale = Scale.over(y_axis, [mark.y for mark in marks])
+    key_text, top = _series_key(series)
     top += 20
     left, right, bottom = 52.0, WIDTH - 14.0, float(top + height - 60)
     parts = [key_text, text_at(4, top - 8, y_axis.title, "start", "axis")]
@@ -134,6 +178,12 @@ def xy_chart(title: str, x_axis: Axis, y_axis: Axis, series: Sequence[Series], h
     return drawing(title, bottom + 36, parts)
 
 
+def _series_key(series: Sequence[Series]) -> tuple[str, int]:
+    labelled = [each for each in series if each.label]
+    lines = frozenset(number for number, each in enumerate(labelled) if each.plain)
+    return _key([(each.label, each.colour) for each in labelled], markers=True, lines=lines)
+
+
 def _series(number: int, series: Series, places: Sequence[tuple[float, float]]) -> Iterator[str]:
     if series.joined and len(places) > 1:
         line = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
@@ -151,14 +201,16 @@ def nice_ticks(highest: float) -> list[float]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Scale:
+class Scale:
+    """Where an axis begins and ends, as logarithms of 10 where ``log``, and its ticks with their labels."""
+
     low: float
     high: float
     log: bool
     ticks: tuple[tuple[float, str], ...]
 
     @classmethod
-    def over(cls, axis: Axis, values: Sequence[float]) -> _Scale:
+    def over(cls, axis: Axis, values: Sequence[float]) -> Scale:
         """Return the scale of ``axis`` that holds ``values``."""
         if axis.log:
             return cls._logarithmic(axis, [value for value in values if value > 0])
@@ -169,7 +221,7 @@ class _Scale:
         return cls(low, high, False, tuple((tick, f"{tick:g}") for tick in ticks))
 
     @classmethod
-    def _logarithmic(cls, axis: Axis, values: Sequence[float]) -> _Scale:
+    def _logarithmic(cls, axis: Axis, values: Sequence[float]) -> Scale:
         low = axis.low if axis.low is not None else min(values, default=1.0) / 1.3
         high = axis.high if axis.high is not None else max(values, default=10.0) * 1.3
         decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -226,8 +278,10 @@ def _shape(x: float, y: float, number: int, size: float) -> str:
     return "M" + "L".join(f"{x + size * dx:.1f} {y + size * dy:.1f}" for dx, dy in corners) + "z"
 
 
-def _key(entries: Sequence[tuple[str, int]], markers: bool = False) -> tuple[str, int]:
-    """Return the key of colours, wrapped to the width of the chart, and its height."""
+def _key(
+    entries: Sequence[tuple[str, int]], markers: bool = False, lines: frozenset[int] = frozenset()
+) -> tuple[str, int]:
+    """Return the key of colours, wrapped to the width of the chart, and its height; ``lines`` have no markers."""
     parts, x, line = [], 6.0, 0
     for number, (label, colour) in enumerate(entries):
         shown = printable(label, 40)
@@ -235,7 +289,9 @@ def _key(entries: Sequence[tuple[str, int]], markers: bool = False) -> tuple[str
         if x > 6 and x + width > WIDTH:
             x, line = 6.0, line + 1
         y = 12 + 16 * line
-        if markers:
+        if number in lines:
+            parts.append(f'<path class="line s{colour}" d="M{x:.1f} {y - 4}h11"/>')
+        elif markers:
             parts.append(f'<path class="mark f{colour}" d="{_shape(x + 5, y - 4, number, 4.2)}"/>')
         else:
             parts.append(f'<rect class="f{colour}" x="{x:.1f}" y="{y - 9}" width="10" height="10" rx="2"/>')
