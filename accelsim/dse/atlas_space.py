@@ -197,7 +197,7 @@ def atlas_space(
     running = {"phase": "decode", **(run or {})}
     if running["phase"] not in ("decode", "prefill"):
         raise ConfigError(f"--phase: an atlas has no {running['phase']}; give decode or prefill")
-    _refuse(phase_problem(running), "--")
+    _refuse((phase_problem(running) or "").replace("_", "-", 1), "--")
     if not 0 <= sparsity <= 1:
         raise ConfigError(f"--sparsity: {sparsity:g} is not a fraction; give a number from 0 to 1")
     loaded = load_hardware(chip, overrides)
