@@ -9,7 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from accelsim.config.loader import load_hardware
+from accelsim.config.loader import LoadedHardware, load_hardware
+from accelsim.costed import (
+    CostedRun,
+    default_storage,
+    parse_formats,
+    run_with_limits,
+    simulate_format,
+    simulate_rivals,
+    uncertainty_of,
+)
 from accelsim.dse.constraints import parse_constraint
 from accelsim.dse.explore import ExploreResult, SearchPlan
 from accelsim.dse.explore import explore as _explore
@@ -17,9 +26,11 @@ from accelsim.dse.proposals import ALGORITHMS, Algorithm
 from accelsim.dse.space import DesignSpace, load_space, space_from_mapping
 from accelsim.dse.sweep import Places, SweepResult
 from accelsim.dse.sweep import sweep as _sweep
-from accelsim.errors import ConfigError
-from accelsim.limits import run_with_limits
-from accelsim.storage.default import default_format
+from accelsim.errors import ConfigError, TraceError
+from accelsim.notebook import Run
+from accelsim.report.page_runs import PageRun, TicketRuns
+from accelsim.results.model import SCHEMA_VERSION
+from accelsim.results.store import CountersFile, RecordedHardware
 from accelsim.storage.stated import with_layers
 from accelsim.trace import LayerTrace, TraceOptions, trace_workload, with_statistics
 from accelsim.trace import trace_module as _trace_module
@@ -28,8 +39,6 @@ from accelsim.trace.model import Phase
 if TYPE_CHECKING:
     import torch
     from torch.export import ExportedProgram
-
-    from accelsim.results.model import RunResult
 
 Space = str | os.PathLike[str] | Mapping[str, Any]
 
@@ -43,13 +52,15 @@ def run(  # noqa: PLR0913  each is an option of the command
     exact: bool = False,
     batch: int | None = None,
     *,
+    compare: str | Sequence[str] = (),
+    uncertainty: bool = False,
     phase: Phase | None = None,
     context: int | None = None,
     prompt: int | None = None,
     tokens: int | None = None,
     kv_bits: int | None = None,
     experts: tuple[int, ...] | None = None,
-) -> RunResult:
+) -> Run:
     """Simulate a network on a chip, like ``accelsim run``.
 
     Parameters
@@ -68,12 +79,17 @@ def run(  # noqa: PLR0913  each is an option of the command
         Simulate every tile.
     batch
         How many times the workload's inputs one run takes; None takes that of ``options``.
+    compare
+        Storage formats to run beside it: names, one text with commas, or ``all``; the result's ``comparison`` has their
+        totals, its ``rivals`` all of them.
+    uncertainty
+        Sample the cost constants: the result's ``uncertainty`` has the bands of the energies, its figures whiskers.
     phase, context, prompt, tokens, kv_bits, experts
         What is run of a language model; None takes what ``options`` say. A trace has its own.
 
     Returns
     -------
-    The result that ``accelsim run --json`` prints.
+    The result that ``accelsim run --json`` prints; it has tables (`to_frame`) and figures (``plot``) too.
 
     Raises
     ------
@@ -81,19 +97,47 @@ def run(  # noqa: PLR0913  each is an option of the command
         Anything wrong with what was given, in one line.
     """
     chip = load_hardware(os.fspath(hardware), _texts(overrides))
-    options = _with_run(
-        options,
-        {
-            "batch": batch, "phase": phase, "context": context, "prompt": prompt, "tokens": tokens,
-            "kv_bits": kv_bits, "experts": experts,
-        },
-    )  # fmt: skip
+    of_run = {"batch": batch, "phase": phase, "context": context, "prompt": prompt, "tokens": tokens}
+    options = _with_run(options, of_run | {"kv_bits": kv_bits, "experts": experts})
+    trace = _trace(workload, options)
+    return _run(chip, trace, (storage or default_storage(trace, chip), *_formats(compare)), exact, uncertainty)
+
+
+def _run(chip: LoadedHardware, trace: LayerTrace, formats: Sequence[str], exact: bool, uncertainty: bool) -> Run:
+    """Run the first of ``formats``, and the others beside it."""
+    main = run_with_limits(chip, trace, simulate_format(chip, trace, formats[0], exact), None)
+    rivals = simulate_rivals(chip, trace, [name for name in formats[1:] if name != formats[0]], exact)
+    others = {name: run for name, run in rivals.items() if name != main.result.storage}
+    bands = uncertainty_of(chip, main, others) if uncertainty else None
+    pages = [_page(chip, trace, each) for each in (main, *others.values())]
+    return Run.of(TicketRuns(pages[0], tuple(pages[1:]), bands))
+
+
+def _trace(workload: str | os.PathLike[str] | LayerTrace, options: TraceOptions | None) -> LayerTrace:
     if isinstance(workload, LayerTrace):
-        trace = with_statistics(workload, options) if options is not None else workload
-    else:
-        trace = trace_workload(os.fspath(workload), options)
-    storage = storage or default_format(trace, can_decode=chip.config.mask_decoder is not None)
-    return run_with_limits(chip, trace, storage, exact=exact)
+        return with_statistics(workload, options) if options is not None else workload
+    if not isinstance(workload, str | os.PathLike):
+        kind = type(workload).__name__
+        raise TraceError(
+            f"{kind}: a module without an example input has no shapes; give accelsim.trace_module(module, "
+            "example_input), a path or a name"
+        )
+    return trace_workload(os.fspath(workload), options)
+
+
+def _formats(compare: str | Sequence[str]) -> tuple[str, ...]:
+    text = compare if isinstance(compare, str) else ",".join(compare)
+    return parse_formats(text, "compare") if compare else ()
+
+
+def _page(chip: LoadedHardware, trace: LayerTrace, run: CostedRun) -> PageRun:
+    """Return a run as a report has it: with its counters and the chip."""
+    recorded = RecordedHardware(path=chip.path, sha256=chip.sha256, config=chip.config)
+    counters = CountersFile.model_construct(
+        schema_version=SCHEMA_VERSION, hardware=recorded, workload=run.result.workload, skipped=dict(trace.skipped),
+        counters=run.counters, comparison=None,
+    )  # fmt: skip
+    return PageRun(run.result, counters)
 
 
 def _texts(overrides: Mapping[str, Any] | Sequence[str]) -> list[str]:

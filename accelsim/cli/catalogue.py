@@ -131,6 +131,12 @@ GROUPS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
                 "Search a design space for its Pareto set: rank in closed form, then simulate.",
                 "accelsim explore examples/edge_memory.yaml --trials 200 --out out/explore",
             ),
+            CommandEntry(
+                "atlas",
+                "atlas",
+                "Maps of a language model: where tickets win and where rivals do, in time and energy.",
+                "accelsim atlas edge_llm gpt2 --out out/atlas",
+            ),
         ),
     ),
     (

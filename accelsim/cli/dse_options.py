@@ -32,6 +32,11 @@ def place_options(function: F) -> F:
     return collecting(*_PLACES, *PHASE_ROWS)(function)
 
 
+def place_rows(function: F) -> F:
+    """Add the options of `place_options` that say where, and not what is run."""
+    return collecting(*_PLACES)(function)
+
+
 def wanted_places(ctx: click.Context, folder: str) -> Places:
     """Return where to evaluate, keep and show."""
     from accelsim.dse.sweep import Places  # noqa: PLC0415  --help must stay quick

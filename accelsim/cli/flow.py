@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from accelsim.cli.collect import Pictures
@@ -12,19 +12,32 @@ from accelsim.config.loader import LoadedHardware
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.tables import CostTables, load_tables
 from accelsim.cost.uncertainty import UncertaintyReport, uncertainty
-from accelsim.errors import AccelSimError, ConfigError, MappingError
+from accelsim.costed import (
+    ALL_FORMATS,
+    TICKET_RIVALS,
+    CostedRun,
+    Failure,
+    default_storage,
+    is_ticket,
+    parse_formats,
+    run_with_limits,
+    simulate_format,
+    simulate_possible,
+    simulate_rivals,
+    totals_of,
+    uncertainty_of,
+)
 from accelsim.groups import Group
-from accelsim.limits import with_limits
 from accelsim.mapping.fixed import load_fixed
-from accelsim.pipeline import batch_groups, built_for, layer_plans, schedule_network, simulate
+from accelsim.pipeline import batch_groups, built_for, layer_plans, schedule_network
 from accelsim.report.timeline import Timeline, make_timeline
 from accelsim.report.timeline_probe import TimelineProbe
 from accelsim.report.timeline_tiles import tile_map
 from accelsim.report.uncertainty import uncertainty_text
 from accelsim.results.breakeven import BreakEven, EqualEnergy, break_even, dram_energy_j, equal_energy
-from accelsim.results.build import Hardware, build_result, limit_records, workload_record
+from accelsim.results.build import Hardware, workload_record
 from accelsim.results.compare import same_network
-from accelsim.results.model import ResultError, RunResult, Totals
+from accelsim.results.model import ResultError, RunResult
 from accelsim.results.store import (
     CountersFile,
     RecordedHardware,
@@ -38,112 +51,34 @@ from accelsim.results.store import (
 )
 from accelsim.sim.counters import Counters
 from accelsim.sim.dram.recording import RequestLog
-from accelsim.storage import list_formats
-from accelsim.storage.chip_decoder import STATED
-from accelsim.storage.default import default_format
-from accelsim.storage.stated import parse_format
-from accelsim.timing.accounts import Probe
 from accelsim.trace.model import LayerTrace
 
+__all__ = [
+    "ALL_FORMATS",
+    "TICKET_RIVALS",
+    "CostedRun",
+    "default_storage",
+    "is_ticket",
+    "parse_formats",
+    "run_with_limits",
+    "simulate_format",
+    "simulate_possible",
+    "simulate_rivals",
+    "totals_of",
+    "uncertainty_of",
+]  # from here the commands take them
+
 TICKET_STORAGE = "slt"
-ALL_FORMATS = "all"
 DENSE_STORAGE = "dense-int8"
-TICKET_RIVALS = ("dense-int8", "entropy-int4")
-"""What a ticket is compared with by default: what most chips store, and the smallest format at hand."""
 RATIO_OBJECTIVES = ("latency", "edp", "energy")
 _MAX_FOLDER_NAME = 200
-Failure = tuple[str, AccelSimError]
-"""A format, and why it cannot run."""
 _STORAGE_NAME = re.compile(r"\bstorage [a-z][a-z0-9:-]*[a-z0-9]")
-
-
-@dataclass(frozen=True, slots=True)
-class CostedRun:
-    """A result, and the counters from which it can be costed again."""
-
-    result: RunResult
-    counters: Counters
-
-
-def simulate_format(
-    hardware: LoadedHardware,
-    trace: LayerTrace,
-    storage: str,
-    exact: bool,
-    probe: Probe | None = None,
-    mapping: str | None = None,
-    requests: RequestLog | None = None,
-) -> CostedRun:
-    """Simulate and cost ``trace`` in one format; the file ``mapping`` states tilings.
-
-    ``probe`` sees what units do, ``requests`` gets what the memory is asked.
-    """
-    fixed = load_fixed(mapping, trace) if mapping is not None else None
-    tap = None if requests is None else requests.tap
-    counters = simulate(hardware, trace, storage, exact=exact, probe=probe, fixed=fixed, tap=tap)
-    cost = evaluate(counters, hardware.config, load_tables())
-    return CostedRun(build_result(hardware, trace, counters, cost), counters)
-
-
-def run_with_limits(hardware: LoadedHardware, trace: LayerTrace, run: CostedRun, mapping: str | None) -> CostedRun:
-    """Return ``run`` with what each resource costs it; ``mapping`` is the file with its tilings."""
-    fixed = load_fixed(mapping, trace) if mapping is not None else None
-    counters = with_limits(run.counters, hardware.config, trace, fixed)
-    return CostedRun(run.result.model_copy(update={"limits": limit_records(counters)}), counters)
 
 
 def groups_of(hardware: LoadedHardware, trace: LayerTrace, storage: str, mapping: str | None) -> tuple[Group, ...]:
     """Return the groups in which `simulate_format` takes the batch of ``trace``."""
     fixed = load_fixed(mapping, trace) if mapping is not None else None
     return batch_groups(hardware.config, trace, storage, fixed)
-
-
-def simulate_rivals(
-    hardware: LoadedHardware, trace: LayerTrace, storages: Sequence[str], exact: bool
-) -> dict[str, CostedRun]:
-    """Return the run of ``trace`` in each of ``storages``, in their order.
-
-    A format for which the chip needs a wider decoder is followed by the same on the decoder that the chip has.
-    """
-    found: dict[str, CostedRun] = {}
-    for name in storages:
-        found[name] = run = simulate_format(hardware, trace, name, exact)
-        if run.counters.decoder_width is not None:
-            found[name + STATED] = simulate_format(hardware, trace, name + STATED, exact)
-    return found
-
-
-def simulate_possible(
-    hardware: LoadedHardware, trace: LayerTrace, storages: Sequence[str], asked: Sequence[str], exact: bool
-) -> tuple[dict[str, CostedRun], list[Failure]]:
-    """Return the runs of `simulate_rivals`, and which formats cannot run, with the reason.
-
-    Raises
-    ------
-    AccelSimError
-        One of those that somebody ``asked`` for cannot run.
-    """
-    found: dict[str, CostedRun] = {}
-    failures: list[Failure] = []
-    for name in storages:
-        try:
-            found |= simulate_rivals(hardware, trace, (name,), exact)
-        except (ConfigError, MappingError) as error:
-            if name in asked:
-                raise
-            failures.append((name, error))
-    return found, failures
-
-
-def totals_of(runs: Mapping[str, CostedRun]) -> dict[str, Totals]:
-    """Return the totals of ``runs``."""
-    return {name: run.result.totals for name, run in runs.items()}
-
-
-def uncertainty_of(hardware: LoadedHardware, run: CostedRun, rivals: Mapping[str, CostedRun]) -> UncertaintyReport:
-    """Return how sure the energies of a run and its rivals are."""
-    counters = {run.result.storage: run.counters, **{name: rival.counters for name, rival in rivals.items()}}
-    return uncertainty(counters, hardware.config, load_tables())
 
 
 def cost_again(stored: CountersFile, hardware: RecordedHardware, tables: CostTables, where: str) -> RunResult:
@@ -235,11 +170,6 @@ def with_objective(hardware: LoadedHardware, objective: str) -> LoadedHardware:
     return replace(hardware, config=hardware.config.model_copy(update={"mapping": mapping}))
 
 
-def is_ticket(trace: LayerTrace, storage: str) -> bool:
-    """Return whether the chip regenerates weights of ``trace`` when it is stored so."""
-    return any(plan.source is not None for plan in layer_plans(trace, storage).values())
-
-
 def left_out_lines(trace: LayerTrace, failures: Sequence[Failure]) -> list[str]:
     """Return one line per reason for the formats that could not run."""
     formats: dict[str, list[str]] = {}
@@ -306,29 +236,6 @@ def write_uncertainty(folder: Path, report: UncertaintyReport) -> None:
 
     write_text(folder / "uncertainty.json", uncertainty_text(report))
     write_bytes(folder / "uncertainty.png", tornado_figure(report))
-
-
-def default_storage(trace: LayerTrace, hardware: LoadedHardware) -> str:
-    """Return the format a network is stored in unless told otherwise."""
-    return default_format(trace, can_decode=hardware.config.mask_decoder is not None)
-
-
-def parse_formats(text: str, option: str) -> tuple[str, ...]:
-    """Return the storage formats of a comma-separated list, each once, in order; ``none`` gives none, ``all`` all.
-
-    Raises
-    ------
-    ConfigError
-        A name is not that of a storage format.
-    """
-    names = [part.strip() for part in text.split(",") if part.strip()]
-    if names == [ALL_FORMATS]:
-        return list_formats()
-    if names == ["none"]:
-        return ()
-    if not names:
-        raise ConfigError(f"{option}: no storage format in {text!r}; give names separated by commas, or none")
-    return tuple(dict.fromkeys(parse_format(name, option) for name in names))
 
 
 def run_counters_text(

@@ -89,6 +89,9 @@ class DramConfig(ConfigModel):
     clock_stop: Literal["never", "power_down", "self_refresh"] = "self_refresh"
     """From which state on the clock to the memory stands still: not at all, in power-down and self-refresh, or in
     self-refresh alone. All standards allow the last, LPDDR3 to LPDDR5 also power-down."""
+    traffic_pj_per_bit: float | None = Field(None, ge=0, le=1000)
+    """What a bit that is read or written costs, rows and lines included, whatever the device; None: what its currents
+    give. Standby, power-down and refresh stay the device's, and tilings are chosen by its currents."""
     num_read_queue_entries: int = Field(32, ge=1, le=256)
     """Reads that a channel's controller holds."""
     num_write_queue_entries: int = Field(32, ge=1, le=256)

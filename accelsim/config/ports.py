@@ -68,9 +68,9 @@ def starved(hardware: HardwareConfig) -> Iterator[str]:
     if hardware.memory == "ideal":
         return
     streams = {
-        "weight_stationary": ("activation_buffer", "accumulator"),
+        "weight_stationary": BUFFERS,
         "output_stationary": ("activation_buffer", "weight_buffer"),
-        "input_stationary": ("weight_buffer", "accumulator"),
+        "input_stationary": BUFFERS,
         "spatial": () if array.operand_registers else ("activation_buffer", "accumulator"),
         "row_stationary": (),  # PEs use what they hold many times
     }[array.dataflow]
@@ -80,7 +80,7 @@ def starved(hardware: HardwareConfig) -> Iterator[str]:
         ports = buffer.port_bits_per_cycle
         if ports < needed[name]:
             yield (
-                f"{name}: its ports move {ports} bits a cycle, the PE array streams {needed[name]}: it will wait "
-                f"(buffer_ports); raise {name}.num_banks to {-(-needed[name] * buffer.num_banks // ports)}, or leave "
-                "width_bits, num_banks and num_ports out"
+                f"{name}: its ports move {ports} bits a cycle, the PE array takes {needed[name]}: it will wait; raise "
+                f"{name}.num_banks to {-(-needed[name] * buffer.num_banks // ports)}, or leave width_bits, num_banks "
+                "and num_ports out"
             )

@@ -61,9 +61,16 @@ def component_pj(dram: DramConfig, states: DramStates, traffic: Traffic) -> dict
 
 
 def component_prices(dram: DramConfig, states: DramStates, traffic: Traffic) -> dict[str, Price]:
-    """Return `component_pj` as products with their rows."""
+    """Return `component_pj` as products with their rows; a stated price of traffic has none."""
     energies = component_pj(dram, states, traffic)
-    return {name: (Term(energies[name], (FACTORS[name],)),) if energies[name] else () for name in COMPONENTS}
+    prices: dict[str, Price] = {
+        name: (Term(energies[name], (FACTORS[name],)),) if energies[name] else () for name in COMPONENTS
+    }
+    stated = dram.traffic_pj_per_bit
+    if stated is None:
+        return prices
+    moved = {"rd": traffic.read_bits * stated, "wr": traffic.write_bits * stated}
+    return prices | dict.fromkeys(BY_TRAFFIC, ()) | {name: (Term(pj, ()),) for name, pj in moved.items() if pj}
 
 
 def bit_prices(dram: DramConfig) -> dict[str, Price]:
@@ -135,12 +142,15 @@ def price_figures(dram: DramConfig) -> dict[str, float]:
     activate, precharge, refresh, _ = command_pj(device)
     read, write = bit_pj(device)
     line = _line_pj(dram, device, NO_STATES, Traffic(1, 0))
+    lines = line["dq"] + line["strobe"] + line["ca"]
+    if (stated := dram.traffic_pj_per_bit) is not None:
+        activate, precharge, read, write, lines = 0.0, 0.0, stated, stated, 0.0
     return {
         "activate_precharge_pj": (activate + precharge) * devices / ranks,
         "refresh_pj": refresh * devices / ranks,
         "read_pj_per_bit": read,
         "write_pj_per_bit": write,
-        "lines_pj_per_bit": line["dq"] + line["strobe"] + line["ca"],
+        "lines_pj_per_bit": lines,
         **{f"{shown}_mw": device_mw(device, name) * devices for name, shown in _SHOWN.items()},
     }
 

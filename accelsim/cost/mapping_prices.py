@@ -23,6 +23,8 @@ def mapping_prices(hardware: HardwareConfig, tables: CostTables) -> EnergyPrices
     """
     if hardware.mapping.objective in ("latency", "dram_bytes"):
         return EnergyPrices()
+    # A stated price changes what a run costs and not how it goes: tilings are those of the device's own currents.
+    hardware = hardware.model_copy(update={"dram": hardware.dram.model_copy(update={"traffic_pj_per_bit": None})})
     pricer = Pricer(hardware, tables, RunTraits(arithmetic="int8", decoder="none", uses_generator=False))
     action_pj = {key: resolve(price, tables.values) for key, price in energy_prices(pricer).action_pj.items()}
     for action, price in traffic_prices(hardware.dram).items():

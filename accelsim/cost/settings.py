@@ -16,7 +16,7 @@ from accelsim.timing.power_states import num_wakes
 
 POLICY = ("dram.power_down_after_ns", "dram.power_down_kind", "dram.self_refresh_after_ns")
 _CELLS = tuple(f"{name}.cells" for name in ("activation_buffer", "weight_buffer", "mask_buffer", "accumulator"))
-COST_SETTINGS = (*POLICY, "dram.clock_stop", "clock_gating", "leakage_class", *_CELLS)
+COST_SETTINGS = (*POLICY, "dram.clock_stop", "dram.traffic_pj_per_bit", "clock_gating", "leakage_class", *_CELLS)
 
 
 def with_settings(hardware: HardwareConfig, texts: Sequence[str]) -> HardwareConfig:

@@ -13,7 +13,7 @@ from accelsim.dse.store import ResultStore
 
 # Points of one batch: few enough that a kill loses little, many enough that handing one out (about a millisecond) is
 # below a twentieth of its work (a simulated point takes 20 to 500 ms, a ranked one 1 to 10 ms).
-BATCH_POINTS = {"simulation": 4, "closed_form": 64}
+BATCH_POINTS = {"simulation": 4, "closed_form": 64, "priced": 4}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from accelsim.config.loader import LoadedHardware
 from accelsim.dse.closed_form import estimate
 from accelsim.dse.points import Job, address
+from accelsim.dse.priced import priced_row
 from accelsim.dse.rows import WORKLOAD_COLUMNS, Row, failed_row, result_row
 from accelsim.dse.workloads import PlaceError, holds_ticket, trace_for
 from accelsim.errors import AccelSimError
@@ -58,6 +59,8 @@ def evaluate_job(job: Job) -> Row:
         trace = trace_for(job.workload, generator.kind if generator is not None else None)
         if job.fidelity == "closed_form":
             row = _estimated(job, trace)
+        elif job.fidelity == "priced":
+            row = priced_row(LoadedHardware(job.config, job.hardware_path, ""), trace, job.storage)
         else:
             row = result_row(run(LoadedHardware(job.config, job.hardware_path, ""), trace, job.storage))
         if holds_ticket(trace) and not job.storage.startswith("slt") and job.storage != default_format(trace):

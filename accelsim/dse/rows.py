@@ -10,7 +10,8 @@ from accelsim.results.compare import weight_bytes
 from accelsim.results.model import RunResult
 from accelsim.sim.counters import CAUSES
 
-Fidelity = Literal["simulation", "closed_form"]
+Fidelity = Literal["simulation", "closed_form", "priced"]
+"""``priced`` is a simulation with its energy as sums of products of the cost tables' rows (`accelsim.dse.priced`)."""
 Row = dict[str, str | int | float | bool | None]
 
 # Column -> what it holds. The page docs/dse.md shows this table; a test compares the two.

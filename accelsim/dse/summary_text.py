@@ -209,7 +209,7 @@ def _outcome(duel: Duel, names: Mapping[str, str]) -> str:
     if duel.losses:
         parts.append(f"worse in {_of(duel.losses, duel.pairs)} (down to {_times(duel.worst_ratio)})")
     text = f"{', '.join(parts)}, median {_times(duel.median_ratio)}"
-    return text if duel.loses_where is None else f"{text}; worse {_rule(duel.loses_where, names)}"
+    return text if duel.loses_where is None else f"{text}; worse {rule_words(duel.loses_where, names)}"
 
 
 def _of(number: int, pairs: int) -> str:
@@ -220,7 +220,8 @@ def _times(ratio: float) -> str:
     return f"{ratio:.2f}x" if ratio < 100 else f"{ratio:.0f}x"
 
 
-def _rule(rule: Rule, names: Mapping[str, str]) -> str:
+def rule_words(rule: Rule, names: Mapping[str, str]) -> str:
+    """Return where points are lost; ``names`` are what variables are called."""
     where = " and ".join(_condition(condition, names) for condition in rule.conditions)
     if rule.lost == rule.inside and not rule.lost_outside:
         return f"exactly where {where}"

@@ -109,8 +109,8 @@ def _finding(results: Sequence[RunResult]) -> str:
     return f"{where}: {COMMON_RIVAL} takes {', '.join(parts)} of {printable(first.storage)}"
 
 
-def draw_freezing(results: Sequence[RunResult]) -> Figure:
-    """Return four panels over the freezing ratio: energy, latency, weight traffic and accuracy.
+def draw_freezing(results: Sequence[RunResult], figure: Figure | None = None) -> Figure:
+    """Return four panels over the freezing ratio, in ``figure`` if given: energy, latency, weight traffic and accuracy.
 
     A line per network and storage format joins the runs in order of their freezing ratio. Of more than `MAX_SERIES`,
     up to half are ticket formats and the others rivals, those of least energy.
@@ -120,8 +120,10 @@ def draw_freezing(results: Sequence[RunResult]) -> Figure:
     longest = max(map(len, series))
     num_columns = max(1, min(len(series), _LEGEND_CHARS // (longest + 8)))
     legend_rows = -(-len(series) // num_columns) + (len(series) < len(everything))
-    figure = Figure(figsize=(10, 6.8 + 0.22 * legend_rows), dpi=_PIXELS_PER_INCH, layout="constrained")
-    FigureCanvasAgg(figure)
+    if figure is None:
+        figure = Figure()
+        FigureCanvasAgg(figure)
+    figure.set(size_inches=(10, 6.8 + 0.22 * legend_rows), dpi=_PIXELS_PER_INCH, layout_engine="constrained")
     axes = figure.subplots(2, 2, sharex=True)
     panels = [axes[0][0], axes[0][1], axes[1][0]]
     for axis, panel in zip(panels, _PANELS, strict=True):

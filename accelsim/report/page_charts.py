@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from accelsim.report.page_runs import Case, PageRun, TicketRuns
-from accelsim.report.page_svg import NUM_COLOURS, Axis, BarRow, Mark, Segment, Series, bar_chart, xy_chart
+from accelsim.report.page_svg import NUM_COLOURS, Axis, BarPicture, BarRow, Mark, Picture, PointPicture, Segment, Series
 from accelsim.report.page_words import factor, first_rival
-from accelsim.report.roofline import roofline_points, roofs_of
+from accelsim.report.roofline import Roofs, generation_roofs, roofline_points, roofs_of
 from accelsim.report.text import percent, prefix_of, printable, quantity, significant
 from accelsim.results.compare import own_accuracy, stored_bits, traffic_bytes, weight_bytes
 from accelsim.results.model import CyclesByCause, DramBytesRecord, EnergyByUnit, Record, RunResult, Totals
@@ -28,13 +28,24 @@ _CAUSE_NOTES = {
 }
 
 
+_GENERATION_NOTE = (
+    "what generator and decoder allow in a layer, which depends on how often a weight is used; layers without such a "
+    "mark have that roof above the array's."
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A figure of the page: its title, the SVG, and what to know when reading it."""
+    """A figure of the page: its title, what it shows, and what to know when reading it."""
 
     title: str
-    svg: str
+    picture: Picture
     note: str = ""
+
+    @property
+    def svg(self) -> str:
+        """Return the figure as the page has it."""
+        return self.picture.svg
 
 
 def overview_charts(ticket: TicketRuns) -> list[Chart]:
@@ -144,25 +155,45 @@ def roofline_chart(ticket: TicketRuns) -> Chart | None:
         )
         if marks:
             series.append(Series(run.result.storage, _format_colour(number), marks))
+    generation = _generation_series(known[0], roofs)
     lowest = min((mark.x for each in series for mark in each.marks), default=1.0) / 2
     highest = max((mark.x for each in series for mark in each.marks), default=1.0) * 2
     corners = sorted({lowest, min(max(lowest, roofs.ridge_macs_per_byte), highest), highest})
     line = tuple(Mark(x, roofs.limit_macs_per_s(x) / 1e9, "") for x in corners)
-    roof = Series("", 9, line, joined=True, plain=True)
-    svg = xy_chart(
+    roof = Series("roof of memory and array", 9, line, joined=True, plain=True)
+    picture = PointPicture(
         "roofline",
         Axis("multiply-accumulates per byte of memory traffic, logarithmic", log=True, low=lowest, high=highest),
         Axis("GMAC/s, logarithmic", log=True, high=roofs.macs_per_s / 1e9 * 2),
-        [*series, roof],
+        [*series, *generation, roof],
         height=340,
     )
     note = (
         f"Roofs: {significant(roofs.macs_per_s / 1e9)} GMAC/s of the array; the memory's "
         + (f"{significant(roofs.bytes_per_s / 1e9)} GB/s. " if roofs.bytes_per_s else "bandwidth is unbounded here. ")
         + "A layer whose weights were fetched while the layer before computed can lie above the memory's roof, and "
-        "one that skips zeros above the array's."
+        "one that skips zeros above the array's." + (f" Hollow: {_GENERATION_NOTE}" if generation else "")
     )
-    return Chart(_bound_words(ticket.main), svg, note)
+    return Chart(_bound_words(ticket.main), picture, note)
+
+
+def _generation_series(run: PageRun, roofs: Roofs) -> list[Series]:
+    """Return the third ceiling, a mark per layer; none where generator and decoder always allow more than the array."""
+    if run.counters is None:
+        return []
+    allowed = generation_roofs(run.counters.counters, run.counters.hardware.config)
+    marks = tuple(
+        Mark(
+            point.macs_per_byte,
+            allowed[point.layer] / 1e9,
+            f"{point.layer}, {run.result.storage}\ngenerator and decoder allow "
+            f"{significant(allowed[point.layer] / 1e9)} GMAC/s",
+            strong=False,
+        )
+        for point in roofline_points(run.result, roofs)
+        if allowed.get(point.layer, roofs.macs_per_s) < roofs.macs_per_s
+    )
+    return [Series("roof of generator and decoder", 9, marks)] if marks else []
 
 
 def _bound_words(run: PageRun) -> str:
@@ -230,7 +261,7 @@ def _energy_chart(ticket: TicketRuns) -> Chart:
     most = max(spent, key=lambda name: spent[name])
     finding = _against(ticket, "energy", lambda totals: totals.energy_j)
     title = f"{finding}; {_share(spent[most], mine.energy_j)} of it is {most}"
-    return Chart(title, bar_chart(title, rows, "energy by unit", "J", key), note)
+    return Chart(title, BarPicture(title, rows, "energy by unit", "J", key), note)
 
 
 def _area_chart(ticket: TicketRuns) -> Chart:
@@ -253,8 +284,8 @@ def _area_chart(ticket: TicketRuns) -> Chart:
         )
         rows.append(BarRow(storage, segments, f"{significant(totals.area_mm2)} mm2"))
     title = _against(ticket, "chip area", lambda totals: totals.area_mm2)
-    svg = bar_chart(title, rows, "chip area", "mm2", list(colours.items()))
-    return Chart(title, svg, "Each format with the units and the arithmetic that it needs.")
+    picture = BarPicture(title, rows, "chip area", "mm2", list(colours.items()))
+    return Chart(title, picture, "Each format with the units and the arithmetic that it needs.")
 
 
 def _record_chart(
@@ -273,7 +304,7 @@ def _record_chart(
         )
         rows.append(BarRow(printable(label), segments, quantity(total, unit.name)))
     key = [(name, colour) for name, colour in colours.items() if name in used]
-    return Chart(labels.title, bar_chart(labels.title, rows, labels.axis, unit.name, key), labels.note)
+    return Chart(labels.title, BarPicture(labels.title, rows, labels.axis, unit.name, key), labels.note)
 
 
 def _freezing_chart(case: Case, title: str, unit: str, value: Callable[[RunResult], float]) -> Chart:
@@ -297,7 +328,7 @@ def _freezing_chart(case: Case, title: str, unit: str, value: Callable[[RunResul
     suffix = ", logarithmic" if is_log else ""
     y_axis = Axis(f"{title} ({prefix}{unit}){suffix}", log=is_log)
     finding = f"{title.capitalize()} over the freezing ratio{_change(case, value)}"
-    return Chart(finding, xy_chart(finding, _freezing_axis(), y_axis, series, height=270))
+    return Chart(finding, PointPicture(finding, _freezing_axis(), y_axis, series, height=270))
 
 
 def _change(case: Case, value: Callable[[RunResult], float]) -> str:
@@ -330,8 +361,10 @@ def _accuracy_chart(case: Case) -> Chart | None:
     last = next(work for work in reversed(works) if work.accuracy is not None)
     title = f"Accuracy of the tickets: {percent(best.accuracy or 0.0)} at best, {percent(last.accuracy or 0.0)} at "
     title += f"{percent(last.freeze_ratio)} frozen"
-    svg = xy_chart(title, _freezing_axis(), y_axis, [Series("ticket as stored", 2, marks, joined=True)], height=270)
-    return Chart(title, svg)
+    picture = PointPicture(
+        title, _freezing_axis(), y_axis, [Series("ticket as stored", 2, marks, joined=True)], height=270
+    )
+    return Chart(title, picture)
 
 
 def _freezing_axis() -> Axis:
@@ -365,14 +398,14 @@ def _pareto(title: str, designs: Sequence[tuple[Case, PageRun]], *, accuracy: bo
     line = tuple(Mark(other[index] / time_scale, energies[index] / scale, "") for index in ordered)
     x_title = "wrong answers (%)" if accuracy else f"latency ({time_prefix}s), logarithmic"
     title = f"{title}: {len(front)} of {len(designs)} designs are on the front"
-    svg = xy_chart(
+    picture = PointPicture(
         title,
         Axis(x_title) if accuracy else Axis(x_title, log=True),
         Axis(f"energy ({prefix}J), logarithmic", log=True),
         [*series, Series("", 9, line, joined=True, plain=True)],
         height=330,
     )
-    return Chart(title, svg, "Filled: on the front, nothing is better in both. Hollow: beaten by another design.")
+    return Chart(title, picture, "Filled: on the front, nothing is better in both. Hollow: beaten by another design.")
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> set[int]:

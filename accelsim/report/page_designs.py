@@ -11,7 +11,7 @@ from pathlib import Path
 
 from accelsim.report.page_charts import Chart, pareto_front
 from accelsim.report.page_runs import TICKET_STORAGE
-from accelsim.report.page_svg import NUM_COLOURS, Axis, Mark, Series, xy_chart
+from accelsim.report.page_svg import NUM_COLOURS, Axis, Mark, PointPicture, Series
 from accelsim.report.page_tables import Cell, PageTable
 from accelsim.report.text import prefix_of, printable, quantity, significant
 from accelsim.results.model import ResultError
@@ -151,7 +151,7 @@ def _chart(study: Study, what: str, values: Sequence[float], unit: str) -> Chart
     ordered = sorted(front, key=lambda index: (values[index], energies[index]))
     line = tuple(Mark(values[index] / x_scale, energies[index] / y_scale, "") for index in ordered)
     title = f"{study.name}, energy and {what}: {len(front)} of {len(study.designs)} designs are on the front"
-    svg = xy_chart(
+    picture = PointPicture(
         title,
         Axis(f"{what} ({x_prefix}{unit}), logarithmic", log=True),
         Axis(f"energy ({y_prefix}J), logarithmic", log=True),
@@ -159,7 +159,7 @@ def _chart(study: Study, what: str, values: Sequence[float], unit: str) -> Chart
         height=330,
     )
     return Chart(
-        title, svg, "Filled: on the front of these two, nothing is better in both. Point at a mark for its design."
+        title, picture, "Filled: on the front of these two, nothing is better in both. Point at a mark for its design."
     )
 
 

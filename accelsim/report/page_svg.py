@@ -83,10 +83,54 @@ class Axis:
     high: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class BarPicture:
+    """What a chart of bars shows, whoever draws it: the parameters of `bar_chart`."""
+
+    title: str
+    rows: Sequence[BarRow]
+    what: str
+    unit: str
+    key: Sequence[tuple[str, int]] = ()
+
+    @property
+    def svg(self) -> str:
+        """Return it as the page has it."""
+        return bar_chart(self.title, self.rows, self.what, self.unit, self.key)
+
+    @property
+    def scale(self) -> tuple[float, float, str]:
+        """Return the longest bar, the unit's factor and its prefix."""
+        return _bar_scale(self.rows, self.unit)
+
+
+@dataclass(frozen=True, slots=True)
+class PointPicture:
+    """What a chart of points and lines shows, whoever draws it: the parameters of `xy_chart`."""
+
+    title: str
+    x_axis: Axis
+    y_axis: Axis
+    series: Sequence[Series]
+    height: int = 300
+
+    @property
+    def svg(self) -> str:
+        """Return it as the page has it."""
+        return xy_chart(self.title, self.x_axis, self.y_axis, self.series, self.height)
+
+
+Picture = BarPicture | PointPicture
+
+
+def _bar_scale(rows: Sequence[BarRow], unit: str) -> tuple[float, float, str]:
+    highest = max((max(_length(row), row.high or 0.0) for row in rows), default=0.0) or 1.0
+    return highest, *((1.0, "") if unit == "mm2" else prefix_of(highest))
+
+
 def bar_chart(title: str, rows: Sequence[BarRow], what: str, unit: str, key: Sequence[tuple[str, int]] = ()) -> str:
     """Return a chart with a horizontal bar per row; ``what``, in ``unit``, is its length; ``key`` names the colours."""
-    highest = max((max(_length(row), row.high or 0.0) for row in rows), default=0.0) or 1.0
-    scale, prefix = (1.0, "") if unit == "mm2" else prefix_of(highest)
+    highest, scale, prefix = _bar_scale(rows, unit)
     longest = max((len(_short(row.label)) for row in rows), default=0)
     left = 12 + longest * _CHARACTER_WIDTH
     right = 14 + max((len(row.end) for row in rows), default=0) * _CHARACTER_WIDTH
@@ -99,31 +143,31 @@ def bar_chart(title: str, rows: Sequence[BarRow], what: str, unit: str, key: Seq
     for tick in ticks:
         x = left + room * tick * scale / highest
         parts.append(f'<path class="grid" d="M{x:.1f} {top:.1f}V{bottom:.1f}"/>')
-        parts.append(_text(x, bottom + 13, f"{tick:g}", "middle"))
+        parts.append(text_at(x, bottom + 13, f"{tick:g}", "middle"))
     for number, row in enumerate(rows):
         parts.append(_bar(row, left, top + number * _ROW_HEIGHT, room / highest))
-    parts.append(_text(left + room / 2, bottom + 27, f"{what} ({prefix}{unit})", "middle", "axis"))
-    return _svg(title, bottom + 33, parts)
+    parts.append(text_at(left + room / 2, bottom + 27, f"{what} ({prefix}{unit})", "middle", "axis"))
+    return drawing(title, bottom + 33, parts)
 
 
 def xy_chart(title: str, x_axis: Axis, y_axis: Axis, series: Sequence[Series], height: int = 300) -> str:
     """Return a chart of points and lines; one entry of the key per labelled series."""
     marks = [mark for each in series for mark in each.marks]
-    x_scale = _Scale.over(x_axis, [mark.x for mark in marks])
-    y_scale = _Scale.over(y_axis, [mark.y for mark in marks])
-    key_text, top = _key([(each.label, each.colour) for each in series if each.label], markers=True)
+    x_scale = Scale.over(x_axis, [mark.x for mark in marks])
+    y_scale = Scale.over(y_axis, [mark.y for mark in marks])
+    key_text, top = _series_key(series)
     top += 20
     left, right, bottom = 52.0, WIDTH - 14.0, float(top + height - 60)
-    parts = [key_text, _text(4, top - 8, y_axis.title, "start", "axis")]
+    parts = [key_text, text_at(4, top - 8, y_axis.title, "start", "axis")]
     for tick, label in y_scale.ticks:
         y = bottom - (bottom - top) * y_scale.place(tick)
         parts.append(f'<path class="grid" d="M{left:.1f} {y:.1f}H{right:.1f}"/>')
-        parts.append(_text(left - 5, y + 4, label, "end"))
+        parts.append(text_at(left - 5, y + 4, label, "end"))
     for tick, label in x_scale.ticks:
         x = left + (right - left) * x_scale.place(tick)
         parts.append(f'<path class="grid" d="M{x:.1f} {top:.1f}V{bottom:.1f}"/>')
-        parts.append(_text(x, bottom + 14, label, "middle"))
-    parts.append(_text((left + right) / 2, bottom + 29, x_axis.title, "middle", "axis"))
+        parts.append(text_at(x, bottom + 14, label, "middle"))
+    parts.append(text_at((left + right) / 2, bottom + 29, x_axis.title, "middle", "axis"))
     # The first series is drawn last: where marks coincide, the format asked for stays visible.
     for number, each in reversed(list(enumerate(series))):
         places = [
@@ -131,7 +175,13 @@ def xy_chart(title: str, x_axis: Axis, y_axis: Axis, series: Sequence[Series], h
             for mark in each.marks
         ]
         parts.extend(_series(number, each, places))
-    return _svg(title, bottom + 36, parts)
+    return drawing(title, bottom + 36, parts)
+
+
+def _series_key(series: Sequence[Series]) -> tuple[str, int]:
+    labelled = [each for each in series if each.label]
+    lines = frozenset(number for number, each in enumerate(labelled) if each.plain)
+    return _key([(each.label, each.colour) for each in labelled], markers=True, lines=lines)
 
 
 def _series(number: int, series: Series, places: Sequence[tuple[float, float]]) -> Iterator[str]:
@@ -151,14 +201,16 @@ def nice_ticks(highest: float) -> list[float]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Scale:
+class Scale:
+    """Where an axis begins and ends, as logarithms of 10 where ``log``, and its ticks with their labels."""
+
     low: float
     high: float
     log: bool
     ticks: tuple[tuple[float, str], ...]
 
     @classmethod
-    def over(cls, axis: Axis, values: Sequence[float]) -> _Scale:
+    def over(cls, axis: Axis, values: Sequence[float]) -> Scale:
         """Return the scale of ``axis`` that holds ``values``."""
         if axis.log:
             return cls._logarithmic(axis, [value for value in values if value > 0])
@@ -169,7 +221,7 @@ class _Scale:
         return cls(low, high, False, tuple((tick, f"{tick:g}") for tick in ticks))
 
     @classmethod
-    def _logarithmic(cls, axis: Axis, values: Sequence[float]) -> _Scale:
+    def _logarithmic(cls, axis: Axis, values: Sequence[float]) -> Scale:
         low = axis.low if axis.low is not None else min(values, default=1.0) / 1.3
         high = axis.high if axis.high is not None else max(values, default=10.0) * 1.3
         decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -195,7 +247,7 @@ def _tick(value: float) -> str:
 
 def _bar(row: BarRow, left: float, top: float, factor: float) -> str:
     middle = top + _ROW_HEIGHT / 2
-    parts = [_text(left - 5, middle + 4, _short(row.label), "end")]
+    parts = [text_at(left - 5, middle + 4, _short(row.label), "end")]
     x = left
     for segment in row.segments:
         length = segment.value * factor
@@ -209,7 +261,7 @@ def _bar(row: BarRow, left: float, top: float, factor: float) -> str:
         parts.append(f'<path class="whisker" d="M{low:.1f} {middle:.1f}H{high:.1f}{ends}"/>')
         x = max(x, high)
     if row.end:
-        parts.append(_text(x + 5, middle + 4, row.end, "start"))
+        parts.append(text_at(x + 5, middle + 4, row.end, "start"))
     return "".join(parts)
 
 
@@ -226,8 +278,10 @@ def _shape(x: float, y: float, number: int, size: float) -> str:
     return "M" + "L".join(f"{x + size * dx:.1f} {y + size * dy:.1f}" for dx, dy in corners) + "z"
 
 
-def _key(entries: Sequence[tuple[str, int]], markers: bool = False) -> tuple[str, int]:
-    """Return the key of colours, wrapped to the width of the chart, and its height."""
+def _key(
+    entries: Sequence[tuple[str, int]], markers: bool = False, lines: frozenset[int] = frozenset()
+) -> tuple[str, int]:
+    """Return the key of colours, wrapped to the width of the chart, and its height; ``lines`` have no markers."""
     parts, x, line = [], 6.0, 0
     for number, (label, colour) in enumerate(entries):
         shown = printable(label, 40)
@@ -235,23 +289,27 @@ def _key(entries: Sequence[tuple[str, int]], markers: bool = False) -> tuple[str
         if x > 6 and x + width > WIDTH:
             x, line = 6.0, line + 1
         y = 12 + 16 * line
-        if markers:
+        if number in lines:
+            parts.append(f'<path class="line s{colour}" d="M{x:.1f} {y - 4}h11"/>')
+        elif markers:
             parts.append(f'<path class="mark f{colour}" d="{_shape(x + 5, y - 4, number, 4.2)}"/>')
         else:
             parts.append(f'<rect class="f{colour}" x="{x:.1f}" y="{y - 9}" width="10" height="10" rx="2"/>')
-        parts.append(_text(x + 14, y, shown, "start"))
+        parts.append(text_at(x + 14, y, shown, "start"))
         x += width
     return "".join(parts), 16 * (line + 1) if entries else 0
 
 
-def _text(x: float, y: float, text: str, anchor: str, css: str = "") -> str:
+def text_at(x: float, y: float, text: str, anchor: str, css: str = "") -> str:
+    """Return a text at a place; ``anchor`` is start, middle or end."""
     place = f'x="{x:.1f}" y="{y:.1f}"' + (f' text-anchor="{anchor}"' if anchor != "start" else "")
     style = f' class="{css}"' if css else ""
     return f"<text {place}{style}>{escape(text)}</text>"
 
 
-def _svg(title: str, height: float, parts: Sequence[str]) -> str:
-    head = f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(printable(title, 200))}"'
+def drawing(title: str, height: float, parts: Sequence[str], width: float = WIDTH) -> str:
+    """Return the drawing of its parts."""
+    head = f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{escape(printable(title, 200))}"'
     return f'{head} xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
 
 

@@ -1,6 +1,8 @@
 """The roofline: how fast each layer runs against what the array and the memory allow (Williams et al., CACM 2009).
 
-Work is dense multiply-accumulates; intensity is work per byte that crosses the memory interface in that layer.
+Work is dense multiply-accumulates; intensity is work per byte that crosses the memory interface in that layer. Weights
+that are decoded and generated on chip have a third ceiling, which differs from layer to layer: how often a generated
+weight is used is not a matter of memory traffic.
 """
 
 from __future__ import annotations
@@ -10,6 +12,9 @@ from dataclasses import dataclass
 from accelsim.config.hardware import HardwareConfig
 from accelsim.results.compare import traffic_bytes
 from accelsim.results.model import RunResult
+from accelsim.sim.counters import Counters
+
+GENERATION_UNITS = ("weight_generator", "mask_decoder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +63,17 @@ def roofline_points(result: RunResult, roofs: Roofs) -> tuple[RooflinePoint, ...
         intensity, rate = layer.macs / moved, layer.macs / layer.latency_s
         points.append(RooflinePoint(layer.name, intensity, rate, rate / roofs.limit_macs_per_s(intensity)))
     return tuple(points)
+
+
+def generation_roofs(counters: Counters, hardware: HardwareConfig) -> dict[str, float]:
+    """Return by layer the multiply-accumulates per second that generator and decoder allow.
+
+    That is the layer's work over the time for which the busier of the two is at work while the layer runs; what it
+    does for a later layer counts where it is done. Layers in which neither works are left out.
+    """
+    roofs = {}
+    for layer in counters.layers:
+        busy = max(layer.busy_cycles.get(unit, 0) for unit in GENERATION_UNITS)
+        if busy and layer.macs:
+            roofs[layer.name] = layer.macs * hardware.clock_mhz * 1e6 / busy
+    return roofs

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import accelsim
 from accelsim.report.html import render
 from accelsim.report.page_charts import Chart
-from accelsim.report.page_svg import NUM_COLOURS, Axis, Mark, Series, xy_chart
+from accelsim.report.page_svg import NUM_COLOURS, Axis, Mark, PointPicture, Series
 from accelsim.report.page_tables import Cell, PageTable, csv_text
 from accelsim.report.page_validation import Agreement, agreement_cells, agreement_table, agreements
 from accelsim.report.text import percent, printable, significant
@@ -132,14 +132,14 @@ def _chart(rows: Sequence[ValidationRow]) -> Chart | None:
     unit = "cycles" if all("cycles of" in row.quantity for row, _ in pairs) else "each row in its unit"
     found = agreement(rows)
     title = "Theirs and ours" + (f": mean error {percent(found.mean_error)}" if found.num_rows else "")
-    svg = xy_chart(
+    picture = PointPicture(
         title,
         Axis(f"theirs ({unit}), logarithmic", log=True, low=low, high=high),
         Axis(f"ours ({unit}), logarithmic", log=True, low=low, high=high),
         [*series, *_lines(low, high)],
         height=380,
     )
-    return Chart(title, svg, f"Lines: equal, and {percent(LARGE_GAP)} more and less.")
+    return Chart(title, picture, f"Lines: equal, and {percent(LARGE_GAP)} more and less.")
 
 
 def _lines(low: float, high: float) -> Iterator[Series]:

@@ -165,7 +165,7 @@ def csv_name(text: str) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
-def check_folder_place(folder: str | Path) -> Path:
+def check_folder_place(folder: str | Path, option: str = "--out") -> Path:
     """Return ``folder`` if it can be made and written, and make nothing: long work is not begun in vain.
 
     Raises
@@ -173,10 +173,10 @@ def check_folder_place(folder: str | Path) -> Path:
     ResultError
         It is a file, or cannot be made or written.
     """
-    return _folder(folder, make=False)
+    return _folder(folder, option, make=False)
 
 
-def prepare_folder(folder: str | Path) -> Path:
+def prepare_folder(folder: str | Path, option: str = "--out") -> Path:
     """Return ``folder``, made if need be and proved writable.
 
     Raises
@@ -185,13 +185,13 @@ def prepare_folder(folder: str | Path) -> Path:
         It is a file, or cannot be made or written.
     """
     with removed_if_refused(Path(folder), ResultError):
-        return _folder(folder, make=True)
+        return _folder(folder, option, make=True)
 
 
-def _folder(folder: str | Path, *, make: bool) -> Path:
+def _folder(folder: str | Path, option: str, *, make: bool) -> Path:
     path = Path(folder)
     if not str(folder).strip():
-        raise ResultError("--out: an empty name; give the name of a folder")
+        raise ResultError(f"{option}: an empty name; give the name of a folder")
     try:
         if make:
             path.mkdir(parents=True, exist_ok=True)
@@ -201,10 +201,10 @@ def _folder(folder: str | Path, *, make: bool) -> Path:
                 raise FileExistsError
         probe_folder(path if make else nearest_folder(path))
     except FileExistsError:
-        raise ResultError(f"{folder}: is a file, not a folder; give --out the name of a folder") from None
+        raise ResultError(f"{folder}: is a file, not a folder; give {option} the name of a folder") from None
     except (OSError, ValueError) as error:
         raise ResultError(
-            f"{folder}: cannot be written ({reason_of(error)}); give --out a folder you may write"
+            f"{folder}: cannot be written ({reason_of(error)}); give {option} a folder you may write"
         ) from None
     return path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -118,6 +119,7 @@ def graph_from_module(
     if isinstance(module, torch_.export.ExportedProgram):
         return graph_from_program(program_of(module, name or "exported"), skip_unsupported=skip_unsupported)
     arguments = example_input if isinstance(example_input, tuple) else (example_input,)
+    _refuse_without_input(module, arguments)
     was_training = module.training
     module.eval()
     try:
@@ -132,6 +134,18 @@ def graph_from_module(
     num_parameters = sum(parameter.numel() for parameter in module.parameters())
     program = program_of(exported, name or type(module).__name__, num_parameters)
     return graph_from_program(program, skip_unsupported=skip_unsupported)
+
+
+def _refuse_without_input(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+    """Refuse a module that takes inputs and is given none; the exporter's own words for that are many."""
+    parameters = inspect.signature(module.forward).parameters.values()
+    named = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    needed = [each.name for each in parameters if each.kind in named and each.default is inspect.Parameter.empty]
+    if needed and not arguments:
+        raise TraceError(
+            f"{type(module).__name__}: no example input, so its shapes are unknown; give one batch for "
+            f"{', '.join(needed)}: trace_module(module, torch.zeros(1, ...))"
+        )
 
 
 def trace_module(

@@ -52,13 +52,24 @@ def test_name_of_the_file_chooses_the_format(saved):
     assert (saved / "a.md").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
+def test_a_paper_gets_its_tables_and_every_figure(saved):
+    assert (
+        main(["report", str(saved / "run"), "-o", str(saved / "paper.tex"), "--figures", str(saved / "figures")]) == 0
+    )
+    assert "dense-int8 & " in (saved / "paper.tex").read_text(encoding="utf-8")
+    assert (saved / "paper-answer.csv").read_text(encoding="utf-8").startswith("network,chip,against,")
+    written = {path.name for path in (saved / "figures").iterdir()}
+    assert {"conv2-on-edge-energy.pdf", "conv2-on-edge-energy.svg", "conv2-on-edge-roofline.pdf"} <= written
+    assert len({name.partition(".")[0] for name in written}) == len(written) // 2
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
         (["nowhere", "-o", "x.html"], "nowhere: no such file"),
         (
             ["nowhere", "-o", "x.docx"],
-            "--out: x.docx: a report is no .docx file; give .html, .md, .pdf, .png, or state --format",
+            "--out: x.docx: a report is no .docx file; give .html, .md, .tex, .pdf, .png, or state --format",
         ),
         (["docs", "-o", "x.html"], "docs: no summary.json in it; give a folder that"),
         (["README.md", "-o", "x.html"], "README.md: not JSON"),
@@ -67,7 +78,9 @@ def test_name_of_the_file_chooses_the_format(saved):
             ["README.md", "-o", "x.pdf"],
             "--format pdf: no Chromium found; install chromium, or give --format html or md",
         ),
-        (["README.md"], "missing option '-o' / '--out'"),
+        (["README.md"], "missing option '-o' / '--out': give a file, or --figures and a folder"),
+        (["README.md", "--figures", "f", "--format", "md"], "--format: says how to write --out; give -o FILE too"),
+        (["README.md", "--figures", "README.md"], "README.md: is a file, not a folder; give --figures the name of a"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(words, line, capsys, monkeypatch):

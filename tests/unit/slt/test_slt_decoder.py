@@ -147,7 +147,7 @@ def test_the_trained_counterpart_states_its_scores_and_no_values(text):
 
 def test_data_and_network_must_belong_together(text):
     with pytest.raises(ConfigError, match="char_decoder does not take it; use dataset kjv"):
-        start_search(SMALL, load_data("blocks"))
+        start_search(SMALL.model_copy(update={"dataset": "blocks"}), load_data("blocks"))
     with pytest.raises(ConfigError, match="use dataset blocks"):
         start_search(SMALL.model_copy(update={"network": "gin_ogbn_arxiv"}), text)
     with pytest.raises(TicketError, match="has no classes"):
