@@ -62,6 +62,12 @@ GROUPS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
                 "accelsim map hwconfigs/edge.yaml resnet18",
             ),
             CommandEntry(
+                "size",
+                "size",
+                "How much buffer: traffic and energy over each buffer's capacity.",
+                "accelsim size edge conv6_slt_f70",
+            ),
+            CommandEntry(
                 "validate",
                 "validate",
                 "The model beside published silicon and RTL.",

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 PORT_FIELDS = frozenset({"width_bits", "num_banks", "num_ports"})
 BUFFERS = ("activation_buffer", "weight_buffer", "accumulator")
+"""The buffers beside the PE array."""
+ALL_BUFFERS = ("activation_buffer", "weight_buffer", "mask_buffer", "accumulator")
 
 
 def streamed_bits(hardware: HardwareConfig) -> dict[str, int]:

@@ -60,11 +60,11 @@ class Quantity:
                 f"such as {self.example}"
             )
         number = Fraction(found[1]) * factor
-        if not self.is_whole:
-            return float(number)
-        if number.denominator != 1:
+        if number.denominator == 1:
+            return number.numerator
+        if self.is_whole:
             raise ValueError(f"{shown!r} is not a whole number of {self.plain}; give one that is")
-        return number.numerator
+        return float(number)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Return the schema that turns a text into a number before anything is checked."""

@@ -11,10 +11,10 @@ from typing import Any
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.overrides import parse_override
 from accelsim.config.yaml_reader import parse_value
-from accelsim.dse.engine import evaluate_points
+from accelsim.dse.engine import EvaluatedPoint, evaluate_points
 from accelsim.dse.executors import SerialExecutor, open_executor
 from accelsim.dse.export import flat_rows
-from accelsim.dse.points import PointSource
+from accelsim.dse.points import Point, PointSource
 from accelsim.dse.progress import Progress
 from accelsim.dse.rows import Row
 from accelsim.dse.space import STORAGE, DesignSpace, Value, space_from_mapping
@@ -85,11 +85,15 @@ def refuse_set_twice(space: DesignSpace, overrides: Sequence[str]) -> None:
 
 def what_if(space: DesignSpace, source: PointSource, progress: Progress) -> list[Row]:
     """Return a row for each point, in the order of the space; a point that cannot run has its reason in it."""
-    points = list(source.grid("simulation"))
+    return flat_rows(space, evaluated_in_memory(list(source.grid("simulation")), progress))
+
+
+def evaluated_in_memory(points: Sequence[Point], progress: Progress) -> list[EvaluatedPoint]:
+    """Return the points with their rows, in order; nothing is kept."""
     executor = SerialExecutor() if len(points) <= _FEW_POINTS else open_executor(None, None, None)
     try:
         with ResultStore(_IN_MEMORY) as store:
-            return flat_rows(space, evaluate_points(points, "simulation", store, executor, progress))
+            return evaluate_points(points, "simulation", store, executor, progress)
     finally:
         executor.close()
 
