@@ -1,7 +1,8 @@
 """What holds a run up: each resource's share of the time, and the time with twice as much of that resource.
 
-The tilings of the run stay, but for a larger array, which they would not fill; the table of stations is made again for
-a chip with twice as much of one resource, and solved. A larger array comes with the ports that feed it.
+The table of stations is made again for a chip with twice as much of one resource, and solved. The tilings of the run
+stay, but for a larger array and for larger buffers, which they would not fill. A larger array comes with the ports that
+feed it; rows or columns are doubled, whichever helps more.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ def with_limits(
     Left out are resources that the run does not use and those of which a chip cannot have twice as much, of a language
     model also those that hardly anything waits for, but for memory and array; all of them with DRAM that has its own
     timing, and above `MOST_STEPS`: each would take as long as the run. The share of a capacity is 0: what it costs
-    shows as traffic. Of a generation the prompt and the token in the middle of the answer stand for all.
+    shows as traffic and as filling of the array. Twice of anything never takes longer: half of it may lie idle. Of a
+    generation the prompt and the token in the middle of the answer stand for all.
 
     Parameters
     ----------
@@ -63,23 +65,31 @@ def with_limits(
     # Of a generation one step stands for all tokens: its cycles are those of the run in the mean only.
     whole = latency / max(1, sum(each.cycles * part.times for each, part in zip(mapped, parts, strict=True)))
     found: dict[str, ResourceLimit] = {}
-    for name, change in _doubled(hardware):
-        unit = name.partition(".")[0]
+    bound = counters.lower_bound_cycles
+    near = bound is not None and latency <= (1 + _LITTLE) * bound  # what no tiling can beat, whatever the buffers
+    for name, changes in _doubled(hardware):
+        unit, _, part_of_unit = name.partition(".")
         share = sum(_cycles_of(name, layer) for layer in counters.layers) / latency if latency else 0.0
         if trace.language is not None and share < _LITTLE and name not in _ALWAYS:
             continue
         if unit in _MADE and not any(layer.busy_cycles.get(unit) for layer in counters.layers):
             continue
-        try:
-            twice = HardwareConfig.model_validate(_merged(hardware.model_dump(), change))
-            cycles = sum(
-                _mapped(twice, part, storage, fixed if name == "pe_array" else each.tilings).cycles * part.times
-                for part, each in zip(parts, mapped, strict=True)
-            )
-        except (AccelSimError, ValidationError):
-            continue
-        cycles = cycles if trace.steps is None else round(cycles * whole)
-        found[name] = ResourceLimit(share, cycles)
+        anew = name == "pe_array" or (part_of_unit == "capacity" and not near)
+        times = []
+        for change in changes:
+            try:
+                twice = HardwareConfig.model_validate(_merged(hardware.model_dump(), change))
+                times.append(
+                    sum(
+                        _mapped(twice, part, storage, fixed if anew else each.tilings).cycles * part.times
+                        for part, each in zip(parts, mapped, strict=True)
+                    )
+                )
+            except (AccelSimError, ValidationError):
+                continue
+        if times:
+            cycles = min(times) if trace.steps is None else round(min(times) * whole)
+            found[name] = ResourceLimit(share, min(cycles, latency))
     return replace(counters, limits=found)
 
 
@@ -139,35 +149,36 @@ def _cycles_of(name: str, layer: LayerCounters) -> int:
     return sum(layer.cycles_by_cause.get(cause, 0) for cause in _CAUSES.get(name, ()))
 
 
-def _doubled(hardware: HardwareConfig) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each resource with what to change of the chip so that there is twice as much of it."""
+def _doubled(hardware: HardwareConfig) -> Iterator[tuple[str, tuple[dict[str, Any], ...]]]:
+    """Yield each resource with what to change of the chip so that there is twice as much of it, each way to do so."""
     array = hardware.pe_array
     if hardware.memory != "ideal":
-        yield "memory_bandwidth", {"dram": {"num_channels": 2 * hardware.dram.num_channels}}
+        yield "memory_bandwidth", ({"dram": {"num_channels": 2 * hardware.dram.num_channels}},)
     # An array without the ports that feed it would be starved, whatever its size.
     ports = {name: _twice_the_ports(getattr(hardware, name)) for name in BUFFERS}
     if array.dataflow == "spatial":
-        widest = max(array.unroll, key=lambda loop: array.unroll[loop])
-        yield "pe_array", ports | {"pe_array": {"unroll": array.unroll | {widest: 2 * array.unroll[widest]}}}
+        widest = sorted(array.unroll, key=lambda loop: -array.unroll[loop])[:2]
+        larger: list[dict[str, Any]] = [{"unroll": array.unroll | {loop: 2 * array.unroll[loop]}} for loop in widest]
     else:
-        yield "pe_array", ports | {"pe_array": {"cols": 2 * array.cols}}
+        larger = [{"cols": 2 * array.cols}, {"rows": 2 * array.rows}]
+    yield "pe_array", tuple(ports | {"pe_array": each} for each in larger)
     if hardware.weight_generator is not None:
-        yield "weight_generator", {"weight_generator": {"num_lanes": 2 * hardware.weight_generator.num_lanes}}
+        yield "weight_generator", ({"weight_generator": {"num_lanes": 2 * hardware.weight_generator.num_lanes}},)
     if hardware.mask_decoder is not None:
         decoder = hardware.mask_decoder
         rates = {name: 2 * getattr(decoder, name) for name in ("positions_per_cycle", "symbols_per_cycle")}
-        yield "mask_decoder", {"mask_decoder": rates}
-    yield "vector_unit", {"vector_unit": {"num_lanes": 2 * hardware.vector_unit.num_lanes}}
+        yield "mask_decoder", ({"mask_decoder": rates},)
+    yield "vector_unit", ({"vector_unit": {"num_lanes": 2 * hardware.vector_unit.num_lanes}},)
     if hardware.memory != "ideal":
         for name in BUFFERS:
-            yield f"{name}.ports", {name: ports[name]}
+            yield f"{name}.ports", ({name: ports[name]},)
             if name == "accumulator" and hardware.sums_in_activation_buffer:
                 continue
             twice = {"capacity_bytes": 2 * getattr(hardware, name).capacity_bytes}
             shared = (
                 {"accumulator": twice} if name == "activation_buffer" and hardware.sums_in_activation_buffer else {}
             )
-            yield f"{name}.capacity", {name: twice} | shared
+            yield f"{name}.capacity", ({name: twice} | shared,)
 
 
 def _twice_the_ports(buffer: BufferConfig) -> dict[str, int]:

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import click
@@ -26,6 +27,7 @@ from accelsim.cli.collect import (
 )
 from accelsim.cli.common import common_options, examples, json_option, progress, session, write_stdout
 from accelsim.cli.names import complete_chip, complete_workload
+from accelsim.cli.what_if import chips_option, more_chips
 from accelsim.config.loader import LoadedHardware, load_hardware
 from accelsim.config.presets import CHIPS, find_preset
 from accelsim.errors import AccelSimError
@@ -61,6 +63,7 @@ RUNS_NAME = "runs"
     "compare",
     epilog=examples(
         "accelsim compare hwconfigs/edge.yaml workloads/conv6_slt_f*.pt --storage slt,dense-int8 --out out/conv6",
+        "accelsim compare edge resnet_slt --chip eyeriss --storage slt,dense-int8 --out out/chips",
         "accelsim compare edge conv6_slt_f70 --batch 1,8 --out out/batches",
         "accelsim compare out/run1 out/run2 --out out/both",
     ),
@@ -71,6 +74,7 @@ RUNS_NAME = "runs"
     "--storage", metavar="FORMATS", help="Formats, by comma, or all. [default: each workload's own, and its rivals]"
 )
 @storage_of_option
+@chips_option
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
 @click.option("--out", "folder", required=True, metavar="DIR", help=f"Write {TABLE_NAME} and {FIGURE_NAME} there.")
 @exact_option
@@ -90,8 +94,8 @@ def command(
 ) -> None:
     """Simulate each WORKLOAD in each storage format on HARDWARE.
 
-    Writes a folder per run, a CSV file with a row per run, and a figure of energy, latency and weight traffic over the
-    freezing ratio, with the accuracy of the tickets beside them.
+    More chips are given by --chip. Writes a folder per run, a CSV file with a row per run, and a figure of energy,
+    latency and weight traffic over the freezing ratio, with the accuracy of the tickets beside them.
 
     In place of HARDWARE and WORKLOAD, folders that run, cost or compare wrote, with this or an earlier version, are
     compared as they are, without simulating. The name of a chip is that chip: a folder called so is ./NAME.
@@ -110,29 +114,26 @@ def command(
     stated = None if storage is None else flow.parse_formats(storage, "--storage")
     if stated is not None and not stated:
         raise click.UsageError("--storage: no format given; give at least one, e.g. slt", ctx)
-    chip = load_hardware(hardware, overrides)
+    chips = [load_hardware(name, overrides) for name in dict.fromkeys((hardware, *more_chips(ctx)))]
     target = check_folder_place(folder)
     read = [(workload, read_workload(ctx, workload)) for workload in workloads]
     traces = [trace for each in read for trace in with_batches(ctx, *each)]
     if target.is_dir():  # an older comparison goes first; a folder that is not there is made when there is a result
         _claim(ctx, target)
     is_all = (storage or "").strip() == flow.ALL_FORMATS
-    pairs: list[tuple[LayerTrace, flow.CostedRun]] = []
+    found: list[tuple[LoadedHardware, LayerTrace, flow.CostedRun]] = []
     failures: list[AccelSimError] = []
-    for trace in progress(traces, "simulating", session(ctx)):
+    for chip, trace in progress(list(product(chips, traces)), "simulating", session(ctx)):
         formats = _formats(ctx, chip, trace, stated)
         asked = formats if stated and not is_all else ()
-        pairs += [(trace, run) for run in _simulate(ctx, chip, trace, formats, asked, failures)]
-    if not pairs:
+        found += [(chip, trace, run) for run in _simulate(ctx, chip, trace, formats, asked, failures)]
+    if not found:
         raise failures[0]
     if not target.is_dir():
         _claim(ctx, prepare_folder(target))
-    for number, (trace, run) in enumerate(pairs):
+    for number, (chip, trace, run) in enumerate(found):
         flow.save_run(target / RUNS_NAME, number, chip, trace, run)
-    runs = [run for _, run in pairs]
-    synthetic: list[bool | None] = [flow.is_synthetic(trace, run.result.storage) for trace, run in pairs]
-    families = tuple((chip, ticket, rivals) for ticket, rivals in flow.by_ticket(runs))
-    _show(ctx, _Compared([run.result for run in runs], synthetic, families), target, as_json)
+    _show(ctx, _fresh(chips, found), target, as_json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +145,23 @@ class _Compared:
     families: tuple[tuple[Hardware, flow.CostedRun, list[flow.CostedRun]], ...]
 
 
+def _fresh(
+    chips: Sequence[LoadedHardware], found: Sequence[tuple[LoadedHardware, LayerTrace, flow.CostedRun]]
+) -> _Compared:
+    """Return runs that were just made; a ticket's rivals are those on its own chip."""
+    families = tuple(
+        (chip, ticket, rivals)
+        for chip in chips
+        for ticket, rivals in flow.by_ticket([run for other, _, run in found if other is chip])
+    )
+    synthetic: list[bool | None] = [flow.is_synthetic(trace, run.result.storage) for _, trace, run in found]
+    return _Compared([run.result for _, _, run in found], synthetic, families)
+
+
 def _saved(ctx: click.Context, paths: Sequence[str], are_changed: bool) -> _Compared:
     """Return saved runs; where no counters are saved beside them they have no break-even points."""
-    if are_changed or collected(ctx) or wants_exact(ctx) or wanted_batches(ctx) != (1,):
-        stated = "--storage, --storage-of, --set, --exact, --batch and what states a workload"
+    if are_changed or collected(ctx) or wants_exact(ctx) or wanted_batches(ctx) != (1,) or more_chips(ctx):
+        stated = "--storage, --storage-of, --chip, --set, --exact, --batch and what states a workload"
         raise click.UsageError(f"{paths[0]}: saved runs are compared as they are; leave out {stated}", ctx)
     pages = read_results(paths)
     by_chip: dict[str, list[tuple[Hardware, flow.CostedRun]]] = {}

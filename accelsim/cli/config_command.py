@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -93,7 +94,7 @@ def diff(first: str, second: str, as_json: bool) -> None:
 
 def _summary(file: str) -> str:
     place = preset_file(file, CHIPS)
-    if set(read_yaml(place).root) == {"dram"}:
+    if os.path.exists(place) and set(read_yaml(place).root) == {"dram"}:
         dram = load_section(place, "dram", DramConfig)
         return f"memory {dram.standard}, {dram.num_channels} x {dram.bus_width_bits} bits"
     config = load_hardware(file).config

@@ -27,7 +27,7 @@ class Item:
     summary: str
 
 
-def presets() -> list[Item]:
+def chips() -> list[Item]:
     """Return the hardware files below ``hwconfigs/`` of the current folder, else those that were installed."""
     return [Item(path.as_posix(), _chip(path)) for path in sorted(preset_folder("hwconfigs").glob("*.yaml"))]
 
@@ -55,16 +55,17 @@ def tickets() -> list[Item]:
 
 
 KINDS: dict[str, Callable[[], list[Item]]] = {
-    "presets": presets,
+    "chips": chips,
     "networks": networks,
     "formats": formats,
     "tickets": tickets,
     "memories": memories,
 }
-
+OTHER_WORDS = {"presets": "chips"}
+"""Words that an earlier version had for a kind."""
 
 _TITLES = {
-    "presets": "presets (chips: the name, or the path of hwconfigs/NAME.yaml)",
+    "chips": "chips (the name, or the path of hwconfigs/NAME.yaml)",
     "memories": "memories (for accelsim dram, which takes chips as well)",
     "tickets": "tickets (the name, or the path of workloads/NAME.pt)",
 }
@@ -73,22 +74,28 @@ _TITLES = {
 @click.command(
     "list",
     epilog=examples(
-        "accelsim list formats",
+        "accelsim list chips",
+        "accelsim list formats --json",
     ),
 )
-@click.argument("kind", required=False, metavar="[KIND]", type=Choice(list(KINDS)))
+@click.argument("kind", required=False, metavar="[KIND]", type=Choice([*KINDS, *OTHER_WORDS]))
 @json_option
 @common_options
 def command(kind: str | None, as_json: bool) -> None:
-    """List chips, networks, storage formats, tickets and memories; KIND shows one of them."""
-    found = {name: function() for name, function in KINDS.items() if kind in (None, name)}
+    """List what has a name: chips, networks, formats, tickets, memories; KIND is one of these words.
+
+    presets is another word for chips.
+    """
+    wanted = list(KINDS) if kind is None else [kind]
+    found = {name: KINDS[OTHER_WORDS.get(name, name)]() for name in wanted}
     if as_json:
         document = {name: [asdict(item) for item in items] for name, items in found.items()}
         write_stdout(json.dumps(document, indent=2) + "\n")
         return
     for name, items in found.items():
-        click.echo(f"{_TITLES.get(name, name)}:")
-        short = [Path(item.name).stem if name in _TITLES else item.name for item in items]
+        kept = OTHER_WORDS.get(name, name)
+        click.echo(f"{_TITLES.get(kept, kept)}:")
+        short = [Path(item.name).stem if kept in _TITLES else item.name for item in items]
         width = max(map(len, short), default=0)
         for item, shown in zip(items, short, strict=True):
             click.echo(f"  {shown:<{width}}  {item.summary}".rstrip())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 
@@ -26,6 +26,7 @@ from accelsim.cli.collect import (
 )
 from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
 from accelsim.cli.names import complete_chip, complete_formats, complete_workload
+from accelsim.cli.what_if import chips_option, run_what_if, vary_option, wants_what_if
 from accelsim.config.loader import LoadedHardware, load_hardware
 from accelsim.config.ports import starved
 from accelsim.report.batch import groups_words
@@ -50,6 +51,7 @@ from accelsim.trace.model import LayerTrace
         "accelsim run edge resnet_slt",
         "accelsim run hwconfigs/edge.yaml workloads/resnet_slt.pt --storage slt-golomb --uncertainty",
         "accelsim run hwconfigs/edge.yaml workloads/resnet_slt.pt --json --compare csr-int8",
+        "accelsim run edge resnet_slt --vary dram.data_rate_mtps=3200,6400 --chip eyeriss",
         "accelsim run hwconfigs/edge.yaml resnet50 --sparsity 0.7 --prune-ratio 0.5 --lock-ratio 0.2",
     ),
 )
@@ -69,6 +71,8 @@ from accelsim.trace.model import LayerTrace
     f"[default: {','.join(flow.TICKET_RIVALS)}; without a ticket {','.join(DENSE_RIVALS)}].",
 )
 @storage_of_option
+@vary_option
+@chips_option
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
 @click.option("--out", "folder", metavar="DIR", help="Write summary.json, layers.csv and counters.json there.")
 @timeline_option
@@ -92,16 +96,18 @@ def command(
 ) -> None:
     """Simulate WORKLOAD on HARDWARE: latency, energy, traffic, and where the cycles went.
 
-    HARDWARE is a YAML file or the name of a chip (accelsim list presets); WORKLOAD a ticket (.pt), an exported module
+    HARDWARE is a YAML file or the name of a chip (accelsim list chips); WORKLOAD a ticket (.pt), an exported module
     (.pt2, .onnx), a topology (.csv), or the name of a ticket or network (accelsim list). Of a ticket its counts, shapes
     and scales are checked; whether its seeds and bits give the searched weights is for accelsim verify.
+
+    With --vary or --chip, the runs of all combinations make one table, a row each; --out then gets what sweep writes.
     """
     exact = wants_exact(ctx)
-    asked = None if compare is None else flow.parse_formats(compare, "--compare")
-    storage = None if storage is None else parse_format(storage, "--storage")
-    chip = load_hardware(hardware, overrides)
-    for line in starved(chip.config):
-        session(ctx).note(f"{hardware}: {line}")
+    storage, asked = _formats(storage, compare)
+    if wants_what_if(ctx):
+        run_what_if(ctx, hardware, workload, storage, asked, overrides, folder, as_json)
+        return
+    chip = _chip(ctx, hardware, overrides)
     target = check_folder_place(folder) if folder is not None else None
     if wants_uncertainty(ctx) and as_json and target is None:
         raise click.UsageError("--uncertainty with --json needs --out: the bands go to its uncertainty.json", ctx)
@@ -116,7 +122,6 @@ def command(
     run = flow.run_with_limits(chip, trace, run, mapping_file(ctx))
     unsure = wants_uncertainty(ctx)
     runs = _rivals(ctx, chip, trace, storage, asked) if asked is not None or unsure or not as_json else {}
-    comparison = flow.totals_of(runs)
     recorded = {} if compare is None else runs
     result = run.result.model_copy(update={"comparison": flow.totals_of(recorded) or None})
     report = flow.uncertainty_of(chip, run, runs) if unsure else None
@@ -126,11 +131,24 @@ def command(
             flow.write_uncertainty(target, report)
     if requests is not None or probe is not None:
         _write_seen(ctx, chip, _first_group(ctx, chip, trace, result), probe, requests)
-    words = groups_words(flow.groups_of(chip, trace, storage, mapping_file(ctx)))
     if as_json:
         write_stdout(result_text(result))
         return
-    console = make_console(sys.stdout)
+    _print(ctx, chip, trace, run, runs)
+    if report is not None:
+        print_uncertainty(make_console(sys.stdout), report)
+
+
+def _print(
+    ctx: click.Context,
+    chip: LoadedHardware,
+    trace: LayerTrace,
+    run: flow.CostedRun,
+    runs: Mapping[str, flow.CostedRun],
+) -> None:
+    """Print a run beside ``runs`` of the formats that it is compared with."""
+    console, result, comparison = make_console(sys.stdout), run.result, flow.totals_of(runs)
+    words = groups_words(flow.groups_of(chip, trace, result.storage, mapping_file(ctx)))
     remarks = _objectives(ctx, chip, trace, run, list(runs.values()))
     rivals = {name: rival.counters for name, rival in runs.items() if name != result.storage}
     remarks += policy_lines(chip.config, run.counters, rivals)
@@ -138,8 +156,20 @@ def command(
     for name in filter(lambda name: not is_as_stated(name), (result.storage, *comparison)):
         if flow.is_synthetic(trace, name):
             print_synthetic(console, name)
-    if report is not None:
-        print_uncertainty(console, report)
+
+
+def _chip(ctx: click.Context, hardware: str, overrides: Sequence[str]) -> LoadedHardware:
+    """Return the chip; what its array will wait for by its description alone is noted."""
+    chip = load_hardware(hardware, overrides)
+    for line in starved(chip.config):
+        session(ctx).note(f"{hardware}: {line}")
+    return chip
+
+
+def _formats(storage: str | None, compare: str | None) -> tuple[str | None, tuple[str, ...] | None]:
+    """Return the formats of ``--storage`` and ``--compare``, None for what was not given."""
+    asked = None if compare is None else flow.parse_formats(compare, "--compare")
+    return None if storage is None else parse_format(storage, "--storage"), asked
 
 
 def _objectives(

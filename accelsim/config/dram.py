@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from accelsim.config.base import ConfigModel
 from accelsim.config.explain import show_value
 from accelsim.config.memory_device import FAMILY_DEVICES
+from accelsim.config.quantities import Bytes
 from accelsim.names import suggest
 
 STANDARD_FAMILIES = tuple(sorted(FAMILY_DEVICES))
@@ -48,7 +49,7 @@ class DramConfig(ConfigModel):
     """Data bus width of one channel."""
     data_rate_mtps: float = Field(3200.0, ge=0.1, le=20000)
     """Transfers per second and pin, in millions."""
-    burst_bytes: int = Field(64, ge=8, le=1024)
+    burst_bytes: Bytes = Field(64, ge=8, le=1024)
     """Bytes of the smallest access; every request is rounded up to it."""
     read_latency_ns: float = Field(50.0, ge=0, le=10000)
     """From a request to its first data, bus idle (simple model)."""

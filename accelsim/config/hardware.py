@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from accelsim.config.base import ConfigModel
 from accelsim.config.dram import DramConfig, timing_problem
 from accelsim.config.ports import streamed_bits, with_ports
+from accelsim.config.quantities import Bytes, Megahertz
 from accelsim.prng.source import GeneratorKind
 
 ZeroPolicy = Literal["none", "gate", "skip"]
@@ -161,7 +162,7 @@ class PeArrayConfig(ConfigModel):
 class BufferConfig(ConfigModel):
     """An on-chip SRAM."""
 
-    capacity_bytes: int = Field(ge=16, le=1 << 32)
+    capacity_bytes: Bytes = Field(ge=16, le=1 << 32)
     """Capacity of all banks together."""
     width_bits: int = Field(128, ge=8, le=65536)
     """Bits of one access of one port."""
@@ -255,9 +256,9 @@ class CacheConfig(ConfigModel):
     Tensors lie in memory in rows of channels, as software keeps them, so that a tile is many short rows.
     """
 
-    capacity_bytes: int = Field(ge=1024, le=1 << 32)
+    capacity_bytes: Bytes = Field(ge=1024, le=1 << 32)
     """Capacity."""
-    line_bytes: int = Field(64, ge=8, le=4096)
+    line_bytes: Bytes = Field(64, ge=8, le=4096)
     """Bytes of a line; a row that misses is read in whole lines."""
     num_ways: int = Field(8, ge=1, le=64)
     """Lines of a set: rows that lie many lines apart share few sets."""
@@ -293,7 +294,7 @@ class HardwareConfig(ConfigModel):
 
     name: str = Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9_.-]+$")
     """Name used in results."""
-    clock_mhz: float = Field(ge=0.001, le=100000)
+    clock_mhz: Megahertz = Field(ge=0.001, le=100000)
     """Core clock."""
     node_nm: float = Field(ge=7, le=180)
     """Technology node, for energy and area; scaling is published for 7 to 180 nm."""

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from accelsim.config.explain import explain, show_value
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.overrides import Override, apply_overrides, parse_override, refuse_twice
-from accelsim.config.presets import CHIPS, preset_file, suggest_preset
+from accelsim.config.presets import CHIPS, other_kind_words, preset_file, suggest_preset
 from accelsim.config.yaml_reader import YamlDocument, YamlValue, read_yaml
 from accelsim.errors import ConfigError
 
@@ -67,10 +67,8 @@ def load_hardware(path: str | Path, overrides: Sequence[str] = ()) -> LoadedHard
     """
     file = preset_file(path, CHIPS)
     if not os.path.exists(file) and file.isprintable():
-        hint = suggest_preset(path, CHIPS)
-        raise ConfigError(
-            f"{file}: no such file; {hint}give the path of a YAML file, or a chip of accelsim list presets"
-        )
+        hint = other_kind_words(path, CHIPS) or suggest_preset(path, CHIPS)
+        raise ConfigError(f"{file}: no such file; {hint}give the path of a YAML file, or a chip of accelsim list chips")
     loaded = load_config(file, HardwareConfig, overrides)
     _refuse_without_effect(loaded.config, overrides, str(file))
     return LoadedHardware(config=loaded.config, path=str(path), sha256=loaded.sha256)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from accelsim.config.hardware import BufferConfig, HardwareConfig, PeArrayConfig
@@ -46,7 +46,18 @@ def with_ports(buffer: BufferConfig, bits: int) -> BufferConfig:
     """Return a buffer with the banks that it needs, where its ports are not stated: as much again for its fills."""
     if PORT_FIELDS & buffer.model_fields_set:
         return buffer
-    return buffer.model_copy(update={"num_banks": max(1, -(-2 * bits // buffer.width_bits))})
+    copy = buffer.model_copy(update={"num_banks": max(1, -(-2 * bits // buffer.width_bits))})
+    copy.model_fields_set.discard("num_banks")  # derived, not stated: they follow the array when it changes
+    return copy
+
+
+def without_derived_ports(hardware: HardwareConfig) -> dict[str, Any]:
+    """Return the fields of a chip as plain values, without the ports that it would derive again from its array."""
+    root = hardware.model_dump()
+    for name in BUFFERS:
+        if not PORT_FIELDS & getattr(hardware, name).model_fields_set:
+            root[name] = {field: value for field, value in root[name].items() if field not in PORT_FIELDS}
+    return root
 
 
 def starved(hardware: HardwareConfig) -> Iterator[str]:
@@ -55,9 +66,9 @@ def starved(hardware: HardwareConfig) -> Iterator[str]:
     if hardware.memory == "ideal":
         return
     streams = {
-        "weight_stationary": ("activation_buffer", "accumulator"),
+        "weight_stationary": BUFFERS,
         "output_stationary": ("activation_buffer", "weight_buffer"),
-        "input_stationary": ("weight_buffer", "accumulator"),
+        "input_stationary": BUFFERS,
         "spatial": () if array.operand_registers else ("activation_buffer", "accumulator"),
         "row_stationary": (),  # PEs use what they hold many times
     }[array.dataflow]
@@ -67,7 +78,7 @@ def starved(hardware: HardwareConfig) -> Iterator[str]:
         ports = buffer.port_bits_per_cycle
         if ports < needed[name]:
             yield (
-                f"{name}: its ports move {ports} bits a cycle, the PE array streams {needed[name]}: it will wait "
-                f"(buffer_ports); raise {name}.num_banks to {-(-needed[name] * buffer.num_banks // ports)}, or leave "
-                "width_bits, num_banks and num_ports out"
+                f"{name}: its ports move {ports} bits a cycle, the PE array takes {needed[name]}: it will wait; raise "
+                f"{name}.num_banks to {-(-needed[name] * buffer.num_banks // ports)}, or leave width_bits, num_banks "
+                "and num_ports out"
             )

@@ -11,6 +11,7 @@ from accelsim.names import suggest_file
 
 CHIPS, TICKETS, MEMORIES = "hwconfigs", "workloads", "hwconfigs/dram"
 _SUFFIXES = {CHIPS: ".yaml", TICKETS: ".pt", MEMORIES: ".yaml"}
+_KINDS = {CHIPS: "chip", TICKETS: "ticket", MEMORIES: "memory"}
 _BARE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 
@@ -57,6 +58,12 @@ def preset_names(folder: str) -> list[str]:
 def suggest_preset(path: str | os.PathLike[str], folder: str) -> str:
     """Return ``did you mean 'x'? `` for a missing file: one beside it, else a preset; empty for none."""
     return suggest_file(path, preset_names(folder))
+
+
+def other_kind_words(name: str | os.PathLike[str], wanted: str) -> str:
+    """Return ``'edge' is a chip; `` where ``name`` is a preset of another folder than ``wanted``, else nothing."""
+    found = next((folder for folder in _KINDS if folder != wanted and find_preset(name, folder)), None)
+    return "" if found is None else f"{os.fspath(name)!r} is a {_KINDS[found]}; "
 
 
 def _installed_folder(name: str) -> Path:

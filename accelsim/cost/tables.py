@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from accelsim.config.base import ConfigModel
 from accelsim.config.loader import load_config
+from accelsim.config.quantities import Bytes
 from accelsim.errors import ConfigError
 from accelsim.names import suggest
 
@@ -79,7 +80,7 @@ class SramPoint(ConfigModel):
     """Node."""
     voltage_v: float = Field(gt=0.2, le=3.0)
     """Supply."""
-    capacity_bytes: int = Field(ge=64, le=1 << 32)
+    capacity_bytes: Bytes = Field(ge=64, le=1 << 32)
     """Capacity of the one bank."""
     width_bits: int = Field(ge=1, le=65536)
     """Bits of one access."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,11 +16,13 @@ import accelsim
 from accelsim.config.explain import explain
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import load_hardware
+from accelsim.config.ports import without_derived_ports
 from accelsim.dse.rows import Fidelity
 from accelsim.dse.space import STORAGE, DesignSpace, Value
-from accelsim.dse.workloads import Workload, WorkloadSpec, default_storage, read_workloads
+from accelsim.dse.workloads import NOTHING_STATED, Workload, WorkloadSpec, default_storage, read_workloads
 from accelsim.errors import AccelSimError
 from accelsim.storage.stated import with_layers
+from accelsim.trace.options import TraceOptions
 
 _MODEL_PACKAGES = ("config", "cost", "dse", "mapping", "prng", "results", "sim", "storage", "ticket", "trace")
 
@@ -105,16 +107,20 @@ class PointSource:
         return Point(path, label, storage, choice, Job(key, config, path, spec, storage, fidelity))
 
 
-def open_source(space: DesignSpace) -> PointSource:
+def open_source(
+    space: DesignSpace, overrides: Sequence[str] = (), options: TraceOptions = NOTHING_STATED
+) -> PointSource:
     """Read the chips and workloads of a space.
+
+    ``overrides`` are texts ``path=value`` that change every chip, ``options`` what is stated of every workload.
 
     Raises
     ------
     AccelSimError
         What is wrong with a file.
     """
-    bases = tuple(load_hardware(path).config.model_dump() for path in space.hardware)
-    return PointSource(space, bases, read_workloads(space.workloads, space.varies_ticket))
+    bases = tuple(without_derived_ports(load_hardware(path, overrides).config) for path in space.hardware)
+    return PointSource(space, bases, read_workloads(space.workloads, space.varies_ticket, options))
 
 
 def _set(root: dict[str, Any], place: str, value: Value) -> str:

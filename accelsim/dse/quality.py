@@ -51,7 +51,7 @@ QUALITY = (
         "ternary (BitNet b1.58)",
         13.62,
         "Okoshi et al., TMLR 2025; of it a summary and the abstract could be read",
-        "the only ticket of this size with a published quality: a mask of 2 bits, nothing frozen",
+        "the only ticket of this size whose quality was found: a mask of 2 bits, nothing frozen",
     ),
     Quality(
         _CONTEST,

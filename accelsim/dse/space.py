@@ -19,10 +19,11 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from pydantic_core import ErrorDetails
 
 from accelsim.config.base import ConfigModel
-from accelsim.config.explain import explain, find_section
+from accelsim.config.explain import explain, find_field, find_section
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import validate
 from accelsim.config.overrides import parse_override
+from accelsim.config.quantities import Quantity
 from accelsim.config.yaml_reader import YamlDocument, YamlPath, YamlValue, read_yaml
 from accelsim.dse.constraints import Constraint, check_metric, parse_constraint
 from accelsim.errors import AccelSimError, ConfigError
@@ -283,6 +284,7 @@ def _check_unique(variables: list[Variable], document: YamlDocument) -> None:
 
 def _variable(name: str, value: Value, document: YamlDocument, location: tuple[str, ...] | None = None) -> Variable:
     where = _where(document, location or ("vary", name))
+    value = _in_plain_units(value, name, where)
     levels = _levels(value, where, document, name)
     if name == STORAGE:
         return Variable(name, (), tuple(_format(level, document, location or ("vary", name)) for level in levels))
@@ -307,6 +309,20 @@ def _variable(name: str, value: Value, document: YamlDocument, location: tuple[s
         _check_path(path, where)
         _check_levels(path, levels, where)
     return Variable("+".join(paths), paths, levels)
+
+
+def _in_plain_units(value: Value, name: str, where: str) -> Value:
+    """Return values of a field that takes units as plain numbers, so that ranges and orders know them."""
+    field = find_field(HardwareConfig, tuple(name.partition(",")[0].strip().split(".")))
+    unit = next((rule for rule in field.metadata if isinstance(rule, Quantity)), None) if field is not None else None
+    if unit is None:
+        return value
+    try:
+        if isinstance(value, dict):
+            return {key: unit.number(each) if key in ("from", "to") else each for key, each in value.items()}
+        return [unit.number(each) for each in value] if isinstance(value, (list, tuple)) else value
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
 
 
 def _levels(value: Value, where: str, document: YamlDocument, name: str) -> tuple[Value, ...]:

@@ -15,7 +15,7 @@ from accelsim.dse.constraints import check_metric
 from accelsim.dse.engine import evaluate_points
 from accelsim.dse.executors import Executor, open_executor
 from accelsim.dse.export import default_store, flat_rows, table, write_tables
-from accelsim.dse.points import open_source
+from accelsim.dse.points import PointSource, open_source
 from accelsim.dse.progress import Progress
 from accelsim.dse.rows import Fidelity, Row
 from accelsim.dse.space import DesignSpace
@@ -58,8 +58,9 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """The table (a row a point, in grid order) and what follows from it."""
+    """The rows (one a point, in grid order), also as a table, and what follows from them."""
 
+    rows: tuple[Row, ...]
     table: pd.DataFrame
     summary: Summary
 
@@ -91,8 +92,9 @@ def sweep(
     places: Places,
     fidelity: Fidelity = "simulation",
     objectives: Sequence[str] = (),
+    source: PointSource | None = None,
 ) -> SweepResult:
-    """Evaluate every point of the grid, and write the tables and the summary.
+    """Evaluate every point of the grid, and write the tables and the summary; ``source`` has read the space already.
 
     Running again resumes: what the store has is not evaluated again. The files do not depend on the number of workers.
 
@@ -102,7 +104,7 @@ def sweep(
         Space, folder, store or workers are not usable. A point that fails is a row with its reason instead.
     """
     wanted = check_objectives(objectives or space.objectives or DEFAULT_OBJECTIVES, "objectives")
-    source = open_source(space)
+    source = source or open_source(space)
     total = len(source.bases) * len(source.workloads) * space.num_choices
     if total > MAX_POINTS:
         raise ConfigError(
@@ -119,4 +121,4 @@ def sweep(
         summary = summarise(space, rows, wanted, space.constraints)
         write_tables(folder, frame)
         write_text(folder / SUMMARY_NAME, summary_text(summary))
-    return SweepResult(frame, summary)
+    return SweepResult(tuple(rows), frame, summary)

@@ -41,6 +41,7 @@ _TICKET_FORMATS = ("slt", "mpt", "folded", "multicoat", "mask-")
 DENSE_STORAGE = "dense-int8"
 EXPORTED_SUFFIXES = (".pt2", ".onnx")
 
+NOTHING_STATED = TraceOptions()
 WorkloadKind = Literal["ticket", "file", "network"]
 
 
@@ -66,7 +67,7 @@ class WorkloadSpec:
     path: str
     label: str
     sha256: str
-    options: TraceOptions = TraceOptions()
+    options: TraceOptions = NOTHING_STATED
     stream: StreamGranularity | None = None
     seeds: SeedPolicy | None = None
 
@@ -219,8 +220,9 @@ class Workload:
             for member in self.members:
                 if member.is_ticket and _is_near(member, sparsity, prune, lock, freeze is not None):
                     return member.spec
-        distribution = wanted.get("distribution", "uniform")
-        options = TraceOptions(
+        distribution = wanted.get("distribution", first.spec.options.distribution)
+        options = replace(
+            first.spec.options,
             sparsity=round(sparsity, 9),
             prune_ratio=round(prune, 9),
             lock_ratio=round(lock, 9),
@@ -238,15 +240,17 @@ def _is_near(member: Member, sparsity: float, prune: float, lock: float, only_su
     return abs(member.prune_ratio - prune) <= RATIO_TOLERANCE and abs(member.lock_ratio - lock) <= RATIO_TOLERANCE
 
 
-def read_workloads(paths: tuple[str, ...], varies_ticket: bool) -> tuple[Workload, ...]:
-    """Return the workloads of a space, read once to learn their ratios.
+def read_workloads(
+    paths: tuple[str, ...], varies_ticket: bool, options: TraceOptions = NOTHING_STATED
+) -> tuple[Workload, ...]:
+    """Return the workloads of a space, read once to learn their ratios; ``options`` are stated of each of them.
 
     Raises
     ------
     AccelSimError
         What is wrong with a file or a name.
     """
-    members = [(path, _member(path)) for path in paths]
+    members = [(path, _member(path, options)) for path in paths]
     if not varies_ticket:
         return tuple(Workload(path, (member,)) for path, member in members)
     groups: dict[str, list[tuple[str, Member]]] = {}
@@ -261,13 +265,13 @@ def read_workloads(paths: tuple[str, ...], varies_ticket: bool) -> tuple[Workloa
     return tuple(workloads)
 
 
-def _member(path: str) -> Member:
+def _member(path: str, options: TraceOptions) -> Member:
     kind: WorkloadKind = "network"
     file = path if os.path.isfile(path) or is_network(path) else preset_file(path, TICKETS)
     if os.path.exists(file) and not (os.path.isdir(file) and is_network(file)):
         check_regular_file(file)
         kind = "ticket" if _is_ticket(file) else "file"
-    spec = WorkloadSpec(kind, file, path, file_sha256(file) if kind != "network" else "")
+    spec = WorkloadSpec(kind, file, path, file_sha256(file) if kind != "network" else "", options)
     trace = load_trace(spec)
     record = workload_record(trace)
     is_ticket = record.provenance in ("searched", "imported", "synthetic")

@@ -244,9 +244,9 @@ def _quality_table() -> PageTable:
             _text(each.setting),
             _text(each.measure),
             _text(each.ticket),
-            _number(each.ticket_value),
+            TableCell(f"{each.ticket_value:g}", each.ticket_value),
             _text(each.rival),
-            _number(each.rival_value),
+            TableCell(f"{each.rival_value:g}", each.rival_value),
             _text(each.source),
             _text(each.note),
         )
@@ -254,7 +254,7 @@ def _quality_table() -> PageTable:
     )
     note = (
         "At equal bytes a chip that is bound by its memory takes equal time, so the better model is the one to build. "
-        "No published language model of this size is a mask of 1 bit or less that is as good as ternary weights."
+        "A mask of 1 bit or less that is as good a language model as ternary weights of its size was not found."
     )
     return PageTable("tickets and rivals of equal memory", columns, rows, note)
 
@@ -295,8 +295,8 @@ def _assumptions(atlas: Atlas) -> tuple[str, ...]:
     space = atlas.space
     return (
         f"All tickets have {percent(space.sparsity)} zeros in their masks; freezing prunes and locks in the same "
-        "proportion. That a network stays as good when more of it is frozen is an assumption: nobody has published it "
-        "for a language model.",
+        "proportion. That a network stays as good when more of it is frozen is an assumption: of language models "
+        "no such figure was found.",
         "Rivals hold a network of the same shape with trained or computed weights, none of which counts as zero. On an "
         "array that gates zeros this favours the ticket in energy, most where batches make arithmetic count: about a "
         "third of trained ternary weights are zero. A rival that regenerates no weights gets a decoder as wide as it "

@@ -15,11 +15,12 @@ _FAIREST_RIVAL = (
 )
 
 
+_SEEN = 0.0005  # what would print as 0.1 %
 _WORTH = 0.005
 _RESOURCES = {"pe_array": "PE array"}
 _FITTED = (
-    "A format that regenerates no weights gets a decoder so wide that nothing waits for it; @chip is the same format "
-    "on the chip's own decoder."
+    "A format that regenerates no weights gets a decoder so wide that a wider one would save no time; @chip is the "
+    "same format on the chip's own decoder."
 )
 
 
@@ -63,12 +64,14 @@ def limits_line(result: RunResult) -> list[str]:
         return limit.latency_cycles_with_twice / cycles - 1
 
     known = sorted(result.limits.items(), key=lambda item: (-item[1].share, gain(item[1]), item[0]))
-    said = [
-        f"{_RESOURCES.get(name, name.replace('_', ' ').replace('.', ' '))} in {percent(limit.share)} of the time "
-        f"(twice as much: {gain(limit):+.1%})".replace("%)", " %)")
-        for name, limit in known
-        if limit.share >= _WORTH or gain(limit) <= -_WORTH
-    ]
+
+    def line(name: str, limit: LimitRecord) -> str:
+        what = _RESOURCES.get(name, name.replace("_", " ").replace(".", " "))
+        brings = f"{gain(limit):+.1%}".replace("%", " %") if gain(limit) <= -_SEEN else "no gain"
+        where = "" if name.endswith(".capacity") else f" in {percent(limit.share)} of the time"
+        return f"{what}{where} (twice as much: {brings})"
+
+    said = [line(name, limit) for name, limit in known if limit.share >= _WORTH or gain(limit) <= -_WORTH]
     return [f"Limited by {', '.join(said)}."] if said else []
 
 

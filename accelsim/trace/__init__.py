@@ -7,7 +7,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from accelsim.config.presets import TICKETS, find_preset, preset_names, suggest_preset
+from accelsim.config.presets import TICKETS, find_preset, other_kind_words, preset_names, suggest_preset
 from accelsim.errors import TicketError, TraceError
 from accelsim.kinds import other_kind
 from accelsim.names import suggest
@@ -128,7 +128,8 @@ def _trace_name(name: str, options: TraceOptions) -> LayerTrace:
     try:
         return trace_network(name, options)
     except TicketError as error:
-        hint = "" if is_network(name) else suggest(name, preset_names(TICKETS), cutoff=0.8)
+        hint = "" if is_network(name) else other_kind_words(name, TICKETS)
+        hint = hint or ("" if is_network(name) else suggest(name, preset_names(TICKETS), cutoff=0.8))
         if hint:
             raise TraceError(f"{name}: no such file, network or ticket; {hint}accelsim list shows them all") from error
         where = "" if is_network(name) else f"{name}: no such file, and "

@@ -325,5 +325,5 @@ def test_a_mistake_in_its_own_process_is_one_line_too():
     assert (shown.status, shown.out) == (2, "")
     assert (
         shown.err
-        == "accelsim: nowhere.yaml: no such file; give the path of a YAML file, or a chip of accelsim list presets\n"
+        == "accelsim: nowhere.yaml: no such file; give the path of a YAML file, or a chip of accelsim list chips\n"
     )

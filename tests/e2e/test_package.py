@@ -74,14 +74,14 @@ def installed(tmp_path_factory):
 def test_list_shows_all_chips_and_tickets(installed):
     document = json.loads(installed("list", "--json").stdout)
 
-    assert [Path(item["name"]).name for item in document["presets"]] == CHIPS
+    assert [Path(item["name"]).name for item in document["chips"]] == CHIPS
     assert len(document["tickets"]) == len(list((ROOT / "workloads").glob("*.pt")))
 
 
 @pytest.mark.parametrize("name", CHIPS)
 def test_every_chip_runs(installed, name):
     document = json.loads(installed("list", "--json").stdout)
-    chip = next(item["name"] for item in document["presets"] if Path(item["name"]).name == name)
+    chip = next(item["name"] for item in document["chips"] if Path(item["name"]).name == name)
     ticket = next(item["name"] for item in document["tickets"] if item["name"].endswith("conv6_slt_f90.pt"))
     storage = "slt" if "weight_generator" in Path(chip).read_text() else "dense-int8"
     done = installed("run", chip, ticket, "--storage", storage, "--compare", "none", "--json")

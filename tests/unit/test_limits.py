@@ -37,5 +37,14 @@ def test_twice_of_anything_is_what_a_chip_with_twice_of_it_needs(network: LayerT
     )
 
 
+def test_a_buffer_that_is_too_small_shows_as_its_capacity(network: LayerTrace) -> None:
+    small, twice = ({"accumulator.capacity_bytes": size} for size in (4096, 8192))
+    result = accelsim.run("edge", network, "slt", overrides=small)
+    expected = accelsim.run("edge", network, "slt", overrides=twice).totals.latency_cycles
+    assert result.limits["accumulator.capacity"].latency_cycles_with_twice == pytest.approx(expected, rel=0.01)
+    assert expected < 0.9 * result.totals.latency_cycles
+    assert all(limit.latency_cycles_with_twice <= result.totals.latency_cycles for limit in result.limits.values())
+
+
 def test_memory_with_its_own_timing_has_no_limits(network: LayerTrace) -> None:
     assert accelsim.run("edge", network, "slt", overrides={"dram.model": "timing"}).limits == {}

@@ -294,7 +294,7 @@ def _named(path: str | Path) -> str:
     hint = suggest_file(text, known)
     raise ConfigError(
         f"{text}: no such file; {hint}give a YAML file with a dram section, or a name that accelsim list memories or "
-        "accelsim list presets shows"
+        "accelsim list chips shows"
     )
 
 

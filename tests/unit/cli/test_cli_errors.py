@@ -26,7 +26,7 @@ def fails(capsys, argv):
         (["config"], "accelsim: missing command; see accelsim config --help\n"),
         (
             ["list", "format"],
-            "invalid value for '[KIND]': 'format' is unknown; did you mean 'formats'? give one of presets, ",
+            "invalid value for '[KIND]': 'format' is unknown; did you mean 'formats'? give one of chips, ",
         ),
         (
             ["report", "x", "-o", "y", "--format", "hmtl"],
@@ -37,6 +37,9 @@ def fails(capsys, argv):
         (["run", "hwconfig/edge.yaml", "conv2"], "edge.yaml: no such file; did you mean 'hwconfigs/edge.yaml'? give"),
         (["run", "egde", "conv2"], "egde: no such file; did you mean 'edge'? give the path"),
         (["run", "edge", "workloads/resnet_stl.pt"], "did you mean 'workloads/resnet_slt.pt'? give"),
+        (["run", "resnet_slt", "edge"], "resnet_slt: no such file; 'resnet_slt' is a ticket; give the path of a YAML"),
+        (["run", "edge", "hiddenite"], "hiddenite: no such file, network or ticket; 'hiddenite' is a chip; accelsim"),
+        (["config", "check", "egde"], "egde: no such file; did you mean 'edge'? give the path of a YAML file, or a"),
         (["run", "edge", "resnet_stl"], "did you mean 'resnet_slt'? accelsim list shows"),
         (["inspect", "conv6_slt_f5"], "did you mean 'conv6_slt_f50'? give"),
         (["map", "edge", "lenet", "--objective", "enrgy"], "did you mean 'energy'? give"),
@@ -128,6 +131,14 @@ def test_every_command_has_help_with_examples(capsys, name):
 def test_version(capsys):
     assert cli_main.main(["--version"]) == 0
     assert capsys.readouterr().out == "accelsim 0.1.0\n"
+
+
+def test_presets_are_another_word_for_chips(capsys):
+    assert cli_main.main(["list", "chips"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("chips (")
+    assert cli_main.main(["list", "presets"]) == 0
+    assert capsys.readouterr().out == shown
 
 
 def test_json_of_list_is_all_of_standard_output(capsys):

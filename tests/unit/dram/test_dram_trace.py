@@ -221,7 +221,7 @@ def test_requests_have_times_and_sizes(tmp_path: Path) -> None:
         ("0 R 0x0 9999999999\n", "a request of more than 4294967296 bytes"),
         ("99999999999 R 0x0 64\n", "the time 99999999999 ns is beyond"),
         ("0 R 0x0 4294967296\n", "67108864 bursts of 64 bytes; 1 to 8388608 are simulated"),
-        ("0 R 0x0 0\n", "0 bursts"),
+        ("0 R 0x0 0\n", "no request moves a byte"),
         ("R 0,0,9,0,0,0\n", "bank group 9 is beyond the memory's 4"),
         ("0x40 READ 9999999999999\n", "is beyond"),
         ("3 20734016 20734016\n", ":1: '3 20734016 20734016' is not a request; write lines 'ADDRESS R|W' or"),

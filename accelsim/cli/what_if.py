@@ -1,0 +1,139 @@
+"""``--vary`` and ``--chip`` of ``run``: a table with a row for each combination instead of one run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from accelsim.cli import flow
+from accelsim.cli.collect import (
+    mapping_file,
+    read_workload,
+    requests_file,
+    storage_of,
+    wanted_pictures,
+    wanted_workload,
+    wants_exact,
+    wants_uncertainty,
+)
+from accelsim.cli.common import session, write_stdout
+from accelsim.cli.names import complete_chip
+from accelsim.config.loader import load_hardware
+from accelsim.errors import ConfigError
+
+F = TypeVar("F", bound=Callable[..., Any])
+_VARY_KEY = "accelsim.vary"
+_CHIPS_KEY = "accelsim.chips"
+
+
+def chips_option(function: F) -> F:
+    """Add ``--chip``; `more_chips` returns its values."""
+    return click.option(
+        "--chip",
+        multiple=True,
+        metavar="CHIP",
+        expose_value=False,
+        shell_complete=complete_chip,
+        callback=lambda ctx, _, value: ctx.meta.update({_CHIPS_KEY: value}),
+        help="Another chip, beside HARDWARE; repeatable.",
+    )(function)
+
+
+def more_chips(ctx: click.Context) -> tuple[str, ...]:
+    """Return the values of ``--chip``, in order."""
+    values: tuple[str, ...] = ctx.meta.get(_CHIPS_KEY, ())
+    return values
+
+
+def vary_option(function: F) -> F:
+    """Add ``--vary``; `variations` returns its values."""
+    return click.option(
+        "--vary",
+        multiple=True,
+        metavar="PATH=VALUE,...",
+        expose_value=False,
+        callback=lambda ctx, _, value: ctx.meta.update({_VARY_KEY: value}),
+        help="Values of a field of the chip, or of batch, storage, sparsity and so on as in a sweep: a table with a "
+        "row for each; repeatable, for all combinations.",
+    )(function)
+
+
+def variations(ctx: click.Context) -> tuple[str, ...]:
+    """Return the values of ``--vary``, in order."""
+    values: tuple[str, ...] = ctx.meta.get(_VARY_KEY, ())
+    return values
+
+
+def wants_what_if(ctx: click.Context) -> bool:
+    """Return whether several runs are wanted."""
+    return bool(variations(ctx) or more_chips(ctx))
+
+
+def run_what_if(  # noqa: PLR0913  what `accelsim run` was given
+    ctx: click.Context,
+    hardware: str,
+    workload: str,
+    storage: str | None,
+    rivals: Sequence[str] | None,
+    overrides: Sequence[str],
+    folder: str | None,
+    as_json: bool,
+) -> None:
+    """Simulate each combination of ``--chip`` and ``--vary``, and print the table.
+
+    With ``folder``, tables and summary are written there as ``sweep`` does; running again resumes.
+
+    Raises
+    ------
+    AccelSimError
+        What is wrong with a chip, the workload or a variation; or no combination can run.
+    """
+    from accelsim.dse.points import open_source  # noqa: PLC0415  a plain run does not wait for the engine of sweeps
+    from accelsim.dse.progress import Progress  # noqa: PLC0415
+    from accelsim.dse.sweep import DEFAULT_OBJECTIVES, Places, sweep  # noqa: PLC0415
+    from accelsim.dse.what_if import refuse_set_twice, what_if, what_if_space, what_if_text  # noqa: PLC0415
+    from accelsim.dse.what_if_text import print_what_if  # noqa: PLC0415
+    from accelsim.report.terminal import make_console  # noqa: PLC0415
+
+    _refuse_single(ctx)
+    names = (hardware, *more_chips(ctx))
+    chips = [load_hardware(name, overrides) for name in names]
+    own = storage or flow.default_storage(read_workload(ctx, workload), chips[0])
+    formats = tuple(dict.fromkeys((own, *(rivals or ()))))
+    space = what_if_space(names, workload, formats, variations(ctx), storage_of(ctx))
+    refuse_set_twice(space, overrides)
+    source = open_source(space, overrides, wanted_workload(ctx))
+    stream = sys.stderr if session(ctx).verbosity >= 0 and sys.stderr.isatty() else None
+    if folder is not None:
+        rows = list(sweep(space, Places(Path(folder), progress=stream), source=source).rows)
+        session(ctx).note(f"wrote results.parquet, results.csv and summary.json in {folder}")
+    else:
+        progress = Progress(stream, DEFAULT_OBJECTIVES)
+        rows = what_if(space, source, progress)
+        progress.end()
+    if all(row["status"] != "ok" for row in rows):
+        raise ConfigError(f"{workload}: no combination can run; the first: {rows[0]['reason']}")
+    if as_json:
+        write_stdout(what_if_text(space, rows))
+        return
+    print_what_if(make_console(sys.stdout), space, rows)
+
+
+def _refuse_single(ctx: click.Context) -> None:
+    """Refuse what belongs to one run."""
+    pictures = wanted_pictures(ctx)
+    given = {
+        "--timeline": pictures.timeline,
+        "--gantt": pictures.gantt,
+        "--dram-trace": requests_file(ctx),
+        "--mapping": mapping_file(ctx),
+        "--exact": wants_exact(ctx),
+        "--uncertainty": wants_uncertainty(ctx),
+    }
+    for option, value in given.items():
+        if value:
+            raise click.UsageError(f"{option} is of one run; leave it out, or --vary and --chip", ctx)

@@ -1,0 +1,83 @@
+"""The table of a few runs beside each other, and the sentence below it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from accelsim.config.explain import show_plain
+from accelsim.dse.export import variable_columns
+from accelsim.dse.rows import Row, figure
+from accelsim.dse.space import BATCH, STORAGE, DesignSpace
+from accelsim.dse.summary import count_reasons
+from accelsim.dse.summary_text import short_names
+from accelsim.report.terminal import print_fitted
+from accelsim.report.text import percent, printable, quantity, ratio, significant
+from accelsim.sim.counters import CAUSES
+
+FAILED = "cannot run"
+
+
+def print_what_if(console: Console, space: DesignSpace, rows: Sequence[Row]) -> None:
+    """Print a row for each run: what varies, and what it comes to; below it the fastest and the most frugal."""
+    labels = [_labels(space, row) for row in rows]
+    cells = [label | _figures(row) for label, row in zip(labels, rows, strict=True)]
+    print_fitted(console, cells, ("PEs busy", "area", "mostly by"), frozenset(labels[0]) | {"mostly by"})
+    is_batched = any(variable.name == BATCH for variable in space.variables)
+    for line in [*_reasons(rows), *_best_lines(labels, rows, is_batched)]:
+        console.print(Text(line))
+
+
+def _labels(space: DesignSpace, row: Row) -> dict[str, str]:
+    columns = variable_columns(space)
+    names = short_names(columns)
+    shown = {names[column]: printable(show_plain(row[column]), 40) for column in columns}
+    if len(space.hardware) > 1 or not shown:
+        shown = {"chip": printable(str(row["hardware"]), 30), **shown}
+    if any(variable.name == STORAGE for variable in space.variables):
+        shown[STORAGE] = str(row["storage"])
+    return shown
+
+
+def _figures(row: Row) -> dict[str, str]:
+    if row["status"] != "ok":
+        return {"latency": FAILED} | dict.fromkeys(("energy", "DRAM traffic", "PEs busy", "area", "mostly by"), "-")
+    cause = max(CAUSES, key=lambda name: figure(row, f"cycles_{name}") or 0.0)
+    return {
+        "latency": quantity(_known(row, "latency_s"), "s"),
+        "energy": quantity(_known(row, "energy_j"), "J"),
+        "DRAM traffic": quantity(_known(row, "dram_bytes"), "B"),
+        "PEs busy": percent(_known(row, "pe_utilization")),
+        "area": f"{significant(_known(row, 'area_mm2'))} mm2",
+        "mostly by": cause.replace("_", " "),
+    }
+
+
+def _reasons(rows: Sequence[Row]) -> list[str]:
+    return [f"{FAILED} ({number}): {printable(reason, 300)}" for reason, number in count_reasons(rows).items()]
+
+
+def _known(row: Row, metric: str) -> float:
+    value = figure(row, metric)
+    return 0.0 if value is None else value
+
+
+def _best_lines(labels: Sequence[dict[str, str]], rows: Sequence[Row], is_batched: bool) -> list[str]:
+    """Return which row is fastest and which takes least energy, per input, against the first that runs."""
+    good = [index for index, row in enumerate(rows) if row["status"] == "ok"]
+    if len(good) < 2:
+        return []
+    parts, of_what = [], " per input" if is_batched else ""
+    for words, metric, unit in (("fastest", "latency_s_per_input", "s"), ("least energy", "energy_j_per_input", "J")):
+        values = {index: _known(rows[index], metric) for index in good}
+        best = min(good, key=lambda index: values[index])
+        # Differences below a thousandth are none that the model could defend.
+        if max(values.values()) <= values[best] * 1.001:
+            parts.append(f"{words}: all rows alike")
+            continue
+        label = ", ".join(f"{name} {value}" for name, value in labels[best].items())
+        factor = f", {ratio(values[best], values[good[0]])} the first" if best != good[0] else ", the first"
+        parts.append(f"{words}: {label} ({quantity(values[best], unit)}{of_what}{factor})")
+    return [f"{'; '.join(parts)}."]
