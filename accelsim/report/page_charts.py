@@ -29,8 +29,8 @@ _CAUSE_NOTES = {
 
 
 _GENERATION_NOTE = (
-    "what generator and decoder allow in a layer, which depends on how often a weight is used; layers without such a "
-    "mark have that roof above the array's."
+    "what generator and decoder allow in a layer, which depends on how often a weight is used; a layer without such a "
+    "mark has that roof above the array's, or its weights were made while the layer before ran."
 )
 
 
