@@ -33,7 +33,7 @@ def with_settings(hardware: HardwareConfig, texts: Sequence[str]) -> HardwareCon
         path = ".".join(str(part) for part in override.location)
         if path not in COST_SETTINGS:
             raise ConfigError(
-                f"{override.where}: {path} changes more than the cost of a run; run it again with it, or set one of "
+                f"{override.where}: {path} is more than a setting of cost; run it again with it, or set one of "
                 f"{', '.join(COST_SETTINGS)}"
             )
     try:

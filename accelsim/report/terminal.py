@@ -281,11 +281,16 @@ def energy_table(runs: Mapping[str, Totals], box: Box = SIMPLE_HEAD) -> Table:
     return table
 
 
+_RESIDUE = 1e-12  # what is left of a difference of times
+
+
 def _add_states(table: Table, runs: Mapping[str, Totals]) -> None:
     """Add a row for each component of the memory's energy that is spent anywhere."""
     known = [run.dram_energy_j_by_state or {} for run in runs.values()]
-    for state in dict.fromkeys(name for states in known for name, energy_j in states.items() if energy_j):
+    for state in dict.fromkeys(name for states in known for name in states):
         spent = [states.get(state, 0.0) for states in known]
+        if max(_share(used, run.energy_j) for used, run in zip(spent, runs.values(), strict=True)) < _RESIDUE:
+            continue
         pairs = zip(spent, runs.values(), strict=True)
         table.add_row(
             f"  {printable(state)}",

@@ -84,7 +84,7 @@ def require_ticket(name: str, weights: LayerWeights) -> None:
     if not has_ticket(weights):
         raise MappingError(
             f"storage {name}: a layer of shape {'x'.join(map(str, weights.shape))} has no supermask: its "
-            "weights are trained values; allowed are tickets and synthetic tickets; choose dense-int8 or bitmap-int8"
+            "weights are trained values; give a ticket, state one with --sparsity, or choose dense-int8 or bitmap-int8"
         )
 
 

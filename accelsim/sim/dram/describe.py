@@ -24,6 +24,9 @@ def describe_memory(config: DramConfig) -> Figures:
         "data_rate_mtps": config.data_rate_mtps,
         "burst_bytes": config.burst_bytes,
         "peak_gbps": config.peak_bytes_per_ns,
+        "power_down_after_ns": _or_never(config.power_down_after_ns),
+        "power_down_kind": config.power_down_kind,
+        "self_refresh_after_ns": _or_never(config.self_refresh_after_ns),
     }
     if config.model == "timing":
         return figures | _timing_figures(build(config))
@@ -32,6 +35,10 @@ def describe_memory(config: DramConfig) -> Figures:
         "write_latency_ns": config.write_latency_ns,
         "turnaround_ns": config.turnaround_ns,
     }
+
+
+def _or_never(value: float | None) -> float | str:
+    return "never" if value is None else value
 
 
 def _timing_figures(memory: Memory) -> Figures:
