@@ -78,7 +78,7 @@ def _stated(array: PeArrayConfig, dims: LoopDims) -> list[tuple[int, ...]]:
         return sorted({min(extent, size) for size in (extent, max(1, extent // 2), -(-extent // 2), *one)})
 
     is_by_rows = array.dataflow == "row_stationary"
-    columns = {dims.Q} if is_by_rows else {dims.Q, min(dims.Q, 8)}
+    columns = {dims.Q, min(dims.Q, 8)}
     one_band = array.cols if is_by_rows else unroll.get("P", 1)
     pixels = list(product({dims.P, min(dims.P, 4), min(dims.P, one_band)}, columns))
     if dims.G > 1:
@@ -98,7 +98,7 @@ def _pixels(array: PeArrayConfig, dims: LoopDims, quanta: dict[str, int]) -> lis
     pixels += [(size, dims.P, dims.Q) for size in _halvings(dims.N) if 1 < size < dims.N]
     columns = [size for size in _halvings(dims.Q, quanta["Q"]) if size < dims.Q]
     pixels += [(1, 1, size) for size in columns]
-    if array.dataflow == "row_stationary":  # a PE works through whole rows; only one that fits in no way is cut
+    if array.dataflow == "row_stationary":  # a PE works through whole rows; stated ones are cut too
         return pixels
     band = {min(dims.P, size) for size in (quanta["P"], 2 * quanta["P"], 4, 8, 16) if size > 1}
     pixels += [(1, size, column) for size in sorted(band) for column in columns if column >= min(8, dims.Q)]
