@@ -23,7 +23,7 @@ from accelsim.dse.constraints import parse_constraint
 from accelsim.dse.explore import ExploreResult, SearchPlan
 from accelsim.dse.explore import explore as _explore
 from accelsim.dse.proposals import ALGORITHMS, Algorithm
-from accelsim.dse.space import DesignSpace, load_space, space_from_mapping
+from accelsim.dse.space import DesignSpace, load_space, space_from_mapping, with_run
 from accelsim.dse.sweep import Places, SweepResult
 from accelsim.dse.sweep import sweep as _sweep
 from accelsim.errors import ConfigError, TraceError
@@ -192,6 +192,11 @@ def sweep(  # noqa: PLR0913  each is an option of the command
     closed_form: bool = False,
     objectives: str | Sequence[str] = (),
     storage_of: Sequence[str] = (),
+    phase: Phase | None = None,
+    context: int | None = None,
+    prompt: int | None = None,
+    tokens: int | None = None,
+    kv_bits: int | None = None,
     progress: bool = False,
 ) -> SweepResult:
     """Evaluate every point of a design space, like ``accelsim sweep``.
@@ -212,11 +217,16 @@ def sweep(  # noqa: PLR0913  each is an option of the command
         Metrics of the summary, or one text with commas; empty takes the file's.
     storage_of
         Layers or kinds that are stored otherwise, each ``LAYER=FORMAT``.
+    phase, context, prompt, tokens, kv_bits
+        What is run of a language model; None leaves it to the space.
     progress
         Show progress on the error stream.
     """
     places = _places(out, store, (workers, scheduler, slurm), progress)
-    return _sweep(_space(space, storage_of), places, "closed_form" if closed_form else "simulation", _names(objectives))
+    run = {"phase": phase, "context": context, "prompt": prompt, "tokens": tokens, "kv_bits": kv_bits}
+    return _sweep(
+        _space(space, storage_of, run), places, "closed_form" if closed_form else "simulation", _names(objectives)
+    )
 
 
 def explore(  # noqa: PLR0913  each is an option of the command
@@ -234,6 +244,11 @@ def explore(  # noqa: PLR0913  each is an option of the command
     scheduler: str | None = None,
     slurm: int | None = None,
     storage_of: Sequence[str] = (),
+    phase: Phase | None = None,
+    context: int | None = None,
+    prompt: int | None = None,
+    tokens: int | None = None,
+    kv_bits: int | None = None,
     progress: bool = False,
 ) -> ExploreResult:
     """Search a design space for the Pareto set of the objectives, like ``accelsim explore``.
@@ -257,13 +272,15 @@ def explore(  # noqa: PLR0913  each is an option of the command
         seed=seed,
     )
     places = _places(out, store, (workers, scheduler, slurm), progress)
-    return _explore(_space(space, storage_of), places, plan)
+    run = {"phase": phase, "context": context, "prompt": prompt, "tokens": tokens, "kv_bits": kv_bits}
+    return _explore(_space(space, storage_of, run), places, plan)
 
 
-def _space(space: Space, storage_of: Sequence[str]) -> DesignSpace:
+def _space(space: Space, storage_of: Sequence[str], run: Mapping[str, Any]) -> DesignSpace:
     with_layers("slt", storage_of)  # a wrong one is told before anything is made
     read = space_from_mapping(dict(space)) if isinstance(space, Mapping) else load_space(os.fspath(space))
-    return replace(read, storage_of=tuple(storage_of))
+    stated = {name: value for name, value in run.items() if value is not None}
+    return replace(with_run(read, stated), storage_of=tuple(storage_of))
 
 
 def _names(names: str | Sequence[str]) -> tuple[str, ...]:

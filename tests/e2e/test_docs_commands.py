@@ -120,14 +120,14 @@ def test_tutorial_says_what_its_commands_find(desk, monkeypatch):
 
     ticket, dense, wide = (totals(storage) for storage in ("slt", "dense-int8", "entropy-int4"))
     rival = totals("entropy-int4-chip")
-    assert "Weight traffic falls by about 25 and energy by about 3.7" in text
+    assert "Weight traffic falls by about 25 and energy by about 3.9" in text
     assert weight_bytes(dense) / weight_bytes(ticket) == pytest.approx(25, rel=0.1)
-    assert dense.energy_j / ticket.energy_j == pytest.approx(3.7, rel=0.1)
+    assert dense.energy_j / ticket.energy_j == pytest.approx(3.9, rel=0.1)
     assert "waits for the decoder\nfor more than half of its time" in text
     assert rival.cycles_by_cause.wait_decoder / rival.latency_cycles == pytest.approx(0.55, abs=0.05)
-    assert "the ticket's advantage in energy is about 1.6, not 1.9" in text
-    assert rival.energy_j / ticket.energy_j == pytest.approx(1.9, abs=0.1)
-    assert wide.energy_j / ticket.energy_j == pytest.approx(1.6, abs=0.1)
+    assert "the ticket's advantage in energy is about 1.7, not 2.1" in text
+    assert rival.energy_j / ticket.energy_j == pytest.approx(2.1, abs=0.1)
+    assert wide.energy_j / ticket.energy_j == pytest.approx(1.7, abs=0.1)
     assert wide.latency_s / ticket.latency_s == pytest.approx(1, abs=0.05)
 
 

@@ -391,7 +391,7 @@ def test_words_that_are_not_utf8_are_one_line(capsys):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a shell and a limit of address space")
-@pytest.mark.parametrize("how", ["{} 2>&-", "{} 2>&- >&-", "ulimit -v 100000; {}", "ulimit -v 200000; {}"])
+@pytest.mark.parametrize("how", ["{} 2>&-", "{} 2>&- >&-", "ulimit -v 100000; {}", "ulimit -v 180000; {}"])
 def test_closed_streams_and_little_memory(how, net, tmp_path):
     words = f"{sys.executable} -m accelsim -q run {EDGE} {net} --compare none --json --out {tmp_path / 'out'}"
     done = subprocess.run(how.format(words), shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
