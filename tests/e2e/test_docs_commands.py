@@ -1,6 +1,7 @@
 """Every command that README and documentation show is run, in the order of its page; the site builds strictly."""
 
 import importlib.util
+import os
 import re
 import shlex
 import subprocess
@@ -94,9 +95,14 @@ def quick(monkeypatch):
     monkeypatch.setattr(compare, "REFERENCES", dict.fromkeys(compare.REFERENCES, compare.validate_model_sizes))
 
 
+LONG = {"dse", "report", "search", "batch"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES_WITH_COMMANDS, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_shown_command_works(page, desk, quick, monkeypatch, capsys):
+    if page.stem in LONG and "ACCELSIM_NIGHTLY" not in os.environ:
+        pytest.skip("half a minute of commands; make nightly runs them")
     monkeypatch.chdir(desk)
     for command in shown_commands(page):
         words = []

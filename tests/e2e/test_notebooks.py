@@ -55,6 +55,8 @@ def words(outputs):
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_shows_what_it_gives(path, tmp_path, monkeypatch):
+    if not {"ACCELSIM_NIGHTLY", "ACCELSIM_REGENERATE"} & set(os.environ):
+        pytest.skip("half a minute in all; make nightly runs them")
     monkeypatch.chdir(tmp_path)
     matplotlib.use("Agg")
     notebook = json.loads(path.read_text(encoding="utf-8"))
