@@ -7,7 +7,7 @@ feed it; rows or columns are doubled, whichever helps more.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -75,18 +75,9 @@ def with_limits(
         if unit in _MADE and not any(layer.busy_cycles.get(unit) for layer in counters.layers):
             continue
         anew = name == "pe_array" or (part_of_unit == "capacity" and not near)
-        times = []
-        for change in changes:
-            try:
-                twice = HardwareConfig.model_validate(_merged(hardware.model_dump(), change))
-                times.append(
-                    sum(
-                        _mapped(twice, part, storage, fixed if anew else each.tilings).cycles * part.times
-                        for part, each in zip(parts, mapped, strict=True)
-                    )
-                )
-            except (AccelSimError, ValidationError):
-                continue
+        tilings = [fixed if anew else each.tilings for each in mapped]
+        trials = (_cycles_with(hardware, change, parts, storage, tilings) for change in changes)
+        times = [cycles for cycles in trials if cycles is not None]
         if times:
             cycles = min(times) if trace.steps is None else round(min(times) * whole)
             found[name] = ResourceLimit(share, min(cycles, latency))
@@ -100,6 +91,24 @@ class _Part:
     trace: LayerTrace
     times: int
     network: Network | None = None
+
+
+def _cycles_with(
+    hardware: HardwareConfig,
+    change: Mapping[str, Any],
+    parts: Sequence[_Part],
+    storage: str,
+    tilings: Sequence[Mapping[str, Tiling] | None],
+) -> int | None:
+    """Return the cycles of all parts on a changed chip; None where there is no such chip, or it cannot run them."""
+    try:
+        changed = HardwareConfig.model_validate(_merged(hardware.model_dump(), change))
+        return sum(
+            _mapped(changed, part, storage, stated).cycles * part.times
+            for part, stated in zip(parts, tilings, strict=True)
+        )
+    except (AccelSimError, ValidationError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)

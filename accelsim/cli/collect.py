@@ -265,15 +265,23 @@ def timeline_option(function: F) -> F:
         ("--gantt", _GANTT_KEY, "FILE", "Draw the tiles of one layer there (SVG)."),
         ("--timeline", _TIMELINE_KEY, "FILE", "Write a timeline of all units there (JSON for ui.perfetto.dev)."),
     ):
-        function = click.option(flag, metavar=metavar, expose_value=False, callback=_keep(key), help=text)(function)
+        function = click.option(flag, metavar=metavar, expose_value=False, callback=keep(key), help=text)(function)
     return function
 
 
-def _keep(key: str) -> Callable[[click.Context, click.Parameter, str | None], None]:
-    def callback(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+def keep(key: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    """Return the callback of an option whose value is kept under ``key`` of the context."""
+
+    def callback(ctx: click.Context, _: click.Parameter, value: Any) -> None:
         ctx.meta[key] = value
 
     return callback
+
+
+def kept_values(ctx: click.Context, key: str) -> tuple[str, ...]:
+    """Return what a repeatable option kept, in order."""
+    values: tuple[str, ...] = ctx.meta.get(key, ())
+    return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,15 +310,14 @@ def storage_of_option(function: F) -> F:
         multiple=True,
         metavar="LAYER=FORMAT",
         expose_value=False,
-        callback=lambda ctx, _, value: ctx.meta.update({_STORAGE_OF_KEY: value}),
+        callback=keep(_STORAGE_OF_KEY),
         help="Another storage format for a layer, or for a kind such as linear; repeatable.",
     )(function)
 
 
 def storage_of(ctx: click.Context) -> tuple[str, ...]:
     """Return the values of ``--storage-of``, in order."""
-    values: tuple[str, ...] = ctx.meta.get(_STORAGE_OF_KEY, ())
-    return values
+    return kept_values(ctx, _STORAGE_OF_KEY)
 
 
 def requests_option(function: F) -> F:
@@ -319,7 +326,7 @@ def requests_option(function: F) -> F:
         "--dram-trace",
         metavar="FILE",
         expose_value=False,
-        callback=_keep(_REQUESTS_KEY),
+        callback=keep(_REQUESTS_KEY),
         help="Write the run's memory requests there, as accelsim dram --requests reads them.",
     )(function)
 

@@ -11,6 +11,8 @@ import click
 
 from accelsim.cli import flow
 from accelsim.cli.collect import (
+    keep,
+    kept_values,
     mapping_file,
     read_workload,
     requests_file,
@@ -38,15 +40,14 @@ def chips_option(function: F) -> F:
         metavar="CHIP",
         expose_value=False,
         shell_complete=complete_chip,
-        callback=lambda ctx, _, value: ctx.meta.update({_CHIPS_KEY: value}),
+        callback=keep(_CHIPS_KEY),
         help="Another chip, beside HARDWARE; repeatable.",
     )(function)
 
 
 def more_chips(ctx: click.Context) -> tuple[str, ...]:
     """Return the values of ``--chip``, in order."""
-    values: tuple[str, ...] = ctx.meta.get(_CHIPS_KEY, ())
-    return values
+    return kept_values(ctx, _CHIPS_KEY)
 
 
 def vary_option(function: F) -> F:
@@ -56,7 +57,7 @@ def vary_option(function: F) -> F:
         multiple=True,
         metavar="PATH=VALUE,...",
         expose_value=False,
-        callback=lambda ctx, _, value: ctx.meta.update({_VARY_KEY: value}),
+        callback=keep(_VARY_KEY),
         help="Values of a field of the chip, or of batch, storage, sparsity and so on as in a sweep: a table with a "
         "row for each; repeatable, for all combinations.",
     )(function)
@@ -64,8 +65,7 @@ def vary_option(function: F) -> F:
 
 def variations(ctx: click.Context) -> tuple[str, ...]:
     """Return the values of ``--vary``, in order."""
-    values: tuple[str, ...] = ctx.meta.get(_VARY_KEY, ())
-    return values
+    return kept_values(ctx, _VARY_KEY)
 
 
 def wants_what_if(ctx: click.Context) -> bool:

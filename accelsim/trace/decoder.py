@@ -23,17 +23,17 @@ from accelsim.trace.dims import vector_dims
 from accelsim.trace.from_graph import dense_weights
 from accelsim.trace.model import Blocks, LayerWeights, LoopDims, TraceLayer
 from accelsim.trace.options import TraceOptions, stated_weights
-from accelsim.trace.vector_ops import SCALE_OPS
+from accelsim.trace.vector_ops import ACTIVATION_OPS, NORM_OPS, SCALE_OPS, SOFTMAX_OPS
 
-# Vector operations per element, by the rules of `accelsim.trace.vector_ops`.
+# Vector operations per element: of `accelsim.trace.vector_ops`, and by its rules what only decoders have.
 _OPS = {
-    "layer_norm": 7,
+    "layer_norm": NORM_OPS["layer"],
     "rms_norm": 4,  # square, sum; multiply, scale
     "rotary": 3,  # two products, one addition
-    "gelu": 8,
-    "silu": 5,
+    "gelu": ACTIVATION_OPS["gelu"],
+    "silu": ACTIVATION_OPS["silu"],
     "relu2": 2,  # compare, square
-    "softmax": 4,
+    "softmax": SOFTMAX_OPS,
     "add": 1,
     "multiply": 1,
 }

@@ -34,7 +34,7 @@ SCALE_OPS = 2
 GATES = frozenset({"lstm", "gru", "rnn"})
 """Vector operations of a recurrent step: they turn the sums of all gates into one state, where the array has them."""
 
-_ACTIVATION_OPS = {
+ACTIVATION_OPS = {
     "relu": 1,
     "sign": 1,
     "relu6": 2,
@@ -45,21 +45,21 @@ _ACTIVATION_OPS = {
     "hardswish": 5,
     "gelu": 8,
 }
-_NORM_OPS = {"batch": 2, "layer": 7}
-_SOFTMAX_OPS = 4
+NORM_OPS = {"batch": 2, "layer": 7}
+SOFTMAX_OPS = 4
 
 
 def ops_per_output(node: GraphNode, input_shape: tuple[int, ...]) -> int:
     """Return the vector operations per output element of a node whose first input has ``input_shape``."""
     match node.kind:
         case "norm":
-            return _NORM_OPS[node.function]
+            return NORM_OPS[node.function]
         case "activation":
-            return _ACTIVATION_OPS[node.function]
+            return ACTIVATION_OPS[node.function]
         case "add" | "multiply":
             return len(node.inputs) - 1 + int(node.bias)
         case "softmax":
-            return _SOFTMAX_OPS
+            return SOFTMAX_OPS
         case "pool":
             return prod((*node.kernel, *node.depth[:1]))
         case "global_pool":

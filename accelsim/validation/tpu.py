@@ -20,12 +20,12 @@ from accelsim.trace.batch import with_batch
 from accelsim.trace.from_graph import trace_graph
 from accelsim.trace.model import LayerTrace, LayerWeights, LoopDims, TraceLayer
 from accelsim.trace.options import TraceOptions, stated_weights
+from accelsim.trace.vector_ops import NORM_OPS, SOFTMAX_OPS
 from accelsim.validation.own_rows import BATCH, MEASURED, MOST_SIZE, TEXT, Column, Columns
 from accelsim.validation.reference import Row, Table, load_table, preset_path
 from accelsim.validation.rows import ValidationRow, summary_rows
 from accelsim.validation.runs import conv_dims, cycles, gemm_dims, layer, machine, network
 
-LAYER_NORM_OPS, SOFTMAX_OPS = 7, 4  # per element, as accelsim.trace.vector_ops has them
 MATRIX_UNIT = 256
 WEIGHT_BOUND = ("MLP0", "MLP1", "LSTM0", "LSTM1")
 SPARSITY, PRUNE_RATIO, LOCK_RATIO = 0.7, 0.5, 0.2  # a ticket frozen to 70 %, as in arXiv 2402.14029
@@ -166,7 +166,8 @@ def _kernel(name: str) -> list[TraceLayer]:
         return [layer(name, dims)]
     if kind == "attention":
         return _attention(heads=size[0], tokens=size[1], width=size[2])
-    return [_elementwise(name, rows=size[0], width=size[1], ops=LAYER_NORM_OPS if kind == "layernorm" else SOFTMAX_OPS)]
+    ops = NORM_OPS["layer"] if kind == "layernorm" else SOFTMAX_OPS
+    return [_elementwise(name, rows=size[0], width=size[1], ops=ops)]
 
 
 def _elementwise(name: str, rows: int, width: int, ops: int, source: str = "input") -> TraceLayer:
