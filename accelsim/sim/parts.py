@@ -13,8 +13,9 @@ from accelsim.config.hardware import HardwareConfig
 from accelsim.timing.accounts import Account, Probe, account, condensed, joined
 from accelsim.timing.memory import MemoryModel
 from accelsim.timing.schedule import LayerSchedule, first_weights_fit
-from accelsim.timing.solve import Moment, flatten, solve_layer
+from accelsim.timing.solve import Moment, solve_layer
 from accelsim.timing.stations import layer_stations
+from accelsim.timing.table import flatten
 
 Form = Literal["auto", "python", "compiled"]
 PARTS_REMEMBERED = 3  # in the middle of a loop, at its end, and one more; some 30 MB each

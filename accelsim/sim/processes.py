@@ -6,7 +6,8 @@ that the event waits for has reached its value, works, and raises its own counte
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections import deque
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,8 +18,9 @@ from accelsim.errors import SimulationError
 from accelsim.timing.memory import MemoryModel, addresses
 from accelsim.timing.program import STORE
 from accelsim.timing.schedule import LayerSchedule
-from accelsim.timing.solve import NUMBER, STATIONS, Moment, SolvedLayer, deadlock_message, num_raised
-from accelsim.timing.stations import COUNTER_OF_KIND, COUNTERS, EVERY_EVENT, NO_WAIT, Requests, Station
+from accelsim.timing.solve import STATIONS, FlatTimes, Moment, SolvedLayer, deadlock_message, stuck_message
+from accelsim.timing.stations import COUNTER_OF_KIND, COUNTERS, NO_WAIT, Raise, Requests, Station
+from accelsim.timing.table import NUMBER, num_raised
 
 Ints = npt.NDArray[np.int64]
 Process = Generator[simpy.Event, None, None]
@@ -74,15 +76,26 @@ class Times:
 class Chip:
     """All stations of a network on one clock."""
 
-    def __init__(self, tables: list[tuple[Station, ...]], memory: MemoryModel, env: simpy.Environment) -> None:
+    def __init__(
+        self,
+        tables: list[tuple[Station, ...]],
+        memory: MemoryModel,
+        env: simpy.Environment,
+        number: Mapping[str, int] = NUMBER,
+        arbiter: Arbiter | None = None,
+    ) -> None:
         self.env = env
         self.tables = tables
         self.memory = memory
-        self.counters = {name: Counter(env) for name in COUNTERS}
-        self.times = {name: Times() for name in STATIONS}
-        raised = np.array([num_raised(table) for table in tables], dtype=np.int64).reshape(len(tables), len(COUNTERS))
-        self.bases = np.concatenate([np.zeros((1, len(COUNTERS)), dtype=np.int64), np.cumsum(raised, axis=0)])
+        self.number = number
+        self.arbiter = arbiter
+        self.counters = {name: Counter(env) for name in number}
+        self.times = {station.name: Times() for station in tables[0]} if tables else {}
+        raised = np.array([num_raised(table, number) for table in tables], dtype=np.int64)
+        raised = raised.reshape(len(tables), len(number))
+        self.bases = np.concatenate([np.zeros((1, len(number)), dtype=np.int64), np.cumsum(raised, axis=0)])
         self.moved_bytes = np.zeros(len(COUNTER_OF_KIND), dtype=np.int64)
+        self.places: dict[int, list[int]] = {}
 
     def station(self, place: int) -> Process:
         """Work through all layers as one station."""
@@ -100,47 +113,135 @@ class Chip:
         """Work through the events of a layer: wait, work, hand over."""
         env, counters = self.env, self.counters
         waits = [
-            (counters[wait.counter], _in_network(wait.value, int(self.bases[layer, NUMBER[wait.counter]])))
+            (counters[wait.counter], _in_network(wait.value, int(self.bases[layer, self.number[wait.counter]])))
             for wait in station.waits
         ]
-        at_begin = [raised for raised in station.raises if raised.at_begin]
-        at_end = [raised for raised in station.raises if not raised.at_begin]
+        at_begin = [_Raising(raised) for raised in station.raises if raised.at_begin]
+        at_end = [_Raising(raised) for raised in station.raises if not raised.at_begin]
         address = self._addresses(station)
         for event, cycles in enumerate(station.cycles.tolist()):
             for counter, values in waits:
                 if counter.value < values[event]:
                     yield counter.reached(values[event])
             times.begin[layer].append(_now(env))
-            for raised in at_begin:
-                if raised.only in (EVERY_EVENT, event):
-                    counters[raised.counter].raise_after(raised.latency_cycles)
+            for each in at_begin:
+                each.of_event(event, counters)
             if cycles:
                 yield env.timeout(cycles)
             times.end[layer].append(_now(env))
-            answer = 0
-            if station.requests is not None:
-                answer = self._ask(station.requests, layer, event, address[event], times)
-            for raised in at_end:
-                if raised.only in (EVERY_EVENT, event):
-                    counters[raised.counter].raise_after(answer + raised.latency_cycles)
+            if station.requests is None:
+                for each in at_end:
+                    each.of_event(event, counters)
+                continue
+            request = _Request(station.requests, layer, event, address[event], _now(env), times, at_end)
+            times.busy[layer].append(0)
+            if self.arbiter is None:
+                self.serve(request, _now(env))
+            else:
+                self.arbiter.put(station.name, request)
+
+    def lay_out(self, requests: Sequence[Requests]) -> None:
+        """Give each of several stations its place in memory: all of a kind lie one behind the other."""
+        kinds = np.concatenate([each.kind for each in requests])
+        every = addresses(kinds, np.concatenate([each.num_bytes for each in requests]), self.moved_bytes)
+        ends = np.cumsum([each.kind.size for each in requests])[:-1]
+        self.places = {id(each): part.tolist() for each, part in zip(requests, np.split(every, ends), strict=True)}
 
     def _addresses(self, station: Station) -> list[int]:
         if station.requests is None:
             return []
+        if self.arbiter is not None:
+            return self.places[id(station.requests)]
         kinds, num_bytes = station.requests.kind, station.requests.num_bytes
         found: list[int] = addresses(kinds, num_bytes, self.moved_bytes).tolist()
         self.moved_bytes += np.bincount(kinds, num_bytes, len(COUNTER_OF_KIND)).astype(np.int64)
         return found
 
-    def _ask(self, requests: Requests, layer: int, event: int, address: int, times: Times) -> int:
-        """Hand a request to the memory and return the cycles to its arrival, which raises the counter of its kind."""
-        kind, now = int(requests.kind[event]), _now(self.env)
-        bus_cycles = int(requests.bus_cycles[event])
-        served = self.memory.serve(now, address, int(requests.num_bytes[event]), kind == STORE, bus_cycles)
-        times.end[layer][event] = served.end_cycle
-        times.busy[layer].append(served.busy_cycles)
-        self.counters[COUNTER_OF_KIND[kind]].raise_after(served.end_cycle - now)
-        return served.end_cycle - now
+    def serve(self, request: _Request, start_cycle: int) -> int:
+        """Hand a request to the memory; return when its data have crossed, which raises the counter of its kind."""
+        asked, event = request.requests, request.event
+        kind, now = int(asked.kind[event]), _now(self.env)
+        served = self.memory.serve(
+            start_cycle, request.address, int(asked.num_bytes[event]), kind == STORE, int(asked.bus_cycles[event])
+        )
+        request.times.end[request.layer][event] = served.end_cycle
+        request.times.busy[request.layer][event] = served.busy_cycles
+        self.counters[asked.counters[kind]].raise_after(served.end_cycle - now)
+        for each in request.at_end:
+            each.of_event(event, self.counters, served.end_cycle - now)
+        return served.end_cycle
+
+
+class _Raising:
+    """A raise of a station, with the events that do it."""
+
+    def __init__(self, raised: Raise) -> None:
+        self.raised = raised
+        self.only = None if raised.only is None else frozenset(raised.only.tolist())
+
+    def of_event(self, event: int, counters: Mapping[str, Counter], answer_cycles: int = 0) -> None:
+        """Raise the counter if the event does; where it is a request, when the memory has answered."""
+        if self.only is None or event in self.only:
+            counters[self.raised.counter].raise_after(answer_cycles + self.raised.latency_cycles)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A request that a station has issued."""
+
+    requests: Requests
+    layer: int
+    event: int
+    address: int
+    arrival_cycle: int
+    times: Times
+    at_end: list[_Raising]
+
+
+class Arbiter:
+    """Chooses among the requests of several stations; those of one are taken in order.
+
+    The memory takes a request when its first data can follow the last ones on the bus. ``oldest_first``: the one that
+    was issued first, of equals that of the station named first; ``round_robin``: that of the next station which has
+    one.
+    """
+
+    def __init__(self, env: simpy.Environment, stations: Sequence[str], policy: str, read_latency_cycles: int) -> None:
+        self.env = env
+        self.queues: dict[str, deque[_Request]] = {name: deque() for name in stations}
+        self.is_round_robin = policy == "round_robin"
+        self.read_latency_cycles = read_latency_cycles
+        self._called = env.event()
+
+    def put(self, station: str, request: _Request) -> None:
+        """Note a request."""
+        self.queues[station].append(request)
+        if not self._called.triggered:
+            self._called.succeed()
+
+    def run(self, chip: Chip) -> Process:
+        """Serve requests for ever."""
+        names = list(self.queues)
+        last, last_data, last_start = len(names) - 1, 0, 0
+        while True:
+            if not any(self.queues.values()):
+                self._called = self.env.event()
+                yield self._called
+            while self.env.peek() <= self.env.now:  # all that happens in this cycle has happened before a choice
+                yield self.env.timeout(0)
+            heads = {place: self.queues[name][0] for place, name in enumerate(names) if self.queues[name]}
+            arrivals = {place: request.arrival_cycle for place, request in heads.items()}
+            chosen = min(arrivals, key=lambda place: (arrivals[place], place))
+            if self.is_round_robin:
+                taken = max(arrivals[chosen], last_data - self.read_latency_cycles)
+                if taken > _now(self.env):
+                    yield self.env.timeout(taken - _now(self.env))
+                    continue
+                there = [place for place in arrivals if arrivals[place] <= taken]
+                chosen = min(there, key=lambda place: (place - last - 1) % len(names))
+            request = self.queues[names[chosen]].popleft()
+            last, last_start = chosen, max(request.arrival_cycle, last_start)
+            last_data = max(last_data, chip.serve(request, last_start))
 
 
 def _in_network(value: Ints, base: int) -> list[int]:
@@ -169,6 +270,42 @@ def run_processes(
     env.run()
     _check_finished(chip, schedules)
     return [_solved(chip, layer) for layer in range(len(tables))]
+
+
+def run_flat(
+    stations: tuple[Station, ...],
+    number: Mapping[str, int],
+    words: Mapping[str, str],
+    policy: tuple[str, int],
+    memory: MemoryModel,
+) -> FlatTimes:
+    """Run stations of which several ask the memory, from a cold chip; see `accelsim.timing.solve.solve_flat`.
+
+    ``policy`` is how the memory chooses, and its read latency in cycles.
+    """
+    env = simpy.Environment()
+    asking = [station.name for station in stations if station.requests is not None]
+    arbiter = Arbiter(env, asking, *policy)
+    chip = Chip([stations], memory, env, number, arbiter)
+    chip.lay_out([station.requests for station in stations if station.requests is not None])
+    for place in range(len(stations)):
+        env.process(chip.station(place))
+    env.process(arbiter.run(chip))
+    env.run()
+    done = [len(chip.times[station.name].begin[0]) for station in stations]
+    if any(ended < station.cycles.size for ended, station in zip(done, stations, strict=True)):
+        count = {name: counter.value for name, counter in chip.counters.items()}
+        raise SimulationError(stuck_message("the run", stations, done, count, words))
+
+    def listed(rows: list[list[int]]) -> Ints:
+        return np.array(rows[0], dtype=np.int64)
+
+    return FlatTimes(
+        begin={name: listed(times.begin) for name, times in chip.times.items()},
+        end={name: listed(times.end) for name, times in chip.times.items()},
+        busy={name: listed(chip.times[name].busy) for name in asking},
+        reached={name: np.array(counter.cycles, dtype=np.int64) for name, counter in chip.counters.items()},
+    )
 
 
 def _check_finished(chip: Chip, schedules: tuple[LayerSchedule, ...]) -> None:

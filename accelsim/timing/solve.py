@@ -7,7 +7,7 @@ the layer before has ended, under a limit where the mapper has found something b
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
@@ -36,14 +36,17 @@ from accelsim.timing.schedule import LayerSchedule, first_weights_fit
 from accelsim.timing.stations import (
     COUNTER_OF_KIND,
     COUNTERS,
-    EVERY_EVENT,
-    NO_WAIT,
     Station,
     layer_stations,
 )
+from accelsim.timing.table import NUMBER, Table, flatten
 from accelsim.timing.walk import (
+    ALONE,
     ASKS_MEMORY,
+    EVERY_EVENT,
     FINISHED,
+    LAST_DATA,
+    LAST_START,
     STUCK,
     Row,
     Tape,
@@ -56,63 +59,11 @@ from accelsim.timing.walk import (
 
 Ints = npt.NDArray[np.int64]
 Engine = Literal["auto", "python", "compiled"]
-NUMBER = {name: number for number, name in enumerate(COUNTERS)}
 STATIONS = ("dma", "mask_decoder", "weight_generator", "pe_array", "vector_unit", "sequencer")
 NO_LIMIT = (1 << 62) - 1
 
 PATIENCE_EVENTS = 300_000  # some 0.5 s of plain Python, about what loading compiled code takes
 LONGER = 10  # times as long, where it must be made first
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """The stations of a layer in flat arrays of integers, int64; events of all stations stand behind each other.
-
-    Attributes
-    ----------
-    source
-        The stations that it was made of.
-    event_first, raise_first
-        [num_stations + 1]: where the events, and the raises, of each station begin.
-    has_requests
-        [num_stations]: whether events are requests to the memory.
-    cycles, left
-        [num_events]: work of an event; work of it and all events behind it in the station.
-    wait_first, wait_counter, wait_value
-        Event e waits for entries ``wait_first[e]`` to ``wait_first[e + 1]``; what an event before has waited for
-        already is left out.
-    raises
-        [4, num_raises]: counter, whether at the begin, latency, the only event (or `EVERY_EVENT`).
-    kinds, num_bytes, bus_cycles
-        [num_requests]: kind, bytes and cycles on the bus (-1: by its bytes) of each request.
-    counter_first
-        [num_counters + 1]: where the times of each counter begin; the time of value v (0: what the layers before
-        raised) stands at ``base[counter] + v``.
-    base
-        [num_counters]; in front of it as many values of the layers before as events of this one wait for.
-    """
-
-    schedule: LayerSchedule
-    source: tuple[Station, ...]
-    event_first: Ints
-    raise_first: Ints
-    has_requests: Ints
-    cycles: Ints
-    left: Ints
-    wait_first: Ints
-    wait_counter: Ints
-    wait_value: Ints
-    raises: Ints
-    kinds: Ints
-    num_bytes: Ints
-    bus_cycles: Ints
-    counter_first: Ints
-    base: Ints
-
-    @property
-    def num_events(self) -> int:
-        """Return the events of all stations."""
-        return int(self.cycles.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,82 +169,6 @@ def layer_table(schedule: LayerSchedule, hardware: HardwareConfig, before: Momen
     return flatten(schedule, layer_stations(schedule, hardware, fits))
 
 
-def flatten(schedule: LayerSchedule, stations: tuple[Station, ...]) -> Table:
-    """Return the table of a layer's stations in flat arrays."""
-    raises = [raised for station in stations for raised in station.raises]
-    first, counter, value = _waits(stations)
-    requests = next(station.requests for station in stations if station.requests is not None)
-    lookback = np.zeros(len(COUNTERS), dtype=np.int64)
-    np.maximum.at(lookback, counter, -value)
-    sizes_of = num_raised(stations) + lookback + 1
-    counter_first = np.concatenate([[0], np.cumsum(sizes_of)])
-    return Table(
-        schedule=schedule,
-        source=stations,
-        event_first=np.cumsum([0, *(station.cycles.size for station in stations)]),
-        raise_first=np.cumsum([0, *(len(station.raises) for station in stations)]),
-        has_requests=np.array([station.requests is not None for station in stations], dtype=np.int64),
-        cycles=np.concatenate([station.cycles for station in stations]),
-        left=np.concatenate([np.cumsum(station.cycles[::-1])[::-1] for station in stations]),
-        wait_first=first,
-        wait_counter=counter,
-        wait_value=value,
-        raises=np.array(
-            [[NUMBER[one.counter], one.at_begin, one.latency_cycles, one.only] for one in raises], dtype=np.int64
-        ).T.copy(),
-        kinds=requests.kind,
-        num_bytes=requests.num_bytes,
-        bus_cycles=requests.bus_cycles,
-        counter_first=counter_first,
-        base=counter_first[:-1] + lookback,
-    )
-
-
-def _waits(stations: tuple[Station, ...]) -> tuple[Ints, Ints, Ints]:
-    """Return the waits of all events, sorted by event; without those that an event before has gone through already.
-
-    Counters never run backwards, and events of a station begin one after the other.
-    """
-    events, counters, values = [], [], []
-    first = 0
-    for station in stations:
-        for wait in station.waits:
-            chosen = _rises(wait.value)
-            if not chosen.size:
-                continue
-            events.append(first + chosen)
-            counters.append(np.full(chosen.size, NUMBER[wait.counter], dtype=np.int64))
-            values.append(wait.value[chosen])
-        first += station.cycles.size
-    event = np.concatenate(events)
-    order = np.argsort(event, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(np.bincount(event, minlength=first))])
-    return starts, np.concatenate(counters)[order], np.concatenate(values)[order]
-
-
-def _rises(value: Ints) -> Ints:
-    """Return the events that wait for more than all before them."""
-    if not value.size or value.max() == NO_WAIT:
-        return np.zeros(0, dtype=np.int64)
-    most = np.maximum.accumulate(value)
-    rises = np.flatnonzero(most[1:] > most[:-1]) + 1
-    return rises if most[0] == NO_WAIT else np.concatenate([[0], rises])
-
-
-def num_raised(stations: tuple[Station, ...]) -> Ints:
-    """Return how often each counter is raised in a layer."""
-    number = np.zeros(len(COUNTERS), dtype=np.int64)
-    for station in stations:
-        for raised in station.raises:
-            every = station.cycles.size if raised.only == EVERY_EVENT else min(1, station.cycles.size)
-            number[NUMBER[raised.counter]] += every
-        if station.requests is not None:
-            kinds = np.bincount(station.requests.kind, minlength=len(COUNTER_OF_KIND))
-            for name, count in zip(COUNTER_OF_KIND, kinds, strict=True):
-                number[NUMBER[name]] += count
-    return number
-
-
 class _Walked:
     """How many events this process has walked along in plain Python."""
 
@@ -329,17 +204,19 @@ def _prepare(table: Table, hardware: HardwareConfig, before: Moment, called: boo
     if called:
         memory[KIND] = CALLED
     first, raised = table.event_first, table.raise_first
-    kinds = np.array([NUMBER[name] for name in COUNTER_OF_KIND], dtype=np.int64)
     tape = Tape(
         first[:-1], first[1:], raised[:-1], raised[1:], table.has_requests, table.cycles, table.left, table.wait_first,
-        table.wait_counter, table.wait_value, table.raises[0], table.raises[1], table.raises[2], table.raises[3],
-        table.kinds, transfer, bus_left, table.base, kinds,
+        table.wait_counter, table.wait_value, table.raises[0], table.raises[1], table.raises[2], table.only_events,
+        table.kinds, table.request_counter, transfer, bus_left, table.base, table.first_request, table.arbitration,
     )  # fmt: skip
-    none = np.zeros(table.num_events, dtype=np.int64)
+    none, nowhere = np.zeros(table.num_events, dtype=np.int64), np.zeros_like(first[:-1])
+    only_at = np.maximum(table.raises[3], 0)
+    next_only = np.where(table.raises[3] == EVERY_EVENT, EVERY_EVENT, table.only_events[only_at])
+    turn = np.array([nowhere.size - 1, 0, 0], dtype=np.int64)
     times = Times(
-        reached, np.zeros(len(COUNTERS), dtype=np.int64), none, none.copy(), np.zeros_like(transfer),
-        np.array(before.free, dtype=np.int64), first[:-1].copy(), np.zeros(1, dtype=np.int64),
-        np.zeros_like(first[:-1]), np.zeros_like(first[:-1]),
+        reached, np.zeros(table.base.size, dtype=np.int64), none, none.copy(), np.zeros_like(transfer),
+        np.array(before.free or nowhere, dtype=np.int64), first[:-1].copy(), np.zeros(1, dtype=np.int64),
+        nowhere.copy(), nowhere.copy(), next_only, only_at, nowhere - 1, turn,
     )  # fmt: skip
     compiled = compiled_walk() if _wants_compiled(engine, table.num_events) else None
     if compiled is not None:
@@ -402,12 +279,13 @@ def solve_layer(
     run = _prepare(table, hardware, before, memory is not None, engine)
     result = run.walk(run.tape, run.times, run.memory, NO_LIMIT)
     while result == ASKS_MEMORY and memory is not None:
-        _ask(run, memory, before)
+        _ask(run, memory, before.moved_bytes)
         result = run.walk(run.tape, run.times, run.memory, NO_LIMIT)
     times = Times(*(np.asarray(part, dtype=np.int64) for part in run.times))
     if result == STUCK:
         done = (times.next_event - table.event_first[:-1]).tolist()
-        raise SimulationError(deadlock_message(table.schedule.name, table.source, done, times.count.tolist()))
+        name = "" if table.schedule is None else table.schedule.name
+        raise SimulationError(deadlock_message(name, table.source, done, times.count.tolist()))
     places = {
         station.name: slice(*ends) for station, ends in zip(table.source, pairwise(table.event_first), strict=True)
     }
@@ -443,24 +321,87 @@ def _after(run: _Run, before: Moment) -> Moment:
     )
 
 
-def _ask(run: _Run, memory: MemoryModel, before: Moment) -> None:
+def _ask(run: _Run, memory: MemoryModel, moved_bytes: Sequence[int]) -> None:
     """Let the memory answer the request at which the walk has stopped."""
     table, times = run.table, run.times
     event = int(times.asked[0])
     station = int(np.searchsorted(table.event_first, event, side="right")) - 1
-    request = event - int(table.event_first[station])
+    request = int(table.first_request[station]) + event - int(table.event_first[station])
     if run.address is None:
-        run.address = addresses(table.kinds, table.num_bytes, np.array(before.moved_bytes, dtype=np.int64))
+        run.address = addresses(table.kinds, table.num_bytes, np.array(moved_bytes, dtype=np.int64))
+    is_alone = table.arbitration[0] == ALONE
     served = memory.serve(
-        int(times.free[station]), int(run.address[request]), int(table.num_bytes[request]),
-        bool(table.kinds[request] == STORE), int(table.bus_cycles[request]),
+        int(times.free[station] if is_alone else times.turn[LAST_START]), int(run.address[request]),
+        int(table.num_bytes[request]), bool(table.kinds[request] == STORE), int(table.bus_cycles[request]),
     )  # fmt: skip
+    times.turn[LAST_DATA] = max(int(times.turn[LAST_DATA]), served.end_cycle)
     arrive(station, event, served.end_cycle, served.busy_cycles, run.tape, times)
     times.next_event[station] = event + 1
 
 
+@dataclass(frozen=True, slots=True)
+class FlatTimes:
+    """The times of all events of all stations, int64 each.
+
+    Attributes
+    ----------
+    begin, end
+        Station -> its events; of requests when they were issued, and when their last word had crossed.
+    busy
+        Station with requests -> cycles for which each kept the bus from others.
+    reached
+        Counter -> when it reached each value, from 0 on.
+    """
+
+    begin: dict[str, Ints]
+    end: dict[str, Ints]
+    busy: dict[str, Ints]
+    reached: dict[str, Ints]
+
+
+def solve_flat(
+    table: Table,
+    number: Mapping[str, int],
+    words: Mapping[str, str],
+    hardware: HardwareConfig,
+    memory: MemoryModel | None = None,
+    engine: Engine = "auto",
+) -> FlatTimes:
+    """Return the times of all events of stations that begin with nothing on the chip.
+
+    Parameters
+    ----------
+    number, words
+        Counter -> its number in the table, and what it counts, for a message.
+    memory
+        As in `solve_layer`, which raises the same.
+    """
+    run = _prepare(table, hardware, Moment(free=(), reached=()), memory is not None, engine)
+    result = run.walk(run.tape, run.times, run.memory, NO_LIMIT)
+    while result == ASKS_MEMORY and memory is not None:
+        _ask(run, memory, (0,) * len(COUNTER_OF_KIND))
+        result = run.walk(run.tape, run.times, run.memory, NO_LIMIT)
+    times = Times(*(np.asarray(part, dtype=np.int64) for part in run.times))
+    first, base = table.event_first, table.base
+    if result == STUCK:
+        done = (times.next_event - first[:-1]).tolist()
+        count = dict(zip(number, times.count.tolist(), strict=True))
+        raise SimulationError(stuck_message("the run", table.source, done, count, words))
+    places = {station.name: slice(*ends) for station, ends in zip(table.source, pairwise(first), strict=True)}
+    return FlatTimes(
+        begin={name: times.begin[place] for name, place in places.items()},
+        end={name: times.end[place] for name, place in places.items()},
+        busy={
+            station.name: times.busy[begin : begin + station.cycles.size]
+            for station, begin in zip(table.source, table.first_request.tolist(), strict=True)
+            if station.requests is not None
+        },
+        reached={name: times.reached[base[place] : table.counter_first[place + 1]] for name, place in number.items()},
+    )
+
+
 def deadlock_message(layer: str, stations: tuple[Station, ...], done: Sequence[int], count: Sequence[int]) -> str:
-    """Return who waits for what, where units wait for each other for ever.
+    """Return who waits for what in a layer, where units wait for each other for ever.
 
     Parameters
     ----------
@@ -469,17 +410,25 @@ def deadlock_message(layer: str, stations: tuple[Station, ...], done: Sequence[i
     count
         What each counter has been raised by in this layer.
     """
+    where = f"layer {layer}, step {done[STATIONS.index('pe_array')]}"
+    return stuck_message(where, stations, done, dict(zip(COUNTERS, count, strict=True)), COUNTERS)
+
+
+def stuck_message(
+    where: str,
+    stations: tuple[Station, ...],
+    done: Sequence[int],
+    count: Mapping[str, int],
+    words: Mapping[str, str],
+) -> str:
+    """Return who waits for what; ``words`` say what counters count, other parameters as `deadlock_message`."""
     waits = []
     for station, event in zip(stations, done, strict=True):
         if event < station.cycles.size:
             waits += [
-                f"{station.name} waits for {COUNTERS[wait.counter]} to reach {wait.value[event]} "
-                f"(now {count[NUMBER[wait.counter]]})"
+                f"{station.name} waits for {words[wait.counter]} to reach {wait.value[event]} "
+                f"(now {count[wait.counter]})"
                 for wait in station.waits
-                if wait.value[event] > count[NUMBER[wait.counter]]
+                if wait.value[event] > count[wait.counter]
             ]
-    step = done[STATIONS.index("pe_array")]
-    return (
-        f"deadlock in layer {layer}, step {step}: {'; '.join(waits)}; "
-        "please report it with the hardware and workload files"
-    )
+    return f"deadlock in {where}: {'; '.join(waits)}; please report it with the hardware and workload files"

@@ -35,7 +35,6 @@ from accelsim.timing.schedule import NO_RELEASE, LayerSchedule
 
 Ints = npt.NDArray[np.int64]
 NO_WAIT = NO_RELEASE
-EVERY_EVENT = -1
 
 COUNTERS = {
     "array": "steps of the PE array",
@@ -88,23 +87,24 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Raise:
-    """A counter that all events, or ``only`` one, raise by one: at their end or begin, after a latency."""
+    """A counter that events raise by one: at their end or begin, after a latency; ``only`` these, int64, or all."""
 
     counter: str
     at_begin: bool = False
     latency_cycles: int = 0
-    only: int = EVERY_EVENT
+    only: Ints | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Requests:
     """What the DMA's events ask of the memory at their end, int64 [num_events]: kind (its arrival raises that counter),
-    bytes, and cycles on the bus (-1: they follow from the bytes).
+    bytes, and cycles on the bus (-1: they follow from the bytes). ``counters`` are those of the kinds.
     """  # noqa: D205
 
     kind: Ints
     num_bytes: Ints
     bus_cycles: Ints
+    counters: tuple[str, ...] = COUNTER_OF_KIND
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +246,7 @@ def _pe_array(schedule: LayerSchedule) -> Station:
         waits.append(Wait("decoded", tiles, Charge("wait_decoder", "mask_decoder", "fetched", fetched)))
     if schedule.uses_generator:
         waits.append(Wait("generated", tiles, Charge("wait_generator", "weight_generator", "fetched", fetched)))
-    last_taken = int(weights.step[-1]) if weights.step.size else 0
+    last_taken = weights.step[-1:] if weights.step.size else np.zeros(min(1, num), dtype=np.int64)
     raises = Raise("array", at_begin=True), Raise("taken", at_begin=True, only=last_taken), Raise("array")
     return Station("pe_array", schedule.array_cycles, tuple(waits), raises)
 

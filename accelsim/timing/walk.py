@@ -11,23 +11,30 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from accelsim.files import stamp_of
-from accelsim.timing.memory import BUS_FREE, BUSY, CALLED, KIND, ONE_BUS, serve_simply
+from accelsim.timing.memory import BUS_FREE, BUSY, CALLED, KIND, ONE_BUS, READ_LATENCY, serve_simply
 from accelsim.timing.program import STORE
-from accelsim.timing.stations import EVERY_EVENT
 
 Row = Any  # integers: a list for Python, an int64 array for numba
 
 # What `walk` returns.
 FINISHED, STUCK, TOO_LATE, ASKS_MEMORY = range(4)
 NEVER = 1 << 62  # a value that no counter reaches
+EVERY_EVENT, NO_MORE = -1, -2  # a raise that all events do; what stands behind the last event of one that some do
+
+# How the memory chooses among the requests of several stations; `ALONE`: there is one such station.
+ALONE, OLDEST_FIRST, ROUND_ROBIN = range(3)
+# Places in ``Times.turn``: the station that was served last, when its data had crossed, and when it was handed over.
+LAST_SERVED, LAST_DATA, LAST_START = range(3)
 
 
 class Tape(NamedTuple):
     """What the loops read, as lists or int64 arrays: a `Table` with the memory's part of each request.
 
-    ``first_event``, ``last_event``, ``first_raise``, ``last_raise`` (each the one behind) and ``has_requests`` are of
-    stations; ``cycles``, ``left`` and ``wait_first`` of events; ``wait_*`` of waits; ``raise_*`` of raises; ``kinds``,
-    ``transfer`` and ``bus_left`` (cycles on the bus of all behind a request) of requests; ``base`` of counters.
+    ``first_event``, ``last_event``, ``first_raise``, ``last_raise`` (each the one behind), ``has_requests`` and
+    ``first_request`` are of stations; ``cycles``, ``left`` and ``wait_first`` of events; ``wait_*`` of waits;
+    ``raise_*`` of raises; ``kinds``, ``request_counter``, ``transfer`` and ``bus_left`` (cycles on the bus of all behind
+    a request) of requests; ``base`` of counters. ``only_events`` are the events of a raise that not all of them do, each
+    list with `NO_MORE` behind it; ``arbitration`` [1].
     """
 
     first_event: Row
@@ -43,19 +50,23 @@ class Tape(NamedTuple):
     raise_counter: Row
     raise_at_begin: Row
     raise_latency: Row
-    raise_only: Row
+    only_events: Row
     kinds: Row
+    request_counter: Row
     transfer: Row
     bus_left: Row
     base: Row
-    counter_of_kind: Row
+    first_request: Row
+    arbitration: Row
 
 
 class Times(NamedTuple):
     """What the loops write: times of counters and events, how far each counter and station has come, the bus.
 
     ``asked`` holds the request at which the walk has stopped for the memory's answer; ``waits_for`` and ``waits_until``
-    the counter, and its value, for which each station waits.
+    the counter, and its value, for which each station waits. ``next_only`` is the next event of each raise
+    (`EVERY_EVENT`), which stands at ``only_at`` of ``only_events``. ``parked`` is when each station has issued the
+    request that waits for the memory (-1: none), ``turn`` whom the memory has served last.
     """
 
     reached: Row
@@ -68,6 +79,10 @@ class Times(NamedTuple):
     asked: Row
     waits_for: Row
     waits_until: Row
+    next_only: Row
+    only_at: Row
+    parked: Row
+    turn: Row
 
 
 def _begin_cycle(station: int, event: int, free: int, tape: Tape, times: Times) -> int:
@@ -93,11 +108,16 @@ def _raise(counter: int, cycle: int, base: Row, times: Times) -> None:
 
 def arrive(station: int, event: int, done: int, busy_cycles: int, tape: Tape, times: Times) -> None:
     """Note that a request's last word has crossed the bus."""
-    request = event - tape.first_event[station]
+    request = tape.first_request[station] + event - tape.first_event[station]
     times.end[event] = done
     times.busy[request] = busy_cycles
-    _raise(tape.counter_of_kind[tape.kinds[request]], done, tape.base, times)
+    _raise(tape.request_counter[request], done, tape.base, times)
     for place in range(tape.first_raise[station], tape.last_raise[station]):
+        if times.next_only[place] != EVERY_EVENT:
+            if times.next_only[place] != event - tape.first_event[station]:
+                continue
+            times.only_at[place] += 1
+            times.next_only[place] = tape.only_events[times.only_at[place]]
         _raise(tape.raise_counter[place], done + tape.raise_latency[place], tape.base, times)
 
 
@@ -134,7 +154,7 @@ def _work(station: int, tape: Tape, times: Times, limit: int) -> int:
     """
     wait_first, counters, values, base = tape.wait_first, tape.wait_counter, tape.wait_value, tape.base
     reached, count, begin, end = times.reached, times.count, times.begin, times.end
-    cycles, left, raise_only, latency = tape.cycles, tape.left, tape.raise_only, tape.raise_latency
+    cycles, left, next_only, latency = tape.cycles, tape.left, times.next_only, tape.raise_latency
     raise_counter, at_begin = tape.raise_counter, tape.raise_at_begin
     raises = range(tape.first_raise[station], tape.last_raise[station])
     first, free = tape.first_event[station], times.free[station]
@@ -155,9 +175,12 @@ def _work(station: int, tape: Tape, times: Times, limit: int) -> int:
         begin[event] = at
         end[event] = free
         for place in raises:
-            only = raise_only[place]
-            if only != EVERY_EVENT and only != event - first:  # noqa: PLR1714  a tuple would be built each time
-                continue
+            only = next_only[place]
+            if only != EVERY_EVENT:
+                if only != event - first:
+                    continue
+                times.only_at[place] += 1
+                next_only[place] = tape.only_events[times.only_at[place]]
             counter = raise_counter[place]
             last = base[counter] + count[counter]
             cycle = (at if at_begin[place] else free) + latency[place]
@@ -167,22 +190,70 @@ def _work(station: int, tape: Tape, times: Times, limit: int) -> int:
     return int(tape.last_event[station])
 
 
-def walk(tape: Tape, times: Times, memory: Row, limit: int) -> int:
-    """Go round the stations until no event can be timed any more.
+def _park(station: int, tape: Tape, times: Times) -> int:
+    """Issue one request, which then waits until the memory takes it (`_granted`); return the next event."""
+    event = times.next_event[station]
+    if event < tape.last_event[station] and times.parked[station] < 0:
+        at = _begin_cycle(station, event, times.free[station], tape, times)
+        if at >= 0:
+            times.begin[event] = at
+            times.free[station] = at + tape.cycles[event]
+            times.parked[station] = times.free[station]
+    return int(event)
 
-    Returns `FINISHED`; `STUCK` where stations wait for each other for ever; `TOO_LATE` where the layer cannot end by
-    cycle ``limit``; `ASKS_MEMORY` where a memory that is an object (`CALLED`) has to answer request ``times.asked``.
+
+def _granted(tape: Tape, times: Times, memory: Row) -> int:
+    """Return the station whose request the memory takes next, -1 where none waits.
+
+    All that can be known without another answer of the memory is known: no request that is not issued yet can be
+    earlier than those that are. The memory takes a request when its first data can follow the last ones on the bus.
     """
+    oldest, num = -1, len(tape.first_event)
+    for station in range(num):
+        if times.parked[station] >= 0 and (oldest < 0 or times.parked[station] < times.parked[oldest]):
+            oldest = station
+    if oldest < 0 or tape.arbitration[0] == OLDEST_FIRST:
+        return int(oldest)
+    taken = max(times.parked[oldest], times.turn[LAST_DATA] - memory[READ_LATENCY])
+    for further in range(1, num + 1):
+        station = (times.turn[LAST_SERVED] + further) % num
+        if 0 <= times.parked[station] <= taken:
+            return station
+    return oldest
+
+
+def _serve(station: int, tape: Tape, times: Times, memory: Row) -> int:
+    """Let the memory take the request of a station; return a result of `walk`."""
+    event = times.next_event[station]
+    start = max(times.parked[station], times.turn[LAST_START])
+    times.turn[LAST_SERVED], times.turn[LAST_START] = station, start
+    times.parked[station] = -1
+    if memory[KIND] == CALLED:
+        times.asked[0] = event
+        return ASKS_MEMORY
+    request = tape.first_request[station] + event - tape.first_event[station]
+    is_write = 1 if tape.kinds[request] == STORE else 0
+    done = serve_simply(start, is_write, tape.transfer[request], memory)
+    times.turn[LAST_DATA] = max(times.turn[LAST_DATA], done)
+    arrive(station, event, done, memory[BUSY], tape, times)
+    times.next_event[station] = event + 1
+    return FINISHED
+
+
+def _go_round(tape: Tape, times: Times, memory: Row, limit: int) -> int:
+    """Go round the stations until no event can be timed without the memory's choice; return a result of `walk`."""
     moved = True
     while moved:
         moved = False
         for station in range(len(tape.first_event)):
             if times.count[times.waits_for[station]] < times.waits_until[station]:
                 continue
-            if tape.has_requests[station]:
+            if not tape.has_requests[station]:
+                event = _work(station, tape, times, limit)
+            elif tape.arbitration[0] == ALONE:
                 event = _issue(station, tape, times, memory, limit)
             else:
-                event = _work(station, tape, times, limit)
+                event = _park(station, tape, times)
             if event < 0:
                 return -event
             if event > times.next_event[station]:
@@ -190,6 +261,25 @@ def walk(tape: Tape, times: Times, memory: Row, limit: int) -> int:
                 moved = True
             if event == tape.last_event[station]:
                 times.waits_until[station] = NEVER
+    return FINISHED
+
+
+def walk(tape: Tape, times: Times, memory: Row, limit: int) -> int:
+    """Go round the stations, and serve the requests of several, until no event can be timed any more.
+
+    Returns `FINISHED`; `STUCK` where stations wait for each other for ever; `TOO_LATE` where the layer cannot end by
+    cycle ``limit``; `ASKS_MEMORY` where a memory that is an object (`CALLED`) has to answer request ``times.asked``.
+    """
+    while True:
+        result = _go_round(tape, times, memory, limit)
+        if result != FINISHED:
+            return result
+        station = -1 if tape.arbitration[0] == ALONE else _granted(tape, times, memory)
+        if station < 0:
+            break
+        result = _serve(station, tape, times, memory)
+        if result != FINISHED:
+            return result
     for station in range(len(tape.first_event)):
         if times.next_event[station] < tape.last_event[station]:
             return STUCK
@@ -212,7 +302,7 @@ def compiled_walk() -> Any:
 
     if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         return None
-    for part in (serve_simply, _begin_cycle, _raise, arrive, _issue, _work, walk):
+    for part in (serve_simply, _begin_cycle, _raise, arrive, _issue, _work, _park, _granted, _serve, _go_round, walk):
         numba.extending.register_jitable(part)
     # Numba looks for changes in this file alone; a value that is closed over is part of the key of what it keeps.
     stamp = stamp_of(sorted(Path(__file__).parent.glob("*.py")))

@@ -1,0 +1,186 @@
+"""Stations in flat arrays of integers: what the loops of the solver go along."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.timing.schedule import LayerSchedule
+from accelsim.timing.stations import COUNTER_OF_KIND, COUNTERS, NO_WAIT, Raise, Station
+from accelsim.timing.walk import ALONE, EVERY_EVENT, NO_MORE
+
+Ints = npt.NDArray[np.int64]
+NUMBER = {name: number for number, name in enumerate(COUNTERS)}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Stations in flat arrays of integers, int64; events of all stations stand behind each other.
+
+    Attributes
+    ----------
+    schedule
+        The layer whose stations these are; None: all layers of several cores.
+    source
+        The stations that it was made of.
+    event_first, raise_first
+        [num_stations + 1]: where the events, and the raises, of each station begin.
+    has_requests, first_request
+        [num_stations]: whether events are requests to the memory, and where they stand among all requests.
+    cycles, left
+        [num_events]: work of an event; work of it and all events behind it in the station.
+    wait_first, wait_counter, wait_value
+        Event e waits for entries ``wait_first[e]`` to ``wait_first[e + 1]``; what an event before has waited for
+        already is left out.
+    raises
+        [4, num_raises]: counter, whether at the begin, latency, the place in ``only_events`` (or `EVERY_EVENT`).
+    only_events
+        Events of raises that not all events do, `NO_MORE` behind those of each.
+    kinds, request_counter, num_bytes, bus_cycles
+        [num_requests]: kind, the counter that its arrival raises, bytes and cycles on the bus (-1: by its bytes).
+    counter_first
+        [num_counters + 1]: where the times of each counter begin; the time of value v (0: what the layers before
+        raised) stands at ``base[counter] + v``.
+    base
+        [num_counters]; in front of it as many values of the layers before as events of this one wait for.
+    arbitration
+        [1]: how the memory chooses among stations with requests (see `accelsim.timing.walk`).
+    """
+
+    schedule: LayerSchedule | None
+    source: tuple[Station, ...]
+    event_first: Ints
+    raise_first: Ints
+    has_requests: Ints
+    cycles: Ints
+    left: Ints
+    wait_first: Ints
+    wait_counter: Ints
+    wait_value: Ints
+    raises: Ints
+    only_events: Ints
+    kinds: Ints
+    request_counter: Ints
+    num_bytes: Ints
+    bus_cycles: Ints
+    first_request: Ints
+    counter_first: Ints
+    base: Ints
+    arbitration: Ints
+
+    @property
+    def num_events(self) -> int:
+        """Return the events of all stations."""
+        return int(self.cycles.size)
+
+
+def flatten(schedule: LayerSchedule, stations: tuple[Station, ...]) -> Table:
+    """Return the table of a layer's stations in flat arrays."""
+    return flat_table(schedule, stations, NUMBER, ALONE)
+
+
+def flat_table(
+    schedule: LayerSchedule | None, stations: tuple[Station, ...], number: Mapping[str, int], arbitration: int
+) -> Table:
+    """Return stations in flat arrays.
+
+    Parameters
+    ----------
+    number
+        Counter -> its number, from 0 on.
+    arbitration
+        See `accelsim.timing.walk`.
+    """
+    raises = [raised for station in stations for raised in station.raises]
+    first, counter, value = _waits(stations, number)
+    asking = [station.requests for station in stations if station.requests is not None]
+    lookback = np.zeros(len(number), dtype=np.int64)
+    np.maximum.at(lookback, counter, -value)
+    sizes_of = num_raised(stations, number) + lookback + 1
+    counter_first = np.concatenate([[0], np.cumsum(sizes_of)])
+    only_events, places = _only_events(raises)
+    numbers = [[number[one.counter], one.at_begin, one.latency_cycles] for one in raises]
+    return Table(
+        schedule=schedule,
+        source=stations,
+        event_first=np.cumsum([0, *(station.cycles.size for station in stations)]),
+        raise_first=np.cumsum([0, *(len(station.raises) for station in stations)]),
+        has_requests=np.array([station.requests is not None for station in stations], dtype=np.int64),
+        cycles=np.concatenate([station.cycles for station in stations]),
+        left=np.concatenate([np.cumsum(station.cycles[::-1])[::-1] for station in stations]),
+        wait_first=first,
+        wait_counter=counter,
+        wait_value=value,
+        raises=np.concatenate([np.array(numbers, dtype=np.int64).T, places[None]]),
+        only_events=only_events,
+        kinds=np.concatenate([each.kind for each in asking]),
+        request_counter=np.concatenate(
+            [np.array([number[name] for name in each.counters], dtype=np.int64)[each.kind] for each in asking]
+        ),
+        num_bytes=np.concatenate([each.num_bytes for each in asking]),
+        bus_cycles=np.concatenate([each.bus_cycles for each in asking]),
+        first_request=np.cumsum(
+            [0, *(0 if station.requests is None else station.cycles.size for station in stations[:-1])]
+        ),
+        counter_first=counter_first,
+        base=counter_first[:-1] + lookback,
+        arbitration=np.array([arbitration], dtype=np.int64),
+    )
+
+
+def _only_events(raises: Sequence[Raise]) -> tuple[Ints, Ints]:
+    """Return the events of raises that not all events do, one list behind the other, and where those of each begin."""
+    lists: list[int] = []
+    places = np.full(len(raises), EVERY_EVENT, dtype=np.int64)
+    for place, one in enumerate(raises):
+        if one.only is not None:
+            places[place] = len(lists)
+            lists += [*one.only.tolist(), NO_MORE]
+    return np.array(lists or [NO_MORE], dtype=np.int64), places
+
+
+def _waits(stations: tuple[Station, ...], number: Mapping[str, int]) -> tuple[Ints, Ints, Ints]:
+    """Return the waits of all events, sorted by event; without those that an event before has gone through already.
+
+    Counters never run backwards, and events of a station begin one after the other.
+    """
+    events, counters, values = [], [], []
+    first = 0
+    for station in stations:
+        for wait in station.waits:
+            chosen = _rises(wait.value)
+            if not chosen.size:
+                continue
+            events.append(first + chosen)
+            counters.append(np.full(chosen.size, number[wait.counter], dtype=np.int64))
+            values.append(wait.value[chosen])
+        first += station.cycles.size
+    event = np.concatenate(events)
+    order = np.argsort(event, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(np.bincount(event, minlength=first))])
+    return starts, np.concatenate(counters)[order], np.concatenate(values)[order]
+
+
+def _rises(value: Ints) -> Ints:
+    """Return the events that wait for more than all before them."""
+    if not value.size or value.max() == NO_WAIT:
+        return np.zeros(0, dtype=np.int64)
+    most = np.maximum.accumulate(value)
+    rises = np.flatnonzero(most[1:] > most[:-1]) + 1
+    return rises if most[0] == NO_WAIT else np.concatenate([[0], rises])
+
+
+def num_raised(stations: tuple[Station, ...], number: Mapping[str, int] = NUMBER) -> Ints:
+    """Return how often each counter is raised in a layer."""
+    found = np.zeros(len(number), dtype=np.int64)
+    for station in stations:
+        for raised in station.raises:
+            found[number[raised.counter]] += station.cycles.size if raised.only is None else raised.only.size
+        if station.requests is not None:
+            kinds = np.bincount(station.requests.kind, minlength=len(COUNTER_OF_KIND))
+            for name, count in zip(station.requests.counters, kinds.tolist(), strict=True):
+                found[number[name]] += count
+    return found
