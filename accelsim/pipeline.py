@@ -8,11 +8,13 @@ A batch goes through the middle of it in groups of inputs (`accelsim.groups`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import LoadedHardware
+from accelsim.cores import Network as OnCores
+from accelsim.cores import Watch, run_on_cores
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
@@ -65,8 +67,10 @@ def simulate(
     ``probe`` and ``tap`` see the first group of the batch, see `batch_groups`.
     """
     chip = built_for(hardware.config, trace, storage)
+    if chip.num_cores > 1:
+        return _with_decoder(_on_cores(chip, trace, storage, Watch(exact, probe, tap), fixed), chip, hardware.config)
     if trace.language is not None:
-        run = _language_run(chip, trace, storage, fixed, _Watch(exact, probe, tap))
+        run = _language_run(chip, trace, storage, fixed, Watch(exact, probe, tap))
         return _with_decoder(run, chip, hardware.config)
     groups, known = _groups(chip, trace, storage, fixed)
     if known is not None and not exact and probe is None and tap is None:
@@ -79,21 +83,31 @@ def simulate(
     return _with_decoder(one_after_other(parts, trace), chip, hardware.config)
 
 
-@dataclass(frozen=True, slots=True)
-class _Watch:
-    """Who wants to see every layer run."""
+def _on_cores(
+    chip: HardwareConfig, trace: LayerTrace, storage: str, watch: Watch, fixed: Mapping[str, Tiling] | None
+) -> Counters:
+    """Return the counters of a run on several cores (`accelsim.cores`)."""
+    if fixed:
+        raise MappingError(f"{chip.name}: tilings are stated for one core; leave --mapping out, or set num_cores=1")
+    if trace.steps is not None:
+        raise MappingError(
+            f"{chip.name}: num_cores: a generation is many runs; state --phase prefill or decode, or set num_cores=1"
+        )
 
-    exact: bool
-    probe: Probe | None
-    tap: Callable[[MemoryModel], MemoryModel] | None
+    def alone(core: HardwareConfig, part: LayerTrace) -> Counters:
+        return simulate(LoadedHardware(core, "", ""), part, storage)
 
-    @property
-    def is_there(self) -> bool:
-        return self.exact or self.probe is not None or self.tap is not None
+    network = OnCores(
+        trace, storage, layer_plans(trace, storage), alone,
+        lambda core, part: _groups(core, part, storage, None)[0],
+        lambda counters: objective_of(counters, chip),
+    )  # fmt: skip
+    counters = run_on_cores(chip, network, watch)
+    return replace(counters, tokens=tokens_of(trace, counters))
 
 
 def _language_run(
-    chip: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling] | None, watch: _Watch
+    chip: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling] | None, watch: Watch
 ) -> Counters:
     """Return the counters of a language model's run; blocks and layers that come again are mapped and solved once.
 
@@ -101,7 +115,7 @@ def _language_run(
     """
     mapped, solved, steps = mapper_of(chip, trace, storage, fixed), SolvedLayers(), trace.steps
     whole = Network.of(trace)
-    is_short = not fixed and not watch.is_there and repeats(trace, layer_plans(trace, storage), chip)
+    is_short = not fixed and watch == Watch() and repeats(trace, layer_plans(trace, storage), chip)
 
     def one(network: Network, place: int) -> Counters:
         if not is_short:
@@ -170,17 +184,20 @@ def _best_groups(hardware_json: str, trace: LayerTrace, storage: str) -> tuple[t
     def counted(group: LayerTrace) -> Counters:
         return run_schedule(schedule_network(hardware, group, storage)[0], hardware)
 
-    def cost(counters: Counters) -> float:
-        objective = hardware.mapping.objective
-        if objective == "dram_bytes":
-            return sum(layer.dram_read_bytes + layer.dram_write_bytes for layer in counters.layers)
-        cycles = sum(layer.latency_cycles for layer in counters.layers)
-        energy_j = 1.0
-        if objective != "latency":
-            energy_j = sum(evaluate(counters, hardware, load_tables()).energy_j_by_unit.values())
-        return energy_j * (1 if objective == "energy" else cycles)
+    sizes = group_sizes(trace, layer_plans(trace, storage), hardware)
+    return best_groups(trace, sizes, counted, lambda counters: objective_of(counters, hardware))
 
-    return best_groups(trace, group_sizes(trace, layer_plans(trace, storage), hardware), counted, cost)
+
+def objective_of(counters: Counters, hardware: HardwareConfig) -> float:
+    """Return what the mapper's objective says of a run: the less the better."""
+    objective = hardware.mapping.objective
+    if objective == "dram_bytes":
+        return sum(layer.dram_read_bytes + layer.dram_write_bytes for layer in counters.layers)
+    cycles = sum(layer.latency_cycles for layer in counters.layers)
+    energy_j = 1.0
+    if objective != "latency":
+        energy_j = sum(evaluate(counters, hardware, load_tables()).energy_j_by_unit.values())
+    return energy_j * (1 if objective == "energy" else cycles)
 
 
 def schedule_network(

@@ -18,6 +18,8 @@ LoopName = Literal["N", "K", "C", "P", "Q", "R", "S"]
 ClockGating = Literal["none", "unit", "lane"]
 Cells = Literal["sram", "registers"]
 LeakageClass = Literal["general", "low_power"]
+SharedUnit = Literal["weight_generator", "mask_decoder", "mask_buffer", "activation_buffer"]
+Split = Literal["auto", "filters", "positions", "batch"]
 
 
 MOST_SCRATCH_PADS = 1 << 20  # the banks that a memory may have
@@ -287,6 +289,12 @@ class MappingConfig(ConfigModel):
     """Keep a layer's output in the activation buffer for its readers where it fits."""
     prefetch_next_layer: bool = True
     """Fetch the next layer's first weight tiles while this layer computes."""
+    split: Split | dict[str, Split] = "auto"
+    """What several cores divide among them: filters, output positions or inputs of the batch; one word, or layer ->
+    word with ``default`` for the others. ``auto`` takes what the closed form likes best."""
+    schedule: Literal["layer_by_layer", "pipeline", "tenants"] = "layer_by_layer"
+    """Several cores: all on one layer after the other; each on some layers, inputs going from core to core; or on
+    networks of their own."""
 
 
 class HardwareConfig(ConfigModel):
@@ -309,6 +317,10 @@ class HardwareConfig(ConfigModel):
     without work in the cycle, and words of register memories that are not written. It costs energy, not time."""
     leakage_class: LeakageClass = "low_power"
     """Cells of high threshold (``low_power``) or of a general-purpose process (``general``)."""
+    num_cores: int = Field(1, ge=1, le=64)
+    """Cores, each with array, buffers, generator, decoder and vector unit; the memory serves all of them."""
+    share: list[SharedUnit] = Field([], max_length=4)
+    """Units of which there is one for all cores; sizes and rates are those of the one."""
     memory: Literal["dram", "ideal"] = "dram"
     """``ideal``: unlimited bandwidth, no latency, unbounded buffers."""
     dram: DramConfig = DramConfig()
@@ -337,6 +349,7 @@ class HardwareConfig(ConfigModel):
         if self.cache is not None and self.dma.activation_codec != "none":
             raise ValueError("dma.activation_codec is for a chip without a cache; remove one of them")
         self._check_buffers()
+        self._check_cores()
         for name, bits in streamed_bits(self).items():
             object.__setattr__(self, name, with_ports(getattr(self, name), bits))
         return self
@@ -357,6 +370,25 @@ class HardwareConfig(ConfigModel):
             raise ValueError(
                 "sums_in_activation_buffer: accumulator.capacity_bytes is that of the activation buffer "
                 f"({self.activation_buffer.capacity_bytes}); set it"
+            )
+
+    def _check_cores(self) -> None:
+        if self.num_cores == 1:
+            if self.share:
+                raise ValueError(f"share: {self.share[0]}: there is one core; raise num_cores or share nothing")
+            return
+        if "mask_decoder" in self.share and "mask_buffer" not in self.share:
+            raise ValueError("share: mask_decoder: it reads one mask buffer; share mask_buffer too")
+        missing = [name for name in ("weight_generator", "mask_decoder") if getattr(self, name) is None]
+        for name in self.share:
+            if name in missing:
+                raise ValueError(f"share: {name}: the chip has none; describe it or leave it out")
+        if self.cache is not None:
+            raise ValueError("num_cores: a cache between DMA engine and DRAM is for one core; remove cache")
+        if self.share and self.mapping.schedule != "layer_by_layer":
+            raise ValueError(
+                f"share: {self.share[0]}: with mapping.schedule {self.mapping.schedule} cores work on layers of their "
+                "own; share nothing, or set layer_by_layer"
             )
 
     @field_validator("dram")

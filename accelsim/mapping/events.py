@@ -264,7 +264,7 @@ def _generation(
         index, size = _with_tile_before(nest, task, tiling, tile, rank_before)
         passes = np.concatenate([[1], passes])
     tiles = TileRange(
-        first_filter=index["G"] * tiling.G * num_outer + index[outer] * tiling.size(outer),
+        first_filter=task.first_filter + index["G"] * tiling.G * num_outer + index[outer] * tiling.size(outer),
         num_filters=size["G"] * size[outer],
         first_weight=index[inner] * tiling.size(inner) * window,
         num_weights=size[inner] * window,

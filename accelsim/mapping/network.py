@@ -20,6 +20,7 @@ from accelsim.mapping.mapper import (
     KEPT_CHOICES,
     MappedLayer,
     Run,
+    estimated,
     map_layer,
     map_vector_layer,
     no_tiling_message,
@@ -284,6 +285,26 @@ def _map_tasks(tasks: list[LayerTask], prices: EnergyPrices, fixed: Mapping[str,
     return tuple(mapped)
 
 
+def map_alone(task: LayerTask, prices: EnergyPrices, fixed: Tiling | None = None) -> MappedLayer:
+    """Return a layer mapped for itself, from a cold chip; with a tiling that is given. Raises as `map_network`."""
+    run = _run_alone(task)
+    return map_layer(task, prices, fixed, run) if task.layer.uses_array else map_vector_layer(task, run)
+
+
+def estimate_alone(task: LayerTask, prices: EnergyPrices) -> tuple[float, float]:
+    """Return the cycles of a layer by itself, and its objective; of an array layer by the closed form alone."""
+    if task.layer.uses_array:
+        best = estimated(task, prices, _run_alone(task))
+        return best.latency_cycles, best.value
+    cycles = map_alone(task, prices).end.end_cycle
+    return cycles, cycles
+
+
+def _run_alone(task: LayerTask) -> Run:
+    speed = f"{task.hardware.dram.model_dump_json()} {task.hardware.clock_mhz}"
+    return Run(Moment(), Key((_chip_content(task.hardware), _anonymous(task))), speed)
+
+
 def _follows_context(tasks: list[LayerTask], position: int) -> bool:
     """Return whether how a layer begins changes with each token: a product with the cache, and what comes behind it."""
     return bool(tasks[position].layer.cached_elements or (position and tasks[position - 1].layer.cached_elements))
@@ -341,7 +362,7 @@ def _anonymous(task: LayerTask) -> Hashable:
     return (
         layer, plan, task.dram_input_elements, task.output_to_dram, task.residual_dram_elements,
         task.activation_capacity_bytes, task.residual_elements, task.second_from_dram, task.coding,
-        task.cache_on_chip, task.settles,
+        task.cache_on_chip, task.settles, task.first_filter,
     )  # fmt: skip
 
 

@@ -42,6 +42,8 @@ class LayerTask:
         model has large layers, and one operand that is read once.
     cache_on_chip
         Whether keys and values of all layers are kept in the activation buffer from run to run.
+    first_filter
+        Of the filters of a layer that several cores divide among them, the first of this core.
     """
 
     layer: TraceLayer
@@ -56,6 +58,7 @@ class LayerTask:
     coding: Coding = PLAIN
     cache_on_chip: bool = False
     settles: bool = False
+    first_filter: int = 0
 
     @property
     def is_ideal(self) -> bool:

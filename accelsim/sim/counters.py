@@ -83,6 +83,24 @@ class Tokens:
 
 
 @dataclass(frozen=True, slots=True)
+class CoreCounters:
+    """One of several cores: ``cycles_by_cause``, waiting for other cores among them, sums to the run's latency.
+
+    ``end_cycle`` is that of its last layer; ``network`` is empty where all cores work on one. DRAM bytes that come for
+    several cores are those of the first of them.
+    """
+
+    core: int
+    network: str
+    end_cycle: int
+    num_layers: int
+    macs: int
+    effective_macs: int
+    dram_bytes: int
+    cycles_by_cause: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class DecoderWidth:
     """How wide a decoder a run had, where it is not what the chip's description states (`accelsim.rivals`)."""
 
@@ -109,3 +127,4 @@ class Counters:
     decoder_width: DecoderWidth | None = None
     dram: DramActivity | None = None
     tokens: Tokens | None = None
+    cores: tuple[CoreCounters, ...] = ()

@@ -140,7 +140,7 @@ def _solve(piece: LayerSchedule, watch: _Watched, moment: Moment, known: _Known 
     fits = moment.schedule is not None and first_weights_fit(moment.schedule, piece, hardware)
     table = flatten(piece, layer_stations(piece, hardware, fits))
     solved = solve_layer(table, hardware, moment, watch.memory, watch.form)
-    one = account(piece, table.source, solved, hardware, *watch.seen_by)
+    one = account(piece, table.flat.source, solved, hardware, *watch.seen_by)
     if known is not None:
         known.note(piece, moment, one, solved.after)
     return one, solved.after

@@ -27,6 +27,8 @@ CAUSES = (
     "wait_vector", "call_overhead", "other",
 )  # fmt: skip
 
+WAIT_CORES = "wait_cores"
+
 KIND_OF_COUNTER = {name: kind for kind, name in enumerate(COUNTER_OF_KIND)}
 
 
@@ -143,7 +145,10 @@ def account(
     probe: Probe | None = None,
     layer: int = 0,
 ) -> Account:
-    """Return the account of one layer; a ``probe`` is shown each slice of work and each wait of the array."""
+    """Return the account of one layer; a ``probe`` is shown each slice of work and each wait of the array.
+
+    Cycles in which a core waits for others have a cause of their own, `WAIT_CORES`; one core has none.
+    """
     causes = dict.fromkeys(CAUSES, 0)
     causes["compute"] = int(schedule.compute_cycles.sum())
     causes["weight_load"] = int(schedule.weight_load_cycles.sum())
@@ -153,7 +158,7 @@ def account(
     waits = list(_charged_waits(stations, solved))
     for wait in waits:
         for cause, cycles in wait.shares:
-            causes[cause] += int(cycles.sum())
+            causes[cause] = causes.get(cause, 0) + int(cycles.sum())
     if probe is not None:
         _show_waits(probe, layer, waits)
     spans, asked = {}, {}
@@ -265,8 +270,10 @@ def _charged_waits(stations: tuple[Station, ...], solved: SolvedLayer) -> Iterat
             memory = waited
             if charge.through:
                 memory = np.minimum(waited, blocked[charge.through].between(begin, stop))
+            elif charge.cause == WAIT_CORES:
+                memory = np.zeros_like(waited)
             stores = _held_up(charge, event, (begin, stop), requests, solved, held_up)
-            stores = np.minimum(memory, stores)
+            stores = np.clip(stores, 0, memory)
             shares = ("wait_vector", stores), ("wait_dram", memory - stores), (charge.cause, waited - memory)
             behind = by_name["pe_array"].cycles.size if station.name == "sequencer" else 0
             yield _Waited(event + behind, begin, shares)

@@ -39,7 +39,7 @@ from accelsim.timing.stations import (
     Station,
     layer_stations,
 )
-from accelsim.timing.table import NUMBER, Table, flatten
+from accelsim.timing.table import NUMBER, FlatTable, Table, flatten
 from accelsim.timing.walk import (
     ALONE,
     ASKS_MEMORY,
@@ -179,7 +179,7 @@ class _Walked:
 class _Run:
     """A layer being solved: what `walk` reads and writes, as lists or as arrays."""
 
-    table: Table
+    table: FlatTable
     tape: Tape
     times: Times
     memory: Row
@@ -187,7 +187,7 @@ class _Run:
     address: Ints | None = None
 
 
-def _prepare(table: Table, hardware: HardwareConfig, before: Moment, called: bool, engine: Engine) -> _Run:
+def _prepare(table: FlatTable, hardware: HardwareConfig, before: Moment, called: bool, engine: Engine) -> _Run:
     """Return the rows of a layer that begins at the end of another one."""
     is_ideal = hardware.memory == "ideal"
     transfer = (
@@ -244,21 +244,22 @@ def layer_end(
     None where that is later than cycle ``limit`` (the walk stops as soon as what is left of a station's own work, or of
     the memory's transfers, shows it), and where units wait for each other for ever.
     """
-    run = _prepare(table, hardware, before, False, engine)
+    run = _prepare(table.flat, hardware, before, False, engine)
     result = run.walk(run.tape, run.times, run.memory, math.floor(min(NO_LIMIT, limit)))
-    return _after(run, before) if result == FINISHED else None
+    return _after(run, before, table.schedule) if result == FINISHED else None
 
 
 def layer_end_and_use(table: Table, hardware: HardwareConfig, before: Moment) -> tuple[Moment | None, MemoryUse]:
     """Return what `layer_end` does, and what the layer's requests make of the memory."""
-    run = _prepare(table, hardware, before, False, "auto")
+    flat = table.flat
+    run = _prepare(flat, hardware, before, False, "auto")
     if run.walk(run.tape, run.times, run.memory, NO_LIMIT) != FINISHED:
         return None, MemoryUse()
     dma = STATIONS.index("dma")
-    events = slice(*table.event_first[dma : dma + 2].tolist())
+    events = slice(*flat.event_first[dma : dma + 2].tolist())
     begin, end = (np.asarray(times[events], dtype=np.int64) for times in (run.times.begin, run.times.end))
-    use = use_of_layer(table.kinds, table.num_bytes, begin + table.cycles[events], end, hardware)
-    return _after(run, before), use
+    use = use_of_layer(flat.kinds, flat.num_bytes, begin + flat.cycles[events], end, hardware)
+    return _after(run, before, table.schedule), use
 
 
 def solve_layer(
@@ -276,33 +277,31 @@ def solve_layer(
     SimulationError
         The units wait for each other for ever.
     """
-    run = _prepare(table, hardware, before, memory is not None, engine)
+    flat = table.flat
+    run = _prepare(flat, hardware, before, memory is not None, engine)
     result = run.walk(run.tape, run.times, run.memory, NO_LIMIT)
     while result == ASKS_MEMORY and memory is not None:
         _ask(run, memory, before.moved_bytes)
         result = run.walk(run.tape, run.times, run.memory, NO_LIMIT)
     times = Times(*(np.asarray(part, dtype=np.int64) for part in run.times))
     if result == STUCK:
-        done = (times.next_event - table.event_first[:-1]).tolist()
-        name = "" if table.schedule is None else table.schedule.name
-        raise SimulationError(deadlock_message(name, table.source, done, times.count.tolist()))
-    places = {
-        station.name: slice(*ends) for station, ends in zip(table.source, pairwise(table.event_first), strict=True)
-    }
-    first = table.counter_first
+        done = (times.next_event - flat.event_first[:-1]).tolist()
+        raise SimulationError(deadlock_message(table.schedule.name, flat.source, done, times.count.tolist()))
+    places = {station.name: slice(*ends) for station, ends in zip(flat.source, pairwise(flat.event_first), strict=True)}
+    first = flat.counter_first
     return SolvedLayer(
         begin={name: times.begin[place] for name, place in places.items()},
         end={name: times.end[place] for name, place in places.items()},
         reached={name: times.reached[first[number] : first[number + 1]] for name, number in NUMBER.items()},
-        base={name: int(table.base[number] - first[number]) for name, number in NUMBER.items()},
+        base={name: int(flat.base[number] - first[number]) for name, number in NUMBER.items()},
         busy=times.busy,
         free=dict(zip(STATIONS, before.free, strict=True)),
         start_cycle=before.end_cycle,
-        after=_after(run, before),
+        after=_after(run, before, table.schedule),
     )
 
 
-def _after(run: _Run, before: Moment) -> Moment:
+def _after(run: _Run, before: Moment, schedule: LayerSchedule) -> Moment:
     """Return what the next layer begins with."""
     table, reached, count = run.table, run.times.reached, run.times.count
     tails = []
@@ -317,7 +316,7 @@ def _after(run: _Run, before: Moment) -> Moment:
         reached=tuple(tails),
         memory=tuple(int(value) for value in run.memory),
         moved_bytes=tuple(int(here + earlier) for here, earlier in zip(moved, before.moved_bytes, strict=True)),
-        schedule=table.schedule,
+        schedule=schedule,
     )
 
 
@@ -360,7 +359,7 @@ class FlatTimes:
 
 
 def solve_flat(
-    table: Table,
+    table: FlatTable,
     number: Mapping[str, int],
     words: Mapping[str, str],
     hardware: HardwareConfig,

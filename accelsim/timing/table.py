@@ -17,13 +17,11 @@ NUMBER = {name: number for number, name in enumerate(COUNTERS)}
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class FlatTable:
     """Stations in flat arrays of integers, int64; events of all stations stand behind each other.
 
     Attributes
     ----------
-    schedule
-        The layer whose stations these are; None: all layers of several cores.
     source
         The stations that it was made of.
     event_first, raise_first
@@ -50,7 +48,6 @@ class Table:
         [1]: how the memory chooses among stations with requests (see `accelsim.timing.walk`).
     """
 
-    schedule: LayerSchedule | None
     source: tuple[Station, ...]
     event_first: Ints
     raise_first: Ints
@@ -77,14 +74,25 @@ class Table:
         return int(self.cycles.size)
 
 
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The stations of a layer in flat arrays."""
+
+    schedule: LayerSchedule
+    flat: FlatTable
+
+    @property
+    def num_events(self) -> int:
+        """Return the events of all stations."""
+        return self.flat.num_events
+
+
 def flatten(schedule: LayerSchedule, stations: tuple[Station, ...]) -> Table:
     """Return the table of a layer's stations in flat arrays."""
-    return flat_table(schedule, stations, NUMBER, ALONE)
+    return Table(schedule, flat_table(stations, NUMBER, ALONE))
 
 
-def flat_table(
-    schedule: LayerSchedule | None, stations: tuple[Station, ...], number: Mapping[str, int], arbitration: int
-) -> Table:
+def flat_table(stations: tuple[Station, ...], number: Mapping[str, int], arbitration: int) -> FlatTable:
     """Return stations in flat arrays.
 
     Parameters
@@ -103,8 +111,7 @@ def flat_table(
     counter_first = np.concatenate([[0], np.cumsum(sizes_of)])
     only_events, places = _only_events(raises)
     numbers = [[number[one.counter], one.at_begin, one.latency_cycles] for one in raises]
-    return Table(
-        schedule=schedule,
+    return FlatTable(
         source=stations,
         event_first=np.cumsum([0, *(station.cycles.size for station in stations)]),
         raise_first=np.cumsum([0, *(len(station.raises) for station in stations)]),

@@ -32,9 +32,9 @@ class Tape(NamedTuple):
 
     ``first_event``, ``last_event``, ``first_raise``, ``last_raise`` (each the one behind), ``has_requests`` and
     ``first_request`` are of stations; ``cycles``, ``left`` and ``wait_first`` of events; ``wait_*`` of waits;
-    ``raise_*`` of raises; ``kinds``, ``request_counter``, ``transfer`` and ``bus_left`` (cycles on the bus of all behind
-    a request) of requests; ``base`` of counters. ``only_events`` are the events of a raise that not all of them do, each
-    list with `NO_MORE` behind it; ``arbitration`` [1].
+    ``raise_*`` of raises; ``kinds``, ``request_counter``, ``transfer`` and ``bus_left`` (cycles on the bus of all
+    behind a request) of requests; ``base`` of counters. ``only_events`` are the events of a raise that not all of them
+    do, each list with `NO_MORE` behind it; ``arbitration`` [1].
     """
 
     first_event: Row
@@ -218,8 +218,8 @@ def _granted(tape: Tape, times: Times, memory: Row) -> int:
     for further in range(1, num + 1):
         station = (times.turn[LAST_SERVED] + further) % num
         if 0 <= times.parked[station] <= taken:
-            return station
-    return oldest
+            return int(station)
+    return int(oldest)
 
 
 def _serve(station: int, tape: Tape, times: Times, memory: Row) -> int:

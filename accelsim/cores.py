@@ -1,0 +1,378 @@
+"""A network on several cores: who works on what, chosen by the closed form and decided by the solver.
+
+Candidates are: all cores on one layer after the other, each layer divided by what its estimate likes best (or as the
+chip's description says); the inputs of a batch divided, each core running the network for its own; and one core alone,
+as on a chip that has no other, so that further cores never make a run slower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from accelsim.config.hardware import BufferConfig, HardwareConfig
+from accelsim.cost.mapping_prices import mapping_prices
+from accelsim.cost.tables import load_tables
+from accelsim.errors import MappingError
+from accelsim.groups import Group
+from accelsim.mapping.build import layer_shape
+from accelsim.mapping.cores import ALIKE, PARTS, Part, shares, split_task
+from accelsim.mapping.loops import LOOPS, Tiling
+from accelsim.mapping.mapper import MappedLayer
+from accelsim.mapping.network import check_units, estimate_alone, map_alone, map_network, network_tasks, residency_of
+from accelsim.mapping.prices import EnergyPrices
+from accelsim.mapping.residency import Residency
+from accelsim.mapping.task import LayerTask
+from accelsim.sim.cores import (
+    PieceRun,
+    SystemRun,
+    WholeLayer,
+    core_counters,
+    core_of_one,
+    run_system,
+    whole_layer,
+)
+from accelsim.sim.counters import Counters
+from accelsim.storage.base import WeightPlan
+from accelsim.timing.accounts import Probe
+from accelsim.timing.cores import Alike, Piece, Slot
+from accelsim.timing.memory import MemoryModel, bytes_per_cycle
+from accelsim.trace.batch import in_copies
+from accelsim.trace.model import LayerTrace
+
+Plans = Mapping[str, WeightPlan]
+ONE_CORE = "one core"
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Who wants to see a run, and whether it is one of processes."""
+
+    exact: bool = False
+    probe: Probe | None = None
+    tap: Callable[[MemoryModel], MemoryModel] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What the cores do.
+
+    Attributes
+    ----------
+    slots, layer_of
+        Slots in order, and the layer that each belongs to.
+    layers, divided
+        The whole layers, and by what each is divided (``one core``: by nothing).
+    waits
+        Whether all cores wait for each other behind each layer.
+    """
+
+    slots: tuple[Slot, ...]
+    layer_of: tuple[int, ...]
+    layers: tuple[WholeLayer, ...]
+    divided: tuple[str, ...]
+    waits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network in a storage format, for a chip of several cores.
+
+    Attributes
+    ----------
+    alone
+        Runs a network on a chip of one core.
+    groups
+        Says in which groups of inputs a chip of one core takes a batch.
+    cost
+        What is to be least.
+    """
+
+    trace: LayerTrace
+    storage: str
+    plans: Plans
+    alone: Callable[[HardwareConfig, LayerTrace], Counters]
+    groups: Callable[[HardwareConfig, LayerTrace], tuple[Group, ...]]
+    cost: Callable[[Counters], float]
+
+
+def core_chip(hardware: HardwareConfig, share: int, alike: Alike | None) -> HardwareConfig:
+    """Return the chip as one of its cores sees it, for the mapper.
+
+    Parameters
+    ----------
+    share
+        Cores among which the memory's bandwidth is divided.
+    alike
+        What the cores need alike: it takes its place in a shared buffer once. None: no other core works.
+    """
+    changed: dict[str, object] = {"num_cores": 1, "share": []}
+    if share > 1 and hardware.dma.activation_codec == "none":  # a coded schedule has the link's own cycles
+        rate = hardware.dram.data_rate_mtps / share
+        changed["dram"] = hardware.dram.model_copy(update={"data_rate_mtps": rate})
+    if "mask_buffer" in hardware.share and alike not in ("weights", None):
+        changed["mask_buffer"] = _part_of_buffer(hardware.mask_buffer, hardware.num_cores)
+    if "activation_buffer" in hardware.share and alike not in ("inputs", None):
+        changed["activation_buffer"] = _part_of_buffer(hardware.activation_buffer, hardware.num_cores)
+    return hardware.model_copy(update=changed)
+
+
+def _part_of_buffer(buffer: BufferConfig, number: int) -> BufferConfig:
+    """Return what a core has of a shared buffer in which each core keeps its own: room and ports."""
+    bits = max(1, buffer.port_bits_per_cycle // number)
+    return buffer.model_copy(
+        update={"capacity_bytes": max(16, buffer.capacity_bytes // number), "bus_bits_per_cycle": bits}
+    )
+
+
+def run_on_cores(hardware: HardwareConfig, network: Network, watch: Watch = Watch()) -> Counters:
+    """Return the counters of the best way to run a network on all cores.
+
+    Raises
+    ------
+    MappingError
+        A layer fits no core, or nothing can be divided as the chip's description says.
+    """
+    program, counters = best_program(hardware, network)
+    if program is None or watch == Watch():
+        return counters
+    return _counted(hardware, network, program, watch)
+
+
+def best_program(hardware: HardwareConfig, network: Network) -> tuple[Program | None, Counters]:
+    """Return what the cores do, and its counters; None: one core alone is best. Raises as `run_on_cores`."""
+    check_units(network.plans, network.storage, hardware)
+    found: list[tuple[float, Program | None, Counters]] = []
+    failure: MappingError | None = None
+    for make in _candidates(hardware, network.trace):
+        try:
+            program = make(hardware, network)
+        except MappingError as error:
+            failure = error
+            continue
+        counters = _counted(hardware, network, program, Watch())
+        found.append((network.cost(counters), program, counters))
+    if hardware.mapping.split == "auto":
+        try:
+            counters = core_of_one(network.alone(core_chip(hardware, 1, None), network.trace), hardware.num_cores)
+            found.append((network.cost(counters), None, counters))
+        except MappingError as error:
+            failure = failure or error
+    if not found:
+        raise failure or MappingError(f"{network.trace.name}: nothing to divide among {hardware.num_cores} cores")
+    _, best, counters = min(found, key=lambda each: each[0])
+    return best, counters
+
+
+def _candidates(hardware: HardwareConfig, trace: LayerTrace) -> list[Callable[[HardwareConfig, Network], Program]]:
+    """Return what is tried, beside one core alone."""
+    split, has_inputs = hardware.mapping.split, trace.copies > 1
+    if split == "batch" and trace.num_inputs == 1:
+        raise MappingError(
+            f"{hardware.name}: mapping.split: batch: {trace.name} has one input; give --batch, or another split"
+        )
+    if split == "batch" and has_inputs:
+        return [by_inputs, by_inputs_at_full_rate]
+    if split == "auto" and has_inputs:
+        return [by_layers, by_inputs, by_inputs_at_full_rate]
+    return [by_layers]
+
+
+def _counted(hardware: HardwareConfig, network: Network, program: Program, watch: Watch) -> Counters:
+    run = run_system(program.slots, hardware, exact=watch.exact, probe=watch.probe, tap=watch.tap)
+    return counters_of(program, run, hardware, network)
+
+
+def counters_of(program: Program, run: SystemRun, hardware: HardwareConfig, network: Network) -> Counters:
+    """Return the counters of a run on several cores.
+
+    Where cores wait for each other behind each layer, a layer lasts from the last core's end of the one before to the
+    last core's own; where each runs for itself, layers last as on the core that ends last.
+    """
+    every: list[list[PieceRun]] = [[] for _ in program.layers]
+    own: list[list[PieceRun]] = [[] for _ in program.layers]
+    by_slot: list[list[PieceRun]] = [[] for _ in program.slots]
+    for piece in run.pieces:
+        by_slot[piece.piece.slot].append(piece)
+    last = max(run.pieces, key=lambda one: (one.account.end_cycle, -one.piece.core)).piece.core
+    for pieces, layer in zip(by_slot, program.layer_of, strict=True):
+        every[layer] += pieces
+        if program.waits:
+            own[layer].append(max(pieces, key=lambda one: (one.account.end_cycle, -one.piece.core)))
+        else:
+            own[layer] += [one for one in pieces if one.piece.core == last]
+    arithmetics = {plan.arithmetic for plan in network.plans.values()}
+    decoders = {plan.decoder for plan in network.plans.values()} - {"none"}
+    return Counters(
+        storage=network.storage,
+        layers=tuple(
+            whole_layer(pieces, mine, layer) for pieces, mine, layer in zip(every, own, program.layers, strict=True)
+        ),
+        arithmetic=min(arithmetics) if arithmetics else "int8",
+        uses_generator=any(plan.source is not None for plan in network.plans.values()),
+        decoder=min(decoders) if decoders else "none",
+        dram=run.dram,
+        cores=core_counters(run, hardware.num_cores, {}),
+    )
+
+
+def by_layers(hardware: HardwareConfig, network: Network) -> Program:
+    """Return all cores on one layer after the other, each waiting for all others behind each layer."""
+    whole = core_chip(hardware, 1, None)
+    is_shared = "activation_buffer" in hardware.share
+    nothing_stays = Residency(frozenset(), (0,) * len(network.trace.layers))
+    residency = residency_of(network.trace, network.plans, whole) if is_shared else nothing_stays
+    prices = mapping_prices(whole, load_tables())
+    slots, layers, divided = [], [], []
+    ended = dict.fromkeys(range(hardware.num_cores), 0)
+    for task in network_tasks(network.trace, network.plans, whole, residency):
+        chosen = _chosen(task, hardware, prices, network.trace.num_inputs)
+        needs = tuple((core, number) for core, number in ended.items() if number)
+        pieces = {}
+        for core, item in enumerate(chosen.mapped(prices)):
+            named = replace(item.schedule, name=task.layer.name)
+            pieces[core] = Piece(named, tuple(each for each in needs if each[0] != core))
+            ended[core] += 1
+        slots.append(Slot(pieces, chosen.alike))
+        layers.append(WholeLayer(task.layer.name, task.layer.kind, layer_shape(task.layer), task.stored_bits))
+        divided.append(chosen.by)
+    return Program(tuple(slots), tuple(range(len(slots))), tuple(layers), tuple(divided), waits=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """A layer's parts on the cores, by what they are divided, and what they have alike."""
+
+    parts: tuple[LayerTask, ...]
+    by: str
+    alike: Alike
+
+    @property
+    def largest(self) -> LayerTask:
+        """Return the part with most work, of equals that with most inputs."""
+        return max(self.parts, key=lambda part: (part.layer.dims.macs, part.layer.dims.num_inputs))
+
+    def mapped(self, prices: EnergyPrices) -> tuple[MappedLayer, ...]:
+        """Return the parts mapped: the largest is, and the others have its tiling where it fits them."""
+        largest = self.largest
+        tiling = map_alone(largest, prices).schedule.tiling
+        return tuple(_with_tiling(part, None if part is largest else tiling, prices) for part in self.parts)
+
+
+def _with_tiling(part: LayerTask, tiling: Tiling | None, prices: EnergyPrices) -> MappedLayer:
+    if tiling is None:
+        return map_alone(part, prices)
+    dims = part.layer.dims
+    own = replace(tiling, **{loop: min(tiling.size(loop), getattr(dims, loop)) for loop in LOOPS})
+    try:
+        return map_alone(part, prices, own)
+    except MappingError:
+        return map_alone(part, prices)
+
+
+def _chosen(task: LayerTask, hardware: HardwareConfig, prices: EnergyPrices, num_inputs: int) -> _Chosen:
+    """Return how a layer is divided: as the chip's description says, else by what the closed form likes best."""
+    split = hardware.mapping.split
+    word = split if isinstance(split, str) else split.get(task.layer.name, split.get("default", "auto"))
+    divided = (_divided(task, by, hardware, num_inputs) for by in PARTS if word in ("auto", by))
+    options = [each for each in divided if each is not None]
+    if word == "auto" or not options:
+        options.append(_Chosen((task,), ONE_CORE, "nothing"))
+    if len(options) == 1:
+        return options[0]
+    found: list[tuple[float, _Chosen]] = []
+    failure: MappingError | None = None
+    for option in options:
+        try:
+            found.append((_value(option, hardware, prices), option))
+        except MappingError as error:
+            failure = error
+    if not found:
+        assert failure is not None  # one core was tried
+        raise failure
+    return min(found, key=lambda each: each[0])[1]
+
+
+def _divided(task: LayerTask, by: Part, hardware: HardwareConfig, num_inputs: int) -> _Chosen | None:
+    """Return the parts of a layer as the mapper of a core sees them; None where it cannot be divided so."""
+    parts = split_task(task, by, hardware.num_cores, num_inputs)
+    if parts is None:
+        return None
+    alike = ALIKE[by]
+    chip = core_chip(hardware, 1 if _comes_once(alike, parts[0], hardware) else len(parts), alike)
+    room = task.activation_capacity_bytes
+    if chip.activation_buffer.capacity_bytes < hardware.activation_buffer.capacity_bytes:
+        room //= hardware.num_cores
+    return _Chosen(tuple(replace(part, hardware=chip, activation_capacity_bytes=room) for part in parts), by, alike)
+
+
+def _comes_once(alike: Alike, part: LayerTask, hardware: HardwareConfig) -> bool:
+    """Return whether what all cores need alike comes from DRAM once."""
+    if alike == "weights":
+        return "mask_buffer" in hardware.share and part.decodes
+    return alike == "inputs" and "activation_buffer" in hardware.share
+
+
+def _value(chosen: _Chosen, hardware: HardwareConfig, prices: EnergyPrices) -> float:
+    """Return the objective of a layer by the closed form of its largest part: no less than the memory takes for all."""
+    part, number = chosen.largest, len(chosen.parts)
+    cycles, value = estimate_alone(part, prices)
+    objective = hardware.mapping.objective
+    if objective == "dram_bytes":
+        return value * (1 if _comes_once(chosen.alike, part, hardware) else number)
+    if hardware.memory != "ideal":
+        once, each = _compulsory_bytes(part, chosen.alike)
+        once *= 1 if _comes_once(chosen.alike, part, hardware) else number
+        rate = float(bytes_per_cycle(hardware.dram, hardware.clock_mhz))
+        cycles = max(cycles, (once + each * number) / rate)
+    if objective == "latency" or prices.are_none or not part.layer.uses_array:
+        return cycles
+    energy = (value if objective == "energy" else value / max(1.0, cycles)) * number
+    energy += (hardware.num_cores - number) * prices.static_pj_per_cycle * cycles
+    return energy if objective == "energy" else energy * cycles
+
+
+def _compulsory_bytes(part: LayerTask, alike: Alike) -> tuple[float, float]:
+    """Return the bytes that a part must at least move: of what the parts have alike, and of the rest."""
+    weights = part.traffic_bits.total / 8 + part.second_dram_bits / 8
+    inputs = part.dram_input_elements * part.activation_bits / 8
+    outputs = (part.layer.num_outputs or part.layer.dims.num_outputs) * int(part.output_to_dram) * part.output_bits / 8
+    rest = outputs + part.residual_dram_elements * part.activation_bits / 8
+    return (weights, inputs + rest) if alike == "weights" else (inputs, weights + rest)
+
+
+def by_inputs(hardware: HardwareConfig, network: Network, share: int = 0) -> Program:
+    """Return each core with inputs of its own, waiting for no other; mapped for its ``share`` of the bandwidth."""
+    trace = network.trace
+    chip = core_chip(hardware, share or min(hardware.num_cores, trace.copies), "weights")
+    prices = mapping_prices(chip, load_tables())
+    rounds: list[dict[int, tuple[Piece, ...]]] = []
+    first: LayerTrace | None = None
+    for core, part in enumerate(shares(trace.copies, hardware.num_cores)):
+        own = in_copies(trace, part.size)
+        groups = network.groups(chip, own)
+        number = 0
+        for group in groups:
+            schedule, _ = map_network(group.trace, network.plans, network.storage, chip, prices)
+            pieces = tuple(Piece(layer) for layer in schedule.layers)
+            for _ in range(group.times):
+                rounds.extend({} for _ in range(number + 1 - len(rounds)))
+                rounds[number][core] = pieces
+                number += 1
+        first = first or groups[0].trace
+    layers = tuple(
+        WholeLayer(layer.name, layer.kind, layer_shape(whole), layer.stored_bits)
+        for layer, whole in zip((piece.schedule for piece in rounds[0][0]), trace.layers, strict=True)
+    )
+    slots = tuple(
+        Slot({core: pieces[place] for core, pieces in row.items()}, "weights")
+        for row in rounds
+        for place in range(len(layers))
+    )
+    order = tuple(place for _ in rounds for place in range(len(layers)))
+    return Program(slots, order, layers, ("batch",) * len(layers), waits=False)
+
+
+def by_inputs_at_full_rate(hardware: HardwareConfig, network: Network) -> Program:
+    """Return the same, each core mapped as if it had the memory for itself."""
+    return by_inputs(hardware, network, share=1)

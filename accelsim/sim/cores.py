@@ -1,0 +1,247 @@
+"""Run the pieces of several cores and write down what each core, and the whole chip, has done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from accelsim.config.hardware import HardwareConfig
+from accelsim.errors import SimulationError
+from accelsim.sim.actions import ACTIONS
+from accelsim.sim.counters import TRAFFIC_CLASSES, CoreCounters, Counters, LayerCounters
+from accelsim.sim.dram.memory import build_memory
+from accelsim.sim.parts import Form
+from accelsim.sim.processes import run_flat
+from accelsim.storage.base import StoredBits
+from accelsim.timing.accounts import CAUSES, WAIT_CORES, Account, LayerTiming, Probe, account, timings
+from accelsim.timing.cores import CorePiece, Slot, System, build_system, solve_system, solved_pieces
+from accelsim.timing.memory import READ_LATENCY, IdealMemory, MemoryModel, addresses, memory_row
+from accelsim.timing.power_states import DramActivity, activity_of, use_of_requests
+from accelsim.timing.solve import FlatTimes
+
+MOST_EVENTS_AS_PROCESSES = 50_000
+WEIGHT_CLASSES = ("mask", "seed", "scale", "weight", "index")
+
+
+@dataclass(frozen=True, slots=True)
+class PieceRun:
+    """A piece that has run: what it cost its core, without what another core has paid for."""
+
+    piece: CorePiece
+    account: Account
+    timing: LayerTiming
+    dram_bytes: Mapping[str, int]
+    actions: Mapping[str, Mapping[str, int]]
+    written_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SystemRun:
+    """A run on several cores; ``end_cycle`` is that of the last core."""
+
+    pieces: tuple[PieceRun, ...]
+    end_cycle: int
+    dram: DramActivity | None
+
+
+def run_system(
+    slots: Sequence[Slot],
+    hardware: HardwareConfig,
+    *,
+    exact: bool = False,
+    engine: str = "auto",
+    probe: Probe | None = None,
+    tap: Callable[[MemoryModel], MemoryModel] | None = None,
+) -> SystemRun:
+    """Simulate what several cores do; parameters and errors as `accelsim.sim.run.run_schedule`."""
+    system = build_system(slots, hardware)
+    memory = None
+    if tap is not None or (hardware.memory != "ideal" and hardware.dram.model == "timing"):
+        memory = IdealMemory() if hardware.memory == "ideal" else build_memory(hardware.dram, hardware.clock_mhz)
+        memory = memory if tap is None else tap(memory)
+    times = _times(system, hardware, "processes" if exact else engine, memory)
+    accounts = [
+        account(piece.schedule, piece.stations, solved, hardware, _named(probe, piece.core), piece.slot)
+        for piece, solved in solved_pieces(system, times)
+    ]
+    by_core: dict[int, list[int]] = {}
+    for place, piece in enumerate(system.pieces):
+        by_core.setdefault(piece.core, []).append(place)
+    measured: dict[int, LayerTiming] = {}
+    for places in by_core.values():
+        measured |= zip(places, timings([accounts[place] for place in places]), strict=True)
+    runs = tuple(
+        _piece_run(piece, one, measured[place])
+        for place, (piece, one) in enumerate(zip(system.pieces, accounts, strict=True))
+    )
+    end = max((one.end_cycle for one in accounts), default=0)
+    _check_bytes(system, runs)
+    return SystemRun(runs, end, _activity(system, times, end, hardware, memory))
+
+
+def _times(system: System, hardware: HardwareConfig, engine: str, memory: MemoryModel | None) -> FlatTimes:
+    events = sum(station.cycles.size for station in system.stations)
+    if engine == "processes" or (engine == "auto" and events <= MOST_EVENTS_AS_PROCESSES):
+        if memory is None:
+            ideal = hardware.memory == "ideal"
+            memory = IdealMemory() if ideal else build_memory(hardware.dram, hardware.clock_mhz)
+        policy = hardware.dram.arbitration, memory_row(hardware)[READ_LATENCY]
+        return run_flat(system.stations, system.number, system.words, policy, memory)
+    form: Form = "python" if engine == "python" else "compiled" if engine == "compiled" else "auto"
+    return solve_system(system, hardware, memory, form)
+
+
+class _CoreProbe:
+    """Shows a probe the units of a core under its name."""
+
+    def __init__(self, probe: Probe, core: int) -> None:
+        self.probe, self.core = probe, core
+
+    def slice(self, unit: str, layer: int, label: str, index: int, start_cycle: int, end_cycle: int) -> None:
+        """See `Probe.slice`."""
+        self.probe.slice(f"{self.core}/{unit}", layer, label, index, start_cycle, end_cycle)
+
+
+def _named(probe: Probe | None, core: int) -> Probe | None:
+    return None if probe is None else _CoreProbe(probe, core)
+
+
+def _piece_run(piece: CorePiece, one: Account, timing: LayerTiming) -> PieceRun:
+    """Return a piece's run; what it was given together with another core is counted there."""
+    schedule, follows = piece.schedule, piece.follows
+    dram = dict(schedule.dram_bytes)
+    if "fetched" in follows:
+        dram |= dict.fromkeys(WEIGHT_CLASSES, 0)
+    if "inputs" in follows:
+        dram["activation_in"] = int(schedule.outputs.residual_bytes.sum())
+    actions = {unit: counts for unit, counts in schedule.actions.items() if unit not in follows}
+    if "fetched" in follows:  # one buffer is filled; each decoder reads it
+        read = {} if "mask_decoder" in follows else {"read_bits": actions.get("mask_buffer", {}).get("read_bits", 0)}
+        actions["mask_buffer"] = read
+    return PieceRun(piece, one, timing, dram, actions, int(schedule.outputs.store_bytes.sum()))
+
+
+def _check_bytes(system: System, runs: Sequence[PieceRun]) -> None:
+    """Raise where the bytes that moved are not those of the schedules."""
+    moved = sum(int(each.requests.num_bytes.sum()) for each in system.stations if each.requests is not None)
+    planned = sum(sum(run.dram_bytes.values()) for run in runs)
+    if moved != planned:
+        raise SimulationError(f"several cores: {moved} bytes moved, {planned} planned; please report it")
+
+
+def _activity(
+    system: System, times: FlatTimes, end: int, hardware: HardwareConfig, memory: MemoryModel | None
+) -> DramActivity | None:
+    """Return what the run made of its memory; None of an ideal one."""
+    if hardware.memory == "ideal":
+        return None
+    asked = [(station, station.requests) for station in system.stations if station.requests is not None]
+    arrival = np.concatenate([times.begin[station.name] + station.cycles for station, _ in asked])
+    done = np.concatenate([times.end[station.name] for station, _ in asked])
+    kinds = np.concatenate([requests.kind for _, requests in asked])
+    num_bytes = np.concatenate([requests.num_bytes for _, requests in asked])
+    place = addresses(kinds, num_bytes, np.zeros(int(kinds.max(initial=0)) + 1, dtype=np.int64))
+    order = np.lexsort((done, arrival))
+    unit_ns = 1000 / hardware.clock_mhz
+    use = use_of_requests(arrival[order], done[order], place[order], num_bytes[order], unit_ns, hardware.dram)
+    measured = None if memory is None else memory.states(end)
+    return activity_of(use, end, unit_ns, hardware.dram, measured)
+
+
+def _sum(parts: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for part in parts:
+        for name, count in part.items():
+            total[name] = total.get(name, 0) + count
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class WholeLayer:
+    """What a result says of a layer, however it is divided."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    stored_bits: StoredBits
+
+
+def whole_layer(runs: Sequence[PieceRun], own: Sequence[PieceRun], layer: WholeLayer) -> LayerCounters:
+    """Return the counters of a layer that several cores have worked on.
+
+    Latency and causes are those of ``own``, the pieces of the core that the others wait for, less what it has waited
+    for them before; work, bytes and busy cycles are sums over ``runs``, all pieces.
+    """
+    mine = _sum([one.account.causes for one in own])
+    causes = {cause: mine.get(cause, 0) for cause in CAUSES}
+    dram = _sum([run.dram_bytes for run in runs])
+    written = sum(run.written_bytes for run in runs)
+    read = sum(dram.values()) - written
+    actions: dict[str, dict[str, int]] = {"dram": {"read_bits": 8 * read, "write_bits": 8 * written}}
+    for unit in dict.fromkeys(unit for run in runs for unit in run.actions):
+        counts = _sum([run.actions.get(unit, {}) for run in runs])
+        actions[unit] = {name: counts[name] for name in ACTIONS[unit] if counts.get(name)}
+    ports = [run.piece.schedule for run in runs if run.piece.schedule.port_limit]
+    return LayerCounters(
+        name=layer.name,
+        kind=layer.kind,
+        shape=layer.shape,
+        latency_cycles=sum(causes.values()),
+        macs=sum(run.piece.schedule.macs for run in runs),
+        effective_macs=sum(run.piece.schedule.effective_macs for run in runs),
+        cycles_by_cause=causes,
+        stored_bits=layer.stored_bits,
+        dram_bytes={name: dram.get(name, 0) for name in TRAFFIC_CLASSES},
+        dram_read_bytes=read,
+        dram_write_bytes=written,
+        actions=actions,
+        busy_cycles=_sum([run.timing.busy_cycles for run in runs]),
+        port_limit=max(ports, key=lambda one: int(one.stall_cycles.sum())).port_limit if ports else None,
+    )
+
+
+def core_of_one(counters: Counters, num_cores: int) -> Counters:
+    """Return the counters of a run on one core of a chip whose other cores wait."""
+    latency = sum(layer.latency_cycles for layer in counters.layers)
+    causes = _sum([layer.cycles_by_cause for layer in counters.layers])
+    idle = {**dict.fromkeys(CAUSES, 0), WAIT_CORES: latency}
+    first = CoreCounters(
+        core=0,
+        network="",
+        end_cycle=latency,
+        num_layers=len(counters.layers),
+        macs=sum(layer.macs for layer in counters.layers),
+        effective_macs=sum(layer.effective_macs for layer in counters.layers),
+        dram_bytes=sum(layer.dram_read_bytes + layer.dram_write_bytes for layer in counters.layers),
+        cycles_by_cause={**{cause: causes.get(cause, 0) for cause in CAUSES}, WAIT_CORES: 0},
+    )
+    others = (CoreCounters(core, "", 0, 0, 0, 0, 0, dict(idle)) for core in range(1, num_cores))
+    return replace(counters, cores=(first, *others))
+
+
+def core_counters(run: SystemRun, num_cores: int, names: Mapping[int, str]) -> tuple[CoreCounters, ...]:
+    """Return what each core has done; ``names`` says which network it worked on, where there are several.
+
+    A core's causes add up to the run's latency: what is left behind its last layer is waiting for the others.
+    """
+    found = []
+    for core in range(num_cores):
+        own = [one for one in run.pieces if one.piece.core == core]
+        causes = {cause: sum(one.account.causes.get(cause, 0) for one in own) for cause in (*CAUSES, WAIT_CORES)}
+        end = max((one.account.end_cycle for one in own), default=0)
+        causes[WAIT_CORES] += run.end_cycle - end
+        found.append(
+            CoreCounters(
+                core=core,
+                network=names.get(core, ""),
+                end_cycle=end,
+                num_layers=len(own),
+                macs=sum(one.piece.schedule.macs for one in own),
+                effective_macs=sum(one.piece.schedule.effective_macs for one in own),
+                dram_bytes=sum(sum(one.dram_bytes.values()) for one in own),
+                cycles_by_cause=causes,
+            )
+        )
+    return tuple(found)
