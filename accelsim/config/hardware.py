@@ -383,6 +383,12 @@ class HardwareConfig(ConfigModel):
         for name in self.share:
             if name in missing:
                 raise ValueError(f"share: {name}: the chip has none; describe it or leave it out")
+        has_one_bus = self.dram.model == "simple" and not self.dram.separate_write_bus
+        if self.dram.arbitration == "round_robin" and self.memory != "ideal" and not has_one_bus:
+            raise ValueError(
+                "dram.arbitration: round_robin is for dram.model simple with one bus; take oldest_first, which leaves "
+                "the rest to the memory's own queues"
+            )
         if self.cache is not None:
             raise ValueError("num_cores: a cache between DMA engine and DRAM is for one core; remove cache")
         if self.share and self.mapping.schedule != "layer_by_layer":

@@ -115,7 +115,7 @@ def _piece_run(piece: CorePiece, one: Account, timing: LayerTiming) -> PieceRun:
     if "fetched" in follows:
         dram |= dict.fromkeys(WEIGHT_CLASSES, 0)
     if "inputs" in follows:
-        dram["activation_in"] = int(schedule.outputs.residual_bytes.sum())
+        dram["activation_in"] -= int(schedule.inputs.fetch_bytes.sum())
     actions = {unit: counts for unit, counts in schedule.actions.items() if unit not in follows}
     if "fetched" in follows:  # one buffer is filled; each decoder reads it
         read = {} if "mask_decoder" in follows else {"read_bits": actions.get("mask_buffer", {}).get("read_bits", 0)}

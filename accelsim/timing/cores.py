@@ -131,7 +131,8 @@ class _Line:
     """A station of the whole table in the making."""
 
     name: str
-    asks: bool
+    asked: tuple[str, ...] = ()
+    """The counters that requests raise, by their kind; empty: it makes none."""
     size: int = 0
     cycles: list[Ints] = field(default_factory=list)
     waits: dict[str, list[tuple[int, Ints]]] = field(default_factory=dict)
@@ -167,14 +168,13 @@ class _Line:
         return Station(self.name, _joined(self.cycles), tuple(waits), tuple(raises), self._asked())
 
     def _asked(self) -> Requests | None:
-        if not self.asks:
+        if not self.asked:
             return None
-        counters = self.requests[0].counters if self.requests else COUNTER_OF_KIND
         return Requests(
             _joined([each.kind for each in self.requests]),
             _joined([each.num_bytes for each in self.requests]),
             _joined([each.bus_cycles for each in self.requests]),
-            counters,
+            self.asked,
         )
 
 
@@ -195,16 +195,17 @@ class _Builder:
         for core in range(hardware.num_cores):
             for unit in ("dma", "mask_decoder", "weight_generator", "pe_array", "vector_unit", "sequencer"):
                 if unit not in self.share:
-                    self._line(core_name(core, unit), unit == "dma")
+                    kinds = tuple(core_name(core, name) for name in COUNTER_OF_KIND) if unit == "dma" else ()
+                    self._line(core_name(core, unit), kinds)
         for unit in ("mask_decoder", "weight_generator"):
             if unit in self.share:
-                self._line(core_name_of_all(unit), False)
+                self._line(core_name_of_all(unit), ())
         for counter, unit in (("fetched", "mask_buffer"), ("inputs", "activation_buffer")):
             if unit in self.share:
-                self._line(core_name_of_all(f"dma_{counter}"), True)
+                self._line(core_name_of_all(f"dma_{counter}"), (_SERVED,) * len(COUNTER_OF_KIND))
 
-    def _line(self, name: str, asks: bool) -> None:
-        self.lines[name] = _Line(name, asks)
+    def _line(self, name: str, asked: tuple[str, ...]) -> None:
+        self.lines[name] = _Line(name, asked)
 
     def slot(self, number: int, slot: Slot) -> list[CorePiece]:
         """Add the stations of a slot."""
@@ -276,7 +277,7 @@ class _Builder:
                 if place:
                     one.follows.add(what)
             return
-        turns = np.concatenate([np.arange(station.cycles.size, dtype=np.int64) for _, station in parts])
+        turns = np.concatenate([one.tiles(what, station.cycles.size) for one, station in parts])
         order = np.argsort(turns, kind="stable")
         places = np.empty_like(order)
         places[order] = np.arange(order.size)
@@ -340,6 +341,12 @@ class _Piece:
         assert requests is not None  # it is the DMA engine
         found: Ints = requests.num_bytes[requests.kind == kind]
         return found
+
+    def tiles(self, what: str, number: int) -> Ints:
+        """Return the weight tile that each of a unit's events, or of the requests for a buffer, is for."""
+        if what != "fetched":
+            return np.arange(number, dtype=np.int64)
+        return np.flatnonzero(self.piece.schedule.weights.fetch_bytes).astype(np.int64)
 
     def named(self, station: Station) -> Station:
         """Return a station with counters of the whole table, whose values count from the begin of the run."""

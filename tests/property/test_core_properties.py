@@ -1,0 +1,72 @@
+"""Several cores, over random chips, networks, splits and tilings: one meaning, and nothing is lost between cores."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from accelsim.sim.cores import SystemRun, core_counters, run_system
+from accelsim.sim.run import run_schedule
+from accelsim.timing.accounts import WAIT_CORES
+from accelsim.timing.cores import Piece, Slot
+
+Cases = Callable[[int], Any]
+SEEDS = range(2000, 2060)
+
+
+def seen(run: SystemRun) -> list[Any]:
+    """Return all integers of a run."""
+    return [
+        (
+            one.piece.core, one.account.start_cycle, one.account.end_cycle, one.account.causes, one.timing.busy_cycles,
+            {name: spans.tolist() for name, spans in one.account.spans.items()}, one.dram_bytes, one.actions,
+        )
+        for one in run.pieces
+    ]  # fmt: skip
+
+
+def test_the_solver_gives_the_integers_of_the_processes(random_cores: Cases) -> None:
+    for seed in SEEDS:
+        case = random_cores(seed)
+        exact = run_system(case.slots, case.hardware, exact=True)
+        solved = run_system(case.slots, case.hardware, engine="python")
+        assert seen(solved) == seen(exact), seed
+        assert solved.dram == exact.dram, seed
+
+
+def test_compiled_code_gives_the_same(random_cores: Cases) -> None:
+    for seed in SEEDS[:20]:
+        case = random_cores(seed)
+        runs = [run_system(case.slots, case.hardware, engine=engine) for engine in ("python", "compiled")]
+        assert seen(runs[0]) == seen(runs[1]), seed
+
+
+def test_work_and_causes_add_up_over_cores(random_cores: Cases) -> None:
+    for seed in SEEDS[:30]:
+        case = random_cores(seed)
+        run = run_system(case.slots, case.hardware, engine="python")
+        cores = core_counters(run, case.hardware.num_cores, {})
+        assert sum(core.macs for core in cores) == sum(
+            layer.dims.macs for layer in case.trace.layers if layer.uses_array
+        ), seed
+        assert {sum(core.cycles_by_cause.values()) for core in cores} == {run.end_cycle}, seed
+        assert all(min(core.cycles_by_cause.values()) >= 0 for core in cores), seed
+        for one in run.pieces:
+            spans = one.account.spans["pe_array"]
+            work = sum(cycles for cause, cycles in one.account.causes.items() if not cause.startswith("wait"))
+            assert WAIT_CORES not in one.account.causes or one.account.causes[WAIT_CORES] >= 0
+            assert int((spans[1] - spans[0]).sum()) + case.hardware.pe_array.call_cycles == work, seed
+        assert np.all([one.account.end_cycle >= one.account.start_cycle for one in run.pieces])
+
+
+def test_one_core_is_the_chip_that_it_was(random_case: Cases) -> None:
+    for seed in SEEDS[:20]:
+        case = random_case(seed)
+        run = run_system([Slot({0: Piece(layer)}) for layer in case.schedule.layers], case.hardware, engine="python")
+        plain = run_schedule(case.schedule, case.hardware, engine="solver")
+        assert [one.account.causes for one in run.pieces] == [layer.cycles_by_cause for layer in plain.layers], seed
+        assert [one.timing.busy_cycles for one in run.pieces] == [layer.busy_cycles for layer in plain.layers], seed
+        if case.hardware.memory != "ideal":  # rows are counted layer by layer there, over the whole run here
+            assert run.dram is not None and plain.dram is not None
+            assert run.dram.time_ns == plain.dram.time_ns, seed
+            assert run.dram.gaps == plain.dram.gaps, seed
