@@ -316,6 +316,8 @@ def _comes_once(alike: Alike, part: LayerTask, hardware: HardwareConfig) -> bool
 def _value(chosen: _Chosen, hardware: HardwareConfig, prices: EnergyPrices) -> float:
     """Return the objective of a layer by the closed form of its largest part: no less than the memory takes for all."""
     part, number = chosen.largest, len(chosen.parts)
+    if chosen.alike != "weights":
+        part = replace(part, hardware=_with_turns(part.hardware, hardware, number))
     cycles, value = estimate_alone(part, prices)
     objective = hardware.mapping.objective
     if objective == "dram_bytes":
@@ -330,6 +332,19 @@ def _value(chosen: _Chosen, hardware: HardwareConfig, prices: EnergyPrices) -> f
     energy = (value if objective == "energy" else value / max(1.0, cycles)) * number
     energy += (hardware.num_cores - number) * prices.static_pj_per_cycle * cycles
     return energy if objective == "energy" else energy * cycles
+
+
+def _with_turns(chip: HardwareConfig, hardware: HardwareConfig, number: int) -> HardwareConfig:
+    """Return a core's chip with shared units as slow as they are to one of several cores that they serve in turn."""
+    changed: dict[str, object] = {}
+    generator, decoder = chip.weight_generator, chip.mask_decoder
+    if "weight_generator" in hardware.share and generator is not None:
+        lanes = max(1, generator.num_lanes // number)
+        changed["weight_generator"] = generator.model_copy(update={"num_lanes": lanes})
+    if "mask_decoder" in hardware.share and decoder is not None:
+        rates = {name: max(1, getattr(decoder, name) // number) for name in ("positions_per_cycle", "symbols_per_cycle")}
+        changed["mask_decoder"] = decoder.model_copy(update=rates)
+    return chip.model_copy(update=changed)
 
 
 def _compulsory_bytes(part: LayerTask, alike: Alike) -> tuple[float, float]:

@@ -44,17 +44,17 @@ def with_limits(
     """Return the counters of a run of ``trace`` on ``hardware`` with what each resource costs it.
 
     Left out are resources that the run does not use and those of which a chip cannot have twice as much, of a language
-    model also those that hardly anything waits for, but for memory and array; all of them with DRAM that has its own
-    timing, and above `MOST_STEPS`: each would take as long as the run. The share of a capacity is 0: what it costs
-    shows as traffic and as filling of the array. Twice of anything never takes longer: half of it may lie idle. Of a
-    generation the prompt and the token in the middle of the answer stand for all.
+    model also those that hardly anything waits for, but for memory and array; all of them on several cores, with DRAM
+    that has its own timing, and above `MOST_STEPS`: each would take as long as the run. The share of a capacity is 0:
+    what it costs shows as traffic and as filling of the array. Twice of anything never takes longer: half of it may lie
+    idle. Of a generation the prompt and the token in the middle of the answer stand for all.
 
     Parameters
     ----------
     fixed
         Tilings that the user states: they stay for a larger array too.
     """
-    if hardware.memory == "dram" and hardware.dram.model == "timing":
+    if hardware.num_cores > 1 or (hardware.memory == "dram" and hardware.dram.model == "timing"):
         return counters
     storage, latency = counters.storage, sum(layer.latency_cycles for layer in counters.layers)
     parts = _parts(hardware, trace, storage, fixed)

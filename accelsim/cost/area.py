@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from accelsim.config.hardware import BufferConfig
 from accelsim.cost.array_registers import pad_memories
-from accelsim.cost.inventory import Logic, buffers_present, flip_flops_of, inventory
+from accelsim.cost.inventory import Logic, buffers_present, copies_of, flip_flops_of, inventory
 from accelsim.cost.sram import SramBank
 from accelsim.cost.sram import bank_of as bank_of_size
 from accelsim.cost.terms import Price, joined, multiplied, scaled
@@ -19,7 +19,8 @@ def area_prices(pricer: Pricer) -> dict[str, Price]:
     """Return the area of every unit that the chip has, placed and routed, in mm2."""
     prices = {name: logic_area(pricer, logic) for name, logic in inventory(pricer).items()}
     for name, buffer in srams(pricer):
-        base = pricer.factor("sram_area_factor", bank_of(pricer, buffer).area_um2 * buffer.num_banks / _UM2_PER_MM2)
+        banks = buffer.num_banks * copies_of(pricer.hardware, name)
+        base = pricer.factor("sram_area_factor", bank_of(pricer, buffer).area_um2 * banks / _UM2_PER_MM2)
         more_ports = scaled(base, buffer.num_ports - 1, "sram_port_area_factor")
         prices[name] = joined([prices.get(name, ()), base, more_ports])
     return prices
@@ -29,7 +30,8 @@ def leakage_prices(pricer: Pricer) -> dict[str, Price]:
     """Return the leakage of every unit that the chip has, in W."""
     prices = {name: _logic_leakage(pricer, logic) for name, logic in inventory(pricer).items()}
     for name, buffer in srams(pricer):
-        leaks = pricer.sram_leakage_w(bank_of(pricer, buffer).leakage_mw * buffer.num_banks * 1e-3)
+        banks = buffer.num_banks * copies_of(pricer.hardware, name)
+        leaks = pricer.sram_leakage_w(bank_of(pricer, buffer).leakage_mw * banks * 1e-3)
         prices[name] = joined([prices.get(name, ()), leaks])
     return prices
 

@@ -79,7 +79,7 @@ def active_cycles(group: FlipFlops, gating: str, layer: LayerCounters) -> float:
         return min(cycles, sum(layer.actions.get(w.unit, {}).get(w.action, 0) * w.cycles for w in group.work))
     if gating == "none" or group.busy is None:
         return cycles
-    return min(cycles, float(sum(layer.busy_cycles.get(unit, 0) for unit in group.busy)))
+    return min(cycles, sum(layer.busy_cycles.get(unit, 0) for unit in group.busy) / group.copies)
 
 
 def clock_price(groups: tuple[ClockedGroup, ...], gating: str, layer: LayerCounters) -> dict[str, Price]:

@@ -8,9 +8,9 @@ a chip that runs dense weights has no generator, no decoder and no mask buffer.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from accelsim.config.hardware import BufferConfig
+from accelsim.config.hardware import BufferConfig, HardwareConfig
 from accelsim.cost.array_registers import (
     RegisterSet,
     array_registers,
@@ -18,7 +18,7 @@ from accelsim.cost.array_registers import (
     largest_arithmetic,
     size_of_mac,
 )
-from accelsim.cost.terms import Price, Term, joined
+from accelsim.cost.terms import Price, Term, joined, scaled
 from accelsim.cost.traits import Pricer
 from accelsim.errors import ConfigError
 from accelsim.timing.memory import bytes_per_cycle
@@ -67,6 +67,8 @@ class FlipFlops:
     busy: tuple[str, ...] | None = None
     work: tuple[Work, ...] | None = None
     has_enable: bool = False
+    copies: int = 1
+    """Cores that have them; their busy cycles and actions are those of all cores together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,31 @@ def inventory(pricer: Pricer) -> dict[str, Logic]:
     for name, buffer in buffers_present(pricer).items():
         if buffer.cells == "registers":
             units[name] = _register_memory(name, buffer, has_enable=not _gates_words(pricer))
-    return units
+    return {name: _in_copies(logic, copies_of(pricer.hardware, name)) for name, logic in units.items()}
+
+
+def copies_of(hardware: HardwareConfig, unit: str) -> int:
+    """Return how many cores have a unit of their own; 1 where it serves all of them."""
+    return 1 if unit in hardware.share or unit == "host_interface" else hardware.num_cores
+
+
+def _in_copies(logic: Logic, copies: int) -> Logic:
+    if copies == 1:
+        return logic
+    return Logic(
+        tuple((name, number * copies) for name, number in logic.gates),
+        tuple(
+            replace(
+                group,
+                count=scaled(group.count, float(copies)),
+                work=None if group.work is None else tuple(
+                    replace(each, cycles=each.cycles / copies) for each in group.work
+                ),
+                copies=copies,
+            )
+            for group in logic.flip_flops
+        ),
+    )  # fmt: skip
 
 
 def num_words(buffer: BufferConfig) -> float:

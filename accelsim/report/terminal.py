@@ -17,6 +17,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from accelsim.report.cores import cores_table
 from accelsim.report.sentence import left_out_words, limits_line, verdict
 from accelsim.report.text import percent, printable, quantity, ratio, shape, significant
 from accelsim.results.compare import (
@@ -77,6 +78,8 @@ def print_run(  # noqa: PLR0913  each is a part of what is printed
     runs = {result.storage: result.totals, **comparison}
     for table in (totals_table(runs), cycles_table(runs), energy_table(runs)):
         console.print(table)
+    if result.cores:
+        console.print(cores_table(result))
     for line in [*limits_line(result), *verdict(result, comparison), *remarks]:
         console.print(Text(line))
 

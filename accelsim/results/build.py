@@ -13,6 +13,7 @@ from accelsim.config.hardware import HardwareConfig
 from accelsim.cost.report import CostReport
 from accelsim.results.model import (
     SCHEMA_VERSION,
+    CoreRecord,
     CyclesByCause,
     DramBytesRecord,
     EnergyByUnit,
@@ -105,6 +106,7 @@ def assemble_result(  # noqa: PLR0913  each is a part of the result
         skipped=dict(sorted(skipped.items())),
         layers=layers,
         comparison=None if comparison is None else dict(comparison),
+        cores=tuple(CoreRecord(**asdict(core)) for core in counters.cores) or None,
     )
 
 
@@ -287,7 +289,7 @@ def _occupied_slots(layer: LayerCounters) -> int:
 
 
 def _utilization(slots: int, latency_cycles: int, config: HardwareConfig) -> float:
-    available = latency_cycles * config.pe_array.num_pes
+    available = latency_cycles * config.pe_array.num_pes * config.num_cores
     return min(1.0, slots / available) if available else 0.0
 
 

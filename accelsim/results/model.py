@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from accelsim.errors import AccelSimError
 
 SCHEMA_VERSION: Literal[2] = 2
+OPTIONAL_KEYS = ("comparison", "cores")
+"""Keys of a result that are left out where there is nothing to say."""
 PortLimit = Literal["activation_buffer", "weight_buffer", "mask_buffer", "accumulator"]
 
 
@@ -280,6 +282,27 @@ class LimitRecord(ResultModel):
     """Latency of the run with twice as much of it."""
 
 
+class CoreRecord(ResultModel):
+    """One of several cores."""
+
+    core: int = Field(ge=0)
+    """Its number."""
+    network: str
+    """What it worked on, where cores work on different networks; else empty."""
+    end_cycle: int = Field(ge=0)
+    """When its last layer had ended."""
+    num_layers: int = Field(ge=0)
+    """Layers, or parts of them, that it worked on."""
+    macs: int = Field(ge=0)
+    """Dense multiply-accumulates; cores add up to the run."""
+    effective_macs: int = Field(ge=0)
+    """Those with a kept weight."""
+    dram_bytes: int = Field(ge=0)
+    """Bytes that it moved; what came for several cores counts at the first of them, so that cores add up to the run."""
+    cycles_by_cause: dict[str, int]
+    """As in records, and ``wait_cores``: waiting for other cores. They add up to the run's latency."""
+
+
 class RunResult(ResultModel):
     """One network on one chip in one storage format."""
 
@@ -303,3 +326,5 @@ class RunResult(ResultModel):
     """One record per layer, in execution order."""
     comparison: dict[str, Totals] | None = None
     """Only when asked for: storage format -> totals of the same network on the same chip."""
+    cores: tuple[CoreRecord, ...] | None = None
+    """Only of a chip with several cores: what each did. Records of layers are then those of the core that ends last."""

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from accelsim.files import write_file
 from accelsim.results.convert import current_summary
 from accelsim.results.model import (
+    OPTIONAL_KEYS,
     SCHEMA_VERSION,
     CyclesByCause,
     DramBytesRecord,
@@ -29,11 +30,11 @@ RELATIVE_TOLERANCE = 1e-9
 def result_schema() -> dict[str, Any]:
     """Return the JSON schema (draft 2020-12) of ``summary.json``, made from the result model."""
     schema = RunResult.model_json_schema()
-    # An absent comparison is absent, never null.
-    comparison = schema["properties"]["comparison"]
-    mapping = comparison.pop("anyOf")[0]
-    comparison.pop("default", None)
-    schema["properties"]["comparison"] = {**mapping, "description": comparison["description"]}
+    for name in OPTIONAL_KEYS:  # what is absent is absent, never null
+        field = schema["properties"][name]
+        mapping = field.pop("anyOf")[0]
+        field.pop("default", None)
+        schema["properties"][name] = {**mapping, "description": field["description"]}
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"accelsim:result:{SCHEMA_VERSION}"}
     return {**head, **schema}
 
@@ -99,9 +100,25 @@ def sum_errors(result: RunResult) -> Iterator[str]:
         total, share = getattr(result.totals, key), getattr(result.totals, f"{key}_per_input")
         if not math.isclose(share * result.workload.batch, total, rel_tol=RELATIVE_TOLERANCE):
             yield f"totals.{key}_per_input: {share} times workload.batch is not {key} {total}"
+    yield from _core_sum_errors(result)
     areas = math.fsum(result.totals.area_mm2_by_unit.values())
     if not math.isclose(areas, result.totals.area_mm2, rel_tol=RELATIVE_TOLERANCE):
         yield f"totals.area_mm2_by_unit: {areas} is not area_mm2 {result.totals.area_mm2}"
+
+
+def _core_sum_errors(result: RunResult) -> Iterator[str]:
+    """Yield where several cores do not add up to the run."""
+    if result.cores is None:
+        return
+    for core in result.cores:
+        causes = sum(core.cycles_by_cause.values())
+        if causes != result.totals.latency_cycles:
+            yield f"cores.{core.core}.cycles_by_cause: {causes} is not totals.latency_cycles"
+    moved = result.totals.dram_read_bytes + result.totals.dram_write_bytes
+    for name, total in (("macs", result.totals.macs), ("dram_bytes", moved)):
+        summed = sum(getattr(core, name) for core in result.cores)
+        if summed != total:
+            yield f"cores.{name}: {summed} over all cores is not that of totals, {total}"
 
 
 def _layer_sum_errors(result: RunResult) -> Iterator[str]:

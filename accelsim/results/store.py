@@ -33,7 +33,15 @@ from accelsim.files import (
 from accelsim.names import suggest_file
 from accelsim.results.build import Hardware, assemble_result
 from accelsim.results.convert import current_counters
-from accelsim.results.model import SCHEMA_VERSION, Record, ResultError, ResultModel, RunResult, WorkloadRecord
+from accelsim.results.model import (
+    OPTIONAL_KEYS,
+    SCHEMA_VERSION,
+    Record,
+    ResultError,
+    ResultModel,
+    RunResult,
+    WorkloadRecord,
+)
 from accelsim.results.schema import check_result, sum_errors
 from accelsim.sim.actions import ACTIONS
 from accelsim.sim.counters import CAUSES, TRAFFIC_CLASSES, UNITS, Counters, LayerCounters
@@ -83,8 +91,9 @@ def result_text(result: RunResult) -> str:
 
 
 def result_document(result: RunResult) -> dict[str, Any]:
-    """Return the result as plain JSON values; the key ``comparison`` is left out where there is none."""
-    return result.model_dump(mode="json", exclude={"comparison"} if result.comparison is None else None)
+    """Return the result as plain JSON values; optional keys are left out where there is nothing to say."""
+    absent = {name for name in OPTIONAL_KEYS if getattr(result, name) is None}
+    return result.model_dump(mode="json", exclude=absent)
 
 
 def counters_text(
@@ -104,11 +113,19 @@ def counters_text(
         },
         "workload": workload.model_dump(mode="json"),
         "skipped": dict(sorted(skipped.items())),
-        "counters": _sorted_maps(asdict(counters)),
+        "counters": _counters_document(counters),
     }
     if comparison:
-        document["comparison"] = {name: _sorted_maps(asdict(other)) for name, other in comparison.items()}
+        document["comparison"] = {name: _counters_document(other) for name, other in comparison.items()}
     return json.dumps(document, indent=1, allow_nan=False) + "\n"
+
+
+def _counters_document(counters: Counters) -> dict[str, Any]:
+    """Return counters as plain JSON values; what each core did is left out where there is one."""
+    document: dict[str, Any] = _sorted_maps(asdict(counters))
+    if not counters.cores:
+        del document["cores"]
+    return document
 
 
 def layers_text(result: RunResult) -> str:

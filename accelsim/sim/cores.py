@@ -120,7 +120,9 @@ def _piece_run(piece: CorePiece, one: Account, timing: LayerTiming) -> PieceRun:
     if "fetched" in follows:  # one buffer is filled; each decoder reads it
         read = {} if "mask_decoder" in follows else {"read_bits": actions.get("mask_buffer", {}).get("read_bits", 0)}
         actions["mask_buffer"] = read
-    return PieceRun(piece, one, timing, dram, actions, int(schedule.outputs.store_bytes.sum()))
+    busy = {unit: 0 if unit in follows else cycles for unit, cycles in timing.busy_cycles.items()}
+    written = int(schedule.outputs.store_bytes.sum())
+    return PieceRun(piece, one, replace(timing, busy_cycles=busy), dram, actions, written)
 
 
 def _check_bytes(system: System, runs: Sequence[PieceRun]) -> None:

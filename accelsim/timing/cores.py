@@ -83,6 +83,8 @@ class Place:
     own: Ints
     station: str
     events: Ints
+    is_paid: bool = True
+    """Whether the core pays for them; else another one does, for both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,7 +385,7 @@ class _Piece:
             parts, kinds = [], station.requests.kind
             for counter, kind in _FETCHED_FOR_ALL.items():
                 for name, events in self.places.get(counter, []):
-                    parts.append(Place(own[kinds == kind], name, events))
+                    parts.append(Place(own[kinds == kind], name, events, counter not in self.follows))
             taken = _joined([part.own for part in parts])
             parts += [Place(np.setdiff1d(own, taken), *place) for place in self.places.get(station.name, [])]
             places[station.name] = tuple(parts)
@@ -518,6 +520,6 @@ def _rows(piece: CorePiece, station: Station, times: FlatTimes) -> Ints:
     for place in piece.places[station.name]:
         rows[0, place.own] = times.begin[place.station][place.events]
         rows[1, place.own] = times.end[place.station][place.events]
-        if place.station in times.busy:
+        if place.station in times.busy and place.is_paid:
             rows[2, place.own] = times.busy[place.station][place.events]
     return rows
