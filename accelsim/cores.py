@@ -342,7 +342,9 @@ def _with_turns(chip: HardwareConfig, hardware: HardwareConfig, number: int) -> 
         lanes = max(1, generator.num_lanes // number)
         changed["weight_generator"] = generator.model_copy(update={"num_lanes": lanes})
     if "mask_decoder" in hardware.share and decoder is not None:
-        rates = {name: max(1, getattr(decoder, name) // number) for name in ("positions_per_cycle", "symbols_per_cycle")}
+        rates = {
+            name: max(1, getattr(decoder, name) // number) for name in ("positions_per_cycle", "symbols_per_cycle")
+        }
         changed["mask_decoder"] = decoder.model_copy(update=rates)
     return chip.model_copy(update=changed)
 
@@ -354,6 +356,16 @@ def _compulsory_bytes(part: LayerTask, alike: Alike) -> tuple[float, float]:
     outputs = (part.layer.num_outputs or part.layer.dims.num_outputs) * int(part.output_to_dram) * part.output_bits / 8
     rest = outputs + part.residual_dram_elements * part.activation_bits / 8
     return (weights, inputs + rest) if alike == "weights" else (inputs, weights + rest)
+
+
+def whole_program(chip: HardwareConfig, network: Network) -> Program:
+    """Return a network on the first core alone, all inputs at once."""
+    trace = network.trace
+    prices = mapping_prices(chip, load_tables())
+    schedule, _ = map_network(trace, network.plans, network.storage, chip, prices)
+    slots = tuple(Slot({0: Piece(layer)}) for layer in schedule.layers)
+    layers = tuple(WholeLayer(layer.name, layer.kind, layer.shape, layer.stored_bits) for layer in schedule.layers)
+    return Program(slots, tuple(range(len(slots))), layers, (ONE_CORE,) * len(slots), waits=False)
 
 
 def by_inputs(hardware: HardwareConfig, network: Network, share: int = 0) -> Program:

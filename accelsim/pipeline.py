@@ -94,16 +94,22 @@ def _on_cores(
             f"{chip.name}: num_cores: a generation is many runs; state --phase prefill or decode, or set num_cores=1"
         )
 
+    network = network_on_cores(chip, trace, storage)
+    counters = run_on_cores(chip, network, watch)
+    return replace(counters, tokens=tokens_of(trace, counters))
+
+
+def network_on_cores(chip: HardwareConfig, trace: LayerTrace, storage: str) -> OnCores:
+    """Return a network in a storage format as `accelsim.cores` and `accelsim.tenants` take it."""
+
     def alone(core: HardwareConfig, part: LayerTrace) -> Counters:
         return simulate(LoadedHardware(core, "", ""), part, storage)
 
-    network = OnCores(
-        trace, storage, layer_plans(trace, storage), alone,
-        lambda core, part: _groups(core, part, storage, None)[0],
-        lambda counters: objective_of(counters, chip),
-    )  # fmt: skip
-    counters = run_on_cores(chip, network, watch)
-    return replace(counters, tokens=tokens_of(trace, counters))
+    def groups(core: HardwareConfig, part: LayerTrace) -> tuple[Group, ...]:
+        return _groups(core, part, storage, None)[0]
+
+    plans = layer_plans(trace, storage)
+    return OnCores(trace, storage, plans, alone, groups, lambda counters: objective_of(counters, chip))
 
 
 def _language_run(

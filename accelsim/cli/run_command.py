@@ -26,6 +26,7 @@ from accelsim.cli.collect import (
 )
 from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
 from accelsim.cli.names import complete_chip, complete_formats, complete_workload
+from accelsim.cli.tenants import run_together, tenants_option, wants_tenants
 from accelsim.cli.what_if import chips_option, run_what_if, vary_option, wants_what_if
 from accelsim.config.loader import LoadedHardware, load_hardware
 from accelsim.config.ports import starved
@@ -51,12 +52,13 @@ from accelsim.trace.model import LayerTrace
         "accelsim run edge resnet_slt",
         "accelsim run hwconfigs/edge.yaml workloads/resnet_slt.pt --storage slt-golomb --uncertainty",
         "accelsim run hwconfigs/edge.yaml workloads/resnet_slt.pt --json --compare csr-int8",
+        "accelsim run edge_quad resnet18 vit_s --tenants --set share=[]",
         "accelsim run edge resnet_slt --vary dram.data_rate_mtps=3200,6400 --chip eyeriss",
         "accelsim run hwconfigs/edge.yaml resnet50 --sparsity 0.7 --prune-ratio 0.5 --lock-ratio 0.2",
     ),
 )
 @click.argument("hardware", shell_complete=complete_chip)
-@click.argument("workload", shell_complete=complete_workload)
+@click.argument("workloads", metavar="WORKLOAD...", nargs=-1, required=True, shell_complete=complete_workload)
 @click.option(
     "--storage",
     metavar="FORMAT",
@@ -71,6 +73,7 @@ from accelsim.trace.model import LayerTrace
     f"[default: {','.join(flow.TICKET_RIVALS)}; without a ticket {','.join(DENSE_RIVALS)}].",
 )
 @storage_of_option
+@tenants_option
 @vary_option
 @chips_option
 @click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
@@ -87,7 +90,7 @@ from accelsim.trace.model import LayerTrace
 def command(
     ctx: click.Context,
     hardware: str,
-    workload: str,
+    workloads: tuple[str, ...],
     storage: str | None,
     compare: str | None,
     overrides: tuple[str, ...],
@@ -101,9 +104,13 @@ def command(
     and scales are checked; whether its seeds and bits give the searched weights is for accelsim verify.
 
     With --vary or --chip, the runs of all combinations make one table, a row each; --out then gets what sweep writes.
+    With --tenants, several workloads run at once.
     """
-    exact = wants_exact(ctx)
+    exact, workload = wants_exact(ctx), workloads[0]
     storage, asked = _formats(storage, compare)
+    if wants_tenants(ctx, workloads):
+        run_together(ctx, hardware, workloads, storage, overrides, folder, as_json)
+        return
     if wants_what_if(ctx):
         run_what_if(ctx, hardware, workload, storage, asked, overrides, folder, as_json)
         return

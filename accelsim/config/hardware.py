@@ -391,10 +391,11 @@ class HardwareConfig(ConfigModel):
             )
         if self.cache is not None:
             raise ValueError("num_cores: a cache between DMA engine and DRAM is for one core; remove cache")
-        if self.share and self.mapping.schedule != "layer_by_layer":
+        alone = [name for name in self.share if name != "activation_buffer"]
+        if alone and self.mapping.schedule != "layer_by_layer":
             raise ValueError(
-                f"share: {self.share[0]}: with mapping.schedule {self.mapping.schedule} cores work on layers of their "
-                "own; share nothing, or set layer_by_layer"
+                f"share: {alone[0]}: with mapping.schedule {self.mapping.schedule} cores need weights of their own; "
+                "share at most activation_buffer: --set share=[]"
             )
 
     @field_validator("dram")

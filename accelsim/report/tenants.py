@@ -1,0 +1,75 @@
+"""Several networks on one chip, as a table and as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from accelsim.config.hardware import HardwareConfig
+from accelsim.report.text import printable, quantity, ratio
+from accelsim.tenants import TenantsRun
+from accelsim.units import cycles_to_s
+
+
+def tenants_text(run: TenantsRun, hardware: HardwareConfig) -> str:
+    """Return a run of several networks as JSON: each network, each core, and the chip until the last one ends."""
+    energy_j = math.fsum(run.energy_j_by_unit.values())
+    document = {
+        "hardware": hardware.name,
+        "latency_cycles": run.end_cycle,
+        "latency_s": cycles_to_s(run.end_cycle, hardware.clock_mhz),
+        "energy_j": energy_j,
+        "energy_j_by_unit": dict(sorted(run.energy_j_by_unit.items())),
+        "tenants": [
+            {
+                "network": each.name,
+                "storage": each.storage,
+                "cores": list(each.cores),
+                "latency_cycles": each.latency_cycles,
+                "latency_s": cycles_to_s(each.latency_cycles, hardware.clock_mhz),
+                "alone_cycles": each.alone_cycles,
+                "slow_down": each.slow_down,
+                "macs": sum(layer.macs for layer in each.counters.layers),
+                "dram_bytes": sum(layer.dram_read_bytes + layer.dram_write_bytes for layer in each.counters.layers),
+                "cycles_by_cause": {
+                    cause: sum(layer.cycles_by_cause[cause] for layer in each.counters.layers)
+                    for cause in each.counters.layers[0].cycles_by_cause
+                },
+            }
+            for each in run.tenants
+        ],
+    }
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+
+def print_tenants(console: Console, run: TenantsRun, hardware: HardwareConfig) -> None:
+    """Print a row per network, and what the chip takes and spends for all of them."""
+    console.print(Text(f"{len(run.tenants)} networks on {printable(hardware.name)}", style="bold"))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("network", no_wrap=True)
+    for heading in ("storage", "cores", "alone", "beside others", "slow-down", "DRAM"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for each in run.tenants:
+        moved = sum(layer.dram_read_bytes + layer.dram_write_bytes for layer in each.counters.layers)
+        cores = f"{each.cores[0]}" if len(each.cores) == 1 else f"{each.cores[0]} to {each.cores[-1]}"
+        table.add_row(
+            printable(each.name), each.storage, cores,
+            quantity(cycles_to_s(each.alone_cycles, hardware.clock_mhz), "s"),
+            quantity(cycles_to_s(each.latency_cycles, hardware.clock_mhz), "s"),
+            ratio(each.slow_down, 1), quantity(moved, "B"),
+        )  # fmt: skip
+    console.print(table)
+    worst = max(run.tenants, key=lambda each: each.slow_down)
+    energy_j = math.fsum(run.energy_j_by_unit.values())
+    end = quantity(cycles_to_s(run.end_cycle, hardware.clock_mhz), "s")
+    console.print(
+        Text(
+            f"{printable(worst.name)} pays most for the shared memory: {ratio(worst.slow_down, 1)} of its time alone. "
+            f"The last network ends after {end}, by when the chip and its memory have spent {quantity(energy_j, 'J')}."
+        )
+    )

@@ -1,0 +1,147 @@
+"""Several networks at once, each on cores of its own, beside one memory: what each takes, and what others cost it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from accelsim.config.hardware import HardwareConfig
+from accelsim.cores import Network, Program, best_program, core_chip, counters_of, whole_program
+from accelsim.cost.evaluate import evaluate
+from accelsim.cost.tables import load_tables
+from accelsim.errors import MappingError
+from accelsim.mapping.cores import shares
+from accelsim.sim.cores import SystemRun, WholeLayer, core_counters, run_system, whole_layer
+from accelsim.sim.counters import CoreCounters, Counters
+from accelsim.storage.base import StoredBits
+from accelsim.timing.cores import Piece, Slot
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A network among others.
+
+    Attributes
+    ----------
+    cores
+        The cores that it has.
+    counters
+        Its layers, as it ran beside the others.
+    alone_cycles
+        What it takes on the same cores with the memory for itself.
+    """
+
+    name: str
+    storage: str
+    cores: tuple[int, ...]
+    counters: Counters
+    alone_cycles: int
+
+    @property
+    def latency_cycles(self) -> int:
+        """Return its latency beside the others."""
+        return sum(layer.latency_cycles for layer in self.counters.layers)
+
+    @property
+    def slow_down(self) -> float:
+        """Return how many times longer it takes beside the others."""
+        return self.latency_cycles / self.alone_cycles if self.alone_cycles else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class TenantsRun:
+    """A run of several networks: each of them, each core, and what the chip spends until the last one ends."""
+
+    tenants: tuple[Tenant, ...]
+    cores: tuple[CoreCounters, ...]
+    end_cycle: int
+    energy_j_by_unit: Mapping[str, float]
+
+
+def run_tenants(hardware: HardwareConfig, networks: Sequence[Network]) -> TenantsRun:
+    """Run networks side by side on equal shares of the cores.
+
+    Raises
+    ------
+    MappingError
+        There are more networks than cores, or one cannot be mapped on its cores.
+    """
+    if len(networks) > hardware.num_cores:
+        raise MappingError(
+            f"{hardware.name}: {len(networks)} networks on {hardware.num_cores} cores; each needs one: raise num_cores"
+        )
+    parts = [tuple(range(share.first, share.first + share.size)) for share in shares(hardware.num_cores, len(networks))]
+    programs, alone = [], []
+    for network, cores in zip(networks, parts, strict=True):
+        program, cycles = _on_its_cores(hardware, network, len(cores))
+        programs.append(program)
+        alone.append(cycles)
+    slots, owner = [], []
+    for place, (program, cores) in enumerate(zip(programs, parts, strict=True)):
+        slots += [_moved(slot, cores[0]) for slot in program.slots]
+        owner += [place] * len(program.slots)
+    run = run_system(slots, hardware)
+    first = [owner.index(place) for place in range(len(networks))]
+    tenants = tuple(
+        Tenant(
+            network.trace.name, network.storage, cores,
+            replace(counters_of(program, _own(run, program, begin), hardware, network), cores=(), dram=None), cycles,
+        )
+        for network, program, cores, begin, cycles in zip(networks, programs, parts, first, alone, strict=True)
+    )  # fmt: skip
+    names = {core: network.trace.name for network, cores in zip(networks, parts, strict=True) for core in cores}
+    return TenantsRun(
+        tenants, core_counters(run, hardware.num_cores, names), run.end_cycle, _energy_j(run, tenants, hardware)
+    )
+
+
+def _on_its_cores(hardware: HardwareConfig, network: Network, number: int) -> tuple[Program, int]:
+    """Return the program of a network on some of the cores, mapped for its share of the memory, and its time alone."""
+    own = hardware.model_copy(update={"num_cores": number})
+    if number == 1:
+        chip = core_chip(own, 1, None)
+        program = whole_program(chip, network)
+        return program, run_system(program.slots, chip).end_cycle
+    best, counters = best_program(own, network)
+    cycles = sum(layer.latency_cycles for layer in counters.layers)
+    return best or whole_program(core_chip(own, 1, None), network), cycles
+
+
+def _moved(slot: Slot, first: int) -> Slot:
+    """Return a slot on cores from ``first`` on."""
+    pieces = {
+        core + first: Piece(piece.schedule, tuple((other + first, number) for other, number in piece.needs))
+        for core, piece in slot.pieces.items()
+    }
+    return Slot(pieces, slot.alike)
+
+
+def _own(run: SystemRun, program: Program, begin: int) -> SystemRun:
+    """Return a tenant's part of a run, with its slots counted from its own first."""
+    chosen = range(begin, begin + len(program.slots))
+    pieces = tuple(
+        replace(one, piece=replace(one.piece, slot=one.piece.slot - begin))
+        for one in run.pieces
+        if one.piece.slot in chosen
+    )
+    return SystemRun(pieces, max(one.account.end_cycle for one in pieces), None)
+
+
+def _energy_j(run: SystemRun, tenants: Sequence[Tenant], hardware: HardwareConfig) -> Mapping[str, float]:
+    """Return what the chip spends: all work of all tenants, and the clock, leakage and memory of the whole time."""
+    last = max(run.pieces, key=lambda one: one.account.end_cycle).piece.core
+    layer = whole_layer(
+        run.pieces, [one for one in run.pieces if one.piece.core == last],
+        WholeLayer("all networks", "tenants", (), StoredBits()),
+    )  # fmt: skip
+    arithmetics = sorted({tenant.counters.arithmetic for tenant in tenants})
+    decoders = sorted({tenant.counters.decoder for tenant in tenants} - {"none"})
+    chip = Counters(
+        storage=" + ".join(tenant.storage for tenant in tenants),
+        layers=(layer,),
+        arithmetic=arithmetics[0],
+        uses_generator=any(tenant.counters.uses_generator for tenant in tenants),
+        decoder=decoders[0] if decoders else "none",
+        dram=run.dram,
+    )
+    return evaluate(chip, hardware, load_tables()).energy_j_by_unit
