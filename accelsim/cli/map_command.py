@@ -20,18 +20,21 @@ from accelsim.cli.collect import (
 from accelsim.cli.common import Choice, common_options, examples, json_option, write_stdout
 from accelsim.cli.names import complete_chip, complete_workload
 from accelsim.config.hardware import HardwareConfig
-from accelsim.config.loader import load_hardware
+from accelsim.config.loader import LoadedHardware, load_hardware
+from accelsim.cores import best_program
 from accelsim.errors import MappingError
 from accelsim.mapping.fixed import load_fixed
 from accelsim.names import suggest
-from accelsim.pipeline import batch_groups, built_for, schedule_network
+from accelsim.pipeline import batch_groups, built_for, network_on_cores, schedule_network
 from accelsim.report.batch import groups_words
+from accelsim.report.core_map import core_map, core_map_text, print_core_map
 from accelsim.report.mapping import LayerMapping, describe_layer, mapping_text, print_mapping
 from accelsim.report.terminal import make_console
 from accelsim.report.text import printable
 from accelsim.sim.run import run_schedule, simulate_schedule
 from accelsim.storage.stated import parse_format, with_layers
 from accelsim.timing.schedule import LayerSchedule, Schedule
+from accelsim.trace.model import LayerTrace
 
 OBJECTIVES = ("latency", "energy", "edp", "dram_bytes")
 
@@ -76,6 +79,9 @@ def command(
     chip = load_hardware(hardware, chosen)
     trace = read_workload(ctx, workload)
     storage = with_layers(storage or flow.default_storage(trace, chip), storage_of(ctx))
+    if chip.config.num_cores > 1:
+        _print_cores(ctx, chip, trace, storage, layer, as_json)
+        return
     mapping = mapping_file(ctx)
     fixed = load_fixed(mapping, trace) if mapping is not None else None
     groups = batch_groups(chip.config, trace, storage, fixed)
@@ -94,6 +100,31 @@ def command(
     else:
         title = f"{printable(trace.name)}{words} on {printable(chip.config.name)}, stored as {storage}"
         print_mapping(make_console(sys.stdout), title, layers)
+
+
+def _print_cores(
+    ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, storage: str, layer: str | None, as_json: bool
+) -> None:
+    """Show who works on what of several cores; where one alone is best, say so."""
+    if mapping_file(ctx) is not None:
+        raise MappingError(f"{chip.path}: --mapping states tilings of one core; leave it out, or --set num_cores=1")
+    built = built_for(chip.config, trace, storage)
+    program, counters = best_program(built, network_on_cores(built, trace, storage))
+    if program is None:
+        raise MappingError(
+            f"{trace.name} on {chip.config.name}: one core alone is best; see its map with --set num_cores=1 "
+            "--set share=[]"
+        )
+    rows = core_map(program, counters)
+    known = [row["name"] for row in rows]
+    if layer is not None and layer not in known:
+        raise MappingError(f"--layer: {trace.name} has no layer {layer!r}; {suggest(layer, known)}".rstrip("; "))
+    rows = [row for row in rows if layer in (None, row["name"])]
+    if as_json:
+        write_stdout(core_map_text(chip.config.name, trace.name, storage, rows))
+    else:
+        title = f"{printable(trace.name)} on {chip.config.num_cores} cores of {printable(chip.config.name)}, {storage}"
+        print_core_map(make_console(sys.stdout), title, rows)
 
 
 def _alone_cycles(schedule: Schedule, layer: LayerSchedule, hardware: HardwareConfig) -> int:

@@ -1,0 +1,193 @@
+"""Several cores: what is divided adds up, what is shared comes once, and nothing becomes slower."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from accelsim.config.loader import LoadedHardware, load_hardware
+from accelsim.cores import Program, best_program, by_layers, core_chip
+from accelsim.costed import simulate_format
+from accelsim.errors import ConfigError, MappingError, SimulationError
+from accelsim.mapping.cores import PARTS, split_task
+from accelsim.mapping.network import network_tasks
+from accelsim.mapping.residency import Residency
+from accelsim.pipeline import layer_plans, network_on_cores, simulate
+from accelsim.results.schema import check_result
+from accelsim.results.store import result_text
+from accelsim.sim.counters import Counters
+from accelsim.tenants import run_tenants
+from accelsim.timing.cores import build_system, solve_system
+from accelsim.timing.stations import Wait
+from accelsim.trace import TraceOptions, trace_workload
+from accelsim.trace.batch import with_batch
+from accelsim.trace.model import LayerTrace, LayerWeights, LoopDims, TraceLayer
+
+TICKET = TraceOptions(sparsity=0.7, prune_ratio=0.35, lock_ratio=0.15)
+SHARED = "share=[weight_generator, mask_decoder, mask_buffer]"
+
+
+def quad(*overrides: str) -> LoadedHardware:
+    """Return four edge cores that share nothing unless it is stated."""
+    return load_hardware("edge", ("num_cores=4", *overrides))
+
+
+def small(**dims: int) -> LayerTrace:
+    """Return a network of two layers."""
+    first = LoopDims(**{"K": 32, "C": 16, "P": 16, "Q": 16, "R": 3, "S": 3, "H": 16, "W": 16, **dims}, padding=(1, 1))
+    second = replace(first, K=64, C=first.K)
+
+    def layer(name: str, dims: LoopDims, source: str) -> TraceLayer:
+        shape = (dims.K, dims.C, 3, 3)
+        number = dims.K * dims.C * 9
+        weights = LayerWeights(shape, num_kept=number, num_free=number)
+        return TraceLayer(name, "conv2d", dims, (source,), num_outputs=dims.num_outputs, weights=weights)
+
+    return LayerTrace("small", (layer("one", first, "input"), layer("two", second, "one")), "dense")
+
+
+def latency(counters: Counters) -> int:
+    return sum(layer.latency_cycles for layer in counters.layers)
+
+
+def moved(counters: Counters, *names: str) -> int:
+    return sum(layer.dram_bytes[name] for layer in counters.layers for name in names)
+
+
+@pytest.mark.parametrize("workload", ["resnet18", "mobilenet_v2", "vit_tiny"])
+def test_parts_add_up_to_the_layer(workload: str) -> None:
+    trace = trace_workload(workload, TICKET)
+    plans = layer_plans(trace, "slt")
+    chip = core_chip(quad().config, 1, None)
+    nowhere = Residency(frozenset(), (0,) * len(trace.layers))
+    for task in network_tasks(trace, plans, chip, nowhere):
+        for by in PARTS:
+            parts = split_task(task, by, 3, trace.num_inputs)
+            if parts is None:
+                continue
+            layers = [part.layer for part in parts]
+            assert sum(layer.dims.macs for layer in layers) == task.layer.dims.macs or not task.layer.uses_array
+            assert sum(layer.num_outputs for layer in layers) == task.layer.num_outputs
+            assert sum(part.residual_elements for part in parts) == task.residual_elements
+            if by == "filters" and task.plan is not None and task.layer.uses_array:
+                owned = [part.plan for part in parts if part.plan is not None]
+                assert sum(plan.stored_bits.total for plan in owned) == task.plan.stored_bits.total
+                assert sum(plan.num_nonzero for plan in owned) == task.plan.num_nonzero
+            assert all(part.dram_input_elements <= task.dram_input_elements for part in parts)
+
+
+def test_rows_under_a_part_are_read_with_their_halo() -> None:
+    chip, trace = core_chip(quad().config, 1, None), small()
+    task = network_tasks(trace, layer_plans(trace, "dense-int8"), chip, Residency(frozenset(), (0, 0)))[0]
+    parts = split_task(task, "positions", 4, 1)
+    assert parts is not None
+    assert [part.layer.dims.H for part in parts] == [5, 6, 6, 5]
+    assert [part.dram_input_elements for part in parts] == [16 * 16 * rows for rows in (5, 6, 6, 5)]
+    assert [part.layer.dims.padding for part in parts] == [(1, 1), (0, 1), (0, 1), (0, 1)]
+
+
+def test_each_core_with_an_input_takes_the_time_of_one_core_with_one() -> None:
+    one, four = load_hardware("edge", ("memory=ideal",)), quad("memory=ideal", "mapping.split=batch")
+    trace = small()
+    together = simulate(four, with_batch(trace, 4), "dense-int8")
+    assert latency(together) == latency(simulate(one, trace, "dense-int8"))
+    assert [core.macs for core in together.cores] == [sum(layer.dims.macs for layer in trace.layers)] * 4
+
+
+@pytest.mark.parametrize("storage", ["slt", "dense-int8"])
+def test_further_cores_never_make_a_run_slower(storage: str) -> None:
+    trace = trace_workload("conv2", TICKET if storage == "slt" else TraceOptions())
+    chips = [load_hardware("edge", (f"num_cores={number}", "mapping.objective=latency")) for number in (1, 2, 5)]
+    times = [latency(simulate(chip, trace, storage)) for chip in chips]
+    assert times[0] >= times[1]
+    assert times[0] >= times[2]
+
+
+def test_a_shared_mask_buffer_reads_the_mask_once() -> None:
+    trace = replace(trace_workload("resnet18", TICKET), name="part")
+    trace = replace(trace, layers=trace.layers[1:3])
+    alone = simulate(load_hardware("edge"), trace, "slt")
+    shared = simulate(quad(SHARED, "mapping.split=positions"), trace, "slt")
+    private = simulate(quad("mapping.split=positions"), trace, "slt")
+    # Tiles of another size are rounded up to other bursts.
+    assert moved(shared, "mask") == pytest.approx(moved(alone, "mask"), rel=0.02)
+    assert moved(private, "mask") == pytest.approx(4 * moved(alone, "mask"), rel=0.02)
+    made = [run.layers[0].actions["weight_generator"]["words"] for run in (alone, shared, private)]
+    assert made[1] < made[2]
+
+
+def test_a_result_says_what_each_core_did() -> None:
+    chip, trace = load_hardware("edge_quad"), trace_workload("conv2", TraceOptions())
+    run = simulate_format(chip, trace, "dense-int8", exact=False)
+    again = check_result(result_text(run.result))
+    assert again.cores is not None
+    assert len(again.cores) == 4
+    assert "cores" not in json.loads(
+        result_text(simulate_format(load_hardware("edge"), trace, "dense-int8", False).result)
+    )
+
+
+def test_area_and_leakage_are_those_of_all_cores_and_shared_units_there_once() -> None:
+    trace = trace_workload("conv2", TICKET)
+    one, private, shared = (
+        simulate_format(chip, trace, "slt", exact=False).result.totals.area_mm2_by_unit
+        for chip in (load_hardware("edge"), quad(), quad(SHARED))
+    )
+    assert private["pe_array"] == pytest.approx(4 * one["pe_array"])
+    assert private["weight_generator"] == pytest.approx(4 * one["weight_generator"])
+    assert shared["weight_generator"] == pytest.approx(one["weight_generator"])
+    assert shared["weight_buffer"] == pytest.approx(4 * one["weight_buffer"])
+
+
+def test_a_deadlock_names_core_and_unit() -> None:
+    chip = quad("mapping.split=filters").config
+    program = by_layers(chip, network_on_cores(chip, small(), "dense-int8"))
+    system = build_system(program.slots, chip)
+    place = next(number for number, station in enumerate(system.stations) if station.name == "2/vector_unit")
+    station = system.stations[place]
+    never = Wait("1/drained", station.waits[0].value * 0 + 10**6)
+    stations = (
+        *system.stations[:place],
+        replace(station, waits=(*station.waits, never)),
+        *system.stations[place + 1 :],
+    )
+    with pytest.raises(SimulationError, match=r"2/vector_unit waits for output tiles .* of core 1 to reach 1000000"):
+        solve_system(replace(system, stations=stations), chip, engine="python")
+
+
+def test_a_stated_split_is_taken_layer_by_layer() -> None:
+    chip = quad("mapping.split={default: filters, two: positions}").config
+    program, _ = best_program(chip, network_on_cores(chip, small(), "dense-int8"))
+    assert isinstance(program, Program)
+    assert program.divided == ("filters", "positions")
+
+
+def test_networks_side_by_side_do_not_disturb_each_other_without_a_bottleneck() -> None:
+    chip = quad("memory=ideal", "mapping.schedule=tenants").config
+    run = run_tenants(chip, [network_on_cores(chip, small(), "dense-int8") for _ in range(2)])
+    assert [tenant.slow_down for tenant in run.tenants] == [1.0, 1.0]
+    slow = quad("dram.data_rate_mtps=100", "mapping.schedule=tenants").config
+    run = run_tenants(slow, [network_on_cores(slow, small(), "dense-int8") for _ in range(2)])
+    assert min(tenant.slow_down for tenant in run.tenants) > 1.2
+    assert sum(core.macs for core in run.cores) == 2 * sum(layer.dims.macs for layer in small().layers)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("share=[mask_buffer]",), "share: mask_buffer: there is one core"),
+        (("num_cores=2", "share=[mask_decoder]"), "share mask_buffer too"),
+        (("num_cores=2", "dram.arbitration=round_robin", "dram.model=timing"), "round_robin is for dram.model simple"),
+        (("num_cores=2", "mapping.schedule=tenants", "share=[weight_generator]"), "share at most activation_buffer"),
+        (("num_cores=65",), "num_cores"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_a_line(overrides: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_hardware("edge", overrides)
+
+
+def test_a_split_by_inputs_needs_inputs() -> None:
+    chip = quad("mapping.split=batch")
+    with pytest.raises(MappingError, match="has one input; give --batch"):
+        simulate(chip, small(), "dense-int8")
