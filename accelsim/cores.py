@@ -106,7 +106,7 @@ def core_chip(hardware: HardwareConfig, share: int, alike: Alike | None) -> Hard
     alike
         What the cores need alike: it takes its place in a shared buffer once. None: no other core works.
     """
-    changed: dict[str, object] = {"num_cores": 1, "share": []}
+    changed: dict[str, object] = {"num_cores": 1, "share": [], "core_network": None}
     if share > 1 and hardware.dma.activation_codec == "none":  # a coded schedule has the link's own cycles
         rate = hardware.dram.data_rate_mtps / share
         changed["dram"] = hardware.dram.model_copy(update={"data_rate_mtps": rate})
@@ -219,33 +219,86 @@ def counters_of(program: Program, run: SystemRun, hardware: HardwareConfig, netw
 def by_layers(hardware: HardwareConfig, network: Network) -> Program:
     """Return all cores on one layer after the other, each waiting for all others behind each layer."""
     whole = core_chip(hardware, 1, None)
-    is_shared = "activation_buffer" in hardware.share
-    nothing_stays = Residency(frozenset(), (0,) * len(network.trace.layers))
-    residency = residency_of(network.trace, network.plans, whole) if is_shared else nothing_stays
     prices = mapping_prices(whole, load_tables())
-    slots, layers, divided = [], [], []
+    residency = _residency(hardware, network, whole)
+    slots, layers = [], []
+    divided: dict[str, str] = {}
     ended = dict.fromkeys(range(hardware.num_cores), 0)
     for task in network_tasks(network.trace, network.plans, whole, residency):
         chosen = _chosen(task, hardware, prices, network.trace.num_inputs)
+        divided[task.layer.name] = chosen.by
+        if hardware.core_network is not None:
+            chosen = _from_cores(task, chosen, divided, hardware.num_cores)
         needs = tuple((core, number) for core, number in ended.items() if number)
         pieces = {}
         for core, item in enumerate(chosen.mapped(prices)):
             named = replace(item.schedule, name=task.layer.name)
-            pieces[core] = Piece(named, tuple(each for each in needs if each[0] != core))
+            others = tuple(each for each in needs if each[0] != core)
+            pieces[core] = Piece(named, others, chosen.from_cores)
             ended[core] += 1
         slots.append(Slot(pieces, chosen.alike))
         layers.append(WholeLayer(task.layer.name, task.layer.kind, layer_shape(task.layer), task.stored_bits))
-        divided.append(chosen.by)
-    return Program(tuple(slots), tuple(range(len(slots))), tuple(layers), tuple(divided), waits=True)
+    return Program(tuple(slots), tuple(range(len(slots))), tuple(layers), tuple(divided.values()), waits=True)
+
+
+def _residency(hardware: HardwareConfig, network: Network, whole: HardwareConfig) -> Residency:
+    """Return what stays on chip: in the buffer of all cores, or, with a network, spread over the buffers of each.
+
+    A second operand is read by cores that did not make it in the order of its rows, not of transfers: it leaves.
+    """
+    if "activation_buffer" in hardware.share:
+        return residency_of(network.trace, network.plans, whole)
+    if hardware.core_network is None:
+        return Residency(frozenset(), (0,) * len(network.trace.layers))
+    number, buffer = hardware.num_cores, whole.activation_buffer
+    together = buffer.model_copy(update={"capacity_bytes": buffer.capacity_bytes * number})
+    seconds = frozenset(name for layer in network.trace.layers for name in layer.second_producers)
+    spread = residency_of(
+        network.trace, network.plans, whole.model_copy(update={"activation_buffer": together}), seconds
+    )
+    return replace(spread, resident_bytes=tuple(-(-count // number) for count in spread.resident_bytes))
+
+
+def _from_cores(task: LayerTask, chosen: _Chosen, divided: Mapping[str, str], number: int) -> _Chosen:
+    """Return a layer's parts with the transfers of what lies on chip and was not made where it is read."""
+    layer = task.layer
+    found: dict[str, float] = {}
+    on_chip = not task.dram_input_elements and layer.inputs and all(name in divided for name in layer.inputs)
+    if on_chip:
+        found["inputs"] = max(_share_of_others(chosen, divided[name], number) for name in layer.inputs)
+    if layer.residuals and not task.residual_dram_elements and layer.uses_array:
+        made = {divided[name] for name in layer.residuals if name in divided}
+        found["residuals"] = 0.0 if made == {chosen.by} else (number - 1) / number
+    crossing = tuple((name, share) for name, share in found.items() if share > 0)
+    names = [name for name, _ in crossing]
+
+    def part(own: LayerTask) -> LayerTask:
+        inputs = own.layer.dims.num_inputs if "inputs" in names else own.dram_input_elements
+        residuals = own.residual_elements if "residuals" in names else own.residual_dram_elements
+        return replace(own, dram_input_elements=inputs, residual_dram_elements=residuals)
+
+    return replace(chosen, parts=tuple(map(part, chosen.parts)), from_cores=crossing)
+
+
+def _share_of_others(chosen: _Chosen, made_by: str, number: int) -> float:
+    """Return which share of its inputs a part gets from other cores."""
+    if chosen.by == made_by == "positions":  # all but the rows of the halo are its own
+        dims = chosen.largest.layer.dims
+        rows, own = (dims.H, dims.P * dims.stride[0]) if dims.P >= dims.Q else (dims.W, dims.Q * dims.stride[1])
+        return max(0.0, 1 - own / max(1, rows))
+    if chosen.by == made_by and chosen.by in ("batch", ONE_CORE):
+        return 0.0
+    return (number - 1) / number
 
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """A layer's parts on the cores, by what they are divided, and what they have alike."""
+    """A layer's parts on the cores, by what they are divided, what they have alike, and what crosses between them."""
 
     parts: tuple[LayerTask, ...]
     by: str
     alike: Alike
+    from_cores: tuple[tuple[str, float], ...] = ()
 
     @property
     def largest(self) -> LayerTask:
@@ -274,7 +327,11 @@ def _chosen(task: LayerTask, hardware: HardwareConfig, prices: EnergyPrices, num
     """Return how a layer is divided: as the chip's description says, else by what the closed form likes best."""
     split = hardware.mapping.split
     word = split if isinstance(split, str) else split.get(task.layer.name, split.get("default", "auto"))
-    divided = (_divided(task, by, hardware, num_inputs) for by in PARTS if word in ("auto", by))
+    # A unit that serves cores in turn, or a map of few rows, may feed fewer cores better than all.
+    numbers = _numbers(hardware.num_cores) if word == "auto" else (hardware.num_cores,)
+    divided = (
+        _divided(task, by, hardware, num_inputs, number) for by in PARTS if word in ("auto", by) for number in numbers
+    )
     options = [each for each in divided if each is not None]
     if word == "auto" or not options:
         options.append(_Chosen((task,), ONE_CORE, "nothing"))
@@ -293,10 +350,15 @@ def _chosen(task: LayerTask, hardware: HardwareConfig, prices: EnergyPrices, num
     return min(found, key=lambda each: each[0])[1]
 
 
-def _divided(task: LayerTask, by: Part, hardware: HardwareConfig, num_inputs: int) -> _Chosen | None:
+def _numbers(num_cores: int) -> tuple[int, ...]:
+    """Return how many cores a layer is tried on: all, half of them, and a quarter."""
+    return tuple(dict.fromkeys(number for number in (num_cores, num_cores // 2, num_cores // 4) if number > 1))
+
+
+def _divided(task: LayerTask, by: Part, hardware: HardwareConfig, num_inputs: int, number: int) -> _Chosen | None:
     """Return the parts of a layer as the mapper of a core sees them; None where it cannot be divided so."""
-    parts = split_task(task, by, hardware.num_cores, num_inputs)
-    if parts is None:
+    parts = split_task(task, by, number, num_inputs)
+    if parts is None or (len(parts) < number < hardware.num_cores):
         return None
     alike = ALIKE[by]
     chip = core_chip(hardware, 1 if _comes_once(alike, parts[0], hardware) else len(parts), alike)

@@ -268,6 +268,17 @@ class CacheConfig(ConfigModel):
     """Bits that a hit moves in a cycle."""
 
 
+class CoreNetworkConfig(ConfigModel):
+    """The network between the activation buffers of several cores: maps stay where they are made, and are fetched."""
+
+    bytes_per_cycle: int = Field(32, ge=1, le=65536)
+    """Bytes that a core takes from the others in a cycle."""
+    hops: float = Field(2.0, ge=1, le=64)
+    """Routers that a word passes in the mean: of a mesh of n x m cores about (n + m) / 3."""
+    hop_cycles: int = Field(2, ge=0, le=1000)
+    """Cycles of a hop: a router and the wires of a core's width."""
+
+
 class VectorUnitConfig(ConfigModel):
     """The unit for normalisation, activation, pooling and residual additions."""
 
@@ -321,6 +332,8 @@ class HardwareConfig(ConfigModel):
     """Cores, each with array, buffers, generator, decoder and vector unit; the memory serves all of them."""
     share: list[SharedUnit] = Field([], max_length=4)
     """Units of which there is one for all cores; sizes and rates are those of the one."""
+    core_network: CoreNetworkConfig | None = None
+    """None: what a core makes reaches others through the memory, or through a shared activation buffer."""
     memory: Literal["dram", "ideal"] = "dram"
     """``ideal``: unlimited bandwidth, no latency, unbounded buffers."""
     dram: DramConfig = DramConfig()
@@ -374,15 +387,10 @@ class HardwareConfig(ConfigModel):
 
     def _check_cores(self) -> None:
         if self.num_cores == 1:
-            if self.share:
-                raise ValueError(f"share: {self.share[0]}: there is one core; raise num_cores or share nothing")
+            if self.share or self.core_network is not None:
+                what = f"share: {self.share[0]}" if self.share else "core_network"
+                raise ValueError(f"{what}: there is one core; raise num_cores or leave it out")
             return
-        if "mask_decoder" in self.share and "mask_buffer" not in self.share:
-            raise ValueError("share: mask_decoder: it reads one mask buffer; share mask_buffer too")
-        missing = [name for name in ("weight_generator", "mask_decoder") if getattr(self, name) is None]
-        for name in self.share:
-            if name in missing:
-                raise ValueError(f"share: {name}: the chip has none; describe it or leave it out")
         has_one_bus = self.dram.model == "simple" and not self.dram.separate_write_bus
         if self.dram.arbitration == "round_robin" and self.memory != "ideal" and not has_one_bus:
             raise ValueError(
@@ -391,6 +399,16 @@ class HardwareConfig(ConfigModel):
             )
         if self.cache is not None:
             raise ValueError("num_cores: a cache between DMA engine and DRAM is for one core; remove cache")
+        self._check_shared()
+
+    def _check_shared(self) -> None:
+        if self.core_network is not None and "activation_buffer" in self.share:
+            raise ValueError("core_network: all cores read the shared activation_buffer; remove one of the two")
+        if "mask_decoder" in self.share and "mask_buffer" not in self.share:
+            raise ValueError("share: mask_decoder: it reads one mask buffer; share mask_buffer too")
+        missing = [name for name in self.share if getattr(self, name) is None]
+        if missing:
+            raise ValueError(f"share: {missing[0]}: the chip has none; describe it or leave it out")
         alone = [name for name in self.share if name != "activation_buffer"]
         if alone and self.mapping.schedule != "layer_by_layer":
             raise ValueError(

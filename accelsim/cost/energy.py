@@ -15,6 +15,7 @@ from accelsim.cost.array_registers import (
     pad_memories,
     size_of_mac,
 )
+from accelsim.cost.clock import flip_flop_cycle_pj
 from accelsim.cost.dram import bit_prices, idle_price_w
 from accelsim.cost.registers import memory_pj, read_pj, write_pj
 from accelsim.cost.terms import Price, Term, joined, resolve, scaled
@@ -64,7 +65,7 @@ def energy_prices(pricer: Pricer) -> EnergyPrices:
             "ops": pricer.energy_pj("vector_op"),
             "codec_pairs": _decoder(pricer)["rle_symbols"],  # a run added to a position, and a value
         },
-        "interconnect": {"bits": _interconnect(pricer)},
+        "interconnect": {"bits": _interconnect(pricer), "core_bit_hops": _hop(pricer)},
     }
     prices = {(unit, action): price for unit, actions in by_unit.items() for action, price in actions.items()}
     idle_w = () if pricer.hardware.memory == "ideal" else idle_price_w(dram)
@@ -194,12 +195,26 @@ def _shift(pricer: Pricer) -> Price:
 def _interconnect(pricer: Pricer) -> Price:
     """Return the energy of one bit over the mean distance, in pJ.
 
-    The distance is a fraction of the edge of a square chip whose area is the sum of its units at the tables' values: a
-    sampled area does not move the wires.
+    The distance is a fraction of the edge of a square chip, or core, whose area is the sum of its units at the tables'
+    values: a sampled area does not move the wires. What all cores share lies in the middle of the chip.
     """
-    total_mm2 = math.fsum(resolve(price, pricer.tables.values) for price in area_prices(pricer).values())
-    edge_mm = math.sqrt(total_mm2)
+    is_shared = "activation_buffer" in pricer.hardware.share
+    edge_mm = _edge_mm(pricer, 1 if is_shared else pricer.hardware.num_cores)
     return scaled(pricer.wire_pj_per_bit_mm("wire_energy"), edge_mm, "wire_length_fraction")
+
+
+def _hop(pricer: Pricer) -> Price:
+    """Return the energy of one bit over one hop between cores, in pJ: a wire of a core's edge, and a router's register.
+
+    What else a router does (buffers, arbitration, a crossbar) is left out.
+    """
+    wire = scaled(pricer.wire_pj_per_bit_mm("wire_energy"), _edge_mm(pricer, pricer.hardware.num_cores))
+    return joined([wire, flip_flop_cycle_pj(pricer)])
+
+
+def _edge_mm(pricer: Pricer, parts: int) -> float:
+    total_mm2 = math.fsum(resolve(price, pricer.tables.values) for price in area_prices(pricer).values())
+    return math.sqrt(total_mm2 / parts)
 
 
 __all__ = ["ActionKey", "EnergyPrices", "Term", "energy_prices"]

@@ -15,7 +15,7 @@ pe_array                mac_<arithmetic> (executed), mac_gated (slots in which a
                         operand_shifts_bits (bits moved between neighbouring PE registers), weight_loads_bits,
                         skip_lookups (weights examined by skipping logic)
 vector_unit             ops (one operation on one element), codec_pairs (run and value of coded activations)
-interconnect            bits (moved between a buffer and the array, or DMA and a buffer)
+interconnect            bits (moved between a buffer and the array, or DMA and a buffer), core_bit_hops (between cores)
 ======================  ==========================================================================================
 """
 
@@ -39,5 +39,5 @@ ACTIONS: dict[str, tuple[str, ...]] = {
         "skip_lookups",
     ),
     "vector_unit": ("ops", "codec_pairs"),
-    "interconnect": ("bits",),
+    "interconnect": ("bits", "core_bit_hops"),
 }  # fmt: skip

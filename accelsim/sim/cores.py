@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -19,6 +20,7 @@ from accelsim.timing.accounts import CAUSES, WAIT_CORES, Account, LayerTiming, P
 from accelsim.timing.cores import CorePiece, Slot, System, build_system, solve_system, solved_pieces
 from accelsim.timing.memory import READ_LATENCY, IdealMemory, MemoryModel, addresses, memory_row
 from accelsim.timing.power_states import DramActivity, activity_of, use_of_requests
+from accelsim.timing.schedule import LayerSchedule
 from accelsim.timing.solve import FlatTimes
 
 MOST_EVENTS_AS_PROCESSES = 50_000
@@ -72,8 +74,9 @@ def run_system(
     measured: dict[int, LayerTiming] = {}
     for places in by_core.values():
         measured |= zip(places, timings([accounts[place] for place in places]), strict=True)
+    hops = 0.0 if hardware.core_network is None else hardware.core_network.hops
     runs = tuple(
-        _piece_run(piece, one, measured[place])
+        _piece_run(piece, one, measured[place], hops)
         for place, (piece, one) in enumerate(zip(system.pieces, accounts, strict=True))
     )
     end = max((one.end_cycle for one in accounts), default=0)
@@ -108,7 +111,7 @@ def _named(probe: Probe | None, core: int) -> Probe | None:
     return None if probe is None else _CoreProbe(probe, core)
 
 
-def _piece_run(piece: CorePiece, one: Account, timing: LayerTiming) -> PieceRun:
+def _piece_run(piece: CorePiece, one: Account, timing: LayerTiming, hops: float) -> PieceRun:
     """Return a piece's run; what it was given together with another core is counted there."""
     schedule, follows = piece.schedule, piece.follows
     dram = dict(schedule.dram_bytes)
@@ -116,13 +119,25 @@ def _piece_run(piece: CorePiece, one: Account, timing: LayerTiming) -> PieceRun:
         dram |= dict.fromkeys(WEIGHT_CLASSES, 0)
     if "inputs" in follows:
         dram["activation_in"] -= int(schedule.inputs.fetch_bytes.sum())
-    actions = {unit: counts for unit, counts in schedule.actions.items() if unit not in follows}
+    actions = {unit: dict(counts) for unit, counts in schedule.actions.items() if unit not in follows}
     if "fetched" in follows:  # one buffer is filled; each decoder reads it
         read = {} if "mask_decoder" in follows else {"read_bits": actions.get("mask_buffer", {}).get("read_bits", 0)}
         actions["mask_buffer"] = read
+    from_cores = dict(piece.from_cores)
+    held = _bytes_from_cores(schedule, from_cores)
+    dram["activation_in"] -= sum(held.values())
+    if held:
+        crossed = sum(math.ceil(held[name] * share) for name, share in from_cores.items())
+        actions["interconnect"]["core_bit_hops"] = round(8 * crossed * hops)
     busy = {unit: 0 if unit in follows else cycles for unit, cycles in timing.busy_cycles.items()}
     written = int(schedule.outputs.store_bytes.sum())
     return PieceRun(piece, one, replace(timing, busy_cycles=busy), dram, actions, written)
+
+
+def _bytes_from_cores(schedule: LayerSchedule, from_cores: Mapping[str, float]) -> dict[str, int]:
+    """Return the bytes of inputs and residuals that lie in the cores' activation buffers."""
+    every = {"inputs": schedule.inputs.fetch_bytes, "residuals": schedule.outputs.residual_bytes}
+    return {name: int(every[name].sum()) for name in from_cores}
 
 
 def _check_bytes(system: System, runs: Sequence[PieceRun]) -> None:

@@ -270,7 +270,7 @@ def _charged_waits(stations: tuple[Station, ...], solved: SolvedLayer) -> Iterat
             memory = waited
             if charge.through:
                 memory = np.minimum(waited, blocked[charge.through].between(begin, stop))
-            elif charge.cause == WAIT_CORES:
+            elif charge.cause != "wait_dram":
                 memory = np.zeros_like(waited)
             stores = _held_up(charge, event, (begin, stop), requests, solved, held_up)
             stores = np.clip(stores, 0, memory)

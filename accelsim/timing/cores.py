@@ -15,6 +15,9 @@ mask_buffer       stored bits come once                   stored bits of the cor
 activation_buffer inputs come once                        each core fetches its own
 ================  ======================================  =================================================
 
+Without a shared activation buffer, maps can stay in the buffers of the cores that make them: the network between cores
+is one more station a core, which works through its transfers in order.
+
 All events of a run stand in one table; orders are fixed, so that processes and solver give the same cycles.
 """
 
@@ -31,7 +34,7 @@ import numpy.typing as npt
 from accelsim.config.hardware import HardwareConfig
 from accelsim.timing.accounts import WAIT_CORES
 from accelsim.timing.memory import MemoryModel
-from accelsim.timing.program import INPUT, WEIGHT
+from accelsim.timing.program import INPUT, RESIDUAL, WEIGHT
 from accelsim.timing.schedule import LayerSchedule, first_weights_fit
 from accelsim.timing.solve import Engine, FlatTimes, Moment, SolvedLayer, solve_flat
 from accelsim.timing.stations import (
@@ -53,19 +56,31 @@ Alike = Literal["weights", "inputs", "nothing"]
 ARBITRATION = {"oldest_first": OLDEST_FIRST, "round_robin": ROUND_ROBIN}
 SHARED = "shared"
 _FETCHED_FOR_ALL = {"fetched": WEIGHT, "inputs": INPUT}  # counter -> kind of the requests that raise it
+_FROM_CORES = {"inputs": INPUT, "residuals": RESIDUAL}
 _SERVED = f"{SHARED}/served"
 _WORDS = {
     **{f"{SHARED}_{name}": f"{COUNTERS[name]} for all cores" for name in _FETCHED_FOR_ALL},
+    **{f"network_{name}": COUNTERS[name].replace("DRAM", "other cores") for name in _FROM_CORES},
     **COUNTERS,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A layer, or a part of it, on one core; ``needs``: (core, how many of its pieces must have ended before)."""
+    """A layer, or a part of it, on one core.
+
+    Attributes
+    ----------
+    needs
+        (core, how many of its pieces must have ended before).
+    from_cores
+        ``inputs`` or ``residuals`` that lie in the activation buffers of the cores -> the share that comes from others:
+        their requests are transfers of the network between cores, not of the memory.
+    """
 
     schedule: LayerSchedule
     needs: tuple[tuple[int, int], ...] = ()
+    from_cores: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +116,8 @@ class CorePiece:
         Counter as the core calls it -> its name in the table, and its value before the piece.
     follows
         What it is given together with another core, which pays for it: names of `_FETCHED_FOR_ALL` and of units.
+    from_cores
+        As of the piece.
     """
 
     core: int
@@ -111,6 +128,7 @@ class CorePiece:
     counters: Mapping[str, str]
     base: Mapping[str, int]
     follows: frozenset[str]
+    from_cores: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +217,8 @@ class _Builder:
                 if unit not in self.share:
                     kinds = tuple(core_name(core, name) for name in COUNTER_OF_KIND) if unit == "dma" else ()
                     self._line(core_name(core, unit), kinds)
+            if hardware.core_network is not None:
+                self._line(core_name(core, "network"), ())
         for unit in ("mask_decoder", "weight_generator"):
             if unit in self.share:
                 self._line(core_name_of_all(unit), ())
@@ -222,6 +242,7 @@ class _Builder:
         for counter in for_all:
             self._fetch_for_all(counter, found, slot)
         for one in found:
+            self._over_network(one)
             self._own(one, for_all)
         for one in found:
             self.last[one.core] = one.piece.schedule
@@ -238,8 +259,7 @@ class _Builder:
         counters = []
         if "mask_buffer" in self.share and any(one.piece.schedule.uses_decoder for one in found):
             counters.append("fetched")
-        alike = slot.alike == "inputs" and _equal([one.bytes_of(INPUT) for one in found])
-        if "activation_buffer" in self.share and alike:
+        if "activation_buffer" in self.share and _same_inputs(found, slot):
             counters.append("inputs")
         return tuple(counters)
 
@@ -247,13 +267,12 @@ class _Builder:
         """Add the events of a unit of all cores: a tile for all of them, or tiles of each in turn."""
         line = self.lines[core_name_of_all(unit)]
         parts = [(one, one.named(one.unit(unit))) for one in found]
-        together = slot.alike == "weights" and _equal([station.cycles for _, station in parts])
-        self._merge(line, unit, parts, together)
+        self._merge(line, unit, parts, _same_weights(found, slot))
 
     def _fetch_for_all(self, counter: str, found: list[_Piece], slot: Slot) -> None:
         """Add the requests that a buffer of all cores is filled by."""
         line, kind = self.lines[core_name_of_all(f"dma_{counter}")], _FETCHED_FOR_ALL[counter]
-        together = counter == "inputs" or (slot.alike == "weights" and _equal([one.bytes_of(kind) for one in found]))
+        together = counter == "inputs" or _same_weights(found, slot)
         parts = []
         for one in found:
             dma = one.unit("dma")
@@ -266,6 +285,29 @@ class _Builder:
             raises = (Raise(one.counters[counter]),)
             parts.append((one, replace(chosen, requests=served, raises=raises, waits=waits)))
         self._merge(line, counter, parts, together)
+
+    def _over_network(self, one: _Piece) -> None:
+        """Add the transfers from other cores, in the order of the program."""
+        network, dma = self.hardware.core_network, one.unit("dma")
+        if network is None or not one.piece.from_cores or dma.requests is None:
+            return
+        shares = {_FROM_CORES[name]: share for name, share in one.piece.from_cores}
+        chosen = np.isin(dma.requests.kind, list(shares))
+        part = _some(dma, chosen)
+        assert part.requests is not None
+        kind = part.requests.kind
+        share = np.array([shares.get(each, 0.0) for each in range(len(COUNTER_OF_KIND))])[kind]
+        cycles = np.ceil(np.ceil(part.requests.num_bytes * share) / network.bytes_per_cycle).astype(np.int64)
+        latency = round(network.hops * network.hop_cycles)
+        raises = tuple(
+            Raise(name, latency_cycles=latency, only=np.flatnonzero(kind == _FROM_CORES[name]))
+            for name, _ in one.piece.from_cores
+        )
+        waits = tuple(wait for wait in part.waits if wait.counter != "done")
+        station = one.named(Station("network", cycles, waits, raises))
+        one.put(
+            "network", core_name(one.core, "network"), self._add(self.lines[core_name(one.core, "network")], station)
+        )
 
     def _merge(self, line: _Line, what: str, parts: list[tuple[_Piece, Station]], together: bool) -> None:
         """Add events that are the same for all pieces once, others in turn; the first piece pays for the same."""
@@ -295,8 +337,9 @@ class _Builder:
             if line is None:
                 continue
             mine = station
-            if station.requests is not None and for_all:
-                kinds = [_FETCHED_FOR_ALL[name] for name in for_all]
+            kinds = [_FETCHED_FOR_ALL[name] for name in for_all]
+            kinds += [_FROM_CORES[name] for name, _ in one.piece.from_cores]
+            if station.requests is not None and kinds:
                 mine = _some(station, ~np.isin(station.requests.kind, kinds))
             one.put(station.name, line.name, self._add(line, one.named(mine)))
 
@@ -332,17 +375,12 @@ class _Piece:
         self.counters = {name: core_name(self.core, name) for name in COUNTERS}
         for name in for_all:
             self.counters[name] = core_name(self.core, f"{SHARED}_{name}")
+        for name, _ in self.piece.from_cores:
+            self.counters[name] = core_name(self.core, f"network_{name}")
 
     def unit(self, name: str) -> Station:
         """Return one of the piece's stations."""
         return next(station for station in self.stations if station.name == name)
-
-    def bytes_of(self, kind: int) -> Ints:
-        """Return the bytes of the requests of a kind."""
-        requests = self.unit("dma").requests
-        assert requests is not None  # it is the DMA engine
-        found: Ints = requests.num_bytes[requests.kind == kind]
-        return found
 
     def tiles(self, what: str, number: int) -> Ints:
         """Return the weight tile that each of a unit's events, or of the requests for a buffer, is for."""
@@ -386,33 +424,59 @@ class _Piece:
             for counter, kind in _FETCHED_FOR_ALL.items():
                 for name, events in self.places.get(counter, []):
                     parts.append(Place(own[kinds == kind], name, events, counter not in self.follows))
+            diverted = np.flatnonzero(np.isin(kinds, [_FROM_CORES[name] for name, _ in self.piece.from_cores]))
+            parts += [Place(diverted, *place, is_paid=False) for place in self.places.get("network", [])]
             taken = _joined([part.own for part in parts])
             parts += [Place(np.setdiff1d(own, taken), *place) for place in self.places.get(station.name, [])]
             places[station.name] = tuple(parts)
         return CorePiece(
             self.core, slot, self.piece.schedule, self._seen(), places, self.counters,
             {name: self.base.get(full, 0) for name, full in self.counters.items()}, frozenset(self.follows),
+            self.piece.from_cores,
         )  # fmt: skip
 
     def _seen(self) -> tuple[Station, ...]:
         """Return the stations with the waits for other cores, which the array's cycles are charged for."""
+        moved = {name for name, _ in self.piece.from_cores}
 
         def seen(station: Station) -> Station:
             waits = []
             for wait in station.waits:
                 if wait.counter == "done":  # of one engine, not of all that fetch for the core
                     continue
+                if wait.counter in moved and wait.charge is not None:
+                    wait = replace(wait, charge=Charge("buffer_ports"))  # noqa: PLW2901
                 waits.append(wait)
                 if wait.counter == "layers":
-                    value = np.where(wait.value == NO_WAIT, NO_WAIT, 0)
                     charge = Charge(WAIT_CORES) if station.name == "pe_array" else None
                     waits += [
-                        Wait(core_name(other, "layers"), np.where(value == 0, number, NO_WAIT), charge)
+                        Wait(core_name(other, "layers"), np.where(wait.value == NO_WAIT, NO_WAIT, number), charge)
                         for other, number in self.piece.needs
                     ]
             return replace(station, waits=tuple(waits))
 
         return tuple(seen(station) for station in self.stations)
+
+
+def _same_weights(found: Sequence[_Piece], slot: Slot) -> bool:
+    """Return whether all cores need the same weight tiles in the same order, with the same work."""
+    events = [one.piece.schedule.weights for one in found]
+    return slot.alike == "weights" and all(
+        _equal([getattr(each, name) for each in events]) for name in ("fetch_bytes", "decode_cycles", "generate_cycles")
+    )
+
+
+def _same_inputs(found: Sequence[_Piece], slot: Slot) -> bool:
+    """Return whether all cores need the same input tiles in the same steps, so that none waits for one that waits."""
+    schedules = [one.piece.schedule for one in found]
+    return slot.alike == "inputs" and all(
+        _equal(rows)
+        for rows in (
+            [each.inputs.fetch_bytes for each in schedules],
+            [each.inputs.step for each in schedules],
+            [each.weights.step for each in schedules],
+        )
+    )
 
 
 def _equal(rows: Sequence[Ints]) -> bool:

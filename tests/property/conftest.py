@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from accelsim.config.dram import TIMING_STANDARDS
-from accelsim.config.hardware import HardwareConfig
+from accelsim.config.hardware import CoreNetworkConfig, HardwareConfig
 from accelsim.config.memory_device import load_device
 from accelsim.cores import core_chip
 from accelsim.errors import MappingError
@@ -150,7 +150,10 @@ def _cores(case: Case, draw: random.Random) -> CoresCase:
         pieces = {}
         for core, part in zip(cores, own, strict=True):
             needs = tuple((other, number) for other, number in ended.items() if number and other != core and waits)
-            pieces[core] = Piece(_of_part(draw, part, tiling), needs)
+            crossing = ()
+            if hardware.core_network is not None and draw.random() < 0.6:
+                crossing = tuple((name, draw.random()) for name in ("inputs", "residuals") if draw.random() < 0.7)
+            pieces[core] = Piece(_of_part(draw, part, tiling), needs, crossing)
         for core in cores:
             ended[core] += 1
         slots.append(Slot(pieces, alike))
@@ -175,7 +178,12 @@ def _several_cores(draw: random.Random, hardware: HardwareConfig) -> HardwareCon
     units = [name for name in units if getattr(hardware, name) is not None]
     if "mask_decoder" in units or draw.random() < 0.4:
         units.append("mask_buffer")
-    changed = {"num_cores": draw.randint(2, 5), "share": units, "cache": None}
+    network = CoreNetworkConfig(bytes_per_cycle=draw.choice([1, 8, 64]), hops=2.5, hop_cycles=draw.randint(0, 9))
+    has_network = "activation_buffer" not in units and draw.random() < 0.6
+    changed = {
+        "num_cores": draw.randint(2, 5), "share": units, "cache": None,
+        "core_network": network if has_network else None,
+    }  # fmt: skip
     has_one_bus = hardware.dram.model == "simple" and not hardware.dram.separate_write_bus
     policy = draw.choice(["oldest_first", "round_robin"]) if has_one_bus else "oldest_first"
     dram = hardware.dram.model_copy(update={"arbitration": policy})
