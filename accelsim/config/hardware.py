@@ -303,9 +303,8 @@ class MappingConfig(ConfigModel):
     split: Split | dict[str, Split] = "auto"
     """What several cores divide among them: filters, output positions or inputs of the batch; one word, or layer ->
     word with ``default`` for the others. ``auto`` takes what the closed form likes best."""
-    schedule: Literal["layer_by_layer", "pipeline", "tenants"] = "layer_by_layer"
-    """Several cores: all on one layer after the other; each on some layers, inputs going from core to core; or on
-    networks of their own."""
+    schedule: Literal["layer_by_layer", "tenants"] = "layer_by_layer"
+    """Several cores: all on one layer after the other, or each on a network of its own (``run --tenants`` sets it)."""
 
 
 class HardwareConfig(ConfigModel):
