@@ -21,6 +21,7 @@ from accelsim.ticket.file import read_ticket
 from accelsim.ticket.shapes import check_graph
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.usefixtures("first_choice_in_module")
 EDGE = ROOT / "hwconfigs/edge.yaml"
 TABLE = "Layer, M, N, K,\na, 64, 256, 512,\nb, 64, 128, 256,\n"
 SPACE = "hardware: {edge}\nworkloads: [{net}]\nvary:\n  pe_array.rows: {{from: 1, to: {most}, step: 1}}\n"

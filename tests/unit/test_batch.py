@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 import accelsim
@@ -15,10 +17,9 @@ from accelsim.trace.batch import in_copies, with_batch
 TICKET = TraceOptions(sparsity=0.5, prune_ratio=0.35, lock_ratio=0.35)
 
 
-@pytest.mark.parametrize("chip", ["edge", "hiddenite", "tpu_v1"])
-@pytest.mark.parametrize("storage", ["slt", "dense-int8"])
+@pytest.mark.parametrize(("chip", "storage"), [("edge", "slt"), ("hiddenite", "slt"), ("tpu_v1", "dense-int8")])
 def test_a_batch_is_never_slower_and_its_weights_come_more_rarely(chip: str, storage: str) -> None:
-    trace = trace_network("conv2", TICKET)
+    trace = trace_network("conv2", replace(TICKET, width_factor=0.5))
     one, two, eight = (accelsim.run(chip, trace, storage, batch=batch).totals for batch in (1, 2, 8))
     for batch, totals in ((2, two), (8, eight)):
         assert totals.macs == batch * one.macs
@@ -43,7 +44,7 @@ def test_the_advantage_of_a_perceptrons_ticket_falls_with_the_batch(tmp_path) ->
     assert advantage == [pytest.approx(7.7, abs=1), pytest.approx(2.4, abs=1)]
 
 
-def test_groups_that_do_not_divide_a_batch_add_up() -> None:
+def test_groups_that_do_not_divide_a_batch_add_up(first_choice: None) -> None:
     trace = with_batch(trace_network("conv6", TICKET), 8)
     groups = batch_groups(load_hardware("hiddenite", []).config, trace, "slt")
     assert [(group.trace.num_inputs, group.times) for group in groups] == [(3, 2), (2, 1)]

@@ -16,6 +16,9 @@ from accelsim.trace import trace_workload
 from accelsim.trace.model import LayerTrace
 
 
+pytestmark = pytest.mark.usefixtures("first_choice_in_module")
+
+
 @pytest.fixture(scope="module")
 def chip() -> LoadedHardware:
     return load_hardware("edge")
