@@ -57,6 +57,8 @@ def full_disk(tmp_path):
 
 
 def start(*words):
+    # Tests in the background of a shell ignore interrupts, and so would the processes that they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, "-m", "accelsim.cli.main", *map(str, words)],

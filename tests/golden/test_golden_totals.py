@@ -1,7 +1,7 @@
 """Totals and tilings of several networks on every chip are those reviewed last; `make golden` writes them again.
 
-The suite runs every other network on a chip in its reviewed tilings, so that each network runs on half of the chips, and
-lets the mapper choose those of two or three chips a network; `make nightly` maps and runs all of them.
+The suite runs every other network on a chip in its reviewed tilings, so that each network runs on half of the chips,
+and lets the mapper choose those of two or three chips a network; `make nightly` maps and runs all of them.
 """
 
 import importlib.util
@@ -50,7 +50,9 @@ def test_totals_are_those_reviewed(chip: str, case: str) -> None:
     path = golden.path_of(chip)
     assert path.exists(), f"no golden record of {chip}: run `make golden` and review the file"
     expected = json.loads(path.read_text(encoding="utf-8"))[case]
-    assert golden.record(chip, case, is_stated=not IS_NIGHTLY) == expected, "review the difference that `make golden` makes"
+    assert golden.record(chip, case, is_stated=not IS_NIGHTLY) == expected, (
+        "review the difference that `make golden` makes"
+    )
 
 
 @pytest.mark.parametrize(("chip", "case"), every(1 if IS_NIGHTLY else 7))

@@ -15,7 +15,6 @@ from accelsim.sim.counters import DecoderWidth
 from accelsim.trace import trace_workload
 from accelsim.trace.model import LayerTrace
 
-
 pytestmark = pytest.mark.usefixtures("first_choice_in_module")
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from accelsim.validation.rows import ValidationRow
 
-
 Ratios = Callable[[str], dict[str, float]]
 
 
