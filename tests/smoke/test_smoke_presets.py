@@ -12,6 +12,7 @@ from accelsim.ticket.file import write_ticket
 from accelsim.ticket.synth import synthesize
 from accelsim.ticket.zoo import build_network
 
+pytestmark = pytest.mark.usefixtures("first_choice_in_module")
 PRESETS = sorted((Path(__file__).resolve().parents[2] / "hwconfigs").glob("*.yaml"))
 TOPOLOGY = """Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,
 first, 10, 10, 3, 3, 3, 16, 1,

@@ -14,6 +14,7 @@ from accelsim.results.compare import weight_bytes
 from accelsim.trace import TraceOptions, read_topology, trace_network, trace_workload
 from accelsim.trace.batch import in_copies, with_batch
 
+pytestmark = pytest.mark.usefixtures("first_choice_in_module")
 TICKET = TraceOptions(sparsity=0.5, prune_ratio=0.35, lock_ratio=0.35)
 
 
@@ -44,7 +45,7 @@ def test_the_advantage_of_a_perceptrons_ticket_falls_with_the_batch(tmp_path) ->
     assert advantage == [pytest.approx(7.7, abs=1), pytest.approx(2.4, abs=1)]
 
 
-def test_groups_that_do_not_divide_a_batch_add_up(first_choice: None) -> None:
+def test_groups_that_do_not_divide_a_batch_add_up() -> None:
     trace = with_batch(trace_network("conv6", TICKET), 8)
     groups = batch_groups(load_hardware("hiddenite", []).config, trace, "slt")
     assert [(group.trace.num_inputs, group.times) for group in groups] == [(3, 2), (2, 1)]
