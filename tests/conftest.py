@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # Else each process that a test starts compiles the program anew, a third of a second.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# As in the Makefile: threads that wait for one another on a busy machine take many times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

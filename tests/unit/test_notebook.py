@@ -11,7 +11,6 @@ from accelsim.errors import ConfigError, TraceError
 from accelsim.notebook import Run
 from accelsim.report.roofline import generation_roofs
 
-
 pytestmark = pytest.mark.usefixtures("first_choice_in_module")
 
 

@@ -17,7 +17,6 @@ from accelsim.results.build import build_result
 from accelsim.results.model import ResultError
 from accelsim.trace import trace_workload
 
-
 pytestmark = pytest.mark.usefixtures("first_choice_in_module")
 
 
