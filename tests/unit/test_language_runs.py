@@ -29,9 +29,12 @@ def small(tmp_path):
     return lambda **options: trace_workload(str(path), TraceOptions(**options))
 
 
-@pytest.mark.parametrize("shape", list_decoders(), ids=lambda shape: shape.name)
+PLACES = [("edge_llm", "dense-int8", 8), ("phone_lpddr5x", "int4-g128", 16)]
+TOKENS = [(shape, *PLACES[number % 2]) for number, shape in enumerate(list_decoders())]
+
+
 @pytest.mark.parametrize(
-    ("chip", "storage", "kv_bits"), [("edge_llm", "dense-int8", 8), ("phone_lpddr5x", "int4-g128", 16)]
+    ("shape", "chip", "storage", "kv_bits"), TOKENS, ids=lambda value: getattr(value, "name", None)
 )
 def test_a_token_takes_what_its_weights_and_its_cache_take_of_the_memory(shape, chip, storage, kv_bits):
     hardware, context = load_hardware(chip, []), 1000
