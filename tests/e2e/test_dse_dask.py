@@ -82,9 +82,9 @@ def test_a_sweep_on_a_scheduler_gives_the_bytes_of_one_here(tmp_path):
     space = tmp_path / "space.yaml"
     chip = ROOT / "hwconfigs" / "edge.yaml"
     space.write_text(f"hardware: {chip}\nworkloads: {tmp_path / 'net.csv'}\nvary: {{pe_array.rows: [4, 8, 0]}}\n")
-    here = ["-q", "sweep", str(space), "--workers", "1", "--out", str(tmp_path / "local")]
-    assert main(here) == 0
-    with LocalCluster(1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+    assert main(["-q", "sweep", str(space), "--workers", "1", "--out", str(tmp_path / "local")]) == 0
+    here = {"processes": False, "protocol": "tcp", "dashboard_address": None}
+    with LocalCluster(1, threads_per_worker=1, **here) as cluster:
         there = ["--scheduler", cluster.scheduler_address, "--out", str(tmp_path / "dask")]
         assert main(["-q", "sweep", str(space), *there]) == 0
     assert filecmp.cmpfiles(tmp_path / "dask", tmp_path / "local", FILES, shallow=False)[0] == FILES
