@@ -104,8 +104,9 @@ def test_layers_csv_has_the_layers_of_the_summary(saved_run):
     ]
 
 
-def test_run_prints_tables_and_the_verdict_without_colour(tmp_path):
-    shown = process("run", CHIP, *NETWORK)
+def test_run_prints_tables_and_the_verdict_without_colour(monkeypatch, first_choice):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    shown = accelsim("run", CHIP, *NETWORK)
 
     assert shown.status == 0, shown.err
     assert "\x1b" not in shown.out
