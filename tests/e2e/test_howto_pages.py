@@ -37,7 +37,7 @@ def load(page, tmp_path, monkeypatch):
     return module
 
 
-def test_the_chip_runs(tmp_path, monkeypatch, capsys):
+def test_the_chip_runs(tmp_path, monkeypatch, capsys, first_choice):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mychip.yaml").write_text(block("chip.md", "yaml"), encoding="utf-8")
 
@@ -141,8 +141,9 @@ import benches
 if {IS_NIGHTLY} and benches.simulators():
     benches.run("bench_generators", "cocotb_generators", environment={{"ACCELSIM_RTL_WORDS": "1024"}}, prefer="icarus")
 chip = ["--set", "weight_generator.kind=lcg32"]
-assert main(["synth", "conv2", "--sparsity", "0.5", "--generator", "lcg32", "--out", "lcg.pt"]) == 0
-assert main(["run", "edge", "lcg.pt", *chip, "--compare", "none"]) == 0
+ticket = ["--width-factor", "0.25", "--sparsity", "0.5", "--generator", "lcg32", "--out", "lcg.pt"]
+assert main(["synth", "conv2", *ticket]) == 0
+assert main(["run", "edge", "lcg.pt", *chip, "--compare", "none", "--json"]) == 0
 """
 
 
