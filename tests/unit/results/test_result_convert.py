@@ -12,7 +12,7 @@ from accelsim.cost.evaluate import evaluate
 from accelsim.cost.tables import load_tables
 from accelsim.results.model import ResultError
 from accelsim.results.schema import check_result
-from accelsim.results.store import read_counters, read_summary, rebuild_result
+from accelsim.results.store import read_counters, read_summary, rebuild_result, result_document
 
 OLD = Path(__file__).parent / "version_1"
 
