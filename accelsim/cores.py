@@ -111,18 +111,19 @@ def core_chip(hardware: HardwareConfig, share: int, alike: Alike | None) -> Hard
         rate = hardware.dram.data_rate_mtps / share
         changed["dram"] = hardware.dram.model_copy(update={"data_rate_mtps": rate})
     if "mask_buffer" in hardware.share and alike not in ("weights", None):
-        changed["mask_buffer"] = _part_of_buffer(hardware.mask_buffer, hardware.num_cores)
+        changed["mask_buffer"] = _part_of_buffer(
+            hardware.mask_buffer, hardware.num_cores, "mask_decoder" in hardware.share
+        )
     if "activation_buffer" in hardware.share and alike not in ("inputs", None):
-        changed["activation_buffer"] = _part_of_buffer(hardware.activation_buffer, hardware.num_cores)
+        changed["activation_buffer"] = _part_of_buffer(hardware.activation_buffer, hardware.num_cores, False)
     return hardware.model_copy(update=changed)
 
 
-def _part_of_buffer(buffer: BufferConfig, number: int) -> BufferConfig:
-    """Return what a core has of a shared buffer in which each core keeps its own: room and ports."""
-    bits = max(1, buffer.port_bits_per_cycle // number)
-    return buffer.model_copy(
-        update={"capacity_bytes": max(16, buffer.capacity_bytes // number), "bus_bits_per_cycle": bits}
-    )
+def _part_of_buffer(buffer: BufferConfig, number: int, has_turns: bool) -> BufferConfig:
+    """Return what a core has of a shared buffer in which each core keeps its own: room, and ports but in its turn."""
+    bits = None if has_turns else max(1, buffer.port_bits_per_cycle // number)
+    changed = {"capacity_bytes": max(16, buffer.capacity_bytes // number)}
+    return buffer.model_copy(update=changed if bits is None else {**changed, "bus_bits_per_cycle": bits})
 
 
 def run_on_cores(hardware: HardwareConfig, network: Network, watch: Watch = Watch()) -> Counters:
