@@ -31,6 +31,7 @@ from accelsim.groups import Group
 from accelsim.mapping.fixed import load_fixed
 from accelsim.pipeline import batch_groups, built_for, layer_plans, schedule_network
 from accelsim.report.timeline import Timeline, make_timeline
+from accelsim.report.timeline_cores import make_core_timeline
 from accelsim.report.timeline_probe import TimelineProbe
 from accelsim.report.timeline_tiles import tile_map
 from accelsim.report.uncertainty import uncertainty_text
@@ -187,11 +188,15 @@ def check_pictures(pictures: Pictures, requests_file: str | None) -> None:
             check_file_place(file, option)
 
 
-def check_seen(pictures: Pictures, requests_file: str | None, trace: LayerTrace) -> None:
+def check_seen(pictures: Pictures, requests_file: str | None, trace: LayerTrace, num_cores: int) -> None:
     """Raise `ResultError` if a picture or a file of requests is wanted that the run cannot give.
 
-    The layer of a Gantt chart must be the network's, and a generation is many runs.
+    The layer of a Gantt chart must be the network's, a generation is many runs, and a chart shows one core.
     """
+    if pictures.gantt is not None and num_cores > 1:
+        raise ResultError(
+            f"--gantt: a chart shows one core, and this chip has {num_cores}; take --timeline, or --set num_cores=1"
+        )
     if trace.steps is not None and (pictures.are_wanted or requests_file is not None):
         raise ResultError(
             f"{trace.path}: --timeline, --gantt, --dram-trace: a generation is many runs; state --phase prefill or "
@@ -207,6 +212,8 @@ def timeline_of(
     hardware: LoadedHardware, trace: LayerTrace, result: RunResult, probe: TimelineProbe, mapping: str | None
 ) -> Timeline:
     """Return the timeline of a run that `simulate_format` made with the same arguments."""
+    if hardware.config.num_cores > 1:
+        return make_core_timeline(result, probe, hardware.config.num_cores)
     fixed = load_fixed(mapping, trace) if mapping is not None else None
     chip, plans = built_for(hardware.config, trace, result.storage), layer_plans(trace, result.storage)
     schedule, _ = schedule_network(chip, trace, result.storage, fixed)

@@ -1,0 +1,69 @@
+"""The timeline of several cores: a group of tracks for each, in the format of `accelsim.report.timeline`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from accelsim.report.timeline import MAX_SLICES, Timeline
+from accelsim.report.timeline_probe import Slice, TimelineProbe
+from accelsim.results.model import RunResult
+from accelsim.timing.program import KIND_NAMES
+
+_TRACKS = ("pe_array", "stall", "weight_generator", "mask_decoder", "vector_unit")
+_SHOWN = {"stall": "pe_array waits for"}
+Event = dict[str, object]
+
+
+def make_core_timeline(result: RunResult, probe: TimelineProbe, num_cores: int) -> Timeline:
+    """Return the timeline of a run on several cores that ``probe`` saw.
+
+    Requests of a core are tracks by their kind, at the times at which their data cross; of more than `MAX_SLICES`
+    slices the first ones of each core are drawn.
+    """
+    units = [*_TRACKS, *(f"dma {kind}" for kind in KIND_NAMES)]
+    room = MAX_SLICES // num_cores
+    events: list[Event] = []
+    left_out = 0
+    for core in range(num_cores):
+        title = f"core {core} of {result.hardware.name}: {result.workload.name} as {result.storage}"
+        events.append({"name": "process_name", "ph": "M", "pid": core + 1, "tid": 0, "args": {"name": title}})
+        events += [
+            {"name": "thread_name", "ph": "M", "pid": core + 1, "tid": tid, "args": {"name": _SHOWN.get(unit, unit)}}
+            for tid, unit in enumerate(units)
+        ]
+        slices = sorted(_slices(probe, core), key=lambda each: each[1].start_cycle)
+        left_out += max(0, len(slices) - room)
+        events += [_event(result, core, units.index(unit), unit, piece) for unit, piece in slices[:room]]
+    words = f"{left_out:,} slices behind the first {room:,} of each core are not drawn" if left_out else ""
+    document = {
+        "displayTimeUnit": "ns",
+        "otherData": {
+            "accelsim_version": result.accelsim_version,
+            "hardware": result.hardware.name,
+            "workload": result.workload.name,
+            "storage": result.storage,
+            "sampling": words or "every tile is drawn",
+        },
+        "traceEvents": events,
+    }
+    return Timeline(json.dumps(document, separators=(",", ":"), allow_nan=False) + "\n", words)
+
+
+def _slices(probe: TimelineProbe, core: int) -> Iterator[tuple[str, Slice]]:
+    for unit in _TRACKS:
+        yield from ((unit, piece) for piece in probe.pieces(f"{core}/{unit}"))
+    for piece in probe.pieces(f"{core}/dram"):
+        if piece.end_cycle > piece.start_cycle:  # else another core fetches it for all
+            yield f"dma {KIND_NAMES[int(piece.label)]}", piece
+
+
+def _event(result: RunResult, core: int, track: int, unit: str, piece: Slice) -> Event:
+    layer = result.layers[piece.layer].name if piece.layer < len(result.layers) else ""
+    begin = round(piece.start_cycle / result.hardware.clock_mhz, 6)
+    end = round(piece.end_cycle / result.hardware.clock_mhz, 6)
+    name = piece.label if unit == "stall" else f"{layer} {piece.tile}".strip()
+    args = {"layer": layer, "tile": piece.tile, "cycles": piece.end_cycle - piece.start_cycle}
+    return {
+        "name": name, "ph": "X", "pid": core + 1, "tid": track, "ts": begin, "dur": round(end - begin, 6), "args": args,
+    }  # fmt: skip
