@@ -98,7 +98,7 @@ def _summary(file: str) -> str:
         dram = load_section(place, "dram", DramConfig)
         return f"memory {dram.standard}, {dram.num_channels} x {dram.bus_width_bits} bits"
     config = load_hardware(file).config
-    return f"{config.name}, {config.node_nm:g} nm, {config.clock_mhz:g} MHz, {config.pe_array.num_pes} PEs"
+    return f"{config.name}, {config.node_nm:g} nm, {config.clock_mhz:g} MHz, {config.array_words}"
 
 
 def _starved(file: str) -> Iterator[str]:

@@ -108,4 +108,4 @@ def _chip(path: Path) -> str:
         config = load_hardware(path).config
     except ConfigError as error:
         return f"broken: {error}"
-    return f"{config.node_nm:g} nm, {config.clock_mhz:g} MHz, {config.pe_array.num_pes} PEs, {config.dram.standard}"
+    return f"{config.node_nm:g} nm, {config.clock_mhz:g} MHz, {config.array_words}, {config.dram.standard}"

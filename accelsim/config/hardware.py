@@ -354,6 +354,17 @@ class HardwareConfig(ConfigModel):
     vector_unit: VectorUnitConfig = VectorUnitConfig()
     mapping: MappingConfig = MappingConfig()
 
+    @property
+    def num_pes(self) -> int:
+        """Return the multiply-accumulate units of all cores."""
+        return self.num_cores * self.pe_array.num_pes
+
+    @property
+    def array_words(self) -> str:
+        """Return the PEs in words, of several cores those of each."""
+        pes = f"{self.pe_array.num_pes} PEs"
+        return pes if self.num_cores == 1 else f"{self.num_cores} cores of {pes}"
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.cache is not None and self.dram.model == "timing":

@@ -48,7 +48,7 @@ class RooflinePoint:
 
 def roofs_of(hardware: HardwareConfig) -> Roofs:
     """Return the roofs of a chip; every PE makes a multiply-accumulate a cycle, the memory moves at its pins' rate."""
-    peak = hardware.pe_array.num_pes * hardware.clock_mhz * 1e6
+    peak = hardware.num_pes * hardware.clock_mhz * 1e6
     memory = 0.0 if hardware.memory == "ideal" else hardware.dram.peak_bytes_per_ns * 1e9
     return Roofs(peak, memory)
 

@@ -289,7 +289,7 @@ def _occupied_slots(layer: LayerCounters) -> int:
 
 
 def _utilization(slots: int, latency_cycles: int, config: HardwareConfig) -> float:
-    available = latency_cycles * config.pe_array.num_pes * config.num_cores
+    available = latency_cycles * config.num_pes
     return min(1.0, slots / available) if available else 0.0
 
 
