@@ -27,12 +27,14 @@ NUM_FLAGS = 7
 
 
 def random_times(layer, words, random):
-    """Return when places are free and stored bits are there: at once, late bits, or late places."""
+    """Return when places are free, and when requests have brought stored bits: at once, late bits, or late places."""
     num, work = len(layer.tiles), int(layer.stations["weight_generator"].cycles.mean())
-    kind = random.integers(3)
+    kind, request = random.integers(3), path_tiles.requests_of(layer)
     steps = random.integers(0, 3 * work // 2 + 2, (2, num)) * np.array([[kind == 2], [kind == 1]])
     places, late = np.cumsum(steps, axis=1)
-    return places, np.maximum.accumulate(np.maximum(words + 2, late))
+    arrivals = np.zeros(request[-1], dtype=np.int64)
+    np.maximum.at(arrivals, request - 1, np.maximum(words + 2, late))
+    return places, np.maximum.accumulate(arrivals)
 
 
 class Path:
@@ -148,8 +150,9 @@ async def weights_and_cycles_are_those_of_the_ticket(dut):
                 continue
             fields = path_tiles.fields_of(layer.source)
             words = await path.begin(layer, GAPS[turn % len(GAPS)])
-            places, fetched = random_times(layer, words, random)
-            table_begun, table_ready = path_tiles.table_times(layer, places, fetched)
+            places, arrivals = random_times(layer, words, random)
+            table_begun, table_ready = path_tiles.table_times(layer, places, arrivals)
+            fetched = arrivals[path_tiles.requests_of(layer) - 1]
             limit = 2 * int(table_ready[-1]) + 1000 + (0 if CODEC == "raw" else 4 * layer.keep.size)
             (there, keep, sign), begun, ready = await path.run(layer, places, fetched, limit)
             expected = [

@@ -109,22 +109,28 @@ def fields_of(source):
     return WORD_BITS[source.generator] // 16
 
 
-def table_times(layer, places, fetched):
+def requests_of(layer):
+    """Return for each tile how many requests of the layer have brought its stored bits; tiles may share a burst."""
+    value = next(wait.value for wait in layer.stations["weight_generator"].waits if wait.counter == "fetched")
+    return np.maximum.accumulate(np.where(value == NO_WAIT, 0, value))
+
+
+def table_times(layer, places, arrivals):
     """Return when each tile begins and is ready, as the rows of decoder and generator say.
 
-    ``places`` and ``fetched``: when each tile has a place and its stored bits, from the layer's begin.
+    ``places``: when each tile has a place; ``arrivals``: when each request has brought stored bits, from the layer's
+    begin.
     """
     begins, ready = {}, np.zeros(len(places), dtype=np.int64)
     for name in ("mask_decoder", "weight_generator"):
         station = layer.stations[name]
         free, begun = 0, []
-        waits_for_bits = any(wait.counter == "fetched" for wait in station.waits)
         latency = next(r.latency_cycles for r in station.raises if r.counter in ("decoded", "generated"))
         bits = next((wait.value for wait in station.waits if wait.counter == "fetched"), None)
         for event, cycles in enumerate(station.cycles.tolist()):
             begin = max(free, places[event])
-            if waits_for_bits and bits[event] != NO_WAIT:
-                begin = max(begin, fetched[int(bits[event]) - 1])
+            if bits is not None and bits[event] != NO_WAIT:
+                begin = max(begin, arrivals[int(bits[event]) - 1])
             begun.append(begin)
             free = begin + cycles
             ready[event] = max(ready[event], free + latency)
