@@ -275,7 +275,9 @@ def _generation(space: Space, held: _Holdings, passes: Floats) -> _Made:
     if generator is None or not sources:
         none = np.zeros_like(held.stored)
         return _Made(none, (none, none, none, none))
-    first, later = generation(space.tasks, generator, space.table, sources[0].generator in COUNTER_BASED)
+    decoder = space.hardware.mask_decoder if space.layers.decoded_bits.any() else None
+    places = decoder.positions_per_cycle if decoder is not None else None
+    first, later = generation(space.tasks, generator, space.table, sources[0].generator in COUNTER_BASED, places)
     visits = held.weights.fetches
 
     def total(name: str) -> Floats:

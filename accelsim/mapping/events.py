@@ -270,7 +270,9 @@ def _generation(
         num_weights=size[inner] * window,
     )
     shape = (dims.G * num_outer, num_inner * window)
-    work = generation_work(task.plan.source, shape, generator, tiles, passes, kept)
+    decoder = task.hardware.mask_decoder if task.decodes else None
+    places = decoder.positions_per_cycle if decoder is not None else None
+    work = generation_work(task.plan.source, shape, generator, tiles, passes, kept, places)
     if not before:
         return work
     return GenerationWork(work.words[1:], work.discarded_words[1:], work.seeds[1:], work.jumps[1:], work.cycles[1:])

@@ -9,7 +9,7 @@ import path_tiles
 from cocotb.clock import Clock
 from cocotb.triggers import ReadOnly, RisingEdge
 
-from accelsim.prng.streams import _mix
+from accelsim.prng.streams import _mix, freezes
 from accelsim.ticket.codecs import encode_mask
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,6 +17,7 @@ CHIP = os.environ.get("ACCELSIM_RTL_CHIP", "edge")
 TICKETS = os.environ.get("ACCELSIM_RTL_TICKETS", "gin_slt_f50").split()
 CODEC = os.environ.get("ACCELSIM_RTL_CODEC", "raw")
 KIND = os.environ.get("ACCELSIM_RTL_KIND")
+WORDS = int(os.environ.get("ACCELSIM_RTL_WORDS", "1"))
 MOST_CYCLES = int(os.environ.get("ACCELSIM_RTL_MOST_CYCLES", "1000000000"))
 GAPS = [int(gap) for gap in os.environ.get("ACCELSIM_RTL_GAPS", "0 80").split()]
 LANES = 32
@@ -24,6 +25,11 @@ LEAD = 8  # cycles before the first tile, in which seeds are derived and the fir
 # Bits of what the bench shows, see bench_path.sv
 READY, LEAVES, BEGINS, HELD, TAKES_ROUND, TAKES_STREAM = (1 << bit for bit in range(6))
 NUM_FLAGS = 7
+
+
+def places_of(layer):
+    """Return the weights of a chunk."""
+    return layer.hardware.mask_decoder.positions_per_cycle
 
 
 def random_times(layer, words, random):
@@ -56,18 +62,17 @@ class Path:
     async def begin(self, layer, gap):
         """Load a layer's stored bits and its constants; return the words behind each tile."""
         dut, source = self.dut, layer.source
-        fields = path_tiles.fields_of(source)
         stored = []
         for tile in layer.tiles:
-            keep, free = (path_tiles.chunks(plane, tile, LANES, fields) for plane in (layer.keep, layer.free))
+            keep, free = (path_tiles.chunks(plane, tile, source, layer.hardware) for plane in (layer.keep, layer.free))
             stored.append(keep[free])
         bits = np.concatenate(stored)
-        code, width = encode_mask(CODEC, bits), LANES * fields if CODEC == "raw" else 32
+        code, width = encode_mask(CODEC, bits), places_of(layer) if CODEC == "raw" else 32
         data = code.payload + bytes(-len(code.payload) % (width // 8))
         for place in range(len(data) * 8 // width):
             dut.memory[place].value = int.from_bytes(data[place * width // 8 : (place + 1) * width // 8], "big")
         dut.num_bits.value, dut.payload_bits.value = bits.size, code.payload_bits
-        dut.freezes.value = int(source.lock_threshold > 0)
+        dut.freezes.value = int(freezes(source))
         dut.prune.value, dut.lock.value = source.prune_threshold, source.lock_threshold
         dut.base.value = int(_mix(np.array([source.seed], dtype=np.uint32))[0])
         dut.gap.value, dut.num_words.value = gap, len(data) * 8 // width
@@ -95,7 +100,7 @@ class Path:
 
     async def run(self, layer, places, fetched, limit):
         """Return the chunks that left, and when each tile began and was ready."""
-        dut, positions = self.dut, LANES * path_tiles.fields_of(layer.source)
+        dut, positions = self.dut, places_of(layer)
         rounds = list(self.rounds(layer))
         offered, streams = iter(rounds), iter([item[-1] for item in rounds if item[2]])
         due = {"num_places": places.tolist(), "num_fetched": fetched.tolist()}
@@ -145,10 +150,9 @@ async def weights_and_cycles_are_those_of_the_ticket(dut):
     await path.reset()
     for ticket in TICKETS:
         worst, num_tiles, num_weights = [], 0, 0
-        for layer in path_tiles.scheduled_layers(ROOT, CHIP, ticket, KIND):
+        for layer in path_tiles.scheduled_layers(ROOT, CHIP, ticket, KIND, WORDS):
             if layer.stations["weight_generator"].cycles.sum() > MOST_CYCLES:
                 continue
-            fields = path_tiles.fields_of(layer.source)
             words = await path.begin(layer, GAPS[turn % len(GAPS)])
             places, arrivals = random_times(layer, words, random)
             table_begun, table_ready = path_tiles.table_times(layer, places, arrivals)
@@ -156,7 +160,7 @@ async def weights_and_cycles_are_those_of_the_ticket(dut):
             limit = 2 * int(table_ready[-1]) + 1000 + (0 if CODEC == "raw" else 4 * layer.keep.size)
             (there, keep, sign), begun, ready = await path.run(layer, places, fetched, limit)
             expected = [
-                np.concatenate([path_tiles.chunks(plane, tile, LANES, fields) for tile in layer.tiles])
+                np.concatenate([path_tiles.chunks(plane, tile, layer.source, layer.hardware) for tile in layer.tiles])
                 for plane in (np.ones_like(layer.keep), layer.keep, layer.sign)
             ]
             assert np.array_equal(there, expected[0]), f"{ticket}: {layer.name}: positions"

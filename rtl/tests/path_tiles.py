@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from accelsim.config.loader import load_hardware
-from accelsim.mapping.generation import TileRange, generation_work
+from accelsim.mapping.generation import TileRange, generation_work, lane_places
 from accelsim.mapping.loops import build_nest
 from accelsim.pipeline import built_for, layer_plans, schedule_network
 from accelsim.prng import freezing_map, layer_weights
 from accelsim.prng.generators import WORD_BITS
+from accelsim.prng.streams import freezes, stream_geometry
 from accelsim.ticket.file import read_ticket
 from accelsim.ticket.pack import unpack_mask
 from accelsim.timing.stations import NO_WAIT, layer_stations
@@ -18,13 +19,13 @@ from accelsim.trace import trace_workload
 
 @dataclass(frozen=True)
 class Tile:
-    """Filters and weights of each filter; ``load``: the lanes do not hold their streams from the tile before."""
+    """Filters and weights of each filter; ``load``: seeds of weights (1) and freezing map (2) that it begins with."""
 
     first_filter: int
     num_filters: int
     offset: int
     count: int
-    load: bool
+    load: int = 0
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Layer:
 
     name: str
     source: object
+    hardware: object
     tiles: tuple
     stations: dict
     keep: np.ndarray
@@ -40,10 +42,11 @@ class Layer:
     free: np.ndarray
 
 
-def scheduled_layers(root, chip, ticket, kind=None):
+def scheduled_layers(root, chip, ticket, kind=None, words=1):
     """Yield the layers of a committed ticket as a committed chip runs them.
 
     ``kind`` puts another generator in place of the ticket's; the mask keeps what the ticket keeps where it may.
+    ``words`` of each lane and cycle, where they are not the chip's: the decoder then takes what the lanes make.
     """
     workload = f"{root}/workloads/{ticket}.pt"
     trace = trace_workload(workload)
@@ -51,6 +54,7 @@ def scheduled_layers(root, chip, ticket, kind=None):
     schedule, _ = schedule_network(hardware, trace, "slt")
     dims = {layer.name: layer.dims for layer in trace.layers}
     stored, plans = read_ticket(workload), layer_plans(trace, "slt")
+    is_own = kind is None and words == 1
     for layer in schedule.layers:
         if layer.name not in plans or layer.parts is not None:
             continue
@@ -58,55 +62,74 @@ def scheduled_layers(root, chip, ticket, kind=None):
         shape, source = packed.shape, replace(packed.source, generator=kind or packed.source.generator)
         frozen = freezing_map(source, shape).reshape(shape[0], -1)
         keep = np.where(frozen == 0, unpack_mask(packed).reshape(frozen.shape), frozen > 0)
-        tiles = tuple(_tiles(dims[layer.name], layer, hardware))
+        built = hardware if is_own else other_lanes(hardware, source, words)
+        tiles = tuple(with_loads(source, frozen.shape, built, _tiles(dims[layer.name], layer)))
         stations = {station.name: station for station in layer_stations(layer, hardware, fits_beside=True)}
-        work = _generated(source, frozen.shape, hardware.weight_generator, tiles)
-        if kind is None:
+        work = generated(source, frozen.shape, built, tiles)
+        if is_own:
             assert np.array_equal(work, stations["weight_generator"].cycles), layer.name
         stations["weight_generator"] = replace(stations["weight_generator"], cycles=work)
         sign = layer_weights(source, shape).reshape(frozen.shape) > 0
-        yield Layer(layer.name, source, tiles, stations, keep, sign, frozen == 0)
+        yield Layer(layer.name, source, built, tiles, stations, keep, sign, frozen == 0)
 
 
-def _generated(source, shape, generator, tiles):
+def other_lanes(hardware, source, words):
+    """Return the chip with other lanes, and a decoder that takes what all of them make of the freezing map."""
+    generator = hardware.weight_generator.model_copy(
+        update={"kind": source.generator, "words_per_lane_per_cycle": words}
+    )
+    places = generator.num_lanes * words * (WORD_BITS[source.generator] // 16)
+    decoder = hardware.mask_decoder.model_copy(update={"positions_per_cycle": places})
+    return hardware.model_copy(update={"weight_generator": generator, "mask_decoder": decoder})
+
+
+def generated(source, shape, hardware, tiles):
     """Return the generator's cycles of each tile."""
     ranges = np.array(
         [(tile.first_filter, tile.num_filters, tile.offset, tile.count) for tile in tiles], dtype=np.int64
     )
-    ones = np.ones(len(tiles), dtype=np.int64)
-    return generation_work(source, shape, generator, TileRange(*ranges.T), ones).cycles
+    ones, places = np.ones(len(tiles), dtype=np.int64), hardware.mask_decoder.positions_per_cycle
+    ranges = TileRange(*ranges.T)
+    return generation_work(source, shape, hardware.weight_generator, ranges, ones, num_places=places).cycles
 
 
-def _tiles(dims, layer, hardware):
+def _tiles(dims, layer):
     tiling, steps = layer.tiling, layer.weights.step
     nest = build_nest(dims, tiling, range(layer.num_steps))
-    window, before = dims.R * dims.S, None
+    window = dims.R * dims.S
     for step in steps.tolist():
         index, size = ({loop: int(values[loop][step]) for loop in "KC"} for values in (nest.index, nest.size))
-        first = index["K"] * (tiling.size("K") or dims.K)
-        offset, count = index["C"] * (tiling.size("C") or dims.C) * window, size["C"] * window
-        fits = size["K"] <= hardware.weight_generator.num_lanes
-        goes_on = before is not None and before[:2] == (first, size["K"]) and offset >= before[2] + before[3]
-        yield Tile(first, size["K"], offset, count, not (goes_on and fits))
-        before = (first, size["K"], offset, count)
+        first, offset = index["K"] * (tiling.size("K") or dims.K), index["C"] * (tiling.size("C") or dims.C) * window
+        yield Tile(first, size["K"], offset, size["C"] * window)
 
 
-def chunks(values, tile, lanes, fields):
-    """Return a tile's values in the order of the path, [chunks, lanes x fields]; False where it has none."""
-    out = []
-    front, back = tile.offset % fields, -(tile.offset + tile.count) % fields
+def with_loads(source, shape, hardware, tiles):
+    """Yield the tiles with the seeds that they begin with: of domains whose next word lies behind those made."""
+    per_word = [WORD_BITS[source.generator]]
+    if stream_geometry(source, shape).threshold_fields_per_word:
+        per_word.append(WORD_BITS[source.generator] // source.threshold_bits)
+    before = None
+    for tile in tiles:
+        holds = tile.num_filters <= hardware.weight_generator.num_lanes
+        holds = holds and before is not None and before[:2] == (tile.first_filter, tile.num_filters)
+        loads = [not holds or tile.offset // each < -(-before[2] // each) - 1 for each in per_word]
+        yield replace(tile, load=sum(load << place for place, load in enumerate(loads)))
+        before = tile.first_filter, tile.num_filters, tile.offset + tile.count
+
+
+def chunks(values, tile, source, hardware):
+    """Return a tile's values in the order of the path, [chunks, positions]; False where it has none."""
+    lanes, places = hardware.weight_generator.num_lanes, hardware.mask_decoder.positions_per_cycle
+    out, per_word = [], 16 if freezes(source) else 1
+    most = hardware.weight_generator.words_per_lane_per_cycle * (WORD_BITS[source.generator] // per_word)
     rows = values[tile.first_filter : tile.first_filter + tile.num_filters, tile.offset : tile.offset + tile.count]
     for first in range(0, tile.num_filters, lanes):
-        part = np.pad(
-            rows[first : first + lanes], ((0, max(0, lanes - rows[first : first + lanes].shape[0])), (front, back))
-        )
-        out.append(part.reshape(lanes, -1, fields).transpose(1, 0, 2).reshape(-1, lanes * fields))
+        part = rows[first : first + lanes]
+        width = int(lane_places(np.array(part.shape[0]), places, most)[0])
+        columns = tile.offset % width, -(tile.offset + tile.count) % width
+        part = np.pad(part, ((0, places // width - part.shape[0]), columns))
+        out.append(part.reshape(places // width, -1, width).transpose(1, 0, 2).reshape(-1, places))
     return np.concatenate(out)
-
-
-def fields_of(source):
-    """Return the weights that a lane hands on together."""
-    return WORD_BITS[source.generator] // 16
 
 
 def requests_of(layer):
