@@ -18,6 +18,7 @@ TICKETS = os.environ.get("ACCELSIM_RTL_TICKETS", "gin_slt_f50").split()
 CODEC = os.environ.get("ACCELSIM_RTL_CODEC", "raw")
 KIND = os.environ.get("ACCELSIM_RTL_KIND")
 WORDS = int(os.environ.get("ACCELSIM_RTL_WORDS", "1"))
+NUM_RANDOM = int(os.environ.get("ACCELSIM_RTL_NUM_RANDOM", "60"))
 MOST_CYCLES = int(os.environ.get("ACCELSIM_RTL_MOST_CYCLES", "1000000000"))
 GAPS = [int(gap) for gap in os.environ.get("ACCELSIM_RTL_GAPS", "0 80").split()]
 LANES = 32
@@ -25,6 +26,13 @@ LEAD = 8  # cycles before the first tile, in which seeds are derived and the fir
 # Bits of what the bench shows, see bench_path.sv
 READY, LEAVES, BEGINS, HELD, TAKES_ROUND, TAKES_STREAM = (1 << bit for bit in range(6))
 NUM_FLAGS = 7
+
+
+def layers_of(ticket):
+    """Return the layers of a ticket, or small ones in random tilings."""
+    if ticket == "random":
+        return path_tiles.random_layers(ROOT, CHIP, NUM_RANDOM, KIND, WORDS)
+    return path_tiles.scheduled_layers(ROOT, CHIP, ticket, KIND, WORDS)
 
 
 def places_of(layer):
@@ -150,7 +158,7 @@ async def weights_and_cycles_are_those_of_the_ticket(dut):
     await path.reset()
     for ticket in TICKETS:
         worst, num_tiles, num_weights = [], 0, 0
-        for layer in path_tiles.scheduled_layers(ROOT, CHIP, ticket, KIND, WORDS):
+        for layer in layers_of(ticket):
             if layer.stations["weight_generator"].cycles.sum() > MOST_CYCLES:
                 continue
             words = await path.begin(layer, GAPS[turn % len(GAPS)])

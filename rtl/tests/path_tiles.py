@@ -13,7 +13,7 @@ from accelsim.prng.generators import WORD_BITS
 from accelsim.prng.streams import freezes, stream_geometry
 from accelsim.ticket.file import read_ticket
 from accelsim.ticket.pack import unpack_mask
-from accelsim.timing.stations import NO_WAIT, layer_stations
+from accelsim.timing.stations import NO_WAIT, Wait, layer_stations
 from accelsim.trace import trace_workload
 
 
@@ -130,6 +130,41 @@ def chunks(values, tile, source, hardware):
         part = np.pad(part, ((0, places // width - part.shape[0]), columns))
         out.append(part.reshape(places // width, -1, width).transpose(1, 0, 2).reshape(-1, places))
     return np.concatenate(out)
+
+
+def random_layers(root, chip, number, kind=None, words=1):
+    """Yield small layers in tilings that no mapper would choose: odd parts, in either order, visited again at once."""
+    like = next(scheduled_layers(root, chip, "conv6_slt_f50", kind, words))
+    random = np.random.default_rng(2)
+    for place in range(number):
+        shape = tuple(random.integers(1, (80, 140)).tolist())
+        prune, lock = sorted(random.integers(0, 1 << 16, 2).tolist()) if place % 4 else (0, 0)
+        seed = int(random.integers(1 << 32))
+        source = replace(like.source, seed=seed, prune_threshold=prune, lock_threshold=lock)
+        sizes = [int(random.integers(1, most + 1)) for most in shape]
+        parts = [
+            [(first, min(size, most - first)) for first in range(0, most, size)]
+            for size, most in zip(sizes, shape, strict=True)
+        ]
+        ranges = [one + other for one in parts[0] for other in parts[1] for _ in range(random.integers(1, 3))]
+        ranges = ranges if place % 2 else sorted(ranges, key=lambda tile: tile[2])
+        tiles = with_loads(source, shape, like.hardware, [Tile(*each) for each in ranges[:60]])
+        yield _laid_out(like, f"random {place}", source, shape, tuple(tiles), random)
+
+
+def _laid_out(like, name, source, shape, tiles, random):
+    """Return a layer of these tiles, whose mask is random, with the latencies and waits of the stations of ``like``."""
+    frozen = freezing_map(source, shape)
+    keep = np.where(frozen == 0, random.integers(0, 2, shape) > 0, frozen > 0)
+    sizes = np.array([tile.num_filters * tile.count for tile in tiles], dtype=np.int64)
+    work = {
+        "mask_decoder": -(-sizes // like.hardware.mask_decoder.positions_per_cycle),
+        "weight_generator": generated(source, shape, like.hardware, tiles),
+    }
+    fetched = Wait("fetched", np.arange(1, len(tiles) + 1, dtype=np.int64))
+    stations = {unit: replace(like.stations[unit], cycles=cycles, waits=(fetched,)) for unit, cycles in work.items()}
+    signs = layer_weights(source, shape) > 0
+    return Layer(name, source, like.hardware, tiles, stations, keep, signs, frozen == 0)
 
 
 def requests_of(layer):
