@@ -143,7 +143,7 @@ def test_sequential_generators_step_word_by_word(seed: int) -> None:
         seed_cycles=draw.choice([0, 3]), jump_cycles=draw.choice([1, 4, 32]),
     )  # fmt: skip
     order, passes = tiles(draw), draw.choice([1, 2, 3])
-    # The rule is exact for one stretch of weights a stream, and where words of one domain begin with words of the other.
+    # Exact for one stretch of weights a stream, and where words of one domain begin with words of the other.
     is_exact = source.stream == "filter" and weights != "normal"
     places = draw.choice([None, 1, 3, 8, 64]) if is_exact else None
     walker = Walker(source, generator, places)
