@@ -41,13 +41,24 @@ class TileRange:
 
 @dataclass(frozen=True, slots=True)
 class GenerationWork:
-    """Per tile, int64 [num_tiles]: words used, words thrown away, seeds, jumps and cycles."""
+    """Per tile, int64 [num_tiles]: words used, words thrown away, seeds, jumps and cycles.
+
+    ``is_held_up``, bool: the words alone would take fewer cycles, if the decoder took weights as fast.
+    """
 
     words: Ints
     discarded_words: Ints
     seeds: Ints
     jumps: Ints
     cycles: Ints
+    is_held_up: Bools
+
+    def behind(self, num_tiles: int) -> GenerationWork:
+        """Return the work of the tiles behind the first ``num_tiles``."""
+        return GenerationWork(
+            self.words[num_tiles:], self.discarded_words[num_tiles:], self.seeds[num_tiles:], self.jumps[num_tiles:],
+            self.cycles[num_tiles:], self.is_held_up[num_tiles:],
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,15 +291,21 @@ def _total(
 
     seeds = summed(work[0].seeds, work[1].seeds)
     none = np.zeros_like(seeds)
-    cycles = _cycles(source, generator, streams, work[0], num_places)
-    if bool((passes > 1).any()):
-        cycles = cycles + _cycles(source, generator, streams, work[1], num_places) * (passes - 1)
+
+    def cycles(places: int | None) -> Ints:
+        one = _cycles(source, generator, streams, work[0], places)
+        if bool((passes > 1).any()):
+            one = one + _cycles(source, generator, streams, work[1], places) * (passes - 1)
+        return one
+
+    taken = cycles(num_places)
     return GenerationWork(
         words=summed(work[0].used, work[1].used),
         discarded_words=summed(work[0].discarded, work[1].discarded),
         seeds=seeds if source.seeds == "derived" else none,
         jumps=summed(work[0].jumps, work[1].jumps) + (seeds if source.seeds == "jump" else none),
-        cycles=cycles,
+        cycles=taken,
+        is_held_up=taken > cycles(None) if num_places is not None else taken < 0,
     )
 
 

@@ -255,19 +255,33 @@ def _pe_array(schedule: LayerSchedule, hardware: HardwareConfig) -> Station:
     ]  # fmt: skip
     if not schedule.uses_decoder:
         waits.append(Wait("fetched", fetched, _loaded("fetched", fetched)))
-    decoded, generated, generator = tiles, tiles, hardware.weight_generator
-    if schedule.uses_decoder and schedule.uses_generator and generator is not None:
-        # Both have a tile for as long; the array waits for the one that decides about it, words with their latency.
-        longer = _at_steps(num, weights.step, weights.decode_cycles - weights.generate_cycles)
-        is_decoder = longer >= max(1, generator.latency_cycles)
-        decoded, generated = np.where(is_decoder, tiles, NO_WAIT), np.where(is_decoder, NO_WAIT, tiles)
-    if schedule.uses_decoder:
-        waits.append(Wait("decoded", decoded, Charge("wait_decoder", "mask_decoder", "fetched", fetched)))
-    if schedule.uses_generator:
-        waits.append(Wait("generated", generated, Charge("wait_generator", "weight_generator", "fetched", fetched)))
+    waits += _made(schedule, hardware, tiles, fetched)
     last_taken = int(weights.step[-1]) if weights.step.size else 0
     raises = Raise("array", at_begin=True), Raise("taken", at_begin=True, only=last_taken), Raise("array")
     return Station("pe_array", schedule.array_cycles, tuple(waits), raises)
+
+
+def _made(schedule: LayerSchedule, hardware: HardwareConfig, tiles: Ints, fetched: Ints) -> list[Wait]:
+    """Return the array's waits for decoder and generator.
+
+    Where both have a tile for as long, the array waits for the one that decides about it. Words pass the generator and
+    then the decoder: a tile that the decoder holds up for no longer than that is ready when its words have passed.
+    """
+    of_decoder = Charge("wait_decoder", "mask_decoder", "fetched", fetched)
+    of_generator = Charge("wait_generator", "weight_generator", "fetched", fetched)
+    generator = hardware.weight_generator
+    if not schedule.uses_generator or generator is None:
+        return [Wait("decoded", tiles, of_decoder)] if schedule.uses_decoder else []
+    if not schedule.uses_decoder:
+        return [Wait("generated", tiles, of_generator)]
+    weights = schedule.weights
+    longer = _at_steps(schedule.num_steps, weights.step, weights.decode_cycles - weights.generate_cycles)
+    is_decoded, is_held_up = longer >= max(1, generator.latency_cycles), longer >= 0
+    return [
+        Wait("decoded", np.where(is_decoded, tiles, NO_WAIT), of_decoder),
+        Wait("generated", np.where(is_held_up & ~is_decoded, tiles, NO_WAIT), of_decoder),
+        Wait("generated", np.where(is_held_up, NO_WAIT, tiles), of_generator),
+    ]
 
 
 def _loaded(counter: str, request: Ints) -> Charge:

@@ -1,6 +1,7 @@
 """The weight tiles of a scheduled layer as the weight path takes them, and what its stations say of them."""
 
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -13,7 +14,8 @@ from accelsim.prng.generators import WORD_BITS
 from accelsim.prng.streams import freezes, stream_geometry
 from accelsim.ticket.file import read_ticket
 from accelsim.ticket.pack import unpack_mask
-from accelsim.timing.stations import NO_WAIT, Wait, layer_stations
+from accelsim.timing.schedule import WeightEvents
+from accelsim.timing.stations import NO_WAIT, _made, _mask_decoder, _weight_generator
 from accelsim.trace import trace_workload
 
 
@@ -64,11 +66,12 @@ def scheduled_layers(root, chip, ticket, kind=None, words=1):
         keep = np.where(frozen == 0, unpack_mask(packed).reshape(frozen.shape), frozen > 0)
         built = hardware if is_own else other_lanes(hardware, source, words)
         tiles = tuple(with_loads(source, frozen.shape, built, _tiles(dims[layer.name], layer)))
-        stations = {station.name: station for station in layer_stations(layer, hardware, fits_beside=True)}
-        work = generated(source, frozen.shape, built, tiles)
+        weights = layer.weights
         if is_own:
-            assert np.array_equal(work, stations["weight_generator"].cycles), layer.name
-        stations["weight_generator"] = replace(stations["weight_generator"], cycles=work)
+            assert np.array_equal(generated(source, frozen.shape, built, tiles), weights.generate_cycles), layer.name
+        else:
+            weights = events(source, frozen.shape, built, tiles, weights.fetch_bytes)
+        stations = stations_of(weights, built)
         sign = layer_weights(source, shape).reshape(frozen.shape) > 0
         yield Layer(layer.name, source, built, tiles, stations, keep, sign, frozen == 0)
 
@@ -91,6 +94,28 @@ def generated(source, shape, hardware, tiles):
     ones, places = np.ones(len(tiles), dtype=np.int64), hardware.mask_decoder.positions_per_cycle
     ranges = TileRange(*ranges.T)
     return generation_work(source, shape, hardware.weight_generator, ranges, ones, num_places=places).cycles
+
+
+def events(source, shape, hardware, tiles, fetch_bytes):
+    """Return the weight tiles as a schedule has them, with raw masks."""
+    sizes = np.array([tile.num_filters * tile.count for tile in tiles], dtype=np.int64)
+    work, places = generated(source, shape, hardware, tiles), hardware.mask_decoder.positions_per_cycle
+    nothing, decode = np.zeros_like(sizes), -(-sizes // places)
+    return WeightEvents(nothing, nothing, fetch_bytes, nothing, decode, work)
+
+
+def stations_of(weights, hardware):
+    """Return decoder and generator, and what an array waits for that takes a weight tile in each of its steps."""
+    number = weights.generate_cycles.size
+    schedule = SimpleNamespace(
+        weights=replace(weights, step=np.arange(number)), num_steps=number, uses_decoder=True, uses_generator=True,
+        seeds_with_tiles=False,
+    )  # fmt: skip
+    tiles = np.arange(1, number + 1, dtype=np.int64)
+    units = {
+        unit.name: unit for unit in (_mask_decoder(schedule, hardware, ""), _weight_generator(schedule, hardware, ""))
+    }
+    return units | {"waits": _made(schedule, hardware, tiles, tiles)}
 
 
 def _tiles(dims, layer):
@@ -153,16 +178,11 @@ def random_layers(root, chip, number, kind=None, words=1):
 
 
 def _laid_out(like, name, source, shape, tiles, random):
-    """Return a layer of these tiles, whose mask is random, with the latencies and waits of the stations of ``like``."""
+    """Return a layer of these tiles on the chip of ``like``; its mask is random, and each tile's bits are a request."""
     frozen = freezing_map(source, shape)
     keep = np.where(frozen == 0, random.integers(0, 2, shape) > 0, frozen > 0)
-    sizes = np.array([tile.num_filters * tile.count for tile in tiles], dtype=np.int64)
-    work = {
-        "mask_decoder": -(-sizes // like.hardware.mask_decoder.positions_per_cycle),
-        "weight_generator": generated(source, shape, like.hardware, tiles),
-    }
-    fetched = Wait("fetched", np.arange(1, len(tiles) + 1, dtype=np.int64))
-    stations = {unit: replace(like.stations[unit], cycles=cycles, waits=(fetched,)) for unit, cycles in work.items()}
+    weights = events(source, shape, like.hardware, tiles, np.full(len(tiles), like.hardware.dram.burst_bytes))
+    stations = stations_of(weights, like.hardware)
     signs = layer_weights(source, shape) > 0
     return Layer(name, source, like.hardware, tiles, stations, keep, signs, frozen == 0)
 
@@ -179,18 +199,17 @@ def table_times(layer, places, arrivals):
     ``places``: when each tile has a place; ``arrivals``: when each request has brought stored bits, from the layer's
     begin.
     """
-    begins, ready = {}, np.zeros(len(places), dtype=np.int64)
+    bits = requests_of(layer) - 1
+    free, begun, reached = 0, {}, {}
     for name in ("mask_decoder", "weight_generator"):
-        station = layer.stations[name]
-        free, begun = 0, []
-        latency = next(r.latency_cycles for r in station.raises if r.counter in ("decoded", "generated"))
-        bits = next((wait.value for wait in station.waits if wait.counter == "fetched"), None)
+        station, free, begun[name] = layer.stations[name], 0, []
         for event, cycles in enumerate(station.cycles.tolist()):
-            begin = max(free, places[event])
-            if bits is not None and bits[event] != NO_WAIT:
-                begin = max(begin, arrivals[int(bits[event]) - 1])
-            begun.append(begin)
-            free = begin + cycles
-            ready[event] = max(ready[event], free + latency)
-        begins[name] = begun
-    return np.array(begins["weight_generator"]), ready
+            begun[name].append(max(free, places[event], arrivals[bits[event]]))
+            free = begun[name][-1] + cycles
+        for raised in station.raises:
+            reached[raised.counter] = np.array(begun[name]) + station.cycles + raised.latency_cycles
+    assert begun["mask_decoder"] == begun["weight_generator"]
+    ready = np.zeros(len(places), dtype=np.int64)
+    for wait in layer.stations["waits"]:
+        ready = np.maximum(ready, np.where(wait.value == NO_WAIT, 0, reached[wait.counter]))
+    return np.array(begun["weight_generator"]), ready
