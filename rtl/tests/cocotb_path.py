@@ -19,6 +19,7 @@ CODEC = os.environ.get("ACCELSIM_RTL_CODEC", "raw")
 KIND = os.environ.get("ACCELSIM_RTL_KIND")
 WORDS = int(os.environ.get("ACCELSIM_RTL_WORDS", "1"))
 NUM_RANDOM = int(os.environ.get("ACCELSIM_RTL_NUM_RANDOM", "60"))
+PLACES = int(os.environ.get("ACCELSIM_RTL_PLACES", "0"))
 MOST_CYCLES = int(os.environ.get("ACCELSIM_RTL_MOST_CYCLES", "1000000000"))
 GAPS = [int(gap) for gap in os.environ.get("ACCELSIM_RTL_GAPS", "0 80").split()]
 LANES = 32
@@ -31,8 +32,10 @@ NUM_FLAGS = 7
 def layers_of(ticket):
     """Return the layers of a ticket, or small ones in random tilings."""
     if ticket == "random":
-        return path_tiles.random_layers(ROOT, CHIP, NUM_RANDOM, KIND, WORDS)
-    return path_tiles.scheduled_layers(ROOT, CHIP, ticket, KIND, WORDS)
+        layers = path_tiles.random_layers(ROOT, CHIP, NUM_RANDOM, KIND, WORDS, PLACES)
+    else:
+        layers = path_tiles.scheduled_layers(ROOT, CHIP, ticket, KIND, WORDS, PLACES)
+    return layers if CODEC == "raw" else (path_tiles.coded(layer, CODEC) for layer in layers)
 
 
 def places_of(layer):
@@ -70,10 +73,7 @@ class Path:
     async def begin(self, layer, gap):
         """Load a layer's stored bits and its constants; return the words behind each tile."""
         dut, source = self.dut, layer.source
-        stored = []
-        for tile in layer.tiles:
-            keep, free = (path_tiles.chunks(plane, tile, source, layer.hardware) for plane in (layer.keep, layer.free))
-            stored.append(keep[free])
+        stored = path_tiles.stored_bits(layer)
         bits = np.concatenate(stored)
         code, width = encode_mask(CODEC, bits), places_of(layer) if CODEC == "raw" else 32
         data = code.payload + bytes(-len(code.payload) % (width // 8))
@@ -161,7 +161,8 @@ async def weights_and_cycles_are_those_of_the_ticket(dut):
         for layer in layers_of(ticket):
             if layer.stations["weight_generator"].cycles.sum() > MOST_CYCLES:
                 continue
-            words = await path.begin(layer, GAPS[turn % len(GAPS)])
+            gap = GAPS[turn % len(GAPS)]
+            words = await path.begin(layer, gap)
             places, arrivals = random_times(layer, words, random)
             table_begun, table_ready = path_tiles.table_times(layer, places, arrivals)
             fetched = arrivals[path_tiles.requests_of(layer) - 1]
@@ -178,7 +179,10 @@ async def weights_and_cycles_are_those_of_the_ticket(dut):
                 "%s %s: %d tiles, begin %s, ready %s cycles behind the table", ticket, layer.name, len(layer.tiles),
                 np.unique(begun - table_begun).tolist(), np.unique(ready - table_ready).tolist(),
             )  # fmt: skip
-            worst += (ready - table_ready).tolist()
+            if (
+                CODEC == "raw" or not gap
+            ):  # a decoder of runs goes on where the port is held up: its time cannot stand still
+                worst += (ready - table_ready).tolist()
             num_tiles += len(layer.tiles)
             num_weights += int(there.sum())
             turn += 1

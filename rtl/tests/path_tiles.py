@@ -12,6 +12,7 @@ from accelsim.pipeline import built_for, layer_plans, schedule_network
 from accelsim.prng import freezing_map, layer_weights
 from accelsim.prng.generators import WORD_BITS
 from accelsim.prng.streams import freezes, stream_geometry
+from accelsim.ticket.codecs import encode_mask
 from accelsim.ticket.file import read_ticket
 from accelsim.ticket.pack import unpack_mask
 from accelsim.timing.schedule import WeightEvents
@@ -38,17 +39,19 @@ class Layer:
     source: object
     hardware: object
     tiles: tuple
+    weights: WeightEvents
     stations: dict
     keep: np.ndarray
     sign: np.ndarray
     free: np.ndarray
 
 
-def scheduled_layers(root, chip, ticket, kind=None, words=1):
+def scheduled_layers(root, chip, ticket, kind=None, words=1, places=0):
     """Yield the layers of a committed ticket as a committed chip runs them.
 
     ``kind`` puts another generator in place of the ticket's; the mask keeps what the ticket keeps where it may.
-    ``words`` of each lane and cycle, where they are not the chip's: the decoder then takes what the lanes make.
+    ``words`` of each lane and cycle, where they are not the chip's: the decoder then takes what the lanes make, or
+    ``places``.
     """
     workload = f"{root}/workloads/{ticket}.pt"
     trace = trace_workload(workload)
@@ -56,7 +59,7 @@ def scheduled_layers(root, chip, ticket, kind=None, words=1):
     schedule, _ = schedule_network(hardware, trace, "slt")
     dims = {layer.name: layer.dims for layer in trace.layers}
     stored, plans = read_ticket(workload), layer_plans(trace, "slt")
-    is_own = kind is None and words == 1
+    is_own = kind is None and words == 1 and not places
     for layer in schedule.layers:
         if layer.name not in plans or layer.parts is not None:
             continue
@@ -64,7 +67,7 @@ def scheduled_layers(root, chip, ticket, kind=None, words=1):
         shape, source = packed.shape, replace(packed.source, generator=kind or packed.source.generator)
         frozen = freezing_map(source, shape).reshape(shape[0], -1)
         keep = np.where(frozen == 0, unpack_mask(packed).reshape(frozen.shape), frozen > 0)
-        built = hardware if is_own else other_lanes(hardware, source, words)
+        built = hardware if is_own else other_lanes(hardware, source, words, places)
         tiles = tuple(with_loads(source, frozen.shape, built, _tiles(dims[layer.name], layer)))
         weights = layer.weights
         if is_own:
@@ -73,15 +76,15 @@ def scheduled_layers(root, chip, ticket, kind=None, words=1):
             weights = events(source, frozen.shape, built, tiles, weights.fetch_bytes)
         stations = stations_of(weights, built)
         sign = layer_weights(source, shape).reshape(frozen.shape) > 0
-        yield Layer(layer.name, source, built, tiles, stations, keep, sign, frozen == 0)
+        yield Layer(layer.name, source, built, tiles, weights, stations, keep, sign, frozen == 0)
 
 
-def other_lanes(hardware, source, words):
-    """Return the chip with other lanes, and a decoder that takes what all of them make of the freezing map."""
+def other_lanes(hardware, source, words, places):
+    """Return the chip with other lanes; its decoder takes what all of them make of the freezing map, or ``places``."""
     generator = hardware.weight_generator.model_copy(
         update={"kind": source.generator, "words_per_lane_per_cycle": words}
     )
-    places = generator.num_lanes * words * (WORD_BITS[source.generator] // 16)
+    places = places or generator.num_lanes * words * (WORD_BITS[source.generator] // 16)
     decoder = hardware.mask_decoder.model_copy(update={"positions_per_cycle": places})
     return hardware.model_copy(update={"weight_generator": generator, "mask_decoder": decoder})
 
@@ -157,9 +160,9 @@ def chunks(values, tile, source, hardware):
     return np.concatenate(out)
 
 
-def random_layers(root, chip, number, kind=None, words=1):
+def random_layers(root, chip, number, kind=None, words=1, places=0):
     """Yield small layers in tilings that no mapper would choose: odd parts, in either order, visited again at once."""
-    like = next(scheduled_layers(root, chip, "conv6_slt_f50", kind, words))
+    like = next(scheduled_layers(root, chip, "conv6_slt_f50", kind, words, places))
     random = np.random.default_rng(2)
     for place in range(number):
         shape = tuple(random.integers(1, (80, 140)).tolist())
@@ -184,7 +187,43 @@ def _laid_out(like, name, source, shape, tiles, random):
     weights = events(source, shape, like.hardware, tiles, np.full(len(tiles), like.hardware.dram.burst_bytes))
     stations = stations_of(weights, like.hardware)
     signs = layer_weights(source, shape) > 0
-    return Layer(name, source, like.hardware, tiles, stations, keep, signs, frozen == 0)
+    return Layer(name, source, like.hardware, tiles, weights, stations, keep, signs, frozen == 0)
+
+
+def stored_bits(layer):
+    """Return the mask bits of the free weights of each tile, in the order of the path."""
+    stored = []
+    for tile in layer.tiles:
+        keep, free = (chunks(plane, tile, layer.source, layer.hardware) for plane in (layer.keep, layer.free))
+        stored.append(keep[free])
+    return stored
+
+
+def coded(layer, codec):
+    """Return the layer with a coded mask and a decoder of one symbol a cycle; a tile needs all that its bits lie in."""
+    stored = stored_bits(layer)
+    ends = _symbol_ends(codec, np.concatenate(stored))
+    reached = np.cumsum([part.size for part in stored])
+    symbols = np.minimum(np.searchsorted(ends, reached, side="left") + 1, ends.size)
+    cycles = np.maximum(layer.weights.decode_cycles, np.diff(symbols, prepend=0))
+    weights = replace(layer.weights, decode_cycles=cycles)
+    return replace(layer, weights=weights, stations=stations_of(weights, layer.hardware))
+
+
+def _symbol_ends(codec, bits):
+    """Return the mask bits up to the end of each symbol of a coded mask."""
+    if codec == "entropy":
+        return np.arange(1, bits.size + 1)
+    payload, inverted = encode_mask(codec, bits).payload, 2 * np.count_nonzero(bits) > bits.size
+    ends = np.flatnonzero(~bits if inverted else bits) + 1
+    escape = (1 << (payload[0] & 15)) - 1
+    if codec == "rle":  # a field of ones is a symbol that continues a run
+        runs = np.diff(ends, prepend=0)
+        parts = [np.arange(escape, run, escape) for run in runs.tolist()]
+        ends = np.sort(
+            np.concatenate([ends, *(end - run + part for end, run, part in zip(ends, runs, parts, strict=True))])
+        )
+    return ends
 
 
 def requests_of(layer):
