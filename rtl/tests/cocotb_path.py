@@ -22,7 +22,6 @@ NUM_RANDOM = int(os.environ.get("ACCELSIM_RTL_NUM_RANDOM", "60"))
 PLACES = int(os.environ.get("ACCELSIM_RTL_PLACES", "0"))
 MOST_CYCLES = int(os.environ.get("ACCELSIM_RTL_MOST_CYCLES", "1000000000"))
 GAPS = [int(gap) for gap in os.environ.get("ACCELSIM_RTL_GAPS", "0 80").split()]
-LANES = 32
 LEAD = 8  # cycles before the first tile, in which seeds are derived and the first stored bits come
 # Bits of what the bench shows, see bench_path.sv
 READY, LEAVES, BEGINS, HELD, TAKES_ROUND, TAKES_STREAM = (1 << bit for bit in range(6))
@@ -93,10 +92,11 @@ class Path:
 
     def rounds(self, layer):
         """Yield the rounds of all tiles: first, last, load, offset, count, lanes, first stream."""
+        lanes_of, _ = path_tiles.built_lanes(layer.source, layer.hardware)
         for tile in layer.tiles:
-            for at in range(0, tile.num_filters, LANES):
-                first, last = at == 0, at + LANES >= tile.num_filters
-                lanes = min(LANES, tile.num_filters - at)
+            for at in range(0, tile.num_filters, lanes_of):
+                first, last = at == 0, at + lanes_of >= tile.num_filters
+                lanes = min(lanes_of, tile.num_filters - at)
                 yield first, last, tile.load, tile.offset, tile.count, lanes, tile.first_filter + at
 
     def offer_round(self, item):

@@ -19,6 +19,8 @@ from accelsim.timing.schedule import WeightEvents
 from accelsim.timing.stations import NO_WAIT, _made, _mask_decoder, _weight_generator
 from accelsim.trace import trace_workload
 
+PHILOX_WORDS = 4  # of a block
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -79,11 +81,21 @@ def scheduled_layers(root, chip, ticket, kind=None, words=1, places=0):
         yield Layer(layer.name, source, built, tiles, weights, stations, keep, sign, frozen == 0)
 
 
+def built_lanes(source, hardware):
+    """Return the lanes of the path and their words a cycle: of Philox, four lanes of one word are one of four."""
+    generator = hardware.weight_generator
+    words = generator.words_per_lane_per_cycle
+    if source.generator != "philox4x32":
+        return generator.num_lanes, words
+    return generator.num_lanes * words // PHILOX_WORDS, PHILOX_WORDS
+
+
 def other_lanes(hardware, source, words, places):
     """Return the chip with other lanes; its decoder takes what all of them make of the freezing map, or ``places``."""
-    generator = hardware.weight_generator.model_copy(
-        update={"kind": source.generator, "words_per_lane_per_cycle": words}
-    )
+    changes = {"kind": source.generator, "words_per_lane_per_cycle": words}
+    if source.generator == "philox4x32":
+        changes |= {"seed_cycles": 0, "latency_cycles": hardware.weight_generator.latency_cycles + 10}
+    generator = hardware.weight_generator.model_copy(update=changes)
     places = places or generator.num_lanes * words * (WORD_BITS[source.generator] // 16)
     decoder = hardware.mask_decoder.model_copy(update={"positions_per_cycle": places})
     return hardware.model_copy(update={"weight_generator": generator, "mask_decoder": decoder})
@@ -138,6 +150,9 @@ def with_loads(source, shape, hardware, tiles):
         per_word.append(WORD_BITS[source.generator] // source.threshold_bits)
     before = None
     for tile in tiles:
+        if source.generator == "philox4x32":
+            yield replace(tile, load=3)
+            continue
         holds = tile.num_filters <= hardware.weight_generator.num_lanes
         holds = holds and before is not None and before[:2] == (tile.first_filter, tile.num_filters)
         loads = [not holds or tile.offset // each < -(-before[2] // each) - 1 for each in per_word]
@@ -147,9 +162,9 @@ def with_loads(source, shape, hardware, tiles):
 
 def chunks(values, tile, source, hardware):
     """Return a tile's values in the order of the path, [chunks, positions]; False where it has none."""
-    lanes, places = hardware.weight_generator.num_lanes, hardware.mask_decoder.positions_per_cycle
+    (lanes, words), places = built_lanes(source, hardware), hardware.mask_decoder.positions_per_cycle
     out, per_word = [], 16 if freezes(source) else 1
-    most = hardware.weight_generator.words_per_lane_per_cycle * (WORD_BITS[source.generator] // per_word)
+    most = words * (WORD_BITS[source.generator] // per_word)
     rows = values[tile.first_filter : tile.first_filter + tile.num_filters, tile.offset : tile.offset + tile.count]
     for first in range(0, tile.num_filters, lanes):
         part = rows[first : first + lanes]
@@ -161,15 +176,20 @@ def chunks(values, tile, source, hardware):
 
 
 def random_layers(root, chip, number, kind=None, words=1, places=0):
-    """Yield small layers in tilings that no mapper would choose: odd parts, in either order, visited again at once."""
+    """Yield small layers in tilings that no mapper would choose: odd parts, in either order, visited again at once.
+
+    Of Philox, parts of whole blocks on all lanes: the table counts words, wherever blocks begin and end.
+    """
     like = next(scheduled_layers(root, chip, "conv6_slt_f50", kind, words, places))
     random = np.random.default_rng(2)
+    grid, most_units = ((8, 128), (6, 5)) if kind == "philox4x32" else ((1, 1), (80, 140))
     for place in range(number):
-        shape = tuple(random.integers(1, (80, 140)).tolist())
+        units = random.integers(1, most_units).tolist()
+        shape = tuple(many * size for many, size in zip(units, grid, strict=True))
         prune, lock = sorted(random.integers(0, 1 << 16, 2).tolist()) if place % 4 else (0, 0)
         seed = int(random.integers(1 << 32))
         source = replace(like.source, seed=seed, prune_threshold=prune, lock_threshold=lock)
-        sizes = [int(random.integers(1, most + 1)) for most in shape]
+        sizes = [each * int(random.integers(1, most + 1)) for most, each in zip(units, grid, strict=True)]
         parts = [
             [(first, min(size, most - first)) for first in range(0, most, size)]
             for size, most in zip(sizes, shape, strict=True)

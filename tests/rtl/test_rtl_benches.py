@@ -80,3 +80,14 @@ def test_tiles_of_other_widths(words, places):
     chosen = settings(tickets="conv6_slt_f50 conv6_slt_f00 random", words=words, places=places)
 
     assert behind(run("path", parameters={"WORDS": words, "POSITIONS": places}, environment=chosen)) == {0}
+
+
+@only_all
+def test_tiles_of_philox():
+    # Exact where parts are whole blocks on all lanes; elsewhere blocks have words that the table does not count.
+    lanes = {"KIND": 3, "LANES": 8, "WORDS": 4}
+    whole = run("path", parameters=lanes, environment=settings(tickets="random", kind="philox4x32", num_random=20))
+    assert behind(whole) == {0}
+
+    layers = settings(tickets="conv6_slt_f50", kind="philox4x32", most_cycles=4000)
+    assert min(behind(run("path", parameters=lanes, environment=layers))) == 0
