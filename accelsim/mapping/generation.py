@@ -355,8 +355,12 @@ def _cycles(
     number = streams.number
     if source.generator in COUNTER_BASED:
         loads = (number * work.seeds).sum(axis=0) > 0
-        shared: Ints = -(-(number * work.used).sum(axis=0) // (lanes * rate)) + loads * generator.seed_cycles
-        return shared
+        shared = -(-(number * work.used).sum(axis=0) // (lanes * rate))
+        if num_places is not None:
+            weights = (number * streams.num_parts * streams.part_weights).sum(axis=0)
+            shared = np.maximum(shared, -(-weights // num_places))
+        every: Ints = shared + loads * generator.seed_cycles
+        return every
     jumps = work.jumps + (work.seeds if source.seeds == "jump" else 0)
     apart = jumps * generator.jump_cycles + (work.seeds > 0) * generator.seed_cycles
     num = number.sum(axis=0)
