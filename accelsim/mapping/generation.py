@@ -43,7 +43,8 @@ class TileRange:
 class GenerationWork:
     """Per tile, int64 [num_tiles]: words used, words thrown away, seeds, jumps and cycles.
 
-    ``is_held_up``, bool: the words alone would take fewer cycles, if the decoder took weights as fast.
+    ``is_held_up``, bool: the words alone would take fewer cycles, if the decoder took weights as fast. ``num_lanes``
+    are in use.
     """
 
     words: Ints
@@ -52,12 +53,13 @@ class GenerationWork:
     jumps: Ints
     cycles: Ints
     is_held_up: Bools
+    num_lanes: int
 
     def behind(self, num_tiles: int) -> GenerationWork:
         """Return the work of the tiles behind the first ``num_tiles``."""
         return GenerationWork(
             self.words[num_tiles:], self.discarded_words[num_tiles:], self.seeds[num_tiles:], self.jumps[num_tiles:],
-            self.cycles[num_tiles:], self.is_held_up[num_tiles:],
+            self.cycles[num_tiles:], self.is_held_up[num_tiles:], self.num_lanes,
         )  # fmt: skip
 
 
@@ -152,8 +154,30 @@ def generation_work(
         Given where dropped weights are skipped: a counter-based generator then leaves out weight words without a
         kept weight (their expected number; a sequential one must step through them).
     num_places
-        Weights that the mask decoder takes in a cycle; None where no stored bits meet the weights.
+        Weights that the mask decoder takes in a cycle; None where no stored bits meet the weights. Where it holds up
+        the words, half the lanes stay idle if that is faster: 33 streams share 64 places as 32 and 1, not as 64.
     """
+    best = _work(source, shape, generator, tiles, passes, kept_fraction, num_places)
+    lanes = generator.num_lanes // 2
+    while source.generator not in COUNTER_BASED and lanes and bool(best.is_held_up.any()):
+        fewer = generator.model_copy(update={"num_lanes": lanes})
+        other = _work(source, shape, fewer, tiles, passes, kept_fraction, num_places)
+        if int(other.cycles.sum()) >= int(best.cycles.sum()):
+            break
+        best, lanes = other, lanes // 2
+    return best
+
+
+def _work(
+    source: RandomSource,
+    shape: tuple[int, ...],
+    generator: WeightGeneratorConfig,
+    tiles: TileRange,
+    passes: Ints,
+    kept_fraction: float | None,
+    num_places: int | None,
+) -> GenerationWork:
+    """Return the work for tiles with a number of lanes in use, see `generation_work`."""
     geometry = stream_geometry(source, shape)
     streams = _streams(tiles, filters_per_stream(source, shape), int(np.prod(shape[1:], dtype=np.int64)), generator)
     domains = [(fields_per_weight(source), geometry.weight_fields_per_word)]
@@ -306,6 +330,7 @@ def _total(
         jumps=summed(work[0].jumps, work[1].jumps) + (seeds if source.seeds == "jump" else none),
         cycles=taken,
         is_held_up=taken > cycles(None) if num_places is not None else taken < 0,
+        num_lanes=generator.num_lanes,
     )
 
 

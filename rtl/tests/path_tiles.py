@@ -70,12 +70,13 @@ def scheduled_layers(root, chip, ticket, kind=None, words=1, places=0):
         frozen = freezing_map(source, shape).reshape(shape[0], -1)
         keep = np.where(frozen == 0, unpack_mask(packed).reshape(frozen.shape), frozen > 0)
         built = hardware if is_own else other_lanes(hardware, source, words, places)
-        tiles = tuple(with_loads(source, frozen.shape, built, _tiles(dims[layer.name], layer)))
-        weights = layer.weights
+        tiles = tuple(_tiles(dims[layer.name], layer))
+        weights, in_use = events(source, frozen.shape, built, tiles, layer.weights.fetch_bytes)
         if is_own:
-            assert np.array_equal(generated(source, frozen.shape, built, tiles), weights.generate_cycles), layer.name
-        else:
-            weights = events(source, frozen.shape, built, tiles, weights.fetch_bytes)
+            assert np.array_equal(weights.generate_cycles, layer.weights.generate_cycles), layer.name
+            weights = layer.weights
+        built = with_lanes(built, in_use)
+        tiles = tuple(with_loads(source, frozen.shape, built, tiles))
         stations = stations_of(weights, built)
         sign = layer_weights(source, shape).reshape(frozen.shape) > 0
         yield Layer(layer.name, source, built, tiles, weights, stations, keep, sign, frozen == 0)
@@ -101,22 +102,22 @@ def other_lanes(hardware, source, words, places):
     return hardware.model_copy(update={"weight_generator": generator, "mask_decoder": decoder})
 
 
-def generated(source, shape, hardware, tiles):
-    """Return the generator's cycles of each tile."""
-    ranges = np.array(
-        [(tile.first_filter, tile.num_filters, tile.offset, tile.count) for tile in tiles], dtype=np.int64
-    )
-    ones, places = np.ones(len(tiles), dtype=np.int64), hardware.mask_decoder.positions_per_cycle
-    ranges = TileRange(*ranges.T)
-    return generation_work(source, shape, hardware.weight_generator, ranges, ones, num_places=places).cycles
+def with_lanes(hardware, num_lanes):
+    """Return the chip with as many lanes as are in use."""
+    generator = hardware.weight_generator.model_copy(update={"num_lanes": num_lanes})
+    return hardware.model_copy(update={"weight_generator": generator})
 
 
 def events(source, shape, hardware, tiles, fetch_bytes):
-    """Return the weight tiles as a schedule has them, with raw masks."""
-    sizes = np.array([tile.num_filters * tile.count for tile in tiles], dtype=np.int64)
-    work, places = generated(source, shape, hardware, tiles), hardware.mask_decoder.positions_per_cycle
-    nothing, decode = np.zeros_like(sizes), -(-sizes // places)
-    return WeightEvents(nothing, nothing, fetch_bytes, nothing, decode, work)
+    """Return the weight tiles as a schedule has them, with raw masks, and the lanes in use."""
+    columns = [(tile.first_filter, tile.num_filters, tile.offset, tile.count) for tile in tiles]
+    ranges = TileRange(*np.array(columns, dtype=np.int64).T)
+    places, ones = hardware.mask_decoder.positions_per_cycle, np.ones(len(tiles), dtype=np.int64)
+    work = generation_work(source, shape, hardware.weight_generator, ranges, ones, num_places=places)
+    decode = -(-ranges.num_filters * ranges.num_weights // places)
+    decode = np.where(work.is_held_up, np.maximum(decode, work.cycles), decode)
+    nothing = np.zeros_like(decode)
+    return WeightEvents(nothing, nothing, fetch_bytes, nothing, decode, work.cycles), work.num_lanes
 
 
 def stations_of(weights, hardware):
@@ -181,6 +182,9 @@ def random_layers(root, chip, number, kind=None, words=1, places=0):
     Of Philox, parts of whole blocks on all lanes: the table counts words, wherever blocks begin and end.
     """
     like = next(scheduled_layers(root, chip, "conv6_slt_f50", kind, words, places))
+    hardware = with_lanes(
+        like.hardware, load_hardware(f"{root}/hwconfigs/{chip}.yaml").config.weight_generator.num_lanes
+    )
     random = np.random.default_rng(2)
     grid, most_units = ((8, 128), (6, 5)) if kind == "philox4x32" else ((1, 1), (80, 140))
     for place in range(number):
@@ -196,18 +200,19 @@ def random_layers(root, chip, number, kind=None, words=1, places=0):
         ]
         ranges = [one + other for one in parts[0] for other in parts[1] for _ in range(random.integers(1, 3))]
         ranges = ranges if place % 2 else sorted(ranges, key=lambda tile: tile[2])
-        tiles = with_loads(source, shape, like.hardware, [Tile(*each) for each in ranges[:60]])
-        yield _laid_out(like, f"random {place}", source, shape, tuple(tiles), random)
+        tiles = [Tile(*each) for each in ranges[:60]]
+        yield _laid_out(hardware, f"random {place}", source, shape, tiles, random)
 
 
-def _laid_out(like, name, source, shape, tiles, random):
-    """Return a layer of these tiles on the chip of ``like``; its mask is random, and each tile's bits are a request."""
+def _laid_out(hardware, name, source, shape, tiles, random):
+    """Return a layer of these tiles; its mask is random, and the stored bits of each tile are a request."""
     frozen = freezing_map(source, shape)
     keep = np.where(frozen == 0, random.integers(0, 2, shape) > 0, frozen > 0)
-    weights = events(source, shape, like.hardware, tiles, np.full(len(tiles), like.hardware.dram.burst_bytes))
-    stations = stations_of(weights, like.hardware)
+    weights, in_use = events(source, shape, hardware, tiles, np.full(len(tiles), hardware.dram.burst_bytes))
+    built = with_lanes(hardware, in_use)
+    tiles = tuple(with_loads(source, shape, built, tiles))
     signs = layer_weights(source, shape) > 0
-    return Layer(name, source, like.hardware, tiles, weights, stations, keep, signs, frozen == 0)
+    return Layer(name, source, built, tiles, weights, stations_of(weights, built), keep, signs, frozen == 0)
 
 
 def stored_bits(layer):
