@@ -5,8 +5,8 @@
 // LANES  weight_generator.num_lanes      KIND  weight_generator.kind      FIELD_BITS  threshold_bits of the ticket
 // WORDS  words_per_lane_per_cycle        POSITIONS  mask_decoder.positions_per_cycle, a power of two from LANES on
 // HASHES  seeds derived in a cycle, ahead of the round that loads them
-// KIND 3, philox4x32: LANES of four WORDS stand for four lanes of one word each. Blocks of four words are made whole, none is thrown
-// away, and keys take no cycle (seed_cycles = 0); ROUNDS_PER_STAGE: see philox4x32.sv, whose stages come to latency_cycles.
+// COUNTS  1: philox4x32 in place of KIND. A lane of four WORDS stands for four lanes of one. Blocks of four words are made whole, none
+// is thrown away, and keys take no cycle (seed_cycles = 0). ROUNDS_PER_STAGE: see philox4x32.sv; its stages add to latency_cycles.
 //
 // A command is a round: `load` the seeds that a tile begins with (weights', freezing map's; else lanes go on), then weights `offset` to
 // `offset + count - 1` of each stream. The first round of a tile waits for its stored bits and for a place in the weight buffer:
@@ -19,6 +19,7 @@ module weight_generator #(
     parameter FIELD_BITS = 16,
     parameter WORDS = 1,
     parameter HASHES = 2 * LANES,
+    parameter COUNTS = 0,
     parameter ROUNDS_PER_STAGE = 1,
     parameter BITS = KIND == 1 ? 16 : 32,
     parameter FIELDS = WORDS * (BITS / FIELD_BITS),
@@ -60,8 +61,7 @@ module weight_generator #(
   localparam S = $clog2(SEEDS + 1);
   localparam T = $clog2(WORDS + 1);
   localparam L = $clog2(LANES + 1);
-  localparam COUNTS = KIND == 3;
-  localparam DELAY = COUNTS ? 10 / ROUNDS_PER_STAGE : 0;
+  localparam DELAY = COUNTS != 0 ? 10 / ROUNDS_PER_STAGE : 0;
 
   // The round: which words are made in this cycle, and whether the weights at `at` can leave behind them.
   logic active, is_last, has_seeds;
@@ -71,13 +71,13 @@ module weight_generator #(
   wire is_free = num_fetched > num_tiles && num_places > num_tiles;
   wire starts = !active && round_valid && (!first || is_free) && (load == 0 || has_seeds);
   wire loads = starts && load != 0;
-  wire works = active || (starts && (COUNTS || load == 0));
+  wire works = active || (starts && (COUNTS != 0 || load == 0));
   wire [31:0] at = active ? position : offset;
   wire [31:0] until_ = active ? stop : offset + count;
   wire [L-1:0] in_use = active ? lanes : num_lanes;
   // Words that the lanes have made: a counter-based generator begins each round at the block of its first weight.
-  wire [31:0] has_weights = COUNTS && starts ? (offset >> PER_WORD) & ~32'd3 : num_weight_words;
-  wire [31:0] has_freezing = COUNTS && starts ? (offset >> PER_FREEZING) & ~32'd3 : num_freezing_words;
+  wire [31:0] has_weights = COUNTS != 0 && starts ? (offset >> PER_WORD) & ~32'd3 : num_weight_words;
+  wire [31:0] has_freezing = COUNTS != 0 && starts ? (offset >> PER_FREEZING) & ~32'd3 : num_freezing_words;
   always_comb begin
     own_width = NARROWEST;
     for (int w = NARROWEST; w <= WIDEST; w = w + 1) if (in_use <= POSITIONS >> w) own_width = w;
@@ -93,7 +93,7 @@ module weight_generator #(
   // Words of the weights are made ahead where those of the freezing map decide about the pace.
   wire [31:0] ahead = freezes ? ((until_ - 1) >> PER_WORD) + 1 - has_weights : lacking_weights;
   wire [31:0] wanted = lacks_weights ? ahead : lacks_freezing ? lacking_freezing : 32'd0;
-  wire [T-1:0] take = wanted > WORDS || (COUNTS && wanted != 0) ? WORDS : wanted[T-1:0];
+  wire [T-1:0] take = wanted > WORDS || (COUNTS != 0 && wanted != 0) ? WORDS : wanted[T-1:0];
   wire covers = works && (!lacks_weights || lacking_weights <= WORDS) && (!lacks_freezing || (!lacks_weights && lacking_freezing <= WORDS));
   wire ends = covers && next >= until_;
   wire [31:0] made_weights = has_weights + (lacks_weights ? take : 0);
@@ -106,14 +106,14 @@ module weight_generator #(
       active <= 1'b0;
       num_tiles <= 0;
     end else if (moves) begin
-      active <= (loads && !COUNTS) || (works && !ends);
+      active <= (loads && COUNTS == 0) || (works && !ends);
       if (starts && first) num_tiles <= num_tiles + 1;
     end
     if (moves) begin
       position <= covers ? next : at;
       stop <= until_;
-      num_weight_words <= !COUNTS && loads && load[0] ? 0 : made_weights;
-      num_freezing_words <= !COUNTS && loads && load[1] ? 0 : made_freezing;
+      num_weight_words <= COUNTS == 0 && loads && load[0] ? 0 : made_weights;
+      num_freezing_words <= COUNTS == 0 && loads && load[1] ? 0 : made_freezing;
       lanes <= in_use;
       if (starts) is_last <= last;
     end
@@ -175,7 +175,7 @@ module weight_generator #(
   genvar l;
   generate
     for (l = 0; l < LANES; l = l + 1) begin : lane_of
-      if (COUNTS) begin : counting
+      if (COUNTS != 0) begin : counting
         lane_counter #(.FIELD_BITS(FIELD_BITS), .ROUNDS_PER_STAGE(ROUNDS_PER_STAGE)) one (
             .clk(clk), .rst(rst), .moves(moves), .load(loads), .seed_weights(seeds[BITS*2*l+:BITS]),
             .seed_freezing(seeds[BITS*(2*l+1)+:BITS]), .block(lacks_weights ? has_weights >> 2 : has_freezing >> 2),

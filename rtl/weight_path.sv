@@ -5,7 +5,7 @@
 //   streams --> seed_hash --> weight_generator (lanes, freezing map)
 //
 // Rows: mask_decoder and weight_generator (accelsim/timing/stations.py).
-// LANES, KIND, FIELD_BITS, WORDS, HASHES, POSITIONS  see weight_generator.sv      DEPTH  see mask_fifo.sv
+// LANES, KIND, FIELD_BITS, WORDS, COUNTS, HASHES, POSITIONS  see weight_generator.sv      DEPTH  see mask_fifo.sv
 // CODEC  of the ticket: 0 raw, 1 rle, 2 golomb, 3 entropy
 //
 // `start` begins a layer (its codec's header, or raw bits, come next). A chunk of POSITIONS weights leaves a cycle where `out_ready`:
@@ -19,6 +19,7 @@ module weight_path #(
     parameter DEPTH = 2048,
     parameter HASHES = 2 * LANES,
     parameter WORDS = 1,
+    parameter COUNTS = 0,
     parameter POSITIONS = LANES * WORDS * ((KIND == 1 ? 16 : 32) / FIELD_BITS),
     parameter WIDTH = CODEC == 0 ? POSITIONS : 32
 ) (
@@ -107,7 +108,8 @@ module weight_path #(
 
   logic chunk_valid, chunk_last;
   logic [POSITIONS-1:0] chunk_there, chunk_free, chunk_locked, chunk_sign;
-  weight_generator #(.LANES(LANES), .KIND(KIND), .FIELD_BITS(FIELD_BITS), .WORDS(WORDS), .HASHES(HASHES), .POSITIONS(POSITIONS)) generator (
+  weight_generator #(.LANES(LANES), .KIND(KIND), .FIELD_BITS(FIELD_BITS), .WORDS(WORDS), .COUNTS(COUNTS),
+      .HASHES(HASHES), .POSITIONS(POSITIONS)) generator (
       .clk(clk), .rst(rst || start), .moves(moves), .freezes(freezes), .prune(prune), .lock(lock), .base(base),
       .stream_valid(stream_valid), .stream_ready(stream_ready), .stream(stream),
       .round_valid(round_valid), .round_ready(round_ready), .first(first), .last(last), .load(load),

@@ -85,7 +85,7 @@ def test_tiles_of_other_widths(words, places):
 @only_all
 def test_tiles_of_philox():
     # Exact where parts are whole blocks on all lanes; elsewhere blocks have words that the table does not count.
-    lanes = {"KIND": 3, "LANES": 8, "WORDS": 4}
+    lanes = {"COUNTS": 1, "LANES": 8, "WORDS": 4}
     whole = run("path", parameters=lanes, environment=settings(tickets="random", kind="philox4x32", num_random=20))
     assert behind(whole) == {0}
 
