@@ -155,16 +155,22 @@ def generation_work(
         kept weight (their expected number; a sequential one must step through them).
     num_places
         Weights that the mask decoder takes in a cycle; None where no stored bits meet the weights. Where it holds up
-        the words, half the lanes stay idle if that is faster: 33 streams share 64 places as 32 and 1, not as 64.
+        the words, half the lanes (or more) stay idle if that is faster: 33 streams share 64 places as 32 and 1.
     """
     best = _work(source, shape, generator, tiles, passes, kept_fraction, num_places)
+    if source.generator in COUNTER_BASED or not best.is_held_up.any():
+        return best
+    per_stream = filters_per_stream(source, shape)
+    streams = (tiles.first_filter + tiles.num_filters - 1) // per_stream - tiles.first_filter // per_stream + 1
+    in_last = (streams - 1) % generator.num_lanes + 1
+    if not (in_last & (in_last - 1)).any():  # powers of two share the places without a rest
+        return best
     lanes = generator.num_lanes // 2
-    while source.generator not in COUNTER_BASED and lanes and bool(best.is_held_up.any()):
+    while lanes:
         fewer = generator.model_copy(update={"num_lanes": lanes})
         other = _work(source, shape, fewer, tiles, passes, kept_fraction, num_places)
-        if int(other.cycles.sum()) >= int(best.cycles.sum()):
-            break
-        best, lanes = other, lanes // 2
+        best = other if int(other.cycles.sum()) < int(best.cycles.sum()) else best
+        lanes //= 2
     return best
 
 

@@ -155,8 +155,8 @@ def test_sequential_generators_step_word_by_word(seed: int) -> None:
         return walker
 
     walker, lanes = walked(generator.num_lanes), generator.num_lanes // 2
-    while places is not None and lanes and (fewer := walked(lanes)).cycles < walker.cycles:
-        walker, lanes = fewer, lanes // 2
+    while places is not None and lanes:
+        walker, lanes = min(walker, walked(lanes), key=lambda one: one.cycles), lanes // 2
     columns = [np.array(values, dtype=np.int64) for values in zip(*order, strict=True)]
     work = generation_work(source, SHAPE, generator, TileRange(*columns), np.full(len(order), passes), None, places)
     assert int(work.words.sum()) == walker.words
