@@ -19,7 +19,7 @@ from accelsim.cost.tables import load_tables
 from accelsim.errors import MappingError, TraceError
 from accelsim.groups import Group, best_groups, group_sizes, one_after_other
 from accelsim.mapping.loops import Tiling
-from accelsim.mapping.mapper import MappedLayer
+from accelsim.mapping.mapper import MappedLayer, recalled
 from accelsim.mapping.network import map_network
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.repeated import Map, Mapped, Network, expanded, named, repeats, run_repeated
@@ -99,7 +99,8 @@ def _language_run(
 
     Who watches, or states tilings, sees every layer run.
     """
-    mapped, solved, steps = mapper_of(chip, trace, storage, fixed), SolvedLayers(), trace.steps
+    mapped, steps = mapper_of(chip, trace, storage, fixed), trace.steps
+    solved = SolvedLayers(lambda layer, before: recalled(layer, before, chip))
     whole = Network.of(trace)
     is_short = not fixed and not watch.is_there and repeats(trace, layer_plans(trace, storage), chip)
 

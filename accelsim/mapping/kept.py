@@ -23,7 +23,7 @@ class Key:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Key) and self._hash == other._hash and self.parts == other.parts
+        return self is other or (isinstance(other, Key) and self._hash == other._hash and self.parts == other.parts)
 
 
 class Kept(Generic[Value]):

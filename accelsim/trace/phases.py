@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from accelsim.errors import TraceError
 from accelsim.ticket.zoo.decoders import DecoderShape, num_parameters
 from accelsim.trace.batch import MAX_MACS
 from accelsim.trace.decoder import DecoderRun, decoder_layers, decoder_weights
-from accelsim.trace.model import LanguageRun, LayerTrace, Phase
+from accelsim.trace.model import LanguageRun, LayerTrace, Phase, TraceLayer
 from accelsim.trace.options import PHASE_OPTIONS, TraceOptions
 
 _SHAPING = ("num_classes", "input_shape", "input_shapes", "width_factor", "ignore_sparsity_column", "skip_unsupported")
@@ -147,6 +147,8 @@ class _Model:
     batch: int
     cache_bits: int | None
     experts: tuple[int, ...] | None
+    known: dict[str, TraceLayer] = field(default_factory=dict, compare=False, repr=False)
+    """The last layer of each name: those of the tokens of an answer are the same objects, but for attention."""
 
     def trace(
         self,
@@ -171,7 +173,7 @@ class _Model:
             experts = None
         run = DecoderRun(self.batch, context, num_positions, self.cache_bits, experts)
         made = shape if num_blocks is None else replace(shape, num_blocks=min(num_blocks, shape.num_blocks))
-        layers, blocks = decoder_layers(made, run, decoder_weights(shape, self.options))
+        layers, blocks = decoder_layers(made, run, decoder_weights(shape, self.options), self.known)
         held = min(capacity or end, shape.window or (1 << 62))
         language = LanguageRun(phase, end, num_positions, self.batch * shape.cached_per_token * held, self.cache_bits)
         return LayerTrace(
