@@ -19,7 +19,7 @@ from accelsim.cost.tables import load_tables
 from accelsim.errors import MappingError, TraceError
 from accelsim.groups import Group, best_groups, group_sizes, one_after_other
 from accelsim.mapping.loops import Tiling
-from accelsim.mapping.mapper import MappedLayer, recalled
+from accelsim.mapping.mapper import MappedLayer, forget_times, recalled
 from accelsim.mapping.network import map_network
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.repeated import Map, Mapped, Network, expanded, named, repeats, run_repeated
@@ -114,6 +114,7 @@ def _language_run(
     runs = [one(whole, 0)] if steps is None else [
         one(Network(whole.num_blocks, partial(steps.trace, place)), place) for place in range(len(steps))
     ]  # fmt: skip
+    forget_times()
     counters = named(one_after_other([(run, 1) for run in runs], trace), trace)
     return replace(counters, tokens=tokens_of(trace, runs[0]))
 

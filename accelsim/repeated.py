@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from accelsim.config.hardware import HardwareConfig
-from accelsim.mapping.bound import network_bound
+from accelsim.mapping.bound import NetworkBound
 from accelsim.mapping.mapper import MappedLayer
 from accelsim.sim.counters import Counters, LayerCounters
 from accelsim.sim.parts import SolvedLayers
@@ -39,6 +39,13 @@ class Repeated:
     mapped: tuple[MappedLayer, ...]
     copies: int
     cycles: int
+
+    @property
+    def bound(self) -> NetworkBound:
+        """Return what the whole network cannot beat."""
+        every = NetworkBound.of(item.bound for item in self.mapped if item.bound is not None)
+        middle = NetworkBound.of(item.bound for item in self.mapped[self.middle] if item.bound is not None)
+        return every + middle.times(self.copies)
 
     @property
     def middle(self) -> slice:
@@ -161,14 +168,12 @@ def run_repeated(network: Network, hardware: HardwareConfig, mapped: Map, solved
         if not found.copies or _is_steady(run, own, own.times):
             break
         num_blocks = 2 * own.times
-    bounds = [item.bound for item in found.mapped if item.bound is not None]
-    middle = [item.bound for item in found.mapped[found.middle] if item.bound is not None]
     return RepeatedRun(
         schedule=found.schedule,
         layers=run.layers,
         blocks=own,
         num_blocks=network.num_blocks,
-        lower_bound_cycles=network_bound([*bounds, *(middle * found.copies)]),
+        lower_bound_cycles=found.bound.cycles,
         dram=_activity(run, found, hardware),
     )
 

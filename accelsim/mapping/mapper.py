@@ -47,7 +47,7 @@ NEAR_BOUND = 1.01
 # By how much less traffic a tiling that is only as good is solved for; 1.001 solves as many and moves as much.
 LEANER = 1.01
 KEPT_EVENTS = 1 << 20  # some 100 MB of schedules and tables
-KEPT_TIMES = 1 << 21  # events; some 80 MB of times
+KEPT_TIMES = 1 << 21  # some 200 MB of tables and times, until the run that follows has ended
 LEAST_EVENTS_KEPT = 64
 KEPT_FORMS = 256
 KEPT_CHOICES = 1024
@@ -146,7 +146,7 @@ class _Found:
     solution: Solution | None = None
 
 
-_kept_solutions: Kept[tuple[HardwareConfig, Table, SolvedLayer]] = Kept(KEPT_TIMES)
+_kept_solutions: Kept[tuple[HardwareConfig, Table, SolvedLayer]] = Kept(KEPT_TIMES, 4)
 
 
 def _noted(found: _Found, task: LayerTask, run: Run) -> MappedLayer:
@@ -173,6 +173,11 @@ def recalled(
     """
     kept = _kept_solutions.get(_solution_key(schedule, before, hardware))
     return None if kept is None else (kept[1].source, kept[2])
+
+
+def forget_times() -> None:
+    """Drop the times that `recalled` gives."""
+    _kept_solutions.forget()
 
 
 def _chosen(task: LayerTask, prices: EnergyPrices, run: Run) -> _Found:

@@ -56,7 +56,8 @@ Ints = npt.NDArray[np.int64]
 Engine = Literal["auto", "python", "compiled"]
 NO_LIMIT = (1 << 62) - 1
 
-PATIENCE_EVENTS = 300_000  # some 0.5 s of plain Python, about what loading compiled code takes
+PATIENCE_EVENTS = 200_000  # in plain Python what loading compiled code takes, 0.4 s
+LARGE_LAYER = 50_000  # events; such a layer has others like it
 LONGER = 10  # times as long, where it must be made first
 
 
@@ -287,7 +288,8 @@ def _memory_at(row: Sequence[int], cycle: int) -> list[int]:
 def _wants_compiled(engine: Engine, num_events: int) -> bool:
     """Return whether compiled code is used: where asked for, or where this process would do much in plain Python."""
     if engine == "auto":
-        return _Walked.num_events + num_events > PATIENCE_EVENTS * (1 if is_compiled() else LONGER)
+        longer = 1 if is_compiled() else LONGER
+        return _Walked.num_events + num_events > PATIENCE_EVENTS * longer or num_events > LARGE_LAYER * longer
     return engine == "compiled"
 
 
