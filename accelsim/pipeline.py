@@ -28,7 +28,7 @@ from accelsim.results.model import RunResult
 from accelsim.rivals import with_fitting_decoder
 from accelsim.sim.counters import Counters, DecoderWidth, Tokens
 from accelsim.sim.parts import SolvedLayers
-from accelsim.sim.run import run_schedule
+from accelsim.sim.run import Engine, run_schedule
 from accelsim.storage import get_format, plan_layers
 from accelsim.storage.base import WeightPlan
 from accelsim.timing.accounts import Probe
@@ -108,7 +108,8 @@ def _language_run(
         if not is_short:
             seen = (watch.probe, watch.tap) if place == 0 else (None, None)
             schedule = mapped(network.trace(network.num_blocks))[0]
-            return run_schedule(schedule, chip, exact=watch.exact, probe=seen[0], tap=seen[1])
+            engine: Engine = "auto" if steps is None or watch.is_there else "solver"  # SimPy would take seconds a step
+            return run_schedule(schedule, chip, exact=watch.exact, engine=engine, probe=seen[0], tap=seen[1])
         return expanded(run_repeated(network, chip, mapped, solved))
 
     runs = [one(whole, 0)] if steps is None else [

@@ -286,14 +286,13 @@ class _Builder:
         """Add the two products of attention; returns the name of the second."""
         shape, run = self._shape, self._run
         rows, pieces = run.num_positions, 1
-        seen = shape.positions_seen(run.context) + rows
+        before = shape.positions_seen(run.context)
+        seen = before + rows
         if shape.window is not None and rows > shape.window:
             pieces = -(-rows // shape.window)
-            rows, seen = -(-rows // pieces), min(rows, 2 * shape.window)
+            rows, seen = -(-rows // pieces), min(seen, 2 * shape.window)
         per_position = run.batch * shape.kv_features
-        new = min(run.num_positions, shape.window or run.num_positions) if pieces == 1 else run.num_positions
-        held = (seen if pieces == 1 else run.num_positions) * per_position
-        cached = max(0, held - new * per_position)
+        cached, held = before * per_position, (before + run.num_positions) * per_position
         groups, size = run.batch * shape.num_kv_heads * pieces, shape.head_size
         lines = rows * (shape.num_heads // shape.num_kv_heads)
         queries, scores = run.num_tokens * shape.query_features, groups * lines * seen
