@@ -40,6 +40,7 @@ __all__ = [
     "trace_graph",
     "trace_module",
     "trace_network",
+    "trace_run",
     "trace_ticket",
     "trace_workload",
     "with_batch",
@@ -91,15 +92,24 @@ def trace_workload(path: str, options: TraceOptions | None = None) -> LayerTrace
 
 def _trace_ticket(ticket: Ticket, options: TraceOptions, path: str, sha256: str) -> LayerTrace:
     """Return the trace of a ticket; that of a decoder has phases."""
-    if options.of_network != TraceOptions():
+    if not options.says_only_run:
         raise TraceError(f"{path}: a ticket has its own sparsity, ratios and shapes; leave those options out")
-    trace = trace_ticket(ticket, path, sha256)
+    return trace_run(ticket.graph, trace_ticket(ticket, path, sha256), options, path)
+
+
+def trace_run(graph: NetworkGraph, trace: LayerTrace, options: TraceOptions, where: str) -> LayerTrace:
+    """Return the trace of a ticket's network for what ``options`` say is run of it: a batch, or of a decoder a phase.
+
+    Raises
+    ------
+    TraceError
+        A phase of what is no decoder, or one that a decoder does not have.
+    """
     if any(getattr(options, name) is not None for name in PHASE_OPTIONS):
-        decoder = decoder_ticket(ticket.graph, trace)
-        if decoder is None:
-            refuse_phase(path, options)
-        else:
-            return trace_decoder_ticket(decoder, options, path)
+        decoder = decoder_ticket(graph, trace)
+        if decoder is not None:
+            return trace_decoder_ticket(decoder, options, where)
+        refuse_phase(where, options)
     return with_batch(trace, options.batch)
 
 
