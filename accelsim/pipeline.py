@@ -22,13 +22,13 @@ from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import MappedLayer, forget_times, recalled
 from accelsim.mapping.network import map_network
 from accelsim.mapping.prices import EnergyPrices
-from accelsim.repeated import Map, Mapped, Network, expanded, named, repeats, run_repeated
+from accelsim.repeated import Map, Mapped, Network, expanded, has_state, named, repeats, run_repeated
 from accelsim.results.build import build_result
 from accelsim.results.model import RunResult
 from accelsim.rivals import with_fitting_decoder
 from accelsim.sim.counters import Counters, DecoderWidth, Tokens
 from accelsim.sim.parts import SolvedLayers
-from accelsim.sim.run import Engine, run_schedule
+from accelsim.sim.run import run_schedule, run_solved
 from accelsim.storage import get_format, plan_layers
 from accelsim.storage.base import WeightPlan
 from accelsim.timing.accounts import Probe
@@ -108,8 +108,9 @@ def _language_run(
         if not is_short:
             seen = (watch.probe, watch.tap) if place == 0 else (None, None)
             schedule = mapped(network.trace(network.num_blocks))[0]
-            engine: Engine = "auto" if steps is None or watch.is_there else "solver"  # SimPy would take seconds a step
-            return run_schedule(schedule, chip, exact=watch.exact, engine=engine, probe=seen[0], tap=seen[1])
+            if steps is not None and not watch.is_there and not has_state(chip):  # else each step would run all layers
+                return run_solved(schedule, chip, solved)
+            return run_schedule(schedule, chip, exact=watch.exact, probe=seen[0], tap=seen[1])
         return expanded(run_repeated(network, chip, mapped, solved))
 
     runs = [one(whole, 0)] if steps is None else [

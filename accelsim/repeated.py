@@ -73,14 +73,18 @@ class Network:
         return cls(0 if trace.blocks is None else trace.blocks.times, lambda number: shortened(trace, number))
 
 
+def has_state(hardware: HardwareConfig) -> bool:
+    """Return whether a chip's memory has banks and rows, so that equal layers need not take equal time."""
+    return hardware.memory != "ideal" and hardware.dram.model == "timing"
+
+
 def repeats(trace: LayerTrace, plans: Mapping[str, WeightPlan], hardware: HardwareConfig) -> bool:
     """Return whether a network has blocks of which copies may stand for others on this chip.
 
     A memory with banks and rows is never again in the state in which it was, and layers that are stored otherwise in
     one block than in another are not alike.
     """
-    has_state = hardware.memory != "ideal" and hardware.dram.model == "timing"
-    if has_state or trace.blocks is None or trace.blocks.times <= FEWEST:
+    if has_state(hardware) or trace.blocks is None or trace.blocks.times <= FEWEST:
         return False
     blocks, names = trace.blocks, [layer.name for layer in trace.layers]
     first = [_unseeded(plans.get(name)) for name in names[_place(blocks, 0)]]

@@ -95,6 +95,23 @@ def solve_schedule(schedule: Schedule, hardware: HardwareConfig, solved: SolvedL
     )
 
 
+def run_solved(schedule: Schedule, hardware: HardwareConfig, solved: SolvedLayers) -> Counters:
+    """Return the counters of a schedule as `solve_schedule` finds them."""
+    run, dram = solve_schedule(schedule, hardware, solved), None
+    if hardware.memory != "ideal":
+        end = run.after[-1].end_cycle
+        dram = activity_of(joined_use(run.uses), end, 1000 / hardware.clock_mhz, hardware.dram)
+    return Counters(
+        storage=schedule.storage,
+        layers=run.layers,
+        arithmetic=schedule.arithmetic,
+        uses_generator=schedule.uses_generator,
+        decoder=schedule.decoder,
+        lower_bound_cycles=schedule.lower_bound_cycles,
+        dram=dram,
+    )
+
+
 def _activity(runs: Sequence[LayerRun], hardware: HardwareConfig, memory: MemoryModel | None) -> DramActivity | None:
     """Return what the run made of its memory; None of an ideal one."""
     if hardware.memory == "ideal" or not runs:
