@@ -49,7 +49,7 @@ def taking_first_choices() -> Iterator[None]:
     What is kept of one mapper is not the other's.
     """
     from accelsim import pipeline  # noqa: PLC0415  most tests must not wait for numpy
-    from accelsim.mapping import mapper  # noqa: PLC0415
+    from accelsim.mapping import mapper, network  # noqa: PLC0415
     from accelsim.sim import run  # noqa: PLC0415
 
     rank = mapper._finalists
@@ -59,7 +59,8 @@ def taking_first_choices() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mapper, "_finalists", best)
-        patch.setattr(mapper, "_kept_choices", _kept_first_choices())
+        patch.setattr(mapper, "_kept_choices", _kept_first_choices("_kept_choices"))
+        patch.setattr(network, "_kept_layers", _kept_first_choices("_kept_layers"))
         patch.setattr(run, "MOST_EVENTS_AS_PROCESSES", 2000)
         pipeline._best_groups.cache_clear()
         yield
@@ -67,10 +68,11 @@ def taking_first_choices() -> Iterator[None]:
 
 
 @cache
-def _kept_first_choices() -> Kept[MappedLayer]:
+def _kept_first_choices(name: str) -> Kept[MappedLayer]:
+    """Return what stands for the memory of that name, through all tests."""
     from accelsim.mapping import kept, mapper  # noqa: PLC0415
 
-    return kept.Kept(mapper.KEPT_CHOICES)
+    return kept.Kept(mapper.KEPT_CHOICES if name == "_kept_choices" else mapper.KEPT_EVENTS)
 
 
 @pytest.fixture

@@ -16,11 +16,12 @@ import simpy
 
 from accelsim.errors import SimulationError
 from accelsim.timing.memory import MemoryModel, addresses
+from accelsim.timing.moment import NUMBER, STATIONS, Moment
 from accelsim.timing.program import STORE
 from accelsim.timing.schedule import LayerSchedule
-from accelsim.timing.solve import STATIONS, FlatTimes, Moment, SolvedLayer, deadlock_message, stuck_message
+from accelsim.timing.solve import FlatTimes, SolvedLayer, deadlock_message, stuck_message
 from accelsim.timing.stations import COUNTER_OF_KIND, COUNTERS, NO_WAIT, Raise, Requests, Station
-from accelsim.timing.table import NUMBER, num_raised
+from accelsim.timing.table import num_raised
 
 Ints = npt.NDArray[np.int64]
 Process = Generator[simpy.Event, None, None]

@@ -34,9 +34,10 @@ import numpy.typing as npt
 from accelsim.config.hardware import HardwareConfig
 from accelsim.timing.accounts import WAIT_CORES
 from accelsim.timing.memory import MemoryModel
+from accelsim.timing.moment import Moment
 from accelsim.timing.program import INPUT, RESIDUAL, WEIGHT
 from accelsim.timing.schedule import LayerSchedule, first_weights_fit
-from accelsim.timing.solve import Engine, FlatTimes, Moment, SolvedLayer, solve_flat
+from accelsim.timing.solve import Engine, FlatTimes, SolvedLayer, solve_flat
 from accelsim.timing.stations import (
     COUNTER_OF_KIND,
     COUNTERS,

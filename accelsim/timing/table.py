@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.timing.moment import NUMBER
 from accelsim.timing.schedule import LayerSchedule
-from accelsim.timing.stations import COUNTER_OF_KIND, COUNTERS, NO_WAIT, Raise, Station
+from accelsim.timing.stations import COUNTER_OF_KIND, NO_WAIT, Raise, Station
 from accelsim.timing.walk import ALONE, EVERY_EVENT, NO_MORE
 
 Ints = npt.NDArray[np.int64]
-NUMBER = {name: number for number, name in enumerate(COUNTERS)}
 
 
 @dataclass(frozen=True, slots=True)

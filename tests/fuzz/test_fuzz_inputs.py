@@ -39,6 +39,7 @@ KINDS = (
     "exported",
     "store",
     "search",
+    "config",
 )
 NUM_INPUTS = int(os.environ.get("ACCELSIM_FUZZ_INPUTS", "150"))
 IS_SUITE = "ACCELSIM_FUZZ_INPUTS" not in os.environ

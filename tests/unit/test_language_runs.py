@@ -110,6 +110,20 @@ def test_a_batch_reads_weights_once_and_each_sequence_its_own_cache(small, first
     assert eight.tokens_per_s > 3 * one.tokens_per_s
 
 
+def test_the_ticket_of_a_decoder_moves_its_masks_once_a_token(first_choice):
+    hardware = load_hardware("edge_llm", ["activation_buffer.capacity_bytes=65536"])
+    totals = run(hardware, trace_workload("decoder_slt_f70", TraceOptions(phase="decode", context=100)), "slt").totals
+    stored, burst = totals.stored_bits.mask / 8, hardware.config.dram.burst_bytes
+    assert stored <= totals.dram_bytes.mask <= stored + 32 * burst  # each of 32 matrices in whole bursts
+    assert totals.dram_bytes.kv_read == 2 * 5 * 128 * 100
+    assert totals.dram_bytes.kv_write == 2 * 5 * 128
+    answer = trace_workload("decoder_slt_f70", TraceOptions(phase="generate", prompt=98, tokens=4))
+    steps = [trace_workload("decoder_slt_f70", TraceOptions(phase="decode", context=98 + step)) for step in range(3)]
+    prompt = trace_workload("decoder_slt_f70", TraceOptions(prompt=98))
+    parts = [run(hardware, trace, "slt").totals.latency_cycles for trace in (prompt, *steps)]
+    assert run(hardware, answer, "slt").totals.latency_cycles == sum(parts)
+
+
 def test_a_cache_that_fits_half_the_buffer_stays_on_chip(small, first_choice):
     trace = small(phase="decode", context=300)  # 2 x 7 x 32 x 301 bytes: 135 kB
     for size, read in ((524_288, 0), (262_144, 2 * 7 * 32 * 300)):
