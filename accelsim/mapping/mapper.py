@@ -173,7 +173,7 @@ def recalled(
     None where they are not kept.
     """
     kept = _kept_solutions.get(_solution_key(schedule, before, hardware))
-    return None if kept is None else (kept[1].source, kept[2])
+    return None if kept is None else (kept[1].flat.source, kept[2])
 
 
 def forget_times() -> None:
