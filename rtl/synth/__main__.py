@@ -1,8 +1,8 @@
 """Measure the units in open cell libraries, and write what follows from the results.
 
-``python -m rtl.synth LIBERTY``: `results.csv` and `cells.csv` of the libraries whose files LIBERTY names (files and folders, separated
-by colons), then as with ``--rows``: the rows of `accelsim/cost/tables/gates.yaml` and the table in `docs/rtl.md`, from
-the results alone.
+``python -m rtl.synth LIBERTY``: `results.csv` and `cells.csv` of the libraries whose files LIBERTY names (files and
+folders, separated by colons), then as with ``--rows``: the rows of `accelsim/cost/tables/gates.yaml` and the table in
+`docs/rtl.md`, from the results alone.
 """
 
 from __future__ import annotations

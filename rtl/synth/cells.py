@@ -74,7 +74,7 @@ def _charge_pj(library: Library, cell: Cell, pin: Group) -> float:
 
 
 def _edge(tables: Tables, cell: Cell, pin: Group, slope: float, load: float = 0.0) -> float:
-    """Return the energy inside of a cell at an edge of a pin, the mean of rise and fall, with equal weights of states."""
+    """Return the energy inside of a cell at an edge of a pin: the mean of rise and fall and of all states."""
     return tables.mean(cell, _still(pin), slope, load)
 
 
