@@ -261,15 +261,28 @@ def _charged_waits(stations: tuple[Station, ...], solved: SolvedLayer) -> Iterat
             if charge is None or not event.size:
                 continue
             begin, stop = at[event], until[event]
-            waited = stop - begin
-            memory = waited
+            waited = memory = stop - begin
+            asked = begin, stop
             if charge.through:
-                memory = np.minimum(waited, blocked[charge.through].between(begin, stop))
-            stores = _held_up(charge, event, (begin, stop), requests, solved, held_up)
-            stores = np.minimum(memory, stores)
+                # The unit works on what is waited for once the memory has delivered it. While the memory is the slower
+                # of the two, that work delays every tile alike and the array no more than the first: what counts is
+                # whether the unit was blocked as long before it began as the array then waited for it.
+                work = _work_on(by_name[charge.through], solved, station.waits[place].value[event], stop)
+                asked = begin - work, stop - work
+                memory = np.minimum(waited, blocked[charge.through].between(*asked))
+            stores = np.minimum(memory, _held_up(charge, event, asked, requests, solved, held_up))
             shares = ("wait_vector", stores), ("wait_dram", memory - stores), (charge.cause, waited - memory)
             behind = by_name["pe_array"].cycles.size if station.name == "sequencer" else 0
             yield _Waited(event + behind, begin, shares)
+
+
+def _work_on(station: Station, solved: SolvedLayer, value: Ints, ready: Ints) -> Ints:
+    """Return the cycles from a station's begin of what brings its counter to values until they are ``ready``."""
+    begin = solved.begin[station.name]
+    if not begin.size:
+        return np.zeros_like(ready)
+    own = (value > 0) & (value <= begin.size)  # else of layers before
+    return np.where(own, np.maximum(ready - begin[np.where(own, value - 1, 0)], 0), 0)
 
 
 def _held_up(
