@@ -240,6 +240,9 @@ class DmaConfig(ConfigModel):
 
     request_cycles: int = Field(0, ge=0, le=10000)
     """Cycles to issue a request; the next one follows behind it."""
+    max_request_bytes: Bytes | None = Field(None, ge=8, le=1 << 30)
+    """A transfer that is longer goes as several requests: each takes ``request_cycles`` and, from its issue to its last
+    word, one of ``dram.num_outstanding_requests``; behind a cache each row of a tile too. None: a tile is a request."""
     loads_ahead: bool = True
     """Whether tiles are loaded while the array works on the ones before; false: when it has ended."""
     activation_codec: Literal["none", "rle"] = "none"
@@ -334,6 +337,8 @@ class HardwareConfig(ConfigModel):
     def _consistent(self) -> Self:
         if self.cache is not None and self.dram.model == "timing":
             raise ValueError("cache is for dram.model simple only; remove it or set dram.model: simple")
+        if self.dma.max_request_bytes is not None and self.dram.model == "timing":
+            raise ValueError("dma.max_request_bytes is for dram.model simple only; remove it or set dram.model: simple")
         if self.cache is not None and self.dma.activation_codec != "none":
             raise ValueError("dma.activation_codec is for a chip without a cache; remove one of them")
         self._check_buffers()

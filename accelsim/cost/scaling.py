@@ -129,7 +129,7 @@ def between_libraries(from_nm: float, to_nm: float, exponent: float) -> float:
     figures, brought to one node by the equations, over that of their nodes. Beyond them the nearest one's stays.
     """
     first, last = LIBRARY_NODES_NM
-    return (min(max(to_nm, first), last) / min(max(from_nm, first), last)) ** exponent
+    return math.pow(min(max(to_nm, first), last) / min(max(from_nm, first), last), exponent)
 
 
 def scale_wire_energy(from_v: float, to_v: float) -> float:

@@ -1,11 +1,12 @@
 """Where the cycles of small layers go, worked out by hand, and what prefetching and double buffering save."""
 
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from accelsim.config.hardware import HardwareConfig
+from accelsim.config.hardware import DmaConfig, HardwareConfig
 from accelsim.config.loader import load_hardware
 from accelsim.mapping.loops import Loop, Tiling
 from accelsim.mapping.network import map_network
@@ -64,6 +65,17 @@ def test_every_cycle_of_a_small_layer() -> None:
     assert layer.busy_cycles == {
         "pe_array": 104, "dram": 4 * 4 + 2 * 16 + 2 * 16, "mask_decoder": 0, "weight_generator": 0, "vector_unit": 32,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("entries", "request_cycles", "piece"), [(1, 0, 14), (4, 0, 3.5), (None, 9, 9)])
+def test_pieces_of_a_transfer_wait_for_their_issue_and_for_an_entry(
+    entries: int | None, request_cycles: int, piece: float
+) -> None:
+    """64 bytes go as four pieces of 16, each 10 cycles after its issue and 4 on the bus, so 14 cycles of an entry."""
+    chip = hardware(dram={"num_outstanding_requests": entries})
+    dma = DmaConfig(max_request_bytes=16, request_cycles=request_cycles)
+    layer = run(chip.model_copy(update={"dma": dma})).layers[0]
+    assert layer.busy_cycles["dram"] == 4 * 4 + (2 + 2) * max(16, ceil(3 * piece))
 
 
 def test_narrow_buffer_ports_stall_the_array() -> None:
