@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Any
 
@@ -36,7 +36,7 @@ class Quantity:
 
     kind: str
     plain: str
-    factors: Mapping[str, Fraction] = field(hash=False)
+    factors: Mapping[str, Fraction]
     is_whole: bool
     example: str
 
