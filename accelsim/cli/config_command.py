@@ -12,12 +12,12 @@ import click
 
 from accelsim.cli.common import SuggestingGroup, common_options, examples, json_option, write_stdout
 from accelsim.cli.names import complete_chip
-from accelsim.config.dram import DramConfig
-from accelsim.config.loader import hardware_json_schema, load_hardware, load_section
+from accelsim.config.loader import hardware_json_schema, load_hardware
 from accelsim.config.ports import starved
 from accelsim.config.presets import CHIPS, preset_file
 from accelsim.config.yaml_reader import read_yaml
 from accelsim.errors import ConfigError
+from accelsim.sim.dram.trace import load_memory
 
 
 @click.group(
@@ -48,15 +48,16 @@ def show(hardware: str, overrides: tuple[str, ...], as_json: bool) -> None:
 
 @command.command("check", short_help="Check hardware and memory files.")
 @click.argument("files", nargs=-1, required=True, shell_complete=complete_chip)
+@click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a value first; repeatable.")
 @common_options
 @click.pass_context
-def check(ctx: click.Context, files: tuple[str, ...]) -> None:
+def check(ctx: click.Context, files: tuple[str, ...], overrides: tuple[str, ...]) -> None:
     """Check hardware FILES (or memory files with only a dram section); exit status 2 if one is wrong."""
     wrong = 0
     for file in files:
         try:
-            click.echo(f"{file}: ok: {_summary(file)}")
-            for line in _starved(file):
+            click.echo(f"{file}: ok: {_summary(file, overrides)}")
+            for line in _starved(file, overrides):
                 click.echo(f"{file}: note: {line}")
         except ConfigError as error:
             wrong += 1
@@ -92,18 +93,18 @@ def diff(first: str, second: str, as_json: bool) -> None:
         click.echo(f"{first} and {second} describe the same chip")
 
 
-def _summary(file: str) -> str:
+def _summary(file: str, overrides: tuple[str, ...]) -> str:
     place = preset_file(file, CHIPS)
     if os.path.exists(place) and set(read_yaml(place).root) == {"dram"}:
-        dram = load_section(place, "dram", DramConfig)
+        dram = load_memory(place, overrides)
         return f"memory {dram.standard}, {dram.num_channels} x {dram.bus_width_bits} bits"
-    config = load_hardware(file).config
+    config = load_hardware(file, overrides).config
     return f"{config.name}, {config.node_nm:g} nm, {config.clock_mhz:g} MHz, {config.array_words}"
 
 
-def _starved(file: str) -> Iterator[str]:
+def _starved(file: str, overrides: tuple[str, ...]) -> Iterator[str]:
     if set(read_yaml(preset_file(file, CHIPS)).root) != {"dram"}:
-        yield from starved(load_hardware(file).config)
+        yield from starved(load_hardware(file, overrides).config)
 
 
 def _leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

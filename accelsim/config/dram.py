@@ -127,6 +127,12 @@ class DramConfig(ConfigModel):
             raise ValueError("write_low_watermark must be below write_high_watermark; lower it")
         if self.controller == "in_order" and self.page_policy == "closed":
             raise ValueError("page_policy: closed is not what controller in_order does; set page_policy to open")
+        first, then = self.power_down_after_ns, self.self_refresh_after_ns
+        if first is not None and then is not None and then < first:
+            raise ValueError(
+                f"self_refresh_after_ns: {then:g} is below power_down_after_ns, {first:g}; no power-down would come: "
+                "raise it, or set power_down_after_ns: null"
+            )
         return self
 
     @property

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from accelsim.config.base import ConfigModel
 from accelsim.config.dram import DramConfig, timing_problem
 from accelsim.config.ports import streamed_bits, with_ports
-from accelsim.config.quantities import Bytes, Megahertz
+from accelsim.config.quantities import SIZE, Bytes, Megahertz
 from accelsim.prng.source import GeneratorKind
 
 ZeroPolicy = Literal["none", "gate", "skip"]
@@ -242,6 +242,9 @@ class DmaConfig(ConfigModel):
 
     request_cycles: int = Field(0, ge=0, le=10000)
     """Cycles to issue a request; the next one follows behind it."""
+    max_request_bytes: Annotated[int | None, SIZE] = Field(None, ge=8, le=1 << 30)
+    """A transfer that is longer goes as several requests: each takes ``request_cycles`` and, from its issue to its last
+    word, one of ``dram.num_outstanding_requests``; behind a cache each row of a tile too. None: a tile is a request."""
     loads_ahead: bool = True
     """Whether tiles are loaded while the array works on the ones before; false: when it has ended."""
     activation_codec: Literal["none", "rle"] = "none"
@@ -369,6 +372,8 @@ class HardwareConfig(ConfigModel):
     def _consistent(self) -> Self:
         if self.cache is not None and self.dram.model == "timing":
             raise ValueError("cache is for dram.model simple only; remove it or set dram.model: simple")
+        if self.dma.max_request_bytes is not None and self.dram.model == "timing":
+            raise ValueError("dma.max_request_bytes is for dram.model simple only; remove it or set dram.model: simple")
         if self.cache is not None and self.dma.activation_codec != "none":
             raise ValueError("dma.activation_codec is for a chip without a cache; remove one of them")
         self._check_buffers()

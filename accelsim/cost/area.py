@@ -52,7 +52,7 @@ def logic_area(pricer: Pricer, logic: Logic) -> Price:
     """Return the area of standard cells, placed and routed, in mm2."""
     gate = scaled(pricer.area_um2("gate_area"), 1 / _UM2_PER_MM2)
     register = scaled(pricer.area_um2("register_area"), 1 / _UM2_PER_MM2)
-    register = joined([register, scaled(register, 1.0, "clock_tree_area")])
+    register = joined([register, scaled(register, 1.0, "clock_tree_area"), scaled(register, 1.0, "scan_area")])
     return _sum_logic(logic, gate, register)
 
 

@@ -66,6 +66,7 @@ _SUPPLY_SPAN = (0.5, 1.3)
 _ROUNDING = 1e-9
 
 PUBLISHED_NODES_NM = tuple(sorted(_AREA_FROM_45))
+LIBRARY_NODES_NM = (7.0, 130.0)  # of the open cell libraries that rows of gates lie between (rtl/synth/library.py)
 
 
 def nominal_voltage_v(node_nm: float) -> float:
@@ -119,6 +120,16 @@ def scale_delay(from_nm: float, from_v: float, to_nm: float, to_v: float, proces
 def scale_area(from_nm: float, to_nm: float) -> float:
     """Return what an area at ``from_nm`` is multiplied by to hold at ``to_nm``."""
     return area_factor(to_nm) / area_factor(from_nm)
+
+
+def between_libraries(from_nm: float, to_nm: float, exponent: float) -> float:
+    """Return what a value between two cell libraries is multiplied by beside the equations, which are of transistors.
+
+    At the nodes of the two libraries it is then their own figure. ``exponent`` is the logarithm of the ratio of their
+    figures, brought to one node by the equations, over that of their nodes. Beyond them the nearest one's stays.
+    """
+    first, last = LIBRARY_NODES_NM
+    return math.pow(min(max(to_nm, first), last) / min(max(from_nm, first), last), exponent)
 
 
 def scale_wire_energy(from_v: float, to_v: float) -> float:

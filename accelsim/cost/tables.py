@@ -41,6 +41,9 @@ class CostRow(ConfigModel):
     """Node at which it holds; null where it does not depend on one."""
     voltage_v: float | None = Field(None, gt=0.2, le=3.0)
     """Supply at which it holds."""
+    node_exponent: float = Field(0.0, ge=-3, le=3)
+    """At another node it also has the factor (node / node_nm) to this power, beside the published scaling, as far as
+    7 and 130 nm: a value between cell libraries of those nodes is the library's own where the chip is at its node."""
     low: float = Field(ge=0, le=1e9)
     """Low end of the range."""
     high: float = Field(ge=0, le=1e9)
@@ -68,6 +71,8 @@ class CostRow(ConfigModel):
             raise ValueError(f"{self.name}: low is 0; give a small positive number (ranges are sampled in logarithm)")
         if self.unit in _AT_A_NODE and self.node_nm is None:
             raise ValueError(f"{self.name}: node_nm is missing; a value in {self.unit} holds at a node")
+        if self.node_exponent and self.unit not in ("pj", "um2"):
+            raise ValueError(f"{self.name}: node_exponent is not for a value in {self.unit}; leave it out")
         if self.unit in _AT_A_VOLTAGE and self.voltage_v is None:
             raise ValueError(f"{self.name}: voltage_v is missing; a value in {self.unit} holds at a supply")
         return self

@@ -97,6 +97,7 @@ class Pricer:
         row = self.tables.row(name)
         node_nm, voltage_v = _conditions(row)
         factor = scaling.scale_energy(node_nm, voltage_v, self.node_nm, self.voltage_v)
+        factor *= scaling.between_libraries(node_nm, self.node_nm, row.node_exponent)
         return (Term(coefficient * factor, (name,)),)
 
     def wire_pj_per_bit_mm(self, name: str) -> Price:
@@ -105,8 +106,10 @@ class Pricer:
 
     def area_um2(self, name: str, coefficient: float = 1.0) -> Price:
         """Return an area row of standard cells, scaled to the chip, placed and routed, in um2."""
-        node_nm = self.tables.row(name).node_nm or self.node_nm
+        row = self.tables.row(name)
+        node_nm = row.node_nm or self.node_nm
         factor = scaling.scale_area(node_nm, self.node_nm)
+        factor *= scaling.between_libraries(node_nm, self.node_nm, row.node_exponent)
         return (Term(coefficient * factor, (name, *_LAYOUT)),)
 
     def leakage_w(self, name: str, coefficient: float = 1.0) -> Price:

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.config.hardware import CacheConfig
+from accelsim.config.hardware import CacheConfig, HardwareConfig
 from accelsim.mapping.holding import Holding, tile_bytes
 from accelsim.mapping.loops import ALL_LOOPS, INPUT_LOOPS, OUTPUT_LOOPS, WEIGHT_LOOPS, Loop, Tiling
 from accelsim.mapping.task import LayerTask
-from accelsim.timing.memory import bytes_per_cycle, transfer_cycles
+from accelsim.timing.memory import bytes_per_cycle, cycles_per_piece, transfer_cycles
 from accelsim.timing.schedule import BusCycles, InputEvents, OutputEvents, WeightEvents
 
 Figures = Any  # a number or an array over tilings; every formula below broadcasts
@@ -159,13 +159,28 @@ def miss_shares(
 
 
 def bus_cycles(
-    num_bytes: Figures, rows: Rows, share: Figures, cache: CacheConfig, bytes_per_cycle: float, is_store: bool = False
+    num_bytes: Figures, rows: Rows, share: Figures, hardware: HardwareConfig, is_store: bool = False
 ) -> Floats:
-    """Return the cycles for which bytes of an operand's tiles keep the bus, in the mean."""
+    """Return the cycles for which bytes of an operand's tiles keep the bus to a cache, in the mean.
+
+    Raises
+    ------
+    ValueError
+        The chip has no cache.
+    """
+    cache = hardware.cache
+    if cache is None:
+        raise ValueError(f"{hardware.name} has no cache")
+    rate = float(bytes_per_cycle(hardware.dram, hardware.clock_mhz))
     row, line = np.maximum(rows.row, 1), cache.line_bytes
     beats = num_bytes / row * np.ceil(8 * row / cache.width_bits)
     lines = np.where(rows.is_whole, num_bytes / line, num_bytes / row * np.ceil(row / line))
-    missed = lines * line / bytes_per_cycle * (2 if is_store else 1)
+    missed = lines * line / rate * (2 if is_store else 1)
+    largest = hardware.dma.max_request_bytes
+    if largest is not None:
+        pieces = np.where(rows.is_whole, num_bytes / largest, num_bytes / row * np.ceil(row / largest))
+        beats = np.maximum(beats, pieces * cycles_per_piece(hardware, is_store, hits=True))
+        missed = np.maximum(missed, pieces * cycles_per_piece(hardware, is_store))
     cycles: Floats = (1 - share) * beats + share * missed
     return cycles
 
@@ -183,7 +198,8 @@ def bus_times(
     if task.is_ideal:
         return None
     if cache is None:
-        return _codec_times(task, weights, inputs, outputs) if task.coding.any else None
+        is_slower = task.coding.any or task.hardware.dma.max_request_bytes is not None
+        return _link_times(task, weights, inputs, outputs) if is_slower else None
     size = {loop: tiling.size(loop) or getattr(dims, loop) for loop in ALL_LOOPS}
     held = {"weights": holding.mask, "inputs": holding.inputs, "outputs": holding.outputs}
     moved = tile_bytes(task, tiling)
@@ -195,11 +211,10 @@ def bus_times(
     rows = operand_rows(task, size, tile, {name: reuse.num_blocks for name, reuse in held.items()})
     counts = tiling.counts(dims)
     shares = miss_shares(tiling.whole_order, counts, rows, whole_bytes(task), cache)
-    rate = float(bytes_per_cycle(task.hardware.dram, task.hardware.clock_mhz))
     sums = wider(rows["outputs"], task.hardware.accumulator_bits / task.activation_bits)
 
     def times(num_bytes: Ints, of: Rows, name: str, is_store: bool = False) -> Ints:
-        cycles = np.ceil(bus_cycles(num_bytes, of, shares[name], cache, rate, is_store) - 1e-9)
+        cycles = np.ceil(bus_cycles(num_bytes, of, shares[name], task.hardware, is_store) - 1e-9)
         return cycles.astype(np.int64)
 
     whole = times(outputs.store_bytes, rows["outputs"], "outputs", True)
@@ -212,13 +227,18 @@ def bus_times(
     )
 
 
-def _codec_times(task: LayerTask, weights: WeightEvents, inputs: InputEvents, outputs: OutputEvents) -> BusCycles:
-    """Return for how long events keep the bus where activations pass a coder: the slower of the two decides."""
+def _link_times(task: LayerTask, weights: WeightEvents, inputs: InputEvents, outputs: OutputEvents) -> BusCycles:
+    """Return for how long events keep the bus: link, coder of activations, or issue of pieces, the slowest decides."""
     dram, clock = task.hardware.dram, task.hardware.clock_mhz
     coding, rate = task.coding, task.activation_bits * task.hardware.dma.codec_elements_per_cycle
 
-    def times(num_bytes: Ints, share: float = 1.0) -> Ints:
+    largest = task.hardware.dma.max_request_bytes
+
+    def times(num_bytes: Ints, share: float = 1.0, is_write: bool = False) -> Ints:
         link = transfer_cycles(num_bytes, np.full_like(num_bytes, -1), dram, clock)
+        if largest is not None:  # the first piece is the request itself
+            more = np.maximum(-(-num_bytes // largest) - 1, 0) * cycles_per_piece(task.hardware, is_write)
+            link = np.maximum(link, np.ceil(more - 1e-9).astype(np.int64))
         return link if share >= 1 else np.maximum(link, np.ceil(8 * num_bytes / share / rate - 1e-9).astype(np.int64))
 
     return BusCycles(
@@ -226,5 +246,9 @@ def _codec_times(task: LayerTask, weights: WeightEvents, inputs: InputEvents, ou
         inputs=times(inputs.fetch_bytes, coding.inputs),
         psums=times(outputs.psum_read_bytes),
         residuals=times(outputs.residual_bytes, coding.residuals),
-        stores=np.where(outputs.is_partial, times(outputs.store_bytes), times(outputs.store_bytes, coding.outputs)),
+        stores=np.where(
+            outputs.is_partial,
+            times(outputs.store_bytes, is_write=True),
+            times(outputs.store_bytes, coding.outputs, is_write=True),
+        ),
     )

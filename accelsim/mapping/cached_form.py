@@ -22,7 +22,6 @@ def tilings_on_bus(
     num_bytes: Mapping[str, Floats],
     loads: Mapping[str, Floats],
     cache: CacheConfig,
-    bytes_per_cycle: float,
 ) -> dict[str, Floats]:
     """Return cycles on the bus by what moves, float64 [orders, n].
 
@@ -41,7 +40,7 @@ def tilings_on_bus(
         for place in range(len(LOOP_ORDERS)):
             chosen = place, slice(*span)
             moved, loaded = ({name: values[chosen] for name, values in part.items()} for part in (every, loads))
-            found = _of_layer(task, table, moved, loaded, chosen, (cache, bytes_per_cycle))
+            found = _of_layer(task, table, moved, loaded, chosen, cache)
             for name, values in found.items():
                 cycles[name][chosen] = values
     return cycles
@@ -53,10 +52,10 @@ def _of_layer(
     num_bytes: Mapping[str, Floats],
     loads: Mapping[str, Floats],
     chosen: tuple[int, slice],
-    memory: tuple[CacheConfig, float],
+    cache: CacheConfig,
 ) -> dict[str, Floats]:
     """Return the cycles of the tilings of one layer in one loop order."""
-    (place, at), (cache, rate), act = chosen, memory, task.activation_bits / 8
+    (place, at), act = chosen, task.activation_bits / 8
     tile = {
         "weights": table.positions[at] * stored_weight_bytes(task),
         "inputs": table.tile_inputs[at] * act * bool(task.dram_input_elements),
@@ -74,6 +73,6 @@ def _of_layer(
         "stored": (rows["outputs"], shares["outputs"], True),
     }
     return {
-        name: bus_cycles(num_bytes[name], kind, share, cache, rate, is_store)
+        name: bus_cycles(num_bytes[name], kind, share, task.hardware, is_store)
         for name, (kind, share, is_store) in of.items()
     }

@@ -23,7 +23,7 @@ from accelsim.mapping.memory_form import Requests, least_standby_pj, requests_of
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.task import LayerTask
 from accelsim.mapping.tile_table import HoldTable, TileTable, Width, skipped_fractions, tile_table
-from accelsim.timing.memory import bytes_per_cycle
+from accelsim.timing.memory import bytes_per_cycle, cycles_per_piece
 from accelsim.units import ns_to_cycles
 
 Floats = npt.NDArray[np.float64]
@@ -316,9 +316,14 @@ def _on_bus(space: Space, held: _Holdings, moved: _Moved, rate: float) -> _Moved
     cache = space.hardware.cache
     if cache is None or space.is_ideal:
         cycles = {name: values / rate for name, values in num_bytes.items()}
+        largest = space.hardware.dma.max_request_bytes
+        if largest is not None and not space.is_ideal:
+            for name, values in num_bytes.items():
+                piece = cycles_per_piece(space.hardware, is_write=name == "stored")
+                cycles[name] = np.maximum(cycles[name], values / largest * piece)
         return _Moved(**cycles) if space.is_ideal else _Moved(**(cycles | _through_codec(space, num_bytes, cycles)))
     loads = {"weights": held.stored_loads, "inputs": held.inputs.loads, "outputs": held.psums.loads}
-    return _Moved(**tilings_on_bus(space.tasks, space.table, num_bytes, loads, cache, rate))
+    return _Moved(**tilings_on_bus(space.tasks, space.table, num_bytes, loads, cache))
 
 
 def _through_codec(space: Space, num_bytes: dict[str, Floats], cycles: dict[str, Floats]) -> dict[str, Floats]:

@@ -385,7 +385,8 @@ def _bounded(item: MappedLayer, task: LayerTask, run: Run = ALONE) -> MappedLaye
 def _chip_content(hardware: HardwareConfig) -> str:
     """Return what a layer's schedules depend on of a chip: all but names, clock and the memory's speed."""
     left_out = {"name", "node_nm", "voltage_v"}
-    if hardware.cache is None and hardware.dma.activation_codec == "none":  # else a schedule has cycles on the bus
+    is_plain = hardware.dma.activation_codec == "none" and hardware.dma.max_request_bytes is None
+    if hardware.cache is None and is_plain:  # else a schedule has cycles on the bus
         left_out |= {"clock_mhz", "dram"}
     document = hardware.model_dump_json(exclude=left_out)
     return f"{document} {hardware.dram.burst_bytes} {hardware.dram.num_outstanding_requests}"

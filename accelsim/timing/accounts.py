@@ -1,8 +1,7 @@
 """What became of every cycle of a layer: causes and busy times, from the times of its events.
 
-The array's waits are charged to whom it waits for. A wait for a unit that itself waits for the memory is one for the
-memory; a wait for a request that the DMA engine could not issue, because it had to store results first that the vector
-unit had not finished, is one for the vector unit.
+The cycles in which the array waits are charged to the unit on the layer's critical path (`accelsim.timing.critical`):
+a decoder that is slower than the array, but faster than the memory that feeds it, costs the layer nothing.
 """
 
 from __future__ import annotations
@@ -18,21 +17,26 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.config.hardware import HardwareConfig
+from accelsim.timing.critical import critical_path, reached_at
 from accelsim.timing.memory import use_of_layer
 from accelsim.timing.power_states import MemoryUse, joined_use
 from accelsim.timing.schedule import LayerSchedule
 from accelsim.timing.solve import SolvedLayer
-from accelsim.timing.stations import COUNTER_OF_KIND, Charge, Station
+from accelsim.timing.stations import COUNTER_OF_KIND, Station, Wait
 
 Ints = npt.NDArray[np.int64]
 CAUSES = (
     "compute", "weight_load", "fill_drain", "buffer_ports", "wait_dram", "wait_generator", "wait_decoder",
     "wait_vector", "call_overhead", "other",
 )  # fmt: skip
-
+CAUSE_OF_STATION = {
+    "dma": "wait_dram", "weight_generator": "wait_generator", "mask_decoder": "wait_decoder",
+    "vector_unit": "wait_vector",
+}  # fmt: skip
+"""What waiting is called while a station is on the critical path; of others it is the wait's own charge."""
 WAIT_CORES = "wait_cores"
-
-KIND_OF_COUNTER = {name: kind for kind, name in enumerate(COUNTER_OF_KIND)}
+OF_OTHER_CORES = (WAIT_CORES, "buffer_ports")
+"""Charges of waits for other cores, and for the network between them: whatever the core itself is doing meanwhile."""
 
 
 class Probe(Protocol):
@@ -176,7 +180,7 @@ def account(
     causes["fill_drain"] = int(schedule.fill_drain_cycles.sum())
     causes["buffer_ports"] = int(schedule.stall_cycles.sum())
     causes["call_overhead"] = sum(int(one.cycles.sum()) for one in stations if one.name == "sequencer")
-    waits = list(_charged_waits(stations, solved))
+    waits = list(_charged_waits(stations, solved, hardware))
     for wait in waits:
         for cause, cycles in wait.shares:
             causes[cause] = causes.get(cause, 0) + int(cycles.sum())
@@ -217,103 +221,37 @@ class _Waited:
     shares: tuple[tuple[str, Ints], ...]
 
 
-class _Blocked:
-    """Cycles up to any cycle in which a unit waited for the memory, but for those in which ``inner`` did itself."""
-
-    def __init__(self, spans: Ints, inner: _Blocked | None = None) -> None:
-        self.start, self.end = spans
-        own = self.end - self.start
-        if inner is not None and own.size:
-            own = own - (inner.until(self.end) - inner.until(self.start))
-        self.before = np.concatenate([[0], np.cumsum(own)])
-        self.inner = inner
-
-    def between(self, first: Ints, last: Ints) -> Ints:
-        """Return the blocked cycles from each first to each last cycle."""
-        return self.until(last) - self.until(first)
-
-    def until(self, cycle: Ints) -> Ints:
-        """Return the blocked cycles up to each cycle."""
-        if not self.start.size:
-            return np.zeros_like(cycle)
-        place = np.searchsorted(self.start, cycle, side="right") - 1
-        at = np.maximum(place, 0)
-        begin, stop = self.start[at], np.minimum(cycle, self.end[at])
-        part = stop - begin
-        if self.inner is not None:
-            part = part - (self.inner.until(stop) - self.inner.until(begin))
-        total: Ints = np.where(place < 0, 0, self.before[at] + part)
-        return total
-
-
-def _reached(solved: SolvedLayer, counter: str, value: Ints) -> Ints:
-    """Return when a counter reaches values; 0 where nothing is waited for."""
-    base = solved.base[counter]
-    cycles: Ints = np.where(value > -base - 1, solved.reached[counter][np.maximum(base + value, 0)], 0)
-    return cycles
-
-
-def _steps(station: Station, solved: SolvedLayer) -> Iterator[tuple[int, Ints, Ints]]:
-    """Yield for each wait of a station its place, and from when to when each event waited there, in order."""
+def _steps(station: Station, solved: SolvedLayer) -> Iterator[tuple[Wait, Ints, Ints]]:
+    """Yield each wait of a station, and from when to when each event waited there, in order."""
     begin = solved.begin[station.name]
     if not begin.size:
         return
     at = np.concatenate([[solved.free[station.name]], (begin + station.cycles)[:-1]])
-    for place, wait in enumerate(station.waits):
-        until = np.maximum(at, _reached(solved, wait.counter, wait.value))
-        yield place, at, until
+    for wait in station.waits:
+        until = np.maximum(at, reached_at(solved, wait.counter, wait.value))
+        yield wait, at, until
         at = until
 
 
-def _blocked(station: Station, solved: SolvedLayer, inner: _Blocked | None = None) -> _Blocked:
-    """Return when a station waited for the memory (of the DMA engine: for the vector unit)."""
-    spans = [np.stack([at, until]) for place, at, until in _steps(station, solved) if station.waits[place].blocks]
-    if not spans:
-        return _Blocked(np.zeros((2, 0), dtype=np.int64))
-    every = np.stack(spans, axis=-1).reshape(2, -1)
-    return _Blocked(every[:, every[1] > every[0]], inner)
-
-
-def _charged_waits(stations: tuple[Station, ...], solved: SolvedLayer) -> Iterator[_Waited]:
+def _charged_waits(stations: tuple[Station, ...], solved: SolvedLayer, hardware: HardwareConfig) -> Iterator[_Waited]:
     """Yield the waits that the layer's cycles are charged for: those of the array, and of the layer's end."""
-    by_name = {station.name: station for station in stations}
-    blocked = {name: _blocked(by_name[name], solved) for name in ("mask_decoder", "weight_generator", "vector_unit")}
-    requests = next(station for station in stations if station.requests is not None)
-    held_up = _blocked(requests, solved, blocked["vector_unit"])
-    for station in stations:
-        for place, at, until in _steps(station, solved):
-            charge = station.waits[place].charge
-            event = np.flatnonzero(until > at)
-            if charge is None or not event.size:
-                continue
-            begin, stop = at[event], until[event]
-            waited = stop - begin
-            memory = waited
-            if charge.through:
-                memory = np.minimum(waited, blocked[charge.through].between(begin, stop))
-            elif charge.cause != "wait_dram":
-                memory = np.zeros_like(waited)
-            stores = _held_up(charge, event, (begin, stop), requests, solved, held_up)
-            stores = np.clip(stores, 0, memory)
-            shares = ("wait_vector", stores), ("wait_dram", memory - stores), (charge.cause, waited - memory)
-            behind = by_name["pe_array"].cycles.size if station.name == "sequencer" else 0
-            yield _Waited(event + behind, begin, shares)
-
-
-def _held_up(
-    charge: Charge, event: Ints, span: tuple[Ints, Ints], station: Station, solved: SolvedLayer, held_up: _Blocked
-) -> Ints:
-    """Return the cycles of waits in which the DMA engine was kept from issuing the request that is waited for."""
-    begin, stop = span
-    if charge.request is None or station.requests is None:
-        return np.zeros_like(begin)
-    of_kind = np.flatnonzero(station.requests.kind == KIND_OF_COUNTER[charge.counter])
-    issue = solved.begin[station.name][of_kind]
-    request = charge.request[event]
-    is_asked = request > 0
-    issued = np.where(is_asked, issue[np.where(is_asked, request - 1, 0)] if issue.size else 0, 0)
-    issued = np.clip(issued, begin, stop)
-    return np.where(is_asked, held_up.between(begin, issued), 0)
+    waits = [
+        (station, wait.charge, event, at[event], until[event])
+        for station in stations
+        for wait, at, until in _steps(station, solved)
+        if wait.charge and (event := np.flatnonzero(until > at)).size
+    ]
+    if not waits:
+        return
+    path = critical_path(stations, solved, hardware.dram.separate_write_bus)
+    num_steps = next(station.cycles.size for station in stations if station.name == "pe_array")
+    for station, charge, event, begin, stop in waits:
+        shares = [] if charge in OF_OTHER_CORES else [
+            (cause, path.between(name, begin, stop)) for name, cause in CAUSE_OF_STATION.items()
+        ]  # fmt: skip
+        left = stop - begin - sum(cycles for _, cycles in shares)
+        behind = num_steps if station.name == "sequencer" else 0
+        yield _Waited(event + behind, begin, (*shares, (charge, left)))
 
 
 def _show_waits(probe: Probe, layer: int, waits: list[_Waited]) -> None:

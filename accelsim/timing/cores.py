@@ -42,7 +42,6 @@ from accelsim.timing.stations import (
     COUNTER_OF_KIND,
     COUNTERS,
     NO_WAIT,
-    Charge,
     Raise,
     Requests,
     Station,
@@ -445,11 +444,11 @@ class _Piece:
             for wait in station.waits:
                 if wait.counter == "done":  # of one engine, not of all that fetch for the core
                     continue
-                if wait.counter in moved and wait.charge is not None:
-                    wait = replace(wait, charge=Charge("buffer_ports"))  # noqa: PLW2901
+                if wait.counter in moved and wait.charge:
+                    wait = replace(wait, charge="buffer_ports")  # noqa: PLW2901
                 waits.append(wait)
                 if wait.counter == "layers":
-                    charge = Charge(WAIT_CORES) if station.name == "pe_array" else None
+                    charge = WAIT_CORES if station.name == "pe_array" else ""
                     waits += [
                         Wait(core_name(other, "layers"), np.where(wait.value == NO_WAIT, NO_WAIT, number), charge)
                         for other, number in self.piece.needs

@@ -157,6 +157,24 @@ def bytes_per_cycle(dram: DramConfig, clock_mhz: float) -> Fraction:
     return rate * 1000 / Fraction(clock_mhz).limit_denominator(10**6)
 
 
+def cycles_per_piece(hardware: HardwareConfig, is_write: bool, hits: bool = False) -> float:
+    """Return the least cycles from one piece of a transfer to its next; 0 where transfers are not cut.
+
+    A piece has at most `dma.max_request_bytes`. Each is issued in `dma.request_cycles` and keeps one of the memory's
+    entries until its last word has come: so many entries let through no more than that in latency and transfer
+    (Little's law). What ``hits`` a cache does not wait for the memory.
+    """
+    dma, dram = hardware.dma, hardware.dram
+    if dma.max_request_bytes is None:
+        return 0.0
+    issue, entries = float(dma.request_cycles), dram.num_outstanding_requests
+    if entries is None or hits:
+        return issue
+    latency = ns_to_cycles(dram.write_latency_ns if is_write else dram.read_latency_ns, hardware.clock_mhz)
+    held = latency + dma.max_request_bytes / float(bytes_per_cycle(dram, hardware.clock_mhz))
+    return max(issue, held / entries)
+
+
 def transfer_cycles(num_bytes: Ints, bus_cycles: Ints, dram: DramConfig, clock_mhz: float) -> Ints:
     """Return the whole core cycles for which requests of whole bursts hold a bus, int64 as ``num_bytes``.
 

@@ -57,32 +57,16 @@ COUNTER_OF_KIND = ("fetched", "inputs", "psums", "residuals", "stored")
 
 
 @dataclass(frozen=True, slots=True)
-class Charge:
-    """Whom cycles of waiting are charged to (see `accelsim.timing.accounts`).
-
-    ``cause`` is charged, but for the cycles in which the station ``through`` was itself blocked by the memory; of the
-    memory's, those in which the DMA engine was kept from issuing the request that is waited for: it raises ``counter``
-    to ``request``, int64 [num_events].
-    """
-
-    cause: str
-    through: str = ""
-    counter: str = ""
-    request: Ints | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Wait:
     """What the events of a station wait for: ``value`` of ``counter`` each, int64 [num_events].
 
-    `NO_WAIT`: nothing; 0: all that the layers before raise; n: the n-th raise of this layer. ``blocks``: cycles waited
-    here are those of another unit in the accounts of whoever waits for this station.
+    `NO_WAIT`: nothing; 0: all that the layers before raise; n: the n-th raise of this layer. ``charge``: the cause that
+    cycles of waiting have in the accounts, where the critical path names no other; empty: they are in none.
     """
 
     counter: str
     value: Ints
-    charge: Charge | None = None
-    blocks: bool = False
+    charge: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +166,7 @@ def _dma(schedule: LayerSchedule, hardware: HardwareConfig, first_place: str) ->
     ahead = (kind == STORE) | (kind == WEIGHT) & hardware.mapping.prefetch_next_layer
     waits = [
         Wait("layers", np.where(ahead, NO_WAIT, 0)), Wait(first_place, first), Wait("array", array),
-        Wait("freed", freed), Wait("drained", drained, blocks=True), Wait("stored", stored),
+        Wait("freed", freed), Wait("drained", drained), Wait("stored", stored),
     ]  # fmt: skip
     raises: tuple[Raise, ...] = ()
     limit = hardware.dram.num_outstanding_requests
@@ -198,7 +182,7 @@ def _mask_decoder(schedule: LayerSchedule, hardware: HardwareConfig, first_place
     weights, decoder = schedule.weights, hardware.mask_decoder
     if not schedule.uses_decoder or decoder is None:
         return _idle("mask_decoder")
-    fetched = Wait("fetched", _running_count(weights.fetch_bytes), blocks=True)
+    fetched = Wait("fetched", _running_count(weights.fetch_bytes))
     raises = Raise("freed"), Raise("decoded", latency_cycles=decoder.latency_cycles)
     cycles = _together(schedule)[0]
     return Station("mask_decoder", cycles, (*_places(weights.release, first_place), fetched), raises)
@@ -228,7 +212,7 @@ def _weight_generator(schedule: LayerSchedule, hardware: HardwareConfig, first_p
     waits, latency = _places(weights.release, first_place), generator.latency_cycles
     passed = decoder if schedule.uses_decoder else None
     if schedule.seeds_with_tiles or passed is not None:
-        waits = (*waits, Wait("fetched", _running_count(weights.fetch_bytes), blocks=True))
+        waits = (*waits, Wait("fetched", _running_count(weights.fetch_bytes)))
     if passed is not None:
         latency += passed.latency_cycles
     raises = (Raise("generated", latency_cycles=latency),)
@@ -248,45 +232,36 @@ def _pe_array(schedule: LayerSchedule, hardware: HardwareConfig) -> Station:
     begins[:1] = 0
     waits = [
         Wait("layers", begins),
-        Wait("inputs", input_tiles, _loaded("inputs", input_tiles)),
-        Wait("drained", _at_steps(num, outputs.first_step, _above_zero(outputs.open_after)),
-             Charge("wait_vector", through="vector_unit")),
-        Wait("psums", psums, _loaded("psums", psums)),
-    ]  # fmt: skip
+        Wait("inputs", input_tiles, "wait_dram"),
+        Wait("drained", _at_steps(num, outputs.first_step, _above_zero(outputs.open_after)), "wait_vector"),
+        Wait("psums", psums, "wait_dram"),
+    ]
     if not schedule.uses_decoder:
-        waits.append(Wait("fetched", fetched, _loaded("fetched", fetched)))
-    waits += _made(schedule, hardware, tiles, fetched)
+        waits.append(Wait("fetched", fetched, "wait_dram"))
+    waits += _made(schedule, hardware, tiles)
     last_taken = weights.step[-1:] if weights.step.size else np.zeros(min(1, num), dtype=np.int64)
     raises = Raise("array", at_begin=True), Raise("taken", at_begin=True, only=last_taken), Raise("array")
     return Station("pe_array", schedule.array_cycles, tuple(waits), raises)
 
 
-def _made(schedule: LayerSchedule, hardware: HardwareConfig, tiles: Ints, fetched: Ints) -> list[Wait]:
+def _made(schedule: LayerSchedule, hardware: HardwareConfig, tiles: Ints) -> list[Wait]:
     """Return the array's waits for decoder and generator.
 
     Where both have a tile for as long, the array waits for the one that decides about it. Words pass the generator and
     then the decoder: a tile that the decoder holds up for no longer than that is ready when its words have passed.
     """
-    of_decoder = Charge("wait_decoder", "mask_decoder", "fetched", fetched)
-    of_generator = Charge("wait_generator", "weight_generator", "fetched", fetched)
     generator = hardware.weight_generator
     if not schedule.uses_generator or generator is None:
-        return [Wait("decoded", tiles, of_decoder)] if schedule.uses_decoder else []
+        return [Wait("decoded", tiles, "wait_decoder")] if schedule.uses_decoder else []
     if not schedule.uses_decoder:
-        return [Wait("generated", tiles, of_generator)]
+        return [Wait("generated", tiles, "wait_generator")]
     weights = schedule.weights
     longer = _at_steps(schedule.num_steps, weights.step, weights.decode_cycles - weights.generate_cycles)
-    is_decoded, is_held_up = longer >= max(1, generator.latency_cycles), longer >= 0
+    is_decoded = longer >= max(1, generator.latency_cycles)
     return [
-        Wait("decoded", np.where(is_decoded, tiles, NO_WAIT), of_decoder),
-        Wait("generated", np.where(is_held_up & ~is_decoded, tiles, NO_WAIT), of_decoder),
-        Wait("generated", np.where(is_held_up, NO_WAIT, tiles), of_generator),
+        Wait("decoded", np.where(is_decoded, tiles, NO_WAIT), "wait_decoder"),
+        Wait("generated", np.where(is_decoded, NO_WAIT, tiles), "wait_generator"),
     ]
-
-
-def _loaded(counter: str, request: Ints) -> Charge:
-    """Return the charge of a wait for data from DRAM."""
-    return Charge("wait_dram", "", counter, request)
 
 
 def _vector_unit(schedule: LayerSchedule, hardware: HardwareConfig) -> Station:
@@ -294,8 +269,8 @@ def _vector_unit(schedule: LayerSchedule, hardware: HardwareConfig) -> Station:
     outputs = schedule.outputs
     waits = (
         Wait("array", 2 * (outputs.last_step + 1)),
-        Wait("residuals", _running_count(outputs.residual_bytes), blocks=True),
-        Wait("stored", _above_zero(_stores_before(schedule) - 1), blocks=True),
+        Wait("residuals", _running_count(outputs.residual_bytes)),
+        Wait("stored", _above_zero(_stores_before(schedule) - 1)),
     )
     raises = (Raise("drained", latency_cycles=hardware.vector_unit.latency_cycles),)
     return Station("vector_unit", outputs.vector_cycles, waits, raises)
@@ -310,10 +285,9 @@ def _sequencer(schedule: LayerSchedule, hardware: HardwareConfig) -> Station:
     num_stores = _above_zero(np.array([np.count_nonzero(outputs.store_bytes)], dtype=np.int64))
     waits = (
         Wait("array", np.array([2 * schedule.num_steps], dtype=np.int64)),
-        Wait("drained", _above_zero(np.array([outputs.last_step.size], dtype=np.int64)),
-             Charge("wait_vector", through="vector_unit")),
-        Wait("stored", num_stores, _loaded("stored", num_stores)),
-    )  # fmt: skip
+        Wait("drained", _above_zero(np.array([outputs.last_step.size], dtype=np.int64)), "wait_vector"),
+        Wait("stored", num_stores, "wait_dram"),
+    )
     call = 0 if schedule.goes_on else hardware.pe_array.call_cycles
     return Station("sequencer", np.full(1, call, dtype=np.int64), waits, (Raise("layers"),))
 

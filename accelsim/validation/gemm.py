@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from accelsim.errors import ConfigError
 from accelsim.mapping.loops import Tiling
 from accelsim.validation.own_rows import MEASURED, SIZE, Column, Columns
 from accelsim.validation.reference import Row, Table, load_table, machine_path
@@ -28,6 +29,7 @@ def validate_gemm_tilings(own: Table | None = None) -> list[ValidationRow]:
     rows = []
     for row in table.rows:
         # The M x K operand is the stationary one: M takes the place of output channels, N that of positions.
+        _check_tile(row)
         dims = gemm_dims(rows=row.whole("N"), cols=row.whole("M"), depth=row.whole("K"))
         tiling = Tiling(
             N=1, G=1, K=row.whole("tile_M"), C=row.whole("tile_K"), P=row.whole("tile_N"), Q=1,
@@ -41,6 +43,15 @@ def validate_gemm_tilings(own: Table | None = None) -> list[ValidationRow]:
         )
     note = "none published for these tilings"
     return summary_rows(table.name, table.source, "cycles of the tilings", rows, (None, None), note) + rows
+
+
+def _check_tile(row: Row) -> None:
+    for size in ("M", "N", "K"):
+        tile = row.whole(f"tile_{size}")
+        if tile > row.whole(size):
+            raise ConfigError(
+                f"{row.table}: tile_{size}: {tile} is more than {size}, {row.whole(size)}; a tile is a part of it"
+            )
 
 
 def _kind(row: Row) -> str:

@@ -118,7 +118,9 @@ def read_rows(columns: Columns, path: str) -> Table:
     )
     rows = []
     for number, line in enumerate(lines[1:], start=1):
-        row = _row(columns, places, f"{path}: row {number} (line {line.number})", line)
+        where = f"{path}: row {number} (line {line.number})"
+        _check_width(line, lines[0], where)
+        row = _row(columns, places, where, line)
         first = row.text(columns.columns[0].name)
         if first in columns.sums:
             continue
@@ -165,6 +167,16 @@ def _check_complete(columns: Columns, found: set[str], table: str, header: Table
     more = f", and may have {optional}" if optional else ""
     absent = ", ".join(column.name for column in missing)
     raise ConfigError(f"{path}: no column {absent}; {near}{table} needs {needed}{more}; other columns are ignored")
+
+
+def _check_width(line: TableLine, header: TableLine, where: str) -> None:
+    """Refuse a row with filled cells beyond the last column: one of its own values has been cut in two."""
+    beyond = [cell for cell in line.cells[len(header.cells) :] if cell]
+    if beyond:
+        raise ConfigError(
+            f"{where}: {len(header.cells)} columns, and {beyond[0][:60]!r} behind the last; put text that has the "
+            "separator in it in quotes, or name the column"
+        )
 
 
 def _row(columns: Columns, places: Mapping[str, int], where: str, line: TableLine) -> Row:

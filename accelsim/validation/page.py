@@ -42,22 +42,25 @@ _REASONS = (
     _Reason("eyeriss-v1", "DRAM traffic", -1, "another mapping than the chip's; see below"),
     _Reason("eyeriss-v1", "global-buffer", -1, "passes of more channels than the chip takes; see below"),
     _Reason("eyeriss-v1", "global-buffer", 1, "fewer filters in a tile than there, to save weights from DRAM"),
-    _Reason("eyeriss-v1", "power", -1, "an executed product is 4.2 pJ here and about 6 there; see below"),
+    _Reason("eyeriss-v1", "power", -1, "an executed product takes less here, time more; see below"),
+    _Reason("eyeriss-v1", "power", 1, "an executed product takes less here, time more; see below"),
     _Reason(
         "areas",
         "area in mm2, TPU v1, matrix",
         -1,
-        "the die is an upper bound; PEs from synthesis have no reset, test or wires",
+        "the die is an upper bound; PEs from synthesis have no wires but layout's factors",
     ),
     _Reason("areas", "area in mm2, TPU v1, accumulators", 1, "two ports in every bank is an assumption"),
     _Reason(
         "areas", "area in mm2, TPU v1, activation", -1, "a lane here scales and adds; pooling memories are not modelled"
     ),
     _Reason("areas", "area in mm2, TPU v1, control", -1, "a small sequencer here"),
-    _Reason("areas", "area in mm2, Eyeriss", -1, "no network to the PEs and no queues in them"),
+    _Reason(
+        "areas", "area in mm2, Eyeriss", -1, "layout emptier than our factors; no network to the PEs, no queues in them"
+    ),
     _Reason("areas", "area in mm2, Gemmini", 1, "sizes of logic are of another library"),
-    _Reason("eie-pe", "share of power, clock", -1, "flip-flops are counted from a description in words"),
     _Reason("eie-pe", "share of power, registers", 1, "flip-flops are counted from a description in words"),
+    _Reason("masked-pe", "energy", 1, "the product is a bare operation of one source, the clock a cell library's"),
     _Reason("cacti-sram", "read energy", -1, "its neighbours, 8 and 256 KiB, are a factor of 32 apart; see below"),
     _Reason("cacti-sram", "area", -1, "CACTI changes its sub-arrays between sizes; see below"),
     _Reason("cacti-sram", "area", 1, "CACTI changes its sub-arrays between sizes; see below"),

@@ -102,11 +102,14 @@ def validate_masked_pe() -> list[ValidationRow]:
     gated = held + clock * pricer.tables.values[_GATED_CLOCK]
     what = "energy of a masked ternary PE / an executed one, 45 nm,"
     return [
-        ValidationRow("masked-pe", _MASKED, f"{what} without clock gating", 0.4, (held + clock) / executed),
+        ValidationRow(
+            "masked-pe", _MASKED, f"{what} without clock gating", 0.4, (held + clock) / executed,
+            "our own RTL, all of it in one library: 0.51 in sky130, 0.42 in ASAP7, 0.38 in OSU's",
+        ),
         ValidationRow(
             "masked-pe", _MASKED, f"{what} gated", None, gated / executed, "what the library says", gap=False
         ),
-    ]
+    ]  # fmt: skip
 
 
 def _value(price: Price) -> float:

@@ -1,8 +1,8 @@
 """Measure the units in open cell libraries, and write what follows from the results.
 
-``python -m rtl.synth LIBERTY``: `results.csv` of the libraries whose files LIBERTY names (files and folders, separated
-by colons), then as with ``--rows``: the rows of `accelsim/cost/tables/gates.yaml` and the table in `docs/rtl.md`, from
-the results alone.
+``python -m rtl.synth LIBERTY``: `results.csv` and `cells.csv` of the libraries whose files LIBERTY names (files and
+folders, separated by colons), then as with ``--rows``: the rows of `accelsim/cost/tables/gates.yaml` and the table in
+`docs/rtl.md`, from the results alone.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from accelsim.errors import AccelSimError
 from rtl.synth import mapping, measure, results, rows, table
+from rtl.synth.cells import clocked_cell
 from rtl.synth.library import read_libraries
 from rtl.synth.units import UNITS
 
@@ -35,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
                     options.liberty, set(filter(None, options.units.split(","))), options.keep or Path(temporary)
                 )
         found = results.read_results()
-        rows.write_rows(found)
+        rows.write_rows(found, results.read_cells())
         table.write_table(found)
     except AccelSimError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -47,7 +48,10 @@ def measure_all(given: str, names: set[str], folder: Path) -> None:
     """Measure units in libraries and put the results in the place of earlier ones."""
     mapping.check_tools()
     sources = sorted(RTL.glob("*.sv"))
-    for library in read_libraries(given, folder):
+    libraries = read_libraries(given, folder)
+    cells = results.read_cells() if results.CELLS_PATH.is_file() else {}
+    results.write_cells((cells | {library.known.name: clocked_cell(library) for library in libraries}).values())
+    for library in libraries:
         bench = measure.prepare(library, folder / library.known.name)
         for unit in UNITS:
             if names and unit.name not in names:

@@ -13,12 +13,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from rtl.synth.liberty import Group, Table, read_table
-from rtl.synth.library import Cell, Library
+from rtl.synth.library import Cell, Library, at_ground
 from rtl.synth.mapping import Instance, Netlist
 from rtl.synth.simulate import Activity
 from rtl.synth.verilog import driven_nets
-
-_GROUND = ("VSS", "GND", "VGND")
 
 
 @dataclass(slots=True)
@@ -142,7 +140,7 @@ def _pin_pj(
     load = loads.get(net, 0.0) if pin in cell.outputs else 0.0
     by_related: dict[str, list[float]] = defaultdict(list)
     for power in cell.pins[pin].of_kind("internal_power"):
-        if power.values.get("related_pg_pin", "").upper() in _GROUND:
+        if at_ground(power):
             continue
         related = power.values.get("related_pin", pin).split()[0]
         slope = slopes.get(instance.pins.get(related, ""), 0.0)

@@ -29,6 +29,9 @@ class Known:
         The body of `rtl/clock_gate.sv` in cells of the library.
     clock_gate_model
         Behaviour of a cell that Yosys reads no function of.
+    flip_flop, clock_buffer
+        The smallest flip-flop without reset, and the buffer of a clock tree's leaves: of strength eight, or the
+        library's smallest clock buffer.
     """
 
     name: str
@@ -42,6 +45,8 @@ class Known:
     clock_gate: str
     clock_gate_model: str
     licence: str
+    flip_flop: str
+    clock_buffer: str
 
 
 _GATING_CELL = """
@@ -60,20 +65,20 @@ KNOWN = (
         "sky130_fd_sc_hd__buf_2", 10.0,
         "sky130_fd_sc_hd__dlclkp_1 gate(.CLK(clk), .GATE(enable), .GCLK(gated));",
         _GATING_CELL.format(cell="sky130_fd_sc_hd__dlclkp_1", clk="CLK", enable="GATE", more="", gated="GCLK"),
-        "Apache-2.0",
+        "Apache-2.0", "sky130_fd_sc_hd__dfxtp_1", "sky130_fd_sc_hd__clkbuf_8",
     ),
     Known(
         "osu018", "osu018_stdcells", 180.0, 1.8, 1.8, "NAND2X1", "BUFX2", 40.0,
         "wire opposite, held; INVX1 turn(.A(clk), .Y(opposite)); LATCH hold(.CLK(opposite), .D(enable), .Q(held)); "
         "AND2X1 gate(.A(clk), .B(held), .Y(gated));",
-        "", "as Debian's qflow-tech-osu018",
+        "", "as Debian's qflow-tech-osu018", "DFFPOSX1", "CLKBUF1",
     ),
     Known(
         "asap7_rvt", "asap7sc7p5t", 7.0, 0.7, 0.77, "NAND2xp5_ASAP7_75t_R",
         "BUFx2_ASAP7_75t_R", 2.0,
         "ICGx1_ASAP7_75t_R gate(.CLK(clk), .ENA(enable), .SE(1'b0), .GCLK(gated));",
         _GATING_CELL.format(cell="ICGx1_ASAP7_75t_R", clk="CLK", enable="ENA", more="input SE, ", gated="GCLK"),
-        "BSD-3-Clause",
+        "BSD-3-Clause", "DFFHQNx1_ASAP7_75t_R", "BUFx8_ASAP7_75t_R",
     ),
 )  # fmt: skip
 
@@ -171,11 +176,12 @@ class Library:
         group = self.cells[cell].group
         if "cell_leakage_power" in group.values:
             return group.number("cell_leakage_power") * self.leakage_nw
-        states = [state.number("value") for state in group.of_kind("leakage_power") if not _at_ground(state)]
+        states = [state.number("value") for state in group.of_kind("leakage_power") if not at_ground(state)]
         return self.leakage_nw * sum(states) / len(states) if states else 0.0
 
 
-def _at_ground(group: Group) -> bool:
+def at_ground(group: Group) -> bool:
+    """Return whether a group is of the ground rail, which sees the same energy as the supply from its other end."""
     return group.values.get("related_pg_pin", "").upper() in ("VSS", "GND", "VGND")
 
 

@@ -1,10 +1,12 @@
 """The rows of `accelsim/cost/tables/gates.yaml` that follow from the results.
 
 Rows that hold at every node (gate equivalents, flip-flops, activities) have sky130's value and the other libraries' as
-their range. Rows of a node (area and energy of a gate, area of a flip-flop) are brought to 45 nm. The scaling equations
-are of transistors, and a library is a designer's choice: over the 18-fold span from 130 to 7 nm they miss by several
-times. So the value lies between those that the nearest library on either side gives, in proportion to its distance in
-log node, as `accelsim.cost.scaling` takes nodes between published ones; the range is that of all libraries.
+their range. Rows of a node (area and energy of a gate, area and clock of a flip-flop) are brought to 45 nm. The scaling
+equations are of transistors, and a library is a designer's choice: over the 18-fold span from 130 to 7 nm they miss by
+several times. So the value lies between those that the nearest library on either side gives, in proportion to its
+distance in log node, as `accelsim.cost.scaling` takes nodes between published ones; the range is that of all libraries.
+So that a chip at the node of a library gets that library's own figure, and one between them its own place, such a row
+carries the slope between the two as ``node_exponent``.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from accelsim.cost.tables import CostRow
 from accelsim.errors import ConfigError
 from accelsim.files import write_file
 from accelsim.sim.actions import ARITHMETICS
+from rtl.synth.cells import LEAF_FAN_OUT, ClockedCell
 from rtl.synth.library import KNOWN, Known
 from rtl.synth.measure import Measured
 
@@ -33,8 +36,21 @@ _FIRST = KNOWN[0]  # the library whose figures are the values of rows that hold 
 _COMMAND = "make synth"
 _SOURCE = f"open synthesis of rtl/ ({_COMMAND}): sky130_fd_sc_hd, 130 nm, 1.8 V, typical"
 _AT_NODE = f"open synthesis of rtl/ ({_COMMAND}): sky130_fd_sc_hd (130 nm, 1.8 V) and ASAP7 (7 nm, 0.70 and 0.77 V)"
+_CELLS = f"Liberty power of cells ({_COMMAND}): sky130_fd_sc_hd (130 nm, 1.8 V) and ASAP7 (7 nm, 0.77 V)"
 _ADDER_LEAKAGE_NW = 2250.0  # Aladdin, 40 nm, a 32-bit adder
 _FLOATING_UM2 = {"fp32": 8970.0 + 4360.0, "fp16": 8970.0 * (11 / 24) ** 2 + 4360.0}  # Aladdin, 40 nm
+
+
+@dataclass(frozen=True, slots=True)
+class _Of:
+    """Where a row belongs, and what it rests on."""
+
+    unit_of_chip: str
+    source: str
+
+
+_SYNTHESISED = _Of("gate", _AT_NODE)
+_CLOCKED = _Of("clock", _CELLS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +95,9 @@ COUNTED = (
 )  # fmt: skip
 
 
-def cost_rows(results: Results) -> dict[str, CostRow]:
+def cost_rows(results: Results, cells: Mapping[str, ClockedCell]) -> dict[str, CostRow]:
     """Return the rows, by name and in their order."""
-    rows = _node_rows(results)
+    rows = [*_node_rows(results), *_clock_rows(cells)]
     gate_um2 = rows[0].value
     for unit in COUNTED:
         rows += _counted_rows(results, unit)
@@ -124,6 +140,14 @@ def between(values: Mapping[str, float], node_nm: float = NODE_NM) -> float:
     return math.exp((1 - part) * math.log(values[low.name]) + part * math.log(values[high.name]))
 
 
+def _exponent(values: Mapping[str, float]) -> float:
+    """Return how the value between the libraries changes with the node beside the scaling equations, as a power."""
+    low, high = (next(each for each in KNOWN if each.node_nm == node) for node in scaling.LIBRARY_NODES_NM)
+    if not {low.name, high.name} <= values.keys():
+        return 0.0
+    return math.log(values[high.name] / values[low.name]) / math.log(high.node_nm / low.node_nm)
+
+
 def _node_rows(results: Results) -> list[CostRow]:
     areas: dict[str, float] = {}
     registers: dict[str, float] = {}
@@ -143,13 +167,46 @@ def _node_rows(results: Results) -> list[CostRow]:
     ]
 
 
-def _at_node_row(name: str, action: str, values: Mapping[str, float], unit: Literal["um2", "pj"], note: str) -> CostRow:
+def _clock_rows(cells: Mapping[str, ClockedCell]) -> list[CostRow]:
+    """Return the rows of a flip-flop's clock: inside, pin, its part of a leaf buffer; and of a data input."""
+    known = [each for each in KNOWN if each.name in cells]
+    inside, pin, buffer, data = (
+        {each.name: at_node(each, getattr(cells[each.name], name), "register") for each in known}
+        for name in ("inside_pj", "pin_pj", "buffer_pj", "data_pj")
+    )
+    share = {name: buffer[name] / pin[name] for name in pin}
+    each = ", ".join(f"{name} {value:.3g}" for name, value in share.items())
+    cycles = "cycles of a flip-flop"
+    inputs = {name: value / 2 for name, value in data.items()}
+    return [
+        _at_node_row("flip_flop_clock", cycles, inside, "pj",
+                     "inside of the smallest flip-flop, a rise and a fall of its clock with still data", _CLOCKED),
+        _at_node_row("clock_pin", cycles, pin, "pj", "C V^2 of its clock pin", _CLOCKED),
+        CostRow(
+            name="clock_buffer_share", unit_of_chip="clock", action=cycles, value=_rounded(between(share)),
+            unit="factor", node_nm=None, voltage_v=None, low=_rounded(min(share.values()) / 2),
+            high=_rounded(2 * max(share.values())), source=_CELLS,
+            note=f"leaf buffers of {LEAF_FAN_OUT} flip-flops over clock_pin: {each}; between the first and ASAP7 in "
+            "log node, at 45 nm; ranges are assumptions: half (flip-flops of several bits), twice (half the fan-out)",
+        ),
+        _at_node_row("register_input", "bits written to register memories, per word", inputs, "pj",
+                     "the data bus of a register memory moves the D pin of every word, half of the bits change",
+                     _CLOCKED),
+    ]  # fmt: skip
+
+
+def _at_node_row(
+    name: str, action: str, values: Mapping[str, float], unit: Literal["um2", "pj"], note: str, of: _Of = _SYNTHESISED
+) -> CostRow:
     voltage = scaling.nominal_voltage_v(NODE_NM) if unit == "pj" else None
     each = ", ".join(f"{known.name} {values[known.name]:.3g}" for known in KNOWN if known.name in values)
+    note += (
+        f"; brought to 45 nm: {each}; between the first and ASAP7 in log node, also at a chip's node; range over all"
+    )
     return CostRow(
-        name=name, unit_of_chip="gate", action=action, value=_rounded(between(values)), unit=unit, node_nm=NODE_NM,
-        voltage_v=voltage, low=_rounded(min(values.values())), high=_rounded(max(values.values())), source=_AT_NODE,
-        note=f"{note}; brought to 45 nm: {each}; between the first and ASAP7 in log node, range over all",
+        name=name, unit_of_chip=of.unit_of_chip, action=action, value=_rounded(between(values)), unit=unit,
+        node_nm=NODE_NM, voltage_v=voltage, node_exponent=_rounded(_exponent(values)),
+        low=_rounded(min(values.values())), high=_rounded(max(values.values())), source=of.source, note=note,
     )  # fmt: skip
 
 
@@ -231,11 +288,11 @@ def _rounded(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def write_rows(results: Results, path: Path = PATH) -> None:
+def write_rows(results: Results, cells: Mapping[str, ClockedCell], path: Path = PATH) -> None:
     """Put the rows into a table file, each in the place of the row of its name, else behind the one before it."""
     text = path.read_text(encoding="utf-8")
     end = text.index("rows:\n") + len("rows:\n")
-    for row in cost_rows(results).values():
+    for row in cost_rows(results, cells).values():
         found = re.search(rf"^  - \{{name: {row.name}, .*?\}}\n", text, re.M | re.S)
         start, stop = found.span() if found else (end, end)
         written = row_text(row)
@@ -248,8 +305,10 @@ def row_text(row: CostRow) -> str:
     """Return a row as the table files have it."""
     place = "" if row.node_nm is None else f", node_nm: {row.node_nm:g}"
     place += "" if row.voltage_v is None else f", voltage_v: {row.voltage_v:.1f}"
+    place += f", node_exponent: {row.node_exponent:g}" if row.node_exponent else ""
+    action = f'"{row.action}"' if "," in row.action else row.action
     return (
-        f"  - {{name: {row.name}, unit_of_chip: {row.unit_of_chip}, action: {row.action}, value: {row.value:g}, "
+        f"  - {{name: {row.name}, unit_of_chip: {row.unit_of_chip}, action: {action}, value: {row.value:g}, "
         f"unit: {row.unit}{place}, low: {row.low:g}, high: {row.high:g},\n"
         f'     source: "{row.source}", note: "{row.note}"}}\n'
     )

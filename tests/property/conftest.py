@@ -435,6 +435,9 @@ def _sleep(draw: random.Random, is_timing: bool) -> dict[str, object]:
         "power_down_kind": draw.choice(["precharge", "active"]),
         "self_refresh_after_ns": draw.choice([None, None, 100.0, 3000.0]),
     }
+    if own["power_down_after_ns"] == 640.0 and own["self_refresh_after_ns"] == 100.0:
+        # Refused: no power-down would come.
+        own["self_refresh_after_ns"] = 3000.0
     if is_timing and draw.random() < 0.25:
         own |= {"controller": "in_order", "page_policy": "open"}
     return own

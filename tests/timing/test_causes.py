@@ -1,16 +1,17 @@
 """Where the cycles of small layers go, worked out by hand, and what prefetching and double buffering save."""
 
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from accelsim.config.hardware import HardwareConfig
+from accelsim.config.hardware import DmaConfig, HardwareConfig
 from accelsim.config.loader import load_hardware
 from accelsim.mapping.loops import Loop, Tiling
 from accelsim.mapping.network import map_network
 from accelsim.mapping.prices import EnergyPrices
-from accelsim.pipeline import layer_plans, schedule_network
+from accelsim.pipeline import layer_plans, schedule_network, simulate
 from accelsim.sim.counters import CAUSES, Counters
 from accelsim.sim.run import run_schedule
 from accelsim.trace import TraceOptions, trace_network
@@ -66,6 +67,17 @@ def test_every_cycle_of_a_small_layer() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("entries", "request_cycles", "piece"), [(1, 0, 14), (4, 0, 3.5), (None, 9, 9)])
+def test_pieces_of_a_transfer_wait_for_their_issue_and_for_an_entry(
+    entries: int | None, request_cycles: int, piece: float
+) -> None:
+    """64 bytes go as four pieces of 16, each 10 cycles after its issue and 4 on the bus, so 14 cycles of an entry."""
+    chip = hardware(dram={"num_outstanding_requests": entries})
+    dma = DmaConfig(max_request_bytes=16, request_cycles=request_cycles)
+    layer = run(chip.model_copy(update={"dma": dma})).layers[0]
+    assert layer.busy_cycles["dram"] == 4 * 4 + (2 + 2) * max(16, ceil(3 * piece))
+
+
 def test_narrow_buffer_ports_stall_the_array() -> None:
     """A port of 8 bits is busy for 64 cycles a step with inputs, twice for 64 with a fill from DRAM, and twice for 64
     with results written and 64 with results read on their way to DRAM; the array itself works for 26 a step.
@@ -102,3 +114,14 @@ def test_prefetching_the_next_layers_mask_shortens_a_run() -> None:
     saved = latencies["false"] - latencies["true"]
     assert saved > 0
     assert saved == pytest.approx(latencies["waits false"] - latencies["waits true"], rel=0.1)
+
+
+def test_a_decoder_that_is_faster_than_its_memory_costs_nothing() -> None:
+    """Stored bits come at a sixteenth of the usual rate, in bursts between inputs: the decoder then works on tile after
+    tile, each longer than the array does, and twice the decoder would save next to nothing.
+    """
+    trace = trace_network("conv6", TraceOptions(sparsity=0.7))
+    layers = simulate(load_hardware(EDGE, ["dram.data_rate_mtps=200"]), trace, "entropy-int4").layers
+    total = sum(layer.latency_cycles for layer in layers)
+    assert sum(layer.cycles_by_cause["wait_decoder"] for layer in layers) < 0.02 * total
+    assert sum(layer.cycles_by_cause["wait_dram"] for layer in layers) > 0.3 * total

@@ -50,7 +50,7 @@ def test_the_advantage_of_a_perceptrons_ticket_falls_with_the_batch(tmp_path) ->
             for name in ("dense-int8", "slt")
         ]
         advantage.append(energy[0] / energy[1])
-    assert advantage == [pytest.approx(7.7, abs=1), pytest.approx(2.4, abs=1)]
+    assert advantage == [pytest.approx(6.6, abs=1), pytest.approx(2.4, abs=1)]
 
 
 def test_groups_that_do_not_divide_a_batch_add_up() -> None:
@@ -61,7 +61,8 @@ def test_groups_that_do_not_divide_a_batch_add_up() -> None:
     whole = run("hiddenite", trace, "slt")
     for name in ("latency_cycles", "macs", "dram_read_bytes", "dram_write_bytes"):
         assert getattr(whole.totals, name) == sum(getattr(part.totals, name) * times for part, times in parts)
-    assert whole.totals.energy_j == pytest.approx(sum(part.totals.energy_j * times for part, times in parts))
+    energy_j = sum(part.totals.energy_j * times for part, times in parts)
+    assert whole.totals.energy_j == pytest.approx(energy_j, rel=1e-5)  # the memory's gap from a group to the next
     assert whole.workload.batch == 8
     assert next(layer for layer in whole.layers if layer.kind == "pool").shape[0] == 8
 

@@ -47,6 +47,7 @@ def fails(capsys, argv):
         (["list", "--jsn"], "Did you mean '--json'? see accelsim list --help\n"),
         (["--verion"], "'--version'"),
         (["config", "check"], "missing argument 'FILES...'"),
+        (["config", "check", "edge", "--set", "dram.self_refresh_after_ns=10"], "is below power_down_after_ns, 640;"),
     ],
 )
 def test_a_usage_mistake_is_one_line_with_a_hint(capsys, argv, line):

@@ -71,11 +71,11 @@ def test_gating_saves_all_but_the_gate() -> None:
 
 
 def test_a_flip_flop_by_hand() -> None:
-    """At sky130's own node: 39.8 fJ inside, 5.8 fJ at the pin, 5.1 of buffers, 7.6 um of wire at 4 x 0.121 pJ/mm."""
+    """At sky130's own node that library's: 39.8 fJ inside, 5.81 at the pin, 0.695 of it in buffers; 7.6 um of wire."""
     chip = pricer("edge", "node_nm=130", "voltage_v=1.3")
-    cell = (39.8 + 5.8 * 1.88) * scaling.scale_energy(130, 1.8, 130, 1.3)
+    cell = (39.78 + 5.813 * 1.695) * scaling.scale_energy(130, 1.8, 130, 1.3)
     wire = 0.76 * 0.01 * 4 * 121 * (1.3 / 0.9) ** 2
-    assert 1e3 * resolve(flip_flop_cycle_pj(chip, 100.0), TABLES.values) == pytest.approx(cell + wire)
+    assert 1e3 * resolve(flip_flop_cycle_pj(chip, 100.0), TABLES.values) == pytest.approx(cell + wire, rel=1e-3)
 
 
 def test_a_buffer_of_registers_is_priced_as_registers() -> None:

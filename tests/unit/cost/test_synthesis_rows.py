@@ -6,12 +6,12 @@ import pytest
 
 from accelsim.cost.tables import load_tables
 from rtl.synth import rows, table
-from rtl.synth.results import read_results
+from rtl.synth.results import read_cells, read_results
 
 
 def test_rows_of_gates_follow_from_the_results() -> None:
     tables = load_tables().rows
-    computed = rows.cost_rows(read_results())
+    computed = rows.cost_rows(read_results(), read_cells())
     differ = {name: (row, tables.get(name)) for name, row in computed.items() if tables.get(name) != row}
     assert not differ, "write them with python -m rtl.synth --rows"
 

@@ -68,6 +68,8 @@ def test_a_bad_cell_is_refused_with_file_row_and_column(tmp_path, reference):
         ("gemmini-rtl", "C,K\n1,1\n", "no column N, P, Q, R, S, stride, accumulator_bytes"),
         ("gemmini-rtl", "C,K\n1,1\n", "scratchpad_bytes or spad_bytes, mapping, rtl_cycles or rtl_cycles_this_mapping"),
         ("gemm-tilings-rtl", "M,N,K,tile_M,tileM\n1,1,1,1,1\n", "line 1: tile_M and tileM: two columns of tile_M"),
+        ("tpu-v3", "workload,cycles\nsoftmax_8x8,1,,7\n", "row 1 (line 2): 2 columns, and '7' behind the last"),
+        ("gemm-tilings-rtl", "M,N,K,tile_M,tile_N,tile_K,cycles\n8,8,8,8,16,8,99\n", "tile_N: 16 is more than N, 8"),
         ("eyeriss-v1", "layer,power_mW,C\nCONV1,1,3\n", "no column R, E, M, stride, latency_ms"),
     ],
 )  # fmt: skip
