@@ -34,6 +34,7 @@ CAUSE_OF_STATION = {
     "vector_unit": "wait_vector",
 }  # fmt: skip
 """What waiting is called while a station is on the critical path; of others it is the wait's own charge."""
+MADE = frozenset({"wait_generator", "wait_decoder"})
 WAIT_CORES = "wait_cores"
 OF_OTHER_CORES = (WAIT_CORES, "buffer_ports")
 """Charges of waits for other cores, and for the network between them: whatever the core itself is doing meanwhile."""
@@ -247,7 +248,9 @@ def _charged_waits(stations: tuple[Station, ...], solved: SolvedLayer, hardware:
     num_steps = next(station.cycles.size for station in stations if station.name == "pe_array")
     for station, charge, event, begin, stop in waits:
         shares = [] if charge in OF_OTHER_CORES else [
-            (cause, path.between(name, begin, stop)) for name, cause in CAUSE_OF_STATION.items()
+            # Decoder and generator have a tile together: the wait says which of them decides about it.
+            (charge if {cause, charge} <= MADE else cause, path.between(name, begin, stop))
+            for name, cause in CAUSE_OF_STATION.items()
         ]  # fmt: skip
         left = stop - begin - sum(cycles for _, cycles in shares)
         behind = num_steps if station.name == "sequencer" else 0

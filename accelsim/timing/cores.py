@@ -33,6 +33,7 @@ import numpy.typing as npt
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.timing.accounts import WAIT_CORES
+from accelsim.timing.core_lines import Line, in_turn, joined, some_requests
 from accelsim.timing.memory import MemoryModel
 from accelsim.timing.moment import Moment
 from accelsim.timing.program import INPUT, RESIDUAL, WEIGHT
@@ -43,7 +44,6 @@ from accelsim.timing.stations import (
     COUNTERS,
     NO_WAIT,
     Raise,
-    Requests,
     Station,
     Wait,
     layer_stations,
@@ -146,69 +146,13 @@ def core_name(core: int, unit: str) -> str:
     return f"{core}/{unit}"
 
 
-@dataclass
-class _Line:
-    """A station of the whole table in the making."""
-
-    name: str
-    asked: tuple[str, ...] = ()
-    """The counters that requests raise, by their kind; empty: it makes none."""
-    size: int = 0
-    cycles: list[Ints] = field(default_factory=list)
-    waits: dict[str, list[tuple[int, Ints]]] = field(default_factory=dict)
-    raises: dict[tuple[str, bool, int], list[Ints]] = field(default_factory=dict)
-    requests: list[Requests] = field(default_factory=list)
-
-    def add(self, station: Station) -> Ints:
-        """Put further events behind the others; return their places."""
-        first, number = self.size, station.cycles.size
-        self.size += number
-        self.cycles.append(station.cycles)
-        for wait in station.waits:
-            self.waits.setdefault(wait.counter, []).append((first, wait.value))
-        for one in station.raises:
-            events = np.arange(number, dtype=np.int64) if one.only is None else one.only
-            self.raises.setdefault((one.counter, one.at_begin, one.latency_cycles), []).append(first + events)
-        if station.requests is not None:
-            self.requests.append(station.requests)
-        return np.arange(first, self.size, dtype=np.int64)
-
-    def station(self) -> Station:
-        """Return the whole station."""
-        waits = []
-        for counter, parts in self.waits.items():
-            value = np.full(self.size, NO_WAIT, dtype=np.int64)
-            for first, values in parts:
-                np.maximum(value[first : first + values.size], values, out=value[first : first + values.size])
-            waits.append(Wait(counter, np.where(value > 0, value, NO_WAIT)))
-        raises = []
-        for (counter, at_begin, latency), events in self.raises.items():
-            only = np.concatenate(events)
-            raises.append(Raise(counter, at_begin, latency, None if only.size == self.size else only))
-        return Station(self.name, _joined(self.cycles), tuple(waits), tuple(raises), self._asked())
-
-    def _asked(self) -> Requests | None:
-        if not self.asked:
-            return None
-        return Requests(
-            _joined([each.kind for each in self.requests]),
-            _joined([each.num_bytes for each in self.requests]),
-            _joined([each.bus_cycles for each in self.requests]),
-            self.asked,
-        )
-
-
-def _joined(parts: Sequence[Ints]) -> Ints:
-    return np.concatenate([*parts, np.zeros(0, dtype=np.int64)])
-
-
 class _Builder:
     """Puts the tables of pieces together."""
 
     def __init__(self, hardware: HardwareConfig) -> None:
         self.hardware = hardware
         self.share = frozenset(hardware.share)
-        self.lines: dict[str, _Line] = {}
+        self.lines: dict[str, Line] = {}
         self.raised: Counter[str] = Counter()
         self.last: dict[int, LayerSchedule] = {}
         self.ended: Counter[int] = Counter()
@@ -227,7 +171,7 @@ class _Builder:
                 self._line(core_name_of_all(f"dma_{counter}"), (_SERVED,) * len(COUNTER_OF_KIND))
 
     def _line(self, name: str, asked: tuple[str, ...]) -> None:
-        self.lines[name] = _Line(name, asked)
+        self.lines[name] = Line(name, asked)
 
     def slot(self, number: int, slot: Slot) -> list[CorePiece]:
         """Add the stations of a slot."""
@@ -277,7 +221,7 @@ class _Builder:
         for one in found:
             dma = one.unit("dma")
             assert dma.requests is not None  # it is the DMA engine
-            chosen = one.named(_some(dma, dma.requests.kind == kind))
+            chosen = one.named(some_requests(dma, dma.requests.kind == kind))
             assert chosen.requests is not None
             served = replace(chosen.requests, counters=(_SERVED,) * len(COUNTER_OF_KIND))
             # As many may be under way as have a place in the buffer.
@@ -293,7 +237,7 @@ class _Builder:
             return
         shares = {_FROM_CORES[name]: share for name, share in one.piece.from_cores}
         chosen = np.isin(dma.requests.kind, list(shares))
-        part = _some(dma, chosen)
+        part = some_requests(dma, chosen)
         assert part.requests is not None
         kind = part.requests.kind
         share = np.array([shares.get(each, 0.0) for each in range(len(COUNTER_OF_KIND))])[kind]
@@ -309,7 +253,7 @@ class _Builder:
             "network", core_name(one.core, "network"), self._add(self.lines[core_name(one.core, "network")], station)
         )
 
-    def _merge(self, line: _Line, what: str, parts: list[tuple[_Piece, Station]], together: bool) -> None:
+    def _merge(self, line: Line, what: str, parts: list[tuple[_Piece, Station]], together: bool) -> None:
         """Add events that are the same for all pieces once, others in turn; the first piece pays for the same."""
         if together and len(parts) > 1:
             first = parts[0][1]
@@ -328,7 +272,7 @@ class _Builder:
         ends = np.cumsum([station.cycles.size for _, station in parts])[:-1]
         for (one, _), own in zip(parts, np.split(places, ends), strict=True):
             one.put(what, line.name, line.size + own)
-        self._add(line, _in_turn([station for _, station in parts], np.split(places, ends)))
+        self._add(line, in_turn([station for _, station in parts], np.split(places, ends)))
 
     def _own(self, one: _Piece, for_all: tuple[str, ...]) -> None:
         """Add the events of the units that a core has for itself."""
@@ -340,10 +284,10 @@ class _Builder:
             kinds = [_FETCHED_FOR_ALL[name] for name in for_all]
             kinds += [_FROM_CORES[name] for name, _ in one.piece.from_cores]
             if station.requests is not None and kinds:
-                mine = _some(station, ~np.isin(station.requests.kind, kinds))
+                mine = some_requests(station, ~np.isin(station.requests.kind, kinds))
             one.put(station.name, line.name, self._add(line, one.named(mine)))
 
-    def _add(self, line: _Line, station: Station) -> Ints:
+    def _add(self, line: Line, station: Station) -> Ints:
         for raised in station.raises:
             self.raised[raised.counter] += station.cycles.size if raised.only is None else raised.only.size
         if station.requests is not None:
@@ -426,7 +370,7 @@ class _Piece:
                     parts.append(Place(own[kinds == kind], name, events, counter not in self.follows))
             diverted = np.flatnonzero(np.isin(kinds, [_FROM_CORES[name] for name, _ in self.piece.from_cores]))
             parts += [Place(diverted, *place, is_paid=False) for place in self.places.get("network", [])]
-            taken = _joined([part.own for part in parts])
+            taken = joined([part.own for part in parts])
             parts += [Place(np.setdiff1d(own, taken), *place) for place in self.places.get(station.name, [])]
             places[station.name] = tuple(parts)
         return CorePiece(
@@ -438,11 +382,12 @@ class _Piece:
     def _seen(self) -> tuple[Station, ...]:
         """Return the stations with the waits for other cores, which the array's cycles are charged for."""
         moved = {name for name, _ in self.piece.from_cores}
+        is_split = bool({"network", *_FETCHED_FOR_ALL} & set(self.places))
 
         def seen(station: Station) -> Station:
             waits = []
             for wait in station.waits:
-                if wait.counter == "done":  # of one engine, not of all that fetch for the core
+                if wait.counter == "done" and is_split:  # of one engine, not of all that fetch for the core
                     continue
                 if wait.counter in moved and wait.charge:
                     wait = replace(wait, charge="buffer_ports")  # noqa: PLW2901
@@ -481,49 +426,6 @@ def _same_inputs(found: Sequence[_Piece], slot: Slot) -> bool:
 
 def _equal(rows: Sequence[Ints]) -> bool:
     return all(np.array_equal(row, rows[0]) for row in rows)
-
-
-def _some(station: Station, chosen: npt.NDArray[np.bool_]) -> Station:
-    """Return some of the requests of a DMA engine; all of its raises are for all events.
-
-    A limit on requests under way is one for this engine.
-    """
-    asked = station.requests
-    assert asked is not None  # stations with requests
-    requests = replace(
-        asked, kind=asked.kind[chosen], num_bytes=asked.num_bytes[chosen], bus_cycles=asked.bus_cycles[chosen]
-    )
-    number = int(np.count_nonzero(chosen))
-    waits = tuple(
-        replace(wait, value=wait.value[:number] if wait.counter == "done" else wait.value[chosen])
-        for wait in station.waits
-    )
-    return Station(station.name, station.cycles[chosen], waits, station.raises, requests)
-
-
-def _in_turn(stations: Sequence[Station], places: Sequence[Ints]) -> Station:
-    """Return the events of several stations in one, each at its places."""
-    number = sum(place.size for place in places)
-    cycles = np.zeros(number, dtype=np.int64)
-    waits, raises = [], []
-    for station, place in zip(stations, places, strict=True):
-        cycles[place] = station.cycles
-        for wait in station.waits:
-            value = np.full(number, NO_WAIT, dtype=np.int64)
-            value[place] = wait.value
-            waits.append(replace(wait, value=value))
-        raises += [
-            replace(raised, only=place if raised.only is None else place[raised.only]) for raised in station.raises
-        ]
-    asked = [(station.requests, place) for station, place in zip(stations, places, strict=True)]
-    requests = None
-    if all(each is not None for each, _ in asked):
-        columns = np.zeros((3, number), dtype=np.int64)
-        for each, place in asked:
-            assert each is not None  # asked above
-            columns[:, place] = each.kind, each.num_bytes, each.bus_cycles
-            requests = Requests(columns[0], columns[1], columns[2], each.counters)
-    return Station("", cycles, tuple(waits), tuple(raises), requests)
 
 
 def build_system(slots: Sequence[Slot], hardware: HardwareConfig) -> System:

@@ -257,10 +257,11 @@ def _made(schedule: LayerSchedule, hardware: HardwareConfig, tiles: Ints) -> lis
         return [Wait("generated", tiles, "wait_generator")]
     weights = schedule.weights
     longer = _at_steps(schedule.num_steps, weights.step, weights.decode_cycles - weights.generate_cycles)
-    is_decoded = longer >= max(1, generator.latency_cycles)
+    is_decoded, is_held_up = longer >= max(1, generator.latency_cycles), longer >= 0
     return [
         Wait("decoded", np.where(is_decoded, tiles, NO_WAIT), "wait_decoder"),
-        Wait("generated", np.where(is_decoded, NO_WAIT, tiles), "wait_generator"),
+        Wait("generated", np.where(is_held_up & ~is_decoded, tiles, NO_WAIT), "wait_decoder"),
+        Wait("generated", np.where(is_held_up, NO_WAIT, tiles), "wait_generator"),
     ]
 
 
