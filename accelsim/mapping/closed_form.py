@@ -81,11 +81,11 @@ def space_of(hardware: HardwareConfig, tasks: list[LayerTask], layers: Layers, w
 
 
 def _held(table: HoldTable, tile_bytes: Floats, room: Floats, buffer: BufferConfig, only_tile: Floats | None) -> _Held:
-    """Return for each tiling and order the way with the fewest fetches that fits."""
+    """Return for each tiling and order the way with the fewest fetches that fits; ``room`` is [n] or [orders, n]."""
     held = table.double if buffer.double_buffered else table.single
     with np.errstate(divide="ignore", invalid="ignore"):
         tiles = np.where(tile_bytes > 0, room / np.maximum(tile_bytes, 1e-30), np.where(room >= 0, np.inf, -1.0))
-    fits = held <= tiles.astype(np.float32) * np.float32(1 + 1e-6)
+    fits = held <= np.atleast_2d(tiles)[:, None].astype(np.float32) * np.float32(1 + 1e-6)
     if only_tile is not None:
         fits &= (table.single == 1) | (only_tile == 0)
     every = np.where(fits, table.fetches, np.float32(np.inf))

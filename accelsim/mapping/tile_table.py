@@ -296,43 +296,22 @@ def _short(cycles: Floats, tiles: dict[Loop, Ints], beside: tuple[Ints, ...], st
 def _totals(array: PeArrayConfig, dims: LoopDims, tiles: dict[Loop, Ints], counts: dict[Loop, Ints]) -> dict[str, Any]:
     """Return array cycles and elements moved, summed over full and remainder tiles of each split loop."""
     split = [loop for loop in LOOPS if bool((counts[loop] > 1).any())]
-    total = {
-        name: np.zeros(tiles["K"].size)
-        for name in ("compute", "fill", "input_reads", "weight_reads", "psum_writes", "psum_reads")
-    }
-    for picks in product((False, True), repeat=len(split)):
-        rest = dict(zip(split, picks, strict=True))
-        number = np.ones(tiles["K"].size)
-        size: dict[Loop, Any] = {}
-        for loop in LOOPS:
-            last = getattr(dims, loop) - tiles[loop] * (counts[loop] - 1)
-            is_last = rest.get(loop, True)
-            size[loop] = last if is_last else tiles[loop]
-            number = number * (1 if is_last else counts[loop] - 1)
-        if not number.any():
-            continue
-        work = array_work(
-            array,
-            TileShape(
-                size["N"],
-                size["G"],
-                size["K"],
-                size["C"],
-                size["P"],
-                size["Q"],
-                dims.R * dims.S,
-                dims.R,
-                dims.S,
-                dims.stride,
-            ),  # fmt: skip
-        )
-        total["compute"] += number * work.compute_cycles
-        total["fill"] += number * (work.unused_cycles + array.pipeline_latency_cycles)
-        total["input_reads"] += number * work.input_reads
-        total["weight_reads"] += number * work.weight_reads
-        total["psum_writes"] += number * work.psum_writes
-        total["psum_reads"] += number * work.psum_reads
-    return total
+    kinds = list(product((False, True), repeat=len(split)))  # of tiles: along each split loop the last one, or not
+    number: Any = np.ones((len(kinds), tiles["K"].size))
+    size: dict[Loop, Any] = {loop: np.broadcast_to(tiles[loop], number.shape) for loop in LOOPS}
+    for loop, is_last in zip(split, np.array(kinds, dtype=bool).T[:, :, None], strict=True):
+        last = getattr(dims, loop) - tiles[loop] * (counts[loop] - 1)
+        size[loop] = np.where(is_last, last, tiles[loop])
+        number = number * np.where(is_last, 1, counts[loop] - 1)
+    kind, tiling = np.nonzero(number)
+    number, size = number[kind, tiling], {loop: values[kind, tiling] for loop, values in size.items()}
+    work = array_work(array, TileShape(*(size[loop] for loop in LOOPS), dims.R * dims.S, dims.R, dims.S, dims.stride))
+    each = {
+        "compute": work.compute_cycles, "fill": work.unused_cycles + array.pipeline_latency_cycles,
+        "input_reads": work.input_reads, "weight_reads": work.weight_reads, "psum_writes": work.psum_writes,
+        "psum_reads": work.psum_reads,
+    }  # fmt: skip
+    return {name: np.bincount(tiling, number * values, tiles["K"].size) for name, values in each.items()}
 
 
 def _inputs(dims: LoopDims, kind: LayerKind, tiles: dict[Loop, Ints], counts: dict[Loop, Ints]) -> dict[str, Any]:
@@ -361,20 +340,23 @@ def _inputs(dims: LoopDims, kind: LayerKind, tiles: dict[Loop, Ints], counts: di
 class _Loops:
     """Tiles along each loop in each order, [orders, loops, n], and the steps outside of, and from, each place on.
 
-    The last two have a place more: behind all loops.
+    The last two have a place more: behind all loops. Batch and groups are left out where no tiling splits them: to hold
+    an operand from behind them is what it is to hold it from the loop before.
     """
 
+    orders: tuple[tuple[Loop, ...], ...]
     counts: Floats
     outside: Floats
     steps: Floats
 
     @classmethod
     def of(cls, counts: dict[Loop, Floats]) -> _Loops:
-        of_loop = np.stack([[counts[loop] for loop in order] for order in LOOP_ORDERS])
-        orders, loops, num = of_loop.shape
-        outside = np.ones((orders, loops + 1, num))
+        split = [loop for loop in LOOPS if loop not in ("N", "G") or (counts[loop] > 1).any()]
+        orders = tuple(tuple(loop for loop in order if loop in split) for order in LOOP_ORDERS)
+        of_loop = np.stack([[counts[loop] for loop in order] for order in orders])
+        outside = np.ones((len(orders), len(split) + 1, of_loop.shape[2]))
         np.cumprod(of_loop, axis=1, out=outside[:, 1:])
-        return cls(of_loop, outside, _from_behind(np.cumprod, of_loop, 1.0))
+        return cls(orders, of_loop, outside, _from_behind(np.cumprod, of_loop, 1.0))
 
 
 def _from_behind(accumulate: Any, values: Floats, none: float) -> Floats:
@@ -387,17 +369,18 @@ def _from_behind(accumulate: Any, values: Floats, none: float) -> Floats:
 
 def _holds(nest: _Loops, relevant: frozenset[str], has_halo: bool = False) -> HoldTable:
     """Return the ways to hold an operand: from the outermost loop on, and from behind each loop that indexes it."""
-    orders, loops, _ = nest.counts.shape
-    indexes = np.array([[loop in relevant for loop in order] for order in LOOP_ORDERS])[:, :, None]
-    rows = np.arange(orders)[:, None]
-    ways = np.array([[0, *(place + 1 for place in range(loops) if order[place] in relevant)] for order in LOOP_ORDERS])
+    indexes = np.array([[loop in relevant for loop in order] for order in nest.orders])[:, :, None]
+    rows = np.arange(len(nest.orders))[:, None]
+    ways = np.array([
+        [0, *(place + 1 for place, loop in enumerate(order) if loop in relevant)] for order in nest.orders
+    ])  # fmt: skip
     block = _from_behind(np.cumprod, np.where(indexes, nest.counts, 1), 1.0)
     # Steps before the last tile is used first; as many pass behind the last use of the first tile.
     late = _from_behind(np.cumsum, np.where(indexes, (nest.counts - 1) * nest.steps[:, 1:], 0), 0.0)[rows, ways]
     held, loads, during = block[rows, ways], nest.outside[rows, ways], nest.steps[rows, ways]
     keeps = [np.zeros(0), np.zeros(0)]
     if has_halo:
-        keeps = [_keeps(nest.counts, ways, "P"), _keeps(nest.counts, ways, "Q")]
+        keeps = [_keeps(nest, ways, "P"), _keeps(nest, ways, "Q")]
     figures = (
         held, np.where(loads > 1, 2 * held, held), loads * held / block[:, :1], loads, late / during,
         (during - late) / during, *keeps,
@@ -405,14 +388,14 @@ def _holds(nest: _Loops, relevant: frozenset[str], has_halo: bool = False) -> Ho
     return HoldTable(*(figure.astype(np.float32) for figure in figures))
 
 
-def _keeps(of_loop: Floats, ways: Ints, loop: Loop) -> Floats:
+def _keeps(nest: _Loops, ways: Ints, loop: Loop) -> Floats:
     """Return 1 where a tile's neighbour along ``loop`` lies in the same block, or in the block right before it."""
-    keeps = np.ones((*ways.shape, of_loop.shape[2]))
-    for number, order in enumerate(LOOP_ORDERS):
+    keeps = np.ones((*ways.shape, nest.counts.shape[2]))
+    for number, order in enumerate(nest.orders):
         behind = order.index(loop) + 1
         for way, place in enumerate(ways[number].tolist()):
             if place > behind:
-                keeps[number, way] = (of_loop[number, behind:place] == 1).all(axis=0)
+                keeps[number, way] = (nest.counts[number, behind:place] == 1).all(axis=0)
     return keeps
 
 
