@@ -31,7 +31,7 @@ from accelsim.errors import MappingError
 from accelsim.groups import group_sizes, groups_of_size
 from accelsim.mapping.activation_code import WORD_BITS, pairs_per_word
 from accelsim.mapping.build import effective_macs
-from accelsim.mapping.figures import Layers, layer_figures
+from accelsim.mapping.figures import Layers
 from accelsim.mapping.network import check_units, rank_network
 from accelsim.mapping.ranking import Best
 from accelsim.mapping.task import LayerTask
@@ -157,11 +157,10 @@ def _estimate(
             check_source(plan.source)
     tasks, best = rank_network(trace, plans, hardware, mapping_prices(hardware, load_tables()))
     on_array = [task for task in tasks if task.layer.uses_array]
-    figures = layer_figures(on_array)
     vector = _vector_layers(hardware, [task for task in tasks if not task.layer.uses_array])
     cycles = int(np.ceil(best.latency.sum() + vector.cycles))
     dram_bytes = int(best.dram_bytes.sum() + vector.dram_bytes)
-    actions = _actions(hardware, on_array, figures, best)
+    actions = _actions(hardware, on_array, best)
     for key, count in vector.actions.items():
         actions[key] = actions.get(key, 0.0) + count
     actions["dram", "read_bits"] = dram_bytes * 8.0
@@ -283,13 +282,12 @@ def _vector_layers(hardware: HardwareConfig, tasks: list[LayerTask]) -> _VectorW
     })  # fmt: skip
 
 
-def _actions(
-    hardware: HardwareConfig, tasks: list[LayerTask], layers: Layers, best: Best
-) -> dict[tuple[str, str], float]:
+def _actions(hardware: HardwareConfig, tasks: list[LayerTask], best: Best) -> dict[tuple[str, str], float]:
     """Return how often each unit does each action, as far as the closed form knows it."""
     if not tasks:
         return {}
-    act, wbits, acc = layers.activation_bits, layers.weight_bits, hardware.accumulator_bits
+    layers, acc = best.layers, hardware.accumulator_bits
+    act, wbits = layers.activation_bits, layers.weight_bits
     produced = layers.num_weights * best.passes
     macs = np.array([task.layer.dims.macs for task in tasks], dtype=np.float64)
     executed = np.array([_executed(task) for task in tasks], dtype=np.float64)
@@ -321,7 +319,7 @@ def _actions(
         ("pe_array", "operand_shifts_bits"): _shifted_bits(hardware, layers, slots),
         ("pe_array", "weight_loads_bits"): weight_bits.sum(),
         ("vector_unit", "ops"): layers.vector_ops.sum(),
-        ("vector_unit", "codec_pairs"): _codec_pairs(layers, best),
+        ("vector_unit", "codec_pairs"): _codec_pairs(best),
         ("interconnect", "bits"): (moved + best.dram_bytes * 8).sum(),
     }
     for index, task in enumerate(tasks):
@@ -329,8 +327,9 @@ def _actions(
     return {key: float(count) for key, count in actions.items()}
 
 
-def _codec_pairs(layers: Layers, best: Best) -> float:
+def _codec_pairs(best: Best) -> float:
     """Return the pairs that coder and decoder of activations pass."""
+    layers = best.layers
     act = layers.activation_bits
     coded = np.where(layers.input_code < 1, 8 * best.input_bytes, 0)
     coded += np.where(layers.residual_code < 1, layers.residual_dram_elements * act * layers.residual_code, 0)

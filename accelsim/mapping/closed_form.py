@@ -88,9 +88,8 @@ def _held(table: HoldTable, tile_bytes: Floats, room: Floats, buffer: BufferConf
     fits = held <= np.atleast_2d(tiles)[:, None].astype(np.float32) * np.float32(1 + 1e-6)
     if only_tile is not None:
         fits &= (table.single == 1) | (only_tile == 0)
-    every = np.where(fits, table.fetches, np.float32(np.inf))
-    way = every.argmin(axis=1)
-    orders, ways, num = every.shape
+    way = fits.argmax(axis=1)  # the first that fits: ways are sorted by fetches
+    orders, ways, num = fits.shape
     places = (np.arange(orders)[:, None] * ways + way) * num + np.arange(num)
 
     def taken(values: npt.NDArray[np.float32]) -> Floats:
@@ -98,7 +97,8 @@ def _held(table: HoldTable, tile_bytes: Floats, room: Floats, buffer: BufferConf
         return figures
 
     return _Held(
-        taken(every), taken(table.loads), taken(table.single), taken(table.late), taken(table.ready),
+        np.where(fits.reshape(-1)[places], taken(table.fetches), np.inf),
+        taken(table.loads), taken(table.single), taken(table.late), taken(table.ready),
         taken(table.keeps_rows), taken(table.keeps_columns),
     )  # fmt: skip
 

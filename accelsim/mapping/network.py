@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +12,6 @@ from accelsim.errors import MappingError
 from accelsim.mapping.activation_code import coding_of
 from accelsim.mapping.bound import LowerBound, lower_bound, network_bound
 from accelsim.mapping.build import build_layer
-from accelsim.mapping.figures import layer_figures
 from accelsim.mapping.kept import Kept, Key
 from accelsim.mapping.loops import LOOPS, Tiling
 from accelsim.mapping.mapper import (
@@ -27,7 +26,7 @@ from accelsim.mapping.mapper import (
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.ranking import Best, best_tilings
 from accelsim.mapping.residency import NETWORK_INPUT, Residency, choose_residency, output_elements
-from accelsim.mapping.task import UNBOUNDED, LayerTask, at_longest_context
+from accelsim.mapping.task import UNBOUNDED, LayerTask, at_longest_context, content_of
 from accelsim.storage.base import WeightPlan
 from accelsim.timing.schedule import Schedule
 from accelsim.timing.solve import Moment, layer_end, layer_table
@@ -85,7 +84,7 @@ def rank_network(
         residency = residency_of(trace, plans, hardware, banned)
         tasks = network_tasks(trace, plans, hardware, residency)
         on_array = [task for task in tasks if task.layer.uses_array]
-        best = best_tilings(hardware, on_array, layer_figures(on_array), prices)
+        best = best_tilings(hardware, on_array, prices)
         misfits = np.flatnonzero(~np.isfinite(best.latency))
         if not misfits.size:
             return tasks, best
@@ -267,7 +266,7 @@ def _map_tasks(tasks: list[LayerTask], prices: EnergyPrices, fixed: Mapping[str,
     mapped: list[MappedLayer] = []
     before = Moment()
     for position, task in enumerate(tasks):
-        run = Run(before, Key((chip, _anonymous(task))), speed)
+        run = Run(before, Key((chip, content_of(task))), speed)
         try:
             if task.layer.uses_array:
                 stated = fixed.get(task.layer.name)
@@ -296,7 +295,7 @@ def _for_contexts(task: LayerTask, prices: EnergyPrices, chip: str, speed: str) 
     token of an answer would be mapped anew, to no avail.
     """
     longest = at_longest_context(task)
-    alone = map_layer(longest, prices, None, Run(Moment(), Key((chip, _anonymous(longest))), speed))
+    alone = map_layer(longest, prices, None, Run(Moment(), Key((chip, content_of(longest))), speed))
     tiling, dims = alone.schedule.tiling, task.layer.dims
     if tiling is None:
         return None
@@ -326,23 +325,6 @@ def _chip_content(hardware: HardwareConfig) -> str:
         left_out |= {"clock_mhz", "dram"}
     document = hardware.model_dump_json(exclude=left_out)
     return f"{document} {hardware.dram.burst_bytes} {hardware.dram.num_outstanding_requests}"
-
-
-def _anonymous(task: LayerTask) -> Hashable:
-    """Return a key of the task without what does not change its schedule: names, seeds, the mask if it is not used."""
-    layer = replace(
-        task.layer, name="", inputs=(), residuals=(), post_ops=(), input_elements=(), second_inputs=(), weights_of=""
-    )
-    if layer.weights is not None and task.hardware.pe_array.zero_weights != "skip":
-        layer = replace(layer, weights=replace(layer.weights, load_mask=None, load_sign=None, source=None))
-    plan = task.plan
-    if plan is not None and plan.source is not None:
-        plan = replace(plan, source=replace(plan.source, seed=1))
-    return (
-        layer, plan, task.dram_input_elements, task.output_to_dram, task.residual_dram_elements,
-        task.activation_capacity_bytes, task.residual_elements, task.second_from_dram, task.coding,
-        task.cache_on_chip, task.settles,
-    )  # fmt: skip
 
 
 def largest_live(trace: LayerTrace, residency: Residency, position: int) -> str | None:

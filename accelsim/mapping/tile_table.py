@@ -7,7 +7,7 @@ Formulas are those of `accelsim.mapping.closed_form`; here they run over all lay
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import product
 from typing import Any, Literal
@@ -158,29 +158,56 @@ def tile_table(layers: tuple[LayerKey, ...], array_json: str, width: Width) -> T
         ``narrow``: of each size of weights and outputs the fastest, for ranking many chips; ``wide``: of each size of
         weights, outputs and inputs, for mapping one; ``whole``: all, where nothing of the others fits.
     """
-    array = PeArrayConfig.model_validate_json(array_json)
-    parts = [_layer(array, dims, kind, width) for dims, kind in layers]
-    number = np.array([len(part["compute"]) for part in parts], dtype=np.int64)
-    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    # To hold an operand from behind a loop that no layer splits is what it is to hold it from the loop before.
+    split = tuple(
+        loop for loop in LOOPS if loop not in ("N", "G") or any(getattr(dims, loop) > 1 for dims, _ in layers)
+    )
+    parts = [_part(dims, kind, array_json, width, split) for dims, kind in layers]
+    number = np.array([part.columns["compute"].size for part in parts], dtype=np.int64)
+    joined = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
     counts = {loop: joined.pop(f"count_{loop}") for loop in LOOPS}
     sizes = {loop: joined.pop(f"size_{loop}") for loop in LOOPS}
     turns = np.stack([joined.pop(f"turn_{order}") for order in range(len(LOOP_ORDERS))]).astype(np.int64)
-    nest = _Loops.of(counts)
+    weights, inputs, psums = (_joined(holds) for holds in zip(*(part.holds for part in parts), strict=True))
     return TileTable(
         layer=np.repeat(np.arange(len(parts)), number),
         first=np.concatenate([[0], np.cumsum(number)[:-1]]),
-        once=_once_cycles(array),
+        once=_once_cycles(PeArrayConfig.model_validate_json(array_json)),
         counts=counts,
         sizes=sizes,
         turns=turns,
         steps=np.prod([counts[loop] for loop in LOOPS], axis=0),
         weight_tiles=counts["G"] * counts["K"] * counts["C"],
         output_tiles=np.prod([counts[loop] for loop in LOOPS if loop != "C"], axis=0),
-        weights=_holds(nest, WEIGHT_LOOPS),
-        inputs=_holds(nest, INPUT_LOOPS, has_halo=True),
-        psums=_holds(nest, OUTPUT_LOOPS),
+        weights=weights,
+        inputs=inputs,
+        psums=psums,
         **joined,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The tilings of one layer: columns of a `TileTable`, and how weights, inputs and partial sums may be held."""
+
+    columns: dict[str, Floats]
+    holds: tuple[HoldTable, HoldTable, HoldTable]
+
+
+@lru_cache(maxsize=512)
+def _part(dims: LoopDims, kind: LayerKind, array_json: str, width: Width, split: tuple[Loop, ...]) -> _Part:
+    """Return the tilings of a layer; of the loops, only those in ``split`` have more than one tile in any of them."""
+    columns = _layer(PeArrayConfig.model_validate_json(array_json), dims, kind, width)
+    orders = tuple(tuple(loop for loop in order if loop in split) for order in LOOP_ORDERS)
+    nest = _Loops.of(orders, {loop: columns[f"count_{loop}"] for loop in split})
+    holds = _holds(nest, WEIGHT_LOOPS), _holds(nest, INPUT_LOOPS, has_halo=True), _holds(nest, OUTPUT_LOOPS)
+    return _Part(columns, holds)
+
+
+def _joined(holds: tuple[HoldTable, ...]) -> HoldTable:
+    return HoldTable(*(
+        np.concatenate([getattr(one, each.name) for one in holds], axis=-1) for each in fields(HoldTable)
+    ))  # fmt: skip
 
 
 Densities = tuple[tuple[float, ...], tuple[float, ...]]
@@ -298,14 +325,15 @@ def _totals(array: PeArrayConfig, dims: LoopDims, tiles: dict[Loop, Ints], count
     split = [loop for loop in LOOPS if bool((counts[loop] > 1).any())]
     kinds = list(product((False, True), repeat=len(split)))  # of tiles: along each split loop the last one, or not
     number: Any = np.ones((len(kinds), tiles["K"].size))
-    size: dict[Loop, Any] = {loop: np.broadcast_to(tiles[loop], number.shape) for loop in LOOPS}
+    size: dict[str, Any] = {loop: np.broadcast_to(tiles[loop], number.shape) for loop in LOOPS}
     for loop, is_last in zip(split, np.array(kinds, dtype=bool).T[:, :, None], strict=True):
         last = getattr(dims, loop) - tiles[loop] * (counts[loop] - 1)
         size[loop] = np.where(is_last, last, tiles[loop])
         number = number * np.where(is_last, 1, counts[loop] - 1)
     kind, tiling = np.nonzero(number)
     number, size = number[kind, tiling], {loop: values[kind, tiling] for loop, values in size.items()}
-    work = array_work(array, TileShape(*(size[loop] for loop in LOOPS), dims.R * dims.S, dims.R, dims.S, dims.stride))
+    tile = TileShape(**size, RS=dims.R * dims.S, R=dims.R, S=dims.S, stride=dims.stride)
+    work = array_work(array, tile)
     each = {
         "compute": work.compute_cycles, "fill": work.unused_cycles + array.pipeline_latency_cycles,
         "input_reads": work.input_reads, "weight_reads": work.weight_reads, "psum_writes": work.psum_writes,
@@ -340,8 +368,7 @@ def _inputs(dims: LoopDims, kind: LayerKind, tiles: dict[Loop, Ints], counts: di
 class _Loops:
     """Tiles along each loop in each order, [orders, loops, n], and the steps outside of, and from, each place on.
 
-    The last two have a place more: behind all loops. Batch and groups are left out where no tiling splits them: to hold
-    an operand from behind them is what it is to hold it from the loop before.
+    The last two have a place more: behind all loops.
     """
 
     orders: tuple[tuple[Loop, ...], ...]
@@ -350,11 +377,10 @@ class _Loops:
     steps: Floats
 
     @classmethod
-    def of(cls, counts: dict[Loop, Floats]) -> _Loops:
-        split = [loop for loop in LOOPS if loop not in ("N", "G") or (counts[loop] > 1).any()]
-        orders = tuple(tuple(loop for loop in order if loop in split) for order in LOOP_ORDERS)
+    def of(cls, orders: tuple[tuple[Loop, ...], ...], counts: dict[Loop, Floats]) -> _Loops:
         of_loop = np.stack([[counts[loop] for loop in order] for order in orders])
-        outside = np.ones((len(orders), len(split) + 1, of_loop.shape[2]))
+        num_orders, loops, num = of_loop.shape
+        outside = np.ones((num_orders, loops + 1, num))
         np.cumprod(of_loop, axis=1, out=outside[:, 1:])
         return cls(orders, of_loop, outside, _from_behind(np.cumprod, of_loop, 1.0))
 
