@@ -33,6 +33,7 @@ from accelsim.mapping.activation_code import WORD_BITS, pairs_per_word
 from accelsim.mapping.build import effective_macs
 from accelsim.mapping.figures import Layers
 from accelsim.mapping.network import check_units, rank_network
+from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.ranking import Best
 from accelsim.mapping.task import LayerTask
 from accelsim.pipeline import built_for, layer_plans
@@ -67,7 +68,7 @@ def estimate(hardware: HardwareConfig, trace: LayerTrace, storage: str) -> Row:
         return _estimate(hardware, trace, storage)
     rows = []
     failure: MappingError | None = None
-    for size in group_sizes(trace, _plans(trace, storage), hardware):
+    for size in group_sizes(trace, layer_plans(trace, storage), hardware):
         groups = groups_of_size(trace, size)
         try:
             rows.append(_sum([(_estimate(hardware, group.trace, storage), group.times) for group in groups], trace))
@@ -149,13 +150,13 @@ def _sum(parts: Sequence[tuple[Row, float]], trace: LayerTrace) -> Row:
 def _estimate(
     hardware: HardwareConfig, trace: LayerTrace, storage: str, known: Mapping[str, WeightPlan] | None = None
 ) -> Row:
-    plans = _plans(trace, storage) if known is None else dict(known)
+    plans = layer_plans(trace, storage) if known is None else dict(known)
     plans = {layer.name: plans[layer.name] for layer in trace.layers if layer.name in plans}
     check_units(plans, storage, hardware)
     for plan in plans.values():
         if plan.source is not None:
             check_source(plan.source)
-    tasks, best = rank_network(trace, plans, hardware, mapping_prices(hardware, load_tables()))
+    tasks, best = rank_network(trace, plans, hardware, _mapping_prices(hardware.model_dump_json()))
     on_array = [task for task in tasks if task.layer.uses_array]
     vector = _vector_layers(hardware, [task for task in tasks if not task.layer.uses_array])
     cycles = int(np.ceil(best.latency.sum() + vector.cycles))
@@ -174,6 +175,12 @@ def _estimate(
     return _row(num_frames(trace), (cycles, time_s, energy_j, prices.area_mm2, dram_bytes, macs), effective, stored)
 
 
+@lru_cache(maxsize=8)
+def _mapping_prices(hardware_json: str) -> EnergyPrices:
+    """Return the mapper's prices, once for all storage formats on a chip: points that follow each other."""
+    return mapping_prices(HardwareConfig.model_validate_json(hardware_json), load_tables())
+
+
 def _row(frames: int, figures: tuple[Any, ...], effective: int, stored: int) -> Row:
     cycles, time_s, energy_j, area_mm2, dram_bytes, macs = figures
     power_w = energy_j / time_s if time_s else 0.0
@@ -187,15 +194,6 @@ def _row(frames: int, figures: tuple[Any, ...], effective: int, stored: int) -> 
         "macs": macs, "effective_macs": effective,
         "stored_bits": stored, "dram_bytes": dram_bytes,
     }  # fmt: skip
-
-
-@lru_cache(maxsize=64)
-def _plans_of(trace: LayerTrace, storage: str) -> tuple[tuple[str, WeightPlan], ...]:
-    return tuple(layer_plans(trace, storage).items())
-
-
-def _plans(trace: LayerTrace, storage: str) -> dict[str, WeightPlan]:
-    return dict(_plans_of(trace, storage))
 
 
 def _traits(plans: dict[str, WeightPlan], on_array: list[LayerTask]) -> RunTraits:

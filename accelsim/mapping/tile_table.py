@@ -70,9 +70,9 @@ class HoldTable:
     keeps_columns: Floats32
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class TileTable:
-    """Tilings of the array layers, [n] each unless said otherwise.
+    """Tilings of the array layers, [n] each unless said otherwise; a table is equal only to itself.
 
     Attributes
     ----------
