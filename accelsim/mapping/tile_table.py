@@ -329,7 +329,8 @@ def _totals(array: PeArrayConfig, dims: LoopDims, tiles: dict[Loop, Ints], count
     for loop, is_last in zip(split, np.array(kinds, dtype=bool).T[:, :, None], strict=True):
         last = getattr(dims, loop) - tiles[loop] * (counts[loop] - 1)
         size[loop] = np.where(is_last, last, tiles[loop])
-        number = number * np.where(is_last, 1, counts[loop] - 1)
+        is_alike = last == tiles[loop]  # then all tiles count as full ones
+        number = number * np.where(is_last, ~is_alike, counts[loop] - 1 + is_alike)
     kind, tiling = np.nonzero(number)
     number, size = number[kind, tiling], {loop: values[kind, tiling] for loop, values in size.items()}
     tile = TileShape(**size, RS=dims.R * dims.S, R=dims.R, S=dims.S, stride=dims.stride)
