@@ -16,7 +16,9 @@ from pydantic import ValidationError
 
 from accelsim.config.hardware import BufferConfig, HardwareConfig
 from accelsim.errors import AccelSimError
+from accelsim.mapping.bound import NetworkBound
 from accelsim.mapping.loops import Tiling
+from accelsim.mapping.mapper import forget_times
 from accelsim.pipeline import batch_groups, built_for, layer_plans, mapper_of, schedule_network
 from accelsim.repeated import Network, map_repeated, repeats
 from accelsim.sim.counters import Counters, LayerCounters, ResourceLimit
@@ -65,14 +67,19 @@ def with_limits(
     # Of a generation one step stands for all tokens: its cycles are those of the run in the mean only.
     whole = latency / max(1, sum(each.cycles * part.times for each, part in zip(mapped, parts, strict=True)))
     found: dict[str, ResourceLimit] = {}
-    bound = counters.lower_bound_cycles
-    near = bound is not None and latency <= (1 + _LITTLE) * bound  # what no tiling can beat, whatever the buffers
+    bound = NetworkBound()
+    for each, part in zip(mapped, parts, strict=True):
+        bound += each.bound.times(part.times)
+    near = latency <= (1 + _LITTLE) * bound.cycles  # what no tiling can beat, whatever the buffers
     for name, changes in _doubled(hardware):
         unit, _, part_of_unit = name.partition(".")
         share = sum(_cycles_of(name, layer) for layer in counters.layers) / latency if latency else 0.0
         if trace.language is not None and share < _LITTLE and name not in _ALWAYS:
             continue
         if unit in _MADE and not any(layer.busy_cycles.get(unit) for layer in counters.layers):
+            continue
+        if trace.steps is None and _is_idle(name, bound, latency):
+            found[name] = ResourceLimit(share, latency)
             continue
         anew = name == "pe_array" or (part_of_unit == "capacity" and not near)
         tilings = [fixed if anew else each.tilings for each in mapped]
@@ -81,7 +88,18 @@ def with_limits(
         if times:
             cycles = min(times) if trace.steps is None else round(min(times) * whole)
             found[name] = ResourceLimit(share, min(cycles, latency))
+    forget_times()
     return replace(counters, limits=found)
+
+
+def _is_idle(name: str, bound: NetworkBound, latency: int) -> bool:
+    """Return whether twice of a resource can hardly save time: the run is near what another one alone takes."""
+    unit, _, part = name.partition(".")
+    if latency <= (1 + _LITTLE) * bound.dram_cycles:  # a larger buffer may hold what else goes to memory
+        return unit != "memory_bandwidth" and part != "capacity"
+    if latency <= (1 + _LITTLE) * bound.array_cycles:  # with the ports that feed the array
+        return unit in ("memory_bandwidth", "vector_unit", *_MADE)
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +131,12 @@ def _cycles_with(
 
 @dataclass(frozen=True, slots=True)
 class _Mapping:
-    """A part as it is mapped: tilings by layer, tiles of all layers that were mapped, and when the last layer ends."""
+    """A part as it is mapped: tilings by layer, tiles of all layers that were mapped, the last one's end, its bound."""
 
     tilings: dict[str, Tiling]
     num_steps: int
     cycles: int
+    bound: NetworkBound
 
 
 def _parts(
@@ -140,10 +159,12 @@ def _mapped(hardware: HardwareConfig, part: _Part, storage: str, tilings: Mappin
     """Return how a part is mapped: the mapper has solved every layer behind the one before."""
     if part.network is None:
         schedule, mapped = schedule_network(hardware, part.trace, storage, tilings)
-        return _Mapping(_tilings(schedule), sum(layer.num_steps for layer in schedule.layers), mapped[-1].end.end_cycle)
+        steps = sum(layer.num_steps for layer in schedule.layers)
+        bound = NetworkBound.of(item.bound for item in mapped if item.bound is not None)
+        return _Mapping(_tilings(schedule), steps, mapped[-1].end.end_cycle, bound)
     found = map_repeated(part.network, mapper_of(hardware, part.trace, storage, tilings))
     steps = sum(layer.num_steps for layer in found.schedule.layers)
-    return _Mapping(_tilings(found.schedule), steps, found.cycles)
+    return _Mapping(_tilings(found.schedule), steps, found.cycles, found.bound)
 
 
 def _tilings(schedule: Schedule) -> dict[str, Tiling]:

@@ -19,16 +19,16 @@ from accelsim.cost.tables import load_tables
 from accelsim.errors import MappingError, TraceError
 from accelsim.groups import Group, best_groups, group_sizes, one_after_other
 from accelsim.mapping.loops import Tiling
-from accelsim.mapping.mapper import MappedLayer
+from accelsim.mapping.mapper import MappedLayer, forget_times, recalled
 from accelsim.mapping.network import map_network
 from accelsim.mapping.prices import EnergyPrices
-from accelsim.repeated import Map, Mapped, Network, expanded, named, repeats, run_repeated
+from accelsim.repeated import Map, Mapped, Network, expanded, has_state, named, repeats, run_repeated
 from accelsim.results.build import build_result
 from accelsim.results.model import RunResult
 from accelsim.rivals import with_fitting_decoder
 from accelsim.sim.counters import Counters, DecoderWidth, Tokens
 from accelsim.sim.parts import SolvedLayers
-from accelsim.sim.run import run_schedule
+from accelsim.sim.run import run_schedule, run_solved
 from accelsim.storage import get_format, plan_layers
 from accelsim.storage.base import WeightPlan
 from accelsim.timing.accounts import Probe
@@ -99,7 +99,8 @@ def _language_run(
 
     Who watches, or states tilings, sees every layer run.
     """
-    mapped, solved, steps = mapper_of(chip, trace, storage, fixed), SolvedLayers(), trace.steps
+    mapped, steps = mapper_of(chip, trace, storage, fixed), trace.steps
+    solved = SolvedLayers(lambda layer, before: recalled(layer, before, chip))
     whole = Network.of(trace)
     is_short = not fixed and not watch.is_there and repeats(trace, layer_plans(trace, storage), chip)
 
@@ -107,12 +108,15 @@ def _language_run(
         if not is_short:
             seen = (watch.probe, watch.tap) if place == 0 else (None, None)
             schedule = mapped(network.trace(network.num_blocks))[0]
+            if steps is not None and not watch.is_there and not has_state(chip):  # else each step would run all layers
+                return run_solved(schedule, chip, solved)
             return run_schedule(schedule, chip, exact=watch.exact, probe=seen[0], tap=seen[1])
         return expanded(run_repeated(network, chip, mapped, solved))
 
     runs = [one(whole, 0)] if steps is None else [
         one(Network(whole.num_blocks, partial(steps.trace, place)), place) for place in range(len(steps))
     ]  # fmt: skip
+    forget_times()
     counters = named(one_after_other([(run, 1) for run in runs], trace), trace)
     return replace(counters, tokens=tokens_of(trace, runs[0]))
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from accelsim.config.hardware import HardwareConfig
-from accelsim.mapping.bound import network_bound
+from accelsim.mapping.bound import NetworkBound
 from accelsim.mapping.mapper import MappedLayer
 from accelsim.sim.counters import Counters, LayerCounters
 from accelsim.sim.parts import SolvedLayers
@@ -41,6 +41,13 @@ class Repeated:
     cycles: int
 
     @property
+    def bound(self) -> NetworkBound:
+        """Return what the whole network cannot beat."""
+        every = NetworkBound.of(item.bound for item in self.mapped if item.bound is not None)
+        middle = NetworkBound.of(item.bound for item in self.mapped[self.middle] if item.bound is not None)
+        return every + middle.times(self.copies)
+
+    @property
     def middle(self) -> slice:
         """Return the places of the layers of the block that stands for more."""
         blocks = self.trace.blocks
@@ -66,14 +73,18 @@ class Network:
         return cls(0 if trace.blocks is None else trace.blocks.times, lambda number: shortened(trace, number))
 
 
+def has_state(hardware: HardwareConfig) -> bool:
+    """Return whether a chip's memory has banks and rows, so that equal layers need not take equal time."""
+    return hardware.memory != "ideal" and hardware.dram.model == "timing"
+
+
 def repeats(trace: LayerTrace, plans: Mapping[str, WeightPlan], hardware: HardwareConfig) -> bool:
     """Return whether a network has blocks of which copies may stand for others on this chip.
 
     A memory with banks and rows is never again in the state in which it was, and layers that are stored otherwise in
     one block than in another are not alike.
     """
-    has_state = hardware.memory != "ideal" and hardware.dram.model == "timing"
-    if has_state or trace.blocks is None or trace.blocks.times <= FEWEST:
+    if has_state(hardware) or trace.blocks is None or trace.blocks.times <= FEWEST:
         return False
     blocks, names = trace.blocks, [layer.name for layer in trace.layers]
     first = [_unseeded(plans.get(name)) for name in names[_place(blocks, 0)]]
@@ -161,14 +172,12 @@ def run_repeated(network: Network, hardware: HardwareConfig, mapped: Map, solved
         if not found.copies or _is_steady(run, own, own.times):
             break
         num_blocks = 2 * own.times
-    bounds = [item.bound for item in found.mapped if item.bound is not None]
-    middle = [item.bound for item in found.mapped[found.middle] if item.bound is not None]
     return RepeatedRun(
         schedule=found.schedule,
         layers=run.layers,
         blocks=own,
         num_blocks=network.num_blocks,
-        lower_bound_cycles=network_bound([*bounds, *(middle * found.copies)]),
+        lower_bound_cycles=found.bound.cycles,
         dram=_activity(run, found, hardware),
     )
 

@@ -38,8 +38,9 @@ from accelsim.mapping.network import network_tasks, residency_of
 from accelsim.mapping.task import LayerTask
 from accelsim.pipeline import layer_plans
 from accelsim.timing.accounts import account
+from accelsim.timing.moment import Moment
 from accelsim.timing.schedule import LayerSchedule
-from accelsim.timing.solve import Moment, layer_table, solve_layer
+from accelsim.timing.solve import layer_table, solve_layer
 from accelsim.trace import TraceOptions, trace_network
 
 HWCONFIGS = Path(__file__).resolve().parents[1] / "hwconfigs"

@@ -5,8 +5,8 @@
 //   streams --> seed_hash --> weight_generator (lanes, freezing map)
 //
 // Rows: mask_decoder and weight_generator (accelsim/timing/stations.py).
-// LANES, KIND, FIELD_BITS, HASHES  see weight_generator.sv      DEPTH  see mask_fifo.sv
-// CODEC  of the ticket: 0 raw, 1 rle, 2 golomb, 3 entropy       positions_per_cycle = LANES x FIELDS
+// LANES, KIND, FIELD_BITS, WORDS, COUNTS, HASHES, POSITIONS  see weight_generator.sv      DEPTH  see mask_fifo.sv
+// CODEC  of the ticket: 0 raw, 1 rle, 2 golomb, 3 entropy
 //
 // `start` begins a layer (its codec's header, or raw bits, come next). A chunk of POSITIONS weights leaves a cycle where `out_ready`:
 // `there` positions of it belong to the tile, `keep` and `sign` (1: +1) are the weight. The word of the weight buffer is written at the
@@ -18,7 +18,9 @@ module weight_path #(
     parameter CODEC = 0,
     parameter DEPTH = 2048,
     parameter HASHES = 2 * LANES,
-    parameter POSITIONS = LANES * ((KIND == 1 ? 16 : 32) / FIELD_BITS),
+    parameter WORDS = 1,
+    parameter COUNTS = 0,
+    parameter POSITIONS = LANES * WORDS * ((KIND == 1 ? 16 : 32) / FIELD_BITS),
     parameter WIDTH = CODEC == 0 ? POSITIONS : 32
 ) (
     input  logic                       clk,
@@ -40,7 +42,7 @@ module weight_path #(
     output logic                       round_ready,
     input  logic                       first,
     input  logic                       last,
-    input  logic                       load,
+    input  logic [1:0]                 load,
     input  logic [31:0]                offset,
     input  logic [31:0]                count,
     input  logic [$clog2(LANES+1)-1:0] num_lanes,
@@ -106,7 +108,8 @@ module weight_path #(
 
   logic chunk_valid, chunk_last;
   logic [POSITIONS-1:0] chunk_there, chunk_free, chunk_locked, chunk_sign;
-  weight_generator #(.LANES(LANES), .KIND(KIND), .FIELD_BITS(FIELD_BITS), .HASHES(HASHES)) generator (
+  weight_generator #(.LANES(LANES), .KIND(KIND), .FIELD_BITS(FIELD_BITS), .WORDS(WORDS), .COUNTS(COUNTS),
+      .HASHES(HASHES), .POSITIONS(POSITIONS)) generator (
       .clk(clk), .rst(rst || start), .moves(moves), .freezes(freezes), .prune(prune), .lock(lock), .base(base),
       .stream_valid(stream_valid), .stream_ready(stream_ready), .stream(stream),
       .round_valid(round_valid), .round_ready(round_ready), .first(first), .last(last), .load(load),

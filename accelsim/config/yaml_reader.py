@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -20,12 +22,15 @@ from accelsim.names import suggest_file
 MAX_FILE_BYTES = 1 << 20
 MAX_NUMBER_CHARS = 64
 MAX_DEPTH = 32
+MOST_OPEN = 10 * MAX_DEPTH
 MAX_ENTRIES = 20_000
+KEPT_DOCUMENTS = 64
 
 YamlValue = None | bool | int | float | str | list["YamlValue"] | dict[str, "YamlValue"]
 YamlPath = tuple[str | int, ...]
 
 _TAG = "tag:yaml.org,2002:"
+_BRACKET = re.compile(r"[\[\]{}]")
 _INT = re.compile(r"[-+]?(0x[0-9a-fA-F]+|0o[0-7]+|[0-9]+)")
 
 
@@ -113,9 +118,10 @@ def _parse(text: str, where: str, lines: dict[YamlPath, int]) -> YamlValue:
     if text.count("\n") + text.count(",") > MAX_ENTRIES:
         # Parsing takes about 50 us an entry: a file that would keep the user waiting for long is refused at once.
         raise ConfigError(f"{where}: too many entries; use at most {MAX_ENTRIES} lines and commas")
+    if _may_nest_deeply(text):
+        raise ConfigError(f"{where}: nested too deeply; use at most {MAX_DEPTH} levels")
     try:
-        # The pure parser is slow but needs no compiled extension; descriptions are small.
-        node = YAML(typ="safe", pure=True).compose(text)
+        node = _composed(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         at = f":{mark.line + 1}" if mark is not None else ""
@@ -126,6 +132,26 @@ def _parse(text: str, where: str, lines: dict[YamlPath, int]) -> YamlValue:
     except (YAMLError, ValueError, AttributeError, TypeError) as error:
         raise ConfigError(f"{where}: not valid YAML: {_one_line(str(error))}; correct the syntax") from error
     return None if node is None else _build(node, (), where, lines)
+
+
+def _may_nest_deeply(text: str) -> bool:
+    """Return whether so many brackets are open at once that the parser, whose time grows as their square, must not try.
+
+    Brackets in comments and quotes count too: no description has ten times the depth that is allowed open in those.
+    """
+    if text.count("[") + text.count("{") <= MOST_OPEN:
+        return False
+    depth = accumulate(1 if bracket in "[{" else -1 for bracket in _BRACKET.findall(text))
+    return max(depth) > MOST_OPEN
+
+
+@lru_cache(maxsize=KEPT_DOCUMENTS)
+def _composed(text: str) -> Node | None:
+    """Return the nodes of a text, which nobody changes: a process reads the same chips and tables again and again.
+
+    The pure parser is slow but needs no compiled extension; descriptions are small.
+    """
+    return YAML(typ="safe", pure=True).compose(text)  # type: ignore[no-any-return]
 
 
 def _one_line(text: str) -> str:

@@ -69,13 +69,17 @@ class ResultStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            self._database = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=NORMAL")
-            self._claim()
-        except (sqlite3.Error, UnicodeDecodeError) as error:
-            raise StoreError(f"{path}: {_unusable(error)}") from None
+        with contextlib.ExitStack() as opened:
+            try:
+                self._database = opened.enter_context(
+                    contextlib.closing(sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None))
+                )
+                self._database.execute("PRAGMA journal_mode=WAL")
+                self._database.execute("PRAGMA synchronous=NORMAL")
+                self._claim()
+            except (sqlite3.Error, UnicodeDecodeError) as error:
+                raise StoreError(f"{path}: {_unusable(error)}") from None
+            opened.pop_all()  # what is refused is closed at once: its lock would stop whoever makes the store anew
 
     def _claim(self) -> None:
         (found,) = self._database.execute("PRAGMA application_id").fetchone()

@@ -27,8 +27,7 @@ from accelsim.ticket.file import read_ticket
 from accelsim.ticket.graph import PARAMETRIC_KINDS, NetworkGraph
 from accelsim.ticket.torchfile import check_regular_file
 from accelsim.ticket.zoo import is_network
-from accelsim.trace import trace_graph, trace_workload
-from accelsim.trace.batch import with_batch
+from accelsim.trace import trace_graph, trace_run, trace_workload
 from accelsim.trace.from_graph import traced_weight_shape
 from accelsim.trace.model import LayerTrace, LayerWeights
 from accelsim.trace.options import TraceOptions, stated_weights
@@ -101,7 +100,7 @@ def load_trace(spec: WorkloadSpec) -> LayerTrace:
     """
     if spec.sha256 and file_sha256(spec.path) != spec.sha256:
         raise PlaceError(f"{spec.path}: has changed since the run began; start it again")
-    if spec.kind == "ticket" and not spec.options.are_of_run:
+    if spec.kind == "ticket" and not spec.options.says_only_run:
         ticket = read_ticket(spec.path)
         trace = trace_graph(ticket.graph, _stated(ticket.graph, spec.options), provenance="synthetic")
         # What was measured of the network's activations is nearer to any of its tickets than an assumption.
@@ -112,7 +111,7 @@ def load_trace(spec: WorkloadSpec) -> LayerTrace:
             for layer in trace.layers
         )  # fmt: skip
         trace = replace(trace, layers=layers, path=spec.path, sha256=spec.sha256)
-        return with_batch(trace, spec.options.batch)
+        return trace_run(ticket.graph, trace, spec.options, spec.path)
     return trace_workload(spec.path, spec.options)
 
 
@@ -297,6 +296,6 @@ def holds_ticket(trace: LayerTrace) -> bool:
 
 def default_storage(spec: WorkloadSpec) -> str:
     """Return the format of a workload unless one is given: its ticket, or what its trained weights allow."""
-    if spec.kind == "ticket" and spec.options.are_of_run:
+    if spec.kind == "ticket" and spec.options.says_only_run:
         return default_format(load_trace(spec))
     return TICKET_STORAGE if spec.kind == "ticket" or spec.is_synthetic else DENSE_STORAGE

@@ -9,6 +9,7 @@ Before the array begins something must have arrived, and after it ends something
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,10 +78,41 @@ def lower_bound(task: LayerTask) -> LowerBound:
     return LowerBound(int(limits[limit] + 1e-6) + call, limit, int(port + 1e-6), int(vector), int(dram + 1e-6))
 
 
-def network_bound(bounds: list[LowerBound]) -> int:
+@dataclass(frozen=True, slots=True)
+class NetworkBound:
+    """The array, vector and DRAM time that layers cannot do without, whatever they overlap."""
+
+    array_cycles: int = 0
+    vector_cycles: int = 0
+    dram_cycles: int = 0
+
+    @classmethod
+    def of(cls, bounds: Iterable[LowerBound]) -> NetworkBound:
+        """Return the sums over layers."""
+        rows = [(bound.array_cycles, bound.vector_cycles, bound.dram_cycles) for bound in bounds]
+        return cls(*map(sum, zip(*rows, strict=True)))
+
+    def times(self, number: int) -> NetworkBound:
+        """Return the bound of so many equal networks."""
+        return NetworkBound(number * self.array_cycles, number * self.vector_cycles, number * self.dram_cycles)
+
+    def __add__(self, other: NetworkBound) -> NetworkBound:
+        """Return the bound of one network after the other."""
+        return NetworkBound(
+            self.array_cycles + other.array_cycles,
+            self.vector_cycles + other.vector_cycles,
+            self.dram_cycles + other.dram_cycles,
+        )
+
+    @property
+    def cycles(self) -> int:
+        """Return the largest of the three."""
+        return max(self.array_cycles, self.vector_cycles, self.dram_cycles)
+
+
+def network_bound(bounds: Iterable[LowerBound]) -> int:
     """Return what a network cannot beat: the largest of its total array, vector and DRAM time."""
-    array = sum(bound.array_cycles for bound in bounds)
-    return max(array, sum(bound.vector_cycles for bound in bounds), sum(bound.dram_cycles for bound in bounds))
+    return NetworkBound.of(bounds).cycles
 
 
 def _needed(outputs: int, kernel: int, stride: int, dilation: int, padding: int, extent: int) -> int:

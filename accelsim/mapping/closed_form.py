@@ -275,7 +275,9 @@ def _generation(space: Space, held: _Holdings, passes: Floats) -> _Made:
     if generator is None or not sources:
         none = np.zeros_like(held.stored)
         return _Made(none, (none, none, none, none))
-    first, later = generation(space.tasks, generator, space.table, sources[0].generator in COUNTER_BASED)
+    decoder = space.hardware.mask_decoder if space.layers.decoded_bits.any() else None
+    places = decoder.positions_per_cycle if decoder is not None else None
+    first, later = generation(space.tasks, generator, space.table, sources[0].generator in COUNTER_BASED, places)
     visits = held.weights.fetches
 
     def total(name: str) -> Floats:
@@ -288,7 +290,10 @@ def _generation(space: Space, held: _Holdings, passes: Floats) -> _Made:
 
 
 def _making(space: Space, held: _Holdings, passes: Floats, made: _Made) -> Floats:
-    """Return the cycles of the slower of decoder and generator, [orders, n]; their latency is seen once a load."""
+    """Return the cycles of the slower of decoder and generator, [orders, n]; their latency is seen once a load.
+
+    Words pass the generator and then the decoder.
+    """
     layers, hardware = space.layers, space.hardware
     decoder, generator = hardware.mask_decoder, hardware.weight_generator
     decoded = _decoding(space, held, passes)
@@ -297,7 +302,10 @@ def _making(space: Space, held: _Holdings, passes: Floats, made: _Made) -> Float
         decoded = decoded + decoder.latency_cycles * held.weights.loads * is_coded
     generated = made.cycles
     if generator is not None:
-        generated = generated + np.where(made.cycles > 0, generator.latency_cycles * held.weights.loads, 0.0)
+        latency = generator.latency_cycles * np.ones_like(generated)
+        if decoder is not None and layers.decoded_bits.any():
+            latency = latency + decoder.latency_cycles * is_coded
+        generated = generated + np.where(made.cycles > 0, latency * held.weights.loads, 0.0)
     slower: Floats = np.maximum(decoded, generated)
     return slower
 

@@ -192,6 +192,9 @@ def weight_events(
         task, tiling, nest, (index, size), passes, kept_fraction, _rank_before(nest, holding.weights, steps)
     )
     decode, symbols = _decoding(task, positions)
+    decode = decode * passes
+    if generation is not None:
+        decode = np.where(generation.is_held_up, np.maximum(decode, generation.cycles), decode)
     stored = task.traffic_bits
     share = ceil_share(stored.mask + stored.index + stored.weight, positions, task.layer.dims.num_weights)
     buffer = task.hardware.weight_buffer
@@ -201,7 +204,7 @@ def weight_events(
         release=release,
         fetch_bytes=fetch_bytes,
         fetch_release=_stream_free(fetched, holding.mask, task.hardware.mask_buffer.double_buffered),
-        decode_cycles=np.maximum(decode, _mask_port_cycles(task, share, fetched)) * passes,
+        decode_cycles=np.maximum(decode, _mask_port_cycles(task, share, fetched) * passes),
         generate_cycles=generation.cycles if generation is not None else np.zeros_like(positions),
     )
     return WeightTraffic(
@@ -270,10 +273,12 @@ def _generation(
         num_weights=size[inner] * window,
     )
     shape = (dims.G * num_outer, num_inner * window)
-    work = generation_work(task.plan.source, shape, generator, tiles, passes, kept)
+    decoder = task.hardware.mask_decoder if task.decodes else None
+    places = decoder.positions_per_cycle if decoder is not None else None
+    work = generation_work(task.plan.source, shape, generator, tiles, passes, kept, places)
     if not before:
         return work
-    return GenerationWork(work.words[1:], work.discarded_words[1:], work.seeds[1:], work.jumps[1:], work.cycles[1:])
+    return work.behind(1)
 
 
 def _with_tile_before(

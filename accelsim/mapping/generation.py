@@ -7,6 +7,10 @@ register and costs nothing). Otherwise it begins at the stream's seed and steps 
 first: these are discarded, as are words between the parts of several filters that share a stream. Where seeds are
 reached by jumps, a lane also jumps over discarded words whenever that is faster. A counter-based generator computes any
 word at once and only loads the keys of streams that its lanes did not hold.
+
+A lane steps one of its two states in a cycle, by as many words as it makes in one. Weights that meet stored mask bits
+pass the mask decoder with them, and nothing between the two holds a tile: lanes in use share the decoder's places
+evenly, a power of two each, and hand on no more than lies in the words of one cycle (`rtl/weight_generator.sv`).
 """
 
 from __future__ import annotations
@@ -37,13 +41,26 @@ class TileRange:
 
 @dataclass(frozen=True, slots=True)
 class GenerationWork:
-    """Per tile, int64 [num_tiles]: words used, words thrown away, seeds, jumps and cycles."""
+    """Per tile, int64 [num_tiles]: words used, words thrown away, seeds, jumps and cycles.
+
+    ``is_held_up``, bool: the words alone would take fewer cycles, if the decoder took weights as fast. ``num_lanes``
+    are in use.
+    """
 
     words: Ints
     discarded_words: Ints
     seeds: Ints
     jumps: Ints
     cycles: Ints
+    is_held_up: Bools
+    num_lanes: int
+
+    def behind(self, num_tiles: int) -> GenerationWork:
+        """Return the work of the tiles behind the first ``num_tiles``."""
+        return GenerationWork(
+            self.words[num_tiles:], self.discarded_words[num_tiles:], self.seeds[num_tiles:], self.jumps[num_tiles:],
+            self.cycles[num_tiles:], self.is_held_up[num_tiles:], self.num_lanes,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +79,29 @@ class _Streams:
     num_weights: Ints
     per_filter: int
 
+    @property
+    def num_parts(self) -> Ints:
+        """Return the stretches of neighbouring weights that a tile takes of each stream, int64 [3, num_tiles]."""
+        parts: Ints = np.where(self.num_weights < self.per_filter, self.filters, 1)
+        return parts
+
+    @property
+    def part_weights(self) -> Ints:
+        """Return the weights of such a stretch, int64 [3, num_tiles]."""
+        every: Ints = (self.filters - 1) * self.per_filter + self.num_weights
+        return np.where(self.num_parts > 1, self.num_weights, every)
+
 
 @dataclass(frozen=True, slots=True)
 class _Walk:
     """Words of one domain, int64 [3, num_tiles]: the first word, the one behind the last, and what lies between.
 
     ``used`` words are used in a walk from ``start`` to ``end``, ``gap_words`` stepped over and ``gap_jumps`` jumped.
+    A weight takes ``terms`` fields, and a word has ``fields``.
     """
 
+    terms: int
+    fields: int
     start: Ints
     end: Ints
     used: Ints
@@ -79,12 +111,26 @@ class _Walk:
 
 @dataclass(frozen=True, slots=True)
 class _Pass:
-    """The work of one pass over each tile, int64 [3, num_tiles], per stream."""
+    """The work of one pass over each tile, int64 [3, num_tiles], per stream; ``steps`` of each domain walked along."""
 
     used: Ints
     discarded: Ints
     seeds: Ints
     jumps: Ints
+    steps: tuple[_Steps, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """A lane's way through the words of a domain, int64 [3, num_tiles].
+
+    ``made`` words in all; ``before`` the first that is used; ``reached``: the word behind those already made there.
+    """
+
+    walk: _Walk
+    made: Ints
+    before: Ints
+    reached: Ints
 
 
 def generation_work(
@@ -94,6 +140,7 @@ def generation_work(
     tiles: TileRange,
     passes: Ints,
     kept_fraction: float | None = None,
+    num_places: int | None = None,
 ) -> GenerationWork:
     """Return the generator's work for tiles visited in this order.
 
@@ -106,7 +153,37 @@ def generation_work(
     kept_fraction
         Given where dropped weights are skipped: a counter-based generator then leaves out weight words without a
         kept weight (their expected number; a sequential one must step through them).
+    num_places
+        Weights that the mask decoder takes in a cycle; None where no stored bits meet the weights. Where it holds up
+        the words, half the lanes (or more) stay idle if that is faster: 33 streams share 64 places as 32 and 1.
     """
+    best = _work(source, shape, generator, tiles, passes, kept_fraction, num_places)
+    if source.generator in COUNTER_BASED or not best.is_held_up.any():
+        return best
+    per_stream = filters_per_stream(source, shape)
+    streams = (tiles.first_filter + tiles.num_filters - 1) // per_stream - tiles.first_filter // per_stream + 1
+    in_last = (streams - 1) % generator.num_lanes + 1
+    if not (in_last & (in_last - 1)).any():  # powers of two share the places without a rest
+        return best
+    lanes = generator.num_lanes // 2
+    while lanes:
+        fewer = generator.model_copy(update={"num_lanes": lanes})
+        other = _work(source, shape, fewer, tiles, passes, kept_fraction, num_places)
+        best = other if int(other.cycles.sum()) < int(best.cycles.sum()) else best
+        lanes //= 2
+    return best
+
+
+def _work(
+    source: RandomSource,
+    shape: tuple[int, ...],
+    generator: WeightGeneratorConfig,
+    tiles: TileRange,
+    passes: Ints,
+    kept_fraction: float | None,
+    num_places: int | None,
+) -> GenerationWork:
+    """Return the work for tiles with a number of lanes in use, see `generation_work`."""
     geometry = stream_geometry(source, shape)
     streams = _streams(tiles, filters_per_stream(source, shape), int(np.prod(shape[1:], dtype=np.int64)), generator)
     domains = [(fields_per_weight(source), geometry.weight_fields_per_word)]
@@ -130,7 +207,7 @@ def generation_work(
             first = _plus(first, _stepped(walk, previous, streams.held, jump_words))
             if is_repeated:
                 later = _plus(later, _stepped(walk, walk.end, _can_hold(streams, generator), jump_words))
-    return _total(source, generator, streams, (first, later), passes)
+    return _total(source, generator, streams, (first, later), passes, num_places)
 
 
 def _can_hold(streams: _Streams, generator: WeightGeneratorConfig) -> Bools:
@@ -170,13 +247,13 @@ def _walk(streams: _Streams, terms: int, fields: int, jump_words: int | None) ->
     none = np.zeros_like(start)
     split = (streams.filters > 1) & (streams.num_weights < streams.per_filter)
     if not split.any():
-        return _Walk(start, end, end - start, none, none)
+        return _Walk(terms, fields, start, end, end - start, none, none)
     used, gap_words, gap_jumps = end - start, none, none.copy()
     rows = np.stack(np.broadcast_arrays(streams.offset, streams.filters, streams.num_weights), axis=-1)[split]
     unique, back = np.unique(rows, axis=0, return_inverse=True)
     counted = np.array([_parts(tuple(row), streams.per_filter, (terms, fields), jump_words) for row in unique.tolist()])
     used[split], gap_words[split], gap_jumps[split] = counted[back.reshape(-1)].T
-    return _Walk(start, end, used, gap_words, gap_jumps)
+    return _Walk(terms, fields, start, end, used, gap_words, gap_jumps)
 
 
 def _parts(
@@ -199,11 +276,14 @@ def _stepped(walk: _Walk, reached: Ints, held: Bools, jump_words: int | None) ->
     distance = np.where(goes_on, np.maximum(walk.start - reached, 0), walk.start)
     in_register = goes_on & (walk.start == reached - 1)
     jumps = distance > jump_words if jump_words is not None else np.zeros_like(goes_on)
+    before = np.where(jumps, 0, distance)
+    used, discarded = walk.used - in_register, before + walk.gap_words
     return _Pass(
-        used=walk.used - in_register,
-        discarded=np.where(jumps, 0, distance) + walk.gap_words,
+        used=used,
+        discarded=discarded,
         seeds=(~goes_on).astype(np.int64),
         jumps=jumps + walk.gap_jumps,
+        steps=(_Steps(walk, used + discarded, before, walk.start + in_register),),
     )
 
 
@@ -220,8 +300,9 @@ def _nothing(streams: _Streams) -> _Pass:
 
 def _plus(one: _Pass, other: _Pass) -> _Pass:
     return _Pass(
-        one.used + other.used, one.discarded + other.discarded, one.seeds + other.seeds, one.jumps + other.jumps
-    )
+        one.used + other.used, one.discarded + other.discarded, one.seeds + other.seeds, one.jumps + other.jumps,
+        one.steps + other.steps,
+    )  # fmt: skip
 
 
 def _total(
@@ -230,6 +311,7 @@ def _total(
     streams: _Streams,
     work: tuple[_Pass, _Pass],
     passes: Ints,
+    num_places: int | None,
 ) -> GenerationWork:
     """Sum over the streams of each tile: one first pass, then ``passes`` - 1 later ones."""
 
@@ -239,19 +321,62 @@ def _total(
 
     seeds = summed(work[0].seeds, work[1].seeds)
     none = np.zeros_like(seeds)
-    cycles = _cycles(source, generator, streams, work[0])
-    if bool((passes > 1).any()):
-        cycles = cycles + _cycles(source, generator, streams, work[1]) * (passes - 1)
+
+    def cycles(places: int | None) -> Ints:
+        one = _cycles(source, generator, streams, work[0], places)
+        if bool((passes > 1).any()):
+            one = one + _cycles(source, generator, streams, work[1], places) * (passes - 1)
+        return one
+
+    taken = cycles(num_places)
     return GenerationWork(
         words=summed(work[0].used, work[1].used),
         discarded_words=summed(work[0].discarded, work[1].discarded),
         seeds=seeds if source.seeds == "derived" else none,
         jumps=summed(work[0].jumps, work[1].jumps) + (seeds if source.seeds == "jump" else none),
-        cycles=cycles,
+        cycles=taken,
+        is_held_up=taken > cycles(None) if num_places is not None else taken < 0,
+        num_lanes=generator.num_lanes,
     )
 
 
-def _cycles(source: RandomSource, generator: WeightGeneratorConfig, streams: _Streams, work: _Pass) -> Ints:
+def lane_places(num_lanes: Ints, num_places: int, most: int | Ints) -> tuple[Ints, Ints]:
+    """Return how many weights each lane hands on in a turn, and the cycles of a turn, for ``num_lanes`` in use.
+
+    The decoder's ``num_places`` are shared by powers of two, so that a place is wired to few bits of few lanes; a lane
+    hands on at the ``most`` what lies in the words of a cycle. Where lanes are more than places, they take turns.
+    """
+    share = num_places >> np.ceil(np.log2(num_lanes)).astype(np.int64)
+    return np.clip(share, 1, most), np.where(share > 0, 1, -(-num_lanes // num_places))
+
+
+def _walk_cycles(streams: _Streams, work: _Pass, rate: int, num_places: int | None, lanes: Ints) -> Ints:
+    """Return the cycles in which a lane makes the words of a tile and hands on its weights, int64 [3, num_tiles].
+
+    A cycle steps one domain by up to ``rate`` words, and weights leave with the last word that they need. So handing
+    on overlaps with the domain of the most words a weight, and the words of the other one come on top: exactly so where
+    a word of that holds as many weights as several words of the first.
+    """
+    each = [-(-steps.made // rate) for steps in work.steps]
+    finest = min(range(len(each)), key=lambda place: work.steps[place].walk.fields / work.steps[place].walk.terms)
+    if num_places is None:
+        return sum(each[1:], each[0])
+    steps = work.steps[finest]
+    walk, begin = steps.walk, streams.offset
+    width, turn = lane_places(lanes, num_places, max(1, walk.fields * rate // walk.terms))
+    parts, end = streams.num_parts, begin + streams.part_weights
+    turns = np.where(parts > 1, parts * -(-streams.part_weights // width), -(-end // width) - begin // width)
+    # Words that must be made before the first weights can leave; the other weights then follow turn by turn.
+    opening = -(-np.minimum((begin // width + 1) * width, end) * walk.terms // walk.fields) - steps.reached
+    opening = np.maximum(-(-(steps.before + np.maximum(opening, 0)) // rate), 1)
+    handed = opening + turns * turn - 1 + -(-walk.gap_words // rate)
+    each[finest] = np.maximum(each[finest], handed)
+    return sum(each[1:], each[0])
+
+
+def _cycles(
+    source: RandomSource, generator: WeightGeneratorConfig, streams: _Streams, work: _Pass, num_places: int | None
+) -> Ints:
     """Return the cycles of a pass, int64 [num_tiles].
 
     Streams are dealt to the lanes in order, in rounds that last as long as their slowest stream; the lanes of a
@@ -261,18 +386,22 @@ def _cycles(source: RandomSource, generator: WeightGeneratorConfig, streams: _St
     number = streams.number
     if source.generator in COUNTER_BASED:
         loads = (number * work.seeds).sum(axis=0) > 0
-        shared: Ints = -(-(number * work.used).sum(axis=0) // (lanes * rate)) + loads * generator.seed_cycles
-        return shared
+        shared = -(-(number * work.used).sum(axis=0) // (lanes * rate))
+        if num_places is not None:
+            weights = (number * streams.num_parts * streams.part_weights).sum(axis=0)
+            shared = np.maximum(shared, -(-weights // num_places))
+        every: Ints = shared + loads * generator.seed_cycles
+        return every
     jumps = work.jumps + (work.seeds if source.seeds == "jump" else 0)
-    each = -(-(work.used + work.discarded) // rate) + jumps * generator.jump_cycles
-    first, middle, last = each + (work.seeds > 0) * generator.seed_cycles
+    apart = jumps * generator.jump_cycles + (work.seeds > 0) * generator.seed_cycles
     num = number.sum(axis=0)
     rounds = -(-num // lanes)
-    has_middle, has_last = number[1] > 0, number[2] > 0
     # The first stream opens the first round and the last one stands in the last; all others are alike.
-    opening = np.maximum(first, np.where(has_middle & (lanes > 1), middle, 0))
-    closing = np.where(has_last, last, 0)
-    alone = (num - 1) % lanes == 0
-    closing = np.maximum(closing, np.where(has_middle & ~alone, middle, 0))
+    first, middle, _ = _walk_cycles(streams, work, rate, num_places, np.minimum(num, lanes)) + apart
+    opening = np.maximum(first, np.where((number[1] > 0) & (lanes > 1), middle, 0))
+    in_last = (num - 1) % lanes + 1
+    _, others, last = _walk_cycles(streams, work, rate, num_places, in_last) + apart
+    closing = np.where(number[2] > 0, last, 0)
+    closing = np.maximum(closing, np.where((number[1] > 0) & (in_last > 1), others, 0))
     total: Ints = np.where(rounds == 1, np.maximum(opening, closing), opening + (rounds - 2) * middle + closing)
     return total

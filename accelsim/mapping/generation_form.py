@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.config.hardware import WeightGeneratorConfig
-from accelsim.mapping.generation import COUNTER_BASED
+from accelsim.mapping.generation import COUNTER_BASED, lane_places
 from accelsim.mapping.task import LayerTask
 from accelsim.mapping.tile_table import TileTable
 from accelsim.prng.streams import fields_per_weight, filters_per_stream, stream_geometry
@@ -120,15 +120,26 @@ def _tiles(table: TileTable, source: _Source, lanes: int) -> _Tiles:
 
 
 def generation(
-    tasks: Sequence[LayerTask], generator: WeightGeneratorConfig, table: TileTable, is_counter_based: bool
+    tasks: Sequence[LayerTask],
+    generator: WeightGeneratorConfig,
+    table: TileTable,
+    is_counter_based: bool,
+    num_places: int | None = None,
 ) -> tuple[Generation, Generation]:
-    """Return the work of the first pass over each weight tile, and of a later pass within the same visit."""
-    return _generation(_sources(tasks), generator, table, is_counter_based)
+    """Return the work of the first pass over each weight tile, and of a later pass within the same visit.
+
+    ``num_places``: weights that the mask decoder takes in a cycle; None where no stored bits meet the weights.
+    """
+    return _generation(_sources(tasks), generator, table, is_counter_based, num_places)
 
 
 @lru_cache(maxsize=8)
 def _generation(
-    sources: _Rows, generator: WeightGeneratorConfig, table: TileTable, is_counter_based: bool
+    sources: _Rows,
+    generator: WeightGeneratorConfig,
+    table: TileTable,
+    is_counter_based: bool,
+    num_places: int | None,
 ) -> tuple[Generation, Generation]:
     """Return what `generation` does, once for chips that differ in memory and buffers alone."""
     figures = np.array(sources, dtype=np.float64).reshape(-1, 7).T
@@ -137,7 +148,7 @@ def _generation(
     if is_counter_based:
         of_turns, later = _counted(source, generator, table, tiles)
     else:
-        of_turns, later = _walked(source, generator, table, tiles)
+        of_turns, later = _walked(source, generator, table, tiles, num_places)
     made = source.is_made[table.layer] * table.stream_counts * table.stream_parts
     every = np.arange(table.layer.size)
     first = Generation(*(np.stack(values)[table.turns, every] * made for values in zip(*of_turns, strict=True)))
@@ -194,7 +205,7 @@ def _used(tiles: _Tiles, words: Floats, per_filter: Floats) -> tuple[Floats, Flo
 
 
 def _walked(
-    source: _Source, generator: WeightGeneratorConfig, table: TileTable, tiles: _Tiles
+    source: _Source, generator: WeightGeneratorConfig, table: TileTable, tiles: _Tiles, num_places: int | None
 ) -> tuple[list[_Figures], _Figures]:
     """Return a sequential generator's work of a visit, for each order of visits and for a later pass."""
     at, rate = table.layer, generator.words_per_lane_per_cycle
@@ -209,6 +220,7 @@ def _walked(
         gaps.append(gap)
         domains.append((of_part > 0).astype(np.float64))
     gap_words, gap_jumps = _gaps(tiles, gaps, most)
+    handing = _handing(source, generator, table, tiles, used, num_places)
     figures = []
     for turn in (*range(NUM_TURNS), None):
         total: list[Floats] = [sum(used, np.zeros(1)), gap_words, np.zeros(1), gap_jumps]
@@ -227,7 +239,7 @@ def _walked(
                 total[0] = total[0] - np.where(tiles.split, 0.0, (1 - fresh) * shared)
                 total[2] = total[2] + domains[place] * fresh
             total[1], total[3] = total[1] + step, total[3] + far
-        figures.append(_of_lanes(generator, tiles, total, jumps_streams))
+        figures.append(_of_lanes(generator, tiles, total, jumps_streams, handing))
     return figures[:NUM_TURNS], figures[NUM_TURNS]
 
 
@@ -247,14 +259,39 @@ def _from_seed(tiles: _Tiles, words: Floats, per_filter: Floats, most: float) ->
     return part + inside, np.maximum(jumps_part, jumps_inside)
 
 
+def _handing(
+    source: _Source,
+    generator: WeightGeneratorConfig,
+    table: TileTable,
+    tiles: _Tiles,
+    used: list[Floats],
+    num_places: int | None,
+) -> Floats:
+    """Return the cycles of a round in which no word is made while weights are handed on to the mask decoder."""
+    if num_places is None:
+        return np.zeros_like(tiles.filters)
+    at, rate = table.layer, generator.words_per_lane_per_cycle
+    finest = np.argmax(source.words, axis=0)
+    most = np.maximum(1, np.floor(rate / np.maximum(source.words.max(axis=0), 1e-9))).astype(np.int64)[at]
+    lanes = np.minimum(np.ceil(tiles.streams), generator.num_lanes).astype(np.int64)
+    width, turn = lane_places(lanes, num_places, most)
+    weights = tiles.filters * np.minimum(tiles.weights, source.per_filter[at])
+    words = np.where(finest[at] == 0, used[0], used[1])
+    return np.maximum(0.0, np.ceil(weights / width) * turn - np.ceil(words / rate))
+
+
 def _of_lanes(
-    generator: WeightGeneratorConfig, tiles: _Tiles, total: list[Floats], jumps_streams: npt.NDArray[np.bool_]
+    generator: WeightGeneratorConfig,
+    tiles: _Tiles,
+    total: list[Floats],
+    jumps_streams: npt.NDArray[np.bool_],
+    handing: Floats,
 ) -> _Figures:
-    """Return the work of a visit; streams are dealt to the lanes in rounds."""
+    """Return the work of a visit; streams are dealt to the lanes in rounds, each ``handing`` cycles without a word."""
     used, discarded, seeds, jumps = total
     jumps = jumps + np.where(jumps_streams, seeds, 0.0)
     each = np.ceil((used + discarded) / generator.words_per_lane_per_cycle) + jumps * generator.jump_cycles
-    each = each + np.minimum(seeds, 1.0) * generator.seed_cycles
+    each = each + np.minimum(seeds, 1.0) * generator.seed_cycles + handing
     of_streams = tiles.streams
     return used * of_streams, discarded * of_streams, seeds * of_streams, jumps * of_streams, each * tiles.rounds
 

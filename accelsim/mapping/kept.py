@@ -23,7 +23,7 @@ class Key:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Key) and self._hash == other._hash and self.parts == other.parts
+        return self is other or (isinstance(other, Key) and self._hash == other._hash and self.parts == other.parts)
 
 
 class Kept(Generic[Value]):
@@ -35,8 +35,8 @@ class Kept(Generic[Value]):
         Weight of all results together, beyond which those not used for longest are dropped.
     """
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
+    def __init__(self, limit: int, share: int = 8) -> None:
+        self.limit, self._largest = limit, limit // share
         self._weight = 0
         self._found: OrderedDict[Hashable, tuple[Value, int]] = OrderedDict()
         self._lock = threading.Lock()
@@ -51,8 +51,8 @@ class Kept(Generic[Value]):
             return entry[0]
 
     def put(self, key: Hashable, value: Value, weight: int) -> None:
-        """Keep a result; one that weighs more than an eighth of the limit is not worth the others."""
-        if weight > self.limit // 8:
+        """Keep a result; one that weighs more than a ``share``-th of the limit is not worth the others."""
+        if weight > self._largest:
             return
         with self._lock:
             self._weight += weight - self._found.pop(key, (value, 0))[1]
@@ -60,3 +60,9 @@ class Kept(Generic[Value]):
             while self._weight > self.limit:
                 _, (_, dropped) = self._found.popitem(last=False)
                 self._weight -= dropped
+
+    def forget(self) -> None:
+        """Keep nothing any more."""
+        with self._lock:
+            self._found.clear()
+            self._weight = 0

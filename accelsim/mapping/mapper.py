@@ -6,6 +6,7 @@ import math
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
+from accelsim.config.hardware import HardwareConfig
 from accelsim.errors import MappingError
 from accelsim.mapping.bound import LowerBound, lower_bound
 from accelsim.mapping.build import MOST_STEPS, build_layer, check_number
@@ -17,10 +18,11 @@ from accelsim.mapping.ranking import HeadStart, LayerForm, Ranked
 from accelsim.mapping.task import LayerTask
 from accelsim.mapping.vector_layer import build_vector_layer
 from accelsim.timing.memory import BUS_FREE, WRITE_BUS_FREE
+from accelsim.timing.moment import NUMBER, STATIONS, Moment
 from accelsim.timing.power_states import DramStates, MemoryUse, activity_of, states_from_gaps
 from accelsim.timing.schedule import LayerSchedule, first_weights_fit
-from accelsim.timing.solve import NUMBER, STATIONS, Moment, Table, flatten, layer_end, layer_end_and_use
-from accelsim.timing.stations import layer_stations
+from accelsim.timing.solve import Solution, SolvedLayer, Table, flatten, layer_end, try_layer
+from accelsim.timing.stations import Station, layer_stations
 
 # The figures are of energy without the memory's states; with them 7.6 are solved and the constants stand in the same
 # order (0.18 % as they stand, 0.20 % with 8 finalists, 0.22 % with two for certain, 0.27 % without doubt).
@@ -45,6 +47,7 @@ NEAR_BOUND = 1.01
 # By how much less traffic a tiling that is only as good is solved for; 1.001 solves as many and moves as much.
 LEANER = 1.01
 KEPT_EVENTS = 1 << 20  # some 100 MB of schedules and tables
+KEPT_TIMES = 1 << 21  # some 200 MB of tables and times, until the run that follows has ended
 LEAST_EVENTS_KEPT = 64
 KEPT_FORMS = 256
 KEPT_CHOICES = 1024
@@ -58,6 +61,10 @@ class MappedLayer:
     estimated_cycles: int | None
     end: Moment
     bound: LowerBound | None = None
+
+    def later(self, cycles: int) -> MappedLayer:
+        """Return the layer some cycles later."""
+        return MappedLayer(self.schedule, self.estimated_cycles, self.end.shifted(cycles), self.bound)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +80,14 @@ class Run:
         kept for the next call; None keeps nothing.
     speed
         The rest that the closed form depends on: memory and clock.
+    chip
+        The chip's part of ``content``.
     """
 
     before: Moment = Moment()
     content: Hashable | None = None
     speed: str = ""
+    chip: str = ""
 
 
 ALONE = Run()
@@ -110,10 +120,9 @@ def map_layer(task: LayerTask, prices: EnergyPrices, fixed: Tiling | None = None
     key = (run.content, run.speed, task.hardware.memory, prices, run.before.state(), fixed)
     choice = _kept_choices.get(key)
     if choice is None:  # the end is kept relative to the end of the layer before
-        found = _taken(task, prices, fixed, run)
-        choice = replace(found, end=found.end.shifted(-run.before.end_cycle))
+        choice = _taken(task, prices, fixed, run).later(-run.before.end_cycle)
         _kept_choices.put(key, choice, 1)
-    return replace(choice, end=choice.end.shifted(run.before.end_cycle))
+    return choice.later(run.before.end_cycle)
 
 
 _kept_choices: Kept[MappedLayer] = Kept(KEPT_CHOICES)
@@ -121,21 +130,67 @@ _kept_choices: Kept[MappedLayer] = Kept(KEPT_CHOICES)
 
 def _taken(task: LayerTask, prices: EnergyPrices, fixed: Tiling | None, run: Run) -> MappedLayer:
     if fixed is None:
-        return _chosen(task, prices, run)
-    return _mapped(task, build_layer(task, fitted(task, fixed)), run)
+        found = _chosen(task, prices, run)
+    else:
+        tiling = fitted(task, fixed)
+        table = _known_table(tiling, run)
+        found = _mapped(task, build_layer(task, tiling) if table is None else table.schedule, run, table)
+    return _noted(found, task, run)
 
 
-def _chosen(task: LayerTask, prices: EnergyPrices, run: Run) -> MappedLayer:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A mapped layer, and the times of its events where it was solved whole."""
+
+    item: MappedLayer
+    solution: Solution | None = None
+
+
+_kept_solutions: Kept[tuple[HardwareConfig, Table, SolvedLayer]] = Kept(KEPT_TIMES, 4)
+
+
+def _noted(found: _Found, task: LayerTask, run: Run) -> MappedLayer:
+    """Return a mapped layer of which the times are kept for the run that follows, where that is a language model's."""
+    solution = found.solution
+    if task.settles and solution is not None:
+        key = _solution_key(solution.table.schedule, run.before, task.hardware)
+        kept = task.hardware, solution.table, solution.layer()  # these stay, and with them the identities in the key
+        _kept_solutions.put(key, kept, solution.table.num_events)
+    return found.item
+
+
+def _solution_key(schedule: LayerSchedule, before: Moment, hardware: HardwareConfig) -> Hashable:
+    # The schedules of equal layers share arrays under several names.
+    return id(schedule.compute_cycles), id(schedule.weights), id(schedule.outputs), id(hardware), before.state()
+
+
+def recalled(
+    schedule: LayerSchedule, before: Moment, hardware: HardwareConfig
+) -> tuple[tuple[Station, ...], SolvedLayer] | None:
+    """Return the stations and times of a layer that was solved on this very chip when it was mapped, at any time.
+
+    None where they are not kept.
+    """
+    kept = _kept_solutions.get(_solution_key(schedule, before, hardware))
+    return None if kept is None else (kept[1].source, kept[2])
+
+
+def forget_times() -> None:
+    """Drop the times that `recalled` gives."""
+    _kept_solutions.forget()
+
+
+def _chosen(task: LayerTask, prices: EnergyPrices, run: Run) -> _Found:
     """Return the best of the tilings that the closed form likes, each solved behind the layer before."""
     finalists = _finalists(task, prices, run)
     if not finalists:
         check_number(_form(task, prices, run).fewest_tiles() or 0, task.layer.name)
         raise MappingError(no_tiling_message(task))
     if finalists[0].num_tiles > MOST_STEPS:
-        first = _mapped(task, build_layer(task, finalists[0].tiling), run)
-        return replace(first, estimated_cycles=round(finalists[0].latency_cycles))
+        first = _mapped(task, build_layer(task, finalists[0].tiling), run).item
+        return _Found(replace(first, estimated_cycles=round(finalists[0].latency_cycles)))
     finalists = [finalist for finalist in finalists if finalist.num_tiles <= MOST_STEPS]
-    solved: list[tuple[float, MappedLayer]] = []
+    solved: list[tuple[float, _Found]] = []
     best, tried, ratios = math.inf, 0, [1.0]  # of what is solved to what the closed form says of it
     for place, finalist in enumerate(finalists):
         needed = _needed(finalist, solved, best)
@@ -149,7 +204,7 @@ def _chosen(task: LayerTask, prices: EnergyPrices, run: Run) -> MappedLayer:
         found = _solved(task, finalist, prices, run, AS_GOOD * best)
         tried += 1
         if found is not None:
-            cycles = found[1].end.end_cycle - run.before.end_cycle
+            cycles = found[1].item.end.end_cycle - run.before.end_cycle
             if task.settles and cycles <= NEAR_BOUND * lower_bound(task).cycles:
                 return found[1]
             solved.append(found)
@@ -159,7 +214,7 @@ def _chosen(task: LayerTask, prices: EnergyPrices, run: Run) -> MappedLayer:
         raise MappingError(no_tiling_message(task))
     as_good = [item for item in solved if item[0] <= AS_GOOD * best]
     # Between equals the one of fewer tiles: it takes its weights earlier and leaves the next layer room.
-    return min(as_good, key=lambda item: (_dram_bytes(item[1].schedule), item[0], item[1].schedule.num_steps))[1]
+    return min(as_good, key=lambda one: (_dram_bytes(one[1].item.schedule), one[0], one[1].item.schedule.num_steps))[1]
 
 
 _kept_forms: Kept[LayerForm] = Kept(KEPT_FORMS)
@@ -186,29 +241,28 @@ def _head_start(before: Moment) -> HeadStart | None:
     """Return for how long units had nothing more to do for the layer before; None: there was none."""
     if before.schedule is None:
         return None
-    end, free = before.end_cycle, dict(zip(STATIONS, before.free, strict=True))
+    free = dict(zip(STATIONS, before.free, strict=True))
     made = max(free["mask_decoder"], free["weight_generator"])
     taken, array = (before.reached[NUMBER[name]][-1] for name in ("taken", "array"))
     occupied = before.schedule.occupancy_bytes.get("weight_buffer", 0)
-    return HeadStart(end - taken, end - array, end - free["dma"], end - made, occupied)
+    return HeadStart(-taken, -array, -free["dma"], -made, occupied)
 
 
 def _solved(
     task: LayerTask, finalist: Ranked, prices: EnergyPrices, run: Run, best: float
-) -> tuple[float, MappedLayer] | None:
+) -> tuple[float, _Found] | None:
     """Return the objective of a tiling and its end; None where it is not below ``best``."""
     table, before = _table(task, finalist.tiling, run), run.before
     objective, standby_pj = task.hardware.mapping.objective, 0.0
-    end: Moment | None
-    if prices.dram is not None and objective in ("energy", "edp"):
-        end, use = layer_end_and_use(table, task.hardware, before)
-        standby_pj = _standby_pj(task, use, prices.dram, before, end) if end is not None else 0.0
-    else:
-        end = layer_end(table, task.hardware, before, before.end_cycle + best if objective == "latency" else math.inf)
-    if end is None:
+    limit = before.end_cycle + best if objective == "latency" else math.inf
+    solution = try_layer(table, task.hardware, before, limit)
+    if solution is None:
         return None
+    end = solution.after
+    if prices.dram is not None and objective in ("energy", "edp"):
+        standby_pj = _standby_pj(task, solution.use(task.hardware), prices.dram, before, end)
     value = _value(task, table.schedule, prices, (end.end_cycle - before.end_cycle, standby_pj))
-    return value, MappedLayer(table.schedule, round(finalist.latency_cycles), end)
+    return value, _Found(MappedLayer(table.schedule, round(finalist.latency_cycles), end), solution)
 
 
 def _standby_pj(task: LayerTask, use: MemoryUse, price: DramStates, before: Moment, end: Moment) -> float:
@@ -217,7 +271,7 @@ def _standby_pj(task: LayerTask, use: MemoryUse, price: DramStates, before: Mome
     The memory has been idle since its last data; what that has cost up to the end of the layer before is not this
     layer's, nor does it become so where requests come before that end.
     """
-    last = max(before.memory[BUS_FREE], before.memory[WRITE_BUS_FREE]) if before.memory else 0
+    last = before.end_cycle + max(before.memory[BUS_FREE], before.memory[WRITE_BUS_FREE]) if before.memory else 0
     unit_ns, dram = 1000 / task.hardware.clock_mhz, task.hardware.dram
     after = activity_of(use.shifted(-last), end.end_cycle - last, unit_ns, dram)
     standby_pj = states_from_gaps(after, dram).priced(price)
@@ -227,33 +281,39 @@ def _standby_pj(task: LayerTask, use: MemoryUse, price: DramStates, before: Mome
     return standby_pj
 
 
-def _needed(finalist: Ranked, solved: list[tuple[float, MappedLayer]], best: float) -> float:
+def _needed(finalist: Ranked, solved: list[tuple[float, _Found]], best: float) -> float:
     """Return what a tiling must reach to be worth solving: more than the best, or about as much with less traffic."""
-    leanest = min((_dram_bytes(item[1].schedule) for item in solved if item[0] <= AS_GOOD * best), default=0)
+    leanest = min((_dram_bytes(one[1].item.schedule) for one in solved if one[0] <= AS_GOOD * best), default=0)
     return AS_GOOD * best if finalist.dram_bytes * LEANER < leanest else best / AS_GOOD
 
 
 def map_vector_layer(task: LayerTask, run: Run) -> MappedLayer:
     """Return the schedule of a layer that only the vector unit works on, kept from an earlier call for its like."""
     if run.content is None:
-        return _mapped(task, build_vector_layer(task), run)
+        return _mapped(task, build_vector_layer(task), run).item
     key = (run.content, run.speed, task.hardware.memory, run.before.state())
     known = _kept_choices.get(key)
     if known is None:
-        found = _mapped(task, build_vector_layer(task), run)
-        known = replace(found, end=found.end.shifted(-run.before.end_cycle))
+        known = _noted(_mapped(task, build_vector_layer(task), run), task, run).later(-run.before.end_cycle)
         _kept_choices.put(key, known, 1)
-    return replace(known, end=known.end.shifted(run.before.end_cycle))
+    return known.later(run.before.end_cycle)
 
 
-def _mapped(task: LayerTask, schedule: LayerSchedule, run: Run) -> MappedLayer:
-    """Return a schedule and its end; of a layer in parts only how the last part leaves the chip, as if alone."""
+def _mapped(task: LayerTask, schedule: LayerSchedule, run: Run, table: Table | None = None) -> _Found:
+    """Return a schedule and its end; of a layer in parts only how the last part leaves the chip, as if alone.
+
+    ``table`` is the schedule's, where that is known.
+    """
     if schedule.parts is not None:
         last = schedule.parts.part(len(schedule.parts) - 1)
         end = layer_end(_flat(last, task, run), task.hardware, run.before)
-        return MappedLayer(schedule, None, replace(end or run.before, schedule=schedule))
-    end = layer_end(_flat(schedule, task, run), task.hardware, run.before)
-    return MappedLayer(schedule, None, end or run.before)
+        return _Found(MappedLayer(schedule, None, replace(end or run.before, schedule=schedule, known_state=None)))
+    if table is None:
+        table = _flat(schedule, task, run)
+        if schedule.tiling is not None:
+            _keep_table(schedule.tiling, run, table)
+    solution = try_layer(table, task.hardware, run.before)
+    return _Found(MappedLayer(schedule, None, run.before if solution is None else solution.after), solution)
 
 
 def _flat(schedule: LayerSchedule, task: LayerTask, run: Run) -> Table:
@@ -267,15 +327,25 @@ _kept_tables: Kept[Table] = Kept(KEPT_EVENTS)
 
 def _table(task: LayerTask, tiling: Tiling, run: Run) -> Table:
     """Return the table of a tiling, kept from an earlier call where that had the same content."""
-    if run.content is None:
-        return _flat(build_layer(task, tiling), task, run)
-    occupied = run.before.schedule.occupancy_bytes.get("weight_buffer", 0) if run.before.schedule is not None else -1
-    key = (run.content, tiling, occupied)
-    table = _kept_tables.get(key)
+    table = _known_table(tiling, run)
     if table is None:
         table = _flat(build_layer(task, tiling), task, run)
-        _kept_tables.put(key, table, table.num_events + LEAST_EVENTS_KEPT)
+        _keep_table(tiling, run, table)
     return table
+
+
+def _table_key(tiling: Tiling, run: Run) -> Hashable:
+    occupied = run.before.schedule.occupancy_bytes.get("weight_buffer", 0) if run.before.schedule is not None else -1
+    return run.content, tiling, occupied
+
+
+def _known_table(tiling: Tiling, run: Run) -> Table | None:
+    return None if run.content is None else _kept_tables.get(_table_key(tiling, run))
+
+
+def _keep_table(tiling: Tiling, run: Run, table: Table) -> None:
+    if run.content is not None:
+        _kept_tables.put(_table_key(tiling, run), table, table.num_events + LEAST_EVENTS_KEPT)
 
 
 def _dram_bytes(schedule: LayerSchedule) -> int:

@@ -17,6 +17,8 @@ from accelsim.mapping.loops import LOOPS, Tiling
 from accelsim.mapping.mapper import (
     ALONE,
     KEPT_CHOICES,
+    KEPT_EVENTS,
+    LEAST_EVENTS_KEPT,
     MappedLayer,
     Run,
     map_layer,
@@ -28,8 +30,9 @@ from accelsim.mapping.ranking import Best, best_tilings
 from accelsim.mapping.residency import NETWORK_INPUT, Residency, choose_residency, output_elements
 from accelsim.mapping.task import UNBOUNDED, LayerTask, at_longest_context, content_of
 from accelsim.storage.base import WeightPlan
+from accelsim.timing.moment import Moment
 from accelsim.timing.schedule import Schedule
-from accelsim.timing.solve import Moment, layer_end, layer_table
+from accelsim.timing.solve import layer_end, layer_table
 from accelsim.trace.model import LayerTrace, TraceLayer
 
 __all__ = ["build_layer", "check_units", "map_network", "network_tasks", "rank_network", "residency_of"]
@@ -261,26 +264,65 @@ def _dram_inputs(layer: TraceLayer, elements: Mapping[str, int], residency: Resi
 
 def _map_tasks(tasks: list[LayerTask], prices: EnergyPrices, fixed: Mapping[str, Tiling]) -> tuple[MappedLayer, ...]:
     """Map layer by layer, each for the state in which the one before leaves the chip."""
-    chip = _chip_content(tasks[0].hardware) if tasks else ""
-    speed = f"{tasks[0].hardware.dram.model_dump_json()} {tasks[0].hardware.clock_mhz}" if tasks else ""
+    if not tasks:
+        return ()
+    hardware = tasks[0].hardware
+    chip, speed = _chip_content(hardware), f"{hardware.dram.model_dump_json()} {hardware.clock_mhz}"
+    rest = Key((speed, hardware.memory, prices))
     mapped: list[MappedLayer] = []
     before = Moment()
     for position, task in enumerate(tasks):
-        run = Run(before, Key((chip, content_of(task))), speed)
-        try:
-            if task.layer.uses_array:
-                stated = fixed.get(task.layer.name)
-                if stated is None and _follows_context(tasks, position):
-                    stated = _for_contexts(task, prices, chip, speed)
-                item = map_layer(task, prices, stated, run)
-            else:
-                item = map_vector_layer(task, run)
-        except MappingError as failure:
-            raise _DoesNotFitError(position, str(failure)) from failure
+        name, content = task.layer.name, _content(task, chip)
+        follows = _follows_context(tasks, position)
+        key = (name, content, rest, before.state(), fixed.get(name), follows)
+        known = _kept_layers.get(key)
+        if known is None:
+            try:
+                item = _map_task(task, prices, fixed, Run(before, content, speed, chip), follows)
+            except MappingError as failure:
+                raise _DoesNotFitError(position, str(failure)) from failure
+            weight = item.schedule.num_events + LEAST_EVENTS_KEPT
+            _kept_layers.put(key, item.later(-before.end_cycle), weight)
+        else:
+            item = known.later(before.end_cycle)
+        mapped.append(item)
         before = item.end
-        named = replace(item.schedule, name=task.layer.name)
-        mapped.append(_bounded(replace(item, schedule=named), task, run))
     return tuple(mapped)
+
+
+_kept_layers: Kept[MappedLayer] = Kept(KEPT_EVENTS)
+"""By the layer's name too, and with its bound: the layers of each further token of an answer are the same objects."""
+
+
+def _map_task(
+    task: LayerTask, prices: EnergyPrices, fixed: Mapping[str, Tiling], run: Run, follows_context: bool
+) -> MappedLayer:
+    if task.layer.uses_array:
+        stated = fixed.get(task.layer.name)
+        if stated is None and follows_context:
+            stated = _for_contexts(task, prices, run)
+        item = map_layer(task, prices, stated, run)
+    else:
+        item = map_vector_layer(task, run)
+    named = replace(item.schedule, name=task.layer.name)
+    return _bounded(replace(item, schedule=named), task, run)
+
+
+_kept_contents: Kept[tuple[LayerTask, Key]] = Kept(4 * KEPT_CHOICES)
+
+
+def _content(task: LayerTask, chip: str) -> Key:
+    """Return what the schedules of a task depend on, as a key; tasks of the same objects are not compared anew."""
+    same = (
+        id(task.layer), id(task.plan), id(task.hardware), task.dram_input_elements, task.output_to_dram,
+        task.residual_dram_elements, task.activation_capacity_bytes, task.residual_elements, task.second_from_dram,
+        task.coding, task.cache_on_chip, task.settles,
+    )  # fmt: skip
+    found = _kept_contents.get(same)
+    if found is None:
+        found = task, Key((chip, content_of(task)))  # the task stays, and with it the identities
+        _kept_contents.put(same, found, 1)
+    return found[1]
 
 
 def _follows_context(tasks: list[LayerTask], position: int) -> bool:
@@ -288,14 +330,14 @@ def _follows_context(tasks: list[LayerTask], position: int) -> bool:
     return bool(tasks[position].layer.cached_elements or (position and tasks[position - 1].layer.cached_elements))
 
 
-def _for_contexts(task: LayerTask, prices: EnergyPrices, chip: str, speed: str) -> Tiling | None:
+def _for_contexts(task: LayerTask, prices: EnergyPrices, run: Run) -> Tiling | None:
     """Return the tiling that a layer has at all contexts of about this length, whatever it comes behind.
 
     It is chosen for the layer alone and the longest of these contexts; tiles of shorter ones are no larger. Else every
     token of an answer would be mapped anew, to no avail.
     """
     longest = at_longest_context(task)
-    alone = map_layer(longest, prices, None, Run(Moment(), Key((chip, content_of(longest))), speed))
+    alone = map_layer(longest, prices, None, Run(Moment(), _content(longest, run.chip), run.speed))
     tiling, dims = alone.schedule.tiling, task.layer.dims
     if tiling is None:
         return None

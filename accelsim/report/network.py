@@ -9,7 +9,7 @@ from rich.text import Text
 
 from accelsim.report.terminal import print_fitted
 from accelsim.report.text import percent, printable, quantity
-from accelsim.trace.model import LayerTrace, TraceLayer
+from accelsim.trace.model import LanguageRun, LayerTrace, TraceLayer
 
 
 def print_trace(console: Console, trace: LayerTrace) -> None:
@@ -31,11 +31,30 @@ def network_sizes(trace: LayerTrace) -> str:
     parts = [f"{_count(macs)} MACs", f"{_count(weights)} weights"]
     if trace.num_parameters is not None:
         parts.append(f"{_count(trace.num_parameters)} parameters")
+    if trace.language is not None:
+        return ", ".join([_language_words(trace, trace.language), *parts])
     shapes = [f"{printable(name, 20)} {'x'.join(map(str, shape)) or '1'}".strip() for name, shape in trace.input_shapes]
     if shapes:
         more = f" and {len(shapes) - _MOST_INPUTS} more" if len(shapes) > _MOST_INPUTS else ""
         parts.insert(0, f"input {', '.join(shapes[:_MOST_INPUTS])}{more}")
     return ", ".join(parts)
+
+
+def _language_words(trace: LayerTrace, run: LanguageRun) -> str:
+    """Return what a run of a language model works on, and how wide its cache is."""
+    _, (batch, positions) = trace.input_shapes[0]
+    before = run.context_length - run.num_tokens
+    match run.phase:
+        case "generate":
+            words = f"a prompt of {positions:,} tokens and an answer of {run.num_tokens + 1:,}"
+        case "decode":
+            words = f"one token behind {before:,} in the cache"
+        case _:
+            words = f"a prompt of {positions:,} tokens" + (f" behind {before:,} in the cache" if before else "")
+    cache = "as activations" if run.cache_bits is None else f"in {run.cache_bits} bits"
+    return (
+        f"{words}, {batch:,} at a time, keys and values {cache}" if batch > 1 else f"{words}, keys and values {cache}"
+    )
 
 
 _MOST_INPUTS = 3

@@ -98,9 +98,11 @@ def headline(result: RunResult) -> str:
 
 
 def phase_words(work: WorkloadRecord) -> str:
-    """Return what is run of a language model, with the tokens that it attends to at its end; nothing for others."""
+    """Return what is run of a language model, with the tokens that it attends to; nothing for other networks."""
     if work.phase == "forward":
         return ""
+    if work.phase == "decode" and work.context_length:
+        return f", decode of a token behind {work.context_length - 1:,}"
     return f", {work.phase}" + (f" up to {work.context_length:,} tokens" if work.context_length else "")
 
 

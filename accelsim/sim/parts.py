@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
@@ -10,11 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.config.hardware import HardwareConfig
-from accelsim.timing.accounts import Account, Probe, account, condensed, joined
+from accelsim.sim.counters import LayerCounters
+from accelsim.timing.accounts import Account, LayerTiming, Probe, account, condensed, joined
 from accelsim.timing.memory import MemoryModel
+from accelsim.timing.moment import Moment
+from accelsim.timing.power_states import MemoryUse
 from accelsim.timing.schedule import LayerSchedule, first_weights_fit
-from accelsim.timing.solve import Moment, flatten, solve_layer
-from accelsim.timing.stations import layer_stations
+from accelsim.timing.solve import SolvedLayer, flatten, solve_layer
+from accelsim.timing.stations import Station, layer_stations
 
 Form = Literal["auto", "python", "compiled"]
 PARTS_REMEMBERED = 3  # in the middle of a loop, at its end, and one more; some 30 MB each
@@ -48,11 +51,25 @@ class Sums:
 
 @dataclass(frozen=True, slots=True)
 class LayerRun:
-    """A layer that has been run: its account, its sums, and how it leaves the chip (None: run as processes)."""
+    """A layer that has been run: its account, its sums, and how it leaves the chip (None: run as processes).
+
+    It ran so many cycles ``later`` than its account says.
+    """
 
     account: Account
     sums: Sums
     after: Moment | None = None
+    later: int = 0
+
+    @property
+    def end_cycle(self) -> int:
+        """Return the end of the layer."""
+        return self.account.end_cycle + self.later
+
+    @property
+    def memory(self) -> MemoryUse:
+        """Return when the layer used the memory."""
+        return self.account.memory.shifted(self.later) if self.later else self.account.memory
 
 
 def sums_of(pieces: Sequence[LayerSchedule]) -> Sums:
@@ -105,29 +122,60 @@ def _run(layer: LayerSchedule, moment: Moment, watch: _Watched) -> LayerRun:
     return LayerRun(accounts[0] if len(accounts) == 1 else joined(accounts), sums, moment)
 
 
+Recall = Callable[[LayerSchedule, Moment], tuple[tuple[Station, ...], SolvedLayer] | None]
+"""Gives the stations and times of a layer that has been solved from an equal state, or None."""
+
+
 class SolvedLayers:
     """Layers that have been solved, on one chip: an equal layer from an equal state takes as long.
 
-    Equal are layers of one schedule under several names: the mapper makes the schedule of equal layers once.
+    Equal are layers of one schedule under several names: the mapper makes the schedule of equal layers once. What the
+    mapper has solved is taken from ``recall``.
     """
 
-    def __init__(self) -> None:
-        self._runs: dict[Hashable, tuple[LayerSchedule, int, LayerRun]] = {}
+    def __init__(self, recall: Recall | None = None) -> None:
+        self._recall = recall
+        self._runs: dict[Hashable, tuple[LayerSchedule, LayerRun]] = {}
+        self._counters: dict[Hashable, tuple[LayerSchedule, LayerCounters]] = {}
 
     def run(self, layer: LayerSchedule, before: Moment, watch: _Watched) -> LayerRun:
-        """Return the run of a layer, solved where none like it is known."""
+        """Return the run of a layer, solved where none like it is known; it does not say what earlier layers moved."""
         key = (id(layer.compute_cycles), id(layer.weights), id(layer.outputs), before.state())
-        found = self._runs.get(key)
-        if found is None:
-            run = _run(layer, before, watch)
-            self._runs[key] = layer, before.end_cycle, run  # the layer stays, and with it the identities in the key
+        known = self._runs.get(key)
+        if known is None:
+            run = self._new(layer, before, watch)
+            self._runs[key] = layer, run  # the layer stays, and with it the identities in the key
             return run
-        _, begin, run = found
-        later = before.end_cycle - begin
-        one, end = run.account.shifted(later), run.after
+        found, end = known[1], known[1].after
         assert end is not None  # it was solved here
-        moved = tuple(here + number for here, number in zip(before.moved_bytes, one.moved_bytes, strict=True))
-        return replace(run, account=one, after=replace(end.shifted(later), moved_bytes=moved))
+        later = before.end_cycle - found.account.start_cycle
+        return LayerRun(found.account, found.sums, end.shifted(later - found.later), later)
+
+    def counted(
+        self,
+        layer: LayerSchedule,
+        run: LayerRun,
+        timing: LayerTiming,
+        count: Callable[[LayerSchedule, Sums, LayerTiming], LayerCounters],
+    ) -> LayerCounters:
+        """Return the counters of a run; equal runs of a layer have one object."""
+        key = (id(layer), id(run.account), tuple(timing.busy_cycles.values()))
+        known = self._counters.get(key)
+        if known is None:
+            known = self._counters[key] = layer, count(layer, run.sums, timing)
+        return known[1]
+
+    def _new(self, layer: LayerSchedule, before: Moment, watch: _Watched) -> LayerRun:
+        recalled = self._recall(layer, before) if self._recall is not None and layer.parts is None else None
+        if recalled is None:
+            run = _run(layer, before, watch)
+        else:
+            stations, solved = recalled
+            one = account(layer, stations, solved, watch.hardware)
+            later = before.end_cycle - one.start_cycle
+            run = LayerRun(one, sums_of([layer]), solved.after.shifted(later), later)
+        # All that is asked for later is what was done ahead of the layer: spans of many events need not stay.
+        return replace(run, account=condensed(run.account, run.account.start_cycle))
 
 
 def _solve(piece: LayerSchedule, watch: _Watched, moment: Moment, known: _Known | None) -> tuple[Account, Moment]:

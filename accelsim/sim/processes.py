@@ -15,9 +15,10 @@ import simpy
 
 from accelsim.errors import SimulationError
 from accelsim.timing.memory import MemoryModel, addresses
+from accelsim.timing.moment import NUMBER, STATIONS, Moment
 from accelsim.timing.program import STORE
 from accelsim.timing.schedule import LayerSchedule
-from accelsim.timing.solve import NUMBER, STATIONS, Moment, SolvedLayer, deadlock_message, num_raised
+from accelsim.timing.solve import SolvedLayer, deadlock_message, num_raised
 from accelsim.timing.stations import COUNTER_OF_KIND, COUNTERS, EVERY_EVENT, NO_WAIT, Requests, Station
 
 Ints = npt.NDArray[np.int64]

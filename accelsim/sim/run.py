@@ -15,9 +15,9 @@ from accelsim.sim.parts import Form, LayerRun, SolvedLayers, Sums, solve_layers,
 from accelsim.sim.processes import run_processes
 from accelsim.timing.accounts import CAUSES, Account, LayerTiming, Probe, account, joined, timings
 from accelsim.timing.memory import IdealMemory, MemoryModel
+from accelsim.timing.moment import Moment
 from accelsim.timing.power_states import DramActivity, MemoryUse, activity_of, joined_use
 from accelsim.timing.schedule import LayerSchedule, Schedule, first_weights_fit
-from accelsim.timing.solve import Moment
 from accelsim.timing.stations import Station, layer_stations
 
 Engine = Literal["auto", "processes", "solver", "python", "compiled"]
@@ -89,9 +89,26 @@ def solve_schedule(schedule: Schedule, hardware: HardwareConfig, solved: SolvedL
         _check_bytes(layer, run)
     measured = zip(schedule.layers, runs, timings([run.account for run in runs]), strict=True)
     return SolvedRun(
-        tuple(_layer_counters(layer, run.sums, timing) for layer, run, timing in measured),
-        tuple(run.account.memory for run in runs),
+        tuple(solved.counted(layer, run, timing, _layer_counters) for layer, run, timing in measured),
+        tuple(run.memory for run in runs),
         tuple(run.after for run in runs if run.after is not None),
+    )
+
+
+def run_solved(schedule: Schedule, hardware: HardwareConfig, solved: SolvedLayers) -> Counters:
+    """Return the counters of a schedule as `solve_schedule` finds them."""
+    run, dram = solve_schedule(schedule, hardware, solved), None
+    if hardware.memory != "ideal":
+        end = run.after[-1].end_cycle
+        dram = activity_of(joined_use(run.uses), end, 1000 / hardware.clock_mhz, hardware.dram)
+    return Counters(
+        storage=schedule.storage,
+        layers=run.layers,
+        arithmetic=schedule.arithmetic,
+        uses_generator=schedule.uses_generator,
+        decoder=schedule.decoder,
+        lower_bound_cycles=schedule.lower_bound_cycles,
+        dram=dram,
     )
 
 
@@ -99,8 +116,8 @@ def _activity(runs: Sequence[LayerRun], hardware: HardwareConfig, memory: Memory
     """Return what the run made of its memory; None of an ideal one."""
     if hardware.memory == "ideal" or not runs:
         return None
-    end = runs[-1].account.end_cycle
-    use = joined_use([run.account.memory for run in runs])
+    end = runs[-1].end_cycle
+    use = joined_use([run.memory for run in runs])
     measured = None if memory is None else memory.states(end)
     return activity_of(use, end, 1000 / hardware.clock_mhz, hardware.dram, measured)
 

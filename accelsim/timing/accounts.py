@@ -7,8 +7,11 @@ unit had not finished, is one for the vector unit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate
 from typing import Protocol
 
 import numpy as np
@@ -53,6 +56,17 @@ class LayerTiming:
 
 
 @dataclass(frozen=True, slots=True)
+class Work:
+    """A unit's work on a layer: the cycles of what was decided on within it, and spans of what was before.
+
+    ``early`` is int64 [2, num_events] of begin and end, from the layer's begin; None where there is none.
+    """
+
+    own_cycles: int
+    early: Ints | None
+
+
+@dataclass(frozen=True)
 class Account:
     """One layer's own part: causes, and each unit's work as spans, int64 [2, num_events] of begin and end.
 
@@ -77,6 +91,16 @@ class Account:
             asked={name: asked + cycles for name, asked in self.asked.items()},
             memory=self.memory.shifted(cycles),
         )
+
+    @cached_property
+    def work(self) -> dict[str, Work]:
+        """Return the work of each unit."""
+        found = {}
+        for name, spans in self.spans.items():
+            ahead = self.asked[name] < self.start_cycle
+            early = spans[:, ahead] - self.start_cycle if ahead.any() else None
+            found[name] = Work(int((spans[1] - spans[0])[~ahead].sum()), early)
+        return found
 
 
 def condensed(one: Account, start_cycle: int) -> Account:
@@ -108,30 +132,27 @@ def joined(parts: list[Account]) -> Account:
     )
 
 
-def timings(accounts: list[Account]) -> tuple[LayerTiming, ...]:
-    """Return the timing of each layer; work ahead of its layer counts where it was done."""
-    starts = np.array([account.start_cycle for account in accounts], dtype=np.int64)
-    ends = np.array([account.end_cycle for account in accounts], dtype=np.int64)
-    names = list(accounts[0].spans) if accounts else []
-    busy = {name: np.zeros(len(accounts), dtype=np.int64) for name in names}
+def timings(accounts: Sequence[Account]) -> tuple[LayerTiming, ...]:
+    """Return the timing of each layer of a network; work ahead of its layer counts where it was done.
+
+    An account may be that of an equal layer at another time: each layer begins where the one before has ended.
+    """
+    lengths = [account.end_cycle - account.start_cycle for account in accounts]
+    ends = list(accumulate(lengths))
+    busy = [{name: work.own_cycles for name, work in account.work.items()} for account in accounts]
     for place, account in enumerate(accounts):
-        for name, spans in account.spans.items():
-            ahead = account.asked[name] < account.start_cycle
-            busy[name][place] += int((spans[1] - spans[0])[~ahead].sum())
-            if ahead.any():
-                early = spans[:, ahead]
-                first = int(np.searchsorted(ends, early[0].min(), side="right"))
-                for earlier in range(first, place + 1):
-                    within = np.minimum(early[1], ends[earlier]) - np.maximum(early[0], starts[earlier])
-                    busy[name][earlier] += int(np.maximum(within, 0).sum())
+        begin = ends[place] - lengths[place]
+        for name, work in account.work.items():
+            if work.early is None:
+                continue
+            early = begin + work.early
+            for earlier in range(bisect_right(ends, int(early[0].min())), place + 1):
+                start, end = ends[earlier] - lengths[earlier], ends[earlier]
+                within = np.minimum(early[1], end) - np.maximum(early[0], start)
+                busy[earlier][name] += int(np.maximum(within, 0).sum())
     return tuple(
-        LayerTiming(
-            latency_cycles=account.end_cycle - account.start_cycle,
-            cycles_by_cause=account.causes,
-            busy_cycles={name: int(busy[name][place]) for name in names},
-            moved_bytes=account.moved_bytes,
-        )
-        for place, account in enumerate(accounts)
+        LayerTiming(length, account.causes, cycles, account.moved_bytes)
+        for length, account, cycles in zip(lengths, accounts, busy, strict=True)
     )
 
 

@@ -312,7 +312,8 @@ def count_openings(address: Ints, num_bytes: Ints, cycle_ns: Floats, dram: DramC
     bursts = np.repeat(-(-num_bytes // (dram.burst_bytes * pieces)), pieces)
     interval, _ = refresh_ns(dram, device)
     epoch = np.repeat(np.floor(cycle_ns / interval), pieces)
-    order = np.argsort(place % stripe.num_sets, kind="stable")
+    # Few sets: numbers of 16 bits are sorted by digits, ten times as fast as a merge.
+    order = np.argsort((place % stripe.num_sets).astype(np.min_scalar_type(stripe.num_sets)), kind="stable")
     place, epoch, bursts = place[order], epoch[order], bursts[order]
     opens = np.ones(place.size, dtype=bool)
     opens[1:] = (place[1:] != place[:-1]) | (epoch[1:] != epoch[:-1])

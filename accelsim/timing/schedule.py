@@ -31,7 +31,7 @@ class WeightEvents:
     delivers for it (0: held on chip); ``fetch_release``: event of the decoder (or of the array's progress, without a
     decoder) that
     frees the place for the fetched bytes; ``decode_cycles`` and ``generate_cycles``: work of decoder and generator
-    (0: none).
+    (0: none); the decoder's is as long as the generator's at the least where it is too narrow for the words.
     """
 
     step: Ints

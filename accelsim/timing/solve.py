@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -18,18 +18,16 @@ import numpy.typing as npt
 from accelsim.config.hardware import HardwareConfig
 from accelsim.errors import SimulationError
 from accelsim.timing.memory import (
-    BUS_FREE,
     CALLED,
+    CYCLES_OF_MEMORY,
     KIND,
-    LAST_END,
-    WRITE_BUS_FREE,
     MemoryModel,
     addresses,
     memory_row,
-    oldest_that_matters,
     transfer_cycles,
     use_of_layer,
 )
+from accelsim.timing.moment import NUMBER, STATIONS, Moment
 from accelsim.timing.power_states import MemoryUse
 from accelsim.timing.program import STORE
 from accelsim.timing.schedule import LayerSchedule, first_weights_fit
@@ -56,11 +54,10 @@ from accelsim.timing.walk import (
 
 Ints = npt.NDArray[np.int64]
 Engine = Literal["auto", "python", "compiled"]
-NUMBER = {name: number for number, name in enumerate(COUNTERS)}
-STATIONS = ("dma", "mask_decoder", "weight_generator", "pe_array", "vector_unit", "sequencer")
 NO_LIMIT = (1 << 62) - 1
 
-PATIENCE_EVENTS = 300_000  # some 0.5 s of plain Python, about what loading compiled code takes
+PATIENCE_EVENTS = 200_000  # in plain Python what loading compiled code takes, 0.4 s
+LARGE_LAYER = 50_000  # events; such a layer has others like it
 LONGER = 10  # times as long, where it must be made first
 
 
@@ -113,71 +110,6 @@ class Table:
     def num_events(self) -> int:
         """Return the events of all stations."""
         return int(self.cycles.size)
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """The end of a layer, in cycles: what the next layer begins with.
-
-    Attributes
-    ----------
-    end_cycle
-        The layer's end: its outputs have left.
-    free
-        When each station had ended its last event, in the order of `STATIONS`.
-    reached
-        Of each counter, the cycles of its last values: the last entry is that of all that has been raised so far.
-    memory
-        The row of the simple memory (see `accelsim.timing.memory`); empty before the first layer.
-    moved_bytes
-        By kind of request, of all layers so far.
-    schedule
-        The layer that has ended; None at the beginning of a network.
-    """
-
-    end_cycle: int = 0
-    free: tuple[int, ...] = (0,) * len(STATIONS)
-    reached: tuple[tuple[int, ...], ...] = ((0,),) * len(COUNTERS)
-    memory: tuple[int, ...] = ()
-    moved_bytes: tuple[int, ...] = (0,) * len(COUNTER_OF_KIND)
-    schedule: LayerSchedule | None = None
-
-    def shifted(self, cycles: int) -> Moment:
-        """Return the same moment some cycles later; what is older than all that matters is as old as that."""
-        if not self.memory:
-            return replace(self, end_cycle=self.end_cycle + cycles)
-        memory = list(self.memory)
-        for place in (BUS_FREE, WRITE_BUS_FREE, LAST_END):
-            memory[place] += cycles
-        return replace(
-            self,
-            end_cycle=self.end_cycle + cycles,
-            free=tuple(cycle + cycles for cycle in self.free),
-            reached=tuple(tuple(cycle + cycles for cycle in cycles_of) for cycles_of in self.reached),
-            memory=tuple(memory),
-        )
-
-    def state(self) -> tuple[object, ...]:
-        """Return what decides about the next layer, relative to the end: equal states are followed by equal times.
-
-        Nothing of the next layer begins before the last request was issued and the array had taken its last weights;
-        what ended earlier is as good as ended then.
-        """
-        dma, taken = self.free[STATIONS.index("dma")], self.reached[NUMBER["taken"]][-1]
-        floor = min(dma, taken) - self.end_cycle
-
-        def since(cycle: int) -> int:
-            return max(cycle - self.end_cycle, floor)
-
-        memory = list(self.memory)
-        for place in (BUS_FREE, WRITE_BUS_FREE, LAST_END) if memory else ():
-            memory[place] = max(memory[place] - self.end_cycle, floor - oldest_that_matters(self.memory))
-        occupied = self.schedule.occupancy_bytes.get("weight_buffer", 0) if self.schedule is not None else -1
-        return (
-            tuple(since(cycle) for cycle in self.free),
-            tuple(tuple(since(cycle) for cycle in cycles) for cycles in self.reached),
-            tuple(memory[:-1]), occupied,
-        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,8 +251,8 @@ def _prepare(table: Table, hardware: HardwareConfig, before: Moment, called: boo
     for counter, values in enumerate(before.reached):
         base = int(table.base[counter])
         known = values[-min(len(values), base - int(table.counter_first[counter]) + 1) :]
-        reached[base + 1 - len(known) : base + 1] = known
-    memory = list(before.memory) or memory_row(hardware)
+        reached[base + 1 - len(known) : base + 1] = [before.end_cycle + cycle for cycle in known]
+    memory = _memory_at(before.memory, before.end_cycle) or memory_row(hardware)
     if called:
         memory[KIND] = CALLED
     first, raised = table.event_first, table.raise_first
@@ -333,7 +265,7 @@ def _prepare(table: Table, hardware: HardwareConfig, before: Moment, called: boo
     none = np.zeros(table.num_events, dtype=np.int64)
     times = Times(
         reached, np.zeros(len(COUNTERS), dtype=np.int64), none, none.copy(), np.zeros_like(transfer),
-        np.array(before.free, dtype=np.int64), first[:-1].copy(), np.zeros(1, dtype=np.int64),
+        np.array(before.free, dtype=np.int64) + before.end_cycle, first[:-1].copy(), np.zeros(1, dtype=np.int64),
         np.zeros_like(first[:-1]), np.zeros_like(first[:-1]),
     )  # fmt: skip
     compiled = compiled_walk() if _wants_compiled(engine, table.num_events) else None
@@ -343,10 +275,16 @@ def _prepare(table: Table, hardware: HardwareConfig, before: Moment, called: boo
     return _Run(table, Tape(*map(_listed, tape)), Times(*map(_listed, times)), memory)
 
 
+def _memory_at(row: Sequence[int], cycle: int) -> list[int]:
+    """Return the row of a memory whose cycles count from another one."""
+    return [value + cycle if place in CYCLES_OF_MEMORY else value for place, value in enumerate(row)]
+
+
 def _wants_compiled(engine: Engine, num_events: int) -> bool:
     """Return whether compiled code is used: where asked for, or where this process would do much in plain Python."""
     if engine == "auto":
-        return _Walked.num_events + num_events > PATIENCE_EVENTS * (1 if is_compiled() else LONGER)
+        longer = 1 if is_compiled() else LONGER
+        return _Walked.num_events + num_events > PATIENCE_EVENTS * longer or num_events > LARGE_LAYER * longer
     return engine == "compiled"
 
 
@@ -357,26 +295,48 @@ def _listed(part: Any) -> Any:
 def layer_end(
     table: Table, hardware: HardwareConfig, before: Moment, limit: float = math.inf, engine: Engine = "auto"
 ) -> Moment | None:
-    """Return the end of a layer that begins at the end of another one, with the simple memory or the ideal one.
+    """Return the end of a layer; parameters as of `try_layer`."""
+    found = try_layer(table, hardware, before, limit, engine)
+    return None if found is None else found.after
 
-    None where that is later than cycle ``limit`` (the walk stops as soon as what is left of a station's own work, or of
-    the memory's transfers, shows it), and where units wait for each other for ever.
+
+def try_layer(
+    table: Table, hardware: HardwareConfig, before: Moment, limit: float = math.inf, engine: Engine = "auto"
+) -> Solution | None:
+    """Return the times of a layer that begins at the end of another one, with the simple memory or the ideal one.
+
+    None where it ends later than at cycle ``limit`` (the walk stops as soon as what is left of a station's own work, or
+    of the memory's transfers, shows it), and where units wait for each other for ever.
     """
     run = _prepare(table, hardware, before, False, engine)
     result = run.walk(run.tape, run.times, run.memory, math.floor(min(NO_LIMIT, limit)))
-    return _after(run, before) if result == FINISHED else None
+    return Solution(run, before, _after(run, before)) if result == FINISHED else None
 
 
-def layer_end_and_use(table: Table, hardware: HardwareConfig, before: Moment) -> tuple[Moment | None, MemoryUse]:
-    """Return what `layer_end` does, and what the layer's requests make of the memory."""
-    run = _prepare(table, hardware, before, False, "auto")
-    if run.walk(run.tape, run.times, run.memory, NO_LIMIT) != FINISHED:
-        return None, MemoryUse()
-    dma = STATIONS.index("dma")
-    events = slice(*table.event_first[dma : dma + 2].tolist())
-    begin, end = (np.asarray(times[events], dtype=np.int64) for times in (run.times.begin, run.times.end))
-    use = use_of_layer(table.kinds, table.num_bytes, begin + table.cycles[events], end, hardware)
-    return _after(run, before), use
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """A layer whose events have been timed, of which only is made out what is asked for; ``after`` is its end."""
+
+    run: _Run
+    before: Moment
+    after: Moment
+
+    @property
+    def table(self) -> Table:
+        """Return the table of the layer."""
+        return self.run.table
+
+    def use(self, hardware: HardwareConfig) -> MemoryUse:
+        """Return what the layer's requests make of the memory."""
+        table, dma = self.table, STATIONS.index("dma")
+        events = slice(*table.event_first[dma : dma + 2].tolist())
+        times = (self.run.times.begin, self.run.times.end)
+        begin, end = (np.asarray(each[events], dtype=np.int64) for each in times)
+        return use_of_layer(table.kinds, table.num_bytes, begin + table.cycles[events], end, hardware)
+
+    def layer(self) -> SolvedLayer:
+        """Return the times of all events."""
+        return _solved_layer(self.run, self.before, self.after)
 
 
 def solve_layer(
@@ -399,10 +359,15 @@ def solve_layer(
     while result == ASKS_MEMORY and memory is not None:
         _ask(run, memory, before)
         result = run.walk(run.tape, run.times, run.memory, NO_LIMIT)
-    times = Times(*(np.asarray(part, dtype=np.int64) for part in run.times))
     if result == STUCK:
-        done = (times.next_event - table.event_first[:-1]).tolist()
-        raise SimulationError(deadlock_message(table.schedule.name, table.source, done, times.count.tolist()))
+        done = (np.asarray(run.times.next_event, dtype=np.int64) - table.event_first[:-1]).tolist()
+        count = np.asarray(run.times.count, dtype=np.int64).tolist()
+        raise SimulationError(deadlock_message(table.schedule.name, table.source, done, count))
+    return _solved_layer(run, before, _after(run, before))
+
+
+def _solved_layer(run: _Run, before: Moment, after: Moment) -> SolvedLayer:
+    table, times = run.table, Times(*(np.asarray(part, dtype=np.int64) for part in run.times))
     places = {
         station.name: slice(*ends) for station, ends in zip(table.source, pairwise(table.event_first), strict=True)
     }
@@ -413,9 +378,9 @@ def solve_layer(
         reached={name: times.reached[first[number] : first[number + 1]] for name, number in NUMBER.items()},
         base={name: int(table.base[number] - first[number]) for name, number in NUMBER.items()},
         busy=times.busy,
-        free=dict(zip(STATIONS, before.free, strict=True)),
+        free={name: before.end_cycle + free for name, free in zip(STATIONS, before.free, strict=True)},
         start_cycle=before.end_cycle,
-        after=_after(run, before),
+        after=after,
     )
 
 
@@ -428,11 +393,12 @@ def _after(run: _Run, before: Moment) -> Moment:
         kept = 1 + int(table.base[counter] - table.counter_first[counter])
         tails.append(tuple(int(cycle) for cycle in reached[last + 1 - kept : last + 1]))
     moved = np.bincount(table.kinds, table.num_bytes, len(COUNTER_OF_KIND)).astype(np.int64)
+    end = tails[NUMBER["layers"]][-1]
     return Moment(
-        end_cycle=tails[NUMBER["layers"]][-1],
-        free=tuple(int(cycle) for cycle in run.times.free),
-        reached=tuple(tails),
-        memory=tuple(int(value) for value in run.memory),
+        end_cycle=end,
+        free=tuple(int(cycle) - end for cycle in run.times.free),
+        reached=tuple(tuple(cycle - end for cycle in tail) for tail in tails),
+        memory=tuple(_memory_at([int(value) for value in run.memory], -end)),
         moved_bytes=tuple(int(here + earlier) for here, earlier in zip(moved, before.moved_bytes, strict=True)),
         schedule=table.schedule,
     )

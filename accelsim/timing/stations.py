@@ -135,7 +135,7 @@ def layer_stations(schedule: LayerSchedule, hardware: HardwareConfig, fits_besid
         _dma(schedule, hardware, place),
         _mask_decoder(schedule, hardware, place),
         _weight_generator(schedule, hardware, place),
-        _pe_array(schedule),
+        _pe_array(schedule, hardware),
         _vector_unit(schedule, hardware),
         _sequencer(schedule, hardware),
     )
@@ -194,20 +194,33 @@ def _dma(schedule: LayerSchedule, hardware: HardwareConfig, first_place: str) ->
 
 
 def _mask_decoder(schedule: LayerSchedule, hardware: HardwareConfig, first_place: str) -> Station:
-    """Return the decoder: it expands a tile's stored bits into the weight buffer."""
+    """Return the decoder: it expands a tile's stored bits into the weight buffer, with the weights where it must."""
     weights, decoder = schedule.weights, hardware.mask_decoder
     if not schedule.uses_decoder or decoder is None:
         return _idle("mask_decoder")
     fetched = Wait("fetched", _running_count(weights.fetch_bytes), blocks=True)
     raises = Raise("freed"), Raise("decoded", latency_cycles=decoder.latency_cycles)
-    return Station("mask_decoder", weights.decode_cycles, (*_places(weights.release, first_place), fetched), raises)
+    cycles = _together(schedule)[0]
+    return Station("mask_decoder", cycles, (*_places(weights.release, first_place), fetched), raises)
+
+
+def _together(schedule: LayerSchedule) -> tuple[Ints, Ints]:
+    """Return the cycles for which a weight tile keeps decoder and generator.
+
+    Weights meet their mask bits in the decoder, where the freezing map tells which position a bit belongs to (`rtl/`).
+    Nothing between the units holds a tile: both begin it together, and both end it when the slower one has.
+    """
+    weights = schedule.weights
+    if not (schedule.uses_decoder and schedule.uses_generator):
+        return weights.decode_cycles, weights.generate_cycles
+    slower = np.maximum(weights.decode_cycles, weights.generate_cycles)
+    return slower, slower
 
 
 def _weight_generator(schedule: LayerSchedule, hardware: HardwareConfig, first_place: str) -> Station:
     """Return the generator: it makes a tile's weights; seeds that are stored come with the tile.
 
-    Weights meet their mask bits in the decoder, where the freezing map tells which position a bit belongs to (`rtl/`).
-    Nothing between the units holds a tile: lanes begin when its stored bits have come, and words pass the decoder.
+    Where weights meet their mask bits, lanes begin when those have come, and words pass the decoder.
     """
     weights, generator, decoder = schedule.weights, hardware.weight_generator, hardware.mask_decoder
     if not schedule.uses_generator or generator is None:
@@ -219,10 +232,10 @@ def _weight_generator(schedule: LayerSchedule, hardware: HardwareConfig, first_p
     if passed is not None:
         latency += passed.latency_cycles
     raises = (Raise("generated", latency_cycles=latency),)
-    return Station("weight_generator", weights.generate_cycles, waits, raises)
+    return Station("weight_generator", _together(schedule)[1], waits, raises)
 
 
-def _pe_array(schedule: LayerSchedule) -> Station:
+def _pe_array(schedule: LayerSchedule, hardware: HardwareConfig) -> Station:
     """Return the array: it takes one tile a step; a weight tile comes from decoder and generator, or from DRAM."""
     weights, inputs, outputs = schedule.weights, schedule.inputs, schedule.outputs
     num = schedule.num_steps
@@ -242,13 +255,33 @@ def _pe_array(schedule: LayerSchedule) -> Station:
     ]  # fmt: skip
     if not schedule.uses_decoder:
         waits.append(Wait("fetched", fetched, _loaded("fetched", fetched)))
-    if schedule.uses_decoder:
-        waits.append(Wait("decoded", tiles, Charge("wait_decoder", "mask_decoder", "fetched", fetched)))
-    if schedule.uses_generator:
-        waits.append(Wait("generated", tiles, Charge("wait_generator", "weight_generator", "fetched", fetched)))
+    waits += _made(schedule, hardware, tiles, fetched)
     last_taken = int(weights.step[-1]) if weights.step.size else 0
     raises = Raise("array", at_begin=True), Raise("taken", at_begin=True, only=last_taken), Raise("array")
     return Station("pe_array", schedule.array_cycles, tuple(waits), raises)
+
+
+def _made(schedule: LayerSchedule, hardware: HardwareConfig, tiles: Ints, fetched: Ints) -> list[Wait]:
+    """Return the array's waits for decoder and generator.
+
+    Where both have a tile for as long, the array waits for the one that decides about it. Words pass the generator and
+    then the decoder: a tile that the decoder holds up for no longer than that is ready when its words have passed.
+    """
+    of_decoder = Charge("wait_decoder", "mask_decoder", "fetched", fetched)
+    of_generator = Charge("wait_generator", "weight_generator", "fetched", fetched)
+    generator = hardware.weight_generator
+    if not schedule.uses_generator or generator is None:
+        return [Wait("decoded", tiles, of_decoder)] if schedule.uses_decoder else []
+    if not schedule.uses_decoder:
+        return [Wait("generated", tiles, of_generator)]
+    weights = schedule.weights
+    longer = _at_steps(schedule.num_steps, weights.step, weights.decode_cycles - weights.generate_cycles)
+    is_decoded, is_held_up = longer >= max(1, generator.latency_cycles), longer >= 0
+    return [
+        Wait("decoded", np.where(is_decoded, tiles, NO_WAIT), of_decoder),
+        Wait("generated", np.where(is_held_up & ~is_decoded, tiles, NO_WAIT), of_decoder),
+        Wait("generated", np.where(is_held_up, NO_WAIT, tiles), of_generator),
+    ]
 
 
 def _loaded(counter: str, request: Ints) -> Charge:

@@ -13,16 +13,18 @@ from accelsim.kinds import other_kind
 from accelsim.names import suggest
 from accelsim.ticket.file import read_ticket
 from accelsim.ticket.graph import PARAMETRIC_KINDS, NetworkGraph
+from accelsim.ticket.model import Ticket
 from accelsim.ticket.torchfile import check_regular_file
 from accelsim.ticket.zoo import build_network, is_network
 from accelsim.ticket.zoo.decoders import decoder_shape, is_decoder
 from accelsim.trace.batch import with_batch
+from accelsim.trace.decoder_ticket import decoder_ticket
 from accelsim.trace.from_graph import trace_graph, trace_ticket, traced_weight_shape
 from accelsim.trace.model import LayerTrace, LayerWeights, LoopDims, TraceLayer
 from accelsim.trace.model_config import read_model_config
 from accelsim.trace.modules import ModuleGraph, graph_from_file, graph_from_module, trace_module
-from accelsim.trace.options import TraceOptions, stated_weights, with_statistics
-from accelsim.trace.phases import refuse_phase, trace_decoder, with_cache_bits
+from accelsim.trace.options import PHASE_OPTIONS, TraceOptions, stated_weights, with_statistics
+from accelsim.trace.phases import refuse_phase, trace_decoder, trace_decoder_ticket, with_cache_bits
 from accelsim.trace.topology import read_topology
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "trace_graph",
     "trace_module",
     "trace_network",
+    "trace_run",
     "trace_ticket",
     "trace_workload",
     "with_batch",
@@ -71,9 +74,9 @@ def trace_workload(path: str, options: TraceOptions | None = None) -> LayerTrace
     other = other_kind(file)
     if other is not None:
         raise TraceError(other)
-    is_exported = Path(path).suffix.lower() in (".pt2", ".onnx")
-    refuse_phase(path, chosen, but=("kv_bits",) if is_exported else ())
-    if is_exported:  # these have bounds of their own: little of them is read
+    if Path(path).suffix.lower() in (".pt2", ".onnx"):
+        refuse_phase(path, chosen, but=("kv_bits",))
+        # These have bounds of their own: little of them is read.
         check_regular_file(file, _MAX_EXPORTED_BYTES)
         return replace(_trace_file(path, chosen), path=path, sha256=_sha256(file))
     check_regular_file(file)
@@ -81,11 +84,33 @@ def trace_workload(path: str, options: TraceOptions | None = None) -> LayerTrace
         magic = stream.read(len(_ZIP_MAGIC))
     sha256 = _sha256(file)
     if magic != _ZIP_MAGIC and Path(file).suffix.lower() not in (".pt", ".pth"):
+        refuse_phase(path, chosen)
         _refuse_shaping(path, "a topology table", chosen, _OPTIONS_OF_NETWORKS)
         return replace(read_topology(path, chosen), sha256=sha256)
-    if not chosen.are_of_run:
+    return _trace_ticket(read_ticket(file), chosen, path, sha256)
+
+
+def _trace_ticket(ticket: Ticket, options: TraceOptions, path: str, sha256: str) -> LayerTrace:
+    """Return the trace of a ticket; that of a decoder has phases."""
+    if not options.says_only_run:
         raise TraceError(f"{path}: a ticket has its own sparsity, ratios and shapes; leave those options out")
-    return with_batch(trace_ticket(read_ticket(file), path, sha256), chosen.batch)
+    return trace_run(ticket.graph, trace_ticket(ticket, path, sha256), options, path)
+
+
+def trace_run(graph: NetworkGraph, trace: LayerTrace, options: TraceOptions, where: str) -> LayerTrace:
+    """Return the trace of a ticket's network for what ``options`` say is run of it: a batch, or of a decoder a phase.
+
+    Raises
+    ------
+    TraceError
+        A phase of what is no decoder, or one that a decoder does not have.
+    """
+    if any(getattr(options, name) is not None for name in PHASE_OPTIONS):
+        decoder = decoder_ticket(graph, trace)
+        if decoder is not None:
+            return trace_decoder_ticket(decoder, options, where)
+        refuse_phase(where, options)
+    return with_batch(trace, options.batch)
 
 
 def _trace_file(path: str, options: TraceOptions) -> LayerTrace:

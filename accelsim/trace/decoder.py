@@ -159,17 +159,25 @@ def experts_hit(shape: DecoderShape, run: DecoderRun) -> tuple[int, float]:
 
 
 def decoder_layers(
-    shape: DecoderShape, run: DecoderRun, weights: Mapping[str, LayerWeights]
+    shape: DecoderShape,
+    run: DecoderRun,
+    weights: Mapping[str, LayerWeights],
+    known: dict[str, TraceLayer] | None = None,
 ) -> tuple[tuple[TraceLayer, ...], Blocks]:
-    """Return the layers of a run, and which of them repeat; ``weights`` may be those of a model of more blocks."""
-    return _Builder(shape, run, weights).build()
+    """Return the layers of a run, and which of them repeat; ``weights`` may be those of a model of more blocks.
+
+    Layers that are equal to those in ``known`` are the same objects; the others are put there.
+    """
+    return _Builder(shape, run, weights, {} if known is None else known).build()
 
 
 class _Builder:
     """Collects the layers of a run in execution order."""
 
-    def __init__(self, shape: DecoderShape, run: DecoderRun, weights: Mapping[str, LayerWeights]) -> None:
-        self._shape, self._run, self._weights = shape, run, weights
+    def __init__(
+        self, shape: DecoderShape, run: DecoderRun, weights: Mapping[str, LayerWeights], known: dict[str, TraceLayer]
+    ) -> None:
+        self._shape, self._run, self._weights, self._known = shape, run, weights, known
         self._names = _names(shape)
         self._layers: list[TraceLayer] = []
         self._norm = "layer_norm" if shape.norm == "layer" else "rms_norm"
@@ -187,6 +195,11 @@ class _Builder:
         return tuple(self._layers), blocks
 
     def _add(self, layer: TraceLayer) -> str:
+        known = self._known.get(layer.name)
+        if known == layer:
+            layer = known
+        else:
+            self._known[layer.name] = layer
         self._layers.append(layer)
         return layer.name
 
@@ -273,14 +286,13 @@ class _Builder:
         """Add the two products of attention; returns the name of the second."""
         shape, run = self._shape, self._run
         rows, pieces = run.num_positions, 1
-        seen = shape.positions_seen(run.context) + rows
+        before = shape.positions_seen(run.context)
+        seen = before + rows
         if shape.window is not None and rows > shape.window:
             pieces = -(-rows // shape.window)
-            rows, seen = -(-rows // pieces), min(rows, 2 * shape.window)
+            rows, seen = -(-rows // pieces), min(seen, 2 * shape.window)
         per_position = run.batch * shape.kv_features
-        new = min(run.num_positions, shape.window or run.num_positions) if pieces == 1 else run.num_positions
-        held = (seen if pieces == 1 else run.num_positions) * per_position
-        cached = max(0, held - new * per_position)
+        cached, held = before * per_position, (before + run.num_positions) * per_position
         groups, size = run.batch * shape.num_kv_heads * pieces, shape.head_size
         lines = rows * (shape.num_heads // shape.num_kv_heads)
         queries, scores = run.num_tokens * shape.query_features, groups * lines * seen

@@ -124,6 +124,8 @@ class Emitter(ValueTable):
 
         ``constant`` is ``""`` where a trained tensor joins, ``"constant"`` for another, ``"scalar"`` for a number.
         """
+        if kind == "multiply" and constant == "scalar" and self.scaled(operation.output, sources, shape):
+            return
         operands, wanted = _common_axes([_bare_shape(source, len(shape)) for source in sources], shape)
         nodes = [self.fetch(source, part) for source, part in zip(sources, operands, strict=True)]
         if not any(self.builder.shape(node) == wanted for node in nodes) and _broadcast(operands) != wanted:

@@ -19,6 +19,7 @@ _MAX_FILE_BYTES = 1 << 20
 _MAX_BLOCKS = 1024
 _MAX_EXPERTS = 4096
 _MAX_SIZE = 1 << 24
+_WINDOWED = ("mistral", "mixtral", "qwen2")
 _ACTIVATIONS: dict[str, Activation] = {
     **dict.fromkeys(("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh"), "gelu"),
     **dict.fromkeys(("silu", "swish"), "silu"),
@@ -80,7 +81,7 @@ class _Reader:
             if value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-                shown = value if isinstance(value, (bool, int, float)) else type(value).__name__
+                shown = str(value)[:40] if isinstance(value, (bool, int, float)) else type(value).__name__
                 raise self.wrong(name, f"{shown} is not a whole number from {low} to {high}; give the model's own")
             return value
         if default is None:
@@ -104,32 +105,65 @@ class _Reader:
             raise self.wrong(name, f"not one of {', '.join(_ACTIVATIONS)}; others are not modelled")
         return found
 
-    def window(self, family: str) -> int | None:
-        """Return the sliding window; None without one.
+    def window(self, family: str, num_blocks: int) -> int | None:
+        """Return the sliding window of all layers; None without one.
 
         Raises
         ------
         TraceError
-            Only some layers have it.
+            Only some layers have it, or layers attend in another way.
         """
-        if family not in ("mistral", "mixtral", "qwen2") or self._document.get("sliding_window") is None:
+        kinds = self._layer_kinds(num_blocks)
+        if family == "qwen2" and not self.flag("use_sliding_window", False):
+            stated = None
+        else:
+            stated = self.size("sliding_window", default=0) or None
+        if stated is not None and family not in _WINDOWED:
+            raise self.wrong("sliding_window", f"{family} has none; leave it out, or give the model's own model_type")
+        if kinds is None:
+            return stated if family != "qwen2" or stated is None else self._from_layer(stated, num_blocks)
+        if kinds == {"full_attention"} and (stated is None or family == "qwen2"):
             return None
-        if family == "qwen2":
-            if not self.flag("use_sliding_window", False):
-                return None
-            if self.size("max_window_layers", default=28, low=0) > 0:
-                raise self.wrong("max_window_layers", "a window in some layers only is not modelled; set it to 0")
-        return self.size("sliding_window")
+        if kinds == {"sliding_attention"} and stated is not None:
+            return stated
+        if len(kinds) > 1:
+            raise self.wrong("layer_types", "a window in some layers only is not modelled; give layers of one kind")
+        raise self.wrong("layer_types", f"{next(iter(kinds))} does not fit sliding_window; give the model's own")
+
+    def _from_layer(self, window: int, num_blocks: int) -> int | None:
+        first = self.size("max_window_layers", default=28, low=0)
+        if 0 < first < num_blocks:
+            raise self.wrong("max_window_layers", "a window in some layers only is not modelled; set it to 0")
+        return None if first else window
+
+    def _layer_kinds(self, num_blocks: int) -> set[str] | None:
+        """Return how layers attend; None where they do not say."""
+        value = self._document.get("layer_types")
+        if value is None:
+            return None
+        if not isinstance(value, list) or len(value) != num_blocks:
+            raise self.wrong(
+                "layer_types", f"not a list with a kind for each of {num_blocks} layers; give one, or none"
+            )
+        for kind in value:
+            if kind not in ("full_attention", "sliding_attention"):
+                shown = repr(kind[:40]) if isinstance(kind, str) else type(kind).__name__
+                raise self.wrong("layer_types", f"{shown} is not modelled; full_attention and sliding_attention are")
+        return set(value)
 
 
 def _gpt2(reader: _Reader, name: str) -> DecoderShape:
     features, heads = reader.size("n_embd", "hidden_size"), reader.size("n_head", "num_attention_heads")
+    num_blocks = reader.size("n_layer", "num_hidden_layers", high=_MAX_BLOCKS)
+    reader.window("gpt2", num_blocks)
+    if reader.flag("add_cross_attention", False):
+        raise reader.wrong("add_cross_attention", "attention to an encoder is not modelled; set it to false")
     return DecoderShape(
         name,
         "gpt2",
         vocabulary=reader.size("vocab_size"),
         features=features,
-        num_blocks=reader.size("n_layer", "num_hidden_layers", high=_MAX_BLOCKS),
+        num_blocks=num_blocks,
         num_heads=heads,
         num_kv_heads=heads,
         head_size=_share(reader, features, heads, "n_head"),
@@ -151,12 +185,13 @@ def _llama(reader: _Reader, name: str, family: str) -> DecoderShape:
     bias = reader.flag("attention_bias", False) if family in ("llama", "bitnet") else False
     is_mixture = family == "mixtral"
     head_size = reader.size("head_dim", default=0)
+    num_blocks = reader.size("num_hidden_layers", high=_MAX_BLOCKS)
     return DecoderShape(
         name,
         "bitnet" if family == "bitnet" else "llama",
         vocabulary=reader.size("vocab_size"),
         features=features,
-        num_blocks=reader.size("num_hidden_layers", high=_MAX_BLOCKS),
+        num_blocks=num_blocks,
         num_heads=heads,
         num_kv_heads=reader.size("num_key_value_heads", default=8 if family in ("mistral", "mixtral") else heads),
         head_size=head_size or _share(reader, features, heads, "num_attention_heads"),
@@ -170,7 +205,7 @@ def _llama(reader: _Reader, name: str, family: str) -> DecoderShape:
         tied=reader.flag("tie_word_embeddings", False),
         num_experts=reader.size("num_local_experts", default=8, high=_MAX_EXPERTS) if is_mixture else 0,
         num_active_experts=reader.size("num_experts_per_tok", default=2, high=_MAX_EXPERTS) if is_mixture else 0,
-        window=reader.window(family),
+        window=reader.window(family, num_blocks),
     )
 
 

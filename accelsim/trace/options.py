@@ -78,8 +78,18 @@ class TraceOptions:
     experts: tuple[int, ...] | None = None
 
     @property
+    def of_network(self) -> TraceOptions:
+        """Return what they say of the network itself, without what is run of it."""
+        return replace(self, batch=1, phase=None, context=None, prompt=None, tokens=None, kv_bits=None, experts=None)
+
+    @property
+    def says_only_run(self) -> bool:
+        """Return whether they say only what is run of the workload, nothing of the workload itself."""
+        return self.of_network == TraceOptions()
+
+    @property
     def are_of_run(self) -> bool:
-        """Return whether they say only how a run takes the workload, nothing of the workload itself."""
+        """Return whether they say only how large the batch of a run is."""
         return replace(self, batch=1) == TraceOptions()
 
     @property

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from accelsim.errors import TraceError
 from accelsim.ticket.zoo.decoders import DecoderShape, num_parameters
 from accelsim.trace.batch import MAX_MACS
 from accelsim.trace.decoder import DecoderRun, decoder_layers, decoder_weights
-from accelsim.trace.model import LanguageRun, LayerTrace, Phase
+from accelsim.trace.decoder_ticket import DecoderTicket, ticket_layers
+from accelsim.trace.model import Blocks, LanguageRun, LayerTrace, Phase, TraceLayer
 from accelsim.trace.options import PHASE_OPTIONS, TraceOptions
 
 _SHAPING = ("num_classes", "input_shape", "input_shapes", "width_factor", "ignore_sparsity_column", "skip_unsupported")
@@ -40,8 +42,8 @@ def refuse_phase(where: str, options: TraceOptions, but: tuple[str, ...] = ()) -
     for name in PHASE_OPTIONS:
         if getattr(options, name) is not None and name not in but:
             raise TraceError(
-                f"{where}: --{name.replace('_', '-')}: only a language model by name or config.json has phases; "
-                "leave the option out"
+                f"{where}: --{name.replace('_', '-')}: only a language model by name, its config.json, or a decoder's "
+                "ticket has phases; leave the option out"
             )
 
 
@@ -66,30 +68,170 @@ def trace_decoder(shape: DecoderShape, options: TraceOptions, where: str) -> Lay
                 f"{where}: --{option.replace('_', '-')}: a language model has its own sizes; leave the option out, or "
                 "state other ones in a config.json"
             )
+    return _trace(_Shape(shape, options.of_network), options, where, _experts(where, shape, options))
+
+
+def trace_decoder_ticket(ticket: DecoderTicket, options: TraceOptions, where: str) -> LayerTrace:
+    """Return the trace of a decoder's ticket in the phase that ``options`` state; else as `trace_decoder`."""
+    options.check()
+    if options.experts is not None:
+        raise TraceError(f"{where}: --experts: {ticket.trace.name} has no experts; leave the option out")
+    return _trace(_Ticket(ticket), options, where, None)
+
+
+class _Network(Protocol):
+    """A language model: what is fixed of it, and its layers for a run."""
+
+    @property
+    def name(self) -> str:
+        """Return its name."""
+        ...
+
+    @property
+    def most_positions(self) -> int:
+        """Return the positions that it was made for."""
+        ...
+
+    @property
+    def window(self) -> int | None:
+        """Return the positions that a token attends to at the most; None: all."""
+        ...
+
+    @property
+    def cached_per_token(self) -> int:
+        """Return the elements that a token leaves in the cache."""
+        ...
+
+    @property
+    def bare(self) -> LayerTrace:
+        """Return a trace without layers that says where the weights come from."""
+        ...
+
+    def num_hit(self, num_tokens: int) -> int:
+        """Return how many experts so many tokens can hit of each mixture."""
+        ...
+
+    def layers(
+        self, run: DecoderRun, num_blocks: int | None, known: dict[str, TraceLayer]
+    ) -> tuple[tuple[TraceLayer, ...], Blocks | None]:
+        """Return the layers of a run, of no more than so many blocks, and which of them repeat."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """A model by its sizes."""
+
+    shape: DecoderShape
+    options: TraceOptions
+
+    @property
+    def name(self) -> str:
+        return self.shape.name
+
+    @property
+    def most_positions(self) -> int:
+        return self.shape.context
+
+    @property
+    def window(self) -> int | None:
+        return self.shape.window
+
+    @property
+    def cached_per_token(self) -> int:
+        return self.shape.cached_per_token
+
+    @property
+    def bare(self) -> LayerTrace:
+        provenance = "synthetic" if self.options.is_synthetic else "dense"
+        return LayerTrace(self.shape.name, (), provenance, num_parameters=self._num_parameters())
+
+    def _num_parameters(self) -> int:
+        """Return the parameters; a network with stated sparsity has neither biases nor norms with trained numbers."""
+        if not self.options.is_synthetic:
+            return num_parameters(self.shape)
+        return sum(weights.num_weights for weights in decoder_weights(self.shape, self.options).values())
+
+    def num_hit(self, num_tokens: int) -> int:
+        return num_tokens * self.shape.num_active_experts
+
+    def layers(
+        self, run: DecoderRun, num_blocks: int | None, known: dict[str, TraceLayer]
+    ) -> tuple[tuple[TraceLayer, ...], Blocks | None]:
+        shape = self.shape
+        made = shape if num_blocks is None else replace(shape, num_blocks=min(num_blocks, shape.num_blocks))
+        return decoder_layers(made, run, decoder_weights(shape, self.options), known)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ticket:
+    """A ticket; its blocks have masks of their own, and none is a copy of another."""
+
+    ticket: DecoderTicket
+
+    @property
+    def name(self) -> str:
+        return self.ticket.trace.name
+
+    @property
+    def most_positions(self) -> int:
+        return self.ticket.num_positions
+
+    @property
+    def window(self) -> None:
+        return None
+
+    @property
+    def cached_per_token(self) -> int:
+        return self.ticket.cached_per_token
+
+    @property
+    def bare(self) -> LayerTrace:
+        return replace(self.ticket.trace, layers=())
+
+    def num_hit(self, num_tokens: int) -> int:
+        return num_tokens
+
+    def layers(
+        self, run: DecoderRun, num_blocks: int | None, known: dict[str, TraceLayer]
+    ) -> tuple[tuple[TraceLayer, ...], Blocks | None]:
+        return ticket_layers(self.ticket, run, known), None
+
+
+def _trace(network: _Network, options: TraceOptions, where: str, experts: tuple[int, ...] | None) -> LayerTrace:
     phase: Phase = options.phase or "prefill"
     _refuse_others(where, phase, options)
-    stated = replace(options, phase=None, context=None, prompt=None, tokens=None, kv_bits=None, experts=None, batch=1)
-    model = _Model(shape, stated, options.batch, options.kv_bits, _experts(where, shape, options))
+    model = _Model(network, options.batch, options.kv_bits, experts)
     if phase == "generate":
         prompt, tokens = _given(where, options, "prompt"), _given(where, options, "tokens")
-        _check_context(where, shape, prompt + tokens - 1, f"--prompt {prompt} with --tokens {tokens}")
-        return _generation(model, prompt, tokens)
-    if phase == "decode":
-        context = shape.context - 1 if options.context is None else options.context
-        _check_context(where, shape, context + 1, f"--context {context} with the token behind it")
+        _check_context(where, network, prompt + tokens - 1, f"--prompt {prompt} with --tokens {tokens}")
+        trace = _generation(model, prompt, tokens)
+    elif phase == "decode":
+        context = network.most_positions - 1 if options.context is None else options.context
+        _check_context(where, network, context + 1, f"--context {context} with the token behind it")
         trace = model.trace("decode", context, 1)
     else:
-        name = "context" if options.prompt is None else "prompt"
-        stated_length = options.context if options.prompt is None else options.prompt
-        length = shape.context if stated_length is None else stated_length
-        if length < 1:
-            raise TraceError(f"{where}: --{name}: {length} is not >= 1; give the tokens of the prompt")
-        _check_context(where, shape, length, f"--{name} {length}")
-        trace = model.trace("prefill", 0, length)
+        context, length = _prompt(where, network, options)
+        trace = model.trace("prefill", context, length)
     macs = sum(layer.dims.macs for layer in trace.layers if layer.uses_array)
     if macs > MAX_MACS:
         raise TraceError(f"{where}: batch: {options.batch} sequences have {macs} MACs; give a smaller batch")
     return trace
+
+
+def _prompt(where: str, network: _Network, options: TraceOptions) -> tuple[int, int]:
+    """Return the tokens in the cache before a prompt, and those of the prompt; of one number given the latter."""
+    if options.context is not None and options.prompt is not None:
+        total = options.context + options.prompt
+        _check_context(where, network, total, f"--context {options.context} with --prompt {options.prompt}")
+        return options.context, options.prompt
+    name = "context" if options.prompt is None else "prompt"
+    stated = options.context if options.prompt is None else options.prompt
+    length = network.most_positions if stated is None else stated
+    if length < 1:
+        raise TraceError(f"{where}: --{name}: {length} is not >= 1; give the tokens of the prompt")
+    _check_context(where, network, length, f"--{name} {length}")
+    return 0, length
 
 
 def _refuse_others(where: str, phase: Phase, options: TraceOptions) -> None:
@@ -98,8 +240,6 @@ def _refuse_others(where: str, phase: Phase, options: TraceOptions) -> None:
         if name not in allowed and getattr(options, name) is not None:
             others = " and ".join(f"--{each}" for each in sorted(allowed))
             raise TraceError(f"{where}: --{name}: phase {phase} does not take it; give {others}")
-    if phase == "prefill" and options.context is not None and options.prompt is not None:
-        raise TraceError(f"{where}: --prompt: phase prefill begins with an empty cache; give either it or --context")
 
 
 def _given(where: str, options: TraceOptions, name: str) -> int:
@@ -109,10 +249,11 @@ def _given(where: str, options: TraceOptions, name: str) -> int:
     return value
 
 
-def _check_context(where: str, shape: DecoderShape, positions: int, what: str) -> None:
-    if positions > shape.context:
+def _check_context(where: str, network: _Network, positions: int, what: str) -> None:
+    if positions > network.most_positions:
         raise TraceError(
-            f"{where}: {what}: {positions} positions are more than the {shape.context} of {shape.name}; give fewer"
+            f"{where}: {what}: {positions} positions are more than the {network.most_positions} of {network.name}; "
+            "give fewer"
         )
 
 
@@ -142,11 +283,12 @@ def _experts(where: str, shape: DecoderShape, options: TraceOptions) -> tuple[in
 class _Model:
     """A model as it is run, but for the phase."""
 
-    shape: DecoderShape
-    options: TraceOptions
+    network: _Network
     batch: int
     cache_bits: int | None
     experts: tuple[int, ...] | None
+    known: dict[str, TraceLayer] = field(default_factory=dict, compare=False, repr=False)
+    """The last layer of each name: those of the tokens of an answer are the same objects, but for attention."""
 
     def trace(
         self,
@@ -165,31 +307,23 @@ class _Model:
         num_blocks
             The blocks that the trace has, where that is fewer; the cache is that of all.
         """
-        shape, end = self.shape, context + num_positions
+        network, end = self.network, context + num_positions
         experts = self.experts
-        if experts is not None and phase == "prefill" and num_positions * shape.num_active_experts < len(experts):
+        if experts is not None and phase == "prefill" and network.num_hit(num_positions) < len(experts):
             experts = None
         run = DecoderRun(self.batch, context, num_positions, self.cache_bits, experts)
-        made = shape if num_blocks is None else replace(shape, num_blocks=min(num_blocks, shape.num_blocks))
-        layers, blocks = decoder_layers(made, run, decoder_weights(shape, self.options))
-        held = min(capacity or end, shape.window or (1 << 62))
-        language = LanguageRun(phase, end, num_positions, self.batch * shape.cached_per_token * held, self.cache_bits)
-        return LayerTrace(
-            shape.name,
-            layers,
-            "synthetic" if self.options.is_synthetic else "dense",
-            num_parameters=self._num_parameters(),
+        layers, blocks = network.layers(run, num_blocks, self.known)
+        held = min(capacity or end, network.window or (1 << 62))
+        elements = self.batch * network.cached_per_token * held
+        return replace(
+            network.bare,
+            layers=layers,
             batch=self.batch,
+            copies=1,
             input_shapes=(("", (self.batch, num_positions)),),
-            language=language,
+            language=LanguageRun(phase, end, num_positions, elements, self.cache_bits),
             blocks=blocks,
         )
-
-    def _num_parameters(self) -> int:
-        """Return the parameters; a network with stated sparsity has neither biases nor norms with trained numbers."""
-        if not self.options.is_synthetic:
-            return num_parameters(self.shape)
-        return sum(weights.num_weights for weights in decoder_weights(self.shape, self.options).values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,6 +133,23 @@ class ValueTable:
         if size % self.samples == 0:
             self._sample_factors[node] = (self.samples, prod(shape[sample_axis + 1 :]) * (size // self.samples))
 
+    def scaled(self, name: str, sources: Sequence[Value], shape: Shape) -> bool:
+        """Bind a view of all of its holder, times a number, as the same view of the holder times it; else False.
+
+        So what transposes and repetitions have done stays known: a cache is not read once a head because of a factor.
+        """
+        source = sources[0]
+        if len(sources) > 1 or source.node is None or source.shape != shape or source.inside is not None:
+            return False
+        held = self.builder.shape(source.node)
+        if source.num_distinct != prod(held) or not source.is_followed:
+            return False
+        node = self.add(GraphNode(self.unique(name), "multiply", (source.node,), held, function="scalar", bias=True))
+        if source.node in self._sample_factors:
+            self._sample_factors[node] = self._sample_factors[source.node]
+        self.alias(name, replace(source, node=node))
+        return True
+
     def sample_axis(self, value: Value) -> int | None:
         """Return the axis that holds the samples of the batch, None if none does or it is not known."""
         factor = self._sample_factors.get(value.node or "")

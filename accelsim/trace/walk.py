@@ -85,6 +85,10 @@ class _Walk:
         self._outputs = graph.outputs
         self._uses = Counter(name for node in graph.nodes for name in node.inputs)
         self._uses.update(graph.outputs)
+        self._readers: dict[str, list[GraphNode]] = {}
+        for node in graph.nodes:
+            for name in node.inputs:
+                self._readers.setdefault(name, []).append(node)
         self._tensors: dict[str, _Tensor] = {}
         self._drafts: dict[str, _Draft] = {}
         self._order: dict[str, int] = {}
@@ -124,9 +128,26 @@ class _Walk:
             return _Tensor(source.owners, source.is_whole and is_alone)
         if node.kind == "concat":
             return _Tensor(self._owners(node.inputs), False)
+        if node.kind == "multiply" and node.function == "scalar" and self._feeds_products(node.name):
+            return _Tensor(self._owners(node.inputs), False)
         if node.kind in _FUSABLE and self._fuse(node):
             return _Tensor({self._latest(node)[1]: prod(node.out_shape)}, True)
         return self._start(node)
+
+    def _feeds_products(self, name: str) -> bool:
+        """Return whether only products read a tensor: a constant factor of it is one of their sums, and costs nothing.
+
+        So a cache of keys that a program multiplies by a number before the product is still read once, from the cache.
+        """
+        readers = self._readers.get(name, [])
+        return (
+            name not in self._outputs
+            and bool(readers)
+            and all(
+                node.kind == "matmul" or (node.kind == "reshape" and self._feeds_products(node.name))
+                for node in readers
+            )
+        )
 
     def _owners(self, names: tuple[str, ...]) -> dict[str, int]:
         owners: Counter[str] = Counter()

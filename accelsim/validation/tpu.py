@@ -13,6 +13,7 @@ from accelsim.mapping.loops import Tiling
 from accelsim.pipeline import simulate
 from accelsim.sim.counters import Counters
 from accelsim.ticket.zoo import is_network
+from accelsim.ticket.zoo.decoders import is_decoder
 from accelsim.ticket.zoo.spec import NetworkSpec
 from accelsim.ticket.zoo.transformer import TransformerShape, build_decoder_block
 from accelsim.trace import trace_network
@@ -88,6 +89,11 @@ def _workload_of(row: Row) -> LayerTrace:
             raise ConfigError(
                 f"workload: {name[:60]!r} is no kernel and no network; write e.g. gemm_256x256x256, encoder_128x768x12 "
                 "(tokens, width, heads), or a network that accelsim list names"
+            )
+        if is_decoder(name):
+            raise ConfigError(
+                f"workload: {name} is a language model, and a row has neither prompt nor phase; write its kernels or "
+                "an encoder, e.g. encoder_128x768x12 (tokens, width, heads)"
             )
         trace = _with_softmax_kernels(trace_network(of_imagenet if is_network(of_imagenet) else name))
     return with_batch(trace, _batch_of(row))

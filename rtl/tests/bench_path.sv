@@ -4,7 +4,9 @@ module bench_path #(
     parameter KIND = 0,
     parameter CODEC = 0,
     parameter HASHES = 2 * LANES,
-    parameter POSITIONS = LANES * (KIND == 1 ? 1 : 2),
+    parameter WORDS = 1,
+    parameter COUNTS = 0,
+    parameter POSITIONS = LANES * WORDS * (KIND == 1 ? 1 : 2),
     parameter WIDTH = CODEC == 0 ? POSITIONS : 32
 ) (
     input  logic                       clk,
@@ -25,7 +27,7 @@ module bench_path #(
     output logic                       round_ready,
     input  logic                       first,
     input  logic                       last,
-    input  logic                       load,
+    input  logic [1:0]                 load,
     input  logic [31:0]                offset,
     input  logic [31:0]                count,
     input  logic [$clog2(LANES+1)-1:0] num_lanes,
@@ -43,7 +45,7 @@ module bench_path #(
     if (rst || start) next <= 0;
     else if (mask_valid && mask_ready) next <= next + 1;
   end
-  weight_path #(.LANES(LANES), .KIND(KIND), .CODEC(CODEC), .HASHES(HASHES)) path (
+  weight_path #(.LANES(LANES), .KIND(KIND), .CODEC(CODEC), .HASHES(HASHES), .WORDS(WORDS), .COUNTS(COUNTS), .POSITIONS(POSITIONS)) path (
       .clk(clk), .rst(rst), .start(start), .num_bits(num_bits), .payload_bits(payload_bits),
       .freezes(freezes), .prune(prune), .lock(lock), .base(base),
       .mask_valid(mask_valid), .mask_ready(mask_ready), .mask_bits(memory[next]),

@@ -9,7 +9,7 @@ import path_tiles
 from cocotb.clock import Clock
 from cocotb.triggers import ReadOnly, RisingEdge
 
-from accelsim.prng.streams import _mix
+from accelsim.prng.streams import _mix, freezes
 from accelsim.ticket.codecs import encode_mask
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,22 +17,40 @@ CHIP = os.environ.get("ACCELSIM_RTL_CHIP", "edge")
 TICKETS = os.environ.get("ACCELSIM_RTL_TICKETS", "gin_slt_f50").split()
 CODEC = os.environ.get("ACCELSIM_RTL_CODEC", "raw")
 KIND = os.environ.get("ACCELSIM_RTL_KIND")
+WORDS = int(os.environ.get("ACCELSIM_RTL_WORDS", "1"))
+NUM_RANDOM = int(os.environ.get("ACCELSIM_RTL_NUM_RANDOM", "60"))
+PLACES = int(os.environ.get("ACCELSIM_RTL_PLACES", "0"))
 MOST_CYCLES = int(os.environ.get("ACCELSIM_RTL_MOST_CYCLES", "1000000000"))
 GAPS = [int(gap) for gap in os.environ.get("ACCELSIM_RTL_GAPS", "0 80").split()]
-LANES = 32
 LEAD = 8  # cycles before the first tile, in which seeds are derived and the first stored bits come
 # Bits of what the bench shows, see bench_path.sv
 READY, LEAVES, BEGINS, HELD, TAKES_ROUND, TAKES_STREAM = (1 << bit for bit in range(6))
 NUM_FLAGS = 7
 
 
+def layers_of(ticket):
+    """Return the layers of a ticket, or small ones in random tilings."""
+    if ticket == "random":
+        layers = path_tiles.random_layers(ROOT, CHIP, NUM_RANDOM, KIND, WORDS, PLACES)
+    else:
+        layers = path_tiles.scheduled_layers(ROOT, CHIP, ticket, KIND, WORDS, PLACES)
+    return layers if CODEC == "raw" else (path_tiles.coded(layer, CODEC) for layer in layers)
+
+
+def places_of(layer):
+    """Return the weights of a chunk."""
+    return layer.hardware.mask_decoder.positions_per_cycle
+
+
 def random_times(layer, words, random):
-    """Return when places are free and stored bits are there: at once, late bits, or late places."""
+    """Return when places are free, and when requests have brought stored bits: at once, late bits, or late places."""
     num, work = len(layer.tiles), int(layer.stations["weight_generator"].cycles.mean())
-    kind = random.integers(3)
+    kind, request = random.integers(3), path_tiles.requests_of(layer)
     steps = random.integers(0, 3 * work // 2 + 2, (2, num)) * np.array([[kind == 2], [kind == 1]])
     places, late = np.cumsum(steps, axis=1)
-    return places, np.maximum.accumulate(np.maximum(words + 2, late))
+    arrivals = np.zeros(request[-1], dtype=np.int64)
+    np.maximum.at(arrivals, request - 1, np.maximum(words + 2, late))
+    return places, np.maximum.accumulate(arrivals)
 
 
 class Path:
@@ -54,18 +72,14 @@ class Path:
     async def begin(self, layer, gap):
         """Load a layer's stored bits and its constants; return the words behind each tile."""
         dut, source = self.dut, layer.source
-        fields = path_tiles.fields_of(source)
-        stored = []
-        for tile in layer.tiles:
-            keep, free = (path_tiles.chunks(plane, tile, LANES, fields) for plane in (layer.keep, layer.free))
-            stored.append(keep[free])
+        stored = path_tiles.stored_bits(layer)
         bits = np.concatenate(stored)
-        code, width = encode_mask(CODEC, bits), LANES * fields if CODEC == "raw" else 32
+        code, width = encode_mask(CODEC, bits), places_of(layer) if CODEC == "raw" else 32
         data = code.payload + bytes(-len(code.payload) % (width // 8))
         for place in range(len(data) * 8 // width):
             dut.memory[place].value = int.from_bytes(data[place * width // 8 : (place + 1) * width // 8], "big")
         dut.num_bits.value, dut.payload_bits.value = bits.size, code.payload_bits
-        dut.freezes.value = int(source.lock_threshold > 0)
+        dut.freezes.value = int(freezes(source))
         dut.prune.value, dut.lock.value = source.prune_threshold, source.lock_threshold
         dut.base.value = int(_mix(np.array([source.seed], dtype=np.uint32))[0])
         dut.gap.value, dut.num_words.value = gap, len(data) * 8 // width
@@ -78,10 +92,11 @@ class Path:
 
     def rounds(self, layer):
         """Yield the rounds of all tiles: first, last, load, offset, count, lanes, first stream."""
+        lanes_of, _ = path_tiles.built_lanes(layer.source, layer.hardware)
         for tile in layer.tiles:
-            for at in range(0, tile.num_filters, LANES):
-                first, last = at == 0, at + LANES >= tile.num_filters
-                lanes = min(LANES, tile.num_filters - at)
+            for at in range(0, tile.num_filters, lanes_of):
+                first, last = at == 0, at + lanes_of >= tile.num_filters
+                lanes = min(lanes_of, tile.num_filters - at)
                 yield first, last, tile.load, tile.offset, tile.count, lanes, tile.first_filter + at
 
     def offer_round(self, item):
@@ -93,7 +108,7 @@ class Path:
 
     async def run(self, layer, places, fetched, limit):
         """Return the chunks that left, and when each tile began and was ready."""
-        dut, positions = self.dut, LANES * path_tiles.fields_of(layer.source)
+        dut, positions = self.dut, places_of(layer)
         rounds = list(self.rounds(layer))
         offered, streams = iter(rounds), iter([item[-1] for item in rounds if item[2]])
         due = {"num_places": places.tolist(), "num_fetched": fetched.tolist()}
@@ -143,17 +158,18 @@ async def weights_and_cycles_are_those_of_the_ticket(dut):
     await path.reset()
     for ticket in TICKETS:
         worst, num_tiles, num_weights = [], 0, 0
-        for layer in path_tiles.scheduled_layers(ROOT, CHIP, ticket, KIND):
+        for layer in layers_of(ticket):
             if layer.stations["weight_generator"].cycles.sum() > MOST_CYCLES:
                 continue
-            fields = path_tiles.fields_of(layer.source)
-            words = await path.begin(layer, GAPS[turn % len(GAPS)])
-            places, fetched = random_times(layer, words, random)
-            table_begun, table_ready = path_tiles.table_times(layer, places, fetched)
+            gap = GAPS[turn % len(GAPS)]
+            words = await path.begin(layer, gap)
+            places, arrivals = random_times(layer, words, random)
+            table_begun, table_ready = path_tiles.table_times(layer, places, arrivals)
+            fetched = arrivals[path_tiles.requests_of(layer) - 1]
             limit = 2 * int(table_ready[-1]) + 1000 + (0 if CODEC == "raw" else 4 * layer.keep.size)
             (there, keep, sign), begun, ready = await path.run(layer, places, fetched, limit)
             expected = [
-                np.concatenate([path_tiles.chunks(plane, tile, LANES, fields) for tile in layer.tiles])
+                np.concatenate([path_tiles.chunks(plane, tile, layer.source, layer.hardware) for tile in layer.tiles])
                 for plane in (np.ones_like(layer.keep), layer.keep, layer.sign)
             ]
             assert np.array_equal(there, expected[0]), f"{ticket}: {layer.name}: positions"
@@ -163,7 +179,10 @@ async def weights_and_cycles_are_those_of_the_ticket(dut):
                 "%s %s: %d tiles, begin %s, ready %s cycles behind the table", ticket, layer.name, len(layer.tiles),
                 np.unique(begun - table_begun).tolist(), np.unique(ready - table_ready).tolist(),
             )  # fmt: skip
-            worst += (ready - table_ready).tolist()
+            if (
+                CODEC == "raw" or not gap
+            ):  # a decoder of runs goes on where the port is held up: its time cannot stand still
+                worst += (ready - table_ready).tolist()
             num_tiles += len(layer.tiles)
             num_weights += int(there.sum())
             turn += 1

@@ -13,7 +13,7 @@ from cocotb_path import Path as WeightPath
 
 SIGNALS = {
     "seeds loaded": "path.generator.loads",
-    "lanes step": "path.generator.steps",
+    "lanes step": "path.generator.take",
     "a word of the weights": "path.generator.lacks_weights",
     "chunk to the decoder": "path.chunk_valid",
     "stored bits taken": "path.take",
@@ -47,7 +47,7 @@ async def one_tile(dut):
                     rows[name].append(int(signal.value) if signal.value.is_resolvable else 0)
 
     task = cocotb.start_soon(watch())
-    fetched = np.array([wanted["fetched"]] + [end + 10] * (len(layer.tiles) - 1))
+    fetched = np.where(path_tiles.requests_of(layer) == 1, wanted["fetched"], end + 10)
     _, begun, ready = await path.run(layer, np.zeros_like(fetched), fetched, end + 500)
     await task
     rows["steps weights"] = [

@@ -1,4 +1,4 @@
-"""A sweep on a real Dask scheduler with two worker processes, one of which is killed in the middle."""
+"""A sweep on a Dask scheduler; nightly on one with two worker processes, of which one is killed in the middle."""
 
 import contextlib
 import filecmp
@@ -18,6 +18,7 @@ from accelsim.dse import executors
 from accelsim.dse.store import ResultStore
 
 pytest.importorskip("distributed")
+FILES = ["results.csv", "results.parquet", "summary.json"]
 ROOT = Path(__file__).resolve().parents[2]
 SPACE = """
 hardware: {chip}
@@ -74,6 +75,22 @@ def cluster(tmp_path):
             process.wait()
 
 
+def test_a_sweep_on_a_scheduler_gives_the_bytes_of_one_here(tmp_path):
+    from distributed import LocalCluster
+
+    (tmp_path / "net.csv").write_text("Layer, M, N, K,\na, 16, 32, 64,\n")
+    space = tmp_path / "space.yaml"
+    chip = ROOT / "hwconfigs" / "edge.yaml"
+    space.write_text(f"hardware: {chip}\nworkloads: {tmp_path / 'net.csv'}\nvary: {{pe_array.rows: [4, 8, 0]}}\n")
+    assert main(["-q", "sweep", str(space), "--workers", "1", "--out", str(tmp_path / "local")]) == 0
+    here = {"processes": False, "protocol": "tcp", "dashboard_address": None}
+    with LocalCluster(1, threads_per_worker=1, **here) as cluster:
+        there = ["--scheduler", cluster.scheduler_address, "--out", str(tmp_path / "dask")]
+        assert main(["-q", "sweep", str(space), *there]) == 0
+    assert filecmp.cmpfiles(tmp_path / "dask", tmp_path / "local", FILES, shallow=False)[0] == FILES
+
+
+@pytest.mark.skipif("ACCELSIM_NIGHTLY" not in os.environ, reason="a dozen seconds of processes; make nightly runs it")
 def test_a_sweep_survives_the_death_of_a_dask_worker(cluster, tmp_path):
     address, workers = cluster
     (tmp_path / "net.csv").write_text("Layer, M, N, K,\na, 64, 256, 512,\nb, 64, 128, 256,\n")
@@ -98,8 +115,7 @@ def test_a_sweep_survives_the_death_of_a_dask_worker(cluster, tmp_path):
 
     assert status == [0]
     assert main(["-q", "sweep", str(space), "--out", str(tmp_path / "local"), "--workers", "1"]) == 0
-    names = ["results.csv", "results.parquet", "summary.json"]
-    assert filecmp.cmpfiles(folder, tmp_path / "local", names, shallow=False)[0] == names
+    assert filecmp.cmpfiles(folder, tmp_path / "local", FILES, shallow=False)[0] == FILES
     assert "failed" not in (folder / "results.csv").read_text().split("\n")[1]
 
 

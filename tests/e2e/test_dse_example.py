@@ -20,14 +20,16 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMON = {"out", "json", "quiet", "verbose", "help", "version"}
 
 
-def test_the_example_script_finds_chips_within_the_area(tmp_path, monkeypatch, capsys):
+def test_the_example_script_finds_chips_within_the_area(tmp_path, monkeypatch, capsys, first_choice):
     monkeypatch.chdir(ROOT)
     spec = importlib.util.spec_from_file_location("explore_edge", ROOT / "examples" / "explore_edge.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
 
     explore = accelsim.explore
-    monkeypatch.setattr(accelsim, "explore", lambda *words, **options: explore(*words, **options | {"trials": 80}))
+    monkeypatch.setattr(
+        accelsim, "explore", lambda *words, **options: explore(*words, **options | {"trials": 20, "sample": 2})
+    )
     module.main(tmp_path)
 
     out = capsys.readouterr().out

@@ -42,12 +42,12 @@ def test_a_search_is_the_same_with_two_workers(space, tmp_path, sampler):
     assert (tmp_path / "one" / "summary.json").read_bytes() == (tmp_path / "two" / "summary.json").read_bytes()
 
 
-def test_the_search_finds_the_front_of_the_grid_within_the_constraint(space, tmp_path):
+def test_the_search_finds_the_front_of_the_grid_within_the_constraint(space, tmp_path, first_choice):
     objectives, where = ["latency_s", "energy_j"], ["area_mm2 <= 0.6"]
 
     grid = accelsim.sweep({**space, "constraints": where}, tmp_path / "grid", workers=1, objectives=objectives)
     found = accelsim.explore(
-        space, tmp_path / "search", objectives=objectives, where=where, trials=200, sample=12, workers=1
+        space, tmp_path / "search", objectives=objectives, where=where, trials=200, sample=8, workers=1
     )
 
     assert 0 < grid.summary.num_feasible < len(grid.table)
@@ -58,7 +58,7 @@ def test_the_search_finds_the_front_of_the_grid_within_the_constraint(space, tmp
     assert found.confirmation.correlations["energy_j"] > 0.9
 
 
-def test_several_workloads_add_up(space, tmp_path):
+def test_several_workloads_add_up(space, tmp_path, first_choice):
     second = tmp_path / "second.csv"
     second.write_text("Layer, M, N, K,\na, 32, 64, 64,\n")
     space["workloads"].append(str(second))
@@ -72,7 +72,7 @@ def test_several_workloads_add_up(space, tmp_path):
     assert row["latency_s"] == pytest.approx(sizes.sum().min())
 
 
-def test_the_command_reports_the_agreement_and_reads_no_code(space, tmp_path, capsys):
+def test_the_command_reports_the_agreement_and_reads_no_code(space, tmp_path, capsys, first_choice):
     path = tmp_path / "space.yaml"
     path.write_text(json.dumps(space))
     words = ["-q", "explore", str(path), "--out", str(tmp_path / "o"), "--trials", "20", "--workers", "1", "--json"]

@@ -9,7 +9,7 @@ from accelsim.cli.main import main
 from accelsim.report.page_runs import cases_of, read_results
 
 
-def test_compare_and_report_tell_batches_apart(tmp_path, capsys) -> None:
+def test_compare_and_report_tell_batches_apart(tmp_path, capsys, first_choice) -> None:
     table = tmp_path / "mlp.csv"
     table.write_text("Layer, M, N, K\nfc1, 1, 256, 256\nfc2, 1, 10, 256\n")
     out = tmp_path / "out"

@@ -10,6 +10,7 @@ import pytest
 
 from accelsim.cli.main import main
 
+pytestmark = pytest.mark.usefixtures("first_choice_in_module")
 DOC = Path("docs/mapping.md").read_text(encoding="utf-8")
 
 

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CHIP = "hwconfigs/edge.yaml"
 # Energy prices move with the node, and tilings for energy with the prices; those for time stay.
 FOR_TIME = ("--set", "mapping.objective=latency")
-NETWORK = ["conv4", "--sparsity", "0.7", "--prune-ratio", "0.5", "--lock-ratio", "0.2"]
+NETWORK = ["conv4", "--width-factor", "0.25", "--sparsity", "0.7", "--prune-ratio", "0.5", "--lock-ratio", "0.2"]
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,9 @@ def test_layers_csv_has_the_layers_of_the_summary(saved_run):
     ]
 
 
-def test_run_prints_tables_and_the_verdict_without_colour(tmp_path):
-    shown = process("run", CHIP, *NETWORK)
+def test_run_prints_tables_and_the_verdict_without_colour(monkeypatch, first_choice):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    shown = accelsim("run", CHIP, *NETWORK)
 
     assert shown.status == 0, shown.err
     assert "\x1b" not in shown.out
@@ -114,7 +115,7 @@ def test_run_prints_tables_and_the_verdict_without_colour(tmp_path):
     assert max(map(len, shown.out.splitlines())) <= 120
 
 
-def test_uncertainty_says_how_sure_each_comparison_is(tmp_path):
+def test_uncertainty_says_how_sure_each_comparison_is(tmp_path, first_choice):
     shown = accelsim("run", CHIP, *NETWORK, "--compare", "dense-int8", "--uncertainty", "--out", tmp_path)
     bands = json.loads((tmp_path / "uncertainty.json").read_text(encoding="utf-8"))
     pair = bands["comparisons"][0]
@@ -187,7 +188,7 @@ def test_costing_at_a_smaller_node_changes_cost_but_not_time(saved_run):
     assert smaller["totals"]["energy_j_by_unit"]["pe_array"] < saved["totals"]["energy_j_by_unit"]["pe_array"]
 
 
-def test_compare_writes_a_row_per_run_and_a_figure(tmp_path):
+def test_compare_writes_a_row_per_run_and_a_figure(tmp_path, first_choice):
     shown = accelsim("compare", CHIP, *NETWORK, "conv2", "--storage", "slt,dense-int8", "--out", tmp_path)
 
     assert shown.status == 0, shown.err
@@ -202,7 +203,9 @@ def test_compare_writes_a_row_per_run_and_a_figure(tmp_path):
     assert check_result((saved[2] / "summary.json").read_text(encoding="utf-8")).workload.name == "conv2"
 
 
-def test_a_rival_that_nobody_asked_for_is_left_out_where_the_chip_cannot_decode_it(tmp_path, capsys, monkeypatch):
+def test_a_rival_that_nobody_asked_for_is_left_out_where_the_chip_cannot_decode_it(
+    tmp_path, capsys, monkeypatch, first_choice
+):
     monkeypatch.chdir(ROOT)
     small = ["compare", "edge_dense", "conv2", "--width-factor", "0.125", "--out", str(tmp_path)]
 
@@ -216,10 +219,10 @@ def test_a_rival_that_nobody_asked_for_is_left_out_where_the_chip_cannot_decode_
     assert "conv2: left out: edge: weight_generator: none: storage slt" in shown.err and "dense-int8" in shown.out
 
 
-def test_all_formats_are_compared_and_those_that_cannot_run_are_named(tmp_path, capsys, monkeypatch):
+def test_all_formats_are_compared_and_those_that_cannot_run_are_named(tmp_path, capsys, monkeypatch, first_choice):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.csv").write_text("Layer, M, N, K\nfc, 16, 256, 256\n")
-    small = ["net.csv", *NETWORK[1:]]
+    small = ["net.csv", *NETWORK[3:]]
     chip = ["--set", "pe_array.rows=8", "--set", "pe_array.cols=8", "--set", "weight_generator=null"]
 
     assert main(["compare", "edge", *small, "--storage", "all", *chip, "--out", str(tmp_path)]) == 0
@@ -238,7 +241,7 @@ def test_all_formats_are_compared_and_those_that_cannot_run_are_named(tmp_path, 
 
 
 @pytest.mark.parametrize(("storage", "said"), [("entropy-int8", True), ("csr-int8", False)])
-def test_a_run_says_where_values_are_made_up(capsys, monkeypatch, storage, said):
+def test_a_run_says_where_values_are_made_up(capsys, monkeypatch, storage, said, first_choice):
     monkeypatch.chdir(ROOT)
     assert main(["run", CHIP, "workloads/gin_slt_f50.pt", "--storage", storage, "--compare", "none"]) == 0
     assert (f"{storage}: values or statistics are synthetic" in capsys.readouterr().out) is said

@@ -21,6 +21,7 @@ from accelsim.ticket.file import read_ticket
 from accelsim.ticket.shapes import check_graph
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.usefixtures("first_choice_in_module")
 EDGE = ROOT / "hwconfigs/edge.yaml"
 TABLE = "Layer, M, N, K,\na, 64, 256, 512,\nb, 64, 128, 256,\n"
 SPACE = "hardware: {edge}\nworkloads: [{net}]\nvary:\n  pe_array.rows: {{from: 1, to: {most}, step: 1}}\n"
@@ -56,6 +57,8 @@ def full_disk(tmp_path):
 
 
 def start(*words):
+    # Tests in the background of a shell ignore interrupts, and so would the processes that they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, "-m", "accelsim.cli.main", *map(str, words)],

@@ -37,7 +37,7 @@ def load(page, tmp_path, monkeypatch):
     return module
 
 
-def test_the_chip_runs(tmp_path, monkeypatch, capsys):
+def test_the_chip_runs(tmp_path, monkeypatch, capsys, first_choice):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mychip.yaml").write_text(block("chip.md", "yaml"), encoding="utf-8")
 
@@ -81,7 +81,8 @@ def apply(patch, root):
 
 
 # The machine code of `walk` is compiled anew in a copy of the program, which takes seconds.
-ENGINES = ("processes", "python", "compiled") if "ACCELSIM_NIGHTLY" in os.environ else ("processes", "python")
+IS_NIGHTLY = "ACCELSIM_NIGHTLY" in os.environ
+ENGINES = ("processes", "python", "compiled") if IS_NIGHTLY else ("processes", "python")
 RUNS_WITH_QUANTISER = f"""
 ENGINES = {ENGINES}
 import json
@@ -119,7 +120,7 @@ def test_the_unit_takes_time_in_a_copy_of_the_program(tmp_path):
     assert slow > values  # one value a cycle
 
 
-WORDS_OF_THE_GENERATOR = """
+WORDS_OF_THE_GENERATOR = f"""
 import json, sys
 import numpy as np
 from accelsim.cli.main import main
@@ -137,11 +138,12 @@ weights = layer_weights(source, (8, 5000)).astype(float)
 assert abs(np.mean(weights)) < 3 and abs(np.std(weights) / (2 * 147.8) - 1) < 0.01  # 147.8: QTIP's own figure
 sys.path[:0] = ["rtl/tests"]
 import benches
-if benches.simulators():
-    benches.run("bench_generators", "cocotb_generators", environment={"ACCELSIM_RTL_WORDS": "1024"}, prefer="icarus")
+if {IS_NIGHTLY} and benches.simulators():
+    benches.run("bench_generators", "cocotb_generators", environment={{"ACCELSIM_RTL_WORDS": "1024"}}, prefer="icarus")
 chip = ["--set", "weight_generator.kind=lcg32"]
-assert main(["synth", "conv2", "--sparsity", "0.5", "--generator", "lcg32", "--out", "lcg.pt"]) == 0
-assert main(["run", "edge", "lcg.pt", *chip, "--compare", "none"]) == 0
+ticket = ["--width-factor", "0.25", "--sparsity", "0.5", "--generator", "lcg32", "--out", "lcg.pt"]
+assert main(["synth", "conv2", *ticket]) == 0
+assert main(["run", "edge", "lcg.pt", *chip, "--compare", "none", "--json"]) == 0
 """
 
 

@@ -14,7 +14,10 @@ from accelsim.report.page_browser import find_browser, sandbox_options
 
 ROOT = Path(__file__).resolve().parents[2]
 BROWSER = find_browser()
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
+pytestmark = [
+    pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed"),
+    pytest.mark.usefixtures("first_choice_in_module"),
+]
 
 # Runs in the page after its own script, and leaves what it found in an attribute.
 PROBE = """

@@ -12,6 +12,7 @@ from accelsim.cli.main import main
 from accelsim.report.capacities import CapacityCurve, CapacityPoint, print_capacities, size_words
 from accelsim.report.terminal import make_console
 
+pytestmark = pytest.mark.usefixtures("first_choice_in_module")
 TOPOLOGY = "Layer, M, N, K\nfc1, 256, 256, 256\nfc2, 256, 10, 256\n"
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from accelsim.cli.main import main
 
+pytestmark = pytest.mark.usefixtures("first_choice_in_module")
 TOPOLOGY = "Layer, M, N, K\nfc1, 64, 256, 256\nfc2, 64, 10, 256\n"
 PORTLESS = """name: plain
 clock_mhz: 500

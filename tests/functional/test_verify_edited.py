@@ -9,6 +9,7 @@ from accelsim.prng import RandomSource
 from accelsim.ticket import file as ticket_file
 from accelsim.ticket.file import write_ticket
 from accelsim.ticket.synth import synthesize
+from accelsim.ticket.zoo import build_network
 
 CHIP = "hwconfigs/edge.yaml"
 LAYER = "convs.1"
@@ -22,7 +23,9 @@ def at_root(monkeypatch, request):
 @pytest.fixture(scope="module", params=["frozen", "unfrozen"])
 def ticket(request):
     ratios = {"prune_ratio": 0.3, "lock_ratio": 0.2} if request.param == "frozen" else {}
-    return synthesize("conv2", sparsity=0.6, **ratios, template=RandomSource(stream="filter"))
+    return synthesize(
+        build_network("conv2", width_factor=0.5), sparsity=0.6, **ratios, template=RandomSource(stream="filter")
+    )
 
 
 def edited(ticket, change):
@@ -36,14 +39,14 @@ def source_change(**values):
 
 def one_bit(layer):
     payload = bytearray(layer.mask_payload)
-    payload[700] ^= 0x10
+    payload[300] ^= 0x10
     return replace(layer, mask_payload=bytes(payload))
 
 
 def two_bits_swapped(layer):
     """Keep the number of kept weights: no count contradicts it."""
     payload = bytearray(layer.mask_payload)
-    place = next(index for index in range(600, len(payload)) if payload[index] != payload[index + 1])
+    place = next(index for index in range(250, len(payload)) if payload[index] != payload[index + 1])
     payload[place], payload[place + 1] = payload[place + 1], payload[place]
     return replace(layer, mask_payload=bytes(payload))
 
@@ -91,7 +94,7 @@ def test_with_a_reference_the_weight_is_named(tmp_path, monkeypatch, capsys, tic
 
 
 def test_a_threshold_that_contradicts_the_counts_is_walked(tmp_path, monkeypatch, capsys):
-    searched = synthesize("conv2", sparsity=0.6, prune_ratio=0.3, lock_ratio=0.2)
+    searched = synthesize(build_network("conv2", width_factor=0.5), sparsity=0.6, prune_ratio=0.3, lock_ratio=0.2)
     threshold = searched.layer(LAYER).source.prune_threshold
     path = tmp_path / "edited.pt"
     save_unchecked(monkeypatch, path, edited(searched, source_change(prune_threshold=threshold - 9000)))

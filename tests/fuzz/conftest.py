@@ -37,7 +37,9 @@ FORBIDDEN = frozenset(
 
 
 # numba keeps what it compiled as pickles beside the source, which are no input.
-COMPILED = ("numba.", "copyreg", "builtins", "accelsim.sim.dram", "accelsim.validation.verify_walk")
+COMPILED = (
+    "numba.", "copyreg", "builtins", "accelsim.sim.dram", "accelsim.timing.walk", "accelsim.validation.verify_walk",
+)  # fmt: skip
 
 
 class HangError(BaseException):

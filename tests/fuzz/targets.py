@@ -47,6 +47,17 @@ TABLE = """rows:
     high: 0.001
     source: assumption
 """
+MODEL = {
+    "model_type": "llama", "vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "intermediate_size": 48, "max_position_embeddings": 32, "head_dim": 8,
+    "tie_word_embeddings": True, "hidden_act": "silu",
+}  # fmt: skip
+MODELS: dict[str, dict[str, Any]] = {
+    "llama": {"attention_bias": True, "layer_types": ["full_attention"] * 2},
+    "qwen2": {"model_type": "qwen2", "use_sliding_window": True, "sliding_window": 4, "max_window_layers": 0},
+    "mixtral": {"model_type": "mixtral", "num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": None},
+    "gpt2": {"model_type": "gpt2", "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 32, "n_inner": None},
+}
 STORED = "hardware: {edge}\nworkloads: [conv2]\nstorage: [dense-int8]\nvary:\n  pe_array.rows: [8, 16]\n"
 
 
@@ -233,6 +244,17 @@ def make_targets(folder: Path) -> dict[str, Target]:
             ],
         ),
         Target(
+            "config",
+            tuple(seeds.write(f"{name}.json", json.dumps(MODEL | more)) for name, more in MODELS.items()),
+            ".json",
+            json_damage,
+            lambda path, out: [
+                ["trace", str(path), "--json", "--phase", "decode", "--context", "3"],
+                ["trace", str(path), "--json", "--prompt", "4", "--batch", "2"],
+                ["run", EDGE, str(path), *NONE, "--phase", "decode", "--context", "3"],
+            ],
+        ),
+        Target(
             "table",
             (seeds.write("table.yaml", TABLE),),
             ".yaml",
@@ -280,7 +302,7 @@ def good_calls(folder: Path) -> list[list[str]]:
     ticket, run = str(ROOT / "workloads/gin_slt_f90.pt"), str(seeds.run(net))
     return [
         ["run", EDGE, net, *SLT],
-        ["run", EDGE, ticket],
+        ["run", EDGE, ticket, "--compare", "none"],
         ["map", EDGE, net],
         ["compare", EDGE, net, "--out", "out/compare"],
         ["cost", run],

@@ -70,11 +70,13 @@ def load(chip: str, case: str) -> tuple[LoadedHardware, LayerTrace]:
 
 
 @cache
-def _outcome(chip: str, case: str) -> tuple[dict[str, Any], list[str]]:
-    """Return the totals of a run and the tilings of its array layers."""
+def _outcome(chip: str, case: str, is_stated: bool = False) -> tuple[dict[str, Any], list[str]]:
+    """Return the totals of a run and the tilings of its array layers, chosen or, where ``is_stated``, as reviewed."""
     hardware, trace = load(chip, case)
     try:
-        schedule, _ = schedule_network(hardware.config, trace, CASES[case].storage)
+        schedule, _ = schedule_network(
+            hardware.config, trace, CASES[case].storage, _stated(chip, case, trace) if is_stated else None
+        )
     except AccelSimError as error:
         return {"refused": str(error).replace(f"{ROOT}/", "")}, []
     counters = run_schedule(schedule, hardware.config)
@@ -89,9 +91,9 @@ def _outcome(chip: str, case: str) -> tuple[dict[str, Any], list[str]]:
     return totals, tilings
 
 
-def record(chip: str, case: str) -> dict[str, Any]:
-    """Return the totals of one run; where the chip cannot run the format, what it says."""
-    return _outcome(chip, case)[0]
+def record(chip: str, case: str, is_stated: bool = False) -> dict[str, Any]:
+    """Return the totals of one run, in reviewed tilings if they are stated; what the chip says if it cannot run it."""
+    return _outcome(chip, case, is_stated)[0]
 
 
 def tilings(chip: str, case: str) -> list[str]:
@@ -115,6 +117,12 @@ def tiling_from(text: str, dims: LoopDims) -> Tiling:
     sizes = {loop: getattr(dims, loop) if size == "." else int(size) for loop, size in zip(LOOPS, texts, strict=True)}
     order: tuple[Loop, ...] = ORDERS.get(name) or tuple(loop for letter in name for loop in LOOPS if loop == letter)
     return Tiling(**sizes, order=order)
+
+
+def _stated(chip: str, case: str, trace: LayerTrace) -> dict[str, Tiling]:
+    layers = [layer for layer in trace.layers if layer.uses_array]
+    texts = reviewed_tilings().get((chip, case), [])
+    return {layer.name: tiling_from(text, layer.dims) for layer, text in zip(layers, texts, strict=bool(texts))}
 
 
 def _rounded(value: Any) -> Any:

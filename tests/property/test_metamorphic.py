@@ -56,7 +56,7 @@ def test_doubling_the_channels_of_a_compute_bound_layer_doubles_its_work(name: s
 
 
 @pytest.mark.parametrize("zeros", ["none", "gate", "skip"])
-def test_permuting_filters_changes_nothing_but_the_imbalance_of_skipping(zeros: str) -> None:
+def test_permuting_filters_changes_nothing_but_the_imbalance_of_skipping(first_choice: None, zeros: str) -> None:
     hardware = chip("edge", f"pe_array.zero_weights={zeros}")
     trace = trace_workload(TICKET)
     draw = np.random.default_rng(3)
@@ -101,7 +101,7 @@ def test_scaling_all_clocks_scales_time_and_no_cycle(name: str) -> None:
             ),
         }
     )
-    trace = trace_network("conv4", SLT)
+    trace = trace_network("conv2", SLT)
     slow, fast = run(hardware, trace, "slt"), run(replace(hardware, config=faster), trace, "slt")
 
     assert fast.totals.latency_cycles == slow.totals.latency_cycles
@@ -123,8 +123,8 @@ def test_a_network_takes_the_sum_of_its_layers_where_nothing_overlaps(name: str)
 
 
 @pytest.mark.parametrize("name", TWINS)
-def test_without_the_generator_a_chip_gives_the_dense_chips_numbers(name: str) -> None:
-    trace = trace_network("conv4", TraceOptions())
+def test_without_the_generator_a_chip_gives_the_dense_chips_numbers(first_choice: None, name: str) -> None:
+    trace = trace_network("conv2", TraceOptions())
     twin = run(chip(f"{name}_dense"), trace, "dense-int8")
     removed = run(chip(name, "weight_generator=null", "mask_decoder=null"), trace, "dense-int8")
     idle = run(chip(name), trace, "dense-int8")
@@ -137,7 +137,7 @@ def test_without_the_generator_a_chip_gives_the_dense_chips_numbers(name: str) -
 @pytest.mark.parametrize("name", ["edge", "tpu_v1", "cloud_hbm"])
 @pytest.mark.parametrize("storage", ["slt", "dense-int8"])
 def test_ideal_memory_is_never_slower(name: str, storage: str) -> None:
-    trace = trace_network("conv6", SLT)
+    trace = trace_network("conv2", SLT)
     cycles = {}
     for memory in ("dram", "ideal"):
         hardware = chip(name, f"memory={memory}")
@@ -147,9 +147,9 @@ def test_ideal_memory_is_never_slower(name: str, storage: str) -> None:
 
 @pytest.mark.parametrize("name", ["edge", "eyeriss"])
 def test_more_bandwidth_costs_no_more_than_the_share_given_up_for_traffic(name: str) -> None:
-    trace = trace_network("conv6", SLT)
+    trace = trace_network("conv4", SLT)
     before = None
-    for rate in (400, 800, 1600, 3200, 6400):
+    for rate in (400, 1600, 6400):
         hardware = chip(name, "dram.model=simple", f"dram.data_rate_mtps={rate}")
         cycles = sum(layer.latency_cycles for layer in simulate(hardware, trace, "slt").layers)
         assert before is None or cycles <= 1.001 * before

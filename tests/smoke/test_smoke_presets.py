@@ -4,14 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from accelsim import run
+from accelsim import pipeline, run
 from accelsim.config.loader import load_hardware
 from accelsim.results.schema import check_result
 from accelsim.results.store import result_text
 from accelsim.ticket.file import write_ticket
 from accelsim.ticket.synth import synthesize
 from accelsim.ticket.zoo import build_network
+from accelsim.trace import trace_workload
 
+pytestmark = pytest.mark.usefixtures("first_choice_in_module")
 PRESETS = sorted((Path(__file__).resolve().parents[2] / "hwconfigs").glob("*.yaml"))
 TOPOLOGY = """Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,
 first, 10, 10, 3, 3, 3, 16, 1,
@@ -33,9 +35,9 @@ def sound(result):
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
 def test_preset_runs_a_ticket_in_the_formats_it_has_units_for(preset, tiny_ticket):
-    has_generator = load_hardware(preset).config.weight_generator is not None
-    for storage in ["slt", "dense-int8"] if has_generator else ["dense-int8"]:
-        assert sound(run(preset, tiny_ticket, storage))
+    chip, trace = load_hardware(preset), trace_workload(str(tiny_ticket))
+    for storage in ["slt", "dense-int8"] if chip.config.weight_generator is not None else ["dense-int8"]:
+        assert sound(pipeline.run(chip, trace, storage))
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)

@@ -41,6 +41,12 @@ def traces() -> ModuleType:
     return module
 
 
+@lru_cache(maxsize=1)
+def cases() -> dict[str, list[tuple[int, int, bool]]]:
+    """Return for each trace its pieces: address, bytes, whether they are written."""
+    return traces().cases()  # type: ignore[no-any-return]
+
+
 def config_of(simulator: str, name: str) -> DramConfig:
     return load_section(CONFIGS / f"{simulator}_{name}.yaml", "dram", DramConfig)
 
@@ -53,7 +59,7 @@ def core_supply(device: DeviceTable) -> DeviceTable:
 def run_case(simulator: str, row: dict[str, str]) -> DramTraceResult:
     config = config_of(simulator, row["config"])
     tx = int(row["tx_bytes"])
-    pieces = [(np.arange(a // tx * tx, a + n, tx), write) for a, n, write in traces().cases()[row["case"]]]
+    pieces = [(np.arange(a // tx * tx, a + n, tx), write) for a, n, write in cases()[row["case"]]]
     addresses = np.concatenate([piece for piece, _ in pieces]).astype(np.uint64)
     writes = np.concatenate([np.full(len(piece), write) for piece, write in pieces])
     return run_trace(config, addresses, writes)

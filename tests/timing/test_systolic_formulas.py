@@ -17,6 +17,7 @@ from accelsim.pipeline import simulate
 from accelsim.sim.counters import LayerCounters
 from accelsim.trace import read_topology
 
+pytestmark = pytest.mark.usefixtures("first_choice_in_module")
 HWCONFIGS = Path(__file__).resolve().parents[2] / "hwconfigs"
 DATAFLOWS = ("ws", "os", "is")
 ARRAYS = ((32, 32), (8, 32), (128, 128), (256, 3))

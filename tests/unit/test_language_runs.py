@@ -29,9 +29,12 @@ def small(tmp_path):
     return lambda **options: trace_workload(str(path), TraceOptions(**options))
 
 
-@pytest.mark.parametrize("shape", list_decoders(), ids=lambda shape: shape.name)
+PLACES = [("edge_llm", "dense-int8", 8), ("phone_lpddr5x", "int4-g128", 16)]
+TOKENS = [(shape, *PLACES[number % 2]) for number, shape in enumerate(list_decoders())]
+
+
 @pytest.mark.parametrize(
-    ("chip", "storage", "kv_bits"), [("edge_llm", "dense-int8", 8), ("phone_lpddr5x", "int4-g128", 16)]
+    ("shape", "chip", "storage", "kv_bits"), TOKENS, ids=lambda value: getattr(value, "name", None)
 )
 def test_a_token_takes_what_its_weights_and_its_cache_take_of_the_memory(shape, chip, storage, kv_bits):
     hardware, context = load_hardware(chip, []), 1000
@@ -60,7 +63,9 @@ def test_a_token_takes_what_its_weights_and_its_cache_take_of_the_memory(shape, 
         ("phone_lpddr5x", "slt", {"phase": "generate", "prompt": 33, "tokens": 3, **TICKET}),
     ],
 )
-def test_blocks_that_stand_for_others_give_the_same_as_all_of_them(chip, storage, options, small, monkeypatch):
+def test_blocks_that_stand_for_others_give_the_same_as_all_of_them(
+    chip, storage, options, small, monkeypatch, first_choice
+):
     hardware, trace = load_hardware(chip, []), small(**options)
     few = simulate(hardware, trace, storage)
     monkeypatch.setattr(pipeline, "repeats", lambda trace, plans, hardware: False)
@@ -71,7 +76,7 @@ def test_blocks_that_stand_for_others_give_the_same_as_all_of_them(chip, storage
     assert replace(few, dram=None) == replace(every, dram=None)
 
 
-def test_a_block_that_is_stored_otherwise_is_not_taken_for_a_copy(small):
+def test_a_block_that_is_stored_otherwise_is_not_taken_for_a_copy(small, first_choice):
     trace, hardware = small(phase="decode", context=50), load_hardware("edge_llm", [])
     one = run(hardware, trace, "dense-int8+layers.4.mlp.up_proj=dense-int4")
     bits = {layer.name: layer.stored_bits.weight for layer in one.layers if layer.name.endswith("up_proj")}
@@ -80,7 +85,7 @@ def test_a_block_that_is_stored_otherwise_is_not_taken_for_a_copy(small):
     assert read["layers.4.mlp.up_proj"] < 0.6 * read["layers.5.mlp.up_proj"]
 
 
-def test_a_generation_is_the_prompt_and_one_decode_a_further_token(small):
+def test_a_generation_is_the_prompt_and_one_decode_a_further_token(small, first_choice):
     hardware = load_hardware("edge_llm", [])
     whole = run(hardware, small(phase="generate", prompt=60, tokens=5, batch=2), "dense-int8")
     prompt = run(hardware, small(phase="prefill", prompt=60, batch=2), "dense-int8").totals
@@ -96,7 +101,7 @@ def test_a_generation_is_the_prompt_and_one_decode_a_further_token(small):
     assert steps[0].time_to_first_token_s is None
 
 
-def test_a_batch_reads_weights_once_and_each_sequence_its_own_cache(small):
+def test_a_batch_reads_weights_once_and_each_sequence_its_own_cache(small, first_choice):
     hardware = load_hardware("edge_llm", ["mapping.keep_activations_on_chip=true"])
     one, eight = (
         run(hardware, small(phase="decode", context=300, batch=batch), "dense-int8").totals for batch in (1, 8)
@@ -105,7 +110,21 @@ def test_a_batch_reads_weights_once_and_each_sequence_its_own_cache(small):
     assert eight.tokens_per_s > 3 * one.tokens_per_s
 
 
-def test_a_cache_that_fits_half_the_buffer_stays_on_chip(small):
+def test_the_ticket_of_a_decoder_moves_its_masks_once_a_token(first_choice):
+    hardware = load_hardware("edge_llm", ["activation_buffer.capacity_bytes=65536"])
+    totals = run(hardware, trace_workload("decoder_slt_f70", TraceOptions(phase="decode", context=100)), "slt").totals
+    stored, burst = totals.stored_bits.mask / 8, hardware.config.dram.burst_bytes
+    assert stored <= totals.dram_bytes.mask <= stored + 32 * burst  # each of 32 matrices in whole bursts
+    assert totals.dram_bytes.kv_read == 2 * 5 * 128 * 100
+    assert totals.dram_bytes.kv_write == 2 * 5 * 128
+    answer = trace_workload("decoder_slt_f70", TraceOptions(phase="generate", prompt=98, tokens=4))
+    steps = [trace_workload("decoder_slt_f70", TraceOptions(phase="decode", context=98 + step)) for step in range(3)]
+    prompt = trace_workload("decoder_slt_f70", TraceOptions(prompt=98))
+    parts = [run(hardware, trace, "slt").totals.latency_cycles for trace in (prompt, *steps)]
+    assert run(hardware, answer, "slt").totals.latency_cycles == sum(parts)
+
+
+def test_a_cache_that_fits_half_the_buffer_stays_on_chip(small, first_choice):
     trace = small(phase="decode", context=300)  # 2 x 7 x 32 x 301 bytes: 135 kB
     for size, read in ((524_288, 0), (262_144, 2 * 7 * 32 * 300)):
         hardware = load_hardware("edge_llm", [f"activation_buffer.capacity_bytes={size}"])

@@ -8,6 +8,7 @@ import accelsim
 from accelsim.report.sentence import limits_line
 from accelsim.trace.model import LayerTrace
 
+pytestmark = pytest.mark.usefixtures("first_choice_in_module")
 SLOW_MEMORY = {"dram.data_rate_mtps": 100}
 
 

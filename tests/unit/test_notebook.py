@@ -11,6 +11,8 @@ from accelsim.errors import ConfigError, TraceError
 from accelsim.notebook import Run
 from accelsim.report.roofline import generation_roofs
 
+pytestmark = pytest.mark.usefixtures("first_choice_in_module")
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _without_windows() -> Iterator[None]:

@@ -15,6 +15,8 @@ from accelsim.sim.counters import DecoderWidth
 from accelsim.trace import trace_workload
 from accelsim.trace.model import LayerTrace
 
+pytestmark = pytest.mark.usefixtures("first_choice_in_module")
+
 
 @pytest.fixture(scope="module")
 def chip() -> LoadedHardware:

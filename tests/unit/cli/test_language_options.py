@@ -6,6 +6,7 @@ import pytest
 
 from accelsim.cli.main import main
 
+pytestmark = pytest.mark.usefixtures("first_choice_in_module")
 SMALL = {
     "model_type": "llama", "vocab_size": 256, "hidden_size": 64, "num_hidden_layers": 5, "num_attention_heads": 4,
     "intermediate_size": 96, "max_position_embeddings": 128,

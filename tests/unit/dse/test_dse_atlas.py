@@ -24,6 +24,7 @@ from accelsim.pipeline import simulate
 from accelsim.report.atlas_html import atlas_page
 from accelsim.trace import TraceOptions, trace_workload
 
+pytestmark = pytest.mark.usefixtures("first_choice_in_module")
 SMALL = {
     "model_type": "llama", "vocab_size": 512, "hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 8,
     "num_key_value_heads": 2, "intermediate_size": 320, "max_position_embeddings": 512,

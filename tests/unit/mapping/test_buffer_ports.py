@@ -10,6 +10,7 @@ from accelsim import pipeline
 from accelsim.config.loader import load_hardware
 from accelsim.trace import TraceOptions, trace_workload
 
+pytestmark = pytest.mark.usefixtures("first_choice_in_module")
 ROOT = Path(__file__).resolve().parents[3]
 BUFFERS = ("activation_buffer", "weight_buffer", "mask_buffer", "accumulator")
 NARROW = [

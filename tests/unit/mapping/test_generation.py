@@ -22,6 +22,7 @@ class Walker:
 
     source: RandomSource
     generator: WeightGeneratorConfig
+    num_places: int | None = None  # weights that the decoder takes in a cycle
     state: dict[int, dict[int, int]] = field(default_factory=dict)  # stream -> domain -> words made of it
     words: int = 0
     discarded: int = 0
@@ -49,10 +50,11 @@ class Walker:
         held = set(streams) == set(self.state) and len(streams) <= self.generator.num_lanes
         state: dict[int, dict[int, int]] = {}
         times = []
-        for stream, ranges in streams.items():
-            steps = jumps = 0
+        for place, (stream, ranges) in enumerate(streams.items()):
+            jumps = 0
             state[stream] = {}
             seeded = False
+            to_make: list[list[int]] = []  # of each domain: the words stepped along, thrown away or not
             for domain, (terms, fields) in enumerate(self.domains()):
                 needed: list[int] = []
                 for first, end in ranges:
@@ -66,6 +68,7 @@ class Walker:
                     made, seeded = 0, True
                     self.seeds += 1
                     jumps += self.source.seeds == "jump"
+                to_make.append([])
                 for word in needed:
                     gap = word - made
                     if (
@@ -75,17 +78,42 @@ class Walker:
                         jumps += 1
                     else:
                         self.discarded += gap
-                        steps += gap
+                        to_make[-1] += range(made, word)
                     self.words += 1
-                    steps += 1
+                    to_make[-1].append(word)
                     made = word + 1
                 state[stream][domain] = made
             self.jumps += jumps
-            cycles = ceil(steps / self.generator.words_per_lane_per_cycle) + jumps * self.generator.jump_cycles
+            first_of_round = place - place % self.generator.num_lanes
+            in_use = min(self.generator.num_lanes, len(streams) - first_of_round)
+            cycles = self.walk(to_make, ranges, in_use) + jumps * self.generator.jump_cycles
             times.append(cycles + seeded * self.generator.seed_cycles)
         lanes = self.generator.num_lanes
         self.cycles += sum(max(times[first : first + lanes]) for first in range(0, len(times), lanes))
         self.state = state
+
+    def walk(self, to_make: list[list[int]], ranges: list[tuple[int, int]], in_use: int) -> int:
+        """Return the cycles of a lane that steps one domain in a cycle, and whose weights leave as soon as they can."""
+        rate, domains = self.generator.words_per_lane_per_cycle, self.domains()
+        if self.num_places is None:
+            return sum(ceil(len(words) / rate) for words in to_make)
+        finest = min(range(len(domains)), key=lambda domain: domains[domain][1] / domains[domain][0])
+        share = self.num_places // 2 ** (in_use - 1).bit_length()
+        width = max(1, min(share, domains[finest][1] * rate // domains[finest][0]))
+        turn = 1 if share else ceil(in_use / self.num_places)
+        cycles, at, (end,) = 0, ranges[0][0], {end for _, end in ranges}
+        while at < end:
+            following = min(end, at - at % width + width)
+            steps = 0
+            for domain, (terms, fields) in enumerate(domains):
+                words, last = to_make[domain], ceil(following * terms / fields)
+                while words and words[0] < last:  # the finest domain is not stepped ahead of what leaves
+                    ahead = [word for word in words[:rate] if domain != finest or word < last]
+                    del words[: len(ahead)]
+                    steps += 1
+            cycles += max(1, steps) + turn - 1
+            at = following
+        return cycles
 
 
 def tiles(draw: random.Random) -> list[tuple[int, int, int, int]]:
@@ -115,12 +143,22 @@ def test_sequential_generators_step_word_by_word(seed: int) -> None:
         seed_cycles=draw.choice([0, 3]), jump_cycles=draw.choice([1, 4, 32]),
     )  # fmt: skip
     order, passes = tiles(draw), draw.choice([1, 2, 3])
-    walker = Walker(source, generator)
-    for tile in order:
-        for _ in range(passes):
-            walker.one_pass(tile)
+    # Exact for one stretch of weights a stream, and where words of one domain begin with words of the other.
+    is_exact = source.stream == "filter" and weights != "normal"
+    places = draw.choice([None, 1, 3, 8, 64]) if is_exact else None
+
+    def walked(num_lanes: int) -> Walker:
+        walker = Walker(source, generator.model_copy(update={"num_lanes": num_lanes}), places)
+        for tile in order:
+            for _ in range(passes):
+                walker.one_pass(tile)
+        return walker
+
+    walker, lanes = walked(generator.num_lanes), generator.num_lanes // 2
+    while places is not None and lanes:
+        walker, lanes = min(walker, walked(lanes), key=lambda one: one.cycles), lanes // 2
     columns = [np.array(values, dtype=np.int64) for values in zip(*order, strict=True)]
-    work = generation_work(source, SHAPE, generator, TileRange(*columns), np.full(len(order), passes))
+    work = generation_work(source, SHAPE, generator, TileRange(*columns), np.full(len(order), passes), None, places)
     assert int(work.words.sum()) == walker.words
     assert int(work.discarded_words.sum()) == walker.discarded
     assert int(work.jumps.sum()) == walker.jumps

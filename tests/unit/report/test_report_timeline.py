@@ -17,6 +17,8 @@ from accelsim.results.build import build_result
 from accelsim.results.model import ResultError
 from accelsim.trace import trace_workload
 
+pytestmark = pytest.mark.usefixtures("first_choice_in_module")
+
 
 def check_trace_events(document):
     """Raise where ``document`` breaks a rule of the format, or is one that a viewer would draw wrongly."""

@@ -22,6 +22,7 @@ from accelsim.slt.network import sign_of
 from accelsim.slt.search import calibrate, epoch_steps, evaluate_ticket, run_epochs, search, start_search
 from accelsim.slt.select import num_to_keep
 from accelsim.ticket.digest import filter_digests
+from accelsim.ticket.model import Ticket
 from accelsim.ticket.pack import unpack_mask, unpack_weights
 
 SMALL = SearchConfig(
@@ -35,7 +36,7 @@ SMALL = SearchConfig(
 )
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -50,6 +51,11 @@ def digits() -> Digits:
     return Digits(
         whole.train_images[train], whole.train_labels[train], whole.test_images[test], whole.test_labels[test]
     )
+
+
+@pytest.fixture(scope="module")
+def searched(digits) -> Ticket:
+    return search(SMALL, data=digits, command="made by hand")
 
 
 def _layer(prune: float = 0.5, lock: float = 0.2) -> EdgePopupLayer:
@@ -151,17 +157,16 @@ def test_dynamic_scaling_follows_the_kept_fraction(digits):
     assert layer.scale == pytest.approx((2 / fan_in / (layer.num_kept / layer.num_weights)) ** 0.5)
 
 
-def test_same_seed_gives_the_same_ticket_and_another_seed_another(digits):
-    once = search(SMALL, data=digits)
+def test_same_seed_gives_the_same_ticket_and_another_seed_another(digits, searched):
     assert [layer.mask_payload for layer in search(SMALL, data=digits).layers] == [
-        layer.mask_payload for layer in once.layers
+        layer.mask_payload for layer in searched.layers
     ]
-    other = search(SMALL.model_copy(update={"seed": 2}), data=digits)
-    assert other.layers[5].mask_payload != once.layers[5].mask_payload
+    other = search(SMALL.model_copy(update={"seed": 2, "num_epochs": 1}), data=digits)
+    assert other.layers[5].source.seed != searched.layers[5].source.seed
+    assert other.layers[5].mask_payload != searched.layers[5].mask_payload
 
 
-def test_resumed_search_equals_the_uninterrupted_one(digits, tmp_path, monkeypatch):
-    whole = search(SMALL, data=digits)
+def test_resumed_search_equals_the_uninterrupted_one(digits, searched, tmp_path, monkeypatch):
     config = SMALL.model_copy(update={"checkpoint_path": str(tmp_path / "state.pt")})
 
     def interrupted(state, epoch):
@@ -178,10 +183,10 @@ def test_resumed_search_equals_the_uninterrupted_one(digits, tmp_path, monkeypat
     assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
 
     resumed = search(config, data=digits, resume=True)
-    for before, after in zip(whole.layers, resumed.layers, strict=True):
+    for before, after in zip(searched.layers, resumed.layers, strict=True):
         assert before.mask_payload == after.mask_payload
         assert np.array_equal(before.offset_K, after.offset_K)
-    assert resumed.accuracy == whole.accuracy
+    assert resumed.accuracy == searched.accuracy
 
 
 def test_stored_ticket_is_the_searched_network_bit_for_bit(digits):
@@ -201,8 +206,8 @@ def test_stored_ticket_is_the_searched_network_bit_for_bit(digits):
     torch.testing.assert_close(TicketNetwork(ticket).run(digits.test_images), searched, rtol=0.02, atol=0.02)
 
 
-def test_ticket_carries_measured_accuracy_and_densities(digits):
-    ticket = search(SMALL, data=digits, command="made by hand")
+def test_ticket_carries_measured_accuracy_and_densities(digits, searched):
+    ticket = searched
     assert ticket.provenance == "searched"
     assert ticket.command == "made by hand"
     scores = TicketNetwork(ticket).run(digits.test_images)
@@ -342,11 +347,10 @@ def test_graph_network_is_searched_and_stored():
     assert {node.num_edges for node in ticket.graph.nodes if node.kind == "aggregate"} == {3200}
 
 
-def test_ticket_of_other_images_is_not_evaluated(digits):
-    ticket = search(SMALL.model_copy(update={"num_epochs": 1}), data=digits)
-    nodes = (replace(ticket.graph.nodes[0], out_shape=(3, 64, 64)), *ticket.graph.nodes[1:])
+def test_ticket_of_other_images_is_not_evaluated(searched):
+    nodes = (replace(searched.graph.nodes[0], out_shape=(3, 64, 64)), *searched.graph.nodes[1:])
     with pytest.raises(TicketError, match=r"takes \(3, 64, 64\) and gives 10 classes"):
-        evaluate_ticket(replace(ticket, graph=replace(ticket.graph, nodes=nodes)))
+        evaluate_ticket(replace(searched, graph=replace(searched.graph, nodes=nodes)))
 
 
 def test_a_network_with_sums_learns_faster_by_default(digits):

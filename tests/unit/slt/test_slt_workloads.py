@@ -79,9 +79,8 @@ nightly = pytest.mark.skipif("ACCELSIM_NIGHTLY" not in os.environ, reason="15 se
 @pytest.mark.parametrize(
     "name",
     [
-        "conv6_slt_f90",
         "gin_slt_f50",
-        *(pytest.param(name, marks=nightly) for name in ("resnet_slt", "decoder_slt_f70")),
+        *(pytest.param(name, marks=nightly) for name in ("conv6_slt_f90", "resnet_slt", "decoder_slt_f70")),
     ],
 )
 def test_stored_accuracy_is_what_the_stored_bits_give(name):
@@ -94,10 +93,9 @@ def test_stored_accuracy_is_what_the_stored_bits_give(name):
     assert accuracy == pytest.approx(ticket.accuracy, abs=0.0011)
 
 
-def test_the_large_tickets_stored_bits_classify_digits():
-    """A tenth of the test images: a ticket with other bits than it was searched with gets one in ten right."""
-    ticket, digits = read_ticket(str(WORKLOADS / "resnet_slt.pt")), load_data("digits")
-    scores = TicketNetwork(ticket).run(digits.test_images[::10])
-    assert float((scores.argmax(1) == digits.test_labels[::10]).float().mean()) == pytest.approx(
-        ticket.accuracy, abs=0.05
-    )
+@pytest.mark.parametrize(("name", "part"), [("conv6_slt_f90", 10), ("resnet_slt", 40)])
+def test_the_large_tickets_stored_bits_classify_digits(name, part):
+    """A part of the test images: a ticket with other bits than it was searched with gets one in ten right."""
+    ticket, digits = read_ticket(str(WORKLOADS / f"{name}.pt")), load_data("digits")
+    scores = TicketNetwork(ticket).run(digits.test_images[::part])
+    assert float((scores.argmax(1) == digits.test_labels[::part]).float().mean()) > ticket.accuracy - 0.1

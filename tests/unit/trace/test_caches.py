@@ -31,7 +31,8 @@ class Attention(nn.Module):
 
         keys = torch.cat([keys, heads(self.key(x))], 2)
         values = torch.cat([values, heads(self.value(x))], 2)
-        scores = heads(self.query(x)) @ repeated(keys).transpose(-1, -2) / SIZE**0.5
+        root = SIZE**-0.25  # ONNX exporters write the scale so, on both operands
+        scores = (heads(self.query(x)) * root) @ (repeated(keys).transpose(-1, -2) * root)
         mixed = torch.softmax(scores, -1) @ repeated(values)
         return self.out(mixed.transpose(1, 2).reshape(BATCH, 1, -1)), keys, values
 

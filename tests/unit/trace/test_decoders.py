@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from accelsim.errors import TraceError
@@ -85,6 +86,44 @@ def test_a_sliding_window_bounds_what_is_attended_to(tmp_path):
     assert long.cached_elements == 15 * 2 * 8
     prompt = layers(trace_workload(str(path), TraceOptions(prompt=64)))["layers.0.self_attn.scores"]
     assert (prompt.dims.G, prompt.dims.K) == (2 * 4, 32)
+    late = layers(trace_workload(str(path), TraceOptions(prompt=64, context=100)))["layers.0.self_attn.scores"]
+    assert (late.dims.G, late.dims.K, late.cached_elements) == (2 * 4, 32, 15 * 2 * 8)
+    every = {"use_sliding_window": True, "sliding_window": 16}
+    for said, seen in (({"max_window_layers": 0}, 16), ({"max_window_layers": 2}, 201)):
+        path = config(tmp_path, model_type="qwen2", **every, **said)
+        assert layers(decode(path, context=200))["layers.0.self_attn.scores"].dims.K == seen
+
+
+def test_a_prompt_behind_a_filled_cache_meets_what_is_in_it():
+    trace = trace_workload("gpt2", TraceOptions(context=300, prompt=100, batch=2))
+    scores, context = layers(trace)["h.3.attn.scores"], layers(trace)["h.3.attn.context"]
+    assert scores.dims.macs == context.dims.macs == 2 * 12 * 100 * 400 * 64
+    assert scores.cached_elements == 2 * 300 * 768
+    assert (trace.language.context_length, trace.language.num_tokens) == (400, 100)
+    assert layers(trace)["h.3.mlp.c_fc"].dims.P == 100
+
+
+def test_the_ticket_of_a_decoder_has_the_layers_of_its_run():
+    whole, one = trace_workload("decoder_slt_f70"), decode("decoder_slt_f70", context=100, batch=3, kv_bits=4)
+    assert [layer.name for layer in one.layers] == [layer.name for layer in whole.layers]
+    for own, layer in zip(whole.layers, one.layers, strict=True):
+        if own.weights:
+            assert own.weights.codec_bits == layer.weights.codec_bits
+            assert np.array_equal(own.weights.load_mask(), layer.weights.load_mask())
+        assert own.input_density == layer.input_density
+        if own.kind != "matmul":
+            assert (layer.num_outputs, layer.vector_ops) == (3 * own.num_outputs // 128, 3 * own.vector_ops // 128)
+            assert layer.dims.macs * 128 == 3 * own.dims.macs
+    scores, context = (layers(one)[f"blocks.2.attn.{part}"] for part in ("scores", "context"))
+    assert scores.dims.macs == context.dims.macs == 3 * 4 * 101 * 32
+    for layer in (scores, context):
+        assert (layer.cached_elements, layer.second_input_elements) == (3 * 100 * 128, 3 * 101 * 128)
+        assert layer.cache_bits == 4
+    assert layers(one)["blocks.2.attn.k_proj"].caches
+    assert not layers(one)["blocks.2.attn.q_proj"].caches
+    prompt = trace_workload("decoder_slt_f70", TraceOptions(prompt=128))
+    assert layers(prompt)["blocks.0.mlp.fc2"].dims == layers(whole)["blocks.0.mlp.fc2"].dims
+    assert (layers(prompt)["head"].dims.P, layers(whole)["head"].dims.P) == (1, 128)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +164,21 @@ def test_a_configuration_of_gpt2_is_read(tmp_path):
         ({"num_key_value_heads": 3}, "num_key_value_heads: 3 does not divide 8 query heads"),
         ({"num_attention_heads": 7}, "num_attention_heads: 7 does not divide 64 features"),
         ({"hidden_act": "mish"}, "hidden_act: not one of gelu"),
-        ({"model_type": "qwen2", "use_sliding_window": True, "sliding_window": 8}, "max_window_layers: a window"),
+        (
+            {"model_type": "qwen2", "use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1},
+            "max_window_layers: a window in some layers only is not modelled",
+        ),
+        ({"sliding_window": 8}, "sliding_window: llama has none"),
+        (
+            {"model_type": "mistral", "sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]},
+            "layer_types: a window in some layers only is not modelled",
+        ),
+        (
+            {"model_type": "mistral", "sliding_window": 8, "layer_types": ["full_attention"] * 2},
+            "layer_types: full_attention does not fit sliding_window",
+        ),
+        ({"layer_types": ["linear_attention"] * 2}, "layer_types: 'linear_attention' is not modelled"),
+        ({"layer_types": ["full_attention"]}, "layer_types: not a list with a kind for each of 2 layers"),
         ({"model_type": "mixtral", "num_experts_per_tok": 9}, "num_experts_per_tok: 9 is more than 8 experts"),
     ],
 )
@@ -158,7 +211,12 @@ def test_a_configuration_that_says_a_thing_twice_is_refused(tmp_path):
         ("mixtral_8x7b", {"phase": "decode", "experts": (0, 8)}, "--experts: 8 is not from 0 to 7"),
         ("mixtral_8x7b", {"phase": "decode", "experts": (0, 0)}, "names one twice"),
         ("mixtral_8x7b", {"phase": "decode", "experts": (0, 1, 2)}, "3 are not 2 to 2"),
-        ("resnet18", {"phase": "decode"}, "only a language model by name or config.json has phases"),
+        ("resnet18", {"phase": "decode"}, "only a language model by name, its config.json, or a decoder's ticket has"),
+        ("gpt2", {"context": 1000, "prompt": 25}, "--context 1000 with --prompt 25: 1025 positions are more than"),
+        ("conv6_slt_f70", {"phase": "decode"}, "only a language model by name, its config.json, or a decoder's"),
+        ("decoder_slt_f70", {"phase": "decode", "context": 128}, "129 positions are more than the 128 of char_decoder"),
+        ("decoder_slt_f70", {"phase": "decode", "experts": (1,)}, "--experts: char_decoder has no experts"),
+        ("decoder_slt_f70", {"phase": "decode", "sparsity": 0.5}, "a ticket has its own sparsity"),
     ],
 )
 def test_a_run_that_a_model_does_not_have_is_refused_in_one_line(name, options, said):
