@@ -252,5 +252,10 @@ def layer_plans(trace: LayerTrace, storage: str) -> dict[str, WeightPlan]:
         raise TraceError(
             f"{trace.path or trace.name}: none of its operations computes anything; give a network that does"
         )
+    return dict(_plans(trace, storage))
+
+
+@lru_cache(maxsize=64)
+def _plans(trace: LayerTrace, storage: str) -> tuple[tuple[str, WeightPlan], ...]:
     plans = plan_layers(get_format(storage), trace.layers)
-    return {layer.name: plan for layer, plan in zip(trace.layers, plans, strict=True) if plan is not None}
+    return tuple((layer.name, plan) for layer, plan in zip(trace.layers, plans, strict=True) if plan is not None)

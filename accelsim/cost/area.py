@@ -10,14 +10,15 @@ from accelsim.cost.inventory import Logic, buffers_present, copies_of, flip_flop
 from accelsim.cost.sram import SramBank
 from accelsim.cost.sram import bank_of as bank_of_size
 from accelsim.cost.terms import Price, joined, multiplied, scaled
-from accelsim.cost.traits import Pricer
+from accelsim.cost.traits import Pricer, once
 
 _UM2_PER_MM2 = 1e6
 
 
+@once
 def area_prices(pricer: Pricer) -> dict[str, Price]:
     """Return the area of every unit that the chip has, placed and routed, in mm2."""
-    prices = {name: logic_area(pricer, logic) for name, logic in inventory(pricer).items()}
+    prices = dict(logic_areas(pricer))
     for name, buffer in srams(pricer):
         banks = buffer.num_banks * copies_of(pricer.hardware, name)
         base = pricer.factor("sram_area_factor", bank_of(pricer, buffer).area_um2 * banks / _UM2_PER_MM2)
@@ -28,7 +29,8 @@ def area_prices(pricer: Pricer) -> dict[str, Price]:
 
 def leakage_prices(pricer: Pricer) -> dict[str, Price]:
     """Return the leakage of every unit that the chip has, in W."""
-    prices = {name: _logic_leakage(pricer, logic) for name, logic in inventory(pricer).items()}
+    gate, register = pricer.leakage_w("gate_leakage"), pricer.leakage_w("register_leakage")
+    prices = {name: _sum_logic(logic, gate, register) for name, logic in inventory(pricer).items()}
     for name, buffer in srams(pricer):
         banks = buffer.num_banks * copies_of(pricer.hardware, name)
         leaks = pricer.sram_leakage_w(bank_of(pricer, buffer).leakage_mw * banks * 1e-3)
@@ -48,16 +50,13 @@ def bank_of(pricer: Pricer, buffer: BufferConfig) -> SramBank:
     return bank_of_size(pricer.tables, capacity_bytes, buffer.width_bits, pricer.node_nm, pricer.voltage_v)
 
 
-def logic_area(pricer: Pricer, logic: Logic) -> Price:
-    """Return the area of standard cells, placed and routed, in mm2."""
+@once
+def logic_areas(pricer: Pricer) -> dict[str, Price]:
+    """Return the area of every unit's standard cells, placed and routed, in mm2."""
     gate = scaled(pricer.area_um2("gate_area"), 1 / _UM2_PER_MM2)
     register = scaled(pricer.area_um2("register_area"), 1 / _UM2_PER_MM2)
     register = joined([register, scaled(register, 1.0, "clock_tree_area"), scaled(register, 1.0, "scan_area")])
-    return _sum_logic(logic, gate, register)
-
-
-def _logic_leakage(pricer: Pricer, logic: Logic) -> Price:
-    return _sum_logic(logic, pricer.leakage_w("gate_leakage"), pricer.leakage_w("register_leakage"))
+    return {name: _sum_logic(logic, gate, register) for name, logic in inventory(pricer).items()}
 
 
 def _sum_logic(logic: Logic, gate: Price, register: Price) -> Price:

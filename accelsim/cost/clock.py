@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from accelsim.cost.area import logic_area
+from accelsim.cost.area import logic_areas
 from accelsim.cost.inventory import FlipFlops, flip_flops_of, inventory
 from accelsim.cost.terms import Price, joined, multiplied, resolve, scaled
 from accelsim.cost.traits import Pricer
@@ -40,7 +40,11 @@ _TRANSITIONS = 4  # of a clock, over those of a random bit: two in a cycle, not 
 
 def flip_flop_cycle_pj(pricer: Pricer, area_um2: float = 0.0) -> Price:
     """Return what one flip-flop costs in a cycle in which it is clocked, in pJ: its inside and `network_cycle_pj`."""
-    return joined([pricer.energy_pj("flip_flop_clock"), network_cycle_pj(pricer, area_um2)])
+    return _with_inside(pricer, network_cycle_pj(pricer, area_um2))
+
+
+def _with_inside(pricer: Pricer, network: Price) -> Price:
+    return joined([pricer.energy_pj("flip_flop_clock"), network])
 
 
 def network_cycle_pj(pricer: Pricer, area_um2: float = 0.0) -> Price:
@@ -59,9 +63,10 @@ def clocked_groups(pricer: Pricer) -> tuple[ClockedGroup, ...]:
     values = pricer.tables.values  # a sampled area does not move the wires
     groups = []
     for unit, logic in sorted(inventory(pricer).items()):
-        area_um2 = resolve(logic_area(pricer, logic), values) * 1e6
+        area_um2 = resolve(logic_areas(pricer)[unit], values) * 1e6
         of_one = area_um2 / resolve(flip_flops_of([logic]), values)
-        price, network = flip_flop_cycle_pj(pricer, of_one), network_cycle_pj(pricer, of_one)
+        network = network_cycle_pj(pricer, of_one)
+        price = _with_inside(pricer, network)
         for each in logic.flip_flops:
             clocked = multiplied(each.count, price)
             if each.has_enable:

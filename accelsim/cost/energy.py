@@ -54,16 +54,16 @@ def energy_prices(pricer: Pricer) -> EnergyPrices:
     ConfigError
         If the node or the supply is outside the tables.
     """
-    dram = pricer.hardware.dram
+    dram, decoder = pricer.hardware.dram, _decoder(pricer)
     by_unit: dict[str, dict[str, Price]] = {
         "dram": bit_prices(dram),
         **{name: _buffer(pricer, getattr(pricer.hardware, name)) for name in BUFFERS},
         "weight_generator": _generator(pricer),
-        "mask_decoder": _decoder(pricer),
+        "mask_decoder": decoder,
         "pe_array": _pe_array(pricer),
         "vector_unit": {
             "ops": pricer.energy_pj("vector_op"),
-            "codec_pairs": _decoder(pricer)["rle_symbols"],  # a run added to a position, and a value
+            "codec_pairs": decoder["rle_symbols"],  # a run added to a position, and a value
         },
         "interconnect": {"bits": _interconnect(pricer), "core_bit_hops": _hop(pricer)},
     }

@@ -19,7 +19,7 @@ from accelsim.cost.array_registers import (
     size_of_mac,
 )
 from accelsim.cost.terms import Price, Term, joined, scaled
-from accelsim.cost.traits import Pricer
+from accelsim.cost.traits import Pricer, once
 from accelsim.errors import ConfigError
 from accelsim.timing.memory import bytes_per_cycle
 
@@ -93,6 +93,7 @@ def buffers_present(pricer: Pricer) -> dict[str, BufferConfig]:
     return present
 
 
+@once
 def inventory(pricer: Pricer) -> dict[str, Logic]:
     """Return the logic of every unit made of standard cells that the chip has.
 

@@ -69,6 +69,7 @@ PUBLISHED_NODES_NM = tuple(sorted(_AREA_FROM_45))
 LIBRARY_NODES_NM = (7.0, 130.0)  # of the open cell libraries that rows of gates lie between (rtl/synth/library.py)
 
 
+@lru_cache(maxsize=256)
 def nominal_voltage_v(node_nm: float) -> float:
     """Return the nominal core supply of a node, in volts (interpolated linearly in log node)."""
     return _interpolate(node_nm, lambda node: _NOMINAL_VOLTAGE_V[node])
@@ -102,6 +103,7 @@ def delay_factor(node_nm: float, voltage_v: float, process: Process = "hp") -> f
     return _interpolate_log(node_nm, lambda node: _delay_polynomial(node, voltage_v, process))
 
 
+@lru_cache(maxsize=256)
 def area_factor(node_nm: float) -> float:
     """Return an area relative to 45 nm (Stillmaker & Baas 2017, area table); errors as `energy_factor`."""
     return _interpolate_log(node_nm, lambda node: _AREA_FROM_45[node])

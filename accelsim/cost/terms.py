@@ -8,7 +8,7 @@ its uncertainty; both use the same terms, so they cannot disagree.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,7 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(NamedTuple):
     """One product: ``coefficient`` times the named constants."""
 
     coefficient: float
@@ -25,11 +24,12 @@ class Term:
 
 
 Price = tuple[Term, ...]
+_PAIR = 2  # fewer constants are in order as they are
 
 
 def scaled(price: Price, factor: float, *constants: str) -> Price:
     """Return ``price`` times ``factor`` and times further constants."""
-    return tuple(Term(term.coefficient * factor, (*term.constants, *constants)) for term in price)
+    return tuple([Term(coefficient * factor, own + constants) for coefficient, own in price])
 
 
 def multiplied(first: Price, second: Price) -> Price:
@@ -45,18 +45,18 @@ def joined(prices: Iterable[Price]) -> Price:
     """Return the sum of ``prices``: equal products merged in order of first appearance, zero ones left out."""
     total: dict[tuple[str, ...], float] = {}
     for price in prices:
-        for term in price:
-            key = tuple(sorted(term.constants))
-            total[key] = total.get(key, 0.0) + term.coefficient
-    return tuple(Term(coefficient, constants) for constants, coefficient in total.items() if coefficient != 0.0)
+        for coefficient, constants in price:
+            key = constants if len(constants) < _PAIR else tuple(sorted(constants))
+            total[key] = total.get(key, 0.0) + coefficient
+    return tuple([Term(coefficient, constants) for constants, coefficient in total.items() if coefficient != 0.0])
 
 
 def resolve(price: Price, values: Mapping[str, float]) -> float:
     """Return the price for one value of every constant."""
     total = 0.0
-    for term in price:
-        product = term.coefficient
-        for name in term.constants:
+    for coefficient, constants in price:
+        product = coefficient
+        for name in constants:
             product *= values[name]
         total += product
     return total

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any, TypeVar
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.cost import scaling
@@ -11,6 +14,7 @@ from accelsim.cost.terms import Price, Term
 from accelsim.sim.actions import ARITHMETICS
 from accelsim.sim.counters import Counters, DecoderWidth
 
+Made = TypeVar("Made")
 _LAYOUT = ("placement_overhead", "repair_and_test_area", "chip_layout_overhead")
 
 
@@ -73,6 +77,7 @@ class Pricer:
     hardware: HardwareConfig
     tables: CostTables
     traits: RunTraits
+    known: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)  # see `once`
 
     @property
     def node_nm(self) -> float:
@@ -124,6 +129,20 @@ class Pricer:
         is_low = self.hardware.leakage_class == "low_power"
         names = ("sram_leakage_factor",) if is_low else ("sram_leakage_factor", "sram_general_leakage")
         return (Term(leakage_w, names),)
+
+
+def once(function: Callable[[Pricer], Made]) -> Callable[[Pricer], Made]:
+    """Let a function of a pricer alone be computed once for it; what it returns is not to be changed."""
+    name = f"{function.__module__}.{function.__qualname__}"
+
+    @wraps(function)
+    def kept(pricer: Pricer) -> Made:
+        if name not in pricer.known:
+            pricer.known[name] = function(pricer)
+        made: Made = pricer.known[name]
+        return made
+
+    return kept
 
 
 def _conditions(row: CostRow) -> tuple[float, float]:

@@ -31,8 +31,9 @@ from accelsim.errors import MappingError
 from accelsim.groups import group_sizes, groups_of_size
 from accelsim.mapping.activation_code import WORD_BITS, pairs_per_word
 from accelsim.mapping.build import effective_macs
-from accelsim.mapping.figures import Layers, layer_figures
+from accelsim.mapping.figures import Layers
 from accelsim.mapping.network import check_units, rank_network
+from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.ranking import Best
 from accelsim.mapping.task import LayerTask
 from accelsim.pipeline import built_for, layer_plans
@@ -67,7 +68,7 @@ def estimate(hardware: HardwareConfig, trace: LayerTrace, storage: str) -> Row:
         return _estimate(hardware, trace, storage)
     rows = []
     failure: MappingError | None = None
-    for size in group_sizes(trace, _plans(trace, storage), hardware):
+    for size in group_sizes(trace, layer_plans(trace, storage), hardware):
         groups = groups_of_size(trace, size)
         try:
             rows.append(_sum([(_estimate(hardware, group.trace, storage), group.times) for group in groups], trace))
@@ -149,19 +150,18 @@ def _sum(parts: Sequence[tuple[Row, float]], trace: LayerTrace) -> Row:
 def _estimate(
     hardware: HardwareConfig, trace: LayerTrace, storage: str, known: Mapping[str, WeightPlan] | None = None
 ) -> Row:
-    plans = _plans(trace, storage) if known is None else dict(known)
+    plans = layer_plans(trace, storage) if known is None else dict(known)
     plans = {layer.name: plans[layer.name] for layer in trace.layers if layer.name in plans}
     check_units(plans, storage, hardware)
     for plan in plans.values():
         if plan.source is not None:
             check_source(plan.source)
-    tasks, best = rank_network(trace, plans, hardware, mapping_prices(hardware, load_tables()))
+    tasks, best = rank_network(trace, plans, hardware, _mapping_prices(hardware.model_dump_json()))
     on_array = [task for task in tasks if task.layer.uses_array]
-    figures = layer_figures(on_array)
     vector = _vector_layers(hardware, [task for task in tasks if not task.layer.uses_array])
     cycles = int(np.ceil(best.latency.sum() + vector.cycles))
     dram_bytes = int(best.dram_bytes.sum() + vector.dram_bytes)
-    actions = _actions(hardware, on_array, figures, best)
+    actions = _actions(hardware, on_array, best)
     for key, count in vector.actions.items():
         actions[key] = actions.get(key, 0.0) + count
     actions["dram", "read_bits"] = dram_bytes * 8.0
@@ -173,6 +173,12 @@ def _estimate(
     effective = sum(effective_macs(task) for task in on_array)
     stored = sum(task.stored_bits.total for task in tasks)
     return _row(num_frames(trace), (cycles, time_s, energy_j, prices.area_mm2, dram_bytes, macs), effective, stored)
+
+
+@lru_cache(maxsize=8)
+def _mapping_prices(hardware_json: str) -> EnergyPrices:
+    """Return the mapper's prices, once for all storage formats on a chip: points that follow each other."""
+    return mapping_prices(HardwareConfig.model_validate_json(hardware_json), load_tables())
 
 
 def _row(frames: int, figures: tuple[Any, ...], effective: int, stored: int) -> Row:
@@ -188,15 +194,6 @@ def _row(frames: int, figures: tuple[Any, ...], effective: int, stored: int) -> 
         "macs": macs, "effective_macs": effective,
         "stored_bits": stored, "dram_bytes": dram_bytes,
     }  # fmt: skip
-
-
-@lru_cache(maxsize=64)
-def _plans_of(trace: LayerTrace, storage: str) -> tuple[tuple[str, WeightPlan], ...]:
-    return tuple(layer_plans(trace, storage).items())
-
-
-def _plans(trace: LayerTrace, storage: str) -> dict[str, WeightPlan]:
-    return dict(_plans_of(trace, storage))
 
 
 def _traits(plans: dict[str, WeightPlan], on_array: list[LayerTask]) -> RunTraits:
@@ -283,13 +280,12 @@ def _vector_layers(hardware: HardwareConfig, tasks: list[LayerTask]) -> _VectorW
     })  # fmt: skip
 
 
-def _actions(
-    hardware: HardwareConfig, tasks: list[LayerTask], layers: Layers, best: Best
-) -> dict[tuple[str, str], float]:
+def _actions(hardware: HardwareConfig, tasks: list[LayerTask], best: Best) -> dict[tuple[str, str], float]:
     """Return how often each unit does each action, as far as the closed form knows it."""
     if not tasks:
         return {}
-    act, wbits, acc = layers.activation_bits, layers.weight_bits, hardware.accumulator_bits
+    layers, acc = best.layers, hardware.accumulator_bits
+    act, wbits = layers.activation_bits, layers.weight_bits
     produced = layers.num_weights * best.passes
     macs = np.array([task.layer.dims.macs for task in tasks], dtype=np.float64)
     executed = np.array([_executed(task) for task in tasks], dtype=np.float64)
@@ -321,7 +317,7 @@ def _actions(
         ("pe_array", "operand_shifts_bits"): _shifted_bits(hardware, layers, slots),
         ("pe_array", "weight_loads_bits"): weight_bits.sum(),
         ("vector_unit", "ops"): layers.vector_ops.sum(),
-        ("vector_unit", "codec_pairs"): _codec_pairs(layers, best),
+        ("vector_unit", "codec_pairs"): _codec_pairs(best),
         ("interconnect", "bits"): (moved + best.dram_bytes * 8).sum(),
     }
     for index, task in enumerate(tasks):
@@ -329,8 +325,9 @@ def _actions(
     return {key: float(count) for key, count in actions.items()}
 
 
-def _codec_pairs(layers: Layers, best: Best) -> float:
+def _codec_pairs(best: Best) -> float:
     """Return the pairs that coder and decoder of activations pass."""
+    layers = best.layers
     act = layers.activation_bits
     coded = np.where(layers.input_code < 1, 8 * best.input_bytes, 0)
     coded += np.where(layers.residual_code < 1, layers.residual_dram_elements * act * layers.residual_code, 0)

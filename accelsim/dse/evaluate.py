@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from accelsim.config.loader import LoadedHardware
 from accelsim.dse.closed_form import estimate
@@ -76,9 +77,11 @@ def evaluate_job(job: Job) -> Row:
 
 def _estimated(job: Job, trace: LayerTrace) -> Row:
     figures = estimate(job.config, trace, job.storage)
+    return {"status": "ok", "reason": "", "fidelity": "closed_form", **_workload_columns(trace), **figures}
+
+
+@lru_cache(maxsize=64)
+def _workload_columns(trace: LayerTrace) -> Row:
     record = workload_record(trace)
-    row: Row = {"status": "ok", "reason": "", "fidelity": "closed_form"}
-    row.update({name: getattr(record, name) for name in WORKLOAD_COLUMNS if name != "network"})
-    row["network"], row["accuracy"] = record.name, record.accuracy
-    row.update(figures)
-    return row
+    columns = {name: getattr(record, name) for name in WORKLOAD_COLUMNS if name != "network"}
+    return columns | {"network": record.name, "accuracy": record.accuracy}

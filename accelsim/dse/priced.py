@@ -68,8 +68,8 @@ def parse_prices(text: str) -> Prices:
     return Prices(_price(found["core"]), memory, found["traffic_bits"])
 
 
-def _price(terms: Iterable[Mapping[str, object]]) -> Price:
-    return tuple(Term(float(str(each["coefficient"])), tuple(_names(each["constants"]))) for each in terms)
+def _price(terms: Iterable[tuple[float, list[str]]]) -> Price:
+    return tuple(Term(float(coefficient), tuple(_names(constants))) for coefficient, constants in terms)
 
 
 def _names(found: object) -> list[str]:

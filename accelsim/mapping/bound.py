@@ -207,9 +207,10 @@ def _array_cycles(task: LayerTask, traffic: _Traffic) -> tuple[float, float, str
     work = array_work(array, tile)
     left = _left(task, work)
     compute = float(work.compute_cycles) * left
-    if array.num_arrays > 1:  # tiles may be split one by positions and one by filters
+    if array.num_arrays > 1:  # tiles may be split one by positions and one by filters; a part takes its weights too
         folds = fold_geometry(array, tile)
-        compute, fill = float(tile.G * folds.row_folds * folds.col_folds * folds.stream) / array.num_arrays, 0.0
+        stream = np.maximum(folds.stream, array.rows if array.weight_preload else 0)
+        compute, fill = float(tile.G * folds.row_folds * folds.col_folds * stream) / array.num_arrays, 0.0
     elif array.dataflow == "row_stationary":  # other tiles may fill the array better than one
         compute, fill = task.layer.dims.macs / array.num_pes, 0.0
     elif array.dataflow == "spatial":

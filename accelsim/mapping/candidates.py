@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from math import gcd
 
 import numpy as np
@@ -141,7 +141,7 @@ def candidates(array: PeArrayConfig, dims: LoopDims) -> Candidates:
     if dims.G > 1:
         rows += [(n, g, dims.K, dims.C, p, q) for g in _halvings(dims.G) if g > 1 for n, p, q in pixels]
     stated = dict.fromkeys(_stated(array, dims))
-    unique = list(stated | dict.fromkeys(rows))
-    table = np.array(unique, dtype=np.int64)
+    unique = stated | dict.fromkeys(rows)
+    table = np.fromiter(chain.from_iterable(unique), np.int64).reshape(-1, len(LOOPS))
     sizes = {loop: table[:, column] for column, loop in enumerate(LOOPS)}
     return Candidates(sizes, np.arange(len(unique)) < len(stated))

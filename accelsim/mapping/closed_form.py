@@ -81,16 +81,15 @@ def space_of(hardware: HardwareConfig, tasks: list[LayerTask], layers: Layers, w
 
 
 def _held(table: HoldTable, tile_bytes: Floats, room: Floats, buffer: BufferConfig, only_tile: Floats | None) -> _Held:
-    """Return for each tiling and order the way with the fewest fetches that fits."""
+    """Return for each tiling and order the way with the fewest fetches that fits; ``room`` is [n] or [orders, n]."""
     held = table.double if buffer.double_buffered else table.single
     with np.errstate(divide="ignore", invalid="ignore"):
         tiles = np.where(tile_bytes > 0, room / np.maximum(tile_bytes, 1e-30), np.where(room >= 0, np.inf, -1.0))
-    fits = held <= tiles.astype(np.float32) * np.float32(1 + 1e-6)
+    fits = held <= np.atleast_2d(tiles)[:, None].astype(np.float32) * np.float32(1 + 1e-6)
     if only_tile is not None:
         fits &= (table.single == 1) | (only_tile == 0)
-    every = np.where(fits, table.fetches, np.float32(np.inf))
-    way = every.argmin(axis=1)
-    orders, ways, num = every.shape
+    way = fits.argmax(axis=1)  # the first that fits: ways are sorted by fetches
+    orders, ways, num = fits.shape
     places = (np.arange(orders)[:, None] * ways + way) * num + np.arange(num)
 
     def taken(values: npt.NDArray[np.float32]) -> Floats:
@@ -98,7 +97,8 @@ def _held(table: HoldTable, tile_bytes: Floats, room: Floats, buffer: BufferConf
         return figures
 
     return _Held(
-        taken(every), taken(table.loads), taken(table.single), taken(table.late), taken(table.ready),
+        np.where(fits.reshape(-1)[places], taken(table.fetches), np.inf),
+        taken(table.loads), taken(table.single), taken(table.late), taken(table.ready),
         taken(table.keeps_rows), taken(table.keeps_columns),
     )  # fmt: skip
 
@@ -353,6 +353,11 @@ def _work(space: Space, held: _Holdings, moved: _Moved, made: Floats, array: Flo
     fetched = np.maximum(1.0, table.weight_tiles * held.stored)
     input_tiles = table.output_tiles / table.counts["K"] * table.counts["C"]
     used = np.maximum(1.0, table.weight_tiles * held.weights.fetches)
+    staged = np.where(stores > 0, (vector + stores + (write + drain) * table.output_tiles) / 2, 0.0)
+    # Where each tile is one step, its store stands behind the residuals of a later tile, which wait for the tile that
+    # follows it to leave: results, residuals and the vector unit take turns.
+    takes_turns = (stores > 0) & (bus.residual > 0) & (table.counts["C"] == 1)
+    turns = vector + stores + bus.residual + (read + drain) * table.output_tiles
     return Work(
         array=array, made=made, vector=vector, weights=weights, inputs=bus.inputs, stores=stores,
         others=bus.spills + bus.residual, first_weights=weights / fetched, first_made=made / used,
@@ -362,7 +367,7 @@ def _work(space: Space, held: _Holdings, moved: _Moved, made: Floats, array: Flo
         share_i=np.minimum(1.0, held.inputs.fetches * input_tiles / table.steps),
         asked_w=np.where(weights > 0, read * held.stored_loads, 0.0),
         asked_i=np.where(moved.inputs > 0, read * held.inputs.loads, 0.0),
-        staged=np.where(stores > 0, (vector + stores + (write + drain) * table.output_tiles) / 2, 0.0),
+        staged=np.where(takes_turns, turns, staged),
         loads_w=held.weights.loads, late_w=held.weights.late, tiles_w=held.weights.tiles,
         loads_i=held.inputs.loads, late_i=held.inputs.late, tiles_i=held.inputs.tiles,
         ready=held.psums.ready / held.psums.loads, tiles_o=held.psums.tiles,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -53,8 +54,11 @@ class _Source:
     is_made: Floats
 
 
-def sources(tasks: Sequence[LayerTask]) -> _Source:
-    """Return the random sources of the layers.
+_Rows = tuple[tuple[float, ...], ...]
+
+
+def _sources(tasks: Sequence[LayerTask]) -> _Rows:
+    """Return the random sources of the layers, each as the fields of a `_Source`.
 
     Raises
     ------
@@ -78,8 +82,7 @@ def sources(tasks: Sequence[LayerTask]) -> _Source:
             terms / fields, 1 / frozen if frozen else 0.0, filters_per_stream(source, weights.shape),
             task.layer.dims.num_weights / weights.shape[0], float(source.seeds == "jump"), kept, 1.0,
         ))  # fmt: skip
-    table = np.array(rows, dtype=np.float64).reshape(-1, 7).T
-    return _Source(table[:2], *table[2:])
+    return tuple(rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,20 @@ def generation(
 
     ``num_places``: weights that the mask decoder takes in a cycle; None where no stored bits meet the weights.
     """
-    source = sources(tasks)
+    return _generation(_sources(tasks), generator, table, is_counter_based, num_places)
+
+
+@lru_cache(maxsize=8)
+def _generation(
+    sources: _Rows,
+    generator: WeightGeneratorConfig,
+    table: TileTable,
+    is_counter_based: bool,
+    num_places: int | None,
+) -> tuple[Generation, Generation]:
+    """Return what `generation` does, once for chips that differ in memory and buffers alone."""
+    figures = np.array(sources, dtype=np.float64).reshape(-1, 7).T
+    source = _Source(figures[:2], *figures[2:])
     tiles = _tiles(table, source, generator.num_lanes)
     if is_counter_based:
         of_turns, later = _counted(source, generator, table, tiles)

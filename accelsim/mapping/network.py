@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +12,6 @@ from accelsim.errors import MappingError
 from accelsim.mapping.activation_code import coding_of
 from accelsim.mapping.bound import LowerBound, lower_bound, network_bound
 from accelsim.mapping.build import build_layer
-from accelsim.mapping.figures import layer_figures
 from accelsim.mapping.kept import Kept, Key
 from accelsim.mapping.loops import LOOPS, Tiling
 from accelsim.mapping.mapper import (
@@ -30,7 +29,7 @@ from accelsim.mapping.mapper import (
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.ranking import Best, best_tilings
 from accelsim.mapping.residency import NETWORK_INPUT, Residency, choose_residency, output_elements
-from accelsim.mapping.task import UNBOUNDED, LayerTask, at_longest_context
+from accelsim.mapping.task import UNBOUNDED, LayerTask, at_longest_context, content_of
 from accelsim.storage.base import WeightPlan
 from accelsim.timing.moment import Moment
 from accelsim.timing.schedule import Schedule
@@ -89,7 +88,7 @@ def rank_network(
         residency = residency_of(trace, plans, hardware, banned)
         tasks = network_tasks(trace, plans, hardware, residency)
         on_array = [task for task in tasks if task.layer.uses_array]
-        best = best_tilings(hardware, on_array, layer_figures(on_array), prices)
+        best = best_tilings(hardware, on_array, prices)
         misfits = np.flatnonzero(~np.isfinite(best.latency))
         if not misfits.size:
             return tasks, best
@@ -322,7 +321,7 @@ def _content(task: LayerTask, chip: str) -> Key:
     )  # fmt: skip
     found = _kept_contents.get(same)
     if found is None:
-        found = task, Key((chip, _anonymous(task)))  # the task stays, and with it the identities
+        found = task, Key((chip, content_of(task)))  # the task stays, and with it the identities
         _kept_contents.put(same, found, 1)
     return found[1]
 
@@ -344,7 +343,7 @@ def estimate_alone(task: LayerTask, prices: EnergyPrices) -> tuple[float, float]
 
 def _run_alone(task: LayerTask) -> Run:
     speed = f"{task.hardware.dram.model_dump_json()} {task.hardware.clock_mhz}"
-    return Run(Moment(), Key((_chip_content(task.hardware), _anonymous(task))), speed)
+    return Run(Moment(), Key((_chip_content(task.hardware), content_of(task))), speed)
 
 
 def _follows_context(tasks: list[LayerTask], position: int) -> bool:
@@ -390,23 +389,6 @@ def _chip_content(hardware: HardwareConfig) -> str:
         left_out |= {"clock_mhz", "dram"}
     document = hardware.model_dump_json(exclude=left_out)
     return f"{document} {hardware.dram.burst_bytes} {hardware.dram.num_outstanding_requests}"
-
-
-def _anonymous(task: LayerTask) -> Hashable:
-    """Return a key of the task without what does not change its schedule: names, seeds, the mask if it is not used."""
-    layer = replace(
-        task.layer, name="", inputs=(), residuals=(), post_ops=(), input_elements=(), second_inputs=(), weights_of=""
-    )
-    if layer.weights is not None and task.hardware.pe_array.zero_weights != "skip":
-        layer = replace(layer, weights=replace(layer.weights, load_mask=None, load_sign=None, source=None))
-    plan = task.plan
-    if plan is not None and plan.source is not None:
-        plan = replace(plan, source=replace(plan.source, seed=1))
-    return (
-        layer, plan, task.dram_input_elements, task.output_to_dram, task.residual_dram_elements,
-        task.activation_capacity_bytes, task.residual_elements, task.second_from_dram, task.coding,
-        task.cache_on_chip, task.settles, task.first_filter,
-    )  # fmt: skip
 
 
 def largest_live(trace: LayerTrace, residency: Residency, position: int) -> str | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from accelsim.config.hardware import BufferConfig, HardwareConfig
 from accelsim.mapping.activation_code import PLAIN, Coding
+from accelsim.mapping.kept import Key
 from accelsim.mapping.loops import Loop
 from accelsim.storage.base import StoredBits, WeightPlan
 from accelsim.trace.model import TraceLayer
@@ -182,6 +185,27 @@ class LayerTask:
     def capacity(self, buffer: BufferConfig) -> int:
         """Return the bytes of a buffer; unbounded where memory is ideal."""
         return UNBOUNDED if self.is_ideal else buffer.capacity_bytes
+
+
+def content_of(task: LayerTask) -> Hashable:
+    """Return a key of the task without what does not change its schedule: names, seeds, the mask if it is not used."""
+    return (
+        _content(task.layer, task.plan, task.hardware.pe_array.zero_weights == "skip"), task.dram_input_elements,
+        task.output_to_dram, task.residual_dram_elements, task.activation_capacity_bytes, task.residual_elements,
+        task.second_from_dram, task.coding, task.cache_on_chip, task.settles, task.first_filter,
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def _content(layer: TraceLayer, plan: WeightPlan | None, skips_weights: bool) -> Hashable:
+    layer = replace(
+        layer, name="", inputs=(), residuals=(), post_ops=(), input_elements=(), second_inputs=(), weights_of=""
+    )
+    if layer.weights is not None and not skips_weights:
+        layer = replace(layer, weights=replace(layer.weights, load_mask=None, load_sign=None, source=None))
+    if plan is not None and plan.source is not None:
+        plan = replace(plan, source=replace(plan.source, seed=1))
+    return Key((layer, plan))
 
 
 # Contexts that are mapped alike: the last tile of a product with the cache then has at most this many positions fewer.

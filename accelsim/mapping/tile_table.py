@@ -7,7 +7,7 @@ Formulas are those of `accelsim.mapping.closed_form`; here they run over all lay
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import product
 from typing import Any, Literal
@@ -70,9 +70,9 @@ class HoldTable:
     keeps_columns: Floats32
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class TileTable:
-    """Tilings of the array layers, [n] each unless said otherwise.
+    """Tilings of the array layers, [n] each unless said otherwise; a table is equal only to itself.
 
     Attributes
     ----------
@@ -158,29 +158,56 @@ def tile_table(layers: tuple[LayerKey, ...], array_json: str, width: Width) -> T
         ``narrow``: of each size of weights and outputs the fastest, for ranking many chips; ``wide``: of each size of
         weights, outputs and inputs, for mapping one; ``whole``: all, where nothing of the others fits.
     """
-    array = PeArrayConfig.model_validate_json(array_json)
-    parts = [_layer(array, dims, kind, width) for dims, kind in layers]
-    number = np.array([len(part["compute"]) for part in parts], dtype=np.int64)
-    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    # To hold an operand from behind a loop that no layer splits is what it is to hold it from the loop before.
+    split = tuple(
+        loop for loop in LOOPS if loop not in ("N", "G") or any(getattr(dims, loop) > 1 for dims, _ in layers)
+    )
+    parts = [_part(dims, kind, array_json, width, split) for dims, kind in layers]
+    number = np.array([part.columns["compute"].size for part in parts], dtype=np.int64)
+    joined = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
     counts = {loop: joined.pop(f"count_{loop}") for loop in LOOPS}
     sizes = {loop: joined.pop(f"size_{loop}") for loop in LOOPS}
     turns = np.stack([joined.pop(f"turn_{order}") for order in range(len(LOOP_ORDERS))]).astype(np.int64)
-    nest = _Loops.of(counts)
+    weights, inputs, psums = (_joined(holds) for holds in zip(*(part.holds for part in parts), strict=True))
     return TileTable(
         layer=np.repeat(np.arange(len(parts)), number),
         first=np.concatenate([[0], np.cumsum(number)[:-1]]),
-        once=_once_cycles(array),
+        once=_once_cycles(PeArrayConfig.model_validate_json(array_json)),
         counts=counts,
         sizes=sizes,
         turns=turns,
         steps=np.prod([counts[loop] for loop in LOOPS], axis=0),
         weight_tiles=counts["G"] * counts["K"] * counts["C"],
         output_tiles=np.prod([counts[loop] for loop in LOOPS if loop != "C"], axis=0),
-        weights=_holds(nest, WEIGHT_LOOPS),
-        inputs=_holds(nest, INPUT_LOOPS, has_halo=True),
-        psums=_holds(nest, OUTPUT_LOOPS),
+        weights=weights,
+        inputs=inputs,
+        psums=psums,
         **joined,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The tilings of one layer: columns of a `TileTable`, and how weights, inputs and partial sums may be held."""
+
+    columns: dict[str, Floats]
+    holds: tuple[HoldTable, HoldTable, HoldTable]
+
+
+@lru_cache(maxsize=512)
+def _part(dims: LoopDims, kind: LayerKind, array_json: str, width: Width, split: tuple[Loop, ...]) -> _Part:
+    """Return the tilings of a layer; of the loops, only those in ``split`` have more than one tile in any of them."""
+    columns = _layer(PeArrayConfig.model_validate_json(array_json), dims, kind, width)
+    orders = tuple(tuple(loop for loop in order if loop in split) for order in LOOP_ORDERS)
+    nest = _Loops.of(orders, {loop: columns[f"count_{loop}"] for loop in split})
+    holds = _holds(nest, WEIGHT_LOOPS), _holds(nest, INPUT_LOOPS, has_halo=True), _holds(nest, OUTPUT_LOOPS)
+    return _Part(columns, holds)
+
+
+def _joined(holds: tuple[HoldTable, ...]) -> HoldTable:
+    return HoldTable(*(
+        np.concatenate([getattr(one, each.name) for one in holds], axis=-1) for each in fields(HoldTable)
+    ))  # fmt: skip
 
 
 Densities = tuple[tuple[float, ...], tuple[float, ...]]
@@ -296,43 +323,24 @@ def _short(cycles: Floats, tiles: dict[Loop, Ints], beside: tuple[Ints, ...], st
 def _totals(array: PeArrayConfig, dims: LoopDims, tiles: dict[Loop, Ints], counts: dict[Loop, Ints]) -> dict[str, Any]:
     """Return array cycles and elements moved, summed over full and remainder tiles of each split loop."""
     split = [loop for loop in LOOPS if bool((counts[loop] > 1).any())]
-    total = {
-        name: np.zeros(tiles["K"].size)
-        for name in ("compute", "fill", "input_reads", "weight_reads", "psum_writes", "psum_reads")
-    }
-    for picks in product((False, True), repeat=len(split)):
-        rest = dict(zip(split, picks, strict=True))
-        number = np.ones(tiles["K"].size)
-        size: dict[Loop, Any] = {}
-        for loop in LOOPS:
-            last = getattr(dims, loop) - tiles[loop] * (counts[loop] - 1)
-            is_last = rest.get(loop, True)
-            size[loop] = last if is_last else tiles[loop]
-            number = number * (1 if is_last else counts[loop] - 1)
-        if not number.any():
-            continue
-        work = array_work(
-            array,
-            TileShape(
-                size["N"],
-                size["G"],
-                size["K"],
-                size["C"],
-                size["P"],
-                size["Q"],
-                dims.R * dims.S,
-                dims.R,
-                dims.S,
-                dims.stride,
-            ),  # fmt: skip
-        )
-        total["compute"] += number * work.compute_cycles
-        total["fill"] += number * (work.unused_cycles + array.pipeline_latency_cycles)
-        total["input_reads"] += number * work.input_reads
-        total["weight_reads"] += number * work.weight_reads
-        total["psum_writes"] += number * work.psum_writes
-        total["psum_reads"] += number * work.psum_reads
-    return total
+    kinds = list(product((False, True), repeat=len(split)))  # of tiles: along each split loop the last one, or not
+    number: Any = np.ones((len(kinds), tiles["K"].size))
+    size: dict[str, Any] = {loop: np.broadcast_to(tiles[loop], number.shape) for loop in LOOPS}
+    for loop, is_last in zip(split, np.array(kinds, dtype=bool).T[:, :, None], strict=True):
+        last = getattr(dims, loop) - tiles[loop] * (counts[loop] - 1)
+        size[loop] = np.where(is_last, last, tiles[loop])
+        is_alike = last == tiles[loop]  # then all tiles count as full ones
+        number = number * np.where(is_last, ~is_alike, counts[loop] - 1 + is_alike)
+    kind, tiling = np.nonzero(number)
+    number, size = number[kind, tiling], {loop: values[kind, tiling] for loop, values in size.items()}
+    tile = TileShape(**size, RS=dims.R * dims.S, R=dims.R, S=dims.S, stride=dims.stride)
+    work = array_work(array, tile)
+    each = {
+        "compute": work.compute_cycles, "fill": work.unused_cycles + array.pipeline_latency_cycles,
+        "input_reads": work.input_reads, "weight_reads": work.weight_reads, "psum_writes": work.psum_writes,
+        "psum_reads": work.psum_reads,
+    }  # fmt: skip
+    return {name: np.bincount(tiling, number * values, tiles["K"].size) for name, values in each.items()}
 
 
 def _inputs(dims: LoopDims, kind: LayerKind, tiles: dict[Loop, Ints], counts: dict[Loop, Ints]) -> dict[str, Any]:
@@ -364,17 +372,18 @@ class _Loops:
     The last two have a place more: behind all loops.
     """
 
+    orders: tuple[tuple[Loop, ...], ...]
     counts: Floats
     outside: Floats
     steps: Floats
 
     @classmethod
-    def of(cls, counts: dict[Loop, Floats]) -> _Loops:
-        of_loop = np.stack([[counts[loop] for loop in order] for order in LOOP_ORDERS])
-        orders, loops, num = of_loop.shape
-        outside = np.ones((orders, loops + 1, num))
+    def of(cls, orders: tuple[tuple[Loop, ...], ...], counts: dict[Loop, Floats]) -> _Loops:
+        of_loop = np.stack([[counts[loop] for loop in order] for order in orders])
+        num_orders, loops, num = of_loop.shape
+        outside = np.ones((num_orders, loops + 1, num))
         np.cumprod(of_loop, axis=1, out=outside[:, 1:])
-        return cls(of_loop, outside, _from_behind(np.cumprod, of_loop, 1.0))
+        return cls(orders, of_loop, outside, _from_behind(np.cumprod, of_loop, 1.0))
 
 
 def _from_behind(accumulate: Any, values: Floats, none: float) -> Floats:
@@ -387,17 +396,18 @@ def _from_behind(accumulate: Any, values: Floats, none: float) -> Floats:
 
 def _holds(nest: _Loops, relevant: frozenset[str], has_halo: bool = False) -> HoldTable:
     """Return the ways to hold an operand: from the outermost loop on, and from behind each loop that indexes it."""
-    orders, loops, _ = nest.counts.shape
-    indexes = np.array([[loop in relevant for loop in order] for order in LOOP_ORDERS])[:, :, None]
-    rows = np.arange(orders)[:, None]
-    ways = np.array([[0, *(place + 1 for place in range(loops) if order[place] in relevant)] for order in LOOP_ORDERS])
+    indexes = np.array([[loop in relevant for loop in order] for order in nest.orders])[:, :, None]
+    rows = np.arange(len(nest.orders))[:, None]
+    ways = np.array([
+        [0, *(place + 1 for place, loop in enumerate(order) if loop in relevant)] for order in nest.orders
+    ])  # fmt: skip
     block = _from_behind(np.cumprod, np.where(indexes, nest.counts, 1), 1.0)
     # Steps before the last tile is used first; as many pass behind the last use of the first tile.
     late = _from_behind(np.cumsum, np.where(indexes, (nest.counts - 1) * nest.steps[:, 1:], 0), 0.0)[rows, ways]
     held, loads, during = block[rows, ways], nest.outside[rows, ways], nest.steps[rows, ways]
     keeps = [np.zeros(0), np.zeros(0)]
     if has_halo:
-        keeps = [_keeps(nest.counts, ways, "P"), _keeps(nest.counts, ways, "Q")]
+        keeps = [_keeps(nest, ways, "P"), _keeps(nest, ways, "Q")]
     figures = (
         held, np.where(loads > 1, 2 * held, held), loads * held / block[:, :1], loads, late / during,
         (during - late) / during, *keeps,
@@ -405,14 +415,14 @@ def _holds(nest: _Loops, relevant: frozenset[str], has_halo: bool = False) -> Ho
     return HoldTable(*(figure.astype(np.float32) for figure in figures))
 
 
-def _keeps(of_loop: Floats, ways: Ints, loop: Loop) -> Floats:
+def _keeps(nest: _Loops, ways: Ints, loop: Loop) -> Floats:
     """Return 1 where a tile's neighbour along ``loop`` lies in the same block, or in the block right before it."""
-    keeps = np.ones((*ways.shape, of_loop.shape[2]))
-    for number, order in enumerate(LOOP_ORDERS):
+    keeps = np.ones((*ways.shape, nest.counts.shape[2]))
+    for number, order in enumerate(nest.orders):
         behind = order.index(loop) + 1
         for way, place in enumerate(ways[number].tolist()):
             if place > behind:
-                keeps[number, way] = (of_loop[number, behind:place] == 1).all(axis=0)
+                keeps[number, way] = (nest.counts[number, behind:place] == 1).all(axis=0)
     return keeps
 
 

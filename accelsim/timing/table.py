@@ -154,30 +154,25 @@ def _waits(stations: tuple[Station, ...], number: Mapping[str, int]) -> tuple[In
 
     Counters never run backwards, and events of a station begin one after the other.
     """
-    events, counters, values = [], [], []
+    events, counters, values = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)], [np.zeros(0, np.int64)]
     first = 0
     for station in stations:
-        for wait in station.waits:
-            chosen = _rises(wait.value)
-            if not chosen.size:
-                continue
-            events.append(first + chosen)
-            counters.append(np.full(chosen.size, number[wait.counter], dtype=np.int64))
-            values.append(wait.value[chosen])
+        if station.waits and station.cycles.size:
+            value = np.stack([wait.value for wait in station.waits])
+            event, wait = np.nonzero(_rises(value).T)
+            events.append(first + event)
+            counters.append(np.array([number[wait.counter] for wait in station.waits], dtype=np.int64)[wait])
+            values.append(value[wait, event])
         first += station.cycles.size
-    event = np.concatenate(events)
-    order = np.argsort(event, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(np.bincount(event, minlength=first))])
-    return starts, np.concatenate(counters)[order], np.concatenate(values)[order]
+    starts = np.concatenate([[0], np.cumsum(np.bincount(np.concatenate(events), minlength=first))])
+    return starts, np.concatenate(counters), np.concatenate(values)
 
 
-def _rises(value: Ints) -> Ints:
-    """Return the events that wait for more than all before them."""
-    if not value.size or value.max() == NO_WAIT:
-        return np.zeros(0, dtype=np.int64)
-    most = np.maximum.accumulate(value)
-    rises = np.flatnonzero(most[1:] > most[:-1]) + 1
-    return rises if most[0] == NO_WAIT else np.concatenate([[0], rises])
+def _rises(value: Ints) -> npt.NDArray[np.bool_]:
+    """Return where an event waits for more than all before it, bool [waits, events]; so the first one, if at all."""
+    most = np.maximum.accumulate(value, axis=1)
+    rises: npt.NDArray[np.bool_] = np.concatenate([most[:, :1] > NO_WAIT, most[:, 1:] > most[:, :-1]], axis=1)
+    return rises
 
 
 def num_raised(stations: tuple[Station, ...], number: Mapping[str, int] = NUMBER) -> Ints:
