@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.config.hardware import BufferConfig, HardwareConfig
-from accelsim.mapping.build import MOST_TILES, effective_macs, shifted_bits
+from accelsim.mapping.build import MOST_TILES
 from accelsim.mapping.cached_form import tilings_on_bus
-from accelsim.mapping.figures import Layers
+from accelsim.mapping.figures import Layers, fixed_pj
 from accelsim.mapping.generation import COUNTER_BASED
 from accelsim.mapping.generation_form import generation
 from accelsim.mapping.holding import left_beside
@@ -488,18 +488,5 @@ def _actions_pj(figures: Figures, prices: EnergyPrices) -> Floats:
     energy = energy + words * prices.pj("weight_generator", "words") + jumps * prices.pj("weight_generator", "jumps")
     energy = energy + discarded * prices.pj("weight_generator", "discarded_words")
     energy = energy + seeds * prices.pj("weight_generator", "derived_seeds")
-    whole: Floats = energy + space.of_tile(np.array([_fixed_pj(task, prices) for task in space.tasks]))
+    whole: Floats = energy + space.of_tile(np.array([fixed_pj(task, prices) for task in space.tasks]))
     return whole
-
-
-def _fixed_pj(task: LayerTask, prices: EnergyPrices) -> float:
-    """Return the energy of what every tiling does alike: products and results."""
-    macs = task.layer.dims.macs
-    executed = effective_macs(task) if task.hardware.pe_array.zero_weights != "none" else macs
-    arithmetic = task.plan.arithmetic if task.plan is not None else "int8"
-    return (
-        executed * prices.pj("pe_array", f"mac_{arithmetic}")
-        + (macs - executed) * prices.pj("pe_array", "mac_gated")
-        + shifted_bits(task, macs) * prices.pj("pe_array", "operand_shifts_bits")
-        + max(task.layer.vector_ops, task.layer.dims.num_outputs) * prices.pj("vector_unit", "ops")
-    )

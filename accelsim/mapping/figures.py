@@ -7,7 +7,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.mapping.build import effective_macs, shifted_bits
 from accelsim.mapping.events import VARIABLE_LENGTH
+from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.task import LayerTask
 
 Floats = npt.NDArray[np.float64]
@@ -72,3 +74,16 @@ def layer_figures(tasks: list[LayerTask]) -> Layers:
             float(task.buffers_output), float(task.stages_output),
         ))  # fmt: skip
     return Layers(*np.array(rows, dtype=np.float64).reshape(-1, len(fields(Layers))).T)
+
+
+def fixed_pj(task: LayerTask, prices: EnergyPrices) -> float:
+    """Return the energy of what every tiling does alike: products and results."""
+    macs = task.layer.dims.macs
+    executed = effective_macs(task) if task.hardware.pe_array.zero_weights != "none" else macs
+    arithmetic = task.plan.arithmetic if task.plan is not None else "int8"
+    return (
+        executed * prices.pj("pe_array", f"mac_{arithmetic}")
+        + (macs - executed) * prices.pj("pe_array", "mac_gated")
+        + shifted_bits(task, macs) * prices.pj("pe_array", "operand_shifts_bits")
+        + max(task.layer.vector_ops, task.layer.dims.num_outputs) * prices.pj("vector_unit", "ops")
+    )
