@@ -23,7 +23,7 @@ from accelsim.timing.power_states import DramActivity, activity_of, use_of_reque
 from accelsim.timing.schedule import LayerSchedule
 from accelsim.timing.solve import FlatTimes
 
-MOST_EVENTS_AS_PROCESSES = 50_000
+MOST_EVENTS_AS_PROCESSES = 5_000  # a few tenths of a second: an arbiter waits for every cycle's end
 WEIGHT_CLASSES = ("mask", "seed", "scale", "weight", "index")
 
 

@@ -156,6 +156,7 @@ class _Builder:
         self.raised: Counter[str] = Counter()
         self.last: dict[int, LayerSchedule] = {}
         self.ended: Counter[int] = Counter()
+        self.known: dict[tuple[object, ...], tuple[LayerSchedule, tuple[Station, ...]]] = {}
         for core in range(hardware.num_cores):
             for unit in ("dma", "mask_decoder", "weight_generator", "pe_array", "vector_unit", "sequencer"):
                 if unit not in self.share:
@@ -194,9 +195,12 @@ class _Builder:
         return [one.done(number) for one in found]
 
     def _stations(self, core: int, piece: Piece) -> tuple[Station, ...]:
-        before = self.last.get(core)
-        fits = before is not None and first_weights_fit(before, piece.schedule, self.hardware)
-        return layer_stations(piece.schedule, self.hardware, fits)
+        before, schedule = self.last.get(core), piece.schedule
+        fits = before is not None and first_weights_fit(before, schedule, self.hardware)
+        key = id(schedule.compute_cycles), id(schedule.weights), id(schedule.inputs), id(schedule.outputs), fits
+        if key not in self.known:  # equal parts of a layer are one schedule
+            self.known[key] = schedule, layer_stations(schedule, self.hardware, fits)
+        return self.known[key][1]
 
     def _for_all(self, found: list[_Piece], slot: Slot) -> tuple[str, ...]:
         """Return the counters of what DRAM delivers to a buffer of all cores in this slot."""
