@@ -58,7 +58,7 @@ from accelsim.trace.model import LayerTrace
     ),
 )
 @click.argument("hardware", shell_complete=complete_chip)
-@click.argument("workloads", metavar="WORKLOAD...", nargs=-1, required=True, shell_complete=complete_workload)
+@click.argument("workloads", metavar="WORKLOAD", nargs=-1, required=True, shell_complete=complete_workload)
 @click.option(
     "--storage",
     metavar="FORMAT",

@@ -35,7 +35,7 @@ from accelsim.config.hardware import HardwareConfig
 from accelsim.timing.accounts import WAIT_CORES
 from accelsim.timing.core_lines import Line, in_turn, joined, some_requests
 from accelsim.timing.memory import MemoryModel
-from accelsim.timing.moment import Moment
+from accelsim.timing.moment import STATIONS, Moment
 from accelsim.timing.program import INPUT, RESIDUAL, WEIGHT
 from accelsim.timing.schedule import LayerSchedule, first_weights_fit
 from accelsim.timing.solve import Engine, FlatTimes, SolvedLayer, solve_flat
@@ -158,7 +158,7 @@ class _Builder:
         self.ended: Counter[int] = Counter()
         self.known: dict[tuple[object, ...], tuple[LayerSchedule, tuple[Station, ...]]] = {}
         for core in range(hardware.num_cores):
-            for unit in ("dma", "mask_decoder", "weight_generator", "pe_array", "vector_unit", "sequencer"):
+            for unit in STATIONS:
                 if unit not in self.share:
                     kinds = tuple(core_name(core, name) for name in COUNTER_OF_KIND) if unit == "dma" else ()
                     self._line(core_name(core, unit), kinds)

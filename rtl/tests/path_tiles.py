@@ -131,7 +131,7 @@ def stations_of(weights, hardware):
     units = {
         unit.name: unit for unit in (_mask_decoder(schedule, hardware, ""), _weight_generator(schedule, hardware, ""))
     }
-    return units | {"waits": _made(schedule, hardware, tiles, tiles)}
+    return units | {"waits": _made(schedule, hardware, tiles)}
 
 
 def _tiles(dims, layer):

@@ -43,7 +43,7 @@ def test_a_search_is_the_same_with_two_workers(space, tmp_path, sampler):
 
 
 def test_the_search_finds_the_front_of_the_grid_within_the_constraint(space, tmp_path, first_choice):
-    objectives, where = ["latency_s", "energy_j"], ["area_mm2 <= 0.6"]
+    objectives, where = ["latency_s", "energy_j"], ["area_mm2 <= 0.7"]
 
     grid = accelsim.sweep({**space, "constraints": where}, tmp_path / "grid", workers=1, objectives=objectives)
     found = accelsim.explore(
