@@ -53,7 +53,7 @@ def test_the_search_finds_the_front_of_the_grid_within_the_constraint(space, tmp
     assert 0 < grid.summary.num_feasible < len(grid.table)
     best = min(row["latency_s"] for row in grid.summary.front)
     assert min(row["latency_s"] for row in found.summary.front) <= best * 1.05
-    assert all(row["area_mm2"] <= 0.6 for row in found.summary.front)
+    assert all(row["area_mm2"] <= 0.7 for row in found.summary.front)
     assert len(found.ranked) > len(found.table)
     assert found.confirmation.correlations["energy_j"] > 0.9
 
