@@ -19,7 +19,15 @@ from accelsim.mapping.build import layer_shape
 from accelsim.mapping.cores import ALIKE, PARTS, Part, shares, split_task
 from accelsim.mapping.loops import LOOPS, Tiling
 from accelsim.mapping.mapper import MappedLayer
-from accelsim.mapping.network import check_units, estimate_alone, map_alone, map_network, network_tasks, residency_of
+from accelsim.mapping.network import (
+    check_units,
+    estimate_alone,
+    kinds_of,
+    map_alone,
+    map_network,
+    network_tasks,
+    residency_of,
+)
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.residency import Residency
 from accelsim.mapping.task import LayerTask
@@ -202,16 +210,15 @@ def counters_of(program: Program, run: SystemRun, hardware: HardwareConfig, netw
             own[layer].append(max(pieces, key=lambda one: (one.account.end_cycle, -one.piece.core)))
         else:
             own[layer] += [one for one in pieces if one.piece.core == last]
-    arithmetics = {plan.arithmetic for plan in network.plans.values()}
-    decoders = {plan.decoder for plan in network.plans.values()} - {"none"}
+    arithmetic, decoder, uses_generator = kinds_of(network.plans)
     return Counters(
         storage=network.storage,
         layers=tuple(
             whole_layer(pieces, mine, layer) for pieces, mine, layer in zip(every, own, program.layers, strict=True)
         ),
-        arithmetic=min(arithmetics) if arithmetics else "int8",
-        uses_generator=any(plan.source is not None for plan in network.plans.values()),
-        decoder=min(decoders) if decoders else "none",
+        arithmetic=arithmetic,
+        uses_generator=uses_generator,
+        decoder=decoder,
         dram=run.dram,
         cores=core_counters(run, hardware.num_cores, {}),
     )

@@ -63,17 +63,24 @@ def map_network(
     """
     check_units(plans, storage, hardware)
     mapped = _map_layers(trace, plans, hardware, prices, fixed or {})
-    arithmetics = {plan.arithmetic for plan in plans.values()}
-    decoders = {plan.decoder for plan in plans.values()} - {"none"}
+    arithmetic, decoder, uses_generator = kinds_of(plans)
     schedule = Schedule(
         storage=storage,
         layers=tuple(item.schedule for item in mapped),
-        arithmetic=sorted(arithmetics)[0] if arithmetics else "int8",
-        decoder=sorted(decoders)[0] if decoders else "none",
-        uses_generator=any(plan.source is not None for plan in plans.values()),
+        arithmetic=arithmetic,
+        decoder=decoder,
+        uses_generator=uses_generator,
         lower_bound_cycles=network_bound([item.bound for item in mapped if item.bound is not None]),
     )
     return schedule, mapped
+
+
+def kinds_of(plans: Mapping[str, WeightPlan]) -> tuple[str, str, bool]:
+    """Return the arithmetic and the decoder of a network's weights, and whether any are regenerated."""
+    arithmetics = {plan.arithmetic for plan in plans.values()}
+    decoders = {plan.decoder for plan in plans.values()} - {"none"}
+    is_made = any(plan.source is not None for plan in plans.values())
+    return min(arithmetics, default="int8"), min(decoders, default="none"), is_made
 
 
 def rank_network(

@@ -59,8 +59,19 @@ def _toy() -> str:
 @pytest.mark.skipif(mapping.missing_tools() is not None, reason=str(mapping.missing_tools()))
 def test_a_generator_costs_what_the_cells_of_a_library_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = library.Known(
-        "toy", "toy", 45.0, 1.0, 1.0, "NAND2", "BUF", 1.0, "BUF gate(.A(clk), .Y(gated));", "", "none",
-        "DFF", "BUF",
+        "toy",
+        "toy",
+        45.0,
+        1.0,
+        1.0,
+        "NAND2",
+        "BUF",
+        1.0,
+        "BUF gate(.A(clk), .Y(gated));",
+        "",
+        "none",
+        "DFF",
+        "BUF",
     )
     monkeypatch.setattr(library, "KNOWN", (known,))
     (tmp_path / "toy.lib").write_text(_toy())
