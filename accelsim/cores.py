@@ -239,7 +239,7 @@ def by_layers(hardware: HardwareConfig, network: Network) -> Program:
             chosen = _from_cores(task, chosen, divided, hardware.num_cores)
         needs = tuple((core, number) for core, number in ended.items() if number)
         pieces = {}
-        for core, item in enumerate(chosen.mapped(prices)):
+        for core, item in enumerate(chosen.mapped(hardware, prices)):
             named = replace(item.schedule, name=task.layer.name)
             others = tuple(each for each in needs if each[0] != core)
             pieces[core] = Piece(named, others, chosen.from_cores)
@@ -313,11 +313,29 @@ class _Chosen:
         """Return the part with most work, of equals that with most inputs."""
         return max(self.parts, key=lambda part: (part.layer.dims.macs, part.layer.dims.num_inputs))
 
-    def mapped(self, prices: EnergyPrices) -> tuple[MappedLayer, ...]:
-        """Return the parts mapped: the largest is, and the others have its tiling where it fits them."""
+    def mapped(self, hardware: HardwareConfig, prices: EnergyPrices) -> tuple[MappedLayer, ...]:
+        """Return the parts mapped: the largest is, and all have its tiling where it fits.
+
+        Where cores take turns at a shared unit, the largest is mapped for that unit as it is, and for one as slow as it
+        is to one of them; of both tilings that is taken which lets the layer end first, by itself.
+        """
         largest = self.largest
-        tiling = map_alone(largest, prices).schedule.tiling
-        return tuple(_with_tiling(part, None if part is largest else tiling, prices) for part in self.parts)
+        tilings = [map_alone(task, prices).schedule.tiling for task in (largest, self.in_turn(largest, hardware))]
+        found = [tuple(_with_tiling(part, each, prices) for part in self.parts) for each in dict.fromkeys(tilings)]
+        if len(found) == 1:
+            return found[0]
+
+        def end_cycle(mapped: tuple[MappedLayer, ...]) -> int:
+            pieces = {core: Piece(item.schedule, (), self.from_cores) for core, item in enumerate(mapped)}
+            return run_system([Slot(pieces, self.alike)], hardware, engine="solver").end_cycle
+
+        return min(found, key=end_cycle)
+
+    def in_turn(self, part: LayerTask, hardware: HardwareConfig) -> LayerTask:
+        """Return a part on a chip whose shared units are as slow as they are to one of those that take turns."""
+        if self.alike == "weights":
+            return part
+        return replace(part, hardware=_with_turns(part.hardware, hardware, len(self.parts)))
 
 
 def _with_tiling(part: LayerTask, tiling: Tiling | None, prices: EnergyPrices) -> MappedLayer:
@@ -385,9 +403,7 @@ def _comes_once(alike: Alike, part: LayerTask, hardware: HardwareConfig) -> bool
 
 def _value(chosen: _Chosen, hardware: HardwareConfig, prices: EnergyPrices) -> float:
     """Return the objective of a layer by the closed form of its largest part: no less than the memory takes for all."""
-    part, number = chosen.largest, len(chosen.parts)
-    if chosen.alike != "weights":
-        part = replace(part, hardware=_with_turns(part.hardware, hardware, number))
+    part, number = chosen.in_turn(chosen.largest, hardware), len(chosen.parts)
     cycles, value = estimate_alone(part, prices)
     objective = hardware.mapping.objective
     if objective == "dram_bytes":
