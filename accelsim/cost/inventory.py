@@ -236,8 +236,11 @@ def _generator(pricer: Pricer) -> Logic:
     words, lanes = float(generator.num_lanes * generator.words_per_lane_per_cycle), float(generator.num_lanes)
     fields = 1.0 if generator.kind == "lfsr16" else 2.0
     gates = [(f"{generator.kind}_gates", words), ("freeze_gates", words * fields)]
-    steps = tuple(Work("weight_generator", name, 1 / words) for name in ("words", "discarded_words"))
-    flip_flops = [FlipFlops(pricer.factor(f"{generator.kind}_flip_flops", words), ("weight_generator",), steps)]
+    # One that serves several cores in turn keeps the state of its lanes for each of them.
+    states = pricer.hardware.num_cores if "weight_generator" in pricer.hardware.share else 1
+    steps = tuple(Work("weight_generator", name, 1 / words / states) for name in ("words", "discarded_words"))
+    state = pricer.factor(f"{generator.kind}_flip_flops", words * states)
+    flip_flops = [FlipFlops(state, ("weight_generator",), steps)]
     if pricer.traits.uses_jumps:
         gates.append(("jump_gates", lanes))
         jumps = (Work("weight_generator", "jumps", generator.jump_cycles / lanes),)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +61,15 @@ def make_timeline(
     for unit in _UNITS:
         events.extend(_unit_events(unit, probe, tiles, sampling, _Writer(tracks, clock, names)))
     events.extend(_counter_events(result, probe, tiles, clock, (trace, activation_bits)))
+    more = {
+        "counters": "of every tile; the peak in each of 500 equal windows where a level changes more often",
+        "dram": tiles.channel_words if tiles.num_channels else "ideal memory: requests take no time",
+    }
+    return written(result, events, sampling.left_out, more)
+
+
+def written(result: RunResult, events: list[Event], left_out: str, more: Mapping[str, str]) -> Timeline:
+    """Return events as the content of a file that says what run they are of; ``more`` is said beside."""
     document = {
         "displayTimeUnit": "ns",
         "otherData": {
@@ -68,13 +77,12 @@ def make_timeline(
             "hardware": result.hardware.name,
             "workload": result.workload.name,
             "storage": result.storage,
-            "sampling": sampling.left_out or "every tile is drawn",
-            "counters": "of every tile; the peak in each of 500 equal windows where a level changes more often",
-            "dram": tiles.channel_words if tiles.num_channels else "ideal memory: requests take no time",
+            "sampling": left_out or "every tile is drawn",
+            **more,
         },
         "traceEvents": events,
     }
-    return Timeline(json.dumps(document, separators=(",", ":"), allow_nan=False) + "\n", sampling.left_out)
+    return Timeline(json.dumps(document, separators=(",", ":"), allow_nan=False) + "\n", left_out)
 
 
 @dataclass(frozen=True, slots=True)

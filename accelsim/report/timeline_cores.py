@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
-from accelsim.report.timeline import MAX_SLICES, Timeline
+from accelsim.report.timeline import MAX_SLICES, Timeline, written
 from accelsim.report.timeline_probe import Slice, TimelineProbe
 from accelsim.results.model import RunResult
 from accelsim.timing.program import KIND_NAMES
@@ -36,18 +35,7 @@ def make_core_timeline(result: RunResult, probe: TimelineProbe, num_cores: int) 
         left_out += max(0, len(slices) - room)
         events += [_event(result, core, units.index(unit), unit, piece) for unit, piece in slices[:room]]
     words = f"{left_out:,} slices behind the first {room:,} of each core are not drawn" if left_out else ""
-    document = {
-        "displayTimeUnit": "ns",
-        "otherData": {
-            "accelsim_version": result.accelsim_version,
-            "hardware": result.hardware.name,
-            "workload": result.workload.name,
-            "storage": result.storage,
-            "sampling": words or "every tile is drawn",
-        },
-        "traceEvents": events,
-    }
-    return Timeline(json.dumps(document, separators=(",", ":"), allow_nan=False) + "\n", words)
+    return written(result, events, words, {})
 
 
 def _slices(probe: TimelineProbe, core: int) -> Iterator[tuple[str, Slice]]:

@@ -135,7 +135,8 @@ def test_area_and_leakage_are_those_of_all_cores_and_shared_units_there_once() -
     )
     assert private["pe_array"] == pytest.approx(4 * one["pe_array"])
     assert private["weight_generator"] == pytest.approx(4 * one["weight_generator"])
-    assert shared["weight_generator"] == pytest.approx(one["weight_generator"])
+    # Gates once; the state of the lanes, which hold streams of all cores, four times.
+    assert one["weight_generator"] < shared["weight_generator"] < 0.9 * private["weight_generator"]
     assert shared["weight_buffer"] == pytest.approx(4 * one["weight_buffer"])
 
 
