@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.config.hardware import HardwareConfig
+from accelsim.config.loader import LoadedHardware
 from accelsim.cost.area import area_prices, leakage_prices
 from accelsim.cost.clock import clock_estimate
 from accelsim.cost.energy import energy_prices
@@ -36,7 +37,7 @@ from accelsim.mapping.network import check_units, rank_network
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.ranking import Best
 from accelsim.mapping.task import LayerTask
-from accelsim.pipeline import built_for, layer_plans
+from accelsim.pipeline import built_for, layer_plans, run
 from accelsim.prng.streams import check_source
 from accelsim.repeated import Network
 from accelsim.results.build import num_frames
@@ -55,12 +56,19 @@ _SYMBOLS = {
 def estimate(hardware: HardwareConfig, trace: LayerTrace, storage: str) -> Row:
     """Return latency, energy, area and traffic of a network on a chip; of a batch in its best groups.
 
+    Several cores have no closed form: they are simulated.
+
     Raises
     ------
     AccelSimError
         The format cannot hold the network, the chip lacks a unit, no generator can follow a layer's random source, or a
         layer fits the buffers in no way.
     """
+    if hardware.num_cores > 1:
+        totals = run(LoadedHardware(hardware, "", ""), trace, storage).totals
+        moved, stored = totals.dram_read_bytes + totals.dram_write_bytes, totals.stored_bits.model_dump()
+        figures = totals.latency_cycles, totals.latency_s, totals.energy_j, totals.area_mm2, moved, totals.macs
+        return _row(num_frames(trace), figures, totals.effective_macs, sum(stored.values()))
     hardware = built_for(hardware, trace, storage)
     if trace.language is not None:
         return _of_language_model(hardware, trace, trace.language, storage)
