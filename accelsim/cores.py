@@ -31,6 +31,7 @@ from accelsim.mapping.network import (
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.residency import Residency
 from accelsim.mapping.task import LayerTask
+from accelsim.names import suggest
 from accelsim.sim.cores import (
     PieceRun,
     SystemRun,
@@ -143,9 +144,9 @@ def run_on_cores(hardware: HardwareConfig, network: Network, watch: Watch = Watc
         A layer fits no core, or nothing can be divided as the chip's description says.
     """
     program, counters = best_program(hardware, network)
-    if program is None or watch == Watch():
+    if watch == Watch():
         return counters
-    return _counted(hardware, network, program, watch)
+    return _counted(hardware, network, program or whole_program(core_chip(hardware, 1, None), network), watch)
 
 
 def best_program(hardware: HardwareConfig, network: Network) -> tuple[Program | None, Counters]:
@@ -176,7 +177,15 @@ def best_program(hardware: HardwareConfig, network: Network) -> tuple[Program | 
 def _candidates(hardware: HardwareConfig, trace: LayerTrace) -> list[Callable[[HardwareConfig, Network], Program]]:
     """Return what is tried, beside one core alone."""
     split, has_inputs = hardware.mapping.split, trace.copies > 1
-    if split == "batch" and trace.num_inputs == 1:
+    words = (split,) if isinstance(split, str) else tuple(split.values())
+    names = {layer.name for layer in trace.layers} | {"default"}
+    unknown = [] if isinstance(split, str) else [name for name in split if name not in names]
+    if unknown:
+        hint = suggest(unknown[0], sorted(names)) or "accelsim trace shows its layers; "
+        raise MappingError(
+            f"{hardware.name}: mapping.split: {trace.name} has no layer {unknown[0]!r}; {hint}or give default"
+        )
+    if "batch" in words and trace.num_inputs == 1:
         raise MappingError(
             f"{hardware.name}: mapping.split: batch: {trace.name} has one input; give --batch, or another split"
         )

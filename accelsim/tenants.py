@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.cores import Network, Program, best_program, core_chip, counters_of, whole_program
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.tables import load_tables
 from accelsim.errors import MappingError
-from accelsim.mapping.cores import shares
 from accelsim.sim.cores import SystemRun, WholeLayer, core_counters, run_system, whole_layer
 from accelsim.sim.counters import CoreCounters, Counters
 from accelsim.storage.base import StoredBits
@@ -70,7 +70,7 @@ def run_tenants(hardware: HardwareConfig, networks: Sequence[Network]) -> Tenant
         raise MappingError(
             f"{hardware.name}: {len(networks)} networks on {hardware.num_cores} cores; each needs one: raise num_cores"
         )
-    parts = [tuple(range(share.first, share.first + share.size)) for share in shares(hardware.num_cores, len(networks))]
+    parts = _shares_of_cores(hardware.num_cores, [sum(each.dims.macs for each in one.trace.layers) for one in networks])
     programs, alone = [], []
     for network, cores in zip(networks, parts, strict=True):
         program, cycles = _on_its_cores(hardware, network, len(cores))
@@ -84,15 +84,28 @@ def run_tenants(hardware: HardwareConfig, networks: Sequence[Network]) -> Tenant
     first = [owner.index(place) for place in range(len(networks))]
     tenants = tuple(
         Tenant(
-            network.trace.name, network.storage, cores,
+            _label(network), network.storage, cores,
             replace(counters_of(program, _own(run, program, begin), hardware, network), cores=(), dram=None), cycles,
         )
         for network, program, cores, begin, cycles in zip(networks, programs, parts, first, alone, strict=True)
     )  # fmt: skip
-    names = {core: network.trace.name for network, cores in zip(networks, parts, strict=True) for core in cores}
+    names = {core: _label(network) for network, cores in zip(networks, parts, strict=True) for core in cores}
     return TenantsRun(
         tenants, core_counters(run, hardware.num_cores, names), run.end_cycle, _energy_j(run, tenants, hardware)
     )
+
+
+def _shares_of_cores(num_cores: int, macs: Sequence[int]) -> list[tuple[int, ...]]:
+    """Return as many cores for each network; what is left goes to those with most work."""
+    base, rest = divmod(num_cores, len(macs))
+    longest = sorted(range(len(macs)), key=lambda place: -macs[place])[:rest]
+    sizes = [base + (place in longest) for place in range(len(macs))]
+    return [tuple(range(sum(sizes[:place]), sum(sizes[: place + 1]))) for place in range(len(macs))]
+
+
+def _label(network: Network) -> str:
+    """Return how a network was named: tickets of one network have different files."""
+    return Path(network.trace.path or network.trace.name).stem
 
 
 def _on_its_cores(hardware: HardwareConfig, network: Network, number: int) -> tuple[Program, int]:

@@ -17,11 +17,11 @@ from accelsim.cli.collect import (
     storage_of_option,
     workload_options,
 )
-from accelsim.cli.common import Choice, common_options, examples, json_option, write_stdout
+from accelsim.cli.common import Choice, common_options, examples, json_option, session, write_stdout
 from accelsim.cli.names import complete_chip, complete_workload
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import LoadedHardware, load_hardware
-from accelsim.cores import best_program
+from accelsim.cores import best_program, core_chip
 from accelsim.errors import MappingError
 from accelsim.mapping.fixed import load_fixed
 from accelsim.names import suggest
@@ -80,8 +80,10 @@ def command(
     trace = read_workload(ctx, workload)
     storage = with_layers(storage or flow.default_storage(trace, chip), storage_of(ctx))
     if chip.config.num_cores > 1:
-        _print_cores(ctx, chip, trace, storage, layer, as_json)
-        return
+        if _print_cores(ctx, chip, trace, storage, layer, as_json):
+            return
+        session(ctx).note(f"{trace.name}: one core alone is best by the objective of {hardware}; this is its map")
+        chip = replace(chip, config=core_chip(chip.config, 1, None))
     mapping = mapping_file(ctx)
     fixed = load_fixed(mapping, trace) if mapping is not None else None
     groups = batch_groups(chip.config, trace, storage, fixed)
@@ -104,27 +106,26 @@ def command(
 
 def _print_cores(
     ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, storage: str, layer: str | None, as_json: bool
-) -> None:
-    """Show who works on what of several cores; where one alone is best, say so."""
+) -> bool:
+    """Show who works on what of several cores; return whether any divide the work."""
     if mapping_file(ctx) is not None:
         raise MappingError(f"{chip.path}: --mapping states tilings of one core; leave it out, or --set num_cores=1")
     built = built_for(chip.config, trace, storage)
     program, counters = best_program(built, network_on_cores(built, trace, storage))
     if program is None:
-        raise MappingError(
-            f"{trace.name} on {chip.config.name}: one core alone is best; see its map with --set num_cores=1 "
-            "--set share=[]"
-        )
+        return False
     rows = core_map(program, counters)
     known = [row["name"] for row in rows]
     if layer is not None and layer not in known:
-        raise MappingError(f"--layer: {trace.name} has no layer {layer!r}; {suggest(layer, known)}".rstrip("; "))
+        hint = suggest(layer, known) or f"give one of {', '.join(known[:8])}{', ...' if len(known) > 8 else ''}"
+        raise MappingError(f"--layer: {trace.name} has no layer {layer!r}; {hint.strip()}")
     rows = [row for row in rows if layer in (None, row["name"])]
     if as_json:
         write_stdout(core_map_text(chip.config.name, trace.name, storage, rows))
     else:
         title = f"{printable(trace.name)} on {chip.config.num_cores} cores of {printable(chip.config.name)}, {storage}"
         print_core_map(make_console(sys.stdout), title, rows)
+    return True
 
 
 def _alone_cycles(schedule: Schedule, layer: LayerSchedule, hardware: HardwareConfig) -> int:

@@ -52,7 +52,7 @@ from accelsim.trace.model import LayerTrace
         "accelsim run edge resnet_slt",
         "accelsim run hwconfigs/edge.yaml workloads/resnet_slt.pt --storage slt-golomb --uncertainty",
         "accelsim run hwconfigs/edge.yaml workloads/resnet_slt.pt --json --compare csr-int8",
-        "accelsim run edge_quad resnet18 vit_s --tenants --set share=[]",
+        "accelsim run edge_quad resnet18 vit_tiny --tenants --set share=[activation_buffer]",
         "accelsim run edge resnet_slt --vary dram.data_rate_mtps=3200,6400 --chip eyeriss",
         "accelsim run hwconfigs/edge.yaml resnet50 --sparsity 0.7 --prune-ratio 0.5 --lock-ratio 0.2",
     ),

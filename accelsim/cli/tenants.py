@@ -12,6 +12,7 @@ import click
 from accelsim.cli import flow
 from accelsim.cli.collect import mapping_file, read_workload, requests_file, wanted_pictures, wants_uncertainty
 from accelsim.cli.common import write_stdout
+from accelsim.cli.what_if import wants_what_if
 from accelsim.config.loader import load_hardware
 from accelsim.errors import ConfigError
 from accelsim.results.store import check_folder_place, prepare_folder, write_text
@@ -67,8 +68,11 @@ def run_together(  # noqa: PLR0913  what `accelsim run` was given
 
     if mapping_file(ctx) or wanted_pictures(ctx).are_wanted or requests_file(ctx) or wants_uncertainty(ctx):
         raise ConfigError(
-            "--tenants: --mapping, --timeline, --gantt, --dram-trace and --uncertainty are for one workload; leave them"
+            "--tenants: --mapping, --timeline, --gantt, --dram-trace and --uncertainty are for one workload; leave "
+            "them out"
         )
+    if wants_what_if(ctx) or ctx.params.get("compare") is not None:
+        raise ConfigError("--tenants: --vary, --chip and --compare are for one workload; leave them out")
     chip = load_hardware(hardware, (*overrides, _SET))
     target = check_folder_place(folder) if folder is not None else None
     traces = [read_workload(ctx, workload) for workload in workloads]

@@ -294,6 +294,9 @@ class VectorUnitConfig(ConfigModel):
     ends a kernel makes the next one do so); false: once."""
 
 
+SPLITS = ("auto", "filters", "positions", "batch")
+
+
 class MappingConfig(ConfigModel):
     """What the mapper looks for."""
 
@@ -308,6 +311,19 @@ class MappingConfig(ConfigModel):
     word with ``default`` for the others. ``auto`` takes what the closed form likes best."""
     schedule: Literal["layer_by_layer", "tenants"] = "layer_by_layer"
     """Several cores: all on one layer after the other, or each on a network of its own (``run --tenants`` sets it)."""
+
+    @field_validator("split", mode="before")
+    @classmethod
+    def _words(cls, value: object) -> object:
+        given = value if isinstance(value, dict) else {"": value}
+        for name, word in given.items():
+            if word not in SPLITS:
+                place = f"{name}: " if name else ""
+                raise ValueError(
+                    f"{place}{word!r} is not a split; give one of {', '.join(SPLITS)}, for all layers or as "
+                    "{LAYER: WORD, default: WORD}"
+                )
+        return value
 
 
 class HardwareConfig(ConfigModel):
@@ -401,10 +417,7 @@ class HardwareConfig(ConfigModel):
             )
 
     def _check_cores(self) -> None:
-        if self.num_cores == 1:
-            if self.share or self.core_network is not None:
-                what = f"share: {self.share[0]}" if self.share else "core_network"
-                raise ValueError(f"{what}: there is one core; raise num_cores or leave it out")
+        if self.num_cores == 1:  # a scan over cores may begin with one, which has nothing to share
             return
         has_one_bus = self.dram.model == "simple" and not self.dram.separate_write_bus
         if self.dram.arbitration == "round_robin" and self.memory != "ideal" and not has_one_bus:
@@ -428,7 +441,7 @@ class HardwareConfig(ConfigModel):
         if alone and self.mapping.schedule != "layer_by_layer":
             raise ValueError(
                 f"share: {alone[0]}: with mapping.schedule {self.mapping.schedule} cores need weights of their own; "
-                "share at most activation_buffer: --set share=[]"
+                "share at most activation_buffer: --set share=[activation_buffer]"
             )
 
     @field_validator("dram")

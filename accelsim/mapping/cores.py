@@ -184,18 +184,20 @@ def _part_of_plan(plan: WeightPlan, rows: _Share) -> WeightPlan:
     source = plan.source
     if source is not None and source.stream == "layer":
         source = replace(source, stream="tile", tile_filters=rows.total)
+    has_seeds = source is None or source.seeds == "stored"  # else each core needs the one seed
     return replace(
         plan,
-        stored_bits=_part_of_bits(plan.stored_bits, rows),
-        fetched_bits=None if plan.fetched_bits is None else _part_of_bits(plan.fetched_bits, rows),
+        stored_bits=_part_of_bits(plan.stored_bits, rows, has_seeds),
+        fetched_bits=None if plan.fetched_bits is None else _part_of_bits(plan.fetched_bits, rows, has_seeds),
         decoder_symbols=rows.of(plan.decoder_symbols),
         num_nonzero=rows.of(plan.num_nonzero),
         source=source,
     )
 
 
-def _part_of_bits(bits: StoredBits, rows: _Share) -> StoredBits:
-    return StoredBits(**{name: rows.of(getattr(bits, name)) for name in StoredBits.__slots__})
+def _part_of_bits(bits: StoredBits, rows: _Share, has_seeds: bool) -> StoredBits:
+    parts = {name: rows.of(getattr(bits, name)) for name in StoredBits.__slots__}
+    return StoredBits(**{**parts, "seed": parts["seed"] if has_seeds else bits.seed})
 
 
 def _part_of_weights(weights: LayerWeights, rows: _Share) -> LayerWeights:

@@ -32,7 +32,8 @@ def headline(case: Case) -> str:
         parts.append(f"accuracy {percent(work.accuracy)} on {printable(work.dataset)}")
     if not work.regenerable:
         parts.append("an imported pattern that no generator makes")
-    place = f"{printable(case.chip)} ({chip.node_nm:g} nm, {chip.clock_mhz:g} MHz)"
+    cores = f", {len(result.cores)} cores" if result.cores else ""
+    place = f"{printable(case.chip)} ({chip.node_nm:g} nm, {chip.clock_mhz:g} MHz{cores})"
     return f"{printable(case.network)} on {place}: {', '.join(parts)}"
 
 

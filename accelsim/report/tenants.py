@@ -15,6 +15,8 @@ from accelsim.report.text import printable, quantity, ratio
 from accelsim.tenants import TenantsRun
 from accelsim.units import cycles_to_s
 
+_NOTICED = 1.005
+
 
 def tenants_text(run: TenantsRun, hardware: HardwareConfig) -> str:
     """Return a run of several networks as JSON: each network, each core, and the chip until the last one ends."""
@@ -65,11 +67,13 @@ def print_tenants(console: Console, run: TenantsRun, hardware: HardwareConfig) -
         )  # fmt: skip
     console.print(table)
     worst = max(run.tenants, key=lambda each: each.slow_down)
+    pays = f"{printable(worst.name)} pays most for the shared memory: {ratio(worst.slow_down, 1)} of its time alone."
+    first = pays if worst.slow_down > _NOTICED else "None is noticeably slower than alone."
     energy_j = math.fsum(run.energy_j_by_unit.values())
     end = quantity(cycles_to_s(run.end_cycle, hardware.clock_mhz), "s")
     console.print(
         Text(
-            f"{printable(worst.name)} pays most for the shared memory: {ratio(worst.slow_down, 1)} of its time alone. "
-            f"The last network ends after {end}, by when the chip and its memory have spent {quantity(energy_j, 'J')}."
+            f"{first} The last network ends after {end}, by when the chip and its memory have spent "
+            f"{quantity(energy_j, 'J')}."
         )
     )

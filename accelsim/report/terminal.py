@@ -80,6 +80,8 @@ def print_run(  # noqa: PLR0913  each is a part of what is printed
         console.print(table)
     if result.cores:
         console.print(cores_table(result))
+        if sum(core.num_layers > 0 for core in result.cores) == 1:
+            console.print(Text("One core alone is best by the chip's objective; the others wait."))
     for line in [*limits_line(result), *verdict(result, comparison), *remarks]:
         console.print(Text(line))
 
@@ -95,7 +97,8 @@ def headline(result: RunResult) -> str:
         parts.append(f"accuracy {percent(work.accuracy)} on {printable(work.dataset)}")
     if not work.regenerable:
         parts.append(_not_regenerable(result))
-    where = f"{printable(chip.name)} ({chip.node_nm:g} nm, {chip.clock_mhz:g} MHz)"
+    cores = f", {len(result.cores)} cores" if result.cores else ""
+    where = f"{printable(chip.name)} ({chip.node_nm:g} nm, {chip.clock_mhz:g} MHz{cores})"
     name = printable(work.name) + phase_words(work) + (f", batch {work.batch:,}" if work.batch > 1 else "")
     return f"{name} [{', '.join(parts)}] on {where}, stored as {printable(result.storage)}"
 

@@ -71,7 +71,10 @@ def test_parts_add_up_to_the_layer(workload: str) -> None:
             assert sum(part.residual_elements for part in parts) == task.residual_elements
             if by == "filters" and task.plan is not None and task.layer.uses_array:
                 owned = [part.plan for part in parts if part.plan is not None]
-                assert sum(plan.stored_bits.total for plan in owned) == task.plan.stored_bits.total
+                for name in ("mask", "scale", "weight", "index"):
+                    parted = sum(getattr(plan.stored_bits, name) for plan in owned)
+                    assert parted == getattr(task.plan.stored_bits, name)
+                assert {plan.stored_bits.seed for plan in owned} == {task.plan.stored_bits.seed}  # one, derived from
                 assert sum(plan.num_nonzero for plan in owned) == task.plan.num_nonzero
             assert all(part.dram_input_elements <= task.dram_input_elements for part in parts)
 
@@ -176,7 +179,8 @@ def test_networks_side_by_side_do_not_disturb_each_other_without_a_bottleneck() 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (("share=[mask_buffer]",), "share: mask_buffer: there is one core"),
+        (("num_cores=2", "mapping.split=filter"), "'filter' is not a split; give one of auto, filters"),
+        (("num_cores=2", "mapping.split={conv1: filtrs}"), "conv1: 'filtrs' is not a split"),
         (("num_cores=2", "share=[mask_decoder]"), "share mask_buffer too"),
         (("num_cores=2", "dram.arbitration=round_robin", "dram.model=timing"), "round_robin is for dram.model simple"),
         (("num_cores=2", "mapping.schedule=tenants", "share=[weight_generator]"), "share at most activation_buffer"),
@@ -192,3 +196,12 @@ def test_a_split_by_inputs_needs_inputs() -> None:
     chip = quad("mapping.split=batch")
     with pytest.raises(MappingError, match="has one input; give --batch"):
         simulate(chip, small(), "dense-int8")
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [("{three: filters}", "small has no layer 'three'"), ("{one: batch}", "has one input; give --batch")],
+)
+def test_a_split_names_layers_that_are_there(split: str, message: str) -> None:
+    with pytest.raises(MappingError, match=message):
+        simulate(quad(f"mapping.split={split}"), small(), "dense-int8")
