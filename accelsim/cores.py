@@ -239,11 +239,11 @@ def by_layers(hardware: HardwareConfig, network: Network) -> Program:
     prices = mapping_prices(whole, load_tables())
     residency = _residency(hardware, network, whole)
     slots, layers = [], []
-    divided: dict[str, str] = {}
+    divided: dict[str, tuple[str, int]] = {}
     ended = dict.fromkeys(range(hardware.num_cores), 0)
     for task in network_tasks(network.trace, network.plans, whole, residency):
         chosen = _chosen(task, hardware, prices, network.trace.num_inputs)
-        divided[task.layer.name] = chosen.by
+        divided[task.layer.name] = chosen.by, len(chosen.parts)
         if hardware.core_network is not None:
             chosen = _from_cores(task, chosen, divided, hardware.num_cores)
         needs = tuple((core, number) for core, number in ended.items() if number)
@@ -255,7 +255,9 @@ def by_layers(hardware: HardwareConfig, network: Network) -> Program:
             ended[core] += 1
         slots.append(Slot(pieces, chosen.alike))
         layers.append(WholeLayer(task.layer.name, task.layer.kind, layer_shape(task.layer), task.stored_bits))
-    return Program(tuple(slots), tuple(range(len(slots))), tuple(layers), tuple(divided.values()), waits=True)
+    return Program(
+        tuple(slots), tuple(range(len(slots))), tuple(layers), tuple(by for by, _ in divided.values()), waits=True
+    )
 
 
 def _residency(hardware: HardwareConfig, network: Network, whole: HardwareConfig) -> Residency:
@@ -276,7 +278,7 @@ def _residency(hardware: HardwareConfig, network: Network, whole: HardwareConfig
     return replace(spread, resident_bytes=tuple(-(-count // number) for count in spread.resident_bytes))
 
 
-def _from_cores(task: LayerTask, chosen: _Chosen, divided: Mapping[str, str], number: int) -> _Chosen:
+def _from_cores(task: LayerTask, chosen: _Chosen, divided: Mapping[str, tuple[str, int]], number: int) -> _Chosen:
     """Return a layer's parts with the transfers of what lies on chip and was not made where it is read."""
     layer = task.layer
     found: dict[str, float] = {}
@@ -285,7 +287,7 @@ def _from_cores(task: LayerTask, chosen: _Chosen, divided: Mapping[str, str], nu
         found["inputs"] = max(_share_of_others(chosen, divided[name], number) for name in layer.inputs)
     if layer.residuals and not task.residual_dram_elements and layer.uses_array:
         made = {divided[name] for name in layer.residuals if name in divided}
-        found["residuals"] = 0.0 if made == {chosen.by} else (number - 1) / number
+        found["residuals"] = 0.0 if made == {(chosen.by, len(chosen.parts))} else (number - 1) / number
     crossing = tuple((name, share) for name, share in found.items() if share > 0)
     names = [name for name, _ in crossing]
 
@@ -297,13 +299,14 @@ def _from_cores(task: LayerTask, chosen: _Chosen, divided: Mapping[str, str], nu
     return replace(chosen, parts=tuple(map(part, chosen.parts)), from_cores=crossing)
 
 
-def _share_of_others(chosen: _Chosen, made_by: str, number: int) -> float:
+def _share_of_others(chosen: _Chosen, made: tuple[str, int], number: int) -> float:
     """Return which share of its inputs a part gets from other cores."""
-    if chosen.by == made_by == "positions":  # all but the rows of the halo are its own
+    is_alike = made == (chosen.by, len(chosen.parts))
+    if is_alike and chosen.by == "positions":  # all but the rows of the halo are its own
         dims = chosen.largest.layer.dims
         rows, own = (dims.H, dims.P * dims.stride[0]) if dims.P >= dims.Q else (dims.W, dims.Q * dims.stride[1])
         return max(0.0, 1 - own / max(1, rows))
-    if chosen.by == made_by and chosen.by in ("batch", ONE_CORE):
+    if is_alike and chosen.by in ("batch", ONE_CORE):
         return 0.0
     return (number - 1) / number
 
@@ -454,37 +457,39 @@ def _compulsory_bytes(part: LayerTask, alike: Alike) -> tuple[float, float]:
 
 
 def whole_program(chip: HardwareConfig, network: Network) -> Program:
-    """Return a network on the first core alone, all inputs at once."""
-    trace = network.trace
-    prices = mapping_prices(chip, load_tables())
-    schedule, _ = map_network(trace, network.plans, network.storage, chip, prices)
-    slots = tuple(Slot({0: Piece(layer)}) for layer in schedule.layers)
-    layers = tuple(WholeLayer(layer.name, layer.kind, layer.shape, layer.stored_bits) for layer in schedule.layers)
-    return Program(slots, tuple(range(len(slots))), layers, (ONE_CORE,) * len(slots), waits=False)
+    """Return a network on the first core alone, in the groups of inputs that a chip with one core takes."""
+    rounds = [{0: pieces} for pieces in _rounds(chip, network, network.trace)]
+    return _of_rounds(rounds, network, ONE_CORE)
 
 
 def by_inputs(hardware: HardwareConfig, network: Network, share: int = 0) -> Program:
     """Return each core with inputs of its own, waiting for no other; mapped for its ``share`` of the bandwidth."""
     trace = network.trace
     chip = core_chip(hardware, share or min(hardware.num_cores, trace.copies), "weights")
-    prices = mapping_prices(chip, load_tables())
     rounds: list[dict[int, tuple[Piece, ...]]] = []
-    first: LayerTrace | None = None
     for core, part in enumerate(shares(trace.copies, hardware.num_cores)):
-        own = in_copies(trace, part.size)
-        groups = network.groups(chip, own)
-        number = 0
-        for group in groups:
-            schedule, _ = map_network(group.trace, network.plans, network.storage, chip, prices)
-            pieces = tuple(Piece(layer) for layer in schedule.layers)
-            for _ in range(group.times):
-                rounds.extend({} for _ in range(number + 1 - len(rounds)))
-                rounds[number][core] = pieces
-                number += 1
-        first = first or groups[0].trace
+        for number, pieces in enumerate(_rounds(chip, network, in_copies(trace, part.size))):
+            if number == len(rounds):
+                rounds.append({})
+            rounds[number][core] = pieces
+    return _of_rounds(rounds, network, "batch")
+
+
+def _rounds(chip: HardwareConfig, network: Network, trace: LayerTrace) -> list[tuple[Piece, ...]]:
+    """Return the layers of each group of inputs that one core takes, one group after the other."""
+    prices = mapping_prices(chip, load_tables())
+    groups = network.groups(chip, trace) if trace.copies > 1 else (Group(trace, 1),)
+    found: list[tuple[Piece, ...]] = []
+    for group in groups:
+        schedule, _ = map_network(group.trace, network.plans, network.storage, chip, prices)
+        found += [tuple(Piece(layer) for layer in schedule.layers)] * group.times
+    return found
+
+
+def _of_rounds(rounds: list[dict[int, tuple[Piece, ...]]], network: Network, divided: str) -> Program:
     layers = tuple(
-        WholeLayer(layer.name, layer.kind, layer_shape(whole), layer.stored_bits)
-        for layer, whole in zip((piece.schedule for piece in rounds[0][0]), trace.layers, strict=True)
+        WholeLayer(piece.schedule.name, piece.schedule.kind, layer_shape(whole), piece.schedule.stored_bits)
+        for piece, whole in zip(rounds[0][0], network.trace.layers, strict=True)
     )
     slots = tuple(
         Slot({core: pieces[place] for core, pieces in row.items()}, "weights")
@@ -492,7 +497,7 @@ def by_inputs(hardware: HardwareConfig, network: Network, share: int = 0) -> Pro
         for place in range(len(layers))
     )
     order = tuple(place for _ in rounds for place in range(len(layers)))
-    return Program(slots, order, layers, ("batch",) * len(layers), waits=False)
+    return Program(slots, order, layers, (divided,) * len(layers), waits=False)
 
 
 def by_inputs_at_full_rate(hardware: HardwareConfig, network: Network) -> Program:

@@ -89,18 +89,23 @@ def _on_cores(
     """Return the counters of a run on several cores (`accelsim.cores`)."""
     if fixed:
         raise MappingError(f"{chip.name}: tilings are stated for one core; leave --mapping out, or set num_cores=1")
-    if trace.steps is not None:
-        raise MappingError(
-            f"{chip.name}: num_cores: a generation is many runs; state --phase prefill or decode, or set num_cores=1"
-        )
-
     network = network_on_cores(chip, trace, storage)
     counters = run_on_cores(chip, network, watch)
     return replace(counters, tokens=tokens_of(trace, counters))
 
 
 def network_on_cores(chip: HardwareConfig, trace: LayerTrace, storage: str) -> OnCores:
-    """Return a network in a storage format as `accelsim.cores` and `accelsim.tenants` take it."""
+    """Return a network in a storage format as `accelsim.cores` and `accelsim.tenants` take it.
+
+    Raises
+    ------
+    MappingError
+        What is run of it is many runs.
+    """
+    if trace.steps is not None:
+        raise MappingError(
+            f"{chip.name}: num_cores: a generation is many runs; state --phase prefill or decode, or set num_cores=1"
+        )
 
     def alone(core: HardwareConfig, part: LayerTrace) -> Counters:
         return simulate(LoadedHardware(core, "", ""), part, storage)

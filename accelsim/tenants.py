@@ -14,7 +14,7 @@ from accelsim.errors import MappingError
 from accelsim.sim.cores import SystemRun, WholeLayer, core_counters, run_system, whole_layer
 from accelsim.sim.counters import CoreCounters, Counters
 from accelsim.storage.base import StoredBits
-from accelsim.timing.cores import Piece, Slot
+from accelsim.timing.cores import Slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,19 +111,15 @@ def _label(network: Network) -> str:
 def _on_its_cores(hardware: HardwareConfig, network: Network, number: int) -> tuple[Program, int]:
     """Return the program of a network on some of the cores, mapped for its share of the memory, and its time alone."""
     own = hardware.model_copy(update={"num_cores": number})
-    if number == 1:
-        chip = core_chip(own, 1, None)
-        program = whole_program(chip, network)
-        return program, run_system(program.slots, chip).end_cycle
-    best, counters = best_program(own, network)
-    cycles = sum(layer.latency_cycles for layer in counters.layers)
-    return best or whole_program(core_chip(own, 1, None), network), cycles
+    program = None if number == 1 else best_program(own, network)[0]
+    program = program or whole_program(core_chip(own, 1, None), network)
+    return program, run_system(program.slots, own).end_cycle
 
 
 def _moved(slot: Slot, first: int) -> Slot:
     """Return a slot on cores from ``first`` on."""
     pieces = {
-        core + first: Piece(piece.schedule, tuple((other + first, number) for other, number in piece.needs))
+        core + first: replace(piece, needs=tuple((other + first, number) for other, number in piece.needs))
         for core, piece in slot.pieces.items()
     }
     return Slot(pieces, slot.alike)
@@ -147,14 +143,15 @@ def _energy_j(run: SystemRun, tenants: Sequence[Tenant], hardware: HardwareConfi
         run.pieces, [one for one in run.pieces if one.piece.core == last],
         WholeLayer("all networks", "tenants", (), StoredBits()),
     )  # fmt: skip
-    arithmetics = sorted({tenant.counters.arithmetic for tenant in tenants})
-    decoders = sorted({tenant.counters.decoder for tenant in tenants} - {"none"})
+    causes = {**layer.cycles_by_cause, "other": layer.cycles_by_cause["other"] + run.end_cycle - layer.latency_cycles}
+    arithmetics = {tenant.counters.arithmetic for tenant in tenants}
+    decoders = {tenant.counters.decoder for tenant in tenants} - {"none"}
     chip = Counters(
         storage=" + ".join(tenant.storage for tenant in tenants),
-        layers=(layer,),
-        arithmetic=arithmetics[0],
+        layers=(replace(layer, latency_cycles=run.end_cycle, cycles_by_cause=causes),),
+        arithmetic=min(arithmetics),
         uses_generator=any(tenant.counters.uses_generator for tenant in tenants),
-        decoder=decoders[0] if decoders else "none",
+        decoder=min(decoders, default="none"),
         dram=run.dram,
     )
     return evaluate(chip, hardware, load_tables()).energy_j_by_unit

@@ -10,12 +10,22 @@ from typing import Any, TypeVar
 import click
 
 from accelsim.cli import flow
-from accelsim.cli.collect import mapping_file, read_workload, requests_file, wanted_pictures, wants_uncertainty
+from accelsim.cli.collect import (
+    mapping_file,
+    read_workload,
+    requests_file,
+    storage_of,
+    wanted_pictures,
+    wants_exact,
+    wants_uncertainty,
+)
 from accelsim.cli.common import write_stdout
 from accelsim.cli.what_if import wants_what_if
+from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import load_hardware
 from accelsim.errors import ConfigError
 from accelsim.results.store import check_folder_place, prepare_folder, write_text
+from accelsim.storage.stated import with_layers
 
 F = TypeVar("F", bound=Callable[..., Any])
 _KEY = "accelsim.tenants"
@@ -61,7 +71,7 @@ def run_together(  # noqa: PLR0913  what `accelsim run` was given
     AccelSimError
         What is wrong with the chip or a workload, or that they do not fit together.
     """
-    from accelsim.pipeline import network_on_cores  # noqa: PLC0415  one network does not wait for it
+    from accelsim.pipeline import built_for, network_on_cores  # noqa: PLC0415  one network does not wait for it
     from accelsim.report.tenants import print_tenants, tenants_text  # noqa: PLC0415
     from accelsim.report.terminal import make_console  # noqa: PLC0415
     from accelsim.tenants import run_tenants  # noqa: PLC0415
@@ -71,19 +81,33 @@ def run_together(  # noqa: PLR0913  what `accelsim run` was given
             "--tenants: --mapping, --timeline, --gantt, --dram-trace and --uncertainty are for one workload; leave "
             "them out"
         )
-    if wants_what_if(ctx) or ctx.params.get("compare") is not None:
-        raise ConfigError("--tenants: --vary, --chip and --compare are for one workload; leave them out")
+    if wants_what_if(ctx) or wants_exact(ctx) or ctx.params.get("compare") is not None:
+        raise ConfigError("--tenants: --vary, --chip, --exact and --compare are for one workload; leave them out")
     chip = load_hardware(hardware, (*overrides, _SET))
     target = check_folder_place(folder) if folder is not None else None
     traces = [read_workload(ctx, workload) for workload in workloads]
-    run = run_tenants(
-        chip.config,
-        [network_on_cores(chip.config, trace, storage or flow.default_storage(trace, chip)) for trace in traces],
-    )
-    text = tenants_text(run, chip.config)
+    formats = [with_layers(storage or flow.default_storage(trace, chip), storage_of(ctx)) for trace in traces]
+    built = _with_widest_decoder([built_for(chip.config, *each) for each in zip(traces, formats, strict=True)])
+    networks = [network_on_cores(built, trace, name) for trace, name in zip(traces, formats, strict=True)]
+    run = run_tenants(built, networks)
+    text = tenants_text(run, built)
     if target is not None:
         write_text(Path(prepare_folder(target)) / "tenants.json", text)
     if as_json:
         write_stdout(text)
     else:
-        print_tenants(make_console(sys.stdout), run, chip.config)
+        print_tenants(make_console(sys.stdout), run, built)
+
+
+def _with_widest_decoder(chips: Sequence[HardwareConfig]) -> HardwareConfig:
+    """Return the chip with the widest of the decoders that it is built with for each network."""
+    decoders = [chip.mask_decoder for chip in chips if chip.mask_decoder is not None]
+    if not decoders:
+        return chips[0]
+    widest = decoders[0].model_copy(
+        update={
+            "positions_per_cycle": max(each.positions_per_cycle for each in decoders),
+            "symbols_per_cycle": max(each.symbols_per_cycle for each in decoders),
+        }
+    )
+    return chips[0].model_copy(update={"mask_decoder": widest})

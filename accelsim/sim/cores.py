@@ -112,23 +112,27 @@ def _named(probe: Probe | None, core: int) -> Probe | None:
 
 
 def _piece_run(piece: CorePiece, one: Account, timing: LayerTiming, hops: float) -> PieceRun:
-    """Return a piece's run; what it was given together with another core is counted there."""
-    schedule, follows = piece.schedule, piece.follows
+    """Return a piece's run; what it was given together with another core is counted there, but for the wires to it."""
+    schedule, follows, from_cores = piece.schedule, piece.follows, dict(piece.from_cores)
     dram = dict(schedule.dram_bytes)
-    if "fetched" in follows:
-        dram |= dict.fromkeys(WEIGHT_CLASSES, 0)
-    if "inputs" in follows:
-        dram["activation_in"] -= int(schedule.inputs.fetch_bytes.sum())
     actions = {unit: dict(counts) for unit, counts in schedule.actions.items() if unit not in follows}
+    buffer = actions.get("activation_buffer", {})
     if "fetched" in follows:  # one buffer is filled; each decoder reads it
+        dram |= dict.fromkeys(WEIGHT_CLASSES, 0)
         read = {} if "mask_decoder" in follows else {"read_bits": actions.get("mask_buffer", {}).get("read_bits", 0)}
         actions["mask_buffer"] = read
-    from_cores = dict(piece.from_cores)
-    held = _bytes_from_cores(schedule, from_cores)
-    dram["activation_in"] -= sum(held.values())
-    if held:
-        crossed = sum(math.ceil(held[name] * share) for name, share in from_cores.items())
-        actions["interconnect"]["core_bit_hops"] = round(8 * crossed * hops)
+    if "inputs" in follows:
+        common = int(schedule.inputs.fetch_bytes.sum())
+        dram["activation_in"] -= common
+        buffer["write_bits"] = max(0, buffer.get("write_bits", 0) - 8 * common)
+    for name, held in _bytes_from_cores(schedule, from_cores).items():
+        crossed = math.ceil(held * from_cores[name])
+        dram["activation_in"] -= held
+        # What is the core's own lies in its buffer already; what is not is read in another core's.
+        buffer["write_bits"] = max(0, buffer.get("write_bits", 0) - 8 * (held - crossed))
+        buffer["read_bits"] = buffer.get("read_bits", 0) + 8 * crossed
+        wires = actions.setdefault("interconnect", {})
+        wires["core_bit_hops"] = wires.get("core_bit_hops", 0) + round(8 * crossed * hops)
     busy = {unit: 0 if unit in follows else cycles for unit, cycles in timing.busy_cycles.items()}
     written = int(schedule.outputs.store_bytes.sum())
     return PieceRun(piece, one, replace(timing, busy_cycles=busy), dram, actions, written)
@@ -159,9 +163,9 @@ def _activity(
     done = np.concatenate([times.end[station.name] for station, _ in asked])
     kinds = np.concatenate([requests.kind for _, requests in asked])
     num_bytes = np.concatenate([requests.num_bytes for _, requests in asked])
-    place = addresses(kinds, num_bytes, np.zeros(int(kinds.max(initial=0)) + 1, dtype=np.int64))
     order = np.lexsort((done, arrival))
     unit_ns = 1000 / hardware.clock_mhz
+    place = addresses(kinds, num_bytes, np.zeros(int(kinds.max(initial=0)) + 1, dtype=np.int64))
     use = use_of_requests(arrival[order], done[order], place[order], num_bytes[order], unit_ns, hardware.dram)
     measured = None if memory is None else memory.states(end)
     return activity_of(use, end, unit_ns, hardware.dram, measured)
