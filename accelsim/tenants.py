@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from accelsim.config.hardware import HardwareConfig
-from accelsim.cores import Network, Program, best_program, core_chip, counters_of, whole_program
+from accelsim.cores import Network, Program, best_program, counters_of, whole_program
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.tables import load_tables
 from accelsim.errors import MappingError
+from accelsim.mapping.core_chip import core_chip
 from accelsim.sim.cores import SystemRun, WholeLayer, core_counters, run_system, whole_layer
 from accelsim.sim.counters import CoreCounters, Counters
 from accelsim.storage.base import StoredBits

@@ -21,8 +21,9 @@ from accelsim.cli.common import Choice, common_options, examples, json_option, s
 from accelsim.cli.names import complete_chip, complete_workload
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import LoadedHardware, load_hardware
-from accelsim.cores import best_program, core_chip
+from accelsim.cores import best_program
 from accelsim.errors import MappingError
+from accelsim.mapping.core_chip import core_chip
 from accelsim.mapping.fixed import load_fixed
 from accelsim.names import suggest
 from accelsim.pipeline import batch_groups, built_for, network_on_cores, schedule_network

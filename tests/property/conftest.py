@@ -15,10 +15,10 @@ import pytest
 from accelsim.config.dram import TIMING_STANDARDS
 from accelsim.config.hardware import CoreNetworkConfig, HardwareConfig
 from accelsim.config.memory_device import load_device
-from accelsim.cores import core_chip
 from accelsim.errors import MappingError
 from accelsim.mapping.bound import lower_bound
 from accelsim.mapping.build import build_layer
+from accelsim.mapping.core_chip import core_chip
 from accelsim.mapping.cores import ALIKE, PARTS, split_task
 from accelsim.mapping.loops import LOOP_ORDERS, LOOPS, Loop, Tiling
 from accelsim.mapping.network import check_units, largest_live, network_tasks, residency_of

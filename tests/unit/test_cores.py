@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 
 from accelsim.config.loader import LoadedHardware, load_hardware
-from accelsim.cores import Program, best_program, by_layers, core_chip
+from accelsim.cores import Program, best_program, by_layers
 from accelsim.costed import simulate_format
 from accelsim.errors import ConfigError, MappingError, SimulationError
+from accelsim.mapping.core_chip import core_chip
 from accelsim.mapping.cores import PARTS, split_task
 from accelsim.mapping.network import network_tasks
 from accelsim.mapping.residency import Residency

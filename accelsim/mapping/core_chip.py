@@ -1,0 +1,61 @@
+"""The chip as one of several cores sees it, for the mapper: its share of what it has with the others."""
+
+from __future__ import annotations
+
+from accelsim.config.hardware import BufferConfig, HardwareConfig
+from accelsim.mapping.task import LayerTask
+from accelsim.timing.cores import Alike
+
+
+def core_chip(hardware: HardwareConfig, share: int, alike: Alike | None) -> HardwareConfig:
+    """Return the chip as one of its cores sees it, for the mapper.
+
+    Parameters
+    ----------
+    share
+        Cores among which the memory's bandwidth is divided.
+    alike
+        What the cores need alike: it takes its place in a shared buffer once. None: no other core works.
+    """
+    changed: dict[str, object] = {"num_cores": 1, "share": [], "core_network": None}
+    if share > 1 and hardware.dma.activation_codec == "none":  # a coded schedule has the link's own cycles
+        rate = hardware.dram.data_rate_mtps / share
+        changed["dram"] = hardware.dram.model_copy(update={"data_rate_mtps": rate})
+    if "mask_buffer" in hardware.share and alike not in ("weights", None):
+        changed["mask_buffer"] = _part_of_buffer(
+            hardware.mask_buffer, hardware.num_cores, "mask_decoder" in hardware.share
+        )
+    if "activation_buffer" in hardware.share and alike not in ("inputs", None):
+        changed["activation_buffer"] = _part_of_buffer(hardware.activation_buffer, hardware.num_cores, False)
+    return hardware.model_copy(update=changed)
+
+
+def _part_of_buffer(buffer: BufferConfig, number: int, has_turns: bool) -> BufferConfig:
+    """Return what a core has of a shared buffer in which each core keeps its own: room, and ports but in its turn."""
+    bits = None if has_turns else max(1, buffer.port_bits_per_cycle // number)
+    changed = {"capacity_bytes": max(16, buffer.capacity_bytes // number)}
+    return buffer.model_copy(update=changed if bits is None else {**changed, "bus_bits_per_cycle": bits})
+
+
+def with_turns(chip: HardwareConfig, hardware: HardwareConfig, number: int) -> HardwareConfig:
+    """Return a core's chip with shared units as slow as they are to one of several cores that they serve in turn."""
+    changed: dict[str, object] = {}
+    generator, decoder = chip.weight_generator, chip.mask_decoder
+    if "weight_generator" in hardware.share and generator is not None:
+        lanes = max(1, generator.num_lanes // number)
+        changed["weight_generator"] = generator.model_copy(update={"num_lanes": lanes})
+    if "mask_decoder" in hardware.share and decoder is not None:
+        rates = {
+            name: max(1, getattr(decoder, name) // number) for name in ("positions_per_cycle", "symbols_per_cycle")
+        }
+        changed["mask_decoder"] = decoder.model_copy(update=rates)
+    return chip.model_copy(update=changed)
+
+
+def compulsory_bytes(part: LayerTask, alike: Alike) -> tuple[float, float]:
+    """Return the bytes that a part must at least move: of what the parts have alike, and of the rest."""
+    weights = part.traffic_bits.total / 8 + part.second_dram_bits / 8
+    inputs = part.dram_input_elements * part.activation_bits / 8
+    outputs = (part.layer.num_outputs or part.layer.dims.num_outputs) * int(part.output_to_dram) * part.output_bits / 8
+    rest = outputs + part.residual_dram_elements * part.activation_bits / 8
+    return (weights, inputs + rest) if alike == "weights" else (inputs, weights + rest)
