@@ -21,6 +21,8 @@ interconnect            bits (moved between a buffer and the array, or DMA and a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 ARITHMETICS = ("ternary", "binary_xnor", "int4", "int8", "int16", "fp16", "fp32")
 
 ACTIONS: dict[str, tuple[str, ...]] = {
@@ -41,3 +43,11 @@ ACTIONS: dict[str, tuple[str, ...]] = {
     "vector_unit": ("ops", "codec_pairs"),
     "interconnect": ("bits", "core_bit_hops"),
 }  # fmt: skip
+
+
+def counted(actions: Mapping[str, Mapping[str, int]], read_bytes: int, written_bytes: int) -> dict[str, dict[str, int]]:
+    """Return what a layer counts, in the order of `ACTIONS`, without what does not occur, and the memory's bits."""
+    found = {"dram": {"read_bits": 8 * read_bytes, "write_bits": 8 * written_bytes}}
+    for unit, counts in actions.items():
+        found[unit] = {name: counts[name] for name in ACTIONS[unit] if counts.get(name)}
+    return found

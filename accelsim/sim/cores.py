@@ -10,15 +10,15 @@ import numpy as np
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.errors import SimulationError
-from accelsim.sim.actions import ACTIONS
+from accelsim.sim.actions import counted
 from accelsim.sim.counters import TRAFFIC_CLASSES, CoreCounters, Counters, LayerCounters
-from accelsim.sim.dram.memory import build_memory
 from accelsim.sim.parts import Form
 from accelsim.sim.processes import run_flat
+from accelsim.sim.run import memory_of
 from accelsim.storage.base import StoredBits
 from accelsim.timing.accounts import CAUSES, WAIT_CORES, Account, LayerTiming, Probe, account, timings
 from accelsim.timing.cores import CorePiece, Slot, System, build_system, solve_system, solved_pieces
-from accelsim.timing.memory import READ_LATENCY, IdealMemory, MemoryModel, addresses, memory_row
+from accelsim.timing.memory import READ_LATENCY, MemoryModel, addresses, memory_row
 from accelsim.timing.power_states import DramActivity, activity_of, use_of_requests
 from accelsim.timing.schedule import LayerSchedule
 from accelsim.timing.solve import FlatTimes
@@ -61,7 +61,7 @@ def run_system(
     system = build_system(slots, hardware)
     memory = None
     if tap is not None or (hardware.memory != "ideal" and hardware.dram.model == "timing"):
-        memory = IdealMemory() if hardware.memory == "ideal" else build_memory(hardware.dram, hardware.clock_mhz)
+        memory = memory_of(hardware)
         memory = memory if tap is None else tap(memory)
     times = _times(system, hardware, "processes" if exact else engine, memory)
     accounts = [
@@ -87,9 +87,7 @@ def run_system(
 def _times(system: System, hardware: HardwareConfig, engine: str, memory: MemoryModel | None) -> FlatTimes:
     events = sum(station.cycles.size for station in system.stations)
     if engine == "processes" or (engine == "auto" and events <= MOST_EVENTS_AS_PROCESSES):
-        if memory is None:
-            ideal = hardware.memory == "ideal"
-            memory = IdealMemory() if ideal else build_memory(hardware.dram, hardware.clock_mhz)
+        memory = memory or memory_of(hardware)
         policy = hardware.dram.arbitration, memory_row(hardware)[READ_LATENCY]
         return run_flat(system.stations, system.number, system.words, policy, memory)
     form: Form = "python" if engine == "python" else "compiled" if engine == "compiled" else "auto"
@@ -200,10 +198,8 @@ def whole_layer(runs: Sequence[PieceRun], own: Sequence[PieceRun], layer: WholeL
     dram = _sum([run.dram_bytes for run in runs])
     written = sum(run.written_bytes for run in runs)
     read = sum(dram.values()) - written
-    actions: dict[str, dict[str, int]] = {"dram": {"read_bits": 8 * read, "write_bits": 8 * written}}
-    for unit in dict.fromkeys(unit for run in runs for unit in run.actions):
-        counts = _sum([run.actions.get(unit, {}) for run in runs])
-        actions[unit] = {name: counts[name] for name in ACTIONS[unit] if counts.get(name)}
+    units = dict.fromkeys(unit for run in runs for unit in run.actions)
+    actions = {unit: _sum([run.actions.get(unit, {}) for run in runs]) for unit in units}
     ports = [run.piece.schedule for run in runs if run.piece.schedule.port_limit]
     return LayerCounters(
         name=layer.name,
@@ -217,7 +213,7 @@ def whole_layer(runs: Sequence[PieceRun], own: Sequence[PieceRun], layer: WholeL
         dram_bytes={name: dram.get(name, 0) for name in TRAFFIC_CLASSES},
         dram_read_bytes=read,
         dram_write_bytes=written,
-        actions=actions,
+        actions=counted(actions, read, written),
         busy_cycles=_sum([run.timing.busy_cycles for run in runs]),
         port_limit=max(ports, key=lambda one: int(one.stall_cycles.sum())).port_limit if ports else None,
     )

@@ -8,7 +8,7 @@ from typing import Literal
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.errors import SimulationError
-from accelsim.sim.actions import ACTIONS
+from accelsim.sim.actions import counted
 from accelsim.sim.counters import TRAFFIC_CLASSES, Counters, LayerCounters
 from accelsim.sim.dram.memory import build_memory
 from accelsim.sim.parts import Form, LayerRun, SolvedLayers, Sums, solve_layers, sums_of
@@ -56,15 +56,7 @@ def run_schedule(
     runs, memory = _run_layers(schedule, hardware, "processes" if exact else engine, probe, tap)
     measured = zip(schedule.layers, runs, timings([run.account for run in runs]), strict=True)
     layers = tuple(_layer_counters(layer, run.sums, timing) for layer, run, timing in measured)
-    return Counters(
-        storage=schedule.storage,
-        layers=layers,
-        arithmetic=schedule.arithmetic,
-        uses_generator=schedule.uses_generator,
-        decoder=schedule.decoder,
-        lower_bound_cycles=schedule.lower_bound_cycles,
-        dram=_activity(runs, hardware, memory),
-    )
+    return _counters(schedule, layers, _activity(runs, hardware, memory))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +93,13 @@ def run_solved(schedule: Schedule, hardware: HardwareConfig, solved: SolvedLayer
     if hardware.memory != "ideal":
         end = run.after[-1].end_cycle
         dram = activity_of(joined_use(run.uses), end, 1000 / hardware.clock_mhz, hardware.dram)
+    return _counters(schedule, run.layers, dram)
+
+
+def _counters(schedule: Schedule, layers: tuple[LayerCounters, ...], dram: DramActivity | None) -> Counters:
     return Counters(
         storage=schedule.storage,
-        layers=run.layers,
+        layers=layers,
         arithmetic=schedule.arithmetic,
         uses_generator=schedule.uses_generator,
         decoder=schedule.decoder,
@@ -148,13 +144,13 @@ def _run_layers(
             f"{in_parts.name}: {in_parts.num_steps} tiles are too many for a timeline or a Gantt chart; leave it out, "
             "or state larger tiles with --mapping FILE"
         )
-    memory = None if tap is None else tap(_memory(hardware))
+    memory = None if tap is None else tap(memory_of(hardware))
     if _takes_processes(schedule, hardware, engine):
-        memory = memory or _memory(hardware)
+        memory = memory or memory_of(hardware)
         runs = _run_processes(layers, hardware, probe, memory)
     else:
         if memory is None and hardware.memory != "ideal" and hardware.dram.model == "timing":
-            memory = _memory(hardware)
+            memory = memory_of(hardware)
         form: Form = engine if engine in ("python", "compiled") else "auto"
         runs = list(solve_layers(layers, hardware, form, probe, memory))
     for layer, run in zip(layers, runs, strict=True):
@@ -195,7 +191,8 @@ def _takes_processes(schedule: Schedule, hardware: HardwareConfig, engine: Engin
     return sum(layer.num_events for layer in schedule.layers) <= MOST_EVENTS_AS_PROCESSES
 
 
-def _memory(hardware: HardwareConfig) -> MemoryModel:
+def memory_of(hardware: HardwareConfig) -> MemoryModel:
+    """Return the chip's memory as an object, in its cold state."""
     return IdealMemory() if hardware.memory == "ideal" else build_memory(hardware.dram, hardware.clock_mhz)
 
 
@@ -209,9 +206,6 @@ def _check_bytes(layer: LayerSchedule, run: LayerRun) -> None:
 def _layer_counters(layer: LayerSchedule, sums: Sums, timing: LayerTiming) -> LayerCounters:
     written = sums.written_bytes
     read = sum(sums.dram_bytes.values()) - written
-    actions: dict[str, dict[str, int]] = {"dram": {"read_bits": 8 * read, "write_bits": 8 * written}}
-    for unit, counts in sums.actions.items():
-        actions[unit] = {name: counts[name] for name in ACTIONS[unit] if counts.get(name)}
     return LayerCounters(
         name=layer.name,
         kind=layer.kind,
@@ -224,7 +218,7 @@ def _layer_counters(layer: LayerSchedule, sums: Sums, timing: LayerTiming) -> La
         dram_bytes={name: sums.dram_bytes.get(name, 0) for name in TRAFFIC_CLASSES},
         dram_read_bytes=read,
         dram_write_bytes=written,
-        actions=actions,
+        actions=counted(sums.actions, read, written),
         busy_cycles=timing.busy_cycles,
         lower_bound_cycles=layer.lower_bound_cycles,
         port_limit=max(sums.port_cycles, key=lambda name: sums.port_cycles[name], default=None),
