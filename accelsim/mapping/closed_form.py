@@ -354,10 +354,6 @@ def _work(space: Space, held: _Holdings, moved: _Moved, made: Floats, array: Flo
     input_tiles = table.output_tiles / table.counts["K"] * table.counts["C"]
     used = np.maximum(1.0, table.weight_tiles * held.weights.fetches)
     staged = np.where(stores > 0, (vector + stores + (write + drain) * table.output_tiles) / 2, 0.0)
-    # Where each tile is one step, its store stands behind the residuals of a later tile, which wait for the tile that
-    # follows it to leave: results, residuals and the vector unit take turns.
-    takes_turns = (stores > 0) & (bus.residual > 0) & (table.counts["C"] == 1)
-    turns = vector + stores + bus.residual + (read + drain) * table.output_tiles
     return Work(
         array=array, made=made, vector=vector, weights=weights, inputs=bus.inputs, stores=stores,
         others=bus.spills + bus.residual, first_weights=weights / fetched, first_made=made / used,
@@ -367,7 +363,7 @@ def _work(space: Space, held: _Holdings, moved: _Moved, made: Floats, array: Flo
         share_i=np.minimum(1.0, held.inputs.fetches * input_tiles / table.steps),
         asked_w=np.where(weights > 0, read * held.stored_loads, 0.0),
         asked_i=np.where(moved.inputs > 0, read * held.inputs.loads, 0.0),
-        staged=np.where(takes_turns, turns, staged),
+        staged=staged,
         loads_w=held.weights.loads, late_w=held.weights.late, tiles_w=held.weights.tiles,
         loads_i=held.inputs.loads, late_i=held.inputs.late, tiles_i=held.inputs.tiles,
         ready=held.psums.ready / held.psums.loads, tiles_o=held.psums.tiles,

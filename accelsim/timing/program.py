@@ -61,7 +61,7 @@ def program_table(schedule: LayerSchedule) -> Ints:
         _part(WEIGHT, weights.fetch_bytes, weights.step, lambda: _weight_keys(schedule), on_bus("weights")),
         _part(INPUT, inputs.fetch_bytes, inputs.step, lambda: loads(inputs.step), on_bus("inputs")),
         _part(PSUM_READ, outputs.psum_read_bytes, outputs.first_step, lambda: _psum_keys(schedule), on_bus("psums")),
-        _part(RESIDUAL, outputs.residual_bytes, outputs.last_step, lambda: loads(outputs.last_step),
+        _part(RESIDUAL, outputs.residual_bytes, outputs.last_step, lambda: _residual_keys(schedule, places),
               on_bus("residuals")),
         _part(STORE, outputs.store_bytes, places, lambda: _store_keys(places), on_bus("stores")),
     ]  # fmt: skip
@@ -115,6 +115,18 @@ def _weight_keys(schedule: LayerSchedule) -> Ints:
         return _load_keys(weights.step, False)
     first = (weights.release == NO_RELEASE) & (weights.step < LOOKAHEAD_STEPS)
     return _load_keys(weights.step - np.where(first, LOOKAHEAD_STEPS, 0), True)
+
+
+def _residual_keys(schedule: LayerSchedule, stores: Ints) -> Ints:
+    """Return the place of residual loads: as early as other loads, but behind the store of the third tile before.
+
+    A residual waits for a place until the tile two before it has left the vector unit. The tile before that one is then
+    ready to be stored; a residual in front of it would hold every store up by a tile, and no DMA gains by that: where
+    reads and writes have queues of their own (AXI has a channel for each), the write would pass the waiting read.
+    """
+    keys = _load_keys(schedule.outputs.last_step, schedule.loads_ahead)
+    keys[3:] = np.maximum(keys[3:], _store_keys(stores[:-3]) + 1)
+    return keys
 
 
 def _psum_keys(schedule: LayerSchedule) -> Ints:
