@@ -1,8 +1,13 @@
 """The DMA program of a layer: every DRAM request in the order in which it is issued.
 
-Loads for step s + 2 stand before the stores of step s, so that tiles are fetched while their predecessors compute. The
-order is fixed before the run: a faster unit then can only make everything earlier, never later. Where tiles are not
-loaded ahead, their loads stand right before the step that needs them.
+Loads for step s + 2 stand before the stores of step s, so that tiles are fetched while their predecessors compute, but
+no request stands earlier than where its place on chip comes free: one that waits would hold up the stores behind it,
+whose data are ready. (Where reads and writes have queues of their own, as on AXI, they would pass it.) The order is
+fixed before the run: a faster unit then can only make everything earlier, never later. Where tiles are not loaded
+ahead, their loads stand right before the step that needs them.
+
+No request waits for one behind it: what step s needs stands at the end of step s - 1 at the latest, what waits for the
+end of step s no earlier than there.
 """
 
 from __future__ import annotations
@@ -51,22 +56,20 @@ def program_table(schedule: LayerSchedule) -> Ints:
     weights, inputs, outputs, bus = schedule.weights, schedule.inputs, schedule.outputs, schedule.bus_cycles
     places = store_steps(schedule)
 
-    def loads(step: Ints) -> Ints:
-        return _load_keys(step, schedule.loads_ahead)
-
     def on_bus(name: str) -> Ints | None:
         return None if bus is None else getattr(bus, name)
 
     parts = [
         _part(WEIGHT, weights.fetch_bytes, weights.step, lambda: _weight_keys(schedule), on_bus("weights")),
-        _part(INPUT, inputs.fetch_bytes, inputs.step, lambda: loads(inputs.step), on_bus("inputs")),
+        _part(INPUT, inputs.fetch_bytes, inputs.step, lambda: _input_keys(schedule), on_bus("inputs")),
         _part(PSUM_READ, outputs.psum_read_bytes, outputs.first_step, lambda: _psum_keys(schedule), on_bus("psums")),
-        _part(RESIDUAL, outputs.residual_bytes, outputs.last_step, lambda: _residual_keys(schedule, places),
+        _part(RESIDUAL, outputs.residual_bytes, outputs.last_step, lambda: _residual_keys(schedule),
               on_bus("residuals")),
         _part(STORE, outputs.store_bytes, places, lambda: _store_keys(places), on_bus("stores")),
     ]  # fmt: skip
     table = np.concatenate([part for part in parts if part is not None] or [np.zeros((6, 0), dtype=np.int64)], axis=1)
-    order = np.argsort(5 * table[5] + table[0], kind="stable")
+    most = max(schedule.num_steps, schedule.outputs.last_step.size) + 1  # above every step
+    order = np.argsort((table[5] * most + table[3]) * 5 + table[0], kind="stable")
     return table[:5, order]
 
 
@@ -98,6 +101,10 @@ def store_steps(schedule: LayerSchedule) -> Ints:
     return np.concatenate([last[1:], last[-1:]])
 
 
+# Places in the program count in quarters of a step: 4 s where step s has ended, 1 behind that what waits for sums that
+# leave then, 2 behind it the stores of step s, 3 behind it what waits for the vector unit, or for step s + 1 to begin.
+
+
 def _load_keys(step: Ints, ahead: bool) -> Ints:
     """Return the place of loads: `LOOKAHEAD_STEPS` steps ahead of the step that needs them, or right before it."""
     return 4 * (step - LOOKAHEAD_STEPS) if ahead else 4 * step
@@ -108,25 +115,34 @@ def _store_keys(step: Ints) -> Ints:
     return 4 * step + 2
 
 
+def _free_keys(release: Ints) -> Ints:
+    """Return where the array has come as far as ``release`` (half steps): at a step's end, or behind it at a begin."""
+    return 2 * np.maximum(release, -2) - 4 + release % 2
+
+
+def _drained_keys(schedule: LayerSchedule, number: Ints) -> Ints:
+    """Return the end of the last step of so many outputs, which then leave; before everything where there are none."""
+    last = schedule.outputs.last_step
+    return np.where(number > 0, 4 * last[np.maximum(number - 1, 0)], _load_keys(np.zeros_like(number), True))
+
+
+def _input_keys(schedule: LayerSchedule) -> Ints:
+    inputs = schedule.inputs
+    return np.maximum(_load_keys(inputs.step, schedule.loads_ahead), _free_keys(inputs.release))
+
+
 def _weight_keys(schedule: LayerSchedule) -> Ints:
     """Return the place of weight loads; the first tiles of a layer stand before everything else, for prefetching."""
     weights = schedule.weights
     if not schedule.loads_ahead:
         return _load_keys(weights.step, False)
     first = (weights.release == NO_RELEASE) & (weights.step < LOOKAHEAD_STEPS)
-    return _load_keys(weights.step - np.where(first, LOOKAHEAD_STEPS, 0), True)
-
-
-def _residual_keys(schedule: LayerSchedule, stores: Ints) -> Ints:
-    """Return the place of residual loads: as early as other loads, but behind the store of the third tile before.
-
-    A residual waits for a place until the tile two before it has left the vector unit. The tile before that one is then
-    ready to be stored; a residual in front of it would hold every store up by a tile, and no DMA gains by that: where
-    reads and writes have queues of their own (AXI has a channel for each), the write would pass the waiting read.
-    """
-    keys = _load_keys(schedule.outputs.last_step, schedule.loads_ahead)
-    keys[3:] = np.maximum(keys[3:], _store_keys(stores[:-3]) + 1)
-    return keys
+    release = weights.release
+    if schedule.uses_decoder:  # stored bits take the place of those of a tile that has one in the weight buffer
+        decoded = weights.fetch_release
+        release = np.where(decoded > 0, release[np.maximum(decoded - 1, 0)], NO_RELEASE)
+    keys = np.maximum(_load_keys(weights.step, True), _free_keys(release))
+    return np.where(first, _load_keys(weights.step - LOOKAHEAD_STEPS, True), keys)
 
 
 def _psum_keys(schedule: LayerSchedule) -> Ints:
@@ -136,8 +152,16 @@ def _psum_keys(schedule: LayerSchedule) -> Ints:
     """
     outputs = schedule.outputs
     own = _load_keys(outputs.first_step, schedule.loads_ahead)
+    own = np.maximum(own, _drained_keys(schedule, outputs.open_after) + 1)  # the array waits for them, not for stores
     behind = _store_keys(outputs.last_step[np.maximum(outputs.after_store, 0)]) + 1
     return np.where(outputs.after_store >= 0, np.maximum(own, behind), own)
+
+
+def _residual_keys(schedule: LayerSchedule) -> Ints:
+    """Return the place of residual loads: as early as other loads, but where the tile two before has left its place."""
+    last = schedule.outputs.last_step
+    own = _load_keys(last, schedule.loads_ahead)
+    return np.maximum(own, _drained_keys(schedule, np.arange(last.size, dtype=np.int64) - 1) + 3)
 
 
 def _offsets(kinds: Ints, num_bytes: Ints) -> Ints:
