@@ -175,11 +175,7 @@ def _build(task: LayerTask, tiling: Tiling, holding: Holding, part: _Part, skipp
     """Return the schedule of a layer, or of a part of it."""
     dims, pe = task.layer.dims, task.hardware.pe_array
     nest = build_nest(dims, tiling, part.steps)
-    tile = TileShape(
-        nest.size["N"], nest.size["G"], nest.size["K"], nest.size["C"], nest.size["P"], nest.size["Q"],
-        nest.size["R"] * nest.size["S"], nest.size["R"], nest.size["S"], dims.stride,
-    )  # fmt: skip
-    work = array_work(pe, tile)
+    work = _work_of_steps(task, nest)
     skips = skipping.factors(nest)
     kept = None
     if pe.zero_weights == "skip" and task.plan is not None:
@@ -222,6 +218,23 @@ def _build(task: LayerTask, tiling: Tiling, holding: Holding, part: _Part, skipp
         seeds_with_tiles=task.plan is not None and task.plan.source is not None and task.plan.source.seeds == "stored",
         goes_on=not part.is_first,
     )
+
+
+def _work_of_steps(task: LayerTask, nest: Nest) -> ArrayWork:
+    """Return the array's work in each step: worked out once for tiles of equal size, which are few in any layer."""
+    kind = np.zeros(nest.num_steps, dtype=np.int64)
+    for loop, index in nest.index.items():
+        if nest.counts[loop] > 1:
+            kind = 2 * kind + (index == nest.counts[loop] - 1)
+    of_kind = np.full(1 << len(nest.index), -1, dtype=np.int64)
+    of_kind[kind] = np.arange(nest.num_steps, dtype=np.int64)  # a step of each kind
+    chosen = of_kind[of_kind >= 0]
+    of_kind[of_kind >= 0] = np.arange(chosen.size, dtype=np.int64)
+    size = {loop: sizes[chosen] for loop, sizes in nest.size.items()}
+    tile = TileShape(**size, RS=size["R"] * size["S"], stride=task.layer.dims.stride)
+    work, place = array_work(task.hardware.pe_array, tile), of_kind[kind]
+    each = {name: getattr(work, name) for name in ArrayWork.__slots__}
+    return ArrayWork(**{name: value[place] if np.ndim(value) else value for name, value in each.items()})
 
 
 def _check_window(task: LayerTask, tiling: Tiling) -> None:

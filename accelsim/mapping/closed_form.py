@@ -363,7 +363,7 @@ def _work(space: Space, held: _Holdings, moved: _Moved, made: Floats, array: Flo
         share_i=np.minimum(1.0, held.inputs.fetches * input_tiles / table.steps),
         asked_w=np.where(weights > 0, read * held.stored_loads, 0.0),
         asked_i=np.where(moved.inputs > 0, read * held.inputs.loads, 0.0),
-        staged=staged,
+        staged=staged, returns=bus.spills / 2 + read * np.maximum(held.psums.fetches - 1, 0) * table.output_tiles,
         loads_w=held.weights.loads, late_w=held.weights.late, tiles_w=held.weights.tiles,
         loads_i=held.inputs.loads, late_i=held.inputs.late, tiles_i=held.inputs.tiles,
         ready=held.psums.ready / held.psums.loads, tiles_o=held.psums.tiles,

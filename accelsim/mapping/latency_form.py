@@ -25,7 +25,8 @@ class Work:
 
     ``first_*``: what the array waits for before its first step; ``last_*``: what follows its last one. ``share_*`` of
     the steps fetch weights, and inputs, and wait ``asked_*`` cycles for the first word. ``staged``: results in their
-    two places between array and memory. Arrays are [orders, n] of tilings, or [layers] of the chosen ones.
+    two places between array and memory. ``returns``: reading partial sums back, each after its request. Arrays are
+    [orders, n] of tilings, or [layers] of the chosen ones.
     """
 
     array: Floats
@@ -45,6 +46,7 @@ class Work:
     asked_w: Floats
     asked_i: Floats
     staged: Floats
+    returns: Floats
     loads_w: Floats
     late_w: Floats
     tiles_w: Floats
@@ -90,7 +92,9 @@ def latency_of(hardware: HardwareConfig, work: Work, fetched: Floats, made: Floa
     # The vector unit begins with the first output tile that is finished; its own last tile is part of its work.
     of_vector = work.vector + work.ready * array + work.last_store + ahead
     of_stores = np.maximum(work.stores, work.staged) + work.ready * array + work.last_vector + ahead
-    busy = array
+    # Single accumulators: those before have to leave, and sums to come back, before the array goes on.
+    stops = np.zeros(1) if hardware.accumulator.double_buffered else work.returns / work.tiles_o
+    busy = array + stops
     if not hardware.accumulator.double_buffered:
         busy = busy + work.vector / work.tiles_o
     busy = busy + ahead
@@ -105,7 +109,7 @@ def latency_of(hardware: HardwareConfig, work: Work, fetched: Floats, made: Floa
     if not double:
         busy = np.maximum(busy, _exposed(work.weights, array, of_weights, False, fetched))
     if not hardware.activation_buffer.double_buffered:
-        busy = np.maximum(busy, _exposed(work.inputs, array, of_inputs, False, np.zeros(1)))
+        busy = np.maximum(busy, _exposed(work.inputs, array + stops, of_inputs, False, np.zeros(1)))
     total = work.weights + work.inputs + work.stores + work.others - fetched
     # What comes from memory last has yet to pass the array, in the steps that use it; the results of the steps before
     # have been stored by then.
