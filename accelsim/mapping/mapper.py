@@ -271,7 +271,8 @@ def _solved(
     if prices.dram is not None and objective in ("energy", "edp"):
         standby_pj = _standby_pj(task, solution.use(task.hardware), prices.dram, before, end)
     value = _value(task, table.schedule, prices, (end.end_cycle - before.end_cycle, standby_pj))
-    return value, _Found(MappedLayer(table.schedule, round(finalist.latency_cycles), end), solution)
+    kept = solution if task.settles else None  # else nobody asks for the times, which may take 100 MB a tiling
+    return value, _Found(MappedLayer(table.schedule, round(finalist.latency_cycles), end), kept)
 
 
 def _standby_pj(task: LayerTask, use: MemoryUse, price: DramStates, before: Moment, end: Moment) -> float:

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -240,6 +241,9 @@ def num_wakes(activity: DramActivity, dram: DramConfig) -> tuple[int, int]:
     return sum(count for gap, count in activity.gaps if down < gap <= itself), refreshing
 
 
+PIECES_AT_ONCE = 1 << 18  # some 20 MB; a request is not cut
+
+
 @dataclass(slots=True)
 class _Sums:
     """Sums over gaps, of one rank, in ns; ``closed`` counts gaps that closed rows which no refresh had closed."""
@@ -308,16 +312,25 @@ def count_openings(address: Ints, num_bytes: Ints, cycle_ns: Floats, dram: DramC
     stripe = _Stripe.of(dram, device)
     first, last = address // stripe.num_bytes, (address + np.maximum(num_bytes, 1) - 1) // stripe.num_bytes
     pieces = last - first + 1
-    place = np.repeat(first, pieces) + np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-    bursts = np.repeat(-(-num_bytes // (dram.burst_bytes * pieces)), pieces)
-    interval, _ = refresh_ns(dram, device)
-    epoch = np.repeat(np.floor(cycle_ns / interval), pieces)
-    # Few sets: numbers of 16 bits are sorted by digits, ten times as fast as a merge.
-    order = np.argsort((place % stripe.num_sets).astype(np.min_scalar_type(stripe.num_sets)), kind="stable")
-    place, epoch, bursts = place[order], epoch[order], bursts[order]
-    opens = np.ones(place.size, dtype=bool)
-    opens[1:] = (place[1:] != place[:-1]) | (epoch[1:] != epoch[:-1])
-    return float(np.minimum(bursts, stripe.num_rows)[opens].sum())
+    bursts = -(-num_bytes // (dram.burst_bytes * pieces))
+    epoch = np.floor(cycle_ns / refresh_ns(dram, device)[0])
+    before, opened = np.cumsum(pieces) - pieces, 0.0
+    is_open, since = np.full(stripe.num_sets, -1, dtype=np.int64), np.zeros(stripe.num_sets)  # of each set of banks
+    edges = np.flatnonzero(np.diff(before // PIECES_AT_ONCE)) + 1
+    for begin, end in pairwise([0, *edges.tolist(), address.size]):
+        some = slice(begin, end)
+        place = np.repeat(first[some] - before[some] + before[begin], pieces[some]) + np.arange(pieces[some].sum())
+        # Few sets: numbers of 16 bits are sorted by digits, ten times as fast as a merge.
+        order = np.argsort((place % stripe.num_sets).astype(np.min_scalar_type(stripe.num_sets)), kind="stable")
+        place, at = place[order], np.repeat(epoch[some], pieces[some])[order]
+        banks = place % stripe.num_sets
+        is_first = np.append(True, banks[1:] != banks[:-1])
+        last_place = np.where(is_first, is_open[banks], np.append(-1, place[:-1]))
+        last_at = np.where(is_first, since[banks], np.append(0, at[:-1]))
+        opens = (place != last_place) | (at != last_at)
+        opened += float(np.minimum(np.repeat(bursts[some], pieces[some])[order], stripe.num_rows)[opens].sum())
+        is_open[banks], since[banks] = place, at  # of several pieces in a set the last one stays
+    return opened
 
 
 @dataclass(frozen=True, slots=True)
