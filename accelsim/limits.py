@@ -7,6 +7,7 @@ feed it; rows or columns are doubled, whichever helps more.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,11 +17,12 @@ from pydantic import ValidationError
 
 from accelsim.config.hardware import BufferConfig, HardwareConfig
 from accelsim.errors import AccelSimError
-from accelsim.mapping.bound import NetworkBound
+from accelsim.mapping.bound import LowerBound, NetworkBound, lower_bound
 from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import forget_times
+from accelsim.mapping.network import network_tasks, residency_of
 from accelsim.pipeline import batch_groups, built_for, layer_plans, mapper_of, schedule_network
-from accelsim.repeated import Network, map_repeated, repeats
+from accelsim.repeated import Network, bound_repeated, map_repeated, repeats
 from accelsim.sim.counters import Counters, LayerCounters, ResourceLimit
 from accelsim.timing.schedule import Schedule
 from accelsim.trace.model import LayerTrace
@@ -83,8 +85,11 @@ def with_limits(
             continue
         anew = name == "pe_array" or (part_of_unit == "capacity" and not near)
         tilings = [fixed if anew else each.tilings for each in mapped]
-        trials = (_cycles_with(hardware, change, parts, storage, tilings) for change in changes)
-        times = [cycles for cycles in trials if cycles is not None]
+        times: list[int] = []
+        for change in changes:
+            least = min(times, default=math.inf) if anew else math.inf
+            cycles = _cycles_with(hardware, change, parts, storage, tilings, least)
+            times += [cycles] if cycles is not None else []
         if times:
             cycles = min(times) if trace.steps is None else round(min(times) * whole)
             found[name] = ResourceLimit(share, min(cycles, latency))
@@ -117,10 +122,16 @@ def _cycles_with(
     parts: Sequence[_Part],
     storage: str,
     tilings: Sequence[Mapping[str, Tiling] | None],
+    least: float,
 ) -> int | None:
-    """Return the cycles of all parts on a changed chip; None where there is no such chip, or it cannot run them."""
+    """Return the cycles of all parts on a changed chip; None where there is no such chip, or it cannot run them.
+
+    None too where no tiling could take less than ``least`` cycles.
+    """
     try:
         changed = HardwareConfig.model_validate(_merged(hardware.model_dump(), change))
+        if least < math.inf and sum(_bound(changed, part, storage) * part.times for part in parts) >= least:
+            return None
         return sum(
             _mapped(changed, part, storage, stated).cycles * part.times
             for part, stated in zip(parts, tilings, strict=True)
@@ -165,6 +176,19 @@ def _mapped(hardware: HardwareConfig, part: _Part, storage: str, tilings: Mappin
     found = map_repeated(part.network, mapper_of(hardware, part.trace, storage, tilings))
     steps = sum(layer.num_steps for layer in found.schedule.layers)
     return _Mapping(_tilings(found.schedule), steps, found.cycles, found.bound)
+
+
+def _bound(hardware: HardwareConfig, part: _Part, storage: str) -> int:
+    """Return what no tiling of a part can beat."""
+    plans = layer_plans(part.trace, storage)
+
+    def bounds(trace: LayerTrace) -> list[LowerBound]:
+        own = {layer.name: plans[layer.name] for layer in trace.layers if layer.name in plans}
+        return [lower_bound(task) for task in network_tasks(trace, own, hardware, residency_of(trace, own, hardware))]
+
+    if part.network is None:
+        return NetworkBound.of(bounds(part.trace)).cycles
+    return bound_repeated(part.network, bounds).cycles
 
 
 def _tilings(schedule: Schedule) -> dict[str, Tiling]:

@@ -7,11 +7,11 @@ the same, cycle by cycle. A test compares whole networks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from accelsim.config.hardware import HardwareConfig
-from accelsim.mapping.bound import NetworkBound
+from accelsim.mapping.bound import LowerBound, NetworkBound
 from accelsim.mapping.mapper import MappedLayer
 from accelsim.sim.counters import Counters, LayerCounters
 from accelsim.sim.parts import SolvedLayers
@@ -97,6 +97,15 @@ def repeats(trace: LayerTrace, plans: Mapping[str, WeightPlan], hardware: Hardwa
 def _unseeded(plan: WeightPlan | None) -> WeightPlan | None:
     """Return a plan without the seed, which decides about values and not about time."""
     return plan if plan is None or plan.source is None else replace(plan, source=replace(plan.source, seed=1))
+
+
+def bound_repeated(network: Network, bounds: Callable[[LayerTrace], Sequence[LowerBound]]) -> NetworkBound:
+    """Return what a network of equal blocks cannot beat, from the bounds of the layers of a shorter one."""
+    short = network.trace(min(FEWEST, network.num_blocks))
+    every, blocks = bounds(short), short.blocks
+    assert blocks is not None  # see `repeats`
+    middle = NetworkBound.of(every[_place(blocks, blocks.times - 2)])
+    return NetworkBound.of(every) + middle.times(network.num_blocks - blocks.times)
 
 
 def map_repeated(network: Network, mapped: Map, num_blocks: int = FEWEST) -> Repeated:
