@@ -36,7 +36,7 @@ from accelsim.cost.tables import load_tables
 from accelsim.errors import MappingError
 from accelsim.mapping import mapper, ranking, tile_table
 from accelsim.mapping.build import MOST_STEPS
-from accelsim.mapping.mapper import ALONE, MappedLayer, Run
+from accelsim.mapping.mapper import ALONE, Run
 from accelsim.mapping.network import network_tasks, residency_of
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.ranking import LayerForm, Ranked
@@ -112,7 +112,7 @@ class Solver:
 
     def __init__(self, task: LayerTask, prices: EnergyPrices) -> None:
         self.task, self.prices = task, prices
-        self.found: dict[object, tuple[float, MappedLayer]] = {}
+        self.found: dict[object, tuple[float, mapper._Found]] = {}
         self.num_solved = self.num_events = 0
         self._solve = mapper._solved
         self._forms: dict[int, LayerForm] = {}
@@ -131,7 +131,7 @@ class Solver:
         tile_table.tile_table.cache_clear()
         tile_table.skipped_fractions.cache_clear()
 
-    def value(self, finalist: Ranked) -> tuple[float, MappedLayer]:
+    def value(self, finalist: Ranked) -> tuple[float, mapper._Found]:
         """Return the objective of a tiling and its end."""
         if finalist.tiling not in self.found:
             solved = self._solve(self.task, finalist, self.prices, ALONE, math.inf)
@@ -142,13 +142,13 @@ class Solver:
 
     def solved(
         self, task: LayerTask, finalist: Ranked, prices: EnergyPrices, run: Run, best: float
-    ) -> tuple[float, MappedLayer] | None:
+    ) -> tuple[float, mapper._Found] | None:
         """Answer as the mapper's own does, and count."""
         is_latency = task.hardware.mapping.objective == "latency"
-        value, mapped = self.value(finalist)
+        value, found = self.value(finalist)
         self.num_solved += 1
-        self.num_events += mapped.schedule.num_events
-        return None if is_latency and mapped.end.end_cycle > best else (value, mapped)
+        self.num_events += found.item.schedule.num_events
+        return None if is_latency and found.item.end.end_cycle > best else (value, found)
 
     def chosen(self, variant: Variant) -> Chosen:
         """Return what the mapper chooses with the constants of a variant."""

@@ -24,6 +24,7 @@ from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.task import LayerTask
 from accelsim.mapping.tile_table import HoldTable, TileTable, Width, skipped_fractions, tile_table
 from accelsim.timing.memory import bytes_per_cycle, cycles_per_piece
+from accelsim.timing.program import LOOKAHEAD_STEPS
 from accelsim.units import ns_to_cycles
 
 Floats = npt.NDArray[np.float64]
@@ -367,6 +368,8 @@ def _work(space: Space, held: _Holdings, moved: _Moved, made: Floats, array: Flo
         loads_w=held.weights.loads, late_w=held.weights.late, tiles_w=held.weights.tiles,
         loads_i=held.inputs.loads, late_i=held.inputs.late, tiles_i=held.inputs.tiles,
         ready=held.psums.ready / held.psums.loads, tiles_o=held.psums.tiles,
+        lead=np.full(1, float(read)), tail=drain + np.where(stores > 0, float(write), 0.0),
+        behind=1 / table.output_tiles + LOOKAHEAD_STEPS / table.steps,
     )  # fmt: skip
 
 

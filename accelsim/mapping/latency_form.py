@@ -25,8 +25,10 @@ class Work:
 
     ``first_*``: what the array waits for before its first step; ``last_*``: what follows its last one. ``share_*`` of
     the steps fetch weights, and inputs, and wait ``asked_*`` cycles for the first word. ``staged``: results in their
-    two places between array and memory. ``returns``: reading partial sums back, each after its request. Arrays are
-    [orders, n] of tilings, or [layers] of the chosen ones.
+    two places between array and memory. ``returns``: reading partial sums back, each after its request. ``lead`` and
+    ``tail``: latencies before the first data, and behind the last step. ``behind``: the share of the results whose stores
+    stand behind a load that is needed when they are made. Arrays are [orders, n] of tilings, or [layers]
+    of the chosen ones.
     """
 
     array: Floats
@@ -55,6 +57,9 @@ class Work:
     tiles_i: Floats
     ready: Floats
     tiles_o: Floats
+    lead: Floats
+    tail: Floats
+    behind: Floats
 
     def take(self, order: Ints, chosen: Ints) -> Work:
         """Return the work of the chosen tilings."""
@@ -88,10 +93,11 @@ def latency_of(hardware: HardwareConfig, work: Work, fetched: Floats, made: Floa
     of_weights, of_inputs = (work.loads_w, work.late_w, work.tiles_w), (work.loads_i, work.late_i, work.tiles_i)
     double, array = hardware.weight_buffer.fills_ahead, work.array
     fetch = np.maximum(work.first_weights - fetched, 0)
-    ahead = np.maximum(fetch + np.maximum(work.first_made - made, 0), work.first_inputs)
+    lead_w, lead_i = np.where(fetch > 0, work.lead, 0.0), np.where(work.inputs > 0, work.lead, 0.0)
+    ahead = np.maximum(fetch + lead_w + np.maximum(work.first_made - made, 0), work.first_inputs + lead_i)
     # The vector unit begins with the first output tile that is finished; its own last tile is part of its work.
-    of_vector = work.vector + work.ready * array + work.last_store + ahead
-    of_stores = np.maximum(work.stores, work.staged) + work.ready * array + work.last_vector + ahead
+    of_vector = work.vector + work.ready * array + work.last_store + ahead + work.tail
+    of_stores = np.maximum(work.stores, work.staged) + work.ready * array + work.last_vector + ahead + work.tail
     # Single accumulators: those before have to leave, and sums to come back, before the array goes on.
     stops = np.zeros(1) if hardware.accumulator.double_buffered else work.returns / work.tiles_o
     busy = array + stops
@@ -110,18 +116,20 @@ def latency_of(hardware: HardwareConfig, work: Work, fetched: Floats, made: Floa
         busy = np.maximum(busy, _exposed(work.weights, array, of_weights, False, fetched))
     if not hardware.activation_buffer.double_buffered:
         busy = np.maximum(busy, _exposed(work.inputs, array + stops, of_inputs, False, np.zeros(1)))
-    total = work.weights + work.inputs + work.stores + work.others - fetched
-    # What comes from memory last has yet to pass the array, in the steps that use it; the results of the steps before
-    # have been stored by then.
+    total = work.weights + work.inputs + work.stores + work.others - fetched + np.maximum(lead_w, lead_i)
+    # What comes from memory last has yet to pass the array, in the steps that use it. The results of the steps before have
+    # been stored by then, but for those of the tiles that its request runs ahead of (see `accelsim.timing.program`).
     rest_w = np.where(work.weights > 0, (1 - work.late_w) / work.loads_w, 1.0)
     rest = np.minimum(rest_w, np.where(work.inputs > 0, (1 - work.late_i) / work.loads_i, 1.0))
-    through = total - rest * work.stores + np.where(work.weights + work.inputs > 0, rest * array, 0.0)
-    flow = _flow(work, work.stores + work.others) - fetched + ahead
-    into_array = np.maximum(np.maximum(np.maximum(busy, through), flow) + work.last_vector + work.last_store, total)
+    pending = np.minimum(rest + work.behind, 1.0)
+    through = total - pending * work.stores + np.where(work.weights + work.inputs > 0, rest * array, 0.0)
+    flow = _flow(work, work.stores - work.last_store + work.others) - fetched + ahead
+    last = work.last_vector + work.last_store + work.tail
+    into_array = np.maximum(np.maximum(np.maximum(busy, through), flow) + last, total)
     latency: Floats = np.maximum(np.maximum(into_array, of_vector), of_stores)
     if not hardware.dma.loads_ahead:
         # Loads and steps take turns; the results of all but the last step are stored meanwhile.
-        in_turn = array + work.weights + work.inputs + work.asked_w + work.asked_i + work.last_vector + work.last_store
+        in_turn = array + work.weights + work.inputs + work.asked_w + work.asked_i + last
         latency = np.maximum(latency, in_turn)
     return latency + hardware.pe_array.call_cycles
 

@@ -24,6 +24,7 @@ from accelsim.timing.schedule import LayerSchedule, first_weights_fit
 from accelsim.timing.solve import Solution, SolvedLayer, layer_end, try_layer
 from accelsim.timing.stations import Station, layer_stations
 from accelsim.timing.table import Table, flatten
+from accelsim.units import ns_to_cycles
 
 # The figures are of energy without the memory's states; with them 7.6 are solved and the constants stand in the same
 # order (0.18 % as they stand, 0.20 % with 8 finalists, 0.22 % with two for certain, 0.27 % without doubt).
@@ -194,12 +195,14 @@ def _chosen(task: LayerTask, prices: EnergyPrices, run: Run) -> _Found:
     finalists = [finalist for finalist in finalists if finalist.num_tiles <= MOST_STEPS]
     solved: list[tuple[float, _Found]] = []
     best, tried, ratios = math.inf, 0, [1.0]  # of what is solved to what the closed form says of it
+    latencies = _latency_cycles(task)  # once more seen or hidden, as the closed form cannot tell: half of it
     for place, finalist in enumerate(finalists):
         needed = _needed(finalist, solved, best)
         if finalist.floor > needed:
             continue
         # Half of the closed form's scatter among what is solved so far may still stand against it.
         doubt = min(MOST_DOUBT, (max(ratios) - min(ratios)) / 2) * (2 if finalist.is_simple else 1)
+        doubt += latencies / 2 / max(1.0, finalist.latency_cycles)
         least = min(ratios[1:] if tried >= TRUSTED and solved else ratios)
         if place >= LEAST_SOLVED and finalist.value * least > (1 + doubt) * max(best, needed):
             continue
@@ -217,6 +220,15 @@ def _chosen(task: LayerTask, prices: EnergyPrices, run: Run) -> _Found:
     as_good = [item for item in solved if item[0] <= AS_GOOD * best]
     # Between equals the one of fewer tiles: it takes its weights earlier and leaves the next layer room.
     return min(as_good, key=lambda one: (_dram_bytes(one[1].item.schedule), one[0], one[1].item.schedule.num_steps))[1]
+
+
+def _latency_cycles(task: LayerTask) -> int:
+    """Return the cycles from a request to its data, there and back, and of the vector unit."""
+    hardware, dram = task.hardware, task.hardware.dram
+    if task.is_ideal:
+        return 0
+    way = sum(ns_to_cycles(each, hardware.clock_mhz) for each in (dram.read_latency_ns, dram.write_latency_ns))
+    return way + hardware.vector_unit.latency_cycles
 
 
 _kept_forms: Kept[LayerForm] = Kept(KEPT_FORMS)

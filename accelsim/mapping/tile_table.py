@@ -357,11 +357,15 @@ def _inputs(dims: LoopDims, kind: LayerKind, tiles: dict[Loop, Ints], counts: di
     )  # fmt: skip
     for loop, name, kernel, extent, axis in axes:
         span = (kernel - 1) * dims.dilation[axis] + 1
-        window = np.minimum(extent, np.minimum((tiles[loop] - 1) * dims.stride[axis] + span, tiles[loop] * span))
+        rest = getattr(dims, loop) - tiles[loop] * (counts[loop] - 1)
+        window, last = (
+            np.minimum(extent, np.minimum((size - 1) * dims.stride[axis] + span, size * span))
+            for size in (tiles[loop], rest)
+        )
         if kind == "aggregate" and loop == "Q":
-            window = np.full_like(tiles[loop], extent)
+            window = last = np.full_like(tiles[loop], extent)
         tile = tile * window
-        every = np.where(counts[loop] == 1, window, window * counts[loop] - 2 * dims.padding[axis])
+        every = window * (counts[loop] - 1) + last - np.where(counts[loop] == 1, 0, 2 * dims.padding[axis])
         # Neighbours share what a window reaches beyond the stride; without padding the whole map is read once.
         whole = min(extent, (getattr(dims, loop) - 1) * dims.stride[axis] + span)
         shares = kind != "aggregate" and span > dims.stride[axis]
