@@ -177,6 +177,7 @@ def _estimate(
     time_s = cycles_to_s(cycles, hardware.clock_mhz)
     energy_j = sum(count * prices.action_pj[key] for key, count in actions.items()) * 1e-12
     energy_j += (prices.idle_w + prices.leakage_w) * time_s + prices.clock_pj_per_cycle * cycles * 1e-12
+    energy_j += prices.clock_pj_per_busy_cycle * float(best.busy.sum()) * 1e-12
     macs = sum(task.layer.dims.macs for task in on_array)
     effective = sum(effective_macs(task) for task in on_array)
     stored = sum(task.stored_bits.total for task in tasks)
@@ -243,8 +244,8 @@ class _Prices:
         self.action_pj = {key: resolve(price, tables.values) for key, price in prices.action_pj.items()}
         for key, price in clock.per_action_pj.items():
             self.action_pj[key] = self.action_pj.get(key, 0.0) + resolve(price, tables.values)
-        every_cycle = (clock.per_cycle_pj, clock.per_busy_cycle_pj)  # as if the array never waited
-        self.clock_pj_per_cycle = math.fsum(resolve(price, tables.values) for price in every_cycle)
+        self.clock_pj_per_cycle = resolve(clock.per_cycle_pj, tables.values)
+        self.clock_pj_per_busy_cycle = resolve(clock.per_busy_cycle_pj, tables.values)
         self.idle_w = resolve(prices.dram_idle_w, tables.values)
         self.leakage_w = sum(resolve(price, tables.values) for price in leakage_prices(pricer).values())
         self.area_mm2 = math.fsum(resolve(price, tables.values) for price in area_prices(pricer).values())
