@@ -21,7 +21,7 @@ _REDUCE_ROWS = "ReduceRows"
 _REDUCTIONS = frozenset({"ReduceSum", "ReduceMean", "ReduceMax"})
 _LIGHT = frozenset(
     "Constant Cast CastLike Identity Reshape Squeeze Unsqueeze Add Sub Div Equal Greater Less And Not If Slice Gather "
-    "Shape ConstantOfShape Expand SequenceInsert".split()
+    "Shape ConstantOfShape Expand SequenceInsert Mul".split()
 )
 """What surrounds the reduction: places of bags, the number of their rows, a branch for empty ones."""
 _MATRIX = 2
@@ -40,7 +40,7 @@ class _Bags:
 
 def take_bags(model: onnx.ModelProto) -> None:
     """Replace each loop that reduces bags of rows; the others stay."""
-    if not any(node.op_type == "Loop" for node in model.graph.node):
+    if not any(_may_be_bags(node) for node in model.graph.node):
         return
     facts = known(model)
     nodes: list[onnx.NodeProto] = []
@@ -48,7 +48,7 @@ def take_bags(model: onnx.ModelProto) -> None:
     for node in model.graph.node:
         if any(name in skipped for name in node.output):
             continue
-        bags = _bags_of(model.graph, node, facts) if node.op_type == "Loop" else None
+        bags = _bags_of(model.graph, node, facts) if _may_be_bags(node) else None
         nodes += [node] if bags is None else _reduction(model.graph, bags, facts)
         if bags is not None:
             skipped.add(bags.result)
@@ -56,13 +56,17 @@ def take_bags(model: onnx.ModelProto) -> None:
     _drop_ones(model.graph)
 
 
+def _may_be_bags(node: onnx.NodeProto) -> bool:
+    """Return whether a node is a loop that reduces something, and does nothing else but cut it out."""
+    bodies = [item.g for item in node.attribute if item.name == "body"]
+    kinds = {each.op_type for body in bodies for each in _nodes(body)}
+    return node.op_type == "Loop" and bool(kinds & _REDUCTIONS) and kinds <= _LIGHT | _REDUCTIONS
+
+
 def _bags_of(graph: onnx.GraphProto, node: onnx.NodeProto, facts: Known) -> _Bags | None:
     body = next(item.g for item in node.attribute if item.name == "body")
     inside = list(_nodes(body))
     made = {name: each for each in inside for name in each.output}
-    reductions = [each for each in inside if each.op_type in _REDUCTIONS]
-    if not reductions or any(each.op_type not in _LIGHT | _REDUCTIONS | {"Mul"} for each in inside):
-        return None
     count, result = _count(node, body, made, facts), _result(graph, node)
     tables = {each.input[0] for each in inside if each.op_type == "Gather" and _is_matrix(each.input[0], facts)}
     cut = [each for each in inside if each.op_type == "Slice" and each.input[0] not in made]
@@ -94,9 +98,7 @@ def _is_matrix(name: str, facts: Known) -> bool:
     return len(facts.shapes.get(name, ())) == _MATRIX
 
 
-def _count(
-    node: onnx.NodeProto, body: onnx.GraphProto, made: dict[str, onnx.NodeProto], facts: Known
-) -> int | None:
+def _count(node: onnx.NodeProto, body: onnx.GraphProto, made: dict[str, onnx.NodeProto], facts: Known) -> int | None:
     """Return the number of passes: stated, or the number below which the next place must be."""
     stated = node.input[0]
     if not stated:
