@@ -257,11 +257,10 @@ def input_window(
     """
     dims = task.layer.dims
     axis = 0 if loop == "P" else 1
-    kernel = num_taps or (dims.R if loop == "P" else dims.S)
     extent = dims.H if loop == "P" else dims.W
-    stride, dilation, padding = dims.stride[axis], dims.dilation[axis], dims.padding[axis]
-    start = first * stride - padding + tap * dilation
-    end = start + (size - 1) * stride + (kernel - 1) * dilation + 1
+    before = tap * dims.dilation[axis]
+    start = dims.start(axis, first) + before
+    end = dims.start(axis, first + size - 1) + before + dims.span(axis, num_taps)
     return max(start, 0), min(end, extent)
 
 
@@ -272,19 +271,17 @@ def input_extent(task: LayerTask, loop: Loop, first: int, size: int, tap: int = 
     """
     dims = task.layer.dims
     axis = 0 if loop == "P" else 1
-    kernel = num_taps or (dims.R if loop == "P" else dims.S)
     if task.layer.kind == "aggregate":  # P are edges, each reads one node's features; H x W are nodes x features
         extent = dims.H if loop == "P" else dims.W
         return extent if loop == "Q" else min(size, extent)
     start, end = input_window(task, loop, first, size, tap, num_taps)
-    return max(0, min(end - start, size * ((kernel - 1) * dims.dilation[axis] + 1)))
+    return max(0, min(end - start, size * dims.span(axis, num_taps)))
 
 
 def input_overlap(task: LayerTask, loop: Loop, first: int, size_before: int) -> int:
     """Return the rows (columns) that outputs from ``first`` on share with the ``size_before`` outputs before them."""
     dims, axis = task.layer.dims, 0 if loop == "P" else 1
-    span = ((dims.R if loop == "P" else dims.S) - 1) * dims.dilation[axis] + 1
-    if task.layer.kind == "aggregate" or span <= dims.stride[axis]:
+    if task.layer.kind == "aggregate" or dims.span(axis) <= dims.stride[axis]:
         return 0
     end_before = input_window(task, loop, first - size_before, size_before)[1]
     return max(0, end_before - input_window(task, loop, first, 1)[0])
