@@ -171,7 +171,9 @@ def _elements_between(trace: LayerTrace) -> list[list[int]]:
 
 def _cheapest(costs: Mapping[int, Sequence[float]], between: Sequence[float]) -> tuple[Stretch, ...]:
     """Return the stretches of least cost, by the costs of layers in groups of each size and of a change before each."""
-    best = {size: (each[0], (Stretch(0, 1, size),)) for size, each in costs.items()}
+    best: dict[int, tuple[float, tuple[Stretch, ...]]] = {
+        size: (each[0], (Stretch(0, 1, size),)) for size, each in costs.items()
+    }
     for place in range(1, len(between)):
         total, way = min(best.values(), key=lambda each: each[0])
         for size, each in costs.items():

@@ -101,7 +101,7 @@ class IntegerNetwork:
 
     def _run_in_parts(self, inputs: torch.Tensor, calibrate: bool) -> torch.Tensor:
         """Compute a few inputs at a time; those of a graph are its nodes, and go together."""
-        parts = [inputs] if self._neighbours is not None else inputs.split(_INPUTS_AT_ONCE)
+        parts = [inputs] if self._neighbours is not None else torch.split(inputs, _INPUTS_AT_ONCE)
         return torch.cat([self._run(part, calibrate) for part in parts])
 
     def _run(self, inputs: torch.Tensor, calibrate: bool) -> torch.Tensor:
