@@ -138,7 +138,7 @@ def _traffic(task: LayerTask) -> _Traffic:
         share = task.dram_input_elements / max(1, dims.num_inputs)
         inputs = dims.N * dims.G * dims.C * rows * columns * min(1.0, share) * bits / 8 * task.coding.inputs
     second = task.second_dram_bits / 8 if layer.uses_array else 0
-    outputs = (layer.num_outputs or dims.num_outputs) * task.output_bits / 8 if task.output_to_dram else 0
+    outputs = task.memory_outputs * task.output_bits / 8 if task.output_to_dram else 0
     outputs = outputs * task.coding.outputs
     residuals = task.residual_dram_elements * bits / 8 * task.coding.residuals
     weights = (task.traffic_bits if layer.uses_array else task.row_bits).total / 8

@@ -249,6 +249,7 @@ def network_tasks(
                 cache_on_chip=held,
                 settles=trace.language is not None,
                 coding=coding[position],
+                rest_stays=layer.cached_outputs is not None and stays,
             )
         )
     return tasks
@@ -332,7 +333,7 @@ def _content(task: LayerTask, chip: str) -> Key:
     same = (
         id(task.layer), id(task.plan), id(task.hardware), task.dram_input_elements, task.output_to_dram,
         task.residual_dram_elements, task.activation_capacity_bytes, task.residual_elements, task.second_from_dram,
-        task.coding, task.cache_on_chip, task.settles, task.first_filter,
+        task.coding, task.cache_on_chip, task.settles, task.first_filter, task.rest_stays,
     )  # fmt: skip
     found = _kept_contents.get(same)
     if found is None:

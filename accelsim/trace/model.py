@@ -173,6 +173,8 @@ class TraceLayer:
         Bits of a cached element; None: as an activation. Also of what the layer puts into the cache.
     caches
         Whether the outputs go into the cache of keys and values, besides to who reads them.
+    cached_outputs
+        How many of the outputs do, where queries are made along with keys and values; None: all.
     """
 
     name: str
@@ -195,6 +197,7 @@ class TraceLayer:
     cached_elements: int | None = None
     cache_bits: int | None = None
     caches: bool = False
+    cached_outputs: int | None = None
 
     @property
     def second_producers(self) -> tuple[str, ...]:
