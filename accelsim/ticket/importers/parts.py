@@ -7,7 +7,7 @@ that state it: it is never dropped.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NoReturn
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from accelsim.errors import TicketError
 from accelsim.ticket.importers.checkpoint import Array, Checkpoint
 from accelsim.ticket.importers.content import is_copy, is_optimiser_state, words
+from accelsim.ticket.importers.mask_forms import as_mask, in_blocks
 from accelsim.ticket.importers.owners import (
     MASK_WORDS,
     PRUNING_WORDS,
@@ -37,6 +38,8 @@ _INERT = frozenset(
     "bias running_mean running_var num_batches_tracked eps weight_u weight_v gain scale zero_point step_size "
     "_extra_state scales zeros weight_scale weight_zero_point input_scale output_scale".split()
 )
+_STEPS = frozenset({"alpha", "step", "s", "init_state", "signed", "initialized"})
+_STEP_FLAGS = ("init_state", "signed", "initialized", "initialized_alpha")
 # Of a mask with such a name nobody knows whether 1 keeps or drops.
 _REVERSED_WORDS = frozenset(
     "prune pruned drop dropped zero zeros zeroed inv inverse inverted neg frozen freeze removed ignore not".split()
@@ -47,12 +50,16 @@ _COMMON_WORDS = MASK_WORDS | {"score", "scores", "keep", "density"}
 
 @dataclass(frozen=True, slots=True)
 class StatedKeys:
-    """The endings of tensors' names, or dictionaries around them, that the user states to be something, or nothing."""
+    """The endings of tensors' names, or dictionaries around them, that the user states to be something, or nothing.
+
+    ``mask_form`` is how the stated masks are written (`accelsim.ticket.importers.mask_forms`).
+    """
 
     mask: tuple[str, ...] = ()
     score: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     threshold: tuple[str, ...] = ()
+    mask_form: str = "kept"
 
     @property
     def decide(self) -> bool:
@@ -102,13 +109,26 @@ class _Candidate:
         shaped = self.weight is not None and fits(self.value, self.weight)
         if self.weight is None or not (shaped or self.value.size <= 1):
             where = "NAME.mask" if not self.layer else f"{self.layer}.mask"
-            return f"save a mask of 0 and 1 in the weight's shape in its place, as {where}, or state {ignore}"
+            form = "" if self.weight is None else self._form()
+            save = f"save a mask of 0 and 1 in the weight's shape in its place, as {where}"
+            return f"{form}{save}, or state {ignore}"
         if self.value.size > 1 and is_binary(self.value):
-            return f"state --mask-key {suffix} if its ones keep weights (else save 1 - mask), {ignore}"
+            dropped = "(with --mask-form dropped if they drop them)"
+            return f"state --mask-key {suffix} if its ones keep weights {dropped}, {ignore}"
         if self.value.size <= len(self.weight) and not MASK_WORDS & self.named:
             return f"state --threshold-key {suffix} if weights of larger magnitude are kept, {ignore}"
         rule = "--sparsity, --nm or --score-rule"
         return f"state --score-key {suffix} with {rule} if its largest values keep weights, {ignore}"
+
+    def _form(self) -> str:
+        """Return how to state a tensor that could be a mask in another form."""
+        weight, state = self.weight, f"state --mask-key {_suffix(self.key, self.layer)}"
+        if weight is None or not is_whole(self.value):
+            return ""
+        if is_binary(self.value):
+            is_of_blocks = in_blocks(self.value, weight) is not None
+            return f"{state} if each value counts for a block of weights; else " if is_of_blocks else ""
+        return f"{state} with --mask-form places, dropped-places, packed or packed-little if it is that; else "
 
 
 def _suffix(key: str, layer: str | None) -> str:
@@ -157,10 +177,11 @@ def parts_of_layers(
                 continue
             layer = finder.owner(key, value, inside) or (None if inside else listed.get(key))
             candidate = _Candidate(checkpoint, key, value, layer, None if layer is None else weights[layer], inside)
+            candidate = _as_stated(candidate, stated)
             role, is_stated = _stated_role(candidate, stated)
             role = role or _role(candidate, finder)
             if layer is not None and role != "inert":
-                found.append(Part(key, layer, value, role, is_stated))
+                found.append(Part(key, layer, candidate.value, role, is_stated))
     return tuple(found)
 
 
@@ -178,6 +199,25 @@ def is_mask_module(key: str, value: Array, tensors: Mapping[str, Array]) -> bool
         return False
     twin = tensors.get(key.partition(".")[2])
     return bool(MASK_WORDS & words(key)) or (twin is not None and twin.shape == value.shape and not value.all())
+
+
+def _as_stated(candidate: _Candidate, keys: StatedKeys) -> _Candidate:
+    """Return a stated mask as ones that keep weights, and stated scores of blocks for each weight."""
+    value, weight = candidate.value, candidate.weight
+    if weight is None or ends_with(candidate.key, keys.ignore):
+        return candidate
+    if ends_with(candidate.key, keys.score):
+        wide = in_blocks(value, weight)
+        return candidate if wide is None else replace(candidate, value=wide)
+    if not ends_with(candidate.key, keys.mask):
+        return candidate
+    mask = as_mask(value, weight, keys.mask_form)
+    if mask is None and keys.mask_form != "kept":
+        raise TicketError(
+            f"{candidate.checkpoint.path}: {candidate.key}: stated as a mask in the form {keys.mask_form}, but shape "
+            f"{value.shape} or its values do not fit the weight's {weight.shape}; state another --mask-form"
+        )
+    return candidate if mask is None else replace(candidate, value=mask)
 
 
 def _stated_role(candidate: _Candidate, keys: StatedKeys) -> tuple[Role | None, bool]:
@@ -210,6 +250,8 @@ def _stated_role(candidate: _Candidate, keys: StatedKeys) -> tuple[Role | None, 
 def _role(candidate: _Candidate, finder: OwnerFinder) -> Role:
     key, value, named = candidate.key, candidate.value, candidate.named
     is_of_layer = candidate.is_inside or candidate.layer is not None
+    if _is_quantiser_step(candidate):
+        return "inert"
     if (is_of_layer and key.rpartition(".")[2] in _INERT) or "bias" in named or _is_known_beside(key, named, value):
         return "inert"
     if candidate.weight is None:
@@ -217,6 +259,13 @@ def _role(candidate: _Candidate, finder: OwnerFinder) -> Role:
     if not key.startswith(candidate.layer or "") and key.partition(".")[0] in KNOWN_SCORES:
         return "score"
     return _role_in_layer(candidate, candidate.weight)
+
+
+def _is_quantiser_step(candidate: _Candidate) -> bool:
+    """Return whether a number is the learned step of a quantiser (LSQ), which has a flag of its start beside it."""
+    head, _, last = candidate.key.rpartition(".")
+    steps = {f"{head}.{name}" for name in _STEP_FLAGS}
+    return last in _STEPS and not steps.isdisjoint(candidate.checkpoint.tensors)
 
 
 def _is_known_beside(key: str, named: frozenset[str], value: Array) -> bool:
