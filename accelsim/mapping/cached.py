@@ -95,7 +95,7 @@ def whole_bytes(task: LayerTask) -> float:
     outputs = task.layer.num_outputs or task.layer.dims.num_outputs
     written = outputs * task.output_bits if task.output_to_dram else 0
     read = (task.dram_input_elements + task.residual_dram_elements) * bits
-    return (task.traffic_bits.total + second + read + written) / 8
+    return (task.dram_bits.total + second + read + written) / 8
 
 
 def misses(touched_bytes: Figures, cache: CacheConfig) -> Figures:
