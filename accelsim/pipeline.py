@@ -20,6 +20,7 @@ from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
 from accelsim.errors import MappingError, TraceError
 from accelsim.groups import Group, best_groups, group_sizes, one_after_other
+from accelsim.mapping.fuse import groups_of
 from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import MappedLayer, forget_times, recalled
 from accelsim.mapping.network import map_network
@@ -244,7 +245,8 @@ def _mapped(
     fixed: Mapping[str, Tiling] | None,
 ) -> Mapped:
     try:
-        return map_network(trace, made[0], storage, hardware, made[1], fixed)
+        groups = groups_of(trace, made[0], hardware, made[1], fixed) if hardware.mapping.fuse != "none" else ()
+        return map_network(trace, made[0], storage, hardware, made[1], fixed, groups)
     except MappingError as error:
         if any(str(error).startswith(f"{layer.name}: ") for layer in trace.layers):
             raise MappingError(f"{trace.path or trace.name}: {error}") from error

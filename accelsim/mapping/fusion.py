@@ -174,6 +174,33 @@ def pieces_of(trace: LayerTrace, group: FusedGroup, tasks: Sequence[LayerTask]) 
             )  # fmt: skip
 
 
+def traffic_bytes(trace: LayerTrace, group: FusedGroup, tasks: Sequence[LayerTask]) -> tuple[int, int]:
+    """Return the DRAM bytes of a group in whole bits, and the most that it has in the activation buffer.
+
+    ``tasks`` are those of all layers, as they are without fusion; parts are alike, so that one is counted for all.
+    """
+    own = [tasks[place] for place in group.places]
+    inside = inside_of(trace, group)
+    part = next(_parts(own, group, trace.num_inputs))
+    members = _members(part, inside, trace, group)
+    pieces = cut(members, group.num_stripes, group.halo)
+    counts = [group.num_parts * sum(piece.member == member for piece in pieces) for member in range(len(own))]
+    held_second = sum(_second_bytes(task) for task in part) if group.holds_second else 0
+    total = 0
+    for piece in pieces:
+        reads = zip(members[piece.member].reads, piece.new_rows, strict=True)
+        total += sum(read.row_bytes * rows for read, rows in reads)
+    total *= group.num_parts
+    for task, what, count in zip(own, _holds(own, counts).what, counts, strict=True):
+        times = 1 if what else count
+        total += times * bits_to_bytes(task.traffic_bits.total)
+        total += _second_bytes(task) * (1 if group.holds_second else max(1, count // group.num_parts))
+        outputs = task.layer.num_outputs or task.layer.dims.num_outputs
+        if task.output_to_dram and task.layer.name not in inside:
+            total += bits_to_bytes(outputs * task.output_bits)
+    return total, max(piece.held_bytes for piece in pieces) + held_second
+
+
 def _parts(tasks: Sequence[LayerTask], group: FusedGroup, num_inputs: int) -> Iterator[list[LayerTask]]:
     """Yield the layers of each part: of some inputs of the batch, or some heads."""
     if group.division == "none" or group.num_parts == 1:
@@ -335,14 +362,17 @@ def _holds(tasks: Sequence[LayerTask], counts: Sequence[int]) -> _Holds:
 def _most_saved(
     sizes: Sequence[int], saved: Sequence[int], may: Sequence[bool], uses: Sequence[bool], buffer: BufferConfig
 ) -> list[bool]:
-    """Return which of some tensors stay in a buffer: those that save most, and half of it is left for what does not."""
+    """Return which of some tensors stay in a buffer: those that save most.
+
+    For those that pass through it while others stay, a quarter of it is left, or what they take whole if that is less.
+    """
     wanted = [place for place, is_wanted in enumerate(may) if is_wanted and saved[place]]
     wanted = sorted(wanted, key=lambda place: (sizes[place], place))[:MOST_HELD_ONE_BY_ONE]
     best, chosen = 0, frozenset[int]()
     for answer in product((False, True), repeat=len(wanted)):
         held = frozenset(place for place, is_held in zip(wanted, answer, strict=True) if is_held)
-        passing = any(is_used and place not in held for place, is_used in enumerate(uses))
-        room = buffer.capacity_bytes // 2 if passing else buffer.capacity_bytes
+        passing = (sizes[place] for place, is_used in enumerate(uses) if is_used and place not in held)
+        room = buffer.capacity_bytes - min(buffer.capacity_bytes // 4, max(passing, default=0))
         total = sum(saved[place] for place in held)
         if total > best and sum(sizes[place] for place in held) <= room:
             best, chosen = total, held

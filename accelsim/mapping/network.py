@@ -70,8 +70,8 @@ def map_network(
     """
     check_units(plans, storage, hardware)
     groups = () if hardware.memory == "ideal" else groups
-    asked = _Asked(trace, plans, prices, fixed or {}, groups)
-    entries, mapped = _map_layers(asked, hardware)
+    asked = Asked(trace, plans, prices, fixed or {}, groups)
+    entries, mapped = map_layers(asked, hardware)
     arithmetic, decoder, uses_generator = kinds_of(plans)
     schedule = Schedule(
         storage=storage,
@@ -118,7 +118,7 @@ def rank_network(
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class Asked:
     """What is to be mapped: a network with its plans, prices, the tilings that are stated, and the fused layers."""
 
     trace: LayerTrace
@@ -139,7 +139,7 @@ def together_in(
     return tuple(together_of(trace, group, tasks) for group in groups)
 
 
-def _map_layers(asked: _Asked, hardware: HardwareConfig) -> tuple[list[Entry], tuple[MappedLayer, ...]]:
+def map_layers(asked: Asked, hardware: HardwareConfig) -> tuple[list[Entry], tuple[MappedLayer, ...]]:
     """Map all layers; where one does not fit beside the activations that stay on chip, the largest of these leaves."""
     trace, plans = asked.trace, asked.plans
     together = together_in(trace, plans, hardware, asked.groups)
@@ -165,14 +165,14 @@ def _map_layers(asked: _Asked, hardware: HardwareConfig) -> tuple[list[Entry], t
     return entries, mapped
 
 
-def _with_real_memory(asked: _Asked, hardware: HardwareConfig) -> tuple[MappedLayer, ...]:
+def _with_real_memory(asked: Asked, hardware: HardwareConfig) -> tuple[MappedLayer, ...]:
     """Return the schedule of the same chip with real memory, as it runs with ideal memory; empty if nothing fits that.
 
     Activations that stay on chip leave the DMA engine free to fetch the next layer's stored bits early. A schedule
     never gets slower when its memory gets faster, so with this one ideal memory is never slower.
     """
     try:
-        _, mapped = _map_layers(asked, hardware.model_copy(update={"memory": "dram"}))
+        _, mapped = map_layers(asked, hardware.model_copy(update={"memory": "dram"}))
     except MappingError:
         return ()
     before, found = Moment(), []
@@ -311,7 +311,7 @@ def map_entries(
     Raises
     ------
     MappingError
-        One fits the buffers in no way; `_map_layers` is told which.
+        One fits the buffers in no way; `map_layers` is told which.
     """
     if not entries:
         return ()

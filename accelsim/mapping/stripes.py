@@ -7,8 +7,9 @@ stripe needs too, the halo, stay on chip (``kept``), or are made, or read, again
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Halo = Literal["kept", "recomputed"]
@@ -130,6 +131,17 @@ class _Map:
     begin: int
     there: int
     reads: list[tuple[int, int]]
+    places: list[int] = field(default_factory=list)
+    firsts: list[int] = field(default_factory=list)
+
+    def sort(self) -> None:
+        """Note of each read the first row that it or one behind it needs."""
+        self.places = [at for at, _ in self.reads]
+        least, firsts = self.reads[-1][1], []
+        for _, first in reversed(self.reads):
+            least = min(least, first)
+            firsts.append(least)
+        self.firsts = firsts[::-1]
 
     def load(self, window: Rows) -> int:
         """Bring the rows of a window that have not come yet; return how many."""
@@ -140,7 +152,8 @@ class _Map:
 
     def needed_from(self, place: int) -> int | None:
         """Return the first row that a piece at ``place`` or behind it reads; None: none does."""
-        return min((first for at, first in self.reads if at >= place), default=None)
+        number = bisect_left(self.places, place)
+        return self.firsts[number] if number < len(self.firsts) else None
 
 
 def _with_maps(members: Sequence[Member], entries: Sequence[tuple[int, int, Rows]]) -> list[Piece]:
@@ -153,6 +166,8 @@ def _with_maps(members: Sequence[Member], entries: Sequence[tuple[int, int, Rows
         for read, (first, _) in zip(members[number].reads, own, strict=True):
             held = maps.setdefault(read.name, _Map(read.row_bytes, read.is_inside, first, first, []))
             held.reads.append((at, first))
+    for held in maps.values():
+        held.sort()
     for _, number, rows in reversed(entries):
         if members[number].name in maps:
             maps[members[number].name].there = rows[0]
