@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.errors import MappingError
-from accelsim.mapping.fusion import FusedGroup, divisions, inside_of, together_of, traffic_bytes, why_apart
+from accelsim.mapping.fusion import FusedGroup, divisions, min_stripes, together_of, traffic_bytes, why_apart
 from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import MappedLayer, energy_pj
 from accelsim.mapping.network import Asked, map_entries, map_layers, network_tasks, residency_of
@@ -30,6 +30,7 @@ from accelsim.units import ns_to_cycles
 
 MOST_LAYERS = 6  # of a group that is sought; a stated one may be longer
 ROUNDS = 3  # of choosing anew without the groups that were given up
+MOST_TRIES = 6  # numbers of stripes, from the fewest of which the largest map fits
 MORE_STRIPES = (1, 2)  # times the fewest that fit, of which the solver decides
 
 
@@ -244,9 +245,14 @@ class _Chooser:
     def _fewest_stripes(self, whole: FusedGroup, tasks: Sequence[LayerTask]) -> int | None:
         """Return the fewest stripes whose maps leave a quarter of the buffer for tiles; None: not even single rows."""
         room = self.hardware.activation_buffer.capacity_bytes * 3 // 4
-        for number in _numbers(self._most_stripes(whole.first, whole.stop)):
-            if number == 1 and whole.num_parts == 1:
-                continue  # that is the layers one after the other
+        most = self._most_stripes(whole.first, whole.stop)
+        # A stripe of the largest map between layers is on chip at once, with second operands if they stay.
+        least = min_stripes(self.asked.trace, whole, tasks, room)
+        if least is None or least > most:
+            return None
+        one = 1 if whole.num_parts == 1 else 0  # one stripe of all is the layers one after the other
+        numbers = [number for number in _numbers(most) if number >= max(least, 1 + one)]
+        for number in numbers[:MOST_TRIES]:
             if traffic_bytes(self.asked.trace, replace(whole, num_stripes=number), tasks)[1] <= room:
                 return number
         return None

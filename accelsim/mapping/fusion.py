@@ -201,6 +201,19 @@ def traffic_bytes(trace: LayerTrace, group: FusedGroup, tasks: Sequence[LayerTas
     return total, max(piece.held_bytes for piece in pieces) + held_second
 
 
+def min_stripes(trace: LayerTrace, group: FusedGroup, tasks: Sequence[LayerTask], room_bytes: int) -> int | None:
+    """Return the stripes below which the largest map between the layers does not fit ``room_bytes``; None: never."""
+    own = [tasks[place] for place in group.places]
+    inside = inside_of(trace, group)
+    if group.holds_second:
+        room_bytes -= sum(_second_bytes(task) for task in own) // group.num_parts
+    largest = max(
+        (output_elements(task.layer) * task.activation_bits // 8 for task in own if task.layer.name in inside),
+        default=0,
+    )
+    return None if room_bytes <= 0 else max(1, -(-largest // group.num_parts // room_bytes))
+
+
 def _parts(tasks: Sequence[LayerTask], group: FusedGroup, num_inputs: int) -> Iterator[list[LayerTask]]:
     """Yield the layers of each part: of some inputs of the batch, or some heads."""
     if group.division == "none" or group.num_parts == 1:
