@@ -25,6 +25,7 @@ from accelsim.cores import best_program
 from accelsim.errors import MappingError
 from accelsim.mapping.core_chip import core_chip
 from accelsim.mapping.fixed import load_fixed
+from accelsim.mapping.mapper import MappedLayer
 from accelsim.names import suggest
 from accelsim.pipeline import batch_groups, built_for, network_on_cores, schedule_network
 from accelsim.report.batch import groups_words
@@ -93,16 +94,24 @@ def command(
     built = built_for(chip.config, trace, storage)
     schedule, mapped = schedule_network(built, trace, storage, fixed)
     counters = run_schedule(schedule, built)
+    by_layer: dict[int, list[MappedLayer]] = {}
+    for place, item in zip(schedule.places, mapped, strict=True):
+        by_layer.setdefault(place, []).append(item)
+
+    def alone(pieces: list[MappedLayer]) -> int | None:
+        return _alone_cycles(schedule, pieces[0].schedule, built) if len(pieces) == 1 else None
+
     described = [
-        describe_layer(item, dims.dims, counts, built, _alone_cycles(schedule, item.schedule, built))
-        for item, dims, counts in zip(mapped, trace.layers, counters.layers, strict=True)
+        describe_layer(by_layer[place], traced.dims, counts, built, alone(by_layer[place]))
+        for place, (traced, counts) in enumerate(zip(trace.layers, counters.layers, strict=True))
     ]
     layers = _wanted([item for item in described if item is not None], layer, trace.name)
     if as_json:
-        write_stdout(mapping_text(chip.config.name, trace.name, storage, schedule.lower_bound_cycles, layers))
+        bound, fused = schedule.lower_bound_cycles, schedule.fused
+        write_stdout(mapping_text(chip.config.name, trace.name, storage, bound, layers, fused))
     else:
         title = f"{printable(trace.name)}{words} on {printable(chip.config.name)}, stored as {storage}"
-        print_mapping(make_console(sys.stdout), title, layers)
+        print_mapping(make_console(sys.stdout), title, layers, schedule.fused)
 
 
 def _print_cores(
@@ -131,7 +140,8 @@ def _print_cores(
 
 def _alone_cycles(schedule: Schedule, layer: LayerSchedule, hardware: HardwareConfig) -> int:
     """Return what a layer of a network takes alone, from cold buffers."""
-    (timing,) = simulate_schedule(replace(schedule, layers=(layer,)), hardware, engine="solver")
+    only = replace(schedule, layers=(layer,), layer_of=(), fused=())
+    (timing,) = simulate_schedule(only, hardware, engine="solver")
     return timing.latency_cycles
 
 

@@ -20,10 +20,12 @@ from accelsim.mapping.residency import Together, output_elements
 from accelsim.mapping.stripes import Halo, Member, Piece, Read, Rows, cut
 from accelsim.mapping.task import LayerTask, input_window
 from accelsim.storage.base import StoredBits
+from accelsim.timing.schedule import Schedule
 from accelsim.trace.model import LayerTrace, TraceLayer
 from accelsim.units import bits_to_bytes
 
 Division = Literal["none", "inputs", "heads"]
+_DIVISIONS: dict[str, Division] = {"none": "none", "inputs": "inputs", "heads": "heads"}
 FUSED_KINDS = frozenset({"conv2d", "depthwise_conv2d", "linear", "matmul", "pool", "vector"})
 MOST_HELD_ONE_BY_ONE = 8  # layers of a group of which any may have its weights held: 256 ways
 
@@ -54,6 +56,17 @@ class FusedGroup:
     def places(self) -> range:
         """Return the places of its layers."""
         return range(self.first, self.stop)
+
+
+def groups_in(schedule: Schedule) -> tuple[FusedGroup, ...]:
+    """Return the groups that a schedule was made with."""
+    return tuple(
+        FusedGroup(
+            one.first, one.first + len(one.layers), one.num_stripes, "kept" if one.halo == "kept" else "recomputed",
+            _DIVISIONS[one.division], one.num_parts, one.holds_second,
+        )
+        for one in schedule.fused
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,7 @@ def described(trace: LayerTrace, group: FusedGroup, entries: Sequence[Entry]) ->
     rows = [trace.layers[place].dims.P * group.num_parts for place in group.places]
     return FusedLayers(
         layers=tuple(trace.layers[place].name for place in group.places),
+        first=group.first,
         division=group.division,
         num_parts=group.num_parts,
         num_stripes=group.num_stripes,
@@ -106,4 +107,5 @@ def described(trace: LayerTrace, group: FusedGroup, entries: Sequence[Entry]) ->
         held=tuple(held.values()),
         rows_made=tuple(count / own for count, own in zip(made.values(), rows, strict=True)),
         held_bytes=max(entry.piece.beside_bytes["activation_buffer"] for entry in pieces if entry.piece is not None),
+        holds_second=group.holds_second,
     )

@@ -222,6 +222,8 @@ class FusedLayers:
 
     Attributes
     ----------
+    first
+        The place of the first of them in the network.
     division
         What the parts are: ``inputs`` of the batch, ``heads`` of an attention, or ``none``.
     halo
@@ -232,9 +234,12 @@ class FusedLayers:
         By layer, the rows that all stripes make, over the layer's own: above 1 where halos are recomputed.
     held_bytes
         What maps between the layers take of the activation buffer at most.
+    holds_second
+        Whether keys and values, or other second operands, are among these.
     """
 
     layers: tuple[str, ...]
+    first: int
     division: str
     num_parts: int
     num_stripes: int
@@ -242,6 +247,7 @@ class FusedLayers:
     held: tuple[str, ...]
     rows_made: tuple[float, ...]
     held_bytes: int
+    holds_second: bool
 
 
 @dataclass(frozen=True, slots=True)
