@@ -297,7 +297,8 @@ def _fused_groups(
         return groups
 
     def cost(each: tuple[FusedGroup, ...]) -> tuple[float, int]:
-        counters = run_schedule(map_network(trace, plans, storage, hardware, prices, fixed, each)[0], hardware)
+        schedule, _ = map_network(trace, plans, storage, hardware, prices, fixed, each)
+        counters = run_schedule(schedule, hardware, engine="solver")
         moved = sum(layer.dram_read_bytes + layer.dram_write_bytes for layer in counters.layers)
         return objective_of(counters, hardware), moved
 

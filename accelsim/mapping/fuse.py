@@ -226,14 +226,23 @@ class _Chooser:
                 yield whole
 
     def _options(self, first: int, stop: int) -> Iterator[FusedGroup]:
-        """Yield the cuts of a group that the solver is to try."""
+        """Yield the cuts of a group that the solver is to try.
+
+        A kept halo costs no work and no traffic, but room: halos are recomputed where fewer stripes fit so.
+        """
         wanted = self.hardware.mapping.num_stripes
         tasks = [entry.whole for entry in self._apart]
         seen: set[tuple[object, ...]] = set()
+        kept: dict[tuple[object, ...], int] = {}
         for whole in self._uncut(first, stop):
             fewest = wanted or self._fewest_stripes(whole, tasks)
             if fewest is None:
                 continue
+            way = whole.division, whole.holds_second
+            if wanted is None and whole.halo == "recomputed" and fewest >= kept.get(way, fewest + 1):
+                continue
+            if whole.halo == "kept":
+                kept[way] = fewest
             for times in MORE_STRIPES if wanted is None else (1,):
                 number = min(fewest * times, self._most_stripes(first, stop))
                 cut = replace(whole, num_stripes=number)
