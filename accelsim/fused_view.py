@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import LoadedHardware
@@ -27,42 +27,51 @@ def piece_entries(trace: LayerTrace, storage: str, schedule: Schedule, chip: Har
     return entries_of(trace, tasks, groups_in(schedule))
 
 
+@dataclass(frozen=True, slots=True)
+class PiecesRun:
+    """A run as its pieces: the network of them, its result, and what fused groups hold on chip during each, in bytes."""
+
+    trace: LayerTrace
+    result: RunResult
+    held_bytes: tuple[int, ...]
+
+
 def as_pieces(
     hardware: LoadedHardware, chip: HardwareConfig, trace: LayerTrace, schedule: Schedule, result: RunResult
-) -> tuple[LayerTrace, RunResult]:
-    """Return the network of pieces, and its result, of a run with fused layers; ``chip`` is as it is built."""
+) -> PiecesRun:
+    """Return a run with fused layers as its pieces; ``chip`` is as it is built."""
     entries = piece_entries(trace, schedule.storage, schedule, chip)
     pieces = replace(trace, layers=tuple(_named(entries)), blocks=None)
-    alone = replace(schedule, layer_of=(), fused=())
-    counters = run_schedule(alone, chip, engine="solver")
+    counters = run_schedule(replace(schedule, layer_of=(), fused=()), chip, engine="solver")
     cost = evaluate(counters, chip, load_tables())
-    return pieces, assemble_result(hardware, result.workload, counters, cost, dict(result.skipped))
+    held = [0 if entry.piece is None else entry.piece.beside_bytes["activation_buffer"] for entry in entries]
+    found = assemble_result(hardware, result.workload, counters, cost, dict(result.skipped))
+    return PiecesRun(pieces, found, tuple(held))
 
 
 def _named(entries: list[Entry]) -> list[TraceLayer]:
-    """Return the pieces under names of their own; each reads all pieces so far of what its layer reads."""
+    """Return the pieces under names of their own; what a group holds of its own maps is told apart from them."""
     numbers: dict[int, int] = {}
     made: dict[str, list[str]] = {}
+    group = {entry.whole.layer.name for entry in entries if entry.piece is not None}
     layers = []
     for entry in entries:
         name = entry.whole.layer.name
         if entry.piece is not None:
             number = numbers[entry.place] = numbers.get(entry.place, 0) + 1
             name = f"{name} stripe {number}"
-        layer = entry.task.layer
+        layer, left_out = entry.task.layer, group if entry.piece is not None else set()
         layers.append(
             replace(
                 layer,
                 name=name,
-                inputs=tuple(each for source in layer.inputs for each in _readable(made, source, entry)),
-                residuals=tuple(each for source in layer.residuals for each in _readable(made, source, entry)),
+                inputs=_read(layer.inputs, made, left_out),
+                residuals=_read(layer.residuals, made, left_out),
             )
         )
         made.setdefault(entry.whole.layer.name, []).append(name)
     return layers
 
 
-def _readable(made: dict[str, list[str]], source: str, entry: Entry) -> list[str]:
-    """Return the pieces of a map that a layer reads; within its group the last two: the stripe and its halo."""
-    pieces = made.get(source, [source])
-    return pieces if entry.piece is None else pieces[-2:]
+def _read(names: tuple[str, ...], made: dict[str, list[str]], left_out: set[str]) -> tuple[str, ...]:
+    return tuple(piece for name in names if name not in left_out for piece in made.get(name, [name]))

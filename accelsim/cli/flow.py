@@ -225,11 +225,13 @@ def timeline_of(
     fixed = load_fixed(mapping, trace) if mapping is not None else None
     chip, plans = built_for(hardware.config, trace, result.storage), layer_plans(trace, result.storage)
     schedule, _ = schedule_network(chip, trace, result.storage, fixed)
+    held: tuple[int, ...] = ()
     if schedule.layer_of:
-        trace, result = as_pieces(hardware, chip, trace, schedule, result)
+        pieces = as_pieces(hardware, chip, trace, schedule, result)
+        trace, result, held = pieces.trace, pieces.result, pieces.held_bytes
     widths = {plan.activation_bits for plan in plans.values() if plan.activation_bits is not None}
     bits = max(widths, default=chip.activation_bits)
-    return make_timeline(result, probe, tile_map(schedule, trace, chip), trace, bits)
+    return make_timeline(result, probe, tile_map(schedule, trace, chip, held), trace, bits)
 
 
 def write_pictures(pictures: Pictures, result: RunResult, probe: TimelineProbe, timeline: Timeline | None) -> None:

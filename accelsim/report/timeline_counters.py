@@ -234,10 +234,13 @@ def _partial_sums(times: _Times, accumulator_bits: int) -> tuple[Ints, Ints, Int
 def _kept_outputs(
     probe: TimelineProbe, tiles: TileMap, trace: LayerTrace, activation_bits: int, ends: Ints
 ) -> list[tuple[Ints, Ints, Ints]]:
-    """Return the outputs that stay on chip for the layers that read them."""
+    """Return the outputs that stay on chip for the layers that read them, and the maps of fused groups."""
     last = _last_readers(trace)
     parts = []
     for number, layer in enumerate(tiles.layers):
+        if layer.held_bytes:
+            span = (ends[max(0, number - 1)] if number else 0, ends[number], layer.held_bytes)
+            parts.append(tuple(np.array([value], dtype=np.int64) for value in span))
         outputs, traced = layer.schedule.outputs, layer.traced
         final = np.flatnonzero(~outputs.is_partial)
         reader = last.get(traced.name)
