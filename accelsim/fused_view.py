@@ -29,7 +29,7 @@ def piece_entries(trace: LayerTrace, storage: str, schedule: Schedule, chip: Har
 
 @dataclass(frozen=True, slots=True)
 class PiecesRun:
-    """A run as its pieces: the network of them, its result, and what fused groups hold on chip during each, in bytes."""
+    """A run as its pieces: the network of them, its result, and the bytes that fused groups hold during each."""
 
     trace: LayerTrace
     result: RunResult

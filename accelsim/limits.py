@@ -140,8 +140,7 @@ class _Stated:
 
 @dataclass(frozen=True, slots=True)
 class _Mapping:
-    """A part as it is mapped: tilings by layer, fused layers, tiles of all layers that were mapped, its end, its bound.
-    """
+    """A part as it is mapped: tilings by layer, fused layers, tiles of all that was mapped, its end, its bound."""
 
     tilings: dict[str, Tiling]
     groups: tuple[FusedGroup, ...]

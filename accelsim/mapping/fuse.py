@@ -7,6 +7,7 @@ layers one after the other, or that move more bytes, are given up, and the other
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -18,7 +19,7 @@ from accelsim.mapping.mapper import MappedLayer, energy_pj
 from accelsim.mapping.network import Asked, map_entries, map_layers, network_tasks, residency_of
 from accelsim.mapping.pieces import Entry, entries_of
 from accelsim.mapping.prices import EnergyPrices
-from accelsim.mapping.residency import Residency
+from accelsim.mapping.residency import Residency, output_elements
 from accelsim.mapping.stripes import Halo
 from accelsim.mapping.task import LayerTask
 from accelsim.names import suggest
@@ -26,7 +27,7 @@ from accelsim.storage.base import WeightPlan
 from accelsim.timing.memory import bytes_per_cycle
 from accelsim.timing.moment import Moment
 from accelsim.trace.model import LayerTrace
-from accelsim.units import ns_to_cycles
+from accelsim.units import bits_to_bytes, ns_to_cycles
 
 MOST_LAYERS = 6  # of a group that is sought; a stated one may be longer
 ROUNDS = 3  # of choosing anew without the groups that were given up
@@ -192,19 +193,31 @@ class _Chooser:
     def _solved(self, group: FusedGroup) -> _Cost:
         """Return what a group costs behind the layer before it. Raises `MappingError` where it does not fit."""
         before = self._mapped[group.first - 1].end if group.first else Moment()
-        tasks = self._tasks(group)
-        entries = [
-            entry for entry in entries_of(self.asked.trace, tasks, (group,)) if entry.place in group.places
-        ]
+        tasks, lost = self._tasks(group)
+        entries = [entry for entry in entries_of(self.asked.trace, tasks, (group,)) if entry.place in group.places]
         items = map_entries(entries, self.asked.prices, self.asked.fixed, before, quick=True)
-        return _Cost.of(items, before, self.asked.prices)
+        return self._with_lost(_Cost.of(items, before, self.asked.prices), lost)
 
-    def _tasks(self, group: FusedGroup) -> list[LayerTask]:
-        """Return the tasks of all layers where one group is fused."""
+    def _tasks(self, group: FusedGroup) -> tuple[list[LayerTask], int]:
+        """Return the tasks of all layers where one group is fused, and the bytes that move since its maps take room.
+
+        What then has no place on chip is written, and read by each of its readers.
+        """
         trace, plans = self.asked.trace, self.asked.plans
         together = together_of(trace, group, self._tasks_apart())
         residency = residency_of(trace, plans, self.hardware, frozenset(), (together,))
-        return network_tasks(trace, plans, self.hardware, residency)
+        tasks, lost = network_tasks(trace, plans, self.hardware, residency), 0
+        for name in residency_of(trace, plans, self.hardware).on_chip - residency.on_chip - together.inside:
+            made = next(task for task in tasks if task.layer.name == name)
+            readers = sum([*layer.inputs, *layer.residuals].count(name) for layer in trace.layers)
+            lost += (1 + readers) * bits_to_bytes(output_elements(made.layer) * made.activation_bits)
+        return tasks, lost
+
+    def _with_lost(self, cost: _Cost, lost_bytes: int) -> _Cost:
+        """Return a cost with bytes that other layers move because of it."""
+        cycles = math.ceil(lost_bytes / float(bytes_per_cycle(self.hardware.dram, self.hardware.clock_mhz)))
+        energy = 8 * lost_bytes * self.asked.prices.pj("dram", "read_bits")
+        return _Cost(cost.cycles + cycles, cost.energy_pj + energy, cost.dram_bytes + lost_bytes)
 
     def _tasks_apart(self) -> list[LayerTask]:
         nothing = Residency(frozenset(), (0,) * len(self.asked.trace.layers))

@@ -2,7 +2,7 @@
 
 A group runs stripe by stripe (`accelsim.mapping.stripes`); what lies in it more than once, the inputs of a batch or the
 heads of an attention, is divided first, and each part runs for itself. Weights that all pieces of a layer need stay in
-the weight buffer where there is room for them, else their stored bits in the mask buffer; what has no place in either is
+the weight buffer where there is room for them, else their stored bits in the mask buffer; what has no place there is
 fetched for each piece again.
 """
 
@@ -339,7 +339,7 @@ def _second_bytes(task: LayerTask) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Holds:
-    """What stays on chip of the weights of each member from piece to piece, and its bytes in the weight and mask buffer.
+    """What stays on chip of the weights of each member from piece to piece, and its bytes in both buffers.
 
     Members share one object of the chip for each way to see its buffers.
     """
@@ -360,14 +360,18 @@ class _Holds:
 def _holds(tasks: Sequence[LayerTask], counts: Sequence[int]) -> _Holds:
     """Decide what stays: weights of as much traffic as fit the weight buffer, and of the others stored bits."""
     hardware = tasks[0].hardware
-    again = [count > 1 and task.plan is not None and task.layer.uses_array for task, count in zip(tasks, counts, strict=True)]
+    again = [
+        count > 1 and task.plan is not None and task.layer.uses_array for task, count in zip(tasks, counts, strict=True)
+    ]
     saved = [task.traffic_bits.total * int(is_again) for task, is_again in zip(tasks, again, strict=True)]
     weights = [bits_to_bytes(task.layer.dims.num_weights * task.weight_bits) for task in tasks]
     masks = [bits_to_bytes(task.traffic_bits.total) for task in tasks]
     may_stay = [is_again and not task.regenerates_each_pass for task, is_again in zip(tasks, again, strict=True)]
     others = [task.layer.uses_array for task in tasks]
     in_weights = _most_saved(weights, saved, may_stay, others, hardware.weight_buffer)
-    decodes = [is_again and task.decodes and not held for task, is_again, held in zip(tasks, again, in_weights, strict=True)]
+    decodes = [
+        is_again and task.decodes and not held for task, is_again, held in zip(tasks, again, in_weights, strict=True)
+    ]
     in_masks = _most_saved(masks, saved, decodes, [task.decodes for task in tasks], hardware.mask_buffer)
     weight_bytes = tuple(size * int(held) for size, held in zip(weights, in_weights, strict=True))
     mask_bytes = tuple(size * int(held) for size, held in zip(masks, in_masks, strict=True))

@@ -303,7 +303,7 @@ def map_entries(
     entries: Sequence[Entry],
     prices: EnergyPrices,
     fixed: Mapping[str, Tiling],
-    before: Moment = Moment(),
+    before: Moment | None = None,
     quick: bool = False,
 ) -> tuple[MappedLayer, ...]:
     """Map layer by layer, and piece by piece, each for the state in which the one before leaves the chip.
@@ -315,6 +315,7 @@ def map_entries(
     """
     if not entries:
         return ()
+    before = before or Moment()
     hardware = entries[0].whole.hardware
     speed = f"{hardware.dram.model_dump_json()} {hardware.clock_mhz}"
     rest = Key((speed, hardware.memory, prices))

@@ -1,4 +1,4 @@
-"""How a group of neighbouring layers is cut into stripes of rows: who makes which rows when, and what must stay on chip.
+"""How a group of neighbouring layers is cut into stripes of rows: who makes which rows when, and what is on chip then.
 
 A stripe is a range of rows of the group's last layer, with the rows of every earlier layer that it needs: layers of a
 group work on one stripe after the other, so that a map between them is on chip a few rows at a time. Rows that the next

@@ -34,6 +34,7 @@ from accelsim.storage.mixed import SIGN, format_of_layer
 
 PIPE_WIDTH = 120
 UNLIMITED_WIDTH = 100_000
+MOST_GROUPS = 3  # of fused layers that are named below a run
 SYNTHETIC_MARK = "*"
 SYNTHETIC_WORDS = (
     "values or statistics are synthetic: they stand in for ones that nobody has measured (docs/storage.md)."
@@ -82,8 +83,17 @@ def print_run(  # noqa: PLR0913  each is a part of what is printed
         console.print(cores_table(result))
         if sum(core.num_layers > 0 for core in result.cores) == 1:
             console.print(Text("One core alone is best by the chip's objective; the others wait."))
-    for line in [*limits_line(result), *verdict(result, comparison), *remarks]:
+    for line in [*fused_line(result), *limits_line(result), *verdict(result, comparison), *remarks]:
         console.print(Text(line))
+
+
+def fused_line(result: RunResult) -> list[str]:
+    """Return the line that says which layers are fused; none where there are none."""
+    if not result.fused:
+        return []
+    names = [f"{printable(group.layers[0])} to {printable(group.layers[-1])}" for group in result.fused]
+    more = f" and {len(names) - MOST_GROUPS} more groups" if len(names) > MOST_GROUPS else ""
+    return [f"Fused, with the maps between them on chip: {', '.join(names[:MOST_GROUPS])}{more} (accelsim map)."]
 
 
 def headline(result: RunResult) -> str:

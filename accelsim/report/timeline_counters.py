@@ -239,8 +239,8 @@ def _kept_outputs(
     parts = []
     for number, layer in enumerate(tiles.layers):
         if layer.held_bytes:
-            span = (ends[max(0, number - 1)] if number else 0, ends[number], layer.held_bytes)
-            parts.append(tuple(np.array([value], dtype=np.int64) for value in span))
+            begin = ends[number - 1 : number] if number else np.zeros(1, dtype=np.int64)
+            parts.append((begin, ends[number : number + 1], np.array([layer.held_bytes], dtype=np.int64)))
         outputs, traced = layer.schedule.outputs, layer.traced
         final = np.flatnonzero(~outputs.is_partial)
         reader = last.get(traced.name)

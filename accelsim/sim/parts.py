@@ -41,7 +41,6 @@ class Sums:
         lost = {piece.port_limit: int(piece.stall_cycles.sum())} if piece.port_limit else {}
         self.join(Sums(piece.dram_bytes, piece.actions, int(piece.outputs.store_bytes.sum()), lost))
 
-
     def join(self, other: Sums) -> None:
         """Add what other pieces add up to."""
         for name, count in other.dram_bytes.items():

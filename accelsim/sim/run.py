@@ -133,6 +133,7 @@ def _counters(schedule: Schedule, layers: tuple[LayerCounters, ...], dram: DramA
         decoder=schedule.decoder,
         lower_bound_cycles=schedule.lower_bound_cycles,
         dram=dram,
+        fused=schedule.fused,
     )
 
 

@@ -30,9 +30,9 @@ from accelsim.validation.verify_digests import coats_problem, digest_problem, so
 from accelsim.validation.verify_image import (
     LayerImage,
     TileVisits,
+    joined_visits,
     layer_image,
     planned_productions,
-    joined_visits,
     tile_visits,
     walk_pieces,
 )

@@ -185,9 +185,7 @@ def walk_pieces(
     begin = 0
     for visits in pieces:
         end = begin + len(visits.passes)
-        one = walk_image(
-            replace(image, first_bit=image.first_bit[begin:end]), visits, reference, hardware, leaves_out
-        )
+        one = walk_image(replace(image, first_bit=image.first_bit[begin:end]), visits, reference, hardware, leaves_out)
         mismatch = None if one.mismatch is None else (one.mismatch[0] + begin, *one.mismatch[1:])
         found.append(replace(one, mismatch=mismatch))
         begin = end

@@ -96,7 +96,13 @@ def _chain(draw: random.Random) -> tuple[TraceLayer, ...]:
         operations = dims.num_outputs * draw.randint(0, 2)
         layers.append(
             TraceLayer(
-                f"layer{number}", kind, dims, (source,), residuals, vector_ops=operations, num_outputs=dims.num_outputs  # type: ignore[arg-type]
+                f"layer{number}",
+                kind,
+                dims,
+                (source,),
+                residuals,
+                vector_ops=operations,
+                num_outputs=dims.num_outputs,  # type: ignore[arg-type]
             )
         )
         rows, columns, channels = dims.P, dims.Q, made

@@ -40,7 +40,7 @@ def chip(fuse: object, stripes: int | None = 4, halo: str = "kept", **sizes: int
     return base.model_copy(update={name: BufferConfig(capacity_bytes=size) for name, size in sizes.items()})
 
 
-def conv(  # noqa: PLR0913
+def conv(  # noqa: PLR0913, PLR0917  a layer has so many sizes
     name: str, source: str, channels: tuple[int, int] = (8, 8), kernel: int = 1, rows: int = 16, stride: int = 1,
     residual: str = "", depthwise: bool = False, columns: int = 8,
 ) -> TraceLayer:  # fmt: skip
@@ -187,7 +187,9 @@ def test_a_map_that_others_read_too_is_written() -> None:
 def test_weights_made_again_cost_their_stored_bits_or_nothing(mask_buffer: int, times: int) -> None:
     # 64 x 64 weights, of which 1024 are free: 1024 bits of mask and a seed of 32 bits are 132 B, 136 in bursts of 8;
     # of both layers 272 B. They stay in a mask buffer of 1 KiB, and come for each of 4 stripes where it has 128 B.
-    source = RandomSource(generator="xorshift32", seed=5, stream="layer", seeds="stored", prune_threshold=1, lock_threshold=2)
+    source = RandomSource(
+        generator="xorshift32", seed=5, stream="layer", seeds="stored", prune_threshold=1, lock_threshold=2
+    )
     free = {"num_kept": 512, "num_pruned": 3072, "num_locked": 0, "num_free": 1024}
     layers = [
         replace(layer, weights=LayerWeights((64, 64, 1, 1), source=source, codec="raw", codec_bits=1024, **free))
