@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from accelsim.report.cores import cores_table
+from accelsim.report.fused import fused_line
 from accelsim.report.sentence import left_out_words, limits_line, verdict
 from accelsim.report.text import percent, printable, quantity, ratio, shape, significant
 from accelsim.results.compare import (
@@ -34,7 +35,6 @@ from accelsim.storage.mixed import SIGN, format_of_layer
 
 PIPE_WIDTH = 120
 UNLIMITED_WIDTH = 100_000
-MOST_GROUPS = 3  # of fused layers that are named below a run
 SYNTHETIC_MARK = "*"
 SYNTHETIC_WORDS = (
     "values or statistics are synthetic: they stand in for ones that nobody has measured (docs/storage.md)."
@@ -85,15 +85,6 @@ def print_run(  # noqa: PLR0913  each is a part of what is printed
             console.print(Text("One core alone is best by the chip's objective; the others wait."))
     for line in [*fused_line(result), *limits_line(result), *verdict(result, comparison), *remarks]:
         console.print(Text(line))
-
-
-def fused_line(result: RunResult) -> list[str]:
-    """Return the line that says which layers are fused; none where there are none."""
-    if not result.fused:
-        return []
-    names = [f"{printable(group.layers[0])} to {printable(group.layers[-1])}" for group in result.fused]
-    more = f" and {len(names) - MOST_GROUPS} more groups" if len(names) > MOST_GROUPS else ""
-    return [f"Fused, with the maps between them on chip: {', '.join(names[:MOST_GROUPS])}{more} (accelsim map)."]
 
 
 def headline(result: RunResult) -> str:
