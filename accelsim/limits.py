@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from accelsim.config.hardware import BufferConfig, HardwareConfig
 from accelsim.errors import AccelSimError
 from accelsim.mapping.bound import LowerBound, NetworkBound, lower_bound
+from accelsim.mapping.fusion import FusedGroup, groups_in
 from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import forget_times
 from accelsim.mapping.network import network_tasks, residency_of
@@ -63,7 +64,7 @@ def with_limits(
     storage, latency = counters.storage, sum(layer.latency_cycles for layer in counters.layers)
     parts = _parts(hardware, trace, storage, fixed)
     hardware = built_for(hardware, trace, storage)
-    mapped = [_mapped(hardware, part, storage, fixed) for part in parts]
+    mapped = [_mapped(hardware, part, storage, _Stated(fixed)) for part in parts]
     if sum(each.num_steps for each in mapped) > MOST_STEPS:
         return counters
     # Of a generation one step stands for all tokens: its cycles are those of the run in the mean only.
@@ -84,7 +85,7 @@ def with_limits(
             found[name] = ResourceLimit(share, latency)
             continue
         anew = name == "pe_array" or (part_of_unit == "capacity" and not near)
-        tilings = [fixed if anew else each.tilings for each in mapped]
+        tilings = [_Stated(fixed if anew else each.tilings, each.groups) for each in mapped]
         times: list[int] = []
         for change in changes:
             least = min(times, default=math.inf) if anew else math.inf
@@ -121,7 +122,7 @@ def _cycles_with(
     change: Mapping[str, Any],
     parts: Sequence[_Part],
     storage: str,
-    tilings: Sequence[Mapping[str, Tiling] | None],
+    tilings: Sequence[_Stated],
     least: float,
 ) -> int | None:
     """Return the cycles of all parts on a changed chip; None where there is no such chip, or it cannot run them.
@@ -141,10 +142,19 @@ def _cycles_with(
 
 
 @dataclass(frozen=True, slots=True)
+class _Stated:
+    """What the mapper is told: tilings by layer, and which layers are fused (None: as the chip's description says)."""
+
+    tilings: Mapping[str, Tiling] | None
+    groups: tuple[FusedGroup, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Mapping:
-    """A part as it is mapped: tilings by layer, tiles of all layers that were mapped, the last one's end, its bound."""
+    """A part as it is mapped: tilings by layer, fused layers, tiles of all that was mapped, its end, its bound."""
 
     tilings: dict[str, Tiling]
+    groups: tuple[FusedGroup, ...]
     num_steps: int
     cycles: int
     bound: NetworkBound
@@ -166,16 +176,16 @@ def _parts(
     return [_Part(trace, times, Network(whole.num_blocks, partial(steps.trace, place))) for place, times in places]
 
 
-def _mapped(hardware: HardwareConfig, part: _Part, storage: str, tilings: Mapping[str, Tiling] | None) -> _Mapping:
+def _mapped(hardware: HardwareConfig, part: _Part, storage: str, stated: _Stated) -> _Mapping:
     """Return how a part is mapped: the mapper has solved every layer behind the one before."""
     if part.network is None:
-        schedule, mapped = schedule_network(hardware, part.trace, storage, tilings)
+        schedule, mapped = schedule_network(hardware, part.trace, storage, stated.tilings, stated.groups)
         steps = sum(layer.num_steps for layer in schedule.layers)
         bound = NetworkBound.of(item.bound for item in mapped if item.bound is not None)
-        return _Mapping(_tilings(schedule), steps, mapped[-1].end.end_cycle, bound)
-    found = map_repeated(part.network, mapper_of(hardware, part.trace, storage, tilings))
+        return _Mapping(_tilings(schedule), groups_in(schedule), steps, mapped[-1].end.end_cycle, bound)
+    found = map_repeated(part.network, mapper_of(hardware, part.trace, storage, stated.tilings))
     steps = sum(layer.num_steps for layer in found.schedule.layers)
-    return _Mapping(_tilings(found.schedule), steps, found.cycles, found.bound)
+    return _Mapping(_tilings(found.schedule), (), steps, found.cycles, found.bound)
 
 
 def _bound(hardware: HardwareConfig, part: _Part, storage: str) -> int:
@@ -192,7 +202,13 @@ def _bound(hardware: HardwareConfig, part: _Part, storage: str) -> int:
 
 
 def _tilings(schedule: Schedule) -> dict[str, Tiling]:
-    return {layer.name: layer.tiling for layer in schedule.layers if layer.tiling is not None}
+    """Return the tiling of each layer; of a fused one that of the piece with most rows, to which all others are cut."""
+    found: dict[str, Tiling] = {}
+    for layer in schedule.layers:
+        known = found.get(layer.name)
+        if layer.tiling is not None and (known is None or layer.tiling.P > known.P):
+            found[layer.name] = layer.tiling
+    return found
 
 
 def _cycles_of(name: str, layer: LayerCounters) -> int:

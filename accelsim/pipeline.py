@@ -20,6 +20,8 @@ from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
 from accelsim.errors import MappingError, TraceError
 from accelsim.groups import Group, Prices, best_groups, group_sizes, one_after_other
+from accelsim.mapping.fuse import groups_of
+from accelsim.mapping.fusion import FusedGroup
 from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import MappedLayer, forget_times, recalled
 from accelsim.mapping.network import activation_bits, map_network
@@ -133,7 +135,8 @@ def _language_run(
         if not is_short:
             seen = (watch.probe, watch.tap) if place == 0 else (None, None)
             schedule = mapped(network.trace(network.num_blocks))[0]
-            if steps is not None and watch == Watch() and not has_state(chip):  # else each step would run all layers
+            is_plain = watch == Watch() and not has_state(chip) and not schedule.layer_of
+            if steps is not None and is_plain:  # else each step would run all layers
                 return run_solved(schedule, chip, solved)
             return run_schedule(schedule, chip, exact=watch.exact, probe=seen[0], tap=seen[1])
         return expanded(run_repeated(network, chip, mapped, solved))
@@ -193,6 +196,7 @@ def _groups(
 ) -> tuple[tuple[Group, ...], Counters | None]:
     if trace.copies == 1 or fixed:
         return (Group(trace, 1),), None
+    stretches = stretches and hardware.mapping.fuse == "none"  # a fused group stays whole
     return _best_groups(hardware.model_dump_json(), trace, storage, stretches)
 
 
@@ -259,11 +263,18 @@ def objective_of(counters: Counters, hardware: HardwareConfig) -> float:
 
 
 def schedule_network(
-    hardware: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling] | None = None
+    hardware: HardwareConfig,
+    trace: LayerTrace,
+    storage: str,
+    fixed: Mapping[str, Tiling] | None = None,
+    groups: tuple[FusedGroup, ...] | None = None,
 ) -> tuple[Schedule, tuple[MappedLayer, ...]]:
-    """Return the schedule of a network and the closed-form latency of each layer; an error names the network's file."""
+    """Return the schedule of a network and the closed-form latency of each layer; an error names the network's file.
+
+    ``groups`` are layers that are fused; None: as the chip's description says.
+    """
     made = layer_plans(trace, storage), mapping_prices(hardware, load_tables())
-    return _mapped(hardware, trace, storage, made, fixed)
+    return _mapped(hardware, trace, storage, made, fixed, groups)
 
 
 def mapped_group(
@@ -296,13 +307,58 @@ def _mapped(
     storage: str,
     made: tuple[Mapping[str, WeightPlan], EnergyPrices],
     fixed: Mapping[str, Tiling] | None,
+    groups: tuple[FusedGroup, ...] | None = None,
 ) -> Mapped:
     try:
-        return map_network(trace, made[0], storage, hardware, made[1], fixed)
+        if groups is None:
+            groups = fused_groups(hardware, trace, storage, fixed)
+        return map_network(trace, made[0], storage, hardware, made[1], fixed, groups)
     except MappingError as error:
         if any(str(error).startswith(f"{layer.name}: ") for layer in trace.layers):
             raise MappingError(f"{trace.path or trace.name}: {error}") from error
         raise
+
+
+def fused_groups(
+    hardware: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling] | None = None
+) -> tuple[FusedGroup, ...]:
+    """Return the layers that are fused, as the chip's description says; ``auto``: none where that is no better.
+
+    Better is a run with a lower objective and no more DRAM bytes.
+
+    Raises
+    ------
+    MappingError
+        A group that is stated cannot be fused, or does not fit.
+    """
+    if hardware.mapping.fuse == "none" or hardware.memory == "ideal":
+        return ()
+    if fixed:
+        return _fused_groups(hardware, trace, storage, fixed)
+    return _known_groups(hardware.model_dump_json(), trace, storage)
+
+
+@lru_cache(maxsize=32)
+def _known_groups(hardware_json: str, trace: LayerTrace, storage: str) -> tuple[FusedGroup, ...]:
+    return _fused_groups(HardwareConfig.model_validate_json(hardware_json), trace, storage, None)
+
+
+def _fused_groups(
+    hardware: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling] | None
+) -> tuple[FusedGroup, ...]:
+    plans, prices = layer_plans(trace, storage), mapping_prices(hardware, load_tables())
+    groups = groups_of(trace, plans, hardware, prices, fixed)
+    if hardware.mapping.fuse != "auto" or not groups:
+        return groups
+
+    def cost(each: tuple[FusedGroup, ...]) -> tuple[float, int]:
+        schedule, _ = map_network(trace, plans, storage, hardware, prices, fixed, each)
+        counters = run_schedule(schedule, hardware, engine="solver")
+        moved = sum(layer.dram_read_bytes + layer.dram_write_bytes for layer in counters.layers)
+        return objective_of(counters, hardware), moved
+
+    (apart, apart_bytes), (fused, fused_bytes) = cost(()), cost(groups)
+    return groups if fused <= apart and fused_bytes <= apart_bytes else ()
 
 
 def layer_plans(trace: LayerTrace, storage: str) -> dict[str, WeightPlan]:

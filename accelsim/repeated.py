@@ -82,9 +82,9 @@ def repeats(trace: LayerTrace, plans: Mapping[str, WeightPlan], hardware: Hardwa
     """Return whether a network has blocks of which copies may stand for others on this chip.
 
     A memory with banks and rows is never again in the state in which it was, and layers that are stored otherwise in
-    one block than in another are not alike.
+    one block than in another are not alike. Fused layers may be of two blocks.
     """
-    if has_state(hardware) or trace.blocks is None or trace.blocks.times <= FEWEST:
+    if has_state(hardware) or hardware.mapping.fuse != "none" or trace.blocks is None or trace.blocks.times <= FEWEST:
         return False
     blocks, names = trace.blocks, [layer.name for layer in trace.layers]
     first = [_unseeded(plans.get(name)) for name in names[_place(blocks, 0)]]

@@ -27,6 +27,7 @@ from accelsim.costed import (
     totals_of,
     uncertainty_of,
 )
+from accelsim.fused_view import as_pieces
 from accelsim.groups import Group
 from accelsim.mapping.fixed import load_fixed
 from accelsim.pipeline import batch_groups, built_for, layer_plans, schedule_network
@@ -188,7 +189,9 @@ def check_pictures(pictures: Pictures, requests_file: str | None) -> None:
             check_file_place(file, option)
 
 
-def check_seen(pictures: Pictures, requests_file: str | None, trace: LayerTrace, num_cores: int) -> None:
+def check_seen(
+    pictures: Pictures, requests_file: str | None, trace: LayerTrace, num_cores: int, fuses: bool = False
+) -> None:
     """Raise `ResultError` if a picture or a file of requests is wanted that the run cannot give.
 
     The layer of a Gantt chart must be the network's, a generation is many runs, and a chart shows one core.
@@ -196,6 +199,11 @@ def check_seen(pictures: Pictures, requests_file: str | None, trace: LayerTrace,
     if pictures.gantt is not None and num_cores > 1:
         raise ResultError(
             f"--gantt: a chart shows one core, and this chip has {num_cores}; take --timeline, or --set num_cores=1"
+        )
+    if pictures.gantt is not None and fuses:
+        raise ResultError(
+            "--gantt: a chart shows a layer that runs at a stretch, and fused ones do not; take --timeline, or --set "
+            "mapping.fuse=none"
         )
     if trace.steps is not None and (pictures.are_wanted or requests_file is not None):
         raise ResultError(
@@ -217,9 +225,13 @@ def timeline_of(
     fixed = load_fixed(mapping, trace) if mapping is not None else None
     chip, plans = built_for(hardware.config, trace, result.storage), layer_plans(trace, result.storage)
     schedule, _ = schedule_network(chip, trace, result.storage, fixed)
+    held: tuple[int, ...] = ()
+    if schedule.layer_of:
+        pieces = as_pieces(hardware, chip, trace, schedule, result)
+        trace, result, held = pieces.trace, pieces.result, pieces.held_bytes
     widths = {plan.activation_bits for plan in plans.values() if plan.activation_bits is not None}
     bits = max(widths, default=chip.activation_bits)
-    return make_timeline(result, probe, tile_map(schedule, trace, chip), trace, bits)
+    return make_timeline(result, probe, tile_map(schedule, trace, chip, held), trace, bits)
 
 
 def write_pictures(pictures: Pictures, result: RunResult, probe: TimelineProbe, timeline: Timeline | None) -> None:

@@ -25,6 +25,7 @@ from accelsim.cores import best_program
 from accelsim.errors import MappingError
 from accelsim.mapping.core_chip import core_chip
 from accelsim.mapping.fixed import load_fixed
+from accelsim.mapping.mapper import MappedLayer
 from accelsim.names import suggest
 from accelsim.pipeline import batch_groups, built_for, mapped_group, network_on_cores
 from accelsim.report.batch import groups_words
@@ -34,7 +35,7 @@ from accelsim.report.terminal import make_console
 from accelsim.report.text import printable
 from accelsim.sim.run import run_schedule, simulate_schedule
 from accelsim.storage.stated import parse_format, with_layers
-from accelsim.timing.schedule import LayerSchedule, Schedule
+from accelsim.timing.schedule import FusedLayers, LayerSchedule, Schedule
 from accelsim.trace.model import LayerTrace
 
 OBJECTIVES = ("latency", "energy", "edp", "dram_bytes")
@@ -90,22 +91,38 @@ def command(
     groups = batch_groups(chip.config, trace, storage, fixed)
     words = f", batch {trace.num_inputs:,}{groups_words(groups)}" if trace.num_inputs > 1 else ""
     built = built_for(chip.config, trace, storage)
-    described, bounds = [], []
+    described: list[list[LayerMapping | None]] = []
+    bounds: list[int | None] = []
+    fused: tuple[FusedLayers, ...] = ()
     for first in {group.trace.layers[-1].name: group for group in reversed(groups)}.values():
         schedule, mapped = mapped_group(built, first.trace, (trace, storage), fixed)
         bounds.append(schedule.lower_bound_cycles)
-        counters = run_schedule(schedule, built)
-        described.append([
-            describe_layer(item, dims.dims, counts, built, _alone_cycles(schedule, item.schedule, built))
-            for item, dims, counts in zip(mapped, first.trace.layers, counters.layers, strict=True)
-        ])  # fmt: skip
+        described.append(_described(schedule, mapped, first.trace, built))
+        fused = (*schedule.fused, *fused)
     every = [item for part in reversed(described) for item in part if item is not None]
     layers = _wanted(every, layer, trace.name)
     if as_json:
-        write_stdout(mapping_text(chip.config.name, trace.name, storage, sum(filter(None, bounds)), layers))
+        write_stdout(mapping_text(chip.config.name, trace.name, storage, sum(filter(None, bounds)), layers, fused))
     else:
         title = f"{printable(trace.name)}{words} on {printable(chip.config.name)}, stored as {storage}"
-        print_mapping(make_console(sys.stdout), title, layers)
+        print_mapping(make_console(sys.stdout), title, layers, fused)
+
+
+def _described(
+    schedule: Schedule, mapped: Sequence[MappedLayer], trace: LayerTrace, built: HardwareConfig
+) -> list[LayerMapping | None]:
+    """Return how each layer of a schedule is mapped; of a fused one, how its pieces are."""
+    by_layer: dict[int, list[MappedLayer]] = {}
+    for place, item in zip(schedule.places, mapped, strict=True):
+        by_layer.setdefault(place, []).append(item)
+
+    def alone(pieces: list[MappedLayer]) -> int | None:
+        return _alone_cycles(schedule, pieces[0].schedule, built) if len(pieces) == 1 else None
+
+    return [
+        describe_layer(by_layer[place], traced.dims, counts, built, alone(by_layer[place]))
+        for place, (traced, counts) in enumerate(zip(trace.layers, run_schedule(schedule, built).layers, strict=True))
+    ]
 
 
 def _print_cores(
@@ -134,7 +151,8 @@ def _print_cores(
 
 def _alone_cycles(schedule: Schedule, layer: LayerSchedule, hardware: HardwareConfig) -> int:
     """Return what a layer of a network takes alone, from cold buffers."""
-    (timing,) = simulate_schedule(replace(schedule, layers=(layer,)), hardware, engine="solver")
+    only = replace(schedule, layers=(layer,), layer_of=(), fused=())
+    (timing,) = simulate_schedule(only, hardware, engine="solver")
     return timing.latency_cycles
 
 

@@ -309,6 +309,13 @@ class MappingConfig(ConfigModel):
     split: Split | dict[str, Split] = "auto"
     """What several cores divide among them: filters, output positions or inputs of the batch; one word, or layer ->
     word with ``default`` for the others. ``auto`` takes what the closed form likes best."""
+    fuse: Literal["none", "auto"] | list[list[str]] = "none"
+    """Which neighbouring layers run stripe by stripe, their maps between them on chip: none; groups of names; or
+    ``auto``, the groups that the chip's objective likes better than the layers one after the other."""
+    halo: Literal["auto", "kept", "recomputed"] = "auto"
+    """Fused layers: whether rows that two stripes need stay on chip or are made again; ``auto``: what is better."""
+    num_stripes: int | None = Field(None, ge=1, le=65536)
+    """Fused layers: stripes of a group; None: what is best. Each head of an attention is cut into so many."""
     schedule: Literal["layer_by_layer", "tenants"] = "layer_by_layer"
     """Several cores: all on one layer after the other, or each on a network of its own (``run --tenants`` sets it)."""
 
@@ -425,6 +432,8 @@ class HardwareConfig(ConfigModel):
                 "dram.arbitration: round_robin is for dram.model simple with one bus; take oldest_first, which leaves "
                 "the rest to the memory's own queues"
             )
+        if self.mapping.fuse != "none":
+            raise ValueError("mapping.fuse: fused layers run on one core; set it to none, or num_cores: 1")
         if self.cache is not None:
             raise ValueError("num_cores: a cache between DMA engine and DRAM is for one core; remove cache")
         self._check_shared()

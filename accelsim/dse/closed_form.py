@@ -56,7 +56,7 @@ _SYMBOLS = {
 def estimate(hardware: HardwareConfig, trace: LayerTrace, storage: str) -> Row:
     """Return latency, energy, area and traffic of a network on a chip; of a batch in its best groups.
 
-    Several cores have no closed form: they are simulated.
+    Several cores, and fused layers, have no closed form: they are simulated.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def estimate(hardware: HardwareConfig, trace: LayerTrace, storage: str) -> Row:
         The format cannot hold the network, the chip lacks a unit, no generator can follow a layer's random source, or a
         layer fits the buffers in no way.
     """
-    if hardware.num_cores > 1:
+    if hardware.num_cores > 1 or hardware.mapping.fuse != "none":
         totals = run(LoadedHardware(hardware, "", ""), trace, storage).totals
         moved, stored = totals.dram_read_bytes + totals.dram_write_bytes, totals.stored_bits.model_dump()
         figures = totals.latency_cycles, totals.latency_s, totals.energy_j, totals.area_mm2, moved, totals.macs

@@ -141,7 +141,7 @@ def _traffic(task: LayerTask) -> _Traffic:
     outputs = task.memory_outputs * task.output_bits / 8 if task.output_to_dram else 0
     outputs = outputs * task.coding.outputs
     residuals = task.residual_dram_elements * bits / 8 * task.coding.residuals
-    weights = (task.traffic_bits if layer.uses_array else task.row_bits).total / 8
+    weights = (task.dram_bits if layer.uses_array else task.row_bits).total / 8
     return _Traffic(weights + second, inputs, residuals, outputs)
 
 
@@ -274,9 +274,10 @@ def _decoder_cycles(task: LayerTask) -> float:
         cycles = max(cycles, task.plan.decoder_symbols / decoder.symbols_per_cycle)
     if not task.is_ideal:
         stored = task.traffic_bits
-        bits = 2 * (stored.mask + stored.index + stored.weight)  # written to the mask buffer, and read again
+        twice = 1 if task.held else 2  # written to the mask buffer, and read again
+        bits = twice * (stored.mask + stored.index + stored.weight)
         cycles = max(cycles, bits / task.hardware.mask_buffer.port_bits_per_cycle)
-    fetch = _latency(task, False) if task.traffic_bits.total else 0
+    fetch = _latency(task, False) if task.dram_bits.total else 0
     return cycles + decoder.latency_cycles + fetch
 
 

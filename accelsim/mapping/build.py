@@ -290,7 +290,8 @@ def _port_traffic(
     positions = nest.size["G"] * nest.size["K"] * nest.size["C"] * nest.size["R"] * nest.size["S"]
     if task.regenerates_each_pass:
         positions = positions * work.weight_passes
-    np.add.at(filled, weights.step, positions[weights.step] * task.weight_bits)
+    if task.held != "weights":
+        np.add.at(filled, weights.step, positions[weights.step] * task.weight_bits)
     np.add.at(sums, last, np.where(leave, tile[last] * acc, 0))
     np.add.at(sums, outputs.first_step, 8 * outputs.psum_read_bytes)
     return activations, filled, sums

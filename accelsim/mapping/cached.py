@@ -94,7 +94,7 @@ def whole_bytes(task: LayerTask) -> float:
     second = task.layer.second_input_elements * task.second_dram_share * task.second_bits if task.loads_second else 0
     written = task.memory_outputs * task.output_bits if task.output_to_dram else 0
     read = (task.dram_input_elements + task.residual_dram_elements) * bits
-    return (task.traffic_bits.total + second + read + written) / 8
+    return (task.dram_bits.total + second + read + written) / 8
 
 
 def misses(touched_bytes: Figures, cache: CacheConfig) -> Figures:

@@ -22,7 +22,7 @@ _MOVING = frozenset({"conv2d", "depthwise_conv2d", "linear", "matmul"})  # kinds
 
 
 @dataclass(frozen=True, slots=True)
-class _Share:
+class Share:
     """Elements ``first`` to ``first + size`` of ``total``."""
 
     first: int
@@ -34,12 +34,12 @@ class _Share:
         return count * (self.first + self.size) // self.total - count * self.first // self.total
 
 
-def shares(total: int, parts: int) -> list[_Share]:
+def shares(total: int, parts: int) -> list[Share]:
     """Return ``total`` in at most ``parts`` nearly equal shares, none empty, the larger first."""
     base, rest = divmod(total, parts)
     sizes = [base + (place < rest) for place in range(parts)]
     firsts = [sum(sizes[:place]) for place in range(parts)]
-    return [_Share(first, size, total) for first, size in zip(firsts, sizes, strict=True) if size]
+    return [Share(first, size, total) for first, size in zip(firsts, sizes, strict=True) if size]
 
 
 def split_task(task: LayerTask, by: Part, num_parts: int, num_inputs: int) -> tuple[LayerTask, ...] | None:
@@ -71,7 +71,7 @@ def _elements(task: LayerTask, num_parts: int) -> tuple[LayerTask, ...] | None:
     if total < num_parts:
         return None
 
-    def part(share: _Share) -> LayerTask:
+    def part(share: Share) -> LayerTask:
         dims = LoopDims(P=share.size, H=max(1, share.of(layer.dims.num_inputs)))
         return _part(task, share, share.of, dims, weights=None)
 
@@ -90,7 +90,7 @@ def _batch(task: LayerTask, num_parts: int, num_inputs: int) -> tuple[LayerTask,
         return tuple(found) if len(found) > 1 else None
     if task.layer.kind == "matmul" and num_inputs > 1 and dims.G % num_inputs == 0:
         each = dims.G // num_inputs
-        groups = [_Share(share.first * each, share.size * each, dims.G) for share in shares(num_inputs, num_parts)]
+        groups = [Share(share.first * each, share.size * each, dims.G) for share in shares(num_inputs, num_parts)]
         return _divided(task, groups, "G")
     return None
 
@@ -103,23 +103,26 @@ def _rows(task: LayerTask, num_parts: int) -> tuple[LayerTask, ...] | None:
     if layer.kind not in _MOVING or total < 2:  # noqa: PLR2004  one row is one part
         return None
 
-    def part(share: _Share) -> LayerTask:
-        first, behind = input_window(task, loop, share.first, share.size)
-        axis, all_rows = (0, dims.H) if loop == "P" else (1, dims.W)
-        above = max(0, -dims.start(axis, share.first))
-        padding = (above, dims.padding[1]) if axis == 0 else (dims.padding[0], above)
-        rows = max(1, behind - first)
-        own = replace(dims, P=share.size, H=rows) if loop == "P" else replace(dims, Q=share.size, W=rows)
-
-        def of_inputs(count: int) -> int:
-            return -(-count * rows // all_rows)
-
-        return _part(task, share, of_inputs, replace(own, padding=padding), weights=None)
-
-    return tuple(part(share) for share in shares(total, num_parts))
+    return tuple(rows_part(task, share, loop) for share in shares(total, num_parts))
 
 
-def _divided(task: LayerTask, parts: list[_Share], loop: Literal["G", "K"]) -> tuple[LayerTask, ...] | None:
+def rows_part(task: LayerTask, share: Share, loop: Literal["P", "Q"] = "P") -> LayerTask:
+    """Return a range of a layer's rows (or columns) of outputs, with the rows under it of what it reads."""
+    dims = task.layer.dims
+    first, behind = input_window(task, loop, share.first, share.size)
+    axis, all_rows = (0, dims.H) if loop == "P" else (1, dims.W)
+    above = max(0, -dims.start(axis, share.first))
+    padding = (above, dims.padding[1]) if axis == 0 else (dims.padding[0], above)
+    rows = max(1, behind - first)
+    own = replace(dims, P=share.size, H=rows) if loop == "P" else replace(dims, Q=share.size, W=rows)
+
+    def of_inputs(count: int) -> int:
+        return -(-count * rows // all_rows)
+
+    return _part(task, share, of_inputs, replace(own, padding=padding), weights=None)
+
+
+def _divided(task: LayerTask, parts: list[Share], loop: Literal["G", "K"]) -> tuple[LayerTask, ...] | None:
     """Divide filters, or groups with their inputs; of a product of two activations the second operand with them."""
     if len(parts) < 2:  # noqa: PLR2004  one part is the layer
         return None
@@ -129,7 +132,7 @@ def _divided(task: LayerTask, parts: list[_Share], loop: Literal["G", "K"]) -> t
     def whole(count: int) -> int:
         return count
 
-    def part(share: _Share) -> LayerTask:
+    def part(share: Share) -> LayerTask:
         own = replace(dims, G=share.size) if loop == "G" else replace(dims, K=share.size)
         made = _part(task, share, share.of if loop == "G" else whole, own, weights=share)
         second = replace(
@@ -143,14 +146,14 @@ def _divided(task: LayerTask, parts: list[_Share], loop: Literal["G", "K"]) -> t
 
 
 def _part(
-    task: LayerTask, share: _Share, of_inputs: Callable[[int], int], dims: LoopDims, weights: _Share | None
+    task: LayerTask, share: Share, of_inputs: Callable[[int], int], dims: LoopDims, weights: Share | None
 ) -> LayerTask:
     """Return the task with a share of its outputs, ``of_inputs`` of its inputs, and all or a share of its weights."""
     layer = task.layer
     plan, own = task.plan, layer.weights
     if weights is not None and plan is not None and own is not None:
         each = own.shape[0] // weights.total  # filters of a group
-        rows = _Share(weights.first * each, weights.size * each, own.shape[0])
+        rows = Share(weights.first * each, weights.size * each, own.shape[0])
         plan, own = _part_of_plan(plan, rows), _part_of_weights(own, rows)
     second = layer.second_input_elements
     if not layer.uses_array:
@@ -166,7 +169,7 @@ def _part(
 
 
 def _part_of_layer(
-    layer: TraceLayer, share: _Share, dims: LoopDims, weights: LayerWeights | None, second: int
+    layer: TraceLayer, share: Share, dims: LoopDims, weights: LayerWeights | None, second: int
 ) -> TraceLayer:
     return replace(
         layer,
@@ -179,7 +182,7 @@ def _part_of_layer(
     )
 
 
-def _part_of_plan(plan: WeightPlan, rows: _Share) -> WeightPlan:
+def _part_of_plan(plan: WeightPlan, rows: Share) -> WeightPlan:
     """Return how a share of a layer's filters reaches the array; streams keep the filters that they have."""
     source = plan.source
     if source is not None and source.stream == "layer":
@@ -195,12 +198,12 @@ def _part_of_plan(plan: WeightPlan, rows: _Share) -> WeightPlan:
     )
 
 
-def _part_of_bits(bits: StoredBits, rows: _Share, has_seeds: bool) -> StoredBits:
+def _part_of_bits(bits: StoredBits, rows: Share, has_seeds: bool) -> StoredBits:
     parts = {name: rows.of(getattr(bits, name)) for name in StoredBits.__slots__}
     return StoredBits(**{**parts, "seed": parts["seed"] if has_seeds else bits.seed})
 
 
-def _part_of_weights(weights: LayerWeights, rows: _Share) -> LayerWeights:
+def _part_of_weights(weights: LayerWeights, rows: Share) -> LayerWeights:
     mask, sign = weights.load_mask, weights.load_sign
     place = slice(rows.first, rows.first + rows.size)
     return replace(

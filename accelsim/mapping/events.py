@@ -136,7 +136,7 @@ def _stream_bytes(
     rank_before
         The tile that was fetched before the first of these.
     """
-    dims, stored = task.layer.dims, task.traffic_bits
+    dims, stored = task.layer.dims, task.dram_bits
     if task.plan is None:
         totals = {task.second_class: (task.second_dram_bits, True)}
     else:
@@ -176,7 +176,7 @@ def weight_events(
     filters = size["G"] * size["K"]
     positions = filters * size["C"] * size["R"] * size["S"]
     fetched = fetch_steps(nest, WEIGHT_LOOPS, holding.mask)[steps]
-    if task.plan is None and not task.loads_second:
+    if task.held or (task.plan is None and not task.loads_second):
         fetched = np.zeros_like(fetched)
     rank, *passed = _in_order(nest, task, tiling, index)
     own = positions[fetched], np.where(nest.opens_sum[steps], filters, 0)[fetched]
@@ -214,7 +214,7 @@ def weight_events(
         decoded_bits=int((share * passes).sum()) if task.decodes else 0,
         decoder_symbols=int((symbols * passes).sum()),
         decoder_positions=int((positions * passes).sum()) if task.decodes else 0,
-        written_positions=int((positions * passes).sum()),
+        written_positions=0 if task.held == "weights" else int((positions * passes).sum()),
         generation=generation,
     )
 

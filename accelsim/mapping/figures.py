@@ -53,7 +53,7 @@ def layer_figures(tasks: list[LayerTask]) -> Layers:
     rows = []
     for task in tasks:
         dims, plan, bits = task.layer.dims, task.plan, task.activation_bits
-        traffic = task.traffic_bits
+        traffic, moved = task.traffic_bits, task.dram_bits
         second = task.second_dram_bits
         if task.layer.cached_elements is None and task.loads_second:  # what it repeats counts once
             second = task.layer.second_input_elements * bits
@@ -61,7 +61,7 @@ def layer_figures(tasks: list[LayerTask]) -> Layers:
         staged = 2 * max(1, task.layer.num_outputs) / dims.num_outputs if task.stages_output else 0.0
         staged += 2 * task.residual_dram_elements / dims.num_outputs
         rows.append((
-            bits, task.weight_bits, traffic.total if plan is not None else second,
+            bits, task.weight_bits, moved.total if plan is not None else second,
             (traffic.mask + traffic.index + traffic.weight) if task.decodes else 0,
             dims.num_weights, plan.num_nonzero / dims.num_weights if plan is not None else 1.0,
             plan.decoder_symbols if plan is not None else 0, 1.0 if task.dram_input_elements else 0.0,

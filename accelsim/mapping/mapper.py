@@ -383,12 +383,18 @@ def _value(task: LayerTask, schedule: LayerSchedule, prices: EnergyPrices, found
         return dram + 1e-6 * cycles
     if objective == "latency" or prices.are_none:
         return cycles + 1e-6 * dram
-    written = int(schedule.outputs.store_bytes.sum())
-    energy = prices.of_actions(schedule.actions) + cycles * prices.static_pj_per_cycle + standby_pj
-    worked = cycles if schedule.parts is not None else min(cycles, int(schedule.array_cycles.sum()))
-    energy += worked * prices.busy_pj_per_cycle
-    energy += 8 * (dram - written) * prices.pj("dram", "read_bits") + 8 * written * prices.pj("dram", "write_bits")
+    energy = energy_pj(schedule, prices, cycles) + standby_pj
     return energy if objective == "energy" else energy * cycles
+
+
+def energy_pj(schedule: LayerSchedule, prices: EnergyPrices, cycles: int) -> float:
+    """Return the energy of a schedule that takes so many cycles, without that of the memory's states."""
+    written = int(schedule.outputs.store_bytes.sum())
+    worked = cycles if schedule.parts is not None else min(cycles, int(schedule.array_cycles.sum()))
+    read_bits, written_bits = 8 * (_dram_bytes(schedule) - written), 8 * written
+    energy = prices.of_actions(schedule.actions) + cycles * prices.static_pj_per_cycle
+    energy += worked * prices.busy_pj_per_cycle
+    return energy + read_bits * prices.pj("dram", "read_bits") + written_bits * prices.pj("dram", "write_bits")
 
 
 def no_tiling_message(task: LayerTask) -> str:

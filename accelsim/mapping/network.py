@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from accelsim.errors import MappingError
 from accelsim.mapping.activation_code import coding_of
 from accelsim.mapping.bound import LowerBound, lower_bound, network_bound
 from accelsim.mapping.build import build_layer
+from accelsim.mapping.fusion import FusedGroup, together_of
 from accelsim.mapping.kept import Kept, Key
 from accelsim.mapping.loops import LOOPS, Tiling
 from accelsim.mapping.mapper import (
@@ -26,9 +27,10 @@ from accelsim.mapping.mapper import (
     map_vector_layer,
     no_tiling_message,
 )
+from accelsim.mapping.pieces import Entry, as_piece, cut_to, described, entries_of, largest_of
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.ranking import Best, best_tilings
-from accelsim.mapping.residency import NETWORK_INPUT, Residency, choose_residency, output_elements
+from accelsim.mapping.residency import NETWORK_INPUT, Residency, Together, choose_residency, output_elements
 from accelsim.mapping.task import UNBOUNDED, LayerTask, at_longest_context, content_of
 from accelsim.storage.base import WeightPlan
 from accelsim.timing.moment import Moment
@@ -54,8 +56,11 @@ def map_network(
     hardware: HardwareConfig,
     prices: EnergyPrices,
     fixed: Mapping[str, Tiling] | None = None,
+    groups: Sequence[FusedGroup] = (),
 ) -> tuple[Schedule, tuple[MappedLayer, ...]]:
     """Return the schedule of a network and the mapped layers with their closed-form latencies.
+
+    Of fused layers it is the pieces, in the order in which they run.
 
     Parameters
     ----------
@@ -63,6 +68,8 @@ def map_network(
         Layer name -> how its weights reach the array, for every layer with weights.
     fixed
         Layer name -> tiling that the user states; the others are chosen.
+    groups
+        Layers that are fused; with ideal memory, which holds all maps, none is.
 
     Raises
     ------
@@ -70,7 +77,9 @@ def map_network(
         A layer fits the buffers in no way, or the chip lacks a unit that the format needs.
     """
     check_units(plans, storage, hardware)
-    mapped = _map_layers(trace, plans, hardware, prices, fixed or {})
+    groups = () if hardware.memory == "ideal" else groups
+    asked = Asked(trace, plans, prices, fixed or {}, groups)
+    entries, mapped = map_layers(asked, hardware)
     arithmetic, decoder, uses_generator = kinds_of(plans)
     schedule = Schedule(
         storage=storage,
@@ -79,6 +88,8 @@ def map_network(
         decoder=decoder,
         uses_generator=uses_generator,
         lower_bound_cycles=network_bound([item.bound for item in mapped if item.bound is not None]),
+        layer_of=tuple(entry.place for entry in entries) if groups else (),
+        fused=tuple(described(trace, group, entries) for group in groups),
     )
     return schedule, mapped
 
@@ -114,20 +125,39 @@ def rank_network(
         banned |= {crowded}
 
 
-def _map_layers(
-    trace: LayerTrace,
-    plans: Mapping[str, WeightPlan],
-    hardware: HardwareConfig,
-    prices: EnergyPrices,
-    fixed: Mapping[str, Tiling],
-) -> tuple[MappedLayer, ...]:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be mapped: a network with its plans, prices, the tilings that are stated, and the fused layers."""
+
+    trace: LayerTrace
+    plans: Mapping[str, WeightPlan]
+    prices: EnergyPrices
+    fixed: Mapping[str, Tiling]
+    groups: Sequence[FusedGroup]
+
+
+def together_in(
+    trace: LayerTrace, plans: Mapping[str, WeightPlan], hardware: HardwareConfig, groups: Sequence[FusedGroup]
+) -> tuple[Together, ...]:
+    """Return what fused groups have on chip, whatever else stays there."""
+    if not groups:
+        return ()
+    nothing = Residency(frozenset(), (0,) * len(trace.layers))
+    tasks = network_tasks(trace, plans, hardware, nothing)
+    return tuple(together_of(trace, group, tasks) for group in groups)
+
+
+def map_layers(asked: Asked, hardware: HardwareConfig) -> tuple[list[Entry], tuple[MappedLayer, ...]]:
     """Map all layers; where one does not fit beside the activations that stay on chip, the largest of these leaves."""
+    trace, plans = asked.trace, asked.plans
+    together = together_in(trace, plans, hardware, asked.groups)
     banned: frozenset[str] = frozenset()
     while True:
-        residency = residency_of(trace, plans, hardware, banned)
+        residency = residency_of(trace, plans, hardware, banned, together)
         tasks = network_tasks(trace, plans, hardware, residency)
+        entries = entries_of(trace, tasks, asked.groups)
         try:
-            mapped = _map_tasks(tasks, prices, fixed)
+            mapped = map_entries(entries, asked.prices, asked.fixed)
             break
         except _DoesNotFitError as failure:
             crowded = largest_live(trace, residency, failure.position)
@@ -136,26 +166,21 @@ def _map_layers(
             banned |= {crowded}
     is_made = any(plan.decoder != "none" or plan.source is not None for plan in plans.values())
     if hardware.memory == "ideal" and is_made:
-        as_real = _with_real_memory(trace, plans, hardware, prices, fixed)
+        as_real = _with_real_memory(asked, hardware)
         as_real = tuple(_bounded(item, task) for item, task in zip(as_real, tasks, strict=False))
-        return as_real if as_real and as_real[-1].end.end_cycle < mapped[-1].end.end_cycle else mapped
-    return mapped
+        if as_real and as_real[-1].end.end_cycle < mapped[-1].end.end_cycle:
+            return entries, as_real
+    return entries, mapped
 
 
-def _with_real_memory(
-    trace: LayerTrace,
-    plans: Mapping[str, WeightPlan],
-    hardware: HardwareConfig,
-    prices: EnergyPrices,
-    fixed: Mapping[str, Tiling],
-) -> tuple[MappedLayer, ...]:
+def _with_real_memory(asked: Asked, hardware: HardwareConfig) -> tuple[MappedLayer, ...]:
     """Return the schedule of the same chip with real memory, as it runs with ideal memory; empty if nothing fits that.
 
     Activations that stay on chip leave the DMA engine free to fetch the next layer's stored bits early. A schedule
     never gets slower when its memory gets faster, so with this one ideal memory is never slower.
     """
     try:
-        mapped = _map_layers(trace, plans, hardware.model_copy(update={"memory": "dram"}), prices, fixed)
+        _, mapped = map_layers(asked, hardware.model_copy(update={"memory": "dram"}))
     except MappingError:
         return ()
     before, found = Moment(), []
@@ -170,7 +195,7 @@ def _with_real_memory(
     return tuple(found)
 
 
-class _DoesNotFitError(Exception):
+class _DoesNotFitError(MappingError):
     """A layer that no tiling fits, by its position."""
 
     def __init__(self, position: int, message: str) -> None:
@@ -201,15 +226,19 @@ def check_units(plans: Mapping[str, WeightPlan], storage: str, hardware: Hardwar
 
 
 def residency_of(
-    trace: LayerTrace, plans: Mapping[str, WeightPlan], hardware: HardwareConfig, banned: frozenset[str] = frozenset()
+    trace: LayerTrace,
+    plans: Mapping[str, WeightPlan],
+    hardware: HardwareConfig,
+    banned: frozenset[str] = frozenset(),
+    together: Sequence[Together] = (),
 ) -> Residency:
-    """Return which outputs stay on chip; those of ``banned`` layers never do."""
+    """Return which outputs stay on chip; those of ``banned`` layers never do, nor what is inside of fused groups."""
     if hardware.memory == "ideal":
         return Residency(frozenset(), (0,) * len(trace.layers))
     if not hardware.mapping.keep_activations_on_chip:
         return Residency(frozenset(), (0,) * len(trace.layers))
     bits = activation_bits(plans, hardware)
-    return choose_residency(trace, bits, hardware.activation_buffer.capacity_bytes, banned)
+    return choose_residency(trace, bits, hardware.activation_buffer.capacity_bytes, banned, together)
 
 
 def activation_bits(plans: Mapping[str, WeightPlan], hardware: HardwareConfig) -> int:
@@ -279,25 +308,54 @@ def _dram_inputs(layer: TraceLayer, elements: Mapping[str, int], residency: Resi
     return total * sum(elements.get(name, 0) for name in off_chip) // max(1, known)
 
 
-def _map_tasks(tasks: list[LayerTask], prices: EnergyPrices, fixed: Mapping[str, Tiling]) -> tuple[MappedLayer, ...]:
-    """Map layer by layer, each for the state in which the one before leaves the chip."""
-    if not tasks:
+def map_entries(
+    entries: Sequence[Entry],
+    prices: EnergyPrices,
+    fixed: Mapping[str, Tiling],
+    before: Moment | None = None,
+    quick: bool = False,
+) -> tuple[MappedLayer, ...]:
+    """Map layer by layer, and piece by piece, each for the state in which the one before leaves the chip.
+
+    Raises
+    ------
+    MappingError
+        One fits the buffers in no way; `map_layers` is told which.
+    """
+    if not entries:
         return ()
-    hardware = tasks[0].hardware
-    chip, speed = _chip_content(hardware), f"{hardware.dram.model_dump_json()} {hardware.clock_mhz}"
+    before = before or Moment()
+    hardware = entries[0].whole.hardware
+    speed = f"{hardware.dram.model_dump_json()} {hardware.clock_mhz}"
     rest = Key((speed, hardware.memory, prices))
+    chips: dict[int, str] = {}
     mapped: list[MappedLayer] = []
-    before = Moment()
-    for position, task in enumerate(tasks):
+    tilings: dict[int, Tiling | None] = {}
+
+    def chosen(task: LayerTask) -> Tiling | None:
+        run = Run(Moment(), _content(task, _chip_content(task.hardware)), speed)
+        return estimated(task, prices, run).tiling if quick else map_layer(task, prices, None, run).schedule.tiling
+
+    for position, entry in enumerate(entries):
+        task = entry.task
+        chip = chips.get(id(task.hardware)) or chips.setdefault(id(task.hardware), _chip_content(task.hardware))
         name, content = task.layer.name, _content(task, chip)
-        follows = _follows_context(tasks, position)
-        key = (name, content, rest, before.state(), fixed.get(name), follows)
-        known = _kept_layers.get(key)
+        follows = _follows_context(entries, position)
+        try:
+            tiling = fixed.get(name)
+            if entry.piece is not None and task.layer.uses_array:
+                if tiling is None and entry.place not in tilings:
+                    tilings[entry.place] = chosen(largest_of(entries, entry.place))
+                tiling = tiling or tilings[entry.place]
+                tiling = tiling and cut_to(tiling, task)
+            key = (name, content, rest, before.state(), tiling, follows, _figures(entry))
+            known = _kept_layers.get(key)
+            if known is None:
+                item = _map_task(task, prices, tiling, Run(before, content, speed, chip), follows)
+                item = as_piece(item, entry, before)
+        except MappingError as failure:
+            raise _DoesNotFitError(entry.place, str(failure)) from failure
         if known is None:
-            try:
-                item = _map_task(task, prices, fixed, Run(before, content, speed, chip), follows)
-            except MappingError as failure:
-                raise _DoesNotFitError(position, str(failure)) from failure
             weight = item.schedule.num_events + LEAST_EVENTS_KEPT
             _kept_layers.put(key, item.later(-before.end_cycle), weight)
         else:
@@ -311,11 +369,19 @@ _kept_layers: Kept[MappedLayer] = Kept(KEPT_EVENTS)
 """By the layer's name too, and with its bound: the layers of each further token of an answer are the same objects."""
 
 
+def _figures(entry: Entry) -> Hashable:
+    """Return what a piece's schedule says of the group, and of its layer."""
+    piece, whole = entry.piece, entry.whole
+    if piece is None:
+        return None
+    kept = whole.plan.num_nonzero if whole.plan is not None else None
+    return piece.is_last, tuple(sorted(piece.beside_bytes.items())), whole.layer.dims, whole.stored_bits, kept
+
+
 def _map_task(
-    task: LayerTask, prices: EnergyPrices, fixed: Mapping[str, Tiling], run: Run, follows_context: bool
+    task: LayerTask, prices: EnergyPrices, stated: Tiling | None, run: Run, follows_context: bool
 ) -> MappedLayer:
     if task.layer.uses_array:
-        stated = fixed.get(task.layer.name)
         if stated is None and follows_context:
             stated = _for_contexts(task, prices, run)
         item = map_layer(task, prices, stated, run)
@@ -333,7 +399,7 @@ def _content(task: LayerTask, chip: str) -> Key:
     same = (
         id(task.layer), id(task.plan), id(task.hardware), task.dram_input_elements, task.output_to_dram,
         task.residual_dram_elements, task.activation_capacity_bytes, task.residual_elements, task.second_from_dram,
-        task.coding, task.cache_on_chip, task.settles, task.first_filter, task.rest_stays,
+        task.coding, task.cache_on_chip, task.settles, task.first_filter, task.rest_stays, task.held,
     )  # fmt: skip
     found = _kept_contents.get(same)
     if found is None:
@@ -362,9 +428,10 @@ def _run_alone(task: LayerTask) -> Run:
     return Run(Moment(), Key((_chip_content(task.hardware), content_of(task))), speed)
 
 
-def _follows_context(tasks: list[LayerTask], position: int) -> bool:
+def _follows_context(entries: Sequence[Entry], position: int) -> bool:
     """Return whether how a layer begins changes with each token: a product with the cache, and what comes behind it."""
-    return bool(tasks[position].layer.cached_elements or (position and tasks[position - 1].layer.cached_elements))
+    own, before = entries[position].task, entries[max(0, position - 1)].task
+    return bool(own.layer.cached_elements or before.layer.cached_elements)
 
 
 def _for_contexts(task: LayerTask, prices: EnergyPrices, run: Run) -> Tiling | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from accelsim.trace.model import LayerTrace, TraceLayer
@@ -36,8 +37,25 @@ def last_uses(trace: LayerTrace) -> dict[str, int]:
     return last
 
 
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Layers that run as one, by their places: what is read or made by any of them is there all along.
+
+    ``inside`` are maps that never are whole, and ``held_bytes`` what is on chip of these.
+    """
+
+    first: int
+    stop: int
+    inside: frozenset[str]
+    held_bytes: int
+
+
 def choose_residency(
-    trace: LayerTrace, activation_bits: int, capacity_bytes: int, banned: frozenset[str] = frozenset()
+    trace: LayerTrace,
+    activation_bits: int,
+    capacity_bytes: int,
+    banned: frozenset[str] = frozenset(),
+    together: Sequence[Together] = (),
 ) -> Residency:
     """Keep outputs on chip, first come first served, while three quarters of the buffer suffice all their life.
 
@@ -50,14 +68,20 @@ def choose_residency(
         cache = cache if cache <= capacity_bytes // 2 else 0
     limit = capacity_bytes - cache - (capacity_bytes - cache) // 4
     taken = [0] * len(trace.layers)
+    begin, end = list(range(len(trace.layers))), list(range(len(trace.layers)))
+    for group in together:
+        for place in range(group.first, group.stop):
+            begin[place], end[place], taken[place] = group.first, group.stop - 1, group.held_bytes
+        banned |= group.inside
+    held = list(taken)
     kept: set[str] = set()
     for position, layer in enumerate(trace.layers):
         size = bits_to_bytes(output_elements(layer) * activation_bits)
         if layer.name not in last or layer.name in banned:
             continue
-        live = range(position, last[layer.name] + 1)
+        live = range(begin[position], end[last[layer.name]] + 1)
         if all(taken[step] + size <= limit for step in live):
             kept.add(layer.name)
             for step in live:
                 taken[step] += size
-    return Residency(frozenset(kept), tuple(each + cache for each in taken), cache)
+    return Residency(frozenset(kept), tuple(all_ - own + cache for all_, own in zip(taken, held, strict=True)), cache)

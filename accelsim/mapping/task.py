@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Literal
 
 from accelsim.config.hardware import BufferConfig, HardwareConfig
 from accelsim.mapping.activation_code import PLAIN, Coding
@@ -49,6 +50,9 @@ class LayerTask:
         Of the filters of a layer that several cores divide among them, the first of this core.
     rest_stays
         Whether what does not go into a cache of keys and values stays on chip, of a layer of which a part does.
+    held
+        What an earlier stripe of a fused layer has left on chip of its weights: ``stored`` bits, which are decoded (and
+        generated) again, or ``weights`` as the array takes them.
     """
 
     layer: TraceLayer
@@ -65,6 +69,7 @@ class LayerTask:
     settles: bool = False
     first_filter: int = 0
     rest_stays: bool = False
+    held: Literal["", "stored", "weights"] = ""
 
     @property
     def is_ideal(self) -> bool:
@@ -154,6 +159,11 @@ class LayerTask:
         return self.plan.traffic_bits if self.plan is not None else StoredBits()
 
     @property
+    def dram_bits(self) -> StoredBits:
+        """Return what one pass over the layer's weights reads from DRAM."""
+        return StoredBits() if self.held else self.traffic_bits
+
+    @property
     def row_bits(self) -> StoredBits:
         """Return the bits of the rows that a look-up reads of its table: each once, those of scales with them."""
         weights = self.layer.weights
@@ -211,6 +221,7 @@ def content_of(task: LayerTask) -> Hashable:
         _content(task.layer, task.plan, task.hardware.pe_array.zero_weights == "skip"), task.dram_input_elements,
         task.output_to_dram, task.residual_dram_elements, task.activation_capacity_bytes, task.residual_elements,
         task.second_from_dram, task.coding, task.cache_on_chip, task.settles, task.first_filter, task.rest_stays,
+        task.held,
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from accelsim.mapping.mapper import MappedLayer
 from accelsim.report.terminal import print_fitted
 from accelsim.report.text import percent, printable, quantity, significant
 from accelsim.sim.counters import CAUSES, LayerCounters
-from accelsim.timing.schedule import LayerSchedule
+from accelsim.timing.schedule import FusedLayers, LayerSchedule
 from accelsim.trace.model import LoopDims
 
 STALLS = tuple(cause for cause in CAUSES if cause not in ("compute", "fill_drain"))
@@ -72,7 +72,8 @@ class LayerMapping:
 
     ``simulated_cycles`` are those in the network, ``alone_cycles`` those from cold buffers: these are what no tiling
     brings below ``lower_bound_cycles``. ``bound_by`` is the unit or buffer that says so, ``gap`` the fraction by which
-    the layer alone is above it.
+    the layer alone is above it. ``num_pieces`` are the stripes that a fused layer is cut into: tile, buffers and closed
+    form are those of the piece with most rows, and there are no cycles of the layer alone.
     """
 
     name: str
@@ -86,46 +87,56 @@ class LayerMapping:
     estimated_cycles: int | None
     simulated_cycles: int
     relative_difference: float | None
-    alone_cycles: int
+    alone_cycles: int | None
     lower_bound_cycles: int | None
     bound_by: str
     gap: float | None
     utilization: Utilization
+    num_pieces: int = 1
 
 
 def describe_layer(
-    mapped: MappedLayer, dims: LoopDims, counters: LayerCounters, hardware: HardwareConfig, alone_cycles: int
+    pieces: Sequence[MappedLayer],
+    dims: LoopDims,
+    counters: LayerCounters,
+    hardware: HardwareConfig,
+    alone_cycles: int | None,
 ) -> LayerMapping | None:
     """Return what a layer's mapping comes to; None for a layer without the array.
 
     Parameters
     ----------
+    pieces
+        The layer as it is mapped, or the pieces of a fused one.
     alone_cycles
-        What the layer takes alone, from cold buffers.
+        What the layer takes alone, from cold buffers; None of a fused one.
     """
+    mapped = max(pieces, key=lambda item: 0 if item.schedule.tiling is None else item.schedule.tiling.P)
     schedule = mapped.schedule
     tiling = schedule.tiling
     if tiling is None:
         return None
     counts = tiling.counts(dims)
-    simulated, bound = counters.latency_cycles, schedule.lower_bound_cycles
+    simulated, bound = counters.latency_cycles, counters.lower_bound_cycles
+    estimated = mapped.estimated_cycles if len(pieces) == 1 else None
     return LayerMapping(
         name=schedule.name,
         kind=schedule.kind,
         tile={loop: tiling.size(loop) or getattr(dims, loop) for loop in ALL_LOOPS},
         num_tiles={loop: counts[loop] for loop in ALL_LOOPS},
         loop_order=[loop for loop in tiling.whole_order if counts[loop] > 1],
-        num_steps=schedule.num_steps,
+        num_steps=sum(item.schedule.num_steps for item in pieces),
         buffers=_buffers(schedule, hardware),
-        operands=_operands(schedule, counters),
-        estimated_cycles=mapped.estimated_cycles,
+        operands=_operands([item.schedule for item in pieces], counters),
+        estimated_cycles=estimated,
         simulated_cycles=simulated,
-        relative_difference=mapped.estimated_cycles / simulated - 1 if mapped.estimated_cycles and simulated else None,
+        relative_difference=estimated / simulated - 1 if estimated and simulated else None,
         alone_cycles=alone_cycles,
         lower_bound_cycles=bound,
         bound_by=schedule.bound_by,
-        gap=alone_cycles / bound - 1 if bound else None,
+        gap=alone_cycles / bound - 1 if bound and alone_cycles is not None else None,
         utilization=_utilization(counters, hardware.pe_array.num_pes),
+        num_pieces=len(pieces),
     )
 
 
@@ -137,9 +148,9 @@ def _buffers(schedule: LayerSchedule, hardware: HardwareConfig) -> dict[str, Buf
     return uses
 
 
-def _operands(schedule: LayerSchedule, counters: LayerCounters) -> dict[str, OperandUse]:
+def _operands(schedules: Sequence[LayerSchedule], counters: LayerCounters) -> dict[str, OperandUse]:
     transfers = dict.fromkeys(_CLASSES, 0)
-    for piece in schedule.pieces():
+    for piece in (piece for schedule in schedules for piece in schedule.pieces()):
         outputs = piece.outputs
         transfers["weights"] += int(np.count_nonzero(piece.weights.fetch_bytes))
         transfers["inputs"] += int(np.count_nonzero(piece.inputs.fetch_bytes))
@@ -165,29 +176,69 @@ def _utilization(counters: LayerCounters, num_pes: int) -> Utilization:
     )
 
 
-def mapping_text(
-    hardware: str, workload: str, storage: str, lower_bound_cycles: int | None, layers: Iterable[LayerMapping]
+def mapping_text(  # noqa: PLR0913  each is a part of the text
+    hardware: str,
+    workload: str,
+    storage: str,
+    lower_bound_cycles: int | None,
+    layers: Iterable[LayerMapping],
+    fused: Iterable[FusedLayers] = (),
 ) -> str:
-    """Return the mappings as JSON: ``hardware workload storage lower_bound_cycles layers``."""
+    """Return the mappings as JSON: ``hardware workload storage lower_bound_cycles layers fused``."""
     record = {
         "hardware": hardware,
         "workload": workload,
         "storage": storage,
         "lower_bound_cycles": lower_bound_cycles,
         "layers": [asdict(item) for item in layers],
+        "fused": [asdict(group) for group in fused],
     }
     return json.dumps(record, indent=1, allow_nan=False) + "\n"
 
 
-def print_mapping(console: Console, title: str, layers: Sequence[LayerMapping]) -> None:
-    """Print tiles and cycles of all layers, lower bounds, buffers and reuse, and where the PE cycles went."""
+def print_mapping(
+    console: Console, title: str, layers: Sequence[LayerMapping], fused: Sequence[FusedLayers] = ()
+) -> None:
+    """Print tiles and cycles of all layers, lower bounds, buffers and reuse, and where the PE cycles went.
+
+    The layers that are fused come first.
+    """
     console.print(Text(title, style="bold"))
+    if fused:
+        print_fitted(console, _fused_rows(fused), ("halo", "weights from stripe to stripe"))
     if not layers:
         return
     print_fitted(console, _tile_rows(layers), ("differs", "loops, outermost first", "closed form", "tiles"))
     for rows in (_bound_rows(layers), _buffer_rows(layers), _use_rows(layers)):
         # The first column names the layer; what does not fit is left out from the right.
         print_fitted(console, rows, list(reversed(list(rows[0])[2:])))
+
+
+def _fused_rows(fused: Sequence[FusedLayers]) -> list[dict[str, str]]:
+    words = {"inputs": "inputs of", "heads": "heads of", "none": ""}
+    rows = []
+    for group in fused:
+        number = f"{group.num_parts} {words[group.division]} " if group.num_parts > 1 else ""
+        most = max(group.rows_made)
+        again = f", {100 * (most - 1):.0f} % more rows" if most > 1 else ""
+        rows.append(
+            {
+                "fused layers": f"{printable(group.layers[0], 24)} to {printable(group.layers[-1], 24)}",
+                "layers": str(len(group.layers)),
+                "stripes": f"{number}{group.num_stripes}",
+                "halo": f"{group.halo}{again}",
+                "maps on chip": quantity(group.held_bytes, "B"),
+                "weights from stripe to stripe": _held_cell(group),
+            }
+        )
+    return rows
+
+
+def _held_cell(group: FusedLayers) -> str:
+    """Return of how many layers weights, or their stored bits, stay on chip."""
+    words = {"weights": "weights", "stored": "stored bits", "": "read again"}
+    counts = {word: group.held.count(kind) for kind, word in words.items()}
+    return ", ".join(f"{word} {count}" for word, count in counts.items() if count)
 
 
 def _name(item: LayerMapping) -> str:
@@ -217,7 +268,7 @@ def _bound_rows(layers: Sequence[LayerMapping]) -> list[dict[str, str]]:
     return [
         {
             "from cold buffers": _name(item),
-            "alone": f"{item.alone_cycles:,}",
+            "alone": "-" if item.alone_cycles is None else f"{item.alone_cycles:,}",
             "lower bound": "-" if item.lower_bound_cycles is None else f"{item.lower_bound_cycles:,}",
             "gap": "-" if item.gap is None else f"{100 * item.gap:.1f} %",
             "bound by": item.bound_by or "-",

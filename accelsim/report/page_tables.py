@@ -14,6 +14,7 @@ from accelsim.cost.evaluate import energy_lines
 from accelsim.cost.tables import load_tables
 from accelsim.cost.terms import constants_of
 from accelsim.cost.traits import Pricer, run_traits
+from accelsim.report.fused import fused_cells
 from accelsim.report.page_runs import Case, PageRun, TicketRuns
 from accelsim.report.page_words import NEARLY_NONE, UNFROZEN_FORMAT
 from accelsim.report.text import percent, printable, quantity, ratio, shape, significant
@@ -101,7 +102,8 @@ def layers_table(run: PageRun) -> PageTable:
     columns = ("layer", "kind", "shape", "cycles", *causes, "PE use", "energy", "weights", "activations", "stored")
     is_mixed = SIGN in run.result.storage
     columns += ("stored as",) if is_mixed else ()
-    rows = []
+    fused, rows = fused_cells(run.result), []
+    columns += ("group: stripes",) if fused else ()
     for layer in run.result.layers:
         moved = weight_bytes(layer)
         cells = [_text(layer.name), _text(layer.kind), _text(shape(layer.shape)), _count(layer.latency_cycles)]
@@ -116,6 +118,8 @@ def layers_table(run: PageRun) -> PageTable:
         if is_mixed:
             own = format_of_layer(run.result.storage, layer.name, layer.kind) if stored_bits(layer) else "-"
             cells.append(_text(own))
+        if fused:
+            cells.append(_text(fused.get(layer.name, "-")))
         rows.append(tuple(cells))
     return PageTable(f"layers as {printable(run.result.storage)}", columns, tuple(rows))
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from accelsim.report.fused import fused_line
 from accelsim.report.page_runs import Case, PageRun, TicketRuns
 from accelsim.report.policies import policy_lines
 from accelsim.report.sentence import left_out_words, limits_line
@@ -56,12 +57,14 @@ def answer(case: Case) -> list[str]:
     rival = first_rival(ticket)
     missing = left_out_words([each.main.result for each in case.tickets])
     if rival is None:
-        return [_alone(ticket.main), "Nothing was compared: give runs of other storage formats too.", *missing]
+        alone = [_alone(ticket.main), "Nothing was compared: give runs of other storage formats too."]
+        return [*alone, *fused_line(ticket.main.result), *missing]
     nearest = nearest_rival(ticket)
     sentences = [against(ticket, rival)]
     if nearest is not None and nearest is not rival:
         sentences.append(f"The rival of least energy: {_lower(against(ticket, nearest))}")
-    sentences += [*limits_line(ticket.main.result), *_price(ticket.main), *_winners(ticket)]
+    sentences += [*fused_line(ticket.main.result), *limits_line(ticket.main.result)]
+    sentences += [*_price(ticket.main), *_winners(ticket)]
     sentences += policy_words(ticket, rival, nearest) + break_even_words(ticket)
     if len(case.tickets) > 1:
         sentences.append(_family(case))

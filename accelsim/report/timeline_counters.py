@@ -234,10 +234,13 @@ def _partial_sums(times: _Times, accumulator_bits: int) -> tuple[Ints, Ints, Int
 def _kept_outputs(
     probe: TimelineProbe, tiles: TileMap, trace: LayerTrace, activation_bits: int, ends: Ints
 ) -> list[tuple[Ints, Ints, Ints]]:
-    """Return the outputs that stay on chip for the layers that read them."""
+    """Return the outputs that stay on chip for the layers that read them, and the maps of fused groups."""
     last = _last_readers(trace)
     parts = []
     for number, layer in enumerate(tiles.layers):
+        if layer.held_bytes:
+            begin = ends[number - 1 : number] if number else np.zeros(1, dtype=np.int64)
+            parts.append((begin, ends[number : number + 1], np.array([layer.held_bytes], dtype=np.int64)))
         outputs, traced = layer.schedule.outputs, layer.traced
         final = np.flatnonzero(~outputs.is_partial)
         reader = last.get(traced.name)

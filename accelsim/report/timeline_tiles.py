@@ -32,11 +32,14 @@ class LayerTiles:
         The layer.
     region_bytes
         Bytes that the layers before moved, by kind of request: where this layer's data lie in memory.
+    held_bytes
+        What a fused group has of its maps in the activation buffer while this piece of it runs.
     """
 
     schedule: LayerSchedule
     traced: TraceLayer
     region_bytes: tuple[int, ...] = (0, 0, 0, 0, 0)
+    held_bytes: int = 0
 
     @cached_property
     def program(self) -> DmaProgram:
@@ -118,12 +121,18 @@ class TileMap:
         return build(dram).mapping if dram.model == "timing" and self.num_channels > 1 else None
 
 
-def tile_map(schedule: Schedule, trace: LayerTrace, hardware: HardwareConfig) -> TileMap:
-    """Return the tiles of ``schedule``, which was made from ``trace`` for ``hardware``."""
+def tile_map(
+    schedule: Schedule, trace: LayerTrace, hardware: HardwareConfig, held_bytes: tuple[int, ...] = ()
+) -> TileMap:
+    """Return the tiles of ``schedule``, which was made from ``trace`` for ``hardware``.
+
+    ``held_bytes`` are of each layer, where there are pieces of fused ones; then ``trace`` is that of the pieces.
+    """
     regions = [0] * 5
     layers = []
-    for layer, traced in zip(schedule.layers, trace.layers, strict=True):
-        tiles = LayerTiles(layer, traced, tuple(regions))
+    held = held_bytes or (0,) * len(trace.layers)
+    for layer, traced, own in zip(schedule.layers, trace.layers, held, strict=True):
+        tiles = LayerTiles(layer, traced, tuple(regions), own)
         layers.append(tiles)
         for kind, num_bytes in zip(tiles.program.kind, tiles.program.num_bytes, strict=True):
             regions[kind] = (regions[kind] + num_bytes) % REGION_BYTES

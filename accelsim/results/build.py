@@ -17,6 +17,7 @@ from accelsim.results.model import (
     CyclesByCause,
     DramBytesRecord,
     EnergyByUnit,
+    FusedRecord,
     HardwareRecord,
     LayerRecord,
     LimitRecord,
@@ -29,6 +30,7 @@ from accelsim.results.model import (
 )
 from accelsim.sim.actions import ARITHMETICS
 from accelsim.sim.counters import CAUSES, TRAFFIC_CLASSES, Counters, LayerCounters, Tokens
+from accelsim.timing.schedule import FusedLayers
 from accelsim.trace.model import LayerTrace
 from accelsim.units import cycles_to_s
 
@@ -107,7 +109,13 @@ def assemble_result(  # noqa: PLR0913  each is a part of the result
         layers=layers,
         comparison=None if comparison is None else dict(comparison),
         cores=tuple(CoreRecord(**asdict(core)) for core in counters.cores) or None,
+        fused=tuple(_fused_record(group) for group in counters.fused) or None,
     )
+
+
+def _fused_record(group: FusedLayers) -> FusedRecord:
+    names = FusedRecord.model_fields
+    return FusedRecord(**{name: value for name, value in asdict(group).items() if name in names})
 
 
 def limit_records(counters: Counters) -> dict[str, LimitRecord]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from accelsim.errors import AccelSimError
 
 SCHEMA_VERSION: Literal[2] = 2
-OPTIONAL_KEYS = ("comparison", "cores")
+OPTIONAL_KEYS = ("comparison", "cores", "fused")
 """Keys of a result that are left out where there is nothing to say."""
 PortLimit = Literal["activation_buffer", "weight_buffer", "mask_buffer", "accumulator"]
 
@@ -303,6 +303,27 @@ class CoreRecord(ResultModel):
     """As in records, and ``wait_cores``: waiting for other cores. They add up to the run's latency."""
 
 
+class FusedRecord(ResultModel):
+    """Neighbouring layers that ran stripe by stripe, with the maps between them on chip."""
+
+    layers: tuple[str, ...]
+    """Their names."""
+    division: Literal["none", "inputs", "heads"]
+    """What was divided before rows were: inputs of the batch, heads of an attention."""
+    num_parts: int = Field(ge=1)
+    """In how many parts; 1 where nothing was."""
+    num_stripes: int = Field(ge=1)
+    """Stripes of rows of each part."""
+    halo: Literal["kept", "recomputed"]
+    """Whether rows that two stripes need stayed on chip, or were made again."""
+    held: tuple[Literal["", "stored", "weights"], ...]
+    """Of each layer, what stayed on chip of its weights from stripe to stripe; empty: they were read for each."""
+    rows_made: tuple[float, ...]
+    """Rows that each layer made, over those that it has."""
+    held_bytes: int = Field(ge=0)
+    """What the group had of its maps in the activation buffer at most."""
+
+
 class RunResult(ResultModel):
     """One network on one chip in one storage format."""
 
@@ -328,3 +349,5 @@ class RunResult(ResultModel):
     """Only when asked for: storage format -> totals of the same network on the same chip."""
     cores: tuple[CoreRecord, ...] | None = None
     """Only of a chip with several cores: what each did. Records of layers are then those of the core that ends last."""
+    fused: tuple[FusedRecord, ...] | None = None
+    """Only where layers were fused: the groups, of a batch or a generation those of its first run."""

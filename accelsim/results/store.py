@@ -121,10 +121,11 @@ def counters_text(
 
 
 def _counters_document(counters: Counters) -> dict[str, Any]:
-    """Return counters as plain JSON values; what each core did is left out where there is one."""
+    """Return counters as plain JSON values; left out is what each core did, and what was fused, where none was."""
     document: dict[str, Any] = _sorted_maps(asdict(counters))
-    if not counters.cores:
-        del document["cores"]
+    for name in ("cores", "fused"):
+        if not getattr(counters, name):
+            del document[name]
     return document
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from accelsim.storage.base import StoredBits
 from accelsim.timing.accounts import CAUSES
 from accelsim.timing.power_states import DramActivity
+from accelsim.timing.schedule import FusedLayers
 
 __all__ = ["CAUSES", "TRAFFIC_CLASSES", "UNITS", "Counters", "DecoderWidth", "LayerCounters"]
 
@@ -115,6 +116,7 @@ class Counters:
     ``lower_bound_cycles`` and ``limits`` (by resource) are None and empty where they were not worked out,
     ``decoder_width`` is None where the decoder is the one that the chip's description states; ``dram`` is None with an
     ideal memory, and in files of versions that did not know it; ``tokens`` is None for other than language models.
+    ``fused`` are the layers that ran stripe by stripe, of a batch or a generation those of its first run.
     """
 
     storage: str
@@ -128,3 +130,4 @@ class Counters:
     dram: DramActivity | None = None
     tokens: Tokens | None = None
     cores: tuple[CoreCounters, ...] = ()
+    fused: tuple[FusedLayers, ...] = ()

@@ -38,16 +38,20 @@ class Sums:
 
     def add(self, piece: LayerSchedule) -> None:
         """Add the layer, or a part of it."""
-        for name, count in piece.dram_bytes.items():
+        lost = {piece.port_limit: int(piece.stall_cycles.sum())} if piece.port_limit else {}
+        self.join(Sums(piece.dram_bytes, piece.actions, int(piece.outputs.store_bytes.sum()), lost))
+
+    def join(self, other: Sums) -> None:
+        """Add what other pieces add up to."""
+        for name, count in other.dram_bytes.items():
             self.dram_bytes[name] = self.dram_bytes.get(name, 0) + count
-        for unit, counts in piece.actions.items():
+        for unit, counts in other.actions.items():
             own = self.actions.setdefault(unit, {})
             for name, count in counts.items():
                 own[name] = own.get(name, 0) + count
-        self.written_bytes += int(piece.outputs.store_bytes.sum())
-        if piece.port_limit:
-            lost = self.port_cycles.get(piece.port_limit, 0) + int(piece.stall_cycles.sum())
-            self.port_cycles[piece.port_limit] = lost
+        self.written_bytes += other.written_bytes
+        for name, cycles in other.port_cycles.items():
+            self.port_cycles[name] = self.port_cycles.get(name, 0) + cycles
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from accelsim.config.hardware import HardwareConfig
@@ -13,7 +13,7 @@ from accelsim.sim.counters import TRAFFIC_CLASSES, Counters, LayerCounters
 from accelsim.sim.dram.memory import build_memory
 from accelsim.sim.parts import Form, LayerRun, SolvedLayers, Sums, solve_layers, sums_of
 from accelsim.sim.processes import run_processes
-from accelsim.timing.accounts import CAUSES, Account, LayerTiming, Probe, account, joined, timings
+from accelsim.timing.accounts import CAUSES, Account, LayerTiming, Probe, account, joined, joined_timing, timings
 from accelsim.timing.memory import IdealMemory, MemoryModel
 from accelsim.timing.moment import Moment
 from accelsim.timing.power_states import DramActivity, MemoryUse, activity_of, joined_use
@@ -55,8 +55,36 @@ def run_schedule(
     """
     runs, memory = _run_layers(schedule, hardware, "processes" if exact else engine, probe, tap)
     measured = zip(schedule.layers, runs, timings([run.account for run in runs]), strict=True)
-    layers = tuple(_layer_counters(layer, run.sums, timing) for layer, run, timing in measured)
-    return _counters(schedule, layers, _activity(runs, hardware, memory))
+    rows = [(layer, run.sums, timing) for layer, run, timing in measured]
+    if schedule.layer_of:
+        rows = _by_layer(schedule, rows)
+    return _counters(schedule, tuple(_layer_counters(*row) for row in rows), _activity(runs, hardware, memory))
+
+
+_Row = tuple[LayerSchedule, Sums, LayerTiming]
+
+
+def _by_layer(schedule: Schedule, rows: Sequence[_Row]) -> list[_Row]:
+    """Return what the pieces of each layer of the network add up to, under the figures that its last one has.
+
+    A layer lasts as long as its pieces, which lie between those of others. It has no bound of its own: what it reads
+    and where that lies is the group's doing.
+    """
+    by_layer: dict[int, list[_Row]] = {}
+    for place, row in zip(schedule.places, rows, strict=True):
+        by_layer.setdefault(place, []).append(row)
+    found = []
+    for place in sorted(by_layer):
+        own = by_layer[place]
+        if len(own) == 1:
+            found += own
+            continue
+        last = replace(own[-1][0], lower_bound_cycles=None, bound_by="")
+        sums = Sums({}, {})
+        for _, one, _ in own:
+            sums.join(one)
+        found.append((last, sums, joined_timing([timing for _, _, timing in own])))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +133,7 @@ def _counters(schedule: Schedule, layers: tuple[LayerCounters, ...], dram: DramA
         decoder=schedule.decoder,
         lower_bound_cycles=schedule.lower_bound_cycles,
         dram=dram,
+        fused=schedule.fused,
     )
 
 
@@ -152,7 +181,9 @@ def _run_layers(
         if memory is None and hardware.memory != "ideal" and hardware.dram.model == "timing":
             memory = memory_of(hardware)
         form: Form = engine if engine in ("python", "compiled") else "auto"
-        runs = list(solve_layers(layers, hardware, form, probe, memory))
+        # The stripes of a fused layer are alike.
+        known = SolvedLayers() if schedule.layer_of and probe is None and memory is None else None
+        runs = list(solve_layers(layers, hardware, form, probe, memory, known))
     for layer, run in zip(layers, runs, strict=True):
         _check_bytes(layer, run)
     return runs, memory

@@ -163,6 +163,21 @@ def timings(accounts: Sequence[Account]) -> tuple[LayerTiming, ...]:
     )
 
 
+def joined_timing(parts: Sequence[LayerTiming]) -> LayerTiming:
+    """Return the timing of a layer from those of its pieces, between which others run."""
+    return LayerTiming(
+        latency_cycles=sum(part.latency_cycles for part in parts),
+        cycles_by_cause=_sums([part.cycles_by_cause for part in parts]),
+        busy_cycles=_sums([part.busy_cycles for part in parts]),
+        moved_bytes=tuple(sum(numbers) for numbers in zip(*(part.moved_bytes for part in parts), strict=True)),
+    )
+
+
+def _sums(rows: Sequence[dict[str, int]]) -> dict[str, int]:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: sum(row.get(name, 0) for row in rows) for name in names}
+
+
 def account(
     schedule: LayerSchedule,
     stations: tuple[Station, ...],

@@ -217,8 +217,47 @@ def first_weights_fit(before: LayerSchedule, schedule: LayerSchedule, hardware: 
 
 
 @dataclass(frozen=True, slots=True)
+class FusedLayers:
+    """Neighbouring layers that run as one, by name: ``num_parts`` inputs or heads, each in ``num_stripes`` of rows.
+
+    Attributes
+    ----------
+    first
+        The place of the first of them in the network.
+    division
+        What the parts are: ``inputs`` of the batch, ``heads`` of an attention, or ``none``.
+    halo
+        Whether rows that two stripes need are ``kept`` on chip or ``recomputed``.
+    held
+        By layer, what stays on chip of its weights from stripe to stripe: ``weights``, ``stored`` bits, or nothing.
+    rows_made
+        By layer, the rows that all stripes make, over the layer's own: above 1 where halos are recomputed.
+    held_bytes
+        What maps between the layers take of the activation buffer at most.
+    holds_second
+        Whether keys and values, or other second operands, are among these.
+    """
+
+    layers: tuple[str, ...]
+    first: int
+    division: str
+    num_parts: int
+    num_stripes: int
+    halo: str
+    held: tuple[str, ...]
+    rows_made: tuple[float, ...]
+    held_bytes: int
+    holds_second: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Schedule:
-    """A network on a chip in one storage format; ``lower_bound_cycles`` is what none of its mappings can beat."""
+    """A network on a chip in one storage format; ``lower_bound_cycles`` is what none of its mappings can beat.
+
+    Where layers are fused, ``layers`` are pieces of them, in the order in which they run; ``layer_of`` says of each
+    which layer of the network it is a piece of. Figures of a whole layer, such as its MACs, are those of its last
+    piece. Empty: each of ``layers`` is a layer.
+    """
 
     storage: str
     layers: tuple[LayerSchedule, ...]
@@ -226,3 +265,10 @@ class Schedule:
     decoder: str
     uses_generator: bool
     lower_bound_cycles: int | None = None
+    layer_of: tuple[int, ...] = ()
+    fused: tuple[FusedLayers, ...] = ()
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Return of each of ``layers`` the place of the network's layer that it belongs to."""
+        return self.layer_of or tuple(range(len(self.layers)))

@@ -17,6 +17,7 @@ import numpy as np
 
 from accelsim.config.loader import LoadedHardware
 from accelsim.errors import AccelSimError, TicketError
+from accelsim.fused_view import piece_entries
 from accelsim.pipeline import schedule_network
 from accelsim.sim.counters import Counters, LayerCounters
 from accelsim.sim.run import run_schedule
@@ -24,15 +25,16 @@ from accelsim.storage.slt import multicoat_name
 from accelsim.ticket.model import Ticket, TicketLayer
 from accelsim.timing.schedule import Schedule
 from accelsim.trace import trace_ticket
-from accelsim.trace.model import LayerTrace
+from accelsim.trace.model import LayerTrace, TraceLayer
 from accelsim.validation.verify_digests import coats_problem, digest_problem, sound_layer, values_problem
 from accelsim.validation.verify_image import (
     LayerImage,
     TileVisits,
+    joined_visits,
     layer_image,
     planned_productions,
     tile_visits,
-    walk_image,
+    walk_pieces,
 )
 from accelsim.validation.verify_walk import WalkResult
 
@@ -104,6 +106,7 @@ class _Counted:
     trace: LayerTrace
     schedule: Schedule
     counters: Counters
+    pieces: tuple[TraceLayer, ...]
 
     def position(self, name: str) -> int:
         """Return the place of a layer."""
@@ -150,7 +153,7 @@ def verify_weights(
         pair = (layer, layer) if reference is None else (ticket.layers[index], reference.layers[index])
         checked, problem = _verify_layer(hardware, pair, counted, edit_image)
         if problem is None and reference is None:
-            problem = digest_problem(layer, _visits(hardware, layer.name, counted))
+            problem = digest_problem(layer, _visits(hardware, layer.name, counted)[0])
         elif problem is None:
             problem = (coats_problem(*pair) if layer.num_coats > 1 else None) or values_problem(*pair)
         problem = problem or fault
@@ -166,9 +169,13 @@ def _against(ticket: Ticket, reference: Ticket | None) -> ComparedWith:
     return "digests" if all(layer.digest_payload for layer in ticket.layers) else "itself"
 
 
-def _visits(hardware: LoadedHardware, name: str, counted: _Counted) -> TileVisits:
+def _visits(hardware: LoadedHardware, name: str, counted: _Counted) -> list[TileVisits]:
+    """Return the visits of a layer's weight tiles; of a fused one those of each piece whose weights are made anew."""
     position = counted.position(name)
-    return tile_visits(counted.trace.layers[position], counted.schedule.layers[position], hardware.config)
+    pieces = zip(counted.schedule.places, counted.pieces, counted.schedule.layers, strict=True)
+    own = [(traced, piece) for place, traced, piece in pieces if place == position]
+    made = [(traced, piece) for traced, piece in own if piece.uses_generator or piece.uses_decoder] or own[:1]
+    return [tile_visits(traced, piece, hardware.config) for traced, piece in made]
 
 
 def _simulate(hardware: LoadedHardware, ticket: Ticket) -> _Counted:
@@ -176,7 +183,10 @@ def _simulate(hardware: LoadedHardware, ticket: Ticket) -> _Counted:
     num_coats = max(layer.num_coats for layer in ticket.layers)
     storage = STORAGE if num_coats == 1 else multicoat_name(num_coats)
     schedule, _ = schedule_network(hardware.config, trace, storage)
-    return _Counted(trace, schedule, run_schedule(schedule, hardware.config))
+    pieces = trace.layers
+    if schedule.layer_of:
+        pieces = tuple(entry.task.layer for entry in piece_entries(trace, storage, schedule, hardware.config))
+    return _Counted(trace, schedule, run_schedule(schedule, hardware.config), pieces)
 
 
 def _verify_layer(
@@ -187,12 +197,13 @@ def _verify_layer(
 ) -> tuple[LayerVerification, str | None]:
     layer, reference = pair
     position = counted.position(layer.name)
-    visits = _visits(hardware, layer.name, counted)
+    pieces = _visits(hardware, layer.name, counted)
+    visits = joined_visits(pieces)
     image = layer_image(layer, reference, visits)
     if edit_image is not None:
         image = edit_image(layer.name, image)
     skips = hardware.config.pe_array.zero_weights == "skip" and image.source.generator == "philox4x32"
-    result = walk_image(image, visits, reference, hardware.config, skips)
+    result = walk_pieces(image, pieces, reference, hardware.config, skips)
     found = _summary(layer, image, visits, result, counted.counters.layers[position])
     problem = _difference(layer, visits, result)
     if problem is None and not result.productions.all():

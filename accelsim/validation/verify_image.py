@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -159,6 +160,47 @@ def walk_image(
     )
     tiles = np.column_stack([visits.ranges, visits.passes, image.first_bit])
     return walk(setup, image.seeds, tiles, image.bits, expected)
+
+
+def joined_visits(pieces: Sequence[TileVisits]) -> TileVisits:
+    """Return the visits of all pieces of a layer, one after the other."""
+    return TileVisits(
+        np.concatenate([piece.ranges for piece in pieces]), np.concatenate([piece.passes for piece in pieces])
+    )
+
+
+def walk_pieces(
+    image: LayerImage,
+    pieces: Sequence[TileVisits],
+    reference: TicketLayer,
+    hardware: HardwareConfig,
+    leaves_out: bool,
+) -> WalkResult:
+    """Produce a layer once for each of its pieces, and add up what the lanes did.
+
+    Between pieces of a fused layer the generator works for other layers: its lanes begin anew. ``image`` is that of all
+    pieces (`joined_visits`).
+    """
+    found: list[WalkResult] = []
+    begin = 0
+    for visits in pieces:
+        end = begin + len(visits.passes)
+        one = walk_image(replace(image, first_bit=image.first_bit[begin:end]), visits, reference, hardware, leaves_out)
+        mismatch = None if one.mismatch is None else (one.mismatch[0] + begin, *one.mismatch[1:])
+        found.append(replace(one, mismatch=mismatch))
+        begin = end
+    first = found[0]
+    for one in found[1:]:
+        first = WalkResult(
+            words=first.words + one.words,
+            discarded_words=first.discarded_words + one.discarded_words,
+            seeds=first.seeds + one.seeds,
+            jumps=first.jumps + one.jumps,
+            mask_bits=first.mask_bits + one.mask_bits,
+            productions=first.productions + one.productions,
+            mismatch=first.mismatch or one.mismatch,
+        )
+    return first
 
 
 def planned_productions(visits: TileVisits, shape: tuple[int, ...]) -> npt.NDArray[np.int32]:

@@ -95,7 +95,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(compare, "REFERENCES", dict.fromkeys(compare.REFERENCES, compare.validate_model_sizes))
 
 
-LONG = {"dse", "report", "search", "batch", "language_models", "tutorial"}
+LONG = {"dse", "report", "search", "batch", "language_models", "tutorial", "fusion"}
 
 
 @pytest.mark.slow

@@ -191,6 +191,12 @@ def _several_cores(draw: random.Random, hardware: HardwareConfig) -> HardwareCon
 
 
 @pytest.fixture(scope="session")
+def random_weights() -> Callable[[random.Random, LoopDims, GeneratorKind], LayerWeights]:
+    """Return the function that draws the weights of a layer."""
+    return _weights
+
+
+@pytest.fixture(scope="session")
 def exactly(random_case: Callable[[int], Case]) -> Callable[[int], Counters]:
     """Return the function that runs a case event by event, once for all who ask."""
     return lru_cache(maxsize=None)(lambda seed: run_exact(random_case(seed).schedule, random_case(seed).hardware))

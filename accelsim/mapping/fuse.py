@@ -1,0 +1,342 @@
+"""Which neighbouring layers are fused, and how: the traffic of every group in closed form, the rest by the solver.
+
+What a group saves in memory traffic follows from its rows and weights. Groups that together save most are taken, each
+with the stripes that fit, and solved behind the layer before them; those that the chip's objective likes less than the
+layers one after the other, or that move more bytes, are given up, and the others are chosen anew without them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from accelsim.config.hardware import HardwareConfig
+from accelsim.errors import MappingError
+from accelsim.mapping.fusion import FusedGroup, divisions, min_stripes, together_of, traffic_bytes, why_apart
+from accelsim.mapping.loops import Tiling
+from accelsim.mapping.mapper import MappedLayer, energy_pj
+from accelsim.mapping.network import Asked, map_entries, map_layers, network_tasks, residency_of
+from accelsim.mapping.pieces import Entry, entries_of
+from accelsim.mapping.prices import EnergyPrices
+from accelsim.mapping.residency import Residency, output_elements
+from accelsim.mapping.stripes import Halo
+from accelsim.mapping.task import LayerTask
+from accelsim.names import suggest
+from accelsim.storage.base import WeightPlan
+from accelsim.timing.memory import bytes_per_cycle
+from accelsim.timing.moment import Moment
+from accelsim.trace.model import LayerTrace
+from accelsim.units import bits_to_bytes, ns_to_cycles
+
+MOST_LAYERS = 6  # of a group that is sought; a stated one may be longer
+ROUNDS = 3  # of choosing anew without the groups that were given up
+MOST_TRIES = 6  # numbers of stripes, from the fewest of which the largest map fits
+MORE_STRIPES = (1, 2)  # times the fewest that fit, of which the solver decides
+
+
+def groups_of(
+    trace: LayerTrace,
+    plans: Mapping[str, WeightPlan],
+    hardware: HardwareConfig,
+    prices: EnergyPrices,
+    fixed: Mapping[str, Tiling] | None = None,
+) -> tuple[FusedGroup, ...]:
+    """Return the groups that the chip's description states, or those that are better than no fusion.
+
+    Raises
+    ------
+    MappingError
+        A stated group cannot be fused, or does not fit.
+    """
+    fuse = hardware.mapping.fuse
+    if fuse == "none" or hardware.memory == "ideal":
+        return ()
+    chooser = _Chooser(Asked(trace, plans, prices, fixed or {}, ()), hardware)
+    if fuse == "auto":
+        return chooser.best()
+    return tuple(chooser.stated(first, stop) for first, stop in _stated_places(trace, hardware, fuse))
+
+
+def _stated_places(trace: LayerTrace, hardware: HardwareConfig, fuse: Sequence[Sequence[str]]) -> list[tuple[int, int]]:
+    """Return where stated groups lie in the network, in order."""
+    where = f"{hardware.name}: mapping.fuse"
+    names = [layer.name for layer in trace.layers]
+    found = []
+    for group in fuse:
+        for name in group:
+            if name not in names:
+                hint = suggest(name, names) or "accelsim trace shows its layers"
+                raise MappingError(f"{where}: {trace.name} has no layer {name!r}; {hint.rstrip('; ')}")
+        places = [names.index(name) for name in group]
+        if places != list(range(places[0], places[0] + len(places))):
+            between = [name for name in names[min(places) : max(places) + 1] if name not in group]
+            remedy = f"put {between[0]!r} in too" if between else "give them in the network's order"
+            raise MappingError(f"{where}: {', '.join(group)}: not neighbours in {trace.name}; {remedy}")
+        problem = why_apart(trace, places[0], places[-1] + 1)
+        if problem is not None:
+            raise MappingError(f"{where}: {problem}; leave it out of the group")
+        found.append((places[0], places[-1] + 1))
+    found.sort()
+    for (_, stop), (first, _) in zip(found, found[1:], strict=False):
+        if first < stop:
+            raise MappingError(f"{where}: {names[first]!r} is in two groups; leave it out of one")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    """What some layers cost: cycles, pJ without the memory's states, and DRAM bytes."""
+
+    cycles: int
+    energy_pj: float
+    dram_bytes: int
+
+    @classmethod
+    def of(cls, items: Sequence[MappedLayer], before: Moment, prices: EnergyPrices) -> _Cost:
+        """Return what mapped layers cost that follow ``before``."""
+        energy, moved, at = 0.0, 0, before.end_cycle
+        for item in items:
+            for piece in item.schedule.pieces():
+                moved += sum(piece.dram_bytes.values())
+                energy += energy_pj(piece, prices, (item.end.end_cycle - at) if item.schedule.parts is None else 0)
+            at = item.end.end_cycle
+        return cls(at - before.end_cycle, energy, moved)
+
+
+@dataclass(slots=True)
+class _Chooser:
+    """Chooses groups of one network on one chip."""
+
+    asked: Asked
+    hardware: HardwareConfig
+    _apart: list[Entry] = field(default_factory=list)
+    _mapped: tuple[MappedLayer, ...] = ()
+    _cost: _Cost = _Cost(0, 0.0, 0)
+
+    def _map_apart(self) -> None:
+        """Map the network without fusion."""
+        self._apart, self._mapped = map_layers(self.asked, self.hardware)
+        self._cost = _Cost.of(self._mapped, Moment(), self.asked.prices)
+
+    def best(self) -> tuple[FusedGroup, ...]:
+        """Return the groups that the objective likes better than their layers apart."""
+        self._map_apart()
+        savings = self._savings()
+        accepted: dict[tuple[int, int], FusedGroup | None] = {}
+        chosen: list[tuple[int, int]] = []
+        for _ in range(ROUNDS):
+            open_ = {place: saved for place, saved in savings.items() if accepted.get(place, True)}
+            chosen = _most_saved(open_, len(self._apart))
+            new = [place for place in chosen if place not in accepted]
+            for first, stop in new:
+                accepted[first, stop] = self._accepted(first, stop)
+            if all(accepted[place] for place in new):
+                break
+        return tuple(group for place in chosen if (group := accepted[place]) is not None)
+
+    def stated(self, first: int, stop: int) -> FusedGroup:
+        """Return a group cut as the objective likes best."""
+        if not self._apart:
+            self._map_apart()
+        options = list(self._options(first, stop))
+        found: list[tuple[float, FusedGroup]] = []
+        failure: MappingError | None = None
+        for group in options:
+            try:
+                found.append((self._value(self._solved(group)), group))
+            except MappingError as error:
+                failure = error
+        if found:
+            return min(found, key=lambda each: each[0])[1]
+        names = ", ".join(layer.name for layer in self.asked.trace.layers[first:stop])
+        buffer = self.hardware.activation_buffer.capacity_bytes
+        tasks = self._tasks_apart()
+        wanted = self.hardware.mapping.num_stripes or self._most_stripes(first, stop)
+        cuts = [
+            replace(group, num_stripes=min(wanted, self._most_stripes(first, stop)))
+            for group in self._uncut(first, stop)
+        ]
+        needed = min(together_of(self.asked.trace, group, tasks).held_bytes for group in cuts)
+        what = f"in {wanted} stripes" if self.hardware.mapping.num_stripes else "row by row"
+        because = f" ({failure})" if failure is not None and needed < buffer else ""
+        raise MappingError(
+            f"{self.hardware.name}: mapping.fuse: {names}: {what} the maps between them take {needed} B of "
+            f"activation_buffer ({buffer} B), beside tiles{because}; fuse fewer layers or enlarge the buffer"
+        )
+
+    def _accepted(self, first: int, stop: int) -> FusedGroup | None:
+        """Return a group as the objective likes it best; None where its layers are better apart."""
+        before = self._mapped[first - 1].end if first else Moment()
+        apart = _Cost.of(self._mapped[first:stop], before, self.asked.prices)
+        best, chosen = self._value(apart), None
+        for group in self._options(first, stop):
+            try:
+                cost = self._solved(group)
+            except MappingError:
+                continue
+            if self._value(cost) < best and cost.dram_bytes <= apart.dram_bytes:
+                best, chosen = self._value(cost), group
+        return chosen
+
+    def _value(self, cost: _Cost) -> float:
+        """Return the objective; of energy x delay what moves it: the sum of both shares of the network's."""
+        objective = self.hardware.mapping.objective
+        if objective == "dram_bytes":
+            return cost.dram_bytes + 1e-6 * cost.cycles
+        if objective == "latency" or self.asked.prices.are_none:
+            return cost.cycles + 1e-6 * cost.dram_bytes
+        if objective == "energy":
+            return cost.energy_pj
+        return cost.cycles / max(1, self._cost.cycles) + cost.energy_pj / max(1.0, self._cost.energy_pj)
+
+    def _solved(self, group: FusedGroup) -> _Cost:
+        """Return what a group costs behind the layer before it. Raises `MappingError` where it does not fit."""
+        before = self._mapped[group.first - 1].end if group.first else Moment()
+        tasks, lost = self._tasks(group)
+        entries = [entry for entry in entries_of(self.asked.trace, tasks, (group,)) if entry.place in group.places]
+        items = map_entries(entries, self.asked.prices, self.asked.fixed, before, quick=True)
+        return self._with_lost(_Cost.of(items, before, self.asked.prices), lost)
+
+    def _tasks(self, group: FusedGroup) -> tuple[list[LayerTask], int]:
+        """Return the tasks of all layers where one group is fused, and the bytes that move since its maps take room.
+
+        What then has no place on chip is written, and read by each of its readers.
+        """
+        trace, plans = self.asked.trace, self.asked.plans
+        together = together_of(trace, group, self._tasks_apart())
+        residency = residency_of(trace, plans, self.hardware, frozenset(), (together,))
+        tasks, lost = network_tasks(trace, plans, self.hardware, residency), 0
+        for name in residency_of(trace, plans, self.hardware).on_chip - residency.on_chip - together.inside:
+            made = next(task for task in tasks if task.layer.name == name)
+            readers = sum([*layer.inputs, *layer.residuals].count(name) for layer in trace.layers)
+            lost += (1 + readers) * bits_to_bytes(output_elements(made.layer) * made.activation_bits)
+        return tasks, lost
+
+    def _with_lost(self, cost: _Cost, lost_bytes: int) -> _Cost:
+        """Return a cost with bytes that other layers move because of it."""
+        cycles = math.ceil(lost_bytes / float(bytes_per_cycle(self.hardware.dram, self.hardware.clock_mhz)))
+        energy = 8 * lost_bytes * self.asked.prices.pj("dram", "read_bits")
+        return _Cost(cost.cycles + cycles, cost.energy_pj + energy, cost.dram_bytes + lost_bytes)
+
+    def _tasks_apart(self) -> list[LayerTask]:
+        nothing = Residency(frozenset(), (0,) * len(self.asked.trace.layers))
+        return network_tasks(self.asked.trace, self.asked.plans, self.hardware, nothing)
+
+    def _most_stripes(self, first: int, stop: int) -> int:
+        return max(self.asked.trace.layers[place].dims.P for place in range(first, stop))
+
+    def _uncut(self, first: int, stop: int) -> Iterator[FusedGroup]:
+        """Yield the ways to divide a group, and to treat its halos, in one stripe."""
+        trace, tasks = self.asked.trace, [entry.whole for entry in self._apart]
+        stated = self.hardware.mapping.halo
+        halos: tuple[Halo, ...] = ("kept", "recomputed") if stated == "auto" else (stated,)
+        for division, number in divisions(trace, first, stop, tasks):
+            for halo in halos:
+                whole = FusedGroup(first, stop, 1, halo, division, number)
+                if any(tasks[place].loads_second for place in whole.places):
+                    yield replace(whole, holds_second=True)
+                yield whole
+
+    def _options(self, first: int, stop: int) -> Iterator[FusedGroup]:
+        """Yield the cuts of a group that the solver is to try.
+
+        A kept halo costs no work and no traffic, but room: halos are recomputed where fewer stripes fit so.
+        """
+        wanted = self.hardware.mapping.num_stripes
+        tasks = [entry.whole for entry in self._apart]
+        seen: set[tuple[object, ...]] = set()
+        kept: dict[tuple[object, ...], int] = {}
+        for whole in self._uncut(first, stop):
+            fewest = wanted or self._fewest_stripes(whole, tasks)
+            if fewest is None:
+                continue
+            way = whole.division, whole.holds_second
+            if wanted is None and whole.halo == "recomputed" and fewest >= kept.get(way, fewest + 1):
+                continue
+            if whole.halo == "kept":
+                kept[way] = fewest
+            for times in MORE_STRIPES if wanted is None else (1,):
+                number = min(fewest * times, self._most_stripes(first, stop))
+                cut = replace(whole, num_stripes=number)
+                same = (cut.division, cut.halo if number > 1 else "", number, cut.holds_second)
+                if same not in seen:
+                    seen.add(same)
+                    yield cut
+
+    def _fewest_stripes(self, whole: FusedGroup, tasks: Sequence[LayerTask]) -> int | None:
+        """Return the fewest stripes whose maps leave a quarter of the buffer for tiles; None: not even single rows."""
+        room = self.hardware.activation_buffer.capacity_bytes * 3 // 4
+        most = self._most_stripes(whole.first, whole.stop)
+        # A stripe of the largest map between layers is on chip at once, with second operands if they stay.
+        least = min_stripes(self.asked.trace, whole, tasks, room)
+        if least is None or least > most:
+            return None
+        one = 1 if whole.num_parts == 1 else 0  # one stripe of all is the layers one after the other
+        numbers = [number for number in _numbers(most) if number >= max(least, 1 + one)]
+        for number in numbers[:MOST_TRIES]:
+            if traffic_bytes(self.asked.trace, replace(whole, num_stripes=number), tasks)[1] <= room:
+                return number
+        return None
+
+    def _savings(self) -> dict[tuple[int, int], float]:
+        """Return of each possible group the bytes that it saves, less what its pieces cost in time, where it does."""
+        trace, tasks = self.asked.trace, [entry.whole for entry in self._apart]
+        moved = [_Cost.of((item,), item.end, self.asked.prices).dram_bytes for item in self._mapped]
+        piece = self._piece_bytes()
+        found: dict[tuple[int, int], float] = {}
+        for first in range(len(tasks)):
+            for stop in range(first + 2, min(first + MOST_LAYERS, len(tasks)) + 1):
+                if why_apart(trace, first, stop) is not None:
+                    break
+                if not self._has_traffic(first, stop):
+                    continue
+                best = 0.0
+                for whole in self._uncut(first, stop):
+                    if whole.halo == "recomputed" and self.hardware.mapping.halo == "auto":
+                        continue  # it never moves less
+                    number = self.hardware.mapping.num_stripes or self._fewest_stripes(whole, tasks)
+                    if number is None:
+                        continue
+                    cut = replace(whole, num_stripes=number)
+                    total, _ = traffic_bytes(trace, cut, tasks)
+                    pieces = number * whole.num_parts * (stop - first)
+                    best = max(best, sum(moved[first:stop]) - total - pieces * piece)
+                if best > 0:
+                    found[first, stop] = best
+        return found
+
+    def _has_traffic(self, first: int, stop: int) -> bool:
+        """Return whether the last layer reads from memory what an earlier one makes or reads."""
+        trace, task = self.asked.trace, self._apart[stop - 1].whole
+        layers = trace.layers[first : stop - 1]
+        earlier = {name for layer in layers for name in (layer.name, *layer.inputs, *layer.residuals)}
+        reads_main = bool(task.dram_input_elements) and bool(earlier & set(task.layer.inputs))
+        return reads_main or (bool(task.residual_dram_elements) and bool(earlier & set(task.layer.residuals)))
+
+    def _piece_bytes(self) -> float:
+        """Return the bytes that the memory could move while one piece begins and ends: it waits for its first tile."""
+        array, chip = self.hardware.pe_array, self.hardware
+        latency = ns_to_cycles(chip.dram.read_latency_ns, chip.clock_mhz) + array.rows + array.cols
+        return latency * float(bytes_per_cycle(chip.dram, chip.clock_mhz))
+
+
+def _numbers(most: int) -> list[int]:
+    """Return numbers of stripes: powers of two, and what divides the rows evenly."""
+    powers = {1 << power for power in range(most.bit_length()) if 1 << power <= most}
+    return sorted(powers | {number for number in range(1, most + 1) if most % number == 0} | {most})
+
+
+def _most_saved(savings: Mapping[tuple[int, int], float], num_layers: int) -> list[tuple[int, int]]:
+    """Return the groups, none in another's way, that save most together."""
+    best: list[tuple[float, tuple[tuple[int, int], ...]]] = [(0.0, ())] * (num_layers + 1)
+    by_stop: dict[int, list[tuple[int, float]]] = {}
+    for (first, stop), saved in savings.items():
+        by_stop.setdefault(stop, []).append((first, saved))
+    for stop in range(1, num_layers + 1):
+        best[stop] = best[stop - 1]
+        for first, saved in by_stop.get(stop, ()):
+            total, groups = best[first]
+            if total + saved > best[stop][0]:
+                best[stop] = total + saved, (*groups, (first, stop))
+    return list(best[num_layers][1])
