@@ -238,14 +238,6 @@ def _finalists(task: LayerTask, prices: EnergyPrices, run: Run) -> list[Ranked]:
     return _form(task, prices, run).ranked(_head_start(run.before), MOST_FINALISTS)
 
 
-def estimated(task: LayerTask, prices: EnergyPrices, run: Run = ALONE) -> Ranked:
-    """Return the tiling that the closed form likes best, with what it says of it; raises as `map_layer`."""
-    finalists = _form(task, prices, run).ranked(None, MOST_FINALISTS)
-    if not finalists:
-        raise MappingError(no_tiling_message(task))
-    return finalists[0]
-
-
 def _head_start(before: Moment) -> HeadStart | None:
     """Return for how long units had nothing more to do for the layer before; None: there was none."""
     if before.schedule is None:

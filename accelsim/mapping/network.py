@@ -21,7 +21,6 @@ from accelsim.mapping.mapper import (
     LEAST_EVENTS_KEPT,
     MappedLayer,
     Run,
-    estimated,
     map_layer,
     map_vector_layer,
     no_tiling_message,
@@ -339,18 +338,16 @@ def map_alone(task: LayerTask, prices: EnergyPrices, fixed: Tiling | None = None
     return map_layer(task, prices, fixed, run) if task.layer.uses_array else map_vector_layer(task, run)
 
 
-def estimate_alone(task: LayerTask, prices: EnergyPrices) -> tuple[float, float]:
-    """Return the cycles of a layer by itself, and its objective; of an array layer by the closed form alone."""
-    if task.layer.uses_array:
-        best = estimated(task, prices, _run_alone(task))
-        return best.latency_cycles, best.value
-    cycles = map_alone(task, prices).end.end_cycle
-    return cycles, cycles
+_kept_chips: Kept[tuple[HardwareConfig, str, str]] = Kept(KEPT_CHOICES)
 
 
 def _run_alone(task: LayerTask) -> Run:
-    speed = f"{task.hardware.dram.model_dump_json()} {task.hardware.clock_mhz}"
-    return Run(Moment(), Key((_chip_content(task.hardware), content_of(task))), speed)
+    hardware = task.hardware
+    known = _kept_chips.get(id(hardware))
+    if known is None or known[0] is not hardware:  # the chip stays, and with it its identity
+        known = hardware, _chip_content(hardware), f"{hardware.dram.model_dump_json()} {hardware.clock_mhz}"
+        _kept_chips.put(id(hardware), known, 1)
+    return Run(Moment(), Key((known[1], content_of(task))), known[2])
 
 
 def _follows_context(tasks: list[LayerTask], position: int) -> bool:

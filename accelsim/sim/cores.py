@@ -74,9 +74,8 @@ def run_system(
     measured: dict[int, LayerTiming] = {}
     for places in by_core.values():
         measured |= zip(places, timings([accounts[place] for place in places]), strict=True)
-    hops = 0.0 if hardware.core_network is None else hardware.core_network.hops
     runs = tuple(
-        _piece_run(piece, one, measured[place], hops)
+        _piece_run(piece, one, measured[place], hardware)
         for place, (piece, one) in enumerate(zip(system.pieces, accounts, strict=True))
     )
     end = max((one.end_cycle for one in accounts), default=0)
@@ -94,6 +93,37 @@ def _times(system: System, hardware: HardwareConfig, engine: str, memory: Memory
     return solve_system(system, hardware, memory, form)
 
 
+@dataclass(frozen=True, slots=True)
+class SystemCost:
+    """What slots cost by themselves, from a cold chip, without an account of their cycles.
+
+    ``array_cycles``: those of all arrays at work. ``actions``: unit -> action -> count.
+    """
+
+    end_cycle: int
+    dram_bytes: int
+    array_cycles: int
+    actions: Mapping[str, Mapping[str, int]]
+    dram: DramActivity | None
+
+
+def cost_of_slot(slot: Slot, hardware: HardwareConfig) -> SystemCost:
+    """Return what one slot takes and does, with the simple memory or the ideal one."""
+    system = build_system([slot], hardware)
+    times = solve_system(system, hardware)
+    end = max((int(cycles[-1]) for cycles in times.end.values() if cycles.size), default=0)
+    paid = [_paid(piece, hardware) for piece in system.pieces]
+    dram = _sum([one for one, _ in paid])
+    written = sum(int(piece.schedule.outputs.store_bytes.sum()) for piece in system.pieces)
+    units = dict.fromkeys(unit for _, actions in paid for unit in actions)
+    actions = {unit: _sum([one.get(unit, {}) for _, one in paid]) for unit in units}
+    moved = sum(dram.values())
+    return SystemCost(
+        end, moved, sum(int(piece.schedule.array_cycles.sum()) for piece in system.pieces),
+        counted(actions, moved - written, written), _activity(system, times, end, hardware, None),
+    )  # fmt: skip
+
+
 class _CoreProbe:
     """Shows a probe the units of a core under its name."""
 
@@ -109,9 +139,18 @@ def _named(probe: Probe | None, core: int) -> Probe | None:
     return None if probe is None else _CoreProbe(probe, core)
 
 
-def _piece_run(piece: CorePiece, one: Account, timing: LayerTiming, hops: float) -> PieceRun:
+def _piece_run(piece: CorePiece, one: Account, timing: LayerTiming, hardware: HardwareConfig) -> PieceRun:
     """Return a piece's run; what it was given together with another core is counted there, but for the wires to it."""
+    dram, actions = _paid(piece, hardware)
+    busy = {unit: 0 if unit in piece.follows else cycles for unit, cycles in timing.busy_cycles.items()}
+    written = int(piece.schedule.outputs.store_bytes.sum())
+    return PieceRun(piece, one, replace(timing, busy_cycles=busy), dram, actions, written)
+
+
+def _paid(piece: CorePiece, hardware: HardwareConfig) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
+    """Return the bytes of memory and the actions that a piece pays for."""
     schedule, follows, from_cores = piece.schedule, piece.follows, dict(piece.from_cores)
+    hops = 0.0 if hardware.core_network is None else hardware.core_network.hops
     dram = dict(schedule.dram_bytes)
     actions = {unit: dict(counts) for unit, counts in schedule.actions.items() if unit not in follows}
     buffer = actions.get("activation_buffer", {})
@@ -131,9 +170,7 @@ def _piece_run(piece: CorePiece, one: Account, timing: LayerTiming, hops: float)
         buffer["read_bits"] = buffer.get("read_bits", 0) + 8 * crossed
         wires = actions.setdefault("interconnect", {})
         wires["core_bit_hops"] = wires.get("core_bit_hops", 0) + round(8 * crossed * hops)
-    busy = {unit: 0 if unit in follows else cycles for unit, cycles in timing.busy_cycles.items()}
-    written = int(schedule.outputs.store_bytes.sum())
-    return PieceRun(piece, one, replace(timing, busy_cycles=busy), dram, actions, written)
+    return dram, actions
 
 
 def _bytes_from_cores(schedule: LayerSchedule, from_cores: Mapping[str, float]) -> dict[str, int]:

@@ -1,0 +1,60 @@
+"""What the cores of a chip do with a network, as `accelsim.cores` and its neighbours hand it to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from accelsim.config.hardware import HardwareConfig
+from accelsim.groups import Group
+from accelsim.sim.cores import WholeLayer
+from accelsim.sim.counters import Counters
+from accelsim.storage.base import WeightPlan
+from accelsim.timing.cores import Slot
+from accelsim.trace.model import LayerTrace
+
+Plans = Mapping[str, WeightPlan]
+ONE_CORE = "one core"
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What the cores do.
+
+    Attributes
+    ----------
+    slots, layer_of
+        Slots in order, and the layer that each belongs to.
+    layers, divided
+        The whole layers, and by what each is divided (``one core``: by nothing).
+    waits
+        Whether all cores wait for each other behind each layer.
+    """
+
+    slots: tuple[Slot, ...]
+    layer_of: tuple[int, ...]
+    layers: tuple[WholeLayer, ...]
+    divided: tuple[str, ...]
+    waits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network in a storage format, for a chip of several cores.
+
+    Attributes
+    ----------
+    alone
+        Runs a network on a chip of one core.
+    groups
+        Says in which groups of inputs a chip of one core takes a batch.
+    cost
+        What is to be least.
+    """
+
+    trace: LayerTrace
+    storage: str
+    plans: Plans
+    alone: Callable[[HardwareConfig, LayerTrace], Counters]
+    groups: Callable[[HardwareConfig, LayerTrace], tuple[Group, ...]]
+    cost: Callable[[Counters], float]
