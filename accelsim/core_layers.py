@@ -19,8 +19,8 @@ from accelsim.mapping.build import build_layer, layer_shape
 from accelsim.mapping.core_chip import compulsory_bytes, core_chip, with_turns
 from accelsim.mapping.cores import ALIKE, PARTS, Part, split_task
 from accelsim.mapping.loops import LOOPS, Tiling
-from accelsim.mapping.mapper import no_tiling_message
-from accelsim.mapping.network import map_alone, network_tasks, residency_of
+from accelsim.mapping.mapper import forget_times, no_tiling_message
+from accelsim.mapping.network import likely_alone, map_alone, network_tasks, residency_of
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.ranking import Estimate, estimates
 from accelsim.mapping.residency import Residency
@@ -33,7 +33,10 @@ from accelsim.timing.power_states import states_from_gaps
 from accelsim.timing.schedule import LayerSchedule
 
 # Divisions that the closed form puts no further above the best are solved as well, so many at most.
-NEAR, MOST_SOLVED = 1.15, 3
+NEAR, MOST_SOLVED = 1.1, 2
+# Cores that take turns at a generator pay for each turn, which the closed form of one core does not know: so many more
+# tilings are solved, of those that it puts no further above the best.
+NEAR_IN_TURN, MORE_IN_TURN = 1.3, 3
 
 
 def by_layers(hardware: HardwareConfig, network: Network) -> Program:
@@ -56,6 +59,7 @@ def by_layers(hardware: HardwareConfig, network: Network) -> Program:
             ended[core] += 1
         slots.append(Slot(pieces, chosen.alike))
         layers.append(WholeLayer(task.layer.name, task.layer.kind, layer_shape(task.layer), task.stored_bits))
+    forget_times()
     return Program(
         tuple(slots), tuple(range(len(slots))), tuple(layers), tuple(by for by, _ in made.values()), waits=True
     )
@@ -231,17 +235,21 @@ class _Divider:
         found = [each for option in options for each in self._mapped(option)]
         if len(found) == 1:
             return found[0]
-        return min(found, key=lambda each: self._solved(each))
+        return min(found, key=self._solved)
 
     def _mapped(self, option: _Option) -> list[_Divided]:
         """Return the parts mapped: the largest is, and all have its tiling where it fits.
 
-        Where cores take turns at a shared unit, the largest is mapped for that unit as it is, and for one as slow as it
-        is to one of them.
+        Where cores take turns at a shared unit, the largest is mapped for that unit as it is, for one as slow as it is
+        to one of them, and with other sizes of weights that the closed form likes.
         """
         largest = option.largest
         tasks = [largest, self._in_turn(option)] if option.takes_turns(self.hardware) else [largest]
+        # What a part takes beside others is a guess here: near its bound, another tiling is not looked for.
+        tasks = [replace(task, settles=True) for task in tasks]
         tilings = [map_alone(task, self.prices).schedule.tiling for task in tasks]
+        if len(tasks) > 1:
+            tilings += likely_alone(largest, self.prices, NEAR_IN_TURN)[:MORE_IN_TURN]
         return [self._with_tiling(option, tiling) for tiling in dict.fromkeys(tilings)]
 
     def _with_tiling(self, option: _Option, tiling: Tiling | None) -> _Divided:

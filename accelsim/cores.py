@@ -8,9 +8,10 @@ as on a chip that has no other, so that further cores never make a run slower.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from accelsim.config.hardware import HardwareConfig
+from accelsim.core_bound import LeastWork, least_work
 from accelsim.core_layers import by_layers
 from accelsim.core_program import ONE_CORE, Network, Program
 from accelsim.cost.mapping_prices import mapping_prices
@@ -67,6 +68,7 @@ def run_on_cores(hardware: HardwareConfig, network: Network, watch: Watch = Watc
 def best_program(hardware: HardwareConfig, network: Network) -> tuple[Program | None, Counters]:
     """Return what the cores do, and its counters; None: one core alone is best. Raises as `run_on_cores`."""
     check_units(network.plans, network.storage, hardware)
+    least = least_work(hardware, network, mapping_prices(hardware, load_tables()))
     found: list[tuple[float, Program | None, Counters]] = []
     failure: MappingError | None = None
     for make in _candidates(hardware, network.trace):
@@ -77,7 +79,7 @@ def best_program(hardware: HardwareConfig, network: Network) -> tuple[Program | 
             continue
         counters = _counted(hardware, network, program, Watch())
         found.append((network.cost(counters), program, counters))
-    if hardware.mapping.split == "auto":
+    if hardware.mapping.split == "auto" and not _is_beaten(least, hardware, found):
         try:
             counters = core_of_one(network.alone(core_chip(hardware, 1, None), network.trace), hardware.num_cores)
             found.append((network.cost(counters), None, counters))
@@ -86,7 +88,15 @@ def best_program(hardware: HardwareConfig, network: Network) -> tuple[Program | 
     if not found:
         raise failure or MappingError(f"{network.trace.name}: nothing to divide among {hardware.num_cores} cores")
     _, best, counters = min(found, key=lambda each: each[0])
-    return best, counters
+    bound = None if least is None else least.cycles(hardware.num_cores)
+    return best, replace(counters, lower_bound_cycles=bound)
+
+
+def _is_beaten(
+    least: LeastWork | None, hardware: HardwareConfig, found: list[tuple[float, Program | None, Counters]]
+) -> bool:
+    """Return whether one core alone cannot be better than what has been found, so that it need not be tried."""
+    return least is not None and any(value <= least.value(hardware) for value, _, _ in found)
 
 
 def _candidates(hardware: HardwareConfig, trace: LayerTrace) -> list[Callable[[HardwareConfig, Network], Program]]:

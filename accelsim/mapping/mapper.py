@@ -238,6 +238,19 @@ def _finalists(task: LayerTask, prices: EnergyPrices, run: Run) -> list[Ranked]:
     return _form(task, prices, run).ranked(_head_start(run.before), MOST_FINALISTS)
 
 
+def likely_tilings(task: LayerTask, prices: EnergyPrices, run: Run, within: float) -> list[Tiling]:
+    """Return of each size of weights the tiling that the closed form likes best, the best first.
+
+    Those are left out that it puts further than ``within`` above the best.
+    """
+    finalists = _form(task, prices, run).ranked(None, MOST_FINALISTS)
+    found: dict[Hashable, Tiling] = {}
+    for one in finalists:
+        if one.value <= within * finalists[0].value:
+            found.setdefault((one.tiling.G, one.tiling.K, one.tiling.C), one.tiling)
+    return list(found.values())
+
+
 def _head_start(before: Moment) -> HeadStart | None:
     """Return for how long units had nothing more to do for the layer before; None: there was none."""
     if before.schedule is None:

@@ -21,6 +21,7 @@ from accelsim.mapping.mapper import (
     LEAST_EVENTS_KEPT,
     MappedLayer,
     Run,
+    likely_tilings,
     map_layer,
     map_vector_layer,
     no_tiling_message,
@@ -336,6 +337,11 @@ def map_alone(task: LayerTask, prices: EnergyPrices, fixed: Tiling | None = None
     """Return a layer mapped for itself, from a cold chip; with a tiling that is given. Raises as `map_network`."""
     run = _run_alone(task)
     return map_layer(task, prices, fixed, run) if task.layer.uses_array else map_vector_layer(task, run)
+
+
+def likely_alone(task: LayerTask, prices: EnergyPrices, within: float) -> list[Tiling]:
+    """Return `accelsim.mapping.mapper.likely_tilings` of an array layer by itself, from a cold chip."""
+    return likely_tilings(task, prices, _run_alone(task), within)
 
 
 _kept_chips: Kept[tuple[HardwareConfig, str, str]] = Kept(KEPT_CHOICES)

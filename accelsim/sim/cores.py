@@ -65,7 +65,9 @@ def run_system(
         memory = memory if tap is None else tap(memory)
     times = _times(system, hardware, "processes" if exact else engine, memory)
     accounts = [
-        account(piece.schedule, piece.stations, solved, hardware, _named(probe, piece.core), piece.slot)
+        account(
+            piece.schedule, piece.stations, solved, hardware, _named(probe, piece.core), piece.slot, uses_memory=False
+        )
         for piece, solved in solved_pieces(system, times)
     ]
     by_core: dict[int, list[int]] = {}
