@@ -20,17 +20,20 @@ from accelsim.mapping.core_chip import compulsory_bytes, core_chip, with_turns
 from accelsim.mapping.cores import ALIKE, PARTS, Part, split_task
 from accelsim.mapping.loops import LOOPS, Tiling
 from accelsim.mapping.mapper import forget_times, no_tiling_message
-from accelsim.mapping.network import likely_alone, map_alone, network_tasks, residency_of
+from accelsim.mapping.network import largest_live, likely_alone, map_alone, network_tasks, residency_of
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.ranking import Estimate, estimates
-from accelsim.mapping.residency import Residency
+from accelsim.mapping.residency import Residency, last_uses, output_elements
+from accelsim.mapping.stages import beside_dram, second_operands
 from accelsim.mapping.task import LayerTask, content_of
 from accelsim.mapping.vector_layer import build_vector_layer
 from accelsim.sim.cores import SystemCost, WholeLayer, cost_of_slot
-from accelsim.timing.cores import Alike, Piece, Slot
+from accelsim.timing.core_pieces import Alike, Piece, Slot
 from accelsim.timing.memory import bytes_per_cycle
 from accelsim.timing.power_states import states_from_gaps
 from accelsim.timing.schedule import LayerSchedule
+from accelsim.trace.model import LayerTrace
+from accelsim.units import bits_to_bytes
 
 # Divisions that the closed form puts no further above the best are solved as well, so many at most.
 NEAR, MOST_SOLVED = 1.1, 2
@@ -40,17 +43,43 @@ NEAR_IN_TURN, MORE_IN_TURN = 1.3, 3
 
 
 def by_layers(hardware: HardwareConfig, network: Network) -> Program:
-    """Return all cores on one layer after the other, each waiting for all others behind each layer."""
+    """Return all cores on one layer after the other, each waiting for all others behind each layer.
+
+    Where a layer fits in no way beside maps that stay on chip, the largest of these goes to DRAM, as on one core.
+
+    Raises
+    ------
+    MappingError
+        A layer fits a core in no way.
+    """
     whole = core_chip(hardware, 1, None)
-    tasks = network_tasks(network.trace, network.plans, whole, _residency(hardware, network, whole))
     divider = _Divider(hardware, whole, network.trace.num_inputs)
-    divider.estimate(tasks)
+    banned: frozenset[str] = frozenset()
+    while True:
+        residency = _residency(hardware, network, whole, banned)
+        tasks = network_tasks(network.trace, network.plans, whole, residency)
+        made: dict[str, _Divided] = {}
+        try:
+            divider.estimate(tasks)
+            for task in tasks:
+                made[task.layer.name] = divider.divided(task, made)
+            crowded = _without_room(hardware, network.trace, residency, made)
+        except _NoRoomError as failure:
+            crowded = largest_live(network.trace, residency, tasks.index(failure.task))
+            if crowded is None:
+                raise MappingError(str(failure)) from failure
+        if crowded is None:
+            break
+        banned |= {crowded}
+    forget_times()
+    return _program(tasks, made, hardware.num_cores)
+
+
+def _program(tasks: Sequence[LayerTask], made: Mapping[str, _Divided], num_cores: int) -> Program:
     slots, layers = [], []
-    made: dict[str, tuple[str, int]] = {}
-    ended = dict.fromkeys(range(hardware.num_cores), 0)
+    ended = dict.fromkeys(range(num_cores), 0)
     for task in tasks:
-        chosen = divider.divided(task, made)
-        made[task.layer.name] = chosen.by, len(chosen.schedules)
+        chosen = made[task.layer.name]
         needs = tuple((core, number) for core, number in ended.items() if number)
         pieces = {}
         for core, schedule in enumerate(chosen.schedules):
@@ -59,28 +88,66 @@ def by_layers(hardware: HardwareConfig, network: Network) -> Program:
             ended[core] += 1
         slots.append(Slot(pieces, chosen.alike))
         layers.append(WholeLayer(task.layer.name, task.layer.kind, layer_shape(task.layer), task.stored_bits))
-    forget_times()
     return Program(
-        tuple(slots), tuple(range(len(slots))), tuple(layers), tuple(by for by, _ in made.values()), waits=True
+        tuple(slots),
+        tuple(range(len(slots))),
+        tuple(layers),
+        tuple(made[layer.name].by for layer in layers),
+        waits=True,
     )
 
 
-def _residency(hardware: HardwareConfig, network: Network, whole: HardwareConfig) -> Residency:
+class _NoRoomError(Exception):
+    """A layer that fits in no way beside the maps that stay on chip."""
+
+    def __init__(self, task: LayerTask, message: str) -> None:
+        super().__init__(message)
+        self.task = task
+
+
+def _residency(
+    hardware: HardwareConfig, network: Network, whole: HardwareConfig, banned: frozenset[str] = frozenset()
+) -> Residency:
     """Return what stays on chip: in the buffer of all cores, or, with a network, spread over the buffers of each.
 
-    A second operand is read by cores that did not make it in the order of its rows, not of transfers: it leaves.
+    A second operand is read by cores that did not make it in the order of its rows, not of transfers: it leaves. So
+    does what a layer reads beside a map in DRAM.
     """
+    trace = network.trace
     if "activation_buffer" in hardware.share:
-        return residency_of(network.trace, network.plans, whole)
+        return residency_of(trace, network.plans, whole, banned)
     if hardware.core_network is None:
-        return Residency(frozenset(), (0,) * len(network.trace.layers))
+        return Residency(frozenset(), (0,) * len(trace.layers))
     number, buffer = hardware.num_cores, whole.activation_buffer
     together = buffer.model_copy(update={"capacity_bytes": buffer.capacity_bytes * number})
-    seconds = frozenset(name for layer in network.trace.layers for name in layer.second_producers)
-    spread = residency_of(
-        network.trace, network.plans, whole.model_copy(update={"activation_buffer": together}), seconds
-    )
+    chip = whole.model_copy(update={"activation_buffer": together})
+    banned |= second_operands(trace)
+    while True:
+        spread = residency_of(trace, network.plans, chip, banned)
+        apart = beside_dram(trace, spread.on_chip)
+        if not apart:
+            break
+        banned |= apart
     return replace(spread, resident_bytes=tuple(-(-count // number) for count in spread.resident_bytes))
+
+
+def _without_room(
+    hardware: HardwareConfig, trace: LayerTrace, residency: Residency, made: Mapping[str, _Divided]
+) -> str | None:
+    """Return the largest map that some core has no room for, since fewer cores made it than hold the others."""
+    if hardware.core_network is None or not residency.on_chip:
+        return None
+    last, bits = last_uses(trace), hardware.activation_bits
+    limit = hardware.activation_buffer.capacity_bytes * 3 // 4
+    for place in range(len(trace.layers)):
+        live = {
+            layer.name: bits_to_bytes(output_elements(layer) * bits) / len(made[layer.name].schedules)
+            for before, layer in enumerate(trace.layers[: place + 1])
+            if layer.name in residency.on_chip and last[layer.name] >= place and before <= place
+        }
+        if sum(live.values()) > limit:  # the first core has a part of each
+            return max(live, key=lambda name: live[name])
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +180,11 @@ class _Divided:
     alike: Alike
     from_cores: tuple[tuple[str, float], ...]
 
+    @property
+    def division(self) -> tuple[str, int]:
+        """Return by what the layer is divided, and among how many cores."""
+        return self.by, len(self.schedules)
+
     def slot(self) -> Slot:
         """Return the layer by itself."""
         pieces = {core: Piece(schedule, (), self.from_cores) for core, schedule in enumerate(self.schedules)}
@@ -139,7 +211,7 @@ class _Divider:
 
     def estimate(self, tasks: Sequence[LayerTask]) -> None:
         """Rank the divisions of layers by the closed form, all side by side."""
-        options = {self._key(task): (task, self._options(task)) for task in tasks}
+        options = {key: (task, self._options(task)) for task in tasks if (key := self._key(task)) not in self.ranked}
         several = {key: found for key, (_, found) in options.items() if len(found) > 1}
         parts = {id(each): self._in_turn(each) for found in several.values() for each in found}
         by_part = dict(zip(parts, self._estimated(list(parts.values())), strict=True))
@@ -153,7 +225,7 @@ class _Divider:
                 if (estimate := by_part[id(each)]) is not None
             ]
             if not values:
-                raise MappingError(no_tiling_message(task))
+                raise _NoRoomError(task, no_tiling_message(task))
             self.ranked[key] = sorted(values, key=lambda one: one[0])
 
     def _options(self, task: LayerTask) -> list[_Option]:
@@ -218,16 +290,21 @@ class _Divider:
         energy += (hardware.num_cores - number) * self.prices.static_pj_per_cycle * cycles
         return energy if objective == "energy" else energy * cycles
 
-    def divided(self, task: LayerTask, made: Mapping[str, tuple[str, int]]) -> _Divided:
+    def divided(self, task: LayerTask, made: Mapping[str, _Divided]) -> _Divided:
         """Return a layer as the cores work on it; ``made`` says how what it reads was divided."""
         producers = (*task.layer.inputs, *task.layer.residuals)
-        crossing = None if self.hardware.core_network is None else tuple(made.get(name) for name in producers)
+        crossing = None
+        if self.hardware.core_network is not None:
+            crossing = tuple(made[name].division if name in made else None for name in producers)
         key = self._key(task), crossing
         if key not in self.known:
-            self.known[key] = self._decided(task, made)
+            try:
+                self.known[key] = self._decided(task, made)
+            except MappingError as failure:
+                raise _NoRoomError(task, str(failure)) from failure
         return self.known[key]
 
-    def _decided(self, task: LayerTask, made: Mapping[str, tuple[str, int]]) -> _Divided:
+    def _decided(self, task: LayerTask, made: Mapping[str, _Divided]) -> _Divided:
         ranked = self.ranked[self._key(task)]
         options = [option for value, option in ranked[:MOST_SOLVED] if value <= NEAR * ranked[0][0]]
         if self.hardware.core_network is not None:
@@ -305,15 +382,15 @@ def _comes_once(alike: Alike, part: LayerTask, hardware: HardwareConfig) -> bool
     return alike == "inputs" and "activation_buffer" in hardware.share
 
 
-def _from_cores(task: LayerTask, option: _Option, made: Mapping[str, tuple[str, int]], number: int) -> _Option:
+def _from_cores(task: LayerTask, option: _Option, made: Mapping[str, _Divided], number: int) -> _Option:
     """Return a layer's parts with the transfers of what lies on chip and was not made where it is read."""
     layer = task.layer
     found: dict[str, float] = {}
     on_chip = not task.dram_input_elements and layer.inputs and all(name in made for name in layer.inputs)
     if on_chip:
-        found["inputs"] = max(_share_of_others(option, made[name], number) for name in layer.inputs)
+        found["inputs"] = max(_share_of_others(option, made[name].division, number) for name in layer.inputs)
     if layer.residuals and not task.residual_dram_elements and layer.uses_array:
-        divisions = {made[name] for name in layer.residuals if name in made}
+        divisions = {made[name].division for name in layer.residuals if name in made}
         found["residuals"] = 0.0 if divisions == {(option.by, len(option.parts))} else (number - 1) / number
     crossing = tuple((name, share) for name, share in found.items() if share > 0)
     names = [name for name, _ in crossing]

@@ -10,7 +10,7 @@ from accelsim.groups import Group
 from accelsim.sim.cores import WholeLayer
 from accelsim.sim.counters import Counters
 from accelsim.storage.base import WeightPlan
-from accelsim.timing.cores import Slot
+from accelsim.timing.core_pieces import Slot
 from accelsim.trace.model import LayerTrace
 
 Plans = Mapping[str, WeightPlan]
@@ -29,6 +29,8 @@ class Program:
         The whole layers, and by what each is divided (``one core``: by nothing).
     waits
         Whether all cores wait for each other behind each layer.
+    round_of
+        Of a pipeline the group of inputs that each slot is for; else empty.
     """
 
     slots: tuple[Slot, ...]
@@ -36,6 +38,7 @@ class Program:
     layers: tuple[WholeLayer, ...]
     divided: tuple[str, ...]
     waits: bool
+    round_of: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from accelsim.config.hardware import HardwareConfig
 from accelsim.core_bound import LeastWork, least_work
 from accelsim.core_layers import by_layers
+from accelsim.core_pipeline import by_stages
 from accelsim.core_program import ONE_CORE, Network, Program
 from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
@@ -29,12 +30,13 @@ from accelsim.sim.cores import (
     WholeLayer,
     core_counters,
     core_of_one,
+    decisive,
     run_system,
     whole_layer,
 )
 from accelsim.sim.counters import Counters
 from accelsim.timing.accounts import Probe
-from accelsim.timing.cores import Piece, Slot
+from accelsim.timing.core_pieces import Piece, Slot
 from accelsim.timing.memory import MemoryModel
 from accelsim.trace.batch import in_copies
 from accelsim.trace.model import LayerTrace
@@ -79,7 +81,8 @@ def best_program(hardware: HardwareConfig, network: Network) -> tuple[Program | 
             continue
         counters = _counted(hardware, network, program, Watch())
         found.append((network.cost(counters), program, counters))
-    if hardware.mapping.split == "auto" and not _is_beaten(least, hardware, found):
+    is_pipeline = hardware.mapping.schedule == "pipeline"
+    if hardware.mapping.split == "auto" and not is_pipeline and not _is_beaten(least, hardware, found):
         try:
             counters = core_of_one(network.alone(core_chip(hardware, 1, None), network.trace), hardware.num_cores)
             found.append((network.cost(counters), None, counters))
@@ -101,6 +104,8 @@ def _is_beaten(
 
 def _candidates(hardware: HardwareConfig, trace: LayerTrace) -> list[Callable[[HardwareConfig, Network], Program]]:
     """Return what is tried, beside one core alone."""
+    if hardware.mapping.schedule == "pipeline":
+        return [_by_stages]
     split, has_inputs = hardware.mapping.split, trace.copies > 1
     words = (split,) if isinstance(split, str) else tuple(split.values())
     names = {layer.name for layer in trace.layers} | {"default"}
@@ -121,6 +126,11 @@ def _candidates(hardware: HardwareConfig, trace: LayerTrace) -> list[Callable[[H
     return [by_layers]
 
 
+def _by_stages(hardware: HardwareConfig, network: Network) -> Program:
+    """Return the cores as a pipeline."""
+    return by_stages(hardware, network, lambda program: network.cost(_counted(hardware, network, program, Watch())))
+
+
 def _counted(hardware: HardwareConfig, network: Network, program: Program, watch: Watch) -> Counters:
     run = run_system(program.slots, hardware, exact=watch.exact, probe=watch.probe, tap=watch.tap)
     return counters_of(program, run, hardware, network)
@@ -130,20 +140,26 @@ def counters_of(program: Program, run: SystemRun, hardware: HardwareConfig, netw
     """Return the counters of a run on several cores.
 
     Where cores wait for each other behind each layer, a layer lasts from the last core's end of the one before to the
-    last core's own; where each runs for itself, layers last as on the core that ends last.
+    last core's own; where each runs for itself, layers last as on the core that ends last; those of a pipeline have the
+    cycles in which the end of the run waited for them (`accelsim.sim.cores.decisive`).
     """
     every: list[list[PieceRun]] = [[] for _ in program.layers]
     own: list[list[PieceRun]] = [[] for _ in program.layers]
     by_slot: list[list[PieceRun]] = [[] for _ in program.slots]
     for piece in run.pieces:
         by_slot[piece.piece.slot].append(piece)
+        every[program.layer_of[piece.piece.slot]].append(piece)
     last = max(run.pieces, key=lambda one: (one.account.end_cycle, -one.piece.core)).piece.core
-    for pieces, layer in zip(by_slot, program.layer_of, strict=True):
-        every[layer] += pieces
-        if program.waits:
+    if program.round_of:
+        for one in decisive(run, program.slots):
+            own[program.layer_of[one.piece.slot]].append(one)
+    elif program.waits:
+        for pieces, layer in zip(by_slot, program.layer_of, strict=True):
             own[layer].append(max(pieces, key=lambda one: (one.account.end_cycle, -one.piece.core)))
-        else:
-            own[layer] += [one for one in pieces if one.piece.core == last]
+    else:
+        for one in run.pieces:
+            if one.piece.core == last:
+                own[program.layer_of[one.piece.slot]].append(one)
     arithmetic, decoder, uses_generator = kinds_of(network.plans)
     return Counters(
         storage=network.storage,
@@ -155,7 +171,15 @@ def counters_of(program: Program, run: SystemRun, hardware: HardwareConfig, netw
         decoder=decoder,
         dram=run.dram,
         cores=core_counters(run, hardware.num_cores, {}),
+        first_input_cycles=_first_input(program, run),
     )
+
+
+def _first_input(program: Program, run: SystemRun) -> int | None:
+    """Return when the first of the inputs that stream through a pipeline has left it; None: there are no others."""
+    if not program.round_of or max(program.round_of) == 0:
+        return None
+    return max(one.account.end_cycle for one in run.pieces if program.round_of[one.piece.slot] == 0)
 
 
 def whole_program(chip: HardwareConfig, network: Network) -> Program:

@@ -15,7 +15,7 @@ from accelsim.mapping.core_chip import core_chip
 from accelsim.sim.cores import SystemRun, WholeLayer, core_counters, run_system, whole_layer
 from accelsim.sim.counters import CoreCounters, Counters
 from accelsim.storage.base import StoredBits
-from accelsim.timing.cores import Slot
+from accelsim.timing.core_pieces import Slot
 
 
 @dataclass(frozen=True, slots=True)

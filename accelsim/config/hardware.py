@@ -309,8 +309,9 @@ class MappingConfig(ConfigModel):
     split: Split | dict[str, Split] = "auto"
     """What several cores divide among them: filters, output positions or inputs of the batch; one word, or layer ->
     word with ``default`` for the others. ``auto`` takes what the closed form likes best."""
-    schedule: Literal["layer_by_layer", "tenants"] = "layer_by_layer"
-    """Several cores: all on one layer after the other, or each on a network of its own (``run --tenants`` sets it)."""
+    schedule: Literal["layer_by_layer", "pipeline", "tenants"] = "layer_by_layer"
+    """Several cores: all on one layer after the other; each on a run of neighbouring layers, through which the inputs
+    of a batch stream; or each on a network of its own (``run --tenants`` sets it)."""
 
     @field_validator("split", mode="before")
     @classmethod
@@ -437,11 +438,10 @@ class HardwareConfig(ConfigModel):
         missing = [name for name in self.share if getattr(self, name) is None]
         if missing:
             raise ValueError(f"share: {missing[0]}: the chip has none; describe it or leave it out")
-        alone = [name for name in self.share if name != "activation_buffer"]
-        if alone and self.mapping.schedule != "layer_by_layer":
+        if self.mapping.schedule == "pipeline" and self.mapping.split != "auto":
             raise ValueError(
-                f"share: {alone[0]}: with mapping.schedule {self.mapping.schedule} cores need weights of their own; "
-                "share at most activation_buffer: --set share=[activation_buffer]"
+                "mapping.split: with mapping.schedule pipeline each layer is one core's; leave split out, or take "
+                "schedule layer_by_layer"
             )
 
     @field_validator("dram")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from accelsim.config.hardware import BufferConfig, HardwareConfig
 from accelsim.mapping.task import LayerTask
-from accelsim.timing.cores import Alike
+from accelsim.timing.core_pieces import Alike
 
 
 def core_chip(hardware: HardwareConfig, share: int, alike: Alike | None) -> HardwareConfig:

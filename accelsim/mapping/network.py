@@ -121,7 +121,7 @@ def _map_layers(
         try:
             mapped = _map_tasks(tasks, prices, fixed)
             break
-        except _DoesNotFitError as failure:
+        except DoesNotFitError as failure:
             crowded = largest_live(trace, residency, failure.position)
             if crowded is None:
                 raise MappingError(str(failure)) from failure
@@ -162,7 +162,7 @@ def _with_real_memory(
     return tuple(found)
 
 
-class _DoesNotFitError(Exception):
+class DoesNotFitError(Exception):
     """A layer that no tiling fits, by its position."""
 
     def __init__(self, position: int, message: str) -> None:
@@ -200,11 +200,11 @@ def residency_of(
         return Residency(frozenset(), (0,) * len(trace.layers))
     if not hardware.mapping.keep_activations_on_chip:
         return Residency(frozenset(), (0,) * len(trace.layers))
-    bits = _activation_bits(plans, hardware)
+    bits = activation_bits_of(plans, hardware)
     return choose_residency(trace, bits, hardware.activation_buffer.capacity_bytes, banned)
 
 
-def _activation_bits(plans: Mapping[str, WeightPlan], hardware: HardwareConfig) -> int:
+def activation_bits_of(plans: Mapping[str, WeightPlan], hardware: HardwareConfig) -> int:
     """Return the width of activations: that of the format's widest, or the chip's."""
     widths = {plan.activation_bits for plan in plans.values() if plan.activation_bits is not None}
     return max(widths, default=hardware.activation_bits)
@@ -217,7 +217,7 @@ def network_tasks(
     elements = {layer.name: output_elements(layer) for layer in trace.layers}
     readers = {name for layer in trace.layers for name in (*layer.inputs, *layer.residuals)}
     ideal = hardware.memory == "ideal"
-    coding = coding_of(trace, hardware, _activation_bits(plans, hardware))
+    coding = coding_of(trace, hardware, activation_bits_of(plans, hardware))
     held = residency.cache_bytes > 0
     tasks = []
     for position, layer in enumerate(trace.layers):
@@ -270,6 +270,17 @@ def _dram_inputs(layer: TraceLayer, elements: Mapping[str, int], residency: Resi
     return total * sum(elements.get(name, 0) for name in off_chip) // max(1, known)
 
 
+def map_in_order(tasks: list[LayerTask], prices: EnergyPrices) -> tuple[MappedLayer, ...]:
+    """Return neighbouring layers of one core mapped one behind the other, from a cold chip.
+
+    Raises
+    ------
+    DoesNotFitError
+        A layer fits in no way.
+    """
+    return _map_tasks(tasks, prices, {})
+
+
 def _map_tasks(tasks: list[LayerTask], prices: EnergyPrices, fixed: Mapping[str, Tiling]) -> tuple[MappedLayer, ...]:
     """Map layer by layer, each for the state in which the one before leaves the chip."""
     if not tasks:
@@ -288,7 +299,7 @@ def _map_tasks(tasks: list[LayerTask], prices: EnergyPrices, fixed: Mapping[str,
             try:
                 item = _map_task(task, prices, fixed, Run(before, content, speed, chip), follows)
             except MappingError as failure:
-                raise _DoesNotFitError(position, str(failure)) from failure
+                raise DoesNotFitError(position, str(failure)) from failure
             weight = item.schedule.num_events + LEAST_EVENTS_KEPT
             _kept_layers.put(key, item.later(-before.end_cycle), weight)
         else:

@@ -17,7 +17,8 @@ from accelsim.sim.processes import run_flat
 from accelsim.sim.run import memory_of
 from accelsim.storage.base import StoredBits
 from accelsim.timing.accounts import CAUSES, WAIT_CORES, Account, LayerTiming, Probe, account, timings
-from accelsim.timing.cores import CorePiece, Slot, System, build_system, solve_system, solved_pieces
+from accelsim.timing.core_pieces import CorePiece, Slot
+from accelsim.timing.cores import System, build_system, solve_system, solved_pieces
 from accelsim.timing.memory import READ_LATENCY, MemoryModel, addresses, memory_row
 from accelsim.timing.power_states import DramActivity, activity_of, use_of_requests
 from accelsim.timing.schedule import LayerSchedule
@@ -206,6 +207,44 @@ def _activity(
     use = use_of_requests(arrival[order], done[order], place[order], num_bytes[order], unit_ns, hardware.dram)
     measured = None if memory is None else memory.states(end)
     return activity_of(use, end, unit_ns, hardware.dram, measured)
+
+
+def decisive(run: SystemRun, slots: Sequence[Slot]) -> list[PieceRun]:
+    """Return the pieces that the end of a run waited for, with the causes of those cycles alone.
+
+    Back from the piece that ends last: a piece that waited for another core follows that core's piece, others the one
+    before on their own core. The cycles of all of them add up to the run's.
+    """
+    by_core: dict[int, list[PieceRun]] = {}
+    place: dict[int, int] = {}  # of each piece, by its identity, among those of its core
+    for one in run.pieces:
+        own = by_core.setdefault(one.piece.core, [])
+        place[id(one)] = len(own)
+        own.append(one)
+    found: list[PieceRun] = []
+    at: PieceRun | None = max(run.pieces, key=lambda each: (each.account.end_cycle, -each.piece.core))
+    while at is not None:
+        before = by_core[at.piece.core][place[id(at)] - 1] if place[id(at)] else None
+        if at.account.causes.get(WAIT_CORES, 0):
+            needs = slots[at.piece.slot].pieces[at.piece.core].needs
+            others = [by_core[core][number - 1] for core, number in needs]
+            before = max([*others, *([before] if before else [])], key=lambda each: each.account.end_cycle)
+        found.append(_since(at, 0 if before is None else before.account.end_cycle))
+        at = before
+    return found[::-1]
+
+
+def _since(one: PieceRun, begin: int) -> PieceRun:
+    """Return a piece with the causes of its cycles from ``begin`` on."""
+    causes = {cause: one.account.causes.get(cause, 0) for cause in CAUSES}
+    more = one.account.end_cycle - begin - sum(causes.values())
+    if more > 0:
+        causes["other"] += more
+    for cause in sorted(CAUSES, key=lambda name: not name.startswith("wait")):  # waits may have begun before
+        less = min(causes[cause], max(0, -more))
+        causes[cause] -= less
+        more += less
+    return replace(one, account=replace(one.account, causes=causes))
 
 
 def _sum(parts: Sequence[Mapping[str, int]]) -> dict[str, int]:

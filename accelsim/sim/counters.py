@@ -114,7 +114,8 @@ class Counters:
 
     ``lower_bound_cycles`` and ``limits`` (by resource) are None and empty where they were not worked out,
     ``decoder_width`` is None where the decoder is the one that the chip's description states; ``dram`` is None with an
-    ideal memory, and in files of versions that did not know it; ``tokens`` is None for other than language models.
+    ideal memory, and in files of versions that did not know it; ``tokens`` is None for other than language models,
+    ``first_input_cycles`` for other than pipelines: when the first (group) of the inputs that stream through has left.
     """
 
     storage: str
@@ -128,3 +129,4 @@ class Counters:
     dram: DramActivity | None = None
     tokens: Tokens | None = None
     cores: tuple[CoreCounters, ...] = ()
+    first_input_cycles: int | None = None

@@ -174,7 +174,8 @@ def account(
 ) -> Account:
     """Return the account of one layer; a ``probe`` is shown each slice of work and each wait of the array.
 
-    Without ``uses_memory`` what its requests make of the memory is left out: another one knows it of all layers. Cycles in which a core waits for others have a cause of their own, `WAIT_CORES`; one core has none.
+    Without ``uses_memory`` what its requests make of the memory is left out: another one knows it of all layers.
+    Cycles in which a core waits for others have a cause of their own, `WAIT_CORES`; one core has none.
     """
     causes = dict.fromkeys(CAUSES, 0)
     causes["compute"] = int(schedule.compute_cycles.sum())

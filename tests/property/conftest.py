@@ -29,7 +29,7 @@ from accelsim.pipeline import layer_plans
 from accelsim.prng.source import GeneratorKind, RandomSource
 from accelsim.sim.counters import Counters
 from accelsim.sim.run import run_schedule
-from accelsim.timing.cores import Piece, Slot
+from accelsim.timing.core_pieces import Piece, Slot
 from accelsim.timing.schedule import LayerSchedule, Schedule
 from accelsim.trace.model import LayerTrace, LayerWeights, LoopDims, TraceLayer
 

@@ -8,7 +8,7 @@ import numpy as np
 from accelsim.sim.cores import SystemRun, core_counters, run_system
 from accelsim.sim.run import run_schedule
 from accelsim.timing.accounts import WAIT_CORES
-from accelsim.timing.cores import Piece, Slot
+from accelsim.timing.core_pieces import Piece, Slot
 
 Cases = Callable[[int], Any]
 SEEDS = range(2000, 2060)
