@@ -8,7 +8,7 @@ chip, when what stood there has been read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from accelsim.config.hardware import HardwareConfig
@@ -40,13 +40,15 @@ from accelsim.timing.schedule import LayerSchedule
 from accelsim.trace.batch import in_copies
 from accelsim.trace.model import LayerTrace
 
-MOST_ROUNDS = 64
-"""Inputs go through one by one up to so many, else in as many equal groups: filling the pipeline then costs 1 in 64."""
+MOST_ROUNDS = 64  # one by one up to so many inputs, else in as many groups: a run is as long as it has groups
 
 
 @dataclass(frozen=True, slots=True)
-class _Stages:
-    """The layers of a group of inputs, with the stage, the schedule and the cycles of each."""
+class Stages:
+    """The layers of a group of inputs, with the stage, the schedule and the cycles of each.
+
+    ``on_chip`` are the maps that do not go through DRAM; ``from_cores`` what comes from other cores (`Piece`).
+    """
 
     trace: LayerTrace
     stage_of: tuple[int, ...]
@@ -59,42 +61,41 @@ class _Stages:
 def by_stages(hardware: HardwareConfig, network: Network, cost: Callable[[Program], float]) -> Program:
     """Return the cores as a pipeline; ``cost`` says what a program costs.
 
+    Tried are inputs one by one, and in so many groups that weights are fetched less often while the cores have enough
+    to do; stages mapped for their share of the bandwidth, and for all of it.
+
     Raises
     ------
     MappingError
         A layer fits a core in no way.
     """
     found: list[Program] = []
-    for share in dict.fromkeys((_num_busy(hardware, network), 1)):
-        chip = core_chip(hardware, share, "nothing")
-        first = _pipeline(hardware, network, chip, None)
-        found.append(_program(hardware, network, first))
-        groups = first[max(first)]
-        again = balanced(groups.cycles, hardware.num_cores)
-        if again != list(groups.stage_of):
-            found.append(_program(hardware, network, _pipeline(hardware, network, chip, again)))
+    copies, cores = network.trace.copies, hardware.num_cores
+    for number in dict.fromkeys(min(copies, rounds) for rounds in (MOST_ROUNDS, 2 * cores, cores)):
+        for share in dict.fromkeys((min(cores, number, len(network.trace.layers)), 1)):
+            chip = core_chip(hardware, share, "nothing")
+            first = _rounds(hardware, network, chip, number, None)
+            found.append(program_of(network.trace, first))
+            again = balanced(first[0].cycles, cores)
+            if again != list(first[0].stage_of):
+                found.append(program_of(network.trace, _rounds(hardware, network, chip, number, again)))
     forget_times()
     return found[0] if len(found) == 1 else min(found, key=cost)
 
 
-def _num_busy(hardware: HardwareConfig, network: Network) -> int:
-    """Return how many stages work at the same time."""
-    return min(hardware.num_cores, network.trace.copies, len(network.trace.layers))
-
-
-def _pipeline(
-    hardware: HardwareConfig, network: Network, chip: HardwareConfig, stage_of: Sequence[int] | None
-) -> Mapping[int, _Stages]:
-    """Return the stages for groups of each size, mapped for ``chip``; balanced by the closed form if not stated."""
-    sizes = {share.size for share in shares(network.trace.copies, MOST_ROUNDS)}
-    found: dict[int, _Stages] = {}
-    for size in sorted(sizes, reverse=True):
+def _rounds(
+    hardware: HardwareConfig, network: Network, chip: HardwareConfig, number: int, stage_of: Sequence[int] | None
+) -> list[Stages]:
+    """Return the stages for each group of inputs, mapped for ``chip``; balanced by the closed form if not stated."""
+    found: dict[int, Stages] = {}
+    groups = shares(network.trace.copies, number)
+    for size in dict.fromkeys(group.size for group in groups):  # the larger first
         trace = replace(in_copies(network.trace, size), copies=1)
         prices = mapping_prices(chip, load_tables())
         if stage_of is None:
             stage_of = balanced(_estimated(network, trace, chip, prices), hardware.num_cores)
         found[size] = _mapped(hardware, replace(network, trace=trace), chip, stage_of, prices)
-    return found
+    return [found[group.size] for group in groups]
 
 
 def _estimated(network: Network, trace: LayerTrace, chip: HardwareConfig, prices: EnergyPrices) -> list[float]:
@@ -111,7 +112,7 @@ def _estimated(network: Network, trace: LayerTrace, chip: HardwareConfig, prices
 
 def _mapped(
     hardware: HardwareConfig, network: Network, chip: HardwareConfig, stage_of: Sequence[int], prices: EnergyPrices
-) -> _Stages:
+) -> Stages:
     """Map the layers of each stage in order; where one does not fit, the largest map beside it leaves the chip."""
     trace, banned = network.trace, _never_kept(hardware, network.trace, stage_of)
     while True:
@@ -138,7 +139,7 @@ def _mapped(
             if crowded is None:
                 raise MappingError(str(failure)) from failure
             banned |= {crowded}
-    return _Stages(
+    return Stages(
         trace, tuple(stage_of), tuple(schedules), tuple(cycles), residency.on_chip, tuple(map(tuple, crossing))
     )
 
@@ -193,9 +194,8 @@ def _with_transfers(task: LayerTask, crossing: Sequence[tuple[str, float]]) -> L
     return replace(task, dram_input_elements=inputs, residual_dram_elements=residuals)
 
 
-def _program(hardware: HardwareConfig, network: Network, by_size: Mapping[int, _Stages]) -> Program:
-    """Return what the cores do: every layer for one group of inputs after the other, in its stage."""
-    rounds = [by_size[share.size] for share in shares(network.trace.copies, MOST_ROUNDS)]
+def program_of(trace: LayerTrace, rounds: Sequence[Stages]) -> Program:
+    """Return what the cores do: every layer of ``trace`` for one group of inputs after the other, in its stage."""
     order = _Order(rounds)
     slots = sorted(
         (order.slot(number, place) for number in range(len(rounds)) for place in range(len(rounds[0].schedules))),
@@ -203,7 +203,7 @@ def _program(hardware: HardwareConfig, network: Network, by_size: Mapping[int, _
     )
     layers = tuple(
         WholeLayer(layer.name, layer.kind, layer_shape(layer), schedule.stored_bits)
-        for layer, schedule in zip(network.trace.layers, rounds[0].schedules, strict=True)
+        for layer, schedule in zip(trace.layers, rounds[0].schedules, strict=True)
     )
     return Program(
         slots=tuple(slot for slot, _, _ in slots),
@@ -218,7 +218,7 @@ def _program(hardware: HardwareConfig, network: Network, by_size: Mapping[int, _
 class _Order:
     """Says what each piece waits for, and when it is expected to begin."""
 
-    def __init__(self, rounds: Sequence[_Stages]) -> None:
+    def __init__(self, rounds: Sequence[Stages]) -> None:
         self.rounds, first = rounds, rounds[0]
         self.stage_of = first.stage_of
         self.first_of = {stage: self.stage_of.index(stage) for stage in self.stage_of}
@@ -226,7 +226,7 @@ class _Order:
         self.readers = self._readers(first)
         self.ends: dict[tuple[int, int], int] = {}
 
-    def _readers(self, stages: _Stages) -> dict[int, dict[int, int]]:
+    def _readers(self, stages: Stages) -> dict[int, dict[int, int]]:
         """Return of each stage the stages that read its maps on chip, and how many inputs these may be behind."""
         copies = copies_of(stages.trace, stages.stage_of)
         found: dict[int, dict[int, int]] = {}

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from accelsim.sim.cores import SystemRun, core_counters, run_system
+from accelsim.sim.cores import SystemRun, core_counters, decisive, run_system
 from accelsim.sim.run import run_schedule
 from accelsim.timing.accounts import WAIT_CORES
 from accelsim.timing.core_pieces import Piece, Slot
@@ -32,6 +32,20 @@ def test_the_solver_gives_the_integers_of_the_processes(random_cores: Cases) -> 
         solved = run_system(case.slots, case.hardware, engine="python")
         assert seen(solved) == seen(exact), seed
         assert solved.dram == exact.dram, seed
+
+
+def test_a_pipeline_is_one_table_too(random_pipeline: Cases) -> None:
+    for seed in SEEDS[:40]:
+        case = random_pipeline(seed)
+        exact = run_system(case.slots, case.hardware, exact=True)
+        solved = run_system(case.slots, case.hardware, engine="python")
+        assert seen(solved) == seen(exact), seed
+        assert solved.dram == exact.dram, seed
+        chain = decisive(exact, case.slots)
+        assert sum(sum(one.account.causes.values()) for one in chain) == exact.end_cycle, seed
+        assert all(min(one.account.causes.values()) >= 0 for one in chain), seed
+        cores = core_counters(exact, case.hardware.num_cores, {})
+        assert {sum(core.cycles_by_cause.values()) for core in cores} == {exact.end_cycle}, seed
 
 
 def test_compiled_code_gives_the_same(random_cores: Cases) -> None:
