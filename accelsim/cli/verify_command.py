@@ -85,7 +85,7 @@ def command(
         write_stdout(json.dumps(document, indent=2, allow_nan=False) + "\n")
     elif problem is None:
         click.echo(
-            f"{len(weights.layers)} layers, {total.num_weights} weights: {_EQUAL_TO[weights.compared_with]}\n"
+            f"{len(weights.layers)} layers, {total.num_weights} weights{_cores(chip.config.num_cores)}: {_EQUAL_TO[weights.compared_with]}\n"
             f"  tile visits {total.num_visits}, weights produced {total.productions}, as often as the schedule says\n"
             f"  words {total.words}, discarded {total.discarded_words}, derived seeds {total.derived_seeds}, jumps "
             f"{total.jumps}: as counted\n"
@@ -107,3 +107,7 @@ def command(
 
 def _counted(mask_bits: int) -> str:
     return f"; the simulation, which spreads them evenly over tiles, counted {mask_bits}" if mask_bits else ""
+
+
+def _cores(number: int) -> str:
+    return f", in the parts of {number} cores" if number > 1 else ""

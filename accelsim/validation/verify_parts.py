@@ -1,0 +1,96 @@
+"""What each core of a chip visits of a layer's weight tiles, and what the simulation counted for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from accelsim.config.loader import LoadedHardware
+from accelsim.core_program import Program
+from accelsim.cores import best_program
+from accelsim.mapping.core_chip import core_chip
+from accelsim.mapping.cores import PARTS, split_task
+from accelsim.mapping.network import network_tasks
+from accelsim.mapping.residency import Residency
+from accelsim.pipeline import built_for, layer_plans, network_on_cores, schedule_network
+from accelsim.sim.cores import run_system
+from accelsim.sim.run import run_schedule
+from accelsim.trace.model import LayerTrace
+from accelsim.validation.verify_image import TileVisits, tile_visits
+
+_GENERATOR, _DECODER = "weight_generator", "mask_decoder"
+
+
+@dataclass(frozen=True, slots=True)
+class VisitedPart:
+    """A layer, or a core's part of it.
+
+    Attributes
+    ----------
+    core
+        Empty on a chip with one core, else ``core N: ``.
+    generator, decoder
+        Action -> count, of the simulation; None where another core's unit made the same for both.
+    """
+
+    core: str
+    visits: TileVisits
+    generator: Mapping[str, int] | None
+    decoder: Mapping[str, int] | None
+
+
+def visited_parts(hardware: LoadedHardware, trace: LayerTrace, storage: str) -> dict[str, list[VisitedPart]]:
+    """Return for each layer with weights what its cores visit, in a run of ``trace``.
+
+    Raises
+    ------
+    AccelSimError
+        The chip cannot run the network.
+    """
+    chip = hardware.config
+    if chip.num_cores > 1:
+        built = built_for(chip, trace, storage)
+        program, _ = best_program(built, network_on_cores(built, trace, storage))
+        if program is not None:
+            return _of_cores(LoadedHardware(built, hardware.path, hardware.sha256), trace, storage, program)
+        chip = core_chip(chip, 1, None)
+    schedule, _ = schedule_network(chip, trace, storage)
+    counters = run_schedule(schedule, chip)
+    rows = zip(trace.layers, schedule.layers, counters.layers, strict=True)
+    return {
+        layer.name: [
+            VisitedPart(
+                "",
+                tile_visits(layer, item, chip),
+                counted.actions.get(_GENERATOR, {}),
+                counted.actions.get(_DECODER, {}),
+            )
+        ]
+        for layer, item, counted in rows
+        if layer.weights is not None and layer.uses_array
+    }
+
+
+def _of_cores(
+    hardware: LoadedHardware, trace: LayerTrace, storage: str, program: Program
+) -> dict[str, list[VisitedPart]]:
+    chip = hardware.config
+    nowhere = Residency(frozenset(), (0,) * len(trace.layers))
+    tasks = network_tasks(trace, layer_plans(trace, storage), core_chip(chip, 1, None), nowhere)
+    found: dict[str, list[VisitedPart]] = {}
+    for one in run_system(program.slots, chip).pieces:
+        place, slot = program.layer_of[one.piece.slot], program.slots[one.piece.slot]
+        task, by = tasks[place], program.divided[place]
+        if task.layer.weights is None or not task.layer.uses_array:
+            continue
+        parts = None
+        for part in PARTS:
+            if part == by:
+                parts = split_task(task, part, len(slot.pieces), trace.num_inputs)
+        own = task if parts is None else parts[sorted(slot.pieces).index(one.piece.core)]
+        visits = tile_visits(own.layer, one.piece.schedule, chip, own.first_filter)
+        made, decoded = (
+            None if unit in one.piece.follows else one.actions.get(unit, {}) for unit in (_GENERATOR, _DECODER)
+        )
+        found.setdefault(task.layer.name, []).append(VisitedPart(f"core {one.piece.core}: ", visits, made, decoded))
+    return found
