@@ -132,7 +132,9 @@ def _by_stages(hardware: HardwareConfig, network: Network) -> Program:
 
 
 def _counted(hardware: HardwareConfig, network: Network, program: Program, watch: Watch) -> Counters:
-    run = run_system(program.slots, hardware, exact=watch.exact, probe=watch.probe, tap=watch.tap)
+    run = run_system(
+        program.slots, hardware, exact=watch.exact, probe=watch.probe, tap=watch.tap, layer_of=program.layer_of
+    )
     return counters_of(program, run, hardware, network)
 
 

@@ -85,7 +85,8 @@ def command(
         write_stdout(json.dumps(document, indent=2, allow_nan=False) + "\n")
     elif problem is None:
         click.echo(
-            f"{len(weights.layers)} layers, {total.num_weights} weights{_cores(chip.config.num_cores)}: {_EQUAL_TO[weights.compared_with]}\n"
+            f"{len(weights.layers)} layers, {total.num_weights} weights{_cores(chip.config.num_cores)}: "
+            f"{_EQUAL_TO[weights.compared_with]}\n"
             f"  tile visits {total.num_visits}, weights produced {total.productions}, as often as the schedule says\n"
             f"  words {total.words}, discarded {total.discarded_words}, derived seeds {total.derived_seeds}, jumps "
             f"{total.jumps}: as counted\n"

@@ -125,6 +125,8 @@ def _counters_document(counters: Counters) -> dict[str, Any]:
     document: dict[str, Any] = _sorted_maps(asdict(counters))
     if not counters.cores:
         del document["cores"]
+    if counters.first_input_cycles is None:
+        del document["first_input_cycles"]
     return document
 
 

@@ -57,8 +57,12 @@ def run_system(
     engine: str = "auto",
     probe: Probe | None = None,
     tap: Callable[[MemoryModel], MemoryModel] | None = None,
+    layer_of: Sequence[int] | None = None,
 ) -> SystemRun:
-    """Simulate what several cores do; parameters and errors as `accelsim.sim.run.run_schedule`."""
+    """Simulate what several cores do; parameters and errors as `accelsim.sim.run.run_schedule`.
+
+    ``layer_of`` says which layer each slot belongs to, as a ``probe`` is told; else each is one of its own.
+    """
     system = build_system(slots, hardware)
     memory = None
     if tap is not None or (hardware.memory != "ideal" and hardware.dram.model == "timing"):
@@ -67,7 +71,13 @@ def run_system(
     times = _times(system, hardware, "processes" if exact else engine, memory)
     accounts = [
         account(
-            piece.schedule, piece.stations, solved, hardware, _named(probe, piece.core), piece.slot, uses_memory=False
+            piece.schedule,
+            piece.stations,
+            solved,
+            hardware,
+            _named(probe, piece.core),
+            piece.slot if layer_of is None else layer_of[piece.slot],
+            uses_memory=False,
         )
         for piece, solved in solved_pieces(system, times)
     ]

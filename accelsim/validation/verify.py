@@ -223,9 +223,8 @@ def _difference(layer: TicketLayer, part: VisitedPart, result: WalkResult) -> st
     inner = np.asarray(np.unravel_index(weight, layer.shape[1:])).tolist()
     place = ", ".join(str(part) for part in (filter_, *inner))
     return (
-        f"layer {layer.name!r}: {part.core}{part.visits.text(event)}: weight [{place}] is {got}, the searched network has "
-        f"{expected}; "
-        "the seed, the stored bits or the order of the streams is wrong"
+        f"layer {layer.name!r}: {part.core}{part.visits.text(event)}: weight [{place}] is {got}, the searched network "
+        f"has {expected}; the seed, the stored bits or the order of the streams is wrong"
     )
 
 
