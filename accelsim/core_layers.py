@@ -36,7 +36,7 @@ from accelsim.trace.model import LayerTrace
 from accelsim.units import bits_to_bytes
 
 # Divisions that the closed form puts no further above the best are solved as well, so many at most.
-NEAR, MOST_SOLVED = 1.1, 2
+NEAR, MOST_SOLVED = 1.05, 2
 # Cores that take turns at a generator pay for each turn, which the closed form of one core does not know: so many more
 # tilings are solved, of those that it puts no further above the best.
 NEAR_IN_TURN, MORE_IN_TURN = 1.3, 3
@@ -83,8 +83,7 @@ def _program(tasks: Sequence[LayerTask], made: Mapping[str, _Divided], num_cores
         needs = tuple((core, number) for core, number in ended.items() if number)
         pieces = {}
         for core, schedule in enumerate(chosen.schedules):
-            others = tuple(each for each in needs if each[0] != core)
-            pieces[core] = Piece(replace(schedule, name=task.layer.name), others, chosen.from_cores)
+            pieces[core] = Piece(replace(schedule, name=task.layer.name), needs, chosen.from_cores)
             ended[core] += 1
         slots.append(Slot(pieces, chosen.alike))
         layers.append(WholeLayer(task.layer.name, task.layer.kind, layer_shape(task.layer), task.stored_bits))

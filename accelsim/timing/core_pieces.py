@@ -18,6 +18,7 @@ from accelsim.timing.stations import COUNTER_OF_KIND, COUNTERS, NO_WAIT, Station
 Ints = npt.NDArray[np.int64]
 Alike = Literal["weights", "inputs", "nothing"]
 SHARED = "shared"
+PASSED = f"{SHARED}/passed"  # pieces that many wait for alike have ended
 FETCHED_FOR_ALL = {"fetched": WEIGHT, "inputs": INPUT}  # counter -> kind of the requests that raise it
 FROM_CORES = {"inputs": INPUT, "residuals": RESIDUAL}
 
@@ -115,6 +116,15 @@ class PieceInSlot:
     counters: dict[str, str] = field(default_factory=dict)
     places: dict[str, list[tuple[str, Ints]]] = field(default_factory=dict)
     follows: set[str] = field(default_factory=set)
+    gate: int = 0
+    """Of `PASSED`, what says that all has ended that the piece waits for; 0: it waits for each core by itself."""
+
+    @property
+    def waits_for(self) -> list[tuple[str, int]]:
+        """Return counters and values that must be reached before anything of the piece's layer begins."""
+        if self.gate:
+            return [(PASSED, self.gate)]
+        return [(core_name(other, "layers"), number) for other, number in self.piece.needs]
 
     def rename(self, for_all: Iterable[str]) -> None:
         """Give the core's counters their names in the whole table."""
@@ -150,10 +160,7 @@ class PieceInSlot:
             is_there = wait.value != NO_WAIT
             waits.append(Wait(name, np.where(is_there, wait.value + self.base.get(name, 0), NO_WAIT)))
             if wait.counter == "layers":
-                waits += [
-                    Wait(core_name(other, "layers"), np.where(is_there, number, NO_WAIT))
-                    for other, number in self.piece.needs
-                ]
+                waits += [Wait(counter, np.where(is_there, number, NO_WAIT)) for counter, number in self.waits_for]
         raises = tuple(replace(raised, counter=self.counters[raised.counter]) for raised in station.raises)
         requests = station.requests
         if requests is not None:
@@ -205,8 +212,8 @@ class PieceInSlot:
                 if wait.counter == "layers":
                     charge = WAIT_CORES if station.name == "pe_array" else ""
                     waits += [
-                        Wait(core_name(other, "layers"), np.where(wait.value == NO_WAIT, NO_WAIT, number), charge)
-                        for other, number in self.piece.needs
+                        Wait(counter, np.where(wait.value == NO_WAIT, NO_WAIT, number), charge)
+                        for counter, number in self.waits_for
                     ]
             return replace(station, waits=tuple(waits))
 

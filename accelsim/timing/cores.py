@@ -39,6 +39,7 @@ from accelsim.timing.core_lines import Line, in_turn, some_requests
 from accelsim.timing.core_pieces import (
     FETCHED_FOR_ALL,
     FROM_CORES,
+    PASSED,
     SHARED,
     CorePiece,
     Piece,
@@ -56,6 +57,7 @@ from accelsim.timing.stations import (
     COUNTERS,
     Raise,
     Station,
+    Wait,
     layer_stations,
 )
 from accelsim.timing.table import FlatTable, flat_table
@@ -64,6 +66,7 @@ from accelsim.timing.walk import OLDEST_FIRST, ROUND_ROBIN
 Ints = npt.NDArray[np.int64]
 ARBITRATION = {"oldest_first": OLDEST_FIRST, "round_robin": ROUND_ROBIN}
 _SERVED = f"{SHARED}/served"
+FEWEST_AT_GATE = 3
 _WORDS = {
     **{f"{SHARED}_{name}": f"{COUNTERS[name]} for all cores" for name in FETCHED_FOR_ALL},
     **{f"network_{name}": COUNTERS[name].replace("DRAM", "other cores") for name in FROM_CORES},
@@ -94,6 +97,8 @@ class _Builder:
         self.known: dict[tuple[object, ...], tuple[LayerSchedule, tuple[Station, ...]]] = {}
         self.beside: dict[str, list[_Beside]] = {}
         self.latest: dict[tuple[str, int], float] = {}
+        self.gates: dict[tuple[tuple[int, int], ...], int] = {}
+        self._line(core_name_of_all("gate"), ())
         for core in range(hardware.num_cores):
             for unit in STATIONS:
                 if unit not in self.share:
@@ -115,6 +120,8 @@ class _Builder:
         """Add the stations of a slot; what runs beside other slots stands in shared stations only after `finish`."""
         base = dict(self.raised)
         found = [PieceInSlot(core, piece, self._stations(core, piece), base) for core, piece in slot.pieces.items()]
+        for one in found:
+            one.gate = self._gate(one.piece.needs)
         for_all = self._for_all(found, slot)
         for one in found:
             one.rename(for_all)
@@ -130,6 +137,16 @@ class _Builder:
             self.last[one.core] = one.piece.schedule
             self.ended[one.core] += 1
         return found
+
+    def _gate(self, needs: tuple[tuple[int, int], ...]) -> int:
+        """Return the value of `PASSED` at which all of ``needs`` have ended: many waits for many cores become one."""
+        if len(needs) < FEWEST_AT_GATE:
+            return 0
+        if needs not in self.gates:
+            waits = tuple(Wait(core_name(core, "layers"), np.array([number])) for core, number in needs)
+            self._add(self.lines[core_name_of_all("gate")], Station("", np.zeros(1, np.int64), waits, (Raise(PASSED),)))
+            self.gates[needs] = len(self.gates) + 1
+        return self.gates[needs]
 
     def _stations(self, core: int, piece: Piece) -> tuple[Station, ...]:
         before, schedule = self.last.get(core), piece.schedule
@@ -317,10 +334,10 @@ def build_system(slots: Sequence[Slot], hardware: HardwareConfig) -> System:
     pieces = [piece.done(number) for number, piece in found]
     stations = tuple(line.station() for line in builder.lines.values())
     names = [core_name(core, name) for core in range(hardware.num_cores) for name in _WORDS]
-    words = {_SERVED: "requests for all cores"}
+    words = {_SERVED: "requests for all cores", PASSED: "layers that cores wait for together"}
     for core in range(hardware.num_cores):
         words |= {core_name(core, name): f"{text} of core {core}" for name, text in _WORDS.items()}
-    number = {name: place for place, name in enumerate([*names, _SERVED])}
+    number = {name: place for place, name in enumerate([*names, _SERVED, PASSED])}
     return System(stations, number, words, tuple(pieces))
 
 

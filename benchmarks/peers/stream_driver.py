@@ -6,6 +6,7 @@ The chip is so many of the TPU-like cores that Stream ships, beside its memory; 
 import json
 import logging
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -33,12 +34,13 @@ def chip(num_cores: int) -> str:
     ]
     document = {
         "name": f"tpu_like_{num_cores}",
-        "cores": {place: str(CORES / f"{kind}.yaml") for place, kind in enumerate(kinds)},
+        "cores": {place: f"./cores/{kind}.yaml" for place, kind in enumerate(kinds)},
         "core_coordinates": {place: [place, 0] for place in range(len(kinds))},
         "offchip_core_id": len(kinds) - 1,
         "unit_energy_cost": 0,
         "core_connectivity": [*links, {"type": "bus", "cores": list(range(len(kinds))), "bandwidth": 128}],
     }
+    shutil.copytree(CORES, "cores", dirs_exist_ok=True)
     path = Path(f"chip_{num_cores}.yaml")
     path.write_text(json.dumps(document))  # JSON is YAML, but for numbers as keys
     text = path.read_text()
