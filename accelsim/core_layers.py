@@ -18,6 +18,7 @@ from accelsim.errors import MappingError
 from accelsim.mapping.build import build_layer, layer_shape
 from accelsim.mapping.core_chip import compulsory_bytes, core_chip, with_turns
 from accelsim.mapping.cores import ALIKE, PARTS, Part, split_task
+from accelsim.mapping.fixed import fitted
 from accelsim.mapping.loops import LOOPS, Tiling
 from accelsim.mapping.mapper import forget_times, no_tiling_message
 from accelsim.mapping.network import largest_live, likely_alone, map_alone, network_tasks, residency_of
@@ -53,7 +54,7 @@ def by_layers(hardware: HardwareConfig, network: Network) -> Program:
         A layer fits a core in no way.
     """
     whole = core_chip(hardware, 1, None)
-    divider = _Divider(hardware, whole, network.trace.num_inputs)
+    divider = _Divider(hardware, whole, network)
     banned: frozenset[str] = frozenset()
     while True:
         residency = _residency(hardware, network, whole, banned)
@@ -193,8 +194,8 @@ class _Divided:
 class _Divider:
     """Divides the layers of a network among the cores of a chip; equal ones once."""
 
-    def __init__(self, hardware: HardwareConfig, whole: HardwareConfig, num_inputs: int) -> None:
-        self.hardware, self.num_inputs = hardware, num_inputs
+    def __init__(self, hardware: HardwareConfig, whole: HardwareConfig, network: Network) -> None:
+        self.hardware, self.num_inputs, self.fixed = hardware, network.trace.num_inputs, network.fixed
         self.prices = mapping_prices(whole, load_tables())
         self.chip_prices = mapping_prices(hardware, load_tables())
         self.chips: dict[Hashable, HardwareConfig] = {}
@@ -202,7 +203,7 @@ class _Divider:
         self.known: dict[Hashable, _Divided] = {}
 
     def _key(self, task: LayerTask) -> Hashable:
-        return content_of(task), self._word(task)
+        return content_of(task), self._word(task), self.fixed.get(task.layer.name)
 
     def _word(self, task: LayerTask) -> str:
         split = self.hardware.mapping.split
@@ -320,6 +321,9 @@ class _Divider:
         to one of them, and with other sizes of weights that the closed form likes.
         """
         largest = option.largest
+        stated = self.fixed.get(largest.layer.name)
+        if stated is not None:
+            return [self._with_tiling(option, stated, is_stated=True)]
         tasks = [largest, self._in_turn(option)] if option.takes_turns(self.hardware) else [largest]
         # What a part takes beside others is a guess here: near its bound, another tiling is not looked for.
         tasks = [replace(task, settles=True) for task in tasks]
@@ -328,13 +332,13 @@ class _Divider:
             tilings += likely_alone(largest, self.prices, NEAR_IN_TURN)[:MORE_IN_TURN]
         return [self._with_tiling(option, tiling) for tiling in dict.fromkeys(tilings)]
 
-    def _with_tiling(self, option: _Option, tiling: Tiling | None) -> _Divided:
+    def _with_tiling(self, option: _Option, tiling: Tiling | None, is_stated: bool = False) -> _Divided:
         found: dict[Hashable, LayerSchedule] = {}
         schedules = []
         for part in option.parts:
             key = content_of(part)
             if key not in found:
-                found[key] = _of_part(part, tiling, self.prices)
+                found[key] = _of_part(part, tiling, self.prices, is_stated)
             schedules.append(found[key])
         return _Divided(tuple(schedules), option.by, option.alike, option.from_cores)
 
@@ -357,13 +361,15 @@ def objective_of(cost: SystemCost, hardware: HardwareConfig, prices: EnergyPrice
     return energy if objective == "energy" else energy * cycles
 
 
-def _of_part(part: LayerTask, tiling: Tiling | None, prices: EnergyPrices) -> LayerSchedule:
-    """Return a part with a tiling, cut to its size; with its own where that does not fit."""
+def _of_part(part: LayerTask, tiling: Tiling | None, prices: EnergyPrices, is_stated: bool = False) -> LayerSchedule:
+    """Return a part with a tiling, cut to its size; with its own where that does not fit, unless the user states it."""
     if not part.layer.uses_array:
         return build_vector_layer(part)
     if tiling is not None:
         dims = part.layer.dims
         own = replace(tiling, **{loop: min(tiling.size(loop), getattr(dims, loop)) for loop in LOOPS})
+        if is_stated:
+            return build_layer(part, fitted(part, own))
         with suppress(MappingError):
             return build_layer(part, own)
     return map_alone(part, prices).schedule

@@ -128,7 +128,7 @@ def _mapped(
         try:
             while first < len(tasks):
                 behind = first + stage_of.count(stage_of[first])
-                mapped = map_in_order(tasks[first:behind], prices)
+                mapped = map_in_order(tasks[first:behind], prices, network.fixed)
                 ends = [0, *(item.end.end_cycle for item in mapped)]
                 schedules += [item.schedule for item in mapped]
                 cycles += [after - before for before, after in zip(ends, ends[1:], strict=False)]

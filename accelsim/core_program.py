@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.groups import Group
+from accelsim.mapping.loops import Tiling
 from accelsim.sim.cores import WholeLayer
 from accelsim.sim.counters import Counters
 from accelsim.storage.base import WeightPlan
@@ -53,6 +54,8 @@ class Network:
         Says in which groups of inputs a chip of one core takes a batch.
     cost
         What is to be least.
+    fixed
+        Layer name -> tiling that the user states, of a divided layer that of each part.
     """
 
     trace: LayerTrace
@@ -61,3 +64,4 @@ class Network:
     alone: Callable[[HardwareConfig, LayerTrace], Counters]
     groups: Callable[[HardwareConfig, LayerTrace], tuple[Group, ...]]
     cost: Callable[[Counters], float]
+    fixed: Mapping[str, Tiling] = field(default_factory=dict)

@@ -209,7 +209,7 @@ def _rounds(chip: HardwareConfig, network: Network, trace: LayerTrace) -> list[t
     groups = network.groups(chip, trace) if trace.copies > 1 else (Group(trace, 1),)
     found: list[tuple[Piece, ...]] = []
     for group in groups:
-        schedule, _ = map_network(group.trace, network.plans, network.storage, chip, prices)
+        schedule, _ = map_network(group.trace, network.plans, network.storage, chip, prices, network.fixed)
         found += [tuple(Piece(layer) for layer in schedule.layers)] * group.times
     return found
 

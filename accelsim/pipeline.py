@@ -28,6 +28,7 @@ from accelsim.repeated import Map, Mapped, Network, expanded, has_state, named, 
 from accelsim.results.build import build_result
 from accelsim.results.model import RunResult
 from accelsim.rivals import with_fitting_decoder
+from accelsim.sim.cores import cores_after_each_other
 from accelsim.sim.counters import Counters, DecoderWidth, Tokens
 from accelsim.sim.parts import SolvedLayers
 from accelsim.sim.run import run_schedule, run_solved
@@ -86,15 +87,23 @@ def simulate(
 def _on_cores(
     chip: HardwareConfig, trace: LayerTrace, storage: str, watch: Watch, fixed: Mapping[str, Tiling] | None
 ) -> Counters:
-    """Return the counters of a run on several cores (`accelsim.cores`)."""
-    if fixed:
-        raise MappingError(f"{chip.name}: tilings are stated for one core; leave --mapping out, or set num_cores=1")
-    network = network_on_cores(chip, trace, storage)
-    counters = run_on_cores(chip, network, watch)
-    return replace(counters, tokens=tokens_of(trace, counters))
+    """Return the counters of a run on several cores (`accelsim.cores`); of a generation one run after the other."""
+    steps = trace.steps
+    every = [trace] if steps is None else [steps.trace(place) for place in range(len(steps))]
+    runs = [
+        run_on_cores(chip, network_on_cores(chip, part, storage, fixed), watch if place == 0 else Watch())
+        for place, part in enumerate(every)
+    ]
+    counters = runs[0]
+    if len(runs) > 1:
+        whole = named(one_after_other([(run, 1) for run in runs], trace), trace)
+        counters = replace(whole, cores=cores_after_each_other([run.cores for run in runs]))
+    return replace(counters, tokens=tokens_of(trace, runs[0]))
 
 
-def network_on_cores(chip: HardwareConfig, trace: LayerTrace, storage: str) -> OnCores:
+def network_on_cores(
+    chip: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling] | None = None
+) -> OnCores:
     """Return a network in a storage format as `accelsim.cores` and `accelsim.tenants` take it.
 
     Raises
@@ -108,13 +117,13 @@ def network_on_cores(chip: HardwareConfig, trace: LayerTrace, storage: str) -> O
         )
 
     def alone(core: HardwareConfig, part: LayerTrace) -> Counters:
-        return simulate(LoadedHardware(core, "", ""), part, storage)
+        return simulate(LoadedHardware(core, "", ""), part, storage, fixed=fixed)
 
     def groups(core: HardwareConfig, part: LayerTrace) -> tuple[Group, ...]:
-        return _groups(core, part, storage, None)[0]
+        return _groups(core, part, storage, fixed)[0]
 
     plans = layer_plans(trace, storage)
-    return OnCores(trace, storage, plans, alone, groups, lambda counters: objective_of(counters, chip))
+    return OnCores(trace, storage, plans, alone, groups, lambda counters: objective_of(counters, chip), fixed or {})
 
 
 def _language_run(

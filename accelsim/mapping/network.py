@@ -270,7 +270,7 @@ def _dram_inputs(layer: TraceLayer, elements: Mapping[str, int], residency: Resi
     return total * sum(elements.get(name, 0) for name in off_chip) // max(1, known)
 
 
-def map_in_order(tasks: list[LayerTask], prices: EnergyPrices) -> tuple[MappedLayer, ...]:
+def map_in_order(tasks: list[LayerTask], prices: EnergyPrices, fixed: Mapping[str, Tiling]) -> tuple[MappedLayer, ...]:
     """Return neighbouring layers of one core mapped one behind the other, from a cold chip.
 
     Raises
@@ -278,7 +278,7 @@ def map_in_order(tasks: list[LayerTask], prices: EnergyPrices) -> tuple[MappedLa
     DoesNotFitError
         A layer fits in no way.
     """
-    return _map_tasks(tasks, prices, {})
+    return _map_tasks(tasks, prices, fixed)
 
 
 def _map_tasks(tasks: list[LayerTask], prices: EnergyPrices, fixed: Mapping[str, Tiling]) -> tuple[MappedLayer, ...]:

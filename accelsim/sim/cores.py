@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.errors import SimulationError
@@ -20,10 +21,12 @@ from accelsim.timing.accounts import CAUSES, WAIT_CORES, Account, LayerTiming, P
 from accelsim.timing.core_pieces import CorePiece, Slot
 from accelsim.timing.cores import System, build_system, solve_system, solved_pieces
 from accelsim.timing.memory import READ_LATENCY, MemoryModel, addresses, memory_row
-from accelsim.timing.power_states import DramActivity, activity_of, use_of_requests
+from accelsim.timing.power_states import DramActivity, MemoryUse, activity_of, use_of_requests
 from accelsim.timing.schedule import LayerSchedule
 from accelsim.timing.solve import FlatTimes
+from accelsim.timing.stations import COUNTER_OF_KIND, Station
 
+Ints = npt.NDArray[np.int64]
 MOST_EVENTS_AS_PROCESSES = 5_000  # a few tenths of a second: an arbiter waits for every cycle's end
 WEIGHT_CLASSES = ("mask", "seed", "scale", "weight", "index")
 
@@ -211,12 +214,38 @@ def _activity(
     done = np.concatenate([times.end[station.name] for station, _ in asked])
     kinds = np.concatenate([requests.kind for _, requests in asked])
     num_bytes = np.concatenate([requests.num_bytes for _, requests in asked])
-    order = np.lexsort((done, arrival))
+    order = np.argsort(arrival, kind="stable")  # of requests at the same time those of a program in its order
     unit_ns = 1000 / hardware.clock_mhz
-    place = addresses(kinds, num_bytes, np.zeros(int(kinds.max(initial=0)) + 1, dtype=np.int64))
-    use = use_of_requests(arrival[order], done[order], place[order], num_bytes[order], unit_ns, hardware.dram)
+    slots = _slots_of_requests(system, [station for station, _ in asked])
+    columns = [column[order] for column in (arrival, done, kinds, num_bytes, slots)]
     measured = None if memory is None else memory.states(end)
-    return activity_of(use, end, unit_ns, hardware.dram, measured)
+    return activity_of(_use_by_slot(columns, unit_ns, hardware), end, unit_ns, hardware.dram, measured)
+
+
+def _slots_of_requests(system: System, asked: Sequence[Station]) -> Ints:
+    """Return the slot of each request, int64, one station behind the other."""
+    slots = {station.name: np.zeros(station.cycles.size, dtype=np.int64) for station in asked}
+    for piece in system.pieces:
+        for place in piece.places["dma"]:
+            if place.station in slots:
+                slots[place.station][place.events] = piece.slot
+    return np.concatenate(list(slots.values()))
+
+
+def _use_by_slot(columns: Sequence[Ints], unit_ns: float, hardware: HardwareConfig) -> MemoryUse:
+    """Return what requests in order of arrival make of the memory; rows are opened slot by slot, as on one core.
+
+    ``columns`` are arrival, end, kind, bytes and slot.
+    """
+    arrival, done, kinds, num_bytes, slots = columns
+    none, openings = np.zeros(len(COUNTER_OF_KIND), dtype=np.int64), 0.0
+    order = np.argsort(slots, kind="stable")
+    for own in np.split(order, np.flatnonzero(np.diff(slots[order])) + 1):
+        place = addresses(kinds[own], num_bytes[own], none)
+        one = use_of_requests(arrival[own], done[own], place, num_bytes[own], unit_ns, hardware.dram)
+        openings += one.num_openings
+    whole = use_of_requests(arrival, done, np.zeros_like(arrival), num_bytes, unit_ns, hardware.dram)
+    return replace(whole, num_openings=openings)
 
 
 def decisive(run: SystemRun, slots: Sequence[Slot]) -> list[PieceRun]:
@@ -324,6 +353,23 @@ def core_of_one(counters: Counters, num_cores: int) -> Counters:
     )
     others = (CoreCounters(core, "", 0, 0, 0, 0, 0, dict(idle)) for core in range(1, num_cores))
     return replace(counters, cores=(first, *others))
+
+
+def cores_after_each_other(runs: Sequence[Sequence[CoreCounters]]) -> tuple[CoreCounters, ...]:
+    """Return what each core has done in runs one behind the other."""
+    found, before = list(runs[0]), sum(runs[0][0].cycles_by_cause.values())
+    for cores in runs[1:]:
+        found = [
+            replace(
+                one, end_cycle=before + more.end_cycle if more.num_layers else one.end_cycle,
+                num_layers=one.num_layers + more.num_layers, macs=one.macs + more.macs,
+                effective_macs=one.effective_macs + more.effective_macs, dram_bytes=one.dram_bytes + more.dram_bytes,
+                cycles_by_cause=_sum([one.cycles_by_cause, more.cycles_by_cause]),
+            )
+            for one, more in zip(found, cores, strict=True)
+        ]  # fmt: skip
+        before += sum(cores[0].cycles_by_cause.values())
+    return tuple(found)
 
 
 def core_counters(run: SystemRun, num_cores: int, names: Mapping[int, str]) -> tuple[CoreCounters, ...]:
