@@ -32,7 +32,7 @@ _CAUSE_COLOURS = {
 
 
 def gantt_figure(result: RunResult, probe: TimelineProbe, layer_name: str | None = None) -> bytes:
-    """Return an SVG of the first tiles of one layer; of several cores the first `MAX_CORES` are drawn.
+    """Return an SVG of the first tiles of one layer; of several cores the first `MAX_CORES` that have a part.
 
     Parameters
     ----------
@@ -48,7 +48,8 @@ def gantt_figure(result: RunResult, probe: TimelineProbe, layer_name: str | None
     """
     number = _layer_number(result, layer_name)
     layer = result.layers[number]
-    cores = [""] if result.cores is None else [f"{core.core}/" for core in result.cores[:MAX_CORES]]
+    cores = [""] if result.cores is None else [f"{core.core}/" for core in result.cores]
+    cores = [core for core in cores if number in probe.layers(f"{core}pe_array")][:MAX_CORES] or cores[:1]
     array = sorted(_on_array(probe, cores, number), key=lambda piece: (piece.start_cycle, piece.tile))
     array = array[: _MAX_TILES * len(cores)]
     start = sum(earlier.latency_cycles for earlier in result.layers[:number])
