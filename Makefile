@@ -2,6 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 PYTHON ?= python3
+PYTHON312 ?= python3.12
 BIN := .venv/bin
 READY := .venv/.installed
 FOR_RUNS := .venv/.installed-for-runs
@@ -53,9 +54,10 @@ format: $(READY)  ## rewrite the files in the house format
 bench: $(READY)  ## speed of the generators, the DRAM model and the simulator
 	for script in benchmarks/*.py; do $(BIN)/python $$script; done
 
-peers:  ## environments with SCALE-Sim and ZigZag, for make bench (docs/benchmarks.md)
+peers:  ## environments with SCALE-Sim, ZigZag and Stream (Python 3.12), for make bench (docs/benchmarks.md)
 	$(PYTHON) -m venv out/peers/scalesim && out/peers/scalesim/bin/python -m pip install --quiet 'scalesim==3.0.0' 'numpy<2.3' 'pandas<3'
 	$(PYTHON) -m venv out/peers/zigzag && out/peers/zigzag/bin/python -m pip install --quiet 'zigzag-dse==3.9.1' six
+	$(PYTHON312) -m venv out/peers/stream && out/peers/stream/bin/python -m pip install --quiet 'stream-dse==2.1.1' six
 
 workloads: $(READY)  ## search the committed tickets again (hours)
 	grep '^accelsim search' workloads/README.md | sed 's|^|$(BIN)/|' | bash -euo pipefail

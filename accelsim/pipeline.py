@@ -24,12 +24,13 @@ from accelsim.mapping.fuse import groups_of
 from accelsim.mapping.fusion import FusedGroup
 from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import MappedLayer, forget_times, recalled
-from accelsim.mapping.network import activation_bits, map_network
+from accelsim.mapping.network import activation_bits_of, map_network
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.repeated import Map, Mapped, Network, expanded, has_state, named, repeats, run_repeated
 from accelsim.results.build import build_result
 from accelsim.results.model import RunResult
 from accelsim.rivals import with_fitting_decoder
+from accelsim.sim.cores import cores_after_each_other
 from accelsim.sim.counters import Counters, DecoderWidth, Tokens
 from accelsim.sim.parts import SolvedLayers
 from accelsim.sim.run import run_schedule, run_solved
@@ -88,15 +89,23 @@ def simulate(
 def _on_cores(
     chip: HardwareConfig, trace: LayerTrace, storage: str, watch: Watch, fixed: Mapping[str, Tiling] | None
 ) -> Counters:
-    """Return the counters of a run on several cores (`accelsim.cores`)."""
-    if fixed:
-        raise MappingError(f"{chip.name}: tilings are stated for one core; leave --mapping out, or set num_cores=1")
-    network = network_on_cores(chip, trace, storage)
-    counters = run_on_cores(chip, network, watch)
-    return replace(counters, tokens=tokens_of(trace, counters))
+    """Return the counters of a run on several cores (`accelsim.cores`); of a generation one run after the other."""
+    steps = trace.steps
+    every = [trace] if steps is None else [steps.trace(place) for place in range(len(steps))]
+    runs = [
+        run_on_cores(chip, network_on_cores(chip, part, storage, fixed), watch if place == 0 else Watch())
+        for place, part in enumerate(every)
+    ]
+    counters = runs[0]
+    if len(runs) > 1:
+        whole = named(one_after_other([(run, 1) for run in runs], trace), trace)
+        counters = replace(whole, cores=cores_after_each_other([run.cores for run in runs]))
+    return replace(counters, tokens=tokens_of(trace, runs[0]))
 
 
-def network_on_cores(chip: HardwareConfig, trace: LayerTrace, storage: str) -> OnCores:
+def network_on_cores(
+    chip: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling] | None = None
+) -> OnCores:
     """Return a network in a storage format as `accelsim.cores` and `accelsim.tenants` take it.
 
     Raises
@@ -110,13 +119,13 @@ def network_on_cores(chip: HardwareConfig, trace: LayerTrace, storage: str) -> O
         )
 
     def alone(core: HardwareConfig, part: LayerTrace) -> Counters:
-        return simulate(LoadedHardware(core, "", ""), part, storage)
+        return simulate(LoadedHardware(core, "", ""), part, storage, fixed=fixed)
 
     def groups(core: HardwareConfig, part: LayerTrace) -> tuple[Group, ...]:
-        return _groups(core, part, storage, None, stretches=False)[0]
+        return _groups(core, part, storage, fixed, stretches=False)[0]
 
     plans = layer_plans(trace, storage)
-    return OnCores(trace, storage, plans, alone, groups, lambda counters: objective_of(counters, chip))
+    return OnCores(trace, storage, plans, alone, groups, lambda counters: objective_of(counters, chip), fixed or {})
 
 
 def _language_run(
@@ -238,7 +247,7 @@ def _layer_costs(counters: Counters, hardware: HardwareConfig) -> tuple[list[flo
 
 def _byte_costs(counters: Counters, hardware: HardwareConfig, trace: LayerTrace, storage: str) -> tuple[float, ...]:
     """Return what an activation costs that goes to memory or comes from there, in the measures of `_layer_costs`."""
-    size = activation_bits(layer_plans(trace, storage), hardware) / 8
+    size = activation_bits_of(layer_plans(trace, storage), hardware) / 8
     cycles = size / float(bytes_per_cycle(hardware.dram, hardware.clock_mhz)) if hardware.memory != "ideal" else 0.0
     match hardware.mapping.objective:
         case "latency":

@@ -11,11 +11,11 @@ from accelsim.cores import Network, Program, best_program, counters_of, whole_pr
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.tables import load_tables
 from accelsim.errors import MappingError
-from accelsim.mapping.core_chip import core_chip
+from accelsim.mapping.core_chip import core_chip, tenant_chip
 from accelsim.sim.cores import SystemRun, WholeLayer, core_counters, run_system, whole_layer
 from accelsim.sim.counters import CoreCounters, Counters
 from accelsim.storage.base import StoredBits
-from accelsim.timing.cores import Slot
+from accelsim.timing.core_pieces import Slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +72,14 @@ def run_tenants(hardware: HardwareConfig, networks: Sequence[Network]) -> Tenant
             f"{hardware.name}: {len(networks)} networks on {hardware.num_cores} cores; each needs one: raise num_cores"
         )
     parts = _shares_of_cores(hardware.num_cores, [sum(each.dims.macs for each in one.trace.layers) for one in networks])
-    programs, alone = [], []
-    for network, cores in zip(networks, parts, strict=True):
-        program, cycles = _on_its_cores(hardware, network, len(cores))
-        programs.append(program)
-        alone.append(cycles)
+    found = [_on_its_cores(hardware, network, len(cores)) for network, cores in zip(networks, parts, strict=True)]
+    programs, alone = [program for program, _ in found], [run.end_cycle for _, run in found]
     slots, owner = [], []
-    for place, (program, cores) in enumerate(zip(programs, parts, strict=True)):
-        slots += [_moved(slot, cores[0]) for slot in program.slots]
+    for place, ((program, run), cores) in enumerate(zip(found, parts, strict=True)):
+        begins = [run.end_cycle] * len(program.slots)
+        for one in run.pieces:
+            begins[one.piece.slot] = min(begins[one.piece.slot], one.account.start_cycle)
+        slots += [_moved(slot, cores[0], begin) for slot, begin in zip(program.slots, begins, strict=True)]
         owner += [place] * len(program.slots)
     run = run_system(slots, hardware)
     first = [owner.index(place) for place in range(len(networks))]
@@ -109,21 +109,21 @@ def _label(network: Network) -> str:
     return Path(network.trace.path or network.trace.name).stem
 
 
-def _on_its_cores(hardware: HardwareConfig, network: Network, number: int) -> tuple[Program, int]:
-    """Return the program of a network on some of the cores, mapped for its share of the memory, and its time alone."""
-    own = hardware.model_copy(update={"num_cores": number})
+def _on_its_cores(hardware: HardwareConfig, network: Network, number: int) -> tuple[Program, SystemRun]:
+    """Return the program of a network on some of the cores, mapped for its share of the chip, and its run alone."""
+    own = tenant_chip(hardware, number)
     program = None if number == 1 else best_program(own, network)[0]
     program = program or whole_program(core_chip(own, 1, None), network)
-    return program, run_system(program.slots, own).end_cycle
+    return program, run_system(program.slots, own)
 
 
-def _moved(slot: Slot, first: int) -> Slot:
-    """Return a slot on cores from ``first`` on."""
+def _moved(slot: Slot, first: int, begin: int) -> Slot:
+    """Return a slot on cores from ``first`` on, expected to begin as it does alone."""
     pieces = {
         core + first: replace(piece, needs=tuple((other + first, number) for other, number in piece.needs))
         for core, piece in slot.pieces.items()
     }
-    return Slot(pieces, slot.alike)
+    return Slot(pieces, slot.alike, begin)
 
 
 def _own(run: SystemRun, program: Program, begin: int) -> SystemRun:

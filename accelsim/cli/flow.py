@@ -189,17 +189,11 @@ def check_pictures(pictures: Pictures, requests_file: str | None) -> None:
             check_file_place(file, option)
 
 
-def check_seen(
-    pictures: Pictures, requests_file: str | None, trace: LayerTrace, num_cores: int, fuses: bool = False
-) -> None:
+def check_seen(pictures: Pictures, requests_file: str | None, trace: LayerTrace, fuses: bool = False) -> None:
     """Raise `ResultError` if a picture or a file of requests is wanted that the run cannot give.
 
-    The layer of a Gantt chart must be the network's, a generation is many runs, and a chart shows one core.
+    The layer of a Gantt chart must be the network's, and a generation is many runs.
     """
-    if pictures.gantt is not None and num_cores > 1:
-        raise ResultError(
-            f"--gantt: a chart shows one core, and this chip has {num_cores}; take --timeline, or --set num_cores=1"
-        )
     if pictures.gantt is not None and fuses:
         raise ResultError(
             "--gantt: a chart shows a layer that runs at a stretch, and fused ones do not; take --timeline, or --set "

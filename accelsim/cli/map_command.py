@@ -129,10 +129,10 @@ def _print_cores(
     ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, storage: str, layer: str | None, as_json: bool
 ) -> bool:
     """Show who works on what of several cores; return whether any divide the work."""
-    if mapping_file(ctx) is not None:
-        raise MappingError(f"{chip.path}: --mapping states tilings of one core; leave it out, or --set num_cores=1")
+    mapping = mapping_file(ctx)
+    fixed = load_fixed(mapping, trace) if mapping is not None else None
     built = built_for(chip.config, trace, storage)
-    program, counters = best_program(built, network_on_cores(built, trace, storage))
+    program, counters = best_program(built, network_on_cores(built, trace, storage, fixed))
     if program is None:
         return False
     rows = core_map(program, counters)

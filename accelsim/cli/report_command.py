@@ -11,6 +11,7 @@ from accelsim.errors import ConfigError
 from accelsim.names import suggest
 from accelsim.report.html import Page, build_page, page_html
 from accelsim.report.page_browser import printed_page, require_browser
+from accelsim.report.page_cores import is_tenants, read_tenants
 from accelsim.report.page_designs import is_study, read_study
 from accelsim.report.page_markdown import page_markdown
 from accelsim.report.page_paper import page_csv, page_figures, page_latex
@@ -58,8 +59,8 @@ def command(  # noqa: PLR0913, PLR0917  each is an option of the command
 ) -> None:
     """Write one page that explains RESULTS: the answer in words, figures, tables, assumptions.
 
-    RESULTS are folders that run, compare, sweep or explore wrote, folders of runs, or summary.json files. The page is
-    self-contained and needs no network.
+    RESULTS are folders that run (with --tenants too), compare, sweep or explore wrote, folders of runs, or summary.json
+    files. The page is self-contained and needs no network.
     """
     if target is None and folder is None:
         raise click.UsageError("missing option '-o' / '--out': give a file, or --figures and a folder", ctx)
@@ -73,8 +74,9 @@ def command(  # noqa: PLR0913, PLR0917  each is an option of the command
     if kind in ("pdf", "png"):
         require_browser(kind)
     studies = [read_study(path) for path in results if is_study(path)]
-    runs = read_results([path for path in results if not is_study(path)])
-    page = build_page(runs, title, studies)
+    beside = [read_tenants(path) for path in results if is_tenants(path)]
+    runs = read_results([path for path in results if not is_study(path) and not is_tenants(path)])
+    page = build_page(runs, title, studies, beside)
     if target is not None and kind is not None:
         session(ctx).note(_write_page(page, Path(target), kind))
     if folder is not None:

@@ -121,7 +121,7 @@ def command(
     pictures = wanted_pictures(ctx)
     flow.check_pictures(pictures, requests_file(ctx))
     trace = read_workload(ctx, workload)
-    flow.check_seen(pictures, requests_file(ctx), trace, chip.config.num_cores, chip.config.mapping.fuse != "none")
+    flow.check_seen(pictures, requests_file(ctx), trace, chip.config.mapping.fuse != "none")
     probe = TimelineProbe() if pictures.are_wanted else None
     requests = RequestLog() if requests_file(ctx) is not None else None
     storage = with_layers(storage or flow.default_storage(trace, chip), storage_of(ctx))

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
 from accelsim.cli.names import complete_chip, complete_ticket
+from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import load_hardware
 from accelsim.ticket.file import has_value_digests, read_ticket
+
+if TYPE_CHECKING:  # numba
+    from accelsim.validation.verify import LayerVerification
 
 _EQUAL_TO = {
     "reference": "equal to the reference, bit for bit",
@@ -85,7 +89,7 @@ def command(
         write_stdout(json.dumps(document, indent=2, allow_nan=False) + "\n")
     elif problem is None:
         click.echo(
-            f"{len(weights.layers)} layers, {total.num_weights} weights: {_EQUAL_TO[weights.compared_with]}\n"
+            f"{len(weights.layers)} layers, {_weights(total, chip.config)}: {_EQUAL_TO[weights.compared_with]}\n"
             f"  tile visits {total.num_visits}, weights produced {total.productions}, as often as the schedule says\n"
             f"  words {total.words}, discarded {total.discarded_words}, derived seeds {total.derived_seeds}, jumps "
             f"{total.jumps}: as counted\n"
@@ -107,3 +111,7 @@ def command(
 
 def _counted(mask_bits: int) -> str:
     return f"; the simulation, which spreads them evenly over tiles, counted {mask_bits}" if mask_bits else ""
+
+
+def _weights(total: LayerVerification, chip: HardwareConfig) -> str:
+    return f"{total.num_weights} weights" + (f", in the parts of {chip.num_cores} cores" if chip.num_cores > 1 else "")

@@ -316,8 +316,9 @@ class MappingConfig(ConfigModel):
     """Fused layers: whether rows that two stripes need stay on chip or are made again; ``auto``: what is better."""
     num_stripes: int | None = Field(None, ge=1, le=65536)
     """Fused layers: stripes of a group; None: what is best. Each head of an attention is cut into so many."""
-    schedule: Literal["layer_by_layer", "tenants"] = "layer_by_layer"
-    """Several cores: all on one layer after the other, or each on a network of its own (``run --tenants`` sets it)."""
+    schedule: Literal["layer_by_layer", "pipeline", "tenants"] = "layer_by_layer"
+    """Several cores: all on one layer after the other; each on a run of neighbouring layers, through which the inputs
+    of a batch stream; or each on a network of its own (``run --tenants`` sets it)."""
 
     @field_validator("split", mode="before")
     @classmethod
@@ -446,11 +447,10 @@ class HardwareConfig(ConfigModel):
         missing = [name for name in self.share if getattr(self, name) is None]
         if missing:
             raise ValueError(f"share: {missing[0]}: the chip has none; describe it or leave it out")
-        alone = [name for name in self.share if name != "activation_buffer"]
-        if alone and self.mapping.schedule != "layer_by_layer":
+        if self.mapping.schedule == "pipeline" and self.mapping.split != "auto":
             raise ValueError(
-                f"share: {alone[0]}: with mapping.schedule {self.mapping.schedule} cores need weights of their own; "
-                "share at most activation_buffer: --set share=[activation_buffer]"
+                "mapping.split: with mapping.schedule pipeline each layer is one core's; leave split out, or take "
+                "schedule layer_by_layer"
             )
 
     @field_validator("dram")

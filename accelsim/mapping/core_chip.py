@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from accelsim.config.hardware import BufferConfig, HardwareConfig
 from accelsim.mapping.task import LayerTask
-from accelsim.timing.cores import Alike
+from accelsim.timing.core_pieces import Alike
 
 
 def core_chip(hardware: HardwareConfig, share: int, alike: Alike | None) -> HardwareConfig:
@@ -35,6 +35,20 @@ def _part_of_buffer(buffer: BufferConfig, number: int, has_turns: bool) -> Buffe
     bits = None if has_turns else max(1, buffer.port_bits_per_cycle // number)
     changed = {"capacity_bytes": max(16, buffer.capacity_bytes // number)}
     return buffer.model_copy(update=changed if bits is None else {**changed, "bus_bits_per_cycle": bits})
+
+
+def tenant_chip(hardware: HardwareConfig, number: int) -> HardwareConfig:
+    """Return the chip as a network on some of its cores sees it: with its part of the buffers that all cores share."""
+    changed: dict[str, object] = {"num_cores": number}
+    for name in ("mask_buffer", "activation_buffer"):
+        if name in hardware.share:
+            buffer: BufferConfig = getattr(hardware, name)
+            part = {
+                "capacity_bytes": max(16, buffer.capacity_bytes * number // hardware.num_cores),
+                "bus_bits_per_cycle": max(1, buffer.port_bits_per_cycle * number // hardware.num_cores),
+            }
+            changed[name] = buffer.model_copy(update=part)
+    return hardware.model_copy(update=changed)
 
 
 def with_turns(chip: HardwareConfig, hardware: HardwareConfig, number: int) -> HardwareConfig:

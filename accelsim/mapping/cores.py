@@ -12,7 +12,7 @@ from typing import Literal
 
 from accelsim.mapping.task import LayerTask, input_window
 from accelsim.storage.base import StoredBits, WeightPlan
-from accelsim.timing.cores import Alike
+from accelsim.timing.core_pieces import Alike
 from accelsim.trace.model import LayerWeights, LoopDims, TraceLayer
 
 Part = Literal["filters", "positions", "batch"]

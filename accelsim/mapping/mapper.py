@@ -251,12 +251,17 @@ def _finalists(task: LayerTask, prices: EnergyPrices, run: Run) -> list[Ranked]:
     return _form(task, prices, run).ranked(_head_start(run.before), MOST_FINALISTS)
 
 
-def estimated(task: LayerTask, prices: EnergyPrices, run: Run = ALONE) -> Ranked:
-    """Return the tiling that the closed form likes best, with what it says of it; raises as `map_layer`."""
+def likely_tilings(task: LayerTask, prices: EnergyPrices, run: Run, within: float) -> list[Tiling]:
+    """Return of each size of weights the tiling that the closed form likes best, the best first.
+
+    Those are left out that it puts further than ``within`` above the best.
+    """
     finalists = _form(task, prices, run).ranked(None, MOST_FINALISTS)
-    if not finalists:
-        raise MappingError(no_tiling_message(task))
-    return finalists[0]
+    found: dict[Hashable, Tiling] = {}
+    for one in finalists:
+        if one.value <= within * finalists[0].value:
+            found.setdefault((one.tiling.G, one.tiling.K, one.tiling.C), one.tiling)
+    return list(found.values())
 
 
 def _head_start(before: Moment) -> HeadStart | None:

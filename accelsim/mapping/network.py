@@ -22,7 +22,7 @@ from accelsim.mapping.mapper import (
     LEAST_EVENTS_KEPT,
     MappedLayer,
     Run,
-    estimated,
+    likely_tilings,
     map_layer,
     map_vector_layer,
     no_tiling_message,
@@ -39,7 +39,7 @@ from accelsim.timing.solve import layer_end, layer_table
 from accelsim.trace.model import LayerTrace, TraceLayer
 
 __all__ = [
-    "activation_bits",
+    "activation_bits_of",
     "build_layer",
     "check_units",
     "map_network",
@@ -159,7 +159,7 @@ def map_layers(asked: Asked, hardware: HardwareConfig) -> tuple[list[Entry], tup
         try:
             mapped = map_entries(entries, asked.prices, asked.fixed)
             break
-        except _DoesNotFitError as failure:
+        except DoesNotFitError as failure:
             crowded = largest_live(trace, residency, failure.position)
             if crowded is None:
                 raise MappingError(str(failure)) from failure
@@ -195,7 +195,7 @@ def _with_real_memory(asked: Asked, hardware: HardwareConfig) -> tuple[MappedLay
     return tuple(found)
 
 
-class _DoesNotFitError(MappingError):
+class DoesNotFitError(MappingError):
     """A layer that no tiling fits, by its position."""
 
     def __init__(self, position: int, message: str) -> None:
@@ -237,11 +237,11 @@ def residency_of(
         return Residency(frozenset(), (0,) * len(trace.layers))
     if not hardware.mapping.keep_activations_on_chip:
         return Residency(frozenset(), (0,) * len(trace.layers))
-    bits = activation_bits(plans, hardware)
+    bits = activation_bits_of(plans, hardware)
     return choose_residency(trace, bits, hardware.activation_buffer.capacity_bytes, banned, together)
 
 
-def activation_bits(plans: Mapping[str, WeightPlan], hardware: HardwareConfig) -> int:
+def activation_bits_of(plans: Mapping[str, WeightPlan], hardware: HardwareConfig) -> int:
     """Return the width of activations: that of the format's widest, or the chip's."""
     widths = {plan.activation_bits for plan in plans.values() if plan.activation_bits is not None}
     return max(widths, default=hardware.activation_bits)
@@ -254,7 +254,7 @@ def network_tasks(
     elements = {layer.name: output_elements(layer) for layer in trace.layers}
     readers = {name for layer in trace.layers for name in (*layer.inputs, *layer.residuals)}
     ideal = hardware.memory == "ideal"
-    coding = coding_of(trace, hardware, activation_bits(plans, hardware))
+    coding = coding_of(trace, hardware, activation_bits_of(plans, hardware))
     held = residency.cache_bytes > 0
     tasks = []
     for position, layer in enumerate(trace.layers):
@@ -308,6 +308,17 @@ def _dram_inputs(layer: TraceLayer, elements: Mapping[str, int], residency: Resi
     return total * sum(elements.get(name, 0) for name in off_chip) // max(1, known)
 
 
+def map_in_order(tasks: list[LayerTask], prices: EnergyPrices, fixed: Mapping[str, Tiling]) -> tuple[MappedLayer, ...]:
+    """Return neighbouring layers of one core mapped one behind the other, from a cold chip.
+
+    Raises
+    ------
+    DoesNotFitError
+        A layer fits in no way.
+    """
+    return map_entries([Entry(place, task, task) for place, task in enumerate(tasks)], prices, fixed)
+
+
 def map_entries(
     entries: Sequence[Entry],
     prices: EnergyPrices,
@@ -334,7 +345,12 @@ def map_entries(
 
     def chosen(task: LayerTask) -> Tiling | None:
         run = Run(Moment(), _content(task, _chip_content(task.hardware)), speed)
-        return estimated(task, prices, run).tiling if quick else map_layer(task, prices, None, run).schedule.tiling
+        if not quick:
+            return map_layer(task, prices, None, run).schedule.tiling
+        likely = likely_tilings(task, prices, run, 1.0)
+        if not likely:
+            raise MappingError(no_tiling_message(task))
+        return likely[0]
 
     for position, entry in enumerate(entries):
         task = entry.task
@@ -354,7 +370,7 @@ def map_entries(
                 item = _map_task(task, prices, tiling, Run(before, content, speed, chip), follows)
                 item = as_piece(item, entry, before)
         except MappingError as failure:
-            raise _DoesNotFitError(entry.place, str(failure)) from failure
+            raise DoesNotFitError(entry.place, str(failure)) from failure
         if known is None:
             weight = item.schedule.num_events + LEAST_EVENTS_KEPT
             _kept_layers.put(key, item.later(-before.end_cycle), weight)
@@ -414,18 +430,21 @@ def map_alone(task: LayerTask, prices: EnergyPrices, fixed: Tiling | None = None
     return map_layer(task, prices, fixed, run) if task.layer.uses_array else map_vector_layer(task, run)
 
 
-def estimate_alone(task: LayerTask, prices: EnergyPrices) -> tuple[float, float]:
-    """Return the cycles of a layer by itself, and its objective; of an array layer by the closed form alone."""
-    if task.layer.uses_array:
-        best = estimated(task, prices, _run_alone(task))
-        return best.latency_cycles, best.value
-    cycles = map_alone(task, prices).end.end_cycle
-    return cycles, cycles
+def likely_alone(task: LayerTask, prices: EnergyPrices, within: float) -> list[Tiling]:
+    """Return `accelsim.mapping.mapper.likely_tilings` of an array layer by itself, from a cold chip."""
+    return likely_tilings(task, prices, _run_alone(task), within)
+
+
+_kept_chips: Kept[tuple[HardwareConfig, str, str]] = Kept(KEPT_CHOICES)
 
 
 def _run_alone(task: LayerTask) -> Run:
-    speed = f"{task.hardware.dram.model_dump_json()} {task.hardware.clock_mhz}"
-    return Run(Moment(), Key((_chip_content(task.hardware), content_of(task))), speed)
+    hardware = task.hardware
+    known = _kept_chips.get(id(hardware))
+    if known is None or known[0] is not hardware:  # the chip stays, and with it its identity
+        known = hardware, _chip_content(hardware), f"{hardware.dram.model_dump_json()} {hardware.clock_mhz}"
+        _kept_chips.put(id(hardware), known, 1)
+    return Run(Moment(), Key((known[1], content_of(task))), known[2])
 
 
 def _follows_context(entries: Sequence[Entry], position: int) -> bool:

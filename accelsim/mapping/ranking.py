@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -91,6 +92,45 @@ def best_tilings(hardware: HardwareConfig, tasks: list[LayerTask], prices: Energ
         if np.isfinite(best.latency).all():
             return best
         return _best(figures_of(space_of(hardware, different, layers, "whole"), prices), kinds, MOST_TILES)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What the closed form says of the tiling of a layer that it likes best: cycles, and the chip's objective."""
+
+    latency_cycles: float
+    value: float
+
+
+def estimates(tasks: Sequence[LayerTask], prices: EnergyPrices) -> list[Estimate | None]:
+    """Return the estimate of each array layer by itself, on its own chip; None where no tiling fits.
+
+    Layers of one chip stand side by side in the short table; what fits nothing there is looked for in the long one.
+    """
+    distinct = {(id(task.hardware), content_of(task)): task for task in tasks}
+    by_chip: dict[int, list[tuple[Hashable, LayerTask]]] = {}
+    for (chip, content), task in distinct.items():
+        by_chip.setdefault(chip, []).append((content, task))
+    found: dict[Hashable, Estimate | None] = {}
+    for chip, rows in by_chip.items():
+        estimated = _least([task for _, task in rows], prices, "narrow", FEW_STEPS)
+        for (content, task), estimate in zip(rows, estimated, strict=True):
+            found[chip, content] = estimate or _least([task], prices, "whole", MOST_TILES)[0]
+    return [found[id(task.hardware), content_of(task)] for task in tasks]
+
+
+def _least(tasks: list[LayerTask], prices: EnergyPrices, width: Width, most_steps: int) -> list[Estimate | None]:
+    with np.errstate(invalid="ignore"):  # a tiling that does not fit is infinite: infinity x 0 is not a number
+        figures = figures_of(space_of(tasks[0].hardware, tasks, layer_figures(tasks), width), prices)
+    table = figures.space.table
+    value = np.where(figures.legal & (table.steps <= most_steps), figures.value, np.inf)
+    order, found = value.argmin(axis=0), []
+    best = value.min(axis=0)
+    for first, behind in pairwise([*table.first.tolist(), best.size]):
+        place = first + int(best[first:behind].argmin())
+        cycles = float(figures.latency[order[place], place])
+        found.append(Estimate(cycles, float(best[place])) if np.isfinite(best[place]) else None)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

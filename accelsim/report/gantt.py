@@ -19,6 +19,7 @@ from accelsim.trace.model import LayerTrace
 
 _ROWS = ("dram", "mask_decoder", "weight_generator", "pe_array", "vector_unit")
 _MAX_TILES = 60
+MAX_CORES = 8  # more rows than a page holds
 _UNIT_COLOURS = ("#0072B2", "#56B4E9")
 _CAUSE_COLOURS = {
     "wait_dram": "#D55E00",
@@ -26,11 +27,12 @@ _CAUSE_COLOURS = {
     "wait_decoder": "#F0E442",
     "wait_vector": "#CC79A7",
     "call_overhead": "#009E73",
+    "wait_cores": "#999933",
 }
 
 
 def gantt_figure(result: RunResult, probe: TimelineProbe, layer_name: str | None = None) -> bytes:
-    """Return an SVG of the first tiles of one layer.
+    """Return an SVG of the first tiles of one layer; of several cores the first `MAX_CORES` that have a part.
 
     Parameters
     ----------
@@ -46,14 +48,19 @@ def gantt_figure(result: RunResult, probe: TimelineProbe, layer_name: str | None
     """
     number = _layer_number(result, layer_name)
     layer = result.layers[number]
+    cores = [""] if result.cores is None else [f"{core.core}/" for core in result.cores]
+    cores = [core for core in cores if number in probe.layers(f"{core}pe_array")][:MAX_CORES] or cores[:1]
+    array = sorted(_on_array(probe, cores, number), key=lambda piece: (piece.start_cycle, piece.tile))
+    array = array[: _MAX_TILES * len(cores)]
     start = sum(earlier.latency_cycles for earlier in result.layers[:number])
-    array = list(probe.pieces("pe_array", number))[:_MAX_TILES]
-    end = array[-1].end_cycle if array else start + layer.latency_cycles
+    if result.cores is not None and array:  # a pipeline's layers do not come one behind the other
+        start = array[0].start_cycle
+    end = max((piece.end_cycle for piece in array), default=start + layer.latency_cycles)
     # The hash salt and the missing date make equal runs equal bytes.
     with rc_context({"svg.hashsalt": "accelsim", "svg.fonttype": "none"}):
-        figure = Figure(figsize=(11, 3.6), layout="constrained")
+        figure = Figure(figsize=(11, 1.1 + 0.5 * len(_ROWS) * len(cores)), layout="constrained")
         FigureCanvasSVG(figure)
-        _draw(figure, result, probe, (number, start, end))
+        _draw(figure, result, probe, (number, start, end), cores)
         stream = io.BytesIO()
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
     return stream.getvalue()
@@ -78,28 +85,36 @@ def _index(names: Sequence[str], name: str) -> int:
     raise ResultError(f"--gantt-layer: no layer {name!r}; {hint}give one of {', '.join(names[:8])}, ...")
 
 
-def _draw(figure: Figure, result: RunResult, probe: TimelineProbe, span: tuple[int, int, int]) -> None:
+def _draw(
+    figure: Figure, result: RunResult, probe: TimelineProbe, span: tuple[int, int, int], cores: Sequence[str]
+) -> None:
     number, start, end = span
     axis = figure.subplots()
     others_drawn = False
-    for row, unit in enumerate(reversed(_ROWS)):
+    units = [f"{core}{unit}" for core in cores for unit in _ROWS][::-1]
+    for row, unit in enumerate(units):
         for piece in probe.pieces(unit):
             if piece.end_cycle > start and piece.start_cycle < end:
                 colour = _UNIT_COLOURS[piece.tile % 2] if piece.layer == number else "#BBBBBB"
                 _bar(axis, row, piece, (start, end), colour)
                 others_drawn |= piece.layer != number
-    for piece in probe.pieces("stall"):
-        if piece.layer == number and piece.label in _CAUSE_COLOURS and piece.start_cycle < end:
-            _bar(axis, len(_ROWS) - 1 - _ROWS.index("pe_array"), piece, (start, end), _CAUSE_COLOURS[piece.label])
-    axis.set_yticks(range(len(_ROWS)), [unit.replace("_", " ") for unit in reversed(_ROWS)])
+    drawn: set[str] = set()
+    for core in cores:
+        for piece in probe.pieces(f"{core}stall"):
+            is_seen = piece.end_cycle > start and piece.start_cycle < end
+            if piece.layer == number and piece.label in _CAUSE_COLOURS and is_seen:
+                _bar(axis, units.index(f"{core}pe_array"), piece, (start, end), _CAUSE_COLOURS[piece.label])
+                drawn.add(piece.label)
+    axis.set_yticks(range(len(units)), [unit.replace("_", " ").replace("/", ": ") for unit in units])
     axis.set_xlim(0, max(1, end - start))
-    axis.set_ylim(-0.6, len(_ROWS) - 0.4)
-    axis.set_xlabel("core cycles since the layer before ended; dark and light: one tile after the other")
-    worked = sum(min(piece.end_cycle, end) - piece.start_cycle for piece in _on_array(probe, number, end))
+    axis.set_ylim(-0.6, len(units) - 0.4)
+    since = "the layer before ended" if cores == [""] else "the layer's first tile"
+    axis.set_xlabel(f"core cycles since {since}; dark and light: one tile after the other")
+    on_array = [piece for piece in _on_array(probe, cores, number) if piece.start_cycle < end]
+    worked = sum(min(piece.end_cycle, end) - piece.start_cycle for piece in on_array) // len(cores)
     axis.set_title(_title(result.layers[number], end - start, worked), fontsize=10, loc="left")
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
-    drawn = {piece.label for piece in probe.pieces("stall") if piece.layer == number and piece.start_cycle < end}
     handles = [Patch(color=colour, label=cause) for cause, colour in _CAUSE_COLOURS.items() if cause in drawn]
     if others_drawn:
         handles.append(Patch(color="#BBBBBB", label="another layer"))
@@ -112,8 +127,8 @@ def _bar(axis: Axes, row: int, piece: Slice, span: tuple[int, int], colour: str)
     axis.broken_barh([(begin - span[0], end - begin)], (row - 0.38, 0.76), facecolors=colour, linewidth=0)
 
 
-def _on_array(probe: TimelineProbe, number: int, end: int) -> list[Slice]:
-    return [piece for piece in probe.pieces("pe_array", number) if piece.start_cycle < end]
+def _on_array(probe: TimelineProbe, cores: Sequence[str], number: int) -> list[Slice]:
+    return [piece for core in cores for piece in probe.pieces(f"{core}pe_array", number)]
 
 
 def _title(layer: LayerRecord, drawn_cycles: int, worked_cycles: int) -> str:

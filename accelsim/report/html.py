@@ -18,6 +18,7 @@ from accelsim.report.page_charts import (
     pareto_charts,
     roofline_chart,
 )
+from accelsim.report.page_cores import core_tables
 from accelsim.report.page_designs import Study, StudyView, study_view
 from accelsim.report.page_runs import Case, PageRun, cases_of
 from accelsim.report.page_tables import (
@@ -80,6 +81,7 @@ class Page:
     answers: PageTable
     pareto: tuple[Chart, ...]
     studies: tuple[StudyView, ...]
+    cores: tuple[PageTable, ...]
     verdict: tuple[VerdictPart, ...]
     validation: PageTable
     constants: PageTable
@@ -87,13 +89,25 @@ class Page:
     assumptions: tuple[str, ...]
 
 
-def build_page(runs: Sequence[PageRun], title: str | None = None, studies: Sequence[Study] = ()) -> Page:
-    """Return the report of ``runs`` and ``studies``; the title names networks and chips unless it is given."""
+def build_page(
+    runs: Sequence[PageRun],
+    title: str | None = None,
+    studies: Sequence[Study] = (),
+    beside: Sequence[PageTable] = (),
+) -> Page:
+    """Return the report of ``runs``, ``studies`` and networks ``beside`` each other; the title names what it is about.
+
+    It can be given instead.
+    """
     cases = cases_of(runs)
     networks = ", ".join(dict.fromkeys(printable(case.network) for case in cases))
     chips = ", ".join(dict.fromkeys(printable(case.chip) for case in cases))
     first = {case.chip: case for case in cases}
-    subject = f"{networks} on {chips}" if cases else ", ".join(study.name for study in studies)
+    subject = (
+        f"{networks} on {chips}"
+        if cases
+        else ", ".join([*(study.name for study in studies), *(table.title for table in beside)])
+    )
     return Page(
         title=printable(title or subject, 120),
         version=accelsim.__version__,
@@ -102,6 +116,7 @@ def build_page(runs: Sequence[PageRun], title: str | None = None, studies: Seque
         answers=answer_table(cases),
         pareto=tuple(pareto_charts(cases)),
         studies=tuple(study_view(study) for study in studies),
+        cores=(*core_tables(cases), *beside),
         verdict=tuple(shipped().verdict),
         validation=agreement_table(shipped().agreement),
         constants=constants_table(cases),

@@ -27,6 +27,9 @@ def page_markdown(page: Page) -> str:
     for study in page.studies:
         lines += [f"## Design space: {_plain(study.name)}", "", *(f"- {_plain(text)}" for text in study.sentences), ""]
         lines += _table(study.table)
+    lines += ["## Several cores", ""] if page.cores else []
+    for table in page.cores:
+        lines += _table(table)
     lines += ["## How far the model is from what was measured", ""]
     for part in page.verdict:
         lines += [f"### {_plain(part.heading)}", "", *(f"- {_plain(text)}" for text in part.points), ""]

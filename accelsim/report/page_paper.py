@@ -76,6 +76,7 @@ def _tables(page: Page) -> Iterator[tuple[str, PageTable]]:
         named.append((f"{place}-runs", case.runs))
         named += [(f"{place}-{_slug(view.label)}-layers", view.table) for view in case.layers]
     named += [(f"{_slug(study.name)}-designs", study.table) for study in page.studies]
+    named += [(f"cores-{number}", table) for number, table in enumerate(page.cores, 1)]
     named += [("validation", page.validation), ("constants", page.constants)]
     named += [(_slug(table.title), table) for table in page.chips]
     taken: set[str] = set()

@@ -67,7 +67,7 @@ def print_tenants(console: Console, run: TenantsRun, hardware: HardwareConfig) -
         )  # fmt: skip
     console.print(table)
     worst = max(run.tenants, key=lambda each: each.slow_down)
-    pays = f"{printable(worst.name)} pays most for the shared memory: {ratio(worst.slow_down, 1)} of its time alone."
+    pays = f"{printable(worst.name)} pays most for what is shared: {ratio(worst.slow_down, 1)} of its time alone."
     first = pays if worst.slow_down > _NOTICED else "None is noticeably slower than alone."
     energy_j = math.fsum(run.energy_j_by_unit.values())
     end = quantity(cycles_to_s(run.end_cycle, hardware.clock_mhz), "s")

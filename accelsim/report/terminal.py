@@ -17,7 +17,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from accelsim.report.cores import cores_table
+from accelsim.report.cores import cores_table, first_input_line
 from accelsim.report.fused import fused_line
 from accelsim.report.sentence import left_out_words, limits_line, verdict
 from accelsim.report.text import percent, printable, quantity, ratio, shape, significant
@@ -81,6 +81,8 @@ def print_run(  # noqa: PLR0913  each is a part of what is printed
         console.print(table)
     if result.cores:
         console.print(cores_table(result))
+        if (first := first_input_line(result)) is not None:
+            console.print(first)
         if sum(core.num_layers > 0 for core in result.cores) == 1:
             console.print(Text("One core alone is best by the chip's objective; the others wait."))
     for line in [*fused_line(result), *limits_line(result), *verdict(result, comparison), *remarks]:

@@ -47,7 +47,7 @@ def _slices(probe: TimelineProbe, core: int) -> Iterator[tuple[str, Slice]]:
 
 
 def _event(result: RunResult, core: int, track: int, unit: str, piece: Slice) -> Event:
-    layer = result.layers[piece.layer % len(result.layers)].name  # inputs may come one after the other
+    layer = result.layers[piece.layer].name
     begin = round(piece.start_cycle / result.hardware.clock_mhz, 6)
     end = round(piece.end_cycle / result.hardware.clock_mhz, 6)
     name = piece.label if unit == "stall" else f"{layer} {piece.tile}".strip()

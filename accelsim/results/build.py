@@ -108,6 +108,11 @@ def assemble_result(  # noqa: PLR0913  each is a part of the result
         skipped=dict(sorted(skipped.items())),
         layers=layers,
         comparison=None if comparison is None else dict(comparison),
+        first_input_latency_s=(
+            None
+            if counters.first_input_cycles is None
+            else cycles_to_s(counters.first_input_cycles, hardware.config.clock_mhz)
+        ),
         cores=tuple(CoreRecord(**asdict(core)) for core in counters.cores) or None,
         fused=tuple(_fused_record(group) for group in counters.fused) or None,
     )

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from accelsim.errors import AccelSimError
 
 SCHEMA_VERSION: Literal[2] = 2
-OPTIONAL_KEYS = ("comparison", "cores", "fused")
+OPTIONAL_KEYS = ("comparison", "cores", "fused", "first_input_latency_s")
 """Keys of a result that are left out where there is nothing to say."""
 PortLimit = Literal["activation_buffer", "weight_buffer", "mask_buffer", "accumulator"]
 
@@ -348,6 +348,9 @@ class RunResult(ResultModel):
     comparison: dict[str, Totals] | None = None
     """Only when asked for: storage format -> totals of the same network on the same chip."""
     cores: tuple[CoreRecord, ...] | None = None
-    """Only of a chip with several cores: what each did. Records of layers are then those of the core that ends last."""
+    """Only of a chip with several cores: what each did. Records of layers are then those of the core that ends last, or
+    of a pipeline the cycles in which the end of the run waited for them."""
+    first_input_latency_s: float | None = None
+    """Only of a pipeline through which several inputs stream: when the first (group) of them has left it."""
     fused: tuple[FusedRecord, ...] | None = None
     """Only where layers were fused: the groups, of a batch or a generation those of its first run."""

@@ -126,6 +126,8 @@ def _counters_document(counters: Counters) -> dict[str, Any]:
     for name in ("cores", "fused"):
         if not getattr(counters, name):
             del document[name]
+    if counters.first_input_cycles is None:
+        del document["first_input_cycles"]
     return document
 
 

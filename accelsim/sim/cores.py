@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.errors import SimulationError
@@ -17,12 +18,15 @@ from accelsim.sim.processes import run_flat
 from accelsim.sim.run import memory_of
 from accelsim.storage.base import StoredBits
 from accelsim.timing.accounts import CAUSES, WAIT_CORES, Account, LayerTiming, Probe, account, timings
-from accelsim.timing.cores import CorePiece, Slot, System, build_system, solve_system, solved_pieces
+from accelsim.timing.core_pieces import CorePiece, Slot
+from accelsim.timing.cores import System, build_system, solve_system, solved_pieces
 from accelsim.timing.memory import READ_LATENCY, MemoryModel, addresses, memory_row
-from accelsim.timing.power_states import DramActivity, activity_of, use_of_requests
+from accelsim.timing.power_states import DramActivity, MemoryUse, activity_of, use_of_requests
 from accelsim.timing.schedule import LayerSchedule
 from accelsim.timing.solve import FlatTimes
+from accelsim.timing.stations import COUNTER_OF_KIND, Station
 
+Ints = npt.NDArray[np.int64]
 MOST_EVENTS_AS_PROCESSES = 5_000  # a few tenths of a second: an arbiter waits for every cycle's end
 WEIGHT_CLASSES = ("mask", "seed", "scale", "weight", "index")
 
@@ -56,8 +60,12 @@ def run_system(
     engine: str = "auto",
     probe: Probe | None = None,
     tap: Callable[[MemoryModel], MemoryModel] | None = None,
+    layer_of: Sequence[int] | None = None,
 ) -> SystemRun:
-    """Simulate what several cores do; parameters and errors as `accelsim.sim.run.run_schedule`."""
+    """Simulate what several cores do; parameters and errors as `accelsim.sim.run.run_schedule`.
+
+    ``layer_of`` says which layer each slot belongs to, as a ``probe`` is told; else each is one of its own.
+    """
     system = build_system(slots, hardware)
     memory = None
     if tap is not None or (hardware.memory != "ideal" and hardware.dram.model == "timing"):
@@ -65,7 +73,15 @@ def run_system(
         memory = memory if tap is None else tap(memory)
     times = _times(system, hardware, "processes" if exact else engine, memory)
     accounts = [
-        account(piece.schedule, piece.stations, solved, hardware, _named(probe, piece.core), piece.slot)
+        account(
+            piece.schedule,
+            piece.stations,
+            solved,
+            hardware,
+            _named(probe, piece.core),
+            piece.slot if layer_of is None else layer_of[piece.slot],
+            uses_memory=False,
+        )
         for piece, solved in solved_pieces(system, times)
     ]
     by_core: dict[int, list[int]] = {}
@@ -74,9 +90,8 @@ def run_system(
     measured: dict[int, LayerTiming] = {}
     for places in by_core.values():
         measured |= zip(places, timings([accounts[place] for place in places]), strict=True)
-    hops = 0.0 if hardware.core_network is None else hardware.core_network.hops
     runs = tuple(
-        _piece_run(piece, one, measured[place], hops)
+        _piece_run(piece, one, measured[place], hardware)
         for place, (piece, one) in enumerate(zip(system.pieces, accounts, strict=True))
     )
     end = max((one.end_cycle for one in accounts), default=0)
@@ -94,6 +109,37 @@ def _times(system: System, hardware: HardwareConfig, engine: str, memory: Memory
     return solve_system(system, hardware, memory, form)
 
 
+@dataclass(frozen=True, slots=True)
+class SystemCost:
+    """What slots cost by themselves, from a cold chip, without an account of their cycles.
+
+    ``array_cycles``: those of all arrays at work. ``actions``: unit -> action -> count.
+    """
+
+    end_cycle: int
+    dram_bytes: int
+    array_cycles: int
+    actions: Mapping[str, Mapping[str, int]]
+    dram: DramActivity | None
+
+
+def cost_of_slot(slot: Slot, hardware: HardwareConfig) -> SystemCost:
+    """Return what one slot takes and does, with the simple memory or the ideal one."""
+    system = build_system([slot], hardware)
+    times = solve_system(system, hardware)
+    end = max((int(cycles[-1]) for cycles in times.end.values() if cycles.size), default=0)
+    paid = [_paid(piece, hardware) for piece in system.pieces]
+    dram = _sum([one for one, _ in paid])
+    written = sum(int(piece.schedule.outputs.store_bytes.sum()) for piece in system.pieces)
+    units = dict.fromkeys(unit for _, actions in paid for unit in actions)
+    actions = {unit: _sum([one.get(unit, {}) for _, one in paid]) for unit in units}
+    moved = sum(dram.values())
+    return SystemCost(
+        end, moved, sum(int(piece.schedule.array_cycles.sum()) for piece in system.pieces),
+        counted(actions, moved - written, written), _activity(system, times, end, hardware, None),
+    )  # fmt: skip
+
+
 class _CoreProbe:
     """Shows a probe the units of a core under its name."""
 
@@ -109,9 +155,18 @@ def _named(probe: Probe | None, core: int) -> Probe | None:
     return None if probe is None else _CoreProbe(probe, core)
 
 
-def _piece_run(piece: CorePiece, one: Account, timing: LayerTiming, hops: float) -> PieceRun:
+def _piece_run(piece: CorePiece, one: Account, timing: LayerTiming, hardware: HardwareConfig) -> PieceRun:
     """Return a piece's run; what it was given together with another core is counted there, but for the wires to it."""
+    dram, actions = _paid(piece, hardware)
+    busy = {unit: 0 if unit in piece.follows else cycles for unit, cycles in timing.busy_cycles.items()}
+    written = int(piece.schedule.outputs.store_bytes.sum())
+    return PieceRun(piece, one, replace(timing, busy_cycles=busy), dram, actions, written)
+
+
+def _paid(piece: CorePiece, hardware: HardwareConfig) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
+    """Return the bytes of memory and the actions that a piece pays for."""
     schedule, follows, from_cores = piece.schedule, piece.follows, dict(piece.from_cores)
+    hops = 0.0 if hardware.core_network is None else hardware.core_network.hops
     dram = dict(schedule.dram_bytes)
     actions = {unit: dict(counts) for unit, counts in schedule.actions.items() if unit not in follows}
     buffer = actions.get("activation_buffer", {})
@@ -131,9 +186,7 @@ def _piece_run(piece: CorePiece, one: Account, timing: LayerTiming, hops: float)
         buffer["read_bits"] = buffer.get("read_bits", 0) + 8 * crossed
         wires = actions.setdefault("interconnect", {})
         wires["core_bit_hops"] = wires.get("core_bit_hops", 0) + round(8 * crossed * hops)
-    busy = {unit: 0 if unit in follows else cycles for unit, cycles in timing.busy_cycles.items()}
-    written = int(schedule.outputs.store_bytes.sum())
-    return PieceRun(piece, one, replace(timing, busy_cycles=busy), dram, actions, written)
+    return dram, actions
 
 
 def _bytes_from_cores(schedule: LayerSchedule, from_cores: Mapping[str, float]) -> dict[str, int]:
@@ -161,12 +214,76 @@ def _activity(
     done = np.concatenate([times.end[station.name] for station, _ in asked])
     kinds = np.concatenate([requests.kind for _, requests in asked])
     num_bytes = np.concatenate([requests.num_bytes for _, requests in asked])
-    order = np.lexsort((done, arrival))
+    order = np.argsort(arrival, kind="stable")  # of requests at the same time those of a program in its order
     unit_ns = 1000 / hardware.clock_mhz
-    place = addresses(kinds, num_bytes, np.zeros(int(kinds.max(initial=0)) + 1, dtype=np.int64))
-    use = use_of_requests(arrival[order], done[order], place[order], num_bytes[order], unit_ns, hardware.dram)
+    slots = _slots_of_requests(system, [station for station, _ in asked])
+    columns = [column[order] for column in (arrival, done, kinds, num_bytes, slots)]
     measured = None if memory is None else memory.states(end)
-    return activity_of(use, end, unit_ns, hardware.dram, measured)
+    return activity_of(_use_by_slot(columns, unit_ns, hardware), end, unit_ns, hardware.dram, measured)
+
+
+def _slots_of_requests(system: System, asked: Sequence[Station]) -> Ints:
+    """Return the slot of each request, int64, one station behind the other."""
+    slots = {station.name: np.zeros(station.cycles.size, dtype=np.int64) for station in asked}
+    for piece in system.pieces:
+        for place in piece.places["dma"]:
+            if place.station in slots:
+                slots[place.station][place.events] = piece.slot
+    return np.concatenate(list(slots.values()))
+
+
+def _use_by_slot(columns: Sequence[Ints], unit_ns: float, hardware: HardwareConfig) -> MemoryUse:
+    """Return what requests in order of arrival make of the memory; rows are opened slot by slot, as on one core.
+
+    ``columns`` are arrival, end, kind, bytes and slot.
+    """
+    arrival, done, kinds, num_bytes, slots = columns
+    none, openings = np.zeros(len(COUNTER_OF_KIND), dtype=np.int64), 0.0
+    order = np.argsort(slots, kind="stable")
+    for own in np.split(order, np.flatnonzero(np.diff(slots[order])) + 1):
+        place = addresses(kinds[own], num_bytes[own], none)
+        one = use_of_requests(arrival[own], done[own], place, num_bytes[own], unit_ns, hardware.dram)
+        openings += one.num_openings
+    whole = use_of_requests(arrival, done, np.zeros_like(arrival), num_bytes, unit_ns, hardware.dram)
+    return replace(whole, num_openings=openings)
+
+
+def decisive(run: SystemRun, slots: Sequence[Slot]) -> list[PieceRun]:
+    """Return the pieces that the end of a run waited for, with the causes of those cycles alone.
+
+    Back from the piece that ends last: a piece that waited for another core follows that core's piece, others the one
+    before on their own core. The cycles of all of them add up to the run's.
+    """
+    by_core: dict[int, list[PieceRun]] = {}
+    place: dict[int, int] = {}  # of each piece, by its identity, among those of its core
+    for one in run.pieces:
+        own = by_core.setdefault(one.piece.core, [])
+        place[id(one)] = len(own)
+        own.append(one)
+    found: list[PieceRun] = []
+    at: PieceRun | None = max(run.pieces, key=lambda each: (each.account.end_cycle, -each.piece.core))
+    while at is not None:
+        before = by_core[at.piece.core][place[id(at)] - 1] if place[id(at)] else None
+        if at.account.causes.get(WAIT_CORES, 0):
+            needs = slots[at.piece.slot].pieces[at.piece.core].needs
+            others = [by_core[core][number - 1] for core, number in needs]
+            before = max([*others, *([before] if before else [])], key=lambda each: each.account.end_cycle)
+        found.append(_since(at, 0 if before is None else before.account.end_cycle))
+        at = before
+    return found[::-1]
+
+
+def _since(one: PieceRun, begin: int) -> PieceRun:
+    """Return a piece with the causes of its cycles from ``begin`` on."""
+    causes = {cause: one.account.causes.get(cause, 0) for cause in CAUSES}
+    more = one.account.end_cycle - begin - sum(causes.values())
+    if more > 0:
+        causes["other"] += more
+    for cause in sorted(CAUSES, key=lambda name: not name.startswith("wait")):  # waits may have begun before
+        less = min(causes[cause], max(0, -more))
+        causes[cause] -= less
+        more += less
+    return replace(one, account=replace(one.account, causes=causes))
 
 
 def _sum(parts: Sequence[Mapping[str, int]]) -> dict[str, int]:
@@ -236,6 +353,23 @@ def core_of_one(counters: Counters, num_cores: int) -> Counters:
     )
     others = (CoreCounters(core, "", 0, 0, 0, 0, 0, dict(idle)) for core in range(1, num_cores))
     return replace(counters, cores=(first, *others))
+
+
+def cores_after_each_other(runs: Sequence[Sequence[CoreCounters]]) -> tuple[CoreCounters, ...]:
+    """Return what each core has done in runs one behind the other."""
+    found, before = list(runs[0]), sum(runs[0][0].cycles_by_cause.values())
+    for cores in runs[1:]:
+        found = [
+            replace(
+                one, end_cycle=before + more.end_cycle if more.num_layers else one.end_cycle,
+                num_layers=one.num_layers + more.num_layers, macs=one.macs + more.macs,
+                effective_macs=one.effective_macs + more.effective_macs, dram_bytes=one.dram_bytes + more.dram_bytes,
+                cycles_by_cause=_sum([one.cycles_by_cause, more.cycles_by_cause]),
+            )
+            for one, more in zip(found, cores, strict=True)
+        ]  # fmt: skip
+        before += sum(cores[0].cycles_by_cause.values())
+    return tuple(found)
 
 
 def core_counters(run: SystemRun, num_cores: int, names: Mapping[int, str]) -> tuple[CoreCounters, ...]:

@@ -115,7 +115,8 @@ class Counters:
 
     ``lower_bound_cycles`` and ``limits`` (by resource) are None and empty where they were not worked out,
     ``decoder_width`` is None where the decoder is the one that the chip's description states; ``dram`` is None with an
-    ideal memory, and in files of versions that did not know it; ``tokens`` is None for other than language models.
+    ideal memory, and in files of versions that did not know it; ``tokens`` is None for other than language models,
+    ``first_input_cycles`` for other than pipelines: when the first (group) of the inputs that stream through has left.
     ``fused`` are the layers that ran stripe by stripe, of a batch or a generation those of its first run.
     """
 
@@ -131,3 +132,4 @@ class Counters:
     tokens: Tokens | None = None
     cores: tuple[CoreCounters, ...] = ()
     fused: tuple[FusedLayers, ...] = ()
+    first_input_cycles: int | None = None

@@ -185,9 +185,11 @@ def account(
     hardware: HardwareConfig,
     probe: Probe | None = None,
     layer: int = 0,
+    uses_memory: bool = True,
 ) -> Account:
     """Return the account of one layer; a ``probe`` is shown each slice of work and each wait of the array.
 
+    Without ``uses_memory`` what its requests make of the memory is left out: another one knows it of all layers.
     Cycles in which a core waits for others have a cause of their own, `WAIT_CORES`; one core has none.
     """
     causes = dict.fromkeys(CAUSES, 0)
@@ -213,9 +215,11 @@ def account(
         if probe is not None:
             _show_work(probe, layer, station, solved)
     dma = next(station for station in stations if station.requests is not None)
+    nothing = (0,) * len(COUNTER_OF_KIND), MemoryUse()
     return Account(
-        solved.start_cycle, solved.after.end_cycle, causes, spans, asked, *_memory_use(dma, solved, hardware)
-    )
+        solved.start_cycle, solved.after.end_cycle, causes, spans, asked,
+        *(_memory_use(dma, solved, hardware) if uses_memory else nothing),
+    )  # fmt: skip
 
 
 def _memory_use(dma: Station, solved: SolvedLayer, hardware: HardwareConfig) -> tuple[tuple[int, ...], MemoryUse]:
@@ -254,6 +258,7 @@ def _charged_waits(stations: tuple[Station, ...], solved: SolvedLayer, hardware:
     waits = [
         (station, wait.charge, event, at[event], until[event])
         for station in stations
+        if any(wait.charge for wait in station.waits)
         for wait, at, until in _steps(station, solved)
         if wait.charge and (event := np.flatnonzero(until > at)).size
     ]

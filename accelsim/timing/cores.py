@@ -15,6 +15,9 @@ mask_buffer       stored bits come once                   stored bits of the cor
 activation_buffer inputs come once                        each core fetches its own
 ================  ======================================  =================================================
 
+Slots that run beside each other (stages of a pipeline, networks of their own) take their turns at a shared unit in the
+order in which they are expected to need it.
+
 Without a shared activation buffer, maps can stay in the buffers of the cores that make them: the network between cores
 is one more station a core, which works through its transfers in order.
 
@@ -24,25 +27,34 @@ All events of a run stand in one table; orders are fixed, so that processes and 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from accelsim.config.hardware import HardwareConfig
-from accelsim.timing.accounts import WAIT_CORES
-from accelsim.timing.core_lines import Line, in_turn, joined, some_requests
+from accelsim.timing.core_lines import Line, in_turn, some_requests
+from accelsim.timing.core_pieces import (
+    FETCHED_FOR_ALL,
+    FROM_CORES,
+    PASSED,
+    SHARED,
+    CorePiece,
+    Piece,
+    PieceInSlot,
+    Slot,
+    core_name,
+    core_name_of_all,
+)
 from accelsim.timing.memory import MemoryModel
 from accelsim.timing.moment import STATIONS, Moment
-from accelsim.timing.program import INPUT, RESIDUAL, WEIGHT
 from accelsim.timing.schedule import LayerSchedule, first_weights_fit
 from accelsim.timing.solve import Engine, FlatTimes, SolvedLayer, solve_flat
 from accelsim.timing.stations import (
     COUNTER_OF_KIND,
     COUNTERS,
-    NO_WAIT,
     Raise,
     Station,
     Wait,
@@ -52,83 +64,14 @@ from accelsim.timing.table import FlatTable, flat_table
 from accelsim.timing.walk import OLDEST_FIRST, ROUND_ROBIN
 
 Ints = npt.NDArray[np.int64]
-Alike = Literal["weights", "inputs", "nothing"]
 ARBITRATION = {"oldest_first": OLDEST_FIRST, "round_robin": ROUND_ROBIN}
-SHARED = "shared"
-_FETCHED_FOR_ALL = {"fetched": WEIGHT, "inputs": INPUT}  # counter -> kind of the requests that raise it
-_FROM_CORES = {"inputs": INPUT, "residuals": RESIDUAL}
 _SERVED = f"{SHARED}/served"
+FEWEST_AT_GATE = 3
 _WORDS = {
-    **{f"{SHARED}_{name}": f"{COUNTERS[name]} for all cores" for name in _FETCHED_FOR_ALL},
-    **{f"network_{name}": COUNTERS[name].replace("DRAM", "other cores") for name in _FROM_CORES},
+    **{f"{SHARED}_{name}": f"{COUNTERS[name]} for all cores" for name in FETCHED_FOR_ALL},
+    **{f"network_{name}": COUNTERS[name].replace("DRAM", "other cores") for name in FROM_CORES},
     **COUNTERS,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A layer, or a part of it, on one core.
-
-    Attributes
-    ----------
-    needs
-        (core, how many of its pieces must have ended before).
-    from_cores
-        ``inputs`` or ``residuals`` that lie in the activation buffers of the cores -> the share that comes from others:
-        their requests are transfers of the network between cores, not of the memory.
-    """
-
-    schedule: LayerSchedule
-    needs: tuple[tuple[int, int], ...] = ()
-    from_cores: tuple[tuple[str, float], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """The pieces that cores work on together, by core, and what is alike for all of them."""
-
-    pieces: Mapping[int, Piece]
-    alike: Alike = "nothing"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where events of a core's unit stand: its ``own`` ones are ``events`` of a station of the whole table."""
-
-    own: Ints
-    station: str
-    events: Ints
-    is_paid: bool = True
-    """Whether the core pays for them; else another one does, for both."""
-
-
-@dataclass(frozen=True, slots=True)
-class CorePiece:
-    """A piece in the table of all.
-
-    Attributes
-    ----------
-    stations
-        As the core sees them, with what it waits for.
-    places
-        Unit -> where its events are.
-    counters, base
-        Counter as the core calls it -> its name in the table, and its value before the piece.
-    follows
-        What it is given together with another core, which pays for it: names of `_FETCHED_FOR_ALL` and of units.
-    from_cores
-        As of the piece.
-    """
-
-    core: int
-    slot: int
-    schedule: LayerSchedule
-    stations: tuple[Station, ...]
-    places: Mapping[str, tuple[Place, ...]]
-    counters: Mapping[str, str]
-    base: Mapping[str, int]
-    follows: frozenset[str]
-    from_cores: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +82,6 @@ class System:
     number: Mapping[str, int]
     words: Mapping[str, str]
     pieces: tuple[CorePiece, ...]
-
-
-def core_name(core: int, unit: str) -> str:
-    """Return the name of a core's station or counter."""
-    return f"{core}/{unit}"
 
 
 class _Builder:
@@ -157,6 +95,10 @@ class _Builder:
         self.last: dict[int, LayerSchedule] = {}
         self.ended: Counter[int] = Counter()
         self.known: dict[tuple[object, ...], tuple[LayerSchedule, tuple[Station, ...]]] = {}
+        self.beside: dict[str, list[_Beside]] = {}
+        self.latest: dict[tuple[str, int], float] = {}
+        self.gates: dict[tuple[tuple[int, int], ...], int] = {}
+        self._line(core_name_of_all("gate"), ())
         for core in range(hardware.num_cores):
             for unit in STATIONS:
                 if unit not in self.share:
@@ -174,10 +116,12 @@ class _Builder:
     def _line(self, name: str, asked: tuple[str, ...]) -> None:
         self.lines[name] = Line(name, asked)
 
-    def slot(self, number: int, slot: Slot) -> list[CorePiece]:
-        """Add the stations of a slot."""
+    def slot(self, slot: Slot) -> list[PieceInSlot]:
+        """Add the stations of a slot; what runs beside other slots stands in shared stations only after `finish`."""
         base = dict(self.raised)
-        found = [_Piece(core, piece, self._stations(core, piece), base) for core, piece in slot.pieces.items()]
+        found = [PieceInSlot(core, piece, self._stations(core, piece), base) for core, piece in slot.pieces.items()]
+        for one in found:
+            one.gate = self._gate(one.piece.needs)
         for_all = self._for_all(found, slot)
         for one in found:
             one.rename(for_all)
@@ -192,7 +136,17 @@ class _Builder:
         for one in found:
             self.last[one.core] = one.piece.schedule
             self.ended[one.core] += 1
-        return [one.done(number) for one in found]
+        return found
+
+    def _gate(self, needs: tuple[tuple[int, int], ...]) -> int:
+        """Return the value of `PASSED` at which all of ``needs`` have ended: many waits for many cores become one."""
+        if len(needs) < FEWEST_AT_GATE:
+            return 0
+        if needs not in self.gates:
+            waits = tuple(Wait(core_name(core, "layers"), np.array([number])) for core, number in needs)
+            self._add(self.lines[core_name_of_all("gate")], Station("", np.zeros(1, np.int64), waits, (Raise(PASSED),)))
+            self.gates[needs] = len(self.gates) + 1
+        return self.gates[needs]
 
     def _stations(self, core: int, piece: Piece) -> tuple[Station, ...]:
         before, schedule = self.last.get(core), piece.schedule
@@ -202,7 +156,7 @@ class _Builder:
             self.known[key] = schedule, layer_stations(schedule, self.hardware, fits)
         return self.known[key][1]
 
-    def _for_all(self, found: list[_Piece], slot: Slot) -> tuple[str, ...]:
+    def _for_all(self, found: list[PieceInSlot], slot: Slot) -> tuple[str, ...]:
         """Return the counters of what DRAM delivers to a buffer of all cores in this slot."""
         counters = []
         if "mask_buffer" in self.share and any(one.piece.schedule.uses_decoder for one in found):
@@ -211,15 +165,15 @@ class _Builder:
             counters.append("inputs")
         return tuple(counters)
 
-    def _shared(self, unit: str, found: list[_Piece], slot: Slot) -> None:
+    def _shared(self, unit: str, found: list[PieceInSlot], slot: Slot) -> None:
         """Add the events of a unit of all cores: a tile for all of them, or tiles of each in turn."""
         line = self.lines[core_name_of_all(unit)]
         parts = [(one, one.named(one.unit(unit))) for one in found]
-        self._merge(line, unit, parts, _same_weights(found, slot))
+        self._merge(line, unit, parts, _same_weights(found, slot), slot.begin_cycle)
 
-    def _fetch_for_all(self, counter: str, found: list[_Piece], slot: Slot) -> None:
+    def _fetch_for_all(self, counter: str, found: list[PieceInSlot], slot: Slot) -> None:
         """Add the requests that a buffer of all cores is filled by."""
-        line, kind = self.lines[core_name_of_all(f"dma_{counter}")], _FETCHED_FOR_ALL[counter]
+        line, kind = self.lines[core_name_of_all(f"dma_{counter}")], FETCHED_FOR_ALL[counter]
         together = counter == "inputs" or _same_weights(found, slot)
         parts = []
         for one in found:
@@ -232,14 +186,14 @@ class _Builder:
             waits = tuple(wait for wait in chosen.waits if wait.counter != one.counters["done"])
             raises = (Raise(one.counters[counter]),)
             parts.append((one, replace(chosen, requests=served, raises=raises, waits=waits)))
-        self._merge(line, counter, parts, together)
+        self._merge(line, counter, parts, together, slot.begin_cycle)
 
-    def _over_network(self, one: _Piece) -> None:
+    def _over_network(self, one: PieceInSlot) -> None:
         """Add the transfers from other cores, in the order of the program."""
         network, dma = self.hardware.core_network, one.unit("dma")
         if network is None or not one.piece.from_cores or dma.requests is None:
             return
-        shares = {_FROM_CORES[name]: share for name, share in one.piece.from_cores}
+        shares = {FROM_CORES[name]: share for name, share in one.piece.from_cores}
         chosen = np.isin(dma.requests.kind, list(shares))
         part = some_requests(dma, chosen)
         assert part.requests is not None
@@ -248,7 +202,7 @@ class _Builder:
         cycles = np.ceil(np.ceil(part.requests.num_bytes * share) / network.bytes_per_cycle).astype(np.int64)
         latency = round(network.hops * network.hop_cycles)
         raises = tuple(
-            Raise(name, latency_cycles=latency, only=np.flatnonzero(kind == _FROM_CORES[name]))
+            Raise(name, latency_cycles=latency, only=np.flatnonzero(kind == FROM_CORES[name]))
             for name, _ in one.piece.from_cores
         )
         waits = tuple(wait for wait in part.waits if wait.counter != "done")
@@ -257,157 +211,97 @@ class _Builder:
             "network", core_name(one.core, "network"), self._add(self.lines[core_name(one.core, "network")], station)
         )
 
-    def _merge(self, line: Line, what: str, parts: list[tuple[_Piece, Station]], together: bool) -> None:
+    def _merge(
+        self, line: Line, what: str, parts: list[tuple[PieceInSlot, Station]], together: bool, begin: int | None
+    ) -> None:
         """Add events that are the same for all pieces once, others in turn; the first piece pays for the same."""
         if together and len(parts) > 1:
             first = parts[0][1]
             waits = tuple(wait for _, station in parts for wait in station.waits)
             raises = tuple(raised for _, station in parts for raised in station.raises)
-            events = self._add(line, replace(first, waits=waits, raises=raises))
-            for place, (one, _) in enumerate(parts):
-                one.put(what, line.name, events)
-                if place:
-                    one.follows.add(what)
+            for one, _ in parts[1:]:
+                one.follows.add(what)
+            merged = [([one for one, _ in parts], replace(first, waits=waits, raises=raises))]
+        else:
+            merged = [([one], station) for one, station in parts]
+        if begin is not None:
+            self._beside(line, what, merged, begin)
             return
-        turns = np.concatenate([one.tiles(what, station.cycles.size) for one, station in parts])
-        order = np.argsort(turns, kind="stable")
+        stations = [station for _, station in merged]
+        turns = [ones[0].tiles(what, station.cycles.size) for ones, station in merged]
+        for (ones, _), own in zip(merged, self._in_order(line, stations, turns), strict=True):
+            for one in ones:
+                one.put(what, line.name, own)
+        for station in stations:
+            self._count(station)
+
+    def _beside(self, line: Line, what: str, merged: list[tuple[list[PieceInSlot], Station]], begin: int) -> None:
+        """Note events that wait for their place among those of other slots; those of a core keep their order."""
+        for ones, station in merged:
+            turns = begin + ones[0].times(what, station.cycles.size)
+            for one in ones:
+                turns = np.maximum(turns, self.latest.get((line.name, one.core), 0.0))
+            for one in ones:
+                self.latest[line.name, one.core] = float(turns.max(initial=0.0))
+            self._count(station)
+            self.beside.setdefault(line.name, []).append(_Beside(what, ones, station, turns))
+
+    def finish(self) -> None:
+        """Put what runs side by side into the shared stations."""
+        for name, every in self.beside.items():
+            places = self._in_order(self.lines[name], [each.station for each in every], [each.turns for each in every])
+            for each, own in zip(every, places, strict=True):
+                for one in each.pieces:
+                    one.put(each.what, name, own)
+
+    def _in_order(self, line: Line, stations: Sequence[Station], turns: Sequence[npt.NDArray[Any]]) -> list[Ints]:
+        """Add the events of stations to a line by their turns; return the place of each."""
+        order = np.argsort(np.concatenate(turns), kind="stable")
         places = np.empty_like(order)
         places[order] = np.arange(order.size)
-        ends = np.cumsum([station.cycles.size for _, station in parts])[:-1]
-        for (one, _), own in zip(parts, np.split(places, ends), strict=True):
-            one.put(what, line.name, line.size + own)
-        self._add(line, in_turn([station for _, station in parts], np.split(places, ends)))
+        own = np.split(places, np.cumsum([station.cycles.size for station in stations])[:-1])
+        first = line.size
+        line.add(in_turn(stations, own))
+        return [first + each for each in own]
 
-    def _own(self, one: _Piece, for_all: tuple[str, ...]) -> None:
+    def _own(self, one: PieceInSlot, for_all: tuple[str, ...]) -> None:
         """Add the events of the units that a core has for itself."""
         for station in one.stations:
             line = self.lines.get(core_name(one.core, station.name))
             if line is None:
                 continue
             mine = station
-            kinds = [_FETCHED_FOR_ALL[name] for name in for_all]
-            kinds += [_FROM_CORES[name] for name, _ in one.piece.from_cores]
+            kinds = [FETCHED_FOR_ALL[name] for name in for_all]
+            kinds += [FROM_CORES[name] for name, _ in one.piece.from_cores]
             if station.requests is not None and kinds:
                 mine = some_requests(station, ~np.isin(station.requests.kind, kinds))
             one.put(station.name, line.name, self._add(line, one.named(mine)))
 
     def _add(self, line: Line, station: Station) -> Ints:
+        self._count(station)
+        return line.add(station)
+
+    def _count(self, station: Station) -> None:
+        """Count what a station raises."""
         for raised in station.raises:
             self.raised[raised.counter] += station.cycles.size if raised.only is None else raised.only.size
         if station.requests is not None:
             kinds = np.bincount(station.requests.kind, minlength=len(COUNTER_OF_KIND)).tolist()
             for name, count in zip(station.requests.counters, kinds, strict=True):
                 self.raised[name] += count
-        return line.add(station)
 
 
-def core_name_of_all(unit: str) -> str:
-    """Return the name of a station that all cores share."""
-    return f"{SHARED}/{unit}"
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """Events of a shared unit that stand beside those of other slots, with the times at which they are needed."""
+
+    what: str
+    pieces: list[PieceInSlot]
+    station: Station
+    turns: npt.NDArray[np.float64]
 
 
-@dataclass
-class _Piece:
-    """A piece while its slot is put together."""
-
-    core: int
-    piece: Piece
-    stations: tuple[Station, ...]
-    base: dict[str, int]
-    counters: dict[str, str] = field(default_factory=dict)
-    places: dict[str, list[tuple[str, Ints]]] = field(default_factory=dict)
-    follows: set[str] = field(default_factory=set)
-
-    def rename(self, for_all: Iterable[str]) -> None:
-        """Give the core's counters their names in the whole table."""
-        self.counters = {name: core_name(self.core, name) for name in COUNTERS}
-        for name in for_all:
-            self.counters[name] = core_name(self.core, f"{SHARED}_{name}")
-        for name, _ in self.piece.from_cores:
-            self.counters[name] = core_name(self.core, f"network_{name}")
-
-    def unit(self, name: str) -> Station:
-        """Return one of the piece's stations."""
-        return next(station for station in self.stations if station.name == name)
-
-    def tiles(self, what: str, number: int) -> Ints:
-        """Return the weight tile that each of a unit's events, or of the requests for a buffer, is for."""
-        if what != "fetched":
-            return np.arange(number, dtype=np.int64)
-        return np.flatnonzero(self.piece.schedule.weights.fetch_bytes).astype(np.int64)
-
-    def named(self, station: Station) -> Station:
-        """Return a station with counters of the whole table, whose values count from the begin of the run."""
-        waits = []
-        for wait in station.waits:
-            name = self.counters[wait.counter]
-            is_there = wait.value != NO_WAIT
-            waits.append(Wait(name, np.where(is_there, wait.value + self.base.get(name, 0), NO_WAIT)))
-            if wait.counter == "layers":
-                waits += [
-                    Wait(core_name(other, "layers"), np.where(is_there, number, NO_WAIT))
-                    for other, number in self.piece.needs
-                ]
-        raises = tuple(replace(raised, counter=self.counters[raised.counter]) for raised in station.raises)
-        requests = station.requests
-        if requests is not None:
-            requests = replace(requests, counters=tuple(core_name(self.core, name) for name in COUNTER_OF_KIND))
-        return Station(station.name, station.cycles, tuple(waits), raises, requests)
-
-    def put(self, what: str, station: str, events: Ints) -> None:
-        """Note where events of a unit, or the requests that raise a counter, stand."""
-        self.places.setdefault(what, []).append((station, events))
-
-    def done(self, slot: int) -> CorePiece:
-        """Return the piece in the whole table."""
-        places = {}
-        for station in self.stations:
-            own = np.arange(station.cycles.size, dtype=np.int64)
-            if station.requests is None:
-                places[station.name] = tuple(
-                    Place(own, name, events) for name, events in self.places.get(station.name, [])
-                )
-                continue
-            parts, kinds = [], station.requests.kind
-            for counter, kind in _FETCHED_FOR_ALL.items():
-                for name, events in self.places.get(counter, []):
-                    parts.append(Place(own[kinds == kind], name, events, counter not in self.follows))
-            diverted = np.flatnonzero(np.isin(kinds, [_FROM_CORES[name] for name, _ in self.piece.from_cores]))
-            parts += [Place(diverted, *place, is_paid=False) for place in self.places.get("network", [])]
-            taken = joined([part.own for part in parts])
-            parts += [Place(np.setdiff1d(own, taken), *place) for place in self.places.get(station.name, [])]
-            places[station.name] = tuple(parts)
-        return CorePiece(
-            self.core, slot, self.piece.schedule, self._seen(), places, self.counters,
-            {name: self.base.get(full, 0) for name, full in self.counters.items()}, frozenset(self.follows),
-            self.piece.from_cores,
-        )  # fmt: skip
-
-    def _seen(self) -> tuple[Station, ...]:
-        """Return the stations with the waits for other cores, which the array's cycles are charged for."""
-        moved = {name for name, _ in self.piece.from_cores}
-        is_split = bool({"network", *_FETCHED_FOR_ALL} & set(self.places))
-
-        def seen(station: Station) -> Station:
-            waits = []
-            for wait in station.waits:
-                if wait.counter == "done" and is_split:  # of one engine, not of all that fetch for the core
-                    continue
-                if wait.counter in moved and wait.charge:
-                    wait = replace(wait, charge="buffer_ports")  # noqa: PLW2901
-                waits.append(wait)
-                if wait.counter == "layers":
-                    charge = WAIT_CORES if station.name == "pe_array" else ""
-                    waits += [
-                        Wait(core_name(other, "layers"), np.where(wait.value == NO_WAIT, NO_WAIT, number), charge)
-                        for other, number in self.piece.needs
-                    ]
-            return replace(station, waits=tuple(waits))
-
-        return tuple(seen(station) for station in self.stations)
-
-
-def _same_weights(found: Sequence[_Piece], slot: Slot) -> bool:
+def _same_weights(found: Sequence[PieceInSlot], slot: Slot) -> bool:
     """Return whether all cores need the same weight tiles in the same order, with the same work."""
     events = [one.piece.schedule.weights for one in found]
     return slot.alike == "weights" and all(
@@ -415,7 +309,7 @@ def _same_weights(found: Sequence[_Piece], slot: Slot) -> bool:
     )
 
 
-def _same_inputs(found: Sequence[_Piece], slot: Slot) -> bool:
+def _same_inputs(found: Sequence[PieceInSlot], slot: Slot) -> bool:
     """Return whether all cores need the same input tiles in the same steps, so that none waits for one that waits."""
     schedules = [one.piece.schedule for one in found]
     return slot.alike == "inputs" and all(
@@ -435,13 +329,15 @@ def _equal(rows: Sequence[Ints]) -> bool:
 def build_system(slots: Sequence[Slot], hardware: HardwareConfig) -> System:
     """Return the table of all cores of a run."""
     builder = _Builder(hardware)
-    pieces = [piece for number, slot in enumerate(slots) for piece in builder.slot(number, slot)]
+    found = [(number, piece) for number, slot in enumerate(slots) for piece in builder.slot(slot)]
+    builder.finish()
+    pieces = [piece.done(number) for number, piece in found]
     stations = tuple(line.station() for line in builder.lines.values())
     names = [core_name(core, name) for core in range(hardware.num_cores) for name in _WORDS]
-    words = {_SERVED: "requests for all cores"}
+    words = {_SERVED: "requests for all cores", PASSED: "layers that cores wait for together"}
     for core in range(hardware.num_cores):
         words |= {core_name(core, name): f"{text} of core {core}" for name, text in _WORDS.items()}
-    number = {name: place for place, name in enumerate([*names, _SERVED])}
+    number = {name: place for place, name in enumerate([*names, _SERVED, PASSED])}
     return System(stations, number, words, tuple(pieces))
 
 

@@ -141,6 +141,7 @@ def _prepare(table: FlatTable, hardware: HardwareConfig, before: Moment, called:
         first[:-1], first[1:], raised[:-1], raised[1:], table.has_requests, table.cycles, table.left, table.wait_first,
         table.wait_counter, table.wait_value, table.raises[0], table.raises[1], table.raises[2], table.only_events,
         table.kinds, table.request_counter, transfer, bus_left, table.base, table.first_request, table.arbitration,
+        np.flatnonzero(table.has_requests), table.raised_first, table.raised,
     )  # fmt: skip
     none, nowhere = np.zeros(table.num_events, dtype=np.int64), np.zeros_like(first[:-1])
     only_at = np.maximum(table.raises[3], 0)
@@ -150,6 +151,7 @@ def _prepare(table: FlatTable, hardware: HardwareConfig, before: Moment, called:
         reached, np.zeros(table.base.size, dtype=np.int64), none, none.copy(), np.zeros_like(transfer),
         np.array(before.free or nowhere, dtype=np.int64) + before.end_cycle, first[:-1].copy(),
         np.zeros(1, dtype=np.int64), nowhere.copy(), nowhere.copy(), next_only, only_at, nowhere - 1, turn,
+        np.arange(nowhere.size), np.array([0, nowhere.size]), np.full(table.base.size, -1), nowhere - 1,
     )  # fmt: skip
     compiled = compiled_walk() if _wants_compiled(engine, table.num_events) else None
     if compiled is not None:

@@ -46,6 +46,8 @@ class FlatTable:
         [num_counters]; in front of it as many values of the layers before as events of this one wait for.
     arbitration
         [1]: how the memory chooses among stations with requests (see `accelsim.timing.walk`).
+    raised_first, raised
+        [num_stations + 1], and the counters that each station raises, each once.
     """
 
     source: tuple[Station, ...]
@@ -67,6 +69,8 @@ class FlatTable:
     counter_first: Ints
     base: Ints
     arbitration: Ints
+    raised_first: Ints
+    raised: Ints
 
     @property
     def num_events(self) -> int:
@@ -110,6 +114,7 @@ def flat_table(stations: tuple[Station, ...], number: Mapping[str, int], arbitra
     sizes_of = num_raised(stations, number) + lookback + 1
     counter_first = np.concatenate([[0], np.cumsum(sizes_of)])
     only_events, places = _only_events(raises)
+    raised = [_raised_by(station, number) for station in stations]
     numbers = [[number[one.counter], one.at_begin, one.latency_cycles] for one in raises]
     return FlatTable(
         source=stations,
@@ -135,7 +140,15 @@ def flat_table(stations: tuple[Station, ...], number: Mapping[str, int], arbitra
         counter_first=counter_first,
         base=counter_first[:-1] + lookback,
         arbitration=np.array([arbitration], dtype=np.int64),
+        raised_first=np.cumsum([0, *(len(counters) for counters in raised)]),
+        raised=np.array([counter for counters in raised for counter in counters], dtype=np.int64),
     )
+
+
+def _raised_by(station: Station, number: Mapping[str, int]) -> list[int]:
+    """Return the counters that a station raises, each once."""
+    asked = () if station.requests is None else station.requests.counters
+    return list(dict.fromkeys(number[name] for name in (*(one.counter for one in station.raises), *asked)))
 
 
 def _only_events(raises: Sequence[Raise]) -> tuple[Ints, Ints]:

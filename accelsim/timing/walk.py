@@ -34,7 +34,8 @@ class Tape(NamedTuple):
     ``first_request`` are of stations; ``cycles``, ``left`` and ``wait_first`` of events; ``wait_*`` of waits;
     ``raise_*`` of raises; ``kinds``, ``request_counter``, ``transfer`` and ``bus_left`` (cycles on the bus of all
     behind a request) of requests; ``base`` of counters. ``only_events`` are the events of a raise that not all of them
-    do, each list with `NO_MORE` behind it; ``arbitration`` [1].
+    do, each list with `NO_MORE` behind it; ``arbitration`` [1]. ``asking`` are the stations with requests; ``raised``
+    from ``raised_first`` on the counters that each station raises, each once.
     """
 
     first_event: Row
@@ -58,6 +59,9 @@ class Tape(NamedTuple):
     base: Row
     first_request: Row
     arbitration: Row
+    asking: Row
+    raised_first: Row
+    raised: Row
 
 
 class Times(NamedTuple):
@@ -66,7 +70,9 @@ class Times(NamedTuple):
     ``asked`` holds the request at which the walk has stopped for the memory's answer; ``waits_for`` and ``waits_until``
     the counter, and its value, for which each station waits. ``next_only`` is the next event of each raise
     (`EVERY_EVENT`), which stands at ``only_at`` of ``only_events``. ``parked`` is when each station has issued the
-    request that waits for the memory (-1: none), ``turn`` whom the memory has served last.
+    request that waits for the memory (-1: none), ``turn`` whom the memory has served last. ``queue`` is a ring of
+    stations to be looked at, ``queued`` where it begins and how many are in it; all others have ended, are parked, or
+    stand in the list of the counter that they wait for: ``first_waiter`` of counters, ``next_waiter`` of stations.
     """
 
     reached: Row
@@ -83,6 +89,10 @@ class Times(NamedTuple):
     only_at: Row
     parked: Row
     turn: Row
+    queue: Row
+    queued: Row
+    first_waiter: Row
+    next_waiter: Row
 
 
 def _begin_cycle(station: int, event: int, free: int, tape: Tape, times: Times) -> int:
@@ -208,18 +218,21 @@ def _granted(tape: Tape, times: Times, memory: Row) -> int:
     All that can be known without another answer of the memory is known: no request that is not issued yet can be
     earlier than those that are. The memory takes a request when its first data can follow the last ones on the bus.
     """
-    oldest, num = -1, len(tape.first_event)
-    for station in range(num):
+    oldest = -1
+    for station in tape.asking:
         if times.parked[station] >= 0 and (oldest < 0 or times.parked[station] < times.parked[oldest]):
             oldest = station
     if oldest < 0 or tape.arbitration[0] == OLDEST_FIRST:
         return int(oldest)
     taken = max(times.parked[oldest], times.turn[LAST_DATA] - memory[READ_LATENCY])
-    for further in range(1, num + 1):
-        station = (times.turn[LAST_SERVED] + further) % num
+    before = -1  # the first one that may be taken, of those up to the one served last
+    for station in tape.asking:
         if 0 <= times.parked[station] <= taken:
-            return int(station)
-    return int(oldest)
+            if station > times.turn[LAST_SERVED]:
+                return int(station)
+            if before < 0:
+                before = station
+    return int(before)
 
 
 def _serve(station: int, tape: Tape, times: Times, memory: Row) -> int:
@@ -228,6 +241,7 @@ def _serve(station: int, tape: Tape, times: Times, memory: Row) -> int:
     start = max(times.parked[station], times.turn[LAST_START])
     times.turn[LAST_SERVED], times.turn[LAST_START] = station, start
     times.parked[station] = -1
+    _look_at(station, times)
     if memory[KIND] == CALLED:
         times.asked[0] = event
         return ASKS_MEMORY
@@ -240,27 +254,53 @@ def _serve(station: int, tape: Tape, times: Times, memory: Row) -> int:
     return FINISHED
 
 
-def _go_round(tape: Tape, times: Times, memory: Row, limit: int) -> int:
-    """Go round the stations until no event can be timed without the memory's choice; return a result of `walk`."""
-    moved = True
-    while moved:
-        moved = False
-        for station in range(len(tape.first_event)):
-            if times.count[times.waits_for[station]] < times.waits_until[station]:
-                continue
-            if not tape.has_requests[station]:
-                event = _work(station, tape, times, limit)
-            elif tape.arbitration[0] == ALONE:
-                event = _issue(station, tape, times, memory, limit)
+def _look_at(station: int, times: Times) -> None:
+    """Put a station into the ring of those to be looked at."""
+    num = len(times.queue)
+    times.queue[(times.queued[0] + times.queued[1]) % num] = station
+    times.queued[1] += 1
+
+
+def _wake(station: int, tape: Tape, times: Times) -> None:
+    """Look at the stations that have waited for what a station has raised."""
+    for place in range(tape.raised_first[station], tape.raised_first[station + 1]):
+        counter = tape.raised[place]
+        waiter, kept = times.first_waiter[counter], -1
+        while waiter >= 0:
+            behind = times.next_waiter[waiter]
+            if times.count[counter] >= times.waits_until[waiter]:
+                _look_at(waiter, times)
             else:
-                event = _park(station, tape, times)
-            if event < 0:
-                return -event
-            if event > times.next_event[station]:
-                times.next_event[station] = event
-                moved = True
-            if event == tape.last_event[station]:
-                times.waits_until[station] = NEVER
+                times.next_waiter[waiter] = kept
+                kept = waiter
+            waiter = behind
+        times.first_waiter[counter] = kept
+
+
+def _go_round(tape: Tape, times: Times, memory: Row, limit: int) -> int:
+    """Go round the stations until no event can be timed without the memory's choice; return a result of `walk`.
+
+    Counters never run backwards, so that in which order stations are looked at decides about nothing.
+    """
+    while times.queued[1] > 0:
+        station = times.queue[times.queued[0]]
+        times.queued[0] = (times.queued[0] + 1) % len(times.queue)
+        times.queued[1] -= 1
+        if not tape.has_requests[station]:
+            event = _work(station, tape, times, limit)
+        elif tape.arbitration[0] == ALONE:
+            event = _issue(station, tape, times, memory, limit)
+        else:
+            event = _park(station, tape, times)
+        if event < 0:
+            _look_at(station, times)  # again, once the memory has answered
+            return -event
+        times.next_event[station] = event
+        if event < tape.last_event[station] and times.parked[station] < 0:
+            counter = times.waits_for[station]
+            times.next_waiter[station] = times.first_waiter[counter]
+            times.first_waiter[counter] = station
+        _wake(station, tape, times)
     return FINISHED
 
 
@@ -302,7 +342,8 @@ def compiled_walk() -> Any:
 
     if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         return None
-    for part in (serve_simply, _begin_cycle, _raise, arrive, _issue, _work, _park, _granted, _serve, _go_round, walk):
+    parts = (serve_simply, _begin_cycle, _raise, arrive, _issue, _work, _park, _granted, _look_at, _serve, _wake)
+    for part in (*parts, _go_round, walk):
         numba.extending.register_jitable(part)
     # Numba looks for changes in this file alone; a value that is closed over is part of the key of what it keeps.
     stamp = stamp_of(sorted(Path(__file__).parent.glob("*.py")))

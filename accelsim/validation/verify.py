@@ -1,6 +1,7 @@
 """Functional verification: the chip of a schedule produces the searched network, and what it does is what was counted.
 
-1. Every layer's weights are produced tile by tile in the order of the schedule (`accelsim.validation.verify_walk`) and
+1. Every layer's weights are produced tile by tile in the order of the schedule, on a chip with several cores those of
+   each core's part (`accelsim.validation.verify_parts`, `accelsim.validation.verify_walk`), and
    must be the searched network's: those of a reference bit for bit, or of the digests that the search wrote.
 2. Words used and discarded, seeds, jumps and mask positions must be those that the simulation counted, and every
    weight must be produced as often as the schedule says.
@@ -9,33 +10,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from accelsim.config.loader import LoadedHardware
 from accelsim.errors import AccelSimError, TicketError
-from accelsim.fused_view import piece_entries
-from accelsim.pipeline import schedule_network
-from accelsim.sim.counters import Counters, LayerCounters
-from accelsim.sim.run import run_schedule
 from accelsim.storage.slt import multicoat_name
 from accelsim.ticket.model import Ticket, TicketLayer
-from accelsim.timing.schedule import Schedule
 from accelsim.trace import trace_ticket
-from accelsim.trace.model import LayerTrace, TraceLayer
 from accelsim.validation.verify_digests import coats_problem, digest_problem, sound_layer, values_problem
 from accelsim.validation.verify_image import (
     LayerImage,
-    TileVisits,
-    joined_visits,
     layer_image,
     planned_productions,
-    tile_visits,
     walk_pieces,
 )
+from accelsim.validation.verify_parts import VisitedPart, visited_parts
 from accelsim.validation.verify_walk import WalkResult
 
 STORAGE = "slt"
@@ -99,20 +93,6 @@ class WeightVerification:
     compared_with: ComparedWith
 
 
-@dataclass(frozen=True, slots=True)
-class _Counted:
-    """The simulation's side: schedules and counters by layer name."""
-
-    trace: LayerTrace
-    schedule: Schedule
-    counters: Counters
-    pieces: tuple[TraceLayer, ...]
-
-    def position(self, name: str) -> int:
-        """Return the place of a layer."""
-        return next(index for index, entry in enumerate(self.trace.layers) if entry.name == name)
-
-
 ImageEdit = Callable[[str, LayerImage], LayerImage]
 
 
@@ -147,13 +127,13 @@ def verify_weights(
         )
     against = _against(ticket, reference)
     sound = [sound_layer(layer) for layer in ticket.layers]
-    counted = _simulate(hardware, replace(ticket, layers=tuple(layer for layer, _ in sound)))
+    parts = _simulate(hardware, replace(ticket, layers=tuple(layer for layer, _ in sound)))
     done: list[LayerVerification] = []
     for index, (layer, fault) in enumerate(sound):
         pair = (layer, layer) if reference is None else (ticket.layers[index], reference.layers[index])
-        checked, problem = _verify_layer(hardware, pair, counted, edit_image)
+        checked, problem = _verify_layer(hardware, pair, parts[layer.name], edit_image)
         if problem is None and reference is None:
-            problem = digest_problem(layer, _visits(hardware, layer.name, counted)[0])
+            problem = digest_problem(layer, parts[layer.name][0].pieces[0])
         elif problem is None:
             problem = (coats_problem(*pair) if layer.num_coats > 1 else None) or values_problem(*pair)
         problem = problem or fault
@@ -169,98 +149,100 @@ def _against(ticket: Ticket, reference: Ticket | None) -> ComparedWith:
     return "digests" if all(layer.digest_payload for layer in ticket.layers) else "itself"
 
 
-def _visits(hardware: LoadedHardware, name: str, counted: _Counted) -> list[TileVisits]:
-    """Return the visits of a layer's weight tiles; of a fused one those of each piece whose weights are made anew."""
-    position = counted.position(name)
-    pieces = zip(counted.schedule.places, counted.pieces, counted.schedule.layers, strict=True)
-    own = [(traced, piece) for place, traced, piece in pieces if place == position]
-    made = [(traced, piece) for traced, piece in own if piece.uses_generator or piece.uses_decoder] or own[:1]
-    return [tile_visits(traced, piece, hardware.config) for traced, piece in made]
-
-
-def _simulate(hardware: LoadedHardware, ticket: Ticket) -> _Counted:
+def _simulate(hardware: LoadedHardware, ticket: Ticket) -> dict[str, list[VisitedPart]]:
     trace = trace_ticket(ticket)
     num_coats = max(layer.num_coats for layer in ticket.layers)
     storage = STORAGE if num_coats == 1 else multicoat_name(num_coats)
-    schedule, _ = schedule_network(hardware.config, trace, storage)
-    pieces = trace.layers
-    if schedule.layer_of:
-        pieces = tuple(entry.task.layer for entry in piece_entries(trace, storage, schedule, hardware.config))
-    return _Counted(trace, schedule, run_schedule(schedule, hardware.config), pieces)
+    return visited_parts(hardware, trace, storage)
 
 
 def _verify_layer(
     hardware: LoadedHardware,
     pair: tuple[TicketLayer, TicketLayer],
-    counted: _Counted,
+    parts: Sequence[VisitedPart],
     edit_image: ImageEdit | None,
 ) -> tuple[LayerVerification, str | None]:
+    """Walk a layer, on a chip with several cores the part of each."""
+    found: list[LayerVerification] = []
+    productions = np.zeros(pair[0].num_weights, dtype=np.int64)
+    problem: str | None = None
+    for part in parts:
+        one, produced, problem = _verify_part(hardware, pair, part, edit_image)
+        found.append(one)
+        productions += produced
+        if problem is not None:
+            break
+    if problem is None and not productions.all():
+        problem = f"layer {pair[0].name!r}: weight {int(np.argmin(productions))} is in no tile; report this fault"
+    return replace(total_of(tuple(found)), name=pair[0].name, num_weights=pair[0].num_weights), problem
+
+
+def _verify_part(
+    hardware: LoadedHardware,
+    pair: tuple[TicketLayer, TicketLayer],
+    part: VisitedPart,
+    edit_image: ImageEdit | None,
+) -> tuple[LayerVerification, npt.NDArray[np.int32], str | None]:
     layer, reference = pair
-    position = counted.position(layer.name)
-    pieces = _visits(hardware, layer.name, counted)
-    visits = joined_visits(pieces)
+    visits = part.visits
     image = layer_image(layer, reference, visits)
     if edit_image is not None:
         image = edit_image(layer.name, image)
     skips = hardware.config.pe_array.zero_weights == "skip" and image.source.generator == "philox4x32"
-    result = walk_pieces(image, pieces, reference, hardware.config, skips)
-    found = _summary(layer, image, visits, result, counted.counters.layers[position])
-    problem = _difference(layer, visits, result)
-    if problem is None and not result.productions.all():
-        problem = f"layer {layer.name!r}: weight {int(np.argmin(result.productions))} is in no tile; report this fault"
+    result = walk_pieces(image, part.pieces, reference, hardware.config, skips)
+    found = _summary(layer, image, part, result)
+    problem = _difference(layer, part, result)
     if problem is None and not np.array_equal(result.productions, planned_productions(visits, layer.shape)):
-        problem = f"layer {layer.name!r}: a weight is not produced as often as its tile is visited"
+        problem = f"layer {layer.name!r}: {part.core}a weight is not produced as often as its tile is visited"
     if problem is None:
-        problem = _miscount(found, counted.counters.layers[position], skips)
-    return found, problem
+        problem = _miscount(found, part, skips)
+    return found, result.productions, problem
 
 
-def _summary(
-    layer: TicketLayer, image: LayerImage, visits: TileVisits, result: WalkResult, counters: LayerCounters
-) -> LayerVerification:
-    policy = image.source.seeds
+def _summary(layer: TicketLayer, image: LayerImage, part: VisitedPart, result: WalkResult) -> LayerVerification:
+    """Return what a part's units did; what another core's unit did for both counts there."""
+    policy, makes, decodes = image.source.seeds, part.generator is not None, part.decoder is not None
     return LayerVerification(
         name=layer.name,
         num_weights=layer.num_weights,
-        num_visits=len(visits.passes),
-        words=result.words,
-        discarded_words=result.discarded_words,
-        derived_seeds=result.seeds if policy == "derived" else 0,
-        jumps=result.jumps + (result.seeds if policy == "jump" else 0),
-        productions=int(result.productions.sum(dtype=np.int64)),
-        mask_bits=result.mask_bits,
-        counted_mask_bits=counters.actions["mask_decoder"].get("raw_bits", 0),
+        num_visits=len(part.visits.passes),
+        words=result.words * makes,
+        discarded_words=result.discarded_words * makes,
+        derived_seeds=result.seeds * makes if policy == "derived" else 0,
+        jumps=(result.jumps + (result.seeds if policy == "jump" else 0)) * makes,
+        productions=int(result.productions.sum(dtype=np.int64)) * decodes,
+        mask_bits=result.mask_bits * decodes,
+        counted_mask_bits=(part.decoder or {}).get("raw_bits", 0),
     )
 
 
-def _difference(layer: TicketLayer, visits: TileVisits, result: WalkResult) -> str | None:
+def _difference(layer: TicketLayer, part: VisitedPart, result: WalkResult) -> str | None:
     if result.mismatch is None:
         return None
     event, filter_, weight, got, expected = result.mismatch
     inner = np.asarray(np.unravel_index(weight, layer.shape[1:])).tolist()
     place = ", ".join(str(part) for part in (filter_, *inner))
     return (
-        f"layer {layer.name!r}: {visits.text(event)}: weight [{place}] is {got}, the searched network has {expected}; "
-        "the seed, the stored bits or the order of the streams is wrong"
+        f"layer {layer.name!r}: {part.core}{part.visits.text(event)}: weight [{place}] is {got}, the searched network "
+        f"has {expected}; the seed, the stored bits or the order of the streams is wrong"
     )
 
 
-def _miscount(found: LayerVerification, counters: LayerCounters, expected_words: bool) -> str | None:
+def _miscount(found: LayerVerification, part: VisitedPart, expected_words: bool) -> str | None:
     """Return the first counter that is not what the lanes did."""
-    generator = counters.actions["weight_generator"]
     lanes = {
         "words": found.words,
         "discarded_words": found.discarded_words,
         "derived_seeds": found.derived_seeds,
         "jumps": found.jumps,
     }
-    pairs = [(name, done, generator.get(name, 0)) for name, done in lanes.items()]
-    pairs.append(("mask positions", found.productions, counters.actions["mask_decoder"].get("positions", 0)))
+    pairs = [(name, done, (part.generator or {}).get(name, 0)) for name, done in lanes.items()]
+    pairs.append(("mask positions", found.productions, (part.decoder or {}).get("positions", 0)))
     for name, done, counted in pairs:
         tolerance = EXPECTED_WORDS_TOLERANCE if expected_words and name == "words" else 0.0
         if abs(done - counted) > tolerance * done:
             return (
-                f"layer {found.name!r}: {name}: the lanes need {done}, the simulation counted {counted}; "
+                f"layer {found.name!r}: {part.core}{name}: the lanes need {done}, the simulation counted {counted}; "
                 "please report this fault"
             )
     return None

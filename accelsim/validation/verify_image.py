@@ -69,8 +69,13 @@ class LayerImage:
     first_bit: Ints
 
 
-def tile_visits(layer: TraceLayer, schedule: LayerSchedule, hardware: HardwareConfig) -> TileVisits:
-    """Return the visits of a layer's weight tiles, from its schedule."""
+def tile_visits(
+    layer: TraceLayer, schedule: LayerSchedule, hardware: HardwareConfig, first_filter: int = 0
+) -> TileVisits:
+    """Return the visits of a layer's weight tiles, from its schedule.
+
+    Of a part of a layer ``first_filter`` is its first one.
+    """
     dims, tiling = layer.dims, schedule.tiling
     if tiling is None:
         raise TicketError(f"layer {schedule.name!r}: has weights but does not run on the array; this is a fault")
@@ -85,11 +90,11 @@ def tile_visits(layer: TraceLayer, schedule: LayerSchedule, hardware: HardwareCo
     index = {loop: values[steps] for loop, values in nest.index.items()}
     window = dims.R * dims.S
     if layer.kind == "conv_transpose2d":  # CKRS: its streams run along the input channels
-        first_filter = index["G"] * tiling.G * dims.C + index["C"] * tiling.C
-        ranges = [first_filter, size["G"] * size["C"], index["K"] * tiling.K * window, size["K"] * window]
+        filters = index["G"] * tiling.G * dims.C + index["C"] * tiling.C
+        ranges = [filters, size["G"] * size["C"], index["K"] * tiling.K * window, size["K"] * window]
     else:
-        first_filter = index["G"] * tiling.G * dims.K + index["K"] * tiling.K
-        ranges = [first_filter, size["G"] * size["K"], index["C"] * tiling.C * window, size["C"] * window]
+        filters = first_filter + index["G"] * tiling.G * dims.K + index["K"] * tiling.K
+        ranges = [filters, size["G"] * size["K"], index["C"] * tiling.C * window, size["C"] * window]
     passes = np.ones(steps.size, dtype=np.int64)
     generator = hardware.weight_generator
     if generator is not None and generator.weights == "regenerate":

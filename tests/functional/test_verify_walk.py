@@ -150,3 +150,16 @@ def test_another_ticket_is_not_the_reference(tmp_path):
 def test_a_ticket_that_no_generator_can_rebuild_is_refused(tmp_path):
     with pytest.raises(TicketError, match="cannot be regenerated"):
         verify_weights(chip(tmp_path), replace(ticket(), regenerable=False))
+
+
+@pytest.mark.parametrize(
+    "how", ["mapping.split=filters", "mapping.split=positions", "mapping.schedule=pipeline", "share=[weight_generator]"]
+)
+@pytest.mark.parametrize(("hardware", "source"), CASES[:4])
+def test_every_core_produces_its_part(tmp_path, hardware, source, how):
+    path = chip(tmp_path, **hardware).path
+    several = load_hardware(path, ("num_cores=3", how))
+    stored = ticket(**source)
+    found = verify_weights(several, stored, stored)
+    assert found.problem is None
+    assert len(found.layers) == len(stored.layers)

@@ -15,6 +15,7 @@ import pytest
 from accelsim.config.dram import TIMING_STANDARDS
 from accelsim.config.hardware import CoreNetworkConfig, HardwareConfig
 from accelsim.config.memory_device import load_device
+from accelsim.core_pipeline import Stages, program_of
 from accelsim.errors import MappingError
 from accelsim.mapping.bound import lower_bound
 from accelsim.mapping.build import build_layer
@@ -29,7 +30,7 @@ from accelsim.pipeline import layer_plans
 from accelsim.prng.source import GeneratorKind, RandomSource
 from accelsim.sim.counters import Counters
 from accelsim.sim.run import run_schedule
-from accelsim.timing.cores import Piece, Slot
+from accelsim.timing.core_pieces import Piece, Slot
 from accelsim.timing.schedule import LayerSchedule, Schedule
 from accelsim.trace.model import LayerTrace, LayerWeights, LoopDims, TraceLayer
 
@@ -158,6 +159,44 @@ def _cores(case: Case, draw: random.Random) -> CoresCase:
             ended[core] += 1
         slots.append(Slot(pieces, alike))
     return CoresCase(hardware, case.trace, tuple(slots))
+
+
+@pytest.fixture(scope="session")
+def random_pipeline() -> Callable[[int], CoresCase]:
+    """Return the function that turns a number into a case with cores as stages of a pipeline."""
+    return make_pipeline
+
+
+def make_pipeline(seed: int) -> CoresCase:
+    """Return the chip and the network of case ``seed`` with its layers in stages, and one to four inputs, drawn."""
+    for attempt in range(1000):
+        try:
+            return _pipeline(make_case(seed), random.Random(f"pipeline {seed} {attempt}"))
+        except MappingError:
+            continue  # some layer fits in no way
+    raise AssertionError(f"no case {seed}")
+
+
+def _pipeline(case: Case, draw: random.Random) -> CoresCase:
+    hardware = _several_cores(draw, case.hardware)
+    number = len(case.trace.layers)
+    nowhere = Residency(frozenset(), (0,) * number)
+    chip = core_chip(hardware, 1, "nothing")
+    tasks = network_tasks(case.trace, layer_plans(case.trace, case.storage), chip, nowhere)
+    schedules = tuple(_drawn(draw, task) if task.layer.uses_array else build_vector_layer(task) for task in tasks)
+    cuts = sorted(draw.choices(range(hardware.num_cores), k=number))
+    stage_of = tuple(sorted(set(cuts)).index(stage) for stage in cuts)
+    crossing = tuple(
+        tuple((name, draw.random()) for name in ("inputs", "residuals") if draw.random() < 0.3)
+        if hardware.core_network is not None
+        else ()
+        for _ in schedules
+    )
+    on_chip = frozenset(layer.name for layer in case.trace.layers if draw.random() < 0.5)
+    cycles = tuple(int(schedule.array_cycles.sum()) + draw.randint(0, 500) for schedule in schedules)
+    stages = Stages(case.trace, stage_of, schedules, cycles, on_chip, crossing)
+    program = program_of(case.trace, [stages] * draw.randint(1, 4))
+    return CoresCase(hardware, case.trace, program.slots)
 
 
 def _of_part(draw: random.Random, part: LayerTask, tiling: Tiling | None) -> LayerSchedule:

@@ -47,6 +47,16 @@ def small(**dims: int) -> LayerTrace:
     return LayerTrace("small", (layer("one", first, "input"), layer("two", second, "one")), "dense")
 
 
+def deep() -> LayerTrace:
+    """Return a network of three layers."""
+    trace = small()
+    last = replace(trace.layers[1], name="three", inputs=("two",), dims=replace(trace.layers[1].dims, C=64))
+    shape = (last.dims.K, last.dims.C, 3, 3)
+    number = last.dims.num_weights
+    weights = LayerWeights(shape, num_kept=number, num_free=number)
+    return replace(trace, layers=(*trace.layers, replace(last, weights=weights)))
+
+
 def latency(counters: Counters) -> int:
     return sum(layer.latency_cycles for layer in counters.layers)
 
@@ -98,13 +108,53 @@ def test_each_core_with_an_input_takes_the_time_of_one_core_with_one() -> None:
     assert [core.macs for core in together.cores] == [sum(layer.dims.macs for layer in trace.layers)] * 4
 
 
-@pytest.mark.parametrize("storage", ["slt", "dense-int8"])
-def test_further_cores_never_make_a_run_slower(storage: str) -> None:
-    trace = trace_workload("conv2", TICKET if storage == "slt" else TraceOptions())
-    chips = [load_hardware("edge", (f"num_cores={number}", "mapping.objective=latency")) for number in (1, 2, 5)]
-    times = [latency(simulate(chip, trace, storage)) for chip in chips]
-    assert times[0] >= times[1]
-    assert times[0] >= times[2]
+@pytest.mark.parametrize(
+    ("chip", "workload", "storage"),
+    [
+        ("edge", "conv2", "slt"),
+        ("edge", "conv4", "dense-int8"),
+        ("edge_quad", "conv2", "dense-int8"),
+        ("edge_quad", "workloads/gin_slt_f90.pt", "slt"),
+    ],
+)
+def test_further_cores_never_make_a_run_slower(chip: str, workload: str, storage: str) -> None:
+    trace = trace_workload(workload, TraceOptions() if workload.endswith(".pt") or storage != "slt" else TICKET)
+    chips = [load_hardware(chip, (f"num_cores={number}", "mapping.objective=latency")) for number in (2, 5)]
+    one = simulate(LoadedHardware(core_chip(chips[0].config, 1, None), "", ""), trace, storage)
+    assert all(latency(simulate(several, trace, storage)) <= latency(one) for several in chips)
+
+
+def test_a_bound_is_never_beaten() -> None:
+    for overrides in ((), ("mapping.schedule=pipeline",), ("share=[activation_buffer]",), ("memory=ideal",)):
+        counters = simulate(quad(*overrides), with_batch(small(), 3), "dense-int8")
+        assert counters.lower_bound_cycles is not None
+        assert 0 < counters.lower_bound_cycles <= latency(counters), overrides
+
+
+def test_inputs_stream_through_a_pipeline() -> None:
+    chip = load_hardware("edge", ("num_cores=2", "mapping.schedule=pipeline", "memory=ideal"))
+    one, many = (simulate(chip, with_batch(small(), number), "dense-int8") for number in (1, 8))
+    stages = [core.end_cycle for core in one.cores]
+    assert one.first_input_cycles is None
+    assert latency(one) == stages[1] > stages[0]  # one after the other
+    assert many.first_input_cycles is not None
+    assert many.first_input_cycles < latency(many) < 8 * latency(one)
+    assert sum(core.macs for core in many.cores) == 8 * sum(layer.dims.macs for layer in small().layers)
+    assert {sum(core.cycles_by_cause.values()) for core in many.cores} == {latency(many)}
+
+
+@pytest.mark.parametrize("where", ["share=[activation_buffer]", "core_network={}"])
+def test_maps_between_stages_stay_on_chip_where_cores_can_read_them(where: str) -> None:
+    trace = with_batch(small(), 4)
+    far, near = (simulate(quad("mapping.schedule=pipeline", *more), trace, "dense-int8") for more in ((), (where,)))
+    between = 4 * small().layers[0].dims.num_outputs
+    assert moved(far, "activation_in", "activation_out") - moved(near, "activation_in", "activation_out") >= 2 * between
+
+
+def test_a_map_leaves_the_chip_where_a_layer_has_no_room_beside_it() -> None:
+    chip = quad("share=[activation_buffer]", "mapping.split=filters", "activation_buffer.capacity_bytes=16384").config
+    divided = by_layers(chip, network_on_cores(chip, small(P=32, Q=32, H=32, W=32), "dense-int8"))
+    assert divided.divided == ("filters", "filters")
 
 
 def test_a_shared_mask_buffer_reads_the_mask_once() -> None:
@@ -144,9 +194,11 @@ def test_area_and_leakage_are_those_of_all_cores_and_shared_units_there_once() -
     assert shared["weight_buffer"] == pytest.approx(4 * one["weight_buffer"])
 
 
-def test_a_deadlock_names_core_and_unit() -> None:
-    chip = quad("mapping.split=filters").config
-    program = by_layers(chip, network_on_cores(chip, small(), "dense-int8"))
+@pytest.mark.parametrize("how", ["split=filters", "schedule=pipeline"])
+def test_a_deadlock_names_core_and_unit(how: str) -> None:
+    chip = quad(f"mapping.{how}").config
+    program, _ = best_program(chip, network_on_cores(chip, with_batch(deep(), 2), "dense-int8"))
+    assert program is not None
     system = build_system(program.slots, chip)
     place = next(number for number, station in enumerate(system.stations) if station.name == "2/vector_unit")
     station = system.stations[place]
@@ -184,13 +236,24 @@ def test_networks_side_by_side_do_not_disturb_each_other_without_a_bottleneck() 
         (("num_cores=2", "mapping.split={conv1: filtrs}"), "conv1: 'filtrs' is not a split"),
         (("num_cores=2", "share=[mask_decoder]"), "share mask_buffer too"),
         (("num_cores=2", "dram.arbitration=round_robin", "dram.model=timing"), "round_robin is for dram.model simple"),
-        (("num_cores=2", "mapping.schedule=tenants", "share=[weight_generator]"), "share at most activation_buffer"),
+        (("num_cores=2", "mapping.schedule=pipeline", "mapping.split=filters"), "each layer is one core's"),
         (("num_cores=65",), "num_cores"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_a_line(overrides: tuple[str, ...], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_hardware("edge", overrides)
+
+
+def test_networks_side_by_side_take_turns_at_a_shared_generator() -> None:
+    trace = LayerTrace("part", trace_workload("resnet18", TICKET).layers[1:3], "dense")
+    shared, private = (
+        quad("mapping.schedule=tenants", "memory=ideal", "weight_generator.num_lanes=1", *more).config
+        for more in (("share=[weight_generator]",), ())
+    )
+    runs = [run_tenants(chip, [network_on_cores(chip, trace, "slt")] * 2) for chip in (shared, private)]
+    assert max(tenant.slow_down for tenant in runs[0].tenants) > 1.2
+    assert [tenant.slow_down for tenant in runs[1].tenants] == [1.0, 1.0]
 
 
 def test_a_split_by_inputs_needs_inputs() -> None:

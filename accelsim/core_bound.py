@@ -1,0 +1,82 @@
+"""What no division of a network among cores can beat: work over all arrays, and traffic that each input costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from accelsim.config.hardware import HardwareConfig
+from accelsim.core_program import Network
+from accelsim.mapping.bound import lower_bound
+from accelsim.mapping.core_chip import compulsory_bytes, core_chip
+from accelsim.mapping.figures import fixed_pj
+from accelsim.mapping.network import kinds_of, network_tasks
+from accelsim.mapping.prices import EnergyPrices
+from accelsim.mapping.residency import Residency
+from accelsim.mapping.task import LayerTask
+from accelsim.timing.memory import bytes_per_cycle
+
+
+@dataclass(frozen=True, slots=True)
+class LeastWork:
+    """What a network cannot do without: cycles of one array and one vector unit, bytes of memory, and pJ of these.
+
+    ``static_pj_per_cycle`` is what the whole chip draws whatever it does.
+    """
+
+    array_cycles: int
+    vector_cycles: int
+    dram_bytes: float
+    dram_cycles: float
+    fixed_pj: float
+    static_pj_per_cycle: float
+
+    def cycles(self, num_cores: int) -> int:
+        """Return the least cycles on so many cores beside one memory."""
+        return int(max(self.array_cycles / num_cores, self.vector_cycles / num_cores, self.dram_cycles))
+
+    def value(self, hardware: HardwareConfig) -> float:
+        """Return what the chip's objective is at the least with one core at work, in its units (J and cycles)."""
+        objective, cycles = hardware.mapping.objective, self.cycles(1)
+        if objective == "dram_bytes":
+            return self.dram_bytes
+        if objective == "latency":
+            return cycles
+        energy_j = 1e-12 * (self.fixed_pj + cycles * self.static_pj_per_cycle)
+        return energy_j if objective == "energy" else energy_j * cycles
+
+
+def least_work(hardware: HardwareConfig, network: Network, prices: EnergyPrices) -> LeastWork | None:
+    """Return the least work of a network with all maps between layers on chip and every weight read once.
+
+    ``prices`` are those of the whole chip. None where activations are coded, so that their bytes are not known.
+    """
+    if hardware.dma.activation_codec != "none":
+        return None
+    whole = core_chip(hardware, 1, None)
+    names = frozenset(layer.name for layer in network.trace.layers)
+    residency = Residency(names, (0,) * len(network.trace.layers))
+    tasks = network_tasks(network.trace, network.plans, whole, residency)
+    bounds = [lower_bound(task) for task in tasks]
+    moved = sum(sum(compulsory_bytes(task, "weights")) for task in tasks if task.layer.uses_array)
+    is_ideal = hardware.memory == "ideal"
+    rate = hardware.dram.peak_bytes_per_ns * 1000 / hardware.clock_mhz
+    if hardware.dram.model == "simple":
+        rate = float(bytes_per_cycle(hardware.dram, hardware.clock_mhz))
+    if hardware.dram.separate_write_bus:
+        rate *= 2
+    return LeastWork(
+        sum(bound.array_cycles for bound in bounds),
+        sum(bound.vector_cycles for bound in bounds),
+        0 if is_ideal else moved,
+        0 if is_ideal else moved / rate,
+        _least_pj(tasks, 0 if is_ideal else moved, prices),
+        # Arrays of other products than int8 leak less than the prices say.
+        prices.static_pj_per_cycle if kinds_of(network.plans)[0] == "int8" else 0.0,
+    )
+
+
+def _least_pj(tasks: Sequence[LayerTask], moved: float, prices: EnergyPrices) -> float:
+    """Return the energy of products, results and of the bytes that memory must move."""
+    bit = min(prices.pj("dram", "read_bits"), prices.pj("dram", "write_bits"))
+    return sum(fixed_pj(task, prices) for task in tasks if task.layer.uses_array) + 8 * moved * bit

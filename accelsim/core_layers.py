@@ -1,0 +1,420 @@
+"""All cores on one layer after the other: by what each layer is divided, and how its parts are mapped.
+
+The closed form says what each division would take; of those that it likes about as much, the solver decides. Equal
+layers are divided once, and equal parts are mapped once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from accelsim.config.hardware import HardwareConfig
+from accelsim.core_program import ONE_CORE, Network, Program
+from accelsim.cost.mapping_prices import mapping_prices
+from accelsim.cost.tables import load_tables
+from accelsim.errors import MappingError
+from accelsim.mapping.build import build_layer, layer_shape
+from accelsim.mapping.core_chip import compulsory_bytes, core_chip, with_turns
+from accelsim.mapping.cores import ALIKE, PARTS, Part, split_task
+from accelsim.mapping.fixed import fitted
+from accelsim.mapping.loops import LOOPS, Tiling
+from accelsim.mapping.mapper import forget_times, no_tiling_message
+from accelsim.mapping.network import largest_live, likely_alone, map_alone, network_tasks, residency_of
+from accelsim.mapping.prices import EnergyPrices
+from accelsim.mapping.ranking import Estimate, estimates
+from accelsim.mapping.residency import Residency, last_uses, output_elements
+from accelsim.mapping.stages import beside_dram, second_operands
+from accelsim.mapping.task import LayerTask, content_of
+from accelsim.mapping.vector_layer import build_vector_layer
+from accelsim.sim.cores import SystemCost, WholeLayer, cost_of_slot
+from accelsim.timing.core_pieces import Alike, Piece, Slot
+from accelsim.timing.memory import bytes_per_cycle
+from accelsim.timing.power_states import states_from_gaps
+from accelsim.timing.schedule import LayerSchedule
+from accelsim.trace.model import LayerTrace
+from accelsim.units import bits_to_bytes
+
+# Divisions that the closed form puts no further above the best are solved as well, so many at most.
+NEAR, MOST_SOLVED = 1.05, 2
+# Cores that take turns at a generator pay for each turn, which the closed form of one core does not know: so many more
+# tilings are solved, of those that it puts no further above the best.
+NEAR_IN_TURN, MORE_IN_TURN = 1.3, 3
+
+
+def by_layers(hardware: HardwareConfig, network: Network) -> Program:
+    """Return all cores on one layer after the other, each waiting for all others behind each layer.
+
+    Where a layer fits in no way beside maps that stay on chip, the largest of these goes to DRAM, as on one core.
+
+    Raises
+    ------
+    MappingError
+        A layer fits a core in no way.
+    """
+    whole = core_chip(hardware, 1, None)
+    divider = _Divider(hardware, whole, network)
+    banned: frozenset[str] = frozenset()
+    while True:
+        residency = _residency(hardware, network, whole, banned)
+        tasks = network_tasks(network.trace, network.plans, whole, residency)
+        made: dict[str, _Divided] = {}
+        try:
+            divider.estimate(tasks)
+            for task in tasks:
+                made[task.layer.name] = divider.divided(task, made)
+            crowded = _without_room(hardware, network.trace, residency, made)
+        except _NoRoomError as failure:
+            crowded = largest_live(network.trace, residency, tasks.index(failure.task))
+            if crowded is None:
+                raise MappingError(str(failure)) from failure
+        if crowded is None:
+            break
+        banned |= {crowded}
+    forget_times()
+    return _program(tasks, made, hardware.num_cores)
+
+
+def _program(tasks: Sequence[LayerTask], made: Mapping[str, _Divided], num_cores: int) -> Program:
+    slots, layers = [], []
+    ended = dict.fromkeys(range(num_cores), 0)
+    for task in tasks:
+        chosen = made[task.layer.name]
+        needs = tuple((core, number) for core, number in ended.items() if number)
+        pieces = {}
+        for core, schedule in enumerate(chosen.schedules):
+            pieces[core] = Piece(replace(schedule, name=task.layer.name), needs, chosen.from_cores)
+            ended[core] += 1
+        slots.append(Slot(pieces, chosen.alike))
+        layers.append(WholeLayer(task.layer.name, task.layer.kind, layer_shape(task.layer), task.stored_bits))
+    return Program(
+        tuple(slots),
+        tuple(range(len(slots))),
+        tuple(layers),
+        tuple(made[layer.name].by for layer in layers),
+        waits=True,
+    )
+
+
+class _NoRoomError(Exception):
+    """A layer that fits in no way beside the maps that stay on chip."""
+
+    def __init__(self, task: LayerTask, message: str) -> None:
+        super().__init__(message)
+        self.task = task
+
+
+def _residency(
+    hardware: HardwareConfig, network: Network, whole: HardwareConfig, banned: frozenset[str] = frozenset()
+) -> Residency:
+    """Return what stays on chip: in the buffer of all cores, or, with a network, spread over the buffers of each.
+
+    A second operand is read by cores that did not make it in the order of its rows, not of transfers: it leaves. So
+    does what a layer reads beside a map in DRAM.
+    """
+    trace = network.trace
+    if "activation_buffer" in hardware.share:
+        return residency_of(trace, network.plans, whole, banned)
+    if hardware.core_network is None:
+        return Residency(frozenset(), (0,) * len(trace.layers))
+    number, buffer = hardware.num_cores, whole.activation_buffer
+    together = buffer.model_copy(update={"capacity_bytes": buffer.capacity_bytes * number})
+    chip = whole.model_copy(update={"activation_buffer": together})
+    banned |= second_operands(trace)
+    while True:
+        spread = residency_of(trace, network.plans, chip, banned)
+        apart = beside_dram(trace, spread.on_chip)
+        if not apart:
+            break
+        banned |= apart
+    return replace(spread, resident_bytes=tuple(-(-count // number) for count in spread.resident_bytes))
+
+
+def _without_room(
+    hardware: HardwareConfig, trace: LayerTrace, residency: Residency, made: Mapping[str, _Divided]
+) -> str | None:
+    """Return the largest map that some core has no room for, since fewer cores made it than hold the others."""
+    if hardware.core_network is None or not residency.on_chip:
+        return None
+    last, bits = last_uses(trace), hardware.activation_bits
+    limit = hardware.activation_buffer.capacity_bytes * 3 // 4
+    for place in range(len(trace.layers)):
+        live = {
+            layer.name: bits_to_bytes(output_elements(layer) * bits) / len(made[layer.name].schedules)
+            for before, layer in enumerate(trace.layers[: place + 1])
+            if layer.name in residency.on_chip and last[layer.name] >= place and before <= place
+        }
+        if sum(live.values()) > limit:  # the first core has a part of each
+            return max(live, key=lambda name: live[name])
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """A layer's parts on the cores, by what they are divided, what they have alike, and what crosses between them."""
+
+    parts: tuple[LayerTask, ...]
+    by: str
+    alike: Alike
+    from_cores: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def largest(self) -> LayerTask:
+        """Return the part with most work, of equals that with most inputs."""
+        return max(self.parts, key=lambda part: (part.layer.dims.macs, part.layer.dims.num_inputs))
+
+    def takes_turns(self, hardware: HardwareConfig) -> bool:
+        """Return whether cores take turns at a shared unit that the parts use."""
+        part, share = self.parts[0], hardware.share
+        uses = (part.regenerates and "weight_generator" in share) or (part.decodes and "mask_decoder" in share)
+        return len(self.parts) > 1 and self.alike != "weights" and uses
+
+
+@dataclass(frozen=True, slots=True)
+class _Divided:
+    """A layer as the cores work on it: the schedule of each, in order of the cores."""
+
+    schedules: tuple[LayerSchedule, ...]
+    by: str
+    alike: Alike
+    from_cores: tuple[tuple[str, float], ...]
+
+    @property
+    def division(self) -> tuple[str, int]:
+        """Return by what the layer is divided, and among how many cores."""
+        return self.by, len(self.schedules)
+
+    def slot(self) -> Slot:
+        """Return the layer by itself."""
+        pieces = {core: Piece(schedule, (), self.from_cores) for core, schedule in enumerate(self.schedules)}
+        return Slot(pieces, self.alike)
+
+
+class _Divider:
+    """Divides the layers of a network among the cores of a chip; equal ones once."""
+
+    def __init__(self, hardware: HardwareConfig, whole: HardwareConfig, network: Network) -> None:
+        self.hardware, self.num_inputs, self.fixed = hardware, network.trace.num_inputs, network.fixed
+        self.prices = mapping_prices(whole, load_tables())
+        self.chip_prices = mapping_prices(hardware, load_tables())
+        self.chips: dict[Hashable, HardwareConfig] = {}
+        self.ranked: dict[Hashable, list[tuple[float, _Option]]] = {}
+        self.known: dict[Hashable, _Divided] = {}
+
+    def _key(self, task: LayerTask) -> Hashable:
+        return content_of(task), self._word(task), self.fixed.get(task.layer.name)
+
+    def _word(self, task: LayerTask) -> str:
+        split = self.hardware.mapping.split
+        return split if isinstance(split, str) else split.get(task.layer.name, split.get("default", "auto"))
+
+    def estimate(self, tasks: Sequence[LayerTask]) -> None:
+        """Rank the divisions of layers by the closed form, all side by side."""
+        options = {key: (task, self._options(task)) for task in tasks if (key := self._key(task)) not in self.ranked}
+        several = {key: found for key, (_, found) in options.items() if len(found) > 1}
+        parts = {id(each): self._in_turn(each) for found in several.values() for each in found}
+        by_part = dict(zip(parts, self._estimated(list(parts.values())), strict=True))
+        for key, (task, found) in options.items():
+            if key not in several:
+                self.ranked[key] = [(0.0, found[0])]
+                continue
+            values = [
+                (self._value(each, parts[id(each)], estimate), each)
+                for each in found
+                if (estimate := by_part[id(each)]) is not None
+            ]
+            if not values:
+                raise _NoRoomError(task, no_tiling_message(task))
+            self.ranked[key] = sorted(values, key=lambda one: one[0])
+
+    def _options(self, task: LayerTask) -> list[_Option]:
+        """Return the ways to divide a layer: as the chip's description says, else all that there are."""
+        # A unit that serves cores in turn, or a map of few rows, may feed fewer cores better than all.
+        word, number = self._word(task), self.hardware.num_cores
+        numbers = _numbers(number) if word == "auto" else (number,)
+        divided = (self._divided(task, by, cores) for by in PARTS if word in ("auto", by) for cores in numbers)
+        options = [each for each in divided if each is not None]
+        if word == "auto" or not options:
+            options.append(_Option((task,), ONE_CORE, "nothing"))
+        return options
+
+    def _divided(self, task: LayerTask, by: Part, number: int) -> _Option | None:
+        """Return the parts of a layer as the mapper of a core sees them; None where it cannot be divided so."""
+        hardware = self.hardware
+        parts = split_task(task, by, number, self.num_inputs)
+        if parts is None or (len(parts) < number < hardware.num_cores):
+            return None
+        alike = ALIKE[by]
+        share = 1 if _comes_once(alike, parts[0], hardware) else len(parts)
+        chip = self.chips.setdefault((share, alike), core_chip(hardware, share, alike))
+        room = task.activation_capacity_bytes
+        if chip.activation_buffer.capacity_bytes < hardware.activation_buffer.capacity_bytes:
+            room //= hardware.num_cores
+        return _Option(tuple(replace(part, hardware=chip, activation_capacity_bytes=room) for part in parts), by, alike)
+
+    def _in_turn(self, option: _Option) -> LayerTask:
+        """Return the largest part on a chip whose shared units are as slow as they are to one that takes turns."""
+        part, number = option.largest, len(option.parts)
+        if not option.takes_turns(self.hardware):
+            return part
+        key = "in turn", id(part.hardware), number
+        chip = self.chips.setdefault(key, with_turns(part.hardware, self.hardware, number))
+        return replace(part, hardware=chip)
+
+    def _estimated(self, parts: Sequence[LayerTask]) -> list[Estimate | None]:
+        """Return the closed form's word on parts: those of the array side by side, others by their one schedule."""
+        on_array = [part for part in parts if part.layer.uses_array]
+        found = iter(estimates(on_array, self.prices))
+        return [next(found) if part.layer.uses_array else self._alone(part) for part in parts]
+
+    def _alone(self, part: LayerTask) -> Estimate:
+        cycles = map_alone(part, self.prices).end.end_cycle
+        return Estimate(cycles, cycles)
+
+    def _value(self, option: _Option, part: LayerTask, estimate: Estimate) -> float:
+        """Return the objective of a layer by its largest part: no less than the memory takes for all."""
+        hardware, number = self.hardware, len(option.parts)
+        cycles, value = estimate.latency_cycles, estimate.value
+        objective, once_for_all = hardware.mapping.objective, _comes_once(option.alike, part, hardware)
+        if objective == "dram_bytes":
+            return value * (1 if once_for_all else number)
+        if hardware.memory != "ideal":
+            once, each = compulsory_bytes(part, option.alike)
+            once *= 1 if once_for_all else number
+            rate = float(bytes_per_cycle(hardware.dram, hardware.clock_mhz))
+            cycles = max(cycles, (once + each * number) / rate)
+        if objective == "latency" or self.prices.are_none or not part.layer.uses_array:
+            return cycles
+        energy = (value if objective == "energy" else value / max(1.0, estimate.latency_cycles)) * number
+        energy += (hardware.num_cores - number) * self.prices.static_pj_per_cycle * cycles
+        return energy if objective == "energy" else energy * cycles
+
+    def divided(self, task: LayerTask, made: Mapping[str, _Divided]) -> _Divided:
+        """Return a layer as the cores work on it; ``made`` says how what it reads was divided."""
+        producers = (*task.layer.inputs, *task.layer.residuals)
+        crossing = None
+        if self.hardware.core_network is not None:
+            crossing = tuple(made[name].division if name in made else None for name in producers)
+        key = self._key(task), crossing
+        if key not in self.known:
+            try:
+                self.known[key] = self._decided(task, made)
+            except MappingError as failure:
+                raise _NoRoomError(task, str(failure)) from failure
+        return self.known[key]
+
+    def _decided(self, task: LayerTask, made: Mapping[str, _Divided]) -> _Divided:
+        ranked = self.ranked[self._key(task)]
+        options = [option for value, option in ranked[:MOST_SOLVED] if value <= NEAR * ranked[0][0]]
+        if self.hardware.core_network is not None:
+            options = [_from_cores(task, option, made, self.hardware.num_cores) for option in options]
+        found = [each for option in options for each in self._mapped(option)]
+        if len(found) == 1:
+            return found[0]
+        return min(found, key=self._solved)
+
+    def _mapped(self, option: _Option) -> list[_Divided]:
+        """Return the parts mapped: the largest is, and all have its tiling where it fits.
+
+        Where cores take turns at a shared unit, the largest is mapped for that unit as it is, for one as slow as it is
+        to one of them, and with other sizes of weights that the closed form likes.
+        """
+        largest = option.largest
+        stated = self.fixed.get(largest.layer.name)
+        if stated is not None:
+            return [self._with_tiling(option, stated, is_stated=True)]
+        tasks = [largest, self._in_turn(option)] if option.takes_turns(self.hardware) else [largest]
+        # What a part takes beside others is a guess here: near its bound, another tiling is not looked for.
+        tasks = [replace(task, settles=True) for task in tasks]
+        tilings = [map_alone(task, self.prices).schedule.tiling for task in tasks]
+        if len(tasks) > 1:
+            tilings += likely_alone(largest, self.prices, NEAR_IN_TURN)[:MORE_IN_TURN]
+        return [self._with_tiling(option, tiling) for tiling in dict.fromkeys(tilings)]
+
+    def _with_tiling(self, option: _Option, tiling: Tiling | None, is_stated: bool = False) -> _Divided:
+        found: dict[Hashable, LayerSchedule] = {}
+        schedules = []
+        for part in option.parts:
+            key = content_of(part)
+            if key not in found:
+                found[key] = _of_part(part, tiling, self.prices, is_stated)
+            schedules.append(found[key])
+        return _Divided(tuple(schedules), option.by, option.alike, option.from_cores)
+
+    def _solved(self, one: _Divided) -> float:
+        """Return the objective of a layer by itself."""
+        return objective_of(cost_of_slot(one.slot(), self.hardware), self.hardware, self.chip_prices)
+
+
+def objective_of(cost: SystemCost, hardware: HardwareConfig, prices: EnergyPrices) -> float:
+    """Return what the chip's mapping minimises of some slots that have been solved."""
+    objective, cycles = hardware.mapping.objective, cost.end_cycle
+    if objective == "dram_bytes":
+        return cost.dram_bytes + 1e-6 * cycles
+    if objective == "latency" or prices.are_none:
+        return cycles + 1e-6 * cost.dram_bytes
+    energy = prices.of_actions(cost.actions) + cycles * prices.static_pj_per_cycle
+    energy += cost.array_cycles * prices.busy_pj_per_cycle
+    if prices.dram is not None and cost.dram is not None:
+        energy += states_from_gaps(cost.dram, hardware.dram).priced(prices.dram)
+    return energy if objective == "energy" else energy * cycles
+
+
+def _of_part(part: LayerTask, tiling: Tiling | None, prices: EnergyPrices, is_stated: bool = False) -> LayerSchedule:
+    """Return a part with a tiling, cut to its size; with its own where that does not fit, unless the user states it."""
+    if not part.layer.uses_array:
+        return build_vector_layer(part)
+    if tiling is not None:
+        dims = part.layer.dims
+        own = replace(tiling, **{loop: min(tiling.size(loop), getattr(dims, loop)) for loop in LOOPS})
+        if is_stated:
+            return build_layer(part, fitted(part, own))
+        with suppress(MappingError):
+            return build_layer(part, own)
+    return map_alone(part, prices).schedule
+
+
+def _numbers(num_cores: int) -> tuple[int, ...]:
+    """Return how many cores a layer is tried on: all, half of them, and a quarter."""
+    return tuple(dict.fromkeys(number for number in (num_cores, num_cores // 2, num_cores // 4) if number > 1))
+
+
+def _comes_once(alike: Alike, part: LayerTask, hardware: HardwareConfig) -> bool:
+    """Return whether what all cores need alike comes from DRAM once."""
+    if alike == "weights":
+        return "mask_buffer" in hardware.share and part.decodes
+    return alike == "inputs" and "activation_buffer" in hardware.share
+
+
+def _from_cores(task: LayerTask, option: _Option, made: Mapping[str, _Divided], number: int) -> _Option:
+    """Return a layer's parts with the transfers of what lies on chip and was not made where it is read."""
+    layer = task.layer
+    found: dict[str, float] = {}
+    on_chip = not task.dram_input_elements and layer.inputs and all(name in made for name in layer.inputs)
+    if on_chip:
+        found["inputs"] = max(_share_of_others(option, made[name].division, number) for name in layer.inputs)
+    if layer.residuals and not task.residual_dram_elements and layer.uses_array:
+        divisions = {made[name].division for name in layer.residuals if name in made}
+        found["residuals"] = 0.0 if divisions == {(option.by, len(option.parts))} else (number - 1) / number
+    crossing = tuple((name, share) for name, share in found.items() if share > 0)
+    names = [name for name, _ in crossing]
+
+    def part(own: LayerTask) -> LayerTask:
+        inputs = own.layer.dims.num_inputs if "inputs" in names else own.dram_input_elements
+        residuals = own.residual_elements if "residuals" in names else own.residual_dram_elements
+        return replace(own, dram_input_elements=inputs, residual_dram_elements=residuals)
+
+    return replace(option, parts=tuple(map(part, option.parts)), from_cores=crossing)
+
+
+def _share_of_others(option: _Option, made: tuple[str, int], number: int) -> float:
+    """Return which share of its inputs a part gets from other cores."""
+    is_alike = made == (option.by, len(option.parts))
+    if is_alike and option.by == "positions":  # all but the rows of the halo are its own
+        dims = option.largest.layer.dims
+        rows, own = (dims.H, dims.P * dims.stride[0]) if dims.P >= dims.Q else (dims.W, dims.Q * dims.stride[1])
+        return max(0.0, 1 - own / max(1, rows))
+    if is_alike and option.by in ("batch", ONE_CORE):
+        return 0.0
+    return (number - 1) / number

@@ -1,0 +1,67 @@
+"""What the cores of a chip do with a network, as `accelsim.cores` and its neighbours hand it to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from accelsim.config.hardware import HardwareConfig
+from accelsim.groups import Group
+from accelsim.mapping.loops import Tiling
+from accelsim.sim.cores import WholeLayer
+from accelsim.sim.counters import Counters
+from accelsim.storage.base import WeightPlan
+from accelsim.timing.core_pieces import Slot
+from accelsim.trace.model import LayerTrace
+
+Plans = Mapping[str, WeightPlan]
+ONE_CORE = "one core"
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What the cores do.
+
+    Attributes
+    ----------
+    slots, layer_of
+        Slots in order, and the layer that each belongs to.
+    layers, divided
+        The whole layers, and by what each is divided (``one core``: by nothing).
+    waits
+        Whether all cores wait for each other behind each layer.
+    round_of
+        Of a pipeline the group of inputs that each slot is for; else empty.
+    """
+
+    slots: tuple[Slot, ...]
+    layer_of: tuple[int, ...]
+    layers: tuple[WholeLayer, ...]
+    divided: tuple[str, ...]
+    waits: bool
+    round_of: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network in a storage format, for a chip of several cores.
+
+    Attributes
+    ----------
+    alone
+        Runs a network on a chip of one core.
+    groups
+        Says in which groups of inputs a chip of one core takes a batch.
+    cost
+        What is to be least.
+    fixed
+        Layer name -> tiling that the user states, of a divided layer that of each part.
+    """
+
+    trace: LayerTrace
+    storage: str
+    plans: Plans
+    alone: Callable[[HardwareConfig, LayerTrace], Counters]
+    groups: Callable[[HardwareConfig, LayerTrace], tuple[Group, ...]]
+    cost: Callable[[Counters], float]
+    fixed: Mapping[str, Tiling] = field(default_factory=dict)
