@@ -272,9 +272,9 @@ def _spatial_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
     )
 
 
-# Shorter passes may leave fewer filters over: 64 filters are four passes of 16 rather than three of 22. One more is what
-# the passes that are published of the chip ask for (`tests/unit/mapping/test_row_stationary.py`); of 75 layers of four
-# networks none becomes faster with up to eight more.
+# Shorter passes may leave fewer filters over: 64 filters are four passes of 16 rather than three of 22. One more is
+# what the passes that are published of the chip ask for (`tests/unit/mapping/test_row_stationary.py`); of 75 layers of
+# four networks none becomes faster with up to eight more.
 MORE_PASSES = 1
 # How many sets above each other take other channels: powers of two, and three times those.
 SHARES = tuple(sorted({base << shift for base in (1, 3) for shift in range(12)}))

@@ -26,9 +26,8 @@ class Work:
     ``first_*``: what the array waits for before its first step; ``last_*``: what follows its last one. ``share_*`` of
     the steps fetch weights, and inputs, and wait ``asked_*`` cycles for the first word. ``staged``: results in their
     two places between array and memory. ``returns``: reading partial sums back, each after its request. ``lead`` and
-    ``tail``: latencies before the first data, and behind the last step. ``behind``: the share of the results whose stores
-    stand behind a load that is needed when they are made. Arrays are [orders, n] of tilings, or [layers]
-    of the chosen ones.
+    ``tail``: latencies before the first data, and behind the last step. ``behind``: the share of the results whose
+    stores stand behind a load for a later step. Arrays are [orders, n] of tilings, or [layers] of the chosen ones.
     """
 
     array: Floats
@@ -117,8 +116,8 @@ def latency_of(hardware: HardwareConfig, work: Work, fetched: Floats, made: Floa
     if not hardware.activation_buffer.double_buffered:
         busy = np.maximum(busy, _exposed(work.inputs, array + stops, of_inputs, False, np.zeros(1)))
     total = work.weights + work.inputs + work.stores + work.others - fetched + np.maximum(lead_w, lead_i)
-    # What comes from memory last has yet to pass the array, in the steps that use it. The results of the steps before have
-    # been stored by then, but for those of the tiles that its request runs ahead of (see `accelsim.timing.program`).
+    # What comes from memory last has yet to pass the array, in the steps that use it. The results of the steps before
+    # have been stored by then, but for those of the tiles that its request runs ahead of (`accelsim.timing.program`).
     rest_w = np.where(work.weights > 0, (1 - work.late_w) / work.loads_w, 1.0)
     rest = np.minimum(rest_w, np.where(work.inputs > 0, (1 - work.late_i) / work.loads_i, 1.0))
     pending = np.minimum(rest + work.behind, 1.0)

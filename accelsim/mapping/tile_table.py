@@ -30,16 +30,16 @@ Width = Literal["narrow", "wide", "whole"]
 # in 99 of 100 layers; 24 choose the same, 384 come to 0.035 % and 0.7 %. The closed form of design-space exploration
 # takes time in proportion.
 ENOUGH = 96
-# Times the fastest: slower arrays are left out. Of the narrow table, 50 layers of the same networks on each of the seven
-# chips, by the closed form itself: against the best that any of 1.5, 2.5, 4, 8 and no limit finds, 4 loses 0.01 % in the
-# mean, 0.5 % at most; 2.5 loses 0.12 % on eyeriss (2.5 % at most), 1.5 loses 1.5 % there, none 0.2 % on all chips (12 %
-# at most, for `ENOUGH` then leaves the fast ones out). For the mapper (wide) 4 comes to 0.053 %
+# Times the fastest: slower arrays are left out. Of the narrow table, 50 layers of the same networks on each of the
+# seven chips, by the closed form itself: against the best that any of 1.5, 2.5, 4, 8 and no limit finds, 4 loses 0.01 %
+# in the mean, 0.5 % at most; 2.5 loses 0.12 % on eyeriss (2.5 % at most), 1.5 loses 1.5 % there, none 0.2 % on all
+# chips (12 % at most, for `ENOUGH` then leaves the fast ones out). For the mapper (wide) 4 comes to 0.053 %
 # in latency and energy x delay, 8 to 0.056 %, all to 0.091 % (against the best that any of them finds); in energy and
 # DRAM bytes to 0.059 %, 0.021 % and 0.031 %: what the closed form misjudges is kept from the first places.
 SLOWEST, SLOWEST_WIDE = 4.0, 8.0
 # A pass of a row-stationary array takes 4, 6 or 8 channels equally fast, but not with equal traffic. 48 layers of the
-# same networks on eyeriss and eyeriss_dense, latency and energy x delay, the best of eight finalists: against 1 the mean
-# changes by -0.18 to -0.52 % with 4, by +0.27 to -0.29 % with 2; 8 is 0.03 to 0.2 % behind 4.
+# same networks on eyeriss and eyeriss_dense, latency and energy x delay, the best of eight finalists: against 1 the
+# mean changes by -0.18 to -0.52 % with 4, by +0.27 to -0.29 % with 2; 8 is 0.03 to 0.2 % behind 4.
 PASS_STEPS = 4
 NEARLY_EQUAL = 1.01  # what the closed form cannot tell apart: its latency is off by about a hundredth in the median
 
