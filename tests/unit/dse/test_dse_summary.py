@@ -103,8 +103,8 @@ def test_lines_fit_the_terminal(width):
 
 def test_names_are_as_short_as_they_stay_apart():
     names = short_names([
-        "storage", "vary.pe_array.rows+vary.pe_array.cols", "vary.mask_buffer.capacity_bytes",
+        "storage", "vary.pe_array.rows=vary.pe_array.cols", "vary.mask_buffer.capacity_bytes",
         "vary.weight_buffer.capacity_bytes", "vary.weight_buffer.ports",
     ])  # fmt: skip
 
-    assert list(names.values()) == ["storage", "rows+cols", "mask_buffer", "weight_buffer.capacity_bytes", "ports"]
+    assert list(names.values()) == ["storage", "rows=cols", "mask_buffer", "weight_buffer.capacity_bytes", "ports"]
