@@ -133,7 +133,8 @@ def command(
     result = run.result.model_copy(update={"comparison": flow.totals_of(recorded) or None})
     report = flow.uncertainty_of(chip, run, runs) if unsure else None
     if target is not None:
-        write_run(prepare_folder(target), result, flow.run_counters_text(chip, trace, run.counters, recorded))
+        # The summary has what --json prints, the counters all that was compared: a report shows it.
+        write_run(prepare_folder(target), result, flow.run_counters_text(chip, trace, run.counters, runs))
         if report is not None:
             flow.write_uncertainty(target, report)
     if requests is not None or probe is not None:
