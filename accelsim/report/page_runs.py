@@ -11,6 +11,7 @@ from accelsim.cost.evaluate import evaluate
 from accelsim.cost.report import CostReport
 from accelsim.cost.tables import load_tables
 from accelsim.cost.uncertainty import ComparisonBands, FormatBands, UncertaintyReport, uncertainty
+from accelsim.report.labels import phase_words
 from accelsim.results.breakeven import BreakEven, break_even, dram_energy_j
 from accelsim.results.compare import batches, chip_labels
 from accelsim.results.model import ResultError, RunResult
@@ -38,10 +39,11 @@ class PageRun:
     counters: CountersFile | None
 
     @property
-    def key(self) -> tuple[str, str, str, int, str]:
-        """Return what tells runs apart: chip, network file, batch, format."""
+    def key(self) -> tuple[str, ...]:
+        """Return what tells runs apart: chip, network file, what is run of it, batch, format."""
         work = self.result.workload
-        return self.result.hardware.sha256, work.sha256, work.path, work.batch, self.result.storage
+        what = str(work.batch), phase_words(work)
+        return self.result.hardware.sha256, work.sha256, work.path, *what, self.result.storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ def cases_of(runs: Sequence[PageRun]) -> list[Case]:
     groups: dict[tuple[str, str, int], list[PageRun]] = {}
     for run in runs:
         work = run.result.workload
-        groups.setdefault((run.result.hardware.sha256, work.name, work.batch), []).append(run)
+        groups.setdefault((run.result.hardware.sha256, work.name + phase_words(work), work.batch), []).append(run)
     results = [run.result for run in runs]
     labels, are_batched = chip_labels(results), bool(batches(results))
     cases = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from accelsim.report.labels import format_label, label
 from accelsim.report.text import percent, printable, ratio, significant
 from accelsim.results.compare import generation_wait_fraction, weight_bytes
 from accelsim.results.model import LimitRecord, RunResult, Totals
@@ -17,7 +18,6 @@ _FAIREST_RIVAL = (
 
 _SEEN = 0.0005  # what would print as 0.1 %
 _WORTH = 0.005
-_RESOURCES = {"pe_array": "PE array"}
 _FITTED = (
     "A format that regenerates no weights gets a decoder so wide that a wider one would save no time; @chip is the "
     "same format on the chip's own decoder."
@@ -66,9 +66,9 @@ def limits_line(result: RunResult) -> list[str]:
     known = sorted(result.limits.items(), key=lambda item: (-item[1].share, gain(item[1]), item[0]))
 
     def line(name: str, limit: LimitRecord) -> str:
-        what = _RESOURCES.get(name, name.replace("_", " ").replace(".", " "))
-        brings = f"{gain(limit):+.1%}".replace("%", " %") if gain(limit) <= -_SEEN else "no gain"
-        where = "" if name.endswith(".capacity") else f" in {percent(limit.share)} of the time"
+        what = f"the {label(name.replace('.', '_'))}"
+        brings = f"{percent(-gain(limit))} less time" if gain(limit) <= -_SEEN else "no less time"
+        where = "" if name.endswith(".capacity") else f" for {percent(limit.share)} of the time"
         return f"{what}{where} (twice as much: {brings})"
 
     said = [line(name, limit) for name, limit in known if limit.share >= _WORTH or gain(limit) <= -_WORTH]
@@ -78,13 +78,13 @@ def limits_line(result: RunResult) -> list[str]:
 def objective_line(storage: str, rival: str, energies_j: Mapping[str, tuple[float, float]]) -> str:
     """Return how the ratio of two formats' energies moves with the objective for which both are mapped."""
     ratios = ", ".join(f"{objective} {ratio(theirs, mine)}" for objective, (mine, theirs) in energies_j.items())
-    return f"Energy of {printable(rival)} over {printable(storage)}, both mapped for {ratios}."
+    return f"Energy of {format_label(rival)} over {format_label(storage)}, both mapped for {ratios}."
 
 
 def policy_line(storage: str, rival: str, energies_j: Mapping[str, tuple[float, float]]) -> str:
     """Return how the ratio of two formats' energies moves with what the memory does between requests."""
     ratios = ", ".join(f"{ratio(theirs, mine)} {policy}" for policy, (mine, theirs) in energies_j.items())
-    return f"Energy of {printable(rival)} over {printable(storage)} by what idle memory does: {ratios}."
+    return f"Energy of {format_label(rival)} over {format_label(storage)} by what idle memory does: {ratios}."
 
 
 def _against(result: RunResult, name: str, other: Totals) -> str:
@@ -96,7 +96,9 @@ def _against(result: RunResult, name: str, other: Totals) -> str:
             _factor(mine.latency_s, other.latency_s, "time"),
         ]
     )
-    return f"{printable(result.storage)} against {printable(name)}: {gains}, {_area(mine.area_mm2, other.area_mm2)}."
+    return (
+        f"{format_label(result.storage)} against {format_label(name)}: {gains}, {_area(mine.area_mm2, other.area_mm2)}."
+    )
 
 
 def _factor(mine: float, other: float, what: str) -> str:

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from accelsim.report.cores import cores_table
+from accelsim.report.labels import phase_words
 from accelsim.report.sentence import left_out_words, limits_line, verdict
 from accelsim.report.text import percent, printable, quantity, ratio, shape, significant
 from accelsim.results.compare import (
@@ -101,15 +102,6 @@ def headline(result: RunResult) -> str:
     where = f"{printable(chip.name)} ({chip.node_nm:g} nm, {chip.clock_mhz:g} MHz{cores})"
     name = printable(work.name) + phase_words(work) + (f", batch {work.batch:,}" if work.batch > 1 else "")
     return f"{name} [{', '.join(parts)}] on {where}, stored as {printable(result.storage)}"
-
-
-def phase_words(work: WorkloadRecord) -> str:
-    """Return what is run of a language model, with the tokens that it attends to; nothing for other networks."""
-    if work.phase == "forward":
-        return ""
-    if work.phase == "decode" and work.context_length:
-        return f", decode of a token behind {work.context_length - 1:,}"
-    return f", {work.phase}" + (f" up to {work.context_length:,} tokens" if work.context_length else "")
 
 
 def _not_regenerable(result: RunResult) -> str:
