@@ -19,7 +19,7 @@ from accelsim.dse.summary_text import rule_words
 from accelsim.report.labels import field_label, format_label, label, with_unit
 from accelsim.report.page_charts import Chart
 from accelsim.report.page_svg import NUM_COLOURS, Axis, BarPicture, BarRow, Mark, PointPicture, Segment, Series
-from accelsim.report.page_tables import Cell, PageTable, compact
+from accelsim.report.page_tables import Cell, PageTable
 from accelsim.report.text import percent, prefix_of, printable, quantity, significant
 from accelsim.results.model import ResultError
 from accelsim.results.store import SUMMARY_NAME
@@ -225,7 +225,7 @@ def _lead(study: Study) -> str:
     names, row = chosen[0]
     what = " and ".join(label(name.partition(" of ")[0]) for name in names)
     figures = ", ".join(_figure(name.partition(" of ")[0], row) for name in names)
-    return f"{_superlative(names).capitalize()} {what}: {figures}, with {_words(study, row)}."
+    return f"{_superlative(names).capitalize()} {what}: {figures}; {_words(study, row)}."
 
 
 def _superlative(names: Sequence[str]) -> str:
@@ -269,7 +269,9 @@ def _columns(study: Study) -> list[tuple[str, str]]:
 
 def _part(name: str, value: str) -> str:
     """Return a choice as a sentence has it: ``weight buffer capacity 16384 B``."""
-    if name in ("storage", "hardware", "workload"):
+    if name == "storage":
+        return f"stored as {_shown(name, value)}"
+    if name in ("hardware", "workload"):
         return _shown(name, value)
     return f"{field_label(name).partition(' (')[0]} {_shown(name, value)}"
 
@@ -411,7 +413,7 @@ def _duels_table(study: Study) -> PageTable:
     note = (
         "Pairs of designs alike in all but the storage; factors by which the rival needs more (above 1: ticket wins)."
     )
-    return compact(PageTable("Tickets against rivals", columns, rows, note))
+    return PageTable("Tickets against rivals", columns, rows, note, folds=True)
 
 
 def _table(study: Study) -> PageTable:

@@ -42,12 +42,21 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class PageTable:
-    """A table: its title, column titles, rows of cells, and what to know when reading it."""
+    """A table: its title, column titles, rows of cells, and what to know when reading it.
+
+    One that ``folds`` is shown in fewer columns than it is saved with, see `shown`.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
+    folds: bool = False
+
+    @property
+    def shown(self) -> PageTable:
+        """Return the table as it is read: what all rows share stands below them, and a row alone is a list."""
+        return _folded(self) if self.folds else self
 
     @property
     def number_columns(self) -> tuple[bool, ...]:
@@ -60,20 +69,10 @@ class PageTable:
         return "data:text/csv;charset=utf-8," + quote(csv_text(self), safe="")
 
 
-def csv_text(table: PageTable) -> str:
-    """Return the values of ``table`` as CSV; a text that a spreadsheet would run as a formula gets an apostrophe."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(table.columns)
-    writer.writerows([_csv_value(cell.value) for cell in row] for row in table.rows)
-    return stream.getvalue()
-
-
-def compact(table: PageTable) -> PageTable:
-    """Return a table as it is read best: one row as a list of figures; of several what all share below them."""
+def _folded(table: PageTable) -> PageTable:
     if len(table.rows) == 1 and len(table.columns) > 2:
         rows = tuple((_text(column), cell) for column, cell in zip(table.columns, table.rows[0], strict=True))
-        return replace(table, columns=("figure", "value"), rows=rows)
+        return replace(table, columns=("figure", "value"), rows=rows, folds=False)
     shared = [place for place in range(len(table.columns)) if len({row[place].text for row in table.rows}) == 1]
     if len(table.rows) < 2 or not shared or len(shared) == len(table.columns):
         return table
@@ -83,8 +82,18 @@ def compact(table: PageTable) -> PageTable:
         table,
         columns=tuple(table.columns[place] for place in kept),
         rows=tuple(tuple(row[place] for place in kept) for row in table.rows),
+        folds=False,
         note=f"In all rows: {words}. {table.note}".strip() if words else table.note,
     )
+
+
+def csv_text(table: PageTable) -> str:
+    """Return the values of ``table`` as CSV; a text that a spreadsheet would run as a formula gets an apostrophe."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows([_csv_value(cell.value) for cell in row] for row in table.rows)
+    return stream.getvalue()
 
 
 def answer_table(cases: Sequence[Case]) -> PageTable:
@@ -99,7 +108,7 @@ def answer_table(cases: Sequence[Case]) -> PageTable:
         "the energy's factor in 5 and 95 % of 1,000 draws of every cost constant within its range; less in: the draws "
         "in which the format in question needs less. Times have no sampled constants."
     )
-    return compact(PageTable("The answer in figures", columns, rows, note))
+    return PageTable("The answer in figures", columns, rows, note, folds=True)
 
 
 def runs_table(case: Case) -> PageTable:
@@ -117,13 +126,15 @@ def runs_table(case: Case) -> PageTable:
         "Figures are for the whole batch. Accuracy stands only where the very ticket is stored that was measured; that "
         "of others is not simulated."
     )
-    return compact(PageTable(f"All runs of {printable(case.network)} on {printable(case.chip)}", columns, rows, note))
+    return PageTable(
+        f"All runs of {printable(case.network)} on {printable(case.chip)}", columns, rows, note, folds=True
+    )
 
 
 def layers_table(run: PageRun) -> PageTable:
     """Return a row per layer of one run."""
     causes = [name for name in CyclesByCause.model_fields if getattr(run.result.totals.cycles_by_cause, name)]
-    columns = ("layer", "kind", "shape", "cycles", *(f"{label(cause)} (cycles)" for cause in causes))
+    columns = ("layer", "kind", "shape", "cycles", *map(label, causes))
     columns += ("PE use", "energy", "weights read", "activations", "stored weights")
     is_mixed = SIGN in run.result.storage
     columns += ("stored as",) if is_mixed else ()
@@ -143,7 +154,8 @@ def layers_table(run: PageRun) -> PageTable:
             own = format_of_layer(run.result.storage, layer.name, layer.kind) if stored_bits(layer) else "-"
             cells.append(_text(own))
         rows.append(tuple(cells))
-    return PageTable(f"Layers, stored as {format_label(run.result.storage)}", columns, tuple(rows))
+    note = f"In cycles: {', '.join(map(label, causes))}; they add up to the layer's."
+    return PageTable(f"Layers, stored as {format_label(run.result.storage)}", columns, tuple(rows), note)
 
 
 def constants_table(cases: Sequence[Case]) -> PageTable:

@@ -30,7 +30,7 @@ from accelsim.results.compare import (
     traffic_bytes,
     weight_bytes,
 )
-from accelsim.results.model import CyclesByCause, EnergyByUnit, LayerRecord, Record, RunResult, Totals, WorkloadRecord
+from accelsim.results.model import CyclesByCause, EnergyByUnit, LayerRecord, Record, RunResult, Totals
 from accelsim.storage.mixed import SIGN, format_of_layer
 
 PIPE_WIDTH = 120

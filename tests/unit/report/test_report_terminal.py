@@ -67,7 +67,7 @@ def test_verdict_says_gains_and_costs_in_the_right_direction(sample_run):
 
     # 16 + 8 + 16 bytes of mask, seed and scale against 560 bytes of weights.
     assert lines[0] == (
-        "slt against dense-int8: 14.0x less weight traffic, 3.00x less energy, 2.00x more time, "
+        "ticket against dense int8: 14.0x less weight traffic, 3.00x less energy, 2.00x more time, "
         "0.250 mm2 (50.0 %) more chip area."
     )
     assert lines[1].startswith("The ticket reaches 95.0 % on digits;")
