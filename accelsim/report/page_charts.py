@@ -16,7 +16,7 @@ from accelsim.report.page_svg import NUM_COLOURS, Axis, BarPicture, BarRow, Mark
 from accelsim.report.page_words import case_name, factor, first_rival, nearest_rival
 from accelsim.report.roofline import Roofs, generation_roofs, roofline_points, roofs_of
 from accelsim.report.text import percent, prefix_of, printable, quantity, significant
-from accelsim.results.compare import own_accuracy, stored_bits, traffic_bytes, weight_bytes
+from accelsim.results.compare import bottleneck, own_accuracy, stored_bits, traffic_bytes, weight_bytes
 from accelsim.results.model import CyclesByCause, DramBytesRecord, EnergyByUnit, Record, RunResult, Totals
 
 _CAUSE_COLOURS = dict(zip(CyclesByCause.model_fields, (0, 7, 5, 10, 8, 6, 3, 4, 2, 9), strict=True))
@@ -52,11 +52,11 @@ def overview_charts(ticket: TicketRuns) -> list[Chart]:
     """Return energy by unit, time by cause, memory traffic by class and area by unit: a bar per format."""
     totals = {format_label(run.result.storage): run.result.totals for run in ticket.runs}
     mine = ticket.main.result.totals
-    causes = {name: int(getattr(mine.cycles_by_cause, name)) for name in CyclesByCause.model_fields}
-    stalls = {name: cycles for name, cycles in causes.items() if name != "compute"}
-    worst = max(stalls, key=lambda name: stalls[name])
-    some = f"{_share(stalls[worst], mine.latency_cycles)} {_of(ticket)} is {label(worst)}"
-    stalled = some if stalls[worst] else f"all {_of(ticket)} is computing"
+    _, worst = bottleneck(mine)
+    stalled = f"all {_of(ticket)} is computing"
+    if worst:
+        cycles = int(getattr(mine.cycles_by_cause, worst))
+        stalled = f"{_share(cycles, mine.latency_cycles)} {_of(ticket)} is {label(worst)}"
     return [
         _energy_chart(ticket),
         _record_chart(
@@ -79,7 +79,8 @@ def hero_chart(cases: Sequence[Case]) -> Chart | None:
     """
     if len(cases) < 2:
         return _energy_chart(cases[0].focus) if cases else None
-    rows, key = [], {}
+    rows: list[BarRow] = []
+    key: dict[str, int] = {}
     for case in cases:
         ticket = case.focus
         rivals = [rival for rival in (first_rival(ticket), nearest_rival(ticket)) if rival is not None]

@@ -19,8 +19,7 @@ from accelsim.report.labels import format_label, label
 from accelsim.report.page_runs import Case, PageRun, TicketRuns
 from accelsim.report.page_words import NEARLY_NONE, UNFROZEN_FORMAT
 from accelsim.report.text import percent, printable, quantity, ratio, shape, significant
-from accelsim.results.compare import own_accuracy, stored_bits, traffic_bytes, weight_bytes
-from accelsim.results.model import CyclesByCause
+from accelsim.results.compare import bottleneck, own_accuracy, stored_bits, traffic_bytes, weight_bytes
 from accelsim.storage.mixed import SIGN, format_of_layer
 
 Value = str | int | float
@@ -113,7 +112,7 @@ def answer_table(cases: Sequence[Case]) -> PageTable:
 
 def runs_table(case: Case) -> PageTable:
     """Return a row per run of a case: the main totals."""
-    columns = (
+    columns: tuple[str, ...] = (
         "file", "stored as", "batch", "frozen", "accuracy", "time", "energy", "energy per input", "power",
         "weight traffic", "all traffic", "stored weights", "PE use", "TOPS", "TOPS/W", "chip area",
     )  # fmt: skip
@@ -133,18 +132,19 @@ def runs_table(case: Case) -> PageTable:
 
 def layers_table(run: PageRun) -> PageTable:
     """Return a row per layer of one run."""
-    causes = [name for name in CyclesByCause.model_fields if getattr(run.result.totals.cycles_by_cause, name)]
-    columns = ("layer", "kind", "shape", "cycles", *map(label, causes))
-    columns += ("PE use", "energy", "weights read", "activations", "stored weights")
+    columns: tuple[str, ...] = ("layer", "kind", "shape", "cycles", "PE use", "stalled", "bottleneck")
+    columns += ("energy", "weights read", "activations", "stored weights")
     is_mixed = SIGN in run.result.storage
     columns += ("stored as",) if is_mixed else ()
     rows = []
     for layer in run.result.layers:
         moved = weight_bytes(layer)
         cells = [_text(layer.name), _text(layer.kind), _text(shape(layer.shape)), _count(layer.latency_cycles)]
-        cells += [_count(int(getattr(layer.cycles_by_cause, cause))) for cause in causes]
+        stalled, cause = bottleneck(layer)
         cells += [
             _fraction(layer.pe_utilization),
+            _fraction(stalled / layer.latency_cycles if layer.latency_cycles else 0.0),
+            _text(label(cause) if cause else "-"),
             _quantity(layer.energy_j, "J"),
             _quantity(moved, "B"),
             _quantity(traffic_bytes(layer) - moved, "B"),
@@ -154,7 +154,7 @@ def layers_table(run: PageRun) -> PageTable:
             own = format_of_layer(run.result.storage, layer.name, layer.kind) if stored_bits(layer) else "-"
             cells.append(_text(own))
         rows.append(tuple(cells))
-    note = f"In cycles: {', '.join(map(label, causes))}; they add up to the layer's."
+    note = "Stalled: all cycles but those of computing; the bottleneck is what most of them are spent on."
     return PageTable(f"Layers, stored as {format_label(run.result.storage)}", columns, tuple(rows), note)
 
 

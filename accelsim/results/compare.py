@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from accelsim.results.model import Record, ResultModel, RunResult, Totals
+from accelsim.results.model import CyclesByCause, Record, ResultModel, RunResult, Totals
 from accelsim.results.store import csv_row
 
 WEIGHT_CLASSES = ("mask", "seed", "scale", "weight", "index")
@@ -109,3 +109,11 @@ def _total_columns() -> list[str]:
         else:
             columns.append(name)
     return columns
+
+
+def bottleneck(record: Record) -> tuple[int, str]:
+    """Return the cycles of a record in which it does not compute, and the cause of most of them; "" where none are."""
+    stalls = {name: int(getattr(record.cycles_by_cause, name)) for name in CyclesByCause.model_fields}
+    stalls.pop("compute")
+    worst = max(stalls, key=lambda name: stalls[name])
+    return sum(stalls.values()), worst if stalls[worst] else ""

@@ -53,10 +53,13 @@ SUMMARY = {
     ],
     "duels": [], "reasons": {},
 }  # fmt: skip
-DESIGNS = "hardware,workload,storage,status,fidelity,vary.pe_array.rows=pe_array.cols,latency_s,energy_j,area_mm2\n" + "".join(
-    f"hwconfigs/edge.yaml,conv6.pt,{storage},ok,simulation,{size},{16e-3 / size},{1e-4 * size},{size / 16}\n"
-    for size in (16, 32)
-    for storage in ("slt", "dense-int8")
+DESIGNS = (
+    "hardware,workload,storage,status,fidelity,vary.pe_array.rows=pe_array.cols,latency_s,energy_j,area_mm2\n"
+    + "".join(
+        f"hwconfigs/edge.yaml,conv6.pt,{storage},ok,simulation,{size},{16e-3 / size},{1e-4 * size},{size / 16}\n"
+        for size in (16, 32)
+        for storage in ("slt", "dense-int8")
+    )
 )
 
 
