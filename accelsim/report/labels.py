@@ -13,12 +13,12 @@ _WORDS: Final[dict[str, str]] = {
     # causes
     "compute": "computing",
     "weight_load": "loading weights",
-    "fill_drain": "filling and draining",
+    "fill_drain": "fill and drain",
     "buffer_ports": "buffer ports",
-    "wait_dram": "waiting for memory",
-    "wait_generator": "waiting for generator",
-    "wait_decoder": "waiting for decoder",
-    "wait_vector": "waiting for vector unit",
+    "wait_dram": "awaiting memory",
+    "wait_generator": "awaiting generator",
+    "wait_decoder": "awaiting decoder",
+    "wait_vector": "awaiting vector unit",
     "call_overhead": "starting layers",
     # units
     "dram": "memory",
@@ -42,9 +42,9 @@ _WORDS: Final[dict[str, str]] = {
     "rd": "reading",
     "wr": "writing",
     "ref": "refresh",
-    "active": "standby, row open",
-    "precharged": "standby, no row open",
-    "apd": "power-down, row open",
+    "active": "standby, open row",
+    "precharged": "standby, closed",
+    "apd": "power-down, open",
     "pd": "power-down",
     "sr": "self-refresh",
     "dq": "data pins",
@@ -104,6 +104,11 @@ _PER_CYCLE: Final = "_per_cycle"
 def label(name: str) -> str:
     """Return what readers call a cause, unit, class of traffic or component of energy: ``wait_dram`` -> its words."""
     return printable(_WORDS.get(name, name.replace("_", " ")))
+
+
+def is_ticket_storage(storage: str) -> bool:
+    """Return whether a format stores a ticket, in one way or another."""
+    return storage.startswith(("slt", "multicoat", "folded"))
 
 
 def format_label(storage: str) -> str:

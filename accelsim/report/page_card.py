@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from accelsim.report.page_runs import Case, PageRun, TicketRuns
 from accelsim.report.page_validation import chip_trust
-from accelsim.report.page_words import factor, first_rival, nearest_rival, run_label
+from accelsim.report.page_words import first_rival, nearest_rival, run_label
+from accelsim.report.sentence import factor
 from accelsim.report.text import percent, quantity, ratio, significant
 from accelsim.results.compare import weight_bytes
 from accelsim.results.model import RunResult

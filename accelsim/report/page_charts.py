@@ -13,8 +13,9 @@ from accelsim.dse.pareto import pareto_front
 from accelsim.report.labels import format_label, label
 from accelsim.report.page_runs import Case, PageRun, TicketRuns
 from accelsim.report.page_svg import NUM_COLOURS, Axis, BarPicture, BarRow, Mark, Picture, PointPicture, Segment, Series
-from accelsim.report.page_words import case_name, factor, first_rival, nearest_rival
+from accelsim.report.page_words import case_name, first_rival, nearest_rival
 from accelsim.report.roofline import Roofs, generation_roofs, roofline_points, roofs_of
+from accelsim.report.sentence import factor
 from accelsim.report.text import percent, prefix_of, printable, quantity, significant
 from accelsim.results.compare import bottleneck, own_accuracy, stored_bits, traffic_bytes, weight_bytes
 from accelsim.results.model import CyclesByCause, DramBytesRecord, EnergyByUnit, Record, RunResult, Totals
@@ -52,15 +53,13 @@ def overview_charts(ticket: TicketRuns) -> list[Chart]:
     """Return energy by unit, time by cause, memory traffic by class and area by unit: a bar per format."""
     totals = {format_label(run.result.storage): run.result.totals for run in ticket.runs}
     mine = ticket.main.result.totals
-    _, worst = bottleneck(mine)
-    stalled = f"all {_of(ticket)} is computing"
-    if worst:
-        cycles = int(getattr(mine.cycles_by_cause, worst))
-        stalled = f"{_share(cycles, mine.latency_cycles)} {_of(ticket)} is {label(worst)}"
+    most = bottleneck(mine)
+    share = _share(int(getattr(mine.cycles_by_cause, most)), mine.latency_cycles)
+    time = f"Time: {share} {_of(ticket)} is {label(most)}"
     return [
         _energy_chart(ticket),
         _record_chart(
-            Labels(f"Time: {stalled}", "time by cause"), totals, "cycles_by_cause", _CAUSE_COLOURS,
+            Labels(time, "time by cause"), totals, "cycles_by_cause", _CAUSE_COLOURS,
             _Unit("s", _seconds_per_cycle(ticket)),
         ),
         _record_chart(

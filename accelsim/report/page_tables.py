@@ -19,7 +19,7 @@ from accelsim.report.labels import format_label, label
 from accelsim.report.page_runs import Case, PageRun, TicketRuns
 from accelsim.report.page_words import NEARLY_NONE, UNFROZEN_FORMAT
 from accelsim.report.text import percent, printable, quantity, ratio, shape, significant
-from accelsim.results.compare import bottleneck, own_accuracy, stored_bits, traffic_bytes, weight_bytes
+from accelsim.results.compare import bottleneck, own_accuracy, stalled_share, stored_bits, traffic_bytes, weight_bytes
 from accelsim.storage.mixed import SIGN, format_of_layer
 
 Value = str | int | float
@@ -140,11 +140,10 @@ def layers_table(run: PageRun) -> PageTable:
     for layer in run.result.layers:
         moved = weight_bytes(layer)
         cells = [_text(layer.name), _text(layer.kind), _text(shape(layer.shape)), _count(layer.latency_cycles)]
-        stalled, cause = bottleneck(layer)
         cells += [
             _fraction(layer.pe_utilization),
-            _fraction(stalled / layer.latency_cycles if layer.latency_cycles else 0.0),
-            _text(label(cause) if cause else "-"),
+            _fraction(stalled_share(layer)),
+            _text(label(bottleneck(layer)) if layer.latency_cycles else "-"),
             _quantity(layer.energy_j, "J"),
             _quantity(moved, "B"),
             _quantity(traffic_bytes(layer) - moved, "B"),
@@ -154,7 +153,7 @@ def layers_table(run: PageRun) -> PageTable:
             own = format_of_layer(run.result.storage, layer.name, layer.kind) if stored_bits(layer) else "-"
             cells.append(_text(own))
         rows.append(tuple(cells))
-    note = "Stalled: all cycles but those of computing; the bottleneck is what most of them are spent on."
+    note = "Stalled: the cycles in which the array does not compute; the bottleneck is what most cycles are spent on."
     return PageTable(f"Layers, stored as {format_label(run.result.storage)}", columns, tuple(rows), note)
 
 

@@ -5,16 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from accelsim.report.labels import format_label, label
+from accelsim.report.labels import format_label, is_ticket_storage
 from accelsim.report.page_runs import Case, PageRun, TicketRuns
 from accelsim.report.policies import policy_lines
-from accelsim.report.sentence import left_out_words, limits_line
+from accelsim.report.sentence import (
+    factor,
+    finding,
+    first_rival_name,
+    left_out_words,
+    limits_line,
+    nearest_rival_name,
+)
 from accelsim.report.text import percent, printable, quantity, ratio, significant
 from accelsim.results.breakeven import equal_precision_bits, smaller_or_cheaper
-from accelsim.results.compare import DENSE_RIVALS, generation_wait_fraction, stored_bits, traffic_bytes
-from accelsim.results.model import CyclesByCause, EnergyByUnit, RunResult
+from accelsim.results.compare import generation_wait_fraction, stored_bits, traffic_bytes
+from accelsim.results.model import RunResult, Totals
 
-TICKET_FORMATS = ("slt", "multicoat", "folded")
 UNFROZEN_FORMAT = "slt-unfrozen"
 NEARLY_NONE = 0.0005  # a freezing ratio that is shown as 0.0 %
 SLOW_DECODER = 0.1  # fraction of the time from which a wait is worth a sentence
@@ -38,16 +44,21 @@ def headline(case: Case) -> str:
 
 
 def first_rival(ticket: TicketRuns) -> PageRun | None:
-    """Return the run that the first sentence compares with: dense int8, dense fp32, or the first rival."""
-    by_name = {run.result.storage: run for run in ticket.rivals}
-    named = next((by_name[name] for name in DENSE_RIVALS if name in by_name), None)
-    return named or (ticket.rivals[0] if ticket.rivals else None)
+    """Return the run that the first sentence compares with."""
+    return _rival(ticket, first_rival_name(_totals(ticket), ticket.main.result.storage))
 
 
 def nearest_rival(ticket: TicketRuns) -> PageRun | None:
     """Return the run of least energy among formats that store no ticket; None if there is none."""
-    others = [run for run in ticket.rivals if not run.result.storage.startswith(TICKET_FORMATS)]
-    return min(others, key=lambda run: run.result.totals.energy_j) if others else None
+    return _rival(ticket, nearest_rival_name(_totals(ticket), ticket.main.result.storage))
+
+
+def _totals(ticket: TicketRuns) -> dict[str, Totals]:
+    return {run.result.storage: run.result.totals for run in ticket.rivals}
+
+
+def _rival(ticket: TicketRuns, name: str | None) -> PageRun | None:
+    return next((run for run in ticket.rivals if run.result.storage == name), None)
 
 
 def question(cases: Sequence[Case]) -> str:
@@ -70,26 +81,14 @@ def case_name(case: Case) -> str:
 
 def is_ticket(ticket: TicketRuns) -> bool:
     """Return whether the format in question stores a ticket."""
-    return ticket.main.result.storage.startswith(TICKET_FORMATS)
+    return is_ticket_storage(ticket.main.result.storage)
 
 
 def lead(cases: Sequence[Case]) -> str:
     """Return the answer of all cases in one sentence."""
-    ticket = cases[0].focus
-    rival = first_rival(ticket)
     if len(cases) > 1:
-        return (overall(cases) or [f"The cases have no rival in common: {_count(cases)} are shown side by side."])[0]
-    if rival is None:
-        return _alone(ticket.main)
-    nearest = nearest_rival(ticket)
-    words = f"Against {run_label(rival)}, {_subject(ticket)} needs {_energy_and_time(ticket, rival)}"
-    if nearest is not None and nearest is not rival:
-        words += f"; against {run_label(nearest)}, its rival of least energy, {_energy_and_time(ticket, nearest)}"
-    return f"{words}."
-
-
-def _count(cases: Sequence[Case]) -> str:
-    return f"{len(cases)} cases"
+        return (overall(cases) or [f"{len(cases)} runs side by side; they have no rival in common."])[0]
+    return finding(cases[0].focus.main.result, _totals(cases[0].focus))
 
 
 def run_label(run: PageRun) -> str:
@@ -100,12 +99,6 @@ def run_label(run: PageRun) -> str:
 def _subject(ticket: TicketRuns) -> str:
     """Return the format in question as the subject of a sentence."""
     return f"the {run_label(ticket.main)}" if is_ticket(ticket) else run_label(ticket.main)
-
-
-def _energy_and_time(ticket: TicketRuns, rival: PageRun) -> str:
-    mine, theirs = ticket.main.result.totals, rival.result.totals
-    energy = factor(mine.energy_j, theirs.energy_j, "energy")
-    return f"{energy} and {factor(mine.latency_s, theirs.latency_s, 'time')}"
 
 
 def answer(case: Case) -> list[str]:
@@ -180,15 +173,6 @@ def _range(what: str, values: Sequence[tuple[float, float]]) -> str:
     if high <= 1:
         return f"{'up' if high == 1 else f'{significant(1 / high)}x'} to {significant(1 / low)}x more {what}"
     return f"between {significant(1 / low)}x more and {significant(high)}x less {what}"
-
-
-def factor(mine: float, other: float, what: str) -> str:
-    """Return how much less or more ``what``, as a factor with three digits."""
-    if not mine or not other:
-        return f"{significant(mine)} against {significant(other)} {what}"
-    if "1.00x" in (ratio(mine, other), ratio(other, mine)):
-        return f"the same {what}"
-    return f"{ratio(other, mine)} less {what}" if mine < other else f"{ratio(mine, other)} more {what}"
 
 
 def break_even_words(ticket: TicketRuns) -> list[str]:
@@ -314,19 +298,6 @@ def _family(case: Case) -> str:
         f"instead of {percent(first.workload.freeze_ratio)} stores {stored} less and needs {energy}"
     )
     return f"{words}. Accuracy when frozen: {', '.join(accuracies)}." if accuracies else f"{words}."
-
-
-def _alone(run: PageRun) -> str:
-    totals = run.result.totals
-    causes = {name: int(getattr(totals.cycles_by_cause, name)) for name in CyclesByCause.model_fields}
-    spent = {name: float(getattr(totals.energy_j_by_unit, name)) for name in EnergyByUnit.model_fields}
-    cause, unit = max(causes, key=lambda name: causes[name]), max(spent, key=lambda name: spent[name])
-    time = percent(causes[cause] / totals.latency_cycles) if totals.latency_cycles else "-"
-    energy = percent(spent[unit] / totals.energy_j) if totals.energy_j else "-"
-    return (
-        f"Stored as {run_label(run)}, it takes {quantity(totals.latency_s, 's')}, {time} of it {label(cause)}, and "
-        f"{quantity(totals.energy_j, 'J')}, {energy} of it {label(unit)}."
-    )
 
 
 def _join(parts: Sequence[str]) -> str:

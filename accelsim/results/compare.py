@@ -111,9 +111,11 @@ def _total_columns() -> list[str]:
     return columns
 
 
-def bottleneck(record: Record) -> tuple[int, str]:
-    """Return the cycles of a record in which it does not compute, and the cause of most of them; "" where none are."""
-    stalls = {name: int(getattr(record.cycles_by_cause, name)) for name in CyclesByCause.model_fields}
-    stalls.pop("compute")
-    worst = max(stalls, key=lambda name: stalls[name])
-    return sum(stalls.values()), worst if stalls[worst] else ""
+def bottleneck(record: Record) -> str:
+    """Return the cause of most of a record's cycles, be it computing."""
+    return max(CyclesByCause.model_fields, key=lambda name: int(getattr(record.cycles_by_cause, name)))
+
+
+def stalled_share(record: Record) -> float:
+    """Return the fraction of a record's cycles in which the array does not compute."""
+    return 1 - record.cycles_by_cause.compute / record.latency_cycles if record.latency_cycles else 0.0
