@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from importlib import resources
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -100,15 +100,17 @@ def build_page(runs: Sequence[PageRun], title: str | None = None, studies: Seque
     cases = cases_of(runs)
     first = {case.chip: case for case in cases}
     views = [study_view(study) for study in studies]
+    said: set[str] = set()
+    hero = hero_chart(cases) if cases else views[0].charts[0]
     return Page(
         title=printable(title or (question(cases) if cases else views[0].question), 160),
         version=accelsim.__version__,
         lead=lead(cases) if cases else views[0].lead,
-        hero=hero_chart(cases) if cases else views[0].charts[0],
+        hero=_once([hero], said)[0] if hero is not None else None,
         overall=tuple(overall(cases)[1:]),
-        cases=tuple(_case_view(number, case) for number, case in enumerate(cases)),
+        cases=tuple(_case_view(number, case, said) for number, case in enumerate(cases)),
         answers=answer_table(cases),
-        pareto=tuple(pareto_charts(cases)),
+        pareto=_once(pareto_charts(cases), said),
         studies=tuple(views),
         verdict=tuple(shipped().verdict),
         validation=agreement_table(shipped().agreement),
@@ -140,7 +142,16 @@ def render(name: str, page: object) -> str:
     return text.lstrip()
 
 
-def _case_view(number: int, case: Case) -> CaseView:
+def _once(charts: Iterable[Chart], said: set[str]) -> tuple[Chart, ...]:
+    """Return charts without the notes that are ``said`` already, and add theirs to them."""
+    kept = []
+    for chart in charts:
+        kept.append(replace(chart, note="" if chart.note in said else chart.note))
+        said.add(chart.note)
+    return tuple(kept)
+
+
+def _case_view(number: int, case: Case, said: set[str]) -> CaseView:
     detailed = [run for run in case.focus.runs if run.result.layers]
     return CaseView(
         anchor=f"case-{number + 1}",
@@ -148,12 +159,12 @@ def _case_view(number: int, case: Case) -> CaseView:
         headline=headline(case),
         card=card(case),
         sentences=tuple(answer(case)),
-        overview=tuple(overview_charts(case.focus)),
+        overview=_once(overview_charts(case.focus), said),
         freezing=tuple(freezing_charts(case)),
         layers=tuple(
             LayerView(format_label(run.result.storage), tuple(layer_charts(run)), layers_table(run)) for run in detailed
         ),
-        roofline=roofline_chart(case.focus),
+        roofline=next(iter(_once(filter(None, [roofline_chart(case.focus)]), said)), None),
         runs=runs_table(case),
     )
 

@@ -40,8 +40,8 @@ found.figuresRoom = shown(document.querySelectorAll("svg")).map((svg) => {
   const start = Math.min(...[...svg.querySelectorAll("rect.bar")].map((bar) => box(bar).left));
   return bars.length ? (Math.max(...bars) - start) / box(svg).width : 1;
 });
-const texts = shown(document.querySelectorAll("h1, h2, h3, .lead, .first, li, figcaption, .trust, p.note"))
-  .filter((node) => !node.closest(".cards, .views, #validation")).map((node) => node.textContent.trim());
+const texts = shown(document.querySelectorAll("h1, h2, .lead, .first, li, p.note"))
+  .filter((node) => !node.closest(".case ul, .case details, .views, #validation")).map((node) => node.textContent.trim());
 found.twice = texts.filter((text, place) => text.split(" ").length > 4 && texts.indexOf(text) < place);
 document.documentElement.dataset.found = JSON.stringify(found);
 </script>
