@@ -41,7 +41,8 @@ found.figuresRoom = shown(document.querySelectorAll("svg")).map((svg) => {
   return bars.length ? (Math.max(...bars) - start) / box(svg).width : 1;
 });
 const texts = shown(document.querySelectorAll("h1, h2, .lead, .first, li, p.note"))
-  .filter((node) => !node.closest(".case ul, .case details, .views, #validation")).map((node) => node.textContent.trim());
+  .filter((node) => !node.closest(".case ul, .case details, .views, #validation"))
+  .map((node) => node.textContent.trim());
 found.twice = texts.filter((text, place) => text.split(" ").length > 4 && texts.indexOf(text) < place);
 document.documentElement.dataset.found = JSON.stringify(found);
 </script>
