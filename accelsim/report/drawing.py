@@ -90,10 +90,10 @@ def _finish_bar(axes: Axes, place: int, row: BarRow, end: float, scales: tuple[f
         ends = [min(edge, highest) / scale for edge in (row.low, row.high)]
         axes.plot(ends, [place, place], "|-", color="#16191d", linewidth=1, markersize=7)
         if row.high > highest:
-            axes.plot(ends[1:], [place], ">", color="#16191d", markersize=5)
+            axes.plot(ends[1:], [place], ">", color="#16191d", markersize=4, clip_on=False)
         end = max(end, min(row.high, highest))
     if row.end:
-        axes.annotate(row.end, (end / scale, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
+        axes.annotate(row.end, (end / scale, place), xytext=(6, 0), textcoords="offset points", va="center", fontsize=8)
 
 
 def _draw_points(picture: PointPicture, axes: Axes) -> None:
