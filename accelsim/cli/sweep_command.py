@@ -6,7 +6,7 @@ import click
 
 from accelsim.cli.collect import storage_of_option
 from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
-from accelsim.cli.dse_options import names, place_options, read_space, wanted_places
+from accelsim.cli.dse_options import names, place_options, read_space, refuse_all_failed, wanted_places
 
 
 @click.command(
@@ -45,7 +45,8 @@ def command(
     )
     if as_json:
         write_stdout(summary_text(result.summary))
-        return
-    for line in summary_lines(result.summary):
-        click.echo(line)
-    session(ctx).note(f"wrote results.parquet, results.csv and summary.json in {folder}")
+    else:
+        for line in summary_lines(result.summary):
+            click.echo(line)
+        session(ctx).note(f"wrote results.parquet, results.csv and summary.json in {folder}")
+    refuse_all_failed(result.summary, space)

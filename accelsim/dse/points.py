@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 import accelsim
+from accelsim.config.dataflow import DATAFLOW_PATH, with_dataflow
 from accelsim.config.explain import explain
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import load_hardware
@@ -92,6 +93,10 @@ class PointSource:
                 wanted[variable.name] = value
             for place in variable.paths:
                 reason = reason or _set(root, place, value)
+        paths = {place for variable in self.space.variables for place in variable.paths}
+        if DATAFLOW_PATH in paths and not reason:
+            stated = {place.removeprefix("pe_array.").split(".")[0] for place in paths if place.startswith("pe_array.")}
+            root["pe_array"] = with_dataflow(root["pe_array"], self.bases[hardware]["pe_array"]["dataflow"], stated)
         try:
             spec = self.workloads[workload].choose(wanted)
         except AccelSimError as error:

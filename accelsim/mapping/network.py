@@ -343,15 +343,6 @@ def map_entries(
     mapped: list[MappedLayer] = []
     tilings: dict[int, Tiling | None] = {}
 
-    def chosen(task: LayerTask) -> Tiling | None:
-        run = Run(Moment(), _content(task, _chip_content(task.hardware)), speed)
-        if not quick:
-            return map_layer(task, prices, None, run).schedule.tiling
-        likely = likely_tilings(task, prices, run, 1.0)
-        if not likely:
-            raise MappingError(no_tiling_message(task))
-        return likely[0]
-
     for position, entry in enumerate(entries):
         task = entry.task
         chip = chips.get(id(task.hardware)) or chips.setdefault(id(task.hardware), _chip_content(task.hardware))
@@ -361,7 +352,7 @@ def map_entries(
             tiling = fixed.get(name)
             if entry.piece is not None and task.layer.uses_array:
                 if tiling is None and entry.place not in tilings:
-                    tilings[entry.place] = chosen(largest_of(entries, entry.place))
+                    tilings[entry.place] = _tiling_of(largest_of(entries, entry.place), prices, speed, quick)
                 tiling = tiling or tilings[entry.place]
                 tiling = tiling and cut_to(tiling, task)
             key = (name, content, rest, before.state(), tiling, follows, _figures(entry))
@@ -379,6 +370,17 @@ def map_entries(
         mapped.append(item)
         before = item.end
     return tuple(mapped)
+
+
+def _tiling_of(task: LayerTask, prices: EnergyPrices, speed: str, quick: bool) -> Tiling | None:
+    """Return the tiling of a piece alone; ``quick``: what the closed form likes best."""
+    run = Run(Moment(), _content(task, _chip_content(task.hardware)), speed)
+    if not quick:
+        return map_layer(task, prices, None, run).schedule.tiling
+    likely = likely_tilings(task, prices, run, 1.0)
+    if not likely:
+        raise MappingError(no_tiling_message(task))
+    return likely[0]
 
 
 _kept_layers: Kept[MappedLayer] = Kept(KEPT_EVENTS)

@@ -16,6 +16,7 @@ from accelsim.strict_json import StrictJsonError, parse_json
 TENANTS_NAME = "tenants.json"
 MAX_FILE_BYTES = 1 << 22
 MAX_TENANTS = 64
+_SLOW_DOWN = 5  # its column in the table of networks side by side
 _COLUMNS = ("core", "layers", "MACs", "DRAM", "array", "memory", "generator, decoder", "other cores", "rest")
 
 
@@ -66,6 +67,12 @@ def read_tenants(path: str | Path) -> PageTable:
         raise ResultError(
             f"{file}: cannot be read ({type(error).__name__}); give a {TENANTS_NAME} that accelsim run --tenants wrote"
         ) from None
+
+
+def tenants_lead(table: PageTable) -> str:
+    """Return in a sentence what networks side by side cost each other."""
+    most = max((row[_SLOW_DOWN].text for row in table.rows), key=lambda text: float(text.rstrip("x")), default=None)
+    return f"Side by side no network takes more than {most} the time that it takes alone." if most is not None else ""
 
 
 def _tenants_table(document: dict[str, Any]) -> PageTable:
