@@ -71,8 +71,9 @@ def read_tenants(path: str | Path) -> PageTable:
 
 def tenants_lead(table: PageTable) -> str:
     """Return in a sentence what networks side by side cost each other."""
-    most = max((row[_SLOW_DOWN].text for row in table.rows), key=lambda text: float(text.rstrip("x")), default=None)
-    return f"Side by side no network takes more than {most} the time that it takes alone." if most is not None else ""
+    cells = [row[_SLOW_DOWN] for row in table.rows]
+    most = max(cells, key=lambda cell: float(cell.value), default=None)
+    return f"Side by side no network takes more than {most.text} the time that it takes alone." if most else ""
 
 
 def _tenants_table(document: dict[str, Any]) -> PageTable:
