@@ -63,8 +63,8 @@ workloads: $(READY)  ## search the committed tickets again (hours)
 golden: $(READY)  ## write the golden results, the digests and the README's output again; review the diff
 	ACCELSIM_REGENERATE=1 $(BIN)/python -m pytest tests/golden tests/property/test_timing_digests.py tests/e2e/test_e2e_readme.py
 
-schema: $(READY)  ## write results/schema.json again from the result model
-	$(BIN)/python -m accelsim.results.schema
+schema: $(READY)  ## write results/schema.json and cli/words.json again from the result model and the commands
+	$(BIN)/python -m accelsim.results.schema && $(BIN)/python -m accelsim.cli.words
 
 reports: $(READY)  ## make the example reports again (a minute)
 	rm -rf out/reports && $(BIN)/python -m accelsim.report.page_validation

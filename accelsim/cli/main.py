@@ -20,7 +20,13 @@ import click
 
 import accelsim
 from accelsim.cli.common import Overview, Session, common_options
-from accelsim.cli.environment import figures_go_to_files, open_closed_streams, unusable_environment, unusable_words
+from accelsim.cli.environment import (
+    COMPLETION_VARIABLE,
+    figures_go_to_files,
+    open_closed_streams,
+    unusable_environment,
+    unusable_words,
+)
 from accelsim.errors import AccelSimError
 
 EXIT_FAULT = 1
@@ -66,6 +72,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     problem = unusable_words(given) or unusable_environment()
     if problem:
         return _complain(problem, EXIT_USER)
+    if os.environ.get(COMPLETION_VARIABLE):
+        from accelsim.cli.completing import answer  # noqa: PLC0415  other calls do not wait for it
+
+        sys.stdout.write(answer())
+        return 0
     told: list[int] = []
     try:
         with _ending_on_sigterm(told):

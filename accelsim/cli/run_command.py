@@ -24,7 +24,7 @@ from accelsim.cli.collect import (
     wants_uncertainty,
     workload_options,
 )
-from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
+from accelsim.cli.common import common_options, examples, json_option, session, set_option, write_stdout
 from accelsim.cli.names import complete_chip, complete_formats, complete_workload
 from accelsim.cli.tenants import run_together, tenants_option, wants_tenants
 from accelsim.cli.what_if import chips_option, run_what_if, vary_option, wants_what_if
@@ -76,7 +76,7 @@ from accelsim.trace.model import LayerTrace
 @tenants_option
 @vary_option
 @chips_option
-@click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
+@set_option()
 @click.option("--out", "folder", metavar="DIR", help="Write summary.json, layers.csv and counters.json there.")
 @timeline_option
 @requests_option

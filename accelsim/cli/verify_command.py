@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
+from accelsim.cli.common import common_options, examples, json_option, session, set_option, write_stdout
 from accelsim.cli.names import complete_chip, complete_ticket
 from accelsim.config.loader import load_hardware
 from accelsim.ticket.file import has_value_digests, read_ticket
@@ -37,7 +37,7 @@ _VALUES = {
 )
 @click.argument("hardware", shell_complete=complete_chip)
 @click.argument("ticket", shell_complete=complete_ticket)
-@click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
+@set_option()
 @click.option("--reference", metavar="FILE", help="Ticket of the searched network [default: digests in TICKET].")
 @click.option("--images", type=click.IntRange(0), help="Classify so many test inputs, 0 none [default: all].")
 @json_option

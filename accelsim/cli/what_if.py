@@ -23,7 +23,7 @@ from accelsim.cli.collect import (
     wants_uncertainty,
 )
 from accelsim.cli.common import session, write_stdout
-from accelsim.cli.names import complete_chip
+from accelsim.cli.names import complete_chip, complete_variable
 from accelsim.config.loader import load_hardware
 from accelsim.errors import ConfigError
 
@@ -57,6 +57,7 @@ def vary_option(function: F) -> F:
         multiple=True,
         metavar="PATH=VALUE,...",
         expose_value=False,
+        shell_complete=complete_variable,
         callback=keep(_VARY_KEY),
         help="Values of a field of the chip, or of batch, storage, sparsity and so on as in a sweep: a table with a "
         "row for each; repeatable, for all combinations.",
