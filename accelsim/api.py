@@ -201,8 +201,6 @@ def sweep(  # noqa: PLR0913  each is an option of the command
 ) -> SweepResult:
     """Evaluate every point of a design space, like ``accelsim sweep``.
 
-    A script that calls this with several workers needs the usual ``if __name__ == "__main__":`` around its beginning.
-
     Parameters
     ----------
     space
