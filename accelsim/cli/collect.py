@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from accelsim.cli.common import Choice, session
+from accelsim.documented import documented
 from accelsim.prng import RatioDistribution
 from accelsim.trace import TraceOptions, trace_workload
 from accelsim.trace.batch import batch_problem, with_batch
@@ -249,7 +250,7 @@ def uncertainty_option(function: F) -> F:
         is_flag=True,
         expose_value=False,
         callback=lambda ctx, _, value: ctx.meta.update({_UNCERTAINTY_KEY: value}),
-        help="Say how sure the energies are (with --out also as uncertainty.json and .png).",
+        help="Say how sure the energies and their ratios are (with --out also as uncertainty.json and .png).",
     )(function)
 
 
@@ -366,7 +367,7 @@ def model_options(model: type[BaseModel], without: frozenset[str]) -> Callable[[
     """
 
     def decorate(function: F) -> F:
-        for name, field in reversed(model.model_fields.items()):
+        for name, field in reversed(documented(model).model_fields.items()):
             if name not in without:
                 function = _option(name, field)(function)
         return function

@@ -156,7 +156,8 @@ def _print(
     """Print a run beside ``runs`` of the formats that it is compared with."""
     console, result, comparison = make_console(sys.stdout), run.result, flow.totals_of(runs)
     words = groups_words(flow.groups_of(chip, trace, result.storage, mapping_file(ctx)))
-    remarks = _objectives(ctx, chip, trace, run, list(runs.values()))
+    # Four mappings more, a third of a run's time: it says how sure the ratio is, and is asked for with the bands.
+    remarks = _objectives(ctx, chip, trace, run, list(runs.values())) if wants_uncertainty(ctx) else []
     rivals = {name: rival.counters for name, rival in runs.items() if name != result.storage}
     remarks += policy_lines(chip.config, run.counters, rivals)
     print_run(console, result, comparison, network_sizes(trace) + words, remarks, trace.alike)
