@@ -1,7 +1,8 @@
 """Wrap the text of Markdown pages at 100 columns: ``python docs/hooks/wrap.py`` writes all pages again.
 
-Only running text and items of lists are wrapped. Code, tables, headings, comments and lines of HTML stay as they are;
-a word, a link's target or a piece of code that is longer than a line stays whole.
+Only running text and items of lists are wrapped. Code, tables, headings, comments, lines of HTML, and what the program
+itself writes between ``<!-- begin ... -->`` and ``<!-- end ... -->`` stay as they are; a word, a link's target or a
+piece of code that is longer than a line stays whole.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTH = 100
-_FENCE = re.compile(r"\s*(```|~~~)")
+_FENCE = re.compile(r"\s*(```|~~~|<!-- begin )")
+_CLOSES = {"<!-- begin ": "<!-- end "}
 _ITEM = re.compile(r"(\s*)([-*+]|\d+[.)])(\s+)")
 _VERBATIM = re.compile(r"\s*(\||#{1,6}\s|<|!\[|>|:::|\[[^\]]+\]:)|(\s*[-*_]){3,}\s*$")
 # A word keeps the spaces inside of code and inside of a link's target.
@@ -37,7 +39,7 @@ def _blocks(lines: list[str]) -> Iterator[str]:
     """Yield the lines of a page: paragraphs and items wrapped, everything else as it is."""
     fence, inside, open_text = "", 0, list[str]()  # `inside`: columns of the item that the line belongs to
     for line in lines:
-        opened = _FENCE.match(line)
+        opened = None if fence else _FENCE.match(line)
         item = _ITEM.match(line)
         indent = len(line) - len(line.lstrip())
         is_code = not open_text and indent >= inside + 4
@@ -46,7 +48,9 @@ def _blocks(lines: list[str]) -> Iterator[str]:
             open_text = []
             yield line
             if opened:
-                fence = "" if opened[1] == fence else fence or opened[1]
+                fence = _CLOSES.get(opened[1], opened[1])
+            elif fence and line.lstrip().startswith(fence):
+                fence = ""
             if not indent and line.strip() and not fence:
                 inside = 0
         elif item:
