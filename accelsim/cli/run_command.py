@@ -34,7 +34,7 @@ from accelsim.report.batch import groups_words
 from accelsim.report.network import network_sizes
 from accelsim.report.policies import policy_lines
 from accelsim.report.sentence import objective_line
-from accelsim.report.terminal import make_console, print_run, print_synthetic
+from accelsim.report.terminal import make_console, print_run, synthetic_words
 from accelsim.report.timeline_probe import TimelineProbe
 from accelsim.report.uncertainty import print_uncertainty
 from accelsim.results.compare import DENSE_RIVALS
@@ -160,10 +160,9 @@ def _print(
     remarks = _objectives(ctx, chip, trace, run, list(runs.values())) if wants_uncertainty(ctx) else []
     rivals = {name: rival.counters for name, rival in runs.items() if name != result.storage}
     remarks += policy_lines(chip.config, run.counters, rivals)
+    named = filter(lambda name: not is_as_stated(name), (result.storage, *comparison))
+    remarks += [synthetic_words(name) for name in named if flow.is_synthetic(trace, name)]
     print_run(console, result, comparison, network_sizes(trace) + words, remarks, trace.alike)
-    for name in filter(lambda name: not is_as_stated(name), (result.storage, *comparison)):
-        if flow.is_synthetic(trace, name):
-            print_synthetic(console, name)
 
 
 def _chip(ctx: click.Context, hardware: str, overrides: Sequence[str]) -> LoadedHardware:

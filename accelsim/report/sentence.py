@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
-from accelsim.report.text import percent, printable, ratio, significant
+from accelsim.report.text import percent, printable, quantity, ratio, significant
 from accelsim.results.compare import generation_wait_fraction, weight_bytes
 from accelsim.results.model import LimitRecord, RunResult, Totals
 from accelsim.storage.chip_decoder import is_as_stated
@@ -15,6 +16,8 @@ _FAIREST_RIVAL = (
 )
 
 
+SAME = 1e-3
+"""Figures within a thousandth of each other are called the same: no input of the model is known better."""
 _SEEN = 0.0005  # what would print as 0.1 %
 _WORTH = 0.005
 _RESOURCES = {"pe_array": "PE array"}
@@ -42,6 +45,24 @@ def verdict(result: RunResult, comparison: Mapping[str, Totals]) -> list[str]:
     if not any(name.startswith("entropy-") for name in [result.storage, *comparison]):
         lines.append(_FAIREST_RIVAL)
     return lines
+
+
+def closing(result: RunResult, comparison: Mapping[str, Totals]) -> list[str]:
+    """Return the sentences in which a run's output ends: what was found, what limits the run, and what to beware of.
+
+    What was found is said against the rival of the least energy; without one it is the run's own figures.
+    """
+    rivals = {name: other for name, other in comparison.items() if name != result.storage}
+    if rivals:
+        best = min(rivals, key=lambda name: rivals[name].energy_j)
+        return [_against(result, best, rivals[best]), *limits_line(result), _accuracy(result)]
+    totals, chip = result.totals, printable(result.hardware.name)
+    found = (
+        f"{printable(result.workload.name)} stored as {printable(result.storage)} takes "
+        f"{quantity(totals.latency_s, 's')} and {quantity(totals.energy_j, 'J')} on {chip}."
+    )
+    beware = "Energies follow from constants that have ranges: --uncertainty says how sure they are."
+    return [found, *limits_line(result), beware]
 
 
 def left_out_words(results: Sequence[RunResult]) -> list[str]:
@@ -102,7 +123,7 @@ def _against(result: RunResult, name: str, other: Totals) -> str:
 def _factor(mine: float, other: float, what: str) -> str:
     if not mine or not other:
         return f"{what} {significant(mine)} against {significant(other)}"
-    if f"{mine:.3g}" == f"{other:.3g}":
+    if math.isclose(mine, other, rel_tol=SAME):
         return f"the same {what}"
     return f"{ratio(other, mine)} less {what}" if mine < other else f"{ratio(mine, other)} more {what}"
 

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from accelsim.report.cores import cores_table
-from accelsim.report.sentence import left_out_words, limits_line, verdict
+from accelsim.report.sentence import closing, left_out_words, verdict
 from accelsim.report.text import percent, printable, quantity, ratio, shape, significant
 from accelsim.results.compare import (
     WEIGHT_CLASSES,
@@ -64,16 +64,17 @@ def print_run(  # noqa: PLR0913  each is a part of what is printed
 ) -> None:
     """Print what a run found: layers, totals beside ``comparison``, where cycles and energy went, the verdict.
 
-    ``sizes`` says how large the network is, behind the headline; ``remarks`` stand behind the verdict. Of the layers
-    at ``folded``, which are like others, only the number is shown.
+    ``sizes`` says how large the network is, behind the headline; ``remarks`` stand before the last three sentences,
+    which are the finding, the limit and the caveat. Of the layers at ``folded``, which are like others, only the number
+    is shown.
     """
     console.print(Text(headline(result), style="bold"))
     if sizes:
         console.print(Text(sizes))
     for line in left_out_words([result]):
         console.print(Text(line))
-    layers = layer_table(result, console.width, folded=folded)
-    console.print(layers.table)
+    layers = layer_table(result, console.width if _is_narrow(console) else UNLIMITED_WIDTH, folded=folded)
+    _table_console(console).print(layers.table)
     print_left_out(console, layers.left_out, ", --json, or layers.csv of --out")
     runs = {result.storage: result.totals, **comparison}
     for table in (totals_table(runs), cycles_table(runs), energy_table(runs)):
@@ -82,8 +83,27 @@ def print_run(  # noqa: PLR0913  each is a part of what is printed
         console.print(cores_table(result))
         if sum(core.num_layers > 0 for core in result.cores) == 1:
             console.print(Text("One core alone is best by the chip's objective; the others wait."))
-    for line in [*limits_line(result), *verdict(result, comparison), *remarks]:
-        console.print(Text(line))
+    last = closing(result, comparison)
+    for line in [*verdict(result, comparison), *remarks]:
+        if line not in last:
+            console.print(Text(line))
+    console.print()
+    for line in last:
+        console.print(Text(line, style="bold"))
+
+
+def _is_narrow(console: Console) -> bool:
+    """Return whether a table must fit a width: that of a terminal, or of COLUMNS; a pipe gets all columns."""
+    return console.is_terminal or "COLUMNS" in os.environ
+
+
+def _table_console(console: Console) -> Console:
+    """Return a console for a table with all columns, where ``console`` need not keep to a width."""
+    if _is_narrow(console):
+        return console
+    return Console(
+        file=console.file, width=UNLIMITED_WIDTH, no_color=console.no_color, highlight=False, markup=False, emoji=False
+    )
 
 
 def headline(result: RunResult) -> str:
@@ -121,9 +141,8 @@ def _not_regenerable(result: RunResult) -> str:
 
 
 _OPTIONAL_COLUMNS = (
-    "bandwidth",
-    "mostly by",
     "shape",
+    "bandwidth",
     "activations",
     "kind",
     "PE use",
@@ -353,9 +372,9 @@ def print_comparison(console: Console, results: Sequence[RunResult], synthetic: 
         console.print(Text(line))
 
 
-def print_synthetic(console: Console, storage: str) -> None:
-    """Print that what ``storage`` holds is made up."""
-    console.print(Text(f"{printable(storage)}: {SYNTHETIC_WORDS}"))
+def synthetic_words(storage: str) -> str:
+    """Return that what ``storage`` holds is made up."""
+    return f"{printable(storage)}: {SYNTHETIC_WORDS}"
 
 
 def print_fitted(

@@ -97,7 +97,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(data, "load_digits", lambda: replace(whole, **few))
     monkeypatch.setattr(compare, "REFERENCES", dict.fromkeys(compare.REFERENCES, compare.validate_model_sizes))
     if not IS_NIGHTLY:
-        small = partial(trace.build_network, "conv2", width_factor=0.25)
+        small = partial(trace.build_network, "resnet18", width_factor=0.125)
         monkeypatch.setattr(trace, "build_network", lambda name, **of: small(num_classes=of["num_classes"]))
 
 
