@@ -15,10 +15,12 @@ from accelsim.names import suggest
 from accelsim.report.text import percent, printable, shape
 from accelsim.report.timeline_probe import Slice, TimelineProbe
 from accelsim.results.model import LayerRecord, ResultError, RunResult
+from accelsim.timing.program import KIND_NAMES
 from accelsim.trace.model import LayerTrace
 
 _ROWS = ("dram", "mask_decoder", "weight_generator", "pe_array", "vector_unit")
 _MAX_TILES = 60
+_LABELLED = 0.008  # a letter's share of the width; a bar that is narrower than its words has none
 _UNIT_COLOURS = ("#0072B2", "#56B4E9")
 _CAUSE_COLOURS = {
     "wait_dram": "#D55E00",
@@ -47,8 +49,9 @@ def gantt_figure(result: RunResult, probe: TimelineProbe, layer_name: str | None
     number = _layer_number(result, layer_name)
     layer = result.layers[number]
     start = sum(earlier.latency_cycles for earlier in result.layers[:number])
-    array = list(probe.pieces("pe_array", number))[:_MAX_TILES]
-    end = array[-1].end_cycle if array else start + layer.latency_cycles
+    array = list(probe.pieces("pe_array", number))
+    is_whole = len(array) <= _MAX_TILES
+    end = start + layer.latency_cycles if is_whole else array[_MAX_TILES - 1].end_cycle
     # The hash salt and the missing date make equal runs equal bytes.
     with rc_context({"svg.hashsalt": "accelsim", "svg.fonttype": "none"}):
         figure = Figure(figsize=(11, 3.6), layout="constrained")
@@ -82,7 +85,8 @@ def _draw(figure: Figure, result: RunResult, probe: TimelineProbe, span: tuple[i
     number, start, end = span
     axis = figure.subplots()
     others_drawn = False
-    for row, unit in enumerate(reversed(_ROWS)):
+    rows = [unit for unit in reversed(_ROWS) if unit == "pe_array" or any(probe.pieces(unit))]
+    for row, unit in enumerate(rows):
         for piece in probe.pieces(unit):
             if piece.end_cycle > start and piece.start_cycle < end:
                 colour = _UNIT_COLOURS[piece.tile % 2] if piece.layer == number else "#BBBBBB"
@@ -90,10 +94,10 @@ def _draw(figure: Figure, result: RunResult, probe: TimelineProbe, span: tuple[i
                 others_drawn |= piece.layer != number
     for piece in probe.pieces("stall"):
         if piece.layer == number and piece.label in _CAUSE_COLOURS and piece.start_cycle < end:
-            _bar(axis, len(_ROWS) - 1 - _ROWS.index("pe_array"), piece, (start, end), _CAUSE_COLOURS[piece.label])
-    axis.set_yticks(range(len(_ROWS)), [unit.replace("_", " ") for unit in reversed(_ROWS)])
+            _bar(axis, rows.index("pe_array"), piece, (start, end), _CAUSE_COLOURS[piece.label])
+    axis.set_yticks(range(len(rows)), [unit.replace("_", " ") for unit in rows])
     axis.set_xlim(0, max(1, end - start))
-    axis.set_ylim(-0.6, len(_ROWS) - 0.4)
+    axis.set_ylim(-0.6, len(rows) - 0.4)
     axis.set_xlabel("core cycles since the layer before ended; dark and light: one tile after the other")
     worked = sum(min(piece.end_cycle, end) - piece.start_cycle for piece in _on_array(probe, number, end))
     axis.set_title(_title(result.layers[number], end - start, worked), fontsize=10, loc="left")
@@ -110,6 +114,17 @@ def _draw(figure: Figure, result: RunResult, probe: TimelineProbe, span: tuple[i
 def _bar(axis: Axes, row: int, piece: Slice, span: tuple[int, int], colour: str) -> None:
     begin, end = max(piece.start_cycle, span[0]), min(piece.end_cycle, span[1])
     axis.broken_barh([(begin - span[0], end - begin)], (row - 0.38, 0.76), facecolors=colour, linewidth=0)
+    words = _words(piece)
+    if end - begin >= _LABELLED * len(words) * (span[1] - span[0]):
+        middle = (begin + end) / 2 - span[0]
+        axis.text(middle, row, words, ha="center", va="center", fontsize=8, color="white")
+
+
+def _words(piece: Slice) -> str:
+    """Return what a bar shows: what a request moves, what the array waits for, else the tile."""
+    if piece.label.isdecimal():
+        return KIND_NAMES[int(piece.label)]
+    return piece.label.removeprefix("wait_") or f"tile {piece.tile}"
 
 
 def _on_array(probe: TimelineProbe, number: int, end: int) -> list[Slice]:

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from accelsim.config.loader import load_hardware
-from accelsim.pipeline import run
+from accelsim.mapping.fixed import load_fixed
+from accelsim.pipeline import run, simulate
+from accelsim.report.timeline_probe import TimelineProbe
 from accelsim.results.compare import weight_bytes
 from accelsim.trace import trace_workload
 
@@ -26,3 +28,19 @@ def test_tutorial_says_what_its_commands_find():
     assert rival.energy_j / ticket.energy_j == pytest.approx(2.0, abs=0.1)
     assert wide.energy_j / ticket.energy_j == pytest.approx(1.7, abs=0.1)
     assert wide.latency_s / ticket.latency_s == pytest.approx(1, abs=0.05)
+
+
+def test_the_example_of_the_model_is_worked_out_so(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    text = (ROOT / "docs" / "model.md").read_text(encoding="utf-8")
+    chip, trace, probe = (
+        load_hardware("edge_dense", ["dram.data_rate_mtps=1600"]),
+        trace_workload("examples/three_tiles.csv"),
+        TimelineProbe(),
+    )
+    fixed = load_fixed("examples/three_tiles.yaml", trace)
+    layers = simulate(chip, trace, "dense-int8", probe=probe, fixed=fixed).layers
+    tiles = [(each.start_cycle, each.end_cycle) for each in probe.pieces("pe_array")]
+
+    assert (tiles, layers[0].latency_cycles) == ([(2117, 2405), (2405, 2661), (2818, 3136)], 3245)
+    assert all(f"{number:,}" in text for number in (2117, 2405, 2661, 2818, 3245))
