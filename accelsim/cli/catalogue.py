@@ -154,7 +154,10 @@ GROUPS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
         "Look around",
         (
             CommandEntry(
-                "list", "list", "Chips, networks, storage formats, tickets and memories at hand.", "accelsim list formats"
+                "list",
+                "list",
+                "Chips, networks, formats, tickets and memories at hand.",
+                "accelsim list formats",
             ),
             CommandEntry(
                 "config",

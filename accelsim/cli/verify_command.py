@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from accelsim.cli.common import common_options, examples, json_option, session, set_option, write_stdout
+from accelsim.cli.common import common_options, examples, json_option, progress, session, set_option, write_stdout
 from accelsim.cli.names import complete_chip, complete_ticket
 from accelsim.config.loader import load_hardware
 from accelsim.ticket.file import has_value_digests, read_ticket
@@ -54,14 +54,19 @@ def command(
 ) -> None:
     """Check that HARDWARE really produces TICKET's network, and does what the simulation counts.
 
-    All weights are produced tile by tile, word by word, and compared with the searched network's; then the test
-    data are classified with integer arithmetic. Exit status 2 if anything differs.
+    All weights are produced tile by tile, word by word. Each filter is compared with the searched network's by the
+    digest that the search wrote into TICKET, or bit by bit with --reference. What was produced, decoded and discarded
+    is compared with what a simulation counts. Then the test data are classified with integer arithmetic. Exit status 2
+    if anything differs.
     """
     from accelsim.validation.verify import VerificationError, total_of, verify_weights  # noqa: PLC0415  numba
 
     chip = load_hardware(hardware, overrides)
     stored = read_ticket(ticket, check_counts=False)
-    weights = verify_weights(chip, stored, read_ticket(reference) if reference is not None else None)
+    searched = read_ticket(reference) if reference is not None else None
+    weights = verify_weights(
+        chip, stored, searched, progress=lambda layers: progress(layers, "producing weights", session(ctx))
+    )
     total = total_of(weights.layers)
     accuracy, problem = None, weights.problem
     if problem is None and images != 0:

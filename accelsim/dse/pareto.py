@@ -13,6 +13,8 @@ from accelsim.dse.rows import cost_of, figure
 
 Floats = npt.NDArray[np.float64]
 _NOTHING = 1e-18
+SAME = 1e-3
+"""Figures within a thousandth of each other are equal: the model could not defend such a difference."""
 _MAX_EFFECTS = 1000
 
 
@@ -25,7 +27,8 @@ def costs(rows: Sequence[Mapping[str, object]], objectives: Sequence[str]) -> Fl
 def pareto_front(values: Floats) -> list[int]:
     """Return the rows that no other row beats in one figure without losing in another; less is better.
 
-    Rows with a missing figure are never in the front; of equal rows all are.
+    Figures within `SAME` of each other are equal. Rows with a missing figure are never in the front; of equal rows all
+    are.
     """
     complete = np.flatnonzero(np.isfinite(values).all(axis=1))
     front: list[int] = []
@@ -35,7 +38,18 @@ def pareto_front(values: Floats) -> list[int]:
         beaten = ((kept <= values[row]).all(axis=1) & (kept < values[row]).any(axis=1)).any()
         if not beaten:
             front.append(row)
-    return sorted(front)
+    return sorted(_worth_showing(front, values))
+
+
+def _worth_showing(front: list[int], values: Floats) -> list[int]:
+    """Return the rows of an exact front without those whose only advantages over another are within `SAME`."""
+    kept = list(front)
+    for row in front:
+        others = values[[other for other in kept if other != row]]
+        slack = SAME * np.abs(values[row])
+        if ((others <= values[row] + slack).all(axis=1) & (others < values[row] - slack).any(axis=1)).any():
+            kept.remove(row)
+    return kept
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:

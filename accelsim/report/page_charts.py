@@ -6,6 +6,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from accelsim.dse.pareto import pareto_front
 from accelsim.report.page_runs import Case, PageRun, TicketRuns
 from accelsim.report.page_svg import NUM_COLOURS, Axis, BarPicture, BarRow, Mark, Picture, PointPicture, Segment, Series
 from accelsim.report.page_words import factor, first_rival
@@ -379,7 +382,7 @@ def _pareto(title: str, designs: Sequence[tuple[Case, PageRun]], *, accuracy: bo
         100 * (1 - (result.workload.accuracy or 0.0)) if accuracy else result.totals.latency_s for result in results
     ]
     time_scale, time_prefix = (1.0, "") if accuracy else prefix_of(max(other))
-    front = pareto_front(list(zip(energies, other, strict=True)))
+    front = pareto_front(np.column_stack([energies, other]))
     chips = list(dict.fromkeys(case.chip for case, _ in designs))
     series = []
     for number, chip in enumerate(chips):
@@ -406,18 +409,6 @@ def _pareto(title: str, designs: Sequence[tuple[Case, PageRun]], *, accuracy: bo
         height=330,
     )
     return Chart(title, picture, "Filled: on the front, nothing is better in both. Hollow: beaten by another design.")
-
-
-def pareto_front(points: Sequence[tuple[float, float]]) -> set[int]:
-    """Return the numbers of the points that no other beats: as small in both figures and smaller in one."""
-    front: set[int] = set()
-    lowest = float("inf")
-    last: tuple[float, float] | None = None
-    for index in sorted(range(len(points)), key=lambda number: points[number]):
-        if points[index][1] < lowest or points[index] == last:
-            front.add(index)
-            lowest, last = points[index][1], points[index]
-    return front
 
 
 def _design_tip(chip: str, result: RunResult) -> str:

@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from accelsim.report.page_charts import Chart, pareto_front
+import numpy as np
+
+from accelsim.dse.pareto import pareto_front
+from accelsim.report.page_charts import Chart
 from accelsim.report.page_runs import TICKET_STORAGE
 from accelsim.report.page_svg import NUM_COLOURS, Axis, Mark, PointPicture, Series
 from accelsim.report.page_tables import Cell, PageTable
@@ -138,7 +141,7 @@ def _chart(study: Study, what: str, values: Sequence[float], unit: str) -> Chart
     (x_scale, x_prefix), (y_scale, y_prefix) = prefix_of(max(values)), prefix_of(max(energies))
     if unit == "mm2":
         x_scale, x_prefix = 1.0, ""
-    front = pareto_front(list(zip(energies, values, strict=True)))
+    front = pareto_front(np.column_stack([energies, values]))
     varied = _varied(study)
     series = []
     for number, storage in enumerate(dict.fromkeys(each.storage for each in study.designs)):

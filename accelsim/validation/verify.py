@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -111,6 +111,9 @@ class _Counted:
 
 
 ImageEdit = Callable[[str, LayerImage], LayerImage]
+SoundLayer = tuple[TicketLayer, str | None]
+"""A layer, and what is wrong with it as it is stored."""
+Progress = Callable[[Sequence[SoundLayer]], Iterable[SoundLayer]]
 
 
 def verify_weights(
@@ -118,6 +121,7 @@ def verify_weights(
     ticket: Ticket,
     reference: Ticket | None = None,
     edit_image: ImageEdit | None = None,
+    progress: Progress = list,
 ) -> WeightVerification:
     """Produce all weights of a ticket on a chip and compare them with the searched network's.
 
@@ -129,6 +133,8 @@ def verify_weights(
         The ticket of the searched network; None takes the digests in ``ticket``.
     edit_image
         Changes a layer's memory image before it is walked, by layer name: how tests plant faults.
+    progress
+        Passes the layers on one by one, and may show how far it is.
 
     Raises
     ------
@@ -146,7 +152,7 @@ def verify_weights(
     sound = [sound_layer(layer) for layer in ticket.layers]
     counted = _simulate(hardware, replace(ticket, layers=tuple(layer for layer, _ in sound)))
     done: list[LayerVerification] = []
-    for index, (layer, fault) in enumerate(sound):
+    for index, (layer, fault) in enumerate(progress(sound)):
         pair = (layer, layer) if reference is None else (ticket.layers[index], reference.layers[index])
         checked, problem = _verify_layer(hardware, pair, counted, edit_image)
         if problem is None and reference is None:

@@ -20,6 +20,11 @@ def test_the_front_is_what_brute_force_finds():
     assert pareto_front(values) == [index for index, lost in enumerate(beaten) if not lost]
 
 
+def test_differences_below_a_thousandth_are_none():
+    values = np.array([[1.0, 5.0], [1.0004, 2.0], [1.002, 1.9999], [3.0, 1.0], [3.0, 1.0]])
+    assert pareto_front(values) == [1, 3, 4]
+
+
 @pytest.mark.parametrize(
     ("first", "second", "wanted"),
     [

@@ -10,7 +10,6 @@ from accelsim.config.hardware import MaskDecoderConfig, WeightGeneratorConfig
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.tables import load_tables
 from accelsim.report.html import build_page, page_html
-from accelsim.report.page_charts import pareto_front
 from accelsim.report.page_markdown import page_markdown
 from accelsim.report.page_runs import PageRun, cases_of, read_results
 from accelsim.report.page_svg import Axis, BarRow, Mark, Segment, Series, bar_chart, nice_ticks, xy_chart
@@ -226,7 +225,3 @@ def test_charts_are_wellformed_and_hold_every_value():
     assert [tip for tip in tips if tip] == ['x "y"\nz', "w", "first", "second"]
     for place in re.findall(r'(?:x|y|width)="(-?[\d.]+)"', bars + points):
         assert 0 <= float(place) <= 460
-
-
-def test_pareto_front_keeps_what_nothing_beats():
-    assert pareto_front([(1.0, 5.0), (2.0, 2.0), (3.0, 3.0), (5.0, 1.0), (2.0, 2.0)]) == {0, 1, 3, 4}
