@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from accelsim.cli import flow
+from accelsim import flow
 from accelsim.cli.collect import (
     batches_option,
     collected,

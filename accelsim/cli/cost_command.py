@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from accelsim.cli import flow
+from accelsim import flow
 from accelsim.cli.collect import uncertainty_option, wants_uncertainty
 from accelsim.cli.common import common_options, examples, json_option, write_stdout
 from accelsim.cli.names import complete_field

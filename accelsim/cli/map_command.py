@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import click
 
-from accelsim.cli import flow
+from accelsim import flow
 from accelsim.cli.collect import (
     mapping_file,
     mapping_option,

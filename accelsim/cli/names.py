@@ -48,7 +48,7 @@ def complete_variable(_ctx: click.Context, _parameter: click.Parameter, incomple
 
 
 def _paths(incomplete: str, paths: Iterable[str]) -> list[CompletionItem]:
-    found = {}
+    found: dict[str, None] = {}
     for path in paths:
         if path.startswith(incomplete):
             section, dot, _ = path[len(incomplete) :].partition(".")

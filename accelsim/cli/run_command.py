@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from accelsim.cli import flow
+from accelsim import flow
 from accelsim.cli.collect import (
     exact_option,
     mapping_file,

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from accelsim.cli import flow
+from accelsim import flow
 from accelsim.cli.collect import read_workload, storage_of, storage_of_option, wanted_workload, workload_options
 from accelsim.cli.common import Choice, common_options, examples, json_option, session, set_option, write_stdout
 from accelsim.cli.names import complete_chip, complete_formats, complete_workload

@@ -7,6 +7,7 @@ import click
 from accelsim.cli.collect import storage_of_option
 from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
 from accelsim.cli.dse_options import names, place_options, read_space, wanted_places
+from accelsim.errors import ConfigError
 
 
 @click.command(
@@ -32,7 +33,8 @@ def command(
 ) -> None:
     """Simulate every point of the design space SPACE (a YAML file).
 
-    Running again resumes: points that were done are not done again. A point that fails is a row with its reason.
+    Running again resumes: points that were done are not done again. A point that fails is a row with its reason; exit
+    status 2 if all do. Where pe_array.dataflow varies, options of one dataflow follow it unless they vary too.
     """
     from accelsim.dse.summary_text import summary_lines, summary_text  # noqa: PLC0415
     from accelsim.dse.sweep import sweep  # noqa: PLC0415
@@ -45,7 +47,9 @@ def command(
     )
     if as_json:
         write_stdout(summary_text(result.summary))
-        return
-    for line in summary_lines(result.summary):
-        click.echo(line)
-    session(ctx).note(f"wrote results.parquet, results.csv and summary.json in {folder}")
+    else:
+        for line in summary_lines(result.summary):
+            click.echo(line)
+        session(ctx).note(f"wrote results.parquet, results.csv and summary.json in {folder}")
+    if result.summary.num_failed == result.summary.num_points:
+        raise ConfigError(f"{space}: no point can run; the first: {result.rows[0]['reason']}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from accelsim.cli.common import common_options, examples, json_option, progress,
 from accelsim.cli.names import complete_chip, complete_ticket
 from accelsim.config.loader import load_hardware
 from accelsim.ticket.file import has_value_digests, read_ticket
+
+if TYPE_CHECKING:
+    from accelsim.validation.verify import LayerVerification, WeightVerification
 
 _EQUAL_TO = {
     "reference": "equal to the reference, bit for bit",
@@ -89,14 +92,7 @@ def command(
     if as_json:
         write_stdout(json.dumps(document, indent=2, allow_nan=False) + "\n")
     elif problem is None:
-        click.echo(
-            f"{len(weights.layers)} layers, {total.num_weights} weights: {_EQUAL_TO[weights.compared_with]}\n"
-            f"  tile visits {total.num_visits}, weights produced {total.productions}, as often as the schedule says\n"
-            f"  words {total.words}, discarded {total.discarded_words}, derived seeds {total.derived_seeds}, jumps "
-            f"{total.jumps}: as counted\n"
-            f"  mask bits decoded {total.mask_bits}{_counted(total.counted_mask_bits)}\n"
-            f"  scales, offsets and input densities: {_VALUES[has_value_digests(stored)]}"
-        )
+        _print_weights(weights, total, has_value_digests(stored))
     if problem is not None:
         raise VerificationError(f"{ticket}: {problem}")
     if accuracy is not None and not as_json:
@@ -108,6 +104,18 @@ def command(
         )
     elif accuracy is None and images != 0:
         session(ctx).note(f"{ticket}: no stated accuracy on data at hand, so nothing was classified")
+
+
+def _print_weights(weights: WeightVerification, total: LayerVerification, are_values_checked: bool) -> None:
+    """Print what was produced, and that it is as counted."""
+    click.echo(
+        f"{len(weights.layers)} layers, {total.num_weights} weights: {_EQUAL_TO[weights.compared_with]}\n"
+        f"  tile visits {total.num_visits}, weights produced {total.productions}, as often as the schedule says\n"
+        f"  words {total.words}, discarded {total.discarded_words}, derived seeds {total.derived_seeds}, jumps "
+        f"{total.jumps}: as counted\n"
+        f"  mask bits decoded {total.mask_bits}{_counted(total.counted_mask_bits)}\n"
+        f"  scales, offsets and input densities: {_VALUES[are_values_checked]}"
+    )
 
 
 def _counted(mask_bits: int) -> str:

@@ -93,7 +93,7 @@ def words_text() -> str:
     paths = field_paths(HardwareConfig)
     sections = {path.rpartition(".")[0] for path in paths}
     document = {
-        "networks": [each.name for each in (*list_networks(), *list_decoders())],
+        "networks": [*(info.name for info in list_networks()), *(shape.name for shape in list_decoders())],
         "formats": list(list_formats()),
         "fields": [path for path in paths if path not in sections],
         "variables": [STORAGE, *RUN_PARAMETERS, *TICKET_PARAMETERS],

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 import accelsim
+from accelsim.config.dataflow_options import follow_dataflow
 from accelsim.config.explain import explain
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import load_hardware
@@ -24,6 +25,7 @@ from accelsim.errors import AccelSimError
 from accelsim.storage.stated import with_layers
 from accelsim.trace.options import TraceOptions
 
+DATAFLOW = "pe_array.dataflow"
 _MODEL_PACKAGES = ("config", "cost", "dse", "mapping", "prng", "results", "sim", "storage", "ticket", "trace")
 
 
@@ -71,6 +73,10 @@ class PointSource:
     bases: tuple[dict[str, Any], ...]
     workloads: tuple[Workload, ...]
 
+    @property
+    def _varied(self) -> tuple[str, ...]:
+        return tuple(place for variable in self.space.variables for place in variable.paths)
+
     def grid(self, fidelity: Fidelity) -> Iterator[Point]:
         """Yield all points in order: chips outermost, then workloads, then the variables."""
         for hardware in range(len(self.bases)):
@@ -92,6 +98,9 @@ class PointSource:
                 wanted[variable.name] = value
             for place in variable.paths:
                 reason = reason or _set(root, place, value)
+        if DATAFLOW in self._varied:
+            before = str(self.bases[hardware]["pe_array"]["dataflow"])
+            follow_dataflow(root["pe_array"], before, [place.removeprefix("pe_array.") for place in self._varied])
         try:
             spec = self.workloads[workload].choose(wanted)
         except AccelSimError as error:

@@ -28,7 +28,7 @@ class Summary:
         Flat rows, by the first objective; of several networks one after the other.
     best
         Objective -> flat row; ``OBJECTIVE of NETWORK`` where there are several networks. Of equal rows one that is in
-        the Pareto set.
+        the Pareto set. Empty where most points failed: the best of a few would pass for the best of all.
     nearest
         Where no point keeps the constraints: the one that misses them by least.
     """
@@ -82,7 +82,7 @@ def summarise(
         num_failed=len(rows) - len(good),
         num_feasible=len(feasible),
         front=tuple(front),
-        best=best,
+        best=best if 2 * len(good) >= len(rows) else {},
         nearest=None if feasible or not good else min(good, key=lambda row: _missed(row, constraints)),
         sensitivities=tuple(moved),
         duels=tuple(duels(good, [axis for axis in axes_of(space) if axis != "storage"])),

@@ -54,6 +54,8 @@ def summary_lines(summary: Summary, width: int | None = None) -> list[str]:
         f"{summary.num_failed} failed, {summary.num_feasible} within the constraints"
     ]
     lines += reason_lines(summary.reasons)
+    if summary.front and not summary.best:
+        lines.append("most points failed, so none is called the best")
     if summary.nearest is not None:
         lines.append(f"nearest to the constraints: {_described(summary.nearest, summary, names)}")
     for network in summary.networks if summary.front else ():
