@@ -14,9 +14,10 @@ run: $(FOR_RUNS)  ## simulate the committed ResNet-18 ticket on the edge chip
 
 install: $(READY)  ## make .venv and install accelsim in it, with what its tests need
 
-# Only what simulations need: searches of design spaces, documentation and tests are extras.
+# Only what simulations need: searches of design spaces, documentation and tests are extras. Nothing is compiled ahead:
+# a run uses a fraction of the installed modules, and Python compiles those when they are first loaded.
 $(FOR_RUNS): pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv && $(BIN)/python -m pip install --progress-bar on -c constraints.txt -e . && touch $@
+	$(PYTHON) -m venv .venv && $(BIN)/python -m pip install --progress-bar on --no-compile -c constraints.txt -e . && touch $@
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]' && touch $@
