@@ -263,7 +263,7 @@ def bit_pj(device: DeviceTable) -> tuple[float, float]:
     power, made = device.power, device.organisation
     burst_ns = device.timing.burst_cycles * device.tck_ns
     bits = made.device_width_bits * made.burst_length
-    # Data sheets state the current of a burst with standby in it, which `states` pays for: only what is above it counts.
+    # Data sheets state the current of a burst with standby in it, which `states` pays for: what is above it counts.
     read = _milliwatts(device, lambda supply: supply.idd4r_ma - supply.idd3n_ma) * burst_ns / bits
     write = _milliwatts(device, lambda supply: supply.idd4w_ma - supply.idd3n_ma) * burst_ns / bits
     return (
