@@ -35,7 +35,7 @@ from accelsim.report.breakeven import print_assumption, print_break_even
 from accelsim.report.figures import freezing_figure
 from accelsim.report.page_runs import holds_results, read_results
 from accelsim.report.policies import policy_lines
-from accelsim.report.terminal import make_console, print_comparison
+from accelsim.report.terminal import UNLIMITED_WIDTH, make_console, print_comparison
 from accelsim.report.text import printable
 from accelsim.results.build import Hardware
 from accelsim.results.compare import chip_labels, runs_text
@@ -185,7 +185,7 @@ def _show(ctx: click.Context, compared: _Compared, target: Path, as_json: bool) 
     if as_json:
         write_stdout(json.dumps([result_document(result) for result in results], indent=2, allow_nan=False) + "\n")
         return
-    console = make_console(sys.stdout)
+    console = make_console(sys.stdout, UNLIMITED_WIDTH)
     print_comparison(console, results, compared.synthetic)
     labels = chip_labels(results)
     for chip, ticket, rivals in compared.families:

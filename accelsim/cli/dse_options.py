@@ -12,9 +12,11 @@ import click
 
 from accelsim.cli.collect import PHASE_ROWS, OptionRow, collected, collecting, storage_of
 from accelsim.cli.common import session
+from accelsim.errors import ConfigError
 
 if TYPE_CHECKING:
     from accelsim.dse.space import DesignSpace
+    from accelsim.dse.summary import Summary
     from accelsim.dse.sweep import Places
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -62,6 +64,13 @@ def read_space(ctx: click.Context, path: str) -> DesignSpace:
     space = replace(with_run(load_space(path), run), storage_of=storage_of(ctx))
     with_layers("slt", space.storage_of)  # a wrong one is told before anything is made
     return space
+
+
+def refuse_all_failed(summary: Summary, space: str) -> None:
+    """Raise `ConfigError`, with the most frequent reason, if not one point of ``space`` could be evaluated."""
+    if summary.num_failed == summary.num_points:
+        reason = next(iter(summary.reasons), "it has no point")
+        raise ConfigError(f"{space}: not one of {summary.num_points} points can run; most often: {reason}")
 
 
 def names(text: str | None) -> tuple[str, ...]:

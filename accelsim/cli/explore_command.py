@@ -6,7 +6,7 @@ import click
 
 from accelsim.cli.collect import OptionRow, collected, collecting, storage_of_option
 from accelsim.cli.common import Choice, common_options, examples, json_option, session, write_stdout
-from accelsim.cli.dse_options import names, place_options, read_space, wanted_places
+from accelsim.cli.dse_options import names, place_options, read_space, refuse_all_failed, wanted_places
 
 _SEARCH = (
     OptionRow("--trials", click.IntRange(1, 10_000_000), "Designs to rank by the closed form. [default: 1000]"),
@@ -57,7 +57,8 @@ def command(
     result = explore(read_space(ctx, space), wanted_places(ctx, folder), plan)
     if as_json:
         write_stdout(summary_text(result.summary, result.agreement))
-        return
-    for line in (*agreement_lines(result.agreement), *summary_lines(result.summary)):
-        click.echo(line)
-    session(ctx).note(f"wrote results.*, ranked.* and summary.json in {folder}")
+    else:
+        for line in (*agreement_lines(result.agreement), *summary_lines(result.summary)):
+            click.echo(line)
+        session(ctx).note(f"wrote results.*, ranked.* and summary.json in {folder}")
+    refuse_all_failed(result.summary, space)

@@ -34,7 +34,7 @@ from accelsim.report.batch import groups_words
 from accelsim.report.network import network_sizes
 from accelsim.report.policies import policy_lines
 from accelsim.report.sentence import objective_line
-from accelsim.report.terminal import make_console, print_run, synthetic_words
+from accelsim.report.terminal import UNLIMITED_WIDTH, make_console, print_run
 from accelsim.report.timeline_probe import TimelineProbe
 from accelsim.report.uncertainty import print_uncertainty
 from accelsim.results.compare import DENSE_RIVALS
@@ -133,7 +133,8 @@ def command(
     result = run.result.model_copy(update={"comparison": flow.totals_of(recorded) or None})
     report = flow.uncertainty_of(chip, run, runs) if unsure else None
     if target is not None:
-        write_run(prepare_folder(target), result, flow.run_counters_text(chip, trace, run.counters, recorded))
+        # The summary has what --json prints, the counters all that was compared: a report shows it.
+        write_run(prepare_folder(target), result, flow.run_counters_text(chip, trace, run.counters, runs))
         if report is not None:
             flow.write_uncertainty(target, report)
     if requests is not None or probe is not None:
@@ -154,15 +155,15 @@ def _print(
     runs: Mapping[str, flow.CostedRun],
 ) -> None:
     """Print a run beside ``runs`` of the formats that it is compared with."""
-    console, result, comparison = make_console(sys.stdout), run.result, flow.totals_of(runs)
+    console, result, comparison = make_console(sys.stdout, UNLIMITED_WIDTH), run.result, flow.totals_of(runs)
     words = groups_words(flow.groups_of(chip, trace, result.storage, mapping_file(ctx)))
     # Four mappings more, a third of a run's time: it says how sure the ratio is, and is asked for with the bands.
     remarks = _objectives(ctx, chip, trace, run, list(runs.values())) if wants_uncertainty(ctx) else []
     rivals = {name: rival.counters for name, rival in runs.items() if name != result.storage}
     remarks += policy_lines(chip.config, run.counters, rivals)
-    named = filter(lambda name: not is_as_stated(name), (result.storage, *comparison))
-    remarks += [synthetic_words(name) for name in named if flow.is_synthetic(trace, name)]
-    print_run(console, result, comparison, network_sizes(trace) + words, remarks, trace.alike)
+    formats = filter(lambda name: not is_as_stated(name), (result.storage, *comparison))
+    synthetic = [name for name in formats if flow.is_synthetic(trace, name)]
+    print_run(console, result, comparison, network_sizes(trace) + words, remarks, trace.alike, synthetic)
 
 
 def _chip(ctx: click.Context, hardware: str, overrides: Sequence[str]) -> LoadedHardware:

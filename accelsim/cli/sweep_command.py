@@ -6,8 +6,7 @@ import click
 
 from accelsim.cli.collect import storage_of_option
 from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
-from accelsim.cli.dse_options import names, place_options, read_space, wanted_places
-from accelsim.errors import ConfigError
+from accelsim.cli.dse_options import names, place_options, read_space, refuse_all_failed, wanted_places
 
 
 @click.command(
@@ -51,5 +50,4 @@ def command(
         for line in summary_lines(result.summary):
             click.echo(line)
         session(ctx).note(f"wrote results.parquet, results.csv and summary.json in {folder}")
-    if result.summary.num_failed == result.summary.num_points:
-        raise ConfigError(f"{space}: no point can run; the first: {result.rows[0]['reason']}")
+    refuse_all_failed(result.summary, space)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from accelsim.dse.pareto import EQUAL
 from accelsim.dse.rows import Row, figure
 from accelsim.dse.workloads import is_ticket_format
 
@@ -15,8 +16,6 @@ RIVAL_METRICS = ("latency_s", "energy_j", "weight_bytes", "area_mm2")
 _EXAMPLES = 3
 _MAX_CONDITIONS = 3
 _WORTH = 0.02
-# Within a thousandth two figures count as equal.
-_EQUAL = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +101,8 @@ def _duel(places: Sequence[Mapping[str, Row]], axes: Sequence[str], names: tuple
     if not pairs:
         return None
     ratios = [ratio for ratio, _ in pairs]
-    lost = sorted((entry for entry in pairs if entry[0] < 1 - _EQUAL), key=lambda entry: entry[0])
-    num_won = sum(ratio > 1 + _EQUAL for ratio in ratios)
+    lost = sorted((entry for entry in pairs if entry[0] < 1 - EQUAL), key=lambda entry: entry[0])
+    num_won = sum(ratio > 1 + EQUAL for ratio in ratios)
     return Duel(
         ticket=ticket,
         rival=rival,
@@ -115,7 +114,7 @@ def _duel(places: Sequence[Mapping[str, Row]], axes: Sequence[str], names: tuple
         median_ratio=float(np.median(ratios)),
         best_ratio=max(ratios),
         worst_ratio=min(ratios),
-        loses_where=find_rule([row for _, row in pairs], [ratio < 1 - _EQUAL for ratio in ratios], axes),
+        loses_where=find_rule([row for _, row in pairs], [ratio < 1 - EQUAL for ratio in ratios], axes),
         lost_at=tuple({name: row.get(name) for name in axes} for _, row in lost[:_EXAMPLES]),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +14,9 @@ from accelsim.dse.rows import cost_of, figure
 
 Floats = npt.NDArray[np.float64]
 _NOTHING = 1e-18
-SAME = 1e-3
-"""Figures within a thousandth of each other are equal: the model could not defend such a difference."""
 _MAX_EFFECTS = 1000
+EQUAL = 1e-3
+"""Figures that differ by less than this fraction count as equal: the model could not defend the difference."""
 
 
 def costs(rows: Sequence[Mapping[str, object]], objectives: Sequence[str]) -> Floats:
@@ -27,10 +28,11 @@ def costs(rows: Sequence[Mapping[str, object]], objectives: Sequence[str]) -> Fl
 def pareto_front(values: Floats) -> list[int]:
     """Return the rows that no other row beats in one figure without losing in another; less is better.
 
-    Figures within `SAME` of each other are equal. Rows with a missing figure are never in the front; of equal rows all
-    are.
+    Figures within `EQUAL` of one another count as equal. Rows with a missing figure are never in the front; of equal
+    rows all are.
     """
     complete = np.flatnonzero(np.isfinite(values).all(axis=1))
+    values = np.stack([_alike(column) for column in values.T], axis=1) if values.size else values
     front: list[int] = []
     for row in complete[np.lexsort(values[complete].T[::-1])].tolist():
         # In this order a row is only ever beaten by one before it.
@@ -38,18 +40,18 @@ def pareto_front(values: Floats) -> list[int]:
         beaten = ((kept <= values[row]).all(axis=1) & (kept < values[row]).any(axis=1)).any()
         if not beaten:
             front.append(row)
-    return sorted(_worth_showing(front, values))
+    return sorted(front)
 
 
-def _worth_showing(front: list[int], values: Floats) -> list[int]:
-    """Return the rows of an exact front without those whose only advantages over another are within `SAME`."""
-    kept = list(front)
-    for row in front:
-        others = values[[other for other in kept if other != row]]
-        slack = SAME * np.abs(values[row])
-        if ((others <= values[row] + slack).all(axis=1) & (others < values[row] - slack).any(axis=1)).any():
-            kept.remove(row)
-    return kept
+def _alike(values: Floats) -> Floats:
+    """Return figures with those of a cluster, within `EQUAL` of its smallest, replaced by that smallest."""
+    merged = values.copy()
+    lowest = math.nan
+    for place in np.argsort(values, kind="stable").tolist():
+        if not abs(values[place] - lowest) <= EQUAL * abs(lowest):
+            lowest = float(values[place])
+        merged[place] = lowest
+    return merged
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:

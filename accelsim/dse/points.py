@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 import accelsim
-from accelsim.config.dataflow_options import follow_dataflow
+from accelsim.config.dataflow import DATAFLOW_PATH, with_dataflow
 from accelsim.config.explain import explain
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import load_hardware
@@ -25,7 +25,6 @@ from accelsim.errors import AccelSimError
 from accelsim.storage.stated import with_layers
 from accelsim.trace.options import TraceOptions
 
-DATAFLOW = "pe_array.dataflow"
 _MODEL_PACKAGES = ("config", "cost", "dse", "mapping", "prng", "results", "sim", "storage", "ticket", "trace")
 
 
@@ -73,10 +72,6 @@ class PointSource:
     bases: tuple[dict[str, Any], ...]
     workloads: tuple[Workload, ...]
 
-    @property
-    def _varied(self) -> tuple[str, ...]:
-        return tuple(place for variable in self.space.variables for place in variable.paths)
-
     def grid(self, fidelity: Fidelity) -> Iterator[Point]:
         """Yield all points in order: chips outermost, then workloads, then the variables."""
         for hardware in range(len(self.bases)):
@@ -98,9 +93,10 @@ class PointSource:
                 wanted[variable.name] = value
             for place in variable.paths:
                 reason = reason or _set(root, place, value)
-        if DATAFLOW in self._varied:
-            before = str(self.bases[hardware]["pe_array"]["dataflow"])
-            follow_dataflow(root["pe_array"], before, [place.removeprefix("pe_array.") for place in self._varied])
+        paths = {place for variable in self.space.variables for place in variable.paths}
+        if DATAFLOW_PATH in paths and not reason:
+            stated = {place.removeprefix("pe_array.").split(".")[0] for place in paths if place.startswith("pe_array.")}
+            root["pe_array"] = with_dataflow(root["pe_array"], self.bases[hardware]["pe_array"]["dataflow"], stated)
         try:
             spec = self.workloads[workload].choose(wanted)
         except AccelSimError as error:

@@ -308,7 +308,7 @@ def _variable(name: str, value: Value, document: YamlDocument, location: tuple[s
     for path in paths:
         _check_path(path, where)
         _check_levels(path, levels, where)
-    return Variable("+".join(paths), paths, levels)
+    return Variable("=".join(paths), paths, levels)
 
 
 def _in_plain_units(value: Value, name: str, where: str) -> Value:

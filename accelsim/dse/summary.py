@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from accelsim.dse.constraints import Constraint, holds
 from accelsim.dse.duels import Duel, duels
 from accelsim.dse.export import variable_columns
-from accelsim.dse.pareto import Sensitivity, costs, pareto_front, sensitivities
+from accelsim.dse.pareto import EQUAL, Sensitivity, costs, pareto_front, sensitivities
 from accelsim.dse.rows import MAXIMISED, Row, cost_of
 from accelsim.dse.space import DesignSpace
 
@@ -27,8 +27,8 @@ class Summary:
     front
         Flat rows, by the first objective; of several networks one after the other.
     best
-        Objective -> flat row; ``OBJECTIVE of NETWORK`` where there are several networks. Of equal rows one that is in
-        the Pareto set. Empty where most points failed: the best of a few would pass for the best of all.
+        Objective -> flat row; ``OBJECTIVE of NETWORK`` where there are several networks. Of rows that are alike, within
+        a thousandth, one that is in the Pareto set. Empty where most points failed: the best of the rest says nothing.
     nearest
         Where no point keeps the constraints: the one that misses them by least.
     """
@@ -67,7 +67,9 @@ def summarise(
         own_front = pareto_front(costs(own, objectives))
         order = sorted(own_front, key=lambda index: (cost_of(own[index], objectives[0]) or 0.0, index))
         front += [own[index] for index in order]
-        best |= {f"{name} of {tag}" if tag else name: row for name, row in _best(own, own_front, objectives).items()}
+        if 2 * len(good) >= len(rows):
+            found = _best(own, own_front, objectives)
+            best |= {f"{name} of {tag}" if tag else name: row for name, row in found.items()}
         wide = [row for row in (good if spread is None else spread) if not tag or row.get("network") == tag]
         moved += [
             replace(entry, network=tag)
@@ -82,7 +84,7 @@ def summarise(
         num_failed=len(rows) - len(good),
         num_feasible=len(feasible),
         front=tuple(front),
-        best=best if 2 * len(good) >= len(rows) else {},
+        best=best,
         nearest=None if feasible or not good else min(good, key=lambda row: _missed(row, constraints)),
         sensitivities=tuple(moved),
         duels=tuple(duels(good, [axis for axis in axes_of(space) if axis != "storage"])),
@@ -113,11 +115,9 @@ def _best(rows: Sequence[Row], front: Sequence[int], objectives: Sequence[str]) 
     best: dict[str, Row] = {}
     in_front = set(front)
     for name in objectives:
-        known = [
-            (value, index not in in_front, index)
-            for index, row in enumerate(rows)
-            if (value := cost_of(row, name)) is not None
-        ]
+        known = [(value, index) for index, row in enumerate(rows) if (value := cost_of(row, name)) is not None]
         if known:
-            best[name] = rows[min(known)[2]]
+            lowest = min(known)[0]
+            alike = [entry for entry in known if entry[0] <= lowest + EQUAL * abs(lowest)]
+            best[name] = rows[min(alike, key=lambda entry: (entry[1] not in in_front, entry))[1]]
     return best

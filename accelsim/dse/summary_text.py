@@ -54,10 +54,10 @@ def summary_lines(summary: Summary, width: int | None = None) -> list[str]:
         f"{summary.num_failed} failed, {summary.num_feasible} within the constraints"
     ]
     lines += reason_lines(summary.reasons)
-    if summary.front and not summary.best:
-        lines.append("most points failed, so none is called the best")
     if summary.nearest is not None:
         lines.append(f"nearest to the constraints: {_described(summary.nearest, summary, names)}")
+    if 2 * summary.num_failed > summary.num_points > summary.num_failed:
+        lines.append("Most points failed: no best is named, and what follows is of those that ran.")
     for network in summary.networks if summary.front else ():
         lines += _network_lines(summary, network, names, wide)
     lines += _duel_lines(summary.duels, names)
@@ -67,9 +67,10 @@ def summary_lines(summary: Summary, width: int | None = None) -> list[str]:
 def short_names(axes: Sequence[str]) -> dict[str, str]:
     """Return for variables the shortest part of their paths that tells them apart.
 
+    Fields that take one value together are joined by an equals sign: ``rows=cols``.
     ``vary.pe_array.rows`` is ``rows``; beside another buffer's, ``vary.mask_buffer.capacity_bytes`` is ``mask_buffer``.
     """
-    words = {axis: [part.split(".") for part in axis.removeprefix("vary.").split("+")] for axis in axes}
+    words = {axis: [part.split(".") for part in axis.removeprefix("vary.").split("=")] for axis in axes}
     names: dict[str, str] = {}
     for axis, parts in words.items():
         others = {word for key, other in words.items() if key != axis for part in other for word in part}
@@ -79,7 +80,7 @@ def short_names(axes: Sequence[str]) -> dict[str, str]:
             [".".join(part[-2:]) for part in parts],
         ]
         unique = (offer for offer in offers if all(name and not {name, name.split(".")[0]} & others for name in offer))
-        names[axis] = "+".join(next(unique, [".".join(part) for part in parts]))
+        names[axis] = "=".join(next(unique, [".".join(part) for part in parts]))
     return names
 
 
@@ -153,7 +154,7 @@ def _table(rows: Sequence[Row], summary: Summary, names: Mapping[str, str], widt
 
 def _folded(name: str) -> list[str]:
     """Return a column's title in pieces: ``data_rate_mtps`` -> ``data``, ``rate``, ``mtps``."""
-    return re.findall(r"[^_.+]+[_.+]?", name) or [name]
+    return re.findall(r"[^_.=]+[_.=]?", name) or [name]
 
 
 def _columns(heads: Sequence[Sequence[str]], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -13,6 +13,7 @@ from accelsim.dse.rows import Row, figure
 from accelsim.dse.space import BATCH, STORAGE, DesignSpace
 from accelsim.dse.summary import count_reasons
 from accelsim.dse.summary_text import short_names
+from accelsim.report.labels import label
 from accelsim.report.terminal import print_fitted
 from accelsim.report.text import percent, printable, quantity, ratio, significant
 from accelsim.sim.counters import CAUSES
@@ -24,7 +25,7 @@ def print_what_if(console: Console, space: DesignSpace, rows: Sequence[Row]) -> 
     """Print a row for each run: what varies, and what it comes to; below it the fastest and the most frugal."""
     labels = [_labels(space, row) for row in rows]
     cells = [label | _figures(row) for label, row in zip(labels, rows, strict=True)]
-    print_fitted(console, cells, ("PEs busy", "area", "mostly by"), frozenset(labels[0]) | {"mostly by"})
+    print_fitted(console, cells, ("PEs busy", "area"), frozenset(labels[0]) | {"bottleneck"})
     is_batched = any(variable.name == BATCH for variable in space.variables)
     for line in [*_reasons(rows), *_best_lines(labels, rows, is_batched)]:
         console.print(Text(line))
@@ -43,7 +44,7 @@ def _labels(space: DesignSpace, row: Row) -> dict[str, str]:
 
 def _figures(row: Row) -> dict[str, str]:
     if row["status"] != "ok":
-        return {"latency": FAILED} | dict.fromkeys(("energy", "DRAM traffic", "PEs busy", "area", "mostly by"), "-")
+        return {"latency": FAILED} | dict.fromkeys(("energy", "DRAM traffic", "PEs busy", "area", "bottleneck"), "-")
     cause = max(CAUSES, key=lambda name: figure(row, f"cycles_{name}") or 0.0)
     return {
         "latency": quantity(_known(row, "latency_s"), "s"),
@@ -51,7 +52,7 @@ def _figures(row: Row) -> dict[str, str]:
         "DRAM traffic": quantity(_known(row, "dram_bytes"), "B"),
         "PEs busy": percent(_known(row, "pe_utilization")),
         "area": f"{significant(_known(row, 'area_mm2'))} mm2",
-        "mostly by": cause.replace("_", " "),
+        "bottleneck": label(cause),
     }
 
 

@@ -71,7 +71,7 @@ def _draw_bars(picture: BarPicture, axes: Axes) -> None:
         for segment in row.segments:
             axes.barh(place, segment.value / scale, left=start / scale, color=COLOURS[segment.colour], height=0.74)
             start += segment.value
-        _finish_bar(axes, place, row, start, scale)
+        _finish_bar(axes, place, row, start, (scale, highest))
     axes.set_yticks(range(len(picture.rows)), [printable(row.label, _LABEL_CHARACTERS) for row in picture.rows])
     axes.set_ylim(len(picture.rows) - 0.4, -0.6)
     # Room for the figure at the end of the longest bar.
@@ -83,13 +83,17 @@ def _draw_bars(picture: BarPicture, axes: Axes) -> None:
     _key(axes, [Patch(color=COLOURS[colour], label=printable(name, 40)) for name, colour in picture.key])
 
 
-def _finish_bar(axes: Axes, place: int, row: BarRow, end: float, scale: float) -> None:
-    """Draw the whisker of a bar, and its figure behind it."""
+def _finish_bar(axes: Axes, place: int, row: BarRow, end: float, scales: tuple[float, float]) -> None:
+    """Draw the whisker of a bar, up to the end of the figure, and its figure behind it."""
+    scale, highest = scales
     if row.low is not None and row.high is not None:
-        axes.plot([row.low / scale, row.high / scale], [place, place], "|-", color="#16191d", linewidth=1, markersize=7)
-        end = max(end, row.high)
+        ends = [min(edge, highest) / scale for edge in (row.low, row.high)]
+        axes.plot(ends, [place, place], "|-", color="#16191d", linewidth=1, markersize=7)
+        if row.high > highest:
+            axes.plot(ends[1:], [place], ">", color="#16191d", markersize=4, clip_on=False)
+        end = max(end, min(row.high, highest))
     if row.end:
-        axes.annotate(row.end, (end / scale, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
+        axes.annotate(row.end, (end / scale, place), xytext=(6, 0), textcoords="offset points", va="center", fontsize=8)
 
 
 def _draw_points(picture: PointPicture, axes: Axes) -> None:

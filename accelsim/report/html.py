@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from importlib import resources
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import accelsim
+from accelsim.report.labels import format_label
+from accelsim.report.page_card import Card, card
 from accelsim.report.page_charts import (
     Chart,
     freezing_charts,
+    hero_chart,
     layer_charts,
     overview_charts,
     pareto_charts,
@@ -29,7 +32,7 @@ from accelsim.report.page_tables import (
     runs_table,
 )
 from accelsim.report.page_validation import VerdictPart, agreement_table, shipped
-from accelsim.report.page_words import Card, answer, card, headline, overall
+from accelsim.report.page_words import answer, case_name, headline, lead, overall, question
 from accelsim.report.text import printable
 
 ASSUMPTIONS = (
@@ -71,10 +74,15 @@ class CaseView:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Everything a report says, whatever the format it is written in."""
+    """Everything a report says, whatever the format it is written in.
+
+    Its title is a question, ``lead`` the answer in one sentence, and ``hero`` the one figure beside it.
+    """
 
     title: str
     version: str
+    lead: str
+    hero: Chart | None
     overall: tuple[str, ...]
     cases: tuple[CaseView, ...]
     answers: PageTable
@@ -88,20 +96,22 @@ class Page:
 
 
 def build_page(runs: Sequence[PageRun], title: str | None = None, studies: Sequence[Study] = ()) -> Page:
-    """Return the report of ``runs`` and ``studies``; the title names networks and chips unless it is given."""
+    """Return the report of ``runs`` and ``studies``, of which there is one; the title is its question unless given."""
     cases = cases_of(runs)
-    networks = ", ".join(dict.fromkeys(printable(case.network) for case in cases))
-    chips = ", ".join(dict.fromkeys(printable(case.chip) for case in cases))
     first = {case.chip: case for case in cases}
-    subject = f"{networks} on {chips}" if cases else ", ".join(study.name for study in studies)
+    views = [study_view(study) for study in studies]
+    said: set[str] = set()
+    hero = hero_chart(cases) if cases else views[0].charts[0]
     return Page(
-        title=printable(title or subject, 120),
+        title=printable(title or (question(cases) if cases else views[0].question), 160),
         version=accelsim.__version__,
-        overall=tuple(overall(cases)),
-        cases=tuple(_case_view(number, case) for number, case in enumerate(cases)),
+        lead=lead(cases) if cases else views[0].lead,
+        hero=_once([hero], said)[0] if hero is not None else None,
+        overall=tuple(overall(cases)[1:]),
+        cases=tuple(_case_view(number, case, said) for number, case in enumerate(cases)),
         answers=answer_table(cases),
-        pareto=tuple(pareto_charts(cases)),
-        studies=tuple(study_view(study) for study in studies),
+        pareto=_once(pareto_charts(cases), said),
+        studies=tuple(views),
         verdict=tuple(shipped().verdict),
         validation=agreement_table(shipped().agreement),
         constants=constants_table(cases),
@@ -132,20 +142,29 @@ def render(name: str, page: object) -> str:
     return text.lstrip()
 
 
-def _case_view(number: int, case: Case) -> CaseView:
+def _once(charts: Iterable[Chart], said: set[str]) -> tuple[Chart, ...]:
+    """Return charts without the notes that are ``said`` already, and add theirs to them."""
+    kept = []
+    for chart in charts:
+        kept.append(replace(chart, note="" if chart.note in said else chart.note))
+        said.add(chart.note)
+    return tuple(kept)
+
+
+def _case_view(number: int, case: Case, said: set[str]) -> CaseView:
     detailed = [run for run in case.focus.runs if run.result.layers]
     return CaseView(
         anchor=f"case-{number + 1}",
-        name=f"{printable(case.network)} on {printable(case.chip)}",
+        name=case_name(case),
         headline=headline(case),
         card=card(case),
         sentences=tuple(answer(case)),
-        overview=tuple(overview_charts(case.focus)),
+        overview=_once(overview_charts(case.focus), said),
         freezing=tuple(freezing_charts(case)),
         layers=tuple(
-            LayerView(printable(run.result.storage), tuple(layer_charts(run)), layers_table(run)) for run in detailed
+            LayerView(format_label(run.result.storage), tuple(layer_charts(run)), layers_table(run)) for run in detailed
         ),
-        roofline=roofline_chart(case.focus),
+        roofline=next(iter(_once(filter(None, [roofline_chart(case.focus)]), said)), None),
         runs=runs_table(case),
     )
 

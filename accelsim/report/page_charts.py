@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from accelsim.cost.uncertainty import FormatBands
 from accelsim.dse.pareto import pareto_front
+from accelsim.report.labels import format_label, label
 from accelsim.report.page_runs import Case, PageRun, TicketRuns
 from accelsim.report.page_svg import NUM_COLOURS, Axis, BarPicture, BarRow, Mark, Picture, PointPicture, Segment, Series
-from accelsim.report.page_words import factor, first_rival
+from accelsim.report.page_words import case_name, first_rival, nearest_rival
 from accelsim.report.roofline import Roofs, generation_roofs, roofline_points, roofs_of
+from accelsim.report.sentence import factor
 from accelsim.report.text import percent, prefix_of, printable, quantity, significant
-from accelsim.results.compare import own_accuracy, stored_bits, traffic_bytes, weight_bytes
+from accelsim.results.compare import bottleneck, own_accuracy, stored_bits, traffic_bytes, weight_bytes
 from accelsim.results.model import CyclesByCause, DramBytesRecord, EnergyByUnit, Record, RunResult, Totals
 
 _CAUSE_COLOURS = dict(zip(CyclesByCause.model_fields, (0, 7, 5, 10, 8, 6, 3, 4, 2, 9), strict=True))
 _CLASS_COLOURS = dict(zip(DramBytesRecord.model_fields, (0, 6, 4, 1, 3, 5, 2, 8, 7, 10), strict=True))
 _UNIT_COLOURS = dict(zip(EnergyByUnit.model_fields, (8, 5, 1, 0, 4, 6, 3, 2, 7, 10, 11, 9), strict=True))
 
-_CAUSE_NOTES = {
-    "compute": "the array works at full rate",
-    "weight_load": "it is filled with weights",
-    "fill_drain": "its pipeline fills or empties",
-    "buffer_ports": "the ports of a buffer hold it up",
-    "wait_": "it stands still for the memory, the weight generator, the decoder or the vector unit",
-    "call_overhead": "a layer is started",
-}
-
+_WHISKERS = (
+    "Whiskers: 5 to 95 % of the draws of every constant within its range; one with an arrow goes on beyond the figure."
+)
+_MOST_BARS = 24  # layers drawn one by one; of a longer network those with the largest bars
 
 _GENERATION_NOTE = (
     "what generator and decoder allow in a layer, which depends on how often a weight is used; a layer without such a "
@@ -53,35 +51,64 @@ class Chart:
 
 def overview_charts(ticket: TicketRuns) -> list[Chart]:
     """Return energy by unit, time by cause, memory traffic by class and area by unit: a bar per format."""
-    totals = {run.result.storage: run.result.totals for run in ticket.runs}
+    totals = {format_label(run.result.storage): run.result.totals for run in ticket.runs}
     mine = ticket.main.result.totals
-    causes = {name: int(getattr(mine.cycles_by_cause, name)) for name in CyclesByCause.model_fields}
-    stalls = {name: cycles for name, cycles in causes.items() if name != "compute"}
-    worst = max(stalls, key=lambda name: stalls[name])
-    some = f"{_share(stalls[worst], mine.latency_cycles)} of it is {worst}"
-    stalled = some if stalls[worst] else "all of it is compute"
-    time = _against(ticket, "time", lambda totals: totals.latency_s)
-    moved = _against(ticket, "memory traffic", traffic_bytes)
+    most = bottleneck(mine)
+    share = _share(int(getattr(mine.cycles_by_cause, most)), mine.latency_cycles)
+    time = f"Time: {share} {_of(ticket)} is {label(most)}"
     return [
         _energy_chart(ticket),
         _record_chart(
-            Labels(f"{time}; {stalled}", "time", _causes_note(totals.values())), totals, "cycles_by_cause",
-            _CAUSE_COLOURS, _Unit("s", _seconds_per_cycle(ticket)),
+            Labels(time, "time by cause"), totals, "cycles_by_cause", _CAUSE_COLOURS,
+            _Unit("s", _seconds_per_cycle(ticket)),
         ),
-        _record_chart(Labels(moved, "memory traffic"), totals, "dram_bytes", _CLASS_COLOURS, _Unit("B", 1.0)),
+        _record_chart(
+            Labels(_against(ticket, "memory traffic", traffic_bytes), "memory traffic by class"), totals, "dram_bytes",
+            _CLASS_COLOURS, _Unit("B", 1.0),
+        ),
         _area_chart(ticket),
     ]  # fmt: skip
 
 
-def _causes_note(records: Iterable[Record]) -> str:
-    """Return what the causes of ``records`` mean; those that took no cycle are left out."""
-    found = {name for record in records for name, cycles in record.cycles_by_cause.model_dump().items() if cycles}
-    meant = {
-        f"{cause}..." if cause == "wait_" else cause: note
-        for cause, note in _CAUSE_NOTES.items()
-        if any(name.startswith(cause) for name in found)
-    }
-    return "; ".join(f"{cause}: {note}" for cause, note in meant.items()) + "." if meant else ""
+def hero_chart(cases: Sequence[Case]) -> Chart | None:
+    """Return the one figure that answers a page about ``cases``; None without a case.
+
+    Of one case the energy by unit of each format; of several how much more energy rivals need, a bar each with its
+    band, or where nothing was compared the energy of each.
+    """
+    if len(cases) < 2:
+        return _energy_chart(cases[0].focus) if cases else None
+    rows: list[BarRow] = []
+    key: dict[str, int] = {}
+    for case in cases:
+        ticket = case.focus
+        rivals = [rival for rival in (first_rival(ticket), nearest_rival(ticket)) if rival is not None]
+        for place, rival in enumerate(dict((run.result.storage, run) for run in rivals).values()):
+            name, more = format_label(rival.result.storage), rival.result.totals.energy_j
+            factor_of = more / ticket.main.result.totals.energy_j
+            colour = key.setdefault(name, len(key) % NUM_COLOURS)
+            pair = ticket.comparison(rival.result.storage)
+            low, high = (pair.ratio.p05, pair.ratio.p95) if pair else (None, None)
+            words = f"{case_name(case)}\n{name}: {significant(factor_of)} times the energy"
+            band = f"\n5 to 95 % of the draws: {significant(low)} to {significant(high)}" if low and high else ""
+            segment = Segment(factor_of, colour, words + band)
+            rows.append(BarRow("" if place else case_name(case), (segment,), f"{significant(factor_of)}x", low, high))
+    if not rows:
+        return _cases_chart(cases)
+    title = f"Energy of the rivals, as multiples {_of(cases[0].focus)}"
+    note = _WHISKERS if any(row.low for row in rows) else ""
+    return Chart(title, BarPicture(title, rows[:_MOST_BARS], "energy of the rival", "x", list(key.items())), note)
+
+
+def _cases_chart(cases: Sequence[Case]) -> Chart:
+    named = [(case_name(case), case.focus.main) for case in cases[:_MOST_BARS]]
+    return _energy_bars("Energy by unit of each case", [(name, run, None) for name, run in named])
+
+
+def _of(ticket: TicketRuns) -> str:
+    """Return ``of the ticket``, or whatever format is in question, for shares."""
+    name = format_label(ticket.main.result.storage)
+    return f"of the {name}'s" if name.startswith("ticket") else f"of {name}"
 
 
 def layer_charts(run: PageRun) -> list[Chart]:
@@ -117,11 +144,11 @@ def _most(values: Mapping[str, float]) -> str:
 def _against(ticket: TicketRuns, what: str, value: Callable[[Totals], float]) -> str:
     """Return the finding of a chart: how much less or more the format in question takes than its first rival."""
     main, rival = ticket.main.result, first_rival(ticket)
-    ours = printable(main.storage)
     if rival is None:
-        return f"{what.capitalize()} of {ours}"
+        return f"{what.capitalize()} of {format_label(main.storage)}"
     words = factor(value(main.totals), value(rival.result.totals), what)
-    return f"{ours} takes {words} {'as' if 'same' in words else 'than'} {printable(rival.result.storage)}"
+    words = f"{words} {'as' if 'same' in words else 'than'} {format_label(rival.result.storage)}"
+    return f"{what.capitalize()}: {words.replace(f' {what}', '', 1)}"
 
 
 def freezing_charts(case: Case) -> list[Chart]:
@@ -151,13 +178,13 @@ def roofline_chart(ticket: TicketRuns) -> Chart | None:
             Mark(
                 point.macs_per_byte,
                 point.macs_per_s / 1e9,
-                f"{point.layer}, {run.result.storage}\n{significant(point.macs_per_byte)} MACs per byte\n"
+                f"{point.layer}, {format_label(run.result.storage)}\n{significant(point.macs_per_byte)} MACs per byte\n"
                 f"{significant(point.macs_per_s / 1e9)} GMAC/s, {percent(point.fraction_of_roof)} of the roof",
             )
             for point in points
         )
         if marks:
-            series.append(Series(run.result.storage, _format_colour(number), marks))
+            series.append(Series(format_label(run.result.storage), _format_colour(number), marks))
     generation = _generation_series(known[0], roofs)
     lowest = min((mark.x for each in series for mark in each.marks), default=1.0) / 2
     highest = max((mark.x for each in series for mark in each.marks), default=1.0) * 2
@@ -189,7 +216,7 @@ def _generation_series(run: PageRun, roofs: Roofs) -> list[Series]:
         Mark(
             point.macs_per_byte,
             allowed[point.layer] / 1e9,
-            f"{point.layer}, {run.result.storage}\ngenerator and decoder allow "
+            f"{point.layer}, {format_label(run.result.storage)}\ngenerator and decoder allow "
             f"{significant(allowed[point.layer] / 1e9)} GMAC/s",
             strong=False,
         )
@@ -205,7 +232,7 @@ def _bound_words(run: PageRun) -> str:
     bound = sum(each["wait_dram"] > max(each[name] for name in each if name != "wait_dram") for each in causes)
     some = f"{bound} of {len(causes)} layers {'is' if bound == 1 else 'are'}"
     by = f"{some if bound else 'no layer is'} bound by the memory"
-    return f"Roofline: stored as {printable(run.result.storage)}, {by}"
+    return f"Roofline: stored as {format_label(run.result.storage)}, {by}"
 
 
 def pareto_charts(cases: Sequence[Case]) -> list[Chart]:
@@ -240,30 +267,33 @@ class _Unit:
 
 
 def _energy_chart(ticket: TicketRuns) -> Chart:
-    rows = []
-    for run in ticket.runs:
-        totals, storage = run.result.totals, printable(run.result.storage)
-        values = {name: float(getattr(totals.energy_j_by_unit, name)) for name in EnergyByUnit.model_fields}
-        segments = tuple(
-            Segment(
-                value,
-                _UNIT_COLOURS[name],
-                f"{storage}\n{name}: {quantity(value, 'J')}, {_share(value, totals.energy_j)}",
-            )
-            for name, value in values.items()
-            if value
-        )
-        band = ticket.format_bands(run.result.storage)
-        low, high = (band.energy_j.p05, band.energy_j.p95) if band else (None, None)
-        rows.append(BarRow(storage, segments, quantity(totals.energy_j, "J"), low, high))
-    used = {segment.colour for row in rows for segment in row.segments}
-    key = [(name, colour) for name, colour in _UNIT_COLOURS.items() if colour in used]
-    note = "Whiskers: 5 to 95 % of the draws of every constant within its range." if ticket.bands else ""
     mine = ticket.main.result.totals
     spent = {name: float(getattr(mine.energy_j_by_unit, name)) for name in EnergyByUnit.model_fields}
     most = max(spent, key=lambda name: spent[name])
-    finding = _against(ticket, "energy", lambda totals: totals.energy_j)
-    title = f"{finding}; {_share(spent[most], mine.energy_j)} of it is {most}"
+    bars = [(format_label(run.result.storage), run, ticket.format_bands(run.result.storage)) for run in ticket.runs]
+    title = f"Energy: {_share(spent[most], mine.energy_j)} {_of(ticket)} is {label(most)}"
+    return _energy_bars(title, bars)
+
+
+def _energy_bars(title: str, bars: Sequence[tuple[str, PageRun, FormatBands | None]]) -> Chart:
+    rows = []
+    for name, run, band in bars:
+        totals = run.result.totals
+        values = {unit: float(getattr(totals.energy_j_by_unit, unit)) for unit in EnergyByUnit.model_fields}
+        low, high = (band.energy_j.p05, band.energy_j.p95) if band else (None, None)
+        ends = f"\nin all {quantity(low, 'J')} to {quantity(high, 'J')} (5 to 95 %)" if low and high else ""
+        segments = tuple(
+            Segment(
+                value, _UNIT_COLOURS[unit],
+                f"{name}\n{label(unit)}: {quantity(value, 'J')}, {_share(value, totals.energy_j)}{ends}",
+            )
+            for unit, value in values.items()
+            if value
+        )  # fmt: skip
+        rows.append(BarRow(name, segments, quantity(totals.energy_j, "J"), low, high))
+    used = {segment.colour for row in rows for segment in row.segments}
+    key = [(label(unit), colour) for unit, colour in _UNIT_COLOURS.items() if colour in used]
+    note = _WHISKERS if any(row.low for row in rows) else ""
     return Chart(title, BarPicture(title, rows, "energy by unit", "J", key), note)
 
 
@@ -275,38 +305,51 @@ def _area_chart(ticket: TicketRuns) -> Chart:
     }
     rows = []
     for run in ticket.runs:
-        totals, storage = run.result.totals, printable(run.result.storage)
+        totals, storage = run.result.totals, format_label(run.result.storage)
         segments = tuple(
             Segment(
                 value,
                 colours[unit],
-                f"{storage}\n{unit}: {significant(value)} mm2, {_share(value, totals.area_mm2)}",
+                f"{storage}\n{label(unit)}: {significant(value)} mm2, {_share(value, totals.area_mm2)}",
             )
             for unit, value in sorted(totals.area_mm2_by_unit.items())
             if value
         )
         rows.append(BarRow(storage, segments, f"{significant(totals.area_mm2)} mm2"))
     title = _against(ticket, "chip area", lambda totals: totals.area_mm2)
-    picture = BarPicture(title, rows, "chip area", "mm2", list(colours.items()))
+    picture = BarPicture(
+        title, rows, "chip area by unit", "mm2", [(label(unit), colour) for unit, colour in colours.items()]
+    )
     return Chart(title, picture, "Each format with the units and the arithmetic that it needs.")
 
 
 def _record_chart(
     labels: Labels, records: Mapping[str, Record], field: str, colours: dict[str, int], unit: _Unit
 ) -> Chart:
+    """Return a bar for each record, made of the parts of ``field``; of many the largest, and the rest as one."""
+    parts = {
+        name: {part: float(getattr(getattr(record, field), part)) * unit.factor for part in colours}
+        for name, record in records.items()
+    }
+    largest = sorted(parts, key=lambda name: -sum(parts[name].values()))
+    shown = {name: parts[name] for name in parts if name in set(largest[:_MOST_BARS])}
+    if len(parts) > _MOST_BARS + 1:
+        rest = [parts[name] for name in largest[_MOST_BARS:]]
+        shown[f"{len(rest)} others"] = {part: math.fsum(each[part] for each in rest) for part in colours}
+    else:
+        shown = parts
     rows = []
-    used: set[str] = set()
-    for label, record in records.items():
-        values = {name: float(getattr(getattr(record, field), name)) * unit.factor for name in colours}
+    for name, values in shown.items():
         total = sum(values.values())
-        used.update(name for name, value in values.items() if value)
         segments = tuple(
-            Segment(value, colours[name], f"{label}\n{name}: {quantity(value, unit.name)}, {_share(value, total)}")
-            for name, value in values.items()
+            Segment(
+                value, colours[part], f"{name}\n{label(part)}: {quantity(value, unit.name)}, {_share(value, total)}"
+            )
+            for part, value in values.items()
             if value
-        )
-        rows.append(BarRow(printable(label), segments, quantity(total, unit.name)))
-    key = [(name, colour) for name, colour in colours.items() if name in used]
+        )  # fmt: skip
+        rows.append(BarRow(printable(name), segments, quantity(total, unit.name)))
+    key = [(label(part), colour) for part, colour in colours.items() if any(each[part] for each in shown.values())]
     return Chart(labels.title, BarPicture(labels.title, rows, labels.axis, unit.name, key), labels.note)
 
 
@@ -322,12 +365,13 @@ def _freezing_chart(case: Case, title: str, unit: str, value: Callable[[RunResul
             Mark(
                 100 * run.workload.freeze_ratio,
                 value(run) / scale,
-                f"{storage}, {percent(run.workload.freeze_ratio)} frozen\n{title}: {quantity(value(run), unit)}",
+                f"{format_label(storage)}, {percent(run.workload.freeze_ratio)} frozen\n"
+                f"{title}: {quantity(value(run), unit)}",
             )
             for run in runs
             if run.storage == storage
         )
-        series.append(Series(storage, _format_colour(number), marks, joined=True))
+        series.append(Series(format_label(storage), _format_colour(number), marks, joined=True))
     suffix = ", logarithmic" if is_log else ""
     y_axis = Axis(f"{title} ({prefix}{unit}){suffix}", log=is_log)
     finding = f"{title.capitalize()} over the freezing ratio{_change(case, value)}"
@@ -340,9 +384,9 @@ def _change(case: Case, value: Callable[[RunResult], float]) -> str:
     before, after = value(first), value(last)
     ends = f"{percent(last.workload.freeze_ratio)} frozen"
     if not before or abs(after / before - 1) < 0.005:
-        return f": {printable(last.storage)} stays the same up to {ends}"
+        return f": {format_label(last.storage)} stays the same up to {ends}"
     word = "less" if after < before else "more"
-    return f": {printable(last.storage)} takes {percent(abs(after / before - 1))} {word} at {ends}"
+    return f": {format_label(last.storage)} takes {percent(abs(after / before - 1))} {word} at {ends}"
 
 
 def _accuracy_chart(case: Case) -> Chart | None:
@@ -382,7 +426,7 @@ def _pareto(title: str, designs: Sequence[tuple[Case, PageRun]], *, accuracy: bo
         100 * (1 - (result.workload.accuracy or 0.0)) if accuracy else result.totals.latency_s for result in results
     ]
     time_scale, time_prefix = (1.0, "") if accuracy else prefix_of(max(other))
-    front = pareto_front(np.column_stack([energies, other]))
+    front = set(pareto_front(np.array([energies, other], dtype=np.float64).T))
     chips = list(dict.fromkeys(case.chip for case, _ in designs))
     series = []
     for number, chip in enumerate(chips):
@@ -414,7 +458,7 @@ def _pareto(title: str, designs: Sequence[tuple[Case, PageRun]], *, accuracy: bo
 def _design_tip(chip: str, result: RunResult) -> str:
     totals, work = result.totals, result.workload
     lines = [
-        f"{printable(chip)}, {printable(result.storage)}, {percent(work.freeze_ratio)} frozen",
+        f"{printable(chip)}, {format_label(result.storage)}, {percent(work.freeze_ratio)} frozen",
         f"energy {quantity(totals.energy_j, 'J')}, latency {quantity(totals.latency_s, 's')}",
         f"area {significant(totals.area_mm2)} mm2, stored {quantity(stored_bits(totals) / 8, 'B')}, "
         f"traffic {quantity(traffic_bytes(totals), 'B')}",

@@ -13,20 +13,17 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>|#])")
 
 def page_markdown(page: Page) -> str:
     """Return the report; names from files cannot form markup in it."""
-    lines = [f"# {_plain(page.title)}", ""]
-    lines += ["## What strong-lottery-ticket storage buys here", ""] if page.cases else []
-    lines += [line for sentence in page.overall for line in (f"**{_plain(sentence)}**", "")]
-    for case in page.cases:
-        lines += [f"### {_plain(case.headline)}", "", f"**{_plain(case.sentences[0])}**", ""]
-        lines += [f"- {_plain(sentence)}" for sentence in case.sentences[1:]]
-        lines.append("")
+    lines = [f"# {_plain(page.title)}", "", f"**{_plain(page.lead)}**", ""]
+    lines += [line for sentence in page.overall for line in (_plain(sentence), "")]
     if page.answers.rows:
         lines += _table(page.answers)
     for case in page.cases:
         lines += _case(case)
     for study in page.studies:
-        lines += [f"## Design space: {_plain(study.name)}", "", *(f"- {_plain(text)}" for text in study.sentences), ""]
-        lines += _table(study.table)
+        lines += [f"## {_plain(study.question)}", ""] if page.cases or study is not page.studies[0] else []
+        lines += [*(f"- {_plain(text)}" for text in study.sentences), ""] if study.sentences else []
+        for table in (*study.facts, study.table):
+            lines += _table(table)
     lines += ["## How far the model is from what was measured", ""]
     for part in page.verdict:
         lines += [f"### {_plain(part.heading)}", "", *(f"- {_plain(text)}" for text in part.points), ""]
@@ -39,13 +36,15 @@ def page_markdown(page: Page) -> str:
 
 
 def _case(case: CaseView) -> list[str]:
-    lines = [f"## {_plain(case.name)}", "", *_table(case.runs)]
+    lines = [f"## {_plain(case.name)}", "", f"{_plain(case.headline)}. {_plain(case.card.trust)}", ""]
+    lines += [*(f"- {_plain(sentence)}" for sentence in case.sentences), "", *_table(case.runs)]
     for view in case.layers[:1]:
         lines += _table(view.table)
     return lines
 
 
-def _table(table: PageTable) -> Iterator[str]:
+def _table(saved: PageTable) -> Iterator[str]:
+    table = saved.shown
     yield f"**{_plain(table.title)}**"
     yield ""
     yield _row(map(_plain, table.columns))

@@ -22,7 +22,7 @@ _SPECIAL = {
 
 def page_latex(page: Page) -> str:
     """Return the tables of a report as LaTeX, for booktabs; names from files cannot form commands in it."""
-    tables = list(_tables(page))
+    tables = [(name, table.shown) for name, table in _tables(page)]
     prose = [name for name, table in tables if _is_prose(table)]
     lines = [
         f"% {_plain(page.title)}: written by accelsim {page.version} from saved results.",
@@ -43,7 +43,8 @@ def page_csv(page: Page) -> dict[str, str]:
 def page_figures(page: Page) -> Iterator[tuple[str, Chart]]:
     """Yield every figure of a report with a name for its file, each name once."""
     taken: set[str] = set()
-    for name, chart in chain(*(_case_figures(case) for case in page.cases), _design_figures(page)):
+    hero = [("answer", page.hero)] if page.hero is not None and len(page.cases) > 1 else []
+    for name, chart in chain(hero, *(_case_figures(case) for case in page.cases), _design_figures(page)):
         yield _free(name, taken), chart
 
 
@@ -64,8 +65,8 @@ def _design_figures(page: Page) -> Iterator[tuple[str, Chart]]:
     for chart in page.pareto:
         yield f"pareto-{_slug(chart.title.partition(':')[0])}", chart
     for study in page.studies:
-        for what, chart in zip(("latency", "area"), study.charts, strict=True):
-            yield f"{_slug(study.name)}-energy-{what}", chart
+        for what, chart in zip(("energy-time", "energy-area", "sensitivity"), study.charts, strict=False):
+            yield f"{_slug(study.name)}-{what}", chart
 
 
 def _tables(page: Page) -> Iterator[tuple[str, PageTable]]:
@@ -75,7 +76,9 @@ def _tables(page: Page) -> Iterator[tuple[str, PageTable]]:
         place = _slug(case.name)
         named.append((f"{place}-runs", case.runs))
         named += [(f"{place}-{_slug(view.label)}-layers", view.table) for view in case.layers]
-    named += [(f"{_slug(study.name)}-designs", study.table) for study in page.studies]
+    for study in page.studies:
+        named += [(f"{_slug(study.name)}-{_slug(table.title)}", table) for table in study.facts]
+        named.append((f"{_slug(study.name)}-designs", study.table))
     named += [("validation", page.validation), ("constants", page.constants)]
     named += [(_slug(table.title), table) for table in page.chips]
     taken: set[str] = set()

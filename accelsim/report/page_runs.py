@@ -11,9 +11,10 @@ from accelsim.cost.evaluate import evaluate
 from accelsim.cost.report import CostReport
 from accelsim.cost.tables import load_tables
 from accelsim.cost.uncertainty import ComparisonBands, FormatBands, UncertaintyReport, uncertainty
+from accelsim.report.labels import phase_words
 from accelsim.results.breakeven import BreakEven, break_even, dram_energy_j
 from accelsim.results.compare import batches, chip_labels
-from accelsim.results.model import ResultError, RunResult, Totals
+from accelsim.results.model import ResultError, RunResult
 from accelsim.results.store import (
     COUNTERS_NAME,
     SUMMARY_NAME,
@@ -38,10 +39,11 @@ class PageRun:
     counters: CountersFile | None
 
     @property
-    def key(self) -> tuple[str, str, str, int, str]:
-        """Return what tells runs apart: chip, network file, batch, format."""
+    def key(self) -> tuple[str, ...]:
+        """Return what tells runs apart: chip, network file, what is run of it, batch, format."""
         work = self.result.workload
-        return self.result.hardware.sha256, work.sha256, work.path, work.batch, self.result.storage
+        what = str(work.batch), phase_words(work)
+        return self.result.hardware.sha256, work.sha256, work.path, *what, self.result.storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,8 @@ class Case:
 def read_results(paths: Sequence[str | Path]) -> list[PageRun]:
     """Return the results in ``paths``: summary files, folders of runs, or folders that hold such folders.
 
-    A comparison inside a result gives further runs, with totals only unless their counters are saved too. Results that
+    A comparison inside a result, or in the counters beside it, gives further runs: with totals only unless their
+    counters are saved. Results that
     are there twice count once.
 
     Raises
@@ -106,9 +109,10 @@ def read_results(paths: Sequence[str | Path]) -> list[PageRun]:
     found = {run.key: run for run in reversed(runs)}
     kept = [run for run in runs if found[run.key] is run]
     for run in runs:
-        for storage, totals in (run.result.comparison or {}).items():
-            other = _compared(run, storage, totals)
-            if other.key not in found:
+        counted = run.counters.comparison if run.counters is not None else None
+        for storage in dict.fromkeys((*(run.result.comparison or {}), *(counted or {}))):
+            other = _compared(run, storage)
+            if other is not None and other.key not in found:
                 found[other.key] = other
                 kept.append(other)
     return kept
@@ -125,7 +129,7 @@ def cases_of(runs: Sequence[PageRun]) -> list[Case]:
     groups: dict[tuple[str, str, int], list[PageRun]] = {}
     for run in runs:
         work = run.result.workload
-        groups.setdefault((run.result.hardware.sha256, work.name, work.batch), []).append(run)
+        groups.setdefault((run.result.hardware.sha256, work.name + phase_words(work), work.batch), []).append(run)
     results = [run.result for run in runs]
     labels, are_batched = chip_labels(results), bool(batches(results))
     cases = []
@@ -158,14 +162,21 @@ def _read(file: Path) -> PageRun:
     return PageRun(result, stored if is_current else None)
 
 
-def _compared(run: PageRun, storage: str, totals: Totals) -> PageRun:
-    """Return a run of the comparison inside ``run``: whole where its counters are saved and agree, else totals only."""
+def _compared(run: PageRun, storage: str) -> PageRun | None:
+    """Return a run that ``run`` was compared with: whole where its counters are saved and agree, else totals only.
+
+    None where neither is at hand.
+    """
+    totals = (run.result.comparison or {}).get(storage)
     counters = (run.counters.comparison or {}).get(storage) if run.counters is not None else None
     if run.counters is not None and counters is not None:
         stored = run.counters.model_copy(update={"counters": counters, "comparison": None})
         result = rebuild_result(stored, stored.hardware, _cost(stored, COUNTERS_NAME), COUNTERS_NAME)
-        if result.storage == storage and math.isclose(result.totals.energy_j, totals.energy_j, rel_tol=1e-9):
+        agrees = totals is None or math.isclose(result.totals.energy_j, totals.energy_j, rel_tol=1e-9)
+        if result.storage == storage and agrees:
             return PageRun(result, stored)
+    if totals is None:
+        return None
     update = {"storage": storage, "totals": totals, "layers": (), "comparison": None}
     return PageRun(run.result.model_copy(update=update), None)
 

@@ -16,7 +16,9 @@ from accelsim.report.text import prefix_of, printable
 WIDTH = 460
 NUM_COLOURS = 12
 _ROW_HEIGHT = 17
-_LABEL_CHARACTERS = 22
+_LABEL_CHARACTERS = 26
+_WHISKER_ROOM = 1.2  # of the longest bar: how far a whisker may stretch the figure
+_SCALED = ("J", "s", "B")  # units that take an SI prefix
 _CHARACTER_WIDTH = 6.8
 # Corners of the markers in units of their size; the first is a circle.
 _OUTLINES: tuple[tuple[tuple[float, float], ...], ...] = (
@@ -43,7 +45,10 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class BarRow:
-    """A bar of segments laid end to end; ``low`` and ``high`` draw a whisker over it."""
+    """A bar of segments laid end to end; ``low`` and ``high`` draw a whisker over it.
+
+    A whisker that would squash the bars ends in an arrow at the end of the figure.
+    """
 
     label: str
     segments: tuple[Segment, ...]
@@ -124,8 +129,10 @@ Picture = BarPicture | PointPicture
 
 
 def _bar_scale(rows: Sequence[BarRow], unit: str) -> tuple[float, float, str]:
-    highest = max((max(_length(row), row.high or 0.0) for row in rows), default=0.0) or 1.0
-    return highest, *((1.0, "") if unit == "mm2" else prefix_of(highest))
+    longest = max(map(_length, rows), default=0.0) or 1.0
+    highest = min(max((row.high or 0.0 for row in rows), default=0.0), _WHISKER_ROOM * longest)
+    highest = max(longest, highest)
+    return highest, *(prefix_of(highest) if unit in _SCALED else (1.0, ""))
 
 
 def bar_chart(title: str, rows: Sequence[BarRow], what: str, unit: str, key: Sequence[tuple[str, int]] = ()) -> str:
@@ -145,7 +152,7 @@ def bar_chart(title: str, rows: Sequence[BarRow], what: str, unit: str, key: Seq
         parts.append(f'<path class="grid" d="M{x:.1f} {top:.1f}V{bottom:.1f}"/>')
         parts.append(text_at(x, bottom + 13, f"{tick:g}", "middle"))
     for number, row in enumerate(rows):
-        parts.append(_bar(row, left, top + number * _ROW_HEIGHT, room / highest))
+        parts.append(_bar(row, left, top + number * _ROW_HEIGHT, room / highest, highest))
     parts.append(text_at(left + room / 2, bottom + 27, f"{what} ({prefix}{unit})", "middle", "axis"))
     return drawing(title, bottom + 33, parts)
 
@@ -245,7 +252,7 @@ def _tick(value: float) -> str:
     return f"{value / scale:g}{prefix}" if prefix else f"{value:g}"
 
 
-def _bar(row: BarRow, left: float, top: float, factor: float) -> str:
+def _bar(row: BarRow, left: float, top: float, factor: float, highest: float) -> str:
     middle = top + _ROW_HEIGHT / 2
     parts = [text_at(left - 5, middle + 4, _short(row.label), "end")]
     x = left
@@ -256,8 +263,9 @@ def _bar(row: BarRow, left: float, top: float, factor: float) -> str:
             parts.append(f'<rect class="bar f{segment.colour}" {box} data-t="{tip_text(segment.tip)}"/>')
         x += length
     if row.low is not None and row.high is not None:
-        low, high = left + row.low * factor, left + row.high * factor
-        ends = f"M{low:.1f} {middle - 4:.1f}v8M{high:.1f} {middle - 4:.1f}v8"
+        low, high = (left + min(end, highest) * factor for end in (row.low, row.high))
+        end = f"{middle - 4:.1f}v8" if row.high <= highest else f"{middle:.1f}l-5 -4m5 4l-5 4"
+        ends = f"M{low:.1f} {middle - 4:.1f}v8M{high:.1f} {end}"
         parts.append(f'<path class="whisker" d="M{low:.1f} {middle:.1f}H{high:.1f}{ends}"/>')
         x = max(x, high)
     if row.end:
@@ -285,7 +293,7 @@ def _key(
     parts, x, line = [], 6.0, 0
     for number, (label, colour) in enumerate(entries):
         shown = printable(label, 40)
-        width = 24 + len(shown) * (_CHARACTER_WIDTH + 0.4)
+        width = 29 + len(shown) * (_CHARACTER_WIDTH + 0.2)
         if x > 6 and x + width > WIDTH:
             x, line = 6.0, line + 1
         y = 12 + 16 * line

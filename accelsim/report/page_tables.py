@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 from urllib.parse import quote
 
 from accelsim.config.base import ConfigModel
@@ -15,14 +16,15 @@ from accelsim.cost.tables import load_tables
 from accelsim.cost.terms import constants_of
 from accelsim.cost.traits import Pricer, run_traits
 from accelsim.documented import documented
+from accelsim.report.labels import format_label, label
 from accelsim.report.page_runs import Case, PageRun, TicketRuns
 from accelsim.report.page_words import NEARLY_NONE, UNFROZEN_FORMAT
 from accelsim.report.text import percent, printable, quantity, ratio, shape, significant
-from accelsim.results.compare import own_accuracy, stored_bits, traffic_bytes, weight_bytes
-from accelsim.results.model import CyclesByCause
+from accelsim.results.compare import bottleneck, own_accuracy, stalled_share, stored_bits, traffic_bytes, weight_bytes
 from accelsim.storage.mixed import SIGN, format_of_layer
 
 Value = str | int | float
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +42,21 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class PageTable:
-    """A table: its title, column titles, rows of cells, and what to know when reading it."""
+    """A table: its title, column titles, rows of cells, and what to know when reading it.
+
+    One that ``folds`` is shown in fewer columns than it is saved with, see `shown`.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
+    folds: bool = False
+
+    @property
+    def shown(self) -> PageTable:
+        """Return the table as it is read: what all rows share stands below them, and a row alone is a list."""
+        return _folded(self) if self.folds else self
 
     @property
     def number_columns(self) -> tuple[bool, ...]:
@@ -56,6 +67,24 @@ class PageTable:
     def csv_uri(self) -> str:
         """Return the table as a ``data:`` address of a CSV file."""
         return "data:text/csv;charset=utf-8," + quote(csv_text(self), safe="")
+
+
+def _folded(table: PageTable) -> PageTable:
+    if len(table.rows) == 1 and len(table.columns) > 2:
+        rows = tuple((_text(column), cell) for column, cell in zip(table.columns, table.rows[0], strict=True))
+        return replace(table, columns=("figure", "value"), rows=rows, folds=False)
+    shared = [place for place in range(len(table.columns)) if len({row[place].text for row in table.rows}) == 1]
+    if len(table.rows) < 2 or not shared or len(shared) == len(table.columns):
+        return table
+    words = ", ".join(f"{table.columns[place]} {text}" for place in shared if (text := table.rows[0][place].text))
+    kept = [place for place in range(len(table.columns)) if place not in shared]
+    return replace(
+        table,
+        columns=tuple(table.columns[place] for place in kept),
+        rows=tuple(tuple(row[place] for place in kept) for row in table.rows),
+        folds=False,
+        note=f"In all rows: {words}. {table.note}".strip() if words else table.note,
+    )
 
 
 def csv_text(table: PageTable) -> str:
@@ -70,45 +99,52 @@ def csv_text(table: PageTable) -> str:
 def answer_table(cases: Sequence[Case]) -> PageTable:
     """Return a row per case and rival: what the ticket in focus buys, how sure, and the break-even points."""
     columns = (
-        "network", "chip", "against", "energy", "5 %", "95 %", "less in", "time", "weight traffic", "stored", "area",
-        "equal at pJ per DRAM bit", "stores less from frozen",
+        "network", "chip", "against", "energy", "at least (5 %)", "at most (95 %)", "less in", "time", "weight traffic",
+        "stored weights", "chip area", "equal at (pJ per DRAM bit)", "stores less from (frozen)",
     )  # fmt: skip
     rows = tuple(_answer_row(case, case.focus, rival) for case in cases for rival in case.focus.rivals)
     note = (
-        "Factors by which the rival needs more than the ticket (above 1: the ticket wins). Draws sample every cost "
-        "constant within its range: 5 % of them give less energy than the factor in the column 5 %, and 5 % more than "
-        "that in 95 %. They say nothing about times, which have no sampled constants."
+        "Factors by which the rival needs more than the format in question (above 1: that wins). At least and at most: "
+        "the energy's factor in 5 and 95 % of 1,000 draws of every cost constant within its range; less in: the draws "
+        "in which the format in question needs less. Times have no sampled constants."
     )
-    return PageTable("the answer in figures", columns, rows, note)
+    return PageTable("The answer in figures", columns, rows, note, folds=True)
 
 
 def runs_table(case: Case) -> PageTable:
     """Return a row per run of a case: the main totals."""
-    columns = (
-        "ticket", "format", "batch", "frozen", "accuracy", "latency", "energy", "energy per input", "power",
-        "weight traffic", "all traffic", "stored", "PE use", "TOPS", "TOPS/W", "area",
+    columns: tuple[str, ...] = (
+        "file", "stored as", "batch", "frozen", "accuracy", "time", "energy", "energy per input", "power",
+        "weight traffic", "all traffic", "stored weights", "PE use", "TOPS", "TOPS/W", "chip area",
     )  # fmt: skip
-    rows = tuple(_run_row(run) for ticket in case.tickets for run in ticket.runs)
+    runs = [run for ticket in case.tickets for run in ticket.runs]
+    rows = tuple(_run_row(run) for run in runs)
+    if all(run.result.workload.batch == 1 for run in runs):
+        place = columns.index("energy per input")
+        columns, rows = _without(columns, place), tuple(_without(row, place) for row in rows)
     note = (
         "Figures are for the whole batch. Accuracy stands only where the very ticket is stored that was measured; that "
         "of others is not simulated."
     )
-    return PageTable(f"all runs: {printable(case.network)} on {printable(case.chip)}", columns, rows, note)
+    return PageTable(
+        f"All runs of {printable(case.network)} on {printable(case.chip)}", columns, rows, note, folds=True
+    )
 
 
 def layers_table(run: PageRun) -> PageTable:
     """Return a row per layer of one run."""
-    causes = [name for name in CyclesByCause.model_fields if getattr(run.result.totals.cycles_by_cause, name)]
-    columns = ("layer", "kind", "shape", "cycles", *causes, "PE use", "energy", "weights", "activations", "stored")
+    columns: tuple[str, ...] = ("layer", "kind", "shape", "cycles", "PE use", "stalled", "bottleneck")
+    columns += ("energy", "weights read", "activations", "stored weights")
     is_mixed = SIGN in run.result.storage
     columns += ("stored as",) if is_mixed else ()
     rows = []
     for layer in run.result.layers:
         moved = weight_bytes(layer)
         cells = [_text(layer.name), _text(layer.kind), _text(shape(layer.shape)), _count(layer.latency_cycles)]
-        cells += [_count(int(getattr(layer.cycles_by_cause, cause))) for cause in causes]
         cells += [
             _fraction(layer.pe_utilization),
+            _fraction(stalled_share(layer)),
+            _text(label(bottleneck(layer)) if layer.latency_cycles else "-"),
             _quantity(layer.energy_j, "J"),
             _quantity(moved, "B"),
             _quantity(traffic_bytes(layer) - moved, "B"),
@@ -118,7 +154,8 @@ def layers_table(run: PageRun) -> PageTable:
             own = format_of_layer(run.result.storage, layer.name, layer.kind) if stored_bits(layer) else "-"
             cells.append(_text(own))
         rows.append(tuple(cells))
-    return PageTable(f"layers as {printable(run.result.storage)}", columns, tuple(rows))
+    note = "Stalled: the cycles in which the array does not compute; the bottleneck is what most cycles are spent on."
+    return PageTable(f"Layers, stored as {format_label(run.result.storage)}", columns, tuple(rows), note)
 
 
 def constants_table(cases: Sequence[Case]) -> PageTable:
@@ -144,7 +181,7 @@ def constants_table(cases: Sequence[Case]) -> PageTable:
     note = (
         "SRAM energy, area and leakage come from a grid of CACTI 7 runs (docs/cost.md), times the sram_ factors here."
     )
-    return PageTable("constants of the cost model", columns, tuple(rows), note)
+    return PageTable("Constants of the cost model", columns, tuple(rows), note)
 
 
 def chip_table(case: Case) -> PageTable | None:
@@ -156,7 +193,7 @@ def chip_table(case: Case) -> PageTable | None:
         (_text(path), _text(value), _text(meaning)) for path, value, meaning in _fields(stored.hardware.config, "")
     )
     note = f"As simulated, from {printable(stored.hardware.path)}; the file says for each figure why."
-    return PageTable(f"the chip {printable(case.chip)}", ("field", "value", "meaning"), rows, note)
+    return PageTable(f"The chip {printable(case.chip)}", ("field", "value", "meaning"), rows, note)
 
 
 def _answer_row(case: Case, ticket: TicketRuns, rival: PageRun) -> tuple[Cell, ...]:
@@ -168,12 +205,12 @@ def _answer_row(case: Case, ticket: TicketRuns, rival: PageRun) -> tuple[Cell, .
     at, frozen = unknown, unknown
     if point is not None:
         crossing, now = point.dram_pj_per_bit, significant(point.dram_pj_per_bit_now)
-        at = _text(f"none (now {now})") if crossing is None else Cell(f"{significant(crossing)} (now {now})", crossing)
+        at = _text(f"nowhere; now {now}") if crossing is None else Cell(f"{significant(crossing)}; now {now}", crossing)
         share = NEARLY_NONE if rival.result.storage == UNFROZEN_FORMAT else point.freeze_ratio
         if not point.freezes_too:
             frozen = _frozen(share)
     return (
-        _text(case.network), _text(case.chip), _text(rival.result.storage),
+        _text(case.network), _text(case.chip), _text(format_label(rival.result.storage)),
         _factor(theirs.energy_j, mine.energy_j), *band, unknown if pair is None else _fraction(pair.probability),
         _factor(theirs.latency_s, mine.latency_s), _factor(weight_bytes(theirs), weight_bytes(mine)),
         _factor(stored_bits(theirs), stored_bits(mine)), _factor(theirs.area_mm2, mine.area_mm2), at, frozen,
@@ -189,11 +226,21 @@ def _frozen(share: float | None) -> Cell:
     return Cell(percent(share), share)
 
 
+def _without(items: tuple[T, ...], place: int) -> tuple[T, ...]:
+    return items[:place] + items[place + 1 :]
+
+
+def _both_names(storage: str) -> str:
+    """Return what readers call a format, with the name that commands take where that is another."""
+    name = format_label(storage)
+    return name if name.replace(" ", "-") == storage else f"{name} ({printable(storage)})"
+
+
 def _run_row(run: PageRun) -> tuple[Cell, ...]:
     work, totals, accuracy = run.result.workload, run.result.totals, own_accuracy(run.result)
     return (
         _text(work.path or work.name),
-        _text(run.result.storage),
+        _text(_both_names(run.result.storage)),
         _count(work.batch),
         _fraction(work.freeze_ratio),
         _text("-") if accuracy is None else _fraction(accuracy),

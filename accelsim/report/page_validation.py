@@ -41,16 +41,23 @@ class Agreement(ConfigModel):
     """The largest."""
     rank_correlation: float | None
     """Spearman's correlation between theirs and ours; null below three rows."""
+    ratio_low: float | None = None
+    """Of a reference without plain rows: the least that ours is of theirs."""
+    ratio_high: float | None = None
+    """The most."""
 
     @classmethod
-    def of(cls, name: str, found: RowAgreement, source: str = "") -> Agreement:
-        """Return the agreement ``found`` of a group of rows."""
+    def of(
+        cls, name: str, found: RowAgreement, source: str = "", ratios: tuple[float, float] | None = None
+    ) -> Agreement:
+        """Return the agreement ``found`` of a group of rows; ``ratios`` are the ends of ours over theirs."""
         errors = (found.mean_error, found.median_error, found.largest_error)
         mean, median, largest = (round(error, 4) if found.num_rows else None for error in errors)
         rank = round(found.rank_correlation, 4) if found.num_rows >= FEWEST_RANKED else None
+        low, high = (None, None) if ratios is None else (round(end, 4) for end in ratios)
         return cls(
             reference=name, source=source, num_rows=found.num_rows, mean_error=mean, median_error=median,
-            largest_error=largest, rank_correlation=rank,
+            largest_error=largest, rank_correlation=rank, ratio_low=low, ratio_high=high,
         )  # fmt: skip
 
 
@@ -78,6 +85,32 @@ def shipped() -> Validation:
     return Validation.model_validate_json(SHIPPED.read_text(encoding="utf-8"))
 
 
+# Chip -> the reference that measured it, or the chip that it describes.
+CHIP_REFERENCES = {
+    "gemmini": "gemmini-rtl", "tpu_v1": "tpu-v1", "tpu_v3": "tpu-v3", "eyeriss": "eyeriss-v1", "hiddenite": "hiddenite",
+}  # fmt: skip
+_MEASURED = {
+    "gemmini-rtl": "cycles of its RTL", "tpu-v1": "measured TOPS and stalls", "tpu-v3": "measured cycles",
+    "eyeriss-v1": "measured times, traffic and power", "hiddenite": "published TOPS/W",
+}  # fmt: skip
+
+
+def chip_trust(chip: str) -> str:
+    """Return how far the model is from what was measured of ``chip``, or that nothing was."""
+    name = CHIP_REFERENCES.get(chip.removesuffix("_dense"), "")
+    found = next((row for row in shipped().agreement if row.reference == name), None)
+    if found is not None and found.mean_error is not None and found.largest_error is not None:
+        return (
+            f"Beside its {_MEASURED[name]}: {percent(found.mean_error)} mean error over {found.num_rows} figures, at "
+            f"most {percent(found.largest_error)}."
+        )
+    if found is not None and found.ratio_low is not None and found.ratio_high is not None:
+        ends = sorted((found.ratio_low - 1, found.ratio_high - 1))
+        errors = " to ".join(f"{end:+.0%}".replace("%", " %") for end in dict.fromkeys(ends))
+        return f"Beside its {_MEASURED[name]}: {errors}, in the middle of a range of assumptions."
+    return "No chip like it was measured; the parts of the model were (see Validation)."
+
+
 def agreement_table(rows: Sequence[Agreement]) -> PageTable:
     """Return the agreement with each reference as a table."""
     columns = ("reference", "rows", "mean error", "median", "largest", "rank correlation", "source")
@@ -97,9 +130,12 @@ def agreement_table(rows: Sequence[Agreement]) -> PageTable:
 def agreements(rows: Sequence[ValidationRow]) -> list[Agreement]:
     """Return the agreement of each reference that ``rows`` have."""
     from accelsim.validation.rows import agreement  # noqa: PLC0415  a report must not wait for scipy
+    from accelsim.validation.verdict import trend_ratios  # noqa: PLC0415
 
     groups = {name: [row for row in rows if row.reference == name] for name in dict.fromkeys(r.reference for r in rows)}
-    return [Agreement.of(name, agreement(group), group[0].source) for name, group in groups.items()]
+    return [
+        Agreement.of(name, agreement(group), group[0].source, trend_ratios(group)) for name, group in groups.items()
+    ]
 
 
 def shipped_text(rows: Sequence[ValidationRow]) -> str:

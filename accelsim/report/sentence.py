@@ -1,68 +1,76 @@
-"""The sentence a user wants: what the storage format buys against others, and at what cost."""
+"""The sentences a user wants: what the storage format buys against others, what limits it, and what is left open."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
+from accelsim.report.labels import format_label, is_ticket_storage, label
 from accelsim.report.text import percent, printable, quantity, ratio, significant
-from accelsim.results.compare import generation_wait_fraction, weight_bytes
-from accelsim.results.model import LimitRecord, RunResult, Totals
+from accelsim.results.compare import DENSE_RIVALS, bottleneck, generation_wait_fraction
+from accelsim.results.model import EnergyByUnit, LimitRecord, RunResult, Totals
 from accelsim.storage.chip_decoder import is_as_stated
 
-_FAIREST_RIVAL = (
-    "Dense storage is not the fairest rival: pruned, quantised and entropy-coded weights can be smaller than a mask "
-    "(--compare entropy-int8,entropy-int4)."
-)
-
-
-SAME = 1e-3
-"""Figures within a thousandth of each other are called the same: no input of the model is known better."""
 _SEEN = 0.0005  # what would print as 0.1 %
 _WORTH = 0.005
-_RESOURCES = {"pe_array": "PE array"}
 _FITTED = (
     "A format that regenerates no weights gets a decoder so wide that a wider one would save no time; @chip is the "
     "same format on the chip's own decoder."
 )
 
 
-def verdict(result: RunResult, comparison: Mapping[str, Totals]) -> list[str]:
-    """Return a line per format in ``comparison``, then what holds for all of them: accuracy and what was assumed.
+def closing(result: RunResult, comparison: Mapping[str, Totals], synthetic: Sequence[str] = ()) -> list[str]:
+    """Return the three sentences that a run ends in: the finding, the limit, the caveat.
 
-    A line names the factor of weight traffic, energy and time, and the difference in chip area, in whichever direction
-    they go. What the weight generator and the mask decoder cost in time, energy and area follows where they are used.
+    ``synthetic`` are the formats whose values or statistics stand in for ones that nobody has measured.
     """
-    lines = [_against(result, name, other) for name, other in comparison.items() if name != result.storage]
-    if not lines:
+    limits = limits_line(result)
+    return [finding(result, comparison), *(limits or [_busy(result.totals)]), _caveat(result, comparison, synthetic)]
+
+
+def finding(result: RunResult, comparison: Mapping[str, Totals]) -> str:
+    """Return what a run comes to in one sentence: against its first rival, and the one of least energy."""
+    mine, first = result.totals, first_rival_name(comparison, result.storage)
+    if first is None:
+        return _alone(result)
+    ours = format_label(result.storage)
+    ours = f"the {ours}" if is_ticket_storage(result.storage) else ours
+    words = f"Against {format_label(first)}, {ours} needs {_energy_and_time(mine, comparison[first])}"
+    nearest = nearest_rival_name(comparison, result.storage)
+    if nearest not in (None, first):
+        other = comparison[nearest or first]
+        words += (
+            f"; against {format_label(nearest or first)}, its rival of least energy, {_energy_and_time(mine, other)}"
+        )
+    return f"{words}."
+
+
+def first_rival_name(comparison: Mapping[str, Totals], storage: str) -> str | None:
+    """Return the format that ``storage`` is first compared with: dense int8, dense fp32, or the first that is there."""
+    names = [name for name in comparison if name != storage]
+    return next((name for name in DENSE_RIVALS if name in names), names[0] if names else None)
+
+
+def nearest_rival_name(comparison: Mapping[str, Totals], storage: str) -> str | None:
+    """Return the format of least energy among others that store no ticket; None if there is none."""
+    names = [name for name in comparison if name != storage and not is_ticket_storage(name)]
+    return min(names, key=lambda name: comparison[name].energy_j) if names else None
+
+
+def factor(mine: float, other: float, what: str) -> str:
+    """Return how much less or more ``what``, as a factor with three digits."""
+    if not mine or not other:
+        return f"{significant(mine)} against {significant(other)} {what}"
+    if "1.00x" in (ratio(mine, other), ratio(other, mine)):
+        return f"the same {what}"
+    return f"{ratio(other, mine)} less {what}" if mine < other else f"{ratio(mine, other)} more {what}"
+
+
+def remarks(result: RunResult, comparison: Mapping[str, Totals]) -> list[str]:
+    """Return what to know of a comparison: what generator and decoder cost, and which decoder rivals have."""
+    if not any(name != result.storage for name in comparison):
         return []
-    price = _price(result.totals)
-    if price:
-        lines.append(price)
-    if any(is_as_stated(name) for name in comparison):
-        lines.append(_FITTED)
-    lines.append(_accuracy(result))
-    if not any(name.startswith("entropy-") for name in [result.storage, *comparison]):
-        lines.append(_FAIREST_RIVAL)
-    return lines
-
-
-def closing(result: RunResult, comparison: Mapping[str, Totals]) -> list[str]:
-    """Return the sentences in which a run's output ends: what was found, what limits the run, and what to beware of.
-
-    What was found is said against the rival of the least energy; without one it is the run's own figures.
-    """
-    rivals = {name: other for name, other in comparison.items() if name != result.storage}
-    if rivals:
-        best = min(rivals, key=lambda name: rivals[name].energy_j)
-        return [_against(result, best, rivals[best]), *limits_line(result), _accuracy(result)]
-    totals, chip = result.totals, printable(result.hardware.name)
-    found = (
-        f"{printable(result.workload.name)} stored as {printable(result.storage)} takes "
-        f"{quantity(totals.latency_s, 's')} and {quantity(totals.energy_j, 'J')} on {chip}."
-    )
-    beware = "Energies follow from constants that have ranges: --uncertainty says how sure they are."
-    return [found, *limits_line(result), beware]
+    lines = [price] if (price := _price(result.totals)) else []
+    return lines + ([_FITTED] if any(is_as_stated(name) for name in comparison) else [])
 
 
 def left_out_words(results: Sequence[RunResult]) -> list[str]:
@@ -87,9 +95,9 @@ def limits_line(result: RunResult) -> list[str]:
     known = sorted(result.limits.items(), key=lambda item: (-item[1].share, gain(item[1]), item[0]))
 
     def line(name: str, limit: LimitRecord) -> str:
-        what = _RESOURCES.get(name, name.replace("_", " ").replace(".", " "))
-        brings = f"{gain(limit):+.1%}".replace("%", " %") if gain(limit) <= -_SEEN else "no gain"
-        where = "" if name.endswith(".capacity") else f" in {percent(limit.share)} of the time"
+        what = f"the {label(name.replace('.', '_'))}"
+        brings = f"{percent(-gain(limit))} less time" if gain(limit) <= -_SEEN else "no less time"
+        where = "" if name.endswith(".capacity") else f" for {percent(limit.share)} of the time"
         return f"{what}{where} (twice as much: {brings})"
 
     said = [line(name, limit) for name, limit in known if limit.share >= _WORTH or gain(limit) <= -_WORTH]
@@ -99,42 +107,35 @@ def limits_line(result: RunResult) -> list[str]:
 def objective_line(storage: str, rival: str, energies_j: Mapping[str, tuple[float, float]]) -> str:
     """Return how the ratio of two formats' energies moves with the objective for which both are mapped."""
     ratios = ", ".join(f"{objective} {ratio(theirs, mine)}" for objective, (mine, theirs) in energies_j.items())
-    return f"Energy of {printable(rival)} over {printable(storage)}, both mapped for {ratios}."
+    return f"Energy of {format_label(rival)} over {format_label(storage)}, both mapped for {ratios}."
 
 
 def policy_line(storage: str, rival: str, energies_j: Mapping[str, tuple[float, float]]) -> str:
     """Return how the ratio of two formats' energies moves with what the memory does between requests."""
     ratios = ", ".join(f"{ratio(theirs, mine)} {policy}" for policy, (mine, theirs) in energies_j.items())
-    return f"Energy of {printable(rival)} over {printable(storage)} by what idle memory does: {ratios}."
+    return f"Energy of {format_label(rival)} over {format_label(storage)} by what idle memory does: {ratios}."
 
 
-def _against(result: RunResult, name: str, other: Totals) -> str:
-    mine = result.totals
-    gains = ", ".join(
-        [
-            _factor(weight_bytes(mine), weight_bytes(other), "weight traffic"),
-            _factor(mine.energy_j, other.energy_j, "energy"),
-            _factor(mine.latency_s, other.latency_s, "time"),
-        ]
+def _energy_and_time(mine: Totals, theirs: Totals) -> str:
+    return f"{factor(mine.energy_j, theirs.energy_j, 'energy')} and {factor(mine.latency_s, theirs.latency_s, 'time')}"
+
+
+def _alone(result: RunResult) -> str:
+    totals = result.totals
+    spent = {name: float(getattr(totals.energy_j_by_unit, name)) for name in EnergyByUnit.model_fields}
+    unit = max(spent, key=lambda name: spent[name])
+    share = percent(spent[unit] / totals.energy_j) if totals.energy_j else "-"
+    return (
+        f"Stored as {format_label(result.storage)}, it takes {quantity(totals.latency_s, 's')} and "
+        f"{quantity(totals.energy_j, 'J')}, {share} of which is {label(unit)}."
     )
-    return f"{printable(result.storage)} against {printable(name)}: {gains}, {_area(mine.area_mm2, other.area_mm2)}."
 
 
-def _factor(mine: float, other: float, what: str) -> str:
-    if not mine or not other:
-        return f"{what} {significant(mine)} against {significant(other)}"
-    if math.isclose(mine, other, rel_tol=SAME):
-        return f"the same {what}"
-    return f"{ratio(other, mine)} less {what}" if mine < other else f"{ratio(mine, other)} more {what}"
-
-
-def _area(mine_mm2: float, other_mm2: float) -> str:
-    difference = mine_mm2 - other_mm2
-    if not other_mm2 or not difference:
-        return "the same chip area"
-    direction = "more" if difference > 0 else "less"
-    share = percent(abs(difference) / other_mm2)
-    return f"{significant(abs(difference))} mm2 ({share}) {direction} chip area"
+def _busy(totals: Totals) -> str:
+    """Return where most of the time goes, where it is not known what limits it."""
+    most = bottleneck(totals)
+    share = int(getattr(totals.cycles_by_cause, most)) / totals.latency_cycles if totals.latency_cycles else 0.0
+    return f"{percent(share)} of its time is {label(most)}."
 
 
 def _price(mine: Totals) -> str:
@@ -150,10 +151,17 @@ def _price(mine: Totals) -> str:
     return f"Weight generator and mask decoder take {', '.join(shares[:2])} and {shares[2]}."
 
 
-def _accuracy(result: RunResult) -> str:
+def _caveat(result: RunResult, comparison: Mapping[str, Totals], synthetic: Sequence[str]) -> str:
+    """Return what the finding leaves open: accuracy, fairer rivals, synthetic values, the cost constants."""
+    rivals = [name for name in comparison if name != result.storage]
     work = result.workload
-    if work.accuracy is None:
-        known = "No accuracy was measured for this network"
-    else:
-        known = f"The ticket reaches {percent(work.accuracy)} on {printable(work.dataset)}"
-    return f"{known}; the formats compared store the same network shape, and their own accuracy is not simulated."
+    known = "No accuracy was measured for this network"
+    if work.accuracy is not None:
+        known = f"The accuracy, {percent(work.accuracy)} on {printable(work.dataset)}, is the ticket's"
+    parts = [f"{known}; that of rivals is not simulated" if rivals else known]
+    if rivals and not any(name.startswith("entropy-") for name in [result.storage, *rivals]):
+        parts.append("pruned, entropy-coded weights can be smaller still (--compare entropy-int8,entropy-int4)")
+    if synthetic:
+        parts.append(f"values of {', '.join(map(format_label, synthetic))} are synthetic")
+    parts.append("--uncertainty says how sure the energies are")
+    return f"{'; '.join(parts)}."

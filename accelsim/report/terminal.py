@@ -18,18 +18,21 @@ from rich.table import Table
 from rich.text import Text
 
 from accelsim.report.cores import cores_table
-from accelsim.report.sentence import closing, left_out_words, verdict
+from accelsim.report.labels import label, phase_words
+from accelsim.report.sentence import closing, finding, left_out_words, remarks
 from accelsim.report.text import percent, printable, quantity, ratio, shape, significant
 from accelsim.results.compare import (
     WEIGHT_CLASSES,
     batches,
+    bottleneck,
     chip_labels,
     own_accuracy,
+    stalled_share,
     stored_bits,
     traffic_bytes,
     weight_bytes,
 )
-from accelsim.results.model import CyclesByCause, EnergyByUnit, LayerRecord, Record, RunResult, Totals, WorkloadRecord
+from accelsim.results.model import CyclesByCause, EnergyByUnit, LayerRecord, Record, RunResult, Totals
 from accelsim.storage.mixed import SIGN, format_of_layer
 
 PIPE_WIDTH = 120
@@ -59,51 +62,43 @@ def print_run(  # noqa: PLR0913  each is a part of what is printed
     result: RunResult,
     comparison: Mapping[str, Totals],
     sizes: str = "",
-    remarks: Sequence[str] = (),
+    more: Sequence[str] = (),
     folded: slice = slice(0, 0),
+    synthetic: Sequence[str] = (),
 ) -> None:
-    """Print what a run found: layers, totals beside ``comparison``, where cycles and energy went, the verdict.
+    """Print what a run found: layers, totals beside ``comparison``, where cycles and energy went.
 
-    ``sizes`` says how large the network is, behind the headline; ``remarks`` stand before the last three sentences,
-    which are the finding, the limit and the caveat. Of the layers at ``folded``, which are like others, only the number
-    is shown.
+    It ends in three sentences: the finding, the limit, the caveat. ``sizes`` says how large the network is, behind the
+    headline; ``more`` remarks stand before the end. Of the layers at ``folded``, which are like others, only the number
+    is shown. ``synthetic`` are the formats whose values stand in for ones that nobody has measured.
     """
     console.print(Text(headline(result), style="bold"))
     if sizes:
         console.print(Text(sizes))
     for line in left_out_words([result]):
         console.print(Text(line))
-    layers = layer_table(result, console.width if _is_narrow(console) else UNLIMITED_WIDTH, folded=folded)
-    _table_console(console).print(layers.table)
+    layers = layer_table(result, console.width, folded=folded)
+    console.print(layers.table)
     print_left_out(console, layers.left_out, ", --json, or layers.csv of --out")
     runs = {result.storage: result.totals, **comparison}
-    for table in (totals_table(runs), cycles_table(runs), energy_table(runs)):
-        console.print(table)
+    for variants in (totals_table, cycles_table, energy_table):
+        console.print(_fitting(console, variants, runs))
     if result.cores:
         console.print(cores_table(result))
         if sum(core.num_layers > 0 for core in result.cores) == 1:
             console.print(Text("One core alone is best by the chip's objective; the others wait."))
-    last = closing(result, comparison)
-    for line in [*verdict(result, comparison), *remarks]:
-        if line not in last:
-            console.print(Text(line))
+    for line in [*remarks(result, comparison), *more]:
+        console.print(Text(line))
     console.print()
-    for line in last:
-        console.print(Text(line, style="bold"))
+    for line, style in zip(closing(result, comparison, synthetic), ("bold", "", ""), strict=True):
+        console.print(Text(line, style=style))
 
 
-def _is_narrow(console: Console) -> bool:
-    """Return whether a table must fit a width: that of a terminal, or of COLUMNS; a pipe gets all columns."""
-    return console.is_terminal or "COLUMNS" in os.environ
-
-
-def _table_console(console: Console) -> Console:
-    """Return a console for a table with all columns, where ``console`` need not keep to a width."""
-    if _is_narrow(console):
-        return console
-    return Console(
-        file=console.file, width=UNLIMITED_WIDTH, no_color=console.no_color, highlight=False, markup=False, emoji=False
-    )
+def _fitting(console: Console, table: Callable[..., Table], runs: Mapping[str, Totals]) -> Table:
+    """Return the table of runs, or its narrow form where it is too wide: a unit is never parted from its figure."""
+    whole = table(runs)
+    is_wide = console.measure(whole, options=console.options.update(max_width=UNLIMITED_WIDTH)).maximum > console.width
+    return table(runs, is_narrow=True) if is_wide else whole
 
 
 def headline(result: RunResult) -> str:
@@ -121,15 +116,6 @@ def headline(result: RunResult) -> str:
     where = f"{printable(chip.name)} ({chip.node_nm:g} nm, {chip.clock_mhz:g} MHz{cores})"
     name = printable(work.name) + phase_words(work) + (f", batch {work.batch:,}" if work.batch > 1 else "")
     return f"{name} [{', '.join(parts)}] on {where}, stored as {printable(result.storage)}"
-
-
-def phase_words(work: WorkloadRecord) -> str:
-    """Return what is run of a language model, with the tokens that it attends to; nothing for other networks."""
-    if work.phase == "forward":
-        return ""
-    if work.phase == "decode" and work.context_length:
-        return f", decode of a token behind {work.context_length - 1:,}"
-    return f", {work.phase}" + (f" up to {work.context_length:,} tokens" if work.context_length else "")
 
 
 def _not_regenerable(result: RunResult) -> str:
@@ -187,7 +173,7 @@ def layer_table(result: RunResult, width: int, box: Box = SIMPLE_HEAD, folded: s
     table = Table(box=box, show_footer=True, pad_edge=False)
     titles = fitting_titles([*rows, total], _OPTIONAL_COLUMNS, width)
     for title in titles:
-        left = title in {"layer", "kind", "shape", "mostly by", "stored as"}
+        left = title in {"layer", "kind", "shape", "bottleneck", "stored as"}
         justify: JustifyMethod = "left" if left else "right"
         table.add_column(title, footer=Text(total[title]), justify=justify, overflow="ellipsis", no_wrap=True)
     for row in rows:
@@ -196,10 +182,6 @@ def layer_table(result: RunResult, width: int, box: Box = SIMPLE_HEAD, folded: s
 
 
 def _layer_cells(record: LayerRecord | Totals, total_cycles: int, names: tuple[str, str, str]) -> dict[str, str]:
-    causes = {name: int(getattr(record.cycles_by_cause, name)) for name in CyclesByCause.model_fields}
-    stalls = {name: cycles for name, cycles in causes.items() if name != "compute"}
-    stalled = sum(stalls.values())
-    worst = max(stalls, key=lambda name: stalls[name]) if stalled else "-"
     activations = traffic_bytes(record) - weight_bytes(record)
     return {
         "layer": names[0],
@@ -207,8 +189,8 @@ def _layer_cells(record: LayerRecord | Totals, total_cycles: int, names: tuple[s
         "shape": names[2],
         "cycles": f"{record.latency_cycles:,}",
         "time": percent(record.latency_cycles / total_cycles) if total_cycles else "-",
-        "stalled": percent(stalled / record.latency_cycles) if record.latency_cycles else "-",
-        "mostly by": worst,
+        "stalled": percent(stalled_share(record)) if record.latency_cycles else "-",
+        "bottleneck": label(bottleneck(record)) if record.latency_cycles else "-",
         "PE use": percent(record.pe_utilization) if record.macs else "-",
         "energy": quantity(record.energy_j, "J"),
         "weights read": quantity(weight_bytes(record), "B"),
@@ -224,8 +206,11 @@ def _bandwidth(record: Record) -> str:
     return f"{quantity(record.average_bandwidth_gbps * 1e9, 'B/s')} {percent(record.bandwidth_share)}"
 
 
-def totals_table(runs: Mapping[str, Totals], box: Box = SIMPLE_HEAD) -> Table:
-    """Return the table of totals, a column per storage format; the first is the run, others carry their ratio to it."""
+def totals_table(runs: Mapping[str, Totals], box: Box = SIMPLE_HEAD, is_narrow: bool = False) -> Table:
+    """Return the table of totals, a column per storage format; the first is the run, others carry their ratio to it.
+
+    A narrow one has the ratios alone.
+    """
     table = _run_table("total", list(runs), box)
     is_batched = any(run.latency_s != run.latency_s_per_input for run in runs.values())
     for row in _TOTAL_ROWS:
@@ -236,7 +221,9 @@ def totals_table(runs: Mapping[str, Totals], box: Box = SIMPLE_HEAD) -> Table:
             continue
         cells = [row.text(values[0])]
         for value in values[1:]:
-            cells.append(f"{row.text(value)} ({ratio(value, values[0])})" if values[0] else row.text(value))
+            times = ratio(value, values[0])
+            both = times if is_narrow else f"{row.text(value)} ({times})"
+            cells.append(both if values[0] else row.text(value))
         table.add_row(row.title, *(Text(cell) for cell in cells))
     return table
 
@@ -283,52 +270,55 @@ _TOTAL_ROWS = (
 )
 
 
-def cycles_table(runs: Mapping[str, Totals], box: Box = SIMPLE_HEAD) -> Table:
+def cycles_table(runs: Mapping[str, Totals], box: Box = SIMPLE_HEAD, is_narrow: bool = False) -> Table:
     """Return the table of causes: what fraction of the latency each took, per storage format."""
-    table = _run_table("where the cycles went", list(runs), box)
+    table = _run_table("time by cause", list(runs), box)
     for cause in CyclesByCause.model_fields:
         shares = [_share(getattr(run.cycles_by_cause, cause), run.latency_cycles) for run in runs.values()]
         if any(shares):
-            table.add_row(cause, *(percent(share) for share in shares))
+            table.add_row(label(cause), *(percent(share) for share in shares))
     return table
 
 
-def energy_table(runs: Mapping[str, Totals], box: Box = SIMPLE_HEAD) -> Table:
-    """Return the table of units: what each spent and its fraction of the energy, per storage format."""
-    table = _run_table("where the energy went", list(runs), box)
+def energy_table(runs: Mapping[str, Totals], box: Box = SIMPLE_HEAD, is_narrow: bool = False) -> Table:
+    """Return the table of units: what each spent and its fraction of the energy, per storage format.
+
+    A narrow one leaves the fractions out.
+    """
+    table = _run_table("energy by unit", list(runs), box)
     for unit in EnergyByUnit.model_fields:
         spent = [float(getattr(run.energy_j_by_unit, unit)) for run in runs.values()]
         if any(spent):
-            pairs = zip(spent, runs.values(), strict=True)
-            table.add_row(
-                unit, *(f"{quantity(used, 'J')} {percent(_share(used, run.energy_j)):>7}" for used, run in pairs)
-            )
+            table.add_row(label(unit), *_spent_cells(spent, runs, is_narrow))
         if unit == "dram":
-            _add_states(table, runs)
+            _add_states(table, runs, is_narrow)
     return table
+
+
+def _spent_cells(spent: Sequence[float], runs: Mapping[str, Totals], is_narrow: bool) -> list[str]:
+    pairs = zip(spent, runs.values(), strict=True)
+    if is_narrow:
+        return [quantity(used, "J") for used, _ in pairs]
+    return [f"{quantity(used, 'J')} {percent(_share(used, run.energy_j)):>7}" for used, run in pairs]
 
 
 _RESIDUE = 1e-12  # what is left of a difference of times
 
 
-def _add_states(table: Table, runs: Mapping[str, Totals]) -> None:
+def _add_states(table: Table, runs: Mapping[str, Totals], is_narrow: bool) -> None:
     """Add a row for each component of the memory's energy that is spent anywhere."""
     known = [run.dram_energy_j_by_state or {} for run in runs.values()]
     for state in dict.fromkeys(name for states in known for name in states):
         spent = [states.get(state, 0.0) for states in known]
         if max(_share(used, run.energy_j) for used, run in zip(spent, runs.values(), strict=True)) < _RESIDUE:
             continue
-        pairs = zip(spent, runs.values(), strict=True)
-        table.add_row(
-            f"  {printable(state)}",
-            *(f"{quantity(used, 'J')} {percent(_share(used, run.energy_j)):>7}" for used, run in pairs),
-        )
+        table.add_row(f"  {label(state)}", *_spent_cells(spent, runs, is_narrow))
 
 
-def print_recost(console: Console, result: RunResult, before: Totals, supply: str, remarks: Sequence[str] = ()) -> None:
+def print_recost(console: Console, result: RunResult, before: Totals, supply: str, more: Sequence[str] = ()) -> None:
     """Print the totals and the energy of a run that was costed again, beside those it was saved with and its rivals.
 
-    ``supply`` says for which node and supply; ``remarks`` stand at the end.
+    ``supply`` says for which node and supply; ``more`` remarks stand at the end.
     """
     console.print(Text(headline(result), style="bold"))
     console.print(Text(supply))
@@ -339,9 +329,8 @@ def print_recost(console: Console, result: RunResult, before: Totals, supply: st
         formats = {result.storage: result.totals, **result.comparison}
         console.print(totals_table(formats))
         console.print(energy_table(formats))
-        for line in verdict(result, result.comparison):
-            console.print(Text(line))
-    for line in remarks:
+        console.print(Text(finding(result, result.comparison)))
+    for line in more:
         console.print(Text(line))
 
 
@@ -370,11 +359,6 @@ def print_comparison(console: Console, results: Sequence[RunResult], synthetic: 
         console.print(Text(f"{SYNTHETIC_MARK} {SYNTHETIC_WORDS}"))
     for line in left_out_words(results):
         console.print(Text(line))
-
-
-def synthetic_words(storage: str) -> str:
-    """Return that what ``storage`` holds is made up."""
-    return f"{printable(storage)}: {SYNTHETIC_WORDS}"
 
 
 def print_fitted(
@@ -445,7 +429,7 @@ def _run_table(title: str, names: Sequence[str], box: Box) -> Table:
     table = Table(box=box, pad_edge=False)
     table.add_column(title, no_wrap=True)
     for name in names:
-        table.add_column(Text(printable(name)), justify="right")
+        table.add_column(Text(printable(name)), justify="right", no_wrap=True)
     return table
 
 

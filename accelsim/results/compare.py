@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from accelsim.results.model import Record, ResultModel, RunResult, Totals
+from accelsim.results.model import CyclesByCause, Record, ResultModel, RunResult, Totals
 from accelsim.results.store import csv_row
 
 WEIGHT_CLASSES = ("mask", "seed", "scale", "weight", "index")
@@ -109,3 +109,13 @@ def _total_columns() -> list[str]:
         else:
             columns.append(name)
     return columns
+
+
+def bottleneck(record: Record) -> str:
+    """Return the cause of most of a record's cycles, be it computing."""
+    return max(CyclesByCause.model_fields, key=lambda name: int(getattr(record.cycles_by_cause, name)))
+
+
+def stalled_share(record: Record) -> float:
+    """Return the fraction of a record's cycles in which the array does not compute."""
+    return 1 - record.cycles_by_cause.compute / record.latency_cycles if record.latency_cycles else 0.0

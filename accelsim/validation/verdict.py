@@ -136,13 +136,21 @@ def _point(finding: Finding) -> str:
 def _trends(rows: Sequence[ValidationRow]) -> Iterator[str]:
     """Yield a point per reference without plain rows: by what factor ours is theirs."""
     for name, group in _by_reference(rows):
-        pairs = [(row.theirs, row.ours) for row in group if row.theirs and row.statistic == group[0].statistic]
-        if agreement(group).num_rows or not pairs:
+        ratios = trend_ratios(group)
+        if ratios is None:
             continue
-        factors = sorted(ours / theirs for theirs, ours in pairs)
         subject = SUBJECTS.get(name, Subject(f"figures of {name}", "theirs"))
-        span = f"{factors[0]:.2f}" + (f" to {factors[-1]:.2f}" if len(factors) > 1 else "")
+        span = " to ".join(dict.fromkeys(f"{ratio:.2f}" for ratio in ratios))
         yield f"{subject.what}: ours is {span} times that of {subject.beside}"
+
+
+def trend_ratios(group: Sequence[ValidationRow]) -> tuple[float, float] | None:
+    """Return the least and the most that ours is of theirs, for a reference without plain rows; None for others."""
+    pairs = [(row.theirs, row.ours) for row in group if row.theirs and row.statistic == group[0].statistic]
+    if agreement(group).num_rows or not pairs:
+        return None
+    factors = sorted(ours / theirs for theirs, ours in pairs)
+    return factors[0], factors[-1]
 
 
 def _by_reference(rows: Sequence[ValidationRow]) -> list[tuple[str, list[ValidationRow]]]:

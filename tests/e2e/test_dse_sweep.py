@@ -186,3 +186,16 @@ def test_a_mistake_is_one_line(space, tmp_path, capsys, options, message):
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_a_sweep_of_dataflows_runs_and_one_in_which_nothing_runs_fails(space, tmp_path, capsys):
+    head = space.read_text(encoding="utf-8").partition("vary:")[0]
+    flows = "weight_stationary, output_stationary, input_stationary, spatial"
+    space.write_text(f"{head}vary: {{sparsity: [0.7], pe_array.dataflow: [{flows}]}}\n", encoding="utf-8")
+    table = pd.read_csv(sweep(space, tmp_path / "flows", "--workers", 1) / "results.csv", keep_default_na=False)
+    assert list(table["status"]) == ["ok"] * 8
+
+    space.write_text(f"{head}vary: {{sparsity: [0.7], activation_buffer.capacity_bytes: [1]}}\n", encoding="utf-8")
+    assert main(["-q", "sweep", str(space), "--out", str(tmp_path / "none"), "--workers", "1"]) == 2
+    assert "not one of 2 points can run; most often: " in capsys.readouterr().err
+    assert (tmp_path / "none" / "results.csv").is_file()

@@ -38,7 +38,7 @@ try {
   found.tipInside = box(tip).left >= 0 && box(tip).right <= window.innerWidth;
   document.body.dispatchEvent(new PointerEvent("pointermove", { bubbles: true }));
   found.tipGone = tip.hidden;
-  const table = document.querySelector("#answer table");
+  const table = document.querySelector("#rivals table");
   const column = [...table.tHead.rows[0].cells].findIndex((cell) => cell.textContent === "energy");
   const values = () => [...table.tBodies[0].rows].map((row) => Number(row.cells[column].dataset.v));
   const button = table.tHead.rows[0].cells[column].firstElementChild;

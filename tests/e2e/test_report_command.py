@@ -47,7 +47,11 @@ def test_another_process_with_another_hash_seed_writes_the_same_bytes(saved, mon
 
 def test_name_of_the_file_chooses_the_format(saved):
     assert main(["report", str(saved), "-o", str(saved / "a.md")]) == 0
-    assert (saved / "a.md").read_text(encoding="utf-8").startswith("# conv2 on edge\n")
+    assert (
+        (saved / "a.md")
+        .read_text(encoding="utf-8")
+        .startswith("# What does strong-lottery-ticket storage buy conv2 on edge?\n")
+    )
     assert main(["report", str(saved), "-o", str(saved / "a.md"), "--format", "html"]) == 0
     assert (saved / "a.md").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
@@ -56,7 +60,7 @@ def test_a_paper_gets_its_tables_and_every_figure(saved):
     assert (
         main(["report", str(saved / "run"), "-o", str(saved / "paper.tex"), "--figures", str(saved / "figures")]) == 0
     )
-    assert "dense-int8 & " in (saved / "paper.tex").read_text(encoding="utf-8")
+    assert "dense int8 & " in (saved / "paper.tex").read_text(encoding="utf-8")
     assert (saved / "paper-answer.csv").read_text(encoding="utf-8").startswith("network,chip,against,")
     written = {path.name for path in (saved / "figures").iterdir()}
     assert {"conv2-on-edge-energy.pdf", "conv2-on-edge-energy.svg", "conv2-on-edge-roofline.pdf"} <= written

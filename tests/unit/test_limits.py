@@ -26,7 +26,7 @@ def test_twice_the_scarce_resource_helps_and_others_do_not(network: LayerTrace) 
     assert result.limits["memory_bandwidth"].share > 0.5
     assert gains["memory_bandwidth"] == pytest.approx(0.5, abs=0.05)
     assert max(gain for name, gain in gains.items() if name != "memory_bandwidth") < 0.1
-    assert limits_line(result)[0].startswith("Limited by memory bandwidth in ")
+    assert limits_line(result)[0].startswith("Limited by the memory bandwidth for ")
     assert "weight_generator" not in result.limits  # dense weights need none
 
 

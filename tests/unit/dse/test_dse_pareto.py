@@ -20,9 +20,9 @@ def test_the_front_is_what_brute_force_finds():
     assert pareto_front(values) == [index for index, lost in enumerate(beaten) if not lost]
 
 
-def test_differences_below_a_thousandth_are_none():
-    values = np.array([[1.0, 5.0], [1.0004, 2.0], [1.002, 1.9999], [3.0, 1.0], [3.0, 1.0]])
-    assert pareto_front(values) == [1, 3, 4]
+def test_figures_within_a_thousandth_count_as_equal():
+    # The second is 0.05 % slower and smaller; beside it the first is beaten, and so is what is worse by 0.2 %.
+    assert pareto_front(np.array([[1.0, 2.0], [1.0005, 1.0], [1.002, 1.0]])) == [1]
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_lists_ranges_and_joined_paths_become_axes_in_file_order(load):
     )
 
     assert [(axis.name, axis.levels) for axis in space.variables] == [
-        ("pe_array.rows+pe_array.cols", (16, 32)),
+        ("pe_array.rows=pe_array.cols", (16, 32)),
         ("clock_mhz", (100, 250, 400)),
         ("weight_buffer.capacity_bytes", (1024, 4096, 16384)),
         ("dram.data_rate_mtps", (800, 1200, 1600, 2000)),

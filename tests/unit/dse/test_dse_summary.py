@@ -67,6 +67,21 @@ def test_of_equal_points_the_best_is_one_that_nothing_beats():
     assert summary.best["latency_s"]["vary.weight_generator.num_lanes"] == 8
 
 
+def test_a_best_within_a_thousandth_is_one_that_nothing_beats():
+    rows = [row(1, "slt", 1.0, area_mm2=2.0), row(8, "slt", 1.0004, area_mm2=1.0)]
+    assert summarise(SPACE, rows, ["latency_s"], ()).best["latency_s"]["vary.weight_generator.num_lanes"] == 1
+    best = summarise(SPACE, rows, ["latency_s", "area_mm2"], ()).best
+    assert best["latency_s"]["vary.weight_generator.num_lanes"] == 8
+
+
+def test_no_best_is_named_where_most_points_failed():
+    failed = [row(16, "slt", 1.0) | {"status": "failed", "reason": "no room"} for _ in range(3)]
+    summary = summarise(SPACE, [*grid()[:2], *failed], ["latency_s"], ())
+
+    assert not summary.best
+    assert "Most points failed: no best is named, and what follows is of those that ran." in summary_lines(summary, 120)
+
+
 def test_networks_have_their_own_front_and_best():
     rows = [row(8, "slt", 1.0, network="small"), row(8, "slt", 9.0, network="large")]
 
@@ -103,8 +118,8 @@ def test_lines_fit_the_terminal(width):
 
 def test_names_are_as_short_as_they_stay_apart():
     names = short_names([
-        "storage", "vary.pe_array.rows+vary.pe_array.cols", "vary.mask_buffer.capacity_bytes",
+        "storage", "vary.pe_array.rows=vary.pe_array.cols", "vary.mask_buffer.capacity_bytes",
         "vary.weight_buffer.capacity_bytes", "vary.weight_buffer.ports",
     ])  # fmt: skip
 
-    assert list(names.values()) == ["storage", "rows+cols", "mask_buffer", "weight_buffer.capacity_bytes", "ports"]
+    assert list(names.values()) == ["storage", "rows=cols", "mask_buffer", "weight_buffer.capacity_bytes", "ports"]

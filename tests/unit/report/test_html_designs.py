@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from accelsim.report.html import build_page, page_html
@@ -20,31 +22,59 @@ def study(tmp_path, text=HEAD + ROWS):
     return read_study(tmp_path)
 
 
-def test_study_draws_what_was_simulated_and_says_what_was_not(tmp_path):
+SUMMARY = {
+    "objectives": ["latency_s", "energy_j"], "num_points": 5, "num_failed": 1, "num_feasible": 4,
+    "best": {
+        "latency_s": {"storage": "slt", "vary.rows": 32, "latency_s": 1.0, "energy_j": 2.0, "area_mm2": 0.9},
+        "energy_j": {"storage": "slt", "vary.rows": 16, "latency_s": 2.0, "energy_j": 1.0, "area_mm2": 0.5},
+    },
+    "sensitivities": [
+        {"variable": "vary.rows", "metric": "energy_j", "share": 0.9, "spread": 2.0, "best": 16, "network": ""},
+        {"variable": "storage", "metric": "energy_j", "share": 0.001, "spread": 1.0, "best": "slt", "network": ""},
+    ],
+    "duels": [], "reasons": {"rows: 0 is not >= 1": 1},
+}  # fmt: skip
+
+
+def test_study_says_what_was_swept_what_matters_and_what_was_chosen(tmp_path):
+    (tmp_path / "summary.json").write_text(json.dumps(SUMMARY), encoding="utf-8")
     view = study_view(study(tmp_path))
+    swept, chosen, matters = view.facts
 
     assert is_study(tmp_path)
-    assert view.sentences[0] == (
-        "Among 1 pairs of designs alike in all but storage, slt needs less energy than <b> in 1 (median 1.50x) "
-        "and less time in 1 (median 2.00x)."
-    )
-    assert (
-        view.sentences[1]
-        == "3 designs were simulated; 1 could not be evaluated; 1 were only estimated and are left out."
-    )
-    assert view.sentences[2] == "Least energy: 1.00 J, 2.00 s, 0.500 mm2; storage: slt; rows: 16."
+    assert view.question == "Which variant of chip serves t best?"
+    assert view.lead == "Least time: 1.00 s; stored as ticket, rows 32."
+    assert [tuple(cell.text for cell in row) for row in swept.rows] == [
+        ("network", "t"), ("chip", "chip"), ("stored as", "ticket, <b>"), ("rows", "16, 32"),
+    ]  # fmt: skip
+    assert [row[0].text for row in chosen.rows] == ["time", "energy"]
+    assert [[cell.text for cell in row] for row in matters.rows] == [["energy", "rows", "90.0 %", "2.00x", "16"]]
+    assert view.sentences == (
+        "1 of 4 designs cannot run.", "1 were only estimated and are left out.", "Cannot run (1): rows: 0 is not >= 1.",
+    )  # fmt: skip
     # Two of three are on the front of energy and latency; the third and the key's markers are not hollow or hollow.
     assert view.charts[0].svg.count("hollow") == 1
     assert "chip.yaml" not in view.charts[0].svg, "what all designs share tells nothing"
 
 
-def test_page_of_a_study_alone_has_no_answer_and_no_markup_of_others(tmp_path):
+def test_no_winner_of_designs_most_of_which_failed(tmp_path):
+    text = json.dumps(SUMMARY | {"best": {}, "num_failed": 4})
+    (tmp_path / "summary.json").write_text(text, encoding="utf-8")
+    assert study_view(study(tmp_path)).lead == "No best is named: 4 of 5 points failed."
+
+
+def test_a_summary_of_another_kind_is_one_line(tmp_path):
+    (tmp_path / "summary.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(ResultError, match="not the summary of a sweep"):
+        study(tmp_path)
+
+
+def test_page_of_a_study_alone_begins_with_its_answer_and_has_no_markup_of_others(tmp_path):
     page = build_page([], None, [study(tmp_path)])
     html, text = page_html(page), page_markdown(page)
 
-    assert "<b>" not in html.split('id="pareto"')[1].split('id="validation"')[0]
-    assert 'id="answer"' not in html
-    assert "Design space" in text
+    assert "<b>" not in html.split('id="answer"')[1].split('id="validation"')[0]
+    assert text.startswith("# Which variant of chip serves t best?\n\n**3 designs were simulated.**")
 
 
 @pytest.mark.parametrize(

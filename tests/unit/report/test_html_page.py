@@ -10,11 +10,12 @@ from accelsim.config.hardware import MaskDecoderConfig, WeightGeneratorConfig
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.tables import load_tables
 from accelsim.report.html import build_page, page_html
+from accelsim.report.page_card import card
 from accelsim.report.page_markdown import page_markdown
 from accelsim.report.page_runs import PageRun, cases_of, read_results
 from accelsim.report.page_svg import Axis, BarRow, Mark, Segment, Series, bar_chart, nice_ticks, xy_chart
 from accelsim.report.page_tables import Cell, PageTable, csv_text
-from accelsim.report.page_words import answer, card, overall
+from accelsim.report.page_words import answer, lead, overall, question
 from accelsim.report.terminal import make_console, print_comparison, print_run
 from accelsim.results.build import build_result, workload_record
 from accelsim.results.model import ResultError
@@ -64,12 +65,48 @@ def test_page_depends_on_the_results_alone(sample_run):
 
 def test_answer_names_the_factor_in_the_direction_it_goes(sample_run):
     result = sample(sample_run)
-    cheaper = answer(cases_of([PageRun(result, None), PageRun(rival(result, 3.0), None)])[0])
-    dearer = answer(cases_of([PageRun(result, None), PageRun(rival(result, 0.5), None)])[0])
+    cheaper = cases_of([PageRun(result, None), PageRun(rival(result, 3.0), None)])
+    dearer = cases_of([PageRun(result, None), PageRun(rival(result, 0.5), None)])
 
-    assert "3.00x less energy (no band" in cheaper[0]
-    assert "2.00x more energy (no band" in dearer[0]
-    assert any(sentence == "dense-int8 needs less energy than slt." for sentence in dearer)
+    assert lead(cheaper) == "Against dense int8, the ticket needs 3.00x less energy and the same time."
+    assert lead(dearer) == "Against dense int8, the ticket needs 2.00x more energy and the same time."
+    assert card(cheaper[0]).band == "no band: counters are not saved"
+    assert "dense int8 needs less energy than ticket." in answer(dearer[0])
+
+
+def test_the_question_of_a_page_speaks_of_tickets_only_where_one_is_stored(sample_run):
+    ticket = sample(sample_run, name="net")
+    dense = ticket.model_copy(update={"storage": "dense-fp32"})
+    asked = {name: question(cases_of([PageRun(run, None) for run in runs])) for name, runs in {
+        "ticket": [ticket, rival(ticket, 2.0)], "dense": [dense, rival(ticket, 2.0)], "alone": [dense],
+    }.items()}  # fmt: skip
+
+    assert asked == {
+        "ticket": "What does strong-lottery-ticket storage buy net on sample?",
+        "dense": "Which storage of its weights suits net on sample?",
+        "alone": "What does net need on sample?",
+    }
+
+
+def test_two_runs_of_a_language_model_are_two_cases(sample_run):
+    runs = [sample(sample_run, phase="decode", context_length=9), sample(sample_run, phase="prefill", context_length=8)]
+    cases = cases_of([PageRun(run, None) for run in runs])
+
+    assert [case.network.partition(", ")[2] for case in cases] == [
+        "decode of a token behind 8",
+        "prefill up to 8 tokens",
+    ]
+
+
+@pytest.mark.parametrize(("chip", "words"), [
+    ("eyeriss", "Beside its measured times, traffic and power: "),
+    ("hiddenite_dense", "Beside its published TOPS/W: -80 % to -64 %"),
+    ("edge", "No chip like it was measured"),
+])  # fmt: skip
+def test_a_card_says_how_far_the_model_is_from_that_chip(sample_run, chip, words):
+    result = sample(sample_run)
+    result = result.model_copy(update={"hardware": result.hardware.model_copy(update={"name": chip})})
+    assert card(cases_of([PageRun(result, None)])[0]).trust.startswith(words)
 
 
 def test_what_was_left_out_stands_in_page_and_tables(sample_run, capsys):
@@ -88,8 +125,8 @@ def test_the_rival_of_least_energy_is_named_too(sample_run):
     runs = [result, rival(result, 3.0), cheap, result.model_copy(update={"storage": "slt-rle"})]
     case = cases_of([PageRun(run, None) for run in runs])[0]
 
-    assert answer(case)[1].startswith("The rival of least energy: stored as slt, it needs 1.50x less energy")
-    assert ("against entropy-int4", "1.50x less energy") in card(case).facts
+    assert "; against entropy-coded int4, its rival of least energy, 1.50x less energy and" in lead([case])
+    assert ("against entropy-coded int4", "1.50x less energy") in card(case).facts
 
 
 def test_equal_rivals_are_called_equal_and_slow_decoders_named(sample_run):
@@ -102,8 +139,8 @@ def test_equal_rivals_are_called_equal_and_slow_decoders_named(sample_run):
     ]
     sentences = answer(cases_of([PageRun(result, None), *others])[0])
 
-    assert "slt-raw: the same as slt here." in sentences
-    assert any("dense-int8 (50.0 % of its time). A wider one" in sentence for sentence in sentences)
+    assert "ticket with plain mask: the same as ticket here." in sentences
+    assert any("dense int8 (50.0 % of its time). A wider one" in sentence for sentence in sentences)
 
 
 def test_focus_is_the_most_frozen_ticket_within_a_point_of_the_best_accuracy(sample_run):
@@ -209,7 +246,7 @@ def test_the_answer_for_several_chips_comes_first_with_its_spread(sample_run):
         cases += cases_of([PageRun(mine, None), PageRun(rival(mine, factor), None)])
 
     assert overall(cases) == [
-        "Here slt needs 2.00x to 4.00x less energy, the same time and the same weight storage than dense-int8."
+        "Against dense int8, the ticket needs 2.00x to 4.00x less energy, the same time and the same weight storage."
     ]
     assert overall(cases[:1]) == []
 
@@ -225,3 +262,20 @@ def test_charts_are_wellformed_and_hold_every_value():
     assert [tip for tip in tips if tip] == ['x "y"\nz', "w", "first", "second"]
     for place in re.findall(r'(?:x|y|width)="(-?[\d.]+)"', bars + points):
         assert 0 <= float(place) <= 460
+
+
+def test_a_whisker_does_not_squash_the_bars():
+    row = BarRow("a", (Segment(4.0, 0, "t"),), "4 J", 2.0, 400.0)
+    width = float(
+        re.search(r'<rect class="bar f0" x="[\d.]+" y="[\d.]+" width="([\d.]+)"', bar_chart("b", [row], "e", "J"))[1]
+    )
+    assert width > 250
+
+
+def test_a_table_says_once_what_its_rows_share():
+    rows = tuple((Cell("edge", "edge"), Cell(str(number), number), Cell("", "")) for number in (1, 2))
+    table = PageTable("t", ("chip", "energy", "left"), rows, "Note.", folds=True).shown
+
+    assert table.columns == ("energy",)
+    assert table.note == "In all rows: chip edge. Note."
+    assert PageTable("t", ("a", "b", "c"), rows[:1], folds=True).shown.columns == ("figure", "value")

