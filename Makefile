@@ -15,9 +15,10 @@ run: $(FOR_RUNS)  ## simulate the committed ResNet-18 ticket on the edge chip
 
 install: $(READY)  ## make .venv and install accelsim in it, with what its tests need
 
-# Only what simulations need: searches of design spaces, documentation and tests are extras.
+# Only what simulations need: searches of design spaces, documentation and tests are extras. Nothing is compiled ahead:
+# a run uses a fraction of the installed modules, and Python compiles those when they are first loaded.
 $(FOR_RUNS): pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv && $(BIN)/python -m pip install --progress-bar on -c constraints.txt -e . && touch $@
+	$(PYTHON) -m venv .venv && $(BIN)/python -m pip install --progress-bar on --no-compile -c constraints.txt -e . && touch $@
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]' && touch $@
@@ -48,8 +49,8 @@ lint: $(READY)  ## style, format, import directions
 type: $(READY)  ## static types
 	$(BIN)/mypy
 
-format: $(READY)  ## rewrite the files in the house format
-	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+format: $(READY)  ## rewrite the files in the house format, pages wrapped at 100 columns
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format . && $(BIN)/python docs/hooks/wrap.py
 
 bench: $(READY)  ## speed of the generators, the DRAM model and the simulator
 	for script in benchmarks/*.py; do $(BIN)/python $$script; done
@@ -65,8 +66,8 @@ workloads: $(READY)  ## search the committed tickets again (hours)
 golden: $(READY)  ## write the golden results, the digests and the README's output again; review the diff
 	ACCELSIM_REGENERATE=1 $(BIN)/python -m pytest tests/golden tests/property/test_timing_digests.py tests/e2e/test_e2e_readme.py
 
-schema: $(READY)  ## write results/schema.json again from the result model
-	$(BIN)/python -m accelsim.results.schema
+schema: $(READY)  ## write again what is made from the program: schema of results, words of the command line, parsed cost tables
+	for module in results.schema cli.words cost.tables; do $(BIN)/python -m accelsim.$$module; done
 
 reports: $(READY)  ## make the example reports again (a minute)
 	rm -rf out/reports && $(BIN)/python -m accelsim.report.page_validation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from accelsim.dse.constraints import parse_constraint
 from accelsim.dse.explore import ExploreResult, SearchPlan
 from accelsim.dse.explore import explore as _explore
 from accelsim.dse.proposals import ALGORITHMS, Algorithm
+from accelsim.dse.rows import Fidelity
 from accelsim.dse.space import DesignSpace, load_space, space_from_mapping, with_run
 from accelsim.dse.sweep import Places, SweepResult
 from accelsim.dse.sweep import sweep as _sweep
@@ -39,6 +40,22 @@ from accelsim.trace.model import Phase
 if TYPE_CHECKING:
     import torch
     from torch.export import ExportedProgram
+
+
+@dataclass(frozen=True, slots=True)
+class OfRun:
+    """What is run of a language model, as `run`, `sweep` and `explore` take it."""
+
+    phase: Phase | None
+    context: int | None
+    prompt: int | None
+    tokens: int | None
+    kv_bits: int | None
+
+    def given(self) -> dict[str, Any]:
+        """Return what is stated."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
 
 Space = str | os.PathLike[str] | Mapping[str, Any]
 
@@ -97,8 +114,8 @@ def run(  # noqa: PLR0913  each is an option of the command
         Anything wrong with what was given, in one line.
     """
     chip = load_hardware(os.fspath(hardware), _texts(overrides))
-    of_run = {"batch": batch, "phase": phase, "context": context, "prompt": prompt, "tokens": tokens}
-    options = _with_run(options, of_run | {"kv_bits": kv_bits, "experts": experts})
+    of_run = OfRun(phase, context, prompt, tokens, kv_bits).given() | {"batch": batch, "experts": experts}
+    options = _with_run(options, of_run)
     trace = _trace(workload, options)
     return _run(chip, trace, (storage or default_storage(trace, chip), *_formats(compare)), exact, uncertainty)
 
@@ -201,8 +218,6 @@ def sweep(  # noqa: PLR0913  each is an option of the command
 ) -> SweepResult:
     """Evaluate every point of a design space, like ``accelsim sweep``.
 
-    A script that calls this with several workers needs the usual ``if __name__ == "__main__":`` around its beginning.
-
     Parameters
     ----------
     space
@@ -223,10 +238,9 @@ def sweep(  # noqa: PLR0913  each is an option of the command
         Show progress on the error stream.
     """
     places = _places(out, store, (workers, scheduler, slurm), progress)
-    run = {"phase": phase, "context": context, "prompt": prompt, "tokens": tokens, "kv_bits": kv_bits}
-    return _sweep(
-        _space(space, storage_of, run), places, "closed_form" if closed_form else "simulation", _names(objectives)
-    )
+    of_run = OfRun(phase, context, prompt, tokens, kv_bits)
+    fidelity: Fidelity = "closed_form" if closed_form else "simulation"
+    return _sweep(_space(space, storage_of, of_run), places, fidelity, _names(objectives))
 
 
 def explore(  # noqa: PLR0913  each is an option of the command
@@ -272,15 +286,13 @@ def explore(  # noqa: PLR0913  each is an option of the command
         seed=seed,
     )
     places = _places(out, store, (workers, scheduler, slurm), progress)
-    run = {"phase": phase, "context": context, "prompt": prompt, "tokens": tokens, "kv_bits": kv_bits}
-    return _explore(_space(space, storage_of, run), places, plan)
+    return _explore(_space(space, storage_of, OfRun(phase, context, prompt, tokens, kv_bits)), places, plan)
 
 
-def _space(space: Space, storage_of: Sequence[str], run: Mapping[str, Any]) -> DesignSpace:
+def _space(space: Space, storage_of: Sequence[str], of_run: OfRun) -> DesignSpace:
     with_layers("slt", storage_of)  # a wrong one is told before anything is made
     read = space_from_mapping(dict(space)) if isinstance(space, Mapping) else load_space(os.fspath(space))
-    stated = {name: value for name, value in run.items() if value is not None}
-    return replace(with_run(read, stated), storage_of=tuple(storage_of))
+    return replace(with_run(read, of_run.given()), storage_of=tuple(storage_of))
 
 
 def _names(names: str | Sequence[str]) -> tuple[str, ...]:

@@ -30,3 +30,7 @@ class MappingError(AccelSimError):
 
 class SimulationError(AccelSimError):
     """A simulation cannot go on: a deadlock, or bytes produced and not consumed."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A command that can go on later was told to stop; the text says what is kept."""

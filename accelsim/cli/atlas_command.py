@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from accelsim.cli.collect import OptionRow, collected, collecting
-from accelsim.cli.common import Choice, common_options, examples, json_option, session, write_stdout
+from accelsim.cli.common import Choice, common_options, examples, json_option, session, set_option, write_stdout
 from accelsim.cli.dse_options import place_rows, wanted_places
 from accelsim.cli.names import complete_chip, complete_workload
 
@@ -41,7 +41,7 @@ _RUN = (
 @click.argument("hardware", shell_complete=complete_chip)
 @click.argument("network", shell_complete=complete_workload)
 @click.option("--out", "folder", required=True, metavar="DIR", help="Write atlas.csv, atlas.json and index.html there.")
-@click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
+@set_option()
 @collecting(*_AXES, *_RUN)
 @place_rows
 @json_option

@@ -145,7 +145,7 @@ GROUPS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
             CommandEntry(
                 "verify",
                 "verify",
-                "Produce a ticket's weights as the chip does, and compare them bit for bit.",
+                "Produce a ticket's weights as the chip does, compare them with the searched ones, classify.",
                 "accelsim verify hwconfigs/edge.yaml workloads/resnet_slt.pt",
             ),
         ),
@@ -154,7 +154,10 @@ GROUPS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
         "Look around",
         (
             CommandEntry(
-                "list", "list", "Chips, networks, storage formats and tickets at hand.", "accelsim list formats"
+                "list",
+                "list",
+                "Chips, networks, formats, tickets and memories at hand.",
+                "accelsim list formats",
             ),
             CommandEntry(
                 "config",

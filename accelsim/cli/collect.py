@@ -11,7 +11,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from accelsim.cli.common import Choice, session
+from accelsim.cli.kept import Kept, kept_flag, kept_text, kept_texts
+from accelsim.documented import documented
 from accelsim.prng import RatioDistribution
+from accelsim.report.pictures import Pictures
 from accelsim.trace import TraceOptions, trace_workload
 from accelsim.trace.batch import batch_problem, with_batch
 from accelsim.trace.model import LayerTrace
@@ -19,15 +22,6 @@ from accelsim.trace.options import PHASES
 
 F = TypeVar("F", bound=Callable[..., Any])
 _KEY = "accelsim.options"
-_EXACT_KEY = "accelsim.exact"
-_TIMELINE_KEY = "accelsim.timeline"
-_GANTT_KEY = "accelsim.gantt"
-_GANTT_LAYER_KEY = "accelsim.gantt-layer"
-_UNCERTAINTY_KEY = "accelsim.uncertainty"
-_REQUESTS_KEY = "accelsim.dram-trace"
-_STORAGE_OF_KEY = "accelsim.storage-of"
-_BATCHES_KEY = "accelsim.batches"
-_MAPPING_KEY = "accelsim.mapping"
 
 
 def collected(ctx: click.Context) -> dict[str, Any]:
@@ -118,23 +112,6 @@ def workload_options(*, without: tuple[str, ...] = ()) -> Callable[[F], F]:
     return collecting(*(row for row in _WORKLOAD_OPTIONS if row.name not in without))
 
 
-def batches_option(function: F) -> F:
-    """Add ``--batch`` of a command that takes several; `wanted_batches` returns them."""
-    return click.option(
-        "--batch",
-        metavar="N,...",
-        expose_value=False,
-        callback=lambda ctx, _, value: ctx.meta.update({_BATCHES_KEY: _batches(ctx, value)}),
-        help="Inputs of one run, by comma: each workload at each [default: 1].",
-    )(function)
-
-
-def wanted_batches(ctx: click.Context) -> tuple[int, ...]:
-    """Return the values of ``--batch``, each once, in order."""
-    values: tuple[int, ...] = ctx.meta.get(_BATCHES_KEY, (1,))
-    return values
-
-
 def _batches(ctx: click.Context, text: str | None) -> tuple[int, ...]:
     if text is None:
         return (1,)
@@ -144,6 +121,13 @@ def _batches(ctx: click.Context, text: str | None) -> tuple[int, ...]:
     if problem:
         raise click.UsageError(f"--{problem}, by comma, e.g. 1,8,64", ctx)
     return tuple(dict.fromkeys(map(int, values)))
+
+
+batches_option = Kept(
+    "--batch", _batches, "Inputs of one run, by comma: each workload at each [default: 1].", metavar="N,..."
+)
+"""``--batch`` of a command that takes several values, each once and in order."""
+wanted_batches = batches_option.of
 
 
 def wanted_workload(ctx: click.Context) -> TraceOptions:
@@ -226,132 +210,40 @@ _WORKLOAD_OPTIONS = (
 )
 
 
-def exact_option(function: F) -> F:
-    """Add ``--exact``; `wants_exact` tells whether it was given."""
-    return click.option(
-        "--exact",
-        is_flag=True,
-        expose_value=False,
-        callback=lambda ctx, _, value: ctx.meta.update({_EXACT_KEY: value}),
-        help="Simulate every tile, none summed up as repetition of another.",
-    )(function)
-
-
-def wants_exact(ctx: click.Context) -> bool:
-    """Return whether the user gave ``--exact``."""
-    return bool(ctx.meta.get(_EXACT_KEY))
-
-
-def uncertainty_option(function: F) -> F:
-    """Add ``--uncertainty``; `wants_uncertainty` tells whether it was given."""
-    return click.option(
-        "--uncertainty",
-        is_flag=True,
-        expose_value=False,
-        callback=lambda ctx, _, value: ctx.meta.update({_UNCERTAINTY_KEY: value}),
-        help="Say how sure the energies are (with --out also as uncertainty.json and .png).",
-    )(function)
-
-
-def wants_uncertainty(ctx: click.Context) -> bool:
-    """Return whether the user gave ``--uncertainty``."""
-    return bool(ctx.meta.get(_UNCERTAINTY_KEY))
+exact_option = kept_flag("--exact", "Simulate every tile, none summed up as repetition of another.")
+wants_exact = exact_option.of
+uncertainty_option = kept_flag(
+    "--uncertainty",
+    "Say how sure the energies and their ratios are (with --out also as uncertainty.json and .png).",
+)
+wants_uncertainty = uncertainty_option.of
+storage_of_option = kept_texts(
+    "--storage-of",
+    "LAYER=FORMAT",
+    "Another storage format for a layer, or for a kind such as linear; repeatable.",
+)
+storage_of = storage_of_option.of
+requests_option = kept_text(
+    "--dram-trace", "FILE", "Write the run's memory requests there, as accelsim dram --requests reads them."
+)
+requests_file = requests_option.of
+mapping_option = kept_text(
+    "--mapping", "FILE", "Tile sizes and loop orders to use instead of the mapper's choice (YAML)."
+)
+mapping_file = mapping_option.of
+_timeline = kept_text("--timeline", "FILE", "Write a timeline of all units there (JSON for ui.perfetto.dev).")
+_gantt = kept_text("--gantt", "FILE", "Draw the tiles of one layer there (SVG).")
+_gantt_layer = kept_text("--gantt-layer", "NAME", "Layer of --gantt [default: the slowest].")
 
 
 def timeline_option(function: F) -> F:
     """Add ``--timeline``, ``--gantt`` and ``--gantt-layer``; `wanted_pictures` returns them."""
-    for flag, key, metavar, text in (
-        ("--gantt-layer", _GANTT_LAYER_KEY, "NAME", "Layer of --gantt [default: the slowest]."),
-        ("--gantt", _GANTT_KEY, "FILE", "Draw the tiles of one layer there (SVG)."),
-        ("--timeline", _TIMELINE_KEY, "FILE", "Write a timeline of all units there (JSON for ui.perfetto.dev)."),
-    ):
-        function = click.option(flag, metavar=metavar, expose_value=False, callback=keep(key), help=text)(function)
-    return function
-
-
-def keep(key: str) -> Callable[[click.Context, click.Parameter, Any], None]:
-    """Return the callback of an option whose value is kept under ``key`` of the context."""
-
-    def callback(ctx: click.Context, _: click.Parameter, value: Any) -> None:
-        ctx.meta[key] = value
-
-    return callback
-
-
-def kept_values(ctx: click.Context, key: str) -> tuple[str, ...]:
-    """Return what a repeatable option kept, in order."""
-    values: tuple[str, ...] = ctx.meta.get(key, ())
-    return values
-
-
-@dataclass(frozen=True, slots=True)
-class Pictures:
-    """Files in which the user wants to see the run: a timeline, and a Gantt chart of one layer (None: the slowest)."""
-
-    timeline: str | None
-    gantt: str | None
-    gantt_layer: str | None
-
-    @property
-    def are_wanted(self) -> bool:
-        """Return whether there is any."""
-        return self.timeline is not None or self.gantt is not None
+    return _timeline(_gantt(_gantt_layer(function)))
 
 
 def wanted_pictures(ctx: click.Context) -> Pictures:
     """Return what `timeline_option` collected."""
-    return Pictures(ctx.meta.get(_TIMELINE_KEY), ctx.meta.get(_GANTT_KEY), ctx.meta.get(_GANTT_LAYER_KEY))
-
-
-def storage_of_option(function: F) -> F:
-    """Add ``--storage-of``; `storage_of` returns its values."""
-    return click.option(
-        "--storage-of",
-        multiple=True,
-        metavar="LAYER=FORMAT",
-        expose_value=False,
-        callback=keep(_STORAGE_OF_KEY),
-        help="Another storage format for a layer, or for a kind such as linear; repeatable.",
-    )(function)
-
-
-def storage_of(ctx: click.Context) -> tuple[str, ...]:
-    """Return the values of ``--storage-of``, in order."""
-    return kept_values(ctx, _STORAGE_OF_KEY)
-
-
-def requests_option(function: F) -> F:
-    """Add ``--dram-trace``; `requests_file` returns its value."""
-    return click.option(
-        "--dram-trace",
-        metavar="FILE",
-        expose_value=False,
-        callback=keep(_REQUESTS_KEY),
-        help="Write the run's memory requests there, as accelsim dram --requests reads them.",
-    )(function)
-
-
-def requests_file(ctx: click.Context) -> str | None:
-    """Return the file of ``--dram-trace``, None if it was not given."""
-    value: str | None = ctx.meta.get(_REQUESTS_KEY)
-    return value
-
-
-def mapping_option(function: F) -> F:
-    """Add ``--mapping``; `mapping_file` returns its value."""
-    return click.option(
-        "--mapping",
-        metavar="FILE",
-        expose_value=False,
-        callback=lambda ctx, _, value: ctx.meta.update({_MAPPING_KEY: value}),
-        help="Tile sizes and loop orders to use instead of the mapper's choice (YAML).",
-    )(function)
-
-
-def mapping_file(ctx: click.Context) -> str | None:
-    """Return the file of ``--mapping``, None if it was not given."""
-    value: str | None = ctx.meta.get(_MAPPING_KEY)
-    return value
+    return Pictures(_timeline.of(ctx), _gantt.of(ctx), _gantt_layer.of(ctx))
 
 
 def model_options(model: type[BaseModel], without: frozenset[str]) -> Callable[[F], F]:
@@ -366,7 +258,7 @@ def model_options(model: type[BaseModel], without: frozenset[str]) -> Callable[[
     """
 
     def decorate(function: F) -> F:
-        for name, field in reversed(model.model_fields.items()):
+        for name, field in reversed(documented(model).model_fields.items()):
             if name not in without:
                 function = _option(name, field)(function)
         return function

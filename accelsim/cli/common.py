@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from accelsim.cli.catalogue import GROUPS, CommandEntry
+from accelsim.cli.names import complete_field
 from accelsim.names import suggest
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -64,6 +65,13 @@ def examples(*lines: str) -> str:
     """Return the end of a command's help: examples, each on its own line."""
     # A lone backspace keeps click from joining the lines.
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def set_option(help_text: str = "Change the chip, e.g. pe_array.rows=64.") -> Callable[[F], F]:
+    """Add ``--set``, repeatable: the argument ``overrides``."""
+    return click.option(
+        "--set", "overrides", multiple=True, metavar="PATH=VALUE", shell_complete=complete_field, help=help_text
+    )
 
 
 def json_option(function: F) -> F:

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from accelsim.cli import flow
+from accelsim import flow
 from accelsim.cli.collect import (
     batches_option,
     collected,
@@ -25,7 +25,7 @@ from accelsim.cli.collect import (
     with_batches,
     workload_options,
 )
-from accelsim.cli.common import common_options, examples, json_option, progress, session, write_stdout
+from accelsim.cli.common import common_options, examples, json_option, progress, session, set_option, write_stdout
 from accelsim.cli.names import complete_chip, complete_workload
 from accelsim.cli.what_if import chips_option, more_chips
 from accelsim.config.loader import LoadedHardware, load_hardware
@@ -75,7 +75,7 @@ RUNS_NAME = "runs"
 )
 @storage_of_option
 @chips_option
-@click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
+@set_option()
 @click.option("--out", "folder", required=True, metavar="DIR", help=f"Write {TABLE_NAME} and {FIGURE_NAME} there.")
 @exact_option
 @workload_options(without=("batch",))

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from accelsim.cli.common import SuggestingGroup, common_options, examples, json_option, write_stdout
+from accelsim.cli.common import SuggestingGroup, common_options, examples, json_option, set_option, write_stdout
 from accelsim.cli.names import complete_chip
 from accelsim.config.loader import hardware_json_schema, load_hardware
 from accelsim.config.ports import starved
@@ -37,7 +37,7 @@ def command() -> None:
 
 @command.command("show")
 @click.argument("hardware", shell_complete=complete_chip)
-@click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a value first; repeatable.")
+@set_option("Change a value first; repeatable.")
 @json_option
 @common_options
 def show(hardware: str, overrides: tuple[str, ...], as_json: bool) -> None:
@@ -48,7 +48,7 @@ def show(hardware: str, overrides: tuple[str, ...], as_json: bool) -> None:
 
 @command.command("check", short_help="Check hardware and memory files.")
 @click.argument("files", nargs=-1, required=True, shell_complete=complete_chip)
-@click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change a value first; repeatable.")
+@set_option("Change a value first; repeatable.")
 @common_options
 @click.pass_context
 def check(ctx: click.Context, files: tuple[str, ...], overrides: tuple[str, ...]) -> None:

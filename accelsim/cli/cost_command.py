@@ -7,9 +7,10 @@ import sys
 
 import click
 
-from accelsim.cli import flow
+from accelsim import flow
 from accelsim.cli.collect import uncertainty_option, wants_uncertainty
 from accelsim.cli.common import common_options, examples, json_option, write_stdout
+from accelsim.cli.names import complete_field
 from accelsim.config.hardware import HardwareConfig
 from accelsim.cost.evaluate import at_node
 from accelsim.cost.scaling import nominal_voltage_v
@@ -59,6 +60,7 @@ _OPTIONS = {"node_nm": "--node", "voltage_v": "--voltage"}
     "settings",
     multiple=True,
     metavar="PATH=VALUE",
+    shell_complete=complete_field,
     help="Another setting that changes no time, e.g. dram.power_down_after_ns=640.",
 )
 @click.option("--out", "folder", metavar="DIR", help="Write the costed result there, as run does.")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import click
 
-from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
+from accelsim.cli.common import common_options, examples, json_option, session, set_option, write_stdout
 from accelsim.cli.names import complete_memory
 from accelsim.results.store import check_file_place
 
@@ -28,9 +28,7 @@ from accelsim.results.store import check_file_place
 )
 @click.option("--requests", metavar="FILE", help="Requests: a line 'ARRIVAL_NS R|W ADDRESS BYTES' each.")
 @click.option("--commands", metavar="FILE", help="Write the commands that the memory gets there.")
-@click.option(
-    "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the memory, e.g. dram.model=simple."
-)
+@set_option("Change the memory, e.g. dram.model=simple.")
 @click.option(
     "--player-mhz",
     type=click.FloatRange(0.001, 1e6),

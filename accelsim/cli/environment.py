@@ -14,7 +14,7 @@ if sys.platform == "win32":
 else:
     import resource
 
-_COMPLETION = "_ACCELSIM_COMPLETE"
+COMPLETION_VARIABLE = "_ACCELSIM_COMPLETE"
 _SHELLS = ("bash", "zsh", "fish")
 _MIN_SPACE_BYTES = 192 << 20  # below that the algebra library ends the program itself
 _WHOLE_NUMBER = re.compile(r"\d{1,18}")
@@ -87,16 +87,17 @@ def _library_numbers() -> str:
 
 def _completion() -> str:
     """Return what is wrong with the variables by which a shell asks for completions; click would stumble over them."""
-    asked = os.environ.get(_COMPLETION)
+    asked = os.environ.get(COMPLETION_VARIABLE)
     if not asked:
         return ""
     shell, _, action = asked.partition("_")
     if shell not in _SHELLS or action not in ("source", "complete"):
         known = ", ".join(f"{name}_source" for name in _SHELLS)
-        return f"{_COMPLETION}: {asked[:40]!r} is unknown; give one of {known}, or unset it"
+        return f"{COMPLETION_VARIABLE}: {asked[:40]!r} is unknown; give one of {known}, or unset it"
     for name in ("COMP_WORDS", "COMP_CWORD") if action == "complete" else ():
         value = os.environ.get(name)
         is_number = name == "COMP_CWORD" and shell != "fish"  # there it is the word that is being typed
         if value is None or (is_number and not _WHOLE_NUMBER.fullmatch(value)):
-            return f"{_COMPLETION}: {asked} needs {name}, which the shell's completion sets; unset {_COMPLETION}"
+            remedy = f"which the shell's completion sets; unset {COMPLETION_VARIABLE}"
+            return f"{COMPLETION_VARIABLE}: {asked} needs {name}, {remedy}"
     return ""

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import re
+import shlex
 import signal
 import sys
 import threading
@@ -20,8 +21,14 @@ import click
 
 import accelsim
 from accelsim.cli.common import Overview, Session, common_options
-from accelsim.cli.environment import figures_go_to_files, open_closed_streams, unusable_environment, unusable_words
-from accelsim.errors import AccelSimError
+from accelsim.cli.environment import (
+    COMPLETION_VARIABLE,
+    figures_go_to_files,
+    open_closed_streams,
+    unusable_environment,
+    unusable_words,
+)
+from accelsim.errors import AccelSimError, Interrupted
 
 EXIT_FAULT = 1
 EXIT_USER = 2
@@ -66,6 +73,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     problem = unusable_words(given) or unusable_environment()
     if problem:
         return _complain(problem, EXIT_USER)
+    if os.environ.get(COMPLETION_VARIABLE):
+        from accelsim.cli.completing import answer  # noqa: PLC0415  other calls do not wait for it
+
+        sys.stdout.write(answer())
+        return 0
     told: list[int] = []
     try:
         with _ending_on_sigterm(told):
@@ -76,8 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     except (Exception, KeyboardInterrupt) as error:
-        if told and isinstance(error, KeyboardInterrupt | click.Abort):
-            return _complain("terminated", EXIT_TERMINATED)
+        if isinstance(error, KeyboardInterrupt | click.Abort):
+            return _stopped(error, given, is_terminated=bool(told))
         return _explain(error, state)
     return status if isinstance(status, int) else 0
 
@@ -104,6 +116,15 @@ def _ending_on_sigterm(told: list[int]) -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+def _stopped(error: BaseException, given: Sequence[str], *, is_terminated: bool) -> int:
+    """Print that the command ends early, what it keeps, and the command that goes on from there."""
+    word, status = ("terminated", EXIT_TERMINATED) if is_terminated else ("interrupted", EXIT_INTERRUPTED)
+    kept = error if isinstance(error, Interrupted) else error.__cause__  # click makes an Abort of it
+    if isinstance(kept, Interrupted):
+        word = f"{word}; {kept}; the same command goes on from there: accelsim {shlex.join(given)}"
+    return _complain(word, status)
+
+
 def _explain(error: BaseException, state: Session) -> int:
     """Print one line about ``error`` and return the exit status it leads to."""
     match error:
@@ -115,8 +136,6 @@ def _explain(error: BaseException, state: Session) -> int:
             return _complain(f"{message}{' ' if message.endswith('?') else '; '}see {command} --help", EXIT_USER)
         case click.ClickException():
             return _complain(error.format_message(), error.exit_code)
-        case click.Abort() | KeyboardInterrupt():
-            return _complain("interrupted", EXIT_INTERRUPTED)
         case _ if _is_short_of_memory(error):
             return _complain(f"not enough memory ({_first_line(error)}); {_MORE_MEMORY}", EXIT_USER)
         case OSError(errno=errno.ENAMETOOLONG):

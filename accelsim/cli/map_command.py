@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import click
 
-from accelsim.cli import flow
+from accelsim import flow
 from accelsim.cli.collect import (
     mapping_file,
     mapping_option,
@@ -17,7 +17,7 @@ from accelsim.cli.collect import (
     storage_of_option,
     workload_options,
 )
-from accelsim.cli.common import Choice, common_options, examples, json_option, session, write_stdout
+from accelsim.cli.common import Choice, common_options, examples, json_option, session, set_option, write_stdout
 from accelsim.cli.names import complete_chip, complete_workload
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import LoadedHardware, load_hardware
@@ -54,7 +54,7 @@ OBJECTIVES = ("latency", "energy", "edp", "dram_bytes")
 @storage_of_option
 @click.option("--layer", "layer", metavar="NAME", help="Show this layer only.")
 @click.option("--objective", type=Choice(OBJECTIVES), help="What the mapper minimises [default: the chip's].")
-@click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
+@set_option()
 @mapping_option
 @workload_options()
 @json_option

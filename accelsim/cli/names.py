@@ -1,4 +1,4 @@
-"""What a shell may complete: chips, tickets, networks and storage formats by name, and files."""
+"""What a shell may complete: chips, tickets, networks, storage formats and fields of a chip by name, and files."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import click
 from click.shell_completion import CompletionItem
 
+from accelsim.cli.words import words
 from accelsim.config.presets import CHIPS, MEMORIES, TICKETS, preset_names
 
 
@@ -27,19 +28,32 @@ def complete_ticket(_ctx: click.Context, _parameter: click.Parameter, incomplete
 
 def complete_workload(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the tickets and networks whose name begins so, and files."""
-    from accelsim.ticket.zoo import list_networks  # noqa: PLC0415  other commands do not wait for it
-    from accelsim.ticket.zoo.decoders import list_decoders  # noqa: PLC0415
-
-    known = [info.name for info in list_networks()] + [shape.name for shape in list_decoders()]
-    return _with_files(incomplete, [*preset_names(TICKETS), *known])
+    return _with_files(incomplete, [*preset_names(TICKETS), *words()["networks"]])
 
 
 def complete_formats(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the storage formats that go on with the last name of a list by comma."""
-    from accelsim.storage import list_formats  # noqa: PLC0415  other commands do not wait for it
-
     before, comma, last = incomplete.rpartition(",")
-    return [CompletionItem(f"{before}{comma}{name}") for name in list_formats() if name.startswith(last)]
+    return [CompletionItem(f"{before}{comma}{name}") for name in words()["formats"] if name.startswith(last)]
+
+
+def complete_field(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the fields of a chip that begin so, one section at a time: ``pe_array.``, then ``pe_array.rows=``."""
+    return _paths(incomplete, words()["fields"])
+
+
+def complete_variable(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return what may vary and begins so: fields of a chip as `complete_field` has them, and parameters of a run."""
+    return _paths(incomplete, [*words()["variables"], *words()["fields"]])
+
+
+def _paths(incomplete: str, paths: Iterable[str]) -> list[CompletionItem]:
+    found: dict[str, None] = {}
+    for path in paths:
+        if path.startswith(incomplete):
+            section, dot, _ = path[len(incomplete) :].partition(".")
+            found[f"{incomplete}{section}{dot or '='}"] = None
+    return [CompletionItem(each) for each in found]
 
 
 def _with_files(incomplete: str, names: Iterable[str]) -> list[CompletionItem]:

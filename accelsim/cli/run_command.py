@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from accelsim.cli import flow
+from accelsim import flow
 from accelsim.cli.collect import (
     exact_option,
     mapping_file,
@@ -24,7 +24,7 @@ from accelsim.cli.collect import (
     wants_uncertainty,
     workload_options,
 )
-from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
+from accelsim.cli.common import common_options, examples, json_option, session, set_option, write_stdout
 from accelsim.cli.names import complete_chip, complete_formats, complete_workload
 from accelsim.cli.tenants import run_together, tenants_option, wants_tenants
 from accelsim.cli.what_if import chips_option, run_what_if, vary_option, wants_what_if
@@ -76,7 +76,7 @@ from accelsim.trace.model import LayerTrace
 @tenants_option
 @vary_option
 @chips_option
-@click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
+@set_option()
 @click.option("--out", "folder", metavar="DIR", help="Write summary.json, layers.csv and counters.json there.")
 @timeline_option
 @requests_option
@@ -157,7 +157,8 @@ def _print(
     """Print a run beside ``runs`` of the formats that it is compared with."""
     console, result, comparison = make_console(sys.stdout, UNLIMITED_WIDTH), run.result, flow.totals_of(runs)
     words = groups_words(flow.groups_of(chip, trace, result.storage, mapping_file(ctx)))
-    remarks = _objectives(ctx, chip, trace, run, list(runs.values()))
+    # Four mappings more, a third of a run's time: it says how sure the ratio is, and is asked for with the bands.
+    remarks = _objectives(ctx, chip, trace, run, list(runs.values())) if wants_uncertainty(ctx) else []
     rivals = {name: rival.counters for name, rival in runs.items() if name != result.storage}
     remarks += policy_lines(chip.config, run.counters, rivals)
     formats = filter(lambda name: not is_as_stated(name), (result.storage, *comparison))

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from accelsim.cli import flow
+from accelsim import flow
 from accelsim.cli.collect import read_workload, storage_of, storage_of_option, wanted_workload, workload_options
-from accelsim.cli.common import Choice, common_options, examples, json_option, session, write_stdout
+from accelsim.cli.common import Choice, common_options, examples, json_option, session, set_option, write_stdout
 from accelsim.cli.names import complete_chip, complete_formats, complete_workload
 from accelsim.config.loader import load_hardware
 from accelsim.config.ports import ALL_BUFFERS
@@ -55,7 +55,7 @@ class SizeType(click.ParamType[int]):
     help="Storage format [default: slt, or dense-int8 without a ticket].",
 )
 @storage_of_option
-@click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
+@set_option()
 @click.option("--out", "folder", metavar="DIR", help=f"Write {TABLE_NAME} and the figure {FIGURE_NAME} there.")
 @workload_options()
 @json_option

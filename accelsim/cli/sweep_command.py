@@ -32,7 +32,8 @@ def command(
 ) -> None:
     """Simulate every point of the design space SPACE (a YAML file).
 
-    Running again resumes: points that were done are not done again. A point that fails is a row with its reason.
+    Running again resumes: points that were done are not done again. A point that fails is a row with its reason; exit
+    status 2 if all do. Where pe_array.dataflow varies, options of one dataflow follow it unless they vary too.
     """
     from accelsim.dse.summary_text import summary_lines, summary_text  # noqa: PLC0415
     from accelsim.dse.sweep import sweep  # noqa: PLC0415

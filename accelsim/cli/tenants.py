@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
-from accelsim.cli import flow
+from accelsim import flow
 from accelsim.cli.collect import (
     mapping_file,
     read_workload,
@@ -20,6 +19,7 @@ from accelsim.cli.collect import (
     wants_uncertainty,
 )
 from accelsim.cli.common import write_stdout
+from accelsim.cli.kept import kept_flag
 from accelsim.cli.what_if import wants_what_if
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import load_hardware
@@ -27,25 +27,18 @@ from accelsim.errors import ConfigError
 from accelsim.results.store import check_folder_place, prepare_folder, write_text
 from accelsim.storage.stated import with_layers
 
-F = TypeVar("F", bound=Callable[..., Any])
-_KEY = "accelsim.tenants"
 _SET = "mapping.schedule=tenants"
 
 
-def tenants_option(function: F) -> F:
-    """Add ``--tenants``; `wants_tenants` tells whether it was given."""
-    return click.option(
-        "--tenants",
-        is_flag=True,
-        expose_value=False,
-        callback=lambda ctx, _, value: ctx.meta.update({_KEY: value}),
-        help="Run several WORKLOADs at once, each on its share of the chip's cores (sets mapping.schedule=tenants).",
-    )(function)
+tenants_option = kept_flag(
+    "--tenants",
+    "Run several WORKLOADs at once, each on its share of the chip's cores (sets mapping.schedule=tenants).",
+)
 
 
 def wants_tenants(ctx: click.Context, workloads: Sequence[str]) -> bool:
     """Return whether networks share the chip; several without ``--tenants`` are a usage error."""
-    wanted = bool(ctx.meta.get(_KEY))
+    wanted = tenants_option.of(ctx)
     if len(workloads) > 1 and not wanted:
         raise click.UsageError(
             f"{workloads[1]}: a second workload; several run at once with --tenants, or one by one with compare", ctx

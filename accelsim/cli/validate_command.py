@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
+from accelsim.cli.common import common_options, examples, json_option, progress, session, write_stdout
 from accelsim.files import write_files
 from accelsim.results.model import ResultError
 from accelsim.results.store import check_folder_place, prepare_folder
@@ -55,11 +55,22 @@ def command(
       encoder_128x768x12,4,310000
       resnet18,1,520000
     """  # noqa: D301  a backspace keeps click from joining the lines
-    from accelsim.validation.compare import rows_text, validate, validate_rows  # noqa: PLC0415  --help must not wait for scipy
+    from accelsim.validation.compare import (  # noqa: PLC0415  --help must not wait for scipy
+        REFERENCES,
+        check_references,
+        rows_text,
+        validate,
+        validate_rows,
+    )
 
     if folder is not None:
         check_folder_place(folder)
-    rows = validate(references) if own is None else validate_rows(references, own)
+    if own is None:
+        check_references(references)
+        names = [name for name in REFERENCES if not references or name in references]
+        rows = [row for name in progress(names, "comparing", session(ctx)) for row in validate([name])]
+    else:
+        rows = validate_rows(references, own)
     if folder is not None:
         _write(folder, rows, ctx)
     if as_json:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
+from accelsim.cli.common import common_options, examples, json_option, progress, session, set_option, write_stdout
 from accelsim.cli.names import complete_chip, complete_ticket
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import load_hardware
 from accelsim.ticket.file import has_value_digests, read_ticket
 
-if TYPE_CHECKING:  # numba
-    from accelsim.validation.verify import LayerVerification
+if TYPE_CHECKING:
+    from accelsim.validation.verify import LayerVerification, WeightVerification
 
 _EQUAL_TO = {
     "reference": "equal to the reference, bit for bit",
@@ -41,7 +41,7 @@ _VALUES = {
 )
 @click.argument("hardware", shell_complete=complete_chip)
 @click.argument("ticket", shell_complete=complete_ticket)
-@click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Change the chip, e.g. pe_array.rows=64.")
+@set_option()
 @click.option("--reference", metavar="FILE", help="Ticket of the searched network [default: digests in TICKET].")
 @click.option("--images", type=click.IntRange(0), help="Classify so many test inputs, 0 none [default: all].")
 @json_option
@@ -58,14 +58,19 @@ def command(
 ) -> None:
     """Check that HARDWARE really produces TICKET's network, and does what the simulation counts.
 
-    All weights are produced tile by tile, word by word, and compared with the searched network's; then the test
-    data are classified with integer arithmetic. Exit status 2 if anything differs.
+    All weights are produced tile by tile, word by word. Each filter is compared with the searched network's by the
+    digest that the search wrote into TICKET, or bit by bit with --reference. What was produced, decoded and discarded
+    is compared with what a simulation counts. Then the test data are classified with integer arithmetic. Exit status 2
+    if anything differs.
     """
     from accelsim.validation.verify import VerificationError, total_of, verify_weights  # noqa: PLC0415  numba
 
     chip = load_hardware(hardware, overrides)
     stored = read_ticket(ticket, check_counts=False)
-    weights = verify_weights(chip, stored, read_ticket(reference) if reference is not None else None)
+    searched = read_ticket(reference) if reference is not None else None
+    weights = verify_weights(
+        chip, stored, searched, progress=lambda layers: progress(layers, "producing weights", session(ctx))
+    )
     total = total_of(weights.layers)
     accuracy, problem = None, weights.problem
     if problem is None and images != 0:
@@ -88,14 +93,7 @@ def command(
     if as_json:
         write_stdout(json.dumps(document, indent=2, allow_nan=False) + "\n")
     elif problem is None:
-        click.echo(
-            f"{len(weights.layers)} layers, {_weights(total, chip.config)}: {_EQUAL_TO[weights.compared_with]}\n"
-            f"  tile visits {total.num_visits}, weights produced {total.productions}, as often as the schedule says\n"
-            f"  words {total.words}, discarded {total.discarded_words}, derived seeds {total.derived_seeds}, jumps "
-            f"{total.jumps}: as counted\n"
-            f"  mask bits decoded {total.mask_bits}{_counted(total.counted_mask_bits)}\n"
-            f"  scales, offsets and input densities: {_VALUES[has_value_digests(stored)]}"
-        )
+        _print_weights(weights, total, has_value_digests(stored), chip.config)
     if problem is not None:
         raise VerificationError(f"{ticket}: {problem}")
     if accuracy is not None and not as_json:
@@ -107,6 +105,20 @@ def command(
         )
     elif accuracy is None and images != 0:
         session(ctx).note(f"{ticket}: no stated accuracy on data at hand, so nothing was classified")
+
+
+def _print_weights(
+    weights: WeightVerification, total: LayerVerification, are_values_checked: bool, chip: HardwareConfig
+) -> None:
+    """Print what was produced, and that it is as counted."""
+    click.echo(
+        f"{len(weights.layers)} layers, {_weights(total, chip)}: {_EQUAL_TO[weights.compared_with]}\n"
+        f"  tile visits {total.num_visits}, weights produced {total.productions}, as often as the schedule says\n"
+        f"  words {total.words}, discarded {total.discarded_words}, derived seeds {total.derived_seeds}, jumps "
+        f"{total.jumps}: as counted\n"
+        f"  mask bits decoded {total.mask_bits}{_counted(total.counted_mask_bits)}\n"
+        f"  scales, offsets and input densities: {_VALUES[are_values_checked]}"
+    )
 
 
 def _counted(mask_bits: int) -> str:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
-from accelsim.cli import flow
+from accelsim import flow
 from accelsim.cli.collect import (
-    keep,
-    kept_values,
     mapping_file,
     read_workload,
     requests_file,
@@ -23,49 +20,21 @@ from accelsim.cli.collect import (
     wants_uncertainty,
 )
 from accelsim.cli.common import session, write_stdout
-from accelsim.cli.names import complete_chip
+from accelsim.cli.kept import kept_texts
+from accelsim.cli.names import complete_chip, complete_variable
 from accelsim.config.loader import load_hardware
 from accelsim.errors import ConfigError
 
-F = TypeVar("F", bound=Callable[..., Any])
-_VARY_KEY = "accelsim.vary"
-_CHIPS_KEY = "accelsim.chips"
-
-
-def chips_option(function: F) -> F:
-    """Add ``--chip``; `more_chips` returns its values."""
-    return click.option(
-        "--chip",
-        multiple=True,
-        metavar="CHIP",
-        expose_value=False,
-        shell_complete=complete_chip,
-        callback=keep(_CHIPS_KEY),
-        help="Another chip, beside HARDWARE; repeatable.",
-    )(function)
-
-
-def more_chips(ctx: click.Context) -> tuple[str, ...]:
-    """Return the values of ``--chip``, in order."""
-    return kept_values(ctx, _CHIPS_KEY)
-
-
-def vary_option(function: F) -> F:
-    """Add ``--vary``; `variations` returns its values."""
-    return click.option(
-        "--vary",
-        multiple=True,
-        metavar="PATH=VALUE,...",
-        expose_value=False,
-        callback=keep(_VARY_KEY),
-        help="Values of a field of the chip, or of batch, storage, sparsity and so on as in a sweep: a table with a "
-        "row for each; repeatable, for all combinations.",
-    )(function)
-
-
-def variations(ctx: click.Context) -> tuple[str, ...]:
-    """Return the values of ``--vary``, in order."""
-    return kept_values(ctx, _VARY_KEY)
+chips_option = kept_texts("--chip", "CHIP", "Another chip, beside HARDWARE; repeatable.", shell_complete=complete_chip)
+more_chips = chips_option.of
+vary_option = kept_texts(
+    "--vary",
+    "PATH=VALUE,...",
+    "Values of a field of the chip, or of batch, storage, sparsity and so on as in a sweep: a table with a row for "
+    "each; repeatable, for all combinations.",
+    shell_complete=complete_variable,
+)
+variations = vary_option.of
 
 
 def wants_what_if(ctx: click.Context) -> bool:

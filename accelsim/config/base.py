@@ -8,6 +8,4 @@ from pydantic import BaseModel, ConfigDict
 class ConfigModel(BaseModel):
     """A frozen section of a configuration file; every field's unit is in its name."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

@@ -16,6 +16,7 @@ from accelsim.config.hardware import HardwareConfig
 from accelsim.config.overrides import Override, apply_overrides, parse_override, refuse_twice
 from accelsim.config.presets import CHIPS, other_kind_words, preset_file, suggest_preset
 from accelsim.config.yaml_reader import YamlDocument, YamlValue, read_yaml
+from accelsim.documented import documented
 from accelsim.errors import ConfigError
 
 M = TypeVar("M", bound=BaseModel)
@@ -143,7 +144,7 @@ def validate(
 
 def hardware_json_schema() -> dict[str, Any]:
     """Return the JSON schema of a hardware description, with each field's documentation."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **HardwareConfig.model_json_schema()}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **documented(HardwareConfig).model_json_schema()}
 
 
 def _locate(

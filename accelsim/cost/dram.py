@@ -245,6 +245,7 @@ def _bits(counters: Counters, action: str) -> int:
 
 def _without_gaps(counters: Counters, hardware: HardwareConfig, traffic: Traffic) -> DramActivity:
     cycles = sum(layer.latency_cycles for layer in counters.layers)
+    # Long transfers in order open each row once.
     row_bits = device_of(hardware.dram.standard).organisation.num_columns * hardware.dram.bus_width_bits
     openings = (traffic.read_bits + traffic.write_bits) / row_bits
     return DramActivity(cycles * 1000 / hardware.clock_mhz, (), openings, 1.0)
@@ -262,6 +263,7 @@ def bit_pj(device: DeviceTable) -> tuple[float, float]:
     power, made = device.power, device.organisation
     burst_ns = device.timing.burst_cycles * device.tck_ns
     bits = made.device_width_bits * made.burst_length
+    # Data sheets state the current of a burst with standby in it, which `states` pays for: what is above it counts.
     read = _milliwatts(device, lambda supply: supply.idd4r_ma - supply.idd3n_ma) * burst_ns / bits
     write = _milliwatts(device, lambda supply: supply.idd4w_ma - supply.idd3n_ma) * burst_ns / bits
     return (
@@ -273,11 +275,13 @@ def bit_pj(device: DeviceTable) -> tuple[float, float]:
 def command_pj(device: DeviceTable) -> tuple[float, float, float, float]:
     """Return what an activate, a precharge, a refresh and a bank refresh cost in one device, above standby."""
     timing, tck = device.timing, device.tck_ns
+    # IDD0 is the mean of activate and precharge in turn: above open standby while the row is open, then above closed.
     activate = _milliwatts(device, lambda supply: supply.idd0_ma - supply.idd3n_ma) * timing.ras_cycles * tck
     precharge = _milliwatts(device, lambda supply: supply.idd0_ma - supply.idd2n_ma) * timing.rp_cycles * tck
     if device.power.activate_pj is not None:
-        activate, precharge = device.power.activate_pj, 0.0
+        activate, precharge = device.power.activate_pj, 0.0  # stated for the pair
     refresh = _milliwatts(device, lambda supply: supply.idd5_ma - supply.idd3n_ma) * timing.rfc_cycles * tck
+    # Standards without a current for it refresh a bank with its share of a whole refresh.
     bank = _milliwatts(device, lambda supply: max(0.0, supply.idd5_bank_ma - supply.idd3n_ma))
     banks = device.organisation.num_bank_groups * device.organisation.num_banks_per_group
     return activate, precharge, refresh, bank * timing.rfc_bank_cycles * tck if bank else refresh / banks
@@ -312,6 +316,7 @@ def _line_pj(dram: DramConfig, device: DeviceTable, states: DramStates, traffic:
     ranks = dram.num_ranks * made.num_pseudo_channels  # share the clock of their channel
     clocked_ns = (states.time_ns - stopped[dram.clock_stop]) / ranks
     return {
+        # Of random data half the bits are at the driven level, and a quarter rise from the one before.
         "dq": bits * (0.5 * level_mw * burst_ns / made.burst_length + 0.25 * lines.rise_pj),
         "strobe": strobed / made.burst_length / lines.strobe_bits * pair,
         "ca": levels * (level_mw * tck + lines.rise_pj),

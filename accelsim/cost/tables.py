@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Literal, Self
 
@@ -15,9 +17,11 @@ from accelsim.config.base import ConfigModel
 from accelsim.config.loader import load_config
 from accelsim.config.quantities import Bytes
 from accelsim.errors import ConfigError
+from accelsim.files import write_file
 from accelsim.names import suggest
 
 RowUnit = Literal["pj", "pj_per_bit", "pj_per_bit_mm", "um2", "nw", "ge", "flip_flops", "factor"]
+KEPT_NAME = "parsed.json"
 TABLE_FILES = ("arithmetic.yaml", "clock.yaml", "gates.yaml", "memory.yaml", "sram.yaml", "wires.yaml")
 _MIN_SOURCE = 10
 _AT_A_NODE = frozenset({"pj", "pj_per_bit_mm", "um2", "nw"})
@@ -182,12 +186,55 @@ def _check_replaces(row: CostRow, rows: Mapping[str, CostRow], path: str) -> Non
 
 @lru_cache(maxsize=1)
 def _built_in() -> CostTables:
-    rows: dict[str, CostRow] = {}
-    points: tuple[SramPoint, ...] = ()
-    folder = resources.files("accelsim.cost") / "tables"
+    content = _kept() or _parsed()
+    return CostTables({row.name: row for row in content.rows}, tuple(content.sram_points))
+
+
+def _parsed() -> TableFile:
+    """Return the rows and points of all built-in files."""
+    rows: list[CostRow] = []
+    points: list[SramPoint] = []
     for name in TABLE_FILES:
-        with resources.as_file(folder / name) as path:
+        with resources.as_file(_folder() / name) as path:
             content = load_config(path, TableFile).config
-        rows.update({row.name: row for row in content.rows})
-        points += tuple(content.sram_points)
-    return CostTables(rows=rows, sram_points=points)
+        rows += {row.name: row for row in content.rows}.values()
+        points += content.sram_points
+    return TableFile.model_construct(rows=rows, sram_points=points)
+
+
+def _folder() -> Traversable:
+    return resources.files("accelsim.cost") / "tables"
+
+
+def _digest() -> str:
+    digest = hashlib.sha256()
+    for name in TABLE_FILES:
+        digest.update((_folder() / name).read_bytes())
+    return digest.hexdigest()
+
+
+def _kept() -> TableFile | None:
+    """Return what `KEPT_NAME` holds; None if the files have changed since it was written.
+
+    Parsing the YAML takes every start of the program a tenth of a second, reading this a hundredth.
+    """
+    try:
+        head, _, body = (_folder() / KEPT_NAME).read_text("utf-8").partition("\n")
+    except FileNotFoundError:
+        return None
+    return TableFile.model_validate_json(body) if head == _digest() else None
+
+
+def kept_text() -> str:
+    """Return the content of `KEPT_NAME`: a digest of the YAML files, and below it all they say as JSON."""
+    return f"{_digest()}\n{_parsed().model_dump_json(exclude_defaults=True)}\n"
+
+
+def main() -> None:
+    """Write `KEPT_NAME` again from the YAML files."""
+    with resources.as_file(_folder()) as folder:
+        write_file(folder / KEPT_NAME, kept_text().encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -15,12 +15,14 @@ import re
 import shutil
 import signal
 import socket
+import sys
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
+from types import ModuleType
 from typing import Any, Protocol
 
 from accelsim.dse.evaluate import Evaluated, evaluate_batch
@@ -90,8 +92,9 @@ class _Worker:
     def feed(self) -> None:
         """Keep one batch at work and one at hand."""
         while self.waiting and len(self.running) < _AT_HAND:
-            self.running[self._open().submit(evaluate_batch, self.waiting[0])] = self.waiting[0]
-            self.waiting.popleft()
+            with _main_out_of_sight():
+                future = self._open().submit(evaluate_batch, self.waiting[0])
+            self.running[future] = self.waiting.popleft()
 
     def _open(self) -> ProcessPoolExecutor:
         if self._pool is None:
@@ -178,6 +181,21 @@ class ProcessExecutor:
         """See `Executor`."""
         for worker in self._workers:
             worker.end()
+
+
+@contextlib.contextmanager
+def _main_out_of_sight() -> Iterator[None]:
+    """Keep a process that starts now from importing the script that was run.
+
+    Workers need nothing of it, and a script that calls `sweep` without ``if __name__ == "__main__":`` would begin anew
+    in each of them.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _count_lost(lost: int) -> int:

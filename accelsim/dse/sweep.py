@@ -22,7 +22,7 @@ from accelsim.dse.space import DesignSpace
 from accelsim.dse.store import ResultStore, StoreError, removed_store
 from accelsim.dse.summary import Summary, summarise
 from accelsim.dse.summary_text import summary_text
-from accelsim.errors import ConfigError
+from accelsim.errors import ConfigError, Interrupted
 from accelsim.files import removed_if_refused
 from accelsim.results.store import check_folder_place, prepare_folder, write_text
 
@@ -76,10 +76,21 @@ def opened(places: Places) -> Iterator[tuple[Path, ResultStore, Executor]]:
     try:
         with removed_if_refused(wanted, ConfigError, StoreError), removed_store(place, ConfigError):
             folder = prepare_folder(wanted)
-            with ResultStore(place) as store:
+            with ResultStore(place) as store, _telling_what_is_kept(store):
                 yield folder, store, executor
     finally:
         executor.close()
+
+
+@contextlib.contextmanager
+def _telling_what_is_kept(store: ResultStore) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = store.count()
+        if not kept:
+            raise
+        raise Interrupted(f"{kept} point{'s are' if kept > 1 else ' is'} kept in {store.path}") from None
 
 
 def check_objectives(names: Sequence[str], option: str) -> tuple[str, ...]:

@@ -15,11 +15,13 @@ from accelsim.names import suggest
 from accelsim.report.text import percent, printable, shape
 from accelsim.report.timeline_probe import Slice, TimelineProbe
 from accelsim.results.model import LayerRecord, ResultError, RunResult
+from accelsim.timing.program import KIND_NAMES
 from accelsim.trace.model import LayerTrace
 
 _ROWS = ("dram", "mask_decoder", "weight_generator", "pe_array", "vector_unit")
 _MAX_TILES = 60
 MAX_CORES = 8  # more rows than a page holds
+_LABELLED = 0.008  # a letter's share of the width; a bar that is narrower than its words has none
 _UNIT_COLOURS = ("#0072B2", "#56B4E9")
 _CAUSE_COLOURS = {
     "wait_dram": "#D55E00",
@@ -51,11 +53,14 @@ def gantt_figure(result: RunResult, probe: TimelineProbe, layer_name: str | None
     cores = [""] if result.cores is None else [f"{core.core}/" for core in result.cores]
     cores = [core for core in cores if number in probe.layers(f"{core}pe_array")][:MAX_CORES] or cores[:1]
     array = sorted(_on_array(probe, cores, number), key=lambda piece: (piece.start_cycle, piece.tile))
-    array = array[: _MAX_TILES * len(cores)]
     start = sum(earlier.latency_cycles for earlier in result.layers[:number])
+    is_whole = len(array) <= _MAX_TILES * len(cores)
+    array = array[: _MAX_TILES * len(cores)]
     if result.cores is not None and array:  # a pipeline's layers do not come one behind the other
         start = array[0].start_cycle
-    end = max((piece.end_cycle for piece in array), default=start + layer.latency_cycles)
+    end = max((piece.end_cycle for piece in array), default=start)
+    if result.cores is None and is_whole:
+        end = start + layer.latency_cycles
     # The hash salt and the missing date make equal runs equal bytes.
     with rc_context({"svg.hashsalt": "accelsim", "svg.fonttype": "none"}):
         figure = Figure(figsize=(11, 1.1 + 0.5 * len(_ROWS) * len(cores)), layout="constrained")
@@ -91,7 +96,8 @@ def _draw(
     number, start, end = span
     axis = figure.subplots()
     others_drawn = False
-    units = [f"{core}{unit}" for core in cores for unit in _ROWS][::-1]
+    units = [f"{core}{unit}" for core in cores for unit in _ROWS]
+    units = [unit for unit in reversed(units) if unit.endswith("pe_array") or any(probe.pieces(unit))]
     for row, unit in enumerate(units):
         for piece in probe.pieces(unit):
             if piece.end_cycle > start and piece.start_cycle < end:
@@ -125,6 +131,17 @@ def _draw(
 def _bar(axis: Axes, row: int, piece: Slice, span: tuple[int, int], colour: str) -> None:
     begin, end = max(piece.start_cycle, span[0]), min(piece.end_cycle, span[1])
     axis.broken_barh([(begin - span[0], end - begin)], (row - 0.38, 0.76), facecolors=colour, linewidth=0)
+    words = _words(piece)
+    if end - begin >= _LABELLED * len(words) * (span[1] - span[0]):
+        middle = (begin + end) / 2 - span[0]
+        axis.text(middle, row, words, ha="center", va="center", fontsize=8, color="white")
+
+
+def _words(piece: Slice) -> str:
+    """Return what a bar shows: what a request moves, what the array waits for, else the tile."""
+    if piece.label.isdecimal():
+        return KIND_NAMES[int(piece.label)]
+    return piece.label.removeprefix("wait_") or f"tile {piece.tile}"
 
 
 def _on_array(probe: TimelineProbe, cores: Sequence[str], number: int) -> list[Slice]:

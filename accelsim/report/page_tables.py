@@ -16,6 +16,7 @@ from accelsim.cost.evaluate import energy_lines
 from accelsim.cost.tables import load_tables
 from accelsim.cost.terms import constants_of
 from accelsim.cost.traits import Pricer, run_traits
+from accelsim.documented import documented
 from accelsim.report.fused import fused_cells
 from accelsim.report.labels import format_label, label
 from accelsim.report.page_runs import Case, PageRun, TicketRuns
@@ -264,7 +265,7 @@ def _run_row(run: PageRun) -> tuple[Cell, ...]:
 
 def _fields(model: ConfigModel, prefix: str) -> list[tuple[str, str, str]]:
     rows: list[tuple[str, str, str]] = []
-    for name, field in type(model).model_fields.items():
+    for name, field in documented(type(model)).model_fields.items():
         value = getattr(model, name)
         path = f"{prefix}{name}"
         if isinstance(value, ConfigModel):

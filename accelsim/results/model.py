@@ -26,9 +26,7 @@ class ResultError(AccelSimError):
 class ResultModel(BaseModel):
     """Base of all parts of a result: frozen, strict, unknown keys refused."""
 
-    model_config = ConfigDict(
-        defer_build=True, frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class HardwareRecord(ResultModel):

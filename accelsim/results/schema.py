@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from accelsim.documented import documented
 from accelsim.files import write_file
 from accelsim.results.convert import current_summary
 from accelsim.results.model import (
@@ -29,7 +30,7 @@ RELATIVE_TOLERANCE = 1e-9
 
 def result_schema() -> dict[str, Any]:
     """Return the JSON schema (draft 2020-12) of ``summary.json``, made from the result model."""
-    schema = RunResult.model_json_schema()
+    schema = documented(RunResult).model_json_schema()
     for name in OPTIONAL_KEYS:  # what is absent is absent, never null
         field = schema["properties"][name]
         mapping = field.pop("anyOf")[0]

@@ -43,6 +43,7 @@ class Counter:
 
     def raise_after(self, delay: int) -> None:
         """Count one more after ``delay`` cycles, or with the raise before this one where that is still to come."""
+        # Pipelines keep their order: what was raised later is never there earlier.
         at = max(_now(self.env) + delay, self.cycles[-1])
         self.cycles.append(at)
         if at > _now(self.env):
@@ -60,7 +61,7 @@ class Counter:
         """Return the event of having reached a value."""
         event = self.env.event()
         self._waiting.append((value, event))
-        self._waiting.sort(key=lambda item: item[0])
+        self._waiting.sort(key=lambda item: item[0])  # stable: of equal values who asked first goes first
         return event
 
 
@@ -108,6 +109,7 @@ class Chip:
             times.busy.append([])
             times.free.append(free)
             yield from self._layer(table[place], layer, times)
+            # A request's end is the memory's; the station itself is free when it has issued it.
             free = times.begin[-1][-1] + int(table[place].cycles[-1]) if times.begin[-1] else free
 
     def _layer(self, station: Station, layer: int, times: Times) -> Process:
@@ -122,12 +124,13 @@ class Chip:
         address = self._addresses(station)
         for event, cycles in enumerate(station.cycles.tolist()):
             for counter, values in waits:
+                # One after the other: counters never fall, so what was reached stays reached.
                 if counter.value < values[event]:
                     yield counter.reached(values[event])
             times.begin[layer].append(_now(env))
             for each in at_begin:
                 each.of_event(event, counters)
-            if cycles:
+            if cycles:  # a timeout of 0 would let others go first
                 yield env.timeout(cycles)
             times.end[layer].append(_now(env))
             if station.requests is None:

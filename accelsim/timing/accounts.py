@@ -117,6 +117,7 @@ def condensed(one: Account, start_cycle: int) -> Account:
     """
     spans, asked = {}, {}
     for name, every in one.spans.items():
+        # A place of one sum does: busy times within the layer are only ever added up.
         ahead = one.asked[name] < start_cycle
         length = int((every[1] - every[0])[~ahead].sum())
         rest = np.array([[one.start_cycle], [one.start_cycle + length]], dtype=np.int64)
@@ -152,6 +153,7 @@ def timings(accounts: Sequence[Account]) -> tuple[LayerTiming, ...]:
         for name, work in account.work.items():
             if work.early is None:
                 continue
+            # Work may reach back over several short layers: each gets the part that lies within it.
             early = begin + work.early
             for earlier in range(bisect_right(ends, int(early[0].min())), place + 1):
                 start, end = ends[earlier] - lengths[earlier], ends[earlier]
@@ -193,6 +195,7 @@ def account(
     Cycles in which a core waits for others have a cause of their own, `WAIT_CORES`; one core has none.
     """
     causes = dict.fromkeys(CAUSES, 0)
+    # Of the array's own cycles the schedule knows the cause; only its waits depend on the others.
     causes["compute"] = int(schedule.compute_cycles.sum())
     causes["weight_load"] = int(schedule.weight_load_cycles.sum())
     causes["fill_drain"] = int(schedule.fill_drain_cycles.sum())
@@ -228,6 +231,7 @@ def _memory_use(dma: Station, solved: SolvedLayer, hardware: HardwareConfig) -> 
     if requests is None or not requests.kind.size:
         return (0,) * len(COUNTER_OF_KIND), MemoryUse()
     moved = tuple(np.bincount(requests.kind, requests.num_bytes, len(COUNTER_OF_KIND)).astype(np.int64).tolist())
+    # The memory is idle until a request has been issued, so its gaps end there and not where the DMA began.
     arrival, end = solved.begin[dma.name] + dma.cycles, solved.end[dma.name]
     return moved, use_of_layer(requests.kind, requests.num_bytes, arrival, end, hardware)
 
@@ -246,6 +250,7 @@ def _steps(station: Station, solved: SolvedLayer) -> Iterator[tuple[Wait, Ints, 
     begin = solved.begin[station.name]
     if not begin.size:
         return
+    # Waits are taken in their order: what a later counter costs is what is left when the earlier ones were reached.
     at = np.concatenate([[solved.free[station.name]], (begin + station.cycles)[:-1]])
     for wait in station.waits:
         until = np.maximum(at, reached_at(solved, wait.counter, wait.value))
@@ -263,7 +268,7 @@ def _charged_waits(stations: tuple[Station, ...], solved: SolvedLayer, hardware:
         if wait.charge and (event := np.flatnonzero(until > at)).size
     ]
     if not waits:
-        return
+        return  # the critical path takes longer to find than all the rest
     path = critical_path(stations, solved, hardware.dram.separate_write_bus)
     num_steps = next(station.cycles.size for station in stations if station.name == "pe_array")
     for station, charge, event, begin, stop in waits:
@@ -273,6 +278,7 @@ def _charged_waits(stations: tuple[Station, ...], solved: SolvedLayer, hardware:
             for name, cause in CAUSE_OF_STATION.items()
         ]  # fmt: skip
         left = stop - begin - sum(cycles for _, cycles in shares)
+        # The layer's end is shown behind the last step, where a reader of a timeline looks for it.
         behind = num_steps if station.name == "sequencer" else 0
         yield _Waited(event + behind, begin, (*shares, (charge, left)))
 

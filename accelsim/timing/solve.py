@@ -127,15 +127,16 @@ def _prepare(table: FlatTable, hardware: HardwareConfig, before: Moment, called:
         np.zeros_like(table.num_bytes) if is_ideal
         else transfer_cycles(table.num_bytes, table.bus_cycles, hardware.dram, hardware.clock_mhz)
     )  # fmt: skip
-    bus_left = np.cumsum(transfer[::-1])[::-1] - transfer
+    bus_left = np.cumsum(transfer[::-1])[::-1] - transfer  # what must still cross: a bound that ends hopeless walks
     reached = np.zeros(table.counter_first[-1], dtype=np.int64)
     for counter, values in enumerate(before.reached):
         base = int(table.base[counter])
+        # Only values that events of this layer can still wait for have a place in front of it.
         known = values[-min(len(values), base - int(table.counter_first[counter]) + 1) :]
         reached[base + 1 - len(known) : base + 1] = [before.end_cycle + cycle for cycle in known]
     memory = _memory_at(before.memory, before.end_cycle) or memory_row(hardware)
     if called:
-        memory[KIND] = CALLED
+        memory[KIND] = CALLED  # the walk stops at each request, and `_ask` answers it
     first, raised = table.event_first, table.raise_first
     tape = Tape(
         first[:-1], first[1:], raised[:-1], raised[1:], table.has_requests, table.cycles, table.left, table.wait_first,
@@ -156,6 +157,7 @@ def _prepare(table: FlatTable, hardware: HardwareConfig, before: Moment, called:
     compiled = compiled_walk() if _wants_compiled(engine, table.num_events) else None
     if compiled is not None:
         return _Run(table, tape, times, np.array(memory, dtype=np.int64), compiled)
+    # Lists: indexing an array element by element takes plain Python several times as long.
     _Walked.num_events += table.num_events
     return _Run(table, Tape(*map(_listed, tape)), Times(*map(_listed, times)), memory)
 
@@ -274,6 +276,7 @@ def _after(run: _Run, before: Moment, schedule: LayerSchedule) -> Moment:
         tails.append(tuple(int(cycle) for cycle in reached[last + 1 - kept : last + 1]))
     moved = np.bincount(table.kinds, table.num_bytes, len(COUNTER_OF_KIND)).astype(np.int64)
     end = tails[NUMBER["layers"]][-1]
+    # All cycles count from the layer's end, so that equal states of different layers are equal and are solved once.
     return Moment(
         end_cycle=end,
         free=tuple(int(cycle) - end for cycle in run.times.free),
@@ -292,6 +295,7 @@ def _ask(run: _Run, memory: MemoryModel, moved_bytes: Sequence[int]) -> None:
     request = int(table.first_request[station]) + event - int(table.event_first[station])
     if run.address is None:
         run.address = addresses(table.kinds, table.num_bytes, np.array(moved_bytes, dtype=np.int64))
+    # Alone, a request reaches the memory when the DMA has issued it; else when the arbiter has let it through.
     is_alone = table.arbitration[0] == ALONE
     served = memory.serve(
         int(times.free[station] if is_alone else times.turn[LAST_START]), int(run.address[request]),

@@ -150,18 +150,20 @@ def _dma(schedule: LayerSchedule, hardware: HardwareConfig, first_place: str) ->
         release = weights.release[event[of_weights]]
         first[of_weights] = np.where(release == NO_RELEASE, 0, NO_WAIT)
         array[of_weights] = release
+    # An input tile takes the place of one that the array has done with; the schedule says which.
     array[of_inputs] = inputs.release[event[of_inputs]]
     chosen = np.flatnonzero(kind == STORE)
-    drained[chosen] = event[chosen] + 1
+    drained[chosen] = event[chosen] + 1  # a tile leaves when the vector unit is done with it
     chosen = np.flatnonzero(kind == RESIDUAL)
     drained[chosen] = _above_zero(event[chosen] - 1)  # a residual tile is staged twice
     chosen = np.flatnonzero(kind == PSUM_READ)
+    # Sums come back into accumulators that another tile must have left, and only after they were written out.
     drained[chosen] = _above_zero(outputs.open_after[event[chosen]])
     source = outputs.after_store[event[chosen]]
     stored[chosen] = np.where(source >= 0, _stores_before(schedule)[np.maximum(source, 0)] + 1, NO_WAIT)
     if not schedule.loads_ahead:
         chosen = np.flatnonzero((kind == WEIGHT) | (kind == INPUT))
-        array[chosen] = np.maximum(array[chosen], 2 * step[chosen])
+        array[chosen] = np.maximum(array[chosen], 2 * step[chosen])  # the step before has ended, see above
     # Weights may be loaded ahead of their layer; stores follow from what they store.
     ahead = (kind == STORE) | (kind == WEIGHT) & hardware.mapping.prefetch_next_layer
     waits = [
@@ -185,6 +187,7 @@ def _mask_decoder(schedule: LayerSchedule, hardware: HardwareConfig, first_place
     fetched = Wait("fetched", _running_count(weights.fetch_bytes))
     raises = Raise("freed"), Raise("decoded", latency_cycles=decoder.latency_cycles)
     cycles = _together(schedule)[0]
+    # Stored bits are gone when the tile ends; what comes out of the pipeline is there its latency later.
     return Station("mask_decoder", cycles, (*_places(weights.release, first_place), fetched), raises)
 
 
@@ -214,7 +217,7 @@ def _weight_generator(schedule: LayerSchedule, hardware: HardwareConfig, first_p
     if schedule.seeds_with_tiles or passed is not None:
         waits = (*waits, Wait("fetched", _running_count(weights.fetch_bytes)))
     if passed is not None:
-        latency += passed.latency_cycles
+        latency += passed.latency_cycles  # a word is there when it has gone through both pipelines
     raises = (Raise("generated", latency_cycles=latency),)
     return Station("weight_generator", _together(schedule)[1], waits, raises)
 
@@ -229,7 +232,7 @@ def _pe_array(schedule: LayerSchedule, hardware: HardwareConfig) -> Station:
     tiles = _at_steps(num, weights.step, np.arange(1, weights.step.size + 1, dtype=np.int64))
     nothing = np.full(num, NO_WAIT, dtype=np.int64)
     begins = nothing.copy()
-    begins[:1] = 0
+    begins[:1] = 0  # the first step waits for the layer before: its outputs are this layer's inputs
     waits = [
         Wait("layers", begins),
         Wait("inputs", input_tiles, "wait_dram"),
@@ -239,6 +242,7 @@ def _pe_array(schedule: LayerSchedule, hardware: HardwareConfig) -> Station:
     if not schedule.uses_decoder:
         waits.append(Wait("fetched", fetched, "wait_dram"))
     waits += _made(schedule, hardware, tiles)
+    # When the last weight tile is in the array the buffer is free for the next layer's; without weights, at once.
     last_taken = weights.step[-1:] if weights.step.size else np.zeros(min(1, num), dtype=np.int64)
     raises = Raise("array", at_begin=True), Raise("taken", at_begin=True, only=last_taken), Raise("array")
     return Station("pe_array", schedule.array_cycles, tuple(waits), raises)
@@ -271,7 +275,7 @@ def _vector_unit(schedule: LayerSchedule, hardware: HardwareConfig) -> Station:
     waits = (
         Wait("array", 2 * (outputs.last_step + 1)),
         Wait("residuals", _running_count(outputs.residual_bytes)),
-        Wait("stored", _above_zero(_stores_before(schedule) - 1)),
+        Wait("stored", _above_zero(_stores_before(schedule) - 1)),  # two results have a place to wait for the DMA
     )
     raises = (Raise("drained", latency_cycles=hardware.vector_unit.latency_cycles),)
     return Station("vector_unit", outputs.vector_cycles, waits, raises)
@@ -289,6 +293,7 @@ def _sequencer(schedule: LayerSchedule, hardware: HardwareConfig) -> Station:
         Wait("drained", _above_zero(np.array([outputs.last_step.size], dtype=np.int64)), "wait_vector"),
         Wait("stored", num_stores, "wait_dram"),
     )
+    # The array's wait has no charge here: its cycles are in the causes of its own steps already.
     call = 0 if schedule.goes_on else hardware.pe_array.call_cycles
     return Station("sequencer", np.full(1, call, dtype=np.int64), waits, (Raise("layers"),))
 

@@ -248,25 +248,51 @@ class _Builder:
         is_output: bool = False,
     ) -> str:
         samples, rows = tokens or (self._run.batch, self._run.num_positions)
-        owner = self._names.tokens if name == HEAD and self._shape.tied else ""
-        weights = self._weights[owner or name]
-        inner, count = weights.shape[1], samples * rows * features
+        inner = self._inner(name)
+        dims = LoopDims(N=samples, K=features, C=inner, P=rows, H=rows)
+        return self._product(
+            name, dims, (source, *residuals), post, samples * rows * inner, is_output=is_output, caches=caches
+        )
+
+    def _inner(self, name: str) -> int:
+        """Return the inputs of each output of a matrix."""
+        return self._weights[self._owner(name) or name].shape[1]
+
+    def _owner(self, name: str) -> str:
+        """Return the table whose weights an output layer has, where it has none of its own."""
+        return self._names.tokens if name == HEAD and self._shape.tied else ""
+
+    def _product(  # noqa: PLR0913  each is a part of the layer
+        self,
+        name: str,
+        dims: LoopDims,
+        sources: tuple[str, ...],
+        post: tuple[str, ...],
+        num_read: int,
+        *,
+        is_output: bool = False,
+        caches: bool = False,
+        share: float = 1.0,
+    ) -> str:
+        """Add the product of a matrix with its input, the first of ``sources``; the others are added to its results."""
+        owner, count = self._owner(name), dims.num_outputs
         return self._add(
             TraceLayer(
                 name,
                 "linear",
-                LoopDims(N=samples, K=features, C=inner, P=rows, H=rows),
-                (source,),
-                residuals,
+                dims,
+                sources[:1],
+                sources[1:],
                 ("scale", *post),
                 (SCALE_OPS + sum(_OPS[op] for op in post)) * count,
                 count,
-                weights,
-                input_elements=(samples * rows * inner,),
+                self._weights[owner or name],
+                input_elements=(num_read,),
                 is_output=is_output,
                 weights_of=owner,
                 caches=caches,
                 cache_bits=self._run.cache_bits if caches else None,
+                weight_share=share,
             )
         )
 
@@ -358,21 +384,7 @@ class _Builder:
         post: tuple[str, ...],
         residuals: tuple[str, ...] = (),
     ) -> str:
-        weights = self._weights[name]
-        inner, count = weights.shape[1], number * rows * features
+        inner = self._inner(name)
         read = self._run.num_tokens * inner if inner == self._shape.features else number * rows * inner
-        return self._add(
-            TraceLayer(
-                name,
-                "linear",
-                LoopDims(G=number, K=features, C=inner, P=rows, H=rows),
-                (source,),
-                residuals,
-                ("scale", *post),
-                (SCALE_OPS + sum(_OPS[op] for op in post)) * count,
-                count,
-                weights,
-                input_elements=(read,),
-                weight_share=share,
-            )
-        )
+        dims = LoopDims(G=number, K=features, C=inner, P=rows, H=rows)
+        return self._product(name, dims, (source, *residuals), post, read, share=share)

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -94,6 +94,9 @@ class WeightVerification:
 
 
 ImageEdit = Callable[[str, LayerImage], LayerImage]
+SoundLayer = tuple[TicketLayer, str | None]
+"""A layer, and what is wrong with it as it is stored."""
+Progress = Callable[[Sequence[SoundLayer]], Iterable[SoundLayer]]
 
 
 def verify_weights(
@@ -101,6 +104,7 @@ def verify_weights(
     ticket: Ticket,
     reference: Ticket | None = None,
     edit_image: ImageEdit | None = None,
+    progress: Progress = list,
 ) -> WeightVerification:
     """Produce all weights of a ticket on a chip and compare them with the searched network's.
 
@@ -112,6 +116,8 @@ def verify_weights(
         The ticket of the searched network; None takes the digests in ``ticket``.
     edit_image
         Changes a layer's memory image before it is walked, by layer name: how tests plant faults.
+    progress
+        Passes the layers on one by one, and may show how far it is.
 
     Raises
     ------
@@ -129,7 +135,7 @@ def verify_weights(
     sound = [sound_layer(layer) for layer in ticket.layers]
     parts = _simulate(hardware, replace(ticket, layers=tuple(layer for layer, _ in sound)))
     done: list[LayerVerification] = []
-    for index, (layer, fault) in enumerate(sound):
+    for index, (layer, fault) in enumerate(progress(sound)):
         pair = (layer, layer) if reference is None else (ticket.layers[index], reference.layers[index])
         checked, problem = _verify_layer(hardware, pair, parts[layer.name], edit_image)
         if problem is None and reference is None:

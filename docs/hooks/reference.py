@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import click
 from mkdocs.config.defaults import MkDocsConfig
@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 import accelsim
 from accelsim.cli.main import cli
 from accelsim.config.hardware import HardwareConfig
+from accelsim.documented import documented, models_in
 from accelsim.results.model import SCHEMA_VERSION, RunResult
 from accelsim.storage import get_format, list_formats
 
@@ -110,19 +111,12 @@ def model_tables(model: type[BaseModel], title: str) -> Iterator[str]:
         current, name = waiting.pop(0)
         yield f"\n## {name}\n\n{cell(current.__doc__ or '')}\n\n"
         yield "| field | kind | default | meaning |\n|---|---|---|---|\n"
-        for key, field in current.model_fields.items():
+        for key, field in documented(current).model_fields.items():
             yield f"| `{key}` | {kind(field)} | {default(field)} | {cell(field.description or '')} |\n"
             for inner in models_in(field.annotation):
                 if inner not in seen:
                     seen.add(inner)
                     waiting.append((inner, key))
-
-
-def models_in(annotation: Any) -> list[type[BaseModel]]:
-    """Return the models that an annotation holds."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for part in get_args(annotation) for model in models_in(part)]
 
 
 def kind(field: FieldInfo) -> str:

@@ -7,12 +7,14 @@ import shlex
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 
 import click
 import pytest
 
+from accelsim import trace
 from accelsim.cli.main import cli, main
 from accelsim.slt import data
 from accelsim.validation import compare
@@ -83,9 +85,10 @@ def desk(tmp_path_factory):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Let ``validate`` compare one table under every name, and ``search`` see a tenth of the digits.
+    """Let ``validate`` compare one table under every name, ``search`` see a tenth of the digits, and every network that
+    a chip runs be a small one.
 
-    The tests of both take all.
+    The tests of each take all; ``make nightly`` takes the networks as the pages name them.
     """
     whole = data.load_digits()
     few = {
@@ -93,6 +96,9 @@ def quick(monkeypatch):
     }
     monkeypatch.setattr(data, "load_digits", lambda: replace(whole, **few))
     monkeypatch.setattr(compare, "REFERENCES", dict.fromkeys(compare.REFERENCES, compare.validate_model_sizes))
+    if not IS_NIGHTLY:
+        small = partial(trace.build_network, "resnet18", width_factor=0.125)
+        monkeypatch.setattr(trace, "build_network", lambda name, **of: small(num_classes=of["num_classes"]))
 
 
 LONG = {"dse", "report", "search", "batch", "language_models", "tutorial", "fusion"}

@@ -200,7 +200,10 @@ def test_a_sweep_that_is_told_to_stop_writes_no_table_and_resumes(number, net, t
     _, err = process.communicate(timeout=60)
 
     assert process.returncode == 128 + number, err
-    assert err.splitlines()[-1] == f"accelsim: {'interrupted' if number == signal.SIGINT else 'terminated'}"
+    word, kept, onward = err.splitlines()[-1].removeprefix("accelsim: ").split("; ")
+    assert word == ("interrupted" if number == signal.SIGINT else "terminated")
+    assert kept.endswith(f"kept in {folder / 'results.sqlite'}")
+    assert onward == f"the same command goes on from there: accelsim sweep {space} --out {folder} --workers 1"
     assert "Traceback" not in err
     assert not (folder / "results.csv").exists()
     done = num_rows(folder / "results.sqlite")

@@ -80,6 +80,8 @@ def apply(patch, root):
         file.write_text(text, encoding="utf-8")
 
 
+# The copy keeps what Python has compiled of the program, but no machine code, whose key the changed files are.
+MACHINE_CODE = shutil.ignore_patterns("*.nbc", "*.nbi")
 # The machine code of `walk` is compiled anew in a copy of the program, which takes seconds.
 IS_NIGHTLY = "ACCELSIM_NIGHTLY" in os.environ
 ENGINES = ("processes", "python", "compiled") if IS_NIGHTLY else ("processes", "python")
@@ -105,7 +107,7 @@ print(json.dumps([sum(cycles) for cycles in found]))
 def test_the_unit_takes_time_in_a_copy_of_the_program(tmp_path):
     root = PAGES.parents[1]
     for folder in ("accelsim", "hwconfigs"):
-        shutil.copytree(root / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(root / folder, tmp_path / folder, ignore=MACHINE_CODE)
     apply(block("unit.md", "diff"), tmp_path)
 
     command = [sys.executable, "-c", RUNS_WITH_QUANTISER]
@@ -150,7 +152,7 @@ assert main(["run", "edge", "lcg.pt", *chip, "--compare", "none", "--json"]) == 
 def test_the_generator_is_bit_exact_in_a_copy_of_the_program(tmp_path):
     root = PAGES.parents[1]
     for folder in ("accelsim", "hwconfigs", "rtl"):
-        shutil.copytree(root / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(root / folder, tmp_path / folder, ignore=MACHINE_CODE)
     apply(block("generator.md", "diff"), tmp_path)
 
     command = [sys.executable, "-c", WORDS_OF_THE_GENERATOR]

@@ -43,6 +43,17 @@ def test_help_loads_nothing_heavy():
     assert run_python(code) == "[]\n"
 
 
+def test_a_run_on_a_ticket_does_not_load_torch():
+    code = (
+        "import sys, contextlib, io\n"
+        "from accelsim.cli.main import main\n"
+        "words = ['run', 'edge', 'gin_slt_f50', '--compare', 'dense-int8']\n"
+        "with contextlib.redirect_stdout(io.StringIO()): status = main(words)\n"
+        "print(status, 'torch' in sys.modules)"
+    )
+    assert run_python(code) == "0 False\n"
+
+
 def test_importing_the_simulation_path_does_not_load_torch():
     packages = ("sim", "mapping", "storage", "cost", "dse", "prng", "config", "results", "trace")
     paths = [path for package in packages for path in sorted((PACKAGE / package).rglob("*.py"))]

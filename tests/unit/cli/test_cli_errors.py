@@ -1,5 +1,7 @@
 import io
+import os
 import runpy
+import subprocess
 import sys
 
 import click
@@ -204,15 +206,36 @@ def test_the_module_exits_with_the_status_of_the_command(monkeypatch, capsys):
         ),
         (["config", "diff", "edge", "hidden"], {"file,hidden", "plain,hiddenite", "plain,hiddenite_dense"}),
         (["report", "x", "--format", "h"], {"plain,html"}),
+        (["run", "edge", "x", "--set", "pe_array.ro"], {"plain,pe_array.rows="}),
+        (["run", "edge", "x", "--set", "weight_"], {"plain,weight_buffer.", "plain,weight_generator."}),
+        (["run", "edge", "x", "--vary", "sto"], {"plain,storage="}),
     ],
 )
 def test_a_shell_completes_names(capsys, monkeypatch, words, expected):
-    from click.shell_completion import get_completion_class
+    from accelsim.cli.completing import completion_of
 
     monkeypatch.setenv("COMP_WORDS", " ".join(["accelsim", *words]))
     monkeypatch.setenv("COMP_CWORD", str(len(words)))
-    completion = get_completion_class("bash")(cli_main.cli, {}, "accelsim", "_ACCELSIM_COMPLETE")
+    completion = completion_of("bash")
 
     found = completion.complete().splitlines()
     assert expected <= set(found)
     assert all(line.partition(",")[2].startswith(words[-1]) for line in found)
+
+
+def test_the_words_that_a_shell_completes_are_those_of_the_commands():
+    from accelsim.cli.words import WORDS_PATH, words_text
+
+    assert WORDS_PATH.read_text("utf-8") == words_text(), "write them again: python -m accelsim.cli.words"
+
+
+def test_a_completion_loads_no_command():
+    program = "import sys; from accelsim.cli.main import main; main(); print(*sorted(sys.modules))"
+    asked = {"_ACCELSIM_COMPLETE": "bash_complete", "COMP_WORDS": "accelsim run edge x --set pe_ar", "COMP_CWORD": "5"}
+    run = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | asked, capture_output=True, text=True, check=True
+    )
+
+    assert "plain,pe_array." in run.stdout
+    loaded = set(run.stdout.splitlines()[-1].split())
+    assert not loaded & {"numpy", "pydantic", "rich", "accelsim.cli.run_command"}

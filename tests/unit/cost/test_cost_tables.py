@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from accelsim.cost.clock import clocked_groups
 from accelsim.cost.dram import COMPONENTS, FACTORS
 from accelsim.cost.energy import energy_prices
 from accelsim.cost.mapping_prices import mapping_prices
-from accelsim.cost.tables import load_tables
+from accelsim.cost.tables import KEPT_NAME, kept_text, load_tables
 from accelsim.cost.terms import constants_of, resolve
 from accelsim.cost.traits import Pricer, RunTraits
 from accelsim.errors import ConfigError
@@ -126,3 +127,8 @@ def test_the_mapper_gets_the_prices_of_the_tables() -> None:
     assert never.dram is not None
     assert never.dram.active - never.dram.pd == pytest.approx(63.2, rel=0.01)
     assert never.dram.num_activates > 0
+
+
+def test_the_parsed_tables_are_those_of_the_yaml_files():
+    with resources.as_file(resources.files("accelsim.cost") / "tables" / KEPT_NAME) as path:
+        assert path.read_text("utf-8") == kept_text(), "write them again: python -m accelsim.cost.tables"

@@ -3,8 +3,8 @@ import io
 
 import pytest
 
-from accelsim.cli.flow import left_out_lines
 from accelsim.errors import MappingError
+from accelsim.flow import left_out_lines
 from accelsim.report.breakeven import print_break_even
 from accelsim.report.terminal import make_console, print_comparison
 from accelsim.results.breakeven import break_even

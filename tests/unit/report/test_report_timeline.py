@@ -7,7 +7,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from accelsim.cli import flow
+from accelsim import flow
 from accelsim.config.loader import load_hardware
 from accelsim.report import timeline
 from accelsim.report.gantt import gantt_figure

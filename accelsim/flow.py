@@ -1,4 +1,4 @@
-"""What ``run`` and ``compare`` have in common: read the inputs, and simulate a list of storage formats."""
+"""What the commands do with runs, between what they read and what they print: compare, cost again, save, draw."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from accelsim.cli.collect import Pictures
 from accelsim.config.loader import LoadedHardware
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.tables import CostTables, load_tables
@@ -31,6 +30,7 @@ from accelsim.fused_view import as_pieces
 from accelsim.groups import Group
 from accelsim.mapping.fixed import load_fixed
 from accelsim.pipeline import batch_groups, built_for, layer_plans, schedule_network
+from accelsim.report.pictures import Pictures
 from accelsim.report.timeline import Timeline, make_timeline
 from accelsim.report.timeline_cores import make_core_timeline
 from accelsim.report.timeline_probe import TimelineProbe
