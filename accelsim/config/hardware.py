@@ -333,6 +333,16 @@ class MappingConfig(ConfigModel):
                 )
         return value
 
+    @field_validator("fuse", mode="before")
+    @classmethod
+    def _groups(cls, value: object) -> object:
+        is_groups = isinstance(value, list) and all(
+            isinstance(group, list) and group and all(isinstance(name, str) for name in group) for group in value
+        )
+        if value not in ("none", "auto") and not is_groups:
+            raise ValueError(f"{value!r} is no fusion; give none, auto, or lists of layers such as [[conv1, conv2]]")
+        return value
+
 
 class HardwareConfig(ConfigModel):
     """A chip and its memory."""

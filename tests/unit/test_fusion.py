@@ -81,5 +81,7 @@ def test_a_chart_and_several_cores_are_refused(made: Path, capsys: pytest.Captur
     chart = ["--gantt", str(made / "chart.svg")]
     assert main(["run", CHIP[0], str(made / "ticket.pt"), *settings(), *chart]) == 2
     assert "--gantt: a chart shows a layer that runs at a stretch" in capsys.readouterr().err
+    assert main(["run", CHIP[0], str(made / "ticket.pt"), "--set", "mapping.fuse=[a, b]"]) == 2
+    assert "['a', 'b'] is no fusion; give none, auto, or lists of layers such as [[" in capsys.readouterr().err
     assert main(["run", CHIP[0], str(made / "ticket.pt"), *settings(), "--set", "num_cores=2"]) == 2
     assert "mapping.fuse: fused layers run on one core; set it to none, or num_cores: 1" in capsys.readouterr().err
