@@ -95,7 +95,7 @@ def distinct(tasks: Sequence[LayerTask]) -> list[tuple[LayerTask, int]]:
 def losses(schedule: LayerSchedule, hardware: HardwareConfig, unit: str, bound: int) -> dict[str, int]:
     """Return what a layer's gap is made of: that of the array by cause, else from the times of the unit that bounds."""
     table = layer_table(schedule, hardware, Moment())
-    one = account(schedule, table.source, solve_layer(table, hardware, Moment()), hardware)
+    one = account(schedule, table.flat.source, solve_layer(table, hardware, Moment()), hardware)
     if unit not in one.spans or unit == "pe_array":
         waits = {cause: cycles for cause, cycles in one.causes.items() if cause.startswith("wait_")}
         return {"work": one.end_cycle - sum(waits.values()) - bound} | waits

@@ -98,11 +98,10 @@ def _pixels(array: PeArrayConfig, dims: LoopDims, quanta: dict[str, int]) -> lis
     pixels += [(size, dims.P, dims.Q) for size in _halvings(dims.N) if 1 < size < dims.N]
     columns = [size for size in _halvings(dims.Q, quanta["Q"]) if size < dims.Q]
     pixels += [(1, 1, size) for size in columns]
-    if array.dataflow == "row_stationary":  # fewer: a PE works through whole rows, and sets of it are as wide as a band
-        others = [-(-dims.P // 2), dims.P]
-    else:
-        others = [4, 8, 16]
-    band = {min(dims.P, size) for size in (quanta["P"], 2 * quanta["P"], *others) if size > 1}
+    bands = [quanta["P"], 2 * quanta["P"], 4, 8, 16]
+    if array.dataflow == "row_stationary":  # fewer: a PE works through rows, and sets of PEs are as wide as a band
+        bands = [quanta["P"], -(-dims.P // 2), dims.P]
+    band = {min(dims.P, size) for size in bands if size > 1}
     pixels += [(1, size, column) for size in sorted(band) for column in columns if column >= min(8, dims.Q)]
     return pixels
 

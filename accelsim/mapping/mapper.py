@@ -52,7 +52,7 @@ LEANER = 1.01
 KEPT_EVENTS = 1 << 20  # some 100 MB of schedules and tables
 KEPT_TIMES = 1 << 21  # some 200 MB of tables and times, until the run that follows has ended
 LEAST_EVENTS_KEPT = 64
-KEPT_FORMS = 256
+KEPT_TILINGS = 1 << 16  # in closed forms: some 150 MB
 KEPT_CHOICES = 1024
 
 
@@ -231,7 +231,7 @@ def _latency_cycles(task: LayerTask) -> int:
     return way + hardware.vector_unit.latency_cycles
 
 
-_kept_forms: Kept[LayerForm] = Kept(KEPT_FORMS)
+_kept_forms: Kept[LayerForm] = Kept(KEPT_TILINGS)
 
 
 def _form(task: LayerTask, prices: EnergyPrices, run: Run) -> LayerForm:
@@ -242,7 +242,7 @@ def _form(task: LayerTask, prices: EnergyPrices, run: Run) -> LayerForm:
     form = _kept_forms.get(key)
     if form is None:
         form = LayerForm(task, prices)
-        _kept_forms.put(key, form, 1)
+        _kept_forms.put(key, form, form.num_tilings)
     return form
 
 

@@ -44,8 +44,8 @@ SIMILAR = 12
 # were as good in latency; in energy (eyeriss) twice as many save up to 15 %, and twice as many again 2 %.
 DOUBLING = 0.02
 # A layer is cut into more tiles, in design-space exploration, only if no other tiling fits. Of 346 layers of four
-# networks on seven chips, latency and energy x delay, none has a better tiling with more than 16,384, and four with
-# more than 4,096.
+# networks on seven chips, latency and energy x delay, none has a better tiling with more than 16,384 tiles, and four
+# with more than 4,096.
 FEW_STEPS = 1 << 16
 
 
@@ -172,6 +172,7 @@ class LayerForm:
                 if np.isfinite(self._figures.value[:, self._figures.space.table.steps <= FEW_STEPS]).any():
                     break
         self._prices = prices
+        self.num_tilings = self._figures.space.table.layer.size
 
     def fewest_tiles(self) -> int | None:
         """Return the tiles of the tiling that fits with the fewest, however many; None if none fits."""

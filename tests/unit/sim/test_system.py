@@ -18,7 +18,7 @@ from accelsim.pipeline import layer_plans
 from accelsim.sim.dram.memory import build_memory
 from accelsim.sim.processes import run_processes
 from accelsim.sim.run import run_schedule, table_of
-from accelsim.timing.program import STORE, build_program
+from accelsim.timing.program import INPUT, STORE, build_program
 from accelsim.timing.schedule import Schedule
 from accelsim.trace.model import LayerTrace, LayerWeights, LoopDims, TraceLayer
 
@@ -121,6 +121,19 @@ def test_loads_stand_two_steps_ahead_and_stores_one_tile_behind() -> None:
     ]
     steady = order.index(("store", 5))
     assert order[steady - 2 : steady + 3] == [("store", 4), ("load", 8), ("store", 5), ("load", 9), ("store", 6)]
+
+
+def test_no_load_that_waits_for_its_place_holds_up_stores_that_are_ready() -> None:
+    hardware = edge("activation_buffer.double_buffered=false")
+    layer = schedule_of(hardware, trace(), Tiling(N=1, G=1, K=64, C=64, P=1, Q=16, order=CKP)).layers[0]
+    program = build_program(layer)
+    behind = layer.num_steps  # the first step at the end of which one of the stores further on may be made
+    for kind, event in reversed(list(zip(program.kind, program.event, strict=True))):
+        if kind == STORE:
+            behind = min(behind, int(layer.outputs.last_step[event]) + 1)
+        elif kind == INPUT:
+            assert layer.inputs.release[event] // 2 - 1 <= behind
+    assert behind < layer.num_steps
 
 
 def test_work_ahead_counts_in_the_layer_in_which_it_was_done() -> None:
