@@ -14,7 +14,7 @@ import numpy as np
 
 from accelsim.errors import TicketError
 from accelsim.ticket.importers.checkpoint import Array, Checkpoint
-from accelsim.ticket.importers.content import is_copy, is_optimiser_state, words
+from accelsim.ticket.importers.content import is_copy, is_optimiser_state, without_copy_words, words
 from accelsim.ticket.importers.mask_forms import as_mask, in_blocks
 from accelsim.ticket.importers.owners import (
     MASK_WORDS,
@@ -38,6 +38,7 @@ _INERT = frozenset(
     "bias running_mean running_var num_batches_tracked eps weight_u weight_v gain scale zero_point step_size "
     "_extra_state scales zeros weight_scale weight_zero_point input_scale output_scale".split()
 )
+_DECIDING_WORDS = PRUNING_WORDS | frozenset("importance saliency salience significance sensitivity real logits".split())
 _STEPS = frozenset({"alpha", "step", "s", "init_state", "signed", "initialized"})
 _STEP_FLAGS = ("init_state", "signed", "initialized", "initialized_alpha")
 # Of a mask with such a name nobody knows whether 1 keeps or drops.
@@ -98,6 +99,11 @@ class _Candidate:
     def named(self) -> frozenset[str]:
         """The words of its name, without its layer's."""
         return words(self.key if self.layer is None else self.key.replace(self.layer, "", 1))
+
+    @property
+    def is_of_each_weight(self) -> bool:
+        """Whether it has the weight's shape, and so says more than a number of each filter."""
+        return self.weight is not None and self.value.shape == self.weight.shape and self.value.size > len(self.weight)
 
     def refuse(self, problem: str) -> NoReturn:
         """Refuse the file for this tensor, with what can be stated of it."""
@@ -248,11 +254,12 @@ def _stated_role(candidate: _Candidate, keys: StatedKeys) -> tuple[Role | None, 
 
 
 def _role(candidate: _Candidate, finder: OwnerFinder) -> Role:
-    key, value, named = candidate.key, candidate.value, candidate.named
+    key, named = candidate.key, candidate.named
     is_of_layer = candidate.is_inside or candidate.layer is not None
-    if _is_quantiser_step(candidate):
+    if _is_quantiser_step(candidate) or _is_known_beside(candidate):
         return "inert"
-    if (is_of_layer and key.rpartition(".")[2] in _INERT) or "bias" in named or _is_known_beside(key, named, value):
+    is_inert = (is_of_layer and key.rpartition(".")[2] in _INERT) or "bias" in named
+    if is_inert and not candidate.is_of_each_weight:
         return "inert"
     if candidate.weight is None:
         return _unowned(candidate, finder)
@@ -268,13 +275,27 @@ def _is_quantiser_step(candidate: _Candidate) -> bool:
     return last in _STEPS and not steps.isdisjoint(candidate.checkpoint.tensors)
 
 
-def _is_known_beside(key: str, named: frozenset[str], value: Array) -> bool:
-    """Return whether a tensor is an optimiser's, or a copy of weights of another time; masks never are."""
+def _is_known_beside(candidate: _Candidate) -> bool:
+    """Return whether a tensor is an optimiser's, or a copy: of weights of another time, or of what stands in the file.
+
+    Masks never are, and neither are scores that only a copy's name has.
+    """
+    key, named = candidate.key, candidate.named
     if MASK_WORDS & named and (
-        is_binary(value) or any(is_copy(part) for part in key.split(".") if MASK_WORDS & words(part))
+        is_binary(candidate.value) or any(is_copy(part) for part in key.split(".") if MASK_WORDS & words(part))
     ):
         return False
-    return is_optimiser_state(key) or is_copy(key)
+    if is_optimiser_state(key):
+        return True
+    if not is_copy(key):
+        return False
+    checkpoint = candidate.checkpoint
+    originals = {without_copy_words(key)}
+    if candidate.layer is not None and not key.startswith(candidate.layer):
+        below = key.partition(candidate.layer)[2]
+        originals |= {f"{candidate.layer}{below}", f"{candidate.layer}.{below.lstrip('._')}"}
+    has_original = any(name in checkpoint.tensors or name in checkpoint.others for name in originals)
+    return has_original or not _DECIDING_WORDS & named
 
 
 def _unowned(candidate: _Candidate, finder: OwnerFinder) -> Role:

@@ -138,6 +138,10 @@ LAYOUTS: dict[str, tuple[object, dict[str, object], dict[str, np.ndarray]]] = {
         by(lambda weight, _: weight.abs() > torch.sigmoid(threshold_of(weight))),
     ),
     "popup scores": (beside("popup_scores", SCORES), {"sparsity": 0.75}, by(lambda _, score: top(score.abs()))),
+    "scores and those of the best epoch": (
+        beside("best_scores", MASKS, beside("scores", SCORES)), {"sparsity": 0.75},
+        by(lambda _, score: top(score.abs())),
+    ),
     "scores in a dictionary": (
         {"model": DENSE, "scores": SCORES}, {"sparsity": 0.75}, by(lambda _, score: top(score.abs())),
     ),
@@ -225,6 +229,9 @@ WHOLE_NUMBERS = (
 UNKNOWN: dict[str, tuple[object, str]] = {
     "an unknown score": (beside("importance", SCORES), rf"convs\.0\.importance: {SHAPED}score-key importance"),
     "an unknown map of 0 and 1": (beside("m", MASKS), rf"convs\.0\.m: {SHAPED}mask-key m "),
+    "scores that only a copy's name has": (beside("best_scores", SCORES), rf"convs\.0\.best_scores: {SHAPED}score-key"),
+    "importance that was averaged": (beside("importance_ema", SCORES), rf"convs\.0\.importance_ema: {SHAPED}score-key"),
+    "a scale of each weight": (beside("scale", SCORES), rf"convs\.0\.scale: {SHAPED}score-key scale"),
     "a flag alone": (beside("alive", MASKS), rf"convs\.0\.alive: {SHAPED}mask-key alive"),
     "places": (beside("zero_idx", PLACES), rf"convs\.0\.zero_idx: {WHOLE_NUMBERS}convs\.0\.mask"),
     "places by layer": ({"model": DENSE, "kept": {n: p.tolist() for n, p in PLACES.items()}}, WHOLE_NUMBERS),
