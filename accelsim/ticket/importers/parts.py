@@ -115,7 +115,7 @@ class _Candidate:
         shaped = self.weight is not None and fits(self.value, self.weight)
         if self.weight is None or not (shaped or self.value.size <= 1):
             where = "NAME.mask" if not self.layer else f"{self.layer}.mask"
-            form = "" if self.weight is None else self._form()
+            form = self._form()
             save = f"save a mask of 0 and 1 in the weight's shape in its place, as {where}"
             return f"{form}{save}, or state {ignore}"
         if self.value.size > 1 and is_binary(self.value):
@@ -129,8 +129,11 @@ class _Candidate:
     def _form(self) -> str:
         """Return how to state a tensor that could be a mask in another form."""
         weight, state = self.weight, f"state --mask-key {_suffix(self.key, self.layer)}"
-        if weight is None or not is_whole(self.value):
+        if not is_whole(self.value):
             return ""
+        if weight is None:
+            is_flat = self.value.ndim == 1 and is_binary(self.value)
+            return f"{state} if it has the weights of all layers one after the other; else " if is_flat else ""
         if is_binary(self.value):
             is_of_blocks = in_blocks(self.value, weight) is not None
             return f"{state} if each value counts for a block of weights; else " if is_of_blocks else ""
@@ -182,6 +185,10 @@ def parts_of_layers(
             if key in of_biases or (inside and (key in used or _is_own(key, weights))):
                 continue
             layer = finder.owner(key, value, inside) or (None if inside else listed.get(key))
+            whole = None if layer is not None else _of_all_layers(key, value, weights, stated)
+            if whole is not None:
+                found += whole
+                continue
             candidate = _Candidate(checkpoint, key, value, layer, None if layer is None else weights[layer], inside)
             candidate = _as_stated(candidate, stated)
             role, is_stated = _stated_role(candidate, stated)
@@ -189,6 +196,21 @@ def parts_of_layers(
             if layer is not None and role != "inert":
                 found.append(Part(key, layer, candidate.value, role, is_stated))
     return tuple(found)
+
+
+def _of_all_layers(key: str, value: Array, weights: Mapping[str, Array], stated: StatedKeys) -> list[Part] | None:
+    """Return the parts of a stated mask that has the weights of all layers one after the other; else None."""
+    total = sum(weight.size for weight in weights.values())
+    if not ends_with(key, stated.mask) or len(weights) <= 1:
+        return None
+    flat = as_mask(value.reshape(-1), np.broadcast_to(np.float32(0), (total,)), stated.mask_form)
+    if flat is None or flat.size != total or not is_binary(flat):
+        return None
+    pieces = np.split(flat.reshape(-1), np.cumsum([weight.size for weight in weights.values()])[:-1])
+    return [
+        Part(key, name, piece.reshape(weight.shape), "mask", is_stated=True)
+        for (name, weight), piece in zip(weights.items(), pieces, strict=True)
+    ]
 
 
 def _is_own(key: str, weights: Mapping[str, Array]) -> bool:

@@ -196,6 +196,10 @@ LAYOUTS: dict[str, tuple[object, dict[str, object], dict[str, np.ndarray]]] = {
         beside("blocks", {"linear.0": torch.tensor([[0.0, 1.0]])}), {"mask_key": "blocks"},
         {**WHOLE, "linear.0": np.tile(np.arange(16) >= 8, (8, 1))},  # noqa: PLR2004
     ),
+    "one flat mask of all layers": (
+        {"model": DENSE, "bits": torch.from_numpy(np.packbits(np.concatenate([m.flatten() for m in KEPT.values()])))},
+        {"mask_key": "bits", "mask_form": "packed"}, KEPT,
+    ),
     "steps of a quantiser": (
         beside("alpha", {n: torch.tensor([0.1]) for n in SHAPES},
                beside("init_state", {n: torch.zeros(1) for n in SHAPES}, beside("mask", MASKS))), {}, KEPT,
@@ -281,7 +285,7 @@ UNKNOWN: dict[str, tuple[object, str]] = {
     "masks alone": (beside("weight", MASKS), "all weights are 0 or 1: these are masks"),
     "one flat mask": (
         {"model": DENSE, "mask": torch.cat([value.flatten() for value in MASKS.values()])},
-        "mask: is named after pruning, and belongs to no layer",
+        "mask: is named after pruning, and belongs to no .*state --mask-key mask if it has the weights of all",
     ),
     "scores alone": (beside("score", SCORES), rf"convs\.0\.score: {SHAPED}"),
     "several networks": (
