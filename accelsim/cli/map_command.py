@@ -26,7 +26,7 @@ from accelsim.errors import MappingError
 from accelsim.mapping.core_chip import core_chip
 from accelsim.mapping.fixed import load_fixed
 from accelsim.names import suggest
-from accelsim.pipeline import batch_groups, built_for, mapped_group, network_on_cores
+from accelsim.pipeline import batch_groups, built_for, network_on_cores, schedule_network
 from accelsim.report.batch import groups_words
 from accelsim.report.core_map import core_map, core_map_text, print_core_map
 from accelsim.report.mapping import LayerMapping, describe_layer, mapping_text, print_mapping
@@ -92,7 +92,7 @@ def command(
     built = built_for(chip.config, trace, storage)
     described, bounds = [], []
     for first in {group.trace.layers[-1].name: group for group in reversed(groups)}.values():
-        schedule, mapped = mapped_group(built, first.trace, (trace, storage), fixed)
+        schedule, mapped = schedule_network(built, first.trace, storage, fixed)
         bounds.append(schedule.lower_bound_cycles)
         counters = run_schedule(schedule, built)
         described.append([
