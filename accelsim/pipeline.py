@@ -295,7 +295,7 @@ def _mapped(
 
 
 def layer_plans(trace: LayerTrace, storage: str) -> dict[str, WeightPlan]:
-    """Return for each weighted layer how its weights are stored and reach the array; a part has those of its network."""
+    """Return for each weighted layer how its weights are stored and reach the array; a part has its network's."""
     trace = trace.part_of or trace
     if not trace.layers:
         raise TraceError(
