@@ -90,7 +90,9 @@ def _cut(trace: LayerTrace, stretch: Stretch) -> LayerTrace:
     later = {name for layer in trace.layers[stretch.stop :] for name in (*layer.inputs, *layer.residuals)}
     layers = trace.layers[stretch.first : stretch.stop]
     return replace(
-        trace, layers=tuple(replace(layer, is_output=layer.is_output or layer.name in later) for layer in layers)
+        trace,
+        layers=tuple(replace(layer, is_output=layer.is_output or layer.name in later) for layer in layers),
+        part_of=trace,
     )
 
 

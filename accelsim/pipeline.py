@@ -80,7 +80,7 @@ def simulate(
         return _with_decoder(known, chip, hardware.config)
     parts = []
     for number, group in enumerate(groups):
-        schedule, _ = mapped_group(chip, group.trace, (trace, storage), fixed)
+        schedule, _ = schedule_network(chip, group.trace, storage, fixed)
         seen = (probe, tap) if number == 0 else (None, None)
         parts.append((run_schedule(schedule, chip, exact=exact, probe=seen[0], tap=seen[1]), group.times))
     return _with_decoder(one_after_other(parts, trace), chip, hardware.config)
@@ -171,7 +171,7 @@ def tokens_of(trace: LayerTrace, first: Counters) -> Tokens | None:
 
 def built_for(hardware: HardwareConfig, trace: LayerTrace, storage: str) -> HardwareConfig:
     """Return the chip as it is built for a storage format: a rival's decoder is wide enough (`accelsim.rivals`)."""
-    return _built_for(hardware.model_dump_json(), trace, storage)
+    return _built_for(hardware.model_dump_json(), trace.part_of or trace, storage)
 
 
 @lru_cache(maxsize=64)
@@ -220,7 +220,7 @@ def _best_groups(
     hardware = HardwareConfig.model_validate_json(hardware_json)
 
     def counted(group: LayerTrace) -> Counters:
-        return run_schedule(mapped_group(hardware, group, (trace, storage))[0], hardware)
+        return run_schedule(schedule_network(hardware, group, storage)[0], hardware)
 
     prices = Prices(
         lambda counters: objective_of(counters, hardware),
@@ -284,17 +284,6 @@ def schedule_network(
     """
     made = layer_plans(trace, storage), mapping_prices(hardware, load_tables())
     return _mapped(hardware, trace, storage, made, fixed, groups)
-
-
-def mapped_group(
-    hardware: HardwareConfig,
-    group: LayerTrace,
-    whole: tuple[LayerTrace, str],
-    fixed: Mapping[str, Tiling] | None = None,
-) -> tuple[Schedule, tuple[MappedLayer, ...]]:
-    """Return `schedule_network` of a group's layers, stored as those of the ``whole`` network in its format."""
-    made = layer_plans(*whole), mapping_prices(hardware, load_tables())
-    return _mapped(hardware, group, whole[1], made, fixed)
 
 
 def mapper_of(
@@ -371,7 +360,8 @@ def _fused_groups(
 
 
 def layer_plans(trace: LayerTrace, storage: str) -> dict[str, WeightPlan]:
-    """Return for each weighted layer how its weights are stored and reach the array."""
+    """Return for each weighted layer how its weights are stored and reach the array; a part has its network's."""
+    trace = trace.part_of or trace
     if not trace.layers:
         raise TraceError(
             f"{trace.path or trace.name}: none of its operations computes anything; give a network that does"

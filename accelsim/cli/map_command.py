@@ -27,7 +27,7 @@ from accelsim.mapping.core_chip import core_chip
 from accelsim.mapping.fixed import load_fixed
 from accelsim.mapping.mapper import MappedLayer
 from accelsim.names import suggest
-from accelsim.pipeline import batch_groups, built_for, mapped_group, network_on_cores
+from accelsim.pipeline import batch_groups, built_for, network_on_cores, schedule_network
 from accelsim.report.batch import groups_words
 from accelsim.report.core_map import core_map, core_map_text, print_core_map
 from accelsim.report.mapping import LayerMapping, describe_layer, mapping_text, print_mapping
@@ -95,7 +95,7 @@ def command(
     bounds: list[int | None] = []
     fused: tuple[FusedLayers, ...] = ()
     for first in {group.trace.layers[-1].name: group for group in reversed(groups)}.values():
-        schedule, mapped = mapped_group(built, first.trace, (trace, storage), fixed)
+        schedule, mapped = schedule_network(built, first.trace, storage, fixed)
         bounds.append(schedule.lower_bound_cycles)
         described.append(_described(schedule, mapped, first.trace, built))
         fused = (*schedule.fused, *fused)

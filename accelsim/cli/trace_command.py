@@ -55,7 +55,7 @@ def _document(trace: LayerTrace) -> dict[str, Any]:
 
 def _layer(layer: TraceLayer) -> dict[str, Any]:
     dims, weights = layer.dims, layer.weights
-    names = ("N", "G", "K", "C", "P", "Q", "R", "S", "H", "W", "stride", "dilation", "padding")
+    names = ("N", "G", "K", "C", "P", "Q", "R", "S", "H", "W", "stride", "dilation", "padding", "slices")
     return {
         "name": layer.name,
         "kind": layer.kind,

@@ -284,7 +284,8 @@ class LayerTrace:
     tables, biases, norms and trained tensors that join the activations, tied ones once; None where the workload does
     not state them all (a topology table).
     ``language`` says what is run of a language model; None for other networks. ``blocks`` are layers that repeat.
-    ``steps`` are the runs of a generation, whose ``layers`` are those of its last run.
+    ``steps`` are the runs of a generation, whose ``layers`` are those of its last run. ``part_of`` is the network of
+    which these are successive layers, run for themselves: how weights are stored follows from all of it.
     """
 
     name: str
@@ -304,6 +305,7 @@ class LayerTrace:
     language: LanguageRun | None = None
     blocks: Blocks | None = None
     steps: Steps | None = None
+    part_of: LayerTrace | None = None
 
     @property
     def alike(self) -> slice:

@@ -85,6 +85,15 @@ def test_each_layer_has_the_group_that_suits_it() -> None:
     assert [layer.macs for layer in whole.layers] == [layer.dims.macs * layer.uses_array for layer in trace.layers]
 
 
+def test_a_stretch_is_stored_as_in_the_whole_network() -> None:
+    storage = "slt+linears.0=dense-int8"
+    first = batch_groups(load_hardware("edge").config, with_batch(trace_network("conv6", TICKET), 64), storage)[0].trace
+    assert "linears.0" not in [layer.name for layer in first.layers]
+    assert run("edge", first, storage).totals.macs
+    found = accelsim.run("edge", "conv6", storage, options=TICKET, batch=64)
+    assert found.totals.stored_bits.weight == 8 * 4096 * 256
+
+
 def test_products_of_activations_share_nothing_between_inputs() -> None:
     trace = trace_network("vit_tiny")
     layer = next(layer for layer in trace.layers if layer.kind == "matmul")

@@ -138,6 +138,10 @@ LAYOUTS: dict[str, tuple[object, dict[str, object], dict[str, np.ndarray]]] = {
         by(lambda weight, _: weight.abs() > torch.sigmoid(threshold_of(weight))),
     ),
     "popup scores": (beside("popup_scores", SCORES), {"sparsity": 0.75}, by(lambda _, score: top(score.abs()))),
+    "scores and those of the best epoch": (
+        beside("best_scores", MASKS, beside("scores", SCORES)), {"sparsity": 0.75},
+        by(lambda _, score: top(score.abs())),
+    ),
     "scores in a dictionary": (
         {"model": DENSE, "scores": SCORES}, {"sparsity": 0.75}, by(lambda _, score: top(score.abs())),
     ),
@@ -192,6 +196,10 @@ LAYOUTS: dict[str, tuple[object, dict[str, object], dict[str, np.ndarray]]] = {
         beside("blocks", {"linear.0": torch.tensor([[0.0, 1.0]])}), {"mask_key": "blocks"},
         {**WHOLE, "linear.0": np.tile(np.arange(16) >= 8, (8, 1))},  # noqa: PLR2004
     ),
+    "one flat mask of all layers": (
+        {"model": DENSE, "bits": torch.from_numpy(np.packbits(np.concatenate([m.flatten() for m in KEPT.values()])))},
+        {"mask_key": "bits", "mask_form": "packed"}, KEPT,
+    ),
     "steps of a quantiser": (
         beside("alpha", {n: torch.tensor([0.1]) for n in SHAPES},
                beside("init_state", {n: torch.zeros(1) for n in SHAPES}, beside("mask", MASKS))), {}, KEPT,
@@ -225,6 +233,9 @@ WHOLE_NUMBERS = (
 UNKNOWN: dict[str, tuple[object, str]] = {
     "an unknown score": (beside("importance", SCORES), rf"convs\.0\.importance: {SHAPED}score-key importance"),
     "an unknown map of 0 and 1": (beside("m", MASKS), rf"convs\.0\.m: {SHAPED}mask-key m "),
+    "scores that only a copy's name has": (beside("best_scores", SCORES), rf"convs\.0\.best_scores: {SHAPED}score-key"),
+    "importance that was averaged": (beside("importance_ema", SCORES), rf"convs\.0\.importance_ema: {SHAPED}score-key"),
+    "a scale of each weight": (beside("scale", SCORES), rf"convs\.0\.scale: {SHAPED}score-key scale"),
     "a flag alone": (beside("alive", MASKS), rf"convs\.0\.alive: {SHAPED}mask-key alive"),
     "places": (beside("zero_idx", PLACES), rf"convs\.0\.zero_idx: {WHOLE_NUMBERS}convs\.0\.mask"),
     "places by layer": ({"model": DENSE, "kept": {n: p.tolist() for n, p in PLACES.items()}}, WHOLE_NUMBERS),
@@ -274,7 +285,7 @@ UNKNOWN: dict[str, tuple[object, str]] = {
     "masks alone": (beside("weight", MASKS), "all weights are 0 or 1: these are masks"),
     "one flat mask": (
         {"model": DENSE, "mask": torch.cat([value.flatten() for value in MASKS.values()])},
-        "mask: is named after pruning, and belongs to no layer",
+        "mask: is named after pruning, and belongs to no .*state --mask-key mask if it has the weights of all",
     ),
     "scores alone": (beside("score", SCORES), rf"convs\.0\.score: {SHAPED}"),
     "several networks": (
