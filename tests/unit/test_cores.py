@@ -6,7 +6,10 @@ from dataclasses import replace
 import pytest
 
 from accelsim.config.loader import LoadedHardware, load_hardware
+from accelsim.core_bound import least_work
 from accelsim.cores import Program, best_program, by_layers
+from accelsim.cost.mapping_prices import mapping_prices
+from accelsim.cost.tables import load_tables
 from accelsim.costed import simulate_format
 from accelsim.errors import ConfigError, MappingError, SimulationError
 from accelsim.mapping.core_chip import core_chip
@@ -16,6 +19,7 @@ from accelsim.mapping.residency import Residency
 from accelsim.pipeline import layer_plans, network_on_cores, simulate
 from accelsim.results.schema import check_result
 from accelsim.results.store import result_text
+from accelsim.sim.cores import core_of_one
 from accelsim.sim.counters import Counters
 from accelsim.tenants import run_tenants
 from accelsim.timing.cores import build_system, solve_system
@@ -129,6 +133,19 @@ def test_a_bound_is_never_beaten() -> None:
         counters = simulate(quad(*overrides), with_batch(small(), 3), "dense-int8")
         assert counters.lower_bound_cycles is not None
         assert 0 < counters.lower_bound_cycles <= latency(counters), overrides
+
+
+@pytest.mark.parametrize("objective", ["latency", "energy", "edp", "dram_bytes"])
+@pytest.mark.parametrize(("chip", "storage"), [("edge_quad", "slt"), ("edge_quad", "dense-int8"), ("server_16", "slt")])
+def test_one_core_alone_costs_no_less_than_what_it_is_left_out_for(chip: str, storage: str, objective: str) -> None:
+    hardware = load_hardware(chip, (f"mapping.objective={objective}",)).config
+    network = network_on_cores(
+        hardware, trace_workload("conv2", TICKET if storage == "slt" else TraceOptions()), storage
+    )
+    least = least_work(hardware, network, mapping_prices(hardware, load_tables()))
+    alone = network.alone(core_chip(hardware, 1, None), network.trace)
+    assert least is not None
+    assert 0 < least.value(hardware) <= network.cost(core_of_one(alone, hardware.num_cores))
 
 
 def test_inputs_stream_through_a_pipeline() -> None:
