@@ -70,7 +70,7 @@ def run_on_cores(hardware: HardwareConfig, network: Network, watch: Watch = Watc
 def best_program(hardware: HardwareConfig, network: Network) -> tuple[Program | None, Counters]:
     """Return what the cores do, and its counters; None: one core alone is best. Raises as `run_on_cores`."""
     check_units(network.plans, network.storage, hardware)
-    least = least_work(hardware, network, mapping_prices(hardware, load_tables()))
+    least = least_work(hardware, network)
     found: list[tuple[float, Program | None, Counters]] = []
     failure: MappingError | None = None
     for make in _candidates(hardware, network.trace):

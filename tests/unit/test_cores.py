@@ -8,8 +8,6 @@ import pytest
 from accelsim.config.loader import LoadedHardware, load_hardware
 from accelsim.core_bound import least_work
 from accelsim.cores import Program, best_program, by_layers
-from accelsim.cost.mapping_prices import mapping_prices
-from accelsim.cost.tables import load_tables
 from accelsim.costed import simulate_format
 from accelsim.errors import ConfigError, MappingError, SimulationError
 from accelsim.mapping.core_chip import core_chip
@@ -142,7 +140,7 @@ def test_one_core_alone_costs_no_less_than_what_it_is_left_out_for(chip: str, st
     network = network_on_cores(
         hardware, trace_workload("conv2", TICKET if storage == "slt" else TraceOptions()), storage
     )
-    least = least_work(hardware, network, mapping_prices(hardware, load_tables()))
+    least = least_work(hardware, network)
     alone = network.alone(core_chip(hardware, 1, None), network.trace)
     assert least is not None
     assert 0 < least.value(hardware) <= network.cost(core_of_one(alone, hardware.num_cores))
