@@ -181,6 +181,8 @@ def test_a_shared_mask_buffer_reads_the_mask_once() -> None:
     # Tiles of another size are rounded up to other bursts.
     assert moved(shared, "mask") == pytest.approx(moved(alone, "mask"), rel=0.02)
     assert moved(private, "mask") == pytest.approx(4 * moved(alone, "mask"), rel=0.02)
+    wires = [sum(layer.actions["interconnect"]["bits"] for layer in run.layers) for run in (shared, private)]
+    assert wires[1] - wires[0] >= 8 * (moved(private, "mask", "seed") - moved(shared, "mask", "seed")) * 0.95
     made = [run.layers[0].actions["weight_generator"]["words"] for run in (alone, shared, private)]
     assert made[1] < made[2]
 
