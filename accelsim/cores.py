@@ -64,7 +64,8 @@ def run_on_cores(hardware: HardwareConfig, network: Network, watch: Watch = Watc
     program, counters = best_program(hardware, network)
     if watch == Watch():
         return counters
-    return _counted(hardware, network, program or whole_program(core_chip(hardware, 1, None), network), watch)
+    seen = _counted(hardware, network, program or whole_program(core_chip(hardware, 1, None), network), watch)
+    return replace(seen, lower_bound_cycles=counters.lower_bound_cycles)
 
 
 def best_program(hardware: HardwareConfig, network: Network) -> tuple[Program | None, Counters]:
