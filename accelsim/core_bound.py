@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.core_program import Network
+from accelsim.cost.mapping_prices import mapping_prices
+from accelsim.cost.tables import load_tables
 from accelsim.mapping.bound import lower_bound
 from accelsim.mapping.core_chip import compulsory_bytes, core_chip
 from accelsim.mapping.figures import fixed_pj
@@ -46,13 +48,14 @@ class LeastWork:
         return energy_j if objective == "energy" else energy_j * cycles
 
 
-def least_work(hardware: HardwareConfig, network: Network, prices: EnergyPrices) -> LeastWork | None:
+def least_work(hardware: HardwareConfig, network: Network) -> LeastWork | None:
     """Return the least work of a network with all maps between layers on chip and every weight read once.
 
-    ``prices`` are those of the whole chip. None where activations are coded, so that their bytes are not known.
+    None where activations are coded, so that their bytes are not known.
     """
     if hardware.dma.activation_codec != "none":
         return None
+    prices = mapping_prices(hardware, load_tables(), kinds_of(network.plans)[0])
     whole = core_chip(hardware, 1, None)
     names = frozenset(layer.name for layer in network.trace.layers)
     residency = Residency(names, (0,) * len(network.trace.layers))
@@ -71,8 +74,7 @@ def least_work(hardware: HardwareConfig, network: Network, prices: EnergyPrices)
         0 if is_ideal else moved,
         0 if is_ideal else moved / rate,
         _least_pj(tasks, 0 if is_ideal else moved, prices),
-        # Arrays of other products than int8 leak less than the prices say.
-        prices.static_pj_per_cycle if kinds_of(network.plans)[0] == "int8" else 0.0,
+        prices.static_pj_per_cycle,
     )
 
 

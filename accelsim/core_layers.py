@@ -6,7 +6,7 @@ layers are divided once, and equal parts are mapped once.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -15,6 +15,7 @@ from accelsim.core_program import ONE_CORE, Network, Program
 from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
 from accelsim.errors import MappingError
+from accelsim.mapping.bound import lower_bound
 from accelsim.mapping.build import build_layer, layer_shape
 from accelsim.mapping.core_chip import compulsory_bytes, core_chip, with_turns
 from accelsim.mapping.cores import ALIKE, PARTS, Part, split_task
@@ -40,7 +41,8 @@ from accelsim.units import bits_to_bytes
 NEAR, MOST_SOLVED = 1.05, 2
 # Cores that take turns at a generator pay for each turn, which the closed form of one core does not know: so many more
 # tilings are solved, of those that it puts no further above the best.
-NEAR_IN_TURN, MORE_IN_TURN = 1.3, 3
+NEAR_IN_TURN, MORE_IN_TURN = 1.3, 2
+NEAR_BOUND = 1.05  # a layer that takes no more than this times what its largest part must take is not tried further
 
 
 def by_layers(hardware: HardwareConfig, network: Network) -> Program:
@@ -309,28 +311,40 @@ class _Divider:
         options = [option for value, option in ranked[:MOST_SOLVED] if value <= NEAR * ranked[0][0]]
         if self.hardware.core_network is not None:
             options = [_from_cores(task, option, made, self.hardware.num_cores) for option in options]
-        found = [each for option in options for each in self._mapped(option)]
-        if len(found) == 1:
-            return found[0]
-        return min(found, key=self._solved)
+        if len(options) == 1 and not options[0].takes_turns(self.hardware):
+            return next(self._mapped(options[0]))
+        found: list[tuple[float, _Divided]] = []
+        for option in options:
+            bound = lower_bound(option.largest).cycles
+            for each in self._mapped(option):
+                cost = cost_of_slot(each.slot(), self.hardware)
+                found.append((objective_of(cost, self.hardware, self.chip_prices), each))
+                if cost.end_cycle <= NEAR_BOUND * bound:  # no other tiling can do much better
+                    break
+        return min(found, key=lambda one: one[0])[1]
 
-    def _mapped(self, option: _Option) -> list[_Divided]:
-        """Return the parts mapped: the largest is, and all have its tiling where it fits.
+    def _mapped(self, option: _Option) -> Iterator[_Divided]:
+        """Yield the parts mapped: the largest is, and all have its tiling where it fits.
 
-        Where cores take turns at a shared unit, the largest is mapped for that unit as it is, for one as slow as it is
-        to one of them, and with other sizes of weights that the closed form likes.
+        Where cores take turns at a shared unit, other tilings are tried too: those that the closed form likes for that
+        unit as it is, and for one as slow as it is to one of the cores.
         """
         largest = option.largest
         stated = self.fixed.get(largest.layer.name)
         if stated is not None:
-            return [self._with_tiling(option, stated, is_stated=True)]
-        tasks = [largest, self._in_turn(option)] if option.takes_turns(self.hardware) else [largest]
+            yield self._with_tiling(option, stated, is_stated=True)
+            return
         # What a part takes beside others is a guess here: near its bound, another tiling is not looked for.
-        tasks = [replace(task, settles=True) for task in tasks]
-        tilings = [map_alone(task, self.prices).schedule.tiling for task in tasks]
-        if len(tasks) > 1:
-            tilings += likely_alone(largest, self.prices, NEAR_IN_TURN)[:MORE_IN_TURN]
-        return [self._with_tiling(option, tiling) for tiling in dict.fromkeys(tilings)]
+        first = map_alone(replace(largest, settles=True), self.prices).schedule.tiling
+        yield self._with_tiling(option, first)
+        if not option.takes_turns(self.hardware) or not largest.layer.uses_array:
+            return
+        others: list[Tiling] = []
+        for task, number in ((self._in_turn(option), 1), (largest, MORE_IN_TURN)):
+            others += likely_alone(task, self.prices, NEAR_IN_TURN)[:number]
+        for tiling in dict.fromkeys(others):
+            if tiling != first:
+                yield self._with_tiling(option, tiling)
 
     def _with_tiling(self, option: _Option, tiling: Tiling | None, is_stated: bool = False) -> _Divided:
         found: dict[Hashable, LayerSchedule] = {}
@@ -341,10 +355,6 @@ class _Divider:
                 found[key] = _of_part(part, tiling, self.prices, is_stated)
             schedules.append(found[key])
         return _Divided(tuple(schedules), option.by, option.alike, option.from_cores)
-
-    def _solved(self, one: _Divided) -> float:
-        """Return the objective of a layer by itself."""
-        return objective_of(cost_of_slot(one.slot(), self.hardware), self.hardware, self.chip_prices)
 
 
 def objective_of(cost: SystemCost, hardware: HardwareConfig, prices: EnergyPrices) -> float:

@@ -64,13 +64,14 @@ def run_on_cores(hardware: HardwareConfig, network: Network, watch: Watch = Watc
     program, counters = best_program(hardware, network)
     if watch == Watch():
         return counters
-    return _counted(hardware, network, program or whole_program(core_chip(hardware, 1, None), network), watch)
+    seen = _counted(hardware, network, program or whole_program(core_chip(hardware, 1, None), network), watch)
+    return replace(seen, lower_bound_cycles=counters.lower_bound_cycles)
 
 
 def best_program(hardware: HardwareConfig, network: Network) -> tuple[Program | None, Counters]:
     """Return what the cores do, and its counters; None: one core alone is best. Raises as `run_on_cores`."""
     check_units(network.plans, network.storage, hardware)
-    least = least_work(hardware, network, mapping_prices(hardware, load_tables()))
+    least = least_work(hardware, network)
     found: list[tuple[float, Program | None, Counters]] = []
     failure: MappingError | None = None
     for make in _candidates(hardware, network.trace):

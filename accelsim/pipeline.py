@@ -99,7 +99,7 @@ def _on_cores(
     counters = runs[0]
     if len(runs) > 1:
         whole = named(one_after_other([(run, 1) for run in runs], trace), trace)
-        counters = replace(whole, cores=cores_after_each_other([run.cores for run in runs]))
+        counters = replace(whole, cores=cores_after_each_other([run.cores for run in runs]), first_input_cycles=None)
     return replace(counters, tokens=tokens_of(trace, runs[0]))
 
 
@@ -115,7 +115,7 @@ def network_on_cores(
     """
     if trace.steps is not None:
         raise MappingError(
-            f"{chip.name}: num_cores: a generation is many runs; state --phase prefill or decode, or set num_cores=1"
+            f"{chip.name}: num_cores: a generation is many runs, and this is one; state --phase prefill or decode"
         )
 
     def alone(core: HardwareConfig, part: LayerTrace) -> Counters:

@@ -16,8 +16,10 @@ from accelsim.mapping.prices import EnergyPrices
 from accelsim.timing.power_states import DramStates
 
 
-def mapping_prices(hardware: HardwareConfig, tables: CostTables) -> EnergyPrices:
+def mapping_prices(hardware: HardwareConfig, tables: CostTables, arithmetic: str = "int8") -> EnergyPrices:
     """Return pJ per action, that leak and clock per cycle, and of the memory's commands and states.
+
+    Tilings are chosen by those of an int8 array, whatever the ``arithmetic`` of the network.
 
     Other objectives get no prices, since they do not look at them. Raises as `accelsim.cost.evaluate.evaluate`.
     """
@@ -25,7 +27,7 @@ def mapping_prices(hardware: HardwareConfig, tables: CostTables) -> EnergyPrices
         return EnergyPrices()
     # A stated price changes what a run costs and not how it goes: tilings are those of the device's own currents.
     hardware = hardware.model_copy(update={"dram": hardware.dram.model_copy(update={"traffic_pj_per_bit": None})})
-    pricer = Pricer(hardware, tables, RunTraits(arithmetic="int8", decoder="none", uses_generator=False))
+    pricer = Pricer(hardware, tables, RunTraits(arithmetic=arithmetic, decoder="none", uses_generator=False))
     action_pj = {key: resolve(price, tables.values) for key, price in energy_prices(pricer).action_pj.items()}
     for action, price in traffic_prices(hardware.dram).items():
         action_pj["dram", action] = resolve(price, tables.values)

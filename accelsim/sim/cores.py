@@ -169,23 +169,27 @@ def _paid(piece: CorePiece, hardware: HardwareConfig) -> tuple[dict[str, int], d
     hops = 0.0 if hardware.core_network is None else hardware.core_network.hops
     dram = dict(schedule.dram_bytes)
     actions = {unit: dict(counts) for unit, counts in schedule.actions.items() if unit not in follows}
-    buffer = actions.get("activation_buffer", {})
+    buffer, wires = actions.get("activation_buffer", {}), actions.setdefault("interconnect", {})
+    unmoved = 0  # bytes that do not come over wires of the piece's own from the DMA engine to a buffer
     if "fetched" in follows:  # one buffer is filled; each decoder reads it
+        unmoved += sum(dram.get(name, 0) for name in WEIGHT_CLASSES)
         dram |= dict.fromkeys(WEIGHT_CLASSES, 0)
         read = {} if "mask_decoder" in follows else {"read_bits": actions.get("mask_buffer", {}).get("read_bits", 0)}
         actions["mask_buffer"] = read
     if "inputs" in follows:
         common = int(schedule.inputs.fetch_bytes.sum())
         dram["activation_in"] -= common
+        unmoved += common
         buffer["write_bits"] = max(0, buffer.get("write_bits", 0) - 8 * common)
     for name, held in _bytes_from_cores(schedule, from_cores).items():
         crossed = math.ceil(held * from_cores[name])
         dram["activation_in"] -= held
+        unmoved += held - crossed
         # What is the core's own lies in its buffer already; what is not is read in another core's.
         buffer["write_bits"] = max(0, buffer.get("write_bits", 0) - 8 * (held - crossed))
         buffer["read_bits"] = buffer.get("read_bits", 0) + 8 * crossed
-        wires = actions.setdefault("interconnect", {})
         wires["core_bit_hops"] = wires.get("core_bit_hops", 0) + round(8 * crossed * hops)
+    wires["bits"] = max(0, wires.get("bits", 0) - 8 * unmoved)
     return dram, actions
 
 

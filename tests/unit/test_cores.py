@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from accelsim.config.loader import LoadedHardware, load_hardware
+from accelsim.core_bound import least_work
 from accelsim.cores import Program, best_program, by_layers
 from accelsim.costed import simulate_format
 from accelsim.errors import ConfigError, MappingError, SimulationError
@@ -16,6 +17,7 @@ from accelsim.mapping.residency import Residency
 from accelsim.pipeline import layer_plans, network_on_cores, simulate
 from accelsim.results.schema import check_result
 from accelsim.results.store import result_text
+from accelsim.sim.cores import core_of_one
 from accelsim.sim.counters import Counters
 from accelsim.tenants import run_tenants
 from accelsim.timing.cores import build_system, solve_system
@@ -131,6 +133,19 @@ def test_a_bound_is_never_beaten() -> None:
         assert 0 < counters.lower_bound_cycles <= latency(counters), overrides
 
 
+@pytest.mark.parametrize("objective", ["latency", "energy", "edp", "dram_bytes"])
+@pytest.mark.parametrize(("chip", "storage"), [("edge_quad", "slt"), ("edge_quad", "dense-int8"), ("server_16", "slt")])
+def test_one_core_alone_costs_no_less_than_what_it_is_left_out_for(chip: str, storage: str, objective: str) -> None:
+    hardware = load_hardware(chip, (f"mapping.objective={objective}",)).config
+    network = network_on_cores(
+        hardware, trace_workload("conv2", TICKET if storage == "slt" else TraceOptions()), storage
+    )
+    least = least_work(hardware, network)
+    alone = network.alone(core_chip(hardware, 1, None), network.trace)
+    assert least is not None
+    assert 0 < least.value(hardware) <= network.cost(core_of_one(alone, hardware.num_cores))
+
+
 def test_inputs_stream_through_a_pipeline() -> None:
     chip = load_hardware("edge", ("num_cores=2", "mapping.schedule=pipeline", "memory=ideal"))
     one, many = (simulate(chip, with_batch(small(), number), "dense-int8") for number in (1, 8))
@@ -166,6 +181,8 @@ def test_a_shared_mask_buffer_reads_the_mask_once() -> None:
     # Tiles of another size are rounded up to other bursts.
     assert moved(shared, "mask") == pytest.approx(moved(alone, "mask"), rel=0.02)
     assert moved(private, "mask") == pytest.approx(4 * moved(alone, "mask"), rel=0.02)
+    wires = [sum(layer.actions["interconnect"]["bits"] for layer in run.layers) for run in (shared, private)]
+    assert wires[1] - wires[0] >= 8 * (moved(private, "mask", "seed") - moved(shared, "mask", "seed")) * 0.95
     made = [run.layers[0].actions["weight_generator"]["words"] for run in (alone, shared, private)]
     assert made[1] < made[2]
 
