@@ -96,17 +96,17 @@ class Page:
 
 
 def build_page(runs: Sequence[PageRun], title: str | None = None, studies: Sequence[Study] = ()) -> Page:
-    """Return the report of ``runs`` and ``studies``, of which there is one; the title is its question unless given."""
+    """Return the report of ``runs`` and ``studies``; the title is the question that they answer unless it is given."""
     cases = cases_of(runs)
     first = {case.chip: case for case in cases}
     views = [study_view(study) for study in studies]
     said: set[str] = set()
-    hero = hero_chart(cases) if cases else views[0].charts[0]
+    asked, answered, hero = _opening(cases, views)
     return Page(
-        title=printable(title or (question(cases) if cases else views[0].question), 160),
+        title=printable(title or asked, 160),
         version=accelsim.__version__,
-        lead=lead(cases) if cases else views[0].lead,
-        hero=once([hero], said)[0] if hero is not None else None,
+        lead=answered,
+        hero=next(iter(once(filter(None, [hero]), said)), None),
         overall=tuple(overall(cases)[1:]),
         cases=tuple(_case_view(number, case, said) for number, case in enumerate(cases)),
         answers=answer_table(cases),
@@ -118,6 +118,15 @@ def build_page(runs: Sequence[PageRun], title: str | None = None, studies: Seque
         chips=tuple(table for table in map(chip_table, first.values()) if table is not None),
         assumptions=ASSUMPTIONS,
     )
+
+
+def _opening(cases: Sequence[Case], views: Sequence[StudyView]) -> tuple[str, str, Chart | None]:
+    """Return question, answer and figure of the first screen: of the cases, else of the first study."""
+    if cases:
+        return question(cases), lead(cases), hero_chart(cases)
+    if views:
+        return views[0].question, views[0].lead, views[0].charts[0]
+    return "What was run?", "", None
 
 
 def page_html(page: Page) -> str:
