@@ -15,6 +15,7 @@ from accelsim.dse.quality import QUALITY
 from accelsim.dse.summary_text import rule_words
 from accelsim.report.atlas_words import finding, price_words, ticket_words
 from accelsim.report.html import render
+from accelsim.report.labels import label
 from accelsim.report.page_charts import Chart
 from accelsim.report.page_maps import MapCell, SmallMap, labels, map_svg
 from accelsim.report.page_svg import NUM_COLOURS, BarPicture, BarRow, Segment
@@ -196,7 +197,7 @@ def _tip(cell: Cell, metric: Metric) -> Iterator[str]:
     mine, theirs = (quantity(figures[name] / max(1, cell.num_tokens), unit) for name in (cell.ticket.storage, rival))
     yield f"{mine} a token, best rival {rival} {theirs}: {significant(factor)}x"
     if metric == "time":
-        yield f"{percent(cell.cause_share)} of the ticket's time is {cell.cause}"
+        yield f"{percent(cell.cause_share)} of the ticket's time is {label(cell.cause)}"
     else:
         yield f"{price_words(cell)}; less energy in {percent(cell.probability)} of the draws"
         if cell.turns_with_policy:
@@ -210,14 +211,14 @@ def _standings_chart(standings: Sequence[Standing]) -> Chart:
     words = {"ahead": 2, "equal": _EQUAL_COLOUR, "behind": 1}
     rows = []
     for each in standings:
-        name = f"{each.ticket.storage}, {each.ticket.freeze_ratio:.0%} frozen, {each.metric}".replace("%", " %")
+        name = f"{each.ticket.storage}, {each.ticket.freeze_ratio:.0%}, {each.metric}".replace("%", " %")
         counts = zip(words.items(), (each.wins, each.ties, each.losses), strict=True)
         segments = tuple(
             Segment(100 * count / each.num_cells, colour, f"{name}\n{word} in {count:,} of {each.num_cells:,} cells")
             for (word, colour), count in counts
         )
         rows.append(BarRow(name, segments, percent(each.wins / each.num_cells)))
-    title = "Share of its cells in which each ticket is ahead of every rival"
+    title = "Share of its cells in which each ticket, by its frozen share, is ahead of every rival"
     return Chart(title, BarPicture(title, rows, "share of cells", "%", list(words.items())))
 
 

@@ -111,12 +111,12 @@ def build_page(
     first = {case.chip: case for case in cases}
     views = [study_view(study) for study in studies]
     said: set[str] = set()
-    asked, answer, hero = _first(cases, views, beside)
+    asked, answered, hero = _opening(cases, views, beside)
     return Page(
         title=printable(title or asked, 160),
         version=accelsim.__version__,
-        lead=answer,
-        hero=once([hero], said)[0] if hero is not None else None,
+        lead=answered,
+        hero=next(iter(once(filter(None, [hero]), said)), None),
         overall=tuple(overall(cases)[1:]),
         cases=tuple(_case_view(number, case, said) for number, case in enumerate(cases)),
         answers=answer_table(cases),
@@ -131,15 +131,17 @@ def build_page(
     )
 
 
-def _first(
+def _opening(
     cases: Sequence[Case], views: Sequence[StudyView], beside: Sequence[PageTable]
 ) -> tuple[str, str, Chart | None]:
-    """Return what a page begins with: its question, the answer, and the figure beside it."""
+    """Return question, answer and figure of the first screen: of the cases, else of the first study or networks."""
     if cases:
         return question(cases), lead(cases), hero_chart(cases)
     if views:
         return views[0].question, views[0].lead, views[0].charts[0]
-    return beside[0].title, tenants_lead(beside[0]), None
+    if beside:
+        return beside[0].title, tenants_lead(beside[0]), None
+    return "What was run?", "", None
 
 
 def page_html(page: Page) -> str:

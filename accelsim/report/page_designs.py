@@ -349,7 +349,9 @@ def _chosen_table(study: Study) -> PageTable:
 
 
 def _matters(study: Study) -> list[Sensitivity]:
-    return list(study.summary.sensitivities) if study.summary is not None else []
+    """Return what moves each figure; what a file says beyond the whole of a spread is left out."""
+    found = study.summary.sensitivities if study.summary is not None else ()
+    return [each for each in found if 0 <= each.share <= 1]
 
 
 def _matters_chart(study: Study) -> Chart | None:

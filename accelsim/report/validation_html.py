@@ -52,7 +52,7 @@ class ValidationPage:
     version: str
     lead: str
     hero: Chart
-    more: tuple[str, ...]
+    trends: tuple[Paragraph, ...]
     verdict: tuple[Paragraph, ...]
     agreement: PageTable
     parts: tuple[ReferenceView, ...]
@@ -69,7 +69,7 @@ def validation_page(rows: Sequence[ValidationRow], csv_name: str) -> str:
         version=accelsim.__version__,
         lead=". ".join(part.heading for part in parts if "measures" in part.heading) + ".",
         hero=_errors_chart(findings(rows)),
-        more=next((part.points for part in parts if "measures" not in part.heading), ()),
+        trends=tuple(part for part in parts if "measures" not in part.heading),
         verdict=tuple(part for part in parts if "measures" in part.heading),
         agreement=agreement_table(agreements(rows)),
         parts=tuple(_view(name, [row for row in rows if row.reference == name], said) for name in names),

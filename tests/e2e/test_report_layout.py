@@ -83,6 +83,11 @@ def pages(tmp_path_factory):
     }
 
 
+def test_a_page_of_a_run_shows_the_comparisons_that_the_run_printed(pages):
+    assert "Against dense int8, the ticket needs " in pages["run"]
+    assert "; against entropy-coded int4, its rival of least energy, " in pages["run"]
+
+
 @pytest.mark.parametrize("kind", ["run", "chips", "sweep"])
 def test_the_first_screen_answers_and_nothing_is_cut(pages, kind, tmp_path):
     html = pages[kind].replace("</body>", PROBE + "</body>")

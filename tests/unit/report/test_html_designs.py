@@ -30,6 +30,7 @@ SUMMARY = {
     },
     "sensitivities": [
         {"variable": "vary.rows", "metric": "energy_j", "share": 0.9, "spread": 2.0, "best": 16, "network": ""},
+        {"variable": "storage", "metric": "energy_j", "share": -9.0, "spread": 1.0, "best": "slt", "network": ""},
         {"variable": "storage", "metric": "energy_j", "share": 0.001, "spread": 1.0, "best": "slt", "network": ""},
     ],
     "duels": [], "reasons": {"rows: 0 is not >= 1": 1},
