@@ -15,8 +15,10 @@ from accelsim.dse.quality import QUALITY
 from accelsim.dse.summary_text import rule_words
 from accelsim.report.atlas_words import finding, price_words, ticket_words
 from accelsim.report.html import render
+from accelsim.report.labels import label
+from accelsim.report.page_charts import Chart
 from accelsim.report.page_maps import MapCell, SmallMap, labels, map_svg
-from accelsim.report.page_svg import NUM_COLOURS
+from accelsim.report.page_svg import NUM_COLOURS, BarPicture, BarRow, Segment
 from accelsim.report.page_tables import Cell as TableCell
 from accelsim.report.page_tables import PageTable
 from accelsim.report.text import percent, printable, quantity, significant
@@ -53,6 +55,7 @@ class AtlasPage:
 
     title: str
     version: str
+    hero: Chart
     finding: tuple[str, ...]
     standings: PageTable
     quality: PageTable
@@ -83,8 +86,11 @@ def _page(atlas: Atlas) -> AtlasPage:
         for gbps in space.bandwidths_gbps
     )
     return AtlasPage(
-        title=printable(f"Atlas of {space.network} on {space.chip.config.name}: {phase}", 120),
+        title=printable(
+            f"Where do tickets beat their rivals for {space.network} on {space.chip.config.name} ({phase})?", 120
+        ),
         version=accelsim.__version__,
+        hero=_standings_chart(atlas.standings),
         finding=tuple(finding(atlas)),
         standings=_standings_table(atlas.standings),
         quality=_quality_table(),
@@ -191,13 +197,29 @@ def _tip(cell: Cell, metric: Metric) -> Iterator[str]:
     mine, theirs = (quantity(figures[name] / max(1, cell.num_tokens), unit) for name in (cell.ticket.storage, rival))
     yield f"{mine} a token, best rival {rival} {theirs}: {significant(factor)}x"
     if metric == "time":
-        yield f"{percent(cell.cause_share)} of the ticket's time is {cell.cause}"
+        yield f"{percent(cell.cause_share)} of the ticket's time is {label(cell.cause)}"
     else:
         yield f"{price_words(cell)}; less energy in {percent(cell.probability)} of the draws"
         if cell.turns_with_policy:
             yield "with other policies of the memory " + ", ".join(
                 f"{significant(each)}x ({words})" for words, each in list(cell.by_policy.items())[1:]
             )
+
+
+def _standings_chart(standings: Sequence[Standing]) -> Chart:
+    """Return in how many of its cells each ticket is ahead of every rival, equal to the best, behind."""
+    words = {"ahead": 2, "equal": _EQUAL_COLOUR, "behind": 1}
+    rows = []
+    for each in standings:
+        name = f"{each.ticket.storage}, {each.ticket.freeze_ratio:.0%}, {each.metric}".replace("%", " %")
+        counts = zip(words.items(), (each.wins, each.ties, each.losses), strict=True)
+        segments = tuple(
+            Segment(100 * count / each.num_cells, colour, f"{name}\n{word} in {count:,} of {each.num_cells:,} cells")
+            for (word, colour), count in counts
+        )
+        rows.append(BarRow(name, segments, percent(each.wins / each.num_cells)))
+    title = "Share of its cells in which each ticket, by its frozen share, is ahead of every rival"
+    return Chart(title, BarPicture(title, rows, "share of cells", "%", list(words.items())))
 
 
 def _standings_table(standings: Sequence[Standing]) -> PageTable:
@@ -223,7 +245,7 @@ def _standings_table(standings: Sequence[Standing]) -> PageTable:
     note = (
         "Factors are best rival over ticket: above 1 the ticket is ahead. Time is counted once for all prices of a bit."
     )
-    return PageTable("how each ticket does over its cells", columns, tuple(rows), note)
+    return PageTable("How each ticket does over its cells", columns, tuple(rows), note, folds=True)
 
 
 def _quality_table() -> PageTable:

@@ -8,6 +8,7 @@ from accelsim.dse.atlas import Atlas
 from accelsim.dse.atlas_cells import METRICS, SURE, Cell, Metric, one_price
 from accelsim.dse.atlas_space import Place, Ticket
 from accelsim.dse.quality import QUALITY
+from accelsim.report.labels import label
 from accelsim.report.text import percent, significant
 
 _DOES = {"time": ("faster", "slower"), "energy": ("needs less energy", "needs more energy")}
@@ -93,7 +94,7 @@ def _typical(known: Sequence[Cell]) -> list[Ticket]:
 
 
 def _limit(cell: Cell) -> str:
-    return f"{cell.cause} {cell.cause_share:.0%}"
+    return f"{label(cell.cause)} {percent(cell.cause_share)}"
 
 
 def _both(cell: Cell) -> str:

@@ -106,11 +106,11 @@ def build_page(runs: Sequence[PageRun], title: str | None = None, studies: Seque
         title=printable(title or (question(cases) if cases else views[0].question), 160),
         version=accelsim.__version__,
         lead=lead(cases) if cases else views[0].lead,
-        hero=_once([hero], said)[0] if hero is not None else None,
+        hero=once([hero], said)[0] if hero is not None else None,
         overall=tuple(overall(cases)[1:]),
         cases=tuple(_case_view(number, case, said) for number, case in enumerate(cases)),
         answers=answer_table(cases),
-        pareto=_once(pareto_charts(cases), said),
+        pareto=once(pareto_charts(cases), said),
         studies=tuple(views),
         verdict=tuple(shipped().verdict),
         validation=agreement_table(shipped().agreement),
@@ -142,7 +142,7 @@ def render(name: str, page: object) -> str:
     return text.lstrip()
 
 
-def _once(charts: Iterable[Chart], said: set[str]) -> tuple[Chart, ...]:
+def once(charts: Iterable[Chart], said: set[str]) -> tuple[Chart, ...]:
     """Return charts without the notes that are ``said`` already, and add theirs to them."""
     kept = []
     for chart in charts:
@@ -159,12 +159,12 @@ def _case_view(number: int, case: Case, said: set[str]) -> CaseView:
         headline=headline(case),
         card=card(case),
         sentences=tuple(answer(case)),
-        overview=_once(overview_charts(case.focus), said),
+        overview=once(overview_charts(case.focus), said),
         freezing=tuple(freezing_charts(case)),
         layers=tuple(
             LayerView(format_label(run.result.storage), tuple(layer_charts(run)), layers_table(run)) for run in detailed
         ),
-        roofline=next(iter(_once(filter(None, [roofline_chart(case.focus)]), said)), None),
+        roofline=next(iter(once(filter(None, [roofline_chart(case.focus)]), said)), None),
         runs=runs_table(case),
     )
 

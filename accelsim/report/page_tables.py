@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -239,7 +240,7 @@ def _both_names(storage: str) -> str:
 def _run_row(run: PageRun) -> tuple[Cell, ...]:
     work, totals, accuracy = run.result.workload, run.result.totals, own_accuracy(run.result)
     return (
-        _text(work.path or work.name),
+        Cell(printable(PurePath(work.path or work.name).name), work.path or work.name),
         _text(_both_names(run.result.storage)),
         _count(work.batch),
         _fraction(work.freeze_ratio),

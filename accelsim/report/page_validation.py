@@ -120,7 +120,7 @@ def agreement_table(rows: Sequence[Agreement]) -> PageTable:
         "validate prints every row, and docs/validation.md explains the gaps."
     )
     return PageTable(
-        "agreement with published figures",
+        "Agreement with published figures",
         columns,
         tuple((*agreement_cells(row), Cell(row.source, row.source)) for row in rows),
         note,

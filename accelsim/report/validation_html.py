@@ -6,19 +6,29 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import accelsim
-from accelsim.report.html import render
+from accelsim.report.html import once, render
 from accelsim.report.page_charts import Chart
-from accelsim.report.page_svg import NUM_COLOURS, Axis, Mark, PointPicture, Series
+from accelsim.report.page_svg import NUM_COLOURS, Axis, BarPicture, BarRow, Mark, PointPicture, Segment, Series
 from accelsim.report.page_tables import Cell, PageTable, csv_text
 from accelsim.report.page_validation import Agreement, agreement_cells, agreement_table, agreements
 from accelsim.report.text import percent, printable, significant
 from accelsim.validation.page import LARGE_GAP, gap_groups
 from accelsim.validation.rows import Agreement as RowAgreement
 from accelsim.validation.rows import ValidationRow, agreement
-from accelsim.validation.verdict import Paragraph, errors_by_kind, kinds_of, verdict
+from accelsim.validation.verdict import (
+    ESTIMATE,
+    TRUSTED,
+    Finding,
+    Paragraph,
+    errors_by_kind,
+    findings,
+    kinds_of,
+    verdict,
+)
 
 _LINE_COLOUR = 9
 _COLOURS = tuple(colour for colour in range(NUM_COLOURS) if colour != _LINE_COLOUR)
+_LONGEST_BAR = 1.0
 _ROOM = 1.3
 """Factor of free space around the marks of a logarithmic plot."""
 
@@ -40,6 +50,9 @@ class ValidationPage:
 
     title: str
     version: str
+    lead: str
+    hero: Chart
+    trends: tuple[Paragraph, ...]
     verdict: tuple[Paragraph, ...]
     agreement: PageTable
     parts: tuple[ReferenceView, ...]
@@ -49,13 +62,17 @@ class ValidationPage:
 
 def validation_page(rows: Sequence[ValidationRow], csv_name: str) -> str:
     """Return the page about ``rows`` as self-contained HTML; equal rows give equal bytes."""
-    names = dict.fromkeys(row.reference for row in rows)
+    names, said = dict.fromkeys(row.reference for row in rows), set[str]()
+    parts = verdict(rows)
     page = ValidationPage(
-        title="How far the model is from what was measured",
+        title="How far is the model from what was measured?",
         version=accelsim.__version__,
-        verdict=tuple(verdict(rows)),
+        lead=". ".join(part.heading for part in parts if "measures" in part.heading) + ".",
+        hero=_errors_chart(findings(rows)),
+        trends=tuple(part for part in parts if "measures" not in part.heading),
+        verdict=tuple(part for part in parts if "measures" in part.heading),
         agreement=agreement_table(agreements(rows)),
-        parts=tuple(_view(name, [row for row in rows if row.reference == name]) for name in names),
+        parts=tuple(_view(name, [row for row in rows if row.reference == name], said) for name in names),
         rows=rows_table(rows),
         csv_name=csv_name,
     )
@@ -83,19 +100,36 @@ def rows_table(rows: Sequence[ValidationRow]) -> PageTable:
     return PageTable("all rows", columns, tuple(cells))
 
 
-def _view(name: str, rows: Sequence[ValidationRow]) -> ReferenceView:
+def _errors_chart(found: Sequence[Finding]) -> Chart:
+    """Return the mean error of each measure; bars of large ones end at `_LONGEST_BAR`."""
+    rows = []
+    for each in sorted(found, key=lambda each: each.found.mean_error):
+        error = each.found.mean_error
+        colour = 2 if error <= TRUSTED else 4 if error <= ESTIMATE else 1
+        words = f"{each.what}\n{percent(error)} beside {each.beside}, {each.found.num_rows} rows"
+        rows.append(BarRow(each.what, (Segment(100 * min(error, _LONGEST_BAR), colour, words),), percent(error)))
+    key = [("trust", 2), ("estimate", 4), ("do not trust", 1)]
+    title = "Mean error of each measure"
+    note = f"Bars end at {100 * _LONGEST_BAR:.0f} %. Point at one for what it is measured beside."
+    return Chart(title, BarPicture(title, rows, "mean error", "%", key), note)
+
+
+def _view(name: str, rows: Sequence[ValidationRow], said: set[str]) -> ReferenceView:
     kinds, gaps = errors_by_kind(rows), gap_groups(rows)
     tables = [
         *([_gaps_table(gaps)] if gaps else []),
         *([_context_table(rows)] if any(row.statistic for row in rows) else []),
     ]
-    return ReferenceView(name, rows[0].source, _chart(rows), _kinds_table(kinds) if kinds else None, tuple(tables))
+    charts = once(filter(None, [_chart(rows)]), said)
+    return ReferenceView(
+        name, rows[0].source, next(iter(charts), None), _kinds_table(kinds) if kinds else None, tuple(tables)
+    )
 
 
 def _kinds_table(kinds: Sequence[tuple[str, RowAgreement]]) -> PageTable:
     columns = ("kind", "rows", "mean error", "median", "largest")
     cells = tuple(agreement_cells(Agreement.of(kind, found))[: len(columns)] for kind, found in kinds)
-    return PageTable("errors by kind", columns, cells, "Kinds of layer, or measures; a row may be of several kinds.")
+    return PageTable("Errors by kind of layer, or by measure", columns, cells)
 
 
 def _context_table(rows: Sequence[ValidationRow]) -> PageTable:
