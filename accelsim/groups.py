@@ -2,7 +2,8 @@
 
 The layers of a group run one by one, each for all inputs of the group, so that weights are fetched and generated once a
 group. The larger the group, the fewer weights; but the activations of all its inputs must stay on chip together, or go
-to memory and come back. How many inputs make a group is therefore chosen, by the mapper's objective.
+to memory and come back. How many inputs make a group is therefore chosen, by the mapper's objective, and stretches of
+layers may differ in it: all groups go through one stretch, whose results wait in memory, before the next one begins.
 
 Groups do not overlap: the first layer of a group is not loaded while the last one of the group before computes.
 """
@@ -17,6 +18,7 @@ from accelsim.config.hardware import HardwareConfig
 from accelsim.errors import MappingError
 from accelsim.mapping.build import layer_shape
 from accelsim.mapping.network import residency_of
+from accelsim.mapping.residency import last_uses, output_elements
 from accelsim.sim.counters import Counters, LayerCounters
 from accelsim.storage.base import WeightPlan
 from accelsim.timing import power_states
@@ -29,10 +31,19 @@ MAX_GROUP = 1024
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A network for the inputs of one group, and how many such groups there are."""
+    """A network, or a stretch of its layers, for the inputs of one group, and how many such groups there are."""
 
     trace: LayerTrace
     times: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Successive layers, from ``first`` to before ``stop``, and the inputs of a group that goes through them."""
+
+    first: int
+    stop: int
+    size: int
 
 
 def groups_of_size(trace: LayerTrace, size: int) -> tuple[Group, ...]:
@@ -63,13 +74,45 @@ def group_sizes(trace: LayerTrace, plans: Mapping[str, WeightPlan], hardware: Ha
     return tuple(sorted({1, fitting, most} | above, reverse=True))
 
 
+def groups_of_stretches(trace: LayerTrace, stretches: Sequence[Stretch]) -> tuple[Group, ...]:
+    """Return the groups of one stretch of layers after the other."""
+    return tuple(
+        Group(_cut(group.trace, stretch), group.times)
+        for stretch in stretches
+        for group in groups_of_size(trace, stretch.size)
+    )
+
+
+def _cut(trace: LayerTrace, stretch: Stretch) -> LayerTrace:
+    """Return a stretch of layers; what later ones read goes to memory, and what earlier ones made comes from there."""
+    if (stretch.first, stretch.stop) == (0, len(trace.layers)):
+        return trace
+    later = {name for layer in trace.layers[stretch.stop :] for name in (*layer.inputs, *layer.residuals)}
+    layers = trace.layers[stretch.first : stretch.stop]
+    return replace(
+        trace, layers=tuple(replace(layer, is_output=layer.is_output or layer.name in later) for layer in layers)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """How groups are compared: what a whole run costs, what each layer does, and a byte that goes to memory or back.
+
+    ``layers`` and ``bytes_`` may be of several measures, each of which is tried.
+    """
+
+    cost: Callable[[Counters], float]
+    layers: Callable[[Counters], Sequence[Sequence[float]]]
+    bytes_: Callable[[Counters], Sequence[float]]
+
+
 def best_groups(
-    trace: LayerTrace,
-    sizes: Sequence[int],
-    simulate: Callable[[LayerTrace], Counters],
-    cost: Callable[[Counters], float],
+    trace: LayerTrace, sizes: Sequence[int], simulate: Callable[[LayerTrace], Counters], prices: Prices
 ) -> tuple[tuple[Group, ...], Counters]:
-    """Return the groups of least ``cost`` and their counters; of equal ones the largest.
+    """Return the groups of least cost and their counters; of equal ones the largest.
+
+    The whole network is tried with each size; from what each layer costs then follow stretches with sizes of their own,
+    which are tried too.
 
     Raises
     ------
@@ -78,39 +121,96 @@ def best_groups(
     """
     found: list[tuple[float, tuple[Group, ...], Counters]] = []
     failure: MappingError | None = None
-    for size in sizes:
-        groups = groups_of_size(trace, size)
+
+    def tried(groups: tuple[Group, ...]) -> Counters | None:
+        nonlocal failure
         try:
             counters = one_after_other([(simulate(group.trace), group.times) for group in groups], trace)
         except MappingError as error:
             failure = error
-            continue
-        found.append((cost(counters), groups, counters))
-    if not found:
+            return None
+        found.append((prices.cost(counters), groups, counters))
+        return counters
+
+    by_size = {size: tried(groups_of_size(trace, size)) for size in sizes}
+    known = {size: counters for size, counters in by_size.items() if counters is not None}
+    if not known:
         raise failure or MappingError(f"{trace.name}: no group of its batch of {trace.batch} can be mapped")
+    if len(known) > 1:
+        for stretches in _worth_trying(trace, known, prices):
+            tried(groups_of_stretches(trace, stretches))
     _, groups, counters = min(found, key=lambda each: each[0])
     return groups, counters
 
 
+def _worth_trying(trace: LayerTrace, known: Mapping[int, Counters], prices: Prices) -> tuple[tuple[Stretch, ...], ...]:
+    """Return divisions into stretches that the costs of single layers speak for.
+
+    What lies between two stretches is written and read again, which may hide behind other work: with its price, and
+    without.
+    """
+    measured = {size: prices.layers(counters) for size, counters in known.items()}
+    per_byte = prices.bytes_(next(iter(known.values())))
+    between = [2 * sum(sizes) for sizes in _elements_between(trace)]
+    found: dict[tuple[Stretch, ...], None] = {}
+    for measure, price in enumerate(per_byte):
+        costs = {size: each[measure] for size, each in measured.items()}
+        for share in (1.0, 0.0):
+            stretches = _cheapest(costs, [share * price * elements for elements in between])
+            if len(stretches) > 1:
+                found[stretches] = None
+    return tuple(found)
+
+
+def _elements_between(trace: LayerTrace) -> list[list[int]]:
+    """Return, for each layer, the elements that layers before it have made and it or a later one reads."""
+    last = last_uses(trace)
+    made = [(place, last.get(layer.name, -1), output_elements(layer)) for place, layer in enumerate(trace.layers)]
+    return [[size for place, end, size in made if place < cut <= end] for cut in range(len(trace.layers))]
+
+
+def _cheapest(costs: Mapping[int, Sequence[float]], between: Sequence[float]) -> tuple[Stretch, ...]:
+    """Return the stretches of least cost, by the costs of layers in groups of each size and of a change before each."""
+    best: dict[int, tuple[float, tuple[Stretch, ...]]] = {
+        size: (each[0], (Stretch(0, 1, size),)) for size, each in costs.items()
+    }
+    for place in range(1, len(between)):
+        total, way = min(best.values(), key=lambda each: each[0])
+        for size, each in costs.items():
+            stay, own = best[size]
+            if stay <= total + between[place]:
+                best[size] = stay + each[place], (*own[:-1], replace(own[-1], stop=place + 1))
+            else:
+                best[size] = total + between[place] + each[place], (*way, Stretch(place, place + 1, size))
+    return min(best.values(), key=lambda each: each[0])[1]
+
+
 def one_after_other(parts: Sequence[tuple[Counters, int]], trace: LayerTrace) -> Counters:
-    """Return the counters of groups, each so many times, of the whole batch ``trace``."""
+    """Return the counters of groups, each so many times, of the whole batch ``trace``.
+
+    A part may have some of the layers; together they have all.
+    """
     first = parts[0][0]
     if len(parts) == 1 and parts[0][1] == 1:
         return first
-    times = [number for _, number in parts]
-    known: dict[tuple[int, ...], LayerCounters] = {}  # equal rows are one object
+    places = {layer.name: place for place, layer in enumerate(trace.layers)}
+    rows: list[list[tuple[LayerCounters, int]]] = [[] for _ in trace.layers]
+    for counters, times in parts:
+        start = 0 if len(counters.layers) == len(rows) else places[counters.layers[0].name]
+        for place, row in enumerate(counters.layers, start):
+            rows[place].append((row, times))
+    known: dict[tuple[tuple[int, int], ...], LayerCounters] = {}  # equal rows are one object
 
-    def summed(layer: TraceLayer, same: Sequence[LayerCounters]) -> LayerCounters:
-        key = tuple(map(id, same))
+    def summed(layer: TraceLayer, same: Sequence[tuple[LayerCounters, int]]) -> LayerCounters:
+        key = tuple((id(row), times) for row, times in same)
         if key not in known:
-            known[key] = _layer(layer, same, times)
+            known[key] = _layer(layer, [row for row, _ in same], [times for _, times in same])
         return replace(known[key], name=layer.name)
 
-    layers = zip(trace.layers, *(counters.layers for counters, _ in parts), strict=True)
     return replace(
         first,
-        layers=tuple(summed(layer, same) for layer, *same in layers),
-        lower_bound_cycles=_total([counters.lower_bound_cycles for counters, _ in parts], times),
+        layers=tuple(map(summed, trace.layers, rows)),
+        lower_bound_cycles=_total([counters.lower_bound_cycles for counters, _ in parts], [n for _, n in parts]),
         limits={},
         dram=power_states.one_after_other([(counters.dram, number) for counters, number in parts]),
     )

@@ -22,8 +22,10 @@ _STATE = "save the weights: torch.save(module.state_dict(), 'm.pt') for accelsim
 _MAX_PICKLE_BYTES = 16 << 20
 _HEAD_BYTES = 1 << 20
 _LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+_OF_TORCH = (".pt", ".pth", ".pt2", ".ckpt", "")
 _CHECKPOINTS = (".ckpt", ".safetensors")
 
+_ARCHIVE = "archive"  # no suffix: checkpoints of torch are called .pth.tar
 _ZIP = b"PK\x03\x04"
 _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (4, b"TFL3", ".tflite"),
@@ -36,6 +38,7 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"BZh", ".gz"),
     (0, b"\xfd7zXZ", ".gz"),
     (0, b"(\xb5/\xfd", ".gz"),
+    (257, b"ustar", _ARCHIVE),
 )
 _WHOLE_MODULE = ("a whole pickled module, whose classes would have to be executed", f"{_STATE}, or {_EXPORT}")
 _MODEL_TEXT = "a description without layers or shapes"
@@ -56,6 +59,7 @@ _SUFFIXES: dict[str, tuple[str, str]] = {
         "write layer sizes into a topology table, or export the model as ONNX or .pt2",
     ),
     ".gz": ("compressed", "unpack it first"),
+    _ARCHIVE: ("an archive of files", "unpack it, and give the model in it"),
     ".pkl": ("a pickle, which would have to be executed", f"{_STATE}, or {_EXPORT}"),
     ".pickle": ("a pickle, which would have to be executed", f"{_STATE}, or {_EXPORT}"),
     ".ckpt": ("a checkpoint", f"import it with accelsim import if torch wrote it; else {_EXPORT}"),
@@ -142,6 +146,8 @@ def _archive(place: Path, suffix: str) -> str | None:
             if {"models/model.json", "archive_format"} & set(names) and suffix != ".pt2":
                 return f"{place}: a module exported by torch; name it .pt2, by which such files are known"
             entry = archive.getinfo(names["data.pkl"]) if "data.pkl" in names else None
+            if entry is None and suffix not in _OF_TORCH:
+                return _line(place, *_SUFFIXES[_ARCHIVE])
             if entry is None or entry.file_size > _MAX_PICKLE_BYTES:
                 return None
             program = archive.read(entry)

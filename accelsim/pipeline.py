@@ -19,10 +19,10 @@ from accelsim.cost.evaluate import evaluate
 from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
 from accelsim.errors import MappingError, TraceError
-from accelsim.groups import Group, best_groups, group_sizes, one_after_other
+from accelsim.groups import Group, Prices, best_groups, group_sizes, one_after_other
 from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import MappedLayer, forget_times, recalled
-from accelsim.mapping.network import map_network
+from accelsim.mapping.network import activation_bits, map_network
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.repeated import Map, Mapped, Network, expanded, has_state, named, repeats, run_repeated
 from accelsim.results.build import build_result
@@ -34,7 +34,7 @@ from accelsim.sim.run import run_schedule, run_solved
 from accelsim.storage import get_format, plan_layers
 from accelsim.storage.base import WeightPlan
 from accelsim.timing.accounts import Probe
-from accelsim.timing.memory import MemoryModel
+from accelsim.timing.memory import MemoryModel, bytes_per_cycle
 from accelsim.timing.schedule import Schedule
 from accelsim.trace.model import LayerTrace
 
@@ -77,7 +77,7 @@ def simulate(
         return _with_decoder(known, chip, hardware.config)
     parts = []
     for number, group in enumerate(groups):
-        schedule, _ = schedule_network(chip, group.trace, storage, fixed)
+        schedule, _ = mapped_group(chip, group.trace, (trace, storage), fixed)
         seen = (probe, tap) if number == 0 else (None, None)
         parts.append((run_schedule(schedule, chip, exact=exact, probe=seen[0], tap=seen[1]), group.times))
     return _with_decoder(one_after_other(parts, trace), chip, hardware.config)
@@ -111,7 +111,7 @@ def network_on_cores(chip: HardwareConfig, trace: LayerTrace, storage: str) -> O
         return simulate(LoadedHardware(core, "", ""), part, storage)
 
     def groups(core: HardwareConfig, part: LayerTrace) -> tuple[Group, ...]:
-        return _groups(core, part, storage, None)[0]
+        return _groups(core, part, storage, None, stretches=False)[0]
 
     plans = layer_plans(trace, storage)
     return OnCores(trace, storage, plans, alone, groups, lambda counters: objective_of(counters, chip))
@@ -184,23 +184,66 @@ def batch_groups(
 
 
 def _groups(
-    hardware: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling] | None
+    hardware: HardwareConfig,
+    trace: LayerTrace,
+    storage: str,
+    fixed: Mapping[str, Tiling] | None,
+    *,
+    stretches: bool = True,
 ) -> tuple[tuple[Group, ...], Counters | None]:
     if trace.copies == 1 or fixed:
         return (Group(trace, 1),), None
-    return _best_groups(hardware.model_dump_json(), trace, storage)
+    return _best_groups(hardware.model_dump_json(), trace, storage, stretches)
 
 
 @lru_cache(maxsize=16)
-def _best_groups(hardware_json: str, trace: LayerTrace, storage: str) -> tuple[tuple[Group, ...], Counters]:
-    """Return the groups that the mapper's objective likes best, and their counters; the last few are kept."""
+def _best_groups(
+    hardware_json: str, trace: LayerTrace, storage: str, stretches: bool = True
+) -> tuple[tuple[Group, ...], Counters]:
+    """Return the groups that the mapper's objective likes best, and their counters; the last few are kept.
+
+    Without ``stretches`` all layers have groups of one size.
+    """
     hardware = HardwareConfig.model_validate_json(hardware_json)
 
     def counted(group: LayerTrace) -> Counters:
-        return run_schedule(schedule_network(hardware, group, storage)[0], hardware)
+        return run_schedule(mapped_group(hardware, group, (trace, storage))[0], hardware)
 
-    sizes = group_sizes(trace, layer_plans(trace, storage), hardware)
-    return best_groups(trace, sizes, counted, lambda counters: objective_of(counters, hardware))
+    prices = Prices(
+        lambda counters: objective_of(counters, hardware),
+        lambda counters: _layer_costs(counters, hardware),
+        lambda counters: _byte_costs(counters, hardware, trace, storage),
+    )
+    if not stretches:
+        prices = replace(prices, layers=lambda _: (), bytes_=lambda _: ())
+    return best_groups(trace, group_sizes(trace, layer_plans(trace, storage), hardware), counted, prices)
+
+
+def _layer_costs(counters: Counters, hardware: HardwareConfig) -> tuple[list[float], ...]:
+    """Return what each layer of a run costs, in the measures that make up the mapper's objective."""
+    cycles: list[float] = [layer.latency_cycles for layer in counters.layers]
+    match hardware.mapping.objective:
+        case "latency":
+            return (cycles,)
+        case "dram_bytes":
+            return ([layer.dram_read_bytes + layer.dram_write_bytes for layer in counters.layers],)
+    by_layer = evaluate(counters, hardware, load_tables()).layer_energy_j_by_unit
+    energies = [sum(units.values()) for units in by_layer]
+    return (energies,) if hardware.mapping.objective == "energy" else (energies, cycles)
+
+
+def _byte_costs(counters: Counters, hardware: HardwareConfig, trace: LayerTrace, storage: str) -> tuple[float, ...]:
+    """Return what an activation costs that goes to memory or comes from there, in the measures of `_layer_costs`."""
+    size = activation_bits(layer_plans(trace, storage), hardware) / 8
+    cycles = size / float(bytes_per_cycle(hardware.dram, hardware.clock_mhz)) if hardware.memory != "ideal" else 0.0
+    match hardware.mapping.objective:
+        case "latency":
+            return (cycles,)
+        case "dram_bytes":
+            return (size,)
+    moved = sum(layer.dram_read_bytes + layer.dram_write_bytes for layer in counters.layers)
+    energy_j = evaluate(counters, hardware, load_tables()).energy_j_by_unit["dram"] / max(1, moved) * size
+    return (energy_j,) if hardware.mapping.objective == "energy" else (energy_j, cycles)
 
 
 def objective_of(counters: Counters, hardware: HardwareConfig) -> float:
@@ -221,6 +264,17 @@ def schedule_network(
     """Return the schedule of a network and the closed-form latency of each layer; an error names the network's file."""
     made = layer_plans(trace, storage), mapping_prices(hardware, load_tables())
     return _mapped(hardware, trace, storage, made, fixed)
+
+
+def mapped_group(
+    hardware: HardwareConfig,
+    group: LayerTrace,
+    whole: tuple[LayerTrace, str],
+    fixed: Mapping[str, Tiling] | None = None,
+) -> tuple[Schedule, tuple[MappedLayer, ...]]:
+    """Return `schedule_network` of a group's layers, stored as those of the ``whole`` network in its format."""
+    made = layer_plans(*whole), mapping_prices(hardware, load_tables())
+    return _mapped(hardware, group, whole[1], made, fixed)
 
 
 def mapper_of(

@@ -15,6 +15,7 @@ from accelsim.kinds import other_kind
 from accelsim.results.store import check_file_place
 from accelsim.ticket.file import write_ticket
 from accelsim.ticket.importers import ImportOptions, KnownGraph, import_checkpoint
+from accelsim.ticket.importers.mask_forms import MASK_FORMS
 from accelsim.ticket.model import MaskCodec
 from accelsim.trace.parameters import is_exported_module, read_exported_module
 
@@ -37,6 +38,7 @@ from accelsim.trace.parameters import is_exported_module, read_exported_module
     OptionRow(
         "--mask-key", click.STRING, "Endings of tensors that are masks (1 keeps), or their dictionary, by comma."
     ),
+    OptionRow("--mask-form", Choice(MASK_FORMS), "How the masks of --mask-key are written. [default: kept: 1 keeps]"),
     OptionRow("--score-key", click.STRING, "Endings of tensors that are scores, by comma."),
     OptionRow("--threshold-key", click.STRING, "Endings of tensors above which |weight| is kept, by comma."),
     OptionRow("--score-rule", click.STRING, "Kept by scores: the largest magnitude, value, or above a number."),

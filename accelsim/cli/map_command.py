@@ -26,7 +26,7 @@ from accelsim.errors import MappingError
 from accelsim.mapping.core_chip import core_chip
 from accelsim.mapping.fixed import load_fixed
 from accelsim.names import suggest
-from accelsim.pipeline import batch_groups, built_for, network_on_cores, schedule_network
+from accelsim.pipeline import batch_groups, built_for, mapped_group, network_on_cores
 from accelsim.report.batch import groups_words
 from accelsim.report.core_map import core_map, core_map_text, print_core_map
 from accelsim.report.mapping import LayerMapping, describe_layer, mapping_text, print_mapping
@@ -89,17 +89,20 @@ def command(
     fixed = load_fixed(mapping, trace) if mapping is not None else None
     groups = batch_groups(chip.config, trace, storage, fixed)
     words = f", batch {trace.num_inputs:,}{groups_words(groups)}" if trace.num_inputs > 1 else ""
-    trace = groups[0].trace
     built = built_for(chip.config, trace, storage)
-    schedule, mapped = schedule_network(built, trace, storage, fixed)
-    counters = run_schedule(schedule, built)
-    described = [
-        describe_layer(item, dims.dims, counts, built, _alone_cycles(schedule, item.schedule, built))
-        for item, dims, counts in zip(mapped, trace.layers, counters.layers, strict=True)
-    ]
-    layers = _wanted([item for item in described if item is not None], layer, trace.name)
+    described, bounds = [], []
+    for first in {group.trace.layers[-1].name: group for group in reversed(groups)}.values():
+        schedule, mapped = mapped_group(built, first.trace, (trace, storage), fixed)
+        bounds.append(schedule.lower_bound_cycles)
+        counters = run_schedule(schedule, built)
+        described.append([
+            describe_layer(item, dims.dims, counts, built, _alone_cycles(schedule, item.schedule, built))
+            for item, dims, counts in zip(mapped, first.trace.layers, counters.layers, strict=True)
+        ])  # fmt: skip
+    every = [item for part in reversed(described) for item in part if item is not None]
+    layers = _wanted(every, layer, trace.name)
     if as_json:
-        write_stdout(mapping_text(chip.config.name, trace.name, storage, schedule.lower_bound_cycles, layers))
+        write_stdout(mapping_text(chip.config.name, trace.name, storage, sum(filter(None, bounds)), layers))
     else:
         title = f"{printable(trace.name)}{words} on {printable(chip.config.name)}, stored as {storage}"
         print_mapping(make_console(sys.stdout), title, layers)

@@ -39,7 +39,7 @@ from accelsim.report.timeline_probe import TimelineProbe
 from accelsim.report.uncertainty import print_uncertainty
 from accelsim.results.compare import DENSE_RIVALS
 from accelsim.results.model import RunResult
-from accelsim.results.store import check_folder_place, prepare_folder, result_text, write_run
+from accelsim.results.store import check_folder_place, result_text, write_run_to
 from accelsim.sim.dram.recording import RequestLog
 from accelsim.storage.chip_decoder import is_as_stated
 from accelsim.storage.stated import parse_format, with_layers
@@ -134,7 +134,7 @@ def command(
     report = flow.uncertainty_of(chip, run, runs) if unsure else None
     if target is not None:
         # The summary has what --json prints, the counters all that was compared: a report shows it.
-        write_run(prepare_folder(target), result, flow.run_counters_text(chip, trace, run.counters, runs))
+        write_run_to(target, result, flow.run_counters_text(chip, trace, run.counters, runs))
         if report is not None:
             flow.write_uncertainty(target, report)
     if requests is not None or probe is not None:

@@ -36,8 +36,9 @@ class Span:
         ConfigError
             There is none.
         """
-        first = max(self.first_bytes or now_bytes // DEFAULT_SPAN, _LEAST_BYTES)
-        last = min(self.last_bytes or now_bytes * DEFAULT_SPAN, _MOST_BYTES)
+        stated, most = self.first_bytes, self.last_bytes
+        first = max(now_bytes // DEFAULT_SPAN if stated is None else stated, _LEAST_BYTES)
+        last = min(now_bytes * DEFAULT_SPAN if most is None else most, _MOST_BYTES)
         doublings = range(-_MOST_BYTES.bit_length(), _MOST_BYTES.bit_length() + 1)
         sizes = {now_bytes << power if power >= 0 else now_bytes >> -power for power in doublings}
         found = sorted(size for size in sizes if first <= size <= last)

@@ -264,7 +264,8 @@ def _vector_layers(hardware: HardwareConfig, tasks: list[LayerTask]) -> _VectorW
     for task in tasks:
         layer, bits = task.layer, task.activation_bits
         outputs = layer.num_outputs or layer.dims.num_outputs
-        loaded, stored = task.dram_input_elements + task.residual_dram_elements, outputs if task.output_to_dram else 0
+        loaded = task.dram_input_elements + task.residual_dram_elements
+        stored = task.memory_outputs if task.output_to_dram else 0
         inputs = layer.dims.num_inputs + layer.second_input_elements + task.residual_elements
         ops = max(layer.vector_ops, outputs)
         coding = task.coding

@@ -20,6 +20,7 @@ from accelsim.mapping.events import VARIABLE_LENGTH
 from accelsim.mapping.generation import TileRange, generation_work
 from accelsim.mapping.task import LayerTask
 from accelsim.timing.memory import bytes_per_cycle
+from accelsim.trace.model import LoopDims
 from accelsim.units import ceil_div, ns_to_cycles
 
 
@@ -115,12 +116,13 @@ def network_bound(bounds: Iterable[LowerBound]) -> int:
     return NetworkBound.of(bounds).cycles
 
 
-def _needed(outputs: int, kernel: int, stride: int, dilation: int, padding: int, extent: int) -> int:
+def _needed(dims: LoopDims, axis: int) -> int:
     """Return the input rows (columns) under the windows of all outputs: no tile reads fewer."""
-    span = (kernel - 1) * dilation + 1
-    if span >= stride:
-        return max(0, min((outputs - 1) * stride - padding + span, extent) - max(-padding, 0))
-    starts = [place * stride - padding for place in range(outputs)]
+    outputs, extent = (dims.P, dims.H) if axis == 0 else (dims.Q, dims.W)
+    span = dims.span(axis)
+    if span >= dims.stride[axis]:
+        return max(0, min(dims.start(axis, outputs - 1) + span, extent) - max(dims.start(axis, 0), 0))
+    starts = [dims.start(axis, place) for place in range(outputs)]
     return sum(max(0, min(start + span, extent) - max(start, 0)) for start in starts)
 
 
@@ -129,14 +131,14 @@ def _traffic(task: LayerTask) -> _Traffic:
     if not layer.uses_array:
         inputs = task.dram_input_elements * bits / 8 * task.coding.inputs
     else:
-        rows = _needed(dims.P, dims.R, dims.stride[0], dims.dilation[0], dims.padding[0], dims.H)
-        columns = _needed(dims.Q, dims.S, dims.stride[1], dims.dilation[1], dims.padding[1], dims.W)
+        rows = _needed(dims, 0)
+        columns = _needed(dims, 1)
         if layer.kind == "aggregate":
             rows, columns = min(dims.P, dims.H), dims.W
         share = task.dram_input_elements / max(1, dims.num_inputs)
         inputs = dims.N * dims.G * dims.C * rows * columns * min(1.0, share) * bits / 8 * task.coding.inputs
     second = task.second_dram_bits / 8 if layer.uses_array else 0
-    outputs = (layer.num_outputs or dims.num_outputs) * task.output_bits / 8 if task.output_to_dram else 0
+    outputs = task.memory_outputs * task.output_bits / 8 if task.output_to_dram else 0
     outputs = outputs * task.coding.outputs
     residuals = task.residual_dram_elements * bits / 8 * task.coding.residuals
     weights = (task.traffic_bits if layer.uses_array else task.row_bits).total / 8

@@ -323,11 +323,12 @@ def _traffic(task: LayerTask, weights: WeightTraffic, input_bytes: int, outputs:
     second = weights.bytes_by_class.get("activation_in", 0)
     store, partial = outputs.store_bytes, outputs.is_partial
     final = int(store[~partial].sum())
-    cache = {"kv_read": weights.bytes_by_class.get("kv_read", 0), "kv_write": final if task.layer.caches else 0}
+    cached = round(final * task.cached_share)
+    cache = {"kv_read": weights.bytes_by_class.get("kv_read", 0), "kv_write": cached}
     return {
         **{name: weights.bytes_by_class.get(name, 0) for name in ("mask", "seed", "scale", "weight", "index")},
         "activation_in": input_bytes + second + int(outputs.residual_bytes.sum()),
-        "activation_out": 0 if task.layer.caches else final,
+        "activation_out": final - cached,
         "partial_sum": int(store[partial].sum() + outputs.psum_read_bytes.sum()),
         **{name: count for name, count in cache.items() if count},
     }

@@ -92,8 +92,7 @@ def whole_bytes(task: LayerTask) -> float:
     """Return the bytes of all tensors of a layer that move between chip and memory."""
     bits = task.activation_bits
     second = task.layer.second_input_elements * task.second_dram_share * task.second_bits if task.loads_second else 0
-    outputs = task.layer.num_outputs or task.layer.dims.num_outputs
-    written = outputs * task.output_bits if task.output_to_dram else 0
+    written = task.memory_outputs * task.output_bits if task.output_to_dram else 0
     read = (task.dram_input_elements + task.residual_dram_elements) * bits
     return (task.traffic_bits.total + second + read + written) / 8
 

@@ -56,6 +56,6 @@ def compulsory_bytes(part: LayerTask, alike: Alike) -> tuple[float, float]:
     """Return the bytes that a part must at least move: of what the parts have alike, and of the rest."""
     weights = part.traffic_bits.total / 8 + part.second_dram_bits / 8
     inputs = part.dram_input_elements * part.activation_bits / 8
-    outputs = (part.layer.num_outputs or part.layer.dims.num_outputs) * int(part.output_to_dram) * part.output_bits / 8
+    outputs = part.memory_outputs * int(part.output_to_dram) * part.output_bits / 8
     rest = outputs + part.residual_dram_elements * part.activation_bits / 8
     return (weights, inputs + rest) if alike == "weights" else (inputs, weights + rest)

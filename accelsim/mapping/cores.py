@@ -106,7 +106,7 @@ def _rows(task: LayerTask, num_parts: int) -> tuple[LayerTask, ...] | None:
     def part(share: _Share) -> LayerTask:
         first, behind = input_window(task, loop, share.first, share.size)
         axis, all_rows = (0, dims.H) if loop == "P" else (1, dims.W)
-        above = max(0, dims.padding[axis] - share.first * dims.stride[axis])
+        above = max(0, -dims.start(axis, share.first))
         padding = (above, dims.padding[1]) if axis == 0 else (dims.padding[0], above)
         rows = max(1, behind - first)
         own = replace(dims, P=share.size, H=rows) if loop == "P" else replace(dims, Q=share.size, W=rows)

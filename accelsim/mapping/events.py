@@ -443,7 +443,7 @@ def output_events(task: LayerTask, nest: Nest, holding: Holding) -> tuple[Output
     psum_bytes = -(-elements * hardware.accumulator_bits // 8)
     psum_read = np.where(found.resumes, _align(psum_bytes, task.burst_bytes), 0)
     psum_write = np.where(is_partial, _align(psum_bytes, task.burst_bytes), 0)
-    written = ceil_share(layer.num_outputs or total, elements, total)
+    written = ceil_share(task.memory_outputs, elements, total)
     out_bytes = coded_bytes(-(-written * task.output_bits // 8), task.coding.outputs)
     store = np.where(final, _align(out_bytes, task.burst_bytes) if task.output_to_dram else 0, psum_write)
     residual = ceil_share(task.residual_dram_elements, elements, total)

@@ -66,7 +66,7 @@ def layer_figures(tasks: list[LayerTask]) -> Layers:
             dims.num_weights, plan.num_nonzero / dims.num_weights if plan is not None else 1.0,
             plan.decoder_symbols if plan is not None else 0, 1.0 if task.dram_input_elements else 0.0,
             task.dram_input_elements / max(1, dims.num_inputs),
-            written * task.output_bits / bits if task.output_to_dram else 0, written,
+            task.memory_outputs * task.output_bits / bits if task.output_to_dram else 0, written,
             task.residual_dram_elements, task.activation_capacity_bytes, staged * bits / 8,
             max(task.layer.vector_ops, dims.num_outputs), dims.num_outputs, float(task.regenerates_each_pass),
             float(plan is not None and plan.decoder in VARIABLE_LENGTH),

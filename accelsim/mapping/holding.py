@@ -69,8 +69,11 @@ def _largest_extent(task: LayerTask, loop: Loop, tile: int, taps: int) -> int:
     if (
         offset and task.layer.kind != "aggregate"
     ):  # with other taps, the padding cuts elsewhere: a window without padding
-        size = (tile - 1) * dims.stride[axis] + (taps - 1) * dims.dilation[axis] + 1
+        every, further, _ = dims.slices if axis == 0 else (1, 0, 0)
+        size = (tile - 1) * dims.stride[axis] + ceil_div(tile - 1, every) * further + dims.span(axis, taps)
         return min(dims.H if loop == "P" else dims.W, size)
+    if axis == 0 and dims.slices[1]:  # tiles cross the borders of slices more and less often
+        return max(input_extent(task, loop, first, min(tile, extent - first)) for first in range(0, extent, tile))
     whole = min(ceil_div(ceil_div(dims.padding[axis], dims.stride[axis]), tile), ceil_div(extent, tile) - 1)
     firsts = (max(whole - 1, 0) * tile, whole * tile)
     return max(input_extent(task, loop, first, min(tile, extent - first)) for first in firsts)

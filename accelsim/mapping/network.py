@@ -36,7 +36,15 @@ from accelsim.timing.schedule import Schedule
 from accelsim.timing.solve import layer_end, layer_table
 from accelsim.trace.model import LayerTrace, TraceLayer
 
-__all__ = ["build_layer", "check_units", "map_network", "network_tasks", "rank_network", "residency_of"]
+__all__ = [
+    "activation_bits",
+    "build_layer",
+    "check_units",
+    "map_network",
+    "network_tasks",
+    "rank_network",
+    "residency_of",
+]
 
 
 def map_network(
@@ -200,11 +208,11 @@ def residency_of(
         return Residency(frozenset(), (0,) * len(trace.layers))
     if not hardware.mapping.keep_activations_on_chip:
         return Residency(frozenset(), (0,) * len(trace.layers))
-    bits = _activation_bits(plans, hardware)
+    bits = activation_bits(plans, hardware)
     return choose_residency(trace, bits, hardware.activation_buffer.capacity_bytes, banned)
 
 
-def _activation_bits(plans: Mapping[str, WeightPlan], hardware: HardwareConfig) -> int:
+def activation_bits(plans: Mapping[str, WeightPlan], hardware: HardwareConfig) -> int:
     """Return the width of activations: that of the format's widest, or the chip's."""
     widths = {plan.activation_bits for plan in plans.values() if plan.activation_bits is not None}
     return max(widths, default=hardware.activation_bits)
@@ -217,7 +225,7 @@ def network_tasks(
     elements = {layer.name: output_elements(layer) for layer in trace.layers}
     readers = {name for layer in trace.layers for name in (*layer.inputs, *layer.residuals)}
     ideal = hardware.memory == "ideal"
-    coding = coding_of(trace, hardware, _activation_bits(plans, hardware))
+    coding = coding_of(trace, hardware, activation_bits(plans, hardware))
     held = residency.cache_bytes > 0
     tasks = []
     for position, layer in enumerate(trace.layers):
@@ -241,6 +249,7 @@ def network_tasks(
                 cache_on_chip=held,
                 settles=trace.language is not None,
                 coding=coding[position],
+                rest_stays=layer.cached_outputs is not None and stays,
             )
         )
     return tasks
@@ -324,7 +333,7 @@ def _content(task: LayerTask, chip: str) -> Key:
     same = (
         id(task.layer), id(task.plan), id(task.hardware), task.dram_input_elements, task.output_to_dram,
         task.residual_dram_elements, task.activation_capacity_bytes, task.residual_elements, task.second_from_dram,
-        task.coding, task.cache_on_chip, task.settles, task.first_filter,
+        task.coding, task.cache_on_chip, task.settles, task.first_filter, task.rest_stays,
     )  # fmt: skip
     found = _kept_contents.get(same)
     if found is None:

@@ -47,6 +47,8 @@ class LayerTask:
         Whether keys and values of all layers are kept in the activation buffer from run to run.
     first_filter
         Of the filters of a layer that several cores divide among them, the first of this core.
+    rest_stays
+        Whether what does not go into a cache of keys and values stays on chip, of a layer of which a part does.
     """
 
     layer: TraceLayer
@@ -62,6 +64,7 @@ class LayerTask:
     cache_on_chip: bool = False
     settles: bool = False
     first_filter: int = 0
+    rest_stays: bool = False
 
     @property
     def is_ideal(self) -> bool:
@@ -89,6 +92,21 @@ class LayerTask:
     def output_bits(self) -> int:
         """Return the width of an output in memory; one that is cached has that of the cache."""
         return self._cache_bits if self.layer.caches else self.activation_bits
+
+    @property
+    def memory_outputs(self) -> int:
+        """Return the outputs that are written where results go to memory."""
+        made = self.layer.num_outputs or self.layer.dims.num_outputs
+        cached = self.layer.cached_outputs
+        return made if cached is None or not self.rest_stays else min(cached, made)
+
+    @property
+    def cached_share(self) -> float:
+        """Return the fraction of what is written that goes into a cache of keys and values."""
+        if not self.layer.caches:
+            return 0.0
+        cached = self.layer.cached_outputs
+        return 1.0 if cached is None else min(1.0, cached / self.memory_outputs)
 
     @property
     def _cache_bits(self) -> int:
@@ -192,7 +210,7 @@ def content_of(task: LayerTask) -> Hashable:
     return (
         _content(task.layer, task.plan, task.hardware.pe_array.zero_weights == "skip"), task.dram_input_elements,
         task.output_to_dram, task.residual_dram_elements, task.activation_capacity_bytes, task.residual_elements,
-        task.second_from_dram, task.coding, task.cache_on_chip, task.settles, task.first_filter,
+        task.second_from_dram, task.coding, task.cache_on_chip, task.settles, task.first_filter, task.rest_stays,
     )  # fmt: skip
 
 
@@ -257,11 +275,10 @@ def input_window(
     """
     dims = task.layer.dims
     axis = 0 if loop == "P" else 1
-    kernel = num_taps or (dims.R if loop == "P" else dims.S)
     extent = dims.H if loop == "P" else dims.W
-    stride, dilation, padding = dims.stride[axis], dims.dilation[axis], dims.padding[axis]
-    start = first * stride - padding + tap * dilation
-    end = start + (size - 1) * stride + (kernel - 1) * dilation + 1
+    before = tap * dims.dilation[axis]
+    start = dims.start(axis, first) + before
+    end = dims.start(axis, first + size - 1) + before + dims.span(axis, num_taps)
     return max(start, 0), min(end, extent)
 
 
@@ -272,19 +289,17 @@ def input_extent(task: LayerTask, loop: Loop, first: int, size: int, tap: int = 
     """
     dims = task.layer.dims
     axis = 0 if loop == "P" else 1
-    kernel = num_taps or (dims.R if loop == "P" else dims.S)
     if task.layer.kind == "aggregate":  # P are edges, each reads one node's features; H x W are nodes x features
         extent = dims.H if loop == "P" else dims.W
         return extent if loop == "Q" else min(size, extent)
     start, end = input_window(task, loop, first, size, tap, num_taps)
-    return max(0, min(end - start, size * ((kernel - 1) * dims.dilation[axis] + 1)))
+    return max(0, min(end - start, size * dims.span(axis, num_taps)))
 
 
 def input_overlap(task: LayerTask, loop: Loop, first: int, size_before: int) -> int:
     """Return the rows (columns) that outputs from ``first`` on share with the ``size_before`` outputs before them."""
     dims, axis = task.layer.dims, 0 if loop == "P" else 1
-    span = ((dims.R if loop == "P" else dims.S) - 1) * dims.dilation[axis] + 1
-    if task.layer.kind == "aggregate" or span <= dims.stride[axis]:
+    if task.layer.kind == "aggregate" or dims.span(axis) <= dims.stride[axis]:
         return 0
     end_before = input_window(task, loop, first - size_before, size_before)[1]
     return max(0, end_before - input_window(task, loop, first, 1)[0])

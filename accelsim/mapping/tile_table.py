@@ -347,22 +347,31 @@ def _inputs(dims: LoopDims, kind: LayerKind, tiles: dict[Loop, Ints], counts: di
     """Return input elements of the largest tile, and rows and columns that all tiles together read."""
     tile: Any = tiles["N"] * tiles["G"] * tiles["C"]
     found: dict[str, Any] = {"depth": np.full(tiles["K"].size, dims.N * dims.G * dims.C)}
-    axes: tuple[tuple[Loop, str, int, int, int], ...] = (
-        ("P", "rows", dims.R, dims.H, 0), ("Q", "columns", dims.S, dims.W, 1),
-    )  # fmt: skip
-    for loop, name, kernel, extent, axis in axes:
-        span = (kernel - 1) * dims.dilation[axis] + 1
-        window = np.minimum(extent, np.minimum((tiles[loop] - 1) * dims.stride[axis] + span, tiles[loop] * span))
+    axes: tuple[tuple[Loop, str, int, int], ...] = (("P", "rows", dims.H, 0), ("Q", "columns", dims.W, 1))
+    for loop, name, extent, axis in axes:
+        span = dims.span(axis)
+        reach = (tiles[loop] - 1) * dims.stride[axis] + span
+        if axis == 0 and dims.slices[1]:
+            reach = reach + _jumps(tiles["P"], dims) * dims.slices[1]
+        window = np.minimum(extent, np.minimum(reach, tiles[loop] * span))
         if kind == "aggregate" and loop == "Q":
             window = np.full_like(tiles[loop], extent)
         tile = tile * window
         every = np.where(counts[loop] == 1, window, window * counts[loop] - 2 * dims.padding[axis])
         # Neighbours share what a window reaches beyond the stride; without padding the whole map is read once.
-        whole = min(extent, (getattr(dims, loop) - 1) * dims.stride[axis] + span)
+        whole = min(extent, dims.start(axis, getattr(dims, loop) - 1) - dims.start(axis, 0) + span)
         shares = kind != "aggregate" and span > dims.stride[axis]
         found[name] = every
         found[f"new_{name}"] = np.minimum(every, whole) if shares else every
     return {"tile_inputs": tile, **found}
+
+
+def _jumps(tiles: Ints, dims: LoopDims) -> Ints:
+    """Return how often the outputs of the largest tile go to the next slice: seldom, where tiles begin with one."""
+    every = dims.slices[0]
+    within, crossing = (tiles - 1) // every, (tiles - 2) // every + 1
+    begins_alike = (tiles % every == 0) | (every % tiles == 0)
+    return np.where(begins_alike, within, np.minimum(crossing, (dims.P - 1) // every))
 
 
 @dataclass(frozen=True, slots=True)

@@ -273,6 +273,12 @@ def write_run(folder: Path, result: RunResult, counters_json: str) -> None:
         write_files([(folder / name, text.encode("utf-8")) for name, text in texts], ResultError)
 
 
+def write_run_to(folder: str | Path, result: RunResult, counters_json: str) -> None:
+    """Make ``folder`` if need be, and `write_run` there; folders that were made for a run that cannot be written go."""
+    with removed_if_refused(Path(folder), ResultError):
+        write_run(prepare_folder(folder), result, counters_json)
+
+
 @contextlib.contextmanager
 def sole_writer(folder: Path) -> Iterator[None]:
     """Keep others that call this out of ``folder``; raise `ResultError` if one is in it already."""

@@ -18,7 +18,7 @@ from accelsim.trace.emit import Emitter
 from accelsim.trace.equations import in_index_notation
 from accelsim.trace.in_place import Places, works_in_place
 from accelsim.trace.products import UnfitError
-from accelsim.trace.records import Program, Record
+from accelsim.trace.records import HELD, Program, Record
 from accelsim.trace.values import Value
 from accelsim.trace.views import is_view, view
 from accelsim.trace.work import record_macs
@@ -416,7 +416,8 @@ def _emit(program: Program, record: Record, emitter: Emitter) -> None:
             raise UnfitError
         handler(call)
     except UnfitError as error:
-        emitter.unsupported(call.operation, record.refs(), call.shape, str(error))
+        held = record.arguments.get(HELD, ())
+        emitter.unsupported(call.operation, record.refs(), call.shape, str(error), held)
     emitter.settle(call.operation, record_macs(record, emitter) if record.macs is None else record.macs)
     _bind_others(call)
 

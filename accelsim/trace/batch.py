@@ -64,6 +64,7 @@ def in_copies(trace: LayerTrace, copies: int) -> LayerTrace:
             second_input_elements=scaled(layer.second_input_elements),
             input_elements=tuple(map(scaled, layer.input_elements)),
             cached_elements=None if layer.cached_elements is None else scaled(layer.cached_elements),
+            cached_outputs=None if layer.cached_outputs is None else scaled(layer.cached_outputs),
         )
 
     return replace(

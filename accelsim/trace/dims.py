@@ -2,10 +2,9 @@
 
 A third spatial axis has no loop of its own. Where its filters are one element deep, its positions are samples (N);
 where they are one element high and wide, its positions are rows, and height times width are columns: both are exact.
-Else depth times height are rows, the shorter of both inside, with a stride and a dilation under which tiles of whole
-slices read the input rows that their windows in three dimensions do, and fewer rows more than a filter has: a dilation
-is a whole number. Tiles of a part of a slice count as if they read what lies between its windows, and without padding
-all windows count larger, since the rows that they leave out at the edges must be read by some.
+Else depth times height are rows, the shorter of both inside, with a dilation and a jump from slice to slice under which
+tiles of whole slices read the input rows that their windows in three dimensions do. Tiles of a part of a slice count as
+if they read what lies between its windows.
 """
 
 from __future__ import annotations
@@ -17,6 +16,8 @@ from accelsim.ticket.shapes import Axis, Shape, axes_of, matmul_dims, split_map
 from accelsim.trace.model import LoopDims
 
 _PLAIN = Axis(1, 1, 0, 0, 1, 0)
+Slices = tuple[int, int, int]
+_NO_SLICES = (1, 0, 0)
 _FLAT = 2
 """Spatial axes of a map without depth."""
 
@@ -58,7 +59,7 @@ def _conv_dims(node: GraphNode, source: Shape) -> LoopDims:
 
 def _map_dims(samples: int, channels: dict[str, int], axes: tuple[Axis, ...], sizes: Shape, outs: Shape) -> LoopDims:
     """Return the loop bounds of a window that slides over a map, by the bounds of its channels (G, K, C)."""
-    times, (rows, columns), (H, W), (P, Q) = _flat(axes, sizes, outs)
+    times, (rows, columns), (H, W), (P, Q), slices = _flat(axes, sizes, outs)
     return LoopDims(
         N=samples * times,
         **channels,
@@ -71,38 +72,45 @@ def _map_dims(samples: int, channels: dict[str, int], axes: tuple[Axis, ...], si
         stride=(rows.stride, columns.stride),
         dilation=(rows.dilation, columns.dilation),
         padding=(rows.before, columns.before),
+        slices=slices,
     )
 
 
 def _flat(
     axes: tuple[Axis, ...], sizes: Shape, outs: Shape
-) -> tuple[int, tuple[Axis, Axis], tuple[int, int], tuple[int, int]]:
-    """Return samples, rows and columns of a map that may have a depth, its sizes, and those of its outputs."""
+) -> tuple[int, tuple[Axis, Axis], tuple[int, int], tuple[int, int], Slices]:
+    """Return samples, rows and columns of a map that may have a depth, its sizes, those of its outputs, its slices."""
     if len(axes) == _FLAT:
-        return 1, (axes[0], axes[1]), (sizes[0], sizes[1]), (outs[0], outs[1])
+        return 1, (axes[0], axes[1]), (sizes[0], sizes[1]), (outs[0], outs[1]), _NO_SLICES
     depth, height, width = axes
     if depth.kernel == 1 and not depth.before:
-        return outs[0], (height, width), (sizes[1], sizes[2]), (outs[1], outs[2])
+        return outs[0], (height, width), (sizes[1], sizes[2]), (outs[1], outs[2]), _NO_SLICES
     if (height.kernel, width.kernel) == (1, 1) and outs[1:] == sizes[1:]:
-        return 1, (depth, _PLAIN), (sizes[0], sizes[1] * sizes[2]), (outs[0], outs[1] * outs[2])
+        return 1, (depth, _PLAIN), (sizes[0], sizes[1] * sizes[2]), (outs[0], outs[1] * outs[2]), _NO_SLICES
     rows = sorted(zip((depth, height), sizes, outs, strict=False), key=lambda row: -row[1])
-    return 1, (_rows(*zip(*rows, strict=True)), width), (sizes[0] * sizes[1], sizes[2]), (outs[0] * outs[1], outs[2])
+    axis, slices = _rows(*zip(*rows, strict=True))
+    return 1, (axis, width), (sizes[0] * sizes[1], sizes[2]), (outs[0] * outs[1], outs[2]), slices
 
 
-def _rows(axes: tuple[Axis, Axis], sizes: Shape, outs: Shape) -> Axis:
+def _rows(axes: tuple[Axis, Axis], sizes: Shape, outs: Shape) -> tuple[Axis, Slices]:
     """Return how two axes move as one, the longer one outside: a window over it holds fewest of the other's rows.
 
     One step along the outer axis reads as many whole slices across it as a filter is long there.
     """
     outer, inner = axes
-    size, out, across = prod(sizes), prod(outs), sizes[1]
-    kernel, stride, before = outer.kernel * inner.kernel, max(1, size // out), outer.before * across
+    across, kernel, before = sizes[1], outer.kernel * inner.kernel, outer.before * sizes[1]
     long = outer.dilation * (outer.kernel - 1) + 1
+    stride = inner.stride
+    further = outer.stride * across - outs[1] * stride
+    if further < 0:  # padded beyond a filter: outputs without an input, which count as steps of less than a row
+        stride, further = max(1, prod(sizes) // prod(outs)), 0
+    last = (outs[0] - 1) * (outs[1] * stride + further) + (outs[1] - 1) * stride
     of_a_slice = long * across - (outs[1] - 1) * stride
-    read = ((outs[0] - 1) * outer.stride + long) * across - before
-    of_all = min(read, size) + before - (out - 1) * stride
-    dilation = max(1, -(-(max(of_a_slice, of_all) - 1) // (kernel - 1))) if kernel > 1 else 1
-    return Axis(kernel, stride, before, 0, dilation, 0)
+    of_all = min(((outs[0] - 1) * outer.stride + long) * across - before, prod(sizes)) + before - last
+    span = max(1, of_a_slice, of_all)
+    dilation = max(1, -(-(span - 1) // (kernel - 1))) if kernel > 1 else 1
+    spare = max(0, (kernel - 1) * dilation + 1 - span)
+    return Axis(kernel, stride, before, 0, dilation, 0), (outs[1], further, spare)
 
 
 def pool_dims(node: GraphNode, source: Shape) -> LoopDims:

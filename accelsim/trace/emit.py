@@ -16,11 +16,9 @@ from accelsim.errors import TraceError
 from accelsim.ticket.graph import GraphNode, NodeKind
 from accelsim.ticket.shapes import Axis
 from accelsim.trace.layout import Shape, contiguous
+from accelsim.trace.leaving_out import may_multiply
 from accelsim.trace.products import Product, Terms, UnfitError, plan_product
 from accelsim.trace.values import MAX_RANK, Value, ValueTable, joined_axes
-
-_SMALL_RANK = 2
-"""Axes of a weight from which on an operator that has one works with products."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,17 +346,20 @@ class Emitter(ValueTable):
         is_kept = axis is not None and shape[axis] == live[0].shape[axis]
         self.bind(operation.output, added, shape, axis if is_kept else None)
 
-    def unsupported(self, operation: Operation, sources: Sequence[str], shape: Shape, why: str = "") -> None:
+    def unsupported(
+        self, operation: Operation, sources: Sequence[str], shape: Shape, why: str = "", held: Sequence[str] = ()
+    ) -> None:
         """Refuse an operation by name and place, or count it and pass its input on.
 
-        What multiplies is never left out: that is told by its name, or by a weight among its operands.
+        What multiplies, or may, is never left out (`accelsim.trace.leaving_out`).
         """
         reason = f" ({why})" if why else ""
-        if _multiplies(operation.target) or any(self._is_weight(name) for name in sources):
+        product = may_multiply(operation.target, [self.value(name) for name in sources], shape, held)
+        if product:
             raise TraceError(
                 f"{self.name}: {operation.place}: operation {operation.target} is not supported{reason}, and its "
-                "multiply-accumulates cannot be left out; write it with convolutions or matrix products, or cut the "
-                "module there"
+                f"multiply-accumulates cannot be left out ({product}); write it with convolutions or matrix products, "
+                "or cut the module there"
             )
         if not self._skip:
             raise TraceError(
@@ -368,10 +369,6 @@ class Emitter(ValueTable):
         self.skipped[operation.target] += 1
         self.filled(operation, sources, shape)
 
-    def _is_weight(self, name: str) -> bool:
-        value = self.value(name)
-        return not value.is_live and bool(value.root) and sum(size > 1 for size in value.shape) >= _SMALL_RANK
-
     def filled(self, operation: Operation, sources: Sequence[str], shape: Shape) -> None:
         """Pass the largest input on in place of an output that nothing here computes."""
         live = [value for value in map(self.value, sources) if value.is_live]
@@ -379,20 +376,6 @@ class Emitter(ValueTable):
             self.constant(operation.output, shape)
             return
         self.alias(operation.output, max(live, key=lambda value: value.num_distinct).viewed(None, shape))
-
-
-_MULTIPLYING = (
-    "conv", "gemm", "matmul", "linear", "attention", "lstm", "gru", "rnn", "einsum", "bilinear", "_mm", "mm_", "bmm",
-    "fft", "dft", "stft", "dot", "cdist", "expert", "moe", "linalg", "matrix_power", "matrix_exp", "inverse", "solve",
-    "cholesky", "svd", "outer", "kron", "cosine_similarity",
-    "functorch", "batch_dim", "vmap",  # what maps a module over an axis: all behind it would be counted for one entry
-)  # fmt: skip
-
-
-def _multiplies(target: str) -> bool:
-    name = target.lower()
-    exact = ("mm", "det", "ger", "cond", "if", "loop", "scan", "while_loop")
-    return any(word in name for word in _MULTIPLYING) or name in exact
 
 
 def with_axes(node: GraphNode, axes: Sequence[Axis]) -> GraphNode:

@@ -24,7 +24,9 @@ class LoopDims:
 
     ``H`` x ``W`` is the input without padding; ``C`` x ``G`` its channels. For a matmul the weights' place is taken by
     the second activation: heads are groups. Linear layers on sequences have P = tokens. A third spatial axis is part of
-    P, R and H (see `accelsim.trace.dims`); what is padded below and to the right follows from P and Q.
+    P, R and H (see `accelsim.trace.dims`); what is padded below and to the right follows from P and Q. ``slices`` are
+    then the output rows of a slice, the input rows that the next slice is further than the stride says, and how many
+    rows fewer a window reaches than its dilation says.
     """
 
     N: int = 1
@@ -40,6 +42,18 @@ class LoopDims:
     stride: tuple[int, int] = (1, 1)
     dilation: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
+    slices: tuple[int, int, int] = (1, 0, 0)
+
+    def start(self, axis: int, output: int) -> int:
+        """Return the first input row (axis 0) or column (1) under an output; below 0 it is padded."""
+        every, further, _ = self.slices if axis == 0 else (1, 0, 0)
+        return output * self.stride[axis] + output // every * further - self.padding[axis]
+
+    def span(self, axis: int, taps: int = 0) -> int:
+        """Return the input rows or columns from the first to the last that so many taps of a filter read; 0: all."""
+        kernel = self.R if axis == 0 else self.S
+        spare = self.slices[2] if axis == 0 and taps in (0, kernel) else 0
+        return ((taps or kernel) - 1) * self.dilation[axis] + 1 - spare
 
     @property
     def macs(self) -> int:
@@ -159,6 +173,8 @@ class TraceLayer:
         Bits of a cached element; None: as an activation. Also of what the layer puts into the cache.
     caches
         Whether the outputs go into the cache of keys and values, besides to who reads them.
+    cached_outputs
+        How many of the outputs do, where queries are made along with keys and values; None: all.
     """
 
     name: str
@@ -181,6 +197,7 @@ class TraceLayer:
     cached_elements: int | None = None
     cache_bits: int | None = None
     caches: bool = False
+    cached_outputs: int | None = None
 
     @property
     def second_producers(self) -> tuple[str, ...]:

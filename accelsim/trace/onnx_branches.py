@@ -7,10 +7,10 @@ settles. A branch may hold weights, nodes, and branches of its own.
 from __future__ import annotations
 
 import onnx
-from onnx import helper, shape_inference
+from onnx import helper
 
 from accelsim.trace.onnx_fused import replace_nodes
-from accelsim.trace.onnx_shapes import known_values
+from accelsim.trace.onnx_shapes import known
 
 _MAX_ROUNDS = 32
 """Each round takes what is decided so far; branches within branches need another."""
@@ -21,7 +21,7 @@ def take_branches(model: onnx.ModelProto) -> None:
     for _ in range(_MAX_ROUNDS):
         if not any(node.op_type == "If" for node in model.graph.node):
             return
-        values = known_values(shape_inference.infer_shapes(model, data_prop=True))
+        values = known(model).values
         taken = {
             index: bool(values[node.input[0]].reshape(-1)[0])
             for index, node in enumerate(model.graph.node)

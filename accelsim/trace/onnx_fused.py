@@ -14,7 +14,10 @@ _ADDEND = 3
 
 
 def in_plain_terms(model: onnx.ModelProto) -> frozenset[str]:
-    """Take fused operators apart, and make initialisers of constants; return the names of these."""
+    """Take fused operators apart, and make initialisers of constants; return the names of these.
+
+    Libraries of operators that a file does not declare are declared.
+    """
     graph = model.graph
     moved: set[str] = set()
     nodes: list[onnx.NodeProto] = []
@@ -28,6 +31,9 @@ def in_plain_terms(model: onnx.ModelProto) -> frozenset[str]:
         else:
             nodes += _plain(node)
     replace_nodes(graph, nodes)
+    stated = {entry.domain for entry in model.opset_import}
+    unstated = dict.fromkeys(node.domain for node in nodes if node.domain and node.domain not in stated)
+    model.opset_import.extend(helper.make_opsetid(domain, 1) for domain in unstated)
     return frozenset(moved)
 
 

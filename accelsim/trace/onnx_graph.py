@@ -17,10 +17,11 @@ from accelsim.trace.aten import is_supported
 from accelsim.trace.input_shapes import StatedShapes, Symbols, check_fixed
 from accelsim.trace.onnx_branches import take_branches
 from accelsim.trace.onnx_fused import in_plain_terms
+from accelsim.trace.onnx_loops import take_bags
 from accelsim.trace.onnx_ops import CONTROL, DOMAINS, STATIC, Node, translate
 from accelsim.trace.onnx_shapes import complete_shapes, known_shape
 from accelsim.trace.onnx_work import node_macs
-from accelsim.trace.records import Program, Record, Ref, Shape
+from accelsim.trace.records import HELD, Program, Record, Ref, Shape
 
 _MAX_FILE_BYTES = 2 << 30
 _MAX_KEPT_BYTES = 1 << 16
@@ -37,6 +38,8 @@ _STATISTICS = {
     "QLinearConv": (1, 2, 4, 5, 6, 7), "QLinearMatMul": (1, 2, 4, 5, 6, 7), "MatMulNBits": (2, 3),
     "ConvInteger": (2, 3), "MatMulInteger": (2, 3), "Resize": (1, 2), "Upsample": (1,), "Pad": (2,),
 }  # fmt: skip
+_MAX_FLOATS, _MAX_TEXT = 16, 4096
+"""Numbers and bytes of an attribute from which on it may be weights: anchors and factors are fewer."""
 _PASSING = frozenset("Identity Cast Transpose Reshape Squeeze Unsqueeze QuantizeLinear DequantizeLinear".split())
 _WORKING = frozenset({"Conv", "ConvTranspose", "Gemm"})
 """Operators that work in each run whatever they read: positions that pass through a layer."""
@@ -73,6 +76,7 @@ def read_onnx(path: str | os.PathLike[str], stated: StatedShapes | None = None) 
         _drop_weights(model)
         _fix_sizes(where, model, stated or StatedShapes())
         take_branches(model)
+        take_bags(model)
         _refuse_control_flow(where, model.graph)
         model = shape_inference.infer_shapes(model, data_prop=True)
         integers = complete_shapes(model)
@@ -282,8 +286,7 @@ class _Reader:
     def _translated(self, node: Node, label: str) -> list[Record]:
         proto = node.proto
         if proto.domain not in DOMAINS:
-            target, arguments = label, node.plain()
-            records = [Record(target, arguments, (), node.place)]
+            records = [Record(label, {**node.plain(), HELD: _held(proto)}, (), node.place)]
         else:
             records = translate(node)
         if not is_supported(records[-1].target):  # without a shape of its own, its input's stands in
@@ -326,6 +329,20 @@ class _Reader:
             if index < len(node.input) and node.input[index] in self._origins:
                 origin = self._origins[node.input[index]]
                 self._parameters.setdefault(origin, _parameter_name(origin, node, place))
+
+
+def _held(node: onnx.NodeProto) -> list[str]:
+    """Return the attributes in which an operator holds tensors, graphs, or as many numbers."""
+    kinds = ("t", "g", "sparse_tensor")
+    return [
+        item.name
+        for item in node.attribute
+        if any(item.HasField(kind) for kind in kinds)
+        or item.tensors
+        or item.graphs
+        or len(item.floats) > _MAX_FLOATS
+        or len(item.s) > _MAX_TEXT
+    ]
 
 
 _OPERANDS = {

@@ -43,7 +43,7 @@ _SAME = {
     "MeanVarianceNormalization": "layer_norm",
     "RotaryEmbedding": "rotary", "SoftmaxCrossEntropyLoss": "log_softmax", "ReverseSequence": "flip",
     "ScatterND": "scatter", "ScatterElements": "scatter", "Scatter": "scatter", "TensorScatter": "scatter",
-    "Hardswish": "hardswish", "NonZero": "nonzero",
+    "Hardswish": "hardswish", "NonZero": "nonzero", "ReduceRows": "segment_reduce",
 }  # fmt: skip
 # Of these only the first input is data; the rest says how to look at it.
 _VIEWS = frozenset("Reshape Flatten Squeeze Unsqueeze Identity Dropout Cast CastLike BitCast Optional".split())

@@ -7,6 +7,7 @@ known yet is inferred with the integers at hand.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -39,9 +40,18 @@ def complete_shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
     }
 
 
-def known_values(model: onnx.ModelProto) -> dict[str, Values]:
-    """Return the small tensors that do not depend on the input, by name."""
-    return _walked(model).values
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a graph's tensors, by name: small ones that do not depend on the input, and all shapes."""
+
+    values: dict[str, Values]
+    shapes: dict[str, tuple[int, ...]]
+
+
+def known(model: onnx.ModelProto) -> Known:
+    """Return what can be known of a graph before it is run."""
+    walk = _walked(shape_inference.infer_shapes(model, data_prop=True))
+    return Known(walk.values, walk.shapes())
 
 
 def _walked(model: onnx.ModelProto) -> _Walk:
@@ -75,6 +85,11 @@ class _Walk:
         for value in (*graph.input, *graph.value_info, *graph.output):
             if value.name not in self._types and known_shape(value.type) is not None:
                 self._types[value.name] = value.type
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return all shapes that are known."""
+        found = {name: known_shape(kind) for name, kind in self._types.items()}
+        return {name: shape for name, shape in found.items() if shape is not None}
 
     def _remember(self, tensor: onnx.TensorProto) -> None:
         try:

@@ -15,6 +15,8 @@ ATTENTIONS = (
     "_scaled_dot_product_fused_attention_overrideable"
 )
 """Operators of scaled dot-product attention."""
+HELD = "held"
+"""The argument of an unknown operator that lists where it holds tensors or graphs of its own."""
 
 
 @dataclass(frozen=True, slots=True)

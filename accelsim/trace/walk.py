@@ -35,6 +35,7 @@ class _Draft:
     weights_of: str = ""
     cached_elements: int | None = None
     caches: bool = False
+    cached_outputs: int = 0
 
     def freeze(self) -> TraceLayer:
         inputs = tuple(dict.fromkeys([*self.operand, *self.second]))
@@ -54,6 +55,7 @@ class _Draft:
             weights_of=self.weights_of,
             cached_elements=self.cached_elements,
             caches=self.caches,
+            cached_outputs=self.cached_outputs if self.caches and self.cached_outputs < self.num_outputs else None,
         )
 
 
@@ -108,14 +110,15 @@ class _Walk:
         """Mark caches of keys and values: a second operand that an input holds in part, and what is returned to it."""
         for draft in self._drafts.values():
             held = draft.second.get("input")
-            made = [self._drafts.get(name) for name in draft.second if name != "input"]
-            if held is None or not made or not all(each is not None and each.is_output for each in made):
+            made = {name: self._drafts.get(name) for name in draft.second if name != "input"}
+            if held is None or not made or not all(each is not None and each.is_output for each in made.values()):
                 continue
             new = sum(count for name, count in draft.second.items() if name != "input")
             draft.cached_elements = min(held, max(0, draft.second_input_elements - new))
-            for each in made:
+            for name, each in made.items():
                 if each is not None:
                     each.caches = True
+                    each.cached_outputs += draft.second[name]
 
     def _place(self, node: GraphNode) -> _Tensor:
         if node.kind == "input":

@@ -29,6 +29,8 @@ _CALIBRATION_IMAGES = 500
 _EXACT_FLOAT32 = 1 << 24
 _EXACT_INT32 = 1 << 31
 _MARK = "|int8"
+_INPUTS_AT_ONCE = 50
+"""Inputs that are computed together: their tensors stay in the host's caches, and memory is used again."""
 _READ_AS_INT8 = PARAMETRIC_KINDS | {"add", "multiply", "concat", "matmul"}
 
 
@@ -87,31 +89,41 @@ class IntegerNetwork:
                 torch.from_numpy(layer.offset_K.astype(np.float32)),
             )
         self._largest: dict[str, float] = {}
+        # Tensors that weighted layers alone read stay codes; the others are read at their values.
+        others = {name for node in self._graph.nodes if node.kind not in PARAMETRIC_KINDS for name in node.inputs}
+        self._codes = {node.name for node in self._graph.nodes if node.name.endswith(_MARK)} - others
         for batch in calibration:
-            self._run(batch.inputs, calibrate=True)
+            self._run_in_parts(batch.inputs, calibrate=True)
 
     def run(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return the class scores of [N, *shape]."""
-        return self._run(inputs, calibrate=False)
+        return self._run_in_parts(inputs, calibrate=False)
+
+    def _run_in_parts(self, inputs: torch.Tensor, calibrate: bool) -> torch.Tensor:
+        """Compute a few inputs at a time; those of a graph are its nodes, and go together."""
+        parts = [inputs] if self._neighbours is not None else torch.split(inputs, _INPUTS_AT_ONCE)
+        return torch.cat([self._run(part, calibrate) for part in parts])
 
     def _run(self, inputs: torch.Tensor, calibrate: bool) -> torch.Tensor:
         def mark(node: GraphNode, x: torch.Tensor) -> torch.Tensor:
             if not node.name.endswith(_MARK):
                 return x
             if calibrate:
-                self._largest[node.name] = max(self._largest.get(node.name, 0.0), float(x.abs().max()))
+                least, most = (float(end) for end in torch.aminmax(x))
+                self._largest[node.name] = max(self._largest.get(node.name, 0.0), -least, most)
                 return x
             step = self._step(node.name)
-            return torch.clamp(torch.round(x / step), -LARGEST_CODE, LARGEST_CODE) * step
+            codes = (x / step).round_().clamp_(-LARGEST_CODE, LARGEST_CODE)
+            return codes if node.name in self._codes else codes.mul_(step)
 
         def weighted(node: GraphNode, x: torch.Tensor) -> torch.Tensor:
-            weight = self._weights[node.name]
-            step = 1.0 if calibrate else self._step(node.inputs[0])
-            codes = x if calibrate else torch.round(x / step)
+            weight, source = self._weights[node.name], node.inputs[0]
+            step = 1.0 if calibrate else self._step(source)
+            codes = x if calibrate or source in self._codes else (x / step).round_()
             sums = apply_weight(node, codes.to(weight.dtype), weight).float()
             scale, offset = self._scales[node.name]
             per_channel = (-1, 1, 1) if node.kind != "linear" else (-1,)
-            return sums * (step * scale).view(per_channel) + offset.view(per_channel)
+            return sums.mul_((step * scale).view(per_channel)).add_(offset.view(per_channel))
 
         with torch.inference_mode():
             return run_graph(self._graph, inputs, weighted, mark, self._neighbours)

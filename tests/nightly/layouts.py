@@ -170,6 +170,14 @@ LAYOUTS: dict[str, Layout] = {
         _state(_of_masks("bits", lambda mask: torch.from_numpy(np.packbits(mask.numpy() == 1)))),
         refusal="bits: holds whole numbers of a layer",
     ),
+    "stated places": Layout(
+        _state(_of_masks("kept_idx", lambda mask: mask.flatten().nonzero().flatten())),
+        ("--mask-key", "kept_idx", "--mask-form", "places"),
+    ),
+    "stated packed bits": Layout(
+        _state(_of_masks("bits", lambda mask: torch.from_numpy(np.packbits(mask.numpy() == 1)))),
+        ("--mask-key", "bits", "--mask-form", "packed"),
+    ),
     "a whole module": Layout(_state(lambda m, k: m), refusal="torch.save(module.state_dict()"),
     "{'args': Namespace, ...}": Layout(
         _state(lambda m, k: {"state_dict": _zeroed(m, k), "args": argparse.Namespace(rate=1)}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,9 @@ import accelsim
 from accelsim import pipeline
 from accelsim.config.loader import load_hardware
 from accelsim.errors import AccelSimError
+from accelsim.groups import groups_of_size
 from accelsim.pipeline import batch_groups
+from accelsim.report.batch import groups_words
 from accelsim.results.compare import weight_bytes
 from accelsim.results.model import RunResult
 from accelsim.trace import TraceOptions, read_topology, trace_network, trace_workload
@@ -53,10 +56,13 @@ def test_the_advantage_of_a_perceptrons_ticket_falls_with_the_batch(tmp_path) ->
     assert advantage == [pytest.approx(6.6, abs=1), pytest.approx(2.4, abs=1)]
 
 
-def test_groups_that_do_not_divide_a_batch_add_up() -> None:
+def test_groups_that_do_not_divide_a_batch_and_stretches_of_layers_add_up() -> None:
     trace = with_batch(trace_network("conv6", TICKET), 8)
     groups = batch_groups(load_hardware("hiddenite", []).config, trace, "slt")
-    assert [(group.trace.num_inputs, group.times) for group in groups] == [(3, 2), (2, 1)]
+    sizes = [(len(group.trace.layers), group.trace.num_inputs, group.times) for group in groups]
+    assert sizes == [(9, 3, 2), (9, 2, 1), (3, 8, 1)]  # the linear layers, whose weights are most, once for all
+    assert groups_words(groups) == ", in 2 groups of 3 inputs and one of 2 up to pools.2, then at once"
+    assert groups[0].trace.layers[-1].is_output
     parts = [(run("hiddenite", group.trace, "slt"), group.times) for group in groups]
     whole = run("hiddenite", trace, "slt")
     for name in ("latency_cycles", "macs", "dram_read_bytes", "dram_write_bytes"):
@@ -65,6 +71,18 @@ def test_groups_that_do_not_divide_a_batch_add_up() -> None:
     assert whole.totals.energy_j == pytest.approx(energy_j, rel=1e-5)  # the memory's gap from a group to the next
     assert whole.workload.batch == 8
     assert next(layer for layer in whole.layers if layer.kind == "pool").shape[0] == 8
+
+
+def test_each_layer_has_the_group_that_suits_it() -> None:
+    trace = with_batch(trace_network("conv6", TICKET), 64)
+    chip = load_hardware("edge", ["mapping.objective=dram_bytes"])
+    whole, alike = pipeline.simulate(chip, trace, "slt"), Counter[str]()
+    for size in (1, 2, 64):
+        for group in groups_of_size(trace, size):
+            for layer in pipeline.simulate(chip, group.trace, "slt").layers:
+                alike[f"{size}"] += group.times * (layer.dram_read_bytes + layer.dram_write_bytes)
+    assert sum(layer.dram_read_bytes + layer.dram_write_bytes for layer in whole.layers) < 0.6 * min(alike.values())
+    assert [layer.macs for layer in whole.layers] == [layer.dims.macs * layer.uses_array for layer in trace.layers]
 
 
 def test_products_of_activations_share_nothing_between_inputs() -> None:

@@ -46,13 +46,16 @@ def test_archives_and_folders(tmp_path: Path) -> None:
     archive(tmp_path / "script.pt", code____torch__=b"", data_pkl=b"")
     archive(tmp_path / "whole.pth", data_pkl=b"ctorch.nn.modules.linear\nLinear\n")
     archive(tmp_path / "weights.pt", data_pkl=b"}.")
+    archive(tmp_path / "weights.pth.tar", data_pkl=b"}.")
+    archive(tmp_path / "several.zip", model_onnx=b"")
     archive(tmp_path / "exported.pt", models__model_json=b"", archive_format=b"pt2")
     (tmp_path / "saved").mkdir()
     (tmp_path / "saved" / "saved_model.pb").touch()
     said = {path.name: other_kind(path) or "" for path in tmp_path.iterdir()}
     assert "TorchScript" in said["script.pt"]
     assert "torch.save(module.state_dict(), " in said["whole.pth"]
-    assert said["weights.pt"] == ""
+    assert said["weights.pt"] == said["weights.pth.tar"] == ""
+    assert "several.zip: is an archive of files; read are" in said["several.zip"]
     assert said["exported.pt"].endswith("name it .pt2, by which such files are known")
     assert "--saved-model saved --output" in said["saved"]
 

@@ -32,6 +32,7 @@ from accelsim.ticket.importers.layers import (
     read_layers,
     weighted_names,
 )
+from accelsim.ticket.importers.mask_forms import MASK_FORMS
 from accelsim.ticket.importers.masks import MaskRule
 from accelsim.ticket.importers.notes import has_signs, import_notes, missing_norms
 from accelsim.ticket.importers.parts import StatedKeys
@@ -50,8 +51,9 @@ class ImportOptions:
     """What the user states; None is inferred from names and shapes.
 
     ``sparsity``, ``nm`` (N, M) and ``score_rule`` say what scores mean (`accelsim.ticket.importers.masks.MaskRule`);
-    ``mask_key``, ``score_key``, ``threshold_key`` and ``ignore_key`` are endings of tensors' names, by comma; ``part``
-    is with what the names of the network begin where a file holds several. ``graph`` is the network as somebody else's
+    ``mask_key``, ``score_key``, ``threshold_key`` and ``ignore_key`` are endings of tensors' names, by comma;
+    ``mask_form`` is how the masks of ``mask_key`` are written (`accelsim.ticket.importers.mask_forms`); ``part`` is
+    with what the names of the network begin where a file holds several. ``graph`` is the network as somebody else's
     reader gives it.
     """
 
@@ -66,6 +68,7 @@ class ImportOptions:
     ignore_key: str = ""
     nm: tuple[int, int] | None = None
     score_rule: str = "magnitude"
+    mask_form: str = "kept"
     part: str | None = None
     graph: KnownGraph | None = None
 
@@ -81,8 +84,17 @@ class ImportOptions:
             raise TicketError(f"--nm: {self.nm[0]}:{self.nm[1]} keeps not 1 to M of M; give e.g. 2:4")
         if self.score_rule not in ("magnitude", "value") and not _is_finite(self.score_rule):
             raise TicketError(f"--score-rule: {self.score_rule!r} is not allowed; give magnitude, value, or a number")
-        given = (self.mask_key, self.score_key, self.ignore_key, self.threshold_key)
-        keys = StatedKeys(*(_endings(text) for text in given))
+        if self.mask_form not in MASK_FORMS:
+            raise TicketError(f"--mask-form: {self.mask_form!r} is not allowed; give one of {', '.join(MASK_FORMS)}")
+        if self.mask_form != "kept" and not self.mask_key:
+            raise TicketError("--mask-form: says how stated masks are written; state them with --mask-key")
+        keys = StatedKeys(
+            _endings(self.mask_key),
+            _endings(self.score_key),
+            _endings(self.ignore_key),
+            _endings(self.threshold_key),
+            self.mask_form,
+        )
         return MaskRule(keys, self.sparsity, self.nm, self.score_rule)
 
 

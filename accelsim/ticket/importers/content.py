@@ -66,6 +66,12 @@ def is_copy(name: str) -> bool:
     return bool(_COPY & words(name))
 
 
+def without_copy_words(name: str) -> str:
+    """Return what a copy is a copy of, by its name: of ``conv1.best_scores`` ``conv1.scores``."""
+    parts = ("_".join(word for word in part.split("_") if word.lower() not in _COPY) for part in name.split("."))
+    return ".".join(part for part in parts if part)
+
+
 @dataclass(frozen=True, slots=True)
 class Content:
     """All arrays of a file by their way through it, in order, and the ways to the containers around them.

@@ -181,9 +181,11 @@ def _masks(checkpoint: Checkpoint, parts: Sequence[Part], weights: Mapping[str, 
                 refuse_part(checkpoint, part.key, f"is not equal to {present[0].key}", way_on)
         zeros = weights[name] == 0
         if np.array_equal(zeros, values[0]) and zeros.any() and not zeros.all():
+            suffix = present[0].suffix
             refuse_part(
                 checkpoint, present[0].key, "is 1 just where the weights are 0: its ones seem to drop them",
-                f"save 1 - mask, or state --ignore-key {present[0].suffix}: the weights' own zeros then decide",
+                f"state --mask-key {suffix} with --mask-form dropped, or --ignore-key {suffix}: the weights' own zeros "
+                "then decide",
             )  # fmt: skip
         masks[name] = values[0]
     return masks

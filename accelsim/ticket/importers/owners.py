@@ -115,7 +115,7 @@ def expanded(value: Array, weight: Array) -> Array | None:
     shape = weight.shape
     if value.shape == shape:
         return value
-    if value.size == weight.size and (value.ndim == 1 or value.shape[0] == shape[0]):
+    if value.size == weight.size and _is_flattened(value.shape, shape):
         return value.reshape(shape)
     if value.size <= 1:
         return None
@@ -128,6 +128,18 @@ def expanded(value: Array, weight: Array) -> Array | None:
         if value.shape == shape[:2]
         else None
     )
+
+
+def _is_flattened(have: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Return whether a shape is another one with neighbouring axes joined, or with axes of size 1: the same order."""
+    left = iter(size for size in shape if size > 1)
+    for size in have:
+        joined = 1
+        while joined < size:
+            joined *= next(left, size + 1)
+        if joined != size:
+            return False
+    return next(left, None) is None
 
 
 def is_binary(value: Array) -> bool:

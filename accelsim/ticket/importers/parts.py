@@ -7,14 +7,15 @@ that state it: it is never dropped.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NoReturn
 
 import numpy as np
 
 from accelsim.errors import TicketError
 from accelsim.ticket.importers.checkpoint import Array, Checkpoint
-from accelsim.ticket.importers.content import is_copy, is_optimiser_state, words
+from accelsim.ticket.importers.content import is_copy, is_optimiser_state, without_copy_words, words
+from accelsim.ticket.importers.mask_forms import as_mask, in_blocks
 from accelsim.ticket.importers.owners import (
     MASK_WORDS,
     PRUNING_WORDS,
@@ -37,6 +38,9 @@ _INERT = frozenset(
     "bias running_mean running_var num_batches_tracked eps weight_u weight_v gain scale zero_point step_size "
     "_extra_state scales zeros weight_scale weight_zero_point input_scale output_scale".split()
 )
+_DECIDING_WORDS = PRUNING_WORDS | frozenset("importance saliency salience significance sensitivity real logits".split())
+_STEPS = frozenset({"alpha", "step", "s", "init_state", "signed", "initialized"})
+_STEP_FLAGS = ("init_state", "signed", "initialized", "initialized_alpha")
 # Of a mask with such a name nobody knows whether 1 keeps or drops.
 _REVERSED_WORDS = frozenset(
     "prune pruned drop dropped zero zeros zeroed inv inverse inverted neg frozen freeze removed ignore not".split()
@@ -47,12 +51,16 @@ _COMMON_WORDS = MASK_WORDS | {"score", "scores", "keep", "density"}
 
 @dataclass(frozen=True, slots=True)
 class StatedKeys:
-    """The endings of tensors' names, or dictionaries around them, that the user states to be something, or nothing."""
+    """The endings of tensors' names, or dictionaries around them, that the user states to be something, or nothing.
+
+    ``mask_form`` is how the stated masks are written (`accelsim.ticket.importers.mask_forms`).
+    """
 
     mask: tuple[str, ...] = ()
     score: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     threshold: tuple[str, ...] = ()
+    mask_form: str = "kept"
 
     @property
     def decide(self) -> bool:
@@ -92,6 +100,11 @@ class _Candidate:
         """The words of its name, without its layer's."""
         return words(self.key if self.layer is None else self.key.replace(self.layer, "", 1))
 
+    @property
+    def is_of_each_weight(self) -> bool:
+        """Whether it has the weight's shape, and so says more than a number of each filter."""
+        return self.weight is not None and self.value.shape == self.weight.shape and self.value.size > len(self.weight)
+
     def refuse(self, problem: str) -> NoReturn:
         """Refuse the file for this tensor, with what can be stated of it."""
         refuse_part(self.checkpoint, self.key, problem, self._way_on())
@@ -102,13 +115,29 @@ class _Candidate:
         shaped = self.weight is not None and fits(self.value, self.weight)
         if self.weight is None or not (shaped or self.value.size <= 1):
             where = "NAME.mask" if not self.layer else f"{self.layer}.mask"
-            return f"save a mask of 0 and 1 in the weight's shape in its place, as {where}, or state {ignore}"
+            form = self._form()
+            save = f"save a mask of 0 and 1 in the weight's shape in its place, as {where}"
+            return f"{form}{save}, or state {ignore}"
         if self.value.size > 1 and is_binary(self.value):
-            return f"state --mask-key {suffix} if its ones keep weights (else save 1 - mask), {ignore}"
+            dropped = "(with --mask-form dropped if they drop them)"
+            return f"state --mask-key {suffix} if its ones keep weights {dropped}, {ignore}"
         if self.value.size <= len(self.weight) and not MASK_WORDS & self.named:
             return f"state --threshold-key {suffix} if weights of larger magnitude are kept, {ignore}"
         rule = "--sparsity, --nm or --score-rule"
         return f"state --score-key {suffix} with {rule} if its largest values keep weights, {ignore}"
+
+    def _form(self) -> str:
+        """Return how to state a tensor that could be a mask in another form."""
+        weight, state = self.weight, f"state --mask-key {_suffix(self.key, self.layer)}"
+        if not is_whole(self.value):
+            return ""
+        if weight is None:
+            is_flat = self.value.ndim == 1 and is_binary(self.value)
+            return f"{state} if it has the weights of all layers one after the other; else " if is_flat else ""
+        if is_binary(self.value):
+            is_of_blocks = in_blocks(self.value, weight) is not None
+            return f"{state} if each value counts for a block of weights; else " if is_of_blocks else ""
+        return f"{state} with --mask-form places, dropped-places, packed or packed-little if it is that; else "
 
 
 def _suffix(key: str, layer: str | None) -> str:
@@ -156,12 +185,32 @@ def parts_of_layers(
             if key in of_biases or (inside and (key in used or _is_own(key, weights))):
                 continue
             layer = finder.owner(key, value, inside) or (None if inside else listed.get(key))
+            whole = None if layer is not None else _of_all_layers(key, value, weights, stated)
+            if whole is not None:
+                found += whole
+                continue
             candidate = _Candidate(checkpoint, key, value, layer, None if layer is None else weights[layer], inside)
+            candidate = _as_stated(candidate, stated)
             role, is_stated = _stated_role(candidate, stated)
             role = role or _role(candidate, finder)
             if layer is not None and role != "inert":
-                found.append(Part(key, layer, value, role, is_stated))
+                found.append(Part(key, layer, candidate.value, role, is_stated))
     return tuple(found)
+
+
+def _of_all_layers(key: str, value: Array, weights: Mapping[str, Array], stated: StatedKeys) -> list[Part] | None:
+    """Return the parts of a stated mask that has the weights of all layers one after the other; else None."""
+    total = sum(weight.size for weight in weights.values())
+    if not ends_with(key, stated.mask) or len(weights) <= 1:
+        return None
+    flat = as_mask(value.reshape(-1), np.broadcast_to(np.float32(0), (total,)), stated.mask_form)
+    if flat is None or flat.size != total or not is_binary(flat):
+        return None
+    pieces = np.split(flat.reshape(-1), np.cumsum([weight.size for weight in weights.values()])[:-1])
+    return [
+        Part(key, name, piece.reshape(weight.shape), "mask", is_stated=True)
+        for (name, weight), piece in zip(weights.items(), pieces, strict=True)
+    ]
 
 
 def _is_own(key: str, weights: Mapping[str, Array]) -> bool:
@@ -178,6 +227,25 @@ def is_mask_module(key: str, value: Array, tensors: Mapping[str, Array]) -> bool
         return False
     twin = tensors.get(key.partition(".")[2])
     return bool(MASK_WORDS & words(key)) or (twin is not None and twin.shape == value.shape and not value.all())
+
+
+def _as_stated(candidate: _Candidate, keys: StatedKeys) -> _Candidate:
+    """Return a stated mask as ones that keep weights, and stated scores of blocks for each weight."""
+    value, weight = candidate.value, candidate.weight
+    if weight is None or ends_with(candidate.key, keys.ignore):
+        return candidate
+    if ends_with(candidate.key, keys.score):
+        wide = in_blocks(value, weight)
+        return candidate if wide is None else replace(candidate, value=wide)
+    if not ends_with(candidate.key, keys.mask):
+        return candidate
+    mask = as_mask(value, weight, keys.mask_form)
+    if mask is None and keys.mask_form != "kept":
+        raise TicketError(
+            f"{candidate.checkpoint.path}: {candidate.key}: stated as a mask in the form {keys.mask_form}, but shape "
+            f"{value.shape} or its values do not fit the weight's {weight.shape}; state another --mask-form"
+        )
+    return candidate if mask is None else replace(candidate, value=mask)
 
 
 def _stated_role(candidate: _Candidate, keys: StatedKeys) -> tuple[Role | None, bool]:
@@ -208,9 +276,12 @@ def _stated_role(candidate: _Candidate, keys: StatedKeys) -> tuple[Role | None, 
 
 
 def _role(candidate: _Candidate, finder: OwnerFinder) -> Role:
-    key, value, named = candidate.key, candidate.value, candidate.named
+    key, named = candidate.key, candidate.named
     is_of_layer = candidate.is_inside or candidate.layer is not None
-    if (is_of_layer and key.rpartition(".")[2] in _INERT) or "bias" in named or _is_known_beside(key, named, value):
+    if _is_quantiser_step(candidate) or _is_known_beside(candidate):
+        return "inert"
+    is_inert = (is_of_layer and key.rpartition(".")[2] in _INERT) or "bias" in named
+    if is_inert and not candidate.is_of_each_weight:
         return "inert"
     if candidate.weight is None:
         return _unowned(candidate, finder)
@@ -219,13 +290,34 @@ def _role(candidate: _Candidate, finder: OwnerFinder) -> Role:
     return _role_in_layer(candidate, candidate.weight)
 
 
-def _is_known_beside(key: str, named: frozenset[str], value: Array) -> bool:
-    """Return whether a tensor is an optimiser's, or a copy of weights of another time; masks never are."""
+def _is_quantiser_step(candidate: _Candidate) -> bool:
+    """Return whether a number is the learned step of a quantiser (LSQ), which has a flag of its start beside it."""
+    head, _, last = candidate.key.rpartition(".")
+    steps = {f"{head}.{name}" for name in _STEP_FLAGS}
+    return last in _STEPS and not steps.isdisjoint(candidate.checkpoint.tensors)
+
+
+def _is_known_beside(candidate: _Candidate) -> bool:
+    """Return whether a tensor is an optimiser's, or a copy: of weights of another time, or of what stands in the file.
+
+    Masks never are, and neither are scores that only a copy's name has.
+    """
+    key, named = candidate.key, candidate.named
     if MASK_WORDS & named and (
-        is_binary(value) or any(is_copy(part) for part in key.split(".") if MASK_WORDS & words(part))
+        is_binary(candidate.value) or any(is_copy(part) for part in key.split(".") if MASK_WORDS & words(part))
     ):
         return False
-    return is_optimiser_state(key) or is_copy(key)
+    if is_optimiser_state(key):
+        return True
+    if not is_copy(key):
+        return False
+    checkpoint = candidate.checkpoint
+    originals = {without_copy_words(key)}
+    if candidate.layer is not None and not key.startswith(candidate.layer):
+        below = key.partition(candidate.layer)[2]
+        originals |= {f"{candidate.layer}{below}", f"{candidate.layer}.{below.lstrip('._')}"}
+    has_original = any(name in checkpoint.tensors or name in checkpoint.others for name in originals)
+    return has_original or not _DECIDING_WORDS & named
 
 
 def _unowned(candidate: _Candidate, finder: OwnerFinder) -> Role:

@@ -134,3 +134,13 @@ def test_broken_counters_file_is_refused(tmp_path):
         store.read_counters(tmp_path)
     with pytest.raises(ResultError, match="no such file"):
         store.read_summary(tmp_path)
+
+
+def test_a_run_that_cannot_be_written_leaves_no_folder(sample_run, tmp_path, monkeypatch):
+    def fails(*_):
+        raise ResultError("no space left; free some")
+
+    monkeypatch.setattr(store, "write_files", fails)
+    with pytest.raises(ResultError, match="no space left"):
+        store.write_run_to(tmp_path / "deep" / "out", build(sample_run), counters_json(sample_run))
+    assert not list(tmp_path.iterdir())

@@ -92,6 +92,8 @@ def prefixed(prefix: str, state: State) -> State:
     return {f"{prefix}{name}": value for name, value in state.items()}
 
 
+PLACES = {name: value.flatten().nonzero().flatten() for name, value in MASKS.items()}
+PACKED = {name: torch.from_numpy(np.packbits(value == 1)) for name, value in KEPT.items()}
 OPTIMISER = {"state": {0: {"exp_avg": torch.rand(4, 4, 3, 3), "step": torch.tensor(3.0)}}, "param_groups": []}
 LAYOUTS: dict[str, tuple[object, dict[str, object], dict[str, np.ndarray]]] = {
     "plain mask": (beside("mask", MASKS), {}, KEPT),
@@ -136,6 +138,10 @@ LAYOUTS: dict[str, tuple[object, dict[str, object], dict[str, np.ndarray]]] = {
         by(lambda weight, _: weight.abs() > torch.sigmoid(threshold_of(weight))),
     ),
     "popup scores": (beside("popup_scores", SCORES), {"sparsity": 0.75}, by(lambda _, score: top(score.abs()))),
+    "scores and those of the best epoch": (
+        beside("best_scores", MASKS, beside("scores", SCORES)), {"sparsity": 0.75},
+        by(lambda _, score: top(score.abs())),
+    ),
     "scores in a dictionary": (
         {"model": DENSE, "scores": SCORES}, {"sparsity": 0.75}, by(lambda _, score: top(score.abs())),
     ),
@@ -173,6 +179,31 @@ LAYOUTS: dict[str, tuple[object, dict[str, object], dict[str, np.ndarray]]] = {
     "masks of filters in order": ({"state_dict": DENSE, "cfg_mask": [m.float() for m in ROWS.values()]}, {}, BY_ROW),
     "a student": ({"student": prefixed("module.backbone.", DENSE), "teacher": dict(DENSE)}, {}, WHOLE),
     "values of before": (beside("init_weight", SCORES), {}, WHOLE),
+    "a mask whose ones drop": (
+        beside("zeros", {n: 1 - m for n, m in MASKS.items()}), {"mask_key": "zeros", "mask_form": "dropped"}, KEPT,
+    ),
+    "packed bits": (beside("bits", PACKED), {"mask_key": "bits", "mask_form": "packed"}, KEPT),
+    "bits packed by filter": (
+        beside("bitmask", {n: torch.from_numpy(np.packbits(m.reshape(len(m), -1), axis=1, bitorder="little"))
+                           for n, m in KEPT.items()}), {"mask_key": "bitmask", "mask_form": "packed-little"}, KEPT,
+    ),
+    "places": (beside("kept_idx", PLACES), {"mask_key": "kept_idx", "mask_form": "places"}, KEPT),
+    "places that are dropped, in pairs": (
+        beside("gone", {n: (1 - m).nonzero() for n, m in MASKS.items()}),
+        {"mask_key": "gone", "mask_form": "dropped-places"}, KEPT,
+    ),
+    "a mask of blocks": (
+        beside("blocks", {"linear.0": torch.tensor([[0.0, 1.0]])}), {"mask_key": "blocks"},
+        {**WHOLE, "linear.0": np.tile(np.arange(16) >= 8, (8, 1))},  # noqa: PLR2004
+    ),
+    "one flat mask of all layers": (
+        {"model": DENSE, "bits": torch.from_numpy(np.packbits(np.concatenate([m.flatten() for m in KEPT.values()])))},
+        {"mask_key": "bits", "mask_form": "packed"}, KEPT,
+    ),
+    "steps of a quantiser": (
+        beside("alpha", {n: torch.tensor([0.1]) for n in SHAPES},
+               beside("init_state", {n: torch.zeros(1) for n in SHAPES}, beside("mask", MASKS))), {}, KEPT,
+    ),
 }  # fmt: skip
 
 
@@ -195,12 +226,16 @@ def test_layouts_import_with_their_zeros(imported, name: str) -> None:
 
 
 SHAPED = "is shaped like the layer's weight, and nobody knows what it does; state --"
-WHOLE_NUMBERS = r"holds whole numbers of a layer .*; save a mask of 0 and 1 in the weight's shape in its place, as "
-PLACES = {name: value.flatten().nonzero().flatten() for name, value in MASKS.items()}
-PACKED = {name: torch.from_numpy(np.packbits(value == 1)) for name, value in KEPT.items()}
+WHOLE_NUMBERS = (
+    "holds whole numbers of a layer .*; (state --mask-key .*; else )?save a mask of 0 and 1 in the weight's shape in "
+    "its place, as "
+)
 UNKNOWN: dict[str, tuple[object, str]] = {
     "an unknown score": (beside("importance", SCORES), rf"convs\.0\.importance: {SHAPED}score-key importance"),
     "an unknown map of 0 and 1": (beside("m", MASKS), rf"convs\.0\.m: {SHAPED}mask-key m "),
+    "scores that only a copy's name has": (beside("best_scores", SCORES), rf"convs\.0\.best_scores: {SHAPED}score-key"),
+    "importance that was averaged": (beside("importance_ema", SCORES), rf"convs\.0\.importance_ema: {SHAPED}score-key"),
+    "a scale of each weight": (beside("scale", SCORES), rf"convs\.0\.scale: {SHAPED}score-key scale"),
     "a flag alone": (beside("alive", MASKS), rf"convs\.0\.alive: {SHAPED}mask-key alive"),
     "places": (beside("zero_idx", PLACES), rf"convs\.0\.zero_idx: {WHOLE_NUMBERS}convs\.0\.mask"),
     "places by layer": ({"model": DENSE, "kept": {n: p.tolist() for n, p in PLACES.items()}}, WHOLE_NUMBERS),
@@ -222,6 +257,10 @@ UNKNOWN: dict[str, tuple[object, str]] = {
         beside("mask_weight", SCORES), r"convs\.0\.mask_weight: has values besides 0 and 1.*--score-key mask_weight",
     ),
     "scores of movement": (beside("mask_scores", SCORES), r"convs\.0\.mask_scores: has values besides 0 and 1"),
+    "masks in another order of axes": (
+        beside("mask", {n: m.permute(0, 2, 3, 1) for n, m in MASKS.items() if m.ndim == 4}),  # noqa: PLR2004
+        r"convs\.0\.mask: shape \(4, 3, 3, 3\)|convs\.2\.mask: shape \(4, 3, 3, 4\) is not the weight's",
+    ),
     "masks of odd shape": (beside("mask", {"linear.2": torch.ones(3, 8)}), r"linear\.2\.mask: shape \(3, 8\) is not"),
     "reversed names": (beside("pruned_mask", MASKS), r"pruned_mask: does not say whether its ones keep or drop"),
     "reversed masks": (
@@ -246,7 +285,7 @@ UNKNOWN: dict[str, tuple[object, str]] = {
     "masks alone": (beside("weight", MASKS), "all weights are 0 or 1: these are masks"),
     "one flat mask": (
         {"model": DENSE, "mask": torch.cat([value.flatten() for value in MASKS.values()])},
-        "mask: is named after pruning, and belongs to no layer",
+        "mask: is named after pruning, and belongs to no .*state --mask-key mask if it has the weights of all",
     ),
     "scores alone": (beside("score", SCORES), rf"convs\.0\.score: {SHAPED}"),
     "several networks": (
@@ -323,6 +362,7 @@ def test_what_a_refusal_of_a_tensor_advises_gives_its_zeros(imported, content, e
     stated = re.search(r"state --(\w+)-key (\S+)", str(caught.value))
     if "save a mask" in str(caught.value):
         found = imported(beside("mask", MASKS))
+        assert "state --mask-key zero_idx with --mask-form places" in str(caught.value)
     else:
         rule = {"score_rule": "0.1"} if stated[1] == "score" else {}
         found = imported(content, **{f"{stated[1]}_key": stated[2]}, **rule)

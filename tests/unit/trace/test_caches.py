@@ -53,3 +53,28 @@ def test_a_cache_is_read_once_a_group_and_written_at_its_own_width(exported, bit
     products = [layer for layer in trace.layers if layer.kind == "matmul"]
     assert [layer.dims.G for layer in products] == [BATCH * GROUPS] * 2
     assert [layer.cached_elements for layer in products] == [in_cache * CACHED // 2] * 2
+
+
+class Joined(nn.Module):
+    """Attention of one position whose queries, keys and values one layer makes, as GPT-2 has it."""
+
+    def __init__(self):
+        super().__init__()
+        self.make, self.out = nn.Linear(HEADS * SIZE, 3 * HEADS * SIZE), nn.Linear(HEADS * SIZE, HEADS * SIZE)
+
+    def forward(self, x, keys, values):
+        queries, key, value = (y.view(BATCH, 1, HEADS, SIZE).transpose(1, 2) for y in self.make(x).chunk(3, -1))
+        keys, values = torch.cat([keys, key], 2), torch.cat([values, value], 2)
+        mixed = torch.softmax(queries @ keys.mT, -1) @ values
+        return self.out(mixed.transpose(1, 2).reshape(BATCH, 1, -1)), keys, values
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_queries_that_are_made_along_with_keys_and_values_are_not_cached(stays):
+    cache = torch.zeros(BATCH, HEADS, CACHED, SIZE)
+    trace = trace_module(Joined().eval(), (torch.zeros(BATCH, 1, HEADS * SIZE), cache, cache.clone()))
+    chip = load_hardware("edge_llm", [f"mapping.keep_activations_on_chip={str(stays).lower()}"])
+    made = next(layer for layer in run(chip, trace, "dense-int8").layers if layer.name == "make")
+    one = BATCH * HEADS * SIZE
+    assert made.dram_bytes.activation_out == (0 if stays else one)
+    assert 2 * one <= made.dram_bytes.kv_write <= 2 * one + 32  # whole bursts of tiles

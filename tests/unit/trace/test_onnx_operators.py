@@ -229,3 +229,49 @@ def test_stripped_weights_and_several_dynamic_inputs(tmp_path: Path) -> None:
     assert read_onnx(path, StatedShapes((2, 5, 8), (("v", (2, 6, 7)),))).batch == 2
     with pytest.raises(TraceError, match="input 'x' has 3 axes, 5 has 1; give 3 sizes, or 2 without the batch"):
         read(path, input_shape=(5,))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "inputs", "why"),
+    [
+        ([node("Scan2", "x,v", domain="my.op", name="odd")], {"x": [1, 5, 8], "v": [1, 5, 8]}, "two activations"),
+        ([node("Foo", "x", domain="my.op", name="odd", blob=helper.make_tensor("b", FLOAT, [4], [0.0] * 4))],
+         {"x": [1, 8]}, "it holds 'blob'"),
+        ([node("SVMRegressor", "x", domain="ai.onnx.ml", name="odd")], {"x": [4, 8]}, "it multiplies"),
+        ([node("AffineGrid", "x,n", name="odd")], {"x": [2, 2, 3]}, "it multiplies"),
+    ],
+)  # fmt: skip
+def test_what_may_multiply_is_never_left_out(
+    tmp_path: Path, nodes: list[onnx.NodeProto], inputs: Shapes, why: str
+) -> None:
+    path = save(tmp_path / "net.onnx", nodes, inputs, {"n": np.array([2, 1, 4, 4])})
+    with pytest.raises(TraceError, match=rf"odd: operation \S+ is not supported, and its multiply.*{why}"):
+        read(path, skip_unsupported=True)
+
+
+def test_a_foreign_operator_without_products_is_left_out(tmp_path: Path) -> None:
+    inputs = {"x": [1, 10, 4], "v": [1, 3, 10]}
+    path = save(tmp_path / "net.onnx", [node("EfficientNMS_TRT", "x,v", domain="my.op")], inputs, {})
+    assert dict(read(path, skip_unsupported=True).skipped) == {"my.op.EfficientNMS_TRT": 1}
+
+
+def bag_loop() -> onnx.NodeProto:
+    """Return the loop over bags that exporters write for an embedding bag."""
+    nodes = [
+        node("Gather", "starts,i", "start", axis=0), node("Gather", "ends,i", "end", axis=0),
+        node("Unsqueeze", "start,zero", "first"), node("Unsqueeze", "end,zero", "behind"),
+        node("Slice", "x,first,behind,zero", "numbers"), node("Gather", "table,numbers", "rows", axis=0),
+        node("ReduceSum", "rows,zero", "row", keepdims=0), node("Cast", "go", "on", to=TensorProto.BOOL),
+    ]  # fmt: skip
+    scalar = [helper.make_tensor_value_info("i", INT64, []), helper.make_tensor_value_info("go", TensorProto.BOOL, [])]
+    made = [helper.make_tensor_value_info("on", TensorProto.BOOL, []), helper.make_tensor_value_info("row", FLOAT, [8])]
+    return node("Loop", "times,always", "bags", body=helper.make_graph(nodes, "body", scalar, made))
+
+
+def test_embedding_bags_that_are_written_as_loops_read_rows(tmp_path: Path) -> None:
+    values = {"starts": np.array([0, 4]), "ends": np.array([4, 6]), "zero": np.array([0]), "times": np.array(2)}
+    weights = {**values, "always": np.array(True), "table": (100, 8), "w": (8, 3)}
+    trace = read(save(tmp_path / "net.onnx", [bag_loop(), node("MatMul", "bags,w")], {"x": [6]}, weights))
+    kinds = [(layer.kind, layer.num_outputs, layer.vector_ops) for layer in trace.layers[:2]]
+    assert kinds == [("embedding", 6 * 8, 0), ("vector", 2 * 8, 6 * 8)]
+    assert (macs(trace), trace.num_parameters) == (2 * 8 * 3, 8 * 100 + 8 * 3)

@@ -219,19 +219,19 @@ def test_bilinear_layers_meet_one_input_after_the_other() -> None:
     assert [layer.dims.macs for layer in found.layers] == [3 * 4 * 30, 3 * 6 * 5]
 
 
-@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, 1), (3, 2, 1), (2, 2, 0), (5, 2, 2)])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"), [(3, 1, 1), (3, 2, 1), (2, 2, 0), (5, 2, 2), (3, 1, 0), (5, 1, 1), (3, 2, 0)]
+)
 def test_windows_in_three_dimensions_read_whole_slices(kernel: int, stride: int, padding: int) -> None:
     conv = nn.Conv3d(2, 4, kernel, stride, padding)
     dims = trace(lambda m, x: m.conv(x), (1, 2, 8, 28, 28), conv=conv).layers[0].dims
     outs = (8 + 2 * padding - kernel) // stride + 1  # of the depth, which lies inside
-    span = (dims.R - 1) * dims.dilation[0] + 1
     for num_slices in (1, 2, dims.P // outs):
         first = (dims.P // outs - num_slices) // 2
         begin, end = (place * stride - padding for place in (first, first + num_slices - 1))
         needed = 8 * (min(end + kernel, 28) - max(begin, 0))
-        start = first * outs * dims.stride[0] - dims.padding[0]
-        read = min(start + (num_slices * outs - 1) * dims.stride[0] + span, dims.H) - max(start, 0)
-        assert 0 <= read - needed < 2 * dims.R
+        last = dims.start(0, (first + num_slices) * outs - 1) + dims.span(0)
+        assert min(last, dims.H) - max(dims.start(0, first * outs), 0) == needed
 
 
 def test_a_layer_that_multiplies_otherwise_than_its_operator_is_refused() -> None:
