@@ -42,6 +42,7 @@ def ceil_share(total: int, part: Ints, whole: int) -> Ints:
 
 
 def _floor_share(total: int, part: Ints, whole: int) -> Ints:
+    # Shares of all tiles must add up to the total, so they are taken exactly; layers of 2**31 weights come near 2**63.
     common = gcd(total, whole)
     total, whole = total // common, whole // common
     if abs(total) * max(whole, int(part.max(initial=0))) < _INT64_END:
@@ -51,6 +52,7 @@ def _floor_share(total: int, part: Ints, whole: int) -> Ints:
 
 def coded_bytes(num_bytes: Ints, share: float) -> Ints:
     """Return the bytes that are left of plain ones, rounded up; the same where they are not coded."""
+    # The share is a float: its last digit must not make a byte more.
     return num_bytes if share >= 1 else np.ceil(num_bytes * share - 1e-9).astype(np.int64)
 
 
@@ -65,10 +67,12 @@ def _place_free(steps: Ints, reuse: Reuse, double: bool, is_copied: bool = False
     """
     events = np.arange(steps.size, dtype=np.int64)
     block = events // reuse.block_tiles
+    # With two places a block takes that of the last but one, which is done when the last one begins; with one place it
+    # waits until it is needed itself. The first block finds an empty buffer.
     owner = np.maximum(block - 1, 0) if double else block
     release = 2 * steps[np.minimum(owner * reuse.block_tiles, max(steps.size - 1, 0))]
     if is_copied:
-        release = np.maximum(release - 1, 0)
+        release = np.maximum(release - 1, 0)  # odd values: the step has begun
     return np.where(block == 0, NO_RELEASE, release)
 
 
@@ -158,6 +162,7 @@ def _stream_bytes(
         by_class[name] = -(-int((last - first).sum()) // 8)
     burst_bits = 8 * task.burst_bytes
     goes_on = rank == np.concatenate([[rank_before], rank[:-1]]) + 1
+    # A tile that goes on where the one before ended finds the beginning of its first burst on chip.
     begin = np.where(goes_on, -(-begin // burst_bits), begin // burst_bits)
     fetch_bytes: Ints = np.maximum(-(-end // burst_bits) - begin, 0) * task.burst_bytes
     largest = max(by_class, key=lambda name: by_class[name])
@@ -194,6 +199,7 @@ def weight_events(
     decode, symbols = _decoding(task, positions)
     decode = decode * passes
     if generation is not None:
+        # Where lanes cannot hand on what they make, the decoder has the tile for as long as they do.
         decode = np.where(generation.is_held_up, np.maximum(decode, generation.cycles), decode)
     stored = task.traffic_bits
     share = ceil_share(stored.mask + stored.index + stored.weight, positions, task.layer.dims.num_weights)
@@ -233,6 +239,7 @@ def _stream_free(fetched: npt.NDArray[np.bool_], reuse: Reuse, double: bool) -> 
     if not order.size:
         return release
     block = np.arange(order.size, dtype=np.int64) // reuse.block_tiles
+    # As in `_place_free`, but the place is the mask buffer's, and the decoder is who empties it.
     owner = np.maximum(block - 1, 0) if double else block
     release[order] = np.where(block == 0, 0, order[owner * reuse.block_tiles])
     return release
@@ -267,6 +274,7 @@ def _generation(
         index, size = _with_tile_before(nest, task, tiling, tile, rank_before)
         passes = np.concatenate([[1], passes])
     tiles = TileRange(
+        # Of a layer that is split over cores the streams are those of the whole layer.
         first_filter=task.first_filter + index["G"] * tiling.G * num_outer + index[outer] * tiling.size(outer),
         num_filters=size["G"] * size[outer],
         first_weight=index[inner] * tiling.size(inner) * window,
@@ -429,6 +437,7 @@ def output_events(task: LayerTask, nest: Nest, holding: Holding) -> tuple[Output
     total = layer.dims.num_outputs
     visits = np.arange(first.size, dtype=np.int64)
     block = visits // reuse.block_tiles
+    # With two places a tile opens beside the one before, which the vector unit still reads.
     back = 1 if hardware.accumulator.double_buffered else 0
     open_after = np.maximum(block - back, 0) * reuse.block_tiles
     psum_bytes = -(-elements * hardware.accumulator_bits // 8)

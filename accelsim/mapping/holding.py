@@ -26,6 +26,7 @@ class Holding:
 def _best(levels: list[Reuse], tile_bytes: int, capacity: int, double: bool) -> tuple[Reuse, int] | None:
     """Return the level with the fewest fetches that fits, and the bytes it takes; None if not even one tile fits."""
     for level in reversed(levels):
+        # A block that stays for the whole layer is fetched once: nothing is loaded beside it.
         copies = 2 if double and level.num_blocks > 1 else 1
         if level.block_tiles * tile_bytes * copies <= capacity:
             return level, level.block_tiles * tile_bytes * copies
@@ -93,10 +94,11 @@ def hold(task: LayerTask, tiling: Tiling) -> Holding | None:
     sizes = tile_bytes(task, tiling)
     weight_levels = _levels(tiling, counts, WEIGHT_LOOPS)
     if task.regenerates_each_pass:
-        weight_levels = weight_levels[:1]
+        weight_levels = weight_levels[:1]  # made again in each pass, so that nothing is gained by keeping them
     buffer = hardware.weight_buffer
     weights = _best(weight_levels, sizes["weights"], task.capacity(buffer), buffer.double_buffered)
     accumulator = hardware.accumulator
+    # Twice: one tile is worked on while the other is on its way from or to DRAM.
     staged = 2 * sizes["residuals"] + (2 * sizes["outputs"] if task.stages_output else 0)
     capacity = task.activation_capacity_bytes - staged
     needed = sizes["inputs"] if task.dram_input_elements else 0
@@ -164,8 +166,10 @@ def _hold_mask(task: LayerTask, tiling: Tiling, weights: Reuse, mask_tile_bytes:
     if not task.decodes:
         return weights, 0
     levels = _levels(tiling, tiling.counts(task.layer.dims), WEIGHT_LOOPS)
+    # Bits of weights that are held are not read again inside, so only holding them from further out saves a fetch.
     outer = [level for level in levels if level.hold_from <= weights.hold_from]
     best = _best(outer, mask_tile_bytes, task.capacity(buffer), buffer.double_buffered)
     if best is None:
+        # Not even a tile fits: its bits stream through, and are fetched whenever the weights are made.
         return weights, min(mask_tile_bytes, buffer.capacity_bytes)
     return best

@@ -30,6 +30,7 @@ class SkipFactors:
         """Return the cycles that remain, rounded up."""
         if self.fraction is None:
             return cycles
+        # The fraction is a float: its last digit must not make a cycle more.
         return np.ceil(cycles * self.fraction - 1e-9).astype(np.int64)
 
     def scale(self, accesses: Ints) -> Ints:
@@ -94,6 +95,7 @@ def skip_table(task: LayerTask, tiling: Tiling) -> SkipTable:
     pe, plan = task.hardware.pe_array, task.plan
     if plan is None or pe.zero_weights != "skip":
         return SkipTable(task, None)
+    # Packed lanes save steps of full weights too: a filter that does not fill its lanes is followed by the next one.
     if plan.num_nonzero < task.layer.dims.num_weights or pe.skip_group == "packed":
         return SkipTable(task, _weight_fraction(task, tiling))
     return SkipTable(task, None)
@@ -152,7 +154,9 @@ def _activation_fraction(pe: PeArrayConfig, density: float, nest: Nest, window: 
     else:
         lanes = pe.rows
     if pe.skip_group != "rows":
+        # A step is saved only where no lane has anything to do.
         return np.full(nest.num_steps, 1.0 - (1.0 - density) ** lanes)
+    # Each row passes its own stream: the longer it is, the nearer its count of zeros is to that of the slowest row.
     streams = nest.size["N"] * nest.size["P"] * nest.size["Q"]
     if pe.dataflow == "output_stationary":
         streams = nest.size["C"] * window
