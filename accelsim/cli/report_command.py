@@ -46,7 +46,7 @@ SUFFIXES = {
     "FILE [default: by the suffix of FILE; html without one].",
 )
 @click.option("--figures", "folder", metavar="DIR", help="Write every figure there, as PDF and as SVG.")
-@click.option("--title", metavar="TEXT", help="Heading of the report [default: networks and chips].")
+@click.option("--title", metavar="TEXT", help="Heading of the report [default: the question that it answers].")
 @common_options
 @click.pass_context
 def command(  # noqa: PLR0913, PLR0917  each is an option of the command

@@ -38,15 +38,7 @@ from accelsim.timing.schedule import Schedule
 from accelsim.timing.solve import layer_end, layer_table
 from accelsim.trace.model import LayerTrace, TraceLayer
 
-__all__ = [
-    "activation_bits_of",
-    "build_layer",
-    "check_units",
-    "map_network",
-    "network_tasks",
-    "rank_network",
-    "residency_of",
-]
+__all__ = ["build_layer", "check_units", "map_network", "network_tasks", "rank_network", "residency_of"]
 
 
 def map_network(
@@ -375,12 +367,8 @@ def map_entries(
 def _tiling_of(task: LayerTask, prices: EnergyPrices, speed: str, quick: bool) -> Tiling | None:
     """Return the tiling of a piece alone; ``quick``: what the closed form likes best."""
     run = Run(Moment(), _content(task, _chip_content(task.hardware)), speed)
-    if not quick:
-        return map_layer(task, prices, None, run).schedule.tiling
-    likely = likely_tilings(task, prices, run, 1.0)
-    if not likely:
-        raise MappingError(no_tiling_message(task))
-    return likely[0]
+    likely = likely_tilings(task, prices, run, 1.0) if quick else []
+    return likely[0] if likely else map_layer(task, prices, None, run).schedule.tiling
 
 
 _kept_layers: Kept[MappedLayer] = Kept(KEPT_EVENTS)

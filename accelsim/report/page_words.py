@@ -16,10 +16,11 @@ from accelsim.report.sentence import (
     left_out_words,
     limits_line,
     nearest_rival_name,
+    price_line,
 )
 from accelsim.report.text import percent, printable, quantity, ratio, significant
 from accelsim.results.breakeven import equal_precision_bits, smaller_or_cheaper
-from accelsim.results.compare import generation_wait_fraction, stored_bits, traffic_bytes
+from accelsim.results.compare import stored_bits, traffic_bytes
 from accelsim.results.model import RunResult, Totals
 
 UNFROZEN_FORMAT = "slt-unfrozen"
@@ -111,7 +112,8 @@ def answer(case: Case) -> list[str]:
     if rival is None:
         fused = fused_line(ticket.main.result)
         return [*limits, *fused, "Nothing was compared: give runs of other storage formats too.", *missing]
-    sentences = [*fused_line(ticket.main.result), *limits, *_price(ticket.main), *_winners(ticket)]
+    said = [*fused_line(ticket.main.result), *limits]
+    sentences = [*said, *price_line(ticket.main.result.totals), *_winners(ticket)]
     sentences += policy_words(ticket, rival, nearest_rival(ticket)) + break_even_words(ticket)
     if len(case.tickets) > 1:
         sentences.append(_family(case))
@@ -241,20 +243,6 @@ def _freezing_words(ours: str, ratios: Sequence[tuple[str, float | None]]) -> li
 
 def _frozen(share: float) -> str:
     return "anything is" if share <= NEARLY_NONE else f"{percent(share)} are"
-
-
-def _price(run: PageRun) -> list[str]:
-    totals = run.result.totals
-    energy_j = totals.energy_j_by_unit.weight_generator + totals.energy_j_by_unit.mask_decoder
-    area_mm2 = sum(totals.area_mm2_by_unit.get(unit, 0.0) for unit in ("weight_generator", "mask_decoder"))
-    if not energy_j and not area_mm2:
-        return []
-    shares = (
-        f"{percent(generation_wait_fraction(totals))} of the time (waiting for them), "
-        f"{percent(energy_j / totals.energy_j if totals.energy_j else 0.0)} of the energy and "
-        f"{percent(area_mm2 / totals.area_mm2 if totals.area_mm2 else 0.0)} of the area"
-    )
-    return [f"Its price, weight generator and mask decoder, is {shares}."]
 
 
 def _winners(ticket: TicketRuns) -> list[str]:

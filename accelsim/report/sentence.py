@@ -69,8 +69,7 @@ def remarks(result: RunResult, comparison: Mapping[str, Totals]) -> list[str]:
     """Return what to know of a comparison: what generator and decoder cost, and which decoder rivals have."""
     if not any(name != result.storage for name in comparison):
         return []
-    lines = [price] if (price := _price(result.totals)) else []
-    return lines + ([_FITTED] if any(is_as_stated(name) for name in comparison) else [])
+    return price_line(result.totals) + ([_FITTED] if any(is_as_stated(name) for name in comparison) else [])
 
 
 def left_out_words(results: Sequence[RunResult]) -> list[str]:
@@ -138,17 +137,18 @@ def _busy(totals: Totals) -> str:
     return f"{percent(share)} of its time is {label(most)}."
 
 
-def _price(mine: Totals) -> str:
+def price_line(mine: Totals) -> list[str]:
+    """Return what weight generator and mask decoder cost in time, energy and area; none where neither is used."""
     energy = mine.energy_j_by_unit.weight_generator + mine.energy_j_by_unit.mask_decoder
     area = sum(mine.area_mm2_by_unit.get(unit, 0.0) for unit in ("weight_generator", "mask_decoder"))
     if not energy and not area:
-        return ""
+        return []
     shares = [
         f"{percent(generation_wait_fraction(mine))} of the time (waiting for them)",
         f"{percent(energy / mine.energy_j if mine.energy_j else 0.0)} of the energy",
         f"{percent(area / mine.area_mm2 if mine.area_mm2 else 0.0)} of the area",
     ]
-    return f"Weight generator and mask decoder take {', '.join(shares[:2])} and {shares[2]}."
+    return [f"Weight generator and mask decoder take {', '.join(shares[:2])} and {shares[2]}."]
 
 
 def _caveat(result: RunResult, comparison: Mapping[str, Totals], synthetic: Sequence[str]) -> str:
