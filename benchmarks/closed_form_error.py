@@ -130,6 +130,7 @@ class Solver:
     def _forget_tables() -> None:
         tile_table.tile_table.cache_clear()
         tile_table.skipped_fractions.cache_clear()
+        tile_table._part.cache_clear()
 
     def value(self, finalist: Ranked) -> tuple[float, mapper._Found]:
         """Return the objective of a tiling and its end."""
