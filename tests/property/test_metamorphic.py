@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from accelsim.config.loader import LoadedHardware, load_hardware
-from accelsim.pipeline import run, simulate
+from accelsim.pipeline import run, schedule_network, simulate
 from accelsim.trace import TraceOptions, trace_network, trace_workload
 from accelsim.trace.model import LayerTrace, LoopDims, TraceLayer
 
@@ -113,8 +113,12 @@ def test_scaling_all_clocks_scales_time_and_no_cycle(name: str) -> None:
 def test_a_network_takes_the_sum_of_its_layers_where_nothing_overlaps(name: str) -> None:
     hardware = chip(name, *ALONE)
     layers = dense(conv("a", 32, 16, 16), conv("b", 48, 32, 16), conv("c", 16, 48, 16)).layers
-    whole = simulate(hardware, LayerTrace("net", layers, "dense"), "dense-int8")
-    alone = [simulate(hardware, LayerTrace(layer.name, (layer,), "dense"), "dense-int8").layers[0] for layer in layers]
+    network = LayerTrace("net", layers, "dense")
+    schedule, _ = schedule_network(hardware.config, network, "dense-int8")
+    tilings = {layer.name: layer.tiling for layer in schedule.layers if layer.tiling is not None}
+    whole = simulate(hardware, network, "dense-int8", fixed=tilings)
+    parts = [LayerTrace(layer.name, (layer,), "dense") for layer in layers]
+    alone = [simulate(hardware, part, "dense-int8", fixed={part.name: tilings[part.name]}).layers[0] for part in parts]
 
     # Alone, the memory bus need not turn round from the writes of the layer before.
     assert [replace(layer, busy_cycles={}) for layer in whole.layers] == [
