@@ -26,8 +26,9 @@ from accelsim.timing.stations import Station, layer_stations
 from accelsim.timing.table import Table, flatten
 from accelsim.units import ns_to_cycles
 
-# The figures are of energy without the memory's states; with them 7.6 are solved and the constants stand in the same
-# order (0.18 % as they stand, 0.20 % with 8 finalists, 0.22 % with two for certain, 0.27 % without doubt).
+# The figures are of energy without the memory's states. With them, and with `--layers 7` (392 layers), 7.8 are solved
+# and the constants stand in the same order: 0.126 % and 2.4 % as they stand, 0.133 % with 8 finalists, 0.130 % with two
+# for certain, 0.181 % without doubt, 0.142 % with 8 tried.
 # `benchmarks/closed_form_error.py`, 696 layers of four networks on seven chips, for latency and energy x delay: 7.7
 # tilings are solved in the mean; the choice is 0.054 % above the best known in the mean, 1.4 % in 99 of 100 layers,
 # 3.3 % at most. With 8 finalists it is 0.07 % and 1.4 %, for 7.2 tilings.
