@@ -15,8 +15,9 @@ from accelsim.cost.evaluate import evaluate
 from accelsim.cost.tables import load_tables
 from accelsim.errors import AccelSimError
 from accelsim.mapping.loops import LOOP_ORDERS, LOOPS, Loop, Tiling
-from accelsim.pipeline import schedule_network
+from accelsim.pipeline import schedule_network, simulate
 from accelsim.results.build import build_result
+from accelsim.sim.counters import Counters
 from accelsim.sim.run import run_schedule
 from accelsim.trace import LayerTrace, TraceOptions, trace_workload
 from accelsim.trace.model import LoopDims
@@ -52,6 +53,9 @@ CASES = {
     "vit_tiny dense-int8": Case("vit_tiny", "dense-int8"),
 }
 
+ON_CORES = ("conv6_slt_f70 slt", "vit_tiny dense-int8")
+"""Networks of chips with several cores, whose runs take seconds."""
+
 VARIANTS = {"edge_timing": ("edge", ["dram.model=timing"])}
 """Committed chips with another setting: name of the record -> chip and overrides."""
 
@@ -59,6 +63,14 @@ VARIANTS = {"edge_timing": ("edge", ["dram.model=timing"])}
 def chips() -> list[str]:
     """Return the names of the committed chips and of the variants."""
     return sorted([path.stem for path in HWCONFIGS.glob("*.yaml")] + list(VARIANTS))
+
+
+@cache
+def cases(chip: str) -> tuple[str, ...]:
+    """Return the networks that are recorded of a chip."""
+    name, overrides = VARIANTS.get(chip, (chip, []))
+    has_cores = load_hardware(str(HWCONFIGS / f"{name}.yaml"), overrides).config.num_cores > 1
+    return ON_CORES if has_cores else tuple(CASES)
 
 
 def load(chip: str, case: str) -> tuple[LoadedHardware, LayerTrace]:
@@ -73,22 +85,28 @@ def load(chip: str, case: str) -> tuple[LoadedHardware, LayerTrace]:
 def _outcome(chip: str, case: str, is_stated: bool = False) -> tuple[dict[str, Any], list[str]]:
     """Return the totals of a run and the tilings of its array layers, chosen or, where ``is_stated``, as reviewed."""
     hardware, trace = load(chip, case)
+    if hardware.config.num_cores > 1:
+        return _totals(hardware, trace, simulate(hardware, trace, CASES[case].storage)), []
     try:
         schedule, _ = schedule_network(
             hardware.config, trace, CASES[case].storage, _stated(chip, case, trace) if is_stated else None
         )
     except AccelSimError as error:
         return {"refused": str(error).replace(f"{ROOT}/", "")}, []
-    counters = run_schedule(schedule, hardware.config)
-    result = build_result(hardware, trace, counters, evaluate(counters, hardware.config, load_tables()))
-    totals: dict[str, Any] = _rounded(result.totals.model_dump(exclude_none=True))
-    totals["actions"] = {unit: counts for unit, counts in totals["actions"].items() if counts}
+    totals = _totals(hardware, trace, run_schedule(schedule, hardware.config))
     tilings = [
         tiling_text(layer.tiling, entry.dims)
         for layer, entry in zip(schedule.layers, trace.layers, strict=True)
         if layer.tiling is not None
     ]
     return totals, tilings
+
+
+def _totals(hardware: LoadedHardware, trace: LayerTrace, counters: Counters) -> dict[str, Any]:
+    result = build_result(hardware, trace, counters, evaluate(counters, hardware.config, load_tables()))
+    totals: dict[str, Any] = _rounded(result.totals.model_dump(exclude_none=True))
+    totals["actions"] = {unit: counts for unit, counts in totals["actions"].items() if counts}
+    return totals
 
 
 def record(chip: str, case: str, is_stated: bool = False) -> dict[str, Any]:
@@ -139,10 +157,13 @@ def path_of(chip: str) -> Path:
 def main() -> None:
     """Write the records of all chips again."""
     for chip in chips():
-        records = {case: record(chip, case) for case in CASES}
+        records = {case: record(chip, case) for case in cases(chip)}
         path_of(chip).write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
     lines = [
-        f"{chip}: {case}: {'; '.join(found)}" for chip in chips() for case in CASES if (found := tilings(chip, case))
+        f"{chip}: {case}: {'; '.join(found)}"
+        for chip in chips()
+        for case in cases(chip)
+        if (found := tilings(chip, case))
     ]
     TILINGS.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

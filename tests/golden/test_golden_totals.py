@@ -35,7 +35,7 @@ def every(number: int) -> list[tuple[str, str]]:
         (chip, case)
         for row, chip in enumerate(golden.chips())
         for column, case in enumerate(golden.CASES)
-        if (row + column) % number == 0
+        if (row + column) % number == 0 and case in golden.cases(chip)
     ]
 
 
