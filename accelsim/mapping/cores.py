@@ -179,6 +179,7 @@ def _part_of_layer(
         weights=weights,
         vector_ops=share.of(layer.vector_ops),
         num_outputs=share.of(layer.num_outputs),
+        cached_outputs=None if layer.cached_outputs is None else share.of(layer.cached_outputs),
         second_input_elements=second,
         input_elements=(),
     )
