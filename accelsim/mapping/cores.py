@@ -114,8 +114,8 @@ def rows_part(task: LayerTask, share: Share, loop: Literal["P", "Q"] = "P") -> L
     above = max(0, -dims.start(axis, share.first))
     padding = (above, dims.padding[1]) if axis == 0 else (dims.padding[0], above)
     rows = max(1, behind - first)
-    every, *moves, before = dims.slices
-    slices = (every, *moves, (before + share.first) % every)
+    every, further, spare, before = dims.slices
+    slices = (every, further, spare, (before + share.first) % every)
     own = replace(dims, P=share.size, H=rows, slices=slices) if loop == "P" else replace(dims, Q=share.size, W=rows)
 
     def of_inputs(count: int) -> int:
