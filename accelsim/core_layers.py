@@ -423,7 +423,8 @@ def _share_of_others(option: _Option, made: tuple[str, int], number: int) -> flo
     is_alike = made == (option.by, len(option.parts))
     if is_alike and option.by == "positions":  # all but the rows of the halo are its own
         dims = option.largest.layer.dims
-        rows, own = (dims.H, dims.P * dims.stride[0]) if dims.P >= dims.Q else (dims.W, dims.Q * dims.stride[1])
+        axis, rows, outputs = (0, dims.H, dims.P) if dims.P >= dims.Q else (1, dims.W, dims.Q)
+        own = dims.start(axis, outputs) - dims.start(axis, 0)
         return max(0.0, 1 - own / max(1, rows))
     if is_alike and option.by in ("batch", ONE_CORE):
         return 0.0

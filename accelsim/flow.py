@@ -210,6 +210,20 @@ def check_seen(pictures: Pictures, requests_file: str | None, trace: LayerTrace,
         check_layer(trace, pictures.gantt_layer)
 
 
+def check_first_group(
+    hardware: LoadedHardware, trace: LayerTrace, storage: str, pictures: Pictures, mapping: str | None
+) -> None:
+    """Raise `ResultError` if a Gantt chart is wanted of a layer that the first group of a batch does not go through."""
+    if pictures.gantt is None or pictures.gantt_layer is None:
+        return
+    names = [layer.name for layer in groups_of(hardware, trace, storage, mapping)[0].trace.layers]
+    if pictures.gantt_layer not in names:
+        raise ResultError(
+            f"--gantt-layer: {pictures.gantt_layer}: a chart shows the first group of the batch, and this one goes "
+            f"through the layers up to {names[-1]} alone; give one of these, or leave --batch out"
+        )
+
+
 def timeline_of(
     hardware: LoadedHardware, trace: LayerTrace, result: RunResult, probe: TimelineProbe, mapping: str | None
 ) -> Timeline:

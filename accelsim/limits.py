@@ -88,7 +88,9 @@ def with_limits(
         tilings = [_Stated(fixed if anew else each.tilings, each.groups) for each in mapped]
         times: list[int] = []
         for change in changes:
-            least = min(times, default=math.inf) if anew else math.inf
+            # Fused layers move less than the bound of each knows of.
+            is_bounded = anew and not any(each.groups for each in mapped)
+            least = min(times, default=math.inf) if is_bounded else math.inf
             cycles = _cycles_with(hardware, change, parts, storage, tilings, least)
             times += [cycles] if cycles is not None else []
         if times:
@@ -190,11 +192,11 @@ def _mapped(hardware: HardwareConfig, part: _Part, storage: str, stated: _Stated
 
 def _bound(hardware: HardwareConfig, part: _Part, storage: str) -> int:
     """Return what no tiling of a part can beat."""
-    plans = layer_plans(part.trace, storage)
+    plans = layer_plans(part.trace, storage)  # of the whole network: activations are as wide in each stretch of it
 
     def bounds(trace: LayerTrace) -> list[LowerBound]:
-        own = {layer.name: plans[layer.name] for layer in trace.layers if layer.name in plans}
-        return [lower_bound(task) for task in network_tasks(trace, own, hardware, residency_of(trace, own, hardware))]
+        tasks = network_tasks(trace, plans, hardware, residency_of(trace, plans, hardware))
+        return [lower_bound(task) for task in tasks]
 
     if part.network is None:
         return NetworkBound.of(bounds(part.trace)).cycles

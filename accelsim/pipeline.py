@@ -191,7 +191,12 @@ def _with_decoder(counters: Counters, built: HardwareConfig, stated: HardwareCon
 def batch_groups(
     hardware: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling] | None = None
 ) -> tuple[Group, ...]:
-    """Return how a batch goes through the chip; all at once where tilings are stated, for they state its part too."""
+    """Return how a batch goes through the chip; all at once where tilings are stated, for they state its part too.
+
+    Several cores divide a batch among them as they like (`accelsim.cores`): to who runs or draws it, it is one group.
+    """
+    if hardware.num_cores > 1:
+        return (Group(trace, 1),)
     return _groups(built_for(hardware, trace, storage), trace, storage, fixed)[0]
 
 

@@ -125,6 +125,7 @@ def command(
     probe = TimelineProbe() if pictures.are_wanted else None
     requests = RequestLog() if requests_file(ctx) is not None else None
     storage = with_layers(storage or flow.default_storage(trace, chip), storage_of(ctx))
+    flow.check_first_group(chip, trace, storage, pictures, mapping_file(ctx))
     run = flow.simulate_format(chip, trace, storage, exact, probe, mapping_file(ctx), requests)
     run = flow.run_with_limits(chip, trace, run, mapping_file(ctx))
     unsure = wants_uncertainty(ctx)

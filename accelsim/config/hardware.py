@@ -198,11 +198,6 @@ class BufferConfig(ConfigModel):
         """Return the bytes of a bank."""
         return max(1, self.capacity_bytes // self.num_banks)
 
-    @property
-    def usable_bytes(self) -> int:
-        """Return the bytes that one tile may use."""
-        return self.capacity_bytes // 2 if self.double_buffered else self.capacity_bytes
-
 
 class WeightGeneratorConfig(ConfigModel):
     """The on-chip random number generator."""

@@ -22,8 +22,6 @@ _COUNTS = frozenset(
     | {name for name in DETAIL_COLUMNS if name.startswith("cycles_")}
 )
 
-_FIGURES = frozenset({*METRICS, *DETAIL_COLUMNS, "sparsity", "prune_ratio", "lock_ratio", "freeze_ratio"}) - _COUNTS
-
 
 def variable_columns(space: DesignSpace) -> list[str]:
     """Return the columns of the variables: ``vary.`` and the name; the storage format has a column of its own."""

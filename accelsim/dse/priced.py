@@ -49,11 +49,6 @@ class Prices:
     memory: Mapping[str, MemoryPrice]
     traffic_bits: int
 
-    @property
-    def own_policy(self) -> str:
-        """Return the chip's own policy, in words."""
-        return next(iter(self.memory))
-
     def text(self) -> str:
         """Return what `parse_prices` reads."""
         return json.dumps(asdict(self), separators=(",", ":"))

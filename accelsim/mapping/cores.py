@@ -114,7 +114,9 @@ def rows_part(task: LayerTask, share: Share, loop: Literal["P", "Q"] = "P") -> L
     above = max(0, -dims.start(axis, share.first))
     padding = (above, dims.padding[1]) if axis == 0 else (dims.padding[0], above)
     rows = max(1, behind - first)
-    own = replace(dims, P=share.size, H=rows) if loop == "P" else replace(dims, Q=share.size, W=rows)
+    every, further, spare, before = dims.slices
+    slices = (every, further, spare, (before + share.first) % every)
+    own = replace(dims, P=share.size, H=rows, slices=slices) if loop == "P" else replace(dims, Q=share.size, W=rows)
 
     def of_inputs(count: int) -> int:
         return -(-count * rows // all_rows)
@@ -177,6 +179,7 @@ def _part_of_layer(
         weights=weights,
         vector_ops=share.of(layer.vector_ops),
         num_outputs=share.of(layer.num_outputs),
+        cached_outputs=None if layer.cached_outputs is None else share.of(layer.cached_outputs),
         second_input_elements=second,
         input_elements=(),
     )

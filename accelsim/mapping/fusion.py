@@ -301,8 +301,7 @@ def _window(task: LayerTask, first: int, size: int) -> Rows:
 def _has_gaps(task: LayerTask) -> bool:
     """Return whether there are rows or columns between the windows that are not read."""
     dims = task.layer.dims
-    spans = ((dims.R - 1) * dims.dilation[0] + 1, (dims.S - 1) * dims.dilation[1] + 1)
-    return spans[0] < dims.stride[0] or spans[1] < dims.stride[1]
+    return dims.span(0) < dims.stride[0] + dims.slices[1] or dims.span(1) < dims.stride[1]
 
 
 def _fits_rows(trace: LayerTrace, name: str, layer: TraceLayer, task: LayerTask) -> bool:

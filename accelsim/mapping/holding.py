@@ -69,7 +69,7 @@ def _largest_extent(task: LayerTask, loop: Loop, tile: int, taps: int) -> int:
     if (
         offset and task.layer.kind != "aggregate"
     ):  # with other taps, the padding cuts elsewhere: a window without padding
-        every, further, _ = dims.slices if axis == 0 else (1, 0, 0)
+        every, further, *_ = dims.slices if axis == 0 else (1, 0)
         size = (tile - 1) * dims.stride[axis] + ceil_div(tile - 1, every) * further + dims.span(axis, taps)
         return min(dims.H if loop == "P" else dims.W, size)
     if axis == 0 and dims.slices[1]:  # tiles cross the borders of slices more and less often

@@ -134,11 +134,6 @@ class Reuse:
     block_tiles: int
     num_blocks: int
 
-    @property
-    def num_fetches(self) -> int:
-        """Return the tiles fetched in the layer."""
-        return self.block_tiles * self.num_blocks
-
 
 def reuse_levels(order: tuple[Loop, ...], counts: dict[Loop, int], relevant: frozenset[str]) -> list[Reuse]:
     """Return the useful ways to hold an operand, from one tile (least memory) to everything (fewest fetches).

@@ -376,10 +376,10 @@ def _inputs(dims: LoopDims, kind: LayerKind, tiles: dict[Loop, Ints], counts: di
 
 def _jumps(tiles: Ints, dims: LoopDims) -> Ints:
     """Return how often the outputs of the largest tile go to the next slice: seldom, where tiles begin with one."""
-    every = dims.slices[0]
+    every, _, _, before = dims.slices
     within, crossing = (tiles - 1) // every, (tiles - 2) // every + 1
-    begins_alike = (tiles % every == 0) | (every % tiles == 0)
-    return np.where(begins_alike, within, np.minimum(crossing, (dims.P - 1) // every))
+    begins_alike = (before == 0) & ((tiles % every == 0) | (every % tiles == 0))
+    return np.where(begins_alike, within, np.minimum(crossing, (dims.P - 1 + before) // every))
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,9 +42,6 @@ FORMAT_VERSION = 1
 MAX_TICKET_WEIGHTS = 1 << 31
 _MAX_BITS = 64.0
 _MAX_HEADER_BYTES = 16 << 20
-_KEYS = (
-    "format", "version", "provenance", "dataset", "accuracy", "command", "regenerable", "header", "payload",
-)  # fmt: skip
 
 
 def write_ticket(path: str | os.PathLike[str], ticket: Ticket) -> None:

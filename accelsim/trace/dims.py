@@ -16,8 +16,8 @@ from accelsim.ticket.shapes import Axis, Shape, axes_of, matmul_dims, split_map
 from accelsim.trace.model import LoopDims
 
 _PLAIN = Axis(1, 1, 0, 0, 1, 0)
-Slices = tuple[int, int, int]
-_NO_SLICES = (1, 0, 0)
+Slices = tuple[int, int, int, int]
+_NO_SLICES = (1, 0, 0, 0)
 _FLAT = 2
 """Spatial axes of a map without depth."""
 
@@ -110,7 +110,7 @@ def _rows(axes: tuple[Axis, Axis], sizes: Shape, outs: Shape) -> tuple[Axis, Sli
     span = max(1, of_a_slice, of_all)
     dilation = max(1, -(-(span - 1) // (kernel - 1))) if kernel > 1 else 1
     spare = max(0, (kernel - 1) * dilation + 1 - span)
-    return Axis(kernel, stride, before, 0, dilation, 0), (outs[1], further, spare)
+    return Axis(kernel, stride, before, 0, dilation, 0), (outs[1], further, spare, 0)
 
 
 def pool_dims(node: GraphNode, source: Shape) -> LoopDims:

@@ -25,8 +25,9 @@ class LoopDims:
     ``H`` x ``W`` is the input without padding; ``C`` x ``G`` its channels. For a matmul the weights' place is taken by
     the second activation: heads are groups. Linear layers on sequences have P = tokens. A third spatial axis is part of
     P, R and H (see `accelsim.trace.dims`); what is padded below and to the right follows from P and Q. ``slices`` are
-    then the output rows of a slice, the input rows that the next slice is further than the stride says, and how many
-    rows fewer a window reaches than its dilation says.
+    then the output rows of a slice, the input rows that the next slice is further than the stride says, how many rows
+    fewer a window reaches than its dilation says, and the output rows of the first slice that are not there: other
+    cores, or earlier stripes, have them.
     """
 
     N: int = 1
@@ -42,12 +43,12 @@ class LoopDims:
     stride: tuple[int, int] = (1, 1)
     dilation: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
-    slices: tuple[int, int, int] = (1, 0, 0)
+    slices: tuple[int, int, int, int] = (1, 0, 0, 0)
 
     def start(self, axis: int, output: int) -> int:
         """Return the first input row (axis 0) or column (1) under an output; below 0 it is padded."""
-        every, further, _ = self.slices if axis == 0 else (1, 0, 0)
-        return output * self.stride[axis] + output // every * further - self.padding[axis]
+        every, further, _, before = self.slices if axis == 0 else (1, 0, 0, 0)
+        return output * self.stride[axis] + (output + before) // every * further - self.padding[axis]
 
     def span(self, axis: int, taps: int = 0) -> int:
         """Return the input rows or columns from the first to the last that so many taps of a filter read; 0: all."""

@@ -31,11 +31,6 @@ class Product:
     inner: int
     columns: int
 
-    @property
-    def swapped(self) -> Product:
-        """Return the product of the second by the first."""
-        return Product(self.heads, self.columns, self.inner, self.rows)
-
 
 @dataclass(frozen=True, slots=True)
 class Terms:

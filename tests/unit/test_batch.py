@@ -11,11 +11,13 @@ import accelsim
 from accelsim import pipeline
 from accelsim.config.loader import load_hardware
 from accelsim.errors import AccelSimError
-from accelsim.groups import groups_of_size
+from accelsim.flow import check_first_group
+from accelsim.groups import Group, groups_of_size
 from accelsim.pipeline import batch_groups
 from accelsim.report.batch import groups_words
+from accelsim.report.pictures import Pictures
 from accelsim.results.compare import weight_bytes
-from accelsim.results.model import RunResult
+from accelsim.results.model import ResultError, RunResult
 from accelsim.trace import TraceOptions, read_topology, trace_network, trace_workload
 from accelsim.trace.batch import in_copies, with_batch
 from accelsim.trace.model import LayerTrace
@@ -87,11 +89,19 @@ def test_each_layer_has_the_group_that_suits_it() -> None:
 
 def test_a_stretch_is_stored_as_in_the_whole_network() -> None:
     storage = "slt+linears.0=dense-int8"
-    first = batch_groups(load_hardware("edge").config, with_batch(trace_network("conv6", TICKET), 64), storage)[0].trace
+    chip, trace = load_hardware("edge"), with_batch(trace_network("conv6", TICKET), 64)
+    first = batch_groups(chip.config, trace, storage)[0].trace
     assert "linears.0" not in [layer.name for layer in first.layers]
+    with pytest.raises(ResultError, match="linears.0: a chart shows the first group of the batch"):
+        check_first_group(chip, trace, storage, Pictures(None, "chart.svg", "linears.0"), None)
     assert run("edge", first, storage).totals.macs
     found = accelsim.run("edge", "conv6", storage, options=TICKET, batch=64)
     assert found.totals.stored_bits.weight == 8 * 4096 * 256
+
+
+def test_several_cores_show_a_batch_as_one_group() -> None:
+    trace = with_batch(trace_network("conv2", TICKET), 8)
+    assert batch_groups(load_hardware("edge_quad").config, trace, "slt") == (Group(trace, 1),)
 
 
 def test_products_of_activations_share_nothing_between_inputs() -> None:

@@ -6,7 +6,9 @@ from torch import nn
 
 from accelsim import trace_module
 from accelsim.config.loader import load_hardware
-from accelsim.pipeline import run
+from accelsim.mapping.cores import PARTS, split_task
+from accelsim.mapping.network import network_tasks, residency_of
+from accelsim.pipeline import layer_plans, run
 from accelsim.trace.phases import with_cache_bits
 
 BATCH, HEADS, GROUPS, SIZE, CACHED = 2, 8, 2, 8, 16
@@ -78,3 +80,16 @@ def test_queries_that_are_made_along_with_keys_and_values_are_not_cached(stays):
     one = BATCH * HEADS * SIZE
     assert made.dram_bytes.activation_out == (0 if stays else one)
     assert 2 * one <= made.dram_bytes.kv_write <= 2 * one + 32  # whole bursts of tiles
+
+
+def test_cores_together_cache_what_a_layer_caches():
+    cache = torch.zeros(BATCH, HEADS, CACHED, SIZE)
+    trace = trace_module(Joined().eval(), (torch.zeros(BATCH, 1, HEADS * SIZE), cache, cache.clone()))
+    plans, chip = layer_plans(trace, "dense-int8"), load_hardware("edge_llm", []).config
+    tasks = network_tasks(trace, plans, chip, residency_of(trace, plans, chip))
+    made = next(task for task in tasks if task.layer.name == "make")
+    assert made.rest_stays
+    divided = [parts for by in PARTS if (parts := split_task(made, by, 2, BATCH)) is not None]
+    assert divided
+    for parts in divided:
+        assert sum(part.memory_outputs for part in parts) == made.memory_outputs == 2 * BATCH * HEADS * SIZE

@@ -11,7 +11,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 import accelsim
+from accelsim.config.loader import load_hardware
 from accelsim.errors import TraceError
+from accelsim.mapping.cores import rows_part, shares
+from accelsim.mapping.task import LayerTask, input_window
 from accelsim.trace.emit import Operation, Work
 from accelsim.trace.model import LayerTrace
 from accelsim.trace.modules import trace_module
@@ -224,7 +227,8 @@ def test_bilinear_layers_meet_one_input_after_the_other() -> None:
 )
 def test_windows_in_three_dimensions_read_whole_slices(kernel: int, stride: int, padding: int) -> None:
     conv = nn.Conv3d(2, 4, kernel, stride, padding)
-    dims = trace(lambda m, x: m.conv(x), (1, 2, 8, 28, 28), conv=conv).layers[0].dims
+    layer = trace(lambda m, x: m.conv(x), (1, 2, 8, 28, 28), conv=conv).layers[0]
+    dims = layer.dims
     outs = (8 + 2 * padding - kernel) // stride + 1  # of the depth, which lies inside
     for num_slices in (1, 2, dims.P // outs):
         first = (dims.P // outs - num_slices) // 2
@@ -232,6 +236,9 @@ def test_windows_in_three_dimensions_read_whole_slices(kernel: int, stride: int,
         needed = 8 * (min(end + kernel, 28) - max(begin, 0))
         last = dims.start(0, (first + num_slices) * outs - 1) + dims.span(0)
         assert min(last, dims.H) - max(dims.start(0, first * outs), 0) == needed
+    task = LayerTask(layer, None, load_hardware("edge", []).config, 0, False, 0, 0, 0)
+    for part in (rows_part(task, share) for share in shares(dims.P, 3)):  # cut within slices
+        assert input_window(part, "P", 0, part.layer.dims.P) == (0, part.layer.dims.H)
 
 
 def test_a_layer_that_multiplies_otherwise_than_its_operator_is_refused() -> None:
