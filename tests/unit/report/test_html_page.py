@@ -260,7 +260,7 @@ def test_charts_are_wellformed_and_hold_every_value():
     points = xy_chart("points", Axis("x", log=True), Axis("y", log=True), [Series("s", 2, marks, joined=True)])
 
     tips = [node.get("data-t") for text in (bars, points) for node in ElementTree.fromstring(text).iter()]
-    assert [tip for tip in tips if tip] == ['x "y"\nz', "w", "first", "second"]
+    assert [tip for tip in tips if tip] == ['x "y"\nz', "w", "second", "first"]
     for place in re.findall(r'(?:x|y|width)="(-?[\d.]+)"', bars + points):
         assert 0 <= float(place) <= 460
 
