@@ -26,7 +26,7 @@ from accelsim.cli.collect import (
     workload_options,
 )
 from accelsim.cli.common import common_options, examples, json_option, progress, session, set_option, write_stdout
-from accelsim.cli.names import complete_chip, complete_workload
+from accelsim.cli.names import complete_chip, complete_formats, complete_workload
 from accelsim.cli.what_if import chips_option, more_chips
 from accelsim.config.loader import LoadedHardware, load_hardware
 from accelsim.config.presets import CHIPS, find_preset
@@ -71,7 +71,10 @@ RUNS_NAME = "runs"
 @click.argument("hardware", shell_complete=complete_chip)
 @click.argument("workloads", nargs=-1, metavar="WORKLOAD...", shell_complete=complete_workload)
 @click.option(
-    "--storage", metavar="FORMATS", help="Formats, by comma, or all. [default: each workload's own, and its rivals]"
+    "--storage",
+    metavar="FORMATS",
+    shell_complete=complete_formats,
+    help="Formats, by comma, or all. [default: each workload's own, and its rivals]",
 )
 @storage_of_option
 @chips_option

@@ -18,7 +18,7 @@ from accelsim.cli.collect import (
     workload_options,
 )
 from accelsim.cli.common import Choice, common_options, examples, json_option, session, set_option, write_stdout
-from accelsim.cli.names import complete_chip, complete_workload
+from accelsim.cli.names import complete_chip, complete_formats, complete_workload
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import LoadedHardware, load_hardware
 from accelsim.cores import best_program
@@ -50,7 +50,12 @@ OBJECTIVES = ("latency", "energy", "edp", "dram_bytes")
 )
 @click.argument("hardware", shell_complete=complete_chip)
 @click.argument("workload", shell_complete=complete_workload)
-@click.option("--storage", metavar="FORMAT", help="Storage format [default: slt, or dense-int8 without a ticket].")
+@click.option(
+    "--storage",
+    metavar="FORMAT",
+    shell_complete=complete_formats,
+    help="Storage format [default: slt, or dense-int8 without a ticket].",
+)
 @storage_of_option
 @click.option("--layer", "layer", metavar="NAME", help="Show this layer only.")
 @click.option("--objective", type=Choice(OBJECTIVES), help="What the mapper minimises [default: the chip's].")

@@ -89,6 +89,11 @@ class Case:
     tickets: tuple[TicketRuns, ...]
     focus: TicketRuns
 
+    @property
+    def freeze_ratios(self) -> frozenset[float]:
+        """Return how much of the network the tickets freeze."""
+        return frozenset(ticket.main.result.workload.freeze_ratio for ticket in self.tickets)
+
 
 def read_results(paths: Sequence[str | Path]) -> list[PageRun]:
     """Return the results in ``paths``: summary files, folders of runs, or folders that hold such folders.

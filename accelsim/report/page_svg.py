@@ -196,7 +196,8 @@ def _series(number: int, series: Series, places: Sequence[tuple[float, float]]) 
         line = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
         yield f'<path class="line s{series.colour}" d="M{line}"/>'
     if not series.plain:
-        for (x, y), mark in zip(places, series.marks, strict=True):
+        # Filled marks lie over hollow ones: where designs crowd, the front must still be seen.
+        for (x, y), mark in sorted(zip(places, series.marks, strict=True), key=lambda pair: pair[1].strong):
             yield _marker(x, y, number, series.colour, mark)
 
 

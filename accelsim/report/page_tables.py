@@ -78,7 +78,8 @@ def _folded(table: PageTable) -> PageTable:
     shared = [place for place in range(len(table.columns)) if len({row[place].text for row in table.rows}) == 1]
     if len(table.rows) < 2 or not shared or len(shared) == len(table.columns):
         return table
-    words = ", ".join(f"{table.columns[place]} {text}" for place in shared if (text := table.rows[0][place].text))
+    said = [(table.columns[place], table.rows[0][place].text) for place in shared]
+    words = ", ".join(f"{column} {text}" for column, text in said if text not in ("", "-"))
     kept = [place for place in range(len(table.columns)) if place not in shared]
     return replace(
         table,

@@ -90,7 +90,12 @@ def lead(cases: Sequence[Case]) -> str:
     """Return the answer of all cases in one sentence."""
     if len(cases) > 1:
         return (overall(cases) or [f"{len(cases)} runs side by side; they have no rival in common."])[0]
-    return finding(cases[0].focus.main.result, _totals(cases[0].focus))
+    main = cases[0].focus.main.result
+    said, work = finding(main, _totals(cases[0].focus)), main.workload
+    if said and work.accuracy is not None and len(cases[0].freeze_ratios) > 1:
+        chosen = f"{percent(work.freeze_ratio)} frozen, the most within a point of the best accuracy"
+        return f"{chosen}: {said[0].lower()}{said[1:]}"
+    return said
 
 
 def run_label(run: PageRun) -> str:

@@ -51,6 +51,8 @@ def test_the_search_finds_the_front_of_the_grid_within_the_constraint(space, tmp
     )
 
     assert 0 < grid.summary.num_feasible < len(grid.table)
+    assert repr(grid).startswith(f"<sweep of {len(grid.rows)} points of ")
+    assert repr(found).startswith(f"<search of {len(found.ranked)} ranked points, ")
     best = min(row["latency_s"] for row in grid.summary.front)
     assert min(row["latency_s"] for row in found.summary.front) <= best * 1.05
     assert all(row["area_mm2"] <= 0.7 for row in found.summary.front)

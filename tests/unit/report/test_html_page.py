@@ -153,6 +153,7 @@ def test_focus_is_the_most_frozen_ticket_within_a_point_of_the_best_accuracy(sam
 
     assert [each.main.result.workload.freeze_ratio for each in case.tickets] == [0.0, 0.5, 0.7, 0.9]
     assert case.focus.main.result.workload.freeze_ratio == 0.7
+    assert build_page(runs).lead.startswith("70.0 % frozen, the most within a point of the best accuracy: ")
 
 
 def test_counters_are_used_only_if_they_cost_what_the_result_says(sample_run, tmp_path):
@@ -259,7 +260,7 @@ def test_charts_are_wellformed_and_hold_every_value():
     points = xy_chart("points", Axis("x", log=True), Axis("y", log=True), [Series("s", 2, marks, joined=True)])
 
     tips = [node.get("data-t") for text in (bars, points) for node in ElementTree.fromstring(text).iter()]
-    assert [tip for tip in tips if tip] == ['x "y"\nz', "w", "first", "second"]
+    assert [tip for tip in tips if tip] == ['x "y"\nz', "w", "second", "first"]
     for place in re.findall(r'(?:x|y|width)="(-?[\d.]+)"', bars + points):
         assert 0 <= float(place) <= 460
 
