@@ -18,7 +18,7 @@ from accelsim.dse.rows import Row
 from accelsim.dse.search import Bench, Confirmation, Design, Ranking, confirm, search
 from accelsim.dse.space import DesignSpace
 from accelsim.dse.summary import Summary, count_reasons, summarise
-from accelsim.dse.summary_text import summary_text
+from accelsim.dse.summary_text import counted, summary_text
 from accelsim.dse.sweep import DEFAULT_OBJECTIVES, SUMMARY_NAME, Places, check_objectives, opened
 from accelsim.errors import ConfigError
 from accelsim.results.store import write_text
@@ -64,6 +64,13 @@ class ExploreResult:
     summary: Summary
     confirmation: Confirmation
     agreement: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f"<search of {len(self.ranked)} ranked points, {counted(self.summary)} simulated>"
+
+    def _repr_html_(self) -> str:
+        """Return the table of the simulated designs, as a notebook shows it."""
+        return str(self.table.to_html(max_rows=20, max_cols=20))
 
 
 def explore(space: DesignSpace, places: Places, plan: SearchPlan) -> ExploreResult:

@@ -45,6 +45,12 @@ def _short(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if not name.startswith(("cycles_", "energy_j_"))}
 
 
+def counted(summary: Summary) -> str:
+    """Return in a few words how much a summary is of."""
+    of = f" of {', '.join(printable(network, 30) for network in summary.networks)}" if summary.networks else ""
+    return f"{summary.num_points} points{of}, {summary.num_failed} failed, {len(summary.front)} in the front"
+
+
 def summary_lines(summary: Summary, width: int | None = None) -> list[str]:
     """Return the summary as lines for people, none wider than ``width``: the terminal, or `PIPE_WIDTH` into a pipe."""
     wide = width or shutil.get_terminal_size((PIPE_WIDTH, 24)).columns

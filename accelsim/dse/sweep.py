@@ -21,7 +21,7 @@ from accelsim.dse.rows import Fidelity, Row
 from accelsim.dse.space import DesignSpace
 from accelsim.dse.store import ResultStore, StoreError, removed_store
 from accelsim.dse.summary import Summary, summarise
-from accelsim.dse.summary_text import summary_text
+from accelsim.dse.summary_text import counted, summary_text
 from accelsim.errors import ConfigError, Interrupted
 from accelsim.files import removed_if_refused
 from accelsim.results.store import check_folder_place, prepare_folder, write_text
@@ -63,6 +63,13 @@ class SweepResult:
     rows: tuple[Row, ...]
     table: pd.DataFrame
     summary: Summary
+
+    def __repr__(self) -> str:
+        return f"<sweep of {counted(self.summary)}>"
+
+    def _repr_html_(self) -> str:
+        """Return the table, as a notebook shows it."""
+        return str(self.table.to_html(max_rows=20, max_cols=20))
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from accelsim.config.explain import show_plain
 from accelsim.dse.export import variable_columns
+from accelsim.dse.pareto import EQUAL
 from accelsim.dse.rows import Row, figure
 from accelsim.dse.space import BATCH, STORAGE, DesignSpace
 from accelsim.dse.summary import count_reasons
@@ -74,11 +75,12 @@ def _best_lines(labels: Sequence[dict[str, str]], rows: Sequence[Row], is_batche
     for words, metric, unit in (("fastest", "latency_s_per_input", "s"), ("least energy", "energy_j_per_input", "J")):
         values = {index: _known(rows[index], metric) for index in good}
         best = min(good, key=lambda index: values[index])
-        # Differences below a thousandth are none that the model could defend.
-        if max(values.values()) <= values[best] * 1.001:
+        alike = sum(value <= values[best] * (1 + EQUAL) for value in values.values())
+        if alike == len(good):
             parts.append(f"{words}: all rows alike")
             continue
         label = ", ".join(f"{name} {value}" for name, value in labels[best].items())
         factor = f", {ratio(values[best], values[good[0]])} the first" if best != good[0] else ", the first"
-        parts.append(f"{words}: {label} ({quantity(values[best], unit)}{of_what}{factor})")
+        others = f"; {alike - 1} more alike" if alike > 1 else ""
+        parts.append(f"{words}: {label} ({quantity(values[best], unit)}{of_what}{factor}{others})")
     return [f"{'; '.join(parts)}."]

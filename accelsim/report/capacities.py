@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from accelsim.report.terminal import print_fitted
-from accelsim.report.text import percent, printable, quantity, significant
+from accelsim.report.text import percent, printable, quantity, significant, size_words
 
 KNEE_TOLERANCE = 0.05
 """What traffic may be above the least: less is not worth twice the memory to anybody, and below the bands of the
@@ -75,14 +75,6 @@ class CapacityCurve:
         """Return whether the capacity moves traffic by more than the tolerance, or decides whether anything runs."""
         traffic = [point.dram_bytes for point in self.good]
         return len(self.good) < len(self.points) or max(traffic) > min(traffic) * (1 + KNEE_TOLERANCE)
-
-
-def size_words(size: int) -> str:
-    """Return a capacity in binary units where it is whole in them: ``64 KiB``."""
-    for factor, unit in ((1 << 20, "MiB"), (1 << 10, "KiB")):
-        if size >= factor:
-            return f"{size / factor:g} {unit}"
-    return f"{size} B"
 
 
 def print_capacities(console: Console, curves: Sequence[CapacityCurve]) -> None:

@@ -10,8 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from accelsim.report.capacities import CapacityCurve, size_words
-from accelsim.report.text import prefix_of, printable
+from accelsim.report.capacities import CapacityCurve
+from accelsim.report.text import prefix_of, printable, size_words
 
 _TRAFFIC, _ENERGY, _GREY = "#0072B2", "#D55E00", "#888888"
 _MOST_TICKS = 5

@@ -34,7 +34,7 @@ from accelsim.report.page_tables import (
 )
 from accelsim.report.page_validation import VerdictPart, agreement_table, shipped
 from accelsim.report.page_words import answer, case_name, headline, lead, overall, question
-from accelsim.report.text import printable
+from accelsim.report.text import printable, unbroken
 
 ASSUMPTIONS = (
     "Pruned rivals keep the ticket's mask; that they reach its accuracy is an assumption. Accuracy is that of the "
@@ -161,6 +161,7 @@ def render(name: str, page: object) -> str:
     )
     # The charts escaped their texts when they were drawn.
     environment.filters["svg"] = Markup
+    environment.filters["unbroken"] = unbroken
     template = environment.get_template(name)
     text = template.render(page=page, style=_static("report.css"), script=_static("report.js"))
     return text.lstrip()

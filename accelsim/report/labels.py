@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from accelsim.report.text import printable
+from accelsim.report.text import printable, size_words
 from accelsim.results.model import WorkloadRecord
 from accelsim.storage.chip_decoder import is_as_stated
 from accelsim.storage.mixed import SIGN
@@ -144,8 +144,10 @@ def _field(name: str) -> str:
 
 
 def with_unit(path: str, value: str) -> str:
-    """Return a field's value with its unit: ``dram.data_rate_mtps``, ``3200`` -> ``3200 MT/s``."""
+    """Return a field's value with its unit: ``dram.data_rate_mtps``, ``3200`` -> ``3200 MT/s``; sizes as ``64 KiB``."""
     unit = _UNITS.get(path.rpartition("_")[2], "") if not path.endswith(_PER_CYCLE) else ""
+    if unit == "B" and value.isdecimal() and int(value) % 1024 == 0:
+        return size_words(int(value))
     return f"{value} {unit}".strip()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 _PREFIXES = (
     (1e12, "T"),
@@ -15,6 +16,8 @@ _PREFIXES = (
     (1e-9, "n"),
     (1e-12, "p"),
 )
+
+_BEFORE_UNIT = re.compile(r"(?<=\d) (?=%|(?:[pnumkMGT]?(?:J|s|B|W|Hz)|[KM]iB|MT/s|GB/s|mm2|nm|V)\b)")
 
 
 def quantity(value: float, unit: str) -> str:
@@ -43,6 +46,14 @@ def significant(value: float) -> str:
     return f"{rounded:.{max(digits, 0)}f}"
 
 
+def size_words(size: int) -> str:
+    """Return a capacity in binary units: ``65536`` -> ``64 KiB``."""
+    for factor, unit in ((1 << 20, "MiB"), (1 << 10, "KiB")):
+        if size >= factor:
+            return f"{size / factor:g} {unit}"
+    return f"{size} B"
+
+
 def percent(fraction: float) -> str:
     """Return a fraction as a percentage with one decimal: ``0.704`` -> ``70.4 %``."""
     return f"{100 * fraction:.1f} %"
@@ -51,6 +62,11 @@ def percent(fraction: float) -> str:
 def ratio(numerator: float, denominator: float) -> str:
     """Return ``numerator / denominator`` as ``3.33x``; ``-`` where the denominator is zero."""
     return f"{significant(numerator / denominator)}x" if denominator else "-"
+
+
+def unbroken(text: str) -> str:
+    """Return ``text`` with spaces at which no line ends between numbers and their units."""
+    return _BEFORE_UNIT.sub("\u00a0", text)
 
 
 def printable(text: str, limit: int = 60) -> str:

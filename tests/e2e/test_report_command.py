@@ -111,7 +111,7 @@ def test_committed_example_says_what_the_model_says_today(monkeypatch):
     page = (ROOT / "reports" / "example_resnet_slt.html").read_text(encoding="utf-8")
     address = re.search(r'download="answer\.csv" href="data:text/csv;charset=utf-8,([^"]*)"', page).group(1)
     rows = list(csv.DictReader(io.StringIO(unquote(address))))
-    shown = next(row for row in rows if (row["chip"], row["against"]) == ("edge", "dense-int8"))
+    shown = next(row for row in rows if (row["chip"], row["against"]) == ("edge", "dense int8"))
 
     chip, trace = load_hardware("hwconfigs/edge.yaml", ()), trace_workload("workloads/resnet_slt.pt")
     ticket, dense = (run(chip, trace, storage).totals for storage in ("slt", "dense-int8"))

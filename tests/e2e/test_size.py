@@ -9,8 +9,9 @@ import sys
 import pytest
 
 from accelsim.cli.main import main
-from accelsim.report.capacities import CapacityCurve, CapacityPoint, print_capacities, size_words
+from accelsim.report.capacities import CapacityCurve, CapacityPoint, print_capacities
 from accelsim.report.terminal import make_console
+from accelsim.report.text import size_words
 
 pytestmark = pytest.mark.usefixtures("first_choice_in_module")
 TOPOLOGY = "Layer, M, N, K\nfc1, 256, 256, 256\nfc2, 256, 10, 256\n"
