@@ -20,7 +20,7 @@ from accelsim.mapping.build import build_layer, layer_shape
 from accelsim.mapping.core_chip import compulsory_bytes, core_chip, with_turns
 from accelsim.mapping.cores import ALIKE, PARTS, Part, split_task
 from accelsim.mapping.fixed import fitted
-from accelsim.mapping.loops import LOOPS, Tiling
+from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import forget_times, no_tiling_message
 from accelsim.mapping.network import largest_live, likely_alone, map_alone, network_tasks, residency_of
 from accelsim.mapping.prices import EnergyPrices
@@ -376,8 +376,7 @@ def _of_part(part: LayerTask, tiling: Tiling | None, prices: EnergyPrices, is_st
     if not part.layer.uses_array:
         return build_vector_layer(part)
     if tiling is not None:
-        dims = part.layer.dims
-        own = replace(tiling, **{loop: min(tiling.size(loop), getattr(dims, loop)) for loop in LOOPS})
+        own = tiling.cut_to(part.layer.dims)
         if is_stated:
             return build_layer(part, fitted(part, own))
         with suppress(MappingError):

@@ -20,7 +20,7 @@ from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
 from accelsim.errors import MappingError, TraceError
 from accelsim.groups import Group, Prices, best_groups, group_sizes, one_after_other
-from accelsim.mapping.fuse import groups_of
+from accelsim.mapping.fuse import choose_groups
 from accelsim.mapping.fusion import FusedGroup
 from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import MappedLayer, forget_times, recalled
@@ -350,7 +350,7 @@ def _fused_groups(
     hardware: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling] | None
 ) -> tuple[FusedGroup, ...]:
     plans, prices = layer_plans(trace, storage), mapping_prices(hardware, load_tables())
-    groups = groups_of(trace, plans, hardware, prices, fixed)
+    groups = choose_groups(trace, plans, hardware, prices, fixed)
     if hardware.mapping.fuse != "auto" or not groups:
         return groups
 

@@ -15,10 +15,11 @@ from typing import Any, Final, NamedTuple
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import LoadedHardware, load_hardware
 from accelsim.dse.points import Job, Point, address
-from accelsim.dse.workloads import Workload, WorkloadSpec, is_ticket_format, load_trace, read_workloads
+from accelsim.dse.workloads import Workload, WorkloadSpec, load_trace, read_workloads
 from accelsim.errors import AccelSimError, ConfigError
 from accelsim.pipeline import layer_plans
 from accelsim.storage import get_format
+from accelsim.storage.base import is_ticket_format
 from accelsim.trace.batch import batch_problem
 from accelsim.trace.options import phase_problem
 

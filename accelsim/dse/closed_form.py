@@ -271,8 +271,8 @@ def _vector_layers(hardware: HardwareConfig, tasks: list[LayerTask]) -> _VectorW
         ops = max(layer.vector_ops, outputs)
         coding = task.coding
         coded = task.dram_input_elements * coding.inputs + task.residual_dram_elements * coding.residuals
-        written = stored * coding.outputs * task.output_bits
-        num_bytes = (coded * bits + written + task.row_bits.total) / 8
+        to_memory = stored * coding.outputs * task.output_bits
+        num_bytes = (coded * bits + to_memory + task.row_bits.total) / 8
         work, transfer = ops / hardware.vector_unit.num_lanes, 0.0
         if hardware.memory != "ideal":
             transfer = num_bytes / per_cycle
@@ -282,7 +282,7 @@ def _vector_layers(hardware: HardwareConfig, tasks: list[LayerTask]) -> _VectorW
         moved += num_bytes
         total += ops
         read += (inputs + stored) * bits
-        written += (loaded + outputs) * bits
+        written += (loaded + outputs) * bits + task.row_bits.total
         bits_moved += (inputs + outputs) * bits + 8 * num_bytes
     return _VectorWork(cycles, moved, {
         ("vector_unit", "ops"): total, ("activation_buffer", "read_bits"): read,

@@ -10,7 +10,7 @@ import numpy as np
 
 from accelsim.dse.pareto import EQUAL
 from accelsim.dse.rows import Row, figure
-from accelsim.dse.workloads import is_ticket_format
+from accelsim.storage.base import is_ticket_format
 
 RIVAL_METRICS = ("latency_s", "energy_j", "weight_bytes", "area_mm2")
 _EXAMPLES = 3

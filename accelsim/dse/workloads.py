@@ -35,8 +35,6 @@ from accelsim.trace.options import TraceOptions, stated_weights
 RATIO_TOLERANCE = 0.01
 DEFAULT_SPARSITY = 0.5
 TICKET_STORAGE = "slt"
-# Formats that store seeds and mask bits of a ticket; all others are its rivals.
-_TICKET_FORMATS = ("slt", "mpt", "folded", "multicoat", "mask-")
 DENSE_STORAGE = "dense-int8"
 EXPORTED_SUFFIXES = (".pt2", ".onnx")
 
@@ -282,11 +280,6 @@ def _is_ticket(path: str) -> bool:
         return False
     with open(path, "rb") as stream:
         return stream.read(4) == b"PK\x03\x04"
-
-
-def is_ticket_format(name: str) -> bool:
-    """Return whether a storage format stores a ticket: seeds and mask bits."""
-    return name.startswith(_TICKET_FORMATS)
 
 
 def holds_ticket(trace: LayerTrace) -> bool:

@@ -35,7 +35,7 @@ MOST_TRIES = 6  # numbers of stripes, from the fewest of which the largest map f
 MORE_STRIPES = (1, 2)  # times the fewest that fit, of which the solver decides
 
 
-def groups_of(
+def choose_groups(
     trace: LayerTrace,
     plans: Mapping[str, WeightPlan],
     hardware: HardwareConfig,

@@ -14,7 +14,7 @@ from accelsim.mapping.bound import LowerBound, lower_bound, network_bound
 from accelsim.mapping.build import build_layer
 from accelsim.mapping.fusion import FusedGroup, together_of
 from accelsim.mapping.kept import Kept, Key
-from accelsim.mapping.loops import LOOPS, Tiling
+from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import (
     ALONE,
     KEPT_CHOICES,
@@ -27,7 +27,7 @@ from accelsim.mapping.mapper import (
     map_vector_layer,
     no_tiling_message,
 )
-from accelsim.mapping.pieces import Entry, as_piece, cut_to, described, entries_of, largest_of
+from accelsim.mapping.pieces import Entry, as_piece, described, entries_of, largest_of
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.ranking import Best, best_tilings
 from accelsim.mapping.residency import NETWORK_INPUT, Residency, Together, choose_residency, output_elements
@@ -346,7 +346,8 @@ def map_entries(
                 if tiling is None and entry.place not in tilings:
                     tilings[entry.place] = _tiling_of(largest_of(entries, entry.place), prices, speed, quick)
                 tiling = tiling or tilings[entry.place]
-                tiling = tiling and cut_to(tiling, task)
+            # What is stated for a layer, or found for its largest piece, serves its parts: groups of a batch, stripes.
+            tiling = tiling and tiling.cut_to(task.layer.dims)
             key = (name, content, rest, before.state(), tiling, follows, _figures(entry))
             known = _kept_layers.get(key)
             if known is None:
@@ -451,11 +452,8 @@ def _for_contexts(task: LayerTask, prices: EnergyPrices, run: Run) -> Tiling | N
     """
     longest = at_longest_context(task)
     alone = map_layer(longest, prices, None, Run(Moment(), _content(longest, run.chip), run.speed))
-    tiling, dims = alone.schedule.tiling, task.layer.dims
-    if tiling is None:
-        return None
-    sizes = {loop: min(tiling.size(loop), getattr(dims, loop)) for loop in LOOPS}
-    return replace(tiling, **sizes)
+    tiling = alone.schedule.tiling
+    return tiling and tiling.cut_to(task.layer.dims)
 
 
 _kept_bounds: Kept[LowerBound] = Kept(KEPT_CHOICES)

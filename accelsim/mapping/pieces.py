@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from accelsim.errors import MappingError
 from accelsim.mapping.build import effective_macs, layer_shape
 from accelsim.mapping.fusion import FusedGroup, PieceTask, pieces_of
-from accelsim.mapping.loops import LOOPS, Tiling
 from accelsim.mapping.mapper import MappedLayer
 from accelsim.mapping.task import LayerTask
 from accelsim.storage.base import StoredBits
@@ -53,12 +52,6 @@ def largest_of(entries: Sequence[Entry], place: int) -> LayerTask:
     """
     own = [entry.task for entry in entries if entry.place == place]
     return max(own, key=lambda task: task.layer.dims.P)
-
-
-def cut_to(tiling: Tiling, task: LayerTask) -> Tiling:
-    """Return a tiling whose tiles are no larger than a piece."""
-    dims = task.layer.dims
-    return replace(tiling, **{loop: min(tiling.size(loop), getattr(dims, loop)) for loop in LOOPS})
 
 
 def as_piece(item: MappedLayer, entry: Entry, before: Moment) -> MappedLayer:

@@ -106,11 +106,6 @@ def label(name: str) -> str:
     return printable(_WORDS.get(name, name.replace("_", " ")))
 
 
-def is_ticket_storage(storage: str) -> bool:
-    """Return whether a format stores a ticket, in one way or another."""
-    return storage.startswith(("slt", "multicoat", "folded"))
-
-
 def format_label(storage: str) -> str:
     """Return what readers call a storage format: ``slt`` -> ``ticket``, ``dense-int8`` -> ``dense int8``."""
     if SIGN in storage:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from accelsim.report.fused import fused_line
-from accelsim.report.labels import format_label, is_ticket_storage
+from accelsim.report.labels import format_label
 from accelsim.report.page_runs import Case, PageRun, TicketRuns
 from accelsim.report.policies import policy_lines
 from accelsim.report.sentence import (
@@ -22,6 +22,7 @@ from accelsim.report.text import percent, printable, quantity, ratio, significan
 from accelsim.results.breakeven import equal_precision_bits, smaller_or_cheaper
 from accelsim.results.compare import stored_bits, traffic_bytes
 from accelsim.results.model import RunResult, Totals
+from accelsim.storage.base import is_ticket_format
 
 UNFROZEN_FORMAT = "slt-unfrozen"
 NEARLY_NONE = 0.0005  # a freezing ratio that is shown as 0.0 %
@@ -83,7 +84,7 @@ def case_name(case: Case) -> str:
 
 def is_ticket(ticket: TicketRuns) -> bool:
     """Return whether the format in question stores a ticket."""
-    return is_ticket_storage(ticket.main.result.storage)
+    return is_ticket_format(ticket.main.result.storage)
 
 
 def lead(cases: Sequence[Case]) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from accelsim.report.labels import format_label, is_ticket_storage, label
+from accelsim.report.labels import format_label, label
 from accelsim.report.text import percent, printable, quantity, ratio, significant
 from accelsim.results.compare import DENSE_RIVALS, bottleneck, generation_wait_fraction
 from accelsim.results.model import EnergyByUnit, LimitRecord, RunResult, Totals
+from accelsim.storage.base import is_ticket_format
 from accelsim.storage.chip_decoder import is_as_stated
 
 _SEEN = 0.0005  # what would print as 0.1 %
@@ -33,7 +34,7 @@ def finding(result: RunResult, comparison: Mapping[str, Totals]) -> str:
     if first is None:
         return _alone(result)
     ours = format_label(result.storage)
-    ours = f"the {ours}" if is_ticket_storage(result.storage) else ours
+    ours = f"the {ours}" if is_ticket_format(result.storage) else ours
     words = f"Against {format_label(first)}, {ours} needs {_energy_and_time(mine, comparison[first])}"
     nearest = nearest_rival_name(comparison, result.storage)
     if nearest not in (None, first):
@@ -52,7 +53,7 @@ def first_rival_name(comparison: Mapping[str, Totals], storage: str) -> str | No
 
 def nearest_rival_name(comparison: Mapping[str, Totals], storage: str) -> str | None:
     """Return the format of least energy among others that store no ticket; None if there is none."""
-    names = [name for name in comparison if name != storage and not is_ticket_storage(name)]
+    names = [name for name in comparison if name != storage and not is_ticket_format(name)]
     return min(names, key=lambda name: comparison[name].energy_j) if names else None
 
 

@@ -12,6 +12,14 @@ from accelsim.trace.model import LayerWeights, TraceLayer
 Arithmetic = Literal["ternary", "binary_xnor", "int4", "int8", "int16", "fp16", "fp32"]
 DecoderKind = Literal["none", "raw", "rle", "golomb", "entropy", "csr", "bitmap", "nm", "multicoat", "folded", "seedlm"]
 
+# Formats that store seeds and mask bits of a ticket, by how their names begin; all others are its rivals.
+_TICKET_FORMATS = ("slt", "mpt", "folded", "multicoat", "mask-")
+
+
+def is_ticket_format(name: str) -> bool:
+    """Return whether a storage format stores a ticket: seeds and mask bits."""
+    return name.startswith(_TICKET_FORMATS)
+
 
 @dataclass(frozen=True, slots=True)
 class StoredBits:

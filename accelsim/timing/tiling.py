@@ -5,7 +5,7 @@ R and S are split only where a user's mapping says so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from accelsim.trace.model import LoopDims
@@ -58,6 +58,10 @@ class Tiling:
     def counts(self, dims: LoopDims) -> dict[Loop, int]:
         """Return the number of tiles along each loop."""
         return {loop: ceil_div(getattr(dims, loop), self.size(loop) or getattr(dims, loop)) for loop in ALL_LOOPS}
+
+    def cut_to(self, dims: LoopDims) -> Tiling:
+        """Return the tiling with tiles no larger than a layer: a part of the one that it was made for."""
+        return replace(self, **{loop: min(self.size(loop), getattr(dims, loop)) for loop in LOOPS})
 
     def splits_window(self, dims: LoopDims) -> bool:
         """Return whether R or S is split."""

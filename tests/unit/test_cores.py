@@ -12,6 +12,7 @@ from accelsim.costed import simulate_format
 from accelsim.errors import ConfigError, MappingError, SimulationError
 from accelsim.mapping.core_chip import core_chip
 from accelsim.mapping.cores import PARTS, split_task
+from accelsim.mapping.loops import Tiling
 from accelsim.mapping.network import network_tasks
 from accelsim.mapping.residency import Residency
 from accelsim.pipeline import layer_plans, network_on_cores, simulate
@@ -156,6 +157,14 @@ def test_inputs_stream_through_a_pipeline() -> None:
     assert many.first_input_cycles < latency(many) < 8 * latency(one)
     assert sum(core.macs for core in many.cores) == 8 * sum(layer.dims.macs for layer in small().layers)
     assert {sum(core.cycles_by_cause.values()) for core in many.cores} == {latency(many)}
+
+
+@pytest.mark.parametrize("how", ["split=batch", "schedule=pipeline"])
+def test_a_stated_tile_is_cut_to_what_a_core_takes(how: str) -> None:
+    chip, trace = quad(f"mapping.{how}"), with_batch(small(), 4)
+    tiling = Tiling(N=4, G=1, K=32, C=16, P=16, Q=16, order=("K", "C", "N", "G", "P", "Q"))
+    run = simulate(chip, trace, "dense-int8", fixed={"one": tiling})
+    assert sum(core.macs for core in run.cores) == sum(layer.dims.macs for layer in trace.layers)
 
 
 @pytest.mark.parametrize("where", ["share=[activation_buffer]", "core_network={}"])

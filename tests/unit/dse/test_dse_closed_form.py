@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 
 from accelsim.config.loader import load_hardware
-from accelsim.dse.closed_form import estimate
+from accelsim.dse.closed_form import _vector_layers, estimate
 from accelsim.dse.workloads import WorkloadSpec, trace_for
 from accelsim.errors import ConfigError, MappingError
-from accelsim.pipeline import run
-from accelsim.trace import TraceOptions, trace_workload
+from accelsim.mapping.network import network_tasks
+from accelsim.mapping.residency import Residency
+from accelsim.mapping.vector_layer import build_vector_layer
+from accelsim.pipeline import layer_plans, run
+from accelsim.trace import TraceOptions, trace_network, trace_workload
 
 RUNS = [("edge", "slt"), ("hiddenite", "dense-int8"), ("gemmini", "slt"), ("cloud_hbm", "dense-int8")]
 
@@ -34,6 +37,18 @@ def test_figures_are_near_those_of_the_simulation(trace, monkeypatch, request):
         assert ours["stored_bits"] == sum(totals.stored_bits.model_dump().values())
         assert ours["latency_s"] == pytest.approx(totals.latency_s, rel=0.2), (name, storage)
         assert ours["energy_j"] == pytest.approx(totals.energy_j, rel=0.2), (name, storage)
+
+
+def test_layers_of_the_vector_unit_come_to_what_their_schedules_do() -> None:
+    trace, chip = trace_network("vit_tiny"), load_hardware("edge", []).config
+    nowhere = Residency(frozenset(), (0,) * len(trace.layers))
+    tasks = network_tasks(trace, layer_plans(trace, "dense-int8"), chip, nowhere)
+    tasks = [task for task in tasks if not task.layer.uses_array]
+    assert len(tasks) > 1
+    counted = [build_vector_layer(task).actions["activation_buffer"] for task in tasks]
+    actions = _vector_layers(chip, tasks).actions
+    for name in ("read_bits", "write_bits"):
+        assert actions["activation_buffer", name] == pytest.approx(sum(each[name] for each in counted), rel=0.01)
 
 
 def test_ranks_agree_with_the_simulation_over_formats_and_chips(trace, monkeypatch, request):

@@ -9,7 +9,7 @@ import pytest
 
 from accelsim.config.hardware import BufferConfig, HardwareConfig
 from accelsim.errors import MappingError
-from accelsim.mapping.fuse import groups_of
+from accelsim.mapping.fuse import choose_groups
 from accelsim.mapping.network import map_network
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.pipeline import layer_plans
@@ -63,7 +63,7 @@ def run(
     """Return the counters fused and apart, and what was fused."""
     trace = with_batch(LayerTrace("hand", layers, "synthetic", batch=1), batch)
     plans, prices = layer_plans(trace, storage), EnergyPrices()
-    groups = groups_of(trace, plans, hardware, prices)
+    groups = choose_groups(trace, plans, hardware, prices)
     fused, _ = map_network(trace, plans, storage, hardware, prices, None, groups)
     apart, _ = map_network(trace, plans, storage, hardware, prices)
     return run_schedule(fused, hardware), run_schedule(apart, hardware), fused.fused

@@ -8,7 +8,7 @@ import pytest
 from accelsim.errors import ConfigError, MappingError
 from accelsim.prng import RandomSource, freezing_map
 from accelsim.storage import get_format, list_formats, plan_layers, tile_bits
-from accelsim.storage.base import StoredBits
+from accelsim.storage.base import StoredBits, is_ticket_format
 from accelsim.trace.model import LayerWeights, LoopDims, TraceLayer
 
 SHAPE = (64, 32, 3, 3)
@@ -263,3 +263,9 @@ def test_tiles_of_a_nested_network_read_the_chosen_level_alone():
     weights = synthetic()
     plan = get_format("elsa-90").plan(weights)
     assert tile_bits(plan, NUM_WEIGHTS, 64, weights) == plan.traffic_bits != plan.stored_bits
+
+
+def test_formats_of_tickets_are_told_by_name():
+    words = ("seed and mask", "same ticket", "masks, summed", "multi-prize ticket", "mask of the searched weights")
+    for name in list_formats():
+        assert is_ticket_format(name) == any(word in get_format(name).summary for word in words), name
