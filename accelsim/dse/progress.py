@@ -11,7 +11,7 @@ from typing import IO
 
 from accelsim.dse.constraints import Constraint, holds
 from accelsim.dse.rows import MAXIMISED, Row, cost_of
-from accelsim.report.text import significant
+from accelsim.report.text import metric_text, significant
 
 _TERMINAL_S = 0.2
 _FILE_S = 10.0
@@ -106,9 +106,7 @@ class Progress:
             parts.append(f"{_duration(left / rate)} left")
         if self._failed:
             parts.append(f"{self._failed} failed")
-        parts += [
-            f"best {name} {significant_or_exponent(self._best[name])}" for name in self._metrics if name in self._best
-        ]
+        parts += [f"best {name} {metric_text(name, self._best[name])}" for name in self._metrics if name in self._best]
         return ", ".join(parts)
 
     def _count(self, row: Row) -> None:
@@ -132,11 +130,6 @@ class Progress:
         else:
             self._stream.write(text + "\n")
         self._stream.flush()
-
-
-def significant_or_exponent(value: float) -> str:
-    """Return a figure with three digits, with an exponent where it is very small or large."""
-    return significant(value) if value == 0 or 1e-3 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def _duration(seconds: float) -> str:

@@ -11,11 +11,10 @@ from dataclasses import asdict
 from typing import Any
 
 from accelsim.dse.duels import Condition, Duel, Rule
-from accelsim.dse.progress import significant_or_exponent
 from accelsim.dse.rows import Row, figure
 from accelsim.dse.summary import Summary
 from accelsim.report.terminal import PIPE_WIDTH
-from accelsim.report.text import printable, significant
+from accelsim.report.text import metric_text, printable, significant
 
 _SHOWN_FRONT = 12
 _SHOWN_REASONS = 5
@@ -121,7 +120,7 @@ def _network_lines(summary: Summary, network: str, names: Mapping[str, str], wid
     for objective in summary.objectives:
         row = summary.best.get(f"{objective}{of_network}")
         if row is not None:
-            value = significant_or_exponent(figure(row, objective) or 0.0)
+            value = metric_text(objective, figure(row, objective) or 0.0)
             lines.append(f"best {objective}{of_network}: {value} with {_choices(row, summary, names)}")
     for objective in summary.objectives:
         moved = [
@@ -174,7 +173,7 @@ def _columns(heads: Sequence[Sequence[str]], rows: Sequence[Sequence[str]]) -> l
 
 def _figure(row: Mapping[str, Any], name: str) -> str:
     value = figure(row, name)
-    return "-" if value is None else significant_or_exponent(value)
+    return "-" if value is None else metric_text(name, value)
 
 
 def _value(value: object) -> str:

@@ -20,7 +20,7 @@ from accelsim.report.labels import field_label, format_label, label, with_unit
 from accelsim.report.page_charts import Chart
 from accelsim.report.page_svg import NUM_COLOURS, Axis, BarPicture, BarRow, Mark, PointPicture, Segment, Series
 from accelsim.report.page_tables import Cell, PageTable
-from accelsim.report.text import percent, prefix_of, printable, quantity, significant
+from accelsim.report.text import metric_text, percent, prefix_of, printable, quantity, significant
 from accelsim.results.model import ResultError
 from accelsim.results.store import SUMMARY_NAME
 from accelsim.strict_json import StrictJsonError, parse_json
@@ -32,8 +32,6 @@ _NEEDED = ("hardware", "workload", "storage", "status", "fidelity", "latency_s",
 _VARIED = "vary."
 _SHOWN_VALUES = 8
 _SMALL_SHARE = 0.01  # of the spread of a figure: what explains less is not worth a row
-_UNITS = {"latency_s": "s", "energy_j": "J", "edp_js": "Js", "average_power_w": "W", "weight_bytes": "B"}
-_UNITS |= {"dram_bytes": "B", "latency_s_per_input": "s", "energy_j_per_input": "J", "energy_j_per_token": "J"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,9 +248,7 @@ def _figure(name: str, row: Mapping[str, Any]) -> str:
     value = row.get(name)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return "-"
-    if name == "area_mm2":
-        return f"{significant(value)} mm2"
-    return quantity(value, _UNITS[name]) if name in _UNITS else significant(value)
+    return metric_text(name, value)
 
 
 def _words(study: Study, row: Mapping[str, Any]) -> str:

@@ -69,6 +69,19 @@ def unbroken(text: str) -> str:
     return _BEFORE_UNIT.sub("\u00a0", text)
 
 
+_METRIC_UNITS = {"latency_s": "s", "energy_j": "J", "edp_js": "Js", "average_power_w": "W", "weight_bytes": "B"}
+_METRIC_UNITS |= {"dram_bytes": "B", "latency_s_per_input": "s", "energy_j_per_input": "J", "energy_j_per_token": "J"}
+
+
+def metric_text(name: str, value: float) -> str:
+    """Return a figure of a run by the name that it has in results and design spaces, with its unit."""
+    if name == "area_mm2":
+        return f"{significant(value)} mm2"
+    if name in _METRIC_UNITS:
+        return quantity(value, _METRIC_UNITS[name])
+    return significant(value) if value == 0 or 1e-3 <= abs(value) < 1e6 else f"{value:.3g}"
+
+
 def printable(text: str, limit: int = 60) -> str:
     """Return ``text`` without control characters and at most ``limit`` characters: names come from files."""
     clean = "".join(character if character.isprintable() else "?" for character in text)

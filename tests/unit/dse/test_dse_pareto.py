@@ -75,7 +75,7 @@ def test_progress_shows_rate_best_and_time_left(monkeypatch):
 
     assert (
         progress.line(103.0)
-        == "6/10 points, 1.00/s, 2 known before, 4 s left, 1 failed, best latency_s 2.00, best tops 4.00"
+        == "6/10 points, 1.00/s, 2 known before, 4 s left, 1 failed, best latency_s 2.00 s, best tops 4.00"
     )
 
 

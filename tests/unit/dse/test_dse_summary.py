@@ -95,7 +95,9 @@ def test_networks_have_their_own_front_and_best():
 def test_where_nothing_is_allowed_the_nearest_is_named():
     summary = summarise(SPACE, grid(), ["latency_s"], (parse_constraint("latency_s < 0.1", "here"),))
 
-    assert "nearest to the constraints: latency_s 0.500; storage=slt, num_lanes=16" in "\n".join(summary_lines(summary))
+    assert "nearest to the constraints: latency_s 500 ms; storage=slt, num_lanes=16" in "\n".join(
+        summary_lines(summary)
+    )
     assert not summary.front
 
 
