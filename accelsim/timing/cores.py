@@ -96,7 +96,8 @@ class _Builder:
         self.ended: Counter[int] = Counter()
         self.known: dict[tuple[object, ...], tuple[LayerSchedule, tuple[Station, ...]]] = {}
         self.beside: dict[str, list[_Beside]] = {}
-        self.latest: dict[tuple[str, int], float] = {}
+        self.latest: dict[int, list[float]] = {core: [0.0] for core in range(hardware.num_cores)}
+        self.floor = 0.0
         self.gates: dict[tuple[tuple[int, int], ...], int] = {}
         self._line(core_name_of_all("gate"), ())
         for core in range(hardware.num_cores):
@@ -122,6 +123,7 @@ class _Builder:
         found = [PieceInSlot(core, piece, self._stations(core, piece), base) for core, piece in slot.pieces.items()]
         for one in found:
             one.gate = self._gate(one.piece.needs)
+        self._begin(found)
         for_all = self._for_all(found, slot)
         for one in found:
             one.rename(for_all)
@@ -137,6 +139,17 @@ class _Builder:
             self.last[one.core] = one.piece.schedule
             self.ended[one.core] += 1
         return found
+
+    def _begin(self, found: list[PieceInSlot]) -> None:
+        """Set the earliest turn of a slot: none before what its cores do first, or wait for.
+
+        It is one for all shared units. Turns then follow what waits for what, in the same order everywhere, so that no
+        unit serves a piece that waits for another that is served later.
+        """
+        needs = [need for one in found for need in (*one.piece.needs, (one.core, self.ended[one.core]))]
+        self.floor = max(self.latest[core][number] for core, number in needs)
+        for one in found:
+            self.latest[one.core].append(self.floor)
 
     def _gate(self, needs: tuple[tuple[int, int], ...]) -> int:
         """Return the value of `PASSED` at which all of ``needs`` have ended: many waits for many cores become one."""
@@ -236,13 +249,12 @@ class _Builder:
             self._count(station)
 
     def _beside(self, line: Line, what: str, merged: list[tuple[list[PieceInSlot], Station]], begin: int) -> None:
-        """Note events that wait for their place among those of other slots; those of a core keep their order."""
+        """Note events that wait for their place among those of other slots, with their turns."""
         for ones, station in merged:
-            turns = begin + ones[0].times(what, station.cycles.size)
+            needed = [one.times(what, station.cycles.size) for one in ones]
+            turns = np.maximum(begin + np.maximum.reduce(needed), self.floor)
             for one in ones:
-                turns = np.maximum(turns, self.latest.get((line.name, one.core), 0.0))
-            for one in ones:
-                self.latest[line.name, one.core] = float(turns.max(initial=0.0))
+                self.latest[one.core][-1] = float(turns.max(initial=self.latest[one.core][-1]))
             self._count(station)
             self.beside.setdefault(line.name, []).append(_Beside(what, ones, station, turns))
 

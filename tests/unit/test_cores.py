@@ -282,6 +282,14 @@ def test_networks_side_by_side_take_turns_at_a_shared_generator() -> None:
     assert [tenant.slow_down for tenant in runs[1].tenants] == [1.0, 1.0]
 
 
+def test_a_core_that_is_done_early_takes_no_turn_before_those_that_it_waits_for() -> None:
+    # A layer begins on the first core that is free, while others still need the shared decoder for the layer before.
+    chip = load_hardware("edge_quad", ("mapping.schedule=tenants",)).config
+    trace = LayerTrace("part", trace_workload("mobilenet_v2", TraceOptions(sparsity=0.6)).layers[:7], "dense")
+    run = run_tenants(chip, [network_on_cores(chip, trace, "slt")] * 2)
+    assert [tenant.counters.layers[-1].name for tenant in run.tenants] == [trace.layers[-1].name] * 2
+
+
 def test_a_split_by_inputs_needs_inputs() -> None:
     chip = quad("mapping.split=batch")
     with pytest.raises(MappingError, match="has one input; give --batch"):
