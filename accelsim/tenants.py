@@ -69,7 +69,8 @@ def run_tenants(hardware: HardwareConfig, networks: Sequence[Network]) -> Tenant
     """
     if len(networks) > hardware.num_cores:
         raise MappingError(
-            f"{hardware.name}: {len(networks)} networks on {hardware.num_cores} cores; each needs one: raise num_cores"
+            f"{hardware.name}: {len(networks)} networks are more than its cores ({hardware.num_cores}); "
+            "raise num_cores: each needs one"
         )
     parts = _shares_of_cores(hardware.num_cores, [sum(each.dims.macs for each in one.trace.layers) for one in networks])
     found = [_on_its_cores(hardware, network, len(cores)) for network, cores in zip(networks, parts, strict=True)]

@@ -449,6 +449,9 @@ class HardwareConfig(ConfigModel):
             raise ValueError("core_network: all cores read the shared activation_buffer; remove one of the two")
         if "mask_decoder" in self.share and "mask_buffer" not in self.share:
             raise ValueError("share: mask_decoder: it reads one mask buffer; share mask_buffer too")
+        twice = [name for number, name in enumerate(self.share) if name in self.share[:number]]
+        if twice:
+            raise ValueError(f"share: {twice[0]} is named twice; name it once")
         missing = [name for name in self.share if getattr(self, name) is None]
         if missing:
             raise ValueError(f"share: {missing[0]}: the chip has none; describe it or leave it out")
