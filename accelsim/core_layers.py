@@ -359,16 +359,15 @@ class _Divider:
 
 def objective_of(cost: SystemCost, hardware: HardwareConfig, prices: EnergyPrices) -> float:
     """Return what the chip's mapping minimises of some slots that have been solved."""
-    objective, cycles = hardware.mapping.objective, cost.end_cycle
-    if objective == "dram_bytes":
-        return cost.dram_bytes + 1e-6 * cycles
-    if objective == "latency" or prices.are_none:
-        return cycles + 1e-6 * cost.dram_bytes
-    energy = prices.of_actions(cost.actions) + cycles * prices.static_pj_per_cycle
-    energy += cost.array_cycles * prices.busy_pj_per_cycle
-    if prices.dram is not None and cost.dram is not None:
-        energy += states_from_gaps(cost.dram, hardware.dram).priced(prices.dram)
-    return energy if objective == "energy" else energy * cycles
+
+    def energy_pj() -> float:
+        energy = prices.of_actions(cost.actions) + cost.end_cycle * prices.static_pj_per_cycle
+        energy += cost.array_cycles * prices.busy_pj_per_cycle
+        if prices.dram is not None and cost.dram is not None:
+            energy += states_from_gaps(cost.dram, hardware.dram).priced(prices.dram)
+        return energy
+
+    return prices.objective(hardware.mapping.objective, cost.end_cycle, cost.dram_bytes, energy_pj)
 
 
 def _of_part(part: LayerTask, tiling: Tiling | None, prices: EnergyPrices, is_stated: bool = False) -> LayerSchedule:

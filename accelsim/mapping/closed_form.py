@@ -430,18 +430,17 @@ def figures_of(space: Space, prices: EnergyPrices) -> Figures:
 
 def objective_of(figures: Figures, latency: Floats, prices: EnergyPrices, is_floor: bool = False) -> Floats:
     """Return what the chip's mapping minimises, [orders, n]; as a floor whatever the requests to the memory do."""
-    hardware, dram = figures.space.hardware, figures.dram
-    if hardware.mapping.objective == "dram_bytes":
-        return dram + 1e-6 * latency
-    if hardware.mapping.objective == "latency" or prices.are_none:
-        return latency + 1e-6 * dram
-    energy = figures.actions_pj + latency * prices.static_pj_per_cycle
-    energy = energy + np.minimum(latency, figures.array) * prices.busy_pj_per_cycle
-    if prices.dram is not None and is_floor:
-        energy = energy + least_standby_pj(figures.requests, latency, hardware, prices.dram)
-    elif prices.dram is not None:
-        energy = energy + standby_pj(figures.requests, latency, hardware, prices.dram)
-    return energy if hardware.mapping.objective == "energy" else energy * latency
+    hardware = figures.space.hardware
+
+    def energy_pj() -> Floats:
+        energy = figures.actions_pj + latency * prices.static_pj_per_cycle
+        energy = energy + np.minimum(latency, figures.array) * prices.busy_pj_per_cycle
+        if prices.dram is None:
+            return energy
+        standby = least_standby_pj if is_floor else standby_pj
+        return energy + standby(figures.requests, latency, hardware, prices.dram)
+
+    return prices.objective(hardware.mapping.objective, latency, figures.dram, energy_pj)
 
 
 _NO_REQUESTS = Requests(*(np.zeros(1),) * 4)

@@ -181,13 +181,9 @@ class _Chooser:
 
     def _value(self, cost: _Cost) -> float:
         """Return the objective; of energy x delay what moves it: the sum of both shares of the network's."""
-        objective = self.hardware.mapping.objective
-        if objective == "dram_bytes":
-            return cost.dram_bytes + 1e-6 * cost.cycles
-        if objective == "latency" or self.asked.prices.are_none:
-            return cost.cycles + 1e-6 * cost.dram_bytes
-        if objective == "energy":
-            return cost.energy_pj
+        objective, prices = self.hardware.mapping.objective, self.asked.prices
+        if objective != "edp" or prices.are_none:
+            return prices.objective(objective, cost.cycles, cost.dram_bytes, lambda: cost.energy_pj)
         return cost.cycles / max(1, self._cost.cycles) + cost.energy_pj / max(1.0, self._cost.energy_pj)
 
     def _solved(self, group: FusedGroup) -> _Cost:

@@ -384,13 +384,9 @@ def _dram_bytes(schedule: LayerSchedule) -> int:
 def _value(task: LayerTask, schedule: LayerSchedule, prices: EnergyPrices, found: tuple[int, float]) -> float:
     """Return the objective of a built schedule, by the cycles that it takes and the pJ of the memory's standby."""
     (cycles, standby_pj), dram = found, _dram_bytes(schedule)
-    objective = task.hardware.mapping.objective
-    if objective == "dram_bytes":
-        return dram + 1e-6 * cycles
-    if objective == "latency" or prices.are_none:
-        return cycles + 1e-6 * dram
-    energy = energy_pj(schedule, prices, cycles) + standby_pj
-    return energy if objective == "energy" else energy * cycles
+    return prices.objective(
+        task.hardware.mapping.objective, cycles, dram, lambda: energy_pj(schedule, prices, cycles) + standby_pj
+    )
 
 
 def energy_pj(schedule: LayerSchedule, prices: EnergyPrices, cycles: int) -> float:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from accelsim.timing.power_states import DramStates
+
+Cost = TypeVar("Cost", float, npt.NDArray[np.float64])
+TIE = 1e-6  # of equally fast ways that with less traffic is better, and of those with equal traffic the faster one
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,14 @@ class EnergyPrices:
     def are_none(self) -> bool:
         """Return whether nothing has a price: the objectives of energy then ask for the least latency."""
         return not self.action_pj and not self.static_pj_per_cycle and self.dram is None
+
+    def objective(self, wanted: str, cycles: Cost, dram_bytes: Cost, energy_pj: Callable[[], Cost]) -> Cost:
+        """Return what ``mapping.objective`` makes of cycles, DRAM bytes and pJ, asked for where they count."""
+        if wanted == "dram_bytes":
+            return dram_bytes + TIE * cycles
+        if wanted == "latency" or self.are_none:
+            return cycles + TIE * dram_bytes
+        return energy_pj() if wanted == "energy" else energy_pj() * cycles
 
     def pj(self, unit: str, action: str) -> float:
         """Return the price of an action; 0 where it costs nothing."""
