@@ -6,7 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
+from accelsim.validation.eyeriss import _layer
+from accelsim.validation.eyeriss_tilings import chip_tiling
+from accelsim.validation.reference import load_table, preset_path
 from accelsim.validation.rows import ValidationRow
+from accelsim.validation.runs import machine
 
 Ratios = Callable[[str], dict[str, float]]
 
@@ -48,6 +52,18 @@ def test_areas_are_within_30_percent(ours_over_theirs: Ratios, block: str) -> No
 @KNOWN_MISS
 def test_a_masked_pe(ours_over_theirs: Ratios) -> None:
     assert next(iter(ours_over_theirs("masked-pe").values())) == pytest.approx(1, abs=0.1)
+
+
+def test_the_chips_tilings_are_those_of_its_table() -> None:
+    """JSSC 2017, Table III: images, filters and rows whose sums stay in the buffer (n, m, e)."""
+    chip = machine(preset_path("eyeriss_dense")).config
+    published = {"CONV1": (1, 96, 7), "CONV2": (1, 64, 27)} | {f"CONV{number}": (4, 64, 13) for number in (3, 4, 5)}
+    for row in load_table("eyeriss").rows:
+        dims = _layer(row).dims
+        tiling = chip_tiling(dims, chip)
+        assert tiling is not None
+        held = dims.K if tiling.order[-1] == "K" else tiling.K  # the sums of all parts that follow each other
+        assert (tiling.N, held, tiling.P) == published[row.text("layer")]
 
 
 @KNOWN_MISS
