@@ -11,13 +11,18 @@ from accelsim.timing.tiling import Tiling
 from accelsim.trace.model import LoopDims
 from accelsim.units import bits_to_bytes, ceil_div
 
+# Of 168 PEs Table V there has 154, 135 and three times 156 at work.
+LEAST_PES = 135 / 168
+# The narrowest set in Table III, over the width of the array.
+LEAST_WIDTH = 7 / 14
+
 
 @dataclass(frozen=True, slots=True)
 class _Block:
     """Sums that stay in the buffer: of ``images``, ``filters`` and ``rows``; a pass takes ``channels`` of the input.
 
-    The filter buffer holds ``filters_at_once`` of a pass. Elements of inputs and weights that come from DRAM in the
-    layer are ``fetched``.
+    The filter buffer holds ``filters_at_once`` of a pass. Elements of inputs and weights that
+    come from DRAM in the layer are ``fetched``.
     """
 
     images: int
@@ -34,15 +39,16 @@ def chip_tiling(dims: LoopDims, chip: HardwareConfig) -> Tiling | None:
 
     Rows are never cut: a PE works through a whole one (JSSC 2017, section IV). Inputs, sums and the inputs of the next
     pass stand in banks of their own, since a bank has one port: one bank is left for what is being fetched. Of all
-    blocks of sums that fit beside the inputs of one channel, the chip has that of which the layer needs the fewest; of
-    equals that whose passes take the most channels; of equals the one that fetches least. This gives images, filters
-    and rows (n, m, e) of all five layers in Table III (`tests/unit/validation/test_eyeriss.py`); the paper does not
-    state it.
+    blocks of sums that fit beside the inputs of one channel and leave few PEs idle (`LEAST_PES`, `LEAST_WIDTH`), the
+    chip has that of which the layer needs the fewest; of equals that with the most rows, since filters are read once
+    for each band of rows, then that whose passes take the most channels, then the one that fetches least. This gives
+    images, filters and rows (n, m, e) of all five layers in Table III (`tests/unit/validation/test_silicon.py`); the
+    paper does not state it.
     """
     blocks = list(_blocks(dims, chip))
     if not blocks:
         return None
-    best = min(blocks, key=lambda block: (block.num_blocks, -block.channels, block.fetched))
+    best = min(blocks, key=lambda block: (block.num_blocks, -block.rows, -block.channels, block.fetched))
     channels = ceil_div(dims.C, ceil_div(dims.C, best.channels))
     is_whole = best.filters_at_once == best.filters
     return Tiling(
@@ -80,16 +86,16 @@ def _blocks(dims: LoopDims, chip: HardwareConfig) -> Iterator[_Block]:
                 )  # fmt: skip
 
 
-def _heights(dims: LoopDims, chip: HardwareConfig) -> Iterator[int]:
-    """Yield output rows of a block.
-
-    A set of PEs is at least half as wide as the array (at most two stand beside each other, as in CONV1 of Table III);
-    or all rows stand in strips above each other.
-    """
+def _heights(dims: LoopDims, chip: HardwareConfig) -> list[int]:
+    """Return output rows of a block that leave few PEs idle; where all leave too many, those that leave the fewest."""
     cols, stacked = chip.pe_array.cols, chip.pe_array.rows // dims.R
-    yield from range(min(ceil_div(cols, 2), dims.P), min(cols, dims.P) + 1)
-    if cols < dims.P <= stacked * cols:
-        yield dims.P
+    at_work = {
+        rows: dims.R * rows * (stacked * (cols // rows) if rows <= cols else stacked // ceil_div(rows, cols))
+        for rows in range(1, min(dims.P, stacked * cols) + 1)
+        if rows == dims.P or LEAST_WIDTH * cols <= rows <= cols
+    }
+    least = min(max(at_work.values(), default=0), LEAST_PES * chip.pe_array.num_pes)
+    return [rows for rows, num_pes in at_work.items() if num_pes >= least]
 
 
 def _channels(pads: ScratchPadConfig, chip: HardwareConfig, dims: LoopDims, rows: int) -> int:

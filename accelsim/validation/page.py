@@ -35,12 +35,26 @@ _REASONS = (
     _Reason("tpu-v1", "TOPS, LSTM", 1, "equal square layers fill the array better than the real ones"),
     _Reason("tpu-v1", "TOPS, CNN1", 1, "four fully connected layers there; equal layers never wait for weights"),
     _Reason("tpu-v1", "TOPS, CNN0", -1, "equal layers' channels do not fill 256 columns"),
-    _Reason("eyeriss-v1", "processing time", -1, "a block of sums that takes more channels in a pass than the chip's; see below"),
+    _Reason(
+        "eyeriss-v1",
+        "processing time",
+        -1,
+        "a block of sums that takes more channels in a pass than the chip's; see below",
+    ),
     _Reason("eyeriss-v1", "latency", 1, "the link's clock is assumed"),
     _Reason("eyeriss-v1", "latency", -1, "results leave behind the next tile here; see below"),
-    _Reason("eyeriss-v1", "DRAM traffic", 1, "other blocks of sums than the chip's, or inputs read once more; see below"),
-    _Reason("eyeriss-v1", "DRAM traffic", -1, "other blocks of sums than the chip's, or inputs read once more; see below"),
-    _Reason("eyeriss-v1", "global-buffer", -1, "a block of sums that takes more channels in a pass than the chip's; see below"),
+    _Reason(
+        "eyeriss-v1", "DRAM traffic", 1, "other blocks of sums than the chip's, or inputs read once more; see below"
+    ),
+    _Reason(
+        "eyeriss-v1", "DRAM traffic", -1, "other blocks of sums than the chip's, or inputs read once more; see below"
+    ),
+    _Reason(
+        "eyeriss-v1",
+        "global-buffer",
+        -1,
+        "a block of sums that takes more channels in a pass than the chip's; see below",
+    ),
     _Reason("eyeriss-v1", "power", -1, "an executed product takes less here, time more; see below"),
     _Reason("eyeriss-v1", "power", 1, "an executed product takes less here, time more; see below"),
     _Reason(
