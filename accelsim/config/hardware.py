@@ -355,8 +355,9 @@ class HardwareConfig(ConfigModel):
     accumulator_bits: Literal[16, 24, 32, 48] = 32
     """Width of a partial sum."""
     clock_gating: ClockGating = "unit"
-    """Which flip-flops stand still: none; those of a unit without work; or, ``lane``, also those of a PE or lane
-    without work in the cycle, and words of register memories that are not written. It costs energy, not time."""
+    """Which flip-flops stand still: none; those of a unit without work, and PEs that the passes of a
+    row-stationary array leave out; or, ``lane``, also those of a PE or lane without work in the cycle, and words of
+    register memories that are not written. It costs energy, not time."""
     leakage_class: LeakageClass = "low_power"
     """Cells of high threshold (``low_power``) or of a general-purpose process (``general``)."""
     num_cores: int = Field(1, ge=1, le=64)

@@ -1,8 +1,8 @@
 """Energy of the clock: each flip-flop's clock pin and its share of the tree, in the cycles in which it is clocked.
 
-``clock_gating`` of the chip says which stand still: ``none``; ``unit``, those of a unit without work in the cycle;
-``lane``, also those of a PE or lane without work. What is gated still costs `clock_gated_fraction`: the gate's own
-clock pin and the tree above it.
+``clock_gating`` of the chip says which stand still: ``none``; ``unit``, those of a unit without work in the cycle, and
+of PEs that the passes of a row-stationary array leave out; ``lane``, those of any PE or lane without work. What is
+gated still costs `clock_gated_fraction`: the gate's own clock pin and the tree above it.
 
 The tree has leaf buffers, in proportion to the pins, and wire. Wire does not shrink as gates do; its length follows
 from the standard-cell area that a flip-flop has in its unit.
@@ -84,7 +84,10 @@ def active_cycles(group: FlipFlops, gating: str, layer: LayerCounters) -> float:
         return min(cycles, sum(layer.actions.get(w.unit, {}).get(w.action, 0) * w.cycles for w in group.work))
     if gating == "none" or group.busy is None:
         return cycles
-    return min(cycles, sum(layer.busy_cycles.get(unit, 0) for unit in group.busy) / group.copies)
+    busy = sum(layer.busy_cycles.get(unit, 0) for unit in group.busy) / group.copies
+    if group.idle is not None:
+        busy -= layer.actions.get(group.idle.unit, {}).get(group.idle.action, 0) * group.idle.cycles
+    return min(cycles, max(0.0, busy))
 
 
 def clock_price(groups: tuple[ClockedGroup, ...], gating: str, layer: LayerCounters) -> dict[str, Price]:
@@ -127,4 +130,7 @@ def clock_estimate(pricer: Pricer) -> ClockEstimate:
                 actions.setdefault((work.unit, work.action), []).append(scaled(more, work.cycles))
         elif "pe_array" in (made.busy or ()):
             busy.append(more)
+            if made.idle is not None:
+                action = (made.idle.unit, made.idle.action)
+                actions.setdefault(action, []).append(scaled(more, -made.idle.cycles))
     return ClockEstimate(joined(every), joined(busy), {key: joined(parts) for key, parts in actions.items()})

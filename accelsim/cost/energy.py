@@ -136,6 +136,7 @@ def _pe_array(pricer: Pricer) -> dict[str, Price]:
         "operand_shifts_bits": _shift(pricer),
         "weight_loads_bits": _weight_load(pricer),
         "skip_lookups": _gates(pricer, "skip_lookup_gates", "skip_lookup_activity"),
+        "idle_pe_cycles": (),  # what they save is the clock's: `accelsim.cost.clock`
     }
 
 

@@ -67,6 +67,8 @@ class FlipFlops:
     busy: tuple[str, ...] | None = None
     work: tuple[Work, ...] | None = None
     has_enable: bool = False
+    idle: Work | None = None
+    """Action in whose cycles a part of them stands still where units are gated; None: all or none of them do."""
     copies: int = 1
     """Cores that have them; their busy cycles and actions are those of all cores together."""
 
@@ -137,6 +139,7 @@ def _in_copies(logic: Logic, copies: int) -> Logic:
                 work=None if group.work is None else tuple(
                     replace(each, cycles=each.cycles / copies) for each in group.work
                 ),
+                idle=None if group.idle is None else replace(group.idle, cycles=group.idle.cycles / copies),
                 copies=copies,
             )
             for group in logic.flip_flops
@@ -182,7 +185,8 @@ def _array_group(pricer: Pricer, registers: RegisterSet) -> FlipFlops:
     count = exactly(registers.bits)
     if registers.control is not None:
         count = joined([count, pricer.factor(f"{registers.control}_flip_flops", registers.num_controls)])
-    return FlipFlops(count, ("pe_array",), work, registers.holds and not _gates_words(pricer))
+    idle = Work("pe_array", "idle_pe_cycles", 1 / array.num_pes)
+    return FlipFlops(count, ("pe_array",), work, registers.holds and not _gates_words(pricer), idle)
 
 
 def _gates_words(pricer: Pricer) -> bool:

@@ -326,6 +326,7 @@ def _actions(hardware: HardwareConfig, tasks: list[LayerTask], best: Best) -> di
         ("pe_array", "mac_gated"): (slots - executed).clip(min=0).sum(),
         ("pe_array", "operand_shifts_bits"): _shifted_bits(hardware, layers, slots),
         ("pe_array", "weight_loads_bits"): weight_bits.sum(),
+        ("pe_array", "idle_pe_cycles"): (best.idle_pes * best.busy).sum(),
         ("vector_unit", "ops"): layers.vector_ops.sum(),
         ("vector_unit", "codec_pairs"): _codec_pairs(best),
         ("interconnect", "bits"): (moved + best.dram_bytes * 8).sum(),

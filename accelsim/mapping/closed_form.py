@@ -434,7 +434,8 @@ def objective_of(figures: Figures, latency: Floats, prices: EnergyPrices, is_flo
 
     def energy_pj() -> Floats:
         energy = figures.actions_pj + latency * prices.static_pj_per_cycle
-        energy = energy + np.minimum(latency, figures.array) * prices.busy_pj_per_cycle
+        idle = figures.space.table.idle_pes * prices.pj("pe_array", "idle_pe_cycles")
+        energy = energy + np.minimum(latency, figures.array) * (prices.busy_pj_per_cycle + idle)
         if prices.dram is None:
             return energy
         standby = least_standby_pj if is_floor else standby_pj

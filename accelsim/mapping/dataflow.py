@@ -85,6 +85,9 @@ class ArrayWork:
         Elements that cross the buffer ports.
     weight_passes
         How often each weight of the tile is needed (streaming dataflows need them again for each fold of outputs).
+    idle_pes
+        PEs that the passes of a row-stationary array leave out. Other arrays are clocked as a whole, since operands or
+        sums pass through all of their PEs.
     """
 
     compute_cycles: IntLike
@@ -96,6 +99,7 @@ class ArrayWork:
     psum_writes: IntLike
     psum_reads: IntLike
     weight_passes: IntLike
+    idle_pes: IntLike = 0
 
     @property
     def unused_cycles(self) -> IntLike:
@@ -311,6 +315,7 @@ def row_stationary_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
     passes = tile.G * parts * found.filter_passes * bands
     rows = (_ceil(tile.P, bands) - 1) * tile.stride[0] + np.minimum(tile.R, array.rows)
     windows = _ceil(_ceil(tile.C, found.channel_passes) * rows * taps, pads.words_per_cycle)
+    at_work = np.minimum(tile.R, array.rows) * _ceil(tile.P, bands) * np.minimum(sets, tile.C * tile.K)
     return ArrayWork(
         compute_cycles=tile.G * found.cycles * tile.N * tile.Q * taps * window_parts * bands,
         weight_load_cycles=_ceil(weights, pads.words_per_cycle),
@@ -321,6 +326,7 @@ def row_stationary_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
         psum_writes=outputs * parts,
         psum_reads=outputs * (parts - 1),
         weight_passes=1,
+        idle_pes=np.maximum(array.num_pes - at_work, 0),
     )
 
 

@@ -71,6 +71,7 @@ class Best:
     weight_reads: Floats
     psum_writes: Floats
     psum_reads: Floats
+    idle_pes: Floats
     slots: Floats
     words: Floats
     discarded: Floats
@@ -81,7 +82,7 @@ class Best:
 def best_tilings(hardware: HardwareConfig, tasks: list[LayerTask], prices: EnergyPrices) -> Best:
     """Return the best tiling of each layer, from the short table or, where nothing fits, from the long one."""
     if not tasks:
-        return Best(layer_figures([]), *[np.zeros(0)] * 16)
+        return Best(layer_figures([]), *[np.zeros(0)] * 17)
     distinct: dict[Hashable, int] = {}
     kinds = np.array([distinct.setdefault(content_of(task), len(distinct)) for task in tasks])
     _, first = np.unique(kinds, return_index=True)
@@ -292,6 +293,7 @@ def _best(figures: Figures, kinds: Ints, most_steps: int) -> Best:
         weight_reads=table.weight_reads[chosen],
         psum_writes=table.psum_writes[chosen] * of_sums,
         psum_reads=table.psum_reads[chosen] * of_sums + accumulated,
+        idle_pes=table.idle_pes[chosen],
         slots=left,
         words=at(figures.made.work[0]),
         discarded=at(figures.made.work[1]),

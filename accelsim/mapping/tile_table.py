@@ -87,6 +87,8 @@ class TileTable:
         Array cycles of the whole layer; ``once`` is paid once a layer, int.
     input_reads, weight_reads, psum_writes, psum_reads
         Elements that cross the buffers' ports in the whole layer.
+    idle_pes
+        PEs that stand still while others work, mean of the cycles.
     positions, outputs, tile_inputs, pixels, filters, group_filters
         Weights, outputs, input elements, output positions, filters, and filters of a group of the largest tile.
     last_share
@@ -121,6 +123,7 @@ class TileTable:
     weight_reads: Floats
     psum_writes: Floats
     psum_reads: Floats
+    idle_pes: Floats
     positions: Floats
     outputs: Floats
     tile_inputs: Floats
@@ -345,7 +348,10 @@ def _totals(array: PeArrayConfig, dims: LoopDims, tiles: dict[Loop, Ints], count
         "input_reads": work.input_reads, "weight_reads": work.weight_reads, "psum_writes": work.psum_writes,
         "psum_reads": work.psum_reads,
     }  # fmt: skip
-    return {name: np.bincount(tiling, number * values, tiles["K"].size) for name, values in each.items()}
+    found = {name: np.bincount(tiling, number * values, tiles["K"].size) for name, values in each.items()}
+    cycles = (each["compute"] + each["fill"]) * work.idle_pes
+    idle = np.bincount(tiling, number * cycles, tiles["K"].size)
+    return found | {"idle_pes": idle / np.maximum(found["compute"] + found["fill"], 1)}
 
 
 def _inputs(dims: LoopDims, kind: LayerKind, tiles: dict[Loop, Ints], counts: dict[Loop, Ints]) -> dict[str, Any]:

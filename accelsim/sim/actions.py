@@ -13,7 +13,8 @@ mask_decoder            raw_bits, rle_symbols, golomb_symbols, entropy_symbols, 
                         positions (mask positions expanded)
 pe_array                mac_<arithmetic> (executed), mac_gated (slots in which a PE was clocked but its operands held),
                         operand_shifts_bits (bits moved between neighbouring PE registers), weight_loads_bits,
-                        skip_lookups (weights examined by skipping logic)
+                        skip_lookups (weights examined by skipping logic), idle_pe_cycles (of PEs that the mapping
+                        leaves out while others work; row-stationary arrays)
 vector_unit             ops (one operation on one element), codec_pairs (run and value of coded activations)
 interconnect            bits (moved between a buffer and the array, or DMA and a buffer), core_bit_hops (between cores)
 ======================  ==========================================================================================
@@ -38,7 +39,7 @@ ACTIONS: dict[str, tuple[str, ...]] = {
     ),
     "pe_array": (
         *(f"mac_{name}" for name in ARITHMETICS), "mac_gated", "operand_shifts_bits", "weight_loads_bits",
-        "skip_lookups",
+        "skip_lookups", "idle_pe_cycles",
     ),
     "vector_unit": ("ops", "codec_pairs"),
     "interconnect": ("bits", "core_bit_hops"),

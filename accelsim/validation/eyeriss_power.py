@@ -30,7 +30,13 @@ def power_at(row: Row, counters: Counters, hardware: LoadedHardware) -> Power:
     item = counters.layers[0]
     chip, tables = hardware.config, load_tables()
     cycles, busy = (round(row.number(name) * 1e3 * chip.clock_mhz) for name in ("latency_ms", "processing_ms"))
-    layer = replace(item, latency_cycles=cycles, busy_cycles=item.busy_cycles | {"pe_array": busy})
+    # PEs that the mapping leaves out stand still for as long as the others work.
+    array = item.actions["pe_array"]
+    idle = round(array.get("idle_pe_cycles", 0) * busy / max(1, item.busy_cycles["pe_array"]))
+    layer = replace(
+        item, latency_cycles=cycles, busy_cycles=item.busy_cycles | {"pe_array": busy},
+        actions=item.actions | {"pe_array": array | {"idle_pe_cycles": idle}},
+    )  # fmt: skip
     alone = replace(counters, layers=(layer,))
     energy = evaluate(alone, chip, tables).energy_j_by_unit
     pricer = Pricer(chip, tables, run_traits(alone))

@@ -66,7 +66,6 @@ def test_the_chips_tilings_are_those_of_its_table() -> None:
         assert (tiling.N, held, tiling.P) == published[row.text("layer")]
 
 
-@KNOWN_MISS
 def test_eyeriss_power_at_the_measured_times(ours_over_theirs: Ratios) -> None:
     powers = [ratio for what, ratio in ours_over_theirs("eyeriss-v1").items() if "power in mW" in what]
     assert sum(abs(ratio - 1) for ratio in powers) / len(powers) < 0.1
