@@ -113,7 +113,7 @@ class Pricer:
         """Return an area row of standard cells, scaled to the chip, placed and routed, in um2."""
         row = self.tables.row(name)
         node_nm = row.node_nm or self.node_nm
-        factor = scaling.scale_area(node_nm, self.node_nm)
+        factor = scaling.scale_cells(node_nm, self.node_nm)
         factor *= scaling.between_libraries(node_nm, self.node_nm, row.node_exponent)
         return (Term(coefficient * factor, (name, *_LAYOUT)),)
 

@@ -120,7 +120,7 @@ def at_node(
 ) -> float:
     """Return a library's area or energy at another node and that node's nominal supply."""
     if quantity == "area":
-        return value * scaling.scale_area(known.node_nm, node_nm)
+        return value * scaling.scale_cells(known.node_nm, node_nm)
     voltage = known.register_voltage_v if quantity == "register" else known.voltage_v
     return value * scaling.scale_energy(known.node_nm, voltage, node_nm, scaling.nominal_voltage_v(node_nm))
 
@@ -251,7 +251,7 @@ def _flip_flops(name: str, count: float, unit_of_chip: str, action: str, note: s
 
 
 def _floating(name: str, area_um2: float, gate_um2: float) -> CostRow:
-    gates = area_um2 * scaling.scale_area(40.0, NODE_NM) / gate_um2
+    gates = area_um2 * scaling.scale_cells(40.0, NODE_NM) / gate_um2
     how = "multiplier 8,970" if name == "fp32" else "assumption: multiplier x (11/24)^2 of the significand"
     return CostRow(
         name=f"mac_{name}_gates", unit_of_chip="pe_array", action="area", value=_rounded(gates), unit="ge",

@@ -40,8 +40,8 @@ def test_kinds_of_cells_in_eies_pe_are_within_a_factor_of_1_3(ours_over_theirs: 
     [
         "unified buffer",
         "spatial array",
-        pytest.param("matrix unit", marks=KNOWN_MISS),
-        pytest.param("Eyeriss, core", marks=KNOWN_MISS),
+        "matrix unit",
+        "Eyeriss, core",
     ],
 )
 def test_areas_are_within_30_percent(ours_over_theirs: Ratios, block: str) -> None:
