@@ -86,6 +86,9 @@ class PeArrayConfig(ConfigModel):
     skip_group: Literal["rows", "columns", "array", "packed"] = "array"
     """PEs that advance in lockstep when zeros are skipped: they wait for the slowest in the group. ``packed`` (a
     ``spatial`` array without K unrolled): kept weights of whole filters lie side by side in the lanes of C, R and S."""
+    padding_takes_cycles: bool = False
+    """With ``zero_weights: skip``: PEs walk through the entries of a run-length code (``rle-int8``) themselves, as in
+    EIE, so that an entry that only bridges a long run of zeros takes a cycle too."""
     distribution_words_per_cycle: int | None = Field(None, ge=1, le=1 << 24)
     """``spatial`` only: inputs that the network in front of the lanes takes in a cycle; a step of more takes several.
     None: all of a step."""
@@ -136,6 +139,10 @@ class PeArrayConfig(ConfigModel):
     def _check_flexible(self) -> None:
         if self.distribution_words_per_cycle is not None and self.dataflow != "spatial":
             raise ValueError("distribution_words_per_cycle is for dataflow spatial only; remove it")
+        if self.padding_takes_cycles and (self.zero_weights != "skip" or self.skip_group == "packed"):
+            raise ValueError(
+                "padding_takes_cycles is for zero_weights: skip and skip_group other than packed; set it to false"
+            )
         is_flexible = self.dataflow == "spatial" and self.unroll.get("K", 1) == 1 and self.zero_weights == "skip"
         if self.skip_group == "packed" and not (is_flexible and self.zero_activations != "skip"):
             raise ValueError(

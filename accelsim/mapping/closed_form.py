@@ -21,6 +21,7 @@ from accelsim.mapping.holding import left_beside
 from accelsim.mapping.latency_form import Work, latency_of
 from accelsim.mapping.memory_form import Requests, least_standby_pj, requests_of, standby_pj
 from accelsim.mapping.prices import EnergyPrices
+from accelsim.mapping.skipping import entries_of_kept
 from accelsim.mapping.task import LayerTask
 from accelsim.mapping.tile_table import HoldTable, TileTable, Width, skipped_fractions, tile_table
 from accelsim.timing.memory import bytes_per_cycle, cycles_per_piece
@@ -78,6 +79,8 @@ def space_of(hardware: HardwareConfig, tasks: list[LayerTask], layers: Layers, w
     densities = tuple(layers.density.tolist()), tuple(task.layer.input_density for task in tasks)
     table = tile_table(key, array_json, width)
     left = skipped_fractions(key, array_json, width, densities)
+    if hardware.pe_array.padding_takes_cycles:
+        left = left * np.array([entries_of_kept(task) for task in tasks])[table.layer]
     return Space(hardware, tasks, layers, table, left)
 
 

@@ -90,6 +90,14 @@ def kept_share(task: LayerTask) -> float:
     return task.plan.num_nonzero / task.layer.dims.num_weights if task.plan is not None else 1.0
 
 
+def entries_of_kept(task: LayerTask) -> float:
+    """Return the steps that a kept weight takes: more than one where the paddings of its code take some."""
+    plan = task.plan
+    if plan is None or plan.decoder != "rle" or not task.hardware.pe_array.padding_takes_cycles:
+        return 1.0
+    return plan.decoder_symbols / max(1, plan.num_nonzero)
+
+
 def skip_table(task: LayerTask, tiling: Tiling) -> SkipTable:
     """Return what skipping leaves in the tiles of a tiling."""
     pe, plan = task.hardware.pe_array, task.plan
@@ -97,7 +105,7 @@ def skip_table(task: LayerTask, tiling: Tiling) -> SkipTable:
         return SkipTable(task, None)
     # Packed lanes save steps of full weights too: a filter that does not fill its lanes is followed by the next one.
     if plan.num_nonzero < task.layer.dims.num_weights or pe.skip_group == "packed":
-        return SkipTable(task, _weight_fraction(task, tiling))
+        return SkipTable(task, _weight_fraction(task, tiling) * entries_of_kept(task))
     return SkipTable(task, None)
 
 

@@ -19,7 +19,7 @@ from accelsim.validation.own_rows import Columns, read_rows
 from accelsim.validation.reference import Table
 from accelsim.validation.rows import ValidationRow
 from accelsim.validation.silicon import validate_areas, validate_eie, validate_masked_pe
-from accelsim.validation.sparse import validate_crossing
+from accelsim.validation.sparse import validate_crossing, validate_eie_products
 from accelsim.validation.tickets import validate_hiddenite, validate_model_sizes
 from accelsim.validation.tpu import validate_tpu_v1, validate_tpu_v3
 
@@ -31,6 +31,7 @@ REFERENCES: dict[str, Callable[[], list[ValidationRow]]] = {
     "tpu-v1": validate_tpu_v1,
     "eyeriss-v1": validate_eyeriss,
     "stonne-sparse-gemm": validate_stonne,
+    "eie-products": validate_eie_products,
     "systolic-formulas": validate_systolic,
     "dram-simulators": validate_dram,
     "dram-energy": validate_dram_energy,

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.tables import load_tables
-from accelsim.validation.reference import preset_path
+from accelsim.timing.tiling import Tiling
+from accelsim.validation.reference import load_table, machine_path, preset_path
 from accelsim.validation.rows import ValidationRow
-from accelsim.validation.runs import gemm_dims, layer, machine, run_layers
+from accelsim.validation.runs import cycles, gemm_dims, layer, machine, run_layers
 
 SOURCE = (
     "Y. N. Wu et al., Sparseloop, MICRO 2022: a bitmap design that gates against a coordinate-list design that skips"
@@ -30,6 +31,27 @@ def validate_crossing() -> list[ValidationRow]:
             sum(RANGE) / 2, crossing, note,
         )
     ]  # fmt: skip
+
+
+def validate_eie_products() -> list[ValidationRow]:
+    """Return the time of EIE's nine sparse products."""
+    table, rows = load_table("eie_products"), []
+    hardware = machine(machine_path("eie.yaml"))
+    for row in table.rows:
+        dims = gemm_dims(rows=1, cols=row.whole("outputs"), depth=row.whole("inputs"))
+        item = layer("product", dims, "linear", input_density=row.number("activations_percent") / 100)
+        if item.weights is not None:
+            kept = round(row.number("weights_percent") / 100 * dims.num_weights)
+            item = replace(item, weights=replace(item.weights, num_kept=kept))
+        whole = Tiling(N=1, G=1, K=dims.K, C=dims.C, P=1, Q=1, order=("G", "N", "P", "Q", "K", "C"))
+        ours = cycles(run_layers(hardware, [item], "rle-int8", {"product": whole})) / hardware.config.clock_mhz
+        rows.append(
+            ValidationRow(
+                table.name, table.source, f"time in us, {row.text('layer')}", row.number("time_us"), ours,
+                "zeros at random; queues of inputs taken as endless", kinds=("time in us",),
+            )
+        )  # fmt: skip
+    return rows
 
 
 def _zero(differences: list[float]) -> float:

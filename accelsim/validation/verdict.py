@@ -33,6 +33,7 @@ SUBJECTS = {
     "tpu-v1": Subject("", "the real TPU v1", by_measure=True),
     "eyeriss-v1": Subject("", "the real Eyeriss chip", by_measure=True),
     "stonne-sparse-gemm": Subject("speed-up of sparse products", "STONNE, another kind of array"),
+    "eie-products": Subject("time of sparse products", "EIE, as published"),
     "systolic-formulas": Subject("cycles of an array with ideal memory", "SCALE-Sim's formulas"),
     "dram-simulators": Subject("cycles of memory traces", "DRAMsim3 and Ramulator 2.1"),
     "real-masks": Subject("multiplications that masks leave", "counts of real masks"),

@@ -10,6 +10,7 @@ from accelsim.mapping.loops import Tiling
 from accelsim.mapping.sparsity import LaneGrid, expected_steps, real_steps
 from accelsim.mapping.task import LayerTask
 from accelsim.storage import get_format
+from accelsim.storage.rle import count_entries
 from accelsim.timing.schedule import LayerSchedule
 from accelsim.trace.model import LayerWeights, LoopDims, TraceLayer
 
@@ -56,7 +57,9 @@ def test_groups_wait_for_their_slowest(group: str, grid: LaneGrid) -> None:
         assert real_steps(mask, grid, group) == walked_steps(mask, grid, group)
 
 
-def schedule(array: dict[str, object], mask: npt.NDArray[np.bool_] | None, num_kept: int) -> LayerSchedule:
+def schedule(
+    array: dict[str, object], mask: npt.NDArray[np.bool_] | None, num_kept: int, storage: str = "dense-int8"
+) -> LayerSchedule:
     chip = HardwareConfig.model_validate(
         {
             "name": "skipping",
@@ -70,7 +73,7 @@ def schedule(array: dict[str, object], mask: npt.NDArray[np.bool_] | None, num_k
     load = None if mask is None else (lambda: mask)
     weights = LayerWeights(SHAPE, num_kept, num_free=int(np.prod(SHAPE)), load_mask=load)
     layer = TraceLayer("layer", "conv2d", DIMS, ("input",), num_outputs=DIMS.num_outputs, weights=weights)
-    plan = get_format("dense-int8").plan(weights)
+    plan = get_format(storage).plan(weights)
     task = LayerTask(layer, plan, chip, DIMS.num_inputs, True, 0, 1 << 60)
     return build_layer(task, Tiling(N=1, G=1, K=16, C=32, P=4, Q=4, order=("G", "K", "C", "N", "P", "Q")))
 
@@ -103,6 +106,21 @@ def test_skipping_saves_cycles_and_gating_saves_only_macs() -> None:
     assert (computed.compute_cycles == gated.compute_cycles).all()
     assert skipped.compute_cycles.sum() < 0.6 * gated.compute_cycles.sum()
     assert skipped.actions["pe_array"]["skip_lookups"] == DIMS.num_weights
+
+
+def test_paddings_of_a_run_length_code_take_cycles_where_pes_walk_through_it() -> None:
+    mask = np.random.default_rng(0).random(SHAPE) < 0.04
+    kept, array = int(mask.sum()), ARRAYS["spatial"] | {"zero_weights": "skip", "skip_group": "columns"}
+    plain, padded, other = (
+        schedule(array | {"padding_takes_cycles": takes}, mask, kept, storage)
+        for takes, storage in ((False, "rle-int8"), (True, "rle-int8"), (True, "dense-int8"))
+    )
+
+    entries = count_entries(mask)
+    assert entries > 1.5 * kept
+    assert padded.compute_cycles.sum() == pytest.approx(plain.compute_cycles.sum() * entries / kept, rel=0.01)
+    assert padded.actions["pe_array"]["mac_int8"] == plain.actions["pe_array"]["mac_int8"]
+    assert (other.compute_cycles == plain.compute_cycles).all()
 
 
 def test_packed_filters_share_the_lanes() -> None:
