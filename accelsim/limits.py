@@ -84,7 +84,7 @@ def with_limits(
         if unit in _MADE and not any(layer.busy_cycles.get(unit) for layer in counters.layers):
             continue
         anew = name == "pe_array" or (part_of_unit == "capacity" and not near)
-        if trace.steps is None and (_is_idle(name, bound, latency) or not (anew or _may_help(name, counters))):
+        if trace.steps is None and (_is_idle(name, bound, latency) or not _may_help(name, counters, anew)):
             found[name] = ResourceLimit(share, latency)
             continue
         tilings = [_Stated(fixed if anew else each.tilings, each.groups) for each in mapped]
@@ -112,13 +112,17 @@ def _is_idle(name: str, bound: NetworkBound, latency: int) -> bool:
     return False
 
 
-def _may_help(name: str, counters: Counters) -> bool:
-    """Return whether twice of a resource can save time with the tilings of the run, beyond the time of its array.
+def _may_help(name: str, counters: Counters, anew: bool) -> bool:
+    """Return whether twice of a resource can save time; with the tilings of the run, where it is not mapped ``anew``.
 
     The array's steps, with the stalls at the ports that feed it, follow from the tilings alone, and are never shorter.
     Ports that cost no step a stall show nowhere else, but those of the activation buffer in layers on the vector unit,
     and those of the mask buffer in the decoder's time.
     """
+    if name.startswith("mask_buffer.") and not any(layer.busy_cycles.get("mask_decoder") for layer in counters.layers):
+        return False  # nothing is decoded, and nothing lies in it
+    if anew:
+        return True
     if name in ("weight_buffer.ports", "accumulator.ports") and not sum(
         layer.cycles_by_cause.get("buffer_ports", 0) for layer in counters.layers
     ):

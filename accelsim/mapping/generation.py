@@ -21,11 +21,14 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.config.hardware import WeightGeneratorConfig
+from accelsim.mapping.kept import Kept, Key
 from accelsim.prng.source import RandomSource
 from accelsim.prng.streams import fields_per_weight, filters_per_stream, stream_geometry
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+KEPT_TILES = 1 << 18  # some 20 MB
+LEAST_TILES_KEPT = 16
 COUNTER_BASED = frozenset({"philox4x32"})
 
 
@@ -157,6 +160,29 @@ def generation_work(
         Weights that the mask decoder takes in a cycle; None where no stored bits meet the weights. Where it holds up
         the words, half the lanes (or more) stay idle if that is faster: 33 streams share 64 places as 32 and 1.
     """
+    # Tilings that differ in outputs only, or in orders that visit the same weights, have the same tiles.
+    ranges = tuple(getattr(tiles, name).tobytes() for name in TileRange.__slots__)
+    key = Key((source, shape, generator, ranges, passes.tobytes(), kept_fraction, num_places))
+    work = _kept_work.get(key)
+    if work is None:
+        work = _least_work(source, shape, generator, tiles, passes, kept_fraction, num_places)
+        _kept_work.put(key, work, passes.size + LEAST_TILES_KEPT)
+    return work
+
+
+_kept_work: Kept[GenerationWork] = Kept(KEPT_TILES)
+
+
+def _least_work(
+    source: RandomSource,
+    shape: tuple[int, ...],
+    generator: WeightGeneratorConfig,
+    tiles: TileRange,
+    passes: Ints,
+    kept_fraction: float | None,
+    num_places: int | None,
+) -> GenerationWork:
+    """Return the work with as many lanes in use as take least time, see `generation_work`."""
     best = _work(source, shape, generator, tiles, passes, kept_fraction, num_places)
     if source.generator in COUNTER_BASED or not best.is_held_up.any():
         return best
