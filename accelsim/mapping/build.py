@@ -117,8 +117,12 @@ class LayerParts:
         return round(dims.macs * sum(self._skips.factors(nest).total for nest in nests) / self.num_steps)
 
 
-def build_layer(task: LayerTask, tiling: Tiling, most_steps: int = MOST_STEPS) -> LayerSchedule:
+def build_layer(
+    task: LayerTask, tiling: Tiling, most_steps: int = MOST_STEPS, holding: Holding | None = None
+) -> LayerSchedule:
     """Return the schedule of an array layer under a tiling; beyond ``most_steps`` tiles one in parts.
+
+    ``holding`` is what `accelsim.mapping.holding.hold` says of it, where that is known.
 
     Raises
     ------
@@ -128,7 +132,7 @@ def build_layer(task: LayerTask, tiling: Tiling, most_steps: int = MOST_STEPS) -
     _check_window(task, tiling)
     num_steps = math.prod(tiling.counts(task.layer.dims).values())
     check_number(num_steps, task.layer.name)
-    holding = hold(task, tiling)
+    holding = holding or hold(task, tiling)
     if holding is None:
         raise MappingError(
             f"{task.layer.name}: tiling N={tiling.N} G={tiling.G} K={tiling.K} C={tiling.C} P={tiling.P} Q={tiling.Q} "

@@ -455,7 +455,7 @@ def output_events(task: LayerTask, nest: Nest, holding: Holding) -> tuple[Output
         last_step=found.last,
         open_after=open_after,
         psum_read_bytes=psum_read,
-        after_store=np.where(psum_read > 0, _previous_visit(nest, first), -1),
+        after_store=_previous_visits(nest, first, psum_read > 0),
         vector_cycles=np.where(final, -(-ops // hardware.vector_unit.num_lanes), 0),
         residual_bytes=residual_bytes,
         store_bytes=store,
@@ -471,8 +471,10 @@ def output_events(task: LayerTask, nest: Nest, holding: Holding) -> tuple[Output
     return events, np.full(first.size, not found.stay), moved
 
 
-def _previous_visit(nest: Nest, first: Ints) -> Ints:
-    """Return the visit in which the same output tile was spilled last, or -1."""
+def _previous_visits(nest: Nest, first: Ints, are_read: Bools) -> Ints:
+    """Return the visit in which the same output tile was spilled last, or -1: none, or its sums are not read."""
+    if not are_read.any():
+        return np.full(first.size, -1, dtype=np.int64)
     key = np.zeros(first.size, dtype=np.int64)
     for loop in nest.order:
         if loop in OUTPUT_LOOPS:
@@ -481,4 +483,4 @@ def _previous_visit(nest: Nest, first: Ints) -> Ints:
     order = np.argsort(key, kind="stable")
     same = key[order][1:] == key[order][:-1]
     previous[order[1:][same]] = order[:-1][same]
-    return previous
+    return np.where(are_read, previous, -1)

@@ -21,11 +21,14 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.config.hardware import WeightGeneratorConfig
+from accelsim.mapping.kept import Kept, Key
 from accelsim.prng.source import RandomSource
 from accelsim.prng.streams import fields_per_weight, filters_per_stream, stream_geometry
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+KEPT_TILES = 1 << 18  # some 20 MB
+LEAST_TILES_KEPT = 16
 COUNTER_BASED = frozenset({"philox4x32"})
 
 
@@ -157,6 +160,29 @@ def generation_work(
         Weights that the mask decoder takes in a cycle; None where no stored bits meet the weights. Where it holds up
         the words, half the lanes (or more) stay idle if that is faster: 33 streams share 64 places as 32 and 1.
     """
+    # Tilings that differ in outputs only, or in orders that visit the same weights, have the same tiles.
+    ranges = tuple(getattr(tiles, name).tobytes() for name in TileRange.__slots__)
+    key = Key((source, shape, generator, ranges, passes.tobytes(), kept_fraction, num_places))
+    work = _kept_work.get(key)
+    if work is None:
+        work = _least_work(source, shape, generator, tiles, passes, kept_fraction, num_places)
+        _kept_work.put(key, work, passes.size + LEAST_TILES_KEPT)
+    return work
+
+
+_kept_work: Kept[GenerationWork] = Kept(KEPT_TILES)
+
+
+def _least_work(
+    source: RandomSource,
+    shape: tuple[int, ...],
+    generator: WeightGeneratorConfig,
+    tiles: TileRange,
+    passes: Ints,
+    kept_fraction: float | None,
+    num_places: int | None,
+) -> GenerationWork:
+    """Return the work with as many lanes in use as take least time, see `generation_work`."""
     best = _work(source, shape, generator, tiles, passes, kept_fraction, num_places)
     if source.generator in COUNTER_BASED or not best.is_held_up.any():
         return best
@@ -189,8 +215,9 @@ def _work(
     domains = [(fields_per_weight(source), geometry.weight_fields_per_word)]
     if geometry.threshold_fields_per_word:
         domains.append((1, geometry.threshold_fields_per_word))
-    first, later = _nothing(streams), _nothing(streams)
+    first = _nothing(streams)
     is_repeated = bool((passes > 1).any())
+    later = first if is_repeated else None
     for place, (terms, fields) in enumerate(domains):
         walk = _walk(streams, terms, fields, _jump_words(source, generator))
         if source.generator in COUNTER_BASED:
@@ -199,13 +226,13 @@ def _work(
                 share = 1.0 - (1.0 - kept_fraction) ** max(1, fields // terms)
             used = np.ceil(walk.used * share).astype(np.int64)
             first = _plus(first, _keyed(used, streams.held))
-            if is_repeated:
+            if later is not None:
                 later = _plus(later, _keyed(used, _can_hold(streams, generator)))
         else:
             jump_words = _jump_words(source, generator)
             previous = np.concatenate([np.zeros((3, 1), dtype=np.int64), walk.end[:, :-1]], axis=1)
             first = _plus(first, _stepped(walk, previous, streams.held, jump_words))
-            if is_repeated:
+            if later is not None:
                 later = _plus(later, _stepped(walk, walk.end, _can_hold(streams, generator), jump_words))
     return _total(source, generator, streams, (first, later), passes, num_places)
 
@@ -309,31 +336,34 @@ def _total(
     source: RandomSource,
     generator: WeightGeneratorConfig,
     streams: _Streams,
-    work: tuple[_Pass, _Pass],
+    work: tuple[_Pass, _Pass | None],
     passes: Ints,
     num_places: int | None,
 ) -> GenerationWork:
-    """Sum over the streams of each tile: one first pass, then ``passes`` - 1 later ones."""
+    """Sum over the streams of each tile: one first pass, then ``passes`` - 1 later ones (None: there are none)."""
+    one, later = work
 
-    def summed(first: Ints, later: Ints) -> Ints:
-        total: Ints = (streams.number * first).sum(axis=0) + (streams.number * later).sum(axis=0) * (passes - 1)
+    def summed(name: str) -> Ints:
+        total: Ints = (streams.number * getattr(one, name)).sum(axis=0)
+        if later is not None:
+            total = total + (streams.number * getattr(later, name)).sum(axis=0) * (passes - 1)
         return total
 
-    seeds = summed(work[0].seeds, work[1].seeds)
+    seeds = summed("seeds")
     none = np.zeros_like(seeds)
 
     def cycles(places: int | None) -> Ints:
-        one = _cycles(source, generator, streams, work[0], places)
-        if bool((passes > 1).any()):
-            one = one + _cycles(source, generator, streams, work[1], places) * (passes - 1)
-        return one
+        taken = _cycles(source, generator, streams, one, places)
+        if later is not None:
+            taken = taken + _cycles(source, generator, streams, later, places) * (passes - 1)
+        return taken
 
     taken = cycles(num_places)
     return GenerationWork(
-        words=summed(work[0].used, work[1].used),
-        discarded_words=summed(work[0].discarded, work[1].discarded),
+        words=summed("used"),
+        discarded_words=summed("discarded"),
         seeds=seeds if source.seeds == "derived" else none,
-        jumps=summed(work[0].jumps, work[1].jumps) + (seeds if source.seeds == "jump" else none),
+        jumps=summed("jumps") + (seeds if source.seeds == "jump" else none),
         cycles=taken,
         is_held_up=taken > cycles(None) if num_places is not None else taken < 0,
         num_lanes=generator.num_lanes,
@@ -397,10 +427,12 @@ def _cycles(
     num = number.sum(axis=0)
     rounds = -(-num // lanes)
     # The first stream opens the first round and the last one stands in the last; all others are alike.
-    first, middle, _ = _walk_cycles(streams, work, rate, num_places, np.minimum(num, lanes)) + apart
+    all_in_use = _walk_cycles(streams, work, rate, num_places, np.minimum(num, lanes)) + apart
+    first, middle, _ = all_in_use
     opening = np.maximum(first, np.where((number[1] > 0) & (lanes > 1), middle, 0))
     in_last = (num - 1) % lanes + 1
-    _, others, last = _walk_cycles(streams, work, rate, num_places, in_last) + apart
+    is_alike = num_places is None or int(num.max(initial=0)) <= lanes
+    _, others, last = all_in_use if is_alike else _walk_cycles(streams, work, rate, num_places, in_last) + apart
     closing = np.where(number[2] > 0, last, 0)
     closing = np.maximum(closing, np.where((number[1] > 0) & (in_last > 1), others, 0))
     total: Ints = np.where(rounds == 1, np.maximum(opening, closing), opening + (rounds - 2) * middle + closing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -21,6 +22,10 @@ class Holding:
     inputs: Reuse
     outputs: Reuse
     occupancy_bytes: dict[str, int]
+
+    def key(self) -> Hashable:
+        """Return all of it as a key."""
+        return self.weights, self.mask, self.inputs, self.outputs, tuple(self.occupancy_bytes.items())
 
 
 def _best(levels: list[Reuse], tile_bytes: int, capacity: int, double: bool) -> tuple[Reuse, int] | None:

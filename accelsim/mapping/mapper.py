@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.errors import MappingError
 from accelsim.mapping.bound import LowerBound, lower_bound
 from accelsim.mapping.build import MOST_STEPS, build_layer, check_number
+from accelsim.mapping.contents import Contents
 from accelsim.mapping.fixed import fitted
+from accelsim.mapping.holding import hold
 from accelsim.mapping.kept import Kept
 from accelsim.mapping.loops import Tiling
 from accelsim.mapping.prices import EnergyPrices
@@ -20,7 +22,7 @@ from accelsim.mapping.vector_layer import build_vector_layer
 from accelsim.timing.memory import BUS_FREE, WRITE_BUS_FREE
 from accelsim.timing.moment import NUMBER, STATIONS, Moment
 from accelsim.timing.power_states import DramStates, MemoryUse, activity_of, states_from_gaps
-from accelsim.timing.schedule import LayerSchedule, first_weights_fit
+from accelsim.timing.schedule import LayerSchedule, first_weights_fit, weights_fit_beside
 from accelsim.timing.solve import Solution, SolvedLayer, layer_end, try_layer
 from accelsim.timing.stations import Station, layer_stations
 from accelsim.timing.table import Table, flatten
@@ -53,6 +55,7 @@ LEANER = 1.01
 KEPT_EVENTS = 1 << 20  # some 100 MB of schedules and tables
 KEPT_TIMES = 1 << 21  # some 200 MB of tables and times, until the run that follows has ended
 LEAST_EVENTS_KEPT = 64
+KEPT_ENDS = 64  # of a table; some 100 KB
 KEPT_TILINGS = 1 << 16  # in closed forms: some 150 MB
 KEPT_CHOICES = 1024
 
@@ -89,9 +92,9 @@ class Run:
     """
 
     before: Moment = Moment()
-    content: Hashable | None = None
+    content: Contents | None = None
     speed: str = ""
-    chip: str = ""
+    chip: Contents | None = None
 
 
 ALONE = Run()
@@ -136,9 +139,7 @@ def _taken(task: LayerTask, prices: EnergyPrices, fixed: Tiling | None, run: Run
     if fixed is None:
         found = _chosen(task, prices, run)
     else:
-        tiling = fitted(task, fixed)
-        table = _known_table(tiling, run)
-        found = _mapped(task, build_layer(task, tiling) if table is None else table.schedule, run, table)
+        found = _stated(task, fitted(task, fixed), run)
     return _noted(found, task, run)
 
 
@@ -280,18 +281,44 @@ def _solved(
     task: LayerTask, finalist: Ranked, prices: EnergyPrices, run: Run, best: float
 ) -> tuple[float, _Found] | None:
     """Return the objective of a tiling and its end; None where it is not below ``best``."""
-    table, before = _table(task, finalist.tiling, run), run.before
-    objective, standby_pj = task.hardware.mapping.objective, 0.0
-    limit = before.end_cycle + best if objective == "latency" else math.inf
-    solution = try_layer(table, task.hardware, before, limit)
+    objective = task.hardware.mapping.objective
+    price = prices.dram if objective in ("energy", "edp") else None
+    tabled = _tabled(task, finalist.tiling, run)
+    found = _ended(task, tabled, run, price, run.before.end_cycle + best if objective == "latency" else math.inf)
+    if found is None:
+        return None
+    end, standby_pj, solution = found
+    schedule = tabled.table.schedule
+    value = _value(task, schedule, prices, (end.end_cycle - run.before.end_cycle, standby_pj))
+    return value, _Found(MappedLayer(schedule, round(finalist.latency_cycles), end), solution)
+
+
+def _ended(
+    task: LayerTask, tabled: _Tabled, run: Run, price: DramStates | None = None, limit: float = math.inf
+) -> tuple[Moment, float, Solution | None] | None:
+    """Return how a layer ends, pJ of the memory's standby (0 without a price), and the times where they are asked for.
+
+    None where it ends later than at cycle ``limit``, and where units wait for each other for ever. The end is known
+    from an earlier call where that began in an equal state.
+    """
+    before = run.before
+    key = run.speed, price, before.state()
+    known = None if task.settles else tabled.ends.get(key)  # who settles wants the times
+    if known is not None:
+        end = known[0].shifted(before.end_cycle)
+        return (end, known[1], None) if end.end_cycle <= limit else None
+    solution = try_layer(tabled.table, task.hardware, before, limit)
     if solution is None:
         return None
-    end = solution.after
-    if prices.dram is not None and objective in ("energy", "edp"):
-        standby_pj = _standby_pj(task, solution.use(task.hardware), prices.dram, before, end)
-    value = _value(task, table.schedule, prices, (end.end_cycle - before.end_cycle, standby_pj))
-    kept = solution if task.settles else None  # else nobody asks for the times, which may take 100 MB a tiling
-    return value, _Found(MappedLayer(table.schedule, round(finalist.latency_cycles), end), kept)
+    end, standby_pj = solution.after, 0.0
+    if price is not None:
+        standby_pj = _standby_pj(task, solution.use(task.hardware), price, before, end)
+    if task.settles:
+        return end, standby_pj, solution  # else nobody asks for the times, which may take 100 MB a tiling
+    if len(tabled.ends) >= KEPT_ENDS:
+        tabled.ends.clear()
+    tabled.ends[key] = end.shifted(-before.end_cycle), standby_pj
+    return end, standby_pj, None
 
 
 def _standby_pj(task: LayerTask, use: MemoryUse, price: DramStates, before: Moment, end: Moment) -> float:
@@ -328,21 +355,25 @@ def map_vector_layer(task: LayerTask, run: Run) -> MappedLayer:
     return known.later(run.before.end_cycle)
 
 
-def _mapped(task: LayerTask, schedule: LayerSchedule, run: Run, table: Table | None = None) -> _Found:
-    """Return a schedule and its end; of a layer in parts only how the last part leaves the chip, as if alone.
-
-    ``table`` is the schedule's, where that is known.
-    """
+def _mapped(task: LayerTask, schedule: LayerSchedule, run: Run) -> _Found:
+    """Return a schedule and its end; of a layer in parts only how the last part leaves the chip, as if alone."""
     if schedule.parts is not None:
         last = schedule.parts.part(len(schedule.parts) - 1)
         end = layer_end(_flat(last, task, run), task.hardware, run.before)
         return _Found(MappedLayer(schedule, None, replace(end or run.before, schedule=schedule, known_state=None)))
-    if table is None:
-        table = _flat(schedule, task, run)
-        if schedule.tiling is not None:
-            _keep_table(schedule.tiling, run, table)
-    solution = try_layer(table, task.hardware, run.before)
+    solution = try_layer(_flat(schedule, task, run), task.hardware, run.before)
     return _Found(MappedLayer(schedule, None, run.before if solution is None else solution.after), solution)
+
+
+def _stated(task: LayerTask, tiling: Tiling, run: Run) -> _Found:
+    """Return the schedule of a tiling and its end."""
+    if math.prod(tiling.counts(task.layer.dims).values()) > MOST_STEPS:
+        return _mapped(task, build_layer(task, tiling), run)
+    tabled = _tabled(task, tiling, run)
+    found = _ended(task, tabled, run)
+    if found is None:
+        return _Found(MappedLayer(tabled.table.schedule, None, run.before))
+    return _Found(MappedLayer(tabled.table.schedule, None, found[0]), found[2])
 
 
 def _flat(schedule: LayerSchedule, task: LayerTask, run: Run) -> Table:
@@ -351,30 +382,33 @@ def _flat(schedule: LayerSchedule, task: LayerTask, run: Run) -> Table:
     return flatten(schedule, layer_stations(schedule, task.hardware, fits))
 
 
-_kept_tables: Kept[Table] = Kept(KEPT_EVENTS)
+@dataclass(frozen=True, slots=True)
+class _Tabled:
+    """A tiling's table, and the ends that were found for it: by the state at its begin, with pJ of the standby."""
+
+    table: Table
+    ends: dict[Hashable, tuple[Moment, float]] = field(default_factory=dict)
 
 
-def _table(task: LayerTask, tiling: Tiling, run: Run) -> Table:
-    """Return the table of a tiling, kept from an earlier call where that had the same content."""
-    table = _known_table(tiling, run)
-    if table is None:
-        table = _flat(build_layer(task, tiling), task, run)
-        _keep_table(tiling, run, table)
-    return table
+_kept_tables: Kept[_Tabled] = Kept(KEPT_EVENTS)
 
 
-def _table_key(tiling: Tiling, run: Run) -> Hashable:
-    occupied = run.before.schedule.occupancy_bytes.get("weight_buffer", 0) if run.before.schedule is not None else -1
-    return run.content, tiling, occupied
+def _tabled(task: LayerTask, tiling: Tiling, run: Run) -> _Tabled:
+    """Return the table of a tiling, kept from an earlier call where that had the same content.
 
-
-def _known_table(tiling: Tiling, run: Run) -> Table | None:
-    return None if run.content is None else _kept_tables.get(_table_key(tiling, run))
-
-
-def _keep_table(tiling: Tiling, run: Run, table: Table) -> None:
-    if run.content is not None:
-        _kept_tables.put(_table_key(tiling, run), table, table.num_events + LEAST_EVENTS_KEPT)
+    What capacities decide about is how tiles are held, and whether the first weights fit beside those of the layer
+    before: chips with larger or smaller buffers share tables where these are the same.
+    """
+    holding = hold(task, tiling)
+    if run.content is None or holding is None:  # it does not fit: an error
+        return _Tabled(_flat(build_layer(task, tiling, holding=holding), task, run))
+    fits = weights_fit_beside(run.before.schedule, holding.occupancy_bytes, task.hardware)
+    key = run.content.built, tiling, holding.key(), fits
+    tabled = _kept_tables.get(key)
+    if tabled is None:
+        tabled = _Tabled(_flat(build_layer(task, tiling, holding=holding), task, run))
+        _kept_tables.put(key, tabled, tabled.table.num_events + LEAST_EVENTS_KEPT)
+    return tabled
 
 
 def _dram_bytes(schedule: LayerSchedule) -> int:

@@ -12,6 +12,7 @@ from accelsim.errors import MappingError
 from accelsim.mapping.activation_code import coding_of
 from accelsim.mapping.bound import LowerBound, lower_bound, network_bound
 from accelsim.mapping.build import build_layer
+from accelsim.mapping.contents import Contents, chip_content, layer_content, of_chip
 from accelsim.mapping.fusion import FusedGroup, together_of
 from accelsim.mapping.kept import Kept, Key
 from accelsim.mapping.loops import Tiling
@@ -31,7 +32,7 @@ from accelsim.mapping.pieces import Entry, as_piece, described, entries_of, larg
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.ranking import Best, best_tilings
 from accelsim.mapping.residency import NETWORK_INPUT, Residency, Together, choose_residency, output_elements
-from accelsim.mapping.task import UNBOUNDED, LayerTask, at_longest_context, content_of
+from accelsim.mapping.task import UNBOUNDED, LayerTask, at_longest_context
 from accelsim.storage.base import WeightPlan
 from accelsim.timing.moment import Moment
 from accelsim.timing.schedule import Schedule
@@ -331,14 +332,14 @@ def map_entries(
     hardware = entries[0].whole.hardware
     speed = f"{hardware.dram.model_dump_json()} {hardware.clock_mhz}"
     rest = Key((speed, hardware.memory, prices))
-    chips: dict[int, str] = {}
+    chips: dict[int, Contents] = {}
     mapped: list[MappedLayer] = []
     tilings: dict[int, Tiling | None] = {}
 
     for position, entry in enumerate(entries):
         task = entry.task
-        chip = chips.get(id(task.hardware)) or chips.setdefault(id(task.hardware), _chip_content(task.hardware))
-        name, content = task.layer.name, _content(task, chip)
+        chip = chips.get(id(task.hardware)) or chips.setdefault(id(task.hardware), chip_content(task.hardware))
+        name, content = task.layer.name, layer_content(task, chip)
         follows = _follows_context(entries, position)
         try:
             tiling = fixed.get(name)
@@ -367,7 +368,7 @@ def map_entries(
 
 def _tiling_of(task: LayerTask, prices: EnergyPrices, speed: str, quick: bool) -> Tiling | None:
     """Return the tiling of a piece alone; ``quick``: what the closed form likes best."""
-    run = Run(Moment(), _content(task, _chip_content(task.hardware)), speed)
+    run = Run(Moment(), layer_content(task, chip_content(task.hardware)), speed)
     likely = likely_tilings(task, prices, run, 1.0) if quick else []
     return likely[0] if likely else map_layer(task, prices, None, run).schedule.tiling
 
@@ -398,23 +399,6 @@ def _map_task(
     return _bounded(replace(item, schedule=named), task, run)
 
 
-_kept_contents: Kept[tuple[LayerTask, Key]] = Kept(4 * KEPT_CHOICES)
-
-
-def _content(task: LayerTask, chip: str) -> Key:
-    """Return what the schedules of a task depend on, as a key; tasks of the same objects are not compared anew."""
-    same = (
-        id(task.layer), id(task.plan), id(task.hardware), task.dram_input_elements, task.output_to_dram,
-        task.residual_dram_elements, task.activation_capacity_bytes, task.residual_elements, task.second_from_dram,
-        task.coding, task.cache_on_chip, task.settles, task.first_filter, task.rest_stays, task.held,
-    )  # fmt: skip
-    found = _kept_contents.get(same)
-    if found is None:
-        found = task, Key((chip, content_of(task)))  # the task stays, and with it the identities
-        _kept_contents.put(same, found, 1)
-    return found[1]
-
-
 def map_alone(task: LayerTask, prices: EnergyPrices, fixed: Tiling | None = None) -> MappedLayer:
     """Return a layer mapped for itself, from a cold chip; with a tiling that is given. Raises as `map_network`."""
     run = _run_alone(task)
@@ -426,16 +410,16 @@ def likely_alone(task: LayerTask, prices: EnergyPrices, within: float) -> list[T
     return likely_tilings(task, prices, _run_alone(task), within)
 
 
-_kept_chips: Kept[tuple[HardwareConfig, str, str]] = Kept(KEPT_CHOICES)
+_kept_chips: Kept[tuple[HardwareConfig, Contents, str]] = Kept(KEPT_CHOICES)
 
 
 def _run_alone(task: LayerTask) -> Run:
     hardware = task.hardware
     known = _kept_chips.get(id(hardware))
     if known is None or known[0] is not hardware:  # the chip stays, and with it its identity
-        known = hardware, _chip_content(hardware), f"{hardware.dram.model_dump_json()} {hardware.clock_mhz}"
+        known = hardware, chip_content(hardware), f"{hardware.dram.model_dump_json()} {hardware.clock_mhz}"
         _kept_chips.put(id(hardware), known, 1)
-    return Run(Moment(), Key((known[1], content_of(task))), known[2])
+    return Run(Moment(), of_chip(task, known[1]), known[2], known[1])
 
 
 def _follows_context(entries: Sequence[Entry], position: int) -> bool:
@@ -451,7 +435,8 @@ def _for_contexts(task: LayerTask, prices: EnergyPrices, run: Run) -> Tiling | N
     token of an answer would be mapped anew, to no avail.
     """
     longest = at_longest_context(task)
-    alone = map_layer(longest, prices, None, Run(Moment(), _content(longest, run.chip), run.speed))
+    content = None if run.chip is None else layer_content(longest, run.chip)
+    alone = map_layer(longest, prices, None, Run(Moment(), content, run.speed, run.chip))
     tiling = alone.schedule.tiling
     return tiling and tiling.cut_to(task.layer.dims)
 
@@ -469,16 +454,6 @@ def _bounded(item: MappedLayer, task: LayerTask, run: Run = ALONE) -> MappedLaye
             _kept_bounds.put(key, bound, 1)
     schedule = replace(item.schedule, lower_bound_cycles=bound.cycles, bound_by=bound.limit)
     return replace(item, schedule=schedule, bound=bound)
-
-
-def _chip_content(hardware: HardwareConfig) -> str:
-    """Return what a layer's schedules depend on of a chip: all but names, clock and the memory's speed."""
-    left_out = {"name", "node_nm", "voltage_v"}
-    is_plain = hardware.dma.activation_codec == "none" and hardware.dma.max_request_bytes is None
-    if hardware.cache is None and is_plain:  # else a schedule has cycles on the bus
-        left_out |= {"clock_mhz", "dram"}
-    document = hardware.model_dump_json(exclude=left_out)
-    return f"{document} {hardware.dram.burst_bytes} {hardware.dram.num_outstanding_requests}"
 
 
 def largest_live(trace: LayerTrace, residency: Residency, position: int) -> str | None:

@@ -215,11 +215,15 @@ class LayerTask:
         return UNBOUNDED if self.is_ideal else buffer.capacity_bytes
 
 
-def content_of(task: LayerTask) -> Hashable:
-    """Return a key of the task without what does not change its schedule: names, seeds, the mask if it is not used."""
+def content_of(task: LayerTask, capacity_bytes: int | None = None) -> Hashable:
+    """Return a key of the task without what does not change its schedule: names, seeds, the mask if it is not used.
+
+    ``capacity_bytes`` stand for what is left of the activation buffer.
+    """
+    capacity_bytes = task.activation_capacity_bytes if capacity_bytes is None else capacity_bytes
     return (
         _content(task.layer, task.plan, task.hardware.pe_array.zero_weights == "skip"), task.dram_input_elements,
-        task.output_to_dram, task.residual_dram_elements, task.activation_capacity_bytes, task.residual_elements,
+        task.output_to_dram, task.residual_dram_elements, capacity_bytes, task.residual_elements,
         task.second_from_dram, task.coding, task.cache_on_chip, task.settles, task.first_filter, task.rest_stays,
         task.held,
     )  # fmt: skip

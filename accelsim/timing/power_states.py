@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -226,7 +227,7 @@ def sleeping_state(dram: DramConfig) -> str:
 
 def openings_of(num_bytes: Floats, num_requests: Floats, dram: DramConfig) -> Floats:
     """Return the rows that equal requests open if each lies elsewhere than the one before, float64 as ``num_bytes``."""
-    stripe = _Stripe.of(dram, device_of(dram.standard))
+    stripe = _stripe_of(dram)
     pieces = np.maximum(num_requests, num_bytes / stripe.num_bytes)
     rows: Floats = np.minimum(num_bytes / dram.burst_bytes, pieces * stripe.num_rows)
     return rows
@@ -309,7 +310,7 @@ def count_openings(address: Ints, num_bytes: Ints, cycle_ns: Floats, dram: DramC
     if not address.size:
         return 0.0
     device = device_of(dram.standard)
-    stripe = _Stripe.of(dram, device)
+    stripe = _stripe_of(dram)
     first, last = address // stripe.num_bytes, (address + np.maximum(num_bytes, 1) - 1) // stripe.num_bytes
     pieces = last - first + 1
     bursts = -(-num_bytes // (dram.burst_bytes * pieces))
@@ -341,17 +342,18 @@ class _Stripe:
     num_rows: int
     num_sets: int
 
-    @classmethod
-    def of(cls, dram: DramConfig, device: DeviceTable) -> _Stripe:
-        made = device.organisation
-        counts = {
-            "ch": dram.num_channels, "ra": dram.num_ranks * made.num_pseudo_channels, "bg": made.num_bank_groups,
-            "ba": made.num_banks_per_group,
-        }  # fmt: skip
-        below = re.findall("ch|ra|bg|ba", dram.address_mapping[dram.address_mapping.index("co") :])
-        rows = math.prod(counts[name] for name in set(below))
-        row_bytes = made.num_columns * dram.bus_width_bits // made.num_pseudo_channels // 8
-        return cls(max(dram.burst_bytes, row_bytes * rows), rows, max(1, math.prod(counts.values()) // rows))
+
+@lru_cache(maxsize=64)
+def _stripe_of(dram: DramConfig) -> _Stripe:
+    made = device_of(dram.standard).organisation
+    counts = {
+        "ch": dram.num_channels, "ra": dram.num_ranks * made.num_pseudo_channels, "bg": made.num_bank_groups,
+        "ba": made.num_banks_per_group,
+    }  # fmt: skip
+    below = re.findall("ch|ra|bg|ba", dram.address_mapping[dram.address_mapping.index("co") :])
+    rows = math.prod(counts[name] for name in set(below))
+    row_bytes = made.num_columns * dram.bus_width_bits // made.num_pseudo_channels // 8
+    return _Stripe(max(dram.burst_bytes, row_bytes * rows), rows, max(1, math.prod(counts.values()) // rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -466,5 +468,5 @@ def reopened_rows(use: MemoryUse, dram: DramConfig) -> float:
     if not use.num_requests:
         return 0.0
     bursts = use.num_bytes / use.num_requests / dram.burst_bytes
-    rows = max(1.0, min(_Stripe.of(dram, device_of(dram.standard)).num_rows, bursts))
+    rows = max(1.0, min(_stripe_of(dram).num_rows, bursts))
     return max(0.0, rows - use.num_openings / use.num_requests)

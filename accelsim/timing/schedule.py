@@ -6,7 +6,7 @@ Progress of the array is counted in half steps: 2 s when step s - 1 has ended (s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -205,13 +205,22 @@ def first_weights_fit(before: LayerSchedule, schedule: LayerSchedule, hardware: 
 
     Then it may be loaded as soon as the layer before has taken its last weight tile, else when the array has ended.
     """
+    if schedule.goes_on and not hardware.weight_buffer.fills_ahead:
+        return False
+    return weights_fit_beside(before, schedule.occupancy_bytes, hardware)
+
+
+def weights_fit_beside(
+    before: LayerSchedule | None, occupancy_bytes: Mapping[str, int], hardware: HardwareConfig
+) -> bool:
+    """Return what `first_weights_fit` does of a whole layer that takes so many bytes of each buffer."""
     buffer = hardware.weight_buffer
-    if not hardware.mapping.prefetch_next_layer or (schedule.goes_on and not buffer.fills_ahead):
+    if before is None or not hardware.mapping.prefetch_next_layer:
         return False
     if buffer.is_copied:
         return True
     taken = before.occupancy_bytes.get("weight_buffer", 0)
-    needed = schedule.occupancy_bytes.get("weight_buffer", 0)
+    needed = occupancy_bytes.get("weight_buffer", 0)
     capacity = buffer.capacity_bytes
     return hardware.memory == "ideal" or taken + needed <= capacity or max(taken, needed) <= capacity // 2
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -110,19 +111,20 @@ def flat_table(stations: tuple[Station, ...], number: Mapping[str, int], arbitra
     first, counter, value = _waits(stations, number)
     asking = [station.requests for station in stations if station.requests is not None]
     lookback = np.zeros(len(number), dtype=np.int64)
-    np.maximum.at(lookback, counter, -value)
+    if value.size and value.min() < 0:
+        np.maximum.at(lookback, counter, -value)
     sizes_of = num_raised(stations, number) + lookback + 1
-    counter_first = np.concatenate([[0], np.cumsum(sizes_of)])
+    counter_first = _begins(sizes_of.tolist())
     only_events, places = _only_events(raises)
     raised = [_raised_by(station, number) for station in stations]
     numbers = [[number[one.counter], one.at_begin, one.latency_cycles] for one in raises]
     return FlatTable(
         source=stations,
-        event_first=np.cumsum([0, *(station.cycles.size for station in stations)]),
-        raise_first=np.cumsum([0, *(len(station.raises) for station in stations)]),
+        event_first=_begins(station.cycles.size for station in stations),
+        raise_first=_begins(len(station.raises) for station in stations),
         has_requests=np.array([station.requests is not None for station in stations], dtype=np.int64),
         cycles=np.concatenate([station.cycles for station in stations]),
-        left=np.concatenate([np.cumsum(station.cycles[::-1])[::-1] for station in stations]),
+        left=np.concatenate([station.cycles[::-1].cumsum()[::-1] for station in stations]),
         wait_first=first,
         wait_counter=counter,
         wait_value=value,
@@ -134,15 +136,18 @@ def flat_table(stations: tuple[Station, ...], number: Mapping[str, int], arbitra
         ),
         num_bytes=np.concatenate([each.num_bytes for each in asking]),
         bus_cycles=np.concatenate([each.bus_cycles for each in asking]),
-        first_request=np.cumsum(
-            [0, *(0 if station.requests is None else station.cycles.size for station in stations[:-1])]
-        ),
+        first_request=_begins(0 if station.requests is None else station.cycles.size for station in stations[:-1]),
         counter_first=counter_first,
         base=counter_first[:-1] + lookback,
         arbitration=np.array([arbitration], dtype=np.int64),
-        raised_first=np.cumsum([0, *(len(counters) for counters in raised)]),
+        raised_first=_begins(len(counters) for counters in raised),
         raised=np.array([counter for counters in raised for counter in counters], dtype=np.int64),
     )
+
+
+def _begins(sizes: Iterable[int]) -> Ints:
+    """Return where each of some lists begins that stand behind each other, and where the last one ends."""
+    return np.array([0, *accumulate(sizes)], dtype=np.int64)
 
 
 def _raised_by(station: Station, number: Mapping[str, int]) -> list[int]:
@@ -171,20 +176,23 @@ def _waits(stations: tuple[Station, ...], number: Mapping[str, int]) -> tuple[In
     first = 0
     for station in stations:
         if station.waits and station.cycles.size:
-            value = np.stack([wait.value for wait in station.waits])
-            event, wait = np.nonzero(_rises(value).T)
+            value = np.array([wait.value for wait in station.waits])
+            event, wait = _rises(value).T.nonzero()
             events.append(first + event)
             counters.append(np.array([number[wait.counter] for wait in station.waits], dtype=np.int64)[wait])
             values.append(value[wait, event])
         first += station.cycles.size
-    starts = np.concatenate([[0], np.cumsum(np.bincount(np.concatenate(events), minlength=first))])
+    starts = np.zeros(first + 1, dtype=np.int64)
+    np.bincount(np.concatenate(events), minlength=first).cumsum(out=starts[1:])
     return starts, np.concatenate(counters), np.concatenate(values)
 
 
 def _rises(value: Ints) -> npt.NDArray[np.bool_]:
     """Return where an event waits for more than all before it, bool [waits, events]; so the first one, if at all."""
     most = np.maximum.accumulate(value, axis=1)
-    rises: npt.NDArray[np.bool_] = np.concatenate([most[:, :1] > NO_WAIT, most[:, 1:] > most[:, :-1]], axis=1)
+    rises = np.empty(value.shape, dtype=np.bool_)
+    rises[:, 0] = most[:, 0] > NO_WAIT
+    np.greater(most[:, 1:], most[:, :-1], out=rises[:, 1:])
     return rises
 
 

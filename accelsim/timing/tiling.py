@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from accelsim.trace.model import LoopDims
-from accelsim.units import ceil_div
 
 Loop = Literal["N", "G", "K", "C", "P", "Q", "R", "S"]
 LOOPS: tuple[Loop, ...] = ("N", "G", "K", "C", "P", "Q")  # what the mapper splits
@@ -57,7 +56,11 @@ class Tiling:
 
     def counts(self, dims: LoopDims) -> dict[Loop, int]:
         """Return the number of tiles along each loop."""
-        return {loop: ceil_div(getattr(dims, loop), self.size(loop) or getattr(dims, loop)) for loop in ALL_LOOPS}
+        return {  # written out: it is asked for several times in each tiling that is solved
+            "N": -(-dims.N // self.N), "G": -(-dims.G // self.G), "K": -(-dims.K // self.K), "C": -(-dims.C // self.C),
+            "P": -(-dims.P // self.P), "Q": -(-dims.Q // self.Q),
+            "R": -(-dims.R // self.R) if self.R else 1, "S": -(-dims.S // self.S) if self.S else 1,
+        }  # fmt: skip
 
     def cut_to(self, dims: LoopDims) -> Tiling:
         """Return the tiling with tiles no larger than a layer: a part of the one that it was made for."""

@@ -342,9 +342,12 @@ def compiled_walk() -> Any:
 
     if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         return None
+    # All arrays are the caller's, and none is made here. Counting references to them, an atomic instruction for each of
+    # the forty at every call, takes 16 times as long as the loops themselves: 430 against 26 ns an event.
+    uncounted = {"_nrt": False}
     parts = (serve_simply, _begin_cycle, _raise, arrive, _issue, _work, _park, _granted, _look_at, _serve, _wake)
     for part in (*parts, _go_round, walk):
-        numba.extending.register_jitable(part)
+        numba.extending.register_jitable(**uncounted)(part)
     # Numba looks for changes in this file alone; a value that is closed over is part of the key of what it keeps.
     stamp = stamp_of(sorted(Path(__file__).parent.glob("*.py")))
 
@@ -352,6 +355,6 @@ def compiled_walk() -> Any:
         return walk(tape, times, memory, limit) if stamp >= 0 else STUCK
 
     try:
-        return numba.njit(cache=True)(entry)
+        return numba.njit(cache=True, **uncounted)(entry)
     except RuntimeError:  # no folder for the machine code can be written
-        return numba.njit(entry)
+        return numba.njit(**uncounted)(entry)

@@ -17,6 +17,7 @@ from accelsim.cost.tables import load_tables
 from accelsim.errors import MappingError
 from accelsim.mapping import mapper
 from accelsim.mapping.build import build_layer
+from accelsim.mapping.holding import Holding
 from accelsim.mapping.kept import Kept
 from accelsim.mapping.loops import Loop, Tiling
 from accelsim.mapping.prices import EnergyPrices
@@ -123,9 +124,9 @@ def test_the_closed_form_is_within_five_percent_for_the_median_layer(name: str, 
 def test_a_tiling_of_equal_layers_is_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[tuple[LayerTask, Tiling]] = []
 
-    def counted(task: LayerTask, tiling: Tiling) -> LayerSchedule:
+    def counted(task: LayerTask, tiling: Tiling, **given: Holding) -> LayerSchedule:
         built.append((replace(task, layer=replace(task.layer, name="", inputs=())), tiling))
-        return build_layer(task, tiling)
+        return build_layer(task, tiling, **given)
 
     monkeypatch.setattr(mapper, "build_layer", counted)
     trace = trace_network("vit_tiny", replace(TICKET, seed=77))
