@@ -134,11 +134,10 @@ def _parse(document: object) -> Ticket:
         raise TicketError(
             f"ticket.version: {shown(version)} is not {FORMAT_VERSION}; use the program version that wrote it"
         )
-    for name, value in document.items():
+    for name in _Document.model_fields:
+        value = document.get(name)
         if isinstance(value, dict | list | tuple):  # one may hold itself many times over: nothing looks into it
-            raise TicketError(
-                f"ticket.{shown(name).strip("'")}: {shown(value)} is no plain value; the file is damaged or foreign"
-            )
+            raise TicketError(f"ticket.{name}: {shown(value)} is no plain value; the file is damaged or foreign")
     try:
         record = _Document.model_validate(document)
     except ValidationError as error:
