@@ -13,8 +13,7 @@ from functools import lru_cache, partial
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import LoadedHardware
-from accelsim.cores import Network as OnCores
-from accelsim.cores import Watch, run_on_cores
+from accelsim.cores import Network, Watch, run_on_cores
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
@@ -26,7 +25,7 @@ from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import MappedLayer, forget_times, recalled
 from accelsim.mapping.network import activation_bits_of, map_network
 from accelsim.mapping.prices import EnergyPrices, objective
-from accelsim.repeated import Map, Mapped, Network, expanded, has_state, named, repeats, run_repeated
+from accelsim.repeated import BlockNetwork, Map, Mapped, expanded, has_state, named, repeats, run_repeated
 from accelsim.results.build import build_result
 from accelsim.results.model import RunResult
 from accelsim.rivals import with_fitting_decoder
@@ -105,7 +104,7 @@ def _on_cores(
 
 def network_on_cores(
     chip: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling] | None = None
-) -> OnCores:
+) -> Network:
     """Return a network in a storage format as `accelsim.cores` and `accelsim.tenants` take it.
 
     Raises
@@ -125,7 +124,7 @@ def network_on_cores(
         return _groups(core, part, storage, fixed, stretches=False)[0]
 
     plans = layer_plans(trace, storage)
-    return OnCores(trace, storage, plans, alone, groups, lambda counters: objective_of_run(counters, chip), fixed or {})
+    return Network(trace, storage, plans, alone, groups, lambda counters: objective_of_run(counters, chip), fixed or {})
 
 
 def _language_run(
@@ -137,10 +136,10 @@ def _language_run(
     """
     mapped, steps = mapper_of(chip, trace, storage, fixed), trace.steps
     solved = SolvedLayers(lambda layer, before: recalled(layer, before, chip))
-    whole = Network.of(trace)
+    whole = BlockNetwork.of(trace)
     is_short = not fixed and watch == Watch() and repeats(trace, layer_plans(trace, storage), chip)
 
-    def one(network: Network, place: int) -> Counters:
+    def one(network: BlockNetwork, place: int) -> Counters:
         if not is_short:
             seen = (watch.probe, watch.tap) if place == 0 else (None, None)
             schedule = mapped(network.trace(network.num_blocks))[0]
@@ -151,7 +150,7 @@ def _language_run(
         return expanded(run_repeated(network, chip, mapped, solved))
 
     runs = [one(whole, 0)] if steps is None else [
-        one(Network(whole.num_blocks, partial(steps.trace, place)), place) for place in range(len(steps))
+        one(BlockNetwork(whole.num_blocks, partial(steps.trace, place)), place) for place in range(len(steps))
     ]  # fmt: skip
     forget_times()
     counters = named(one_after_other([(run, 1) for run in runs], trace), trace)

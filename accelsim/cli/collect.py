@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from accelsim.cli.common import Choice, session
-from accelsim.cli.kept import Kept, kept_flag, kept_text, kept_texts
+from accelsim.cli.kept import KeptOption, kept_flag, kept_text, kept_texts
 from accelsim.documented import documented
 from accelsim.prng import RatioDistribution
 from accelsim.report.pictures import Pictures
@@ -131,7 +131,7 @@ def _batches(ctx: click.Context, text: str | None) -> tuple[int, ...]:
     return tuple(dict.fromkeys(map(int, values)))
 
 
-batches_option = Kept(
+batches_option = KeptOption(
     "--batch", _batches, "Inputs of one run, by comma: each workload at each [default: 1].", metavar="N,..."
 )
 """``--batch`` of a command that takes several values, each once and in order."""
