@@ -105,7 +105,7 @@ def quick(monkeypatch):
         monkeypatch.setattr(trace, "build_network", lambda name, **of: small(num_classes=of["num_classes"]))
 
 
-LONG = {"dse", "report", "search", "batch", "language_models", "tutorial", "fusion"}
+LONG = {"cores", "dse", "report", "search", "batch", "language_models", "tutorial", "fusion"}
 
 
 @pytest.mark.slow
