@@ -13,7 +13,7 @@ from accelsim.mapping.bound import lower_bound
 from accelsim.mapping.core_chip import compulsory_bytes, core_chip
 from accelsim.mapping.figures import fixed_pj
 from accelsim.mapping.network import kinds_of, network_tasks
-from accelsim.mapping.prices import EnergyPrices
+from accelsim.mapping.prices import EnergyPrices, objective
 from accelsim.mapping.residency import Residency
 from accelsim.mapping.task import LayerTask
 from accelsim.timing.memory import bytes_per_cycle
@@ -39,13 +39,13 @@ class LeastWork:
 
     def value(self, hardware: HardwareConfig) -> float:
         """Return what the chip's objective is at the least with one core at work, in its units (J and cycles)."""
-        objective, cycles = hardware.mapping.objective, self.cycles(1)
-        if objective == "dram_bytes":
-            return self.dram_bytes
-        if objective == "latency":
-            return cycles
-        energy_j = 1e-12 * (self.fixed_pj + cycles * self.static_pj_per_cycle)
-        return energy_j if objective == "energy" else energy_j * cycles
+        cycles = self.cycles(1)
+        return objective(
+            hardware.mapping.objective,
+            cycles,
+            self.dram_bytes,
+            lambda: 1e-12 * (self.fixed_pj + cycles * self.static_pj_per_cycle),
+        )
 
 
 def least_work(hardware: HardwareConfig, network: Network) -> LeastWork | None:

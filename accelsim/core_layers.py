@@ -318,7 +318,7 @@ class _Divider:
             bound = lower_bound(option.largest).cycles
             for each in self._mapped(option):
                 cost = cost_of_slot(each.slot(), self.hardware)
-                found.append((objective_of(cost, self.hardware, self.chip_prices), each))
+                found.append((_value_of(cost, self.hardware, self.chip_prices), each))
                 if cost.end_cycle <= NEAR_BOUND * bound:  # no other tiling can do much better
                     break
         return min(found, key=lambda one: one[0])[1]
@@ -357,7 +357,7 @@ class _Divider:
         return _Divided(tuple(schedules), option.by, option.alike, option.from_cores)
 
 
-def objective_of(cost: SystemCost, hardware: HardwareConfig, prices: EnergyPrices) -> float:
+def _value_of(cost: SystemCost, hardware: HardwareConfig, prices: EnergyPrices) -> float:
     """Return what the chip's mapping minimises of some slots that have been solved."""
 
     def energy_pj() -> float:

@@ -11,21 +11,7 @@ from accelsim.config.loader import LoadedHardware
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.tables import CostTables, load_tables
 from accelsim.cost.uncertainty import UncertaintyReport, uncertainty
-from accelsim.costed import (
-    ALL_FORMATS,
-    TICKET_RIVALS,
-    CostedRun,
-    Failure,
-    default_storage,
-    is_ticket,
-    parse_formats,
-    run_with_limits,
-    simulate_format,
-    simulate_possible,
-    simulate_rivals,
-    totals_of,
-    uncertainty_of,
-)
+from accelsim.costed import CostedRun, Failure, simulate_format
 from accelsim.fused_view import as_pieces
 from accelsim.groups import Group
 from accelsim.mapping.fixed import load_fixed
@@ -54,21 +40,6 @@ from accelsim.results.store import (
 from accelsim.sim.counters import Counters
 from accelsim.sim.dram.recording import RequestLog
 from accelsim.trace.model import LayerTrace
-
-__all__ = [
-    "ALL_FORMATS",
-    "TICKET_RIVALS",
-    "CostedRun",
-    "default_storage",
-    "is_ticket",
-    "parse_formats",
-    "run_with_limits",
-    "simulate_format",
-    "simulate_possible",
-    "simulate_rivals",
-    "totals_of",
-    "uncertainty_of",
-]  # from here the commands take them
 
 TICKET_STORAGE = "slt"
 DENSE_STORAGE = "dense-int8"

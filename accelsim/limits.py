@@ -23,7 +23,7 @@ from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import forget_times
 from accelsim.mapping.network import network_tasks, residency_of
 from accelsim.pipeline import batch_groups, built_for, layer_plans, mapper_of, schedule_network
-from accelsim.repeated import Network, bound_repeated, map_repeated, repeats
+from accelsim.repeated import BlockNetwork, bound_repeated, map_repeated, repeats
 from accelsim.sim.counters import Counters, LayerCounters, ResourceLimit
 from accelsim.timing.schedule import Schedule
 from accelsim.trace.model import LayerTrace
@@ -138,7 +138,7 @@ class _Part:
 
     trace: LayerTrace
     times: int
-    network: Network | None = None
+    network: BlockNetwork | None = None
 
 
 def _cycles_with(
@@ -189,7 +189,7 @@ def _parts(
 ) -> list[_Part]:
     if trace.language is None:
         return [_Part(group.trace, group.times) for group in batch_groups(hardware, trace, storage, fixed)]
-    whole, steps = Network.of(trace), trace.steps
+    whole, steps = BlockNetwork.of(trace), trace.steps
     is_short = not fixed and repeats(trace, layer_plans(trace, storage), hardware)
     if steps is None:
         return [_Part(trace, 1, whole if is_short else None)]
@@ -197,7 +197,7 @@ def _parts(
     places = [(0, 1), (number // 2, number - 1)] if number > 1 else [(0, 1)]
     if not is_short:
         return [_Part(steps.trace(place), times) for place, times in places]
-    return [_Part(trace, times, Network(whole.num_blocks, partial(steps.trace, place))) for place, times in places]
+    return [_Part(trace, times, BlockNetwork(whole.num_blocks, partial(steps.trace, place))) for place, times in places]
 
 
 def _mapped(hardware: HardwareConfig, part: _Part, storage: str, stated: _Stated) -> _Mapping:

@@ -13,8 +13,7 @@ from functools import lru_cache, partial
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import LoadedHardware
-from accelsim.cores import Network as OnCores
-from accelsim.cores import Watch, run_on_cores
+from accelsim.cores import Network, Watch, run_on_cores
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
@@ -25,8 +24,8 @@ from accelsim.mapping.fusion import FusedGroup
 from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import MappedLayer, forget_times, recalled
 from accelsim.mapping.network import activation_bits_of, map_network
-from accelsim.mapping.prices import EnergyPrices
-from accelsim.repeated import Map, Mapped, Network, expanded, has_state, named, repeats, run_repeated
+from accelsim.mapping.prices import EnergyPrices, objective
+from accelsim.repeated import BlockNetwork, Map, Mapped, expanded, has_state, named, repeats, run_repeated
 from accelsim.results.build import build_result
 from accelsim.results.model import RunResult
 from accelsim.rivals import with_fitting_decoder
@@ -105,7 +104,7 @@ def _on_cores(
 
 def network_on_cores(
     chip: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling] | None = None
-) -> OnCores:
+) -> Network:
     """Return a network in a storage format as `accelsim.cores` and `accelsim.tenants` take it.
 
     Raises
@@ -125,7 +124,7 @@ def network_on_cores(
         return _groups(core, part, storage, fixed, stretches=False)[0]
 
     plans = layer_plans(trace, storage)
-    return OnCores(trace, storage, plans, alone, groups, lambda counters: objective_of(counters, chip), fixed or {})
+    return Network(trace, storage, plans, alone, groups, lambda counters: objective_of_run(counters, chip), fixed or {})
 
 
 def _language_run(
@@ -137,10 +136,10 @@ def _language_run(
     """
     mapped, steps = mapper_of(chip, trace, storage, fixed), trace.steps
     solved = SolvedLayers(lambda layer, before: recalled(layer, before, chip))
-    whole = Network.of(trace)
+    whole = BlockNetwork.of(trace)
     is_short = not fixed and watch == Watch() and repeats(trace, layer_plans(trace, storage), chip)
 
-    def one(network: Network, place: int) -> Counters:
+    def one(network: BlockNetwork, place: int) -> Counters:
         if not is_short:
             seen = (watch.probe, watch.tap) if place == 0 else (None, None)
             schedule = mapped(network.trace(network.num_blocks))[0]
@@ -151,7 +150,7 @@ def _language_run(
         return expanded(run_repeated(network, chip, mapped, solved))
 
     runs = [one(whole, 0)] if steps is None else [
-        one(Network(whole.num_blocks, partial(steps.trace, place)), place) for place in range(len(steps))
+        one(BlockNetwork(whole.num_blocks, partial(steps.trace, place)), place) for place in range(len(steps))
     ]  # fmt: skip
     forget_times()
     counters = named(one_after_other([(run, 1) for run in runs], trace), trace)
@@ -228,7 +227,7 @@ def _best_groups(
         return run_schedule(schedule_network(hardware, group, storage)[0], hardware)
 
     prices = Prices(
-        lambda counters: objective_of(counters, hardware),
+        lambda counters: objective_of_run(counters, hardware),
         lambda counters: _layer_costs(counters, hardware),
         lambda counters: _byte_costs(counters, hardware, trace, storage),
     )
@@ -259,21 +258,19 @@ def _byte_costs(counters: Counters, hardware: HardwareConfig, trace: LayerTrace,
             return (cycles,)
         case "dram_bytes":
             return (size,)
-    moved = sum(layer.dram_read_bytes + layer.dram_write_bytes for layer in counters.layers)
+    moved = counters.moved_bytes
     energy_j = evaluate(counters, hardware, load_tables()).energy_j_by_unit["dram"] / max(1, moved) * size
     return (energy_j,) if hardware.mapping.objective == "energy" else (energy_j, cycles)
 
 
-def objective_of(counters: Counters, hardware: HardwareConfig) -> float:
+def objective_of_run(counters: Counters, hardware: HardwareConfig) -> float:
     """Return what the mapper's objective says of a run: the less the better."""
-    objective = hardware.mapping.objective
-    if objective == "dram_bytes":
-        return sum(layer.dram_read_bytes + layer.dram_write_bytes for layer in counters.layers)
+
+    def energy_j() -> float:
+        return sum(evaluate(counters, hardware, load_tables()).energy_j_by_unit.values())
+
     cycles = sum(layer.latency_cycles for layer in counters.layers)
-    energy_j = 1.0
-    if objective != "latency":
-        energy_j = sum(evaluate(counters, hardware, load_tables()).energy_j_by_unit.values())
-    return energy_j * (1 if objective == "energy" else cycles)
+    return objective(hardware.mapping.objective, cycles, counters.moved_bytes, energy_j)
 
 
 def schedule_network(
@@ -357,8 +354,7 @@ def _fused_groups(
     def cost(each: tuple[FusedGroup, ...]) -> tuple[float, int]:
         schedule, _ = map_network(trace, plans, storage, hardware, prices, fixed, each)
         counters = run_schedule(schedule, hardware, engine="solver")
-        moved = sum(layer.dram_read_bytes + layer.dram_write_bytes for layer in counters.layers)
-        return objective_of(counters, hardware), moved
+        return objective_of_run(counters, hardware), counters.moved_bytes
 
     (apart, apart_bytes), (fused, fused_bytes) = cost(()), cost(groups)
     return groups if fused <= apart and fused_bytes <= apart_bytes else ()

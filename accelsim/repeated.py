@@ -61,14 +61,14 @@ def _place(blocks: Blocks, block: int) -> slice:
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
+class BlockNetwork:
     """A network of ``num_blocks`` equal blocks: ``trace`` returns it with fewer of them."""
 
     num_blocks: int
     trace: Callable[[int], LayerTrace]
 
     @classmethod
-    def of(cls, trace: LayerTrace) -> Network:
+    def of(cls, trace: LayerTrace) -> BlockNetwork:
         """Return the network that a trace with blocks describes."""
         return cls(0 if trace.blocks is None else trace.blocks.times, lambda number: shortened(trace, number))
 
@@ -99,7 +99,7 @@ def _unseeded(plan: WeightPlan | None) -> WeightPlan | None:
     return plan if plan is None or plan.source is None else replace(plan, source=replace(plan.source, seed=1))
 
 
-def bound_repeated(network: Network, bounds: Callable[[LayerTrace], Sequence[LowerBound]]) -> NetworkBound:
+def bound_repeated(network: BlockNetwork, bounds: Callable[[LayerTrace], Sequence[LowerBound]]) -> NetworkBound:
     """Return what a network of equal blocks cannot beat, from the bounds of the layers of a shorter one."""
     short = network.trace(min(FEWEST, network.num_blocks))
     every, blocks = bounds(short), short.blocks
@@ -108,7 +108,7 @@ def bound_repeated(network: Network, bounds: Callable[[LayerTrace], Sequence[Low
     return NetworkBound.of(every) + middle.times(network.num_blocks - blocks.times)
 
 
-def map_repeated(network: Network, mapped: Map, num_blocks: int = FEWEST) -> Repeated:
+def map_repeated(network: BlockNetwork, mapped: Map, num_blocks: int = FEWEST) -> Repeated:
     """Return as few blocks, but at least ``num_blocks``, as show how the rest are mapped."""
     while True:
         num_blocks = min(num_blocks, network.num_blocks)
@@ -170,7 +170,7 @@ class RepeatedRun:
         return self.layers[self.blocks.first + self.blocks.times * self.blocks.length :]
 
 
-def run_repeated(network: Network, hardware: HardwareConfig, mapped: Map, solved: SolvedLayers) -> RepeatedRun:
+def run_repeated(network: BlockNetwork, hardware: HardwareConfig, mapped: Map, solved: SolvedLayers) -> RepeatedRun:
     """Return the counters of a network of equal blocks."""
     num_blocks = FEWEST
     while True:

@@ -24,8 +24,20 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_finish() -> None:
-    """Leave what libraries and tests have made out of every further search for garbage: it stays."""
+    """Leave what libraries and tests have made out of every further search for garbage, and search rarely."""
     gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _solved() -> Iterator[None]:
+    """Let all but the shortest runs be solved: property tests show that processes take the same cycles."""
+    from accelsim.sim import run  # noqa: PLC0415  collecting must not wait for numpy
+
+    with pytest.MonkeyPatch.context() as patch:
+        if "ACCELSIM_NIGHTLY" not in os.environ:
+            patch.setattr(run, "MOST_EVENTS_AS_PROCESSES", 2000)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -43,14 +55,13 @@ def reference_rows() -> Callable[[str], tuple[ValidationRow, ...]]:
 
 @contextmanager
 def taking_first_choices() -> Iterator[None]:
-    """Let the mapper take the tiling that its closed form likes best, its rivals unsolved, and long runs be solved.
+    """Let the mapper take the tiling that its closed form likes best, its rivals unsolved.
 
-    Solving a dozen tilings of every layer is most of the time that a run takes, its SimPy processes most of the rest.
-    What is kept of one mapper is not the other's.
+    Solving a dozen tilings of every layer is most of the time that a run takes. What is kept of one mapper is not the
+    other's.
     """
     from accelsim import pipeline  # noqa: PLC0415  most tests must not wait for numpy
     from accelsim.mapping import mapper, network  # noqa: PLC0415
-    from accelsim.sim import run  # noqa: PLC0415
 
     rank = mapper._finalists
 
@@ -61,7 +72,6 @@ def taking_first_choices() -> Iterator[None]:
         patch.setattr(mapper, "_finalists", best)
         patch.setattr(mapper, "_kept_choices", _kept_first_choices("_kept_choices"))
         patch.setattr(network, "_kept_layers", _kept_first_choices("_kept_layers"))
-        patch.setattr(run, "MOST_EVENTS_AS_PROCESSES", 2000)
         pipeline._best_groups.cache_clear()
         yield
         pipeline._best_groups.cache_clear()

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from accelsim.cli.common import Choice, session
-from accelsim.cli.kept import Kept, kept_flag, kept_text, kept_texts
+from accelsim.cli.kept import KeptOption, kept_flag, kept_text, kept_texts
 from accelsim.documented import documented
 from accelsim.prng import RatioDistribution
 from accelsim.report.pictures import Pictures
@@ -97,13 +97,21 @@ def parse_shapes(
 
 
 def _sizes(ctx: click.Context, text: str, sizes: str) -> tuple[int, ...]:
-    parts = sizes.lower().replace(",", "x").split("x")
-    if not all(part.isascii() and part.isdecimal() and len(part) < 10 for part in parts):
+    numbers = _numbers(sizes.lower().replace("x", ","))
+    if numbers is None:
         raise click.UsageError(
             f"--input-shape: {text!r} is not a shape; give sizes joined by x or commas, e.g. 3x224x224, "
             "or NAME=1x3x224x224",
             ctx,
         )
+    return numbers
+
+
+def _numbers(text: str) -> tuple[int, ...] | None:
+    """Return whole numbers by comma; None where one is none, or beyond all bounds."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdecimal() and len(part) < 10 for part in parts):
+        return None
     return tuple(map(int, parts))
 
 
@@ -123,11 +131,10 @@ def _batches(ctx: click.Context, text: str | None) -> tuple[int, ...]:
     return tuple(dict.fromkeys(map(int, values)))
 
 
-batches_option = Kept(
+batches_option = KeptOption(
     "--batch", _batches, "Inputs of one run, by comma: each workload at each [default: 1].", metavar="N,..."
 )
 """``--batch`` of a command that takes several values, each once and in order."""
-wanted_batches = batches_option.of
 
 
 def wanted_workload(ctx: click.Context) -> TraceOptions:
@@ -140,10 +147,10 @@ def wanted_workload(ctx: click.Context) -> TraceOptions:
 
 
 def _experts(ctx: click.Context, text: str) -> tuple[int, ...]:
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdecimal() and len(part) < 6 for part in parts):
+    numbers = _numbers(text)
+    if numbers is None:
         raise click.UsageError(f"--experts: {text!r} is no list of experts; give their numbers, e.g. 0,3", ctx)
-    return tuple(map(int, parts))
+    return numbers
 
 
 _MANY_SHAPES = 250
@@ -153,8 +160,8 @@ def with_batches(ctx: click.Context, workload: str, trace: LayerTrace) -> list[L
     """Return ``trace`` of ``workload`` at each of ``--batch``; how a language model runs depends on all sequences."""
     options = wanted_workload(ctx)
     if trace.language is None:
-        return [with_batch(trace, batch) for batch in wanted_batches(ctx)]
-    return [trace_workload(workload, replace(options, batch=batch)) for batch in wanted_batches(ctx)]
+        return [with_batch(trace, batch) for batch in batches_option.of(ctx)]
+    return [trace_workload(workload, replace(options, batch=batch)) for batch in batches_option.of(ctx)]
 
 
 def read_workload(ctx: click.Context, workload: str) -> LayerTrace:
@@ -211,26 +218,21 @@ _WORKLOAD_OPTIONS = (
 
 
 exact_option = kept_flag("--exact", "Simulate every tile, none summed up as repetition of another.")
-wants_exact = exact_option.of
 uncertainty_option = kept_flag(
     "--uncertainty",
     "Say how sure the energies and their ratios are (with --out also as uncertainty.json and .png).",
 )
-wants_uncertainty = uncertainty_option.of
 storage_of_option = kept_texts(
     "--storage-of",
     "LAYER=FORMAT",
     "Another storage format for a layer, or for a kind such as linear; repeatable.",
 )
-storage_of = storage_of_option.of
 requests_option = kept_text(
     "--dram-trace", "FILE", "Write the run's memory requests there, as accelsim dram --requests reads them."
 )
-requests_file = requests_option.of
 mapping_option = kept_text(
     "--mapping", "FILE", "Tile sizes and loop orders to use instead of the mapper's choice (YAML)."
 )
-mapping_file = mapping_option.of
 _timeline = kept_text("--timeline", "FILE", "Write a timeline of all units there (JSON for ui.perfetto.dev).")
 _gantt = kept_text("--gantt", "FILE", "Draw the tiles of one layer there (SVG).")
 _gantt_layer = kept_text("--gantt-layer", "NAME", "Layer of --gantt [default: the slowest].")
@@ -244,6 +246,20 @@ def timeline_option(function: F) -> F:
 def wanted_pictures(ctx: click.Context) -> Pictures:
     """Return what `timeline_option` collected."""
     return Pictures(_timeline.of(ctx), _gantt.of(ctx), _gantt_layer.of(ctx))
+
+
+def of_one_run(ctx: click.Context) -> list[str]:
+    """Return the options given that belong to one run of one network."""
+    pictures = wanted_pictures(ctx)
+    given = {
+        "--timeline": pictures.timeline,
+        "--gantt": pictures.gantt,
+        "--dram-trace": requests_option.of(ctx),
+        "--mapping": mapping_option.of(ctx),
+        "--exact": exact_option.of(ctx),
+        "--uncertainty": uncertainty_option.of(ctx),
+    }
+    return [option for option, value in given.items() if value]
 
 
 def model_options(model: type[BaseModel], without: frozenset[str]) -> Callable[[F], F]:

@@ -12,22 +12,19 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from accelsim import flow
+from accelsim import costed, flow
 from accelsim.cli.collect import (
     batches_option,
     collected,
     exact_option,
     read_workload,
-    storage_of,
     storage_of_option,
-    wanted_batches,
-    wants_exact,
     with_batches,
     workload_options,
 )
 from accelsim.cli.common import common_options, examples, json_option, progress, session, set_option, write_stdout
 from accelsim.cli.names import complete_chip, complete_formats, complete_workload
-from accelsim.cli.what_if import chips_option, more_chips
+from accelsim.cli.what_if import chips_option
 from accelsim.config.loader import LoadedHardware, load_hardware
 from accelsim.config.presets import CHIPS, find_preset
 from accelsim.errors import AccelSimError
@@ -105,7 +102,7 @@ def command(
     """
     if find_preset(hardware, CHIPS) is None and holds_results(hardware):
         saved = (hardware, *workloads)
-        compared = _saved(ctx, saved, storage is not None or bool(overrides) or bool(storage_of(ctx)))
+        compared = _saved(ctx, saved, storage is not None or bool(overrides) or bool(storage_of_option.of(ctx)))
         target = prepare_folder(folder)
         ctx.with_resource(sole_writer(target))
         if not any(Path(path).resolve().is_relative_to(target.resolve()) for path in saved):
@@ -114,17 +111,17 @@ def command(
         return
     if not workloads:
         raise click.UsageError("Missing argument 'WORKLOAD...'.", ctx)
-    stated = None if storage is None else flow.parse_formats(storage, "--storage")
+    stated = None if storage is None else costed.parse_formats(storage, "--storage")
     if stated is not None and not stated:
         raise click.UsageError("--storage: no format given; give at least one, e.g. slt", ctx)
-    chips = [load_hardware(name, overrides) for name in dict.fromkeys((hardware, *more_chips(ctx)))]
+    chips = [load_hardware(name, overrides) for name in dict.fromkeys((hardware, *chips_option.of(ctx)))]
     target = check_folder_place(folder)
     read = [(workload, read_workload(ctx, workload)) for workload in workloads]
     traces = [trace for each in read for trace in with_batches(ctx, *each)]
     if target.is_dir():  # an older comparison goes first; a folder that is not there is made when there is a result
         _claim(ctx, target)
-    is_all = (storage or "").strip() == flow.ALL_FORMATS
-    found: list[tuple[LoadedHardware, LayerTrace, flow.CostedRun]] = []
+    is_all = (storage or "").strip() == costed.ALL_FORMATS
+    found: list[tuple[LoadedHardware, LayerTrace, costed.CostedRun]] = []
     failures: list[AccelSimError] = []
     for chip, trace in progress(list(product(chips, traces)), "simulating", session(ctx)):
         formats = _formats(ctx, chip, trace, stated)
@@ -145,11 +142,11 @@ class _Compared:
 
     results: list[RunResult]
     synthetic: list[bool | None]
-    families: tuple[tuple[Hardware, flow.CostedRun, list[flow.CostedRun]], ...]
+    families: tuple[tuple[Hardware, costed.CostedRun, list[costed.CostedRun]], ...]
 
 
 def _fresh(
-    chips: Sequence[LoadedHardware], found: Sequence[tuple[LoadedHardware, LayerTrace, flow.CostedRun]]
+    chips: Sequence[LoadedHardware], found: Sequence[tuple[LoadedHardware, LayerTrace, costed.CostedRun]]
 ) -> _Compared:
     """Return runs that were just made; a ticket's rivals are those on its own chip."""
     families = tuple(
@@ -163,14 +160,14 @@ def _fresh(
 
 def _saved(ctx: click.Context, paths: Sequence[str], are_changed: bool) -> _Compared:
     """Return saved runs; where no counters are saved beside them they have no break-even points."""
-    if are_changed or collected(ctx) or wants_exact(ctx) or wanted_batches(ctx) != (1,) or more_chips(ctx):
+    if are_changed or collected(ctx) or exact_option.of(ctx) or batches_option.of(ctx) != (1,) or chips_option.of(ctx):
         stated = "--storage, --storage-of, --chip, --set, --exact, --batch and what states a workload"
         raise click.UsageError(f"{paths[0]}: saved runs are compared as they are; leave out {stated}", ctx)
     pages = read_results(paths)
-    by_chip: dict[str, list[tuple[Hardware, flow.CostedRun]]] = {}
+    by_chip: dict[str, list[tuple[Hardware, costed.CostedRun]]] = {}
     for page in pages:
         if page.counters is not None:
-            run = flow.CostedRun(page.result, page.counters.counters)
+            run = costed.CostedRun(page.result, page.counters.counters)
             by_chip.setdefault(page.result.hardware.sha256, []).append((page.counters.hardware, run))
     families = tuple(
         (same[0][0], ticket, rivals)
@@ -216,16 +213,16 @@ def _formats(
     ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, stated: Sequence[str] | None
 ) -> tuple[str, ...]:
     """Return the formats of a network, each with the layers that the user stores otherwise; equal ones once."""
-    wanted = (with_layers(name, storage_of(ctx)) for name in stated or _default_formats(trace, chip))
+    wanted = (with_layers(name, storage_of_option.of(ctx)) for name in stated or _default_formats(trace, chip))
     return tuple(dict.fromkeys(wanted))
 
 
 def _default_formats(trace: LayerTrace, chip: LoadedHardware) -> tuple[str, ...]:
     """Return the format a network is kept in, and what rivals that."""
-    own = flow.default_storage(trace, chip)
+    own = costed.default_storage(trace, chip)
     if own == flow.DENSE_STORAGE:
         return own, VALUES_RIVAL
-    return (own, *flow.TICKET_RIVALS) if flow.is_ticket(trace, own) else (own, flow.DENSE_STORAGE)
+    return (own, *costed.TICKET_RIVALS) if costed.is_ticket(trace, own) else (own, flow.DENSE_STORAGE)
 
 
 def _simulate(
@@ -235,15 +232,15 @@ def _simulate(
     formats: Sequence[str],
     asked: Sequence[str],
     failures: list[AccelSimError],
-) -> Iterator[flow.CostedRun]:
+) -> Iterator[costed.CostedRun]:
     """Yield the run of ``trace`` in each of ``formats``.
 
     Those that nobody ``asked`` for and cannot run are noted, and their errors added to ``failures``.
     """
-    runs, left_out = flow.simulate_possible(chip, trace, formats, asked, wants_exact(ctx))
+    runs, left_out = costed.simulate_possible(chip, trace, formats, asked, exact_option.of(ctx))
     own = (formats[0], formats[0] + STATED)
     for name, run in runs.items():
-        yield flow.run_with_limits(chip, trace, run, None) if name in own else run
+        yield costed.run_with_limits(chip, trace, run, None) if name in own else run
     failures += [error for _, error in left_out]
     for line in flow.left_out_lines(trace, left_out):
         session(ctx).note(line)

@@ -8,7 +8,7 @@ import sys
 import click
 
 from accelsim import flow
-from accelsim.cli.collect import uncertainty_option, wants_uncertainty
+from accelsim.cli.collect import uncertainty_option
 from accelsim.cli.common import common_options, examples, json_option, write_stdout
 from accelsim.cli.names import complete_field
 from accelsim.config.hardware import HardwareConfig
@@ -85,7 +85,7 @@ def command(
     stored = read_counters(saved)
     hardware = _changed(stored, node_nm, voltage_v, tables, settings)
     prices = load_tables(tables)
-    unsure = wants_uncertainty(ctx)
+    unsure = uncertainty_option.of(ctx)
     if unsure and as_json and folder is None:
         raise click.UsageError("--uncertainty with --json needs --out: the bands go to its uncertainty.json", ctx)
     result = flow.cost_again(stored, hardware, prices, saved)

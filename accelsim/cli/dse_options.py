@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from accelsim.cli.collect import PHASE_ROWS, OptionRow, collected, collecting, storage_of
+from accelsim.cli.collect import PHASE_ROWS, OptionRow, collected, collecting, storage_of_option
 from accelsim.cli.common import session
 from accelsim.errors import ConfigError
 
@@ -61,7 +61,7 @@ def read_space(ctx: click.Context, path: str) -> DesignSpace:
 
     given = collected(ctx)
     run = {name: given[name] for name in PHASE_PARAMETERS if name in given}
-    space = replace(with_run(load_space(path), run), storage_of=storage_of(ctx))
+    space = replace(with_run(load_space(path), run), storage_of=storage_of_option.of(ctx))
     with_layers("slt", space.storage_of)  # a wrong one is told before anything is made
     return space
 

@@ -11,7 +11,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
 
-class Kept(Generic[T]):
+class KeptOption(Generic[T]):
     """An option that decorates a command; `of` returns its value, as ``convert`` makes it from what click has read.
 
     A command without the option has the value that ``convert`` makes from nothing: None, or an empty tuple of a
@@ -36,24 +36,24 @@ class Kept(Generic[T]):
         ctx.meta[self._flag] = self._convert(ctx, value)
 
 
-def kept_flag(flag: str, help_text: str) -> Kept[bool]:
+def kept_flag(flag: str, help_text: str) -> KeptOption[bool]:
     """Return a switch."""
-    return Kept(flag, lambda _, value: bool(value), help_text, is_flag=True)
+    return KeptOption(flag, lambda _, value: bool(value), help_text, is_flag=True)
 
 
-def kept_text(flag: str, metavar: str, help_text: str) -> Kept[str | None]:
+def kept_text(flag: str, metavar: str, help_text: str) -> KeptOption[str | None]:
     """Return an option with a text, None where it is not given."""
 
     def as_it_is(_: click.Context, value: str | None) -> str | None:
         return value
 
-    return Kept(flag, as_it_is, help_text, metavar=metavar)
+    return KeptOption(flag, as_it_is, help_text, metavar=metavar)
 
 
-def kept_texts(flag: str, metavar: str, help_text: str, **settings: Any) -> Kept[tuple[str, ...]]:
+def kept_texts(flag: str, metavar: str, help_text: str, **settings: Any) -> KeptOption[tuple[str, ...]]:
     """Return a repeatable option, its values in order."""
 
     def as_they_are(_: click.Context, values: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(values)
 
-    return Kept(flag, as_they_are, help_text, metavar=metavar, multiple=True, **settings)
+    return KeptOption(flag, as_they_are, help_text, metavar=metavar, multiple=True, **settings)

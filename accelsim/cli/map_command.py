@@ -8,12 +8,10 @@ from dataclasses import replace
 
 import click
 
-from accelsim import flow
+from accelsim import costed
 from accelsim.cli.collect import (
-    mapping_file,
     mapping_option,
     read_workload,
-    storage_of,
     storage_of_option,
     workload_options,
 )
@@ -85,13 +83,13 @@ def command(
     chosen = (*overrides, f"mapping.objective={objective}") if objective else overrides
     chip = load_hardware(hardware, chosen)
     trace = read_workload(ctx, workload)
-    storage = with_layers(storage or flow.default_storage(trace, chip), storage_of(ctx))
+    storage = with_layers(storage or costed.default_storage(trace, chip), storage_of_option.of(ctx))
     if chip.config.num_cores > 1:
         if _print_cores(ctx, chip, trace, storage, layer, as_json):
             return
         session(ctx).note(f"{trace.name}: one core alone is best by the objective of {hardware}; this is its map")
         chip = replace(chip, config=core_chip(chip.config, 1, None))
-    mapping = mapping_file(ctx)
+    mapping = mapping_option.of(ctx)
     fixed = load_fixed(mapping, trace) if mapping is not None else None
     groups = batch_groups(chip.config, trace, storage, fixed)
     words = f", batch {trace.num_inputs:,}{groups_words(groups)}" if trace.num_inputs > 1 else ""
@@ -134,7 +132,7 @@ def _print_cores(
     ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, storage: str, layer: str | None, as_json: bool
 ) -> bool:
     """Show who works on what of several cores; return whether any divide the work."""
-    mapping = mapping_file(ctx)
+    mapping = mapping_option.of(ctx)
     fixed = load_fixed(mapping, trace) if mapping is not None else None
     built = built_for(chip.config, trace, storage)
     program, counters = best_program(built, network_on_cores(built, trace, storage, fixed))

@@ -7,21 +7,16 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from accelsim import flow
+from accelsim import costed, flow
 from accelsim.cli.collect import (
     exact_option,
-    mapping_file,
     mapping_option,
     read_workload,
-    requests_file,
     requests_option,
-    storage_of,
     storage_of_option,
     timeline_option,
     uncertainty_option,
     wanted_pictures,
-    wants_exact,
-    wants_uncertainty,
     workload_options,
 )
 from accelsim.cli.common import common_options, examples, json_option, session, set_option, write_stdout
@@ -70,7 +65,7 @@ from accelsim.trace.model import LayerTrace
     metavar="FORMATS",
     shell_complete=complete_formats,
     help="Formats to compare with, by comma, or none; given, the JSON has them "
-    f"[default: {','.join(flow.TICKET_RIVALS)}; without a ticket {','.join(DENSE_RIVALS)}].",
+    f"[default: {','.join(costed.TICKET_RIVALS)}; without a ticket {','.join(DENSE_RIVALS)}].",
 )
 @storage_of_option
 @tenants_option
@@ -106,7 +101,7 @@ def command(
     With --vary or --chip, the runs of all combinations make one table, a row each; --out then gets what sweep writes.
     With --tenants, several workloads run at once.
     """
-    exact, workload = wants_exact(ctx), workloads[0]
+    exact, workload = exact_option.of(ctx), workloads[0]
     storage, asked = _formats(storage, compare)
     if wants_tenants(ctx, workloads):
         run_together(ctx, hardware, workloads, storage, overrides, folder, as_json)
@@ -116,23 +111,23 @@ def command(
         return
     chip = _chip(ctx, hardware, overrides)
     target = check_folder_place(folder) if folder is not None else None
-    if wants_uncertainty(ctx) and as_json and target is None:
+    if uncertainty_option.of(ctx) and as_json and target is None:
         raise click.UsageError("--uncertainty with --json needs --out: the bands go to its uncertainty.json", ctx)
     pictures = wanted_pictures(ctx)
-    flow.check_pictures(pictures, requests_file(ctx))
+    flow.check_pictures(pictures, requests_option.of(ctx))
     trace = read_workload(ctx, workload)
-    flow.check_seen(pictures, requests_file(ctx), trace, chip.config.mapping.fuse != "none")
+    flow.check_seen(pictures, requests_option.of(ctx), trace, chip.config.mapping.fuse != "none")
     probe = TimelineProbe() if pictures.are_wanted else None
-    requests = RequestLog() if requests_file(ctx) is not None else None
-    storage = with_layers(storage or flow.default_storage(trace, chip), storage_of(ctx))
-    flow.check_first_group(chip, trace, storage, pictures, mapping_file(ctx))
-    run = flow.simulate_format(chip, trace, storage, exact, probe, mapping_file(ctx), requests)
-    run = flow.run_with_limits(chip, trace, run, mapping_file(ctx))
-    unsure = wants_uncertainty(ctx)
+    requests = RequestLog() if requests_option.of(ctx) is not None else None
+    storage = with_layers(storage or costed.default_storage(trace, chip), storage_of_option.of(ctx))
+    flow.check_first_group(chip, trace, storage, pictures, mapping_option.of(ctx))
+    run = costed.simulate_format(chip, trace, storage, exact, probe, mapping_option.of(ctx), requests)
+    run = costed.run_with_limits(chip, trace, run, mapping_option.of(ctx))
+    unsure = uncertainty_option.of(ctx)
     runs = _rivals(ctx, chip, trace, storage, asked) if asked is not None or unsure or not as_json else {}
     recorded = {} if compare is None else runs
-    result = run.result.model_copy(update={"comparison": flow.totals_of(recorded) or None})
-    report = flow.uncertainty_of(chip, run, runs) if unsure else None
+    result = run.result.model_copy(update={"comparison": costed.totals_of(recorded) or None})
+    report = costed.uncertainty_of(chip, run, runs) if unsure else None
     if target is not None:
         # The summary has what --json prints, the counters all that was compared: a report shows it.
         write_run_to(target, result, flow.run_counters_text(chip, trace, run.counters, runs))
@@ -152,14 +147,14 @@ def _print(
     ctx: click.Context,
     chip: LoadedHardware,
     trace: LayerTrace,
-    run: flow.CostedRun,
-    runs: Mapping[str, flow.CostedRun],
+    run: costed.CostedRun,
+    runs: Mapping[str, costed.CostedRun],
 ) -> None:
     """Print a run beside ``runs`` of the formats that it is compared with."""
-    console, result, comparison = make_console(sys.stdout, UNLIMITED_WIDTH), run.result, flow.totals_of(runs)
-    words = groups_words(flow.groups_of(chip, trace, result.storage, mapping_file(ctx)))
+    console, result, comparison = make_console(sys.stdout, UNLIMITED_WIDTH), run.result, costed.totals_of(runs)
+    words = groups_words(flow.groups_of(chip, trace, result.storage, mapping_option.of(ctx)))
     # Four mappings more, a third of a run's time: it says how sure the ratio is, and is asked for with the bands.
-    remarks = _objectives(ctx, chip, trace, run, list(runs.values())) if wants_uncertainty(ctx) else []
+    remarks = _objectives(ctx, chip, trace, run, list(runs.values())) if uncertainty_option.of(ctx) else []
     rivals = {name: rival.counters for name, rival in runs.items() if name != result.storage}
     remarks += policy_lines(chip.config, run.counters, rivals)
     formats = filter(lambda name: not is_as_stated(name), (result.storage, *comparison))
@@ -177,19 +172,23 @@ def _chip(ctx: click.Context, hardware: str, overrides: Sequence[str]) -> Loaded
 
 def _formats(storage: str | None, compare: str | None) -> tuple[str | None, tuple[str, ...] | None]:
     """Return the formats of ``--storage`` and ``--compare``, None for what was not given."""
-    asked = None if compare is None else flow.parse_formats(compare, "--compare")
+    asked = None if compare is None else costed.parse_formats(compare, "--compare")
     return None if storage is None else parse_format(storage, "--storage"), asked
 
 
 def _objectives(
-    ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, run: flow.CostedRun, rivals: Sequence[flow.CostedRun]
+    ctx: click.Context,
+    chip: LoadedHardware,
+    trace: LayerTrace,
+    run: costed.CostedRun,
+    rivals: Sequence[costed.CostedRun],
 ) -> list[str]:
     """Return the line that says how a ticket's energy against its best rival moves with what both are mapped for.
 
     Stated tilings are mapped for nothing.
     """
     fitted = [each for each in rivals if not is_as_stated(each.result.storage)]
-    if not fitted or mapping_file(ctx) is not None or not flow.is_ticket(trace, run.result.storage):
+    if not fitted or mapping_option.of(ctx) is not None or not costed.is_ticket(trace, run.result.storage):
         return []
     best = min(fitted, key=lambda each: each.result.totals.energy_j)
     energies = flow.energy_by_objective(chip, trace, run, best)
@@ -198,11 +197,11 @@ def _objectives(
 
 def _rivals(
     ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, storage: str, asked: Sequence[str] | None
-) -> dict[str, flow.CostedRun]:
+) -> dict[str, costed.CostedRun]:
     """Return the runs to compare with; of those that nobody asked for, what cannot run is left out and noted."""
-    default = flow.TICKET_RIVALS if flow.is_ticket(trace, storage) else DENSE_RIVALS
+    default = costed.TICKET_RIVALS if costed.is_ticket(trace, storage) else DENSE_RIVALS
     formats = default if asked is None else asked
-    found, failures = flow.simulate_possible(chip, trace, formats, asked or (), wants_exact(ctx))
+    found, failures = costed.simulate_possible(chip, trace, formats, asked or (), exact_option.of(ctx))
     for line in flow.left_out_lines(trace, failures):
         session(ctx).note(line)
     return found
@@ -212,13 +211,13 @@ def _first_group(
     ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, result: RunResult
 ) -> tuple[LayerTrace, RunResult]:
     """Return the network and result of the first group of a batch: what probe and request log have seen."""
-    groups = flow.groups_of(chip, trace, result.storage, mapping_file(ctx))
+    groups = flow.groups_of(chip, trace, result.storage, mapping_option.of(ctx))
     if sum(group.times for group in groups) == 1:
         return trace, result
     words = groups_words(groups).removeprefix(",")
     session(ctx).note(f"pictures and memory requests are those of the first group; the batch runs{words}")
     first = groups[0].trace
-    return first, flow.simulate_format(chip, first, result.storage, wants_exact(ctx)).result
+    return first, costed.simulate_format(chip, first, result.storage, exact_option.of(ctx)).result
 
 
 def _write_seen(
@@ -231,7 +230,7 @@ def _write_seen(
     """Write what probe and request log have seen, where they are wanted."""
     trace, result = seen
     if requests is not None:
-        flow.write_requests(str(requests_file(ctx)), requests, chip, result)
+        flow.write_requests(str(requests_option.of(ctx)), requests, chip, result)
     if probe is not None:
         _write_pictures(ctx, chip, trace, result, probe)
 
@@ -242,7 +241,7 @@ def _write_pictures(
     """Write the timeline and the Gantt chart that are wanted, and say what does not fit into the timeline."""
     pictures = wanted_pictures(ctx)
     wanted = pictures.timeline is not None
-    timeline = flow.timeline_of(chip, trace, result, probe, mapping_file(ctx)) if wanted else None
+    timeline = flow.timeline_of(chip, trace, result, probe, mapping_option.of(ctx)) if wanted else None
     flow.write_pictures(pictures, result, probe, timeline)
     if timeline is not None and timeline.left_out:
         session(ctx).note(f"{pictures.timeline}: {timeline.left_out}; counters cover all of them")

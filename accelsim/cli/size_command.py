@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from accelsim import flow
-from accelsim.cli.collect import read_workload, storage_of, storage_of_option, wanted_workload, workload_options
+from accelsim import costed
+from accelsim.cli.collect import read_workload, storage_of_option, wanted_workload, workload_options
 from accelsim.cli.common import Choice, common_options, examples, json_option, session, set_option, write_stdout
 from accelsim.cli.names import complete_chip, complete_formats, complete_workload
 from accelsim.config.loader import load_hardware
@@ -92,8 +92,8 @@ def command(  # noqa: PLR0913  each is an option
     is_shown = session(ctx).verbosity >= 0 and sys.stderr.isatty()
     progress = Progress(sys.stderr if is_shown else None, ())
     curves = capacity_curves(
-        (hardware, chip.config), workload, stated or flow.default_storage(trace, chip), progress,
-        overrides=overrides, options=wanted_workload(ctx), storage_of=storage_of(ctx),
+        (hardware, chip.config), workload, stated or costed.default_storage(trace, chip), progress,
+        overrides=overrides, options=wanted_workload(ctx), storage_of=storage_of_option.of(ctx),
         buffers=tuple(dict.fromkeys(buffers)) or ALL_BUFFERS, span=Span(first, last),
     )  # fmt: skip
     progress.end()

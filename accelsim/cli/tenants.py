@@ -8,22 +8,13 @@ from pathlib import Path
 
 import click
 
-from accelsim import flow
-from accelsim.cli.collect import (
-    mapping_file,
-    read_workload,
-    requests_file,
-    storage_of,
-    wanted_pictures,
-    wants_exact,
-    wants_uncertainty,
-)
+from accelsim import costed
+from accelsim.cli.collect import of_one_run, read_workload, storage_of_option
 from accelsim.cli.common import write_stdout
 from accelsim.cli.kept import kept_flag
 from accelsim.cli.what_if import wants_what_if
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import load_hardware
-from accelsim.errors import ConfigError
 from accelsim.results.store import check_folder_place, prepare_folder, write_text
 from accelsim.storage.stated import with_layers
 
@@ -69,17 +60,15 @@ def run_together(  # noqa: PLR0913  what `accelsim run` was given
     from accelsim.report.terminal import make_console  # noqa: PLC0415
     from accelsim.tenants import run_tenants  # noqa: PLC0415
 
-    if mapping_file(ctx) or wanted_pictures(ctx).are_wanted or requests_file(ctx) or wants_uncertainty(ctx):
-        raise ConfigError(
-            "--tenants: --mapping, --timeline, --gantt, --dram-trace and --uncertainty are for one workload; leave "
-            "them out"
-        )
-    if wants_what_if(ctx) or wants_exact(ctx) or ctx.params.get("compare") is not None:
-        raise ConfigError("--tenants: --vary, --chip, --exact and --compare are for one workload; leave them out")
+    others = {"--vary or --chip": wants_what_if(ctx), "--compare": ctx.params.get("compare") is not None}
+    for option in (*of_one_run(ctx), *(option for option, is_given in others.items() if is_given)):
+        raise click.UsageError(f"{option} is of one network; leave it out, or --tenants", ctx)
     chip = load_hardware(hardware, (*overrides, _SET))
     target = check_folder_place(folder) if folder is not None else None
     traces = [read_workload(ctx, workload) for workload in workloads]
-    formats = [with_layers(storage or flow.default_storage(trace, chip), storage_of(ctx)) for trace in traces]
+    formats = [
+        with_layers(storage or costed.default_storage(trace, chip), storage_of_option.of(ctx)) for trace in traces
+    ]
     built = _with_widest_decoder([built_for(chip.config, *each) for each in zip(traces, formats, strict=True)])
     networks = [network_on_cores(built, trace, name) for trace, name in zip(traces, formats, strict=True)]
     run = run_tenants(built, networks)

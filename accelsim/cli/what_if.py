@@ -8,17 +8,8 @@ from pathlib import Path
 
 import click
 
-from accelsim import flow
-from accelsim.cli.collect import (
-    mapping_file,
-    read_workload,
-    requests_file,
-    storage_of,
-    wanted_pictures,
-    wanted_workload,
-    wants_exact,
-    wants_uncertainty,
-)
+from accelsim import costed
+from accelsim.cli.collect import of_one_run, read_workload, storage_of_option, wanted_workload
 from accelsim.cli.common import session, write_stdout
 from accelsim.cli.kept import kept_texts
 from accelsim.cli.names import complete_chip, complete_variable
@@ -26,7 +17,6 @@ from accelsim.config.loader import load_hardware
 from accelsim.errors import ConfigError
 
 chips_option = kept_texts("--chip", "CHIP", "Another chip, beside HARDWARE; repeatable.", shell_complete=complete_chip)
-more_chips = chips_option.of
 vary_option = kept_texts(
     "--vary",
     "PATH=VALUE,...",
@@ -34,12 +24,11 @@ vary_option = kept_texts(
     "each; repeatable, for all combinations.",
     shell_complete=complete_variable,
 )
-variations = vary_option.of
 
 
 def wants_what_if(ctx: click.Context) -> bool:
     """Return whether several runs are wanted."""
-    return bool(variations(ctx) or more_chips(ctx))
+    return bool(vary_option.of(ctx) or chips_option.of(ctx))
 
 
 def run_what_if(  # noqa: PLR0913  what `accelsim run` was given
@@ -68,12 +57,13 @@ def run_what_if(  # noqa: PLR0913  what `accelsim run` was given
     from accelsim.dse.what_if_text import print_what_if  # noqa: PLC0415
     from accelsim.report.terminal import make_console  # noqa: PLC0415
 
-    _refuse_single(ctx)
-    names = (hardware, *more_chips(ctx))
+    for option in of_one_run(ctx):
+        raise click.UsageError(f"{option} is of one run; leave it out, or --vary and --chip", ctx)
+    names = (hardware, *chips_option.of(ctx))
     chips = [load_hardware(name, overrides) for name in names]
-    own = storage or flow.default_storage(read_workload(ctx, workload), chips[0])
+    own = storage or costed.default_storage(read_workload(ctx, workload), chips[0])
     formats = tuple(dict.fromkeys((own, *(rivals or ()))))
-    space = what_if_space(names, workload, formats, variations(ctx), storage_of(ctx))
+    space = what_if_space(names, workload, formats, vary_option.of(ctx), storage_of_option.of(ctx))
     refuse_set_twice(space, overrides)
     source = open_source(space, overrides, wanted_workload(ctx))
     stream = sys.stderr if session(ctx).verbosity >= 0 and sys.stderr.isatty() else None
@@ -90,19 +80,3 @@ def run_what_if(  # noqa: PLR0913  what `accelsim run` was given
         write_stdout(what_if_text(space, rows))
         return
     print_what_if(make_console(sys.stdout), space, rows)
-
-
-def _refuse_single(ctx: click.Context) -> None:
-    """Refuse what belongs to one run."""
-    pictures = wanted_pictures(ctx)
-    given = {
-        "--timeline": pictures.timeline,
-        "--gantt": pictures.gantt,
-        "--dram-trace": requests_file(ctx),
-        "--mapping": mapping_file(ctx),
-        "--exact": wants_exact(ctx),
-        "--uncertainty": wants_uncertainty(ctx),
-    }
-    for option, value in given.items():
-        if value:
-            raise click.UsageError(f"{option} is of one run; leave it out, or --vary and --chip", ctx)

@@ -1,6 +1,6 @@
 """Scaling between technology nodes and supply voltages.
 
-Energy, delay and the area of memories follow A. Stillmaker and B. Baas, "Scaling equations for the accurate prediction
+Energy and the area of memories follow A. Stillmaker and B. Baas, "Scaling equations for the accurate prediction
 of CMOS device performance from 180 nm to 7 nm", Integration 58 (2017) 74-81, doi 10.1016/j.vlsi.2017.02.002: a quantity
 X at (node a, voltage Va) is X f(b, Vb) / f(a, Va) at (b, Vb), where f is a polynomial in V per node. Nodes between the
 published ones are interpolated: log f linear in log node, at the same voltage. Standard cells take the area that
@@ -18,34 +18,33 @@ from accelsim.errors import ConfigError
 
 Process = Literal["hp", "lp"]
 
-# Stillmaker & Baas 2017, energy: factor = e2 V^2 + e1 V + e0; delay: factor = d3 V^3 + d2 V^2 + d1 V + d0.
-# Rows (e2, e1, e0, d3, d2, d1, d0); 65 nm and above have one process only.
-_COMMON: dict[float, tuple[float, ...]] = {
-    180.0: (0.0, 24.64, -17.98, 0.0, 97.09, -356.7, 406.5),
-    130.0: (7.171, -6.709, 2.904, -76.65, 334.9, -493.4, 275.8),
-    90.0: (4.762, -4.781, 2.092, -60.34, 262.5, -384.2, 210.9),
-    65.0: (3.755, -4.398, 1.975, -53.3, 230.4, -333.9, 178.6),
+# Stillmaker & Baas 2017, energy: factor = e2 V^2 + e1 V + e0. Rows (e2, e1, e0); 65 nm and above have one process only.
+_COMMON: dict[float, tuple[float, float, float]] = {
+    180.0: (0.0, 24.64, -17.98),
+    130.0: (7.171, -6.709, 2.904),
+    90.0: (4.762, -4.781, 2.092),
+    65.0: (3.755, -4.398, 1.975),
 }
-_COEFFICIENTS: dict[Process, dict[float, tuple[float, ...]]] = {
+_COEFFICIENTS: dict[Process, dict[float, tuple[float, float, float]]] = {
     "hp": _COMMON
     | {
-        45.0: (1.018, -0.3107, 0.1539, -501.6, 1567.0, -1619.0, 566.1),
-        32.0: (0.8367, -0.4341, 0.1701, -1047.0, 2982.0, -2797.0, 873.5),
-        20.0: (0.373, -0.1582, 0.04104, 0.0, 34.63, -66.37, 41.15),
-        16.0: (0.2958, -0.1241, 0.03024, 0.0, 24.8, -47.52, 28.87),
-        14.0: (0.2363, -0.09675, 0.02239, -40.66, 109.2, -100.6, 35.92),
-        10.0: (0.2068, -0.09311, 0.02375, -34.95, 93.65, -85.99, 30.4),
-        7.0: (0.1776, -0.09097, 0.02447, -28.58, 76.6, -70.26, 24.69),
+        45.0: (1.018, -0.3107, 0.1539),
+        32.0: (0.8367, -0.4341, 0.1701),
+        20.0: (0.373, -0.1582, 0.04104),
+        16.0: (0.2958, -0.1241, 0.03024),
+        14.0: (0.2363, -0.09675, 0.02239),
+        10.0: (0.2068, -0.09311, 0.02375),
+        7.0: (0.1776, -0.09097, 0.02447),
     },
     "lp": _COMMON
     | {
-        45.0: (1.103, -0.362, 0.2767, -285.7, 1239.0, -1795.0, 898.8),
-        32.0: (0.9559, -0.7823, 0.471, -325.9, 1374.0, -1922.0, 913.2),
-        20.0: (0.2632, -0.14, 0.06841, -160.5, 514.1, -558.6, 217.5),
-        16.0: (0.2139, -0.1187, 0.05639, -114.6, 366.7, -397.4, 153.6),
-        14.0: (0.1556, -0.06472, 0.03066, -85.37, 271.6, -292.2, 111.4),
-        10.0: (0.1261, -0.0518, 0.02769, -71.76, 228.6, -246.3, 93.91),
-        7.0: (0.09365, -0.03409, 0.02043, -61.79, 196.1, -210.3, 79.55),
+        45.0: (1.103, -0.362, 0.2767),
+        32.0: (0.9559, -0.7823, 0.471),
+        20.0: (0.2632, -0.14, 0.06841),
+        16.0: (0.2139, -0.1187, 0.05639),
+        14.0: (0.1556, -0.06472, 0.03066),
+        10.0: (0.1261, -0.0518, 0.02769),
+        7.0: (0.09365, -0.03409, 0.02043),
     },
 }
 
@@ -105,11 +104,6 @@ def energy_factor(node_nm: float, voltage_v: float, process: Process = "hp") -> 
     return _interpolate_log(node_nm, lambda node: _energy_polynomial(node, voltage_v, process))
 
 
-def delay_factor(node_nm: float, voltage_v: float, process: Process = "hp") -> float:
-    """Return the relative delay of a gate (Stillmaker & Baas 2017, delay fit); errors as `energy_factor`."""
-    return _interpolate_log(node_nm, lambda node: _delay_polynomial(node, voltage_v, process))
-
-
 @lru_cache(maxsize=256)
 def area_factor(node_nm: float) -> float:
     """Return an area relative to 45 nm (Stillmaker & Baas 2017, area table); errors as `energy_factor`."""
@@ -119,11 +113,6 @@ def area_factor(node_nm: float) -> float:
 def scale_energy(from_nm: float, from_v: float, to_nm: float, to_v: float, process: Process = "hp") -> float:
     """Return what an energy at (``from_nm``, ``from_v``) is multiplied by to hold at (``to_nm``, ``to_v``)."""
     return energy_factor(to_nm, to_v, process) / energy_factor(from_nm, from_v, process)
-
-
-def scale_delay(from_nm: float, from_v: float, to_nm: float, to_v: float, process: Process = "hp") -> float:
-    """Return what a delay is multiplied by; arguments as `scale_energy`."""
-    return delay_factor(to_nm, to_v, process) / delay_factor(from_nm, from_v, process)
 
 
 def scale_area(from_nm: float, to_nm: float) -> float:
@@ -170,17 +159,9 @@ def scale_leakage(from_nm: float, from_v: float, to_nm: float, to_v: float) -> f
 
 
 def _energy_polynomial(node_nm: float, voltage_v: float, process: Process) -> float:
-    square, linear, constant = _COEFFICIENTS[process][node_nm][:3]
+    square, linear, constant = _COEFFICIENTS[process][node_nm]
     factor = (square * voltage_v + linear) * voltage_v + constant
     if factor <= 0 or 2 * square * voltage_v + linear <= 0:
-        raise ConfigError(_bad_voltage(node_nm, voltage_v))
-    return factor
-
-
-def _delay_polynomial(node_nm: float, voltage_v: float, process: Process) -> float:
-    cube, square, linear, constant = _COEFFICIENTS[process][node_nm][3:]
-    factor = ((cube * voltage_v + square) * voltage_v + linear) * voltage_v + constant
-    if factor <= 0:
         raise ConfigError(_bad_voltage(node_nm, voltage_v))
     return factor
 

@@ -39,7 +39,7 @@ from accelsim.mapping.ranking import Best
 from accelsim.mapping.task import LayerTask
 from accelsim.pipeline import built_for, layer_plans, run
 from accelsim.prng.streams import check_source
-from accelsim.repeated import Network
+from accelsim.repeated import BlockNetwork
 from accelsim.results.build import num_frames
 from accelsim.storage.base import WeightPlan
 from accelsim.timing.memory import bytes_per_cycle
@@ -96,7 +96,7 @@ MOST_CONTEXTS = 9
 
 def _of_language_model(hardware: HardwareConfig, trace: LayerTrace, language: LanguageRun, storage: str) -> Row:
     """Return the row of a language model's run: what a further block adds is the same for each."""
-    plans, network = layer_plans(trace, storage), Network.of(trace)
+    plans, network = layer_plans(trace, storage), BlockNetwork.of(trace)
 
     def one(made: Callable[[int], LayerTrace]) -> Row:
         few = min(2, network.num_blocks)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from accelsim.mapping.task import LayerTask, input_window
 from accelsim.storage.base import StoredBits, WeightPlan
@@ -40,6 +40,11 @@ def shares(total: int, parts: int) -> list[Share]:
     sizes = [base + (place < rest) for place in range(parts)]
     firsts = [sum(sizes[:place]) for place in range(parts)]
     return [Share(first, size, total) for first, size in zip(firsts, sizes, strict=True) if size]
+
+
+def is_part(word: str) -> TypeGuard[Part]:
+    """Return whether a layer is divided by ``word``."""
+    return word in PARTS
 
 
 def split_task(task: LayerTask, by: Part, num_parts: int, num_inputs: int) -> tuple[LayerTask, ...] | None:

@@ -17,7 +17,7 @@ from typing import Literal
 from accelsim.config.hardware import BufferConfig, HardwareConfig
 from accelsim.mapping.cores import Share, rows_part, split_task
 from accelsim.mapping.residency import Together, output_elements
-from accelsim.mapping.stripes import Halo, Member, Piece, Read, Rows, cut
+from accelsim.mapping.stripes import Halo, Member, Read, Rows, StripePiece, cut
 from accelsim.mapping.task import LayerTask, input_window
 from accelsim.storage.base import StoredBits
 from accelsim.timing.schedule import Schedule
@@ -311,7 +311,7 @@ def _fits_rows(trace: LayerTrace, name: str, layer: TraceLayer, task: LayerTask)
     return task.residual_dram_elements == task.residual_elements == number * outputs
 
 
-def _piece_task(task: LayerTask, piece: Piece, member: Member, stays: bool) -> LayerTask:
+def _piece_task(task: LayerTask, piece: StripePiece, member: Member, stays: bool) -> LayerTask:
     """Return some rows of a layer, with what of its operands comes from memory."""
     first, last = piece.rows
     made = rows_part(task, Share(first, last - first, task.layer.dims.P))

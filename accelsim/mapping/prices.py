@@ -16,6 +16,15 @@ Cost = TypeVar("Cost", float, npt.NDArray[np.float64])
 TIE = 1e-6  # of equally fast ways that with less traffic is better, and of those with equal traffic the faster one
 
 
+def objective(wanted: str, cycles: Cost, dram_bytes: Cost, energy: Callable[[], Cost], tie: float = 0.0) -> Cost:
+    """Return what ``mapping.objective`` makes of cycles, DRAM bytes and energy, which is asked for where it counts."""
+    if wanted == "dram_bytes":
+        return dram_bytes + tie * cycles
+    if wanted == "latency":
+        return cycles + tie * dram_bytes
+    return energy() if wanted == "energy" else energy() * cycles
+
+
 @dataclass(frozen=True, slots=True)
 class EnergyPrices:
     """What the objectives ``energy`` and ``edp`` count; it comes from the cost tables.
@@ -43,12 +52,9 @@ class EnergyPrices:
         return not self.action_pj and not self.static_pj_per_cycle and self.dram is None
 
     def objective(self, wanted: str, cycles: Cost, dram_bytes: Cost, energy_pj: Callable[[], Cost]) -> Cost:
-        """Return what ``mapping.objective`` makes of cycles, DRAM bytes and pJ, asked for where they count."""
-        if wanted == "dram_bytes":
-            return dram_bytes + TIE * cycles
-        if wanted == "latency" or self.are_none:
-            return cycles + TIE * dram_bytes
-        return energy_pj() if wanted == "energy" else energy_pj() * cycles
+        """Return `objective` with ties broken; without prices that of energy is latency's."""
+        known = "latency" if self.are_none and wanted != "dram_bytes" else wanted
+        return objective(known, cycles, dram_bytes, energy_pj, TIE)
 
     def pj(self, unit: str, action: str) -> float:
         """Return the price of an action; 0 where it costs nothing."""

@@ -44,7 +44,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class StripePiece:
     """Some rows of a layer of a group.
 
     Attributes
@@ -69,7 +69,7 @@ class Piece:
     held_bytes: int
 
 
-def cut(members: Sequence[Member], num_stripes: int, halo: Halo) -> tuple[Piece, ...]:
+def cut(members: Sequence[Member], num_stripes: int, halo: Halo) -> tuple[StripePiece, ...]:
     """Return the pieces of a group in the order in which they run, stripe by stripe.
 
     Every layer makes each of its rows; where halos are kept, once.
@@ -81,7 +81,7 @@ def cut(members: Sequence[Member], num_stripes: int, halo: Halo) -> tuple[Piece,
         for member in range(len(members))
         if rows[stripe][member][0] < rows[stripe][member][1]
     ]
-    pieces: list[Piece] = []
+    pieces: list[StripePiece] = []
     epochs = {0: order} if halo == "kept" else {
         stripe: [entry for entry in order if entry[0] == stripe] for stripe in range(num_stripes)
     }  # fmt: skip
@@ -156,7 +156,7 @@ class _Map:
         return self.firsts[number] if number < len(self.firsts) else None
 
 
-def _with_maps(members: Sequence[Member], entries: Sequence[tuple[int, int, Rows]]) -> list[Piece]:
+def _with_maps(members: Sequence[Member], entries: Sequence[tuple[int, int, Rows]]) -> list[StripePiece]:
     """Return pieces that share what is on chip, in order, with the rows that they load and what is held meanwhile."""
     maps: dict[str, _Map] = {}
     windows: list[list[Rows]] = []
@@ -182,7 +182,7 @@ def _with_maps(members: Sequence[Member], entries: Sequence[tuple[int, int, Rows
             maps[members[number].name].there = rows[1]
         held_bytes = sum(held.row_bytes * _held_rows(held, at, before[name]) for name, held in maps.items())
         sizes = tuple(last - first for first, last in windows[at])
-        pieces.append(Piece(number, stripe, rows, fresh, sizes, held_bytes))
+        pieces.append(StripePiece(number, stripe, rows, fresh, sizes, held_bytes))
     return pieces
 
 

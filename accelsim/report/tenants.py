@@ -37,7 +37,7 @@ def tenants_text(run: TenantsRun, hardware: HardwareConfig) -> str:
                 "alone_cycles": each.alone_cycles,
                 "slow_down": each.slow_down,
                 "macs": sum(layer.macs for layer in each.counters.layers),
-                "dram_bytes": sum(layer.dram_read_bytes + layer.dram_write_bytes for layer in each.counters.layers),
+                "dram_bytes": each.counters.moved_bytes,
                 "cycles_by_cause": {
                     cause: sum(layer.cycles_by_cause[cause] for layer in each.counters.layers)
                     for cause in each.counters.layers[0].cycles_by_cause
@@ -57,7 +57,7 @@ def print_tenants(console: Console, run: TenantsRun, hardware: HardwareConfig) -
     for heading in ("storage", "cores", "alone", "beside others", "slow-down", "DRAM"):
         table.add_column(heading, justify="right", no_wrap=True)
     for each in run.tenants:
-        moved = sum(layer.dram_read_bytes + layer.dram_write_bytes for layer in each.counters.layers)
+        moved = each.counters.moved_bytes
         cores = f"{each.cores[0]}" if len(each.cores) == 1 else f"{each.cores[0]} to {each.cores[-1]}"
         table.add_row(
             printable(each.name), each.storage, cores,

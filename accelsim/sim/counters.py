@@ -133,3 +133,8 @@ class Counters:
     cores: tuple[CoreCounters, ...] = ()
     fused: tuple[FusedLayers, ...] = ()
     first_input_cycles: int | None = None
+
+    @property
+    def moved_bytes(self) -> int:
+        """Return the bytes that memory read and wrote."""
+        return sum(layer.dram_read_bytes + layer.dram_write_bytes for layer in self.layers)

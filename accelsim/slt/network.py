@@ -15,7 +15,7 @@ from torch.nn import functional
 from accelsim.errors import TicketError
 from accelsim.prng import RandomSource
 from accelsim.slt.layers import EdgePopupLayer, ScoreRank
-from accelsim.slt.select import Kept, Scores, keep_best, keep_best_of_all, num_to_keep
+from accelsim.slt.select import KeptMask, Scores, keep_best, keep_best_of_all, num_to_keep
 from accelsim.slt.trained import TrainedLayer
 from accelsim.ticket.graph import PARAMETRIC_KINDS, GraphNode, NetworkGraph
 
@@ -261,7 +261,7 @@ class SearchNetwork(nn.Module):
             layer.kept = torch.from_numpy(mask)
 
     def _add_coats(
-        self, scores: list[Scores], kept: list[Kept], sparsity: float, scope: Literal["layer", "network"]
+        self, scores: list[Scores], kept: list[KeptMask], sparsity: float, scope: Literal["layer", "network"]
     ) -> None:
         """Put in the place of the masks how many coats keep each free weight, uint8."""
         sums = [mask.astype(np.uint8) for mask in kept]

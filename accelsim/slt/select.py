@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 Scores = npt.NDArray[np.float32]
-Kept = npt.NDArray[np.bool_]
+KeptMask = npt.NDArray[np.bool_]
 
 
 def num_to_keep(num_weights: int, sparsity: float) -> int:
@@ -21,7 +21,7 @@ def num_to_keep(num_weights: int, sparsity: float) -> int:
     return num_weights - math.floor(sparsity * num_weights + 1e-6)
 
 
-def keep_best(scores: Scores, num_keep: int) -> Kept:
+def keep_best(scores: Scores, num_keep: int) -> KeptMask:
     """Return a mask of exactly ``num_keep`` places with the highest scores; equal scores win in order of place.
 
     ``numpy.partition`` finds the threshold in linear time, some thirty times faster than ``torch.kthvalue`` here.
@@ -32,14 +32,14 @@ def keep_best(scores: Scores, num_keep: int) -> Kept:
     if num_keep <= 0:
         return np.zeros(scores.size, dtype=bool)
     threshold = np.partition(scores, num_drop)[num_drop]
-    kept: Kept = scores >= threshold
+    kept: KeptMask = scores >= threshold
     excess = int(np.count_nonzero(kept)) - num_keep
     if excess > 0:
         kept[np.flatnonzero(scores == threshold)[-excess:]] = False
     return kept
 
 
-def keep_best_of_all(scores: Sequence[Scores], num_keep: int) -> list[Kept]:
+def keep_best_of_all(scores: Sequence[Scores], num_keep: int) -> list[KeptMask]:
     """Return the masks that keep the ``num_keep`` best of all layers' scores together."""
     kept = keep_best(np.concatenate(scores), num_keep)
     return np.split(kept, np.cumsum([part.size for part in scores])[:-1])

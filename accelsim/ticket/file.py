@@ -20,10 +20,11 @@ import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BeforeValidator, Field, ValidationError
 
 from accelsim.config.presets import TICKETS, preset_file
 from accelsim.errors import AccelSimError, TicketError
@@ -32,7 +33,16 @@ from accelsim.prng import check_source
 from accelsim.ticket.coats import coat_problem
 from accelsim.ticket.codecs import check_codec
 from accelsim.ticket.digest import DIGEST_BYTES, value_digest
-from accelsim.ticket.header import Fields, LayerHeader, dump_header, layer_header, parse_header, shown
+from accelsim.ticket.header import (
+    Fraction,
+    LayerHeader,
+    StrictRecord,
+    dump_header,
+    layer_header,
+    parse_header,
+    problem_of,
+    shown,
+)
 from accelsim.ticket.model import Provenance, Ticket, TicketLayer
 from accelsim.ticket.shapes import check_graph, count_weights, weight_shapes
 from accelsim.ticket.torchfile import read_torch_file
@@ -119,39 +129,54 @@ def is_ticket(document: Mapping[Any, object]) -> bool:
 def _parse(document: object) -> Ticket:
     if not isinstance(document, dict) or not is_ticket(document):
         raise TicketError("not a ticket; import checkpoints of other programs with 'accelsim import'")
-    record = Fields(document, "ticket")
-    record.take("format")
-    version = record.take("version")
-    if not isinstance(version, int) or version != FORMAT_VERSION:
+    version = document.get("version")
+    if type(version) is not int or version != FORMAT_VERSION:
         raise TicketError(
             f"ticket.version: {shown(version)} is not {FORMAT_VERSION}; use the program version that wrote it"
         )
-    provenance = record.choice("provenance", get_args(Provenance))
-    dataset, accuracy = record.text("dataset"), record.fraction("accuracy")
-    command, regenerable = record.text("command"), record.flag("regenerable")
-    notes = tuple(record.text("notes", "").splitlines())
-    bits_per_character = record.number("bits_per_character", None, high=_MAX_BITS)
-    header, payload = (_tensor_bytes(record, name) for name in ("header", "payload"))
-    record.done()
-    graph, headers = parse_header(_inflate(header))
+    for name in _Document.model_fields:
+        value = document.get(name)
+        if isinstance(value, dict | list | tuple):  # one may hold itself many times over: nothing looks into it
+            raise TicketError(f"ticket.{name}: {shown(value)} is no plain value; the file is damaged or foreign")
+    try:
+        record = _Document.model_validate(document)
+    except ValidationError as error:
+        raise TicketError(problem_of(error, "ticket")) from error
+    graph, headers = parse_header(_inflate(record.header))
     return Ticket(
         graph,
-        _layers(headers, payload),
-        provenance,
-        dataset,
-        accuracy,
-        command,
-        regenerable,
-        notes,
-        bits_per_character,
+        _layers(headers, record.payload),
+        record.provenance,
+        record.dataset,
+        record.accuracy,
+        record.command,
+        record.regenerable,
+        tuple(record.notes.splitlines()),
+        record.bits_per_character,
     )
 
 
-def _tensor_bytes(record: Fields, name: str) -> bytes:
-    value = record.take(name)
+def _flat_bytes(value: object) -> bytes:
     if not isinstance(value, np.ndarray) or value.dtype != np.uint8 or value.ndim != 1:
-        raise record.fail(name, "its value", "a flat uint8 tensor")
+        raise ValueError("its value is not a flat uint8 tensor")
     return value.tobytes()
+
+
+_Tensor = Annotated[bytes, BeforeValidator(_flat_bytes)]
+
+
+class _Document(StrictRecord):
+    format: str
+    version: int
+    provenance: Provenance
+    dataset: str
+    accuracy: Fraction | None
+    command: str
+    regenerable: bool
+    header: _Tensor
+    payload: _Tensor
+    bits_per_character: Annotated[float, Field(ge=0, le=_MAX_BITS)] | None = None
+    notes: str = ""
 
 
 def _inflate(header: bytes) -> str:

@@ -271,11 +271,12 @@ def _check_fields(node: GraphNode) -> None:
         "kernel, stride, dilation, groups or num_heads is out of range",
         f"give values from 1 to {MAX_DIMENSION}",
     )
-    natural = (*node.padding, *node.end_padding, *node.output_padding, *node.depth, node.out_channels, node.num_edges)
+    natural = (*node.padding, *node.end_padding, *node.output_padding, *node.depth)
+    natural += (node.out_channels, node.num_edges, node.num_rows)
     _require(
         all(0 <= value <= MAX_DIMENSION for value in natural),
         node,
-        "padding, out_channels or num_edges is out of range",
+        "padding, out_channels, num_edges or num_rows is out of range",
         f"give values from 0 to {MAX_DIMENSION}",
     )
     _require(node.kind != "aggregate" or node.num_edges > 0, node, "num_edges is 0", "give the edges of the graph")

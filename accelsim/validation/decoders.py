@@ -43,7 +43,7 @@ def _decode(network: str, storage: str, gbps: float) -> _Decode:
     hardware = machine(preset_path("phone_lpddr5x"), memory)
     counters = simulate(hardware, trace_network(network, TraceOptions(phase="decode", context=CONTEXT)), storage)
     cycles = sum(layer.latency_cycles for layer in counters.layers)
-    moved = sum(layer.dram_read_bytes + layer.dram_write_bytes for layer in counters.layers)
+    moved = counters.moved_bytes
     return _Decode(cycles_to_s(cycles, hardware.config.clock_mhz), moved)
 
 

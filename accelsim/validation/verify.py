@@ -25,6 +25,7 @@ from accelsim.trace import trace_ticket
 from accelsim.validation.verify_digests import coats_problem, digest_problem, sound_layer, values_problem
 from accelsim.validation.verify_image import (
     LayerImage,
+    joined_visits,
     layer_image,
     planned_productions,
     walk_pieces,
@@ -139,7 +140,7 @@ def verify_weights(
         pair = (layer, layer) if reference is None else (ticket.layers[index], reference.layers[index])
         checked, problem = _verify_layer(hardware, pair, parts[layer.name], edit_image)
         if problem is None and reference is None:
-            problem = digest_problem(layer, parts[layer.name][0].pieces[0])
+            problem = digest_problem(layer, joined_visits([part.visits for part in parts[layer.name]]))
         elif problem is None:
             problem = (coats_problem(*pair) if layer.num_coats > 1 else None) or values_problem(*pair)
         problem = problem or fault
@@ -195,7 +196,7 @@ def _verify_part(
     if edit_image is not None:
         image = edit_image(layer.name, image)
     skips = hardware.config.pe_array.zero_weights == "skip" and image.source.generator == "philox4x32"
-    result = walk_pieces(image, part.pieces, reference, hardware.config, skips)
+    result = walk_pieces(image, visits, reference, hardware.config, skips)
     found = _summary(layer, image, part, result)
     problem = _difference(layer, part, result)
     if problem is None and not np.array_equal(result.productions, planned_productions(visits, layer.shape)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -35,10 +36,17 @@ class TileVisits:
         flattened to [filters, weights of a filter].
     passes
         int64 [events]: how often a visit generates its tile.
+    begins
+        The events before which the generator worked for other layers, of a fused layer: its lanes begin anew.
     """
 
     ranges: Ints
     passes: Ints
+    begins: tuple[int, ...] = (0,)
+
+    def between(self, begin: int, end: int) -> TileVisits:
+        """Return a piece's visits."""
+        return TileVisits(self.ranges[begin:end], self.passes[begin:end])
 
     def text(self, event: int) -> str:
         """Return a visit in words."""
@@ -169,31 +177,23 @@ def walk_image(
 
 def joined_visits(pieces: Sequence[TileVisits]) -> TileVisits:
     """Return the visits of all pieces of a layer, one after the other."""
+    ends = np.cumsum([0, *(len(piece.passes) for piece in pieces)]).tolist()
     return TileVisits(
-        np.concatenate([piece.ranges for piece in pieces]), np.concatenate([piece.passes for piece in pieces])
-    )
+        np.concatenate([piece.ranges for piece in pieces]), np.concatenate([piece.passes for piece in pieces]),
+        tuple(end + begin for end, piece in zip(ends, pieces, strict=False) for begin in piece.begins),
+    )  # fmt: skip
 
 
 def walk_pieces(
-    image: LayerImage,
-    pieces: Sequence[TileVisits],
-    reference: TicketLayer,
-    hardware: HardwareConfig,
-    leaves_out: bool,
+    image: LayerImage, visits: TileVisits, reference: TicketLayer, hardware: HardwareConfig, leaves_out: bool
 ) -> WalkResult:
-    """Produce a layer once for each of its pieces, and add up what the lanes did.
-
-    Between pieces of a fused layer the generator works for other layers: its lanes begin anew. ``image`` is that of all
-    pieces (`joined_visits`).
-    """
+    """Produce a layer once for each of its pieces, and add up what the lanes did."""
     found: list[WalkResult] = []
-    begin = 0
-    for visits in pieces:
-        end = begin + len(visits.passes)
-        one = walk_image(replace(image, first_bit=image.first_bit[begin:end]), visits, reference, hardware, leaves_out)
+    for begin, end in pairwise((*visits.begins, len(visits.passes))):
+        part, piece = replace(image, first_bit=image.first_bit[begin:end]), visits.between(begin, end)
+        one = walk_image(part, piece, reference, hardware, leaves_out)
         mismatch = None if one.mismatch is None else (one.mismatch[0] + begin, *one.mismatch[1:])
         found.append(replace(one, mismatch=mismatch))
-        begin = end
     first = found[0]
     for one in found[1:]:
         first = WalkResult(

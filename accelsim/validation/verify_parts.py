@@ -11,7 +11,7 @@ from accelsim.core_program import Program
 from accelsim.cores import best_program
 from accelsim.fused_view import piece_entries
 from accelsim.mapping.core_chip import core_chip
-from accelsim.mapping.cores import PARTS, split_task
+from accelsim.mapping.cores import is_part, split_task
 from accelsim.mapping.network import network_tasks
 from accelsim.mapping.residency import Residency
 from accelsim.pipeline import built_for, layer_plans, network_on_cores, schedule_network
@@ -32,21 +32,16 @@ class VisitedPart:
     ----------
     core
         Empty on a chip with one core, else ``core N: ``.
-    pieces
-        The visits of its weight tiles; of a fused layer those of each piece whose weights are made anew.
+    visits
+        Of its weight tiles; of a fused layer those of the pieces whose weights are made anew, one after the other.
     generator, decoder
         Action -> count, of the simulation; None where another core's unit made the same for both.
     """
 
     core: str
-    pieces: tuple[TileVisits, ...]
+    visits: TileVisits
     generator: Mapping[str, int] | None
     decoder: Mapping[str, int] | None
-
-    @property
-    def visits(self) -> TileVisits:
-        """Return the visits of all pieces, one after the other."""
-        return joined_visits(self.pieces)
 
 
 def visited_parts(hardware: LoadedHardware, trace: LayerTrace, storage: str) -> dict[str, list[VisitedPart]]:
@@ -76,10 +71,8 @@ def visited_parts(hardware: LoadedHardware, trace: LayerTrace, storage: str) -> 
     }
 
 
-def _of_pieces(
-    trace: LayerTrace, storage: str, schedule: Schedule, chip: HardwareConfig
-) -> dict[int, tuple[TileVisits, ...]]:
-    """Return by the place of a layer with weights the visits of each of its pieces whose weights are made anew."""
+def _of_pieces(trace: LayerTrace, storage: str, schedule: Schedule, chip: HardwareConfig) -> dict[int, TileVisits]:
+    """Return by the place of a layer with weights the visits of its pieces whose weights are made anew."""
     traced = trace.layers
     if schedule.layer_of:
         traced = tuple(entry.task.layer for entry in piece_entries(trace, storage, schedule, chip))
@@ -90,7 +83,7 @@ def _of_pieces(
     found = {}
     for place, own in by_layer.items():
         made = [(layer, piece) for layer, piece in own if piece.uses_generator or piece.uses_decoder] or own[:1]
-        found[place] = tuple(tile_visits(layer, piece, chip) for layer, piece in made)
+        found[place] = joined_visits([tile_visits(layer, piece, chip) for layer, piece in made])
     return found
 
 
@@ -103,17 +96,16 @@ def _of_cores(
     found: dict[str, list[VisitedPart]] = {}
     for one in run_system(program.slots, chip).pieces:
         place, slot = program.layer_of[one.piece.slot], program.slots[one.piece.slot]
-        task, by = tasks[place], program.divided[place]
-        if task.layer.weights is None or not task.layer.uses_array:
+        own, by = tasks[place], program.divided[place]
+        if own.layer.weights is None or not own.layer.uses_array:
             continue
-        parts = None
-        for part in PARTS:
-            if part == by:
-                parts = split_task(task, part, len(slot.pieces), trace.num_inputs)
-        own = task if parts is None else parts[sorted(slot.pieces).index(one.piece.core)]
+        parts = split_task(own, by, len(slot.pieces), trace.num_inputs) if is_part(by) else None
+        if parts is not None:
+            own = parts[sorted(slot.pieces).index(one.piece.core)]
         visits = tile_visits(own.layer, one.piece.schedule, chip, own.first_filter)
         made, decoded = (
             None if unit in one.piece.follows else one.actions.get(unit, {}) for unit in (_GENERATOR, _DECODER)
         )
-        found.setdefault(task.layer.name, []).append(VisitedPart(f"core {one.piece.core}: ", (visits,), made, decoded))
+        part = VisitedPart(f"core {one.piece.core}: ", visits, made, decoded)
+        found.setdefault(trace.layers[place].name, []).append(part)
     return found

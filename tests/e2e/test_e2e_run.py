@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CHIP = "hwconfigs/edge.yaml"
 # Energy prices move with the node, and tilings for energy with the prices; those for time stay.
 FOR_TIME = ("--set", "mapping.objective=latency")
-NETWORK = ["conv4", "--width-factor", "0.25", "--sparsity", "0.7", "--prune-ratio", "0.5", "--lock-ratio", "0.2"]
+NETWORK = ["conv4", "--width-factor", "0.125", "--sparsity", "0.7", "--prune-ratio", "0.5", "--lock-ratio", "0.2"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class SavedRun:
 @pytest.fixture(scope="session")
 def saved_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("e2e") / "new" / "run"
-    shown = process("run", CHIP, *NETWORK, *FOR_TIME, "--compare", "dense-int8,dense-fp32", "--out", folder, "--json")
+    shown = accelsim("run", CHIP, *NETWORK, *FOR_TIME, "--compare", "dense-int8,dense-fp32", "--out", folder, "--json")
     assert shown.status == 0, shown.err
     return SavedRun(folder, shown)
 

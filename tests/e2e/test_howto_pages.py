@@ -43,7 +43,7 @@ def test_the_chip_runs(tmp_path, monkeypatch, capsys, first_choice):
 
     assert main(["config", "check", "mychip.yaml"]) == 0
     assert main(["config", "diff", "mychip.yaml", "edge"]) == 0
-    assert main(["run", "mychip.yaml", "resnet_slt", "--compare", "none"]) == 0
+    assert main(["run", "mychip.yaml", "conv6_slt_f90", "--compare", "none"]) == 0
     assert "on mychip (28 nm, 400 MHz), stored as slt" in " ".join(capsys.readouterr().out.split())
 
 

@@ -5,11 +5,13 @@ from dataclasses import replace
 import pytest
 
 from accelsim.cli.main import main
+from accelsim.config.loader import load_hardware
 from accelsim.prng import RandomSource
 from accelsim.ticket import file as ticket_file
 from accelsim.ticket.file import write_ticket
 from accelsim.ticket.synth import synthesize
 from accelsim.ticket.zoo import build_network
+from accelsim.validation.verify import verify_weights
 
 CHIP = "hwconfigs/edge.yaml"
 LAYER = "convs.1"
@@ -119,3 +121,11 @@ def test_an_untouched_file_verifies_by_its_digests(tmp_path, capsys, ticket):
     assert main(["verify", CHIP, str(tmp_path / "good.pt"), "--images", "0"]) == 0
 
     assert "by its digest of every filter" in capsys.readouterr().out
+
+
+def test_the_digests_of_every_cores_filters_are_checked(request, ticket):
+    def last_digest(layer):
+        return replace(layer, digest_payload=layer.digest_payload[:-1] + bytes([layer.digest_payload[-1] ^ 1]))
+
+    chip = load_hardware(request.config.rootpath / CHIP, ("num_cores=4", "mapping.split=filters"))
+    assert "filter 31: a weight" in verify_weights(chip, edited(ticket, last_digest)).problem

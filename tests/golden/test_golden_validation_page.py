@@ -13,19 +13,29 @@ from accelsim.validation.compare import REFERENCES
 from accelsim.validation.page import large_gaps, reason, with_tables
 
 ROOT = Path(__file__).resolve().parents[2]
+CSV = ROOT / "reports/validation.csv"
+IS_WHOLE = bool({"ACCELSIM_NIGHTLY", "ACCELSIM_REGENERATE"} & set(os.environ))
+SLOW = ("hiddenite", "gemmini-rtl-our-mapper")  # half of the time; the golden totals of both chips move before them
 MADE = {
     ROOT / "docs/validation.md": with_tables,
     SHIPPED: lambda _, rows: shipped_text(rows),
     ROOT / "reports/validation.html": lambda _, rows: validation_page(rows, "validation.csv"),
-    ROOT / "reports/validation.csv": lambda _, rows: rows_csv(rows),
+    CSV: lambda _, rows: rows_csv(rows),
 }
 
 
 @pytest.fixture(scope="module")
 def rows(reference_rows):
-    return [row for name in REFERENCES for row in reference_rows(name)]
+    return [row for name in REFERENCES if IS_WHOLE or name not in SLOW for row in reference_rows(name)]
 
 
+def test_the_table_has_the_rows(rows):
+    committed = CSV.read_text(encoding="utf-8").splitlines()
+    moved = [line for line in rows_csv(rows).splitlines() if line not in committed]
+    assert os.environ.get("ACCELSIM_REGENERATE") or not moved, "run `make golden` and review the difference"
+
+
+@pytest.mark.skipif(not IS_WHOLE, reason="needs the slow references too; make nightly compares the pages")
 @pytest.mark.parametrize("page", MADE, ids=lambda page: page.name)
 def test_the_page_has_the_figures_of_the_rows(rows, page):
     text = page.read_text(encoding="utf-8")

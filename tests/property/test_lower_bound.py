@@ -9,7 +9,7 @@ from accelsim.timing.schedule import Schedule
 
 Cases = Callable[[int], Any]
 IS_NIGHTLY = "ACCELSIM_NIGHTLY" in os.environ
-SEEDS = [*range(200), *range(1000, 1100)] if IS_NIGHTLY else [*range(60), *range(1000, 1030)]
+SEEDS = [*range(200), *range(1000, 1100)] if IS_NIGHTLY else [*range(40), *range(1000, 1020)]
 
 
 def test_no_mapping_is_below_the_bound_of_its_layer(random_case: Cases) -> None:

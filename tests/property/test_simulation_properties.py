@@ -26,7 +26,7 @@ IS_NIGHTLY = "ACCELSIM_NIGHTLY" in os.environ
 
 
 def some(examples: int) -> Callable[[Any], Any]:
-    examples = examples if IS_NIGHTLY else examples // 2
+    examples = examples if IS_NIGHTLY else examples // 3
     return settings(max_examples=examples, derandomize=True, deadline=None, database=None)
 
 
@@ -153,7 +153,7 @@ def test_the_order_of_events_in_a_cycle_does_not_matter(random_case: Cases, seed
 def test_the_solver_gives_the_integers_of_the_processes(
     random_case: Cases, exactly: Callable[[int], Counters], engine: Any
 ) -> None:
-    number = 60 if IS_NIGHTLY else 24
+    number = 60 if IS_NIGHTLY else 16
     for seed in [*range(number), *range(1000, 1000 + number if engine == "python" else 1010)]:
         case = random_case(seed)
         assert run_schedule(case.schedule, case.hardware, engine=engine) == exactly(seed), seed

@@ -19,6 +19,7 @@ from accelsim.sim.dram.trace import run_memory_trace
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((ROOT / "hwconfigs" / "dram").glob("*.yaml"))
+MORE = 2 if "ACCELSIM_NIGHTLY" in os.environ else 1
 
 
 def _load(name: str) -> ModuleType:
@@ -68,7 +69,7 @@ def fast_run(memory: Memory, addresses: np.ndarray, writes: np.ndarray) -> tuple
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_fast_model_issues_the_commands_of_the_plain_one(path: Path) -> None:
     memory = often_refreshed(path)
-    addresses, writes = mixed_trace(memory, 120 * memory.config.num_channels, 7)
+    addresses, writes = mixed_trace(memory, 60 * MORE * memory.config.num_channels, 7)
     cycles, plain = plain_dram.plain_run(memory, addresses, writes)
     fast_cycles, commands = fast_run(memory, addresses, writes)
     last = plain[-1][0]
@@ -77,7 +78,7 @@ def test_fast_model_issues_the_commands_of_the_plain_one(path: Path) -> None:
     assert fast_cycles == cycles
 
 
-@pytest.mark.parametrize("path", CONFIGS[::2], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CONFIGS[:: 4 - MORE], ids=lambda path: path.stem)
 @pytest.mark.parametrize("entries", [1, 2, 7])
 def test_the_two_agree_with_short_queues_and_more_ranks(path: Path, entries: int) -> None:
     memory = often_refreshed(path)
@@ -88,7 +89,7 @@ def test_the_two_agree_with_short_queues_and_more_ranks(path: Path, entries: int
         "num_ranks": 1 if pseudo else 2, "write_high_watermark": 0.5, "write_low_watermark": 0.45,
     }  # fmt: skip
     memory = build(memory.config.model_copy(update=changes))
-    for seed in range(2 if "ACCELSIM_NIGHTLY" in os.environ else 1):
+    for seed in range(MORE):
         trace = mixed_trace(memory, 150, seed)
         cycles, plain = plain_dram.plain_run(memory, *trace)
         fast_cycles, commands = fast_run(memory, *trace)
@@ -101,7 +102,7 @@ def test_the_two_agree_with_short_queues_and_more_ranks(path: Path, entries: int
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_no_command_breaks_a_timing_rule(path: Path) -> None:
     memory = often_refreshed(path)
-    addresses, writes = mixed_trace(memory, 500 * (1 + memory.config.num_channels), 3)
+    addresses, writes = mixed_trace(memory, 250 * MORE * (1 + memory.config.num_channels), 3)
     _, commands = fast_run(memory, addresses, writes)
     assert {c[2] for c in commands} >= {"ACT", "RD", "WR", "REF"}
     for channel in range(memory.config.num_channels):

@@ -33,7 +33,7 @@ def run(chip: str, trace: LayerTrace, storage: str, batch: int = 1) -> RunResult
 
 @pytest.mark.parametrize(("chip", "storage"), [("edge", "slt"), ("hiddenite", "slt"), ("tpu_v1", "dense-int8")])
 def test_a_batch_is_never_slower_and_its_weights_come_more_rarely(chip: str, storage: str) -> None:
-    trace = trace_network("conv2", replace(TICKET, width_factor=0.5))
+    trace = trace_network("conv2", replace(TICKET, width_factor=0.25))
     one, two, eight = (run(chip, trace, storage, batch).totals for batch in (1, 2, 8))
     for batch, totals in ((2, two), (8, eight)):
         assert totals.macs == batch * one.macs

@@ -7,7 +7,7 @@ import pytest
 
 from accelsim.cli.main import main
 from accelsim.config.loader import load_hardware
-from accelsim.pipeline import objective_of, simulate
+from accelsim.pipeline import objective_of_run, simulate
 from accelsim.results.store import read_summary
 from accelsim.sim.counters import Counters
 from accelsim.trace import TraceOptions, trace_network
@@ -21,7 +21,7 @@ def run(objective: str, fuse: str) -> tuple[float, int, Counters]:
     chip = load_hardware(CHIP[0], (CHIP[1], f"mapping.objective={objective}", f"mapping.fuse={fuse}"))
     counters = simulate(chip, trace_network("resnet18", TICKET), "slt")
     moved = sum(layer.dram_read_bytes + layer.dram_write_bytes for layer in counters.layers)
-    return objective_of(counters, chip.config), moved, counters
+    return objective_of_run(counters, chip.config), moved, counters
 
 
 @pytest.mark.parametrize("objective", ["edp", "dram_bytes"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 import accelsim
+from accelsim import pipeline
+from accelsim.config.loader import load_hardware
 from accelsim.report.sentence import limits_line
 from accelsim.trace.model import LayerTrace
 
@@ -19,6 +21,11 @@ def network() -> LayerTrace:
     return trace_workload("conv6_slt_f70")
 
 
+def cycles_with(change: str, network: LayerTrace) -> int:
+    """Return the cycles on a changed chip, without the limits of that."""
+    return pipeline.run(load_hardware("edge", [change]), network, "slt").totals.latency_cycles
+
+
 def test_twice_the_scarce_resource_helps_and_others_do_not(network: LayerTrace) -> None:
     result = accelsim.run("edge", network, "dense-int8", overrides=SLOW_MEMORY)
     cycles = result.totals.latency_cycles
@@ -31,17 +38,13 @@ def test_twice_the_scarce_resource_helps_and_others_do_not(network: LayerTrace) 
 
 
 def test_twice_of_anything_is_what_a_chip_with_twice_of_it_needs(network: LayerTrace) -> None:
-    twice = {"vector_unit.num_lanes": 2 * 128}
     limit = accelsim.run("edge", network, "slt").limits["vector_unit"]
-    assert accelsim.run("edge", network, "slt", overrides=twice).totals.latency_cycles == pytest.approx(
-        limit.latency_cycles_with_twice, rel=0.01
-    )
+    assert cycles_with("vector_unit.num_lanes=256", network) == pytest.approx(limit.latency_cycles_with_twice, rel=0.01)
 
 
 def test_a_buffer_that_is_too_small_shows_as_its_capacity(network: LayerTrace) -> None:
-    small, twice = ({"accumulator.capacity_bytes": size} for size in (4096, 8192))
-    result = accelsim.run("edge", network, "slt", overrides=small)
-    expected = accelsim.run("edge", network, "slt", overrides=twice).totals.latency_cycles
+    result = accelsim.run("edge", network, "slt", overrides={"accumulator.capacity_bytes": 4096})
+    expected = cycles_with("accumulator.capacity_bytes=8192", network)
     assert result.limits["accumulator.capacity"].latency_cycles_with_twice == pytest.approx(expected, rel=0.01)
     assert expected < 0.9 * result.totals.latency_cycles
     assert all(limit.latency_cycles_with_twice <= result.totals.latency_cycles for limit in result.limits.values())

@@ -7,7 +7,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from accelsim import flow
+from accelsim import costed, flow
 from accelsim.config.loader import load_hardware
 from accelsim.report import timeline
 from accelsim.report.gantt import gantt_figure
@@ -50,7 +50,7 @@ def check_trace_events(document):
 
 def run(chip, network, storage, *overrides):
     hardware, trace, probe = load_hardware(chip, overrides), trace_workload(network), TimelineProbe()
-    result = flow.simulate_format(hardware, trace, storage, exact=True, probe=probe).result
+    result = costed.simulate_format(hardware, trace, storage, exact=True, probe=probe).result
     text = flow.timeline_of(hardware, trace, result, probe, None).text
     return hardware.config, result, probe, json.loads(text)
 

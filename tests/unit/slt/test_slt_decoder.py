@@ -123,7 +123,7 @@ def test_queries_and_keys_are_scaled_by_the_fourth_root_of_the_head_size(text):
 
 @pytest.mark.parametrize("learned", ["mask", "weights"])
 def test_a_resumed_search_gives_the_same_ticket(learned, text, tmp_path):
-    config = SMALL.model_copy(update={"learned": learned, "checkpoint_path": str(tmp_path / "state")})
+    config = SMALL.model_copy(update={"learned": learned, "checkpoint_path": str(tmp_path / "state"), "num_epochs": 2})
     quiet = Console(file=io.StringIO())
     whole = search(config.model_copy(update={"checkpoint_path": None}), data=text, console=quiet, command="c")
     state = start_search(config, text)

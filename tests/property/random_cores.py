@@ -1,0 +1,97 @@
+"""Random networks on chips with several cores: who works on what, and what they share, is drawn."""
+
+import random
+from dataclasses import dataclass, replace
+
+from random_cases import Case, drawn_layer, make_case
+
+from accelsim.config.hardware import CoreNetworkConfig, HardwareConfig
+from accelsim.errors import MappingError
+from accelsim.mapping.build import build_layer
+from accelsim.mapping.core_chip import core_chip
+from accelsim.mapping.cores import ALIKE, PARTS, split_task
+from accelsim.mapping.loops import LOOPS, Tiling
+from accelsim.mapping.network import network_tasks
+from accelsim.mapping.residency import Residency
+from accelsim.mapping.task import LayerTask
+from accelsim.mapping.vector_layer import build_vector_layer
+from accelsim.pipeline import layer_plans
+from accelsim.timing.core_pieces import Piece, Slot
+from accelsim.timing.schedule import LayerSchedule
+from accelsim.trace.model import LayerTrace
+
+
+@dataclass(frozen=True)
+class CoresCase:
+    """A network on a chip with several cores: its slots, with the tilings of all parts."""
+
+    hardware: HardwareConfig
+    trace: LayerTrace
+    slots: tuple[Slot, ...]
+
+
+def make_cores(seed: int) -> CoresCase:
+    """Return the chip and the network of case ``seed`` with cores, what they share, and who works on what, drawn."""
+    for attempt in range(1000):
+        try:
+            return _cores(make_case(seed), random.Random(f"cores {seed} {attempt}"))
+        except MappingError:
+            continue  # some part fits in no way
+    raise AssertionError(f"no case {seed}")
+
+
+def _cores(case: Case, draw: random.Random) -> CoresCase:
+    hardware = several_cores(draw, case.hardware)
+    plans, ended = layer_plans(case.trace, case.storage), dict.fromkeys(range(hardware.num_cores), 0)
+    nowhere = Residency(frozenset(), (0,) * len(case.trace.layers))
+    slots = []
+    for task in network_tasks(case.trace, plans, core_chip(hardware, 1, None), nowhere):
+        by = draw.choice([*PARTS, "one core"])
+        parts = None if by == "one core" else split_task(task, by, hardware.num_cores, case.trace.num_inputs)
+        alike = ALIKE[by] if parts is not None else "nothing"
+        chip = core_chip(hardware, 1, alike)
+        own = [replace(part, hardware=chip) for part in parts or (task,)]
+        tiling = drawn_layer(draw, own[0]).tiling if task.layer.uses_array else None
+        cores = draw.sample(range(hardware.num_cores), len(own))
+        waits = draw.random() < 0.8
+        pieces = {}
+        for core, part in zip(cores, own, strict=True):
+            needs = tuple((other, number) for other, number in ended.items() if number and other != core and waits)
+            crossing = ()
+            if hardware.core_network is not None and draw.random() < 0.6:
+                crossing = tuple((name, draw.random()) for name in ("inputs", "residuals") if draw.random() < 0.7)
+            pieces[core] = Piece(_of_part(draw, part, tiling), needs, crossing)
+        for core in cores:
+            ended[core] += 1
+        slots.append(Slot(pieces, alike))
+    return CoresCase(hardware, case.trace, tuple(slots))
+
+
+def _of_part(draw: random.Random, part: LayerTask, tiling: Tiling | None) -> LayerSchedule:
+    if tiling is None:
+        return build_vector_layer(part)
+    dims = part.layer.dims
+    own = replace(tiling, **{loop: min(tiling.size(loop), getattr(dims, loop)) for loop in LOOPS})
+    if draw.random() < 0.7:  # cores with the same tiles can be given the same words
+        try:
+            return build_layer(part, own)
+        except MappingError:
+            pass
+    return drawn_layer(draw, part)
+
+
+def several_cores(draw: random.Random, hardware: HardwareConfig) -> HardwareConfig:
+    units = [name for name in ("weight_generator", "mask_decoder", "activation_buffer") if draw.random() < 0.5]
+    units = [name for name in units if getattr(hardware, name) is not None]
+    if "mask_decoder" in units or draw.random() < 0.4:
+        units.append("mask_buffer")
+    network = CoreNetworkConfig(bytes_per_cycle=draw.choice([1, 8, 64]), hops=2.5, hop_cycles=draw.randint(0, 9))
+    has_network = "activation_buffer" not in units and draw.random() < 0.6
+    changed = {
+        "num_cores": draw.randint(2, 5), "share": units, "cache": None,
+        "core_network": network if has_network else None,
+    }  # fmt: skip
+    has_one_bus = hardware.dram.model == "simple" and not hardware.dram.separate_write_bus
+    policy = draw.choice(["oldest_first", "round_robin"]) if has_one_bus else "oldest_first"
+    dram = hardware.dram.model_copy(update={"arbitration": policy})
+    return hardware.model_copy(update={**changed, "dram": dram})
