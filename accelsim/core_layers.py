@@ -362,7 +362,7 @@ def objective_of(cost: SystemCost, hardware: HardwareConfig, prices: EnergyPrice
 
     def energy_pj() -> float:
         energy = prices.of_actions(cost.actions) + cost.end_cycle * prices.static_pj_per_cycle
-        energy += cost.array_cycles * prices.busy_pj_per_cycle
+        energy += cost.array_cycles * prices.busy_pj_per_cycle / hardware.num_cores  # the price is that of all arrays
         if prices.dram is not None and cost.dram is not None:
             energy += states_from_gaps(cost.dram, hardware.dram).priced(prices.dram)
         return energy
