@@ -17,13 +17,17 @@ from accelsim.mapping.prices import EnergyPrices, objective
 from accelsim.mapping.residency import Residency
 from accelsim.mapping.task import LayerTask
 from accelsim.timing.memory import bytes_per_cycle
+from accelsim.timing.power_states import MemoryUse, activity_of, states_from_gaps
+
+_IDLE_CYCLES = 1 << 30  # so many that falling asleep, and waking, cost nothing beside them
 
 
 @dataclass(frozen=True, slots=True)
 class LeastWork:
     """What a network cannot do without: cycles of one array and one vector unit, bytes of memory, and pJ of these.
 
-    ``static_pj_per_cycle`` is what the whole chip draws whatever it does.
+    ``fixed_pj`` includes the clock of arrays at work; ``static_pj_per_cycle`` is what the whole chip, and a memory
+    that nobody asks, draw whatever is done.
     """
 
     array_cycles: int
@@ -68,13 +72,14 @@ def least_work(hardware: HardwareConfig, network: Network) -> LeastWork | None:
         rate = float(bytes_per_cycle(hardware.dram, hardware.clock_mhz))
     if hardware.dram.separate_write_bus:
         rate *= 2
+    array_cycles = sum(bound.array_cycles for bound in bounds)
     return LeastWork(
-        sum(bound.array_cycles for bound in bounds),
+        array_cycles,
         sum(bound.vector_cycles for bound in bounds),
         0 if is_ideal else moved,
         0 if is_ideal else moved / rate,
-        _least_pj(tasks, 0 if is_ideal else moved, prices),
-        prices.static_pj_per_cycle,
+        _least_pj(tasks, 0 if is_ideal else moved, prices) + array_cycles * prices.busy_pj_per_cycle / hardware.num_cores,
+        prices.static_pj_per_cycle + _standby_pj_per_cycle(hardware, prices),
     )
 
 
@@ -82,3 +87,11 @@ def _least_pj(tasks: Sequence[LayerTask], moved: float, prices: EnergyPrices) ->
     """Return the energy of products, results and of the bytes that memory must move."""
     bit = min(prices.pj("dram", "read_bits"), prices.pj("dram", "write_bits"))
     return sum(fixed_pj(task, prices) for task in tasks if task.layer.uses_array) + 8 * moved * bit
+
+
+def _standby_pj_per_cycle(hardware: HardwareConfig, prices: EnergyPrices) -> float:
+    """Return what a memory costs that nobody asks, its refresh included."""
+    if prices.dram is None or hardware.memory == "ideal":
+        return 0.0
+    idle = activity_of(MemoryUse(), _IDLE_CYCLES, 1000 / hardware.clock_mhz, hardware.dram)
+    return states_from_gaps(idle, hardware.dram).priced(prices.dram) / _IDLE_CYCLES

@@ -15,7 +15,7 @@ from accelsim.core_program import ONE_CORE, Network, Program
 from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
 from accelsim.errors import MappingError
-from accelsim.mapping.bound import lower_bound
+from accelsim.mapping.bound import lower_bound, made_cycles
 from accelsim.mapping.build import build_layer, layer_shape
 from accelsim.mapping.core_chip import compulsory_bytes, core_chip, with_turns
 from accelsim.mapping.cores import ALIKE, PARTS, Part, split_task
@@ -41,7 +41,7 @@ from accelsim.units import bits_to_bytes
 NEAR, MOST_SOLVED = 1.05, 2
 # Cores that take turns at a generator pay for each turn, which the closed form of one core does not know: so many more
 # tilings are solved, of those that it puts no further above the best.
-NEAR_IN_TURN, MORE_IN_TURN = 1.3, 2
+NEAR_IN_TURN, IN_TURN, AS_IT_IS = 1.3, 1, 3
 NEAR_BOUND = 1.05  # a layer that takes no more than this times what its largest part must take is not tried further
 
 
@@ -249,10 +249,13 @@ class _Divider:
             return None
         alike = ALIKE[by]
         share = 1 if _comes_once(alike, parts[0], hardware) else len(parts)
-        chip = self.chips.setdefault((share, alike), core_chip(hardware, share, alike))
+        key = share, alike, len(parts)
+        if key not in self.chips:
+            self.chips[key] = core_chip(hardware, share, alike, len(parts))
+        chip = self.chips[key]
         room = task.activation_capacity_bytes
         if chip.activation_buffer.capacity_bytes < hardware.activation_buffer.capacity_bytes:
-            room //= hardware.num_cores
+            room //= len(parts)
         return _Option(tuple(replace(part, hardware=chip, activation_capacity_bytes=room) for part in parts), by, alike)
 
     def _in_turn(self, option: _Option) -> LayerTask:
@@ -281,16 +284,21 @@ class _Divider:
         objective, once_for_all = hardware.mapping.objective, _comes_once(option.alike, part, hardware)
         if objective == "dram_bytes":
             return value * (1 if once_for_all else number)
-        if hardware.memory != "ideal":
-            once, each = compulsory_bytes(part, option.alike)
-            once *= 1 if once_for_all else number
-            rate = float(bytes_per_cycle(hardware.dram, hardware.clock_mhz))
-            cycles = max(cycles, (once + each * number) / rate)
+        cycles = max(cycles, self._memory_cycles(option, part))
         if objective == "latency" or self.prices.are_none or not part.layer.uses_array:
             return cycles
         energy = (value if objective == "energy" else value / max(1.0, estimate.latency_cycles)) * number
         energy += (hardware.num_cores - number) * self.prices.static_pj_per_cycle * cycles
         return energy if objective == "energy" else energy * cycles
+
+    def _memory_cycles(self, option: _Option, part: LayerTask) -> float:
+        """Return what the memory takes for all parts, were they all as large as ``part``."""
+        hardware, number = self.hardware, len(option.parts)
+        if hardware.memory == "ideal":
+            return 0.0
+        once, each = compulsory_bytes(part, option.alike)
+        once *= 1 if _comes_once(option.alike, part, hardware) else number
+        return (once + each * number) / float(bytes_per_cycle(hardware.dram, hardware.clock_mhz))
 
     def divided(self, task: LayerTask, made: Mapping[str, _Divided]) -> _Divided:
         """Return a layer as the cores work on it; ``made`` says how what it reads was divided."""
@@ -312,45 +320,54 @@ class _Divider:
         if self.hardware.core_network is not None:
             options = [_from_cores(task, option, made, self.hardware.num_cores) for option in options]
         if len(options) == 1 and not options[0].takes_turns(self.hardware):
-            return next(self._mapped(options[0]))
-        found: list[tuple[float, _Divided]] = []
+            return self._with_tiling(options[0], next(self._tilings(options[0])))
+        best: tuple[float, int, _Option, Tiling | None] | None = None
         for option in options:
-            bound = lower_bound(option.largest).cycles
-            for each in self._mapped(option):
-                cost = cost_of_slot(each.slot(), self.hardware)
-                found.append((_value_of(cost, self.hardware, self.chip_prices), each))
-                if cost.end_cycle <= NEAR_BOUND * bound:  # no other tiling can do much better
-                    break
-        return min(found, key=lambda one: one[0])[1]
+            bound = self._bound(task, option)
+            for tiling in self._tilings(option):
+                if best is not None and best[1] <= NEAR_BOUND * bound:
+                    break  # neither this way nor another tiling can do much better
+                cost = cost_of_slot(self._with_tiling(option, tiling, is_trial=True).slot(), self.hardware)
+                value = _value_of(cost, self.hardware, self.chip_prices)
+                if best is None or value < best[0]:
+                    best = value, cost.end_cycle, option, tiling
+        assert best is not None  # each option has a tiling
+        return self._with_tiling(best[2], best[3])
 
-    def _mapped(self, option: _Option) -> Iterator[_Divided]:
-        """Yield the parts mapped: the largest is, and all have its tiling where it fits.
+    def _bound(self, task: LayerTask, option: _Option) -> float:
+        """Return the cycles that a layer cannot beat that is divided so: of its largest part, and of what all share."""
+        cycles = max(float(lower_bound(option.largest).cycles), self._memory_cycles(option, option.largest))
+        if option.takes_turns(self.hardware):
+            made = made_cycles(task)
+            cycles = max(cycles, *(made[unit] for unit in made if unit in self.hardware.share))
+        return cycles
 
-        Where cores take turns at a shared unit, other tilings are tried too: those that the closed form likes for that
-        unit as it is, and for one as slow as it is to one of the cores.
+    def _tilings(self, option: _Option) -> Iterator[Tiling | None]:
+        """Yield tilings of the largest part: what is stated, else what is best for it by itself.
+
+        Where cores take turns at a shared unit, it has not got that unit for itself: those are yielded that the closed
+        form likes for a unit as slow as it is to one of the cores, and for the unit as it is.
         """
         largest = option.largest
-        stated = self.fixed.get(largest.layer.name)
-        if stated is not None:
-            yield self._with_tiling(option, stated, is_stated=True)
+        if largest.layer.name in self.fixed:
+            yield self.fixed[largest.layer.name]
             return
+        if option.takes_turns(self.hardware) and largest.layer.uses_array:
+            likely: list[Tiling] = []
+            for task, number in ((self._in_turn(option), IN_TURN), (largest, AS_IT_IS)):
+                likely += likely_alone(task, self.prices, NEAR_IN_TURN)[:number]
+            yield from dict.fromkeys(likely)
+            if likely:
+                return
         # What a part takes beside others is a guess here: near its bound, another tiling is not looked for.
-        first = map_alone(replace(largest, settles=True), self.prices).schedule.tiling
-        yield self._with_tiling(option, first)
-        if not option.takes_turns(self.hardware) or not largest.layer.uses_array:
-            return
-        others: list[Tiling] = []
-        for task, number in ((self._in_turn(option), 1), (largest, MORE_IN_TURN)):
-            others += likely_alone(task, self.prices, NEAR_IN_TURN)[:number]
-        for tiling in dict.fromkeys(others):
-            if tiling != first:
-                yield self._with_tiling(option, tiling)
+        yield map_alone(replace(largest, settles=True), self.prices).schedule.tiling
 
-    def _with_tiling(self, option: _Option, tiling: Tiling | None, is_stated: bool = False) -> _Divided:
+    def _with_tiling(self, option: _Option, tiling: Tiling | None, is_trial: bool = False) -> _Divided:
+        """Return a layer's parts with a tiling; in a trial, parts of one size have the first one's weights."""
         found: dict[Hashable, LayerSchedule] = {}
-        schedules = []
+        schedules, is_stated = [], option.largest.layer.name in self.fixed
         for part in option.parts:
-            key = content_of(part)
+            key = (part.layer.dims, part.dram_input_elements) if is_trial else content_of(part)
             if key not in found:
                 found[key] = _of_part(part, tiling, self.prices, is_stated)
             schedules.append(found[key])
@@ -362,7 +379,7 @@ def _value_of(cost: SystemCost, hardware: HardwareConfig, prices: EnergyPrices) 
 
     def energy_pj() -> float:
         energy = prices.of_actions(cost.actions) + cost.end_cycle * prices.static_pj_per_cycle
-        energy += cost.array_cycles * prices.busy_pj_per_cycle
+        energy += cost.array_cycles * prices.busy_pj_per_cycle / hardware.num_cores  # the price is that of all arrays
         if prices.dram is not None and cost.dram is not None:
             energy += states_from_gaps(cost.dram, hardware.dram).priced(prices.dram)
         return energy
@@ -384,8 +401,9 @@ def _of_part(part: LayerTask, tiling: Tiling | None, prices: EnergyPrices, is_st
 
 
 def _numbers(num_cores: int) -> tuple[int, ...]:
-    """Return how many cores a layer is tried on: all, half of them, and a quarter."""
-    return tuple(dict.fromkeys(number for number in (num_cores, num_cores // 2, num_cores // 4) if number > 1))
+    """Return how many cores a layer is tried on: all, and the next two powers of two below."""
+    power = 1 << (num_cores - 1).bit_length() - 1
+    return tuple(number for number in (num_cores, power, power // 2) if number > 1)
 
 
 def _comes_once(alike: Alike, part: LayerTask, hardware: HardwareConfig) -> bool:

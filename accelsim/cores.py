@@ -44,6 +44,11 @@ from accelsim.trace.model import LayerTrace
 __all__ = ["Network", "Program", "Watch", "best_program", "by_layers", "counters_of", "run_on_cores", "whole_program"]
 
 
+# With latency as objective a network is tried on each smaller number of cores up to FEW, and on powers of two; on
+# others as long as the last number that was tried takes no more than NEAR times what is best.
+FEW, NEAR = 4, 1.05
+
+
 @dataclass(frozen=True, slots=True)
 class Watch:
     """Who wants to see a run, and whether it is one of processes."""
@@ -74,14 +79,22 @@ def best_program(hardware: HardwareConfig, network: Network) -> tuple[Program | 
     least = least_work(hardware, network)
     found: list[tuple[float, Program | None, Counters]] = []
     failure: MappingError | None = None
-    for make in _candidates(hardware, network.trace):
-        try:
-            program = make(hardware, network)
-        except MappingError as error:
-            failure = error
+    for number in _numbers_tried(hardware):
+        # Cores that are left out stand still: the others have what a chip of their number has.
+        part = hardware if number == hardware.num_cores else hardware.model_copy(update={"num_cores": number})
+        values = [value for value, _, _ in found]  # in cycles, where fewer cores are tried
+        if values and least is not None and min(values) <= least.cycles(number):
+            break
+        if values and number > FEW and number & (number - 1) and values[-1] > NEAR * min(values):
             continue
-        counters = _counted(hardware, network, program, Watch())
-        found.append((network.cost(counters), program, counters))
+        for make in _candidates(part, network.trace):
+            try:
+                program = make(part, network)
+            except MappingError as error:
+                failure = failure or error
+                continue
+            counters = _counted(hardware, network, program, Watch())
+            found.append((network.cost(counters), program, counters))
     is_pipeline = hardware.mapping.schedule == "pipeline"
     if hardware.mapping.split == "auto" and not is_pipeline and not _is_beaten(least, hardware, found):
         try:
@@ -94,6 +107,17 @@ def best_program(hardware: HardwareConfig, network: Network) -> tuple[Program | 
     _, best, counters = min(found, key=lambda each: each[0])
     bound = None if least is None else least.cycles(hardware.num_cores)
     return best, replace(counters, lower_bound_cycles=bound)
+
+
+def _numbers_tried(hardware: HardwareConfig) -> list[int]:
+    """Return on how many cores a network is tried, all first: fewer where nothing but time counts.
+
+    With other objectives a core that stands still has its price, and one alone is tried beside all of them.
+    """
+    number, mapping = hardware.num_cores, hardware.mapping
+    if mapping.objective != "latency" or mapping.split != "auto" or mapping.schedule == "pipeline":
+        return [number]
+    return list(range(number, 1, -1))
 
 
 def _is_beaten(
@@ -194,7 +218,8 @@ def whole_program(chip: HardwareConfig, network: Network) -> Program:
 def by_inputs(hardware: HardwareConfig, network: Network, share: int = 0) -> Program:
     """Return each core with inputs of its own, waiting for no other; mapped for its ``share`` of the bandwidth."""
     trace = network.trace
-    chip = core_chip(hardware, share or min(hardware.num_cores, trace.copies), "weights")
+    number = min(hardware.num_cores, trace.copies)
+    chip = core_chip(hardware, share or number, "weights", number)
     rounds: list[dict[int, tuple[Piece, ...]]] = []
     for core, part in enumerate(shares(trace.copies, hardware.num_cores)):
         for number, pieces in enumerate(_rounds(chip, network, in_copies(trace, part.size))):

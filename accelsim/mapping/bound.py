@@ -79,6 +79,11 @@ def lower_bound(task: LayerTask) -> LowerBound:
     return LowerBound(int(limits[limit] + 1e-6) + call, limit, int(port + 1e-6), int(vector), int(dram + 1e-6))
 
 
+def made_cycles(task: LayerTask) -> dict[str, float]:
+    """Return the cycles in which decoder and generator, by their names, make all weights of a layer once."""
+    return {"mask_decoder": _decoding_cycles(task), "weight_generator": _generating_cycles(task)}
+
+
 @dataclass(frozen=True, slots=True)
 class NetworkBound:
     """The array, vector and DRAM time that layers cannot do without, whatever they overlap."""
@@ -266,6 +271,15 @@ def _ports(task: LayerTask, traffic: _Traffic, work: ArrayWork, left: float) -> 
 
 
 def _decoder_cycles(task: LayerTask) -> float:
+    """Return the cycles up to the end of the decoder's last event."""
+    decoder = task.hardware.mask_decoder
+    if not task.decodes or decoder is None or task.plan is None:
+        return 0.0
+    fetch = _latency(task, False) if task.dram_bits.total else 0
+    return _decoding_cycles(task) + decoder.latency_cycles + fetch
+
+
+def _decoding_cycles(task: LayerTask) -> float:
     decoder = task.hardware.mask_decoder
     if not task.decodes or decoder is None or task.plan is None:
         return 0.0
@@ -277,11 +291,17 @@ def _decoder_cycles(task: LayerTask) -> float:
         twice = 1 if task.held else 2  # written to the mask buffer, and read again
         bits = twice * (stored.mask + stored.index + stored.weight)
         cycles = max(cycles, bits / task.hardware.mask_buffer.port_bits_per_cycle)
-    fetch = _latency(task, False) if task.dram_bits.total else 0
-    return cycles + decoder.latency_cycles + fetch
+    return cycles
 
 
 def _generator_cycles(task: LayerTask) -> float:
+    """Return the cycles up to the end of the generator's last event."""
+    generator = task.hardware.weight_generator
+    latency = generator.latency_cycles if generator is not None and task.regenerates else 0
+    return _generating_cycles(task) + latency
+
+
+def _generating_cycles(task: LayerTask) -> float:
     generator, plan = task.hardware.weight_generator, task.plan
     if generator is None or plan is None or plan.source is None:
         return 0.0
@@ -292,4 +312,4 @@ def _generator_cycles(task: LayerTask) -> float:
     kept = plan.num_nonzero / dims.num_weights if task.hardware.pe_array.zero_weights == "skip" else None
     work = generation_work(plan.source, (shape[0], dims.num_weights // shape[0]), generator, whole, one, kept)
     rate = generator.num_lanes * generator.words_per_lane_per_cycle
-    return int(work.words[0]) / rate + generator.latency_cycles
+    return int(work.words[0]) / rate

@@ -7,7 +7,9 @@ from accelsim.mapping.task import LayerTask
 from accelsim.timing.core_pieces import Alike
 
 
-def core_chip(hardware: HardwareConfig, share: int, alike: Alike | None) -> HardwareConfig:
+def core_chip(
+    hardware: HardwareConfig, share: int, alike: Alike | None, num_active: int | None = None
+) -> HardwareConfig:
     """Return the chip as one of its cores sees it, for the mapper.
 
     Parameters
@@ -16,17 +18,18 @@ def core_chip(hardware: HardwareConfig, share: int, alike: Alike | None) -> Hard
         Cores among which the memory's bandwidth is divided.
     alike
         What the cores need alike: it takes its place in a shared buffer once. None: no other core works.
+    num_active
+        Cores that have a part of a shared buffer each where they need different things; None: all.
     """
+    number = num_active or hardware.num_cores
     changed: dict[str, object] = {"num_cores": 1, "share": [], "core_network": None}
     if share > 1 and hardware.dma.activation_codec == "none":  # a coded schedule has the link's own cycles
         rate = hardware.dram.data_rate_mtps / share
         changed["dram"] = hardware.dram.model_copy(update={"data_rate_mtps": rate})
     if "mask_buffer" in hardware.share and alike not in ("weights", None):
-        changed["mask_buffer"] = _part_of_buffer(
-            hardware.mask_buffer, hardware.num_cores, "mask_decoder" in hardware.share
-        )
+        changed["mask_buffer"] = _part_of_buffer(hardware.mask_buffer, number, "mask_decoder" in hardware.share)
     if "activation_buffer" in hardware.share and alike not in ("inputs", None):
-        changed["activation_buffer"] = _part_of_buffer(hardware.activation_buffer, hardware.num_cores, False)
+        changed["activation_buffer"] = _part_of_buffer(hardware.activation_buffer, number, False)
     return hardware.model_copy(update=changed)
 
 

@@ -98,9 +98,13 @@ def in_turn(stations: Sequence[Station], places: Sequence[Ints]) -> Station:
         for wait in station.waits:
             value = np.full(number, NO_WAIT, dtype=np.int64)
             value[place] = wait.value
-            waits.append(replace(wait, value=value))
+            waits.append(Wait(wait.counter, value, wait.charge))
         raises += [
-            replace(raised, only=place if raised.only is None else place[raised.only]) for raised in station.raises
+            Raise(
+                raised.counter, raised.at_begin, raised.latency_cycles,
+                place if raised.only is None else place[raised.only],
+            )
+            for raised in station.raises
         ]
     asked = [(station.requests, place) for station, place in zip(stations, places, strict=True)]
     requests = None

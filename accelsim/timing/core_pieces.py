@@ -13,7 +13,7 @@ from accelsim.timing.accounts import WAIT_CORES
 from accelsim.timing.core_lines import joined
 from accelsim.timing.program import INPUT, RESIDUAL, WEIGHT
 from accelsim.timing.schedule import LayerSchedule
-from accelsim.timing.stations import COUNTER_OF_KIND, COUNTERS, NO_WAIT, Station, Wait
+from accelsim.timing.stations import COUNTER_OF_KIND, COUNTERS, NO_WAIT, Raise, Station, Wait
 
 Ints = npt.NDArray[np.int64]
 Alike = Literal["weights", "inputs", "nothing"]
@@ -157,11 +157,16 @@ class PieceInSlot:
         waits = []
         for wait in station.waits:
             name = self.counters[wait.counter]
-            is_there = wait.value != NO_WAIT
-            waits.append(Wait(name, np.where(is_there, wait.value + self.base.get(name, 0), NO_WAIT)))
-            if wait.counter == "layers":
+            base = self.base.get(name, 0)
+            value = np.where(wait.value != NO_WAIT, wait.value + base, NO_WAIT) if base else wait.value
+            waits.append(Wait(name, value))
+            if wait.counter == "layers" and self.waits_for:
+                is_there = wait.value != NO_WAIT
                 waits += [Wait(counter, np.where(is_there, number, NO_WAIT)) for counter, number in self.waits_for]
-        raises = tuple(replace(raised, counter=self.counters[raised.counter]) for raised in station.raises)
+        raises = tuple(
+            Raise(self.counters[raised.counter], raised.at_begin, raised.latency_cycles, raised.only)
+            for raised in station.raises
+        )
         requests = station.requests
         if requests is not None:
             requests = replace(requests, counters=tuple(core_name(self.core, name) for name in COUNTER_OF_KIND))
@@ -215,6 +220,6 @@ class PieceInSlot:
                         Wait(counter, np.where(wait.value == NO_WAIT, NO_WAIT, number), charge)
                         for counter, number in self.waits_for
                     ]
-            return replace(station, waits=tuple(waits))
+            return Station(station.name, station.cycles, tuple(waits), station.raises, station.requests)
 
         return tuple(seen(station) for station in self.stations)

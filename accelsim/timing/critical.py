@@ -32,7 +32,7 @@ class CriticalPath:
     def between(self, station: str, first: Ints, last: Ints) -> Ints:
         """Return the cycles of a station on the path from each first to each last cycle."""
         known = self.before.get(station)
-        if known is None:
+        if known is None or not known[-1]:  # never on the path
             return np.zeros_like(first)
         upto = np.interp(np.stack([first, last]), self.edge, known)
         cycles: Ints = np.rint(upto[1] - upto[0]).astype(np.int64)
