@@ -10,6 +10,7 @@ from accelsim.report.labels import format_label
 from accelsim.report.page_runs import Case, PageRun, TicketRuns
 from accelsim.report.policies import policy_lines
 from accelsim.report.sentence import (
+    area_lines,
     factor,
     finding,
     first_rival_name,
@@ -115,7 +116,7 @@ def answer(case: Case) -> list[str]:
     ticket = case.focus
     rival = first_rival(ticket)
     missing = left_out_words([each.main.result for each in case.tickets])
-    limits = limits_line(ticket.main.result)
+    limits = [*limits_line(ticket.main.result), *area_lines(ticket.main.result.totals)]
     if rival is None:
         fused = fused_line(ticket.main.result)
         return [*limits, *fused, "Nothing was compared: give runs of other storage formats too.", *missing]

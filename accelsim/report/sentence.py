@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from accelsim.cost.idealised import idealised_unit
 from accelsim.report.labels import format_label, label
 from accelsim.report.text import percent, printable, quantity, ratio, significant
 from accelsim.results.compare import DENSE_RIVALS, bottleneck, generation_wait_fraction
@@ -89,8 +90,12 @@ def factor(mine: float, other: float, what: str) -> str:
 def remarks(result: RunResult, comparison: Mapping[str, Totals]) -> list[str]:
     """Return what to know of a comparison: what generator and decoder cost, and which decoder rivals have."""
     if not any(name != result.storage for name in comparison):
-        return []
-    return price_line(result.totals) + ([_FITTED] if any(is_as_stated(name) for name in comparison) else [])
+        return area_lines(result.totals)
+    return (
+        area_lines(result.totals)
+        + price_line(result.totals)
+        + ([_FITTED] if any(is_as_stated(name) for name in comparison) else [])
+    )
 
 
 def left_out_words(results: Sequence[RunResult]) -> list[str]:
@@ -178,6 +183,20 @@ def _busy(totals: Totals) -> str:
     most = bottleneck(totals)
     share = int(getattr(totals.cycles_by_cause, most)) / totals.latency_cycles if totals.latency_cycles else 0.0
     return f"{percent(share)} of its time is {label(most)}."
+
+
+def area_lines(mine: Totals) -> list[str]:
+    """Return a line on the unit that takes most of the chip without being array or buffer; none where none does."""
+    found = idealised_unit(mine.area_mm2_by_unit)
+    return [idealised_words(*found)] if found is not None else []
+
+
+def idealised_words(unit: str, share: float) -> str:
+    """Return what a unit's ``share`` of the area says of a chip's area and leakage."""
+    return (
+        f"The {label(unit)} takes {percent(share)} of the chip area, more than array and buffers together: it is "
+        "idealised, and area, leakage and clock energy are not those of a chip that would be built."
+    )
 
 
 def price_line(mine: Totals) -> list[str]:
