@@ -28,12 +28,12 @@ from accelsim.cli.what_if import chips_option
 from accelsim.config.loader import LoadedHardware, load_hardware
 from accelsim.config.presets import CHIPS, find_preset
 from accelsim.errors import AccelSimError
-from accelsim.report.breakeven import print_assumption, print_break_even
+from accelsim.report.breakeven import Family, break_even_text, print_break_even
 from accelsim.report.figures import freezing_figure
 from accelsim.report.page_runs import holds_results, read_results
-from accelsim.report.policies import policy_lines
+from accelsim.report.policies import policy_ratios
 from accelsim.report.terminal import UNLIMITED_WIDTH, make_console, print_comparison
-from accelsim.report.text import printable
+from accelsim.report.together import closing_of
 from accelsim.results.build import Hardware
 from accelsim.results.compare import chip_labels, runs_text
 from accelsim.results.model import RunResult
@@ -53,6 +53,7 @@ from accelsim.trace.model import LayerTrace
 VALUES_RIVAL = "entropy-int8"
 TABLE_NAME = "compare.csv"
 FIGURE_NAME = "compare.png"
+BREAK_EVEN_NAME = "break_even.json"
 RUNS_NAME = "runs"
 
 
@@ -106,7 +107,7 @@ def command(
         target = prepare_folder(folder)
         ctx.with_resource(sole_writer(target))
         if not any(Path(path).resolve().is_relative_to(target.resolve()) for path in saved):
-            remove_runs(target / RUNS_NAME, TABLE_NAME, FIGURE_NAME)
+            remove_runs(target / RUNS_NAME, TABLE_NAME, FIGURE_NAME, BREAK_EVEN_NAME)
         _show(ctx, compared, target, as_json)
         return
     if not workloads:
@@ -178,35 +179,49 @@ def _saved(ctx: click.Context, paths: Sequence[str], are_changed: bool) -> _Comp
 
 
 def _show(ctx: click.Context, compared: _Compared, target: Path, as_json: bool) -> None:
-    """Write the table and the figure of a comparison, and print it."""
-    results = compared.results
+    """Write the table, the figure and the break-even points of a comparison, and print it."""
+    results, families = compared.results, _families(compared)
+    written = [TABLE_NAME, FIGURE_NAME]
     write_text(target / TABLE_NAME, runs_text(results, compared.synthetic))
     write_bytes(target / FIGURE_NAME, freezing_figure(results))
+    if families:
+        write_text(target / BREAK_EVEN_NAME, break_even_text(families))
+        written.append(BREAK_EVEN_NAME)
     if as_json:
         write_stdout(json.dumps([result_document(result) for result in results], indent=2, allow_nan=False) + "\n")
         return
     console = make_console(sys.stdout, UNLIMITED_WIDTH)
     print_comparison(console, results, compared.synthetic)
-    labels = chip_labels(results)
-    for chip, ticket, rivals in compared.families:
-        if len(labels) > 1:
-            console.print(Text(f"on {printable(labels[ticket.result.hardware.sha256])}:", style="bold"))
-        points = flow.break_even_points(chip, ticket, rivals)
-        precision = flow.equal_precision(chip, ticket, rivals)
-        for line in policy_lines(
-            chip.config, ticket.counters, {rival.result.storage: rival.counters for rival in rivals}
-        ):
-            console.print(Text(line))
-        print_break_even(console, ticket.result, [rival.result for rival in rivals], points, precision)
-    if compared.families:
-        print_assumption(console)
-    session(ctx).note(f"wrote {target / TABLE_NAME} and {target / FIGURE_NAME}")
+    if families:
+        print_break_even(console, families)
+    console.print()
+    for line, style in zip(closing_of(results, compared.synthetic), ("bold", "", ""), strict=True):
+        console.print(Text(line, style=style))
+    session(ctx).note(f"wrote {', '.join(written)} into {target}")
+
+
+def _families(compared: _Compared) -> list[Family]:
+    """Return each ticket beside its rivals, with the points at which they change places."""
+    labels = chip_labels(compared.results)
+    return [
+        Family(
+            ticket=ticket.result,
+            rivals=tuple(rival.result for rival in rivals),
+            points=tuple(flow.break_even_points(chip, ticket, rivals)),
+            by_policy=policy_ratios(
+                chip.config, ticket.counters, {rival.result.storage: rival.counters for rival in rivals}
+            ),
+            precision=flow.equal_precision(chip, ticket, rivals),
+            chip=labels[ticket.result.hardware.sha256] if len(labels) > 1 else "",
+        )
+        for chip, ticket, rivals in compared.families
+    ]
 
 
 def _claim(ctx: click.Context, target: Path) -> None:
     """Keep others out of the folder while this call lasts, and remove an older comparison from it."""
     ctx.with_resource(sole_writer(target))
-    remove_runs(target / RUNS_NAME, TABLE_NAME, FIGURE_NAME)
+    remove_runs(target / RUNS_NAME, TABLE_NAME, FIGURE_NAME, BREAK_EVEN_NAME)
 
 
 def _formats(

@@ -16,7 +16,9 @@ from accelsim.config.loader import hardware_json_schema, load_hardware
 from accelsim.config.ports import starved
 from accelsim.config.presets import CHIPS, preset_file
 from accelsim.config.yaml_reader import read_yaml
+from accelsim.cost.idealised import idealised_of
 from accelsim.errors import ConfigError
+from accelsim.report.sentence import idealised_words
 from accelsim.sim.dram.trace import load_memory
 
 
@@ -57,7 +59,7 @@ def check(ctx: click.Context, files: tuple[str, ...], overrides: tuple[str, ...]
     for file in files:
         try:
             click.echo(f"{file}: ok: {_summary(file, overrides)}")
-            for line in _starved(file, overrides):
+            for line in _notes(file, overrides):
                 click.echo(f"{file}: note: {line}")
         except ConfigError as error:
             wrong += 1
@@ -102,9 +104,15 @@ def _summary(file: str, overrides: tuple[str, ...]) -> str:
     return f"{config.name}, {config.node_nm:g} nm, {config.clock_mhz:g} MHz, {config.array_words}"
 
 
-def _starved(file: str, overrides: tuple[str, ...]) -> Iterator[str]:
-    if set(read_yaml(preset_file(file, CHIPS)).root) != {"dram"}:
-        yield from starved(load_hardware(file, overrides).config)
+def _notes(file: str, overrides: tuple[str, ...]) -> Iterator[str]:
+    """Yield what is odd about a chip that is right: ports that starve the array, a unit that is most of the area."""
+    if set(read_yaml(preset_file(file, CHIPS)).root) == {"dram"}:
+        return
+    config = load_hardware(file, overrides).config
+    yield from starved(config)
+    found = idealised_of(config)
+    if found is not None:
+        yield idealised_words(*found)
 
 
 def _leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

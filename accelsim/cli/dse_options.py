@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from accelsim.dse.sweep import Places
 
 F = TypeVar("F", bound=Callable[..., Any])
+_EXTRA = re.compile(r"unexpected extra arguments? \(([^ )]*)")
 
 _PLACES = (
     OptionRow("--store", click.STRING, "SQLite file of results; runs may share it. [default: results.sqlite in --out]"),
@@ -27,6 +29,30 @@ _PLACES = (
     OptionRow("--scheduler", click.STRING, "Evaluate on the Dask cluster of this scheduler, tcp://HOST:PORT."),
     OptionRow("--slurm", click.IntRange(1, 100000), "Evaluate in so many Slurm jobs (needs dask-jobqueue)."),
 )
+
+
+class SpaceCommand(click.Command):
+    """A command that takes the file of a design space, and says what to type where a chip and values were given."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the words; ``CHIP NETWORK --vary`` is an error that names the command which takes them."""
+        given = [word for word in args if word.partition("=")[0] in ("--vary", "--chip", "--set")]
+        if given:
+            self._refuse(ctx, given[0].partition("=")[0])
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            found = _EXTRA.search(error.format_message())
+            if found is None:
+                raise
+            self._refuse(ctx, found[1])
+
+    def _refuse(self, ctx: click.Context, what: str) -> NoReturn:
+        raise click.UsageError(
+            f"{what}: {self.name} takes chips, networks and what varies from the file SPACE; without a file: "
+            "accelsim run CHIP NETWORK --vary PATH=VALUE,... --out DIR writes the same tables",
+            ctx,
+        )
 
 
 def place_options(function: F) -> F:

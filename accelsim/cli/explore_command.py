@@ -6,7 +6,7 @@ import click
 
 from accelsim.cli.collect import OptionRow, collected, collecting, storage_of_option
 from accelsim.cli.common import Choice, common_options, examples, json_option, session, write_stdout
-from accelsim.cli.dse_options import names, place_options, read_space, refuse_all_failed, wanted_places
+from accelsim.cli.dse_options import SpaceCommand, names, place_options, read_space, refuse_all_failed, wanted_places
 
 _SEARCH = (
     OptionRow("--trials", click.IntRange(1, 10_000_000), "Designs to rank by the closed form. [default: 1000]"),
@@ -18,6 +18,7 @@ _SEARCH = (
 
 @click.command(
     "explore",
+    cls=SpaceCommand,
     epilog=examples(
         "accelsim explore examples/edge_memory.yaml --objectives latency_s,energy_j --trials 200 --out out/explore",
         "accelsim explore examples/edge_memory.yaml --where 'area_mm2 <= 0.7' --trials 200 --out out/small",

@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _ending_on_sigterm(told):
             status = cli.main(args=list(given), prog_name="accelsim", standalone_mode=False, obj=state)
             sys.stdout.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # of a closed pipe click makes an exit, and of nothing else
         # The interpreter flushes standard output once more at exit: give it somewhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE

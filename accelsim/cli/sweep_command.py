@@ -6,11 +6,12 @@ import click
 
 from accelsim.cli.collect import storage_of_option
 from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
-from accelsim.cli.dse_options import names, place_options, read_space, refuse_all_failed, wanted_places
+from accelsim.cli.dse_options import SpaceCommand, names, place_options, read_space, refuse_all_failed, wanted_places
 
 
 @click.command(
     "sweep",
+    cls=SpaceCommand,
     epilog=examples(
         "accelsim sweep examples/edge_memory.yaml --out out/edge_memory",
         "accelsim sweep examples/edge_memory.yaml --out out/edge_memory --scheduler tcp://10.0.0.1:8786",

@@ -53,9 +53,15 @@ def run_what_if(  # noqa: PLR0913  what `accelsim run` was given
     from accelsim.dse.points import open_source  # noqa: PLC0415  a plain run does not wait for the engine of sweeps
     from accelsim.dse.progress import Progress  # noqa: PLC0415
     from accelsim.dse.sweep import DEFAULT_OBJECTIVES, Places, sweep  # noqa: PLC0415
-    from accelsim.dse.what_if import refuse_set_twice, what_if, what_if_space, what_if_text  # noqa: PLC0415
+    from accelsim.dse.what_if import (  # noqa: PLC0415
+        as_written,
+        refuse_set_twice,
+        what_if,
+        what_if_space,
+        what_if_text,
+    )
     from accelsim.dse.what_if_text import print_what_if  # noqa: PLC0415
-    from accelsim.report.terminal import make_console  # noqa: PLC0415
+    from accelsim.report.terminal import UNLIMITED_WIDTH, make_console  # noqa: PLC0415
 
     for option in of_one_run(ctx):
         raise click.UsageError(f"{option} is of one run; leave it out, or --vary and --chip", ctx)
@@ -79,4 +85,4 @@ def run_what_if(  # noqa: PLR0913  what `accelsim run` was given
     if as_json:
         write_stdout(what_if_text(space, rows))
         return
-    print_what_if(make_console(sys.stdout), space, rows)
+    print_what_if(make_console(sys.stdout, UNLIMITED_WIDTH), space, rows, as_written(vary_option.of(ctx)))

@@ -284,7 +284,7 @@ def _check_unique(variables: list[Variable], document: YamlDocument) -> None:
 
 def _variable(name: str, value: Value, document: YamlDocument, location: tuple[str, ...] | None = None) -> Variable:
     where = _where(document, location or ("vary", name))
-    value = _in_plain_units(value, name, where)
+    value = in_plain_units(value, name, where)
     levels = _levels(value, where, document, name)
     if name == STORAGE:
         return Variable(name, (), tuple(_format(level, document, location or ("vary", name)) for level in levels))
@@ -311,8 +311,14 @@ def _variable(name: str, value: Value, document: YamlDocument, location: tuple[s
     return Variable("=".join(paths), paths, levels)
 
 
-def _in_plain_units(value: Value, name: str, where: str) -> Value:
-    """Return values of a field that takes units as plain numbers, so that ranges and orders know them."""
+def in_plain_units(value: Value, name: str, where: str) -> Value:
+    """Return values of a field that takes units as plain numbers, so that ranges and orders know them.
+
+    Raises
+    ------
+    ConfigError
+        A text that is no number with a unit; ``where`` says where it stands.
+    """
     field = find_field(HardwareConfig, tuple(name.partition(",")[0].strip().split(".")))
     unit = next((rule for rule in field.metadata if isinstance(rule, Quantity)), None) if field is not None else None
     if unit is None:

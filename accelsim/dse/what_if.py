@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from accelsim.config.explain import show_plain
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.overrides import parse_override
 from accelsim.config.yaml_reader import parse_value
@@ -17,7 +18,7 @@ from accelsim.dse.export import flat_rows
 from accelsim.dse.points import Point, PointSource
 from accelsim.dse.progress import Progress
 from accelsim.dse.rows import Row
-from accelsim.dse.space import STORAGE, DesignSpace, Value, space_from_mapping
+from accelsim.dse.space import STORAGE, DesignSpace, Value, in_plain_units, space_from_mapping
 from accelsim.dse.store import ResultStore
 from accelsim.errors import ConfigError
 
@@ -72,6 +73,19 @@ def _variation(text: str) -> tuple[str, list[Value]]:
     if not isinstance(found, list):
         raise ConfigError(f"{OPTION} {shown}: {values} is no list; give values by comma")
     return path, found
+
+
+def as_written(variations: Sequence[str]) -> dict[str, dict[Value, str]]:
+    """Return by column of a table the values of ``variations`` that have units, as they were typed: ``64KiB``."""
+    found: dict[str, dict[Value, str]] = {}
+    for text in variations:
+        path, values = _variation(text)
+        plain = in_plain_units(values, path, OPTION)
+        column = f"vary.{'='.join(part.strip() for part in path.split(','))}"
+        found[column] = {
+            number: show_plain(typed) for number, typed in zip(plain, values, strict=True) if number != typed
+        }
+    return found
 
 
 def refuse_set_twice(space: DesignSpace, overrides: Sequence[str]) -> None:

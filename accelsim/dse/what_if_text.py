@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.text import Text
@@ -11,7 +11,7 @@ from accelsim.config.explain import show_plain
 from accelsim.dse.export import variable_columns
 from accelsim.dse.pareto import EQUAL
 from accelsim.dse.rows import Row, figure
-from accelsim.dse.space import BATCH, STORAGE, DesignSpace
+from accelsim.dse.space import BATCH, STORAGE, DesignSpace, Value
 from accelsim.dse.summary import count_reasons
 from accelsim.dse.summary_text import short_names
 from accelsim.report.labels import label
@@ -22,20 +22,27 @@ from accelsim.sim.counters import CAUSES
 FAILED = "cannot run"
 
 
-def print_what_if(console: Console, space: DesignSpace, rows: Sequence[Row]) -> None:
-    """Print a row for each run: what varies, and what it comes to; below it the fastest and the most frugal."""
-    labels = [_labels(space, row) for row in rows]
-    cells = [label | _figures(row) for label, row in zip(labels, rows, strict=True)]
-    print_fitted(console, cells, ("PEs busy", "area"), frozenset(labels[0]) | {"bottleneck"})
+def print_what_if(
+    console: Console, space: DesignSpace, rows: Sequence[Row], written: Mapping[str, Mapping[Value, str]]
+) -> None:
+    """Print a row for each run: what varies, and what it comes to; below it the fastest and the most frugal.
+
+    Where the batch varies, time and energy stand per input as well. ``written`` has for each column the values that
+    were typed with a unit.
+    """
+    labels = [_labels(space, row, written) for row in rows]
     is_batched = any(variable.name == BATCH for variable in space.variables)
+    cells = [label | _figures(row, is_batched) for label, row in zip(labels, rows, strict=True)]
+    print_fitted(console, cells, ("PEs busy", "area", "DRAM traffic"), frozenset(labels[0]) | {"bottleneck"})
     for line in [*_reasons(rows), *_best_lines(labels, rows, is_batched)]:
         console.print(Text(line))
 
 
-def _labels(space: DesignSpace, row: Row) -> dict[str, str]:
+def _labels(space: DesignSpace, row: Row, written: Mapping[str, Mapping[Value, str]]) -> dict[str, str]:
     columns = variable_columns(space)
     names = short_names(columns)
-    shown = {names[column]: printable(show_plain(row[column]), 40) for column in columns}
+    typed = {column: written.get(column, {}).get(row[column]) for column in columns}
+    shown = {names[column]: printable(typed[column] or show_plain(row[column]), 40) for column in columns}
     if len(space.hardware) > 1 or not shown:
         shown = {"chip": printable(str(row["hardware"]), 30), **shown}
     if any(variable.name == STORAGE for variable in space.variables):
@@ -43,18 +50,22 @@ def _labels(space: DesignSpace, row: Row) -> dict[str, str]:
     return shown
 
 
-def _figures(row: Row) -> dict[str, str]:
-    if row["status"] != "ok":
-        return {"latency": FAILED} | dict.fromkeys(("energy", "DRAM traffic", "PEs busy", "area", "bottleneck"), "-")
+def _figures(row: Row, is_batched: bool) -> dict[str, str]:
     cause = max(CAUSES, key=lambda name: figure(row, f"cycles_{name}") or 0.0)
-    return {
+    per_input = {
+        "latency per input": quantity(_known(row, "latency_s_per_input"), "s"),
+        "energy per input": quantity(_known(row, "energy_j_per_input"), "J"),
+    }
+    figures = {
         "latency": quantity(_known(row, "latency_s"), "s"),
         "energy": quantity(_known(row, "energy_j"), "J"),
+        **(per_input if is_batched else {}),
         "DRAM traffic": quantity(_known(row, "dram_bytes"), "B"),
         "PEs busy": percent(_known(row, "pe_utilization")),
         "area": f"{significant(_known(row, 'area_mm2'))} mm2",
         "bottleneck": label(cause),
     }
+    return figures if row["status"] == "ok" else dict.fromkeys(figures, "-") | {"latency": FAILED}
 
 
 def _reasons(rows: Sequence[Row]) -> list[str]:

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullLocator
 
-from accelsim.report.page_svg import Axis, BarPicture, BarRow, Picture, PointPicture, Scale, Series
+from accelsim.report.page_svg import Axis, BarPicture, BarRow, Picture, PointPicture, Scale, Series, label_lines
 from accelsim.report.text import printable
 
 COLOURS = (
@@ -23,7 +23,6 @@ COLOURS = (
 )  # fmt: skip
 """Those of the page on white, by the number of its style sheet."""
 _MARKERS = ("o", "s", "^", "D", "v", "P")
-_LABEL_CHARACTERS = 28
 _WIDTH_INCHES = 6.4
 _KEY_CHARACTERS = 88
 
@@ -36,7 +35,8 @@ _NO_DATE = {"pdf": {"CreationDate": None, "Creator": None, "Producer": None}, "s
 def figure_size(picture: Picture) -> tuple[float, float]:
     """Return width and height in inches that suit a picture."""
     if isinstance(picture, BarPicture):
-        return _WIDTH_INCHES, 1.3 + 0.24 * len(picture.rows) + 0.17 * _key_rows([name for name, _ in picture.key])
+        lines = sum(0.24 + 0.1 * (len(label_lines(row.label)) - 1) for row in picture.rows)
+        return _WIDTH_INCHES, 1.3 + lines + 0.17 * _key_rows([name for name, _ in picture.key])
     labels = [series.label for series in picture.series if series.label]
     return _WIDTH_INCHES, picture.height / 80 + 0.17 * _key_rows(labels)
 
@@ -72,7 +72,7 @@ def _draw_bars(picture: BarPicture, axes: Axes) -> None:
             axes.barh(place, segment.value / scale, left=start / scale, color=COLOURS[segment.colour], height=0.74)
             start += segment.value
         _finish_bar(axes, place, row, start, (scale, highest))
-    axes.set_yticks(range(len(picture.rows)), [printable(row.label, _LABEL_CHARACTERS) for row in picture.rows])
+    axes.set_yticks(range(len(picture.rows)), ["\n".join(label_lines(row.label)) for row in picture.rows])
     axes.set_ylim(len(picture.rows) - 0.4, -0.6)
     # Room for the figure at the end of the longest bar.
     longest = max((len(row.end) for row in picture.rows), default=0)

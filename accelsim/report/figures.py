@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from accelsim.report.labels import format_label
 from accelsim.report.text import prefix_of, printable, quantity, ratio
 from accelsim.results.compare import TICKET_FORMATS, batches, chip_labels, same_network, weight_bytes
 from accelsim.results.model import RunResult
@@ -106,7 +107,7 @@ def _finding(results: Sequence[RunResult]) -> str:
         for panel in _PANELS
         if panel.value(first) > 0
     ]
-    return f"{where}: {COMMON_RIVAL} takes {', '.join(parts)} of {printable(first.storage)}"
+    return f"{where}: {format_label(COMMON_RIVAL)} takes {', '.join(parts)} of {format_label(first.storage)}"
 
 
 def draw_freezing(results: Sequence[RunResult], figure: Figure | None = None) -> Figure:
@@ -157,7 +158,7 @@ def _series(results: Sequence[RunResult]) -> dict[str, list[RunResult]]:
         names = [chips[run.hardware.sha256]] if len(chips) > 1 else []
         names += [run.workload.name] if len(networks) > 1 else []
         names += [f"batch {run.workload.batch}"] if are_batched else []
-        grouped.setdefault(", ".join(map(printable, [*names, run.storage])), []).append(run)
+        grouped.setdefault(", ".join([*map(printable, names), format_label(run.storage)]), []).append(run)
     return {label: sorted(runs, key=_freezing) for label, runs in grouped.items()}
 
 

@@ -31,6 +31,7 @@ MAX_DESIGNS = 5000
 _NEEDED = ("hardware", "workload", "storage", "status", "fidelity", "latency_s", "energy_j", "area_mm2")
 _VARIED = "vary."
 _SHOWN_VALUES = 8
+_MATTERS_TITLE = "What matters, in figures"
 _SMALL_SHARE = 0.01  # of the spread of a figure: what explains less is not worth a row
 
 
@@ -85,6 +86,11 @@ class StudyView:
     charts: tuple[Chart, ...]
     facts: tuple[PageTable, ...]
     table: PageTable
+
+    @property
+    def matters(self) -> PageTable | None:
+        """Return the table of what moves each figure, one of the facts; None where nothing is known to."""
+        return next((fact for fact in self.facts if fact.title == _MATTERS_TITLE), None)
 
 
 def is_study(path: str | Path) -> bool:
@@ -251,6 +257,11 @@ def _figure(name: str, row: Mapping[str, Any]) -> str:
     return metric_text(name, value)
 
 
+def _figure_cell(name: str, row: Mapping[str, Any]) -> Cell:
+    text = _figure(name, row)
+    return _text(text) if text == "-" else Cell(text, row[name])
+
+
 def _words(study: Study, row: Mapping[str, Any]) -> str:
     """Return in what a design differs from the others."""
     parts = [_part(name, show_plain(row[column])) for name, column in _columns(study) if column in row]
@@ -338,8 +349,8 @@ def _chosen_table(study: Study) -> PageTable:
         what = ", ".join(" of ".join((label(first), rest)) if rest else label(first) for first, _, rest in
                          (name.partition(" of ") for name in names))  # fmt: skip
         cells = [_choice(name, show_plain(row.get(column))) for name, column in _columns(study)]
-        figures = [_figure(name, row) for name in ("latency_s", "energy_j", "area_mm2")]
-        rows.append((_text(what), *cells, *map(_text, figures)))
+        figures = [_figure_cell(name, row) for name in ("latency_s", "energy_j", "area_mm2")]
+        rows.append((_text(what), *cells, *figures))
     note = f"Figures within {percent(EQUAL)} of one another count as equal."
     return PageTable("What was chosen", columns, tuple(rows), note)
 
@@ -391,7 +402,7 @@ def _matters_table(study: Study) -> PageTable:
         for each in _matters(study)
         if each.share >= _SMALL_SHARE
     )  # fmt: skip
-    return PageTable("What matters, in figures", columns, rows)
+    return PageTable(_MATTERS_TITLE, columns, rows)
 
 
 def _duels_table(study: Study) -> PageTable:

@@ -7,6 +7,7 @@ Coordinates have one decimal, so equal figures give equal bytes on any machine.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -16,7 +17,9 @@ from accelsim.report.text import prefix_of, printable
 WIDTH = 460
 NUM_COLOURS = 12
 _ROW_HEIGHT = 17
+_LINE_HEIGHT = 12
 _LABEL_CHARACTERS = 26
+_LABEL_LINES = 3
 _WHISKER_ROOM = 1.2  # of the longest bar: how far a whisker may stretch the figure
 _SCALED = ("J", "s", "B")  # units that take an SI prefix
 _CHARACTER_WIDTH = 6.8
@@ -138,21 +141,24 @@ def _bar_scale(rows: Sequence[BarRow], unit: str) -> tuple[float, float, str]:
 def bar_chart(title: str, rows: Sequence[BarRow], what: str, unit: str, key: Sequence[tuple[str, int]] = ()) -> str:
     """Return a chart with a horizontal bar per row; ``what``, in ``unit``, is its length; ``key`` names the colours."""
     highest, scale, prefix = _bar_scale(rows, unit)
-    longest = max((len(_short(row.label)) for row in rows), default=0)
+    labels = [label_lines(row.label) for row in rows]
+    longest = max((len(line) for lines in labels for line in lines), default=0)
     left = 12 + longest * _CHARACTER_WIDTH
     right = 14 + max((len(row.end) for row in rows), default=0) * _CHARACTER_WIDTH
     room = WIDTH - left - right
     key_text, top = _key(key)
     top += 6
-    bottom = top + _ROW_HEIGHT * len(rows)
+    bottom = top + sum(map(_row_height, labels))
     ticks = [tick for tick in nice_ticks(highest / scale) if tick * scale <= highest * 1.0001]
     parts = [key_text]
     for tick in ticks:
         x = left + room * tick * scale / highest
         parts.append(f'<path class="grid" d="M{x:.1f} {top:.1f}V{bottom:.1f}"/>')
         parts.append(text_at(x, bottom + 13, f"{tick:g}", "middle"))
-    for number, row in enumerate(rows):
-        parts.append(_bar(row, left, top + number * _ROW_HEIGHT, room / highest, highest))
+    y = top
+    for row, lines in zip(rows, labels, strict=True):
+        parts.append(_bar(row, lines, (left, y), (room / highest, highest)))
+        y += _row_height(lines)
     parts.append(text_at(left + room / 2, bottom + 27, f"{what} ({prefix}{unit})", "middle", "axis"))
     return drawing(title, bottom + 33, parts)
 
@@ -253,14 +259,17 @@ def _tick(value: float) -> str:
     return f"{value / scale:g}{prefix}" if prefix else f"{value:g}"
 
 
-def _bar(row: BarRow, left: float, top: float, factor: float, highest: float) -> str:
-    middle = top + _ROW_HEIGHT / 2
-    parts = [text_at(left - 5, middle + 4, _short(row.label), "end")]
-    x = left
+def _bar(row: BarRow, lines: Sequence[str], corner: tuple[float, float], scale: tuple[float, float]) -> str:
+    """Return a bar beside the ``lines`` of its label; ``scale`` is the length of a unit, and where the figure ends."""
+    (left, top), (factor, highest) = corner, scale
+    middle = top + _row_height(lines) / 2
+    first = middle + 4 - _LINE_HEIGHT * (len(lines) - 1) / 2
+    parts = [text_at(left - 5, first + _LINE_HEIGHT * number, line, "end") for number, line in enumerate(lines)]
+    x, over = left, middle - _ROW_HEIGHT / 2 + 2
     for segment in row.segments:
         length = segment.value * factor
         if length >= 0.05:
-            box = f'x="{x:.1f}" y="{top + 2:.1f}" width="{max(length, 0.4):.1f}" height="{_ROW_HEIGHT - 4}"'
+            box = f'x="{x:.1f}" y="{over:.1f}" width="{max(length, 0.4):.1f}" height="{_ROW_HEIGHT - 4}"'
             parts.append(f'<rect class="bar f{segment.colour}" {box} data-t="{tip_text(segment.tip)}"/>')
         x += length
     if row.low is not None and row.high is not None:
@@ -318,8 +327,10 @@ def text_at(x: float, y: float, text: str, anchor: str, css: str = "") -> str:
 
 def drawing(title: str, height: float, parts: Sequence[str], width: float = WIDTH) -> str:
     """Return the drawing of its parts."""
-    head = f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{escape(printable(title, 200))}"'
-    return f'{head} xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
+    head = f'<svg viewBox="0 0 {width:.0f} {height:.0f}" preserveAspectRatio="xMinYMin" role="img"'
+    return (
+        f'{head} aria-label="{escape(printable(title, 200))}" xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
+    )
 
 
 def tip_text(tip: str) -> str:
@@ -332,5 +343,17 @@ def _length(row: BarRow) -> float:
     return math.fsum(segment.value for segment in row.segments)
 
 
-def _short(label: str) -> str:
-    return printable(label, _LABEL_CHARACTERS)
+def label_lines(label: str) -> list[str]:
+    """Return the lines of a bar's label, as few as hold it and about equally long."""
+    shown = printable(label, _LABEL_LINES * _LABEL_CHARACTERS)
+    fewest = textwrap.wrap(shown, _LABEL_CHARACTERS) or [""]
+    if len(fewest) > _LABEL_LINES:
+        return textwrap.wrap(shown, _LABEL_CHARACTERS, max_lines=_LABEL_LINES, placeholder="...")
+    widths = range(max(map(len, fewest)) // 2 + 1, _LABEL_CHARACTERS) if len(fewest) > 1 else ()
+    narrower = (textwrap.wrap(shown, width, break_long_words=False) for width in widths)
+    fits = (lines for lines in narrower if len(lines) == len(fewest) and max(map(len, lines)) <= _LABEL_CHARACTERS)
+    return next(fits, fewest)
+
+
+def _row_height(lines: Sequence[str]) -> int:
+    return _ROW_HEIGHT + _LINE_HEIGHT * (len(lines) - 1)

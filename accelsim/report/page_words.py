@@ -10,6 +10,7 @@ from accelsim.report.labels import format_label
 from accelsim.report.page_runs import Case, PageRun, TicketRuns
 from accelsim.report.policies import policy_lines
 from accelsim.report.sentence import (
+    area_lines,
     factor,
     finding,
     first_rival_name,
@@ -19,6 +20,7 @@ from accelsim.report.sentence import (
     price_line,
 )
 from accelsim.report.text import percent, printable, quantity, ratio, significant
+from accelsim.report.together import range_of
 from accelsim.results.breakeven import equal_precision_bits, smaller_or_cheaper
 from accelsim.results.compare import stored_bits, traffic_bytes
 from accelsim.results.model import RunResult, Totals
@@ -114,7 +116,7 @@ def answer(case: Case) -> list[str]:
     ticket = case.focus
     rival = first_rival(ticket)
     missing = left_out_words([each.main.result for each in case.tickets])
-    limits = limits_line(ticket.main.result)
+    limits = [*limits_line(ticket.main.result), *area_lines(ticket.main.result.totals)]
     if rival is None:
         fused = fused_line(ticket.main.result)
         return [*limits, *fused, "Nothing was compared: give runs of other storage formats too.", *missing]
@@ -164,25 +166,10 @@ def overall(cases: Sequence[Case]) -> list[str]:
 def _spread(pairs: Sequence[tuple[TicketRuns, PageRun]]) -> str:
     """Return how much less energy, time and storage tickets need than their rivals, from the least to the most."""
     totals = [(ticket.main.result.totals, rival.result.totals) for ticket, rival in pairs]
-    energy = _range("energy", [(mine.energy_j, theirs.energy_j) for mine, theirs in totals])
-    time = _range("time", [(mine.latency_s, theirs.latency_s) for mine, theirs in totals])
-    stored = _range("weight storage", [(stored_bits(mine), stored_bits(theirs)) for mine, theirs in totals])
+    energy = range_of("energy", [(mine.energy_j, theirs.energy_j) for mine, theirs in totals])
+    time = range_of("time", [(mine.latency_s, theirs.latency_s) for mine, theirs in totals])
+    stored = range_of("weight storage", [(stored_bits(mine), stored_bits(theirs)) for mine, theirs in totals])
     return _join([energy, time, stored])
-
-
-def _range(what: str, values: Sequence[tuple[float, float]]) -> str:
-    """Return ``1.92x to 3.97x less energy`` of (mine, theirs) pairs."""
-    known = sorted(theirs / mine for mine, theirs in values if mine and theirs)
-    if not known:
-        return f"no comparable {what}"
-    low, high = (1.0 if 0.995 <= end < 1.005 else end for end in (known[0], known[-1]))
-    if significant(low) == significant(high):
-        return factor(1.0, low, what)
-    if low >= 1:
-        return f"{'up' if low == 1 else f'{significant(low)}x'} to {significant(high)}x less {what}"
-    if high <= 1:
-        return f"{'up' if high == 1 else f'{significant(1 / high)}x'} to {significant(1 / low)}x more {what}"
-    return f"between {significant(1 / low)}x more and {significant(high)}x less {what}"
 
 
 def break_even_words(ticket: TicketRuns) -> list[str]:

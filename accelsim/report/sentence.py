@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from accelsim.cost.idealised import idealised_unit
 from accelsim.report.labels import format_label, label
 from accelsim.report.text import percent, printable, quantity, ratio, significant
 from accelsim.results.compare import DENSE_RIVALS, bottleneck, generation_wait_fraction
-from accelsim.results.model import EnergyByUnit, LimitRecord, RunResult, Totals
+from accelsim.results.model import EnergyByUnit, RunResult, Totals
 from accelsim.storage.base import is_ticket_format
 from accelsim.storage.chip_decoder import is_as_stated
 
@@ -19,13 +21,32 @@ _FITTED = (
 )
 
 
-def closing(result: RunResult, comparison: Mapping[str, Totals], synthetic: Sequence[str] = ()) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """What a reader can type for what a caveat leaves open: other rivals, and how sure the energies are."""
+
+    rivals: str
+    sureness: str
+
+
+RUN_WAYS = Ways("--compare", "--uncertainty")
+COMPARE_WAYS = Ways("--storage", "accelsim report on the folder")
+
+
+def closing(
+    result: RunResult,
+    comparison: Mapping[str, Totals],
+    synthetic: Sequence[str] = (),
+    ways: Ways = RUN_WAYS,
+) -> list[str]:
     """Return the three sentences that a run ends in: the finding, the limit, the caveat.
 
-    ``synthetic`` are the formats whose values or statistics stand in for ones that nobody has measured.
+    ``synthetic`` are the formats whose values or statistics stand in for ones that nobody has measured; ``ways`` is
+    what the reader can type to know more.
     """
     limits = limits_line(result)
-    return [finding(result, comparison), *(limits or [_busy(result.totals)]), _caveat(result, comparison, synthetic)]
+    left_open = caveat(result, comparison, synthetic, ways)
+    return [finding(result, comparison), *(limits or [_busy(result.totals)]), left_open]
 
 
 def finding(result: RunResult, comparison: Mapping[str, Totals]) -> str:
@@ -69,8 +90,12 @@ def factor(mine: float, other: float, what: str) -> str:
 def remarks(result: RunResult, comparison: Mapping[str, Totals]) -> list[str]:
     """Return what to know of a comparison: what generator and decoder cost, and which decoder rivals have."""
     if not any(name != result.storage for name in comparison):
-        return []
-    return price_line(result.totals) + ([_FITTED] if any(is_as_stated(name) for name in comparison) else [])
+        return area_lines(result.totals)
+    return (
+        area_lines(result.totals)
+        + price_line(result.totals)
+        + ([_FITTED] if any(is_as_stated(name) for name in comparison) else [])
+    )
 
 
 def left_out_words(results: Sequence[RunResult]) -> list[str]:
@@ -85,35 +110,57 @@ def left_out_words(results: Sequence[RunResult]) -> list[str]:
 
 def limits_line(result: RunResult) -> list[str]:
     """Return what limits a run, most of the time first, and what twice as much of it would bring; none if unknown."""
+
+    def line(limit: Limit) -> str:
+        where = "" if limit.name.endswith(".capacity") else f" for {percent(limit.share)} of the time"
+        return f"{limit.words}{where} (twice as much: {saved(limit.gain)})"
+
+    said = [line(limit) for limit in limits_of(result) if limit.share >= _WORTH or limit.gain >= _WORTH]
+    return [f"Limited by {', '.join(said)}."] if said else []
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What limits a run: for which share of the time, and what share of it twice as much of the limit would save."""
+
+    name: str
+    share: float
+    gain: float
+
+    @property
+    def words(self) -> str:
+        """Return what readers call it, with its article."""
+        return f"the {label(self.name.replace('.', '_'))}"
+
+
+def limits_of(result: RunResult) -> list[Limit]:
+    """Return what limits a run, the limit of most of the time first; empty where that was not asked."""
     cycles = result.totals.latency_cycles
     if not cycles:
         return []
+    known = [
+        Limit(name, limit.share, 1 - limit.latency_cycles_with_twice / cycles) for name, limit in result.limits.items()
+    ]
+    return sorted(known, key=lambda limit: (-limit.share, -limit.gain, limit.name))
 
-    def gain(limit: LimitRecord) -> float:
-        return limit.latency_cycles_with_twice / cycles - 1
 
-    known = sorted(result.limits.items(), key=lambda item: (-item[1].share, gain(item[1]), item[0]))
+def saved(*gains: float) -> str:
+    """Return how much less time shares of it are, from the least to the most: ``30.1 to 30.9 % less time``."""
+    if max(gains) < _SEEN:
+        return "no less time"
+    return f"{percents(gains)} less time"
 
-    def line(name: str, limit: LimitRecord) -> str:
-        what = f"the {label(name.replace('.', '_'))}"
-        brings = f"{percent(-gain(limit))} less time" if gain(limit) <= -_SEEN else "no less time"
-        where = "" if name.endswith(".capacity") else f" for {percent(limit.share)} of the time"
-        return f"{what}{where} (twice as much: {brings})"
 
-    said = [line(name, limit) for name, limit in known if limit.share >= _WORTH or gain(limit) <= -_WORTH]
-    return [f"Limited by {', '.join(said)}."] if said else []
+def percents(fractions: Sequence[float]) -> str:
+    """Return fractions from the least to the largest as percentages: ``96.8 to 98.1 %``; one where they print alike."""
+    low, high = percent(min(fractions)), percent(max(fractions))
+    return low if low == high else f"{low.removesuffix(' %')} to {high}"
 
 
 def objective_line(storage: str, rival: str, energies_j: Mapping[str, tuple[float, float]]) -> str:
     """Return how the ratio of two formats' energies moves with the objective for which both are mapped."""
     ratios = ", ".join(f"{objective} {ratio(theirs, mine)}" for objective, (mine, theirs) in energies_j.items())
     return f"Energy of {format_label(rival)} over {format_label(storage)}, both mapped for {ratios}."
-
-
-def policy_line(storage: str, rival: str, energies_j: Mapping[str, tuple[float, float]]) -> str:
-    """Return how the ratio of two formats' energies moves with what the memory does between requests."""
-    ratios = ", ".join(f"{ratio(theirs, mine)} {policy}" for policy, (mine, theirs) in energies_j.items())
-    return f"Energy of {format_label(rival)} over {format_label(storage)} by what idle memory does: {ratios}."
 
 
 def _energy_and_time(mine: Totals, theirs: Totals) -> str:
@@ -138,6 +185,20 @@ def _busy(totals: Totals) -> str:
     return f"{percent(share)} of its time is {label(most)}."
 
 
+def area_lines(mine: Totals) -> list[str]:
+    """Return a line on the unit that takes most of the chip without being array or buffer; none where none does."""
+    found = idealised_unit(mine.area_mm2_by_unit)
+    return [idealised_words(*found)] if found is not None else []
+
+
+def idealised_words(unit: str, share: float) -> str:
+    """Return what a unit's ``share`` of the area says of a chip's area and leakage."""
+    return (
+        f"The {label(unit)} takes {percent(share)} of the chip area, more than array and buffers together: it is "
+        "idealised, and area, leakage and clock energy are not those of a chip that would be built."
+    )
+
+
 def price_line(mine: Totals) -> list[str]:
     """Return what weight generator and mask decoder cost in time, energy and area; none where neither is used."""
     energy = mine.energy_j_by_unit.weight_generator + mine.energy_j_by_unit.mask_decoder
@@ -152,17 +213,24 @@ def price_line(mine: Totals) -> list[str]:
     return [f"Weight generator and mask decoder take {', '.join(shares[:2])} and {shares[2]}."]
 
 
-def _caveat(result: RunResult, comparison: Mapping[str, Totals], synthetic: Sequence[str]) -> str:
+def caveat(result: RunResult, comparison: Mapping[str, Totals], synthetic: Sequence[str], ways: Ways) -> str:
     """Return what the finding leaves open: accuracy, fairer rivals, synthetic values, the cost constants."""
     rivals = [name for name in comparison if name != result.storage]
     work = result.workload
     known = "No accuracy was measured for this network"
     if work.accuracy is not None:
         known = f"The accuracy, {percent(work.accuracy)} on {printable(work.dataset)}, is the ticket's"
-    parts = [f"{known}; that of rivals is not simulated" if rivals else known]
-    if rivals and not any(name.startswith("entropy-") for name in [result.storage, *rivals]):
-        parts.append("pruned, entropy-coded weights can be smaller still (--compare entropy-int8,entropy-int4)")
+    return joined_caveat(
+        f"{known}; that of rivals is not simulated" if rivals else known, [result.storage, *rivals], synthetic, ways
+    )
+
+
+def joined_caveat(known: str, formats: Sequence[str], synthetic: Sequence[str], ways: Ways) -> str:
+    """Return what is ``known`` of the accuracy, and what else a comparison of ``formats`` leaves open."""
+    parts = [known]
+    if len(formats) > 1 and not any(name.startswith("entropy-") for name in formats):
+        parts.append(f"pruned, entropy-coded weights can be smaller still ({ways.rivals} entropy-int8,entropy-int4)")
     if synthetic:
         parts.append(f"values of {', '.join(map(format_label, synthetic))} are synthetic")
-    parts.append("--uncertainty says how sure the energies are")
+    parts.append(f"{ways.sureness} says how sure the energies are")
     return f"{'; '.join(parts)}."

@@ -20,7 +20,7 @@ from rich.text import Text
 from accelsim.report.cores import cores_table, first_input_line
 from accelsim.report.fused import fused_line
 from accelsim.report.labels import label, phase_words
-from accelsim.report.sentence import closing, finding, left_out_words, remarks
+from accelsim.report.sentence import area_lines, closing, finding, left_out_words, remarks
 from accelsim.report.text import percent, printable, quantity, ratio, shape, significant
 from accelsim.results.compare import (
     WEIGHT_CLASSES,
@@ -328,6 +328,8 @@ def print_recost(console: Console, result: RunResult, before: Totals, supply: st
     runs = {"costed again": result.totals, "as it was run": before}
     console.print(totals_table(runs))
     console.print(energy_table(runs))
+    for line in area_lines(result.totals):
+        console.print(Text(line))
     if result.comparison:
         formats = {result.storage: result.totals, **result.comparison}
         console.print(totals_table(formats))
@@ -360,7 +362,8 @@ def print_comparison(console: Console, results: Sequence[RunResult], synthetic: 
     )
     if any(marks):
         console.print(Text(f"{SYNTHETIC_MARK} {SYNTHETIC_WORDS}"))
-    for line in left_out_words(results):
+    dominated = (line for run in results for line in area_lines(run.totals))
+    for line in [*left_out_words(results), *dict.fromkeys(dominated)]:
         console.print(Text(line))
 
 

@@ -43,6 +43,16 @@ class ReferenceView:
     kinds: PageTable | None
     tables: tuple[PageTable, ...]
 
+    @property
+    def beside(self) -> PageTable | None:
+        """Return the table beside the chart, so that its row is full: the errors by kind, or the first that is."""
+        return self.kinds or next(iter(self.tables), None)
+
+    @property
+    def below(self) -> tuple[PageTable, ...]:
+        """Return the other tables."""
+        return self.tables if self.kinds else self.tables[1:]
+
 
 @dataclass(frozen=True, slots=True)
 class ValidationPage:
@@ -137,7 +147,7 @@ def _context_table(rows: Sequence[ValidationRow]) -> PageTable:
     cells = tuple(
         (_text(row.quantity), _number(row.theirs), _number(row.ours), _text(row.note)) for row in rows if row.statistic
     )
-    return PageTable("means, correlations and ranges", columns, cells)
+    return PageTable("Means, correlations and ranges", columns, cells)
 
 
 def _gaps_table(gaps: Sequence[tuple[str, str, Sequence[ValidationRow]]]) -> PageTable:
@@ -148,7 +158,7 @@ def _gaps_table(gaps: Sequence[tuple[str, str, Sequence[ValidationRow]]]) -> Pag
         largest = max(group, key=lambda row: abs(row.relative_error or 0.0))
         ends = (Cell(f"{100 * error:+.0f} %", _rounded(error)) for error in (errors[0], errors[-1]))
         cells.append((_text(why), Cell(str(len(group)), len(group)), *ends, _text(largest.quantity)))
-    return PageTable(f"rows off by more than {percent(LARGE_GAP)}, by reason", columns, tuple(cells))
+    return PageTable(f"Rows off by more than {percent(LARGE_GAP)}, by reason", columns, tuple(cells))
 
 
 def _chart(rows: Sequence[ValidationRow]) -> Chart | None:

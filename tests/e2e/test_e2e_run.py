@@ -236,7 +236,7 @@ def test_all_formats_are_compared_and_those_that_cannot_run_are_named(tmp_path, 
         formats = [row["storage"] for row in csv.DictReader(stream)]
     assert [name for name in formats if not is_as_stated(name)] == list(list_formats())
     assert "left out" not in shown.err
-    assert "net.csv, slt against others" in shown.out
+    assert "Tickets against others" in shown.out
     assert "Dense weights would need 0.3" in shown.out
 
 

@@ -25,6 +25,7 @@ const shown = (nodes) => [...nodes].filter((node) => node.getClientRects().lengt
 const found = { width: innerWidth, scrollWidth: document.documentElement.scrollWidth };
 found.background = getComputedStyle(document.body).backgroundColor;
 for (const part of document.querySelectorAll("details")) part.open = true;
+dispatchEvent(new Event("resize"));
 found.lead = box(document.querySelector(".lead")).bottom;
 found.figure = box(document.querySelector("svg")).bottom;
 found.cut = shown(document.querySelectorAll(".scroll")).filter((part) => part.scrollWidth > part.clientWidth + 1)
@@ -112,6 +113,7 @@ def test_the_first_screen_of_a_phone_answers(pages, kind, tmp_path):
     assert console == []
     assert found["scrollWidth"] <= found["width"] == 390
     assert found["lead"] < found["figure"] <= 844
+    assert found["cut"] == []
 
 
 def test_a_reader_who_asked_for_dark_gets_dark(pages, tmp_path):

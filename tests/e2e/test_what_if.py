@@ -61,6 +61,20 @@ def test_table_says_what_varies_and_which_row_is_best(table, capsys):
         assert [row["vary.clock_mhz"] for row in csv.DictReader(stream)] == ["250", "500"]
 
 
+def test_a_batch_is_told_per_input_and_a_size_as_it_was_typed(table, capsys):
+    text = printed(
+        capsys, "run", "edge", table, "--vary", "batch=1,8", "--vary", "weight_buffer.capacity_bytes=64KiB,65537B"
+    )
+    assert "latency per input" in text and "energy per input" in text
+    assert " 64KiB " in text and " 65537B " in text and "65536" not in text
+
+
+@pytest.mark.parametrize("words", [["edge", "net", "--vary", "batch=1,8"], ["edge", "net"]])
+def test_a_sweep_of_a_chip_says_what_to_type(capsys, words):
+    said = refused(capsys, "sweep", *words, "--out", "out")
+    assert "from the file SPACE; without a file: accelsim run CHIP NETWORK --vary PATH=VALUE,... --out DIR" in said
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -48,9 +48,34 @@
     choose();
   }
 
+  // Where a phone would have to scroll sideways, a row becomes a list of names and values.
+  const tables = [...document.querySelectorAll(".scroll > table")];
+  const stack = () => {
+    for (const table of tables) {
+      table.classList.remove("stacked");
+      if (window.innerWidth > 520 || table.parentElement.scrollWidth <= table.parentElement.clientWidth) continue;
+      const names = [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
+      const rows = [...table.tBodies[0].rows];
+      names.forEach((name, column) => {
+        const cells = rows.map((row) => row.cells[column]);
+        const wide = name.length + Math.max(...cells.map((cell) => cell.textContent.length)) > 24;
+        for (const cell of cells) {
+          cell.dataset.l = name;
+          cell.toggleAttribute("data-w", wide);
+        }
+      });
+      table.classList.add("stacked");
+    }
+  };
+  window.addEventListener("resize", stack);
+  document.addEventListener("toggle", stack, true);
+  document.addEventListener("change", stack);
+  stack();
+
   const closed = [];
   window.addEventListener("beforeprint", () => {
+    for (const table of tables) table.classList.remove("stacked");
     for (const part of document.querySelectorAll("details:not([open])")) { part.open = true; closed.push(part); }
   });
-  window.addEventListener("afterprint", () => { while (closed.length) closed.pop().open = false; });
+  window.addEventListener("afterprint", () => { while (closed.length) closed.pop().open = false; stack(); });
 })();

@@ -1,3 +1,4 @@
+import errno
 import io
 import os
 import runpy
@@ -172,20 +173,21 @@ def test_config_show_prints_yaml_that_loads_to_the_same_chip(capsys, tmp_path):
     assert load_hardware(again).config == load_hardware(path, ["pe_array.rows=8"]).config
 
 
-def test_a_closed_pipe_is_quiet(monkeypatch):
+@pytest.mark.parametrize("broken", ["flush", "write"])  # at the end, and in the middle of a command
+def test_a_closed_pipe_is_quiet(monkeypatch, capsys, broken):
     class Closed(io.StringIO):
-        def flush(self):
-            raise BrokenPipeError
-
         def fileno(self):
             return self.descriptor
 
-    import os
+    def fail(*_):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
+    monkeypatch.setattr(Closed, broken, fail, raising=False)
     closed = Closed()
     closed.descriptor = os.dup(2)
     monkeypatch.setattr(sys, "stdout", closed)
     assert cli_main.main(["list", "formats", "--json"]) == 141
+    assert capsys.readouterr().err == ""
 
 
 def test_the_module_exits_with_the_status_of_the_command(monkeypatch, capsys):

@@ -10,6 +10,7 @@ import pytest
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import load_hardware
 from accelsim.cost.evaluate import energy_lines, energy_price_j, evaluate, recost
+from accelsim.cost.idealised import idealised_of, idealised_unit
 from accelsim.cost.report import ENERGY_UNITS
 from accelsim.cost.tables import load_tables
 from accelsim.cost.terms import resolve
@@ -110,6 +111,14 @@ def test_generator_kinds_differ_as_their_gates_do() -> None:
     area = {kind: report.area_mm2_by_unit["weight_generator"] for kind, report in by_kind.items()}
     assert energy["philox4x32"] > 10 * energy["lfsr32"] > 10 * energy["xorshift32"]
     assert area["philox4x32"] > 10 * area["lfsr32"] > 10 * area["xorshift32"]
+
+
+def test_a_unit_that_serves_the_array_and_is_most_of_the_chip_is_idealised() -> None:
+    assert idealised_of(hardware()) is None
+    unit, share = idealised_of(hardware("vector_unit.num_lanes=65536")) or ("", 0.0)
+    assert unit == "vector_unit" and 0.9 < share < 1
+    assert idealised_unit({"pe_array": 3.0, "vector_unit": 1.0}) is None, "an array may be most of a chip"
+    assert idealised_unit({}) is None
 
 
 def test_a_dual_port_buffer_costs_more() -> None:

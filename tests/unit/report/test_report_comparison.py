@@ -1,12 +1,14 @@
 import csv
 import io
+import json
 
 import pytest
 
 from accelsim.errors import MappingError
 from accelsim.flow import left_out_lines
-from accelsim.report.breakeven import print_break_even
+from accelsim.report.breakeven import Family, break_even_text, print_break_even
 from accelsim.report.terminal import make_console, print_comparison
+from accelsim.report.together import closing_of
 from accelsim.results.breakeven import break_even
 from accelsim.results.build import build_result
 from accelsim.results.compare import runs_text
@@ -70,14 +72,47 @@ def test_both_tables_fit_a_narrow_terminal(runs, monkeypatch, width):
     assert max(map(len, shown.splitlines())) <= width
 
 
-def test_freezing_ratio_is_given_only_against_formats_that_do_not_freeze(runs, monkeypatch):
-    ticket, rivals = runs[0], runs[1:]
-    points = [break_even(ticket, rival, 1e-9, 1e-9) for rival in rivals]
-    shown = shown_by(lambda console: print_break_even(console, ticket, rivals, points), monkeypatch)
-    last = {line.split()[0]: line.split()[-2:] for line in shown.splitlines() if line.startswith((" slt-", " csr"))}
+@pytest.fixture
+def families(runs):
+    """The ticket beside its rivals twice, the second time half frozen and at half the energy."""
+    ticket, rivals = runs[0], tuple(runs[1:])
+    work = ticket.workload.model_copy(update={"path": "half.pt", "freeze_ratio": 0.5})
+    half = ticket.model_copy(
+        update={"workload": work, "totals": ticket.totals.model_copy(update={"energy_j": ticket.totals.energy_j / 2})}
+    )
+    points = tuple(break_even(ticket, rival, 1e-9, 1e-9) for rival in rivals)
+    by_policy = {rival.storage: {"never asleep (this chip)": 2.0, "power-down": 3.0} for rival in rivals}
+    return [Family(each, rivals, points, by_policy) for each in (ticket, half)]
+
+
+def test_freezing_ratio_is_given_only_against_formats_that_do_not_freeze(families, monkeypatch):
+    shown = shown_by(lambda console: print_break_even(console, families[:1]), monkeypatch)
+    last = {line.split()[1]: line.split()[-2:] for line in shown.splitlines() if " csr" in line or " slt-" in line}
 
     assert last["slt-raw"][-1] == "-"
     assert last["slt-unfrozen"] == ["never", "anything"]
+    assert "2.00x to 3.00x" in shown
+
+
+def test_tickets_share_one_table_and_their_details_are_in_the_document(families, monkeypatch):
+    shown = shown_by(lambda console: print_break_even(console, families), monkeypatch)
+    document = json.loads(break_even_text(families))
+
+    assert shown.count("equal at pJ/bit") == 1 and shown.count("csr-int8") == 2
+    assert [each["workload"] for each in document] == [each.ticket.workload.path for each in families]
+    assert document[0]["rivals"][2]["energy_ratio_by_idle_memory"]["power-down"] == 3.0
+
+
+def test_many_runs_end_in_the_span_over_their_networks(runs, families):
+    half = families[1].ticket
+    rivals = [run.model_copy(update={"workload": half.workload}) for run in runs[1:]]
+    finding, limit, caveat = closing_of([*runs, half, *rivals], [*SYNTHETIC, *SYNTHETIC])
+
+    assert finding.startswith(
+        "Against ticket with plain mask, the tickets need up to 2.00x less energy and the same time"
+    )
+    assert limit.startswith("Most of the time is ") and limit.endswith(" in 2 of 2 runs.")
+    assert "95.0 % on " in caveat and "values of pruned int8 as CSR are synthetic" in caveat
 
 
 def test_formats_left_out_for_one_reason_take_one_line():

@@ -92,7 +92,11 @@ def test_remarks_name_what_generator_and_decoder_cost(sample_run):
     energy = result.totals.energy_j_by_unit.model_copy(update={"weight_generator": result.totals.energy_j / 10})
     causes = result.totals.cycles_by_cause.model_copy(update={"wait_generator": 4, "wait_decoder": 16})
     totals = result.totals.model_copy(
-        update={"energy_j_by_unit": energy, "cycles_by_cause": causes, "area_mm2_by_unit": {"mask_decoder": 0.15}}
+        update={
+            "energy_j_by_unit": energy,
+            "cycles_by_cause": causes,
+            "area_mm2_by_unit": {"mask_decoder": 0.15, "pe_array": 0.6},
+        }
     )
 
     assert remarks(result.model_copy(update={"totals": totals}), {"dense-int8": totals}) == [
