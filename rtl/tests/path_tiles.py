@@ -248,7 +248,7 @@ def _symbol_ends(codec, bits):
         ends = np.sort(
             np.concatenate([ends, *(end - run + part for end, run, part in zip(ends, runs, parts, strict=True))])
         )
-    return ends
+    return np.append(ends, bits.size) if ends.size and ends[-1] < bits.size else ends  # what no run ends: no symbol, a cycle
 
 
 def requests_of(layer):
