@@ -4,7 +4,9 @@
 """
 
 import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,10 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from accelsim.trace.modules import trace_module
+sys.path.insert(0, str(Path(__file__).parent))
+from architectures import timm_model  # noqa: E402
+
+from accelsim.trace.modules import trace_module  # noqa: E402
 
 pytestmark = [
     pytest.mark.slow,
@@ -94,14 +99,14 @@ def compare(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
 
 @pytest.mark.parametrize("name", IMAGES)
 def test_networks_of_images(name: str) -> None:
-    timm = pytest.importorskip("timm")
-    model = timm.create_model(name, pretrained=False)
+    model = timm_model(name)
     compare(model, (torch.zeros(1, *model.default_cfg["input_size"]),))
 
 
 @pytest.mark.parametrize("name", SEQUENCES)
 def test_networks_of_sequences(name: str) -> None:
-    transformers = pytest.importorskip("transformers")
+    import transformers
+
     config, sizes, inputs = SEQUENCES[name]
     build: Callable[..., Any] = getattr(transformers, config)
     model = getattr(transformers, name)(build(**sizes))
