@@ -26,7 +26,8 @@ pytestmark = [
 ]
 
 IMAGES = (
-    "resnet18 resnext50_32x4d regnety_002 densenet121 mobilenetv3_small_100 efficientnet_b0 ghostnet_100 dla34 "
+    "resnet18 resnext50_32x4d regnety_002 densenet121 mobilenetv3_small_100 efficientnet_b0 "
+    "tf_efficientnet_cc_b0_4e ghostnet_100 dla34 "
     "res2net50_26w_4s ese_vovnet19b_dw inception_v3 nfnet_l0 skresnet18 resnest14d repvgg_a0 mobileone_s0 tinynet_e "
     "hrnet_w18_small rdnet_tiny inception_next_atto convnext_atto halonet26t botnet26t_256 lambda_resnet26t "
     "vit_tiny_patch16_224 deit_tiny_distilled_patch16_224 beit_base_patch16_224 eva02_tiny_patch14_224 "
