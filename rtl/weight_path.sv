@@ -64,6 +64,7 @@ module weight_path #(
   logic [POSITIONS-1:0] plain_bits, show;  // the first bit in the highest place
   logic [C-1:0] plain_count, take;
   logic [$clog2(2*POSITIONS+1)-1:0] have;
+  logic chunk_valid, chunk_last;
 
   mask_fifo #(.WIDTH(WIDTH), .DEPTH(DEPTH)) fifo (
       .clk(clk), .rst(rst || start), .in_valid(mask_valid), .in_ready(mask_ready), .in_bits(mask_bits),
@@ -102,11 +103,33 @@ module weight_path #(
     end
   endgenerate
 
+  // A coded mask's symbols are taken for tiles that have stored bits and a place, and the decoder rests behind them: it has no tile.
+  // `symbols_end`: the last chunk of a tile has its bits. A held path rests whole.
+  wire held = out_valid && !out_ready;
+  logic [31:0] num_open, num_left;  // tiles opened, and those of them whose symbols have not ended
+  logic last_1, last_2;
+  wire symbols_end = moves && last_2;
+  wire opens = num_fetched > num_open && num_places > num_open;
+  wire decodes = CODEC == 0 || (!held && num_left > symbols_end);
+  wire window_ready;
+  assign plain_ready = window_ready && decodes;
+  always_ff @(posedge clk) begin
+    if (rst || start) begin
+      {num_open, num_left} <= 0;
+      {last_1, last_2} <= 2'b0;
+    end else begin
+      if (moves) {last_1, last_2} <= {chunk_valid && chunk_last, last_1};
+      if (!held) begin
+        num_open <= num_open + opens;
+        num_left <= num_left + opens - symbols_end;
+      end
+    end
+  end
+
   bit_window #(.IN(POSITIONS), .SHOW(POSITIONS)) window (
-      .clk(clk), .rst(rst || start), .in_valid(plain_valid), .in_ready(plain_ready), .in_bits(plain_bits),
+      .clk(clk), .rst(rst || start), .in_valid(plain_valid && decodes), .in_ready(window_ready), .in_bits(plain_bits),
       .in_size(plain_count), .show(show), .have(have), .take(take));
 
-  logic chunk_valid, chunk_last;
   logic [POSITIONS-1:0] chunk_there, chunk_free, chunk_locked, chunk_sign;
   weight_generator #(.LANES(LANES), .KIND(KIND), .FIELD_BITS(FIELD_BITS), .WORDS(WORDS), .COUNTS(COUNTS),
       .HASHES(HASHES), .POSITIONS(POSITIONS)) generator (

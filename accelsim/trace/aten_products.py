@@ -42,10 +42,14 @@ def _weight(call: Call, value: Value) -> Value:
 
 def _conv(call: Call) -> None:
     record = call.record
-    source, weight = call.need("input", "self"), _weight(call, call.need("weight"))
-    rank = len(weight.shape) - 2
+    source, weight = call.need("input", "self"), call.need("weight")
     if not source.is_live:
         raise UnfitError("its input is a constant, its weights are not")
+    if weight.is_live and record.ref("weight") not in dict(call.program.inputs):
+        _conv_of_computed(call, source, weight)
+        return
+    weight = _weight(call, weight)
+    rank = len(weight.shape) - 2
     is_transposed = "transpose" in record.target or call.flag("transposed")
     kernel = weight.shape[2:]
     dilation = record.sizes("dilation", rank, 1)
@@ -63,6 +67,36 @@ def _conv(call: Call) -> None:
         bias=record.ref("bias") is not None,
     )
     call.emitter.conv(call.operation, source, weight, call.shape, template, axes)
+
+
+def _conv_of_computed(call: Call, source: Value, weight: Value) -> None:
+    """Handle a convolution whose weights the network computes (of each sample its own, by groups): matrix products.
+
+    Its windows are read where they lie, as those of a convolution are; of a transposed one, what the products give is
+    added up where it overlaps.
+    """
+    rank, groups, bias = len(weight.shape) - 2, call.record.integer("groups", 1), call.value("bias")
+    samples = prod(source.shape[: len(source.shape) - rank - 1])
+    product = call.operation if bias is None else call.operation.part("product")
+    if "transpose" in call.record.target or call.flag("transposed"):
+        terms, kernel_shape = Terms("bgcp", "gck", "bgkp"), (groups, weight.shape[0] // groups, prod(weight.shape[1:]))
+        inner, positions = kernel_shape[1], prod(source.shape[-rank:])
+        columns = product.part("columns")
+        shape: Shape = (samples, groups, kernel_shape[2], positions)
+    else:
+        terms, kernel_shape = Terms("bgcp", "gkc", "bgkp"), (groups, weight.shape[0] // groups, prod(weight.shape[1:]))
+        inner, positions = kernel_shape[2], prod(call.shape[-rank:])
+        columns, shape = product, call.shape
+    windows = source.viewed(None, (samples, groups, inner, positions))
+    kernels = weight.viewed(weight.layout.reshaped(kernel_shape), kernel_shape)
+    call.emitter.product(columns, windows, kernels, terms, shape)
+    if columns is not product:
+        call.emitter.vector(product, [call.emitter.value(columns.output)], call.shape, prod(shape), "col2im")
+    if bias is not None:
+        spread = (bias.shape[0], *[1] * rank)
+        sources = [call.emitter.value(product.output)]
+        sources += [bias.viewed(bias.layout.reshaped(spread), spread)] if bias.is_live else []
+        call.emitter.elementwise(call.operation, "add", sources, call.shape, constant=None if bias.is_live else "")
 
 
 def _conv_padding(call: Call, kernel: Shape, dilation: Shape) -> tuple[Shape, Shape]:
@@ -116,13 +150,14 @@ def _packed_linear(call: Call) -> None:
 def _matmul(call: Call) -> None:
     """Handle products of two tensors, with or without an addend; a constant operand is a weight."""
     record = call.record
-    has_addend = record.target.startswith(("addmm", "baddbmm", "addmv"))
+    has_addend = record.target.startswith(("addmm", "baddbmm", "addmv", "addbmm"))
     refs = record.refs()
     addend = call.emitter.value(refs[0]) if has_addend else None
     operands = [call.emitter.value(name) for name in (refs[1:3] if has_addend else refs[:2])]
     first, second = operands if len(operands) == _VECTOR_RANK else operands * 2
     product = call.operation.part("product") if addend is not None and addend.is_live else call.operation
-    terms = matmul_terms(first.shape, second.shape)
+    is_summed = record.target == "addbmm"
+    terms = Terms("bMK", "bKN", "MN") if is_summed else matmul_terms(first.shape, second.shape)
     bias = addend is not None and not addend.is_live
     call.emitter.product(product, first, second, terms, call.shape, bias=bias)
     if addend is not None and addend.is_live:
@@ -263,7 +298,7 @@ PRODUCTS: dict[str, Handler] = {
     **dict.fromkeys(_CONVS.split(), _conv),
     "torchvision::deform_conv2d": _deform_conv,
     "linear": _linear,
-    **dict.fromkeys("mm bmm matmul addmm baddbmm mv dot vdot addmv _int_mm _scaled_mm".split(), _matmul),
+    **dict.fromkeys("mm bmm matmul addmm baddbmm addbmm mv dot vdot addmv _int_mm _scaled_mm".split(), _matmul),
     **dict.fromkeys("_weight_int8pack_mm _weight_int4pack_mm packed_linear".split(), _packed_linear),
     "einsum": _einsum,
     **dict.fromkeys("_grouped_mm transformers::grouped_mm_fallback".split(), _experts),

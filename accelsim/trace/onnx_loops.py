@@ -21,9 +21,9 @@ _REDUCE_ROWS = "ReduceRows"
 _REDUCTIONS = frozenset({"ReduceSum", "ReduceMean", "ReduceMax"})
 _LIGHT = frozenset(
     "Constant Cast CastLike Identity Reshape Squeeze Unsqueeze Add Sub Div Equal Greater Less And Not If Slice Gather "
-    "Shape ConstantOfShape Expand SequenceInsert Mul".split()
+    "Shape ConstantOfShape Expand SequenceInsert Mul Loop Size Concat".split()
 )
-"""What surrounds the reduction: places of bags, the number of their rows, a branch for empty ones."""
+"""What surrounds the reduction: places of bags and rows, how many, a branch for empty ones, a loop over padding."""
 _MATRIX = 2
 
 
@@ -77,6 +77,10 @@ def _bags_of(graph: onnx.GraphProto, node: onnx.NodeProto, facts: Known) -> _Bag
         rows = {each.input[0] for each in cut if _is_matrix(each.input[0], facts)}
         return None if len(rows) != 1 or scaled else _Bags(rows.pop(), "", "", count, result)
     looked_up = [each for each in inside if each.op_type == "Gather" and each.input[0] in tables]
+    if any(made[each.input[1]].op_type == "Loop" for each in looked_up if each.input[1] in made):
+        return _Bags(
+            tables.pop(), "", "", count, result
+        )  # those of a bag's rows that are no padding: each at most once
     numbers = {made[each.input[1]].input[0] for each in looked_up if each.input[1] in made}
     weights = {each.input[0] for each in cut} - numbers
     has_weights = any(each.op_type == "Mul" for each in inside)

@@ -100,6 +100,7 @@ def _recurrent_macs(record: Record, values: Values) -> int:
 
 _RULES: dict[str, Callable[[Record, Values], int]] = {
     "einsum": _einsum_macs,
+    "addbmm": lambda record, values: prod(values.value(record.refs()[1]).shape) * _out(record)[-1],
     **dict.fromkeys(
         "lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell".split(), _recurrent_macs
     ),

@@ -2,8 +2,8 @@
 
 Every tensor that a weighted layer or a product of two activations reads, or that a residual addition takes, is int8
 with one scale per tensor, the largest magnitude on training data over 127; symmetric, so 0 stays 0. The sums of
-weighted layers are exact: they are computed in float32 where all of them stay below 2^24, else in float64, and must
-fit int32.
+weighted layers are exact: they are computed in int8 (convolutions of small weights), in float32 where all of them stay
+below 2^24, else in float64, and must fit int32.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from accelsim.slt.network import apply_weight, run_graph
 from accelsim.ticket.graph import PARAMETRIC_KINDS, GraphNode, NetworkGraph
 from accelsim.ticket.model import Ticket
 from accelsim.ticket.pack import unpack_weights
+from accelsim.validation.int8_sums import convolve, int8_matrix
 
 LARGEST_CODE = 127
 TOLERANCE = 0.01
@@ -77,6 +78,7 @@ class IntegerNetwork:
         self._neighbours = neighbours
         self._weights: dict[str, torch.Tensor] = {}
         self._scales: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._matrices: dict[str, torch.Tensor | None] = {}
         for layer in ticket.layers:
             weights = unpack_weights(layer)
             bound = LARGEST_CODE * int(np.abs(weights.reshape(weights.shape[0], -1).astype(np.int64)).sum(axis=1).max())
@@ -84,6 +86,7 @@ class IntegerNetwork:
                 raise TicketError(f"layer {layer.name!r}: sums of up to {bound} do not fit int32; use narrower weights")
             kind = torch.float32 if bound < _EXACT_FLOAT32 else torch.float64
             self._weights[layer.name] = torch.from_numpy(weights.astype(np.float32)).to(kind)
+            self._matrices[layer.name] = int8_matrix(ticket.graph.node(layer.name), self._weights[layer.name])
             self._scales[layer.name] = (
                 torch.from_numpy(layer.scale_K.astype(np.float32)),
                 torch.from_numpy(layer.offset_K.astype(np.float32)),
@@ -120,7 +123,11 @@ class IntegerNetwork:
             weight, source = self._weights[node.name], node.inputs[0]
             step = 1.0 if calibrate else self._step(source)
             codes = x if calibrate or source in self._codes else (x / step).round_()
-            sums = apply_weight(node, codes.to(weight.dtype), weight).float()
+            matrix = None if calibrate else self._matrices[node.name]
+            if matrix is None:
+                sums = apply_weight(node, codes.to(weight.dtype), weight).float()
+            else:
+                sums = convolve(node, codes, matrix).float()
             scale, offset = self._scales[node.name]
             per_channel = (-1, 1, 1) if node.kind != "linear" else (-1,)
             return sums.mul_((step * scale).view(per_channel)).add_(offset.view(per_channel))

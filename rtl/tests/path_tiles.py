@@ -248,7 +248,8 @@ def _symbol_ends(codec, bits):
         ends = np.sort(
             np.concatenate([ends, *(end - run + part for end, run, part in zip(ends, runs, parts, strict=True))])
         )
-    return ends
+    # What no run ends is no symbol, but takes a cycle.
+    return np.append(ends, bits.size) if ends.size and ends[-1] < bits.size else ends
 
 
 def requests_of(layer):

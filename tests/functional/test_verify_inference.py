@@ -8,8 +8,10 @@ import torch
 
 from accelsim.slt.network import apply_weight
 from accelsim.ticket.file import read_ticket
+from accelsim.ticket.graph import GraphNode
 from accelsim.ticket.pack import pack_layer, random_mask, unpack_frozen
 from accelsim.validation import verify_inference
+from accelsim.validation.int8_sums import convolve, int8_matrix
 from accelsim.validation.verify_inference import IntegerNetwork, data_of, verify_accuracy
 
 TICKET = Path(__file__).resolve().parents[2] / "workloads" / "conv6_slt_f70.pt"
@@ -53,15 +55,23 @@ def test_another_mask_of_the_same_statistics_does_not_reproduce_the_accuracy(tic
     assert "integer inference gets" in found.problem
 
 
-def test_weighted_layers_read_int8_codes(ticket, data, monkeypatch):
+def test_weighted_layers_sum_int8_codes_exactly(ticket, data, monkeypatch):
     network = IntegerNetwork(ticket, None, list(data.calibration_batches())[:1])
     seen = []
 
-    def record(node, x, weight):
-        seen.append((node.name, x, weight))
-        return apply_weight(node, x, weight)
+    def linear(node, codes, weight):
+        seen.append((node.name, codes, weight))
+        return apply_weight(node, codes, weight)
 
-    monkeypatch.setattr(verify_inference, "apply_weight", record)
+    def convolution(node, codes, matrix):
+        weight = matrix.view(*node.kernel, -1, matrix.shape[1]).permute(3, 2, 0, 1).double()
+        sums = convolve(node, codes, matrix)
+        assert torch.equal(sums.double(), apply_weight(node, codes.double(), weight))
+        seen.append((node.name, codes, weight))
+        return sums
+
+    monkeypatch.setattr(verify_inference, "apply_weight", linear)
+    monkeypatch.setattr(verify_inference, "convolve", convolution)
     network.run(data.test_images[:4])
 
     assert [name for name, _, _ in seen] == [layer.name for layer in ticket.layers]
@@ -69,6 +79,15 @@ def test_weighted_layers_read_int8_codes(ticket, data, monkeypatch):
         assert torch.equal(codes, codes.round())
         assert float(codes.abs().max()) <= 127
         assert torch.equal(weight, weight.round())
+
+
+@pytest.mark.parametrize(("stride", "padding", "dilation"), [((2, 1), (1, 0), (1, 2)), ((1, 2), (0, 3), (2, 1))])
+def test_convolutions_of_int8_take_every_window(stride, padding, dilation):
+    node = GraphNode("c", "conv2d", ("x",), (), 5, kernel=(3, 2), stride=stride, padding=padding, dilation=dilation)
+    codes = torch.randint(-127, 128, (2, 3, 11, 9)).float()
+    weights = torch.randint(-63, 64, (5, 3, 3, 2)).float()
+
+    assert torch.equal(convolve(node, codes, int8_matrix(node, weights)).float(), apply_weight(node, codes, weights))
 
 
 def test_a_part_of_the_images_is_compared_with_the_stored_accuracy_too(ticket, data):

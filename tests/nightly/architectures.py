@@ -74,18 +74,20 @@ class _WithoutTorchvision(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         pass
 
 
+def timm_model(name: str) -> Any:
+    """Return a model of timm with random weights."""
+    finder = _WithoutTorchvision()
+    sys.meta_path.insert(0, finder)
+    try:
+        import timm
+
+        return timm.create_model(name)
+    finally:
+        sys.meta_path.remove(finder)
+
+
 def _timm(name: str, size: int = 224) -> Architecture:
-    def make() -> Any:
-        finder = _WithoutTorchvision()
-        sys.meta_path.insert(0, finder)
-        try:
-            import timm
-
-            return timm.create_model(name)
-        finally:
-            sys.meta_path.remove(finder)
-
-    return Architecture("timm", make, (1, 3, size, size))
+    return Architecture("timm", lambda: timm_model(name), (1, 3, size, size))
 
 
 def _transformers(kind: str, shape: tuple[int, ...], reads_words: bool = True, **sizes: Any) -> Architecture:

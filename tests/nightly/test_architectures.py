@@ -4,7 +4,9 @@
 """
 
 import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,10 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from accelsim.trace.modules import trace_module
+sys.path.insert(0, str(Path(__file__).parent))
+from architectures import timm_model  # noqa: E402
+
+from accelsim.trace.modules import trace_module  # noqa: E402
 
 pytestmark = [
     pytest.mark.slow,
@@ -21,7 +26,8 @@ pytestmark = [
 ]
 
 IMAGES = (
-    "resnet18 resnext50_32x4d regnety_002 densenet121 mobilenetv3_small_100 efficientnet_b0 ghostnet_100 dla34 "
+    "resnet18 resnext50_32x4d regnety_002 densenet121 mobilenetv3_small_100 efficientnet_b0 "
+    "tf_efficientnet_cc_b0_4e ghostnet_100 dla34 "
     "res2net50_26w_4s ese_vovnet19b_dw inception_v3 nfnet_l0 skresnet18 resnest14d repvgg_a0 mobileone_s0 tinynet_e "
     "hrnet_w18_small rdnet_tiny inception_next_atto convnext_atto halonet26t botnet26t_256 lambda_resnet26t "
     "vit_tiny_patch16_224 deit_tiny_distilled_patch16_224 beit_base_patch16_224 eva02_tiny_patch14_224 "
@@ -94,14 +100,14 @@ def compare(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
 
 @pytest.mark.parametrize("name", IMAGES)
 def test_networks_of_images(name: str) -> None:
-    timm = pytest.importorskip("timm")
-    model = timm.create_model(name, pretrained=False)
+    model = timm_model(name)
     compare(model, (torch.zeros(1, *model.default_cfg["input_size"]),))
 
 
 @pytest.mark.parametrize("name", SEQUENCES)
 def test_networks_of_sequences(name: str) -> None:
-    transformers = pytest.importorskip("transformers")
+    import transformers
+
     config, sizes, inputs = SEQUENCES[name]
     build: Callable[..., Any] = getattr(transformers, config)
     model = getattr(transformers, name)(build(**sizes))

@@ -268,6 +268,28 @@ def bag_loop() -> onnx.NodeProto:
     return node("Loop", "times,always", "bags", body=helper.make_graph(nodes, "body", scalar, made))
 
 
+def test_bags_whose_padding_another_loop_leaves_out_read_rows_too(tmp_path: Path) -> None:
+    info, flag = helper.make_tensor_value_info, TensorProto.BOOL
+    step = [
+        node("Gather", "x,j", "number"), node("Equal", "number,zero", "pads"),
+        node("Concat", "had,zero", "has", axis=0),
+    ]  # fmt: skip
+    inputs = [info("j", INT64, []), info("more", flag, []), info("had", INT64, ["n"])]
+    inner = helper.make_graph(step, "step", inputs, [info("pads", flag, []), info("has", INT64, ["m"])])
+    loop = bag_loop()
+    body = next(item.g for item in loop.attribute if item.name == "body")
+    places = node("Loop", "zero,go,zero", "numbers", body=inner)
+    kept = [each for each in body.node if each.op_type != "Slice"]
+    del body.node[:]
+    body.node.extend([*kept[:4], places, *kept[4:]])
+    values = {"starts": np.array([0, 4]), "ends": np.array([4, 6]), "zero": np.array([0]), "times": np.array(2)}
+    weights = {**values, "always": np.array(True), "all": (100, 8), "w": (8, 3)}
+    nodes = [node("Gather", "all,x", "table"), loop, node("MatMul", "bags,w")]
+    trace = read(save(tmp_path / "net.onnx", nodes, {"x": [6]}, weights))
+    kinds = [(layer.kind, layer.num_outputs, layer.vector_ops) for layer in trace.layers[:2]]
+    assert kinds == [("embedding", 6 * 8, 0), ("vector", 2 * 8, 6 * 8)]
+
+
 def test_embedding_bags_that_are_written_as_loops_read_rows(tmp_path: Path) -> None:
     values = {"starts": np.array([0, 4]), "ends": np.array([4, 6]), "zero": np.array([0]), "times": np.array(2)}
     weights = {**values, "always": np.array(True), "table": (100, 8), "w": (8, 3)}

@@ -213,8 +213,18 @@ def test_what_multiplies_is_never_left_out() -> None:
         trace_module(odd, zeros((2, 8)), skip_unsupported=True)
     with pytest.raises(TraceError, match="matmul: its operands are complex"):
         trace(lambda m, x: torch.view_as_complex(x) @ torch.view_as_complex(m.w), (3, 4, 2), w=parameter(4, 5, 2))
-    with pytest.raises(TraceError, match="its weights are computed from the input"):
-        trace(lambda m, x, y: functional.conv2d(x, torch.relu(y)), (1, 3, 9, 9), (8, 3, 3, 3))
+
+
+@pytest.mark.parametrize(("convolve", "outs"), [(functional.conv2d, 7 * 7), (functional.conv_transpose2d, 9 * 9)])
+def test_convolutions_whose_weights_the_network_computes_are_products(
+    convolve: Callable[..., torch.Tensor], outs: int
+) -> None:
+    # Of each sample its own weights, by groups, as in CondConv and the generator of StyleGAN 2.
+    found = trace(lambda m, x, w: convolve(x.view(1, -1, 9, 9), torch.relu(w).flatten(0, 1), groups=2),
+                  (2, 3, 9, 9), (2, 3, 3, 3, 3))  # fmt: skip
+    assert macs(found) == 2 * 3 * 3 * 9 * outs
+    # Read once, in bursts of 64 B: 486 B of the input, whose windows overlap, and 162 B of what becomes the weights.
+    assert accelsim.run(EDGE, found).totals.dram_bytes.activation_in == 512 + 192
 
 
 def test_bilinear_layers_meet_one_input_after_the_other() -> None:
