@@ -73,12 +73,15 @@ def least_work(hardware: HardwareConfig, network: Network) -> LeastWork | None:
     if hardware.dram.separate_write_bus:
         rate *= 2
     array_cycles = sum(bound.array_cycles for bound in bounds)
+    clock_pj = array_cycles * prices.busy_pj_per_cycle / hardware.num_cores
+    if hardware.pe_array.dataflow == "row_stationary":
+        clock_pj = 0.0  # PEs that passes leave out stand still: how many is the mapping's affair
     return LeastWork(
         array_cycles,
         sum(bound.vector_cycles for bound in bounds),
         0 if is_ideal else moved,
         0 if is_ideal else moved / rate,
-        _least_pj(tasks, 0 if is_ideal else moved, prices) + array_cycles * prices.busy_pj_per_cycle / hardware.num_cores,
+        _least_pj(tasks, 0 if is_ideal else moved, prices) + clock_pj,
         prices.static_pj_per_cycle + _standby_pj_per_cycle(hardware, prices),
     )
 
