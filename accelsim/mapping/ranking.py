@@ -20,7 +20,7 @@ from accelsim.mapping.closed_form import (
 )
 from accelsim.mapping.figures import Layers, layer_figures
 from accelsim.mapping.latency_form import chained, latency_of
-from accelsim.mapping.loops import LOOP_ORDERS, LOOPS, Loop, Tiling
+from accelsim.mapping.loops import LOOP_ORDERS, LOOPS, Tiling
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.task import LayerTask, content_of
 from accelsim.mapping.tile_table import TileTable, Width, least_tilings
@@ -207,17 +207,19 @@ class LayerForm:
         stated = np.tile(table.is_stated > 0, value.shape[0]) & np.isin(orders, STATED_ORDERS)
         simple = np.flatnonzero(stated)
         simple = simple[np.lexsort((simple, flat[simple]))]
-        sizes = np.stack([table.sizes[loop] for loop in ("G", "K", "C")])[:, simple % table.layer.size]
-        _, first = np.unique(sizes, axis=1, return_index=True)
-        simple = simple[np.sort(first)][:SIMPLEST]
+        of_size: dict[Hashable, int] = {}
+        for place, (_, *size, _, _) in zip(simple.tolist(), _sizes(table, simple), strict=True):
+            of_size.setdefault(tuple(size), place)
+        simple = np.array(list(of_size.values())[:SIMPLEST], dtype=np.int64)
         near = np.concatenate([near[:1], lean, simple, near[1:]])
+        near = near[np.isfinite(flat[near])]
         found: dict[Hashable, Ranked] = {}
-        for place in near[np.isfinite(flat[near])].tolist():
+        for place, (N, G, K, C, P, Q) in zip(near.tolist(), _sizes(table, near), strict=True):
             order, chosen = divmod(place, table.layer.size)
-            tiling = _tiling(table, chosen, LOOP_ORDERS[order])
             # Orders that differ in loops which are not split, and bands of equal area, are one to the closed form.
-            key = flat[place], tiling.G, tiling.K, tiling.C, tiling.N * tiling.P * tiling.Q
+            key = flat[place], G, K, C, N * P * Q
             if key not in found:
+                tiling = Tiling(N, G, K, C, P, Q, LOOP_ORDERS[order])
                 cycles = float(latency[order, chosen]), float(floor[order, chosen])
                 steps, is_simple = int(table.steps[chosen]), bool(stated[place])
                 found[key] = Ranked(tiling, float(flat[place]), *cycles, float(dram[place]), steps, is_simple)
@@ -252,9 +254,11 @@ def _behind(figures: Figures, start: HeadStart) -> Floats:
     return np.broadcast_to(latency_of(hardware, work, fetched, made), shape)
 
 
-def _tiling(table: TileTable, chosen: int, order: tuple[Loop, ...]) -> Tiling:
-    size = {loop: int(table.sizes[loop][chosen]) for loop in LOOPS}
-    return Tiling(size["N"], size["G"], size["K"], size["C"], size["P"], size["Q"], order)
+def _sizes(table: TileTable, places: Ints) -> list[list[int]]:
+    """Return the sizes, in the order of `LOOPS`, of the tilings at places among [orders, n]."""
+    chosen = places % table.layer.size
+    rows: list[list[int]] = np.array([table.sizes[loop][chosen] for loop in LOOPS]).astype(np.int64).T.tolist()
+    return rows
 
 
 def _best(figures: Figures, kinds: Ints, most_steps: int) -> Best:

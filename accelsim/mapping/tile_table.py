@@ -172,7 +172,7 @@ def tile_table(layers: tuple[LayerKey, ...], array_json: str, width: Width) -> T
     )
     parts = [_part(dims, kind, array_json, width, split) for dims, kind in layers]
     number = np.array([part.columns["compute"].size for part in parts], dtype=np.int64)
-    joined = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
+    joined = {name: _one_array([part.columns[name] for part in parts]) for name in parts[0].columns}
     counts = {loop: joined.pop(f"count_{loop}") for loop in LOOPS}
     sizes = {loop: joined.pop(f"size_{loop}") for loop in LOOPS}
     turns = np.stack([joined.pop(f"turn_{order}") for order in range(len(LOOP_ORDERS))]).astype(np.int64)
@@ -213,9 +213,11 @@ def _part(dims: LoopDims, kind: LayerKind, array_json: str, width: Width, split:
 
 
 def _joined(holds: tuple[HoldTable, ...]) -> HoldTable:
-    return HoldTable(*(
-        np.concatenate([getattr(one, each.name) for one in holds], axis=-1) for each in fields(HoldTable)
-    ))  # fmt: skip
+    return HoldTable(*(_one_array([getattr(one, each.name) for one in holds]) for each in fields(HoldTable)))
+
+
+def _one_array(parts: list[Any]) -> Any:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
 
 Densities = tuple[tuple[float, ...], tuple[float, ...]]
@@ -302,14 +304,13 @@ def _layer(array: PeArrayConfig, dims: LoopDims, kind: LayerKind, width: Width) 
     if width != "whole":
         beside = (inputs["tile_inputs"],) if width == "wide" else ()
         steps = PASS_STEPS if array.dataflow == "row_stationary" else 1
-        chosen = _short(moved["compute"] + moved["fill"], tiles, beside, steps)
-        if width == "wide":
-            chosen = np.unique(np.concatenate([chosen, np.flatnonzero(found.is_stated)]))
+        is_chosen = _short(moved["compute"] + moved["fill"], tiles, beside, steps)
+        chosen = np.flatnonzero(is_chosen | found.is_stated if width == "wide" else is_chosen)
     return {name: np.asarray(values, dtype=np.float64)[chosen] for name, values in columns.items()}
 
 
-def _short(cycles: Floats, tiles: dict[Loop, Ints], beside: tuple[Ints, ...], steps: int) -> Ints:
-    """Return tilings worth ranking: of each size of tiles of weights, outputs (and ``beside``) the fastest, and more.
+def _short(cycles: Floats, tiles: dict[Loop, Ints], beside: tuple[Ints, ...], steps: int) -> npt.NDArray[np.bool_]:
+    """Return which tilings are worth ranking: of each size of weights, outputs (and ``beside``) the fastest, and more.
 
     Sizes are powers of two, so that whatever the buffers hold, something near to it is there; the array's cycles say
     which is the fastest. Up to `ENOUGH`, the fastest of the rest fill the list. Of sizes, ``steps`` between
@@ -324,8 +325,9 @@ def _short(cycles: Floats, tiles: dict[Loop, Ints], beside: tuple[Ints, ...], st
     _, first = np.unique(key[order], return_index=True)
     fastest = order[np.sort(first)]
     fastest = fastest[cycles[fastest] <= (SLOWEST_WIDE if beside else SLOWEST) * cycles.min()]
-    more = order[: max(0, ENOUGH - fastest.size)]
-    return np.unique(np.concatenate([fastest, more]))
+    chosen = np.zeros(cycles.size, dtype=np.bool_)
+    chosen[fastest] = chosen[order[: max(0, ENOUGH - fastest.size)]] = True
+    return chosen
 
 
 def _totals(array: PeArrayConfig, dims: LoopDims, tiles: dict[Loop, Ints], counts: dict[Loop, Ints]) -> dict[str, Any]:

@@ -121,7 +121,10 @@ def arrive(station: int, event: int, done: int, busy_cycles: int, tape: Tape, ti
     request = tape.first_request[station] + event - tape.first_event[station]
     times.end[event] = done
     times.busy[request] = busy_cycles
-    _raise(tape.request_counter[request], done, tape.base, times)
+    counter, reached = tape.request_counter[request], times.reached
+    last = tape.base[counter] + times.count[counter]
+    reached[last + 1] = max(done, reached[last])  # as `_raise`, for every request goes through here
+    times.count[counter] += 1
     for place in range(tape.first_raise[station], tape.last_raise[station]):
         if times.next_only[place] != EVERY_EVENT:
             if times.next_only[place] != event - tape.first_event[station]:
@@ -133,27 +136,32 @@ def arrive(station: int, event: int, done: int, busy_cycles: int, tape: Tape, ti
 
 def _issue(station: int, tape: Tape, times: Times, memory: Row, limit: int) -> int:
     """Issue requests as far as what they wait for is known; return the next event, or minus a result of `walk`."""
-    event, last, first = times.next_event[station], tape.last_event[station], tape.first_event[station]
-    free = times.free[station]
-    while event < last:
-        at = _begin_cycle(station, event, free, tape, times)
-        if at < 0:
-            break
-        free = at + tape.cycles[event]
+    wait_first, counters, values, base = tape.wait_first, tape.wait_counter, tape.wait_value, tape.base
+    reached, count, cycles, kinds, kind = times.reached, times.count, tape.cycles, tape.kinds, memory[KIND]
+    first, free = tape.first_event[station], times.free[station]
+    for event in range(times.next_event[station], tape.last_event[station]):
+        at = free
+        for wait in range(wait_first[event], wait_first[event + 1]):  # as `_begin_cycle`, see `_work`
+            counter, value = counters[wait], values[wait]
+            if value > count[counter]:
+                times.waits_for[station], times.waits_until[station] = counter, value
+                return event
+            cycle = reached[base[counter] + value]
+            if cycle > at:  # noqa: PLR1730
+                at = cycle
+        free = at + cycles[event]
         times.begin[event] = at
         times.free[station] = free
         request = event - first
-        if memory[KIND] == CALLED:
+        if kind == CALLED:
             times.asked[0] = event
             return -ASKS_MEMORY
-        is_write = 1 if tape.kinds[request] == STORE else 0
-        done = serve_simply(free, is_write, tape.transfer[request], memory)
+        done = serve_simply(free, 1 if kinds[request] == STORE else 0, tape.transfer[request], memory)
         arrive(station, event, done, memory[BUSY], tape, times)
         # All that is left to move still has to cross the one bus before the layer can end.
-        if memory[KIND] == ONE_BUS and memory[BUS_FREE] + tape.bus_left[request] > limit:
+        if kind == ONE_BUS and memory[BUS_FREE] + tape.bus_left[request] > limit:
             return -TOO_LATE
-        event += 1
-    return int(event)
+    return int(tape.last_event[station])
 
 
 def _work(station: int, tape: Tape, times: Times, limit: int) -> int:
@@ -263,9 +271,12 @@ def _look_at(station: int, times: Times) -> None:
 
 def _wake(station: int, tape: Tape, times: Times) -> None:
     """Look at the stations that have waited for what a station has raised."""
+    raised, first_waiter = tape.raised, times.first_waiter
     for place in range(tape.raised_first[station], tape.raised_first[station + 1]):
-        counter = tape.raised[place]
-        waiter, kept = times.first_waiter[counter], -1
+        counter = raised[place]
+        waiter, kept = first_waiter[counter], -1
+        if waiter < 0:
+            continue
         while waiter >= 0:
             behind = times.next_waiter[waiter]
             if times.count[counter] >= times.waits_until[waiter]:
@@ -274,7 +285,7 @@ def _wake(station: int, tape: Tape, times: Times) -> None:
                 times.next_waiter[waiter] = kept
                 kept = waiter
             waiter = behind
-        times.first_waiter[counter] = kept
+        first_waiter[counter] = kept
 
 
 def _go_round(tape: Tape, times: Times, memory: Row, limit: int) -> int:
@@ -282,22 +293,24 @@ def _go_round(tape: Tape, times: Times, memory: Row, limit: int) -> int:
 
     Counters never run backwards, so that in which order stations are looked at decides about nothing.
     """
-    while times.queued[1] > 0:
-        station = times.queue[times.queued[0]]
-        times.queued[0] = (times.queued[0] + 1) % len(times.queue)
-        times.queued[1] -= 1
-        if not tape.has_requests[station]:
+    queue, queued, has_requests, last_event = times.queue, times.queued, tape.has_requests, tape.last_event
+    next_event, waits_for, num, is_alone = times.next_event, times.waits_for, len(queue), tape.arbitration[0] == ALONE
+    while queued[1] > 0:
+        station = queue[queued[0]]
+        queued[0] = (queued[0] + 1) % num
+        queued[1] -= 1
+        if not has_requests[station]:
             event = _work(station, tape, times, limit)
-        elif tape.arbitration[0] == ALONE:
+        elif is_alone:
             event = _issue(station, tape, times, memory, limit)
         else:
             event = _park(station, tape, times)
         if event < 0:
             _look_at(station, times)  # again, once the memory has answered
             return -event
-        times.next_event[station] = event
-        if event < tape.last_event[station] and times.parked[station] < 0:
-            counter = times.waits_for[station]
+        next_event[station] = event
+        if event < last_event[station] and times.parked[station] < 0:
+            counter = waits_for[station]
             times.next_waiter[station] = times.first_waiter[counter]
             times.first_waiter[counter] = station
         _wake(station, tape, times)
