@@ -78,7 +78,8 @@ def least_work(hardware: HardwareConfig, network: Network) -> LeastWork | None:
         sum(bound.vector_cycles for bound in bounds),
         0 if is_ideal else moved,
         0 if is_ideal else moved / rate,
-        _least_pj(tasks, 0 if is_ideal else moved, prices) + array_cycles * prices.busy_pj_per_cycle / hardware.num_cores,
+        _least_pj(tasks, 0 if is_ideal else moved, prices)
+        + array_cycles * prices.busy_pj_per_cycle / hardware.num_cores,
         prices.static_pj_per_cycle + _standby_pj_per_cycle(hardware, prices),
     )
 
