@@ -262,7 +262,7 @@ class _Divider:
     def _in_turn(self, option: _Option) -> LayerTask:
         """Return the largest part on a chip whose shared units are as slow as they are to one that takes turns."""
         part, number = option.largest, len(option.parts)
-        if not option.takes_turns(self.hardware):
+        if not option.takes_turns(self.hardware) or not part.layer.uses_array:
             return part
         key = "in turn", id(part.hardware), number
         chip = self.chips.setdefault(key, with_turns(part.hardware, self.hardware, number))
