@@ -21,7 +21,7 @@ from accelsim.mapping.core_chip import compulsory_bytes, core_chip, with_turns
 from accelsim.mapping.cores import ALIKE, PARTS, Part, split_task
 from accelsim.mapping.fixed import fitted
 from accelsim.mapping.loops import Tiling
-from accelsim.mapping.mapper import forget_times, no_tiling_message
+from accelsim.mapping.mapper import ALONE, forget_times, likely_tilings, no_tiling_message
 from accelsim.mapping.network import largest_live, likely_alone, map_alone, network_tasks, residency_of
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.ranking import Estimate, estimates
@@ -41,7 +41,8 @@ from accelsim.units import bits_to_bytes
 NEAR, MOST_SOLVED = 1.05, 2
 # Cores that take turns at a generator pay for each turn, which the closed form of one core does not know: so many more
 # tilings are solved, of those that it puts no further above the best.
-NEAR_IN_TURN, IN_TURN, AS_IT_IS = 1.3, 1, 3
+NEAR_IN_TURN, IN_TURN, AS_IT_IS = 1.3, 1, 1
+FAR = 1.1  # further tilings of a layer divided otherwise are left out where the first is so many times the best so far
 NEAR_BOUND = 1.05  # a layer that takes no more than this times what its largest part must take is not tried further
 
 
@@ -261,7 +262,7 @@ class _Divider:
     def _in_turn(self, option: _Option) -> LayerTask:
         """Return the largest part on a chip whose shared units are as slow as they are to one that takes turns."""
         part, number = option.largest, len(option.parts)
-        if not option.takes_turns(self.hardware):
+        if not option.takes_turns(self.hardware) or not part.layer.uses_array:
             return part
         key = "in turn", id(part.hardware), number
         chip = self.chips.setdefault(key, with_turns(part.hardware, self.hardware, number))
@@ -329,8 +330,11 @@ class _Divider:
                     break  # neither this way nor another tiling can do much better
                 cost = cost_of_slot(self._with_tiling(option, tiling, is_trial=True).slot(), self.hardware)
                 value = _value_of(cost, self.hardware, self.chip_prices)
+                far = best is not None and value > FAR * best[0]
                 if best is None or value < best[0]:
                     best = value, cost.end_cycle, option, tiling
+                if far:
+                    break
         assert best is not None  # each option has a tiling
         return self._with_tiling(best[2], best[3])
 
@@ -353,9 +357,8 @@ class _Divider:
             yield self.fixed[largest.layer.name]
             return
         if option.takes_turns(self.hardware) and largest.layer.uses_array:
-            likely: list[Tiling] = []
-            for task, number in ((self._in_turn(option), IN_TURN), (largest, AS_IT_IS)):
-                likely += likely_alone(task, self.prices, NEAR_IN_TURN)[:number]
+            in_turn = likely_tilings(self._in_turn(option), self.prices, ALONE, NEAR_IN_TURN)
+            likely = in_turn[:IN_TURN] + likely_alone(largest, self.prices, NEAR_IN_TURN)[:AS_IT_IS]
             yield from dict.fromkeys(likely)
             if likely:
                 return

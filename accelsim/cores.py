@@ -44,9 +44,9 @@ from accelsim.trace.model import LayerTrace
 __all__ = ["Network", "Program", "Watch", "best_program", "by_layers", "counters_of", "run_on_cores", "whole_program"]
 
 
-# With latency as objective a network is tried on each smaller number of cores up to FEW, and on powers of two; on
-# others as long as the last number that was tried takes no more than NEAR times what is best.
-FEW, NEAR = 4, 1.05
+# With latency as objective a network is tried on fewer cores too: one less, powers of two, and all numbers up to FEW;
+# after one that takes FAR times what is best, on powers of two alone, and after two on no more.
+FEW, FAR = 8, 1.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +79,15 @@ def best_program(hardware: HardwareConfig, network: Network) -> tuple[Program | 
     least = least_work(hardware, network)
     found: list[tuple[float, Program | None, Counters]] = []
     failure: MappingError | None = None
+    values: list[float] = []  # the best on each number of cores that was tried
     for number in _numbers_tried(hardware):
-        # Cores that are left out stand still: the others have what a chip of their number has.
-        part = hardware if number == hardware.num_cores else hardware.model_copy(update={"num_cores": number})
-        values = [value for value, _, _ in found]  # in cycles, where fewer cores are tried
         if values and least is not None and min(values) <= least.cycles(number):
             break
-        if values and number > FEW and number & (number - 1) and values[-1] > NEAR * min(values):
+        if _is_left_out(number, values):
             continue
+        # Cores that are left out stand still: the others have what a chip of their number has.
+        part = hardware if number == hardware.num_cores else hardware.model_copy(update={"num_cores": number})
+        before = len(found)
         for make in _candidates(part, network.trace):
             try:
                 program = make(part, network)
@@ -95,6 +96,7 @@ def best_program(hardware: HardwareConfig, network: Network) -> tuple[Program | 
                 continue
             counters = _counted(hardware, network, program, Watch())
             found.append((network.cost(counters), program, counters))
+        values += [min(value for value, _, _ in found[before:])] if len(found) > before else []
     is_pipeline = hardware.mapping.schedule == "pipeline"
     if hardware.mapping.split == "auto" and not is_pipeline and not _is_beaten(least, hardware, found):
         try:
@@ -117,7 +119,13 @@ def _numbers_tried(hardware: HardwareConfig) -> list[int]:
     number, mapping = hardware.num_cores, hardware.mapping
     if mapping.objective != "latency" or mapping.split != "auto" or mapping.schedule == "pipeline":
         return [number]
-    return list(range(number, 1, -1))
+    return [each for each in range(number, 1, -1) if each <= FEW or each >= number - 1 or each & (each - 1) == 0]
+
+
+def _is_left_out(number: int, values: list[float]) -> bool:
+    """Return whether a number of cores is not worth trying, after what larger ones took."""
+    are_far = [value > FAR * min(values) for value in values[-2:]]
+    return bool(are_far) and are_far[-1] and (all(are_far) or number & (number - 1) != 0)
 
 
 def _is_beaten(

@@ -19,7 +19,7 @@ from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
 from accelsim.errors import MappingError, TraceError
 from accelsim.groups import Group, Prices, best_groups, group_sizes, one_after_other
-from accelsim.mapping.fuse import choose_groups
+from accelsim.mapping.fuse import better_together, choose_groups
 from accelsim.mapping.fusion import FusedGroup
 from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import MappedLayer, forget_times, recalled
@@ -322,7 +322,7 @@ def _mapped(
 def fused_groups(
     hardware: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling] | None = None
 ) -> tuple[FusedGroup, ...]:
-    """Return the layers that are fused, as the chip's description says; ``auto``: none where that is no better.
+    """Return the layers that are fused, as the chip's description says; ``auto``: no group that is no better.
 
     Better is a run with a lower objective and no more DRAM bytes.
 
@@ -356,8 +356,7 @@ def _fused_groups(
         counters = run_schedule(schedule, hardware, engine="solver")
         return objective_of_run(counters, hardware), counters.moved_bytes
 
-    (apart, apart_bytes), (fused, fused_bytes) = cost(()), cost(groups)
-    return groups if fused <= apart and fused_bytes <= apart_bytes else ()
+    return better_together(groups, cost)
 
 
 def layer_plans(trace: LayerTrace, storage: str) -> dict[str, WeightPlan]:

@@ -55,12 +55,17 @@ def tenant_chip(hardware: HardwareConfig, number: int) -> HardwareConfig:
 
 
 def with_turns(chip: HardwareConfig, hardware: HardwareConfig, number: int) -> HardwareConfig:
-    """Return a core's chip with shared units as slow as they are to one of several cores that they serve in turn."""
+    """Return a core's chip with shared units as slow as they are to one of several cores that they serve in turn.
+
+    Each tile takes so many times as long; its lanes stay, since a tile of few filters has no more streams than these.
+    The generator's rate is a fraction then, which the closed form takes, and no schedule.
+    """
     changed: dict[str, object] = {}
     generator, decoder = chip.weight_generator, chip.mask_decoder
     if "weight_generator" in hardware.share and generator is not None:
-        lanes = max(1, generator.num_lanes // number)
-        changed["weight_generator"] = generator.model_copy(update={"num_lanes": lanes})
+        times: dict[str, float] = {name: getattr(generator, name) * number for name in ("seed_cycles", "jump_cycles")}
+        times["words_per_lane_per_cycle"] = generator.words_per_lane_per_cycle / number
+        changed["weight_generator"] = generator.model_copy(update=times)
     if "mask_decoder" in hardware.share and decoder is not None:
         rates = {
             name: max(1, getattr(decoder, name) // number) for name in ("positions_per_cycle", "symbols_per_cycle")

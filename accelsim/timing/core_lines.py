@@ -101,7 +101,9 @@ def in_turn(stations: Sequence[Station], places: Sequence[Ints]) -> Station:
             waits.append(Wait(wait.counter, value, wait.charge))
         raises += [
             Raise(
-                raised.counter, raised.at_begin, raised.latency_cycles,
+                raised.counter,
+                raised.at_begin,
+                raised.latency_cycles,
                 place if raised.only is None else place[raised.only],
             )
             for raised in station.raises

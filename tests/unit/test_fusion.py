@@ -7,6 +7,8 @@ import pytest
 
 from accelsim.cli.main import main
 from accelsim.config.loader import load_hardware
+from accelsim.mapping.fuse import better_together
+from accelsim.mapping.fusion import FusedGroup
 from accelsim.pipeline import objective_of_run, simulate
 from accelsim.results.store import read_summary
 from accelsim.sim.counters import Counters
@@ -31,6 +33,13 @@ def test_auto_is_better_and_moves_less(objective: str) -> None:
     assert fused[1] < apart[1]
     assert [layer.macs for layer in fused[2].layers] == [layer.macs for layer in apart[2].layers]
     assert not apart[2].fused
+
+
+def test_a_group_that_costs_more_does_not_take_the_others_with_it() -> None:
+    first, bad, last = (FusedGroup(place, place + 2, 2, "kept") for place in (0, 2, 4))
+    cost = {first: -2, bad: 4, last: -1}
+    kept = better_together((first, bad, last), lambda groups: (10.0 + sum(cost[group] for group in groups), 100))
+    assert kept == (first, last)
 
 
 @pytest.fixture(scope="module")
