@@ -208,6 +208,7 @@ def first_weights_fit(before: LayerSchedule, schedule: LayerSchedule, hardware: 
     buffer = hardware.weight_buffer
     if not hardware.mapping.prefetch_next_layer or (schedule.goes_on and not buffer.fills_ahead):
         return False
+    # PEs work from copies: nothing of the layer before holds a place once its last tile is taken.
     if buffer.is_copied:
         return True
     taken = before.occupancy_bytes.get("weight_buffer", 0)

@@ -109,6 +109,7 @@ def flat_table(stations: tuple[Station, ...], number: Mapping[str, int], arbitra
     raises = [raised for station in stations for raised in station.raises]
     first, counter, value = _waits(stations, number)
     asking = [station.requests for station in stations if station.requests is not None]
+    # An event may wait for what layers before raised (0 or less): so many of their times stand in front.
     lookback = np.zeros(len(number), dtype=np.int64)
     np.maximum.at(lookback, counter, -value)
     sizes_of = num_raised(stations, number) + lookback + 1
@@ -122,6 +123,7 @@ def flat_table(stations: tuple[Station, ...], number: Mapping[str, int], arbitra
         raise_first=np.cumsum([0, *(len(station.raises) for station in stations)]),
         has_requests=np.array([station.requests is not None for station in stations], dtype=np.int64),
         cycles=np.concatenate([station.cycles for station in stations]),
+        # Summed from behind: a solve under a limit gives up once an event begins later than this leaves room for.
         left=np.concatenate([np.cumsum(station.cycles[::-1])[::-1] for station in stations]),
         wait_first=first,
         wait_counter=counter,
@@ -183,6 +185,7 @@ def _waits(stations: tuple[Station, ...], number: Mapping[str, int]) -> tuple[In
 
 def _rises(value: Ints) -> npt.NDArray[np.bool_]:
     """Return where an event waits for more than all before it, bool [waits, events]; so the first one, if at all."""
+    # What an event before has waited for has come: only more than that is a wait.
     most = np.maximum.accumulate(value, axis=1)
     rises: npt.NDArray[np.bool_] = np.concatenate([most[:, :1] > NO_WAIT, most[:, 1:] > most[:, :-1]], axis=1)
     return rises
