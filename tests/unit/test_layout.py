@@ -47,7 +47,7 @@ def test_a_run_on_a_ticket_does_not_load_torch():
     code = (
         "import sys, contextlib, io\n"
         "from accelsim.cli.main import main\n"
-        "words = ['run', 'edge', 'gin_slt_f50', '--compare', 'dense-int8']\n"
+        "words = ['run', 'edge', 'gin_slt_f50', '--compare', 'none']\n"
         "with contextlib.redirect_stdout(io.StringIO()): status = main(words)\n"
         "print(status, 'torch' in sys.modules)"
     )
