@@ -52,8 +52,7 @@ def simulate_format(
 
     ``probe`` sees what units do, ``requests`` gets what the memory is asked.
     """
-    fixed = load_fixed(mapping, trace) if mapping is not None else None
-    tap = None if requests is None else requests.tap
+    fixed, tap = load_fixed(mapping, trace), None if requests is None else requests.tap
     counters = simulate(hardware, trace, storage, exact=exact, probe=probe, fixed=fixed, tap=tap)
     cost = evaluate(counters, hardware.config, load_tables())
     return CostedRun(build_result(hardware, trace, counters, cost), counters)
@@ -61,8 +60,7 @@ def simulate_format(
 
 def run_with_limits(hardware: LoadedHardware, trace: LayerTrace, run: CostedRun, mapping: str | None) -> CostedRun:
     """Return ``run`` with what each resource costs it; ``mapping`` is the file with its tilings."""
-    fixed = load_fixed(mapping, trace) if mapping is not None else None
-    counters = with_limits(run.counters, hardware.config, trace, fixed)
+    counters = with_limits(run.counters, hardware.config, trace, load_fixed(mapping, trace))
     return CostedRun(run.result.model_copy(update={"limits": limit_records(counters)}), counters)
 
 

@@ -50,8 +50,7 @@ _STORAGE_NAME = re.compile(r"\bstorage [a-z][a-z0-9:-]*[a-z0-9]")
 
 def groups_of(hardware: LoadedHardware, trace: LayerTrace, storage: str, mapping: str | None) -> tuple[Group, ...]:
     """Return the groups in which `simulate_format` takes the batch of ``trace``."""
-    fixed = load_fixed(mapping, trace) if mapping is not None else None
-    return batch_groups(hardware.config, trace, storage, fixed)
+    return batch_groups(hardware.config, trace, storage, load_fixed(mapping, trace))
 
 
 def cost_again(stored: CountersFile, hardware: RecordedHardware, tables: CostTables, where: str) -> RunResult:
@@ -201,9 +200,8 @@ def timeline_of(
     """Return the timeline of a run that `simulate_format` made with the same arguments."""
     if hardware.config.num_cores > 1:
         return make_core_timeline(result, probe, hardware.config.num_cores)
-    fixed = load_fixed(mapping, trace) if mapping is not None else None
     chip, plans = built_for(hardware.config, trace, result.storage), layer_plans(trace, result.storage)
-    schedule, _ = schedule_network(chip, trace, result.storage, fixed)
+    schedule, _ = schedule_network(chip, trace, result.storage, load_fixed(mapping, trace))
     held: tuple[int, ...] = ()
     if schedule.layer_of:
         pieces = as_pieces(hardware, chip, trace, schedule, result)

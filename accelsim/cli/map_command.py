@@ -90,7 +90,7 @@ def command(
         session(ctx).note(f"{trace.name}: one core alone is best by the objective of {hardware}; this is its map")
         chip = replace(chip, config=core_chip(chip.config, 1, None))
     mapping = mapping_option.of(ctx)
-    fixed = load_fixed(mapping, trace) if mapping is not None else None
+    fixed = load_fixed(mapping, trace)
     groups = batch_groups(chip.config, trace, storage, fixed)
     words = f", batch {trace.num_inputs:,}{groups_words(groups)}" if trace.num_inputs > 1 else ""
     built = built_for(chip.config, trace, storage)
@@ -133,7 +133,7 @@ def _print_cores(
 ) -> bool:
     """Show who works on what of several cores; return whether any divide the work."""
     mapping = mapping_option.of(ctx)
-    fixed = load_fixed(mapping, trace) if mapping is not None else None
+    fixed = load_fixed(mapping, trace)
     built = built_for(chip.config, trace, storage)
     program, counters = best_program(built, network_on_cores(built, trace, storage, fixed))
     if program is None:

@@ -155,6 +155,7 @@ def _rate(task: LayerTask) -> float:
     if dram.model == "timing":  # a transfer may fall between two refreshes
         return dram.peak_bytes_per_ns * 1000 / clock_mhz
     rate = float(bytes_per_cycle(dram, clock_mhz))
+    # What hits does not wait for the memory.
     return rate if cache is None else max(rate, cache.width_bits / 8)
 
 
@@ -196,6 +197,7 @@ def _vector_cycles(task: LayerTask) -> float:
     layer, hardware = task.layer, task.hardware
     outputs = layer.num_outputs or layer.dims.num_outputs
     ops = max(layer.vector_ops, layer.dims.num_outputs if layer.uses_array else outputs)
+    # Down: some tiling may leave no lane idle.
     return float(ops // hardware.vector_unit.num_lanes)
 
 
@@ -312,4 +314,5 @@ def _generating_cycles(task: LayerTask) -> float:
     kept = plan.num_nonzero / dims.num_weights if task.hardware.pe_array.zero_weights == "skip" else None
     work = generation_work(plan.source, (shape[0], dims.num_weights // shape[0]), generator, whole, one, kept)
     rate = generator.num_lanes * generator.words_per_lane_per_cycle
+    # Of its words alone: what is discarded, seeds and jumps depend on the tiles, and some tiling may need none.
     return int(work.words[0]) / rate

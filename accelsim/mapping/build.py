@@ -235,6 +235,7 @@ def _work_of_steps(task: LayerTask, nest: Nest) -> ArrayWork:
     kind = np.zeros(nest.num_steps, dtype=np.int64)
     for loop, index in nest.index.items():
         if nest.counts[loop] > 1:
+            # Tiles differ where a loop ends: the last of each loop may be smaller, so two kinds a loop.
             kind = 2 * kind + (index == nest.counts[loop] - 1)
     of_kind = np.full(1 << len(nest.index), -1, dtype=np.int64)
     of_kind[kind] = np.arange(nest.num_steps, dtype=np.int64)  # a step of each kind
@@ -300,6 +301,7 @@ def _port_traffic(
     positions = nest.size["G"] * nest.size["K"] * nest.size["C"] * nest.size["R"] * nest.size["S"]
     if task.regenerates_each_pass:
         positions = positions * work.weight_passes
+    # Weights that stay from stripe to stripe are not written again.
     if task.held != "weights":
         np.add.at(filled, weights.step, positions[weights.step] * task.weight_bits)
     np.add.at(sums, last, np.where(leave, tile[last] * acc, 0))
@@ -336,6 +338,7 @@ def _array_time(
          + accumulates * hardware.accumulator_bits + others[2], hardware.accumulator),
     ]  # fmt: skip
     every = np.array([-(-bits // buffer.port_bits_per_cycle) for bits, buffer in needed])
+    # Ports work beside the array: only what they need beyond its time is lost, and the slowest one decides.
     stall = np.maximum(every.max(axis=0) - compute - load - fill, 0)
     lost = np.bincount(every.argmax(axis=0), stall, len(needed))
     names = ("activation_buffer", "weight_buffer", "accumulator")

@@ -174,6 +174,7 @@ def bus_cycles(
     row, line = np.maximum(rows.row, 1), cache.line_bytes
     beats = num_bytes / row * np.ceil(8 * row / cache.width_bits)
     lines = np.where(rows.is_whole, num_bytes / line, num_bytes / row * np.ceil(row / line))
+    # A store that misses moves its line twice: it is fetched, and written back later.
     missed = lines * line / rate * (2 if is_store else 1)
     largest = hardware.dma.max_request_bytes
     if largest is not None:

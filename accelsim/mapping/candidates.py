@@ -22,6 +22,7 @@ def _halvings(extent: int, quantum: int = 1, limit: int = 20) -> list[int]:
     sizes: list[int] = []
     parts = 1
     while len(sizes) < limit:
+        # Even divisions: the last tile is hardly smaller than the others.
         size = min(extent, ceil_div(ceil_div(extent, parts), quantum) * quantum)
         if size not in sizes:
             sizes.append(size)
@@ -52,6 +53,7 @@ def _quanta(array: PeArrayConfig, dims: LoopDims) -> dict[str, int]:
     if array.dataflow == "row_stationary":
         return {"K": 1, "C": 1, "P": min(dims.P, array.cols), "Q": 1}
     window = dims.R * dims.S if array.fold_taps is True else 1
+    # The fewest channels whose taps fill the rows without a rest.
     full_c = array.rows // gcd(array.rows, window)
     if array.dataflow == "weight_stationary":
         return {"K": array.cols, "C": full_c, "P": 1, "Q": 1}

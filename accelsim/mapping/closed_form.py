@@ -253,12 +253,14 @@ def _decoding(space: Space, held: _Holdings, passes: Floats) -> Floats:
     if decoder is None or not layers.decoded_bits.any():
         return np.zeros_like(held.stored)
     tiles = table.weight_tiles
+    # A tile takes the decoder a cycle at the least.
     each = np.maximum(space.of_tile(layers.num_weights) / decoder.positions_per_cycle, tiles)
     coded = space.of_tile(layers.symbols * layers.is_coded) / decoder.symbols_per_cycle
     each = np.maximum(each, coded) * space.of_tile((layers.decoded_bits > 0).astype(np.float64))
     visits = held.weights.fetches
     if space.is_ideal:
         return each * visits * passes
+    # What DRAM delivers is written through the port that the decoder reads by.
     port = space.of_tile(layers.decoded_bits) / space.hardware.mask_buffer.port_bits_per_cycle
     twice = held.stored / visits
     cycles: Floats = np.maximum(each, port * (1 + twice)) * visits * passes
@@ -419,8 +421,10 @@ def figures_of(space: Space, prices: EnergyPrices) -> Figures:
     legal &= np.isfinite(latency) & (table.steps <= MOST_TILES)
     if space.is_ideal:  # what is asked of an ideal memory is the array's own time
         array_alone = table.compute * space.left + table.fill
+        # Half a cycle is what rounding makes of equal times.
         least = np.minimum.reduceat(array_alone, table.first)
         legal &= array_alone <= space.of_tile(least) + 0.5
+    # The second half of the buffer is filled only if another load follows.
     copies = np.where(held.weights.loads > 1, 2, 1) if space.hardware.weight_buffer.double_buffered else 1
     occupied = table.positions * space.of_tile(space.layers.weight_bits) / 8 * held.weights.tiles * copies
     figures = Figures(

@@ -126,6 +126,7 @@ def fold_geometry(array: PeArrayConfig, tile: TileShape) -> FoldGeometry:
     """
     row_folds = _ceil(tile.reduction, array.rows)
     if array.fold_taps is not True:
+        # Taps of a filter row share a fold where the channels leave rows of PEs free.
         together = np.maximum(array.rows // np.maximum(tile.C, 1), 1) if array.fold_taps == "row" else 1
         row_folds = tile.R * -(-tile.S // together) * _ceil(tile.C, array.rows)
     if array.dataflow == "weight_stationary":
@@ -192,6 +193,7 @@ def _split(array: PeArrayConfig, folds: FoldGeometry, tile: TileShape) -> tuple[
     if num == 1:
         return folds, tile
     pixels, filters = _ceil(tile.pixels, num), _ceil(folds.col_folds, num)
+    # A fold lasts as long at the least as the weights behind it take to load.
     least = array.rows if array.weight_preload else 0
     by_pixels = folds.col_folds * np.maximum(pixels, least) <= filters * np.maximum(tile.pixels, least)
     stream = np.where(by_pixels, pixels, tile.pixels)
@@ -213,6 +215,7 @@ def _preload_cycles(array: PeArrayConfig, tile: TileShape) -> IntLike:
     lines = tile.pixels // length
     cycles = lines * (whole * array.rows + np.where(rest > 0, np.maximum(rest, array.min_instruction_rows), 0))
     cycles = cycles + _rows_left(array, tile)
+    # Less what floats leave beside a whole number.
     issue = np.ceil(lines * (whole + (rest > 0)) * array.instruction_interval_cycles - 1e-9).astype(np.int64)
     return np.maximum(cycles, issue) - tile.pixels
 
@@ -260,6 +263,7 @@ def _spatial_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
     streamed = tile.G * tile.reduction * tile.pixels * _ceil(tile.K, u_k)
     if array.operand_registers:
         streamed, reduction_folds = np.minimum(tile.inputs, streamed), 1
+    # PEs that differ in their filter take the same activation: one word serves them all.
     words, lanes = array.distribution_words_per_cycle, 1
     for loop, copies in unroll.items():
         lanes *= copies if loop != "K" else 1

@@ -66,6 +66,7 @@ def _place_free(steps: Ints, reuse: Reuse, double: bool, is_copied: bool = False
     Where PEs copy what they use (``is_copied``), it is free when the last step that uses it begins.
     """
     events = np.arange(steps.size, dtype=np.int64)
+    # Tiles that are held together come and go together.
     block = events // reuse.block_tiles
     # With two places a block takes that of the last but one, which is done when the last one begins; with one place it
     # waits until it is needed itself. The first block finds an empty buffer.

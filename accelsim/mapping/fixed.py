@@ -78,8 +78,8 @@ class MappingFile(ConfigModel):
     """Layer name, or kind of layer (conv2d, depthwise_conv2d, linear, ...) -> tiling; a name goes before a kind."""
 
 
-def load_fixed(path: str | Path, trace: LayerTrace) -> dict[str, Tiling]:
-    """Return the tilings that a mapping file states for the array layers of a network.
+def load_fixed(path: str | Path | None, trace: LayerTrace) -> dict[str, Tiling] | None:
+    """Return the tilings that a mapping file states for the array layers of a network; None without a file.
 
     Raises
     ------
@@ -88,6 +88,8 @@ def load_fixed(path: str | Path, trace: LayerTrace) -> dict[str, Tiling]:
     MappingError
         It names a layer that the network does not have, or a tile larger than the layer.
     """
+    if path is None:
+        return None
     loaded = load_config(path, MappingFile)
     return fixed_tilings(loaded.config, trace, str(path))
 

@@ -189,6 +189,7 @@ def _least_work(
     per_stream = filters_per_stream(source, shape)
     streams = (tiles.first_filter + tiles.num_filters - 1) // per_stream - tiles.first_filter // per_stream + 1
     in_last = (streams - 1) % generator.num_lanes + 1
+    # Only the last round of streams may have fewer than lanes.
     if not (in_last & (in_last - 1)).any():  # powers of two share the places without a rest
         return best
     lanes = generator.num_lanes // 2
@@ -223,6 +224,7 @@ def _work(
         if source.generator in COUNTER_BASED:
             share = 1.0
             if kept_fraction is not None and place == 0:
+                # A word is left out only where none of its weights is kept; masks have no pattern that would help.
                 share = 1.0 - (1.0 - kept_fraction) ** max(1, fields // terms)
             used = np.ceil(walk.used * share).astype(np.int64)
             first = _plus(first, _keyed(used, streams.held))
@@ -255,6 +257,7 @@ def _streams(tiles: TileRange, per_stream: int, per_filter: int, generator: Weig
     ends = tiles.first_filter + tiles.num_filters - last * per_stream
     zeros = np.zeros_like(num)
     held = np.zeros(num.shape, dtype=bool)
+    # A lane has room for one stream: with more of them than lanes, states are overwritten within the tile.
     held[1:] = (first[1:] == first[:-1]) & (num[1:] == num[:-1]) & (num[1:] <= generator.num_lanes)
     return _Streams(
         number=np.stack([zeros + 1, np.maximum(num - 2, 0), (num > 1).astype(np.int64)]),
@@ -276,6 +279,7 @@ def _walk(streams: _Streams, terms: int, fields: int, jump_words: int | None) ->
     if not split.any():
         return _Walk(terms, fields, start, end, end - start, none, none)
     used, gap_words, gap_jumps = end - start, none, none.copy()
+    # Tiles of a layer differ in few ways: each way is walked once.
     rows = np.stack(np.broadcast_arrays(streams.offset, streams.filters, streams.num_weights), axis=-1)[split]
     unique, back = np.unique(rows, axis=0, return_inverse=True)
     counted = np.array([_parts(tuple(row), streams.per_filter, (terms, fields), jump_words) for row in unique.tolist()])
@@ -291,6 +295,7 @@ def _parts(
     begin = (offset + np.arange(filters, dtype=np.int64) * per_filter) * fields[0]
     start, end = begin // fields[1], -(-(begin + num_weights * fields[0]) // fields[1])
     reached = np.concatenate([start[:1], end[:-1]])
+    # A word in which one part ends and the next begins is made once.
     used = np.maximum(end - np.maximum(start, reached), 0)
     gaps = np.maximum(start - reached, 0)
     jumped = gaps > jump_words if jump_words is not None else np.zeros(filters, dtype=bool)
@@ -302,6 +307,7 @@ def _stepped(walk: _Walk, reached: Ints, held: Bools, jump_words: int | None) ->
     goes_on = held & (walk.start >= reached - 1)
     distance = np.where(goes_on, np.maximum(walk.start - reached, 0), walk.start)
     in_register = goes_on & (walk.start == reached - 1)
+    # A jump takes as long as stepping through so many words.
     jumps = distance > jump_words if jump_words is not None else np.zeros_like(goes_on)
     before = np.where(jumps, 0, distance)
     used, discarded = walk.used - in_register, before + walk.gap_words
@@ -349,6 +355,7 @@ def _total(
             total = total + (streams.number * getattr(later, name)).sum(axis=0) * (passes - 1)
         return total
 
+    # Stored seeds come with the tile; derived ones are hashed, and those reached by jumps cost a jump each.
     seeds = summed("seeds")
     none = np.zeros_like(seeds)
 

@@ -77,6 +77,7 @@ def _sources(tasks: Sequence[LayerTask]) -> _Rows:
         frozen = geometry.threshold_fields_per_word
         kept = 1.0
         if task.hardware.pe_array.zero_weights == "skip" and source.generator in COUNTER_BASED:
+            # As `accelsim.mapping.generation`: a word is made where any of its weights is kept.
             kept = 1.0 - (1.0 - task.plan.num_nonzero / task.layer.dims.num_weights) ** max(1, fields // terms)
         rows.append((
             terms / fields, 1 / frozen if frozen else 0.0, filters_per_stream(source, weights.shape),
@@ -105,6 +106,7 @@ def _tiles(table: TileTable, source: _Source, lanes: int) -> _Tiles:
     streams = np.maximum(1.0, np.ceil(taken / per_stream))
     last = np.maximum(1.0, np.ceil(table.last_filters / per_stream))
     number = table.stream_counts
+    # The last tile of filters may be smaller: a mean over tiles, so that sums over the layer are right.
     rounds = ((number - 1) * np.ceil(streams / lanes) + np.ceil(last / lanes)) / number
     filters = np.minimum(taken, per_stream)
     return _Tiles(
@@ -172,6 +174,7 @@ def _ramp(step: Floats, number: Floats, most: float) -> tuple[Floats, Floats]:
     """Return the mean of step x i over i = 0 .. number - 1 as far as it is walked, and the share that is jumped."""
     if not np.isfinite(most):
         return step * (number - 1) / 2, np.zeros_like(step)
+    # Distances grow by a step from tile to tile; from the one on where a jump is shorter, all are jumped.
     walked = np.minimum(number - 1, np.floor(most / np.maximum(step, 1e-9)))
     return step * walked * (walked + 1) / 2 / number, (number - 1 - walked) / number
 
@@ -197,6 +200,7 @@ def _distances(tiles: _Tiles, words: Floats, per_filter: Floats, turn: int, most
 def _used(tiles: _Tiles, words: Floats, per_filter: Floats) -> tuple[Floats, Floats]:
     """Return the words of a stream that a visit uses, and those that lie between its filters' parts."""
     part = tiles.weights * words
+    # Wherever it begins: a part touches a word more than it fills, less the share of one weight.
     touched = np.where(part % 1 == 0, part, np.maximum(1.0, part - words + 1))
     touched = np.minimum(touched, np.maximum(part, per_filter * words)) * tiles.filters
     whole = np.ceil(tiles.filters * np.minimum(tiles.weights, per_filter) * words)
@@ -227,6 +231,7 @@ def _walked(
         fresh = 1.0 if turn is None else 1 - _goes_on(tiles, turn)
         for place, words in enumerate(source.words):
             if turn is None:
+                # The last word made is still in the state register: a tile within it needs no new pass.
                 in_register = tiles.held & (used[place] <= 1)
                 step, far = _from_seed(tiles, words[at], per_filter, most)
                 step, far = np.where(in_register, 0.0, step), np.where(in_register, 0.0, far)
@@ -313,6 +318,7 @@ def _counted(
     figures = []
     for turn in range(NUM_TURNS):
         fresh = 1 - _goes_on(tiles, turn)
+        # Keys are loaded in the visits that find other ones; what rounding leaves above 0 is no visit.
         cycles = np.ceil(made / rate) + np.ceil(fresh - 1e-9) * fresh * generator.seed_cycles
         figures.append((made, none, domains * fresh * tiles.streams, none, cycles))
     fresh = np.where(tiles.held, 0.0, 1.0)

@@ -60,9 +60,12 @@ def steps_of_counts(counts: Counts, group: str) -> int:
     if counts.size == 0:
         return 0
     if group == "array":
+        # Every fold ends with its slowest PE.
         return int(counts.max(axis=(1, 2)).sum())
     if group == "rows":
+        # A row goes through all folds alone, as slow in each as its slowest column; the slowest row ends the tile.
         return int(counts.max(axis=1).sum(axis=0).max())
+    # Columns likewise.
     return int(counts.max(axis=2).sum(axis=0).max())
 
 
@@ -109,6 +112,7 @@ def _cdf_of_largest(trials: int, density: float, full: int, short: int) -> Float
 def _cdf_of_sum(cdf: Floats, copies: int, last: Floats | None) -> Floats:
     """Return the distribution function of a sum of ``copies`` independent counts and one of another kind."""
     length = (cdf.size - 1) * copies + 1 + (last.size - 1 if last is not None else 0)
+    # Sums of independent counts convolve, which are products of their spectra.
     spectrum = np.fft.rfft(np.diff(cdf, prepend=0.0), length) ** copies
     if last is not None:
         spectrum = spectrum * np.fft.rfft(np.diff(last, prepend=0.0), length)
@@ -116,6 +120,7 @@ def _cdf_of_sum(cdf: Floats, copies: int, last: Floats | None) -> Floats:
 
 
 def _mean_of(cdf: Floats) -> float:
+    # The mean of a count is the sum of P(count > x).
     return float(np.sum(1.0 - cdf))
 
 
@@ -130,6 +135,7 @@ def expected_steps(num_filters: int, length: int, density: float, grid: LaneGrid
         return _expected_packed(num_filters, length, density, grid.rows)
     trials = ceil_div(length, grid.rows)
     full_rows = length - (trials - 1) * grid.rows
+    # Where rows do not divide the length, some have a weight less.
     short_rows = grid.rows - full_rows if trials > 1 else 0
     folds, rest = divmod(num_filters, grid.cols)
     if group == "array":
@@ -155,6 +161,7 @@ def _packed(counts: list[int], lanes: int) -> int:
     """Return the steps of filters with so many kept weights, laid over the lanes one behind the other."""
     steps, free = 0, 0
     for count in counts:
+        # A filter is not cut: one that does not fit beside the last begins a step of its own.
         if count > free:
             steps += ceil_div(count, lanes)
             free = max(0, lanes - count)
@@ -178,6 +185,7 @@ def _expected_packed(num_filters: int, length: int, density: float, lanes: int) 
     for _ in range(min(num_filters, MOST_PACKED)):
         opens = fits.copy()
         opens[1:] *= np.cumsum(free)[:-1]  # fewer lanes are free than it needs
+        # A filter without a kept weight takes no step.
         opens[0] = 0.0
         beside = np.convolve(free, fits[::-1])[lanes:]
         last = float(opens.sum()) + steps_of_longer

@@ -123,6 +123,7 @@ class LayerTask:
         layer, new = self.layer, float(self.second_from_dram)
         if layer.cached_elements is None or not layer.second_input_elements:
             return new
+        # Then what is new stays there too.
         if self.cache_on_chip:
             return 0.0
         share = layer.cached_elements / layer.second_input_elements
@@ -236,6 +237,7 @@ def _content(layer: TraceLayer, plan: WeightPlan | None, skips_weights: bool) ->
     )
     if layer.weights is not None and not skips_weights:
         layer = replace(layer, weights=replace(layer.weights, load_mask=None, load_sign=None, source=None))
+    # A seed decides about values, never about words, bytes or cycles.
     if plan is not None and plan.source is not None:
         plan = replace(plan, source=replace(plan.source, seed=1))
     return Key((layer, plan))
@@ -253,6 +255,7 @@ def at_longest_context(task: LayerTask) -> LayerTask:
     # Scores have positions as outputs, and hand them to the product with the values, which sums over them.
     is_sum = layer.num_outputs != dims.num_outputs or not layer.post_ops or layer.post_ops[0] != "softmax"
     positions = dims.C if is_sum else dims.K
+    # Neighbouring contexts share a tiling only if it fits the longest of them.
     more = -positions % CONTEXTS_ALIKE
 
     def longer(count: int) -> int:
@@ -270,6 +273,7 @@ def at_longest_context(task: LayerTask) -> LayerTask:
     scores = dims.num_inputs if is_sum else layer.num_outputs
     stays = not task.dram_input_elements if is_sum else not task.output_to_dram
     bits = task.activation_bits
+    # Scores that stay on chip take room from the tiles at the longest context already.
     grown = bits_to_bytes(longer(scores) * bits) - bits_to_bytes(scores * bits) if stays else 0
     return replace(
         task,

@@ -66,6 +66,7 @@ from accelsim.timing.walk import OLDEST_FIRST, ROUND_ROBIN
 Ints = npt.NDArray[np.int64]
 ARBITRATION = {"oldest_first": OLDEST_FIRST, "round_robin": ROUND_ROBIN}
 _SERVED = f"{SHARED}/served"
+# A gate is an event of its own: fewer waits are cheaper as they are.
 FEWEST_AT_GATE = 3
 _WORDS = {
     **{f"{SHARED}_{name}": f"{COUNTERS[name]} for all cores" for name in FETCHED_FOR_ALL},
@@ -164,6 +165,7 @@ class _Builder:
     def _stations(self, core: int, piece: Piece) -> tuple[Station, ...]:
         before, schedule = self.last.get(core), piece.schedule
         fits = before is not None and first_weights_fit(before, schedule, self.hardware)
+        # By identity: to compare arrays takes longer than a table; `known` keeps them, so no identity comes again.
         key = id(schedule.compute_cycles), id(schedule.weights), id(schedule.inputs), id(schedule.outputs), fits
         if key not in self.known:  # equal parts of a layer are one schedule
             self.known[key] = schedule, layer_stations(schedule, self.hardware, fits)
@@ -212,6 +214,7 @@ class _Builder:
         assert part.requests is not None
         kind = part.requests.kind
         share = np.array([shares.get(each, 0.0) for each in range(len(COUNTER_OF_KIND))])[kind]
+        # Up twice: what crosses is whole bytes, and takes whole cycles.
         cycles = np.ceil(np.ceil(part.requests.num_bytes * share) / network.bytes_per_cycle).astype(np.int64)
         latency = round(network.hops * network.hop_cycles)
         raises = tuple(
@@ -268,6 +271,7 @@ class _Builder:
 
     def _in_order(self, line: Line, stations: Sequence[Station], turns: Sequence[npt.NDArray[Any]]) -> list[Ints]:
         """Add the events of stations to a line by their turns; return the place of each."""
+        # Stable: at equal turns pieces go in the order of the program, in processes and solver alike.
         order = np.argsort(np.concatenate(turns), kind="stable")
         places = np.empty_like(order)
         places[order] = np.arange(order.size)
@@ -389,6 +393,7 @@ def solved_pieces(system: System, times: FlatTimes) -> Iterator[tuple[CorePiece,
         )
         for station in piece.stations:
             if station.cycles.size:
+                # Not the end of the last event: a request ends when its data have come, and the DMA is free before.
                 free[piece.core, station.name] = int(rows[station.name][0, -1] + station.cycles[-1])
 
 
@@ -398,6 +403,7 @@ def _rows(piece: CorePiece, station: Station, times: FlatTimes) -> Ints:
     for place in piece.places[station.name]:
         rows[0, place.own] = times.begin[place.station][place.events]
         rows[1, place.own] = times.end[place.station][place.events]
+        # What came once for all cores kept the bus once: one piece pays, and busy cycles add up.
         if place.station in times.busy and place.is_paid:
             rows[2, place.own] = times.busy[place.station][place.events]
     return rows

@@ -87,6 +87,7 @@ def serve_simply(now: int, is_write: int, transfer: int, memory: Any) -> int:
         memory[BUSY] = 0
         return now
     ready: int = now + (memory[WRITE_LATENCY] if is_write else memory[READ_LATENCY])
+    # Two buses are of one memory: it sleeps only where both have been quiet for so long.
     idle = now - max(memory[BUS_FREE], memory[WRITE_BUS_FREE])
     if idle > memory[SELF_REFRESH]:
         ready += memory[SELF_REFRESH_EXIT]
@@ -100,6 +101,7 @@ def serve_simply(now: int, is_write: int, transfer: int, memory: Any) -> int:
         memory[BUSY] = max(0, ready - max(ready - transfer, memory[LAST_END]))
         memory[LAST_END] = max(memory[LAST_END], ready)
         return ready
+    # Nothing turns before the first request.
     turnaround = 0
     if memory[LAST_WAS_WRITE] != NO_REQUEST_YET and memory[LAST_WAS_WRITE] != is_write:
         turnaround = memory[TURNAROUND]
@@ -195,6 +197,7 @@ def addresses(kinds: Ints, num_bytes: Ints, moved_bytes: Ints) -> Ints:
     for kind, moved in enumerate(moved_bytes.tolist()):
         chosen = np.flatnonzero(kinds == kind)
         before = np.cumsum(num_bytes[chosen]) - num_bytes[chosen]
+        # Around within the region: which rows and banks are met matters, not how large a memory there is.
         offset[chosen] = kind * REGION_BYTES + (moved + before) % REGION_BYTES
     return offset
 

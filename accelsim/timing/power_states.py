@@ -145,6 +145,7 @@ def merged_gaps(gaps: Iterable[tuple[float, int]]) -> tuple[tuple[float, int], .
         return tuple(sorted(counts.items()))
     bins: dict[int, tuple[float, int]] = {}
     for length, count in counts.items():
+        # Bins of equal ratios: what a policy does with a gap depends on its magnitude.
         mantissa, exponent = math.frexp(length)
         place = exponent * STEPS_PER_OCTAVE + int((2 * mantissa - 1) * STEPS_PER_OCTAVE)
         total, number = bins.get(place, (0.0, 0))
@@ -183,6 +184,7 @@ def states_from_gaps(activity: DramActivity, dram: DramConfig) -> DramStates:
         refreshes = max(0.0, refreshes - stretches / 2) + sums.num_self_refreshes
     wakes = sums.num_power_downs * device.timing.xp_cycles + sums.num_self_refreshes * device.timing.xs_cycles
     busy = max(0.0, time - sums.total - wakes * device.tck_ns)
+    # Both are means, and may overlap: states must add up to the time of the run.
     active = min(busy + sums.active, time - sums.pd - sums.apd - sums.sr)
     opened = activity.num_openings + sums.closed * activity.reopened_rows
     one = DramStates(
@@ -262,8 +264,10 @@ class _Sums:
 
     def open_ns(self, length: float) -> float:
         """Return for how long rows stay open in a time without requests: up to its end or the next refresh."""
+        # A refresh comes for certain, in the mean after half an interval.
         if length >= self.interval:
             return self.interval / 2
+        # The mean of the smaller of ``length`` and a time that lies anywhere in the interval.
         return length - length * length / (2 * self.interval)
 
     def add(self, gap: float, count: int, policy: Policy, device: DeviceTable) -> None:
@@ -276,6 +280,7 @@ class _Sums:
         refreshes = standby / self.interval
         close = timing.rp_all_cycles * tck
         if gap > down and down < itself:
+            # Rows that must be closed are closed before the memory sleeps.
             length = max(0.0, min(gap, itself) - down - close)
             inside = length / self.interval
             pd = max(0.0, length - inside * (self.refresh + timing.xp_cycles * tck))
@@ -285,10 +290,12 @@ class _Sums:
             refreshes += inside
             self.num_power_downs += count
         if gap > itself:
+            # Before it lie the exit from power-down, the closing of rows, and its own first refresh.
             sr = max(0.0, gap - itself - self.refresh - close - (timing.xp_cycles * tck if down < itself else 0.0))
             refreshes += 1
             self.num_self_refreshes += count
         if gap > itself or (gap > down and policy.power_down_kind == "precharge"):
+            # A refresh within the gap would have closed the rows in any case.
             self.closed += count * max(0.0, 1 - gap / self.interval)
         self.total += count * gap
         self.active += count * (active + refreshes * self.refresh)

@@ -217,6 +217,7 @@ def weights_fit_beside(
     buffer = hardware.weight_buffer
     if before is None or not hardware.mapping.prefetch_next_layer:
         return False
+    # PEs work from copies: nothing of the layer before holds a place once its last tile is taken.
     if buffer.is_copied:
         return True
     taken = before.occupancy_bytes.get("weight_buffer", 0)

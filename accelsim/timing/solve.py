@@ -134,6 +134,7 @@ def _prepare(table: FlatTable, hardware: HardwareConfig, before: Moment, called:
         # Only values that events of this layer can still wait for have a place in front of it.
         known = values[-min(len(values), base - int(table.counter_first[counter]) + 1) :]
         reached[base + 1 - len(known) : base + 1] = [before.end_cycle + cycle for cycle in known]
+    # A run begins without a row: the memory is cold.
     memory = _memory_at(before.memory, before.end_cycle) or memory_row(hardware)
     if called:
         memory[KIND] = CALLED  # the walk stops at each request, and `_ask` answers it
@@ -170,6 +171,7 @@ def _memory_at(row: Sequence[int], cycle: int) -> list[int]:
 def _wants_compiled(engine: Engine, num_events: int) -> bool:
     """Return whether compiled code is used: where asked for, or where this process would do much in plain Python."""
     if engine == "auto":
+        # The walk in plain Python costs nothing up front: compiled code must pay for its loading, or its making.
         longer = 1 if is_compiled() else LONGER
         return _Walked.num_events + num_events > PATIENCE_EVENTS * longer or num_events > LARGE_LAYER * longer
     return engine == "compiled"

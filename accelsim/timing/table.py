@@ -110,6 +110,7 @@ def flat_table(stations: tuple[Station, ...], number: Mapping[str, int], arbitra
     raises = [raised for station in stations for raised in station.raises]
     first, counter, value = _waits(stations, number)
     asking = [station.requests for station in stations if station.requests is not None]
+    # An event may wait for what layers before raised (0 or less): so many of their times stand in front.
     lookback = np.zeros(len(number), dtype=np.int64)
     if value.size and value.min() < 0:
         np.maximum.at(lookback, counter, -value)
@@ -124,6 +125,7 @@ def flat_table(stations: tuple[Station, ...], number: Mapping[str, int], arbitra
         raise_first=_begins(len(station.raises) for station in stations),
         has_requests=np.array([station.requests is not None for station in stations], dtype=np.int64),
         cycles=np.concatenate([station.cycles for station in stations]),
+        # Summed from behind: a solve under a limit gives up once an event begins later than this leaves room for.
         left=np.concatenate([station.cycles[::-1].cumsum()[::-1] for station in stations]),
         wait_first=first,
         wait_counter=counter,
@@ -189,6 +191,7 @@ def _waits(stations: tuple[Station, ...], number: Mapping[str, int]) -> tuple[In
 
 def _rises(value: Ints) -> npt.NDArray[np.bool_]:
     """Return where an event waits for more than all before it, bool [waits, events]; so the first one, if at all."""
+    # What an event before has waited for has come: only more than that is a wait.
     most = np.maximum.accumulate(value, axis=1)
     rises = np.empty(value.shape, dtype=np.bool_)
     rises[:, 0] = most[:, 0] > NO_WAIT

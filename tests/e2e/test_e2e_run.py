@@ -144,7 +144,9 @@ def test_costing_again_at_the_same_node_gives_the_same_result(saved_run):
     assert accelsim("cost", saved_run.folder, "--json").out == saved_run.shown.out
 
 
-def test_a_run_compared_with_nothing_has_no_comparison_and_costs_the_same_again(tmp_path, capsys, monkeypatch):
+def test_a_run_compared_with_nothing_has_no_comparison_and_costs_the_same_again(
+    tmp_path, capsys, monkeypatch, first_choice
+):
     monkeypatch.chdir(ROOT)
     assert main(["run", CHIP, *NETWORK, "--compare", "none", "--json", "--out", str(tmp_path)]) == 0
     ran = capsys.readouterr().out
@@ -256,7 +258,7 @@ def test_trace_shows_what_the_hardware_sees(capsys, monkeypatch):
     assert [layer["name"] for layer in layers][-1] == "linear"
 
 
-def test_a_made_ticket_is_inspected_and_run_with_the_bits_it_stores(tmp_path):
+def test_a_made_ticket_is_inspected_and_run_with_the_bits_it_stores(tmp_path, first_choice):
     ticket = tmp_path / "made.pt"
     ratios = ["--sparsity", "0.7", "--prune-ratio", "0.5", "--lock-ratio", "0.2", "--width-factor", "0.25"]
     made = accelsim("synth", "conv4", *ratios, "--out", ticket)

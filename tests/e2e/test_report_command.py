@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import re
 import subprocess
 import sys
@@ -13,10 +14,11 @@ import pytest
 from accelsim.cli.main import main
 from accelsim.config.loader import load_hardware
 from accelsim.pipeline import run
-from accelsim.report import page_browser
+from accelsim.report import drawing, page_browser
 from accelsim.trace import trace_workload
 
 ROOT = Path(__file__).resolve().parents[2]
+IS_NIGHTLY = "ACCELSIM_NIGHTLY" in os.environ
 EXAMPLES = sorted(ROOT.glob("reports/example_*.html"))
 MAX_EXAMPLE_BYTES = 1_500_000
 
@@ -57,10 +59,11 @@ def test_name_of_the_file_chooses_the_format(saved):
     assert (saved / "a.md").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
-def test_a_paper_gets_its_tables_and_every_figure(saved):
-    assert (
-        main(["report", str(saved / "run"), "-o", str(saved / "paper.tex"), "--figures", str(saved / "figures")]) == 0
-    )
+def test_a_paper_gets_its_tables_and_every_figure(saved, monkeypatch):
+    if not IS_NIGHTLY:  # two dozen figures take seconds; `tests/unit/report/test_paper.py` draws some
+        monkeypatch.setattr(drawing, "figure_bytes", lambda _, kind: kind.encode())
+    words = ["report", str(saved / "run"), "-o", str(saved / "paper.tex"), "--figures", str(saved / "figures")]
+    assert main(words) == 0
     assert "dense int8 & " in (saved / "paper.tex").read_text(encoding="utf-8")
     assert (saved / "paper-answer.csv").read_text(encoding="utf-8").startswith("network,chip,against,")
     written = {path.name for path in (saved / "figures").iterdir()}

@@ -180,8 +180,8 @@ VARIABLES = (
         "COLUMNS": "-1", "LINES": "x", "TERM": "x", "NO_COLOR": "", "FORCE_COLOR": "x", "TZ": "x",
         "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii",
         "MPLBACKEND": "nothing", "MATPLOTLIBRC": __file__,
+        "HOME": "/nothing", "TMPDIR": "/nothing", "XDG_CACHE_HOME": "/nothing", "NUMBA_CACHE_DIR": "/nothing",
     },
-    {"HOME": "/nothing", "TMPDIR": "/nothing", "XDG_CACHE_HOME": "/nothing", "NUMBA_CACHE_DIR": "/nothing"},
     {"SOURCE_DATE_EPOCH": "x", "NUMBA_NUM_THREADS": "1"},
     {"NUMBA_NUM_THREADS": "0"},
 )  # fmt: skip

@@ -31,12 +31,12 @@ def test_seeds_jumps_map_pes_and_values():
 
 @pytest.mark.slow
 def test_words():
-    run("generators", environment=settings(words=1 << 20 if ALL else 1 << 11))
+    run("generators", environment=settings(words=1 << 20 if ALL else 1 << 10))
 
 
 @pytest.mark.slow
 def test_masks():
-    chosen = settings(tickets="gin_slt_f50 conv6_slt_f90") if ALL else settings(tickets="conv6_slt_f90", most_bits=1200)
+    chosen = settings(tickets="gin_slt_f50 conv6_slt_f90") if ALL else settings(tickets="conv6_slt_f90", most_bits=600)
     run("decoders", environment=chosen)
 
 
@@ -51,7 +51,7 @@ def test_tiles():
     chosen = (
         settings(tickets="resnet_slt conv6_slt_f50 gin_slt_f50 conv6_slt_f00 gin_slt_f00 resnet_slt_f00 random")
         if ALL
-        else settings(tickets="conv6_slt_f50 conv6_slt_f00 random", most_cycles=300, num_random=8)
+        else settings(tickets="conv6_slt_f50 conv6_slt_f00 random", most_cycles=150, num_random=4)
     )
 
     assert behind(run("path", environment=chosen)) == {0}

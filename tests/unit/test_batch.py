@@ -51,7 +51,7 @@ def test_the_advantage_of_a_perceptrons_ticket_falls_with_the_batch(tmp_path) ->
     advantage = []
     for batch in (1, 64):
         energy = [
-            accelsim.run("edge", table, name, options=TICKET, batch=batch).totals.energy_j
+            run("edge", trace_workload(str(table), TICKET), name, batch).totals.energy_j
             for name in ("dense-int8", "slt")
         ]
         advantage.append(energy[0] / energy[1])
@@ -95,8 +95,7 @@ def test_a_stretch_is_stored_as_in_the_whole_network() -> None:
     with pytest.raises(ResultError, match="linears.0: a chart shows the first group of the batch"):
         check_first_group(chip, trace, storage, Pictures(None, "chart.svg", "linears.0"), None)
     assert run("edge", first, storage).totals.macs
-    found = accelsim.run("edge", "conv6", storage, options=TICKET, batch=64)
-    assert found.totals.stored_bits.weight == 8 * 4096 * 256
+    assert pipeline.run(chip, trace, storage).totals.stored_bits.weight == 8 * 4096 * 256
 
 
 def test_several_cores_show_a_batch_as_one_group() -> None:

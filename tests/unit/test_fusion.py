@@ -14,6 +14,7 @@ from accelsim.results.store import read_summary
 from accelsim.sim.counters import Counters
 from accelsim.trace import TraceOptions, trace_network
 
+pytestmark = pytest.mark.usefixtures("first_choice_in_module")
 CHIP = ("hwconfigs/edge.yaml", "activation_buffer.capacity_bytes=12288")
 TICKET = TraceOptions(width_factor=0.25, sparsity=0.5, prune_ratio=0.35, lock_ratio=0.35)
 
@@ -22,8 +23,7 @@ def run(objective: str, fuse: str) -> tuple[float, int, Counters]:
     """Return objective, DRAM bytes and counters of a ticket of ResNet-18."""
     chip = load_hardware(CHIP[0], (CHIP[1], f"mapping.objective={objective}", f"mapping.fuse={fuse}"))
     counters = simulate(chip, trace_network("resnet18", TICKET), "slt")
-    moved = sum(layer.dram_read_bytes + layer.dram_write_bytes for layer in counters.layers)
-    return objective_of_run(counters, chip.config), moved, counters
+    return objective_of_run(counters, chip.config), counters.moved_bytes, counters
 
 
 @pytest.mark.parametrize("objective", ["edp", "dram_bytes"])

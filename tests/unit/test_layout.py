@@ -15,8 +15,10 @@ OPTIONS = ("weights_only", "shell")
 
 
 @cache
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+def nodes_of(path: Path) -> list[ast.FunctionDef | ast.Call]:
+    """Return the functions and calls of a module, for which it is gone through once."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.Call)]
 
 
 def dotted(node: ast.expr) -> str:
@@ -47,7 +49,7 @@ def test_a_run_on_a_ticket_does_not_load_torch():
     code = (
         "import sys, contextlib, io\n"
         "from accelsim.cli.main import main\n"
-        "words = ['run', 'edge', 'gin_slt_f50', '--compare', 'dense-int8']\n"
+        "words = ['run', 'edge', 'conv6_slt_f90', '--compare', 'none']\n"
         "with contextlib.redirect_stdout(io.StringIO()): status = main(words)\n"
         "print(status, 'torch' in sys.modules)"
     )
@@ -74,7 +76,7 @@ def test_modules_and_functions_stay_short():
         name = path.relative_to(ROOT).as_posix()
         if len(text.splitlines()) > MAX_MODULE_LINES:
             long.append(name)
-        for node in ast.walk(tree_of(path)):
+        for node in nodes_of(path):
             if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= MAX_FUNCTION_LINES:
                 long.append(f"{name}:{node.lineno} {node.name}")
     assert long == []
@@ -84,7 +86,7 @@ def test_files_of_others_are_never_executed():
     banned = {"eval", "exec", "os.system", "pickle.load", "pickle.loads", "marshal.loads"}
     found = []
     for path in MODULES:
-        for node in ast.walk(tree_of(path)):
+        for node in nodes_of(path):
             if not isinstance(node, ast.Call):
                 continue
             options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords if keyword.arg in OPTIONS}

@@ -27,7 +27,7 @@ def load(content: bytes, *overrides: str) -> None:
             assert len(str(error)) < 2000
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 @example("a: !!timestamp x\n\u2028b: 1".encode())
 @example(b"? [a]\n: 1\n")
@@ -37,13 +37,13 @@ def test_any_bytes(content: bytes) -> None:
     load(content)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, len(EDGE) - 1), st.integers(0, 20), st.binary(max_size=8))
 def test_a_damaged_file(start: int, length: int, patch: bytes) -> None:
     load(EDGE[:start] + patch + EDGE[start + length :])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.sampled_from(field_paths(HardwareConfig)) | st.text(max_size=20), st.text(max_size=20))
 @example("clock_mhz", ".inf")
 @example("weight_generator", "{a: {b: 1}}")
