@@ -25,13 +25,13 @@ from accelsim.cli.tenants import run_together, tenants_option, wants_tenants
 from accelsim.cli.what_if import chips_option, run_what_if, vary_option, wants_what_if
 from accelsim.config.loader import LoadedHardware, load_hardware
 from accelsim.config.ports import starved
+from accelsim.cost.uncertainty import UncertaintyReport
 from accelsim.report.batch import groups_words
 from accelsim.report.network import network_sizes
 from accelsim.report.policies import policy_lines
 from accelsim.report.sentence import objective_line
 from accelsim.report.terminal import UNLIMITED_WIDTH, make_console, print_run
 from accelsim.report.timeline_probe import TimelineProbe
-from accelsim.report.uncertainty import print_uncertainty
 from accelsim.results.compare import DENSE_RIVALS
 from accelsim.results.model import RunResult
 from accelsim.results.store import check_folder_place, result_text, write_run_to
@@ -138,28 +138,27 @@ def command(
     if as_json:
         write_stdout(result_text(result))
         return
-    _print(ctx, chip, trace, run, runs)
-    if report is not None:
-        print_uncertainty(make_console(sys.stdout), report)
+    _print(ctx, chip, trace, run, runs, report)
 
 
-def _print(
+def _print(  # noqa: PLR0913  each is a part of what is printed
     ctx: click.Context,
     chip: LoadedHardware,
     trace: LayerTrace,
     run: costed.CostedRun,
     runs: Mapping[str, costed.CostedRun],
+    unsure: UncertaintyReport | None,
 ) -> None:
     """Print a run beside ``runs`` of the formats that it is compared with."""
     console, result, comparison = make_console(sys.stdout, UNLIMITED_WIDTH), run.result, costed.totals_of(runs)
     words = groups_words(flow.groups_of(chip, trace, result.storage, mapping_option.of(ctx)))
     # Four mappings more, a third of a run's time: it says how sure the ratio is, and is asked for with the bands.
-    remarks = _objectives(ctx, chip, trace, run, list(runs.values())) if uncertainty_option.of(ctx) else []
+    remarks = _objectives(ctx, chip, trace, run, list(runs.values())) if unsure is not None else []
     rivals = {name: rival.counters for name, rival in runs.items() if name != result.storage}
     remarks += policy_lines(chip.config, run.counters, rivals)
     formats = filter(lambda name: not is_as_stated(name), (result.storage, *comparison))
     synthetic = [name for name in formats if flow.is_synthetic(trace, name)]
-    print_run(console, result, comparison, network_sizes(trace) + words, remarks, trace.alike, synthetic)
+    print_run(console, result, comparison, network_sizes(trace) + words, remarks, trace.alike, synthetic, unsure)
 
 
 def _chip(ctx: click.Context, hardware: str, overrides: Sequence[str]) -> LoadedHardware:

@@ -278,7 +278,7 @@ def _quality_table() -> PageTable:
         "At equal bytes a chip that is bound by its memory takes equal time, so the better model is the one to build. "
         "A mask of 1 bit or less that is as good a language model as ternary weights of its size was not found."
     )
-    return PageTable("tickets and rivals of equal memory", columns, rows, note)
+    return PageTable("Tickets and rivals of equal memory", columns, rows, note)
 
 
 def _crossings_table(crossings: Sequence[Crossing]) -> PageTable:
@@ -302,7 +302,7 @@ def _crossings_table(crossings: Sequence[Crossing]) -> PageTable:
     left = len(crossings) - len(rows)
     note = "Between two cells the logarithm of the factor is taken as a straight line over that of the axis."
     return PageTable(
-        "break-even points", columns, tuple(rows), note + (f" {left:,} more are in atlas.json." if left else "")
+        "Break-even points", columns, tuple(rows), note + (f" {left:,} more are in atlas.json." if left else "")
     )
 
 

@@ -81,9 +81,9 @@ def _walls(known: Sequence[Cell], atlas: Atlas) -> Iterator[str]:
         if (begin, ticket) not in at or not found:
             continue
         first = at[begin, ticket]
-        turns = "; ".join(f"with {words} {_both(cell)} ({_limit(cell)})" for words, cell in found)
+        turns = " ".join(f"With {words} {_both(cell)} ({_limit(cell)})." for words, cell in found)
         who = f"The ticket {ticket_words(ticket)} ({significant(first.bits_per_weight)} bits a weight)"
-        yield f"{who}: {_both(first)} at {_where_place(first)} ({_limit(first)}); {turns}."
+        yield f"{who} gains {_both(first)} at {_where_place(first)} ({_limit(first)}). {turns}"
 
 
 def _typical(known: Sequence[Cell]) -> list[Ticket]:
@@ -94,7 +94,7 @@ def _typical(known: Sequence[Cell]) -> list[Ticket]:
 
 
 def _limit(cell: Cell) -> str:
-    return f"{label(cell.cause)} {percent(cell.cause_share)}"
+    return f"{percent(cell.cause_share)} {label(cell.cause)}"
 
 
 def _both(cell: Cell) -> str:
@@ -120,11 +120,18 @@ def _behind(atlas: Atlas) -> Iterator[str]:
 def _quality() -> str:
     lost = [each for each in QUALITY if not each.ticket_wins]
     won = [each for each in QUALITY if each.ticket_wins]
-    words = "; ".join(
-        f"{each.ticket} {each.ticket_value:g} against {each.rival_value:g} of {each.rival} ({each.measure})"
+    words = " ".join(
+        f"{_begun(each.ticket)}: {each.ticket_value:g} against {each.rival_value:g} of {each.rival} ({each.measure})."
         for each in (*won, *lost)
     )
-    return f"Quality at equal memory, as published: {words}. A factor buys nothing where the ticket is the worse model."
+    return (
+        f"Quality at equal memory, as published, less is better. {words} A factor buys nothing where the ticket is the "
+        "worse model."
+    )
+
+
+def _begun(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _times(cell: Cell, metric: Metric) -> str:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from accelsim.report.terminal import print_fitted
-from accelsim.report.text import percent, printable, quantity, significant, size_words
+from accelsim.report.text import percent, printable, quantity, ratio, significant, size_words
 
 KNEE_TOLERANCE = 0.05
 """What traffic may be above the least: less is not worth twice the memory to anybody, and below the bands of the
@@ -124,7 +124,21 @@ def _sentences(curve: CapacityCurve) -> list[str]:
         else:
             words += f"; more saves less than {percent(KNEE_TOLERANCE)} of the traffic"
     now = next((point for point in curve.good if point.capacity_bytes == curve.now_bytes), None)
-    return [*lines, f"{words}. Least energy at {size_words(best.capacity_bytes)}{_gain_words(best, now)}."]
+    return [
+        *lines,
+        f"{words}. Least energy at {size_words(best.capacity_bytes)}{_gain_words(best, now)}.{_slow_words(curve)}",
+    ]
+
+
+def _slow_words(curve: CapacityCurve) -> str:
+    """Return below which capacity the run takes longer by more than the tolerance; nothing where it never does."""
+    most = min(point.latency_s for point in curve.good) * (1 + KNEE_TOLERANCE)
+    slow = [place for place, point in enumerate(curve.good) if point.latency_s > most]
+    if not slow or slow[-1] + 1 == len(curve.good):
+        return ""
+    enough, least = curve.good[slow[-1] + 1], curve.good[0]
+    times = ratio(least.latency_s, enough.latency_s)
+    return f" Below {size_words(enough.capacity_bytes)} it takes longer, {times} at {size_words(least.capacity_bytes)}."
 
 
 def _gain_words(best: CapacityPoint, now: CapacityPoint | None) -> str:

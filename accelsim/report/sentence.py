@@ -23,14 +23,14 @@ _FITTED = (
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """What a reader can type for what a caveat leaves open: other rivals, and how sure the energies are."""
+    """What answers what a caveat leaves open: the option that names rivals, and how sure the energies are."""
 
     rivals: str
     sureness: str
 
 
-RUN_WAYS = Ways("--compare", "--uncertainty")
-COMPARE_WAYS = Ways("--storage", "accelsim report on the folder")
+RUN_WAYS = Ways("--compare", "--uncertainty says how sure the energies are")
+COMPARE_WAYS = Ways("--storage", "accelsim report on the folder says how sure the energies are")
 
 
 def closing(
@@ -42,7 +42,7 @@ def closing(
     """Return the three sentences that a run ends in: the finding, the limit, the caveat.
 
     ``synthetic`` are the formats whose values or statistics stand in for ones that nobody has measured; ``ways`` is
-    what the reader can type to know more.
+    what answers the rest.
     """
     limits = limits_line(result)
     left_open = caveat(result, comparison, synthetic, ways)
@@ -232,5 +232,5 @@ def joined_caveat(known: str, formats: Sequence[str], synthetic: Sequence[str], 
         parts.append(f"pruned, entropy-coded weights can be smaller still ({ways.rivals} entropy-int8,entropy-int4)")
     if synthetic:
         parts.append(f"values of {', '.join(map(format_label, synthetic))} are synthetic")
-    parts.append(f"{ways.sureness} says how sure the energies are")
+    parts.append(ways.sureness)
     return f"{'; '.join(parts)}."

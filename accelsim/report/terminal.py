@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import IO
 
@@ -17,11 +17,13 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from accelsim.cost.uncertainty import UncertaintyReport
 from accelsim.report.cores import cores_table, first_input_line
 from accelsim.report.fused import fused_line
 from accelsim.report.labels import label, phase_words
-from accelsim.report.sentence import area_lines, closing, finding, left_out_words, remarks
+from accelsim.report.sentence import RUN_WAYS, area_lines, closing, finding, left_out_words, remarks
 from accelsim.report.text import percent, printable, quantity, ratio, shape, significant
+from accelsim.report.uncertainty import band_words, print_uncertainty
 from accelsim.results.compare import (
     WEIGHT_CLASSES,
     batches,
@@ -66,12 +68,14 @@ def print_run(  # noqa: PLR0913  each is a part of what is printed
     more: Sequence[str] = (),
     folded: slice = slice(0, 0),
     synthetic: Sequence[str] = (),
+    unsure: UncertaintyReport | None = None,
 ) -> None:
     """Print what a run found: layers, totals beside ``comparison``, where cycles and energy went.
 
     It ends in three sentences: the finding, the limit, the caveat. ``sizes`` says how large the network is, behind the
     headline; ``more`` remarks stand before the end. Of the layers at ``folded``, which are like others, only the number
-    is shown. ``synthetic`` are the formats whose values stand in for ones that nobody has measured.
+    is shown. ``synthetic`` are the formats whose values stand in for ones that nobody has measured; ``unsure`` says how
+    sure the energies are, where that was asked.
     """
     console.print(Text(headline(result), style="bold"))
     if sizes:
@@ -92,8 +96,12 @@ def print_run(  # noqa: PLR0913  each is a part of what is printed
             console.print(Text("One core alone is best by the chip's objective; the others wait."))
     for line in [*fused_line(result), *remarks(result, comparison), *more]:
         console.print(Text(line))
+    ways = RUN_WAYS
+    if unsure is not None:
+        print_uncertainty(console, unsure)
+        ways = replace(ways, sureness=band_words(unsure))
     console.print()
-    for line, style in zip(closing(result, comparison, synthetic), ("bold", "", ""), strict=True):
+    for line, style in zip(closing(result, comparison, synthetic, ways), ("bold", "", ""), strict=True):
         console.print(Text(line, style=style))
 
 

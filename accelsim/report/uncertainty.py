@@ -29,6 +29,13 @@ def print_uncertainty(console: Console, report: UncertaintyReport) -> None:
         console.print(_constants(tornado))
 
 
+def band_words(report: UncertaintyReport) -> str:
+    """Return within which bounds the energy of the run is, as a caveat has it."""
+    band = report.formats[0].energy_j
+    low, high = quantity(band.p05, "J"), quantity(band.p95, "J")
+    return f"the run's energy is {low} to {high} in 90 % of the draws of all constants"
+
+
 def uncertainty_text(report: UncertaintyReport) -> str:
     """Return the content of ``uncertainty.json``."""
     return json.dumps(asdict(report), indent=2, allow_nan=False) + "\n"
@@ -46,7 +53,7 @@ def _bands(report: UncertaintyReport) -> Table:
             quantity(each.energy_j.value, "J"),
             _energy_range(each.energy_j),
             f"{significant(area.value)} mm2",
-            f"{significant(area.p05)} - {significant(area.p95)}",
+            f"{significant(area.p05)} - {significant(area.p95)} mm2",
         )
     return table
 

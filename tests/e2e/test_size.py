@@ -29,6 +29,13 @@ def curve(*traffic):
     return CapacityCurve("weight_buffer", 2048, points)
 
 
+def test_a_capacity_below_which_the_run_takes_longer_is_named(monkeypatch, capsys):
+    points = tuple(CapacityPoint(1024 << index, 100, 2.0, time) for index, time in enumerate((3.0, 2.0, 2.05, 2.0)))
+    monkeypatch.setenv("COLUMNS", "200")
+    print_capacities(make_console(sys.stdout), [CapacityCurve("accumulator", 2048, points)])
+    assert "Below 2 KiB it takes longer, 1.50x at 1 KiB." in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("traffic", "knee"),
     [((400, 200, 104, 100, 100), 4096), ((100, 100), None), ((104, 100), None), ((300, 200, 100), 4096)],
