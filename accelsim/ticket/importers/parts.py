@@ -21,6 +21,7 @@ from accelsim.ticket.importers.owners import (
     PRUNING_WORDS,
     THRESHOLD_WORDS,
     OwnerFinder,
+    beginnings,
     expanded,
     fits,
     is_binary,
@@ -324,6 +325,8 @@ def _unowned(candidate: _Candidate, finder: OwnerFinder) -> Role:
     key, value, inside = candidate.key, candidate.value, candidate.is_inside
     if not inside and key.endswith(".weight") and not is_named_after_pruning(key):
         return "inert"  # of another network
+    if _is_beside_unused(candidate):
+        return "inert"
     if value.ndim > 1 and value.shape in finder.by_shape:
         name = finder.by_shape[value.shape]
         candidate.refuse(f"is shaped like the weight of {name!r}, and nobody knows what it does")
@@ -332,6 +335,13 @@ def _unowned(candidate: _Candidate, finder: OwnerFinder) -> Role:
     if key not in candidate.checkpoint.lists and finder.may_decide(value):
         candidate.refuse("could say which weights are kept, and belongs to no layer that is known here")
     return "inert"
+
+
+def _is_beside_unused(candidate: _Candidate) -> bool:
+    """Return whether a tensor stands beside a weight of its shape that is no layer's: it says something of that one."""
+    key, tensors = candidate.key, candidate.checkpoint.tensors
+    beside = (name for head in beginnings(key) for name in (head, f"{head}.weight", f"{head}_orig") if name != key)
+    return any(name in tensors and tensors[name].shape == candidate.value.shape for name in beside)
 
 
 def _role_in_layer(candidate: _Candidate, weight: Array) -> Role:

@@ -143,6 +143,20 @@ def test_what_does_not_belong_together_is_refused_by_name(exported, plain_graph,
     assert read(tmp_path, several, plain_graph, part="ema").kind == "plain"
 
 
+def test_masks_of_weights_that_the_graph_leaves_out_are_left_out_with_them(
+    exported, plain_graph, tmp_path: Path
+) -> None:
+    # Of a table whose one row is a constant of the export (token types of BERT), as large as a layer's weight.
+    kept = torch.ones(2, 32)
+    kept[0] = 0
+    state = masked(exported[0].state_dict()) | {"types.weight": torch.rand(2, 32), "types.weight_mask": kept}
+    found = read(tmp_path, state, plain_graph)
+    assert "types.weight_mask" in " / ".join(found.notes)
+    del state["types.weight"]
+    with pytest.raises(TicketError, match="types.weight_mask: could say which weights are kept"):
+        read(tmp_path, state, plain_graph)
+
+
 def test_onnx_files_say_how_weights_are_stored_and_whose_they_are(tmp_path: Path) -> None:
     """PyTorch notes the module beside a node; what it names after a parameter is stored as the module has it."""
     value = onnx.helper.make_tensor_value_info
