@@ -14,7 +14,7 @@ from accelsim.dse.duels import Condition, Duel, Rule
 from accelsim.dse.rows import Row, figure
 from accelsim.dse.summary import Summary
 from accelsim.report.terminal import PIPE_WIDTH
-from accelsim.report.text import metric_text, printable, significant
+from accelsim.report.text import metric_text, printable, significant, size_words
 
 _SHOWN_FRONT = 12
 _SHOWN_REASONS = 5
@@ -125,7 +125,7 @@ def _network_lines(summary: Summary, network: str, names: Mapping[str, str], wid
     for objective in summary.objectives:
         moved = [
             f"{names.get(entry.variable, entry.variable)} {100 * entry.share:.0f} % "
-            f"(factor {significant(entry.spread)}, best {_value(entry.best)})"
+            f"(factor {significant(entry.spread)}, best {_value(entry.best, entry.variable)})"
             for entry in summary.sensitivities
             if entry.metric == objective and entry.share >= _SMALL_SHARE and (not several or entry.network == network)
         ]
@@ -148,7 +148,7 @@ def _table(rows: Sequence[Row], summary: Summary, names: Mapping[str, str], widt
     cells = [[*summary.objectives, *(names[axis] for axis in axes), *(["ticket"] if marks else [])]]
     for row in rows:
         line = [_figure(row, name) for name in summary.objectives]
-        line += [_value(row.get(axis)) for axis in axes]
+        line += [_value(row.get(axis), axis) for axis in axes]
         cells.append(line + ([_SYNTHETIC if row.get("provenance") == _SYNTHETIC else ""] if marks else []))
     for head in ([[name] for name in cells[0]], [_folded(name) for name in cells[0]]):
         lines = _columns(head, cells[1:])
@@ -176,16 +176,18 @@ def _figure(row: Mapping[str, Any], name: str) -> str:
     return "-" if value is None else metric_text(name, value)
 
 
-def _value(value: object) -> str:
-    """Return a variable's value as people write it."""
+def _value(value: object, axis: str) -> str:
+    """Return a variable's value as people write it: a capacity as ``64KiB``."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
+    if axis.endswith("_bytes") and isinstance(value, int) and value and value % 1024 == 0:
+        return size_words(value).replace(" ", "")
     return f"{value:.6g}" if isinstance(value, float) else printable(str(value))
 
 
 def _choices(row: Mapping[str, Any], summary: Summary, names: Mapping[str, str]) -> str:
     """Return what tells a point from the others."""
-    parts = [f"{names[axis]}={_value(row.get(axis))}" for axis in summary.axes]
+    parts = [f"{names[axis]}={_value(row.get(axis), axis)}" for axis in summary.axes]
     if row.get("provenance") == _SYNTHETIC:
         parts.append(f"({_SYNTHETIC})")
     return ", ".join(parts) or "the only choice"
@@ -240,14 +242,14 @@ def rule_words(rule: Rule, names: Mapping[str, str]) -> str:
 
 def _condition(condition: Condition, names: Mapping[str, str]) -> str:
     name = names.get(condition.variable, condition.variable)
-    levels, known = condition.levels, condition.known
+    levels, known, axis = condition.levels, condition.known, condition.variable
     if len(levels) == 1:
-        return f"{name}={_value(levels[0])}"
+        return f"{name}={_value(levels[0], axis)}"
     if levels == known[: len(levels)] and all(isinstance(level, (int, float)) for level in levels):
-        return f"{name}<={_value(levels[-1])}"
+        return f"{name}<={_value(levels[-1], axis)}"
     if levels == known[-len(levels) :] and all(isinstance(level, (int, float)) for level in levels):
-        return f"{name}>={_value(levels[0])}"
-    return f"{name} in {'/'.join(_value(level) for level in levels)}"
+        return f"{name}>={_value(levels[0], axis)}"
+    return f"{name} in {'/'.join(_value(level, axis) for level in levels)}"
 
 
 def agreement_lines(document: Mapping[str, Any], width: int | None = None) -> list[str]:

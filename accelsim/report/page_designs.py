@@ -30,6 +30,7 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_DESIGNS = 5000
 _NEEDED = ("hardware", "workload", "storage", "status", "fidelity", "latency_s", "energy_j", "area_mm2")
 _VARIED = "vary."
+_BYTES = "_bytes"
 _SHOWN_VALUES = 8
 _MATTERS_TITLE = "What matters, in figures"
 _SMALL_SHARE = 0.01  # of the spread of a figure: what explains less is not worth a row
@@ -343,7 +344,7 @@ def _swept_table(study: Study) -> PageTable:
 
 def _chosen_table(study: Study) -> PageTable:
     """Return a row for each best design: what it is best in, what it is, what it costs."""
-    columns = ("best in", *(field_label(name) for name in _varied(study)), "time", "energy", "chip area")
+    columns = ("best in", *(_heading(name) for name in _varied(study)), "time", "energy", "chip area")
     rows = []
     for names, row in _chosen(study.summary) if study.summary is not None else []:
         what = ", ".join(" of ".join((label(first), rest)) if rest else label(first) for first, _, rest in
@@ -436,7 +437,7 @@ def _table(study: Study) -> PageTable:
             Cell(f"{significant(each.area_mm2)} mm2", each.area_mm2),
         )
         rows.append((*cells, *figures))
-    columns = (*(field_label(name) for name in varied), "time", "energy", "chip area")
+    columns = (*(_heading(name) for name in varied), "time", "energy", "chip area")
     return PageTable(f"All designs of {study.name}", columns, tuple(rows))
 
 
@@ -446,7 +447,15 @@ def _choice(name: str, text: str) -> Cell:
         value = float(text)
     except ValueError:
         return Cell(_shown(name, text), text)
-    return Cell(text, value) if math.isfinite(value) else Cell(text, text)
+    if not math.isfinite(value):
+        return Cell(text, text)
+    return Cell(_shown(name, text) if name.endswith(_BYTES) else text, value)
+
+
+def _heading(name: str) -> str:
+    """Return the head of a variable's column: with the unit, but for capacities, whose cells have one."""
+    words = field_label(name)
+    return words.removesuffix(" (B)") if name.endswith(_BYTES) else words
 
 
 def _text(text: str) -> Cell:
