@@ -120,6 +120,7 @@ def test_each_core_with_an_input_takes_the_time_of_one_core_with_one() -> None:
         ("edge_quad", "workloads/gin_slt_f90.pt", "slt"),
     ],
 )
+@pytest.mark.filterwarnings("error")  # a chip as one core in turn sees it must not reach a schedule
 def test_further_cores_never_make_a_run_slower(chip: str, workload: str, storage: str) -> None:
     trace = trace_workload(workload, TraceOptions() if workload.endswith(".pt") or storage != "slt" else TICKET)
     chips = [load_hardware(chip, (f"num_cores={number}", "mapping.objective=latency")) for number in (2, 3, 4, 5)]
