@@ -149,7 +149,8 @@ class PieceInSlot:
         schedule = self.piece.schedule
         worked = np.concatenate([[0], np.cumsum(schedule.array_cycles)])
         if what == "inputs":
-            return worked[schedule.inputs.step].astype(np.float64)
+            asked = schedule.inputs.fetch_bytes > 0  # what moves nothing is no request
+            return worked[schedule.inputs.step[asked]].astype(np.float64)
         return worked[schedule.weights.step[self.tiles(what, number)]].astype(np.float64)
 
     def named(self, station: Station) -> Station:

@@ -120,6 +120,7 @@ def test_each_core_with_an_input_takes_the_time_of_one_core_with_one() -> None:
         ("edge_quad", "workloads/gin_slt_f90.pt", "slt"),
     ],
 )
+@pytest.mark.filterwarnings("error")  # a chip as one core in turn sees it must not reach a schedule
 def test_further_cores_never_make_a_run_slower(chip: str, workload: str, storage: str) -> None:
     trace = trace_workload(workload, TraceOptions() if workload.endswith(".pt") or storage != "slt" else TICKET)
     chips = [load_hardware(chip, (f"num_cores={number}", "mapping.objective=latency")) for number in (2, 3, 4, 5)]
@@ -304,3 +305,10 @@ def test_a_split_by_inputs_needs_inputs() -> None:
 def test_a_split_names_layers_that_are_there(split: str, message: str) -> None:
     with pytest.raises(MappingError, match=message):
         simulate(quad(f"mapping.split={split}"), small(), "dense-int8")
+
+
+def test_a_tile_whose_inputs_move_nothing_is_no_request_to_a_shared_buffer() -> None:
+    chip = load_hardware("edge_quad", ("num_cores=6", "mapping.objective=latency")).config
+    trace = LayerTrace("part", trace_workload("conv2").layers[:2], "dense")
+    run = run_tenants(chip, [network_on_cores(chip, trace, "dense-int8")] * 2)
+    assert sum(core.macs for core in run.cores) == 2 * sum(layer.dims.macs for layer in trace.layers)
