@@ -357,7 +357,7 @@ def compiled_walk() -> Any:
         return None
     # All arrays are the caller's, and none is made here. Counting references to them, an atomic instruction for each of
     # the forty at every call, takes 16 times as long as the loops themselves: 430 against 26 ns an event.
-    uncounted = {"_nrt": False}
+    uncounted: Any = {"_nrt": False}
     parts = (serve_simply, _begin_cycle, _raise, arrive, _issue, _work, _park, _granted, _look_at, _serve, _wake)
     for part in (*parts, _go_round, walk):
         numba.extending.register_jitable(**uncounted)(part)
