@@ -64,9 +64,7 @@ def test_a_token_takes_what_its_weights_and_its_cache_take_of_the_memory(shape, 
         ("phone_lpddr5x", "slt", {"phase": "generate", "prompt": 33, "tokens": 3, **TICKET}),
     ],
 )
-def test_blocks_that_stand_for_others_give_the_same_as_all_of_them(
-    chip, storage, options, small, monkeypatch
-):
+def test_blocks_that_stand_for_others_give_the_same_as_all_of_them(chip, storage, options, small, monkeypatch):
     hardware, trace = load_hardware(chip, []), small(**options)
     few = simulate(hardware, trace, storage)
     monkeypatch.setattr(pipeline, "repeats", lambda trace, plans, hardware: False)
