@@ -27,6 +27,7 @@ from accelsim.trace import TraceOptions, trace_workload
 from accelsim.trace.batch import with_batch
 from accelsim.trace.model import LayerTrace, LayerWeights, LoopDims, TraceLayer
 
+pytestmark = pytest.mark.usefixtures("first_choice_in_module")
 TICKET = TraceOptions(sparsity=0.7, prune_ratio=0.35, lock_ratio=0.15)
 SHARED = "share=[weight_generator, mask_decoder, mask_buffer]"
 

@@ -15,6 +15,7 @@ from accelsim.ticket.zoo.decoders import list_decoders
 from accelsim.timing.power_states import refresh_ns
 from accelsim.trace import TraceOptions, trace_workload
 
+pytestmark = pytest.mark.usefixtures("first_choice_in_module")
 SMALL = {
     "model_type": "llama", "vocab_size": 512, "hidden_size": 128, "num_hidden_layers": 7, "num_attention_heads": 8,
     "num_key_value_heads": 2, "intermediate_size": 320, "max_position_embeddings": 512,
@@ -63,9 +64,7 @@ def test_a_token_takes_what_its_weights_and_its_cache_take_of_the_memory(shape, 
         ("phone_lpddr5x", "slt", {"phase": "generate", "prompt": 33, "tokens": 3, **TICKET}),
     ],
 )
-def test_blocks_that_stand_for_others_give_the_same_as_all_of_them(
-    chip, storage, options, small, monkeypatch, first_choice
-):
+def test_blocks_that_stand_for_others_give_the_same_as_all_of_them(chip, storage, options, small, monkeypatch):
     hardware, trace = load_hardware(chip, []), small(**options)
     few = simulate(hardware, trace, storage)
     monkeypatch.setattr(pipeline, "repeats", lambda trace, plans, hardware: False)
@@ -76,7 +75,7 @@ def test_blocks_that_stand_for_others_give_the_same_as_all_of_them(
     assert replace(few, dram=None) == replace(every, dram=None)
 
 
-def test_a_block_that_is_stored_otherwise_is_not_taken_for_a_copy(small, first_choice):
+def test_a_block_that_is_stored_otherwise_is_not_taken_for_a_copy(small):
     trace, hardware = small(phase="decode", context=50), load_hardware("edge_llm", [])
     one = run(hardware, trace, "dense-int8+layers.4.mlp.up_proj=dense-int4")
     bits = {layer.name: layer.stored_bits.weight for layer in one.layers if layer.name.endswith("up_proj")}
@@ -85,7 +84,7 @@ def test_a_block_that_is_stored_otherwise_is_not_taken_for_a_copy(small, first_c
     assert read["layers.4.mlp.up_proj"] < 0.6 * read["layers.5.mlp.up_proj"]
 
 
-def test_a_generation_is_the_prompt_and_one_decode_a_further_token(small, first_choice):
+def test_a_generation_is_the_prompt_and_one_decode_a_further_token(small):
     hardware = load_hardware("edge_llm", [])
     whole = run(hardware, small(phase="generate", prompt=60, tokens=5, batch=2), "dense-int8")
     prompt = run(hardware, small(phase="prefill", prompt=60, batch=2), "dense-int8").totals
@@ -101,7 +100,7 @@ def test_a_generation_is_the_prompt_and_one_decode_a_further_token(small, first_
     assert steps[0].time_to_first_token_s is None
 
 
-def test_a_batch_reads_weights_once_and_each_sequence_its_own_cache(small, first_choice):
+def test_a_batch_reads_weights_once_and_each_sequence_its_own_cache(small):
     hardware = load_hardware("edge_llm", ["mapping.keep_activations_on_chip=true"])
     one, eight = (
         run(hardware, small(phase="decode", context=300, batch=batch), "dense-int8").totals for batch in (1, 8)
@@ -110,7 +109,7 @@ def test_a_batch_reads_weights_once_and_each_sequence_its_own_cache(small, first
     assert eight.tokens_per_s > 3 * one.tokens_per_s
 
 
-def test_the_ticket_of_a_decoder_moves_its_masks_once_a_token(first_choice):
+def test_the_ticket_of_a_decoder_moves_its_masks_once_a_token():
     hardware = load_hardware("edge_llm", ["activation_buffer.capacity_bytes=65536"])
     totals = run(hardware, trace_workload("decoder_slt_f70", TraceOptions(phase="decode", context=100)), "slt").totals
     stored, burst = totals.stored_bits.mask / 8, hardware.config.dram.burst_bytes
@@ -124,7 +123,7 @@ def test_the_ticket_of_a_decoder_moves_its_masks_once_a_token(first_choice):
     assert run(hardware, answer, "slt").totals.latency_cycles == sum(parts)
 
 
-def test_a_cache_that_fits_half_the_buffer_stays_on_chip(small, first_choice):
+def test_a_cache_that_fits_half_the_buffer_stays_on_chip(small):
     trace = small(phase="decode", context=300)  # 2 x 7 x 32 x 301 bytes: 135 kB
     for size, read in ((524_288, 0), (262_144, 2 * 7 * 32 * 300)):
         hardware = load_hardware("edge_llm", [f"activation_buffer.capacity_bytes={size}"])
