@@ -16,7 +16,7 @@ from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
 from accelsim.errors import MappingError
 from accelsim.mapping.bound import lower_bound, made_cycles
-from accelsim.mapping.build import build_layer, layer_shape
+from accelsim.mapping.build import build_layer, in_one, layer_shape
 from accelsim.mapping.core_chip import compulsory_bytes, core_chip, with_turns
 from accelsim.mapping.cores import ALIKE, PARTS, Part, split_task
 from accelsim.mapping.fixed import fitted
@@ -397,10 +397,10 @@ def _of_part(part: LayerTask, tiling: Tiling | None, prices: EnergyPrices, is_st
     if tiling is not None:
         own = tiling.cut_to(part.layer.dims)
         if is_stated:
-            return build_layer(part, fitted(part, own))
+            return in_one(build_layer(part, fitted(part, own)))
         with suppress(MappingError):
-            return build_layer(part, own)
-    return map_alone(part, prices).schedule
+            return in_one(build_layer(part, own))
+    return in_one(map_alone(part, prices).schedule)
 
 
 def _numbers(num_cores: int) -> tuple[int, ...]:

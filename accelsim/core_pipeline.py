@@ -16,7 +16,7 @@ from accelsim.core_program import Network, Program
 from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
 from accelsim.errors import MappingError
-from accelsim.mapping.build import layer_shape
+from accelsim.mapping.build import in_one, layer_shape
 from accelsim.mapping.core_chip import core_chip
 from accelsim.mapping.cores import shares
 from accelsim.mapping.mapper import forget_times
@@ -130,7 +130,7 @@ def _mapped(
                 behind = first + stage_of.count(stage_of[first])
                 mapped = map_in_order(tasks[first:behind], prices, network.fixed)
                 ends = [0, *(item.end.end_cycle for item in mapped)]
-                schedules += [item.schedule for item in mapped]
+                schedules += [in_one(item.schedule) for item in mapped]
                 cycles += [after - before for before, after in zip(ends, ends[1:], strict=False)]
                 first = behind
             break

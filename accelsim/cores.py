@@ -20,7 +20,7 @@ from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
 from accelsim.errors import MappingError
 from accelsim.groups import Group
-from accelsim.mapping.build import layer_shape
+from accelsim.mapping.build import in_one, layer_shape
 from accelsim.mapping.core_chip import core_chip
 from accelsim.mapping.cores import shares
 from accelsim.mapping.network import check_units, kinds_of, map_network
@@ -245,7 +245,7 @@ def _rounds(chip: HardwareConfig, network: Network, trace: LayerTrace) -> list[t
     found: list[tuple[Piece, ...]] = []
     for group in groups:
         schedule, _ = map_network(group.trace, network.plans, network.storage, chip, prices, network.fixed)
-        found += [tuple(Piece(layer) for layer in schedule.layers)] * group.times
+        found += [tuple(Piece(in_one(layer)) for layer in schedule.layers)] * group.times
     return found
 
 

@@ -144,6 +144,14 @@ def build_layer(
     return _build(task, tiling, holding, _Part(ranges[0], num_steps, None), skip_table(task, tiling))
 
 
+def in_one(schedule: LayerSchedule) -> LayerSchedule:
+    """Return a schedule with all of its events, for programs that take no layer part by part."""
+    parts = schedule.parts
+    if not isinstance(parts, LayerParts):
+        return schedule
+    return build_layer(parts.task, parts.tiling, MOST_TILES, parts.holding)
+
+
 def check_number(num_steps: int, where: str) -> None:
     """Refuse more tiles than are simulated."""
     if num_steps > MOST_TILES:

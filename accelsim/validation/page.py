@@ -57,12 +57,9 @@ _REASONS = (
     ),
     _Reason("eyeriss-v1", "power", -1, "an executed product takes less here, time more; see below"),
     _Reason("eyeriss-v1", "power", 1, "an executed product takes less here, time more; see below"),
-    _Reason(
-        "areas",
-        "area in mm2, TPU v1, matrix",
-        -1,
-        "the die is an upper bound; PEs from synthesis have no wires but layout's factors",
-    ),
+    _Reason("areas", "area in mm2, TPU v1, matrix", 1, "what a PE's registers are is an assumption; see below"),
+    _Reason("eie-products", "time in us", -1, "waiting for the slowest PE is not modelled; zeros at random"),
+    _Reason("eie-products", "time in us", 1, "zeros of real layers do not lie at random"),
     _Reason("areas", "area in mm2, TPU v1, accumulators", 1, "two ports in every bank is an assumption"),
     _Reason(
         "areas", "area in mm2, TPU v1, activation", -1, "a lane here scales and adds; pooling memories are not modelled"
