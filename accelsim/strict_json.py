@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from typing import Any
 
 
@@ -11,17 +12,23 @@ class StrictJsonError(ValueError):
     """What is wrong with a text, without where it stands and what to do."""
 
 
-def parse_json(text: str) -> Any:
-    """Return the value of a JSON text; raise `StrictJsonError` for what is none, or says a thing twice."""
+def parse_json(text: str, most_fields: int | None = None) -> Any:
+    """Return the value of a JSON text; raise `StrictJsonError` for what is none, or says a thing twice.
+
+    An object of more than ``most_fields`` is refused too.
+    """
+    unique = partial(_unique, most_fields=most_fields)
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
+        return json.loads(text, object_pairs_hook=unique, parse_constant=_no_constant, parse_float=_finite)
     except StrictJsonError:
         raise
     except (ValueError, RecursionError) as error:
         raise StrictJsonError("not readable JSON") from error
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, Any]], most_fields: int | None) -> dict[str, Any]:
+    if most_fields is not None and len(pairs) > most_fields:
+        raise StrictJsonError(f"a record has {len(pairs):,} fields, and {most_fields} at the most are allowed")
     values = dict(pairs)
     if len(values) != len(pairs):
         raise StrictJsonError("a field is given twice")

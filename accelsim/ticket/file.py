@@ -42,6 +42,7 @@ from accelsim.ticket.header import (
     parse_header,
     problem_of,
     shown,
+    unknown_field,
 )
 from accelsim.ticket.model import Provenance, Ticket, TicketLayer
 from accelsim.ticket.shapes import check_graph, count_weights, weight_shapes
@@ -134,7 +135,10 @@ def _parse(document: object) -> Ticket:
         raise TicketError(
             f"ticket.version: {shown(version)} is not {FORMAT_VERSION}; use the program version that wrote it"
         )
-    for name in _Document.model_fields:
+    known = _Document.model_fields
+    if len(document) > len(known):  # millions of unknown fields would be as many errors
+        raise TicketError(unknown_field("ticket", next(name for name in document if name not in known)))
+    for name in known:
         value = document.get(name)
         if isinstance(value, dict | list | tuple):  # one may hold itself many times over: nothing looks into it
             raise TicketError(f"ticket.{name}: {shown(value)} is no plain value; the file is damaged or foreign")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import FailFast
 
 NodeKind = Literal[
     "input", "conv2d", "conv_transpose2d", "linear", "matmul", "aggregate", "norm", "activation", "pool", "global_pool",
@@ -12,6 +14,10 @@ NodeKind = Literal[
 PARAMETRIC_KINDS = frozenset({"conv2d", "conv_transpose2d", "linear"})
 """Kinds whose weights a supermask covers."""
 WEIGHTED_KINDS = PARAMETRIC_KINDS | {"embedding"}
+
+# Where a file is read, one wrong item is enough: an error for each of millions would take gigabytes.
+Names = Annotated[tuple[str, ...], FailFast()]
+Sizes = Annotated[tuple[int, ...], FailFast()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +74,8 @@ class GraphNode:
 
     name: str
     kind: NodeKind
-    inputs: tuple[str, ...]
-    out_shape: tuple[int, ...]
+    inputs: Names
+    out_shape: Sizes
     out_channels: int = 0
     kernel: tuple[int, int] = (1, 1)
     stride: tuple[int, int] = (1, 1)
@@ -83,8 +89,8 @@ class GraphNode:
     num_edges: int = 0
     num_heads: int = 1
     transpose_b: bool = False
-    end_padding: tuple[int, ...] = ()
-    depth: tuple[int, ...] = ()
+    end_padding: Sizes = ()
+    depth: Sizes = ()
     num_ops: int = 0
     num_rows: int = 0
     weights_of: str = ""

@@ -8,18 +8,19 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, ValidationError
 
 from accelsim.errors import TicketError
 from accelsim.prng import RandomSource
 from accelsim.strict_json import StrictJsonError, parse_json
-from accelsim.ticket.graph import GraphNode, NetworkGraph
+from accelsim.ticket.graph import GraphNode, Names, NetworkGraph
 from accelsim.ticket.model import TicketLayer
 from accelsim.ticket.shapes import MAX_DIMENSION, MAX_NODES
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, le=MAX_DIMENSION)]
-Sizes = Annotated[tuple[Count, ...], Field(max_length=8)]
+Counts = Annotated[tuple[Count, ...], Field(max_length=8)]
+_MOST_FIELDS = 64  # of a record: each unknown one is an error of its own, of a kilobyte
 
 
 def _all_given(source: object) -> object:
@@ -39,7 +40,7 @@ class LayerHeader:
     """
 
     name: str
-    shape: Sizes
+    shape: Counts
     codec: str
     payload_bits: Annotated[int, Field(ge=0, le=1 << 40)]
     mask_bytes: Count
@@ -53,7 +54,7 @@ class LayerHeader:
     source: Annotated[RandomSource | None, BeforeValidator(_all_given)]
     digest_bytes: Count = 0
     coat_bytes: Count = 0
-    coat_kept: Sizes = ()
+    coat_kept: Counts = ()
     value_digest: Annotated[int, Field(ge=0, le=1 << 32)] | None = None
 
 
@@ -67,9 +68,9 @@ class _Header(StrictRecord):
     """The whole header; sizes of the graph are bounded where it is checked (`accelsim.ticket.shapes`)."""
 
     name: str
-    nodes: Annotated[tuple[GraphNode, ...], Field(max_length=MAX_NODES)]
-    layers: Annotated[tuple[LayerHeader, ...], Field(max_length=MAX_NODES)]
-    outputs: tuple[str, ...] = ()
+    nodes: Annotated[tuple[GraphNode, ...], Field(max_length=MAX_NODES), FailFast()]
+    layers: Annotated[tuple[LayerHeader, ...], Field(max_length=MAX_NODES), FailFast()]
+    outputs: Names = ()
     batch: Count = 0
 
 
@@ -136,12 +137,17 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def unknown_field(where: str, name: object) -> str:
+    """Return what is wrong with a record that has a field which nobody knows."""
+    return f"{where}: unknown field {shown(name)}; a newer format version, or a foreign file"
+
+
 def problem_of(error: ValidationError, where: str) -> str:
     """Return the first problem of a record in one line."""
     first = error.errors(include_url=False)[0]
     *parents, last = map(str, (where, *first["loc"]))
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"{'.'.join(parents)}: unknown field {shown(last)}; a newer format version, or a foreign file"
+        return unknown_field(".".join(parents), last)
     said = first["msg"].removeprefix("Value error, ").replace("\n", " ")
     allowed = said.removeprefix("Input should be ")
     if first["type"] == "literal_error":
@@ -161,7 +167,7 @@ def parse_header(text: str) -> tuple[NetworkGraph, tuple[LayerHeader, ...]]:
         Naming the field that is missing, unknown, of another type or out of range.
     """
     try:
-        parse_json(text)  # refuses what pydantic lets pass: a field given twice, a number that is none
+        parse_json(text, _MOST_FIELDS)  # refuses what pydantic lets pass: a field given twice, a number that is none
         header = _Header.model_validate_json(text)
     except StrictJsonError as error:
         raise TicketError(f"header: {error}; the file is damaged or foreign") from error
