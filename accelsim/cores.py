@@ -227,8 +227,8 @@ def whole_program(chip: HardwareConfig, network: Network) -> Program:
 def by_inputs(hardware: HardwareConfig, network: Network, share: int = 0) -> Program:
     """Return each core with inputs of its own, waiting for no other; mapped for its ``share`` of the bandwidth."""
     trace = network.trace
-    number = min(hardware.num_cores, trace.copies)
-    chip = core_chip(hardware, share or number, "weights", number)
+    num_active = min(hardware.num_cores, trace.copies)
+    chip = core_chip(hardware, share or num_active, "weights", num_active)
     rounds: list[dict[int, tuple[Piece, ...]]] = []
     for core, part in enumerate(shares(trace.copies, hardware.num_cores)):
         for number, pieces in enumerate(_rounds(chip, network, in_copies(trace, part.size))):

@@ -41,6 +41,7 @@ from accelsim.trace.model import TraceLayer
 Ints = npt.NDArray[np.int64]
 MOST_STEPS = 1 << 17  # some 100 MB of events at a time
 MOST_TILES = 10_000_000  # of a layer: half a minute
+MOST_WHOLE = 1 << 19  # of a layer on a core beside others, where all events are held at once: some 800 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,15 +150,17 @@ def in_one(schedule: LayerSchedule) -> LayerSchedule:
     parts = schedule.parts
     if not isinstance(parts, LayerParts):
         return schedule
-    return build_layer(parts.task, parts.tiling, MOST_TILES, parts.holding)
+    check_number(parts.num_steps, schedule.name, MOST_WHOLE)
+    return build_layer(parts.task, parts.tiling, MOST_WHOLE, parts.holding)
 
 
-def check_number(num_steps: int, where: str) -> None:
-    """Refuse more tiles than are simulated."""
-    if num_steps > MOST_TILES:
+def check_number(num_steps: int, where: str, most: int = MOST_TILES) -> None:
+    """Refuse more tiles than are simulated: of one core's part of a layer ``most`` is `MOST_WHOLE`."""
+    if num_steps > most:
+        whose = "a layer" if most == MOST_TILES else "a core's part of a layer"
         raise MappingError(
-            f"{where}: {num_steps} tiles are more than the {MOST_TILES} that a layer may be cut into; state larger "
-            "tiles with --mapping FILE, or take a chip with larger buffers"
+            f"{where}: {num_steps} tiles are more than the {most} that {whose} may be cut into; state larger tiles "
+            "with --mapping FILE, or take a chip with larger buffers"
         )
 
 

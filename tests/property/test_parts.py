@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelsim.mapping.build import build_layer
+from accelsim.errors import MappingError
+from accelsim.mapping.build import MOST_WHOLE, build_layer, check_number, in_one
 from accelsim.mapping.network import network_tasks, residency_of
 from accelsim.pipeline import layer_plans
 from accelsim.sim.counters import Counters
@@ -61,6 +63,7 @@ def test_parts_add_up_to_the_whole(random_case: Cases, seed: int, most_steps: in
         parts = cut.layers[0].parts
         assert parts is not None
         assert parts.num_steps == whole.layers[0].num_steps
+        assert (in_one(cut.layers[0]).array_cycles == whole.layers[0].array_cycles).all()
         once, again = run_schedule(whole, case.hardware), run_schedule(cut, case.hardware)
         assert work(again) == work(once)
         assert sum(again.layers[0].dram_bytes.values()) == sum(once.layers[0].dram_bytes.values())
@@ -78,3 +81,11 @@ def test_equal_parts_that_are_solved_once_take_as_long_as_processes(random_case:
     case = random_case(seed)
     for _, cut in cut_layers(case, 4):
         assert run_schedule(cut, case.hardware) == run_schedule(cut, case.hardware, exact=True)
+
+
+def test_a_core_beside_others_takes_fewer_tiles_than_one_alone() -> None:
+    check_number(MOST_WHOLE + 1, "conv")
+    with pytest.raises(
+        MappingError, match=r"conv: 524289 tiles are more than the 524288 that a core's part of a layer"
+    ):
+        check_number(MOST_WHOLE + 1, "conv", MOST_WHOLE)
