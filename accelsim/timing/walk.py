@@ -355,7 +355,7 @@ def compiled_walk() -> Any:
 
     if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         return None
-    options = _uncounted(numba)
+    options: Any = _uncounted(numba)
     parts = (serve_simply, _begin_cycle, _raise, arrive, _issue, _work, _park, _granted, _look_at, _serve, _wake)
     for part in (*parts, _go_round, walk):
         (numba.extending.register_jitable(**options) if options else numba.extending.register_jitable)(part)

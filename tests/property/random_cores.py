@@ -1,6 +1,8 @@
 """Random networks on chips with several cores: who works on what, and what they share, is drawn."""
 
 import random
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from random_cases import Case, drawn_layer, make_case
@@ -32,11 +34,14 @@ class CoresCase:
 
 def make_cores(seed: int) -> CoresCase:
     """Return the chip and the network of case ``seed`` with cores, what they share, and who works on what, drawn."""
+    return first_that_fits("cores", seed, _cores)
+
+
+def first_that_fits(name: str, seed: int, make: Callable[[Case, random.Random], CoresCase]) -> CoresCase:
+    """Return the first of the draws that ``make`` makes of case ``seed`` in which all parts fit in some way."""
     for attempt in range(1000):
-        try:
-            return _cores(make_case(seed), random.Random(f"cores {seed} {attempt}"))
-        except MappingError:
-            continue  # some part fits in no way
+        with suppress(MappingError):
+            return make(make_case(seed), random.Random(f"{name} {seed} {attempt}"))
     raise AssertionError(f"no case {seed}")
 
 

@@ -2,11 +2,10 @@
 
 import random
 
-from random_cases import Case, drawn_layer, make_case
-from random_cores import CoresCase, several_cores
+from random_cases import Case, drawn_layer
+from random_cores import CoresCase, first_that_fits, several_cores
 
 from accelsim.core_pipeline import Stages, program_of
-from accelsim.errors import MappingError
 from accelsim.mapping.core_chip import core_chip
 from accelsim.mapping.network import network_tasks
 from accelsim.mapping.residency import Residency
@@ -16,12 +15,7 @@ from accelsim.pipeline import layer_plans
 
 def make_pipeline(seed: int) -> CoresCase:
     """Return the chip and the network of case ``seed`` with its layers in stages, and one to four inputs, drawn."""
-    for attempt in range(1000):
-        try:
-            return _pipeline(make_case(seed), random.Random(f"pipeline {seed} {attempt}"))
-        except MappingError:
-            continue  # some layer fits in no way
-    raise AssertionError(f"no case {seed}")
+    return first_that_fits("pipeline", seed, _pipeline)
 
 
 def _pipeline(case: Case, draw: random.Random) -> CoresCase:
