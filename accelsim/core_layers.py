@@ -404,7 +404,7 @@ def _of_part(part: LayerTask, tiling: Tiling | None, prices: EnergyPrices, is_st
 
 
 def _numbers(num_cores: int) -> tuple[int, ...]:
-    """Return how many cores a layer is tried on: all, and the next two powers of two below."""
+    """Return how many of two cores or more a layer is tried on: all, and the next two powers of two below."""
     power = 1 << (num_cores - 1).bit_length() - 1
     return tuple(number for number in (num_cores, power, power // 2) if number > 1)
 

@@ -55,7 +55,7 @@ LEANER = 1.01
 KEPT_EVENTS = 1 << 20  # some 100 MB of schedules and tables
 KEPT_TIMES = 1 << 21  # some 200 MB of tables and times, until the run that follows has ended
 LEAST_EVENTS_KEPT = 64
-KEPT_ENDS = 64  # of a table; some 100 KB
+KEPT_ENDS = 16  # of a table, 4 KB each: of all tables 200 MB at the most
 KEPT_TILINGS = 1 << 16  # in closed forms: some 150 MB
 KEPT_CHOICES = 1024
 

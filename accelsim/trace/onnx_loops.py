@@ -78,9 +78,7 @@ def _bags_of(graph: onnx.GraphProto, node: onnx.NodeProto, facts: Known) -> _Bag
         return None if len(rows) != 1 or scaled else _Bags(rows.pop(), "", "", count, result)
     looked_up = [each for each in inside if each.op_type == "Gather" and each.input[0] in tables]
     if any(made[each.input[1]].op_type == "Loop" for each in looked_up if each.input[1] in made):
-        return _Bags(
-            tables.pop(), "", "", count, result
-        )  # those of a bag's rows that are no padding: each at most once
+        return _Bags(tables.pop(), "", "", count, result)  # rows that are no padding: each at most once
     numbers = {made[each.input[1]].input[0] for each in looked_up if each.input[1] in made}
     weights = {each.input[0] for each in cut} - numbers
     has_weights = any(each.op_type == "Mul" for each in inside)
