@@ -2,8 +2,8 @@
 
 Candidates are: all cores on one layer after the other, each layer divided by what its estimate likes best (or as the
 chip's description says); the inputs of a batch divided, each core running the network for its own; and one core alone,
-as on a chip that has no other, so that further cores never make a run slower. Where nothing but time counts, the same
-is tried on fewer cores than there are.
+as on a chip that has no other, so that further cores make no run worse by the chip's objective. Where nothing but time
+counts, the same is tried on fewer cores than there are.
 """
 
 from __future__ import annotations
