@@ -37,6 +37,10 @@ _COMMAND = "make synth"
 _SOURCE = f"open synthesis of rtl/ ({_COMMAND}): sky130_fd_sc_hd, 130 nm, 1.8 V, typical"
 _AT_NODE = f"open synthesis of rtl/ ({_COMMAND}): sky130_fd_sc_hd (130 nm, 1.8 V) and ASAP7 (7 nm, 0.70 and 0.77 V)"
 _CELLS = f"Liberty power of cells ({_COMMAND}): sky130_fd_sc_hd (130 nm, 1.8 V) and ASAP7 (7 nm, 0.77 V)"
+_DRAWN = (
+    "two-input NAND of libraries by node (accelsim/cost/scaling.py): sky130_fd_sc_hd and ASAP7, the others recalled"
+)
+_FEWEST_TRACKS = 7 / 9
 _ADDER_LEAKAGE_NW = 2250.0  # Aladdin, 40 nm, a 32-bit adder
 _FLOATING_UM2 = {"fp32": 8970.0 + 4360.0, "fp16": 8970.0 * (11 / 24) ** 2 + 4360.0}  # Aladdin, 40 nm
 
@@ -159,8 +163,12 @@ def _node_rows(results: Results) -> list[CostRow]:
         energies[known.name] = at_node(known, _gate_energy(results, known), "energy")
     adder = results[_FIRST.name, YARDSTICK]
     note = f"32-bit adder with random operands over its {adder.gate_equivalents:.0f} gates"
+    gate = _at_node_row("gate_area", "area", areas, "um2", "NAND2")
+    low = _rounded(gate.value * _FEWEST_TRACKS)
     return [
-        _at_node_row("gate_area", "area", areas, "um2", "NAND2"),
+        gate.model_copy(
+            update={"source": _DRAWN, "low": low, "note": f"{gate.note}; low: cells of seven tracks instead of nine"}
+        ),
         _at_node_row("gate_energy", "switch", energies, "pj", note),
         _at_node_row("register_area", "area", registers, "um2", "one flip-flop without reset or enable"),
         _leakage(adder.gate_equivalents),
