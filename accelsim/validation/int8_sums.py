@@ -12,7 +12,12 @@ LARGEST_WEIGHT = 63
 
 
 def int8_matrix(node: GraphNode, weights_KCRS: torch.Tensor) -> torch.Tensor | None:
-    """Return a layer's weights as int8 [R x S x C, K], or None where it is no convolution of that kind."""
+    """Return a layer's weights as int8 [R x S x C, K], or None where it is no convolution of that kind.
+
+    None too with a torch that has no product of int8 matrices, which is not among its documented functions.
+    """
+    if not hasattr(torch, "_int_mm"):
+        return None
     is_plain = node.kind == "conv2d" and node.groups == 1 and weights_KCRS.ndim == 4  # noqa: PLR2004  no depth
     if not is_plain or float(weights_KCRS.abs().max()) > LARGEST_WEIGHT:
         return None
