@@ -100,6 +100,15 @@ def test_the_tables_own_rows_give_its_own_errors_and_no_one_elses(tmp_path, refe
     assert own[0].theirs is None
 
 
+def test_inputs_that_are_all_zeros_leave_no_product_to_execute(tmp_path):
+    file = tmp_path / "own.csv"
+    row = GOOD["eyeriss-v1"] | {"zeros_percent": 100}
+    file.write_text("\n".join(",".join(map(str, cells)) for cells in (row, row.values())), encoding="utf-8")
+    rows = {row.quantity: row.ours for row in validate_rows(["eyeriss-v1"], str(file))}
+    assert rows["arithmetic's share of power, largest of layers"] == 0
+    assert rows["power in mW, a"] > 0
+
+
 def test_encoders_and_networks_are_kernels_too_and_all_take_a_batch(tmp_path):
     file = tmp_path / "own.csv"
     names = ("encoder_64x128x2", "conv2", "gemm_64x64x64", "attention_2x64x64", "softmax_64x64")
