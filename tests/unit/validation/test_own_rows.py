@@ -100,6 +100,15 @@ def test_the_tables_own_rows_give_its_own_errors_and_no_one_elses(tmp_path, refe
     assert own[0].theirs is None
 
 
+def test_rows_may_have_groups(tmp_path):
+    file = tmp_path / "own.csv"
+    rows = [GOOD["eyeriss-v1"] | {"layer": f"of {groups}", "groups": groups} for groups in (1, 2, 32)]
+    file.write_text("\n".join(",".join(map(str, cells)) for cells in (rows[0], *(row.values() for row in rows))))
+    ours = {row.quantity: row.ours for row in validate_rows(["eyeriss-v1"], str(file))}
+    one, two, each = (ours[f"DRAM traffic in MB, of {groups}"] for groups in (1, 2, 32))
+    assert one < two < each  # as many channels in each group, so that more groups read more inputs
+
+
 def test_inputs_that_are_all_zeros_leave_no_product_to_execute(tmp_path):
     file = tmp_path / "own.csv"
     row = GOOD["eyeriss-v1"] | {"zeros_percent": 100}
