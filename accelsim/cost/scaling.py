@@ -57,7 +57,7 @@ _AREA_FROM_45 = {
 # Smallest two-input NAND of a library of each node, in um2: what a gate equivalent takes. A library is drawn, and cells
 # have not shrunk as the equations' transistors: at 65 and 28 nm they are one and a half to two times as large.
 # 130 nm and 7 nm: sky130_fd_sc_hd and ASAP7, as synthesised with (rtl/synth). The others are recalled, not read again:
-# 180, 90, 65 nm: TSMC, nine or ten tracks (5.04 x 1.98, 2.52 x 1.12 and 1.8 x 0.8 um); 28 nm: ST FD-SOI, eight tracks
+# 180, 90, 65 nm: TSMC, nine or ten tracks (5.04 x 1.98, 2.52 x 1.12 and 1.8 x 0.8 um); 28 nm: ST FD-SOI, twelve tracks
 # (TSMC's nine tracks 0.504); 22 nm: GF 22FDX, eight tracks; 12 nm: GF 12LP, as papers on the PULP chips state them.
 _NAND2_UM2 = {180.0: 9.98, 130.0: 3.754, 90.0: 2.822, 65.0: 1.44, 28.0: 0.49, 22.0: 0.199, 12.0: 0.121, 7.0: 0.05832}
 

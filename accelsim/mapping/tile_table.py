@@ -220,7 +220,7 @@ def _one_array(parts: list[Any]) -> Any:
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
 
-Densities = tuple[tuple[float, ...], tuple[float, ...]]
+Densities = tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]
 
 
 @lru_cache(maxsize=48)
@@ -233,12 +233,13 @@ def skipped_fractions(layers: tuple[LayerKey, ...], array_json: str, width: Widt
     Parameters
     ----------
     densities
-        Of the weights, and of the input activations, of each layer.
+        Of the weights, and of the input activations, of each layer; and the share of paddings that take steps.
     """
     array, table = PeArrayConfig.model_validate_json(array_json), tile_table(layers, array_json, width)
     left = np.ones_like(table.compute)
     if array.zero_weights == "skip":
-        left = left * _weights_left(array, table, densities[0])
+        paddings = np.array(densities[2])[table.layer]
+        left = left * np.minimum(1.0, _weights_left(array, table, densities[0]) + paddings)
     if array.zero_activations == "skip":
         left = left * _activations_left(array, table, densities[1])
     return left

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from accelsim.validation.rows import ValidationRow
 
 SHIPPED = Path(__file__).with_name("templates") / "validation.json"
-FEWEST_RANKED = 3
 
 
 class Agreement(ConfigModel):
@@ -40,7 +39,7 @@ class Agreement(ConfigModel):
     largest_error: float | None
     """The largest."""
     rank_correlation: float | None
-    """Spearman's correlation between theirs and ours; null below three rows."""
+    """Spearman's correlation between theirs and ours; null below three rows and among equal ones."""
     ratio_low: float | None = None
     """Of a reference without plain rows: the least that ours is of theirs."""
     ratio_high: float | None = None
@@ -53,7 +52,7 @@ class Agreement(ConfigModel):
         """Return the agreement ``found`` of a group of rows; ``ratios`` are the ends of ours over theirs."""
         errors = (found.mean_error, found.median_error, found.largest_error)
         mean, median, largest = (round(error, 4) if found.num_rows else None for error in errors)
-        rank = round(found.rank_correlation, 4) if found.num_rows >= FEWEST_RANKED else None
+        rank = None if found.rank_correlation is None else round(found.rank_correlation, 4)
         low, high = (None, None) if ratios is None else (round(end, 4) for end in ratios)
         return cls(
             reference=name, source=source, num_rows=found.num_rows, mean_error=mean, median_error=median,

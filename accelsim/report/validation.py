@@ -53,9 +53,10 @@ def _agreement_table(groups: dict[str, list[ValidationRow]]) -> Table:
         if not found.num_rows:
             table.add_row(name, str(len(group)), "-", "-", "-", "-")
             continue
+        rank = found.rank_correlation
         table.add_row(
             name, str(found.num_rows), percent(found.mean_error), percent(found.median_error),
-            percent(found.largest_error), f"{found.rank_correlation:.3f}",
+            percent(found.largest_error), "-" if rank is None else f"{rank:.3f}",
         )  # fmt: skip
     return table
 

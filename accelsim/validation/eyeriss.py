@@ -50,6 +50,7 @@ COLUMNS = Columns(
     (
         Column("layer", TEXT),
         Column("batch", INPUTS, optional=True),
+        Column("groups", SIZE, optional=True),
         Column("R", SIZE, ("R_S",)),
         Column("E", SIZE, ("E_F",)),
         Column("C", SIZE),
@@ -121,6 +122,8 @@ def _rows_of(table: Table, row: Row, counters: Counters, hardware: LoadedHardwar
 
 
 def _groups(row: Row) -> int:
+    if "groups" in row.cells:
+        return row.whole("groups")
     return 2 if (row.text("layer"), row.whole("C")) in GROUPED else 1
 
 

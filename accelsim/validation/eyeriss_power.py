@@ -44,7 +44,9 @@ def power_at(row: Row, counters: Counters, hardware: LoadedHardware) -> Power:
         resolve(group.network_pj, tables.values) * active_cycles(group.flip_flops, chip.clock_gating, layer)
         for group in clocked_groups(pricer)
     )
-    arithmetic_pj = layer.actions["pe_array"]["mac_int16"] * resolve(pricer.energy_pj("mac_int16"), tables.values)
+    # Inputs that are all zeros leave no product to execute.
+    executed = layer.actions["pe_array"].get("mac_int16", 0)
+    arithmetic_pj = executed * resolve(pricer.energy_pj("mac_int16"), tables.values)
     time_ms = row.number("latency_ms")
     on_chip_j = sum(value for unit, value in energy.items() if unit != "dram")
     return Power(on_chip_j * 1e6 / time_ms, network_pj * 1e-6 / time_ms, arithmetic_pj * 1e-6 / time_ms)

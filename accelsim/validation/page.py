@@ -166,7 +166,7 @@ def with_tables(page: str, rows: Sequence[ValidationRow]) -> str:
 def _agreement_line(names: str, found: Agreement) -> str:
     errors = (found.mean_error, found.median_error, found.largest_error)
     shown = " | ".join(f"{100 * error:.1f} %" for error in errors)
-    rank = f"{found.rank_correlation:.3f}" if found.num_rows > 2 else "-"
+    rank = f"{found.rank_correlation:.3f}" if found.rank_correlation is not None else "-"
     return f"| {names} | {found.num_rows} | {shown} | {rank} |"
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+
+from accelsim.dse.pareto import rank_correlation
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +63,14 @@ class Agreement:
     mean_error: float
     median_error: float
     largest_error: float
-    rank_correlation: float
+    rank_correlation: float | None
 
 
 def agreement(rows: Sequence[ValidationRow]) -> Agreement:
-    """Return the agreement of the rows that have a relative error; the correlation is Spearman's (1 below three)."""
+    """Return the agreement of the rows that have a relative error; the correlation is Spearman's, if there is one."""
     pairs = [(row.theirs, row.ours, row.relative_error) for row in rows if row.gap and row.relative_error is not None]
     errors = np.array([abs(error or 0.0) for _, _, error in pairs]) if pairs else np.zeros(1)
-    correlation = 1.0
-    if len({theirs for theirs, _, _ in pairs}) > 2:
-        correlation = float(stats.spearmanr([theirs for theirs, _, _ in pairs], [ours for _, ours, _ in pairs])[0])
+    correlation = rank_correlation([theirs or 0.0 for theirs, _, _ in pairs], [ours for _, ours, _ in pairs])
     return Agreement(len(pairs), float(errors.mean()), float(np.median(errors)), float(errors.max()), correlation)
 
 
@@ -83,13 +82,14 @@ def summary_rows(
     others: tuple[float | None, float | None],
     note: str,
 ) -> list[ValidationRow]:
-    """Return mean error and rank correlation of ``rows``; ``others`` are the best known of another simulator."""
+    """Return mean error and, if any, rank correlation of ``rows``; ``others`` are the best of another simulator."""
     found = agreement(rows)
     text = f"{found.num_rows} rows, median {found.median_error:.3f}; theirs: {note}"
-    return [
-        statistic_row(reference, source, f"mean error of {what}", others[0], found.mean_error, text),
-        statistic_row(reference, source, f"rank correlation of {what}", others[1], found.rank_correlation, text),
-    ]
+    rows = [statistic_row(reference, source, f"mean error of {what}", others[0], found.mean_error, text)]
+    if found.rank_correlation is not None:
+        quantity = f"rank correlation of {what}"
+        rows.append(statistic_row(reference, source, quantity, others[1], found.rank_correlation, text))
+    return rows
 
 
 def statistic_row(

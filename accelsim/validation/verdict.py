@@ -61,7 +61,8 @@ class Finding:
     @property
     def is_ordered(self) -> bool:
         """Return whether the order of its cases is right."""
-        return self.found.num_rows >= FEWEST_ORDERED and self.found.rank_correlation >= ORDERED
+        rank = self.found.rank_correlation
+        return self.found.num_rows >= FEWEST_ORDERED and rank is not None and rank >= ORDERED
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,8 @@ def test_a_saved_run_is_costed_again_as_the_run_with_that_policy(
 def test_what_changes_the_time_of_a_run_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"--set clock_mhz=900: clock_mhz is more than a setting of cost"):
         with_settings(CHIP, ["clock_mhz=900"])
+    with pytest.raises(ConfigError, match=r"--set node_nm=7: node_nm is an option of its own here; give --node"):
+        with_settings(CHIP, ["node_nm=7"])
     with pytest.raises(ConfigError, match=r"--set: dram\.power_down_kind: "):
         with_settings(CHIP, ["dram.power_down_kind=deep"])
     assert with_settings(CHIP, ["dram.clock_stop=never"]).dram.clock_stop == "never"

@@ -43,6 +43,7 @@ def test_lines_are_hexadecimal_addresses_and_directions(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "where"),
     [
+        (b"0 R 0x40 64\nend 1e6\n", ":2: 'end 1e6' is not 'end NS' behind all requests, NS a decimal number"),
         (b"0x40 R\n0x80 X\n", ":2: '0x80 X' is not 'ADDRESS R|W', as the lines before it"),
         (b"0x40\nR 0x80 W\n", ":1: '0x40' is not"),
         (b"0x40 R W\n", ":1: "), (b"zz R\n", ":1: "), (b"0x11112222333344445 R\n", ":1: "), (b"\xff R\n", ":1: "),

@@ -118,9 +118,19 @@ def test_paddings_of_a_run_length_code_take_cycles_where_pes_walk_through_it() -
 
     entries = count_entries(mask)
     assert entries > 1.5 * kept
-    assert padded.compute_cycles.sum() == pytest.approx(plain.compute_cycles.sum() * entries / kept, rel=0.01)
+    dense = schedule(array | {"zero_weights": "none", "padding_takes_cycles": False}, mask, kept, "rle-int8")
+    paddings = dense.compute_cycles.sum() * (entries - kept) / mask.size
+    assert padded.compute_cycles.sum() == pytest.approx(plain.compute_cycles.sum() + paddings, rel=0.01)
     assert padded.actions["pe_array"]["mac_int8"] == plain.actions["pe_array"]["mac_int8"]
     assert (other.compute_cycles == plain.compute_cycles).all()
+
+
+@pytest.mark.parametrize("group", ["array", "rows", "columns"])
+def test_paddings_take_no_more_than_the_dense_steps(group: str) -> None:
+    array = ARRAYS["weight_stationary"] | {"zero_weights": "skip", "skip_group": group, "padding_takes_cycles": True}
+    kept = [round(density * float(np.prod(SHAPE))) for density in (0.002, 0.01, 0.05, 1.0)]
+    cycles = [int(schedule(array, None, number, "rle-int8").compute_cycles.sum()) for number in kept]
+    assert cycles == sorted(cycles)
 
 
 def test_packed_filters_share_the_lanes() -> None:

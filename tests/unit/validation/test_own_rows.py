@@ -100,12 +100,30 @@ def test_the_tables_own_rows_give_its_own_errors_and_no_one_elses(tmp_path, refe
     assert own[0].theirs is None
 
 
+def test_rows_may_have_groups(tmp_path):
+    file = tmp_path / "own.csv"
+    rows = [GOOD["eyeriss-v1"] | {"layer": f"of {groups}", "groups": groups} for groups in (1, 2, 32)]
+    file.write_text("\n".join(",".join(map(str, cells)) for cells in (rows[0], *(row.values() for row in rows))))
+    ours = {row.quantity: row.ours for row in validate_rows(["eyeriss-v1"], str(file))}
+    one, two, each = (ours[f"DRAM traffic in MB, of {groups}"] for groups in (1, 2, 32))
+    assert one < two < each  # as many channels in each group, so that more groups read more inputs
+
+
+def test_inputs_that_are_all_zeros_leave_no_product_to_execute(tmp_path):
+    file = tmp_path / "own.csv"
+    row = GOOD["eyeriss-v1"] | {"zeros_percent": 100}
+    file.write_text("\n".join(",".join(map(str, cells)) for cells in (row, row.values())), encoding="utf-8")
+    rows = {row.quantity: row.ours for row in validate_rows(["eyeriss-v1"], str(file))}
+    assert rows["arithmetic's share of power, largest of layers"] == 0
+    assert rows["power in mW, a"] > 0
+
+
 def test_encoders_and_networks_are_kernels_too_and_all_take_a_batch(tmp_path):
     file = tmp_path / "own.csv"
     names = ("encoder_64x128x2", "conv2", "gemm_64x64x64", "attention_2x64x64", "softmax_64x64")
     lines = [f"{name},{batch},20000" for name in names for batch in ("", 64)]
     file.write_text("workload,batch,cycles\n" + "\n".join(lines) + "\n")
-    found = validate_rows(["tpu-v3"], str(file))[2:]
+    found = [row for row in validate_rows(["tpu-v3"], str(file)) if row.gap]
     assert [row.quantity for row in found[:2]] == ["cycles of encoder_64x128x2", "cycles of encoder_64x128x2, batch 64"]
     assert all(one.ours < many.ours for one, many in zip(found[::2], found[1::2], strict=True))
 

@@ -26,6 +26,14 @@ def test_agreement_of_three_rows():
     assert found.rank_correlation == pytest.approx(1.0)
 
 
+def test_equal_figures_and_two_rows_have_no_rank_correlation():
+    for cases in ([row(1, 2), row(2, 2), row(3, 2)], [row(1, 2), row(2, 3)]):
+        assert agreement(cases).rank_correlation is None
+        assert [each.quantity for each in summary_rows("ref", "source", "cycles", cases, (None, None), "none")] == [
+            "mean error of cycles"
+        ]
+
+
 def test_summaries_are_no_cases_themselves():
     cases = [row(1, 2), row(2, 4), row(3, 6)]
     summary = summary_rows("ref", "source", "cycles", cases, (0.5, None), "another simulator")
