@@ -157,7 +157,7 @@ def check_number(num_steps: int, where: str) -> None:
     if num_steps > MOST_TILES:
         raise MappingError(
             f"{where}: {num_steps} tiles are more than the {MOST_TILES} that a layer may be cut into; state larger "
-            "tiles with --mapping FILE, or take a chip with larger buffers"
+            "tiles with --mapping FILE, take less at once (--prompt, --batch), or a chip with larger buffers"
         )
 
 
