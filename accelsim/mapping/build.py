@@ -160,7 +160,7 @@ def check_number(num_steps: int, where: str, most: int = MOST_TILES) -> None:
         whose = "a layer" if most == MOST_TILES else "a core's part of a layer"
         raise MappingError(
             f"{where}: {num_steps} tiles are more than the {most} that {whose} may be cut into; state larger tiles "
-            "with --mapping FILE, or take a chip with larger buffers"
+            "with --mapping FILE, take less at once (--prompt, --batch), or a chip with larger buffers"
         )
 
 

@@ -320,8 +320,9 @@ def _add_states(table: Table, runs: Mapping[str, Totals], is_narrow: bool) -> No
     """Add a row for each component of the memory's energy that is spent anywhere."""
     known = [run.dram_energy_j_by_state or {} for run in runs.values()]
     for state in dict.fromkeys(name for states in known for name in states):
-        spent = [states.get(state, 0.0) for states in known]
-        if max(_share(used, run.energy_j) for used, run in zip(spent, runs.values(), strict=True)) < _RESIDUE:
+        every = [(states.get(state, 0.0), run.energy_j) for states, run in zip(known, runs.values(), strict=True)]
+        spent = [0.0 if _share(used, energy_j) < _RESIDUE else used for used, energy_j in every]
+        if not any(spent):
             continue
         table.add_row(f"  {label(state)}", *_spent_cells(spent, runs, is_narrow))
 

@@ -18,7 +18,7 @@ from accelsim.timing.stations import COUNTER_OF_KIND, COUNTERS, NO_WAIT, Raise, 
 Ints = npt.NDArray[np.int64]
 Alike = Literal["weights", "inputs", "nothing"]
 SHARED = "shared"
-PASSED = f"{SHARED}/passed"  # pieces that many wait for alike have ended
+PASSED = "passed"  # of a slot's first core: pieces that many wait for alike have ended
 FETCHED_FOR_ALL = {"fetched": WEIGHT, "inputs": INPUT}  # counter -> kind of the requests that raise it
 FROM_CORES = {"inputs": INPUT, "residuals": RESIDUAL}
 
@@ -116,14 +116,14 @@ class PieceInSlot:
     counters: dict[str, str] = field(default_factory=dict)
     places: dict[str, list[tuple[str, Ints]]] = field(default_factory=dict)
     follows: set[str] = field(default_factory=set)
-    gate: int = 0
-    """Of `PASSED`, what says that all has ended that the piece waits for; 0: it waits for each core by itself."""
+    gate: tuple[str, int] | None = None
+    """A counter, and its value when all has ended that the piece waits for; None: it waits for each core by itself."""
 
     @property
     def waits_for(self) -> list[tuple[str, int]]:
         """Return counters and values that must be reached before anything of the piece's layer begins."""
-        if self.gate:
-            return [(PASSED, self.gate)]
+        if self.gate is not None:
+            return [self.gate]
         return [(core_name(other, "layers"), number) for other, number in self.piece.needs]
 
     def rename(self, for_all: Iterable[str]) -> None:

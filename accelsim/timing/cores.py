@@ -72,6 +72,7 @@ _WORDS = {
     **{f"{SHARED}_{name}": f"{COUNTERS[name]} for all cores" for name in FETCHED_FOR_ALL},
     **{f"network_{name}": COUNTERS[name].replace("DRAM", "other cores") for name in FROM_CORES},
     **COUNTERS,
+    PASSED: "layers that cores wait for together with the first",
 }
 
 
@@ -99,8 +100,7 @@ class _Builder:
         self.beside: dict[str, list[_Beside]] = {}
         self.latest: dict[int, list[float]] = {core: [0.0] for core in range(hardware.num_cores)}
         self.floor = 0.0
-        self.gates: dict[tuple[tuple[int, int], ...], int] = {}
-        self._line(core_name_of_all("gate"), ())
+        self.gates: dict[tuple[int, tuple[tuple[int, int], ...]], tuple[str, int]] = {}
         for core in range(hardware.num_cores):
             for unit in STATIONS:
                 if unit not in self.share:
@@ -123,7 +123,7 @@ class _Builder:
         base = dict(self.raised)
         found = [PieceInSlot(core, piece, self._stations(core, piece), base) for core, piece in slot.pieces.items()]
         for one in found:
-            one.gate = self._gate(one.piece.needs)
+            one.gate = self._gate(found[0].core, one.piece.needs)
         self._begin(found)
         for_all = self._for_all(found, slot)
         for one in found:
@@ -152,15 +152,21 @@ class _Builder:
         for one in found:
             self.latest[one.core].append(self.floor)
 
-    def _gate(self, needs: tuple[tuple[int, int], ...]) -> int:
-        """Return the value of `PASSED` at which all of ``needs`` have ended: many waits for many cores become one."""
+    def _gate(self, first: int, needs: tuple[tuple[int, int], ...]) -> tuple[str, int] | None:
+        """Return the counter and value at which all of ``needs`` have ended: many waits for many cores become one.
+
+        Gates open in order, those of the slots with one ``first`` core: another network's would hold them up.
+        """
         if len(needs) < FEWEST_AT_GATE:
-            return 0
-        if needs not in self.gates:
+            return None
+        if (first, needs) not in self.gates:
+            name, counter = core_name(first, "gate"), core_name(first, PASSED)
+            if name not in self.lines:
+                self._line(name, ())
             waits = tuple(Wait(core_name(core, "layers"), np.array([number])) for core, number in needs)
-            self._add(self.lines[core_name_of_all("gate")], Station("", np.zeros(1, np.int64), waits, (Raise(PASSED),)))
-            self.gates[needs] = len(self.gates) + 1
-        return self.gates[needs]
+            self._add(self.lines[name], Station("", np.zeros(1, np.int64), waits, (Raise(counter),)))
+            self.gates[first, needs] = counter, self.raised[counter]
+        return self.gates[first, needs]
 
     def _stations(self, core: int, piece: Piece) -> tuple[Station, ...]:
         before, schedule = self.last.get(core), piece.schedule
@@ -350,10 +356,10 @@ def build_system(slots: Sequence[Slot], hardware: HardwareConfig) -> System:
     pieces = [piece.done(number) for number, piece in found]
     stations = tuple(line.station() for line in builder.lines.values())
     names = [core_name(core, name) for core in range(hardware.num_cores) for name in _WORDS]
-    words = {_SERVED: "requests for all cores", PASSED: "layers that cores wait for together"}
+    words = {_SERVED: "requests for all cores"}
     for core in range(hardware.num_cores):
         words |= {core_name(core, name): f"{text} of core {core}" for name, text in _WORDS.items()}
-    number = {name: place for place, name in enumerate([*names, _SERVED, PASSED])}
+    number = {name: place for place, name in enumerate([*names, _SERVED])}
     return System(stations, number, words, tuple(pieces))
 
 

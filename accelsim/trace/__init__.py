@@ -166,7 +166,8 @@ def trace_network(name: str, options: TraceOptions | None = None) -> LayerTrace:
     chosen = options or TraceOptions()
     if is_decoder(name):
         return replace(trace_decoder(decoder_shape(name), chosen, name), path=name)
-    refuse_phase(name, chosen)
+    if is_network(name):  # of others the name is what is wrong
+        refuse_phase(name, chosen)
     if chosen.input_shapes:
         raise TraceError(
             f"network {name!r}: --input-shape: its only input has no name {chosen.input_shapes[0][0]!r}; "

@@ -273,8 +273,8 @@ def _experts(where: str, shape: DecoderShape, options: TraceOptions) -> tuple[in
     most = min(number, active * options.batch) if options.phase == "decode" else number
     if not active <= len(named) <= most:
         raise TraceError(
-            f"{where}: --experts: {len(named)} are not {active} to {most}, which is what the tokens of one step hit; "
-            "name as many"
+            f"{where}: --experts: {len(named)} named, and the tokens of one step hit "
+            f"{active if active == most else f'{active} to {most}'}; name as many"
         )
     return tuple(sorted(named))
 

@@ -249,9 +249,12 @@ def test_a_stated_split_is_taken_layer_by_layer() -> None:
 
 
 def test_networks_side_by_side_do_not_disturb_each_other_without_a_bottleneck() -> None:
-    chip = quad("memory=ideal", "mapping.schedule=tenants").config
-    run = run_tenants(chip, [network_on_cores(chip, small(), "dense-int8") for _ in range(2)])
+    # Four cores each, several layers: no network waits for layers of the other, and each is seen to its own end.
+    chip = load_hardware("edge", ("num_cores=8", "memory=ideal", "mapping.schedule=tenants")).config
+    trace = LayerTrace("part", trace_workload("conv2").layers[:4], "dense")
+    run = run_tenants(chip, [network_on_cores(chip, trace, "dense-int8") for _ in range(2)])
     assert [tenant.slow_down for tenant in run.tenants] == [1.0, 1.0]
+    assert run.end_cycle == run.tenants[0].alone_cycles
     slow = quad("dram.data_rate_mtps=100", "mapping.schedule=tenants").config
     run = run_tenants(slow, [network_on_cores(slow, small(), "dense-int8") for _ in range(2)])
     assert min(tenant.slow_down for tenant in run.tenants) > 1.2
