@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -103,10 +104,11 @@ class Bench:
         shutil.rmtree(self.out, ignore_errors=True)
         self.out.mkdir()
         stdout, stderr = io.StringIO(), io.StringIO()
+        late = Ended(LATE, "", "", (f"took more than {max_cpu_s:g} s of processor time, or waited for ever",))
         self.watch.allowed, self.watch.also, self.watch.offences = self.out, also, []
         try:
             with (
-                limits(max_cpu_s),
+                limits(max_cpu_s) as alarm,
                 warnings.catch_warnings(record=True) as warned,
                 contextlib.redirect_stdout(stdout),
                 contextlib.redirect_stderr(stderr),
@@ -116,11 +118,11 @@ class Bench:
                     warnings.simplefilter("ignore", quiet)
                 status = main(list(argv))
         except HangError:
-            return Ended(
-                LATE, stdout.getvalue(), "", (f"took more than {max_cpu_s:g} s of processor time, or waited for ever",)
-            )
+            return late
         finally:
             self.watch.allowed = None
+        if alarm.is_set():  # within a compiler's callback, which swallows it, and leaves its work undone
+            return late
         offences = [*self.watch.offences, *(f"warned: {warning.message}" for warning in warned)]
         return Ended(status, stdout.getvalue(), stderr.getvalue(), tuple(offences))
 
@@ -168,10 +170,15 @@ def _no_constant(name: str) -> float:
 
 
 @contextlib.contextmanager
-def limits(max_cpu_s: float) -> Iterator[None]:
-    """Bound processor time and, where the system tells how much is in use (Linux), memory."""
+def limits(max_cpu_s: float) -> Iterator[Event]:
+    """Bound processor time and, where the system tells how much is in use (Linux), memory.
+
+    What is yielded is set once the time is over.
+    """
+    is_over = Event()
 
     def late(*_: object) -> None:
+        is_over.set()
         raise HangError
 
     statm = Path("/proc/self/statm")
@@ -184,7 +191,7 @@ def limits(max_cpu_s: float) -> Iterator[None]:
     signal.setitimer(signal.ITIMER_PROF, max_cpu_s)
     signal.setitimer(signal.ITIMER_REAL, max(MAX_WAIT_S, 10 * max_cpu_s))
     try:
-        yield
+        yield is_over
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
