@@ -18,7 +18,10 @@ _STRIDED_GAP = 0.29
 
 @dataclass(frozen=True, slots=True)
 class _Reason:
-    """Why rows of a reference are off: whose quantity begins with ``start`` and whose error has the sign ``sign``."""
+    """Why rows of a reference are off: whose quantity begins with ``start`` and whose error has the sign ``sign``.
+
+    A sign of 0 stands for both.
+    """
 
     reference: str
     start: str
@@ -44,10 +47,7 @@ _REASONS = (
     _Reason("eyeriss-v1", "latency", 1, "the link's clock is assumed"),
     _Reason("eyeriss-v1", "latency", -1, "results leave behind the next tile here; see below"),
     _Reason(
-        "eyeriss-v1", "DRAM traffic", 1, "other blocks of sums than the chip's, or inputs read once more; see below"
-    ),
-    _Reason(
-        "eyeriss-v1", "DRAM traffic", -1, "other blocks of sums than the chip's, or inputs read once more; see below"
+        "eyeriss-v1", "DRAM traffic", 0, "other blocks of sums than the chip's, or inputs read once more; see below"
     ),
     _Reason(
         "eyeriss-v1",
@@ -55,8 +55,7 @@ _REASONS = (
         -1,
         "a block of sums that takes more channels in a pass than the chip's; see below",
     ),
-    _Reason("eyeriss-v1", "power", -1, "an executed product takes less here, time more; see below"),
-    _Reason("eyeriss-v1", "power", 1, "an executed product takes less here, time more; see below"),
+    _Reason("eyeriss-v1", "power", 0, "an executed product takes less here, time more; see below"),
     _Reason("areas", "area in mm2, TPU v1, matrix", 1, "what a PE's registers are is an assumption; see below"),
     _Reason("eie-products", "time in us", -1, "waiting for the slowest PE is not modelled; zeros at random"),
     _Reason("eie-products", "time in us", 1, "zeros of real layers do not lie at random"),
@@ -72,8 +71,7 @@ _REASONS = (
     _Reason("eie-pe", "share of power, registers", 1, "flip-flops are counted from a description in words"),
     _Reason("masked-pe", "energy", 1, "the product is a bare operation of one source, the clock a cell library's"),
     _Reason("cacti-sram", "read energy", -1, "its neighbours, 8 and 256 KiB, are a factor of 32 apart; see below"),
-    _Reason("cacti-sram", "area", -1, "CACTI changes its sub-arrays between sizes; see below"),
-    _Reason("cacti-sram", "area", 1, "CACTI changes its sub-arrays between sizes; see below"),
+    _Reason("cacti-sram", "area", 0, "CACTI changes its sub-arrays between sizes; see below"),
     _Reason("sparse-crossing", "density", 1, "a gated step of a systolic array still moves operands and sums"),
 )
 
@@ -86,11 +84,7 @@ def reason(row: ValidationRow) -> str | None:
             return "G3: short layers; what the caches hold when they begin is not known"
         return "G1: lines far apart miss both caches" if error < -_STRIDED_GAP else "G2: stores, short rows of lines"
     for known in _REASONS:
-        if (
-            known.reference == row.reference
-            and row.quantity.startswith(known.start)
-            and (error > 0) == (known.sign > 0)
-        ):
+        if known.reference == row.reference and row.quantity.startswith(known.start) and known.sign * error >= 0:
             return known.text
     return None
 
