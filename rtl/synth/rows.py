@@ -164,11 +164,13 @@ def _node_rows(results: Results) -> list[CostRow]:
     adder = results[_FIRST.name, YARDSTICK]
     note = f"32-bit adder with random operands over its {adder.gate_equivalents:.0f} gates"
     gate = _at_node_row("gate_area", "area", areas, "um2", "NAND2")
-    low = _rounded(gate.value * _FEWEST_TRACKS)
+    drawn = {
+        "source": _DRAWN, "low": _rounded(gate.value * _FEWEST_TRACKS),
+        "note": f"log of the area is linear in log of the node; brought to 45 nm: {_by_library(areas)}; "
+        "low: cells of seven tracks instead of nine, high: the largest of these",
+    }  # fmt: skip
     return [
-        gate.model_copy(
-            update={"source": _DRAWN, "low": low, "note": f"{gate.note}; low: cells of seven tracks instead of nine"}
-        ),
+        gate.model_copy(update=drawn),
         _at_node_row("gate_energy", "switch", energies, "pj", note),
         _at_node_row("register_area", "area", registers, "um2", "one flip-flop without reset or enable"),
         _leakage(adder.gate_equivalents),
@@ -183,7 +185,6 @@ def _clock_rows(cells: Mapping[str, ClockedCell]) -> list[CostRow]:
         for name in ("inside_pj", "pin_pj", "buffer_pj", "data_pj")
     )
     share = {name: buffer[name] / pin[name] for name in pin}
-    each = ", ".join(f"{name} {value:.3g}" for name, value in share.items())
     cycles = "cycles of a flip-flop"
     inputs = {name: value / 2 for name, value in data.items()}
     return [
@@ -194,8 +195,9 @@ def _clock_rows(cells: Mapping[str, ClockedCell]) -> list[CostRow]:
             name="clock_buffer_share", unit_of_chip="clock", action=cycles, value=_rounded(between(share)),
             unit="factor", node_nm=None, voltage_v=None, low=_rounded(min(share.values()) / 2),
             high=_rounded(2 * max(share.values())), source=_CELLS,
-            note=f"leaf buffers of {LEAF_FAN_OUT} flip-flops over clock_pin: {each}; between the first and ASAP7 in "
-            "log node, at 45 nm; ranges are assumptions: half (flip-flops of several bits), twice (half the fan-out)",
+            note=f"leaf buffers of {LEAF_FAN_OUT} flip-flops over clock_pin: {_by_library(share)}; between the "
+            "first and ASAP7 in log node, at 45 nm; ranges are assumptions: half (flip-flops of several bits), twice "
+            "(half the fan-out)",
         ),
         _at_node_row("register_input", "bits written to register memories, per word", inputs, "pj",
                      "the data bus of a register memory moves the D pin of every word, half of the bits change",
@@ -203,14 +205,16 @@ def _clock_rows(cells: Mapping[str, ClockedCell]) -> list[CostRow]:
     ]  # fmt: skip
 
 
+def _by_library(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{known.name} {values[known.name]:.3g}" for known in KNOWN if known.name in values)
+
+
 def _at_node_row(
     name: str, action: str, values: Mapping[str, float], unit: Literal["um2", "pj"], note: str, of: _Of = _SYNTHESISED
 ) -> CostRow:
     voltage = scaling.nominal_voltage_v(NODE_NM) if unit == "pj" else None
-    each = ", ".join(f"{known.name} {values[known.name]:.3g}" for known in KNOWN if known.name in values)
-    note += (
-        f"; brought to 45 nm: {each}; between the first and ASAP7 in log node, also at a chip's node; range over all"
-    )
+    note += f"; brought to 45 nm: {_by_library(values)}; "
+    note += "between the first and ASAP7 in log node, also at a chip's node; range over all"
     return CostRow(
         name=name, unit_of_chip=of.unit_of_chip, action=action, value=_rounded(between(values)), unit=unit,
         node_nm=NODE_NM, voltage_v=voltage, node_exponent=_rounded(_exponent(values)),
