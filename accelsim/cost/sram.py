@@ -5,8 +5,10 @@ Rules, each chosen so that every grid point is met exactly and every figure rise
   goes on; banks below 1 KiB cost as 1 KiB (periphery, not cells, is what they are made of);
 - width: energies linear through the two grid widths (a fixed part for decoder and word line, a part per bit line); area
   and leakage logarithmic between the grid widths and constant outside;
-- node: logarithmic between grid nodes; outside, the nearest grid node is scaled after Stillmaker & Baas 2017;
-- voltage: energy by their fit at the node, leakage linear.
+- node: logarithmic between grid nodes; outside, the nearest grid node's area is scaled after Stillmaker & Baas 2017 and
+  its energy by the length of its wires, the edge of that area, since a wire's capacitance per mm hardly changes
+  (Keckler et al., IEEE Micro 31(5) 2011, table 1);
+- voltage: energy by the fit of Stillmaker & Baas at the node, outside the grid by V^2 as all wires; leakage linear.
 """
 
 from __future__ import annotations
@@ -50,8 +52,11 @@ def sram_bank(
     first = _at_node([point for point in points if point.node_nm == below], capacity_bytes, width_bits)
     second = _at_node([point for point in points if point.node_nm == above], capacity_bytes, width_bits)
     grid_voltage_v = (1 - position) * _voltage(points, below) + position * _voltage(points, above)
-    energy = scaling.scale_energy(inside, grid_voltage_v, node_nm, voltage_v)
     area = scaling.scale_area(inside, node_nm)
+    if inside == node_nm:
+        energy = scaling.scale_energy(node_nm, grid_voltage_v, node_nm, voltage_v)
+    else:
+        energy = math.sqrt(area) * scaling.scale_wire_energy(grid_voltage_v, voltage_v)
     leakage = voltage_v / grid_voltage_v * (1.0 if inside == node_nm else _leakage_ratio(inside, node_nm))
     return SramBank(
         read_pj=_mix(first.read_pj, second.read_pj, position) * energy,

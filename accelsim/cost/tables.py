@@ -48,6 +48,8 @@ class CostRow(ConfigModel):
     node_exponent: float = Field(0.0, ge=-3, le=3)
     """At another node it also has the factor (node / node_nm) to this power, beside the published scaling, as far as
     7 and 130 nm: a value between cell libraries of those nodes is the library's own where the chip is at its node."""
+    scales_as: str | None = Field(None, max_length=80)
+    """A row whose ``node_exponent`` it takes instead: of published arithmetic, that of the gates it is made of."""
     low: float = Field(ge=0, le=1e9)
     """Low end of the range."""
     high: float = Field(ge=0, le=1e9)
@@ -77,6 +79,8 @@ class CostRow(ConfigModel):
             raise ValueError(f"{self.name}: node_nm is missing; a value in {self.unit} holds at a node")
         if self.node_exponent and self.unit not in ("pj", "um2"):
             raise ValueError(f"{self.name}: node_exponent is not for a value in {self.unit}; leave it out")
+        if self.scales_as is not None and (self.node_exponent or self.unit != "pj"):
+            raise ValueError(f"{self.name}: scales_as is for a value in pj without a node_exponent; leave it out")
         if self.unit in _AT_A_VOLTAGE and self.voltage_v is None:
             raise ValueError(f"{self.name}: voltage_v is missing; a value in {self.unit} holds at a supply")
         return self
@@ -145,6 +149,10 @@ class CostTables:
         """Return the row called ``name``; KeyError if there is none."""
         return self.rows[name]
 
+    def node_exponent(self, row: CostRow) -> float:
+        """Return the ``node_exponent`` of a row, its own or that of the row it scales as."""
+        return self.rows[row.scales_as].node_exponent if row.scales_as is not None else row.node_exponent
+
     @cached_property
     def values(self) -> Mapping[str, float]:
         """The value of every row."""
@@ -166,7 +174,7 @@ def load_tables(paths: Sequence[str | Path] = ()) -> CostTables:
         content = load_config(path, TableFile).config
         for row in content.rows:
             _check_replaces(row, rows, str(path))
-            rows[row.name] = row
+            rows[row.name] = _as_replaced(row, rows[row.name])
         if content.sram_points:
             points = tuple(content.sram_points)
     return CostTables(rows=rows, sram_points=points) if paths else tables
@@ -176,12 +184,21 @@ def _check_replaces(row: CostRow, rows: Mapping[str, CostRow], path: str) -> Non
     if row.name not in rows:
         hint = suggest(row.name, rows, cutoff=0.5).strip() or f"the names are those of {', '.join(TABLE_FILES)}"
         raise ConfigError(f"{path}: rows: {row.name!r} replaces no built-in row; {hint}")
+    if row.scales_as is not None and row.scales_as not in rows:
+        raise ConfigError(f"{path}: rows: {row.name}: scales_as {row.scales_as!r} is no row; give a name of the tables")
     for field in ("unit", "unit_of_chip", "action"):
         given, needed = getattr(row, field), getattr(rows[row.name], field)
         if given != needed:
             raise ConfigError(
                 f"{path}: rows: {row.name}: {field} {given!r} is not allowed; give {needed!r} as the row replaced"
             )
+
+
+def _as_replaced(row: CostRow, replaced: CostRow) -> CostRow:
+    """Return a user's row that scales as the one it replaces, unless it says how it does."""
+    if row.model_fields_set & {"node_exponent", "scales_as"} or row.unit != "pj":
+        return row
+    return row.model_copy(update={"node_exponent": replaced.node_exponent, "scales_as": replaced.scales_as})
 
 
 @lru_cache(maxsize=1)

@@ -102,7 +102,7 @@ class Pricer:
         row = self.tables.row(name)
         node_nm, voltage_v = _conditions(row)
         factor = scaling.scale_energy(node_nm, voltage_v, self.node_nm, self.voltage_v)
-        factor *= scaling.between_libraries(node_nm, self.node_nm, row.node_exponent)
+        factor *= scaling.between_libraries(node_nm, self.node_nm, self.tables.node_exponent(row))
         return (Term(coefficient * factor, (name,)),)
 
     def wire_pj_per_bit_mm(self, name: str) -> Price:
