@@ -75,8 +75,9 @@ class PeArrayConfig(ConfigModel):
     channels; false: each is a pass of its own over the channels; ``row``: those of a filter row share a pass, as many
     as all channels of each fit the rows."""
     operand_registers: bool = False
-    """``spatial`` only: PEs hold inputs and partial sums of a tile in registers, as row-stationary arrays do: an input
-    is read once a tile, and a partial sum written once a tile."""
+    """``spatial`` only: a sum stays in the register of its adder tree until the tile is through, and the activations of
+    a window shift from PE to PE, so that only the edge of a block of outputs is read for a further tap. Weights come
+    again for each block of outputs."""
     unroll: dict[LoopName, int] = {}
     """``spatial`` only: loop name -> parallel copies, e.g. {K: 16, C: 16, P: 4, Q: 4}."""
     zero_weights: ZeroPolicy = "gate"

@@ -71,7 +71,7 @@ def starved(hardware: HardwareConfig) -> Iterator[str]:
         "weight_stationary": BUFFERS,
         "output_stationary": ("activation_buffer", "weight_buffer"),
         "input_stationary": BUFFERS,
-        "spatial": () if array.operand_registers else ("activation_buffer", "accumulator"),
+        "spatial": ("weight_buffer",) if array.operand_registers else ("activation_buffer", "accumulator"),
         "row_stationary": (),  # PEs use what they hold many times
     }[array.dataflow]
     needed = streamed_bits(hardware)

@@ -247,7 +247,8 @@ def adder_fan_in(array: PeArrayConfig) -> int:
 def _spatial_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
     """Temporal loops K, C, R, S outside and N, P, Q inside: a weight stays in its PE while the outputs pass.
 
-    With ``operand_registers`` inputs and partial sums stay in the PEs too, for as long as the tile is at work.
+    With ``operand_registers`` the other way round: a sum stays at its adder tree until it is complete, the window's
+    activations shift from PE to PE (`_shifted_reads`), and weights come again for each block of outputs.
     """
     unroll = array.unroll
     u_k, u_c = unroll.get("K", 1), unroll.get("C", 1)
@@ -261,8 +262,9 @@ def _spatial_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
     reduction_folds = _ceil(tile.C, u_c) * _ceil(tile.RS, u_rs)
     outputs = tile.G * tile.K * tile.pixels
     streamed = tile.G * tile.reduction * tile.pixels * _ceil(tile.K, u_k)
+    blocks: IntLike = 1
     if array.operand_registers:
-        streamed, reduction_folds = np.minimum(tile.inputs, streamed), 1
+        streamed, reduction_folds, blocks = _shifted_reads(array, tile), 1, pixel_steps
     # PEs that differ in their filter take the same activation: one word serves them all.
     words, lanes = array.distribution_words_per_cycle, 1
     for loop, copies in unroll.items():
@@ -273,11 +275,26 @@ def _spatial_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
         fill_drain_cycles=tile.G * 0 + adder_tree_depth(array),
         once_cycles=0,
         input_reads=streamed,
-        weight_reads=tile.G * tile.K * tile.reduction,
+        weight_reads=tile.G * tile.K * tile.reduction * blocks,
         psum_writes=outputs * reduction_folds,
         psum_reads=outputs * (reduction_folds - 1),
-        weight_passes=1,
+        weight_passes=blocks,
     )
+
+
+def _shifted_reads(array: PeArrayConfig, tile: TileShape) -> IntLike:
+    """Return the activations that PEs which shift them to their neighbours take from the buffer.
+
+    A block of outputs takes all activations of the window's first tap. From tap to tap, along filter rows and back, each
+    PE has its neighbour's, and only the edge of the block is new. Not where neighbours are further apart than taps (a
+    stride), nor where taps are unrolled themselves: there each tap takes all of them.
+    """
+    across, down = (
+        _ceil(outputs, array.unroll.get(loop, 1)) if stride == 1 and array.unroll.get(tap, 1) == 1 else outputs
+        for loop, tap, outputs, stride in (("Q", "S", tile.Q, tile.stride[1]), ("P", "R", tile.P, tile.stride[0]))
+    )
+    edges = tile.R * (tile.S - 1) * tile.P * across + (tile.R - 1) * down * tile.Q
+    return tile.G * tile.C * tile.N * (tile.P * tile.Q + edges) * _ceil(tile.K, array.unroll.get("K", 1))
 
 
 # Shorter passes may leave fewer filters over: 64 filters are four passes of 16 rather than three of 22. One more is
