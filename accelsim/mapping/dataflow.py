@@ -285,16 +285,15 @@ def _spatial_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
 def _shifted_reads(array: PeArrayConfig, tile: TileShape) -> IntLike:
     """Return the activations that PEs which shift them to their neighbours take from the buffer.
 
-    A block of outputs takes all activations of the window's first tap. From tap to tap, along filter rows and back, each
-    PE has its neighbour's, and only the edge of the block is new. Not where neighbours are further apart than taps (a
-    stride), nor where taps are unrolled themselves: there each tap takes all of them.
+    A block of outputs takes all activations of the window's first tap. From tap to tap, along filter rows and back,
+    each PE has its neighbour's, and only the edge of the block is new. Not where neighbours are further apart than taps
+    (a stride), nor where taps are unrolled themselves: there each tap takes all of them.
     """
-    across, down = (
-        _ceil(outputs, array.unroll.get(loop, 1)) if stride == 1 and array.unroll.get(tap, 1) == 1 else outputs
-        for loop, tap, outputs, stride in (("Q", "S", tile.Q, tile.stride[1]), ("P", "R", tile.P, tile.stride[0]))
-    )
+    copies = array.unroll.get
+    across = _ceil(tile.Q, copies("Q", 1)) if tile.stride[1] == 1 and copies("S", 1) == 1 else tile.Q
+    down = _ceil(tile.P, copies("P", 1)) if tile.stride[0] == 1 and copies("R", 1) == 1 else tile.P
     edges = tile.R * (tile.S - 1) * tile.P * across + (tile.R - 1) * down * tile.Q
-    return tile.G * tile.C * tile.N * (tile.P * tile.Q + edges) * _ceil(tile.K, array.unroll.get("K", 1))
+    return tile.G * tile.C * tile.N * (tile.P * tile.Q + edges) * _ceil(tile.K, copies("K", 1))
 
 
 # Shorter passes may leave fewer filters over: 64 filters are four passes of 16 rather than three of 22. One more is

@@ -18,7 +18,7 @@ from accelsim.validation.gemmini import CHOSEN, validate_chosen, validate_gemmin
 from accelsim.validation.own_rows import Columns, read_rows
 from accelsim.validation.reference import Table
 from accelsim.validation.rows import ValidationRow
-from accelsim.validation.silicon import validate_areas, validate_eie, validate_masked_pe
+from accelsim.validation.silicon import validate_areas, validate_eie, validate_energy_7nm, validate_masked_pe
 from accelsim.validation.sparse import validate_crossing, validate_eie_products
 from accelsim.validation.tickets import validate_hiddenite, validate_model_sizes
 from accelsim.validation.tpu import validate_tpu_v1, validate_tpu_v3
@@ -38,6 +38,7 @@ REFERENCES: dict[str, Callable[[], list[ValidationRow]]] = {
     "real-masks": validate_effective_macs,
     "cacti-sram": validate_sram,
     "areas": validate_areas,
+    "energy-7nm": validate_energy_7nm,
     "eie-pe": validate_eie,
     "masked-pe": validate_masked_pe,
     "sparse-crossing": validate_crossing,

@@ -68,6 +68,8 @@ _REASONS = (
         "areas", "area in mm2, Eyeriss", -1, "layout emptier than our factors; no network to the PEs, no queues in them"
     ),
     _Reason("areas", "area in mm2, Gemmini", 1, "sizes of logic are of another library"),
+    _Reason("energy-7nm", "arithmetic", -1, "ASAP7, a predictive library, takes less"),
+    _Reason("energy-7nm", "SRAM", -1, "small fast memories; ours are dense and slow; see below"),
     _Reason("eie-pe", "share of power, registers", 1, "flip-flops are counted from a description in words"),
     _Reason("masked-pe", "energy", 1, "the product is a bare operation of one source, the clock a cell library's"),
     _Reason("cacti-sram", "read energy", -1, "its neighbours, 8 and 256 KiB, are a factor of 32 apart; see below"),

@@ -1,4 +1,4 @@
-"""Areas of laid-out chips, the power of EIE's PE by kind of cell, and what a masked PE costs."""
+"""Areas of laid-out chips, energies at 7 nm, the power of EIE's PE by kind of cell, and what a masked PE costs."""
 
 from __future__ import annotations
 
@@ -44,6 +44,27 @@ def _areas(preset: str, storage: str) -> dict[str, float]:
     traits = RunTraits(plan.arithmetic, "none", False)
     pricer = Pricer(machine(preset_path(preset)).config, load_tables(), traits)
     return {unit: _value(price) for unit, price in area_prices(pricer).items()}
+
+
+def validate_energy_7nm() -> list[ValidationRow]:
+    """Return energies of operations and of reads of memories at 7 nm, far from the nodes of our tables."""
+    table = load_table("energy_7nm")
+    chip = HardwareConfig(name="at_7nm", clock_mhz=1000, node_nm=7)
+    pricer = Pricer(chip, load_tables(), RunTraits("int8", "none", False))
+    rows = []
+    for row in table.rows:
+        capacity = row.whole("capacity_bytes")
+        if capacity:
+            what, ours = f"SRAM read energy in pJ, {capacity // 1024} KiB", _read_pj(pricer, capacity)
+        else:
+            what = f"arithmetic's energy in pJ, {row.text('of').replace('_', ' ')}"
+            ours = _value(pricer.energy_pj(row.text("of")))
+        rows.append(ValidationRow(table.name, table.source, f"{what} at 7 nm", row.number("pj"), ours))
+    return rows
+
+
+def _read_pj(pricer: Pricer, capacity_bytes: int) -> float:
+    return bank_of(pricer, BufferConfig(capacity_bytes=capacity_bytes, width_bits=64)).read_pj
 
 
 def validate_eie() -> list[ValidationRow]:

@@ -18,7 +18,7 @@ from accelsim.validation.runs import machine
 OTSUKA = "Otsuka et al., arXiv 2402.14029, TMLR 2025: partially frozen networks"
 HIROSE = "K. Hirose et al., Hiddenite, ISSCC 2022 (title): 34.8 to 16.0 TOPS/W for CIFAR-100 and ImageNet"
 HIDDENITE_TOPS_PER_W = {"resnet18-cifar": 34.8, "resnet50-imagenet": 16.0}
-# Published accelerators run down to about half of their node's nominal supply: UNPU 0.63 V in 65 nm (recalled).
+# Published accelerators run down to about half of their node's nominal supply: UNPU 0.63 V in 65 nm (recalled)
 HIDDENITE_VOLTAGES = (0.6, 0.85, 1.1)
 HIDDENITE_ACTIVATION_BITS = (4, 8)
 HIDDENITE_CELLS = ("low_power", "general")
@@ -34,7 +34,7 @@ HIDDENITE_SUMS: dict[str, dict[str, object]] = {
     },
     "at their adder trees": {"pe_array.operand_registers": True, "weight_generator.weights": "buffer"},
 }
-# ReLU leaves half of the inputs of all layers but the first, or fewer: Eyeriss' AlexNet 61 to 21 % (JSSC 2017, Table V).
+# ReLU leaves at most about half of the inputs behind the first layer: Eyeriss' AlexNet 61 to 21 % (JSSC 2017, Table V)
 HIDDENITE_ZEROS = {"not used": ("none", 1.0), "half of them, gated": ("gate", 0.5)}
 HIDDENITE_SPARSITY = 0.7
 
@@ -88,7 +88,9 @@ def validate_hiddenite() -> list[ValidationRow]:
 
 def _with_zeros(trace: LayerTrace, density: float) -> LayerTrace:
     """Return the network with this density of inputs behind its first layer."""
-    return replace(trace, layers=(trace.layers[0], *(replace(each, input_density=density) for each in trace.layers[1:])))
+    return replace(
+        trace, layers=(trace.layers[0], *(replace(each, input_density=density) for each in trace.layers[1:]))
+    )
 
 
 def _needs(theirs: float, found: list[tuple[float, dict[str, str]]]) -> str:

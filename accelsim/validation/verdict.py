@@ -40,6 +40,7 @@ SUBJECTS = {
     "cacti-sram": Subject("SRAM", "CACTI at sizes left out of our grid", by_measure=True),
     "dram-energy": Subject("energy of memory traces", "DRAMPower"),
     "areas": Subject("area of blocks and chips", "published layouts"),
+    "energy-7nm": Subject("at 7 nm:", "what the TPU's makers state", by_measure=True),
     "eie-pe": Subject("share of a PE's power by kind of cell", "EIE's PE after layout"),
     "masked-pe": Subject("energy of a masked PE over one that executes", "a synthesis to 45 nm cells"),
     "sparse-crossing": Subject("density at which skipping beats gating", "Sparseloop"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from accelsim.config.loader import load_hardware
+from accelsim.cost import scaling
 from accelsim.cost.area import area_prices, leakage_prices
 from accelsim.cost.clock import clocked_groups
 from accelsim.cost.dram import COMPONENTS, FACTORS
@@ -134,3 +135,14 @@ def test_the_mapper_gets_the_prices_of_the_tables() -> None:
 def test_the_parsed_tables_are_those_of_the_yaml_files():
     with resources.as_file(resources.files("accelsim.cost") / "tables" / KEPT_NAME) as path:
         assert path.read_text("utf-8") == kept_text(), "write them again: python -m accelsim.cost.tables"
+
+
+def test_arithmetic_follows_the_gates_it_is_made_of_also_in_a_users_row(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(f'rows:\n  - {ROW}low: 0.1, high: 0.4, source: "measured by the user"}}\n')
+    chip = load_hardware(EDGE, ["node_nm=7", "voltage_v=null"]).config
+    for tables, value in ((load_tables(), 0.3), (load_tables([own]), 0.2)):
+        pricer = Pricer(chip, tables, RunTraits("int8", "none", False))
+        mac, gate = (resolve(pricer.energy_pj(name), tables.values) for name in ("mac_int8", "gate_energy"))
+        # Both hold at 45 nm, at 0.9 and at 1.0 V.
+        assert mac / gate == pytest.approx(value / 0.0006464 / scaling.scale_energy(45, 1.0, 45, 0.9), rel=1e-3)

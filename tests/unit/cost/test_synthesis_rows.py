@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import log
+
 import pytest
 
 from accelsim.cost.tables import load_tables
@@ -27,3 +29,14 @@ def test_value_lies_between_the_nearest_libraries() -> None:
     assert rows.between(values, (7.0 * 130.0) ** 0.5) == pytest.approx(2.0)
     assert rows.between(values, 7.0) == 4.0
     assert rows.between(values, 180.0) == 9.0
+
+
+def test_registers_change_with_the_node_as_those_of_xorshift32() -> None:
+    results = {name: found for (name, unit), found in read_results().items() if unit == "xorshift32"}
+    energies = {
+        known.name: rows.at_node(known, results[known.name].register_pj / results[known.name].flip_flops, "register")
+        for known in rows.KNOWN
+        if known.name in results
+    }
+    ratio = energies["asap7_rvt"] / energies["sky130_hd"]
+    assert load_tables().row("register_write").node_exponent == pytest.approx(log(ratio) / log(7 / 130), abs=1e-3)
