@@ -113,7 +113,7 @@ def limits_line(result: RunResult) -> list[str]:
 
     def line(limit: Limit) -> str:
         where = "" if limit.name.endswith(".capacity") else f" for {percent(limit.share)} of the time"
-        return f"{limit.words}{where} (twice as much: {saved(limit.gain)})"
+        return f"{limit.words}{where} ({limit.twice}: {saved(limit.gain)})"
 
     said = [line(limit) for limit in limits_of(result) if limit.share >= _WORTH or limit.gain >= _WORTH]
     return [f"Limited by {', '.join(said)}."] if said else []
@@ -131,6 +131,11 @@ class Limit:
     def words(self) -> str:
         """Return what readers call it, with its article."""
         return f"the {label(self.name.replace('.', '_'))}"
+
+    @property
+    def twice(self) -> str:
+        """Return what is tried: an array without the ports that feed it would be starved, whatever its size."""
+        return "twice as much, with its ports" if self.name == "pe_array" else "twice as much"
 
 
 def limits_of(result: RunResult) -> list[Limit]:

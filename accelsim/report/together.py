@@ -124,7 +124,7 @@ def _limit(mains: Sequence[RunResult]) -> str:
         where = f" in {len(limits)} of {len(mains)}" if len(known) > 1 else ""
         share = percents([limit.share for limit in limits])
         parts.append(
-            f"{words}{where} for {share} of the time (twice as much: {saved(*(each.gain for each in limits))})"
+            f"{words}{where} for {share} of the time ({limits[0].twice}: {saved(*(each.gain for each in limits))})"
         )
     return f"Limited by {', by '.join(parts)}."
 
