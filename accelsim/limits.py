@@ -25,6 +25,7 @@ from accelsim.mapping.network import network_tasks, residency_of
 from accelsim.pipeline import batch_groups, built_for, layer_plans, mapper_of, schedule_network
 from accelsim.repeated import BlockNetwork, bound_repeated, map_repeated, repeats
 from accelsim.sim.counters import Counters, LayerCounters, ResourceLimit
+from accelsim.sim.run import run_schedule
 from accelsim.timing.schedule import Schedule
 from accelsim.trace.model import LayerTrace
 
@@ -36,6 +37,8 @@ _CAUSES = {
     "vector_unit": ("wait_vector",),
 }
 BUFFERS = ("activation_buffer", "weight_buffer", "mask_buffer", "accumulator")
+MOST_TIMED_BYTES = 1 << 25
+"""Of a run whose DRAM has its own timing: a megabyte takes up to 0.7 s, and each trial runs it again."""
 MOST_STEPS = 100_000  # of a network; ResNet-50 has some thousand, and solving it once takes a tenth of a second
 _LITTLE = 0.005
 _ALWAYS = ("memory_bandwidth", "pe_array")
@@ -50,18 +53,19 @@ def with_limits(
 
     Left out are resources that the run does not use and those of which a chip cannot have twice as much, of a language
     model also those that hardly anything waits for, but for memory and array; all of them on several cores, with DRAM
-    that has its own timing, and above `MOST_STEPS`: each would take as long as the run. The share of a capacity is 0:
-    what it costs shows as traffic and as filling of the array. Twice of anything never takes longer: half of it may lie
-    idle. It is said to save nothing, untried, where the run takes 0.5 % longer at the most than what it cannot shorten:
-    what memory or array need whatever the tilings, or the steps of the array with the tilings of the run. Of a
-    generation the prompt and the token in the middle of the answer stand for all.
+    that has its own timing above `MOST_TIMED_BYTES`, and above `MOST_STEPS`: each would take as long as the run. The
+    share of a capacity is 0: what it costs shows as traffic and as filling of the array. Twice of anything never takes
+    longer: half of it may lie idle. It is said to save nothing, untried, where the run takes 0.5 % longer at the most
+    than what it cannot shorten: what memory or array need whatever the tilings, or the steps of the array with the
+    tilings of the run. Of a generation the prompt and the token in the middle of the answer stand for all.
 
     Parameters
     ----------
     fixed
         Tilings that the user states: they stay for a larger array too.
     """
-    if hardware.num_cores > 1 or (hardware.memory == "dram" and hardware.dram.model == "timing"):
+    moved = sum(layer.dram_read_bytes + layer.dram_write_bytes for layer in counters.layers)
+    if hardware.num_cores > 1 or (_is_timed(hardware) and moved > MOST_TIMED_BYTES):
         return counters
     storage, latency = counters.storage, sum(layer.latency_cycles for layer in counters.layers)
     parts = _parts(hardware, trace, storage, fixed)
@@ -206,10 +210,18 @@ def _mapped(hardware: HardwareConfig, part: _Part, storage: str, stated: _Stated
         schedule, mapped = schedule_network(hardware, part.trace, storage, stated.tilings, stated.groups)
         steps = sum(layer.num_steps for layer in schedule.layers)
         bound = NetworkBound.of(item.bound for item in mapped if item.bound is not None)
-        return _Mapping(_tilings(schedule), groups_in(schedule), steps, mapped[-1].end.end_cycle, bound)
+        # The mapper has solved it, but with the memory of one rate.
+        cycles = mapped[-1].end.end_cycle
+        if _is_timed(hardware):
+            cycles = sum(layer.latency_cycles for layer in run_schedule(schedule, hardware).layers)
+        return _Mapping(_tilings(schedule), groups_in(schedule), steps, cycles, bound)
     found = map_repeated(part.network, mapper_of(hardware, part.trace, storage, stated.tilings))
     steps = sum(layer.num_steps for layer in found.schedule.layers)
     return _Mapping(_tilings(found.schedule), (), steps, found.cycles, found.bound)
+
+
+def _is_timed(hardware: HardwareConfig) -> bool:
+    return hardware.memory == "dram" and hardware.dram.model == "timing"
 
 
 def _bound(hardware: HardwareConfig, part: _Part, storage: str) -> int:
