@@ -9,6 +9,8 @@ from operator import itemgetter
 from accelsim.cost.evaluate import recost
 from accelsim.cost.tables import load_tables
 from accelsim.pipeline import layer_plans, simulate
+from accelsim.sim.actions import ARITHMETICS
+from accelsim.sim.counters import Counters
 from accelsim.trace import TraceOptions, trace_network
 from accelsim.trace.model import LayerTrace
 from accelsim.validation.reference import preset_path
@@ -35,7 +37,7 @@ HIDDENITE_SUMS: dict[str, dict[str, object]] = {
     "at their adder trees": {"pe_array.operand_registers": True, "weight_generator.weights": "buffer"},
 }
 # ReLU leaves at most about half of the inputs behind the first layer: Eyeriss' AlexNet 61 to 21 % (JSSC 2017, Table V)
-HIDDENITE_ZEROS = {"not used": ("none", 1.0), "half of them, gated": ("gate", 0.5)}
+HIDDENITE_ZEROS = {"not used": 1.0, "half of them, gated": 0.5}
 HIDDENITE_SPARSITY = 0.7
 
 
@@ -70,14 +72,11 @@ def validate_hiddenite() -> list[ValidationRow]:
     rows = []
     for name, theirs in HIDDENITE_TOPS_PER_W.items():
         trace = trace_network(name, TraceOptions(sparsity=HIDDENITE_SPARSITY))
-        found = []
-        kinds = (HIDDENITE_ACTIVATION_BITS, HIDDENITE_SUMS.items(), HIDDENITE_ZEROS.items())
-        for bits, (where, sums), (zeros, (policy, density)) in product(*kinds):
-            assumptions = {"activation_bits": bits, "pe_array.zero_activations": policy, **sums}
-            found += [
-                (efficiency, {"activations": f"{bits} bits", "sums": where, "zero activations": zeros, **assumed})
-                for efficiency, assumed in _tops_per_w(_with_zeros(trace, density), assumptions)
-            ]
+        found = [
+            (efficiency, {"activations": f"{bits} bits", "sums": where, **assumed})
+            for bits, (where, sums) in product(HIDDENITE_ACTIVATION_BITS, HIDDENITE_SUMS.items())
+            for efficiency, assumed in _tops_per_w(trace, {"activation_bits": bits, **sums})
+        ]
         low, high = min(found, key=itemgetter(0)), max(found, key=itemgetter(0))
         spans = "spans it" if low[0] <= theirs <= high[0] else "does not span it"
         note = f"{low[0]:.1f} to {high[0]:.1f}: {spans}; chip without DRAM; middle shown; {_needs(theirs, found)}"
@@ -86,11 +85,20 @@ def validate_hiddenite() -> list[ValidationRow]:
     return rows
 
 
-def _with_zeros(trace: LayerTrace, density: float) -> LayerTrace:
-    """Return the network with this density of inputs behind its first layer."""
-    return replace(
-        trace, layers=(trace.layers[0], *(replace(each, input_density=density) for each in trace.layers[1:]))
-    )
+def _gated(counters: Counters, density: float) -> Counters:
+    """Return a run of which the array gates products whose input is zero, of all layers but the first; as long as it.
+
+    ``density`` is that of inputs that are not.
+    """
+    layers = [counters.layers[0]]
+    for item in counters.layers[1:]:
+        array = dict(item.actions.get("pe_array", {}))
+        for name in ARITHMETICS if array else ():
+            executed = round(array.get(f"mac_{name}", 0) * density)
+            array["mac_gated"] = array.get("mac_gated", 0) + array.get(f"mac_{name}", 0) - executed
+            array[f"mac_{name}"] = executed
+        layers.append(replace(item, actions=item.actions | {"pe_array": array}))
+    return replace(counters, layers=tuple(layers))
 
 
 def _needs(theirs: float, found: list[tuple[float, dict[str, str]]]) -> str:
@@ -112,14 +120,16 @@ def _tops_per_w(trace: LayerTrace, assumed: dict[str, object]) -> list[tuple[flo
     counters = simulate(hardware, trace, "slt")
     macs = sum(item.macs for item in counters.layers)
     efficiencies = []
-    kinds = (HIDDENITE_VOLTAGES, HIDDENITE_CELLS, HIDDENITE_GATING, HIDDENITE_TREES.items())
-    for voltage, cells, gating, (tree, stages) in product(*kinds):
+    runs = {zeros: _gated(counters, density) for zeros, density in HIDDENITE_ZEROS.items()}
+    kinds = (runs.items(), HIDDENITE_VOLTAGES, HIDDENITE_CELLS, HIDDENITE_GATING, HIDDENITE_TREES.items())
+    for (zeros, run), voltage, cells, gating, (tree, stages) in product(*kinds):
         array = hardware.config.pe_array.model_copy(update={"pipeline_latency_cycles": stages})
         changes = {"leakage_class": cells, "clock_gating": gating, "pe_array": array}
         chip = hardware.config.model_copy(update=changes)
-        energy = recost(counters, chip, load_tables(), voltage_v=voltage).energy_j_by_unit
+        energy = recost(run, chip, load_tables(), voltage_v=voltage).energy_j_by_unit
         on_chip_j = sum(value for unit, value in energy.items() if unit != "dram")
         assumptions = {
+            "zero activations": zeros,
             "supply": f"{voltage} V",
             "cells": cells.replace("_", "-"),
             "gating": gating,
