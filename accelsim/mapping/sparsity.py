@@ -112,11 +112,12 @@ def _cdf_of_largest(trials: int, density: float, full: int, short: int) -> Float
 def _cdf_of_sum(cdf: Floats, copies: int, last: Floats | None) -> Floats:
     """Return the distribution function of a sum of ``copies`` independent counts and one of another kind."""
     length = (cdf.size - 1) * copies + 1 + (last.size - 1 if last is not None else 0)
-    # Sums of independent counts convolve, which are products of their spectra.
-    spectrum = np.fft.rfft(np.diff(cdf, prepend=0.0), length) ** copies
+    # Sums of independent counts convolve, which are products of their spectra; a length may be prime, which is slow.
+    padded = 1 << (length - 1).bit_length()
+    spectrum = np.fft.rfft(np.diff(cdf, prepend=0.0), padded) ** copies
     if last is not None:
-        spectrum = spectrum * np.fft.rfft(np.diff(last, prepend=0.0), length)
-    return np.clip(np.cumsum(np.fft.irfft(spectrum, length)), 0.0, 1.0)
+        spectrum = spectrum * np.fft.rfft(np.diff(last, prepend=0.0), padded)
+    return np.clip(np.cumsum(np.fft.irfft(spectrum, padded)[:length]), 0.0, 1.0)
 
 
 def _mean_of(cdf: Floats) -> float:
