@@ -16,7 +16,6 @@ from accelsim.mapping.closed_form import (
     figures_of,
     memory_latency,
     objective_of,
-    space_of,
 )
 from accelsim.mapping.figures import Layers, layer_figures
 from accelsim.mapping.latency_form import chained, latency_of
@@ -24,6 +23,7 @@ from accelsim.mapping.loops import LOOP_ORDERS, LOOPS, Tiling
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.task import LayerTask, content_of
 from accelsim.mapping.tile_table import TileTable, Width, least_tilings
+from accelsim.mapping.traffic_form import space_of
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
