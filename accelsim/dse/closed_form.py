@@ -31,11 +31,11 @@ from accelsim.dse.rows import Row, figure
 from accelsim.errors import MappingError
 from accelsim.groups import group_sizes, groups_of_size
 from accelsim.mapping.activation_code import WORD_BITS, pairs_per_word
-from accelsim.mapping.build import effective_macs
 from accelsim.mapping.figures import Layers
 from accelsim.mapping.network import check_units, rank_network
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.ranking import Best
+from accelsim.mapping.skipping import effective_macs, executed_macs
 from accelsim.mapping.task import LayerTask
 from accelsim.pipeline import built_for, layer_plans, run
 from accelsim.prng.streams import check_source
@@ -217,20 +217,13 @@ def _traits(plans: dict[str, WeightPlan], on_array: list[LayerTask]) -> RunTrait
         uses_generator=any(plan.source is not None for plan in plans.values()),
         uses_jumps="jump" in seeds,
         uses_derived_seeds="derived" in seeds,
-        more_arithmetics=tuple(sorted({_arithmetic(task) for task in on_array if _executed(task)} - {first})),
+        more_arithmetics=tuple(sorted({_arithmetic(task) for task in on_array if executed_macs(task)} - {first})),
         decoder_fronts=tuple(sorted(map(decoder_front, decoders))),
     )
 
 
 def _arithmetic(task: LayerTask) -> str:
     return task.plan.arithmetic if task.plan is not None else "int8"
-
-
-def _executed(task: LayerTask) -> int:
-    """Return the multiply-accumulates that PEs execute: without those of zeros where these are gated or skipped."""
-    array = task.hardware.pe_array
-    executed = effective_macs(task) if array.zero_weights != "none" else task.layer.dims.macs
-    return round(executed * task.layer.input_density) if array.zero_activations != "none" else executed
 
 
 class _Prices:
@@ -298,7 +291,7 @@ def _actions(hardware: HardwareConfig, tasks: list[LayerTask], best: Best) -> di
     act, wbits = layers.activation_bits, layers.weight_bits
     produced = layers.num_weights * best.passes
     macs = np.array([task.layer.dims.macs for task in tasks], dtype=np.float64)
-    executed = np.array([_executed(task) for task in tasks], dtype=np.float64)
+    executed = np.array([executed_macs(task) for task in tasks], dtype=np.float64)
     slots = macs * best.slots
     residual = np.array([task.residual_elements for task in tasks], dtype=np.float64)
     second = np.array([_second_on_chip(task) for task in tasks], dtype=np.float64) * best.passes * wbits

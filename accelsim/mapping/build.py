@@ -24,7 +24,7 @@ from accelsim.mapping.dataflow import ArrayWork, TileShape, array_work
 from accelsim.mapping.events import WeightTraffic, ceil_share, input_events, output_events, weight_events
 from accelsim.mapping.holding import Holding, hold, misfit
 from accelsim.mapping.loops import Nest, Tiling, build_nest, step_ranges
-from accelsim.mapping.skipping import SkipFactors, SkipTable, skip_table
+from accelsim.mapping.skipping import SkipFactors, SkipTable, effective_macs, executed_macs, skip_table
 from accelsim.mapping.task import LayerTask
 from accelsim.storage.base import StoredBits
 from accelsim.timing.schedule import (
@@ -279,14 +279,6 @@ def layer_shape(layer: TraceLayer) -> tuple[int, ...]:
     return (dims.N, dims.G * dims.K, dims.P, dims.Q)
 
 
-def effective_macs(task: LayerTask) -> int:
-    """Return the multiply-accumulates whose weight is kept."""
-    dims = task.layer.dims
-    if task.plan is None:
-        return dims.macs
-    return task.plan.num_nonzero * dims.N * dims.P * dims.Q
-
-
 def _port_traffic(
     task: LayerTask,
     nest: Nest,
@@ -374,10 +366,7 @@ def _traffic(task: LayerTask, weights: WeightTraffic, input_bytes: int, outputs:
 
 def _mac_actions(task: LayerTask, slots: int) -> dict[str, int]:
     """Return executed and gated MAC slots: zeros are computed (none), held (gate), or left out (skip)."""
-    pe, layer, macs = task.hardware.pe_array, task.layer, task.layer.dims.macs
-    executed = effective_macs(task) if pe.zero_weights != "none" else macs
-    if pe.zero_activations != "none":
-        executed = round(executed * layer.input_density)
+    pe, layer, executed = task.hardware.pe_array, task.layer, executed_macs(task)
     arithmetic = task.plan.arithmetic if task.plan is not None else "int8"
     actions = {f"mac_{arithmetic}": executed, "mac_gated": max(0, slots - executed)}
     if pe.zero_weights == "skip" and task.plan is not None:

@@ -11,187 +11,22 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.config.hardware import BufferConfig, HardwareConfig
+from accelsim.config.hardware import BufferConfig
 from accelsim.mapping.build import MOST_TILES
 from accelsim.mapping.cached_form import tilings_on_bus
-from accelsim.mapping.figures import Layers, fixed_pj
+from accelsim.mapping.figures import fixed_pj
 from accelsim.mapping.generation import COUNTER_BASED
 from accelsim.mapping.generation_form import generation
-from accelsim.mapping.holding import left_beside
 from accelsim.mapping.latency_form import Work, latency_of
 from accelsim.mapping.memory_form import Requests, least_standby_pj, requests_of, standby_pj
 from accelsim.mapping.prices import EnergyPrices
-from accelsim.mapping.skipping import padded_share
-from accelsim.mapping.task import LayerTask
-from accelsim.mapping.tile_table import HoldTable, TileTable, Width, skipped_fractions, tile_table
+from accelsim.mapping.traffic_form import Holdings, Moved, Space, holdings_of, moved_of, on_chip
 from accelsim.timing.memory import bytes_per_cycle, cycles_per_piece
 from accelsim.timing.program import LOOKAHEAD_STEPS
 from accelsim.units import ns_to_cycles
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """How an operand is held, float64 [orders, n]: fetches (infinite: it does not fit), loads, tiles, and when."""
-
-    fetches: Floats
-    loads: Floats
-    tiles: Floats
-    late: Floats
-    ready: Floats
-    keeps_rows: Floats
-    keeps_columns: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class Space:
-    """Everything that tilings of a network on a chip are judged by."""
-
-    hardware: HardwareConfig
-    tasks: list[LayerTask]
-    layers: Layers
-    table: TileTable
-    left: Floats
-
-    @property
-    def is_ideal(self) -> bool:
-        """Return whether memory and buffers are unlimited."""
-        return self.hardware.memory == "ideal"
-
-    @property
-    def accessed(self) -> tuple[Floats, Floats]:
-        """Return the shares of the accesses of inputs, and of sums, that zero skipping leaves of each tiling."""
-        if self.hardware.pe_array.skip_group == "packed":
-            return self.of_tile(self.layers.density), np.ones_like(self.left)
-        return self.left, self.left
-
-    def of_tile(self, figures: Floats) -> Floats:
-        """Return figures of the layers, for each tiling."""
-        return figures[self.table.layer]
-
-
-def space_of(hardware: HardwareConfig, tasks: list[LayerTask], layers: Layers, width: Width) -> Space:
-    """Return all tilings of layers on a chip, from a table of the given width."""
-    key = tuple((task.layer.dims, task.layer.kind) for task in tasks)
-    array_json = hardware.pe_array.model_dump_json()
-    paddings = tuple(padded_share(task) for task in tasks)
-    densities = tuple(layers.density.tolist()), tuple(task.layer.input_density for task in tasks), paddings
-    table = tile_table(key, array_json, width)
-    left = skipped_fractions(key, array_json, width, densities)
-    return Space(hardware, tasks, layers, table, left)
-
-
-def _held(table: HoldTable, tile_bytes: Floats, room: Floats, buffer: BufferConfig, only_tile: Floats | None) -> _Held:
-    """Return for each tiling and order the way with the fewest fetches that fits; ``room`` is [n] or [orders, n]."""
-    held = table.double if buffer.double_buffered else table.single
-    with np.errstate(divide="ignore", invalid="ignore"):
-        tiles = np.where(tile_bytes > 0, room / np.maximum(tile_bytes, 1e-30), np.where(room >= 0, np.inf, -1.0))
-    fits = held <= np.atleast_2d(tiles)[:, None].astype(np.float32) * np.float32(1 + 1e-6)
-    if only_tile is not None:
-        fits &= (table.single == 1) | (only_tile == 0)
-    way = fits.argmax(axis=1)  # the first that fits: ways are sorted by fetches
-    orders, ways, num = fits.shape
-    places = (np.arange(orders)[:, None] * ways + way) * num + np.arange(num)
-
-    def taken(values: npt.NDArray[np.float32]) -> Floats:
-        figures: Floats = values.reshape(-1)[places].astype(np.float64) if values.size else np.zeros(0)
-        return figures
-
-    return _Held(
-        np.where(fits.reshape(-1)[places], taken(table.fetches), np.inf),
-        taken(table.loads), taken(table.single), taken(table.late), taken(table.ready),
-        taken(table.keeps_rows), taken(table.keeps_columns),
-    )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class _Holdings:
-    """How operands are held, [orders, n]; ``stored*``: stored bits, which the mask buffer may hold for longer."""
-
-    weights: _Held
-    inputs: _Held
-    psums: _Held
-    stored: Floats
-    stored_loads: Floats
-
-
-def _holdings(space: Space) -> _Holdings:
-    hardware, layers, table = space.hardware, space.layers, space.table
-
-    def room(buffer: BufferConfig) -> Floats:
-        return np.full(table.layer.size, float("inf") if space.is_ideal else float(buffer.capacity_bytes))
-
-    only_tile = space.of_tile(layers.regenerates) if layers.regenerates.any() else None
-    tile = table.positions * space.of_tile(layers.weight_bits) / 8
-    weights = _held(table.weights, tile, room(hardware.weight_buffer), hardware.weight_buffer, only_tile)
-    sums = table.outputs * hardware.accumulator_bits / 8
-    psums = _held(table.psums, sums, room(hardware.accumulator), hardware.accumulator, None)
-    needed = table.tile_inputs * space.of_tile(layers.activation_bits * layers.reads_inputs) / 8
-    free = space.of_tile(layers.capacity_bytes) - table.outputs * space.of_tile(layers.staged_per_output)
-    if hardware.sums_in_activation_buffer:  # sums are placed first, beside one tile of inputs
-        left = left_beside(hardware.activation_buffer, free, needed)
-        psums = _held(table.psums, sums, left, hardware.accumulator, None)
-        with np.errstate(invalid="ignore"):
-            free = left_beside(hardware.activation_buffer, free, sums * psums.tiles)
-    inputs = _held(table.inputs, needed, free, hardware.activation_buffer, None)
-    stored, stored_loads = weights.fetches, weights.loads
-    if layers.decoded_bits.any():
-        share = table.positions * space.of_tile(layers.decoded_bits / layers.num_weights) / 8
-        mask = _held(table.weights, share, room(hardware.mask_buffer), hardware.mask_buffer, None)
-        stored = np.minimum(weights.fetches, mask.fetches)
-        is_coded = space.of_tile(layers.decoded_bits) > 0
-        stored_loads = np.where(is_coded & np.isfinite(mask.fetches), mask.loads, weights.loads)
-    return _Holdings(weights, inputs, psums, stored, stored_loads)
-
-
-@dataclass(frozen=True, slots=True)
-class _Moved:
-    """DRAM bytes, [orders, n] or [n]: weights, inputs, partial sums, and what is read and written once."""
-
-    weights: Floats
-    inputs: Floats
-    spills: Floats
-    residual: Floats
-    stored: Floats
-
-    @property
-    def total(self) -> Floats:
-        return self.weights + self.inputs + self.spills + self.residual + self.stored
-
-
-def _moved(space: Space, held: _Holdings) -> _Moved:
-    layers, act = space.layers, space.layers.activation_bits / 8
-    spilled = 2.0 * np.maximum(held.psums.fetches - 1, 0)
-    table, of = space.table, held.inputs
-    rows = table.rows + of.keeps_rows * (table.new_rows - table.rows)
-    columns = table.columns + of.keeps_columns * (table.new_columns - table.columns)
-    burst = space.hardware.dram.burst_bytes
-    every = table.depth * rows * columns * space.of_tile(layers.input_fraction * act * layers.input_code) * of.fetches
-    input_tiles = table.output_tiles / table.counts["K"] * table.counts["C"]
-    return _Moved(
-        weights=space.of_tile(layers.fetched_bits) / 8 * held.stored,
-        inputs=_in_bursts(every, input_tiles * of.fetches, burst),
-        spills=spilled * space.of_tile(layers.num_outputs) * (space.hardware.accumulator_bits / 8),
-        residual=_in_bursts(
-            space.of_tile(layers.residual_dram_elements * act * layers.residual_code), table.output_tiles, burst
-        ),
-        stored=_in_bursts(space.of_tile(layers.stored_elements * act * layers.output_code), table.output_tiles, burst),
-    )
-
-
-def _on_chip(space: Space, moved: _Moved) -> tuple[Floats, Floats]:
-    """Return the plain bytes of inputs and residuals that come from DRAM, as the activation buffer has them."""
-    layers = space.layers
-    return moved.inputs / space.of_tile(layers.input_code), moved.residual / space.of_tile(layers.residual_code)
-
-
-def _in_bursts(num_bytes: Floats, requests: Floats, burst_bytes: int) -> Floats:
-    """Return the bytes of equal requests, each of whole bursts."""
-    with np.errstate(invalid="ignore"):  # what is fetched infinitely often does not fit
-        whole: Floats = np.where(num_bytes > 0, np.ceil(num_bytes / requests / burst_bytes - 1e-9) * burst_bytes, 0.0)
-        return np.where(np.isfinite(requests), whole * requests, np.inf)
 
 
 def _passes(space: Space) -> Floats:
@@ -204,7 +39,7 @@ def _passes(space: Space) -> Floats:
     return np.where(space.of_tile(space.layers.regenerates) > 0, folds, 1.0)
 
 
-def _array_cycles(space: Space, held: _Holdings, passes: Floats, moved: _Moved) -> Floats:
+def _array_cycles(space: Space, held: Holdings, passes: Floats, moved: Moved) -> Floats:
     """Return the array's cycles, [orders, n], bounded from below by the ports of the buffers.
 
     Ports bound each step by itself: what others move through them counts in the steps in which they do so. Kinds of
@@ -231,7 +66,7 @@ def _array_cycles(space: Space, held: _Holdings, passes: Floats, moved: _Moved) 
     of_weights = with_fills(table.weight_reads * space.of_tile(layers.weight_bits), filled, share, weight_buffer)
     reads = table.input_reads * space.accessed[0] * act
     written = layers.written_elements * layers.buffered + layers.stored_elements * layers.staged
-    fetched, residual = _on_chip(space, moved)
+    fetched, residual = on_chip(space, moved)
     results = space.of_tile(written * layers.activation_bits)
     results = (results + 16 * residual) * parts  # as if every part handed on
     input_tiles = table.output_tiles / table.counts["K"] * parts
@@ -246,7 +81,7 @@ def _array_cycles(space: Space, held: _Holdings, passes: Floats, moved: _Moved) 
     return np.maximum(np.maximum(of_weights, of_inputs), of_sums)
 
 
-def _decoding(space: Space, held: _Holdings, passes: Floats) -> Floats:
+def _decoding(space: Space, held: Holdings, passes: Floats) -> Floats:
     """Return the decoder's cycles, [orders, n], bounded from below by the ports of the mask buffer."""
     table, layers, decoder = space.table, space.layers, space.hardware.mask_decoder
     if decoder is None or not layers.decoded_bits.any():
@@ -274,7 +109,7 @@ class _Made:
     work: tuple[Floats, Floats, Floats, Floats]
 
 
-def _generation(space: Space, held: _Holdings, passes: Floats) -> _Made:
+def _generation(space: Space, held: Holdings, passes: Floats) -> _Made:
     generator = space.hardware.weight_generator
     sources = [task.plan.source for task in space.tasks if task.plan is not None and task.plan.source is not None]
     if generator is None or not sources:
@@ -294,7 +129,7 @@ def _generation(space: Space, held: _Holdings, passes: Floats) -> _Made:
     return _Made(total("cycles"), (words, discarded, seeds, jumps))
 
 
-def _making(space: Space, held: _Holdings, passes: Floats, made: _Made) -> Floats:
+def _making(space: Space, held: Holdings, passes: Floats, made: _Made) -> Floats:
     """Return the cycles of the slower of decoder and generator, [orders, n]; their latency is seen once a load.
 
     Words pass the generator and then the decoder.
@@ -315,8 +150,8 @@ def _making(space: Space, held: _Holdings, passes: Floats, made: _Made) -> Float
     return slower
 
 
-def _on_bus(space: Space, held: _Holdings, moved: _Moved, rate: float) -> _Moved:
-    """Return for how many cycles what moves keeps the bus, as `_Moved` has the bytes."""
+def _on_bus(space: Space, held: Holdings, moved: Moved, rate: float) -> Moved:
+    """Return for how many cycles what moves keeps the bus, as `Moved` has the bytes."""
     num_bytes = {field.name: getattr(moved, field.name) for field in fields(moved)}
     cache = space.hardware.cache
     if cache is None or space.is_ideal:
@@ -326,9 +161,9 @@ def _on_bus(space: Space, held: _Holdings, moved: _Moved, rate: float) -> _Moved
             for name, values in num_bytes.items():
                 piece = cycles_per_piece(space.hardware, is_write=name == "stored")
                 cycles[name] = np.maximum(cycles[name], values / largest * piece)
-        return _Moved(**cycles) if space.is_ideal else _Moved(**(cycles | _through_codec(space, num_bytes, cycles)))
+        return Moved(**cycles) if space.is_ideal else Moved(**(cycles | _through_codec(space, num_bytes, cycles)))
     loads = {"weights": held.stored_loads, "inputs": held.inputs.loads, "outputs": held.psums.loads}
-    return _Moved(**tilings_on_bus(space.tasks, space.table, num_bytes, loads, cache))
+    return Moved(**tilings_on_bus(space.tasks, space.table, num_bytes, loads, cache))
 
 
 def _through_codec(space: Space, num_bytes: dict[str, Floats], cycles: dict[str, Floats]) -> dict[str, Floats]:
@@ -344,7 +179,7 @@ def _through_codec(space: Space, num_bytes: dict[str, Floats], cycles: dict[str,
     return found
 
 
-def _work(space: Space, held: _Holdings, moved: _Moved, made: Floats, array: Floats) -> Work:
+def _work(space: Space, held: Holdings, moved: Moved, made: Floats, array: Floats) -> Work:
     table, layers, hardware = space.table, space.layers, space.hardware
     rate = np.inf if space.is_ideal else float(bytes_per_cycle(hardware.dram, hardware.clock_mhz))
     vector = space.of_tile(layers.vector_ops) / hardware.vector_unit.num_lanes
@@ -390,9 +225,9 @@ class Figures:
     """What the closed form says of all tilings, float64 [orders, n]; ``value`` is what the objective minimises."""
 
     space: Space
-    held: _Holdings
+    held: Holdings
     passes: Floats
-    moved: _Moved
+    moved: Moved
     made: _Made
     work: Work
     array: Floats
@@ -408,9 +243,9 @@ class Figures:
 def figures_of(space: Space, prices: EnergyPrices) -> Figures:
     """Return what the closed form says of all tilings, each layer alone and from cold buffers."""
     table = space.table
-    held = _holdings(space)
+    held = holdings_of(space)
     passes = _passes(space)
-    moved = _moved(space, held)
+    moved = moved_of(space, held)
     array = _array_cycles(space, held, passes, moved)
     made = _generation(space, held, passes)
     work = _work(space, held, moved, _making(space, held, passes, made), array)
@@ -471,27 +306,48 @@ def _actions_pj(figures: Figures, prices: EnergyPrices) -> Floats:
     """Return the energy of what a layer does but for the time it takes, [orders, n], in pJ."""
     if not prices.action_pj:
         return np.zeros(1)
+    space = figures.space
+    energy = space.of_tile(np.array([fixed_pj(task, prices) for task in space.tasks]))
+    for (unit, action), count in _counts(figures).items():
+        price = prices.pj(unit, action)
+        if price:
+            energy = energy + count * price
+    return energy
+
+
+def _counts(figures: Figures) -> dict[tuple[str, str], Floats]:
+    """Return how often the actions are done that tilings do not do alike, as `accelsim.mapping.build` counts them.
+
+    Reads and writes apart: a bit that is written may cost half as much again, or a third less.
+    """
     space, held, moved, passes = figures.space, figures.held, figures.moved, figures.passes
     table, layers, acc = space.table, space.layers, space.hardware.accumulator_bits
     act, wbits = space.of_tile(layers.activation_bits), space.of_tile(layers.weight_bits)
     outputs, visits = space.of_tile(layers.num_outputs), held.weights.fetches * passes
-    link = prices.pj("interconnect", "bits")
     reads, weights = table.input_reads * space.accessed[0] * act, table.weight_reads * wbits
     partial = np.maximum(held.psums.fetches - 1, 0) * outputs
-    sums = (table.psum_writes + table.psum_reads) * space.accessed[1] + outputs * table.counts["C"] + 2 * partial
+    read = table.psum_reads * space.accessed[1] + outputs * table.counts["C"] + partial
     words, discarded, seeds, jumps = figures.made.work
     stored = space.of_tile(layers.decoded_bits)
-    energy = 8 * moved.total * (prices.pj("dram", "read_bits") + link)
-    energy = energy + (reads + weights + (outputs + 2 * partial) * acc) * link
-    fetched, residual = _on_chip(space, moved)
-    kept = space.of_tile(layers.stored_elements * layers.staged) * act
-    energy = energy + (reads + 8 * (fetched + residual) + kept) * prices.pj("activation_buffer", "read_bits")
-    energy = energy + weights * prices.pj("weight_buffer", "read_bits")
-    energy = energy + space.of_tile(layers.num_weights) * visits * wbits * prices.pj("weight_buffer", "write_bits")
-    energy = energy + sums * acc * prices.pj("accumulator", "read_bits")
-    energy = energy + stored * (visits + held.stored) * prices.pj("mask_buffer", "read_bits")
-    energy = energy + words * prices.pj("weight_generator", "words") + jumps * prices.pj("weight_generator", "jumps")
-    energy = energy + discarded * prices.pj("weight_generator", "discarded_words")
-    energy = energy + seeds * prices.pj("weight_generator", "derived_seeds")
-    whole: Floats = energy + space.of_tile(np.array([fixed_pj(task, prices) for task in space.tasks]))
-    return whole
+    fetched, residual = on_chip(space, moved)
+    staged = space.of_tile(layers.stored_elements * layers.staged) * act
+    leave = moved.stored + moved.spills / 2
+    return {
+        ("dram", "read_bits"): 8 * (moved.total - leave),
+        ("dram", "write_bits"): 8 * leave,
+        ("interconnect", "bits"): 8 * moved.total + reads + weights + (outputs + 2 * partial) * acc,
+        ("activation_buffer", "read_bits"): reads + staged,
+        ("activation_buffer", "write_bits"): 8 * (fetched + residual),
+        ("weight_buffer", "read_bits"): weights,
+        ("weight_buffer", "write_bits"): space.of_tile(layers.num_weights) * visits * wbits,
+        ("pe_array", "weight_loads_bits"): weights,
+        ("accumulator", "read_bits"): read * acc,
+        ("accumulator", "write_bits"): (table.psum_writes * space.accessed[1] + partial) * acc,
+        ("mask_buffer", "read_bits"): stored * visits,
+        ("mask_buffer", "write_bits"): stored * held.stored,
+        ("mask_decoder", "positions"): np.where(stored > 0, space.of_tile(layers.num_weights), 0.0) * visits,
+        ("weight_generator", "words"): words,
+        ("weight_generator", "discarded_words"): discarded,
+        ("weight_generator", "derived_seeds"): seeds,
+        ("weight_generator", "jumps"): jumps,
+    }

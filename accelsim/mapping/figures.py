@@ -7,9 +7,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.mapping.build import effective_macs, shifted_bits
+from accelsim.mapping.build import shifted_bits
 from accelsim.mapping.events import VARIABLE_LENGTH
 from accelsim.mapping.prices import EnergyPrices
+from accelsim.mapping.skipping import executed_macs
 from accelsim.mapping.task import LayerTask
 
 Floats = npt.NDArray[np.float64]
@@ -78,12 +79,17 @@ def layer_figures(tasks: list[LayerTask]) -> Layers:
 
 def fixed_pj(task: LayerTask, prices: EnergyPrices) -> float:
     """Return the energy of what every tiling does alike: products and results."""
-    macs = task.layer.dims.macs
-    executed = effective_macs(task) if task.hardware.pe_array.zero_weights != "none" else macs
+    array, layer, macs = task.hardware.pe_array, task.layer, task.layer.dims.macs
+    executed, outputs = executed_macs(task), layer.dims.num_outputs
+    skips = "skip" in (array.zero_weights, array.zero_activations)  # how many slots are then left depends on the tile
     arithmetic = task.plan.arithmetic if task.plan is not None else "int8"
+    added = task.residual_elements * task.activation_bits
+    kept = (layer.num_outputs or outputs) * task.activation_bits if task.buffers_output else 0
     return (
         executed * prices.pj("pe_array", f"mac_{arithmetic}")
-        + (macs - executed) * prices.pj("pe_array", "mac_gated")
+        + (0 if skips else macs - executed) * prices.pj("pe_array", "mac_gated")
         + shifted_bits(task, macs) * prices.pj("pe_array", "operand_shifts_bits")
-        + max(task.layer.vector_ops, task.layer.dims.num_outputs) * prices.pj("vector_unit", "ops")
+        + max(layer.vector_ops, outputs) * prices.pj("vector_unit", "ops")
+        + added * (prices.pj("activation_buffer", "read_bits") + prices.pj("interconnect", "bits"))
+        + kept * prices.pj("activation_buffer", "write_bits")
     )

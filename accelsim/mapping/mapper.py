@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field, replace
 
 from accelsim.config.hardware import HardwareConfig
@@ -37,7 +37,7 @@ from accelsim.units import ns_to_cycles
 MOST_FINALISTS = 12
 # Solving four for certain: 0.049 % and 1.4 %, for 8.0 tilings. Doubt of 0.03: 0.051 % and 1.4 %, for 7.9 tilings.
 # Of what a person would state it counts twice: it is never to be beaten by much.
-LEAST_SOLVED, MOST_DOUBT = 3, 0.02
+LEAST_SOLVED, DOUBT = 3, 0.5
 # Tilings tried before the closed form is believed to be too low for all others too: with 8 it is 0.064 %, with 7 one
 # layer in 700 is 13 % worse; never: 8.6 instead of 7.7 are solved.
 TRUSTED = 10
@@ -50,6 +50,8 @@ AS_GOOD = 1.001
 # +0.10 %, energy x delay by -0.05 to +0.07 %, and the decode on edge solves 53 instead of 85 tilings in a third of the
 # time; with 1.03 latency moves by up to +0.57 %. (1.01 against none: energy x delay by -0.5 to +0.14 %.)
 NEAR_BOUND = 1.02
+# Of the tilings that the closed form cannot tell from the best one, so many are solved too.
+MOST_ALIKE = 4
 # By how much less traffic a tiling that is only as good is solved for; 1.001 solves as many and moves as much.
 LEANER = 1.01
 KEPT_EVENTS = 1 << 20  # some 100 MB of schedules and tables
@@ -186,7 +188,7 @@ def forget_times() -> None:
 
 
 def _chosen(task: LayerTask, prices: EnergyPrices, run: Run) -> _Found:
-    """Return the best of the tilings that the closed form likes, each solved behind the layer before."""
+    """Return the best of the tilings that the closed form likes, solved behind the layer before."""
     finalists = _finalists(task, prices, run)
     if not finalists:
         check_number(_form(task, prices, run).fewest_tiles() or 0, task.layer.name)
@@ -194,16 +196,21 @@ def _chosen(task: LayerTask, prices: EnergyPrices, run: Run) -> _Found:
     if finalists[0].num_tiles > MOST_STEPS:
         first = _mapped(task, build_layer(task, finalists[0].tiling), run).item
         return _Found(replace(first, estimated_cycles=round(finalists[0].latency_cycles)))
-    finalists = [finalist for finalist in finalists if finalist.num_tiles <= MOST_STEPS]
+    return _of_finalists([one for one in finalists if one.num_tiles <= MOST_STEPS], task, prices, run)
+
+
+def _of_finalists(finalists: list[Ranked], task: LayerTask, prices: EnergyPrices, run: Run) -> _Found:
+    """Return the best of the finalists, of which those are solved that can still win."""
     solved: list[tuple[float, _Found]] = []
+    leader: Ranked | None = None
     best, tried, ratios = math.inf, 0, [1.0]  # of what is solved to what the closed form says of it
     latencies = _latency_cycles(task)  # once more seen or hidden, as the closed form cannot tell: half of it
     for place, finalist in enumerate(finalists):
         needed = _needed(finalist, solved, best)
         if finalist.floor > needed:
             continue
-        # Half of the closed form's scatter among what is solved so far may still stand against it.
-        doubt = min(MOST_DOUBT, (max(ratios) - min(ratios)) / 2) * (2 if finalist.is_simple else 1)
+        # Of the closed form's scatter among what is solved so far a share may still stand against it.
+        doubt = DOUBT * (max(ratios) - min(ratios)) * (2 if finalist.is_simple else 1)
         doubt += latencies / 2 / max(1.0, finalist.latency_cycles)
         least = min(ratios[1:] if tried >= TRUSTED and solved else ratios)
         if place >= LEAST_SOLVED and finalist.value * least > (1 + doubt) * max(best, needed):
@@ -216,12 +223,30 @@ def _chosen(task: LayerTask, prices: EnergyPrices, run: Run) -> _Found:
                 return found[1]
             solved.append(found)
             ratios.append(found[0] / finalist.value if finalist.value else 1.0)  # nothing has a price
-            best = min(best, found[0])
+            if found[0] < best:
+                best, leader = found[0], finalist
+    if leader is not None:
+        solved += _of_like(leader, task, prices, run, best)
+        best = min(value for value, _ in solved)
     if not solved:
         raise MappingError(no_tiling_message(task))
     as_good = [item for item in solved if item[0] <= AS_GOOD * best]
     # Between equals the one of fewer tiles: it takes its weights earlier and leaves the next layer room.
     return min(as_good, key=lambda one: (_dram_bytes(one[1].item.schedule), one[0], one[1].item.schedule.num_steps))[1]
+
+
+def _of_like(
+    leader: Ranked, task: LayerTask, prices: EnergyPrices, run: Run, best: float
+) -> Iterator[tuple[float, _Found]]:
+    """Yield of the tilings that the closed form cannot tell from the leader those that are no worse.
+
+    They have two loops the other way round, or bands of equal area in another form: what the closed form counts is the
+    same, and when it moves is not.
+    """
+    for tiling in leader.alike[:MOST_ALIKE]:
+        found = _solved(task, replace(leader, tiling=tiling), prices, run, best)
+        if found is not None and found[0] <= best:
+            yield found
 
 
 def _latency_cycles(task: LayerTask) -> int:

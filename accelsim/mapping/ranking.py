@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 
 import numpy as np
@@ -16,14 +16,15 @@ from accelsim.mapping.closed_form import (
     figures_of,
     memory_latency,
     objective_of,
-    space_of,
 )
 from accelsim.mapping.figures import Layers, layer_figures
 from accelsim.mapping.latency_form import chained, latency_of
-from accelsim.mapping.loops import LOOP_ORDERS, LOOPS, Tiling
+from accelsim.mapping.loops import LOOP_ORDERS, LOOPS, Loop, Tiling
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.task import LayerTask, content_of
 from accelsim.mapping.tile_table import TileTable, Width, least_tilings
+from accelsim.mapping.traffic_form import space_of
+from accelsim.trace.model import LoopDims
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -136,7 +137,10 @@ def _least(tasks: list[LayerTask], prices: EnergyPrices, width: Width, most_step
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A tiling with what the closed form says of it; ``floor`` is the objective in the least time."""
+    """A tiling with what the closed form says of it.
+
+    ``floor`` is the objective in the least time, ``alike`` are tilings that the closed form cannot tell from this one.
+    """
 
     tiling: Tiling
     value: float
@@ -145,6 +149,7 @@ class Ranked:
     dram_bytes: float
     num_tiles: int
     is_simple: bool = False
+    alike: tuple[Tiling, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +190,7 @@ class LayerForm:
     def ranked(self, head_start: HeadStart | None, most: int) -> list[Ranked]:
         """Return the tilings that the chip's objective likes best, the best first, behind a layer that ends so."""
         figures, table = self._figures, self._figures.space.table
-        latency, value = figures.latency, figures.value
+        latency, value, dims = figures.latency, figures.value, figures.space.tasks[0].layer.dims
         if head_start is not None:
             with np.errstate(invalid="ignore"):
                 latency = _behind(figures, head_start)
@@ -214,18 +219,26 @@ class LayerForm:
         near = np.concatenate([near[:1], lean, simple, near[1:]])
         near = near[np.isfinite(flat[near])]
         found: dict[Hashable, Ranked] = {}
+        alike: dict[Hashable, dict[Hashable, Tiling]] = {}
         for place, (N, G, K, C, P, Q) in zip(near.tolist(), _sizes(table, near), strict=True):
             order, chosen = divmod(place, table.layer.size)
             # Orders that differ in loops which are not split, and bands of equal area, are one to the closed form.
             key = flat[place], G, K, C, N * P * Q
+            tiling = Tiling(N, G, K, C, P, Q, LOOP_ORDERS[order])
+            alike.setdefault(key, {}).setdefault(_split(tiling, dims), tiling)
             if key not in found:
-                tiling = Tiling(N, G, K, C, P, Q, LOOP_ORDERS[order])
+                if len(found) >= most + LEANEST + SIMPLEST:
+                    break
                 cycles = float(latency[order, chosen]), float(floor[order, chosen])
                 steps, is_simple = int(table.steps[chosen]), bool(stated[place])
                 found[key] = Ranked(tiling, float(flat[place]), *cycles, float(dram[place]), steps, is_simple)
-            if len(found) >= most + LEANEST + SIMPLEST:
-                break
-        return sorted(found.values(), key=lambda ranked: ranked.value)
+        ranked = [replace(one, alike=tuple(alike[key].values())[1:]) for key, one in found.items()]
+        return sorted(ranked, key=lambda one: one.value)
+
+
+def _split(tiling: Tiling, dims: LoopDims) -> tuple[tuple[Loop, int], ...]:
+    """Return the loops that a tiling splits, from the outermost in, with their sizes: others make no difference."""
+    return tuple((loop, tiling.size(loop)) for loop in tiling.order if tiling.size(loop) < getattr(dims, loop))
 
 
 def _floor(figures: Figures) -> Floats:

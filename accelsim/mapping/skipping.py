@@ -175,3 +175,18 @@ def _activation_fraction(pe: PeArrayConfig, density: float, nest: Nest, window: 
     lengths, place = np.unique(streams, return_inverse=True)
     left: Floats = np.array([largest_share(length, density, lanes) for length in lengths.tolist()])[place.reshape(-1)]
     return left
+
+
+def effective_macs(task: LayerTask) -> int:
+    """Return the multiply-accumulates whose weight is kept."""
+    dims = task.layer.dims
+    if task.plan is None:
+        return dims.macs
+    return task.plan.num_nonzero * dims.N * dims.P * dims.Q
+
+
+def executed_macs(task: LayerTask) -> int:
+    """Return the multiply-accumulates that the array does: those of zeros that it sees are held, or left out."""
+    array = task.hardware.pe_array
+    executed = effective_macs(task) if array.zero_weights != "none" else task.layer.dims.macs
+    return executed if array.zero_activations == "none" else round(executed * task.layer.input_density)
