@@ -200,7 +200,9 @@ def _placed(memory: Memory, places: s.IntArray) -> DecodedAddresses:
     most = [1 << bits for bits in memory.mapping.field_bits]
     if places.shape[1] == len(names) - 1:
         if most[2] > 1:
-            raise TraceError(f"trace: five numbers name no bank group, and the memory has {most[2]}; write {', '.join(names)}")
+            raise TraceError(
+                f"trace: five numbers name no bank group, and the memory has {most[2]}; write {', '.join(names)}"
+            )
         places = np.insert(places, 2, 0, axis=1)
     for column, (name, limit) in enumerate(zip(names, most, strict=True)):
         if int(places[:, column].max()) >= limit:
