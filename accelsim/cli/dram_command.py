@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 
 import click
@@ -10,6 +11,12 @@ import click
 from accelsim.cli.common import common_options, examples, json_option, session, set_option, write_stdout
 from accelsim.cli.names import complete_memory
 from accelsim.results.store import check_file_place
+
+
+def _number(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
+    if value is not None and math.isnan(value):  # which click finds in any range
+        raise click.BadParameter("nan is not a number")
+    return value
 
 
 @click.command(
@@ -32,6 +39,7 @@ from accelsim.results.store import check_file_place
 @click.option(
     "--player-mhz",
     type=click.FloatRange(0.001, 1e6),
+    callback=_number,
     metavar="MHZ",
     help="Clock of the cycles in a DRAMSys trace [default: the memory's].",
 )

@@ -157,6 +157,9 @@ def _message(details: ErrorDetails, model: type[BaseModel]) -> str:
         return _bad_choice(value, str(details.get("ctx", {}).get("expected", "")), field, location[-1:] == ("[key]",))
     if field is not None:
         return f"{show_value(value)} is not {_kind(field)}{remedy}"
+    section = find_section(model, location)
+    if kind in ("model_type", "model_attributes_type") and section is not None:
+        return f"{show_value(value)} is not a section; give a section with the keys {', '.join(section.model_fields)}"
     return f"{show_value(value)}: {details['msg'].lower()}; correct the value"
 
 

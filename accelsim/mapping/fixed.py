@@ -26,6 +26,7 @@ from accelsim.mapping.build import check_number
 from accelsim.mapping.holding import hold
 from accelsim.mapping.loops import ALL_LOOPS, LOOPS, Loop, Tiling
 from accelsim.mapping.task import LayerTask
+from accelsim.names import suggest
 from accelsim.trace.model import ARRAY_KINDS, LayerTrace, LoopDims, TraceLayer
 from accelsim.units import ceil_div
 
@@ -101,7 +102,8 @@ def fixed_tilings(mapping: MappingFile, trace: LayerTrace, where: str) -> dict[s
         if name not in layers and name not in ARRAY_KINDS:
             known = ", ".join(list(layers)[:8]) + (", ..." if len(layers) > 8 else "")
             raise MappingError(
-                f"{where}: layers.{name}: {trace.name} has no array layer of that name; give one of {known}, or a "
+                f"{where}: layers.{name}: {trace.name} has no array layer of that name; "
+                f"{suggest(name, [*layers, *ARRAY_KINDS])}give one of {known}, or a "
                 f"kind: {', '.join(sorted(ARRAY_KINDS))}"
             )
     tilings = {}

@@ -88,6 +88,7 @@ class _Reader:
             name: meta["sizes"] for name, meta in self._graph["tensor_values"].items()
         }
         self._symbols: dict[str, int] = {}
+        self._open = ""
 
     def _size(self, size: dict[str, Any]) -> int:
         """Return a size; a dynamic one follows from the symbols, or counts as its example."""
@@ -138,6 +139,7 @@ class _Reader:
             frozenset(
                 name for name, meta in self._graph["tensor_values"].items() if meta.get("dtype") in _COMPLEX_TYPES
             ),
+            self._open,
         )
 
     def _choose_symbols(self, inputs: list[str]) -> None:
@@ -145,6 +147,7 @@ class _Reader:
         self._stated.check_names(self._where, inputs)
         shapes: dict[str, Shape] = {}
         symbols = Symbols(self._where)
+        opened: list[tuple[str, str]] = []
         for index, name in enumerate(inputs):
             stated = self._stated.of(self._where, name, len(self._sizes[name]), is_first=index == 0)
             if stated is not None:
@@ -156,8 +159,11 @@ class _Reader:
                     symbols.state(symbol, stated[axis], name)
                 elif symbol is not None:
                     hint = int((expression.get("hint") or {}).get("as_int", 1))
-                    symbols.sizes.setdefault(symbol, hint if axis else 1)
+                    if not axis and symbol not in symbols.sizes:
+                        opened.append((symbol, name))
+                    symbols.sizes.setdefault(symbol, hint if axis else self._stated.samples)
         self._symbols = symbols.sizes
+        self._open = next((name for symbol, name in opened if symbol not in symbols.stated), "")
         check_fixed(self._where, shapes, {name: self._shape(name) for name in inputs})
 
     def _batch(self, inputs: list[str]) -> int:

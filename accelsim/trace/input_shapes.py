@@ -12,10 +12,14 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class StatedShapes:
-    """``first`` is that of the first input, ``named`` those of others; a shape may leave out the axis of samples."""
+    """``first`` is that of the first input, ``named`` those of others; a shape may leave out the axis of samples.
+
+    A dynamic first axis of which nothing is stated counts as ``samples``.
+    """
 
     first: Shape | None = None
     named: tuple[tuple[str, Shape], ...] = ()
+    samples: int = 1
 
     def of(self, where: str, name: str, rank: int, *, is_first: bool) -> Shape | None:
         """Return what is stated for an input of ``rank`` axes, a missing axis of samples as 1; None if nothing is.

@@ -16,7 +16,7 @@ from accelsim.trace.values import Value
 MATRIX_AXES = 2
 """Axes of more than one element from which on a tensor can be contracted with another."""
 _MULTIPLYING = re.compile(
-    "conv|gemm|matmul|linear|attention|lstm|gru|rnn|einsum|_mm|mm_|mm$|dft|fft|dot|cdist|pdist|expert|moe|linalg"
+    "conv|gemm|matmul|linear|attention|lstm|gru|rnn|einsum|_mm|mm_|mm$|dft|stft|fft|dot|cdist|pdist|expert|moe|linalg"
     "|matrix_power|matrix_exp|inverse|solve|cholesky|svd|outer|kron|cosine_similarity|transformer|encoder|decoder"
     "|^inner$|^addr$|^cov$|corrcoef|qr|det$|^lu_|_lu_|nuclear|affine_?grid|svm|beamsearch|greedysearch|sampling"
     "|epcontext|snpe|^cond$|^if$|^loop$|^scan$|while_loop"

@@ -179,20 +179,41 @@ def graph_from_file(
     TraceError
         An unreadable file, another suffix, or an operation that is not supported: named with its place.
     """
-    where, suffix = os.fspath(path), Path(path).suffix.lower()
-    stated = StatedShapes(input_shape, input_shapes)
-    if suffix == ".pt2":
-        program = read_pt2(path, stated)
-    elif suffix == ".onnx":
-        from accelsim.trace.onnx_graph import read_onnx  # noqa: PLC0415  onnx is slow to import
-
-        program = read_onnx(path, stated)
-    else:
-        raise TraceError(f"{where}: neither .pt2 nor .onnx; export the module with torch.export or to ONNX")
+    where, stated = os.fspath(path), StatedShapes(input_shape, input_shapes)
+    program = _program_from_file(where, stated)
     try:
-        return graph_from_program(program, skip_unsupported=skip_unsupported)
+        found = graph_from_program(program, skip_unsupported=skip_unsupported)
+        if program.open_input and any(work.macs for work in found.work):
+            again = _program_from_file(where, replace(stated, samples=2))
+            _check_samples(program, found, graph_from_program(again, skip_unsupported=skip_unsupported))
+        return found
     except TraceError as error:
         raise TraceError(f"{where}: {str(error).removeprefix(f'{program.name}: ')}") from error
     except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
         # Arguments of operators come from the file, of any type.
         raise TraceError(f"{where}: an operator's arguments do not fit it; export the module again") from error
+
+
+def _program_from_file(where: str, stated: StatedShapes) -> Program:
+    suffix = Path(where).suffix.lower()
+    if suffix == ".pt2":
+        return read_pt2(where, stated)
+    if suffix == ".onnx":
+        from accelsim.trace.onnx_graph import read_onnx  # noqa: PLC0415  onnx is slow to import
+
+        return read_onnx(where, stated)
+    raise TraceError(f"{where}: neither .pt2 nor .onnx; export the module with torch.export or to ONNX")
+
+
+def _check_samples(program: Program, one: ModuleGraph, two: ModuleGraph) -> None:
+    """Refuse a dynamic first axis, counted as one sample, across which the network works: two must be twice the work.
+
+    An axis of tokens or nodes would be counted as one of them.
+    """
+    macs = [sum(work.macs for work in graph.work) for graph in (one, two)]
+    if two.batch != 2 or macs[1] != 2 * macs[0]:  # noqa: PLR2004
+        shape = dict(program.inputs)[program.open_input]
+        raise TraceError(
+            f"input {program.open_input!r}: axis 0 is dynamic and is no batch (operations work across it); state its "
+            f"sizes with --input-shape {program.open_input}={'x'.join(['?', *map(str, shape[1:])])}"
+        )

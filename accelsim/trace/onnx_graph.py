@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,8 @@ _STATISTICS = {
 }  # fmt: skip
 _MAX_FLOATS, _MAX_TEXT = 16, 4096
 """Numbers and bytes of an attribute from which on it may be weights: anchors and factors are fewer."""
+_SAMPLES = re.compile(r"batch|^(n|b|bs)$", re.IGNORECASE)
+"""What exporters call a dynamic axis of samples."""
 _PASSING = frozenset("Identity Cast Transpose Reshape Squeeze Unsqueeze QuantizeLinear DequantizeLinear".split())
 _WORKING = frozenset({"Conv", "ConvTranspose", "Gemm"})
 """Operators that work in each run whatever they read: positions that pass through a layer."""
@@ -74,7 +78,7 @@ def read_onnx(path: str | os.PathLike[str], stated: StatedShapes | None = None) 
             model = inliner.inline_local_functions(model)
         moved = in_plain_terms(model)
         _drop_weights(model)
-        _fix_sizes(where, model, stated or StatedShapes())
+        open_input = _fix_sizes(where, model, stated or StatedShapes())
         take_branches(model)
         take_bags(model)
         _refuse_control_flow(where, model.graph)
@@ -86,7 +90,8 @@ def read_onnx(path: str | os.PathLike[str], stated: StatedShapes | None = None) 
         reason = " ".join(str(error).split())[:200]
         raise TraceError(f"{where}: not a readable ONNX file ({reason}); export it again") from error
     try:
-        return _Reader(where, model.graph, integers, moved).program()
+        program = _Reader(where, model.graph, integers, moved).program()
+        return replace(program, open_input=open_input)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, ZeroDivisionError) as error:
         raise TraceError(f"{where}: a node's attributes do not fit its operator; export it again") from error
 
@@ -94,15 +99,20 @@ def read_onnx(path: str | os.PathLike[str], stated: StatedShapes | None = None) 
 def _refuse_control_flow(where: str, graph: onnx.GraphProto) -> None:
     for node in graph.node:
         if node.op_type in CONTROL and node.domain in DOMAINS:
-            place = node.name or (node.output[0] if node.output else "unnamed")
             raise TraceError(
-                f"{where}: {place}: {node.op_type}: control flow is not followed; export the module with the branch "
-                "that is taken, or unrolled"
+                f"{where}: {_place(node)}: {node.op_type}: control flow is not followed; export the module with the "
+                "branch that is taken, or unrolled"
             )
 
 
 def _drop_weights(model: onnx.ModelProto) -> None:
     """Forget the values of large tensors: several copies of the model are made, and shapes suffice."""
+    for sparse in model.graph.sparse_initializer:
+        model.graph.initializer.add(
+            name=sparse.values.name, dims=sparse.dims, data_type=sparse.values.data_type,
+            data_location=onnx.TensorProto.EXTERNAL,
+        )  # fmt: skip
+    model.graph.ClearField("sparse_initializer")
     for tensor in model.graph.initializer:
         if tensor.ByteSize() > _MAX_KEPT_BYTES:
             shape, kind, name = list(tensor.dims), tensor.data_type, tensor.name
@@ -112,7 +122,8 @@ def _drop_weights(model: onnx.ModelProto) -> None:
             tensor.data_location = onnx.TensorProto.EXTERNAL
 
 
-def _fix_sizes(where: str, model: onnx.ModelProto, stated: StatedShapes) -> None:
+def _fix_sizes(where: str, model: onnx.ModelProto, stated: StatedShapes) -> str:
+    """Give all dynamic axes of inputs their sizes; return the first input whose first axis counts as samples, or ""."""
     initialised = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in initialised]
     stated.check_names(where, [value.name for value in inputs])
@@ -126,15 +137,18 @@ def _fix_sizes(where: str, model: onnx.ModelProto, stated: StatedShapes) -> None
         shapes[value.name] = shape
         for size, chosen in zip(sizes, shape, strict=True):
             _state_size(size, chosen, value.name, symbols)
-    for value in inputs:
-        if value.name not in shapes:
-            _fix_input(where, value, symbols.sizes)
+    opened = [
+        value.name
+        for value in inputs
+        if value.name not in shapes and _fix_input(where, value, symbols.sizes, stated.samples)
+    ]
     check_fixed(where, shapes, {v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in inputs})
     # Stated shapes of the outputs may still name the batch; inference fills them in again.
     for value in (*model.graph.output, *model.graph.value_info):
         for size in value.type.tensor_type.shape.dim:
             if not size.HasField("dim_value") or size.dim_value <= 0:
                 size.Clear()
+    return next(iter(opened), "")
 
 
 def _state_size(size: Any, chosen: int, name: str, symbols: Symbols) -> None:
@@ -145,20 +159,26 @@ def _state_size(size: Any, chosen: int, name: str, symbols: Symbols) -> None:
         size.dim_value = chosen
 
 
-def _fix_input(where: str, value: onnx.ValueInfoProto, symbols: Mapping[str, int]) -> None:
-    """Give the dynamic axes of an input their sizes: those of the same name elsewhere, 1 for samples."""
+def _fix_input(where: str, value: onnx.ValueInfoProto, symbols: Mapping[str, int], samples: int) -> bool:
+    """Give the dynamic axes of an input their sizes: those of the same name elsewhere, else ``samples`` for the first.
+
+    Return whether the first axis counts as samples although its name does not say so.
+    """
     sizes = value.type.tensor_type.shape.dim
-    for axis, size in enumerate(sizes):
-        if size.HasField("dim_value") and size.dim_value > 0:
-            continue
-        known = symbols.get(size.dim_param) if size.dim_param else None
-        if known is None and axis:
-            example = "x".join(str(d.dim_value) if d.dim_value > 0 else d.dim_param or "?" for d in sizes)
+    dynamic = {axis: size for axis, size in enumerate(sizes) if not size.HasField("dim_value") or size.dim_value <= 0}
+    known = {axis: symbols.get(size.dim_param) if size.dim_param else None for axis, size in dynamic.items()}
+    for axis, size in dynamic.items():
+        if known[axis] is None and axis:
+            shown = [str(d.dim_value) if d.dim_value > 0 else d.dim_param or "?" for d in sizes]
+            example = "x".join([shown[0] if _SAMPLES.search(shown[0]) is None else "1", *shown[1:]])
             raise TraceError(
                 f"{where}: input {value.name!r}: axis {axis} ({size.dim_param or 'unnamed'}) is dynamic; "
                 f"state its sizes with --input-shape {value.name}={example}"
             )
-        size.dim_value = 1 if known is None else known
+    is_open = 0 in known and known[0] is None and _SAMPLES.search(dynamic[0].dim_param) is None
+    for axis, size in dynamic.items():
+        size.dim_value = known[axis] or samples
+    return is_open
 
 
 class _Reader:
@@ -180,6 +200,7 @@ class _Reader:
         self._parameters: dict[str, str] = {}
         self._origins = {name: name for name in self._initializers}
         self._static: set[str] = set(self._initializers)
+        self._guessed: set[str] = set()
 
     def program(self) -> Program:
         """Return the graph as a program."""
@@ -266,7 +287,7 @@ class _Reader:
         return sizes
 
     def _records(self, proto: onnx.NodeProto) -> list[Record]:
-        place = proto.name or next(filter(None, proto.output), proto.op_type)
+        place = _place(proto)
         node = Node(self._where, proto, place, self._shapes, self._integers, frozenset(self._static))
         label = proto.op_type if proto.domain in ("", "ai.onnx") else f"{proto.domain}.{proto.op_type}"
         if proto.op_type == "Constant":
@@ -291,6 +312,8 @@ class _Reader:
             records = translate(node)
         if not is_supported(records[-1].target):  # without a shape of its own, its input's stands in
             live = [name for name in proto.input if name and name not in self._static]
+            if proto.output[0] not in self._shapes:
+                self._guessed.add(proto.output[0])
             self._shapes.setdefault(proto.output[0], self._shapes.get(live[0], ()))
         return records
 
@@ -317,11 +340,25 @@ class _Reader:
 
     def _shape(self, name: str, node: onnx.NodeProto) -> Shape | None:
         if name and name not in self._shapes and name == next(filter(None, node.output)):
+            first = self._first_unknown(node)
+            remedy = "with tensors in place of sequences" if "Sequence" in first.op_type else "with fixed sizes"
             raise TraceError(
-                f"{self._where}: {node.name or name}: the shape of {node.op_type}'s output cannot be inferred; "
-                "export with fixed sizes"
+                f"{self._where}: {_place(first)}: the shape of {first.op_type}'s output cannot be inferred; "
+                f"export {remedy}"
             )
         return self._shapes.get(name)
+
+    def _first_unknown(self, node: onnx.NodeProto) -> onnx.NodeProto:
+        """Return why the shape of ``node`` is not known: the operator behind it that reads nothing of unknown shape."""
+        makers = {name: other for other in self._graph.node for name in other.output if name}
+        seen: set[str] = set()
+        while True:
+            known = self._shapes.keys() - self._guessed
+            unknown = [name for name in node.input if name in makers and name not in known and name not in seen]
+            if not unknown:
+                return node
+            seen.add(unknown[0])
+            node = makers[unknown[0]]
 
     def _name_weights(self, node: onnx.NodeProto, place: str) -> None:
         """Name weights after their operator's place where their own name says nothing."""
@@ -329,6 +366,11 @@ class _Reader:
             if index < len(node.input) and node.input[index] in self._origins:
                 origin = self._origins[node.input[index]]
                 self._parameters.setdefault(origin, _parameter_name(origin, node, place))
+
+
+def _place(node: onnx.NodeProto) -> str:
+    """Return how messages call a node: its name, or that of its first output."""
+    return str(node.name or next(filter(None, node.output), node.op_type))
 
 
 def _held(node: onnx.NodeProto) -> list[str]:

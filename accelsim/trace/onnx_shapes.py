@@ -147,16 +147,16 @@ class _Walk:
         if own:
             first = types[node.input[0]].tensor_type.elem_type
             return {name: helper.make_tensor_type_proto(first, shape) for name, shape in own.items()}
+        # An operator of another domain: its shape is a guess, for those who count it instead of refusing it.
+        guess = {node.output[0]: types[node.input[0]]} if node.output and set(node.input[:1]) & set(types) else {}
         try:
             schema = defs.get_schema(node.op_type, self._opsets.get(domain, 1), domain)
         except defs.SchemaError:
-            # An operator of another domain: its shape is a guess, for those who count it instead of refusing it.
-            return (
-                {node.output[0]: types[node.input[0]]} if node.output and node.input and node.input[0] in types else {}
-            )
+            return guess
         data = {name: numpy_helper.from_array(self.values[name], name) for name in node.input if name in self.values}
         opsets = [helper.make_opsetid(name, version) for name, version in self._opsets.items()]
         try:
-            return dict(shape_inference.infer_node_outputs(schema, node, types, data, opset_imports=opsets))
+            found = dict(shape_inference.infer_node_outputs(schema, node, types, data, opset_imports=opsets))
+            return found if any(map(known_shape, found.values())) or not domain else guess
         except Exception:  # noqa: BLE001  an input of unknown type, or arguments that do not fit: nothing is learnt
             return {}

@@ -110,6 +110,8 @@ class Program:
         Elements of all trained tensors, tied ones once; None where it is not known which are.
     complex_tensors
         The tensors of complex numbers.
+    open_input
+        The first input whose dynamic first axis was taken for samples, because nothing is stated; "" if there is none.
     """
 
     name: str
@@ -122,3 +124,4 @@ class Program:
     num_parameters: int | None = None
     trained: frozenset[str] = field(default_factory=frozenset)
     complex_tensors: frozenset[str] = field(default_factory=frozenset)
+    open_input: str = ""

@@ -96,8 +96,10 @@ def recurrent(call: Call) -> None:
         raise UnfitError("a packed sequence has no fixed steps; export it with a padded one")
     layers = _directions(call)
     batch, steps = (1, source.shape[0]) if len(source.shape) == 2 else source.shape[1::-1]  # noqa: PLR2004  no batch
-    if call.flag("batch_first") and len(source.shape) == 3:  # noqa: PLR2004  (batch, steps, features)
+    is_batch_first = call.flag("batch_first") and len(source.shape) == 3  # noqa: PLR2004  (batch, steps, features)
+    if is_batch_first:
         batch, steps = steps, batch
+    call.emitter.mix(source, [1 if is_batch_first else 0])  # steps are no samples
     if steps * sum(map(len, layers)) > MAX_STEPS:
         raise UnfitError(f"more than {MAX_STEPS} steps; give a shorter sequence")
     runner = _Runner(call, call.record.target, batch, steps)

@@ -47,6 +47,7 @@ _MAX_MACS = 1 << 60
 _MAX_PATTERN = 256
 _NUMBER = re.compile(r"(\d+)(?:([.,])(0+))?")
 _PATTERN = re.compile(r"(\d{1,3})\s*:\s*(\d{1,3})")
+_REMARK = re.compile(r"\s+(?:#|//)")
 _RULE = re.compile(r"[-=_:+ ]*")
 _MARKS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 _EMPTY = ("", "-", "none", "n/a", "na", "nan")
@@ -146,8 +147,8 @@ def _read_rows(where: str) -> tuple[Header, list[_Row], list[str]]:
         filled = [cell for cell in cells if cell]
         if all(_RULE.fullmatch(cell) for cell in filled):
             continue
-        if len(filled) == 1 and not filled[0].isdigit():  # a title among the rows
-            headings += filled
+        if (len(filled) == 1 and not filled[0].isdigit()) or _has_no_size(row):  # a title among the rows, or their sum
+            headings += filled[:1]
         elif not _is_header_again(row):
             rows.append(_named(row, len(rows)))
     if not rows and headings:
@@ -202,12 +203,18 @@ def _other_header(where: str, lines: Sequence[TableLine]) -> tuple[Header, int] 
 def _without_comment(cells: tuple[str, ...]) -> tuple[str, ...]:
     """Return the cells before one that begins a comment, or has one behind it, without empty ones at the end."""
     end = next((index for index, cell in enumerate(cells) if index and cell.startswith("#")), len(cells))
-    begun = next((index for index, cell in enumerate(cells[:end]) if index and " #" in cell), None)
+    begun = next((index for index, cell in enumerate(cells[:end]) if index and _REMARK.search(cell)), None)
     if begun is not None:
-        cells, end = (*cells[:begun], cells[begun].partition(" #")[0].rstrip()), begun + 1
+        cells, end = (*cells[:begun], _REMARK.split(cells[begun])[0]), begun + 1
     while end and not cells[end - 1]:
         end -= 1
     return cells[:end]
+
+
+def _has_no_size(row: _Row) -> bool:
+    """Return whether the row has a name and something else, but not one size."""
+    sizes = CONV_COLUMNS[1:] if row.header.kind == "conv" else GEMM_COLUMNS[1:]
+    return NAME in row.header.known and bool(row.text(NAME)) and not any(map(row.text, sizes))
 
 
 def _is_header_again(row: _Row) -> bool:

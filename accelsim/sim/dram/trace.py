@@ -195,9 +195,15 @@ def _cycles(memory: Memory, times: NDArray[np.float64], unit: str, player_mhz: f
 
 
 def _placed(memory: Memory, places: s.IntArray) -> DecodedAddresses:
-    """Return the bursts of stated places (channel, rank, bank group, bank, row, burst of the row)."""
+    """Return the bursts of stated places (channel, rank, bank group if there is one, bank, row, burst of the row)."""
     names = ("channel", "rank", "bank group", "bank", "row", "column")
     most = [1 << bits for bits in memory.mapping.field_bits]
+    if places.shape[1] == len(names) - 1:
+        if most[2] > 1:
+            raise TraceError(
+                f"trace: five numbers name no bank group, and the memory has {most[2]}; write {', '.join(names)}"
+            )
+        places = np.insert(places, 2, 0, axis=1)
     for column, (name, limit) in enumerate(zip(names, most, strict=True)):
         if int(places[:, column].max()) >= limit:
             raise TraceError(f"trace: {name} {int(places[:, column].max())} is beyond the memory's {limit}; correct it")

@@ -9,13 +9,13 @@ a line                                whose, and what it means
 ``0x40 READ 17``                      DRAMsim3: one burst, arriving in that cycle of the memory's clock
 ``LD 0x40``, ``ST 64``                Ramulator 2, load/store: one burst; without ``0x`` the address is decimal
 ``R 0,0,1,2,77,5``                    Ramulator 2, read/write: channel, rank (pseudo-channel), bank group, bank, row,
-                                      and the burst of the row
+                                      and the burst of the row; five numbers where a memory has no bank groups
 ``17: read 0x40``, ``17: (128) ...``  DRAMSys ``.stl``: arriving in that cycle of the trace player's clock, of one
                                       burst or of the length in brackets; data behind the address are not used
 ====================================  ===========================================================================
 
-The first line tells the form; all others must have it. Empty lines and lines that begin with ``#`` or ``//`` are
-skipped. Addresses are hexadecimal where nothing else is said.
+The first line tells the form; all others must have it. Empty lines and what stands behind ``#`` or ``//`` are skipped.
+Addresses are hexadecimal where nothing else is said.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ _MAX_CYCLE = 1 << 40
 _LINE = re.compile(rb"[ \t]*(?:0[xX])?([0-9a-fA-F]{1,16})[ \t]+([RW])[ \t]*")
 _FILE = re.compile(rb"(?:[ \t]*(?:(?:0[xX])?[0-9a-fA-F]{1,16}[ \t]+[RW][ \t]*)?(?:\r?\n|\Z))*+")
 _END = re.compile(rb"end\s+(\d{1,12}(?:\.\d{1,12})?)")
-_COMMENTS = (b"#", b"//")
+_COMMENT = re.compile(rb"(?:^|(?<=\s))(?:#|//).*", re.DOTALL)
+_PROCESSOR = re.compile(rb"\d{1,12}(?:\s+(?:[RW]\s+)?(?:0[xX])?[0-9a-fA-F]{1,16}){1,2}")
 
 Ints = NDArray[np.int64]
 
@@ -62,7 +63,8 @@ class DramTrace:
     end_ns
         Time up to which the memory is on at least.
     places
-        int64 [n, 6]: channel, rank, bank group, bank, row and burst of the row; None where addresses are given.
+        int64 [n, 6]: channel, rank, bank group, bank, row and burst of the row, or [n, 5] without bank group; None
+        where addresses are given.
     """
 
     addresses: NDArray[np.uint64]
@@ -120,7 +122,7 @@ def _dramsim3(found: list[re.Match[bytes]]) -> DramTrace:
 
 def _load_store(found: list[re.Match[bytes]]) -> DramTrace:
     values = [_hex(line[2]) if line[2][:2] in (b"0x", b"0X") else int(line[2]) for line in found]
-    return DramTrace(_addresses(values), np.array([line[1] == b"ST" for line in found]))
+    return DramTrace(_addresses(values), np.array([line[1].upper() == b"ST" for line in found]))
 
 
 def _vectors(found: list[re.Match[bytes]]) -> DramTrace:
@@ -139,6 +141,10 @@ def _dramsys(found: list[re.Match[bytes]]) -> DramTrace:
         np.array([float(line[1]) for line in found]),
         "player",
     )
+
+
+def _vector_line(length: int) -> re.Pattern[bytes]:
+    return re.compile(rb"([RW])\s+(\d{1,12}(?:\s*,\s*\d{1,12}){%d})" % (length - 1))
 
 
 _HEX = rb"((?:0[xX])?[0-9a-fA-F]{1,16})"
@@ -160,11 +166,12 @@ _FORMS = (
     TIMED,
     _Form(
         "ADDRESS READ|WRITE CYCLE",
-        re.compile(_HEX + rb"\s+(READ|WRITE|read|write|P_MEM_RD|P_MEM_WR|P_FETCH|BOFF)\s+(\d{1,13})"),
+        re.compile(_HEX + rb"\s+(READ|WRITE|read|write|P_MEM_RD|P_MEM_WR|P_FETCH|IFETCH|BOFF)\s+(\d{1,13})"),
         _dramsim3,
     ),
-    _Form("LD|ST ADDRESS", re.compile(rb"(LD|ST)\s+(0[xX][0-9a-fA-F]{1,16}|\d{1,19})"), _load_store),
-    _Form("R|W CHANNEL,RANK,GROUP,BANK,ROW,COLUMN", re.compile(rb"([RW])\s+(\d{1,12}(?:,\d{1,12}){5})"), _vectors),
+    _Form("LD|ST ADDRESS", re.compile(rb"(LD|ST)\s+(0[xX][0-9a-fA-F]{1,16}|\d{1,19})", re.IGNORECASE), _load_store),
+    _Form("R|W CHANNEL,RANK,GROUP,BANK,ROW,COLUMN", _vector_line(6), _vectors),
+    _Form("R|W CHANNEL,RANK,BANK,ROW,COLUMN", _vector_line(5), _vectors),
     _Form(
         "CYCLE: read|write ADDRESS",
         re.compile(
@@ -222,8 +229,8 @@ def _by_lines(path: Path, data: bytes, forms: tuple[_Form, ...]) -> DramTrace:
     end_ns = 0.0
     ended = 0
     for number, raw in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
-        line = raw.strip()
-        if not line or line.startswith(_COMMENTS):
+        line = (_COMMENT.sub(b"", raw) if b"#" in raw or b"//" in raw else raw).strip()
+        if not line:
             continue
         if ended:
             raise TraceError(f"{path}:{number}: a request behind 'end' of line {ended}; 'end' is the last line")
@@ -252,6 +259,13 @@ def _unknown(line: bytes, form: _Form | None, forms: tuple[_Form, ...]) -> str:
         return f"{shown} is not 'end NS' behind all requests, NS a decimal number such as 1250.5"
     if form is not None:
         return f"{shown} is not '{form.shown}', as the lines before it are; correct it"
+    if not line.isascii() or not shown.isprintable() or "\\x" in shown:
+        return f"{shown} is no line of text; unpack the file, or save it as UTF-8 text"
+    if _PROCESSOR.fullmatch(line):
+        return (
+            f"{shown} looks like a processor's trace (instructions between, address), whose times depend on core and "
+            f"caches; log the requests that reach the memory, as lines '{forms[0].shown}'"
+        )
     return f"{shown} is not a request; write lines {' or '.join(repr(form.shown) for form in forms)}"
 
 

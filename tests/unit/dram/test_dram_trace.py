@@ -193,6 +193,9 @@ def test_lines_of_other_simulators_mean_the_same_requests(tmp_path: Path) -> Non
         for way, bank, row, column in zip("RWR", places.bank, places.row, places.column, strict=True)
     ]
     assert plain == load_store == run_file(tmp_path, "".join(lines), SHARED)
+    no_groups = CONFIGS / "dramsim3_LPDDR3_8Gb_x32_1866.yaml"
+    spaced = run_file(tmp_path, "R 0, 0, 1, 2, 3  # bank 1, row 2\n", no_groups)
+    assert spaced == run_file(tmp_path, "R 0,0,0,1,2,3\n", no_groups)
 
 
 def test_cycles_of_arrival_are_those_of_the_memory_or_of_the_player(tmp_path: Path) -> None:
@@ -203,6 +206,7 @@ def test_cycles_of_arrival_are_those_of_the_memory_or_of_the_player(tmp_path: Pa
     assert dramsys == later
     half = run_file(tmp_path, "50: read 0x40\n55: write 0x4000000\n", player_mhz=1000 / 0.83 / 2)
     assert half.cycles == later.cycles
+    assert main(["dram", str(DDR4), "--trace", str(tmp_path / "requests.trace"), "--player-mhz", "nan"]) == 2
 
 
 def test_requests_have_times_and_sizes(tmp_path: Path) -> None:
@@ -225,7 +229,10 @@ def test_requests_have_times_and_sizes(tmp_path: Path) -> None:
         ("0 R 0x0 0\n", "no request moves a byte"),
         ("R 0,0,9,0,0,0\n", "bank group 9 is beyond the memory's 4"),
         ("0x40 READ 9999999999999\n", "is beyond"),
-        ("3 20734016 20734016\n", ":1: '3 20734016 20734016' is not a request; write lines 'ADDRESS R|W' or"),
+        ("3 20734016 20734016\n", ":1: '3 20734016 20734016' looks like a processor's trace (instructions between,"),
+        ("R 0,0,2,77,5\n", "five numbers name no bank group, and the memory has 4"),
+        ("0x40\n", ":1: '0x40' is not a request; write lines 'ADDRESS R|W' or"),
+        ("\x1f\x8b\x08\x00\n", "is no line of text; unpack the file"),
         ("end 9\n", ":1: 'end 9' is not a request"),
     ],
 )

@@ -195,6 +195,44 @@ def test_an_axis_that_inputs_share_has_one_size(tmp_path: Path) -> None:
         read(path, input_shape=(1, 5, 8), input_shapes=(("v", (1, 8, 6)),))
 
 
+ATTENTION_OF_ROWS = [node("Transpose", "x", "t", perm=[1, 0]), node("MatMul", "x,t", "a"), node("MatMul", "a,x")]
+LSTM = {"w": (1, 16, 6), "r": (1, 16, 4)}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "shape", "weights"),
+    [
+        (ATTENTION_OF_ROWS, ["tokens", 8], {}),
+        ([node("LSTM", "x,w,r", hidden_size=4)], ["s0", 2, 6], LSTM),
+    ],
+)
+def test_a_dynamic_first_axis_across_which_operators_work_is_stated(
+    tmp_path: Path, nodes: list[onnx.NodeProto], shape: list[Any], weights: dict[str, Any]
+) -> None:
+    path = save(tmp_path / "net.onnx", nodes, {"x": shape}, weights)
+    with pytest.raises(TraceError, match=r"input 'x': axis 0 is dynamic and is no batch .*--input-shape x=\?x"):
+        read(path)
+    trace = read(path, input_shape=(5, *shape[1:]))
+    assert macs(trace) == (5 * 2 * 16 * 10 if weights else 2 * 5 * 5 * 8)
+    assert trace.batch == 1
+    rows = save(tmp_path / "rows.onnx", [node("MatMul", "x,w")], {"x": ["s0", 8]}, {"w": (8, 4)})
+    assert macs(read(rows)) == 32  # each row alone: one counts
+
+
+def test_sparse_weights_are_weights_and_sequences_are_named(tmp_path: Path) -> None:
+    path = save(tmp_path / "net.onnx", [node("MatMul", "x,w")], {"x": [3, 8]}, {})
+    model = onnx.load(path)
+    places = numpy_helper.from_array(np.array([0, 9, 31]), "i")
+    model.graph.sparse_initializer.append(
+        helper.make_sparse_tensor(numpy_helper.from_array(np.ones(3, np.float32), "w"), places, [8, 4])
+    )
+    onnx.save(model, path)
+    assert macs(read(path)) == 3 * 8 * 4
+    nodes = [node("SequenceConstruct", "x,x", "q"), node("ConcatFromSequence", "q", "a", axis=0), node("MatMul", "a,w")]
+    with pytest.raises(TraceError, match=r"q: the shape of SequenceConstruct's output .* in place of sequences"):
+        read(save(tmp_path / "net.onnx", nodes, {"x": [3, 8]}, {"w": (8, 4)}))
+
+
 def test_a_cache_of_no_tokens_is_stated(tmp_path: Path) -> None:
     nodes = [node("Concat", "x,p", "a", axis=1), node("MatMul", "a,w")]
     path = save(tmp_path / "net.onnx", nodes, {"x": [1, 3, 8], "p": [1, "past", 8]}, {"w": (8, 4)})

@@ -100,7 +100,7 @@ def table(*rows, delimiter=",", end="\n") -> str:
         ),
         table([*HEAD, "", "", "OFH", "Batch", "Padding", "Notes"], [*SIZES[:-1], "1.0", "", "", "30", "", "0", "1st"]),
         table(["Layer", *["IFMAP Height"] * 2, *HEAD[3:]], SIZES),
-        table([*HEAD, "Stride Width", "sparsity"], [*SIZES, "1", "4:4"], [*SIZES, "", "dense"]),
+        table([*HEAD, "Stride Width", "sparsity"], [*SIZES, "1", "4:4"], [*SIZES, "", "dense  // none"]),
     ],
 )
 def test_one_layer_as_people_write_it(write, text: str) -> None:
@@ -115,10 +115,10 @@ def test_wide_text_of_spreadsheets(write) -> None:
 
 def test_remarks_say_what_was_not_read_as_written(write) -> None:
     twice = ["Layer", "IFMAP Width", "IFMAP Width", *HEAD[3:], "OFW", "", "Notes"]
-    trace = read_topology(write(table(twice, ["Stage 1"], [*SIZES, "32", "", "first"])))
+    trace = read_topology(write(table(twice, ["Stage 1"], [*SIZES, "32", "", "first"], ["Total", *[""] * 9, "8"])))
     assert [remark.partition(": ")[2] for remark in trace.remarks] == [
         "'ifmap width' stands twice: column 2 is read as the height, column 3 as the width",
-        "rows without sizes are read as headings: 'Stage 1'",
+        "rows without sizes are read as headings: 'Stage 1', 'Total'",
         "columns left out, since they change no layer's work: 'OFW', 'Notes'",
         "line 3: OFW is 32, but input, filter and stride give 30, which is used; "
         "a table states inputs with their padding",
