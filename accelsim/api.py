@@ -34,8 +34,8 @@ from accelsim.results.model import SCHEMA_VERSION
 from accelsim.results.store import CountersFile, RecordedHardware
 from accelsim.storage.stated import with_layers
 from accelsim.trace import LayerTrace, TraceOptions, trace_workload, with_statistics
-from accelsim.trace import trace_module as _trace_module
 from accelsim.trace.model import Phase
+from accelsim.trace.modules import trace_module as _trace_module
 
 if TYPE_CHECKING:
     import torch

@@ -9,7 +9,7 @@ counts, the same is tried on fewer cores than there are.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.core_bound import LeastWork, least_work
@@ -36,9 +36,8 @@ from accelsim.sim.cores import (
     whole_layer,
 )
 from accelsim.sim.counters import Counters
-from accelsim.timing.accounts import Probe
+from accelsim.sim.run import UNWATCHED, Watch
 from accelsim.timing.core_pieces import Piece, Slot
-from accelsim.timing.memory import MemoryModel
 from accelsim.trace.batch import in_copies
 from accelsim.trace.model import LayerTrace
 
@@ -50,16 +49,7 @@ __all__ = ["Network", "Program", "Watch", "best_program", "by_layers", "counters
 FEW, FAR = 8, 1.25
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """Who wants to see a run, and whether it is one of processes."""
-
-    exact: bool = False
-    probe: Probe | None = None
-    tap: Callable[[MemoryModel], MemoryModel] | None = None
-
-
-def run_on_cores(hardware: HardwareConfig, network: Network, watch: Watch = Watch()) -> Counters:
+def run_on_cores(hardware: HardwareConfig, network: Network, watch: Watch = UNWATCHED) -> Counters:
     """Return the counters of the best way to run a network on all cores.
 
     Raises
@@ -68,7 +58,7 @@ def run_on_cores(hardware: HardwareConfig, network: Network, watch: Watch = Watc
         A layer fits no core, or nothing can be divided as the chip's description says.
     """
     program, counters = best_program(hardware, network)
-    if watch == Watch():
+    if watch == UNWATCHED:
         return counters
     seen = _counted(hardware, network, program or whole_program(core_chip(hardware, 1, None), network), watch)
     return replace(seen, lower_bound_cycles=counters.lower_bound_cycles)
@@ -95,7 +85,7 @@ def best_program(hardware: HardwareConfig, network: Network) -> tuple[Program | 
             except MappingError as error:
                 failure = failure or error
                 continue
-            counters = _counted(hardware, network, program, Watch())
+            counters = _counted(hardware, network, program, UNWATCHED)
             found.append((network.cost(counters), program, counters))
         values += [min(value for value, _, _ in found[before:])] if len(found) > before else []
     is_pipeline = hardware.mapping.schedule == "pipeline"
@@ -162,7 +152,7 @@ def _candidates(hardware: HardwareConfig, trace: LayerTrace) -> list[Callable[[H
 
 def _by_stages(hardware: HardwareConfig, network: Network) -> Program:
     """Return the cores as a pipeline."""
-    return by_stages(hardware, network, lambda program: network.cost(_counted(hardware, network, program, Watch())))
+    return by_stages(hardware, network, lambda program: network.cost(_counted(hardware, network, program, UNWATCHED)))
 
 
 def _counted(hardware: HardwareConfig, network: Network, program: Program, watch: Watch) -> Counters:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from accelsim.config.loader import LoadedHardware
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.tables import load_tables
-from accelsim.cost.uncertainty import UncertaintyReport, uncertainty
 from accelsim.errors import AccelSimError, ConfigError, MappingError
 from accelsim.limits import with_limits
 from accelsim.mapping.fixed import load_fixed
@@ -16,13 +16,16 @@ from accelsim.pipeline import layer_plans, simulate
 from accelsim.results.build import build_result, limit_records
 from accelsim.results.model import RunResult, Totals
 from accelsim.sim.counters import Counters
-from accelsim.sim.dram.recording import RequestLog
 from accelsim.storage import list_formats
 from accelsim.storage.chip_decoder import STATED
 from accelsim.storage.default import default_format
 from accelsim.storage.stated import parse_format
 from accelsim.timing.accounts import Probe
 from accelsim.trace.model import LayerTrace
+
+if TYPE_CHECKING:
+    from accelsim.cost.uncertainty import UncertaintyReport
+    from accelsim.sim.dram.recording import RequestLog
 
 ALL_FORMATS = "all"
 TICKET_RIVALS = ("dense-int8", "entropy-int4")
@@ -108,6 +111,8 @@ def totals_of(runs: Mapping[str, CostedRun]) -> dict[str, Totals]:
 
 def uncertainty_of(hardware: LoadedHardware, run: CostedRun, rivals: Mapping[str, CostedRun]) -> UncertaintyReport:
     """Return how sure the energies of a run and its rivals are."""
+    from accelsim.cost.uncertainty import uncertainty  # noqa: PLC0415  a run without bands does not wait for it
+
     counters = {run.result.storage: run.counters, **{name: rival.counters for name, rival in rivals.items()}}
     return uncertainty(counters, hardware.config, load_tables())
 

@@ -6,22 +6,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from accelsim.config.loader import LoadedHardware
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.tables import CostTables, load_tables
-from accelsim.cost.uncertainty import UncertaintyReport, uncertainty
 from accelsim.costed import CostedRun, Failure, simulate_format
-from accelsim.fused_view import as_pieces
 from accelsim.groups import Group
 from accelsim.mapping.fixed import load_fixed
 from accelsim.pipeline import batch_groups, built_for, layer_plans, schedule_network
 from accelsim.report.pictures import Pictures
-from accelsim.report.timeline import Timeline, make_timeline
-from accelsim.report.timeline_cores import make_core_timeline
-from accelsim.report.timeline_probe import TimelineProbe
-from accelsim.report.timeline_tiles import tile_map
-from accelsim.report.uncertainty import uncertainty_text
 from accelsim.results.breakeven import BreakEven, EqualEnergy, break_even, dram_energy_j, equal_energy
 from accelsim.results.build import Hardware, workload_record
 from accelsim.results.compare import same_network
@@ -38,8 +32,13 @@ from accelsim.results.store import (
     write_text,
 )
 from accelsim.sim.counters import Counters
-from accelsim.sim.dram.recording import RequestLog
 from accelsim.trace.model import LayerTrace
+
+if TYPE_CHECKING:
+    from accelsim.cost.uncertainty import UncertaintyReport
+    from accelsim.report.timeline import Timeline
+    from accelsim.report.timeline_probe import TimelineProbe
+    from accelsim.sim.dram.recording import RequestLog
 
 TICKET_STORAGE = "slt"
 DENSE_STORAGE = "dense-int8"
@@ -76,6 +75,8 @@ def cost_again(stored: CountersFile, hardware: RecordedHardware, tables: CostTab
 
 def uncertainty_again(stored: CountersFile, hardware: RecordedHardware, tables: CostTables) -> UncertaintyReport:
     """Return how sure the energies of a saved run and its rivals are on ``hardware`` with ``tables``."""
+    from accelsim.cost.uncertainty import uncertainty  # noqa: PLC0415  a run without bands does not wait for it
+
     counters = {stored.counters.storage: stored.counters, **(stored.comparison or {})}
     return uncertainty(counters, hardware.config, tables)
 
@@ -198,12 +199,18 @@ def timeline_of(
     hardware: LoadedHardware, trace: LayerTrace, result: RunResult, probe: TimelineProbe, mapping: str | None
 ) -> Timeline:
     """Return the timeline of a run that `simulate_format` made with the same arguments."""
+    from accelsim.report.timeline import make_timeline  # noqa: PLC0415  a run without pictures does not wait for them
+    from accelsim.report.timeline_cores import make_core_timeline  # noqa: PLC0415
+    from accelsim.report.timeline_tiles import tile_map  # noqa: PLC0415
+
     if hardware.config.num_cores > 1:
         return make_core_timeline(result, probe, hardware.config.num_cores)
     chip, plans = built_for(hardware.config, trace, result.storage), layer_plans(trace, result.storage)
     schedule, _ = schedule_network(chip, trace, result.storage, load_fixed(mapping, trace))
     held: tuple[int, ...] = ()
     if schedule.layer_of:
+        from accelsim.fused_view import as_pieces  # noqa: PLC0415
+
         pieces = as_pieces(hardware, chip, trace, schedule, result)
         trace, result, held = pieces.trace, pieces.result, pieces.held_bytes
     widths = {plan.activation_bits for plan in plans.values() if plan.activation_bits is not None}
@@ -229,6 +236,7 @@ def write_requests(file: str, requests: RequestLog, hardware: LoadedHardware, re
 def write_uncertainty(folder: Path, report: UncertaintyReport) -> None:
     """Write ``uncertainty.json`` and ``uncertainty.png`` into ``folder``."""
     from accelsim.report.tornado import tornado_figure  # noqa: PLC0415  a run must not wait for matplotlib
+    from accelsim.report.uncertainty import uncertainty_text  # noqa: PLC0415
 
     write_text(folder / "uncertainty.json", uncertainty_text(report))
     write_bytes(folder / "uncertainty.png", tornado_figure(report))

@@ -21,6 +21,23 @@ def suggest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     return f"did you mean {names[near[0]]!r}? " if near else ""
 
 
+def nearest(word: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """Return the names that a mistyped or shortened ``word`` may have meant, the nearest first: ``most`` of them."""
+    if len(word) > _MAX_NAME:
+        return []
+    names = {name.lower(): name for name in known}
+    given = word.lower()
+    # A ratio of equal letters puts names low that are much longer than the part of them which was typed.
+    longer = [name for name in names if given and given in name]
+    close = difflib.get_close_matches(given, names, n=most, cutoff=0.6)
+    return [names[name] for name in dict.fromkeys([*longer, *close])][:most]
+
+
+def or_words(names: Sequence[str]) -> str:
+    """Return names as a choice: ``a``, ``a or b``, ``a, b or c``."""
+    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
 def suggest_file(path: str | os.PathLike[str], presets: Sequence[str] = ()) -> str:
     """Return ``did you mean 'x'? `` for a file that does not exist, else an empty text.
 

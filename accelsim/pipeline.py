@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
+from typing import TYPE_CHECKING
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import LoadedHardware
-from accelsim.cores import Network, Watch, run_on_cores
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
@@ -29,16 +29,18 @@ from accelsim.repeated import BlockNetwork, Map, Mapped, expanded, has_state, na
 from accelsim.results.build import build_result
 from accelsim.results.model import RunResult
 from accelsim.rivals import with_fitting_decoder
-from accelsim.sim.cores import cores_after_each_other
 from accelsim.sim.counters import Counters, DecoderWidth, Tokens
 from accelsim.sim.parts import SolvedLayers
-from accelsim.sim.run import run_schedule, run_solved
+from accelsim.sim.run import UNWATCHED, Watch, run_schedule, run_solved
 from accelsim.storage import get_format, plan_layers
 from accelsim.storage.base import WeightPlan
 from accelsim.timing.accounts import Probe
 from accelsim.timing.memory import MemoryModel, bytes_per_cycle
 from accelsim.timing.schedule import Schedule
 from accelsim.trace.model import LayerTrace
+
+if TYPE_CHECKING:
+    from accelsim.core_program import Network
 
 
 def run(hardware: LoadedHardware, trace: LayerTrace, storage: str, *, exact: bool = False) -> RunResult:
@@ -89,10 +91,13 @@ def _on_cores(
     chip: HardwareConfig, trace: LayerTrace, storage: str, watch: Watch, fixed: Mapping[str, Tiling] | None
 ) -> Counters:
     """Return the counters of a run on several cores (`accelsim.cores`); of a generation one run after the other."""
+    from accelsim.cores import run_on_cores  # noqa: PLC0415  one core does not wait for it
+    from accelsim.sim.cores import cores_after_each_other  # noqa: PLC0415
+
     steps = trace.steps
     every = [trace] if steps is None else [steps.trace(place) for place in range(len(steps))]
     runs = [
-        run_on_cores(chip, network_on_cores(chip, part, storage, fixed), watch if place == 0 else Watch())
+        run_on_cores(chip, network_on_cores(chip, part, storage, fixed), watch if place == 0 else UNWATCHED)
         for place, part in enumerate(every)
     ]
     counters = runs[0]
@@ -112,6 +117,8 @@ def network_on_cores(
     MappingError
         What is run of it is many runs.
     """
+    from accelsim.core_program import Network  # noqa: PLC0415  one core does not wait for it
+
     if trace.steps is not None:
         raise MappingError(
             f"{chip.name}: num_cores: a generation is many runs, and this is one; state --phase prefill or decode"
@@ -137,13 +144,13 @@ def _language_run(
     mapped, steps = mapper_of(chip, trace, storage, fixed), trace.steps
     solved = SolvedLayers(lambda layer, before: recalled(layer, before, chip))
     whole = BlockNetwork.of(trace)
-    is_short = not fixed and watch == Watch() and repeats(trace, layer_plans(trace, storage), chip)
+    is_short = not fixed and watch == UNWATCHED and repeats(trace, layer_plans(trace, storage), chip)
 
     def one(network: BlockNetwork, place: int) -> Counters:
         if not is_short:
             seen = (watch.probe, watch.tap) if place == 0 else (None, None)
             schedule = mapped(network.trace(network.num_blocks))[0]
-            is_plain = watch == Watch() and not has_state(chip) and not schedule.layer_of
+            is_plain = watch == UNWATCHED and not has_state(chip) and not schedule.layer_of
             if steps is not None and is_plain:  # else each step would run all layers
                 return run_solved(schedule, chip, solved)
             return run_schedule(schedule, chip, exact=watch.exact, probe=seen[0], tap=seen[1])

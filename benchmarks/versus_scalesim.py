@@ -22,8 +22,8 @@ from rich.table import Table
 from accelsim.config.loader import load_hardware
 from accelsim.pipeline import simulate
 from accelsim.sim.counters import LayerCounters
-from accelsim.trace import read_topology
 from accelsim.trace.model import LayerTrace
+from accelsim.trace.topology import read_topology
 
 
 @dataclass(frozen=True, slots=True)

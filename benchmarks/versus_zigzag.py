@@ -23,8 +23,8 @@ from accelsim.config.hardware import BufferConfig, HardwareConfig
 from accelsim.config.loader import LoadedHardware, load_hardware
 from accelsim.pipeline import simulate
 from accelsim.sim.counters import LayerCounters
-from accelsim.trace import read_topology
 from accelsim.trace.model import TraceLayer
+from accelsim.trace.topology import read_topology
 
 Record = dict[str, Any]  # ZigZag's own input format
 

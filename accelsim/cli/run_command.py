@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -25,7 +26,6 @@ from accelsim.cli.tenants import run_together, tenants_option, wants_tenants
 from accelsim.cli.what_if import chips_option, run_what_if, vary_option, wants_what_if
 from accelsim.config.loader import LoadedHardware, load_hardware
 from accelsim.config.ports import starved
-from accelsim.cost.uncertainty import UncertaintyReport
 from accelsim.report.batch import groups_words
 from accelsim.report.network import network_sizes
 from accelsim.report.policies import policy_lines
@@ -39,6 +39,9 @@ from accelsim.sim.dram.recording import RequestLog
 from accelsim.storage.chip_decoder import is_as_stated
 from accelsim.storage.stated import parse_format, with_layers
 from accelsim.trace.model import LayerTrace
+
+if TYPE_CHECKING:
+    from accelsim.cost.uncertainty import UncertaintyReport
 
 
 @click.command(

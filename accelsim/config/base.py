@@ -8,4 +8,4 @@ from pydantic import BaseModel, ConfigDict
 class ConfigModel(BaseModel):
     """A frozen section of a configuration file; every field's unit is in its name."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

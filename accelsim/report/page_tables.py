@@ -79,14 +79,14 @@ def _folded(table: PageTable) -> PageTable:
     if len(table.rows) < 2 or not shared or len(shared) == len(table.columns):
         return table
     said = [(table.columns[place], table.rows[0][place].text) for place in shared]
-    words = ", ".join(f"{column} {text}" for column, text in said if text not in ("", "-"))
+    words = "; ".join(f"{column}: {text}" for column, text in said if text not in ("", "-"))
     kept = [place for place in range(len(table.columns)) if place not in shared]
     return replace(
         table,
         columns=tuple(table.columns[place] for place in kept),
         rows=tuple(tuple(row[place] for place in kept) for row in table.rows),
         folds=False,
-        note=f"In all rows: {words}. {table.note}".strip() if words else table.note,
+        note=f"The same in all rows: {words}. {table.note}".strip() if words else table.note,
     )
 
 

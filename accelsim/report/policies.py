@@ -51,10 +51,13 @@ def policy_lines(config: HardwareConfig, ticket: Counters, rivals: Mapping[str, 
         ratios = {name: found for name, found in ratios.items() if name in (least, DENSE_STORAGE)}
     if not any(ratios.values()):
         return []
-    said = (f"{format_label(name)} {', '.join(ratio(each, 1) for each in of.values())}" for name, of in ratios.items())
+    first, *others = next(iter(ratios.values()))
+    own = ", ".join(f"{format_label(name)} {ratio(of[first], 1)}" for name, of in ratios.items())
+    said = [f"{words}: {', '.join(ratio(of[words], 1) for of in ratios.values())}" for words in others]
     return [
-        f"Energy over {format_label(ticket.storage)} by what idle memory does ({policies_words(ratios)}): "
-        f"{'; '.join(said)}."
+        f"Energy over {format_label(ticket.storage)} depends on what idle memory does. "
+        + "; ".join([f"{first[:1].upper()}{first[1:]}: {own}", *said])
+        + "."
     ]
 
 

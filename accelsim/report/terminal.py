@@ -10,14 +10,13 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD, Box
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from accelsim.cost.uncertainty import UncertaintyReport
 from accelsim.report.cores import cores_table, first_input_line
 from accelsim.report.fused import fused_line
 from accelsim.report.labels import label, phase_words
@@ -37,6 +36,9 @@ from accelsim.results.compare import (
 )
 from accelsim.results.model import CyclesByCause, EnergyByUnit, LayerRecord, Record, RunResult, Totals
 from accelsim.storage.mixed import SIGN, format_of_layer
+
+if TYPE_CHECKING:
+    from accelsim.cost.uncertainty import UncertaintyReport
 
 PIPE_WIDTH = 120
 UNLIMITED_WIDTH = 100_000

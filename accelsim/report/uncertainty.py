@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from accelsim.cost.uncertainty import Band, Tornado, UncertaintyReport
 from accelsim.report.text import percent, printable, quantity, significant
+
+if TYPE_CHECKING:
+    from accelsim.cost.uncertainty import Band, Tornado, UncertaintyReport
 
 _BARS_IN_TABLE = 5
 

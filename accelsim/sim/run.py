@@ -24,6 +24,18 @@ Engine = Literal["auto", "processes", "solver", "python", "compiled"]
 MOST_EVENTS_AS_PROCESSES = 50_000  # about half a second of SimPy; the solver gives the same cycles
 
 
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Who wants to see a run, and whether it is one of processes."""
+
+    exact: bool = False
+    probe: Probe | None = None
+    tap: Callable[[MemoryModel], MemoryModel] | None = None
+
+
+UNWATCHED = Watch()
+
+
 def run_schedule(
     schedule: Schedule,
     hardware: HardwareConfig,

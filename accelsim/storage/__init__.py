@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from accelsim.errors import ConfigError
-from accelsim.names import suggest
+from accelsim.names import nearest, or_words
 from accelsim.storage import bitmap, csr, dense, elsa, entropy, folded, low_bit, mpt, multicoat, nm, rle, seedlm, slt
 from accelsim.storage.base import StorageFormat, StoredBits, WeightPlan, planned
 from accelsim.storage.chip_decoder import STATED, StatedDecoderFormat, is_as_stated
@@ -22,6 +22,7 @@ _GROUPS: tuple[Sequence[StorageFormat], ...] = (
 )  # fmt: skip
 _FORMATS: dict[str, StorageFormat] = {known.name: known for group in _GROUPS for known in group}
 _ALIASES = {"nm-int8": "nm-2:4-int8"}
+_OFTEN = ("slt", "dense-int8", "entropy-int4")  # what most comparisons are about
 
 
 def list_formats() -> tuple[str, ...]:
@@ -48,8 +49,9 @@ def get_format(name: str) -> StorageFormat:
     known = _FORMATS.get(_ALIASES.get(name, name))
     if known is not None:
         return known
-    hint = suggest(name, [*_FORMATS, *_ALIASES], cutoff=0.5)
-    raise ConfigError(f"storage: {name!r} is unknown; {hint}give one of {', '.join(_FORMATS)}")
+    near = nearest(name, _FORMATS)
+    hint = f"did you mean {or_words(near)}? " if near else f"give for example {or_words(_OFTEN)}; "
+    raise ConfigError(f"storage: {name!r} is unknown; {hint}accelsim list formats shows all {len(_FORMATS)}")
 
 
 def plan_layers(storage_format: StorageFormat, layers: Sequence[TraceLayer]) -> tuple[WeightPlan | None, ...]:

@@ -56,9 +56,10 @@ class EntropyFormat:
         """Return ``values`` encoded; they must fit the format's width in two's complement."""
         half = self.alphabet_size // 2
         check_range(self.name, values, -half, half - 1)
-        flat = values.ravel().astype(np.int64)
-        mask = encode_mask("entropy", flat != 0)
-        weight = encode_symbols(flat[flat != 0] + half, self.alphabet_size)
+        flat = values.ravel()
+        is_kept = flat != 0
+        mask = encode_mask("entropy", is_kept)
+        weight = encode_symbols(flat[is_kept].astype(np.int32) + half, self.alphabet_size)
         return EncodedWeights(
             format=self.name,
             shape=values.shape,

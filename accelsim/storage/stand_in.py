@@ -71,7 +71,9 @@ def stand_in_values(mask: BoolArray, value_bits: int) -> npt.NDArray[np.int8]:
         cumulative = np.cumsum(magnitude_distribution(num_kept / mask.size, value_bits))
         steps = np.round(cumulative * 2**_RESOLUTION_BITS).astype(np.int64)
         draws = np.random.Generator(np.random.PCG64(_SEED)).integers(2 ** (_RESOLUTION_BITS + 1), size=num_kept)
-        magnitudes = 1 + np.searchsorted(steps[:-1], draws >> 1, side="right")
+        # Millions of draws: bytes and 32-bit words halve the time that 64 bits of each would take.
+        edges, places = steps[:-1].astype(np.int32), (draws >> 1).astype(np.int32)
+        magnitudes = 1 + np.searchsorted(edges, places, side="right").astype(np.int8)
         values[mask] = np.where(draws & 1, -magnitudes, magnitudes)
     return values
 

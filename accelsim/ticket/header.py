@@ -61,7 +61,7 @@ class LayerHeader:
 class StrictRecord(BaseModel):
     """A record of a ticket file: nothing is converted, left over or too long."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, str_max_length=1 << 16)
+    model_config = ConfigDict(defer_build=True, strict=True, extra="forbid", frozen=True, str_max_length=1 << 16)
 
 
 class _Header(StrictRecord):

@@ -18,27 +18,18 @@ from accelsim.ticket.torchfile import check_regular_file
 from accelsim.ticket.zoo import build_network, is_network
 from accelsim.ticket.zoo.decoders import decoder_shape, is_decoder
 from accelsim.trace.batch import with_batch
-from accelsim.trace.decoder_ticket import decoder_ticket
 from accelsim.trace.from_graph import trace_graph, trace_ticket, traced_weight_shape
 from accelsim.trace.model import LayerTrace, LayerWeights, LoopDims, TraceLayer
 from accelsim.trace.model_config import read_model_config
-from accelsim.trace.modules import ModuleGraph, graph_from_file, graph_from_module, trace_module
-from accelsim.trace.options import PHASE_OPTIONS, TraceOptions, stated_weights, with_statistics
-from accelsim.trace.phases import refuse_phase, trace_decoder, trace_decoder_ticket, with_cache_bits
-from accelsim.trace.topology import read_topology
+from accelsim.trace.options import PHASE_OPTIONS, TraceOptions, refuse_phase, stated_weights, with_statistics
 
 __all__ = [
     "LayerTrace",
     "LayerWeights",
     "LoopDims",
-    "ModuleGraph",
     "TraceLayer",
     "TraceOptions",
-    "graph_from_file",
-    "graph_from_module",
-    "read_topology",
     "trace_graph",
-    "trace_module",
     "trace_network",
     "trace_run",
     "trace_ticket",
@@ -70,6 +61,8 @@ def trace_workload(path: str, options: TraceOptions | None = None) -> LayerTrace
         return _trace_name(path, chosen)
     shape = read_model_config(file)
     if shape is not None:
+        from accelsim.trace.phases import trace_decoder  # noqa: PLC0415  of language models alone
+
         return replace(trace_decoder(shape, chosen, path), path=path, sha256=_sha256(file))
     other = other_kind(file)
     if other is not None:
@@ -86,6 +79,8 @@ def trace_workload(path: str, options: TraceOptions | None = None) -> LayerTrace
     if magic != _ZIP_MAGIC and Path(file).suffix.lower() not in (".pt", ".pth"):
         refuse_phase(path, chosen)
         _refuse_shaping(path, "a topology table", chosen, _OPTIONS_OF_NETWORKS)
+        from accelsim.trace.topology import read_topology  # noqa: PLC0415  of tables alone
+
         return replace(read_topology(path, chosen), sha256=sha256)
     return _trace_ticket(read_ticket(file), chosen, path, sha256)
 
@@ -106,6 +101,9 @@ def trace_run(graph: NetworkGraph, trace: LayerTrace, options: TraceOptions, whe
         A phase of what is no decoder, or one that a decoder does not have.
     """
     if any(getattr(options, name) is not None for name in PHASE_OPTIONS):
+        from accelsim.trace.decoder_ticket import decoder_ticket  # noqa: PLC0415  of language models alone
+        from accelsim.trace.phases import trace_decoder_ticket  # noqa: PLC0415
+
         decoder = decoder_ticket(graph, trace)
         if decoder is not None:
             return trace_decoder_ticket(decoder, options, where)
@@ -115,6 +113,9 @@ def trace_run(graph: NetworkGraph, trace: LayerTrace, options: TraceOptions, whe
 
 def _trace_file(path: str, options: TraceOptions) -> LayerTrace:
     """Return the trace of an exported module."""
+    from accelsim.trace.modules import graph_from_file  # noqa: PLC0415  of exported modules alone
+    from accelsim.trace.phases import with_cache_bits  # noqa: PLC0415
+
     _refuse_shaping(path, "an exported module", options, ("num_classes", "width_factor"))
     found = graph_from_file(
         path,
@@ -165,6 +166,8 @@ def trace_network(name: str, options: TraceOptions | None = None) -> LayerTrace:
     """Return the trace of a network of the zoo, dense or with the stated statistics."""
     chosen = options or TraceOptions()
     if is_decoder(name):
+        from accelsim.trace.phases import trace_decoder  # noqa: PLC0415  of language models alone
+
         return replace(trace_decoder(decoder_shape(name), chosen, name), path=name)
     if is_network(name):  # of others the name is what is wrong
         refuse_phase(name, chosen)

@@ -126,6 +126,16 @@ def phase_problem(given: Mapping[str, object]) -> str | None:
     return None
 
 
+def refuse_phase(where: str, options: TraceOptions, but: tuple[str, ...] = ()) -> None:
+    """Raise `TraceError` where phases are stated of a network that has none; options ``but`` these."""
+    for name in PHASE_OPTIONS:
+        if getattr(options, name) is not None and name not in but:
+            raise TraceError(
+                f"{where}: --{name.replace('_', '-')}: only a language model by name, its config.json, or a decoder's "
+                "ticket has phases; leave the option out"
+            )
+
+
 def stated_weights(shapes: Sequence[tuple[int, ...]], options: TraceOptions) -> tuple[LayerWeights, ...]:
     """Return the weights of layers with the stated statistics, or dense ones; no mask exists.
 

@@ -11,7 +11,7 @@ from accelsim.trace.batch import MAX_MACS
 from accelsim.trace.decoder import DecoderRun, decoder_layers, decoder_weights
 from accelsim.trace.decoder_ticket import DecoderTicket, ticket_layers
 from accelsim.trace.model import Blocks, LanguageRun, LayerTrace, Phase, TraceLayer
-from accelsim.trace.options import PHASE_OPTIONS, TraceOptions
+from accelsim.trace.options import TraceOptions
 
 _SHAPING = ("num_classes", "input_shape", "input_shapes", "width_factor", "ignore_sparsity_column", "skip_unsupported")
 
@@ -35,16 +35,6 @@ def with_cache_bits(trace: LayerTrace, bits: int | None, where: str) -> LayerTra
             for layer in trace.layers
         ),
     )
-
-
-def refuse_phase(where: str, options: TraceOptions, but: tuple[str, ...] = ()) -> None:
-    """Raise `TraceError` where phases are stated of a network that has none; options ``but`` these."""
-    for name in PHASE_OPTIONS:
-        if getattr(options, name) is not None and name not in but:
-            raise TraceError(
-                f"{where}: --{name.replace('_', '-')}: only a language model by name, its config.json, or a decoder's "
-                "ticket has phases; leave the option out"
-            )
 
 
 def trace_decoder(shape: DecoderShape, options: TraceOptions, where: str) -> LayerTrace:

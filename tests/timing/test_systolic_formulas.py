@@ -15,7 +15,7 @@ import pytest
 from accelsim.config.loader import load_hardware
 from accelsim.pipeline import simulate
 from accelsim.sim.counters import LayerCounters
-from accelsim.trace import read_topology
+from accelsim.trace.topology import read_topology
 
 pytestmark = pytest.mark.usefixtures("first_choice_in_module")
 HWCONFIGS = Path(__file__).resolve().parents[2] / "hwconfigs"

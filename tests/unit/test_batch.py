@@ -18,9 +18,10 @@ from accelsim.report.batch import groups_words
 from accelsim.report.pictures import Pictures
 from accelsim.results.compare import weight_bytes
 from accelsim.results.model import ResultError, RunResult
-from accelsim.trace import TraceOptions, read_topology, trace_network, trace_workload
+from accelsim.trace import TraceOptions, trace_network, trace_workload
 from accelsim.trace.batch import in_copies, with_batch
 from accelsim.trace.model import LayerTrace
+from accelsim.trace.topology import read_topology
 
 pytestmark = pytest.mark.usefixtures("first_choice_in_module")
 TICKET = TraceOptions(sparsity=0.5, prune_ratio=0.35, lock_ratio=0.35)

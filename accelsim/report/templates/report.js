@@ -72,10 +72,6 @@
   document.addEventListener("change", stack);
   stack();
 
-  const closed = [];
-  window.addEventListener("beforeprint", () => {
-    for (const table of tables) table.classList.remove("stacked");
-    for (const part of document.querySelectorAll("details:not([open])")) { part.open = true; closed.push(part); }
-  });
-  window.addEventListener("afterprint", () => { while (closed.length) closed.pop().open = false; stack(); });
+  window.addEventListener("beforeprint", () => { for (const table of tables) table.classList.remove("stacked"); });
+  window.addEventListener("afterprint", stack);
 })();

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from accelsim.errors import TicketError
+from accelsim.names import nearest, or_words
 from accelsim.ticket.graph import NetworkGraph
 from accelsim.ticket.zoo.classifiers import build_mobilenet_v2, build_vgg16
 from accelsim.ticket.zoo.convnets import build_conv
@@ -167,9 +167,9 @@ def _entry(name: str) -> _Entry:
     if is_decoder(name):
         raise TicketError(f"network {name!r}: is a language model, which is only run; give another network")
     every = [*_ENTRIES, *(shape.name for shape in list_decoders())]
-    near = difflib.get_close_matches(name.lower(), every, n=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(every)}"
-    raise TicketError(f"network {name!r} is unknown; {hint}")
+    near = nearest(name, every)
+    hint = f"did you mean {or_words(near)}? " if near else ""
+    raise TicketError(f"network {name!r} is unknown; {hint}accelsim list networks shows all {len(every)}")
 
 
 def build_network(

@@ -278,5 +278,5 @@ def test_a_table_says_once_what_its_rows_share():
     table = PageTable("t", ("chip", "energy", "left"), rows, "Note.", folds=True).shown
 
     assert table.columns == ("energy",)
-    assert table.note == "In all rows: chip edge. Note."
+    assert table.note == "The same in all rows: chip: edge. Note."
     assert PageTable("t", ("a", "b", "c"), rows[:1], folds=True).shown.columns == ("figure", "value")

@@ -51,7 +51,7 @@ def test_unknown_format_names_the_known_ones_and_the_nearest():
     with pytest.raises(ConfigError) as error:
         get_format("csr-int")
     text = str(error.value)
-    assert text.startswith("storage: 'csr-int' is unknown; did you mean 'csr-int8'? give one of slt, ")
+    assert text.startswith("storage: 'csr-int' is unknown; did you mean csr-int8") and "accelsim list formats" in text
     assert "\n" not in text
 
 

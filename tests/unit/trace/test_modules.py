@@ -9,8 +9,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from accelsim.errors import TraceError
 from accelsim.ticket.shapes import count_parameters
 from accelsim.ticket.zoo import build_network
-from accelsim.trace import TraceOptions, graph_from_file, graph_from_module, trace_graph, trace_module, trace_workload
+from accelsim.trace import TraceOptions, trace_graph, trace_workload
 from accelsim.trace.batch import with_batch
+from accelsim.trace.modules import graph_from_file, graph_from_module, trace_module
 
 
 class Block(nn.Module):

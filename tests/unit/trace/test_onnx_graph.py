@@ -6,8 +6,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from accelsim.errors import TraceError
-from accelsim.trace import graph_from_file, trace_graph
+from accelsim.trace import trace_graph
 from accelsim.trace.model import TraceLayer
+from accelsim.trace.modules import graph_from_file
 
 
 def weight(name: str, *shape: int) -> onnx.TensorProto:

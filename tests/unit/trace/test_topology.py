@@ -5,7 +5,8 @@ import pytest
 from accelsim.errors import TraceError
 from accelsim.storage import get_format, plan_layers
 from accelsim.storage.default import default_format
-from accelsim.trace import TraceOptions, read_topology, trace_workload
+from accelsim.trace import TraceOptions, trace_workload
+from accelsim.trace.topology import read_topology
 
 CONV = "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,\n"
 
