@@ -63,8 +63,8 @@ peers:  ## environments with SCALE-Sim, ZigZag and Stream (Python 3.12), for mak
 workloads: $(READY)  ## search the committed tickets again (hours)
 	grep '^accelsim search' workloads/README.md | sed 's|^|$(BIN)/|' | bash -euo pipefail
 
-golden: $(READY)  ## write the golden results, the digests and the README's output again; review the diff
-	ACCELSIM_REGENERATE=1 $(BIN)/python -m pytest tests/golden tests/property/test_timing_digests.py tests/e2e/test_e2e_readme.py
+golden: $(READY)  ## write the golden results, the digests, the README's output and the notebooks' again; review the diff
+	ACCELSIM_REGENERATE=1 $(BIN)/python -m pytest tests/golden tests/property/test_timing_digests.py tests/e2e/test_e2e_readme.py tests/e2e/test_notebooks.py
 
 schema: $(READY)  ## write again what is made from the program: schema of results, words of the command line, parsed cost tables
 	for module in results.schema cli.words cost.tables; do $(BIN)/python -m accelsim.$$module; done

@@ -151,7 +151,7 @@ def test_ideal_memory_is_never_slower(name: str, storage: str) -> None:
 
 @pytest.mark.parametrize("name", ["edge", "eyeriss"])
 def test_more_bandwidth_costs_no_more_than_the_share_given_up_for_traffic(name: str) -> None:
-    trace = trace_network("conv4", SLT)
+    trace = trace_network("conv2", SLT)
     before = None
     for rate in (400, 1600, 6400):
         hardware = chip(name, "dram.model=simple", f"dram.data_rate_mtps={rate}")
