@@ -295,6 +295,14 @@ UNKNOWN: dict[str, tuple[object, str]] = {
         {"model": DENSE, "model_ema": {name: value.clamp(min=0) for name, value in DENSE.items()}, "teacher": DENSE},
         "holds several networks, model, model_ema, which keep other weights; state one with --part",
     ),
+    "zeros of before": (
+        {"model": DENSE, "old": {name: value.clamp(min=0) for name, value in DENSE.items()}},
+        "holds several networks, model, old, which keep other weights; state one with --part",
+    ),
+    "pruned weights of before": (
+        beside("weight_old", {name: value.clamp(min=0) for name, value in WEIGHTS.items()}),
+        rf"convs\.0\.weight_old: {SHAPED}score-key",
+    ),
     "masks of several tasks": (
         {"model": DENSE, "previous_masks": {name: mask.byte() * 2 for name, mask in MASKS.items()}},
         "has values besides 0 and 1",
