@@ -117,7 +117,12 @@ def graph_from_module(
     import torch as torch_  # noqa: PLC0415
 
     if isinstance(module, torch_.export.ExportedProgram):
-        return graph_from_program(program_of(module, name or "exported"), skip_unsupported=skip_unsupported)
+        program = program_of(module, name or "exported")
+        found = graph_from_program(program, skip_unsupported=skip_unsupported)
+        if program.open_input and any(work.macs for work in found.work):
+            again = program_of(module, name or "exported", samples=2)
+            _check_samples(program, found, graph_from_program(again, skip_unsupported=skip_unsupported))
+        return found
     arguments = example_input if isinstance(example_input, tuple) else (example_input,)
     _refuse_without_input(module, arguments)
     was_training = module.training
@@ -215,5 +220,6 @@ def _check_samples(program: Program, one: ModuleGraph, two: ModuleGraph) -> None
         shape = dict(program.inputs)[program.open_input]
         raise TraceError(
             f"input {program.open_input!r}: axis 0 is dynamic and is no batch (operations work across it); state its "
-            f"sizes with --input-shape {program.open_input}={'x'.join(['?', *map(str, shape[1:])])}"
+            f"sizes with --input-shape {program.open_input}={'x'.join(['?', *map(str, shape[1:])])}, or export it with "
+            "a fixed size"
         )

@@ -205,3 +205,26 @@ def test_checkpoints_named_pt2_are_refused(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(2)}, tmp_path / "bad.pt2")
     with pytest.raises(TraceError, match="holds no exported graph"):
         graph_from_file(tmp_path / "bad.pt2")
+
+
+class RowAttention(nn.Module):
+    """Attention among all rows of its input, which has no batch."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x @ x.T).softmax(-1) @ x
+
+
+def test_a_dynamic_first_axis_is_a_batch_only_where_twice_as_many_are_twice_the_work(tmp_path: Path) -> None:
+    rows = (torch.zeros(6, 8),)
+    dynamic = ({0: torch.export.Dim("rows", min=2, max=64)},)
+    attention, linear = (
+        torch.export.export(module, rows, dynamic_shapes=dynamic) for module in (RowAttention(), nn.Linear(8, 4))
+    )
+    assert sum(layer.dims.macs for layer in trace_module(linear).layers) == 32
+    path = tmp_path / "attention.pt2"
+    torch.export.save(attention, path)
+    for read in (lambda: trace_module(attention), lambda: graph_from_file(path)):
+        with pytest.raises(TraceError, match="axis 0 is dynamic and is no batch"):
+            read()
+    trace = graph_from_file(path, input_shape=(6, 8)).trace()
+    assert sum(layer.dims.macs for layer in trace.layers if layer.uses_array) == 2 * 6 * 6 * 8
