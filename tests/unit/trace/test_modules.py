@@ -228,3 +228,27 @@ def test_a_dynamic_first_axis_is_a_batch_only_where_twice_as_many_are_twice_the_
             read()
     trace = graph_from_file(path, input_shape=(6, 8)).trace()
     assert sum(layer.dims.macs for layer in trace.layers if layer.uses_array) == 2 * 6 * 6 * 8
+
+
+class Mapped(nn.Module):
+    """A linear layer that ``torch.vmap`` maps over samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(8, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.vmap(self.inner)(x)
+
+
+def test_what_vmap_maps_is_counted_for_all_samples_or_refused_with_the_way_on(tmp_path: Path) -> None:
+    example = (torch.zeros(5, 3, 8),)
+    exported = torch.export.export(Mapped(), example)
+    assert [sum(layer.dims.macs for layer in trace_module(*given).layers if layer.uses_array)
+            for given in ((Mapped(), example), (exported,))] == [5 * 3 * 8 * 4] * 2  # fmt: skip
+    path = tmp_path / "mapped.pt2"
+    torch.export.save(exported, path)
+    with pytest.raises(TraceError, match=r"it is torch\.vmap, which .*run_decompositions"):
+        graph_from_file(path, skip_unsupported=True)
+    torch.export.save(exported.run_decompositions({}), path)
+    assert sum(layer.dims.macs for layer in graph_from_file(path).trace().layers if layer.uses_array) == 5 * 3 * 8 * 4
