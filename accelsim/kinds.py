@@ -24,6 +24,7 @@ _HEAD_BYTES = 1 << 20
 _LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _OF_TORCH = (".pt", ".pth", ".pt2", ".ckpt", "")
 _CHECKPOINTS = (".ckpt", ".safetensors")
+_INDEX = (".safetensors.index.json", ".bin.index.json")
 
 _ARCHIVE = "archive"  # no suffix: checkpoints of torch are called .pth.tar
 _ZIP = b"PK\x03\x04"
@@ -53,6 +54,9 @@ _SUFFIXES: dict[str, tuple[str, str]] = {
     ".gguf": ("a file of GGUF weights, which hold no graph", "export the model from its source as ONNX or .pt2"),
     ".ggml": ("a file of GGML weights, which hold no graph", "export the model from its source as ONNX or .pt2"),
     ".safetensors": ("a file of weights without a graph", "import them: accelsim import {name} --out ticket.pt"),
+    **dict.fromkeys(
+        _INDEX, ("an index of files of weights without a graph", "import them: accelsim import {name} --out ticket.pt")
+    ),
     ".npy": ("an array", "write layer sizes into a topology table, or export the model as ONNX or .pt2"),
     ".npz": (
         "a file of arrays without a graph",
@@ -93,7 +97,9 @@ def other_kind(path: str | os.PathLike[str], *, is_import: bool = False) -> str 
     place = Path(path)
     try:
         if place.is_dir():
-            return _folder(place)
+            return (_folder_of_weights(place) if is_import else None) or _folder(place)
+        if is_import and place.name.lower().endswith(_INDEX):
+            return None
         if not place.is_file():
             return None
         with place.open("rb") as stream:
@@ -110,7 +116,8 @@ def other_kind(path: str | os.PathLike[str], *, is_import: bool = False) -> str 
     kind = next((kind for start, magic, kind in _MAGIC if head.startswith(magic, start)), None)
     if kind is None and suffix in (".yaml", ".yml") and b"pe_array" in head:
         return _line(place, "a hardware description", "it goes first: accelsim run HARDWARE WORKLOAD")
-    known = _SUFFIXES.get(kind or suffix)
+    index = next((ending for ending in _INDEX if place.name.lower().endswith(ending)), None)
+    known = _SUFFIXES.get(kind or index or suffix)
     if known is None and _is_json(head):
         known = _SUFFIXES[".json"]
     return None if known is None else _line(place, *known)
@@ -132,6 +139,16 @@ def _folder(place: Path) -> str:
     if place.suffix.lower() == ".mlpackage":
         return _line(place, *_SUFFIXES[".mlpackage"])
     return _line(place, "a folder", "give one file in it")
+
+
+def _folder_of_weights(place: Path) -> str | None:
+    """Return which file of a hub's folder is the checkpoint: the index of several, or the only one."""
+    names = sorted(file.name for file in place.iterdir())
+    for endings in (_INDEX, (".safetensors",), (".bin",)):
+        found = [name for name in names if name.lower().endswith(endings)]
+        if found:
+            return f"{place}: is a folder; give the checkpoint in it: {place / found[0]}"
+    return None
 
 
 def _archive(place: Path, suffix: str) -> str | None:

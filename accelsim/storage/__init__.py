@@ -10,7 +10,7 @@ from accelsim.names import nearest, or_words
 from accelsim.storage import bitmap, csr, dense, elsa, entropy, folded, low_bit, mpt, multicoat, nm, rle, seedlm, slt
 from accelsim.storage.base import StorageFormat, StoredBits, WeightPlan, planned
 from accelsim.storage.chip_decoder import STATED, StatedDecoderFormat, is_as_stated
-from accelsim.storage.mixed import SIGN, MixedFormat, split_name
+from accelsim.storage.mixed import SIGN, MixedFormat, split_name, telling
 from accelsim.storage.tiles import tile_bits
 from accelsim.trace.model import TraceLayer
 
@@ -42,10 +42,9 @@ def get_format(name: str) -> StorageFormat:
         base, by_key = split_name(name)
         if not all(by_key) or not all(by_key.values()):
             raise ConfigError(f"storage: {name!r}: a part is not LAYER=FORMAT; write e.g. slt+fc=dense-int8")
-        formats = {key: get_format(part) for key, part in by_key.items()}
         first = get_format(base)
-        others = tuple((key, known) for key, known in sorted(formats.items()) if known != first)
-        return MixedFormat(first, others) if others else first
+        others = telling(first, {key: get_format(part) for key, part in by_key.items()})
+        return MixedFormat(first, tuple(sorted(others.items()))) if others else first
     known = _FORMATS.get(_ALIASES.get(name, name))
     if known is not None:
         return known

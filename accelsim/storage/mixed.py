@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import quote, unquote
 
 from accelsim.errors import MappingError
@@ -18,12 +19,22 @@ from accelsim.trace.model import ARRAY_KINDS, LayerWeights, TraceLayer
 
 SIGN = "+"
 _KINDS = ARRAY_KINDS | {"embedding"}
+T = TypeVar("T")
 
 
 def mixed_name(base: str, by_key: Mapping[str, str]) -> str:
-    """Return the name of ``base`` with other formats for layers or kinds; those that say the same are left out."""
-    parts = (f"{quote(key, safe='._-/:')}={name}" for key, name in sorted(by_key.items()) if name != base)
+    """Return the name of ``base`` with other formats for layers or kinds; those that say nothing are left out."""
+    parts = (f"{quote(key, safe='._-/:')}={name}" for key, name in sorted(telling(base, by_key).items()))
     return SIGN.join((base, *parts))
+
+
+def telling(base: T, by_key: Mapping[str, T]) -> dict[str, T]:
+    """Return the formats by key without those that say what ``base`` says.
+
+    A layer in ``base`` does say something where a kind has another format: it may be of that kind.
+    """
+    has_other_kinds = any(key in _KINDS and known != base for key, known in by_key.items())
+    return {key: known for key, known in by_key.items() if known != base or (has_other_kinds and key not in _KINDS)}
 
 
 def split_name(name: str) -> tuple[str, dict[str, str]]:

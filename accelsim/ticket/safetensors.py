@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,13 @@ _DTYPES = {
 _MAX_INDEX_BYTES = 64 << 20
 
 
+SAFETENSORS_INDEX, TORCH_INDEX = ".safetensors.index.json", ".bin.index.json"
+"""How the names of indices end: of several files of safetensors, and of ``torch.save``."""
+
+
 def is_safetensors(path: str | os.PathLike[str]) -> bool:
     """Return whether a file's name says that it is one, or the index of several."""
-    return os.fspath(path).lower().endswith((".safetensors", ".safetensors.index.json"))
+    return os.fspath(path).lower().endswith((".safetensors", SAFETENSORS_INDEX))
 
 
 def read_safetensors(path: str | os.PathLike[str], max_bytes: int) -> dict[str, npt.NDArray[Any]]:
@@ -37,13 +42,11 @@ def read_safetensors(path: str | os.PathLike[str], max_bytes: int) -> dict[str, 
     where = os.fspath(path)
     tensors: dict[str, npt.NDArray[Any]] = {}
     left = max_bytes
-    index = _index(where)
+    index = read_index(where) if where.lower().endswith(SAFETENSORS_INDEX) else {}
     for file in sorted(set(index.values())) or [where]:
         left -= check_regular_file(file, left)
         tensors.update(_read(file))
-    missing = next((name for name in index if name not in tensors), None)
-    if missing is not None:
-        raise TicketError(f"{where}: {missing}: not in {os.path.basename(index[missing])}; give all files of one save")
+    check_complete(where, index, tensors)
     return {name: tensors[name] for name in sorted(tensors, key=_by_numbers)}
 
 
@@ -51,20 +54,32 @@ def _by_numbers(name: str) -> list[tuple[bool, int, str]]:
     return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in name.split(".")]
 
 
-def _index(where: str) -> dict[str, str]:
-    """Return the file of each tensor that an index names; nothing for a file that is none."""
-    if not where.lower().endswith(".json"):
-        return {}
+def read_index(where: str) -> dict[str, str]:
+    """Return the file of each tensor that an index names.
+
+    Raises
+    ------
+    TicketError
+        It is no index, or names other files than such that lie beside it.
+    """
     check_regular_file(where, _MAX_INDEX_BYTES)
     try:
         with open(where, encoding="utf-8") as stream:
             index = dict(json.load(stream)["weight_map"].items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise TicketError(f"{where}: no index of safetensors files; give an unchanged file") from error
+        raise TicketError(f"{where}: no index of a checkpoint's files; give an unchanged file") from error
+    ending = ".bin" if where.lower().endswith(TORCH_INDEX) else ".safetensors"
     names = index.values()
-    if not all(isinstance(name, str) and name == os.path.basename(name) and is_safetensors(name) for name in names):
+    if not all(isinstance(name, str) and name == os.path.basename(name) and name.endswith(ending) for name in names):
         raise TicketError(f"{where}: names files that do not lie beside it; give an unchanged file")
     return {key: os.path.join(os.path.dirname(where), name) for key, name in index.items()}
+
+
+def check_complete(where: str, index: Mapping[str, str], tensors: Collection[str]) -> None:
+    """Raise `TicketError` if a tensor that an index names is in none of its files."""
+    missing = next((name for name in index if name not in tensors), None)
+    if missing is not None:
+        raise TicketError(f"{where}: {missing}: not in {os.path.basename(index[missing])}; give all files of one save")
 
 
 def _read(where: str) -> dict[str, npt.NDArray[Any]]:

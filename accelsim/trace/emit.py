@@ -16,7 +16,7 @@ from accelsim.errors import TraceError
 from accelsim.ticket.graph import GraphNode, NodeKind
 from accelsim.ticket.shapes import Axis
 from accelsim.trace.layout import Shape, contiguous
-from accelsim.trace.leaving_out import may_multiply
+from accelsim.trace.leaving_out import is_vmap, may_multiply
 from accelsim.trace.products import Product, Terms, UnfitError, plan_product
 from accelsim.trace.values import MAX_RANK, Value, ValueTable, joined_axes
 
@@ -356,10 +356,12 @@ class Emitter(ValueTable):
         reason = f" ({why})" if why else ""
         product = may_multiply(operation.target, [self.value(name) for name in sources], shape, held)
         if product:
+            way_on = "write it with convolutions or matrix products, or cut the module there"
+            if is_vmap(operation.target):
+                way_on = "it is torch.vmap, which torch.export.export(...).run_decompositions({}) carries out"
             raise TraceError(
                 f"{self.name}: {operation.place}: operation {operation.target} is not supported{reason}, and its "
-                f"multiply-accumulates cannot be left out ({product}); write it with convolutions or matrix products, "
-                "or cut the module there"
+                f"multiply-accumulates cannot be left out ({product}); {way_on}"
             )
         if not self._skip:
             raise TraceError(

@@ -239,13 +239,13 @@ def _place(stack: str, fallback: str) -> str:
     return last[1] if len(last) > 1 and last[1] else fallback
 
 
-def program_of(exported: ExportedProgram, name: str, num_parameters: int | None = None) -> Program:
-    """Return the program of ``torch.export.export``'s result; a dynamic first axis of an input counts as 1."""
+def program_of(exported: ExportedProgram, name: str, num_parameters: int | None = None, *, samples: int = 1) -> Program:
+    """Return the program of ``torch.export.export``'s result; a dynamic first axis counts as ``samples``."""
     signature = exported.graph_signature
     changed = set(signature.buffers_to_mutate.values())
     parameters = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     inputs, constants, records = [], {}, []
-    sizes = _FxSizes(exported, signature.user_inputs)
+    sizes = _FxSizes(exported, signature.user_inputs, samples)
     for node in exported.graph.nodes:
         if node.op == "placeholder":
             shape = sizes.shape(node.meta.get("val"))
@@ -266,7 +266,7 @@ def program_of(exported: ExportedProgram, name: str, num_parameters: int | None 
         num_parameters = sum(tensor.numel() for tensor in tensors.values())
     return Program(
         name, tuple(inputs), constants, parameters, tuple(records), outputs, batch, num_parameters, trained,
-        frozenset(node.name for node in exported.graph.nodes if _is_complex(node.meta.get("val"))),
+        frozenset(node.name for node in exported.graph.nodes if _is_complex(node.meta.get("val"))), sizes.open_input,
     )  # fmt: skip
 
 
@@ -275,16 +275,20 @@ def _is_complex(value: Any) -> bool:
 
 
 class _FxSizes:
-    """Sizes of tensors in memory; a dynamic first axis of an input counts as 1."""
+    """Sizes of tensors in memory; a dynamic first axis of an input counts as ``samples``."""
 
-    def __init__(self, exported: ExportedProgram, user_inputs: Any) -> None:
+    def __init__(self, exported: ExportedProgram, user_inputs: Any, samples: int) -> None:
         self._symbols: dict[str, int] = {}
+        self.open_input = ""
         for node in exported.graph.nodes:
             if node.op == "placeholder" and node.name in user_inputs:
                 shape = getattr(node.meta.get("val"), "shape", ())
                 for axis, size in enumerate(shape):
-                    if not isinstance(size, int):
-                        self._symbols.setdefault(str(size), int(size.node.hint) if axis else 1)
+                    if isinstance(size, int):
+                        continue
+                    if not axis and str(size) not in self._symbols:
+                        self.open_input = self.open_input or node.name
+                    self._symbols.setdefault(str(size), int(size.node.hint) if axis else samples)
 
     def shape(self, value: Any) -> Shape | None:
         """Return the shape of a tensor, None of anything else."""

@@ -30,6 +30,11 @@ _FREE = re.compile(
 """Names of operators that read several activations and multiply no matrices."""
 
 
+def is_vmap(target: str) -> bool:
+    """Return whether an operation is one that ``torch.vmap`` leaves around those that it maps, which lack an axis."""
+    return target in ("_add_batch_dim", "_remove_batch_dim") or "functorch" in target
+
+
 def is_foreign(target: str) -> bool:
     """Return whether an operator is of another library than ATen and ONNX: what it does is not known."""
     return "::" in target or "." in target

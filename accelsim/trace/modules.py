@@ -17,6 +17,7 @@ from accelsim.trace.exported import program_of, read_pt2
 from accelsim.trace.from_graph import trace_graph
 from accelsim.trace.in_place import with_state
 from accelsim.trace.input_shapes import StatedShapes
+from accelsim.trace.leaving_out import is_vmap
 from accelsim.trace.model import LayerTrace, LayerWeights
 from accelsim.trace.records import Program, Shape
 from accelsim.trace.work import check_work
@@ -117,7 +118,13 @@ def graph_from_module(
     import torch as torch_  # noqa: PLC0415
 
     if isinstance(module, torch_.export.ExportedProgram):
-        return graph_from_program(program_of(module, name or "exported"), skip_unsupported=skip_unsupported)
+        module = _without_vmap(module)
+        program = program_of(module, name or "exported")
+        found = graph_from_program(program, skip_unsupported=skip_unsupported)
+        if program.open_input and any(work.macs for work in found.work):
+            again = program_of(module, name or "exported", samples=2)
+            _check_samples(program, found, graph_from_program(again, skip_unsupported=skip_unsupported))
+        return found
     arguments = example_input if isinstance(example_input, tuple) else (example_input,)
     _refuse_without_input(module, arguments)
     was_training = module.training
@@ -132,8 +139,14 @@ def graph_from_module(
     finally:
         module.train(was_training)
     num_parameters = sum(parameter.numel() for parameter in module.parameters())
-    program = program_of(exported, name or type(module).__name__, num_parameters)
+    program = program_of(_without_vmap(exported), name or type(module).__name__, num_parameters)
     return graph_from_program(program, skip_unsupported=skip_unsupported)
+
+
+def _without_vmap(exported: ExportedProgram) -> ExportedProgram:
+    """Return a program in which ``torch.vmap`` is carried out: its operators have the mapped axis too."""
+    has_vmap = any(is_vmap(getattr(node.target, "__name__", "")) for node in exported.graph.nodes)
+    return exported.run_decompositions({}) if has_vmap else exported
 
 
 def _refuse_without_input(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
@@ -215,5 +228,6 @@ def _check_samples(program: Program, one: ModuleGraph, two: ModuleGraph) -> None
         shape = dict(program.inputs)[program.open_input]
         raise TraceError(
             f"input {program.open_input!r}: axis 0 is dynamic and is no batch (operations work across it); state its "
-            f"sizes with --input-shape {program.open_input}={'x'.join(['?', *map(str, shape[1:])])}"
+            f"sizes with --input-shape {program.open_input}={'x'.join(['?', *map(str, shape[1:])])}, or export it with "
+            "a fixed size"
         )

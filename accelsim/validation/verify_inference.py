@@ -26,7 +26,8 @@ from accelsim.validation.int8_sums import convolve, int8_matrix
 
 LARGEST_CODE = 127
 TOLERANCE = 0.01
-_CALIBRATION_IMAGES = 500
+_CALIBRATION_IMAGES = 100
+"""Training images that set the scales. With 500, six committed tickets have the same accuracy within 0.9 points."""
 _EXACT_FLOAT32 = 1 << 24
 _EXACT_INT32 = 1 << 31
 _MARK = "|int8"
@@ -130,7 +131,7 @@ class IntegerNetwork:
                 sums = convolve(node, codes, matrix).float()
             scale, offset = self._scales[node.name]
             per_channel = (-1, 1, 1) if node.kind != "linear" else (-1,)
-            return sums.mul_((step * scale).view(per_channel)).add_(offset.view(per_channel))
+            return torch.addcmul(offset.view(per_channel), sums, (step * scale).view(per_channel))
 
         with torch.inference_mode():
             return run_graph(self._graph, inputs, weighted, mark, self._neighbours)
@@ -227,7 +228,8 @@ def _deviation(accuracy: float, expected: float, allowed: float, num_images: int
 def _calibration(data: SearchData) -> list[Batch]:
     batches, number = [], 0
     for batch in data.calibration_batches():
-        batches.append(batch)
+        is_of_images = data.neighbours is None and len(batch.labels) == len(batch.inputs)
+        batches.append(replace(batch, inputs=batch.inputs[: _CALIBRATION_IMAGES - number]) if is_of_images else batch)
         number += len(batch.labels)
         if number >= _CALIBRATION_IMAGES:
             break

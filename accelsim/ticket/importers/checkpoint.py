@@ -20,8 +20,8 @@ from accelsim.ticket.importers.content import (
     without_inner_wrappers,
     words,
 )
-from accelsim.ticket.safetensors import is_safetensors, read_safetensors
-from accelsim.ticket.torchfile import read_torch_file
+from accelsim.ticket.safetensors import TORCH_INDEX, check_complete, is_safetensors, read_index, read_safetensors
+from accelsim.ticket.torchfile import check_regular_file, read_torch_file
 
 __all__ = ["Array", "Checkpoint", "read_checkpoint"]
 
@@ -85,11 +85,28 @@ def _content(path: str | os.PathLike[str]) -> Mapping[Any, Any]:
         )
     if is_safetensors(path):
         return read_safetensors(path, MAX_CHECKPOINT_BYTES)
+    if os.fspath(path).lower().endswith(TORCH_INDEX):
+        return _content_of_files(os.fspath(path))
     content = read_torch_file(path, MAX_CHECKPOINT_BYTES)
     if not isinstance(content, dict):
         raise TicketError(f"{os.fspath(path)}: holds no dictionary of tensors; save the module's state_dict()")
     if is_ticket(content):
         raise TicketError(f"{os.fspath(path)}: already a ticket; use it as it is")
+    return content
+
+
+def _content_of_files(where: str) -> Mapping[Any, Any]:
+    """Return the tensors of all files of ``torch.save`` that an index names."""
+    index = read_index(where)
+    content: dict[Any, Any] = {}
+    left = MAX_CHECKPOINT_BYTES
+    for file in sorted(set(index.values())):
+        left -= check_regular_file(file, left)
+        part = read_torch_file(file, MAX_CHECKPOINT_BYTES)
+        if not isinstance(part, dict):
+            raise TicketError(f"{file}: holds no dictionary of tensors; give all files of one save")
+        content.update(part)
+    check_complete(where, index, content)
     return content
 
 

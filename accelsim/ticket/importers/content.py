@@ -23,6 +23,8 @@ MAX_TENSORS = 100_000
 _MAX_DEPTH = 8
 _MAX_PREFIXES = 16
 _MIN_AXES = 2
+MIN_ZEROS = 0.01
+"""The fraction of zeros from which on a network is pruned."""
 
 # Names that lead to a network, the one to take first; of several networks in a file the first is taken, and it is said.
 _WRAPPERS = (
@@ -168,7 +170,11 @@ def network_root(content: Content, part: str | None) -> str:
         chosen = _chosen_wrapper(wrapped) if wrapped else _chosen_prefix(root, groups, weighted)
         if chosen is None:
             break
-        rivals = [group for group in groups if not is_set_aside(group)]
+        rivals = [
+            group
+            for group in groups
+            if not is_set_aside(group) or _is_pruned_twin(tensors, f"{root}{chosen}.", f"{root}{group}.")
+        ]
         check_one_network(tensors, [f"{root}{group}." for group in (chosen, *rivals)])
         root = f"{root}{chosen}."
     return root
@@ -177,6 +183,26 @@ def network_root(content: Content, part: str | None) -> str:
 def is_set_aside(group: str) -> bool:
     """Return whether a name says that the network in it is not the one that is kept; averages may be."""
     return stands_beside(group) and not words(group) & _AVERAGES
+
+
+def _is_pruned_twin(tensors: Mapping[str, Array], chosen: str, other: str) -> bool:
+    """Return whether values of before (or a teacher's) have zeros where the chosen ones have none, and no masks.
+
+    Such a file may be meant for its zeros: ``{'model': dense, 'old': pruned}``.
+    """
+    if any(words(name) & BESIDE for name in tensors):
+        return False
+    return has_zeros(_weights_below(tensors, other)) and not has_zeros(_weights_below(tensors, chosen))
+
+
+def _weights_below(tensors: Mapping[str, Array], root: str) -> list[Array]:
+    return [value for name, value in tensors.items() if name.startswith(root) and has_weight(name, value)]
+
+
+def has_zeros(weights: Sequence[Array]) -> bool:
+    """Return whether so many weights are 0 that they were pruned; fewer are chance, or float16."""
+    num_zeros = sum(value.size - int(np.count_nonzero(value)) for value in weights)
+    return num_zeros >= MIN_ZEROS * sum(value.size for value in weights) > 0
 
 
 def check_one_network(tensors: Mapping[str, Array], roots: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from accelsim.errors import TicketError
 from accelsim.ticket.importers.checkpoint import Array, Checkpoint
-from accelsim.ticket.importers.content import is_copy, is_optimiser_state, without_copy_words, words
+from accelsim.ticket.importers.content import has_zeros, is_copy, is_optimiser_state, without_copy_words, words
 from accelsim.ticket.importers.mask_forms import as_mask, in_blocks
 from accelsim.ticket.importers.owners import (
     MASK_WORDS,
@@ -312,6 +312,8 @@ def _is_known_beside(candidate: _Candidate) -> bool:
         return True
     if not is_copy(key):
         return False
+    if candidate.is_inside and _is_pruned_twin(candidate):
+        return False
     checkpoint = candidate.checkpoint
     originals = {without_copy_words(key)}
     if candidate.layer is not None and not key.startswith(candidate.layer):
@@ -319,6 +321,14 @@ def _is_known_beside(candidate: _Candidate) -> bool:
         originals |= {f"{candidate.layer}{below}", f"{candidate.layer}.{below.lstrip('._')}"}
     has_original = any(name in checkpoint.tensors or name in checkpoint.others for name in originals)
     return has_original or not _DECIDING_WORDS & named
+
+
+def _is_pruned_twin(candidate: _Candidate) -> bool:
+    """Return whether a tensor holds its layer's weights of before, and these have zeros where the weights have none."""
+    twin, weight = candidate.value, candidate.weight
+    if weight is None or not candidate.is_of_each_weight or "weight" not in candidate.named:
+        return False
+    return bool(twin.any()) and has_zeros([twin]) and not has_zeros([weight])
 
 
 def _unowned(candidate: _Candidate, finder: OwnerFinder) -> Role:
@@ -395,9 +405,16 @@ def _mask_role(candidate: _Candidate, weight: Array) -> Role:
         candidate.refuse("has values besides 0 and 1, and nobody knows which of them keep a weight")
     drops = weight[expanded(value, weight) == 0]
     is_confirmed = drops.size > 0 and not drops.any()
+    if _REVERSED_WORDS & candidate.named and has_zeros([weight]) and _marks_zeros(value, weight):
+        return "inert"  # it says of the zeros that they are dropped: they decide themselves
     if _REVERSED_WORDS & candidate.named and not is_confirmed:
         candidate.refuse("does not say whether its ones keep or drop a weight")
     return "mask"
+
+
+def _marks_zeros(mask: Array, weight: Array) -> bool:
+    """Return whether a mask is 1 just where the weights are 0."""
+    return np.array_equal(expanded(mask, weight) == 1, weight == 0)
 
 
 def refuse_part(checkpoint: Checkpoint, key: str, problem: str, way_on: str) -> NoReturn:

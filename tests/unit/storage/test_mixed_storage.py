@@ -26,7 +26,7 @@ def trace():
 
 
 def test_names_say_everything_and_are_read_back():
-    by_key = {"a+b=c, d": "dense-int8", "linear": "csr-int8", "same": "slt"}
+    by_key = {"a+b=c, d": "dense-int8", "linear": "csr-int8", "matmul": "slt"}
     name = mixed_name("slt", by_key)
     assert name == "slt+a%2Bb%3Dc%2C%20d=dense-int8+linear=csr-int8"
     assert split_name(name) == ("slt", {"a+b=c, d": "dense-int8", "linear": "csr-int8"})
@@ -42,6 +42,8 @@ def test_a_name_goes_before_a_kind(trace):
     plans = layer_plans(trace, f"slt+linear=dense-int8+{names[0]}=csr-int8")
     assert [plans[name].format for name in names] == ["csr-int8", *["dense-int8"] * (len(names) - 1)]
     assert {plan.format for name, plan in plans.items() if name not in names} == {"slt"}
+    plans = layer_plans(trace, with_layers("slt", ["linear=dense-int8", f"{names[0]}=slt"]))
+    assert [plans[name].format for name in names] == ["slt", *["dense-int8"] * (len(names) - 1)]
 
 
 def test_layers_of_a_network_format_are_planned_without_the_others():

@@ -14,8 +14,10 @@ from safetensors.torch import save_file
 from torch.nn.utils import parametrizations, prune
 from torch.optim.swa_utils import AveragedModel
 
+from accelsim.cli.main import main
 from accelsim.errors import TicketError
 from accelsim.storage.default import default_format
+from accelsim.ticket.file import read_ticket
 from accelsim.ticket.importers import ImportedTicket, ImportOptions, import_checkpoint
 from accelsim.ticket.pack import unpack_mask
 from accelsim.trace import trace_ticket
@@ -295,6 +297,14 @@ UNKNOWN: dict[str, tuple[object, str]] = {
         {"model": DENSE, "model_ema": {name: value.clamp(min=0) for name, value in DENSE.items()}, "teacher": DENSE},
         "holds several networks, model, model_ema, which keep other weights; state one with --part",
     ),
+    "zeros of before": (
+        {"model": DENSE, "old": {name: value.clamp(min=0) for name, value in DENSE.items()}},
+        "holds several networks, model, old, which keep other weights; state one with --part",
+    ),
+    "pruned weights of before": (
+        beside("weight_old", {name: value.clamp(min=0) for name, value in WEIGHTS.items()}),
+        rf"convs\.0\.weight_old: {SHAPED}score-key",
+    ),
     "masks of several tasks": (
         {"model": DENSE, "previous_masks": {name: mask.byte() * 2 for name, mask in MASKS.items()}},
         "has values besides 0 and 1",
@@ -431,6 +441,24 @@ def test_safetensors_are_read(tmp_path: Path) -> None:
         name.write_bytes(content)
         with pytest.raises(TicketError, match=match):
             import_checkpoint(name)
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "bin"])
+def test_a_checkpoint_of_several_files_is_imported_by_its_index(tmp_path: Path, capsys, ending: str) -> None:
+    parts: list[State] = [DENSE, {f"{name}.mask": value.clone() for name, value in MASKS.items()}]
+    files = [f"model-{number}.{ending}" for number in range(2)]
+    for file, part in zip(files, parts, strict=True):
+        (torch.save if ending == "bin" else save_file)(dict(part), tmp_path / file)
+    index, ticket = tmp_path / f"model.{ending}.index.json", tmp_path / "ticket.pt"
+    named = {name: file for file, part in zip(files, parts, strict=True) for name in part}
+    index.write_text(json.dumps({"weight_map": named}))
+    assert main(["import", str(index), "--out", str(ticket)]) == 0
+    assert all(np.array_equal(unpack_mask(layer), KEPT[layer.name]) for layer in read_ticket(ticket).layers)
+    assert main(["import", str(tmp_path), "--out", str(ticket)]) == 2
+    assert f"is a folder; give the checkpoint in it: {index}" in capsys.readouterr().err
+    index.write_text(json.dumps({"weight_map": dict.fromkeys(named, f"../{files[0]}")}))
+    with pytest.raises(TicketError, match="names files that do not lie beside it"):
+        import_checkpoint(index)
 
 
 def test_averaged_and_normed_modules_are_read(imported) -> None:

@@ -206,3 +206,50 @@ def test_checkpoints_named_pt2_are_refused(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(2)}, tmp_path / "bad.pt2")
     with pytest.raises(TraceError, match="holds no exported graph"):
         graph_from_file(tmp_path / "bad.pt2")
+
+
+class RowAttention(nn.Module):
+    """Attention among all rows of its input, which has no batch."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x @ x.T).softmax(-1) @ x
+
+
+def test_a_dynamic_first_axis_is_a_batch_only_where_twice_as_many_are_twice_the_work(tmp_path: Path) -> None:
+    rows = (torch.zeros(6, 8),)
+    dynamic = ({0: torch.export.Dim("rows", min=2, max=64)},)
+    attention, linear = (
+        torch.export.export(module, rows, dynamic_shapes=dynamic) for module in (RowAttention(), nn.Linear(8, 4))
+    )
+    assert sum(layer.dims.macs for layer in trace_module(linear).layers) == 32
+    path = tmp_path / "attention.pt2"
+    torch.export.save(attention, path)
+    for read in (lambda: trace_module(attention), lambda: graph_from_file(path)):
+        with pytest.raises(TraceError, match="axis 0 is dynamic and is no batch"):
+            read()
+    trace = graph_from_file(path, input_shape=(6, 8)).trace()
+    assert sum(layer.dims.macs for layer in trace.layers if layer.uses_array) == 2 * 6 * 6 * 8
+
+
+class Mapped(nn.Module):
+    """A linear layer that ``torch.vmap`` maps over samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(8, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.vmap(self.inner)(x)
+
+
+def test_what_vmap_maps_is_counted_for_all_samples_or_refused_with_the_way_on(tmp_path: Path) -> None:
+    example = (torch.zeros(5, 3, 8),)
+    exported = torch.export.export(Mapped(), example)
+    assert [sum(layer.dims.macs for layer in trace_module(*given).layers if layer.uses_array)
+            for given in ((Mapped(), example), (exported,))] == [5 * 3 * 8 * 4] * 2  # fmt: skip
+    path = tmp_path / "mapped.pt2"
+    torch.export.save(exported, path)
+    with pytest.raises(TraceError, match=r"it is torch\.vmap, which .*run_decompositions"):
+        graph_from_file(path, skip_unsupported=True)
+    torch.export.save(exported.run_decompositions({}), path)
+    assert sum(layer.dims.macs for layer in graph_from_file(path).trace().layers if layer.uses_array) == 5 * 3 * 8 * 4
