@@ -273,11 +273,11 @@ def _made(schedule: LayerSchedule, hardware: HardwareConfig, tiles: Ints) -> lis
 def _vector_unit(schedule: LayerSchedule, hardware: HardwareConfig) -> Station:
     """Return the vector unit: it works on finished tiles; the tile before may still be on its way to DRAM."""
     outputs = schedule.outputs
-    waits = [
+    waits = (
         Wait("array", 2 * (outputs.last_step + 1)),
         Wait("residuals", _running_count(outputs.residual_bytes)),
         Wait("stored", _above_zero(_stores_before(schedule) - 1)),  # two results have a place to wait for the DMA
-    ]
+    )
     raises = (Raise("drained", latency_cycles=hardware.vector_unit.latency_cycles),)
     return Station("vector_unit", outputs.vector_cycles, _some(waits), raises)
 
