@@ -57,11 +57,6 @@ class ArrayTime:
     stall: Ints
     port_limit: str = ""
 
-    @property
-    def cycles(self) -> Ints:
-        """Return all of them."""
-        return self.compute + self.weight_load + self.fill_drain + self.stall
-
 
 @dataclass(frozen=True, slots=True)
 class _Part:
@@ -208,12 +203,11 @@ def _build(task: LayerTask, tiling: Tiling, holding: Holding, part: _Part, skipp
     time = _array_time(task, work, skips, nest, others, part)
     dram = _traffic(task, weights, int(inputs.fetch_bytes.sum()), outputs)
     actions = _actions(task, nest, work, skips, weights, elements, input_bytes, dram)
-    actions["pe_array"]["idle_pe_cycles"] = int((work.idle_pes * time.cycles).sum())
     actions["vector_unit"] = codec_actions(task, inputs.fetch_bytes, outputs)
     if part.is_last:
         slots = part.slots if part.slots is not None else skips.slots(dims.macs)
         actions = _with_whole(task, actions, slots)
-    return LayerSchedule(
+    schedule = LayerSchedule(
         name=task.layer.name,
         kind=task.layer.kind,
         shape=layer_shape(task.layer),
@@ -239,6 +233,8 @@ def _build(task: LayerTask, tiling: Tiling, holding: Holding, part: _Part, skipp
         seeds_with_tiles=task.plan is not None and task.plan.source is not None and task.plan.source.seeds == "stored",
         goes_on=not part.is_first,
     )
+    actions["pe_array"]["idle_pe_cycles"] = int((work.idle_pes * schedule.array_cycles).sum())
+    return schedule
 
 
 def _work_of_steps(task: LayerTask, nest: Nest) -> ArrayWork:

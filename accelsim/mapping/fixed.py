@@ -12,7 +12,10 @@ A loop without a size is whole; a loop that ``order`` does not name stands inner
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -91,8 +94,17 @@ def load_fixed(path: str | Path | None, trace: LayerTrace) -> dict[str, Tiling] 
     """
     if path is None:
         return None
-    loaded = load_config(path, MappingFile)
-    return fixed_tilings(loaded.config, trace, str(path))
+    stamp: tuple[int, ...] = ()
+    with suppress(OSError, ValueError):  # the loader says what is wrong with it
+        found = os.stat(path)
+        stamp = found.st_ino, found.st_size, found.st_mtime_ns
+    return fixed_tilings(_read(str(path), stamp), trace, str(path))
+
+
+@lru_cache(maxsize=8)
+def _read(path: str, stamp: tuple[int, ...]) -> MappingFile:  # noqa: ARG001  another text is another entry
+    """Return a mapping file: a run, its limits and its groups ask for the same one."""
+    return load_config(path, MappingFile).config
 
 
 def fixed_tilings(mapping: MappingFile, trace: LayerTrace, where: str) -> dict[str, Tiling]:

@@ -11,6 +11,7 @@ from accelsim.config.hardware import BufferConfig, HardwareConfig
 from accelsim.mapping.activation_code import PLAIN, Coding
 from accelsim.mapping.kept import Key
 from accelsim.mapping.loops import Loop
+from accelsim.prng.streams import filters_per_stream
 from accelsim.storage.base import StoredBits, WeightPlan
 from accelsim.trace.model import TraceLayer
 from accelsim.units import bits_to_bytes
@@ -225,9 +226,17 @@ def content_of(task: LayerTask, capacity_bytes: int | None = None) -> Hashable:
     return (
         _content(task.layer, task.plan, task.hardware.pe_array.zero_weights == "skip"), task.dram_input_elements,
         task.output_to_dram, task.residual_dram_elements, capacity_bytes, task.residual_elements,
-        task.second_from_dram, task.coding, task.cache_on_chip, task.settles, task.first_filter, task.rest_stays,
+        task.second_from_dram, task.coding, task.cache_on_chip, task.settles, _place_in_stream(task), task.rest_stays,
         task.held,
     )  # fmt: skip
+
+
+def _place_in_stream(task: LayerTask) -> int:
+    """Return how far within a random stream the first filter of a part lies; parts that differ in no more are alike."""
+    source = task.plan.source if task.plan is not None else None
+    if source is None or not task.first_filter:
+        return 0
+    return task.first_filter if source.stream == "layer" else task.first_filter % filters_per_stream(source, ())
 
 
 @lru_cache(maxsize=1024)

@@ -17,7 +17,7 @@ from accelsim.sim.parts import Form
 from accelsim.sim.processes import run_flat
 from accelsim.sim.run import memory_of
 from accelsim.storage.base import StoredBits
-from accelsim.timing.accounts import CAUSES, WAIT_CORES, Account, LayerTiming, Probe, account, timings
+from accelsim.timing.accounts import CAUSES, WAIT_CORES, Account, LayerTiming, Probe, account, condensed, timings
 from accelsim.timing.core_pieces import CorePiece, Slot
 from accelsim.timing.cores import System, build_system, solve_system, solved_pieces
 from accelsim.timing.memory import READ_LATENCY, MemoryModel, addresses, memory_row
@@ -73,14 +73,17 @@ def run_system(
         memory = memory if tap is None else tap(memory)
     times = _times(system, hardware, "processes" if exact else engine, memory)
     accounts = [
-        account(
-            piece.schedule,
-            piece.stations,
-            solved,
-            hardware,
-            _named(probe, piece.core),
-            piece.slot if layer_of is None else layer_of[piece.slot],
-            uses_memory=False,
+        condensed(
+            account(
+                piece.schedule,
+                piece.stations,
+                solved,
+                hardware,
+                _named(probe, piece.core),
+                piece.slot if layer_of is None else layer_of[piece.slot],
+                uses_memory=False,
+            ),
+            solved.start_cycle,
         )
         for piece, solved in solved_pieces(system, times)
     ]
@@ -214,14 +217,17 @@ def _activity(
     if hardware.memory == "ideal":
         return None
     asked = [(station, station.requests) for station in system.stations if station.requests is not None]
-    arrival = np.concatenate([times.begin[station.name] + station.cycles for station, _ in asked])
-    done = np.concatenate([times.end[station.name] for station, _ in asked])
-    kinds = np.concatenate([requests.kind for _, requests in asked])
-    num_bytes = np.concatenate([requests.num_bytes for _, requests in asked])
-    order = np.argsort(arrival, kind="stable")  # of requests at the same time those of a program in its order
+    columns = [
+        np.concatenate([times.begin[station.name] + station.cycles for station, _ in asked]),
+        np.concatenate([times.end[station.name] for station, _ in asked]),
+        np.concatenate([requests.kind for _, requests in asked]),
+        np.concatenate([requests.num_bytes for _, requests in asked]),
+        _slots_of_requests(system, [station for station, _ in asked]),
+    ]
+    order = np.argsort(columns[0], kind="stable")  # of requests at the same time those of a program in its order
+    for place, column in enumerate(columns):
+        columns[place] = column[order]  # one by one: of millions of requests a column takes 20 MB
     unit_ns = 1000 / hardware.clock_mhz
-    slots = _slots_of_requests(system, [station for station, _ in asked])
-    columns = [column[order] for column in (arrival, done, kinds, num_bytes, slots)]
     measured = None if memory is None else memory.states(end)
     return activity_of(_use_by_slot(columns, unit_ns, hardware), end, unit_ns, hardware.dram, measured)
 
@@ -243,12 +249,16 @@ def _use_by_slot(columns: Sequence[Ints], unit_ns: float, hardware: HardwareConf
     """
     arrival, done, kinds, num_bytes, slots = columns
     none, openings = np.zeros(len(COUNTER_OF_KIND), dtype=np.int64), 0.0
-    order = np.argsort(slots, kind="stable")
-    for own in np.split(order, np.flatnonzero(np.diff(slots[order])) + 1):
+    if slots.size and slots.min() == slots.max():
+        every: list[Ints | slice] = [slice(None)]
+    else:
+        order = np.argsort(slots, kind="stable")
+        every = [*np.split(order, np.flatnonzero(np.diff(slots[order])) + 1)]
+    for own in every:
         place = addresses(kinds[own], num_bytes[own], none)
         one = use_of_requests(arrival[own], done[own], place, num_bytes[own], unit_ns, hardware.dram)
         openings += one.num_openings
-    whole = use_of_requests(arrival, done, np.zeros_like(arrival), num_bytes, unit_ns, hardware.dram)
+    whole = use_of_requests(arrival, done, None, num_bytes, unit_ns, hardware.dram)
     return replace(whole, num_openings=openings)
 
 

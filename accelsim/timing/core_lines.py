@@ -23,7 +23,7 @@ class Line:
     size: int = 0
     cycles: list[Ints] = field(default_factory=list)
     waits: dict[str, list[tuple[int, Ints]]] = field(default_factory=dict)
-    raises: dict[tuple[str, bool, int], list[Ints]] = field(default_factory=dict)
+    raises: dict[tuple[str, bool, int], list[tuple[int, int | Ints]]] = field(default_factory=dict)
     requests: list[Requests] = field(default_factory=list)
 
     def add(self, station: Station) -> Ints:
@@ -34,8 +34,8 @@ class Line:
         for wait in station.waits:
             self.waits.setdefault(wait.counter, []).append((first, wait.value))
         for one in station.raises:
-            events = np.arange(number, dtype=np.int64) if one.only is None else one.only
-            self.raises.setdefault((one.counter, one.at_begin, one.latency_cycles), []).append(first + events)
+            raised = first, number if one.only is None else one.only
+            self.raises.setdefault((one.counter, one.at_begin, one.latency_cycles), []).append(raised)
         if station.requests is not None:
             self.requests.append(station.requests)
         return np.arange(first, self.size, dtype=np.int64)
@@ -44,15 +44,34 @@ class Line:
         """Return the whole station."""
         waits = []
         for counter, parts in self.waits.items():
-            value = np.full(self.size, NO_WAIT, dtype=np.int64)
-            for first, values in parts:
-                np.maximum(value[first : first + values.size], values, out=value[first : first + values.size])
-            waits.append(Wait(counter, np.where(value > 0, value, NO_WAIT)))
-        raises = []
-        for (counter, at_begin, latency), events in self.raises.items():
-            only = np.concatenate(events)
-            raises.append(Raise(counter, at_begin, latency, None if only.size == self.size else only))
+            value = self._waited(parts)
+            if value is not None:
+                waits.append(Wait(counter, value))
+        raises = [
+            Raise(counter, at_begin, latency, self._raising(parts))
+            for (counter, at_begin, latency), parts in self.raises.items()
+        ]
         return Station(self.name, joined(self.cycles), tuple(waits), tuple(raises), self._asked())
+
+    def _waited(self, parts: Sequence[tuple[int, Ints]]) -> Ints | None:
+        """Return the values that the events wait for; None where none waits: counters begin at 0 here."""
+        if all(values.max(initial=NO_WAIT) <= 0 for _, values in parts):
+            return None
+        only = parts[0][1]
+        if len(parts) == 1 and only.size == self.size and not ((only <= 0) & (only != NO_WAIT)).any():
+            return only  # pieces that are alike have one in memory
+        value = np.full(self.size, NO_WAIT, dtype=np.int64)
+        for first, values in parts:
+            np.maximum(value[first : first + values.size], values, out=value[first : first + values.size])
+        value[value <= 0] = NO_WAIT
+        return value
+
+    def _raising(self, parts: Sequence[tuple[int, int | Ints]]) -> Ints | None:
+        """Return the events that raise a counter; None: all of them do."""
+        if sum(events if isinstance(events, int) else events.size for _, events in parts) == self.size:
+            return None
+        every = [first + (np.arange(events) if isinstance(events, int) else events) for first, events in parts]
+        return joined(every)
 
     def _asked(self) -> Requests | None:
         if not self.asked:
@@ -67,6 +86,8 @@ class Line:
 
 def joined(parts: Sequence[Ints]) -> Ints:
     """Return arrays one behind the other, int64."""
+    if len(parts) == 1:
+        return parts[0]  # the same memory: nobody writes to a table
     return np.concatenate([*parts, np.zeros(0, dtype=np.int64)])
 
 

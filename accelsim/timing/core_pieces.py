@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.timing.accounts import WAIT_CORES
-from accelsim.timing.core_lines import joined
 from accelsim.timing.program import INPUT, RESIDUAL, WEIGHT
 from accelsim.timing.schedule import LayerSchedule
 from accelsim.timing.stations import COUNTER_OF_KIND, COUNTERS, NO_WAIT, Raise, Station, Wait
@@ -193,8 +192,10 @@ class PieceInSlot:
                     parts.append(Place(own[kinds == kind], name, events, counter not in self.follows))
             diverted = np.flatnonzero(np.isin(kinds, [FROM_CORES[name] for name, _ in self.piece.from_cores]))
             parts += [Place(diverted, *place, is_paid=False) for place in self.places.get("network", [])]
-            taken = joined([part.own for part in parts])
-            parts += [Place(np.setdiff1d(own, taken), *place) for place in self.places.get(station.name, [])]
+            is_left = np.ones(own.size, dtype=np.bool_)
+            for part in parts:
+                is_left[part.own] = False
+            parts += [Place(own[is_left], *place) for place in self.places.get(station.name, [])]
             places[station.name] = tuple(parts)
         return CorePiece(
             self.core, slot, self.piece.schedule, self._seen(), places, self.counters,

@@ -354,7 +354,8 @@ def build_system(slots: Sequence[Slot], hardware: HardwareConfig) -> System:
     found = [(number, piece) for number, slot in enumerate(slots) for piece in builder.slot(slot)]
     builder.finish()
     pieces = [piece.done(number) for number, piece in found]
-    stations = tuple(line.station() for line in builder.lines.values())
+    # Each line goes when its station is there: of millions of events either takes hundreds of MB.
+    stations = tuple(builder.lines.pop(name).station() for name in list(builder.lines))
     names = [core_name(core, name) for core in range(hardware.num_cores) for name in _WORDS]
     words = {_SERVED: "requests for all cores"}
     for core in range(hardware.num_cores):

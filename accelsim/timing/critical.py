@@ -81,10 +81,10 @@ def critical_path(stations: tuple[Station, ...], solved: SolvedLayer, has_write_
 
 def _back(cause: Ints, time: Ints, node: int, start_cycle: int) -> Ints:
     """Return the nodes from one back to the layer's begin."""
-    causes, times, nodes = cause.tolist(), time.tolist(), [node]
+    # A view gives integers one by one: lists of all nodes would take 80 bytes each, and longer than the path.
+    causes, nodes = np.where(time > start_cycle, cause, _NONE).data, [node]
     # Requests of several engines that fetch for a core stand in one order here, which their answers need not have.
-    while times[node] > start_cycle and causes[node] >= 0 and len(nodes) <= len(times):
-        node = causes[node]
+    while (node := causes[node]) >= 0 and len(nodes) <= time.size:
         nodes.append(node)
     return np.array(nodes, dtype=np.int64)
 

@@ -314,16 +314,22 @@ def count_openings(address: Ints, num_bytes: Ints, cycle_ns: Floats, dram: DramC
     address, num_bytes, cycle_ns
         Of each request, in order; int64, int64 and float64.
     """
-    if not address.size:
-        return 0.0
-    device = device_of(dram.standard)
-    stripe = _stripe_of(dram)
+    stripe, opened = _stripe_of(dram), 0.0
+    is_open, since = np.full(stripe.num_sets, -1, dtype=np.int64), np.zeros(stripe.num_sets)  # of each set of banks
+    for begin in range(0, address.size, PIECES_AT_ONCE):
+        some = slice(begin, begin + PIECES_AT_ONCE)
+        opened += _opened(address[some], num_bytes[some], cycle_ns[some], dram, (is_open, since))
+    return opened
+
+
+def _opened(address: Ints, num_bytes: Ints, cycle_ns: Floats, dram: DramConfig, rows: tuple[Ints, Floats]) -> float:
+    """Return the openings of requests behind others; ``rows``: what is open in each set of banks, and since when."""
+    stripe, (is_open, since) = _stripe_of(dram), rows
     first, last = address // stripe.num_bytes, (address + np.maximum(num_bytes, 1) - 1) // stripe.num_bytes
     pieces = last - first + 1
     bursts = -(-num_bytes // (dram.burst_bytes * pieces))
-    epoch = np.floor(cycle_ns / refresh_ns(dram, device)[0])
+    epoch = np.floor(cycle_ns / refresh_ns(dram, device_of(dram.standard))[0])
     before, opened = np.cumsum(pieces) - pieces, 0.0
-    is_open, since = np.full(stripe.num_sets, -1, dtype=np.int64), np.zeros(stripe.num_sets)  # of each set of banks
     edges = np.flatnonzero(np.diff(before // PIECES_AT_ONCE)) + 1
     for begin, end in pairwise([0, *edges.tolist(), address.size]):
         some = slice(begin, end)
@@ -392,19 +398,27 @@ class MemoryUse:
 
 
 def use_of_requests(  # noqa: PLR0913  each is a column of the requests
-    arrival: Ints, end: Ints, address: Ints, num_bytes: Ints, unit_ns: float, dram: DramConfig
+    arrival: Ints, end: Ints, address: Ints | None, num_bytes: Ints, unit_ns: float, dram: DramConfig
 ) -> MemoryUse:
-    """Return what requests in order of arrival make of a memory; arrays have one entry a request, times in a unit."""
+    """Return what requests in order of arrival make of a memory; arrays have one entry a request, times in a unit.
+
+    Without an ``address`` no rows are opened: somebody else counts them.
+    """
     moves = num_bytes > 0
-    arrival, end, address, num_bytes = arrival[moves], end[moves], address[moves], num_bytes[moves]
+    if not moves.all():
+        arrival, end, num_bytes = arrival[moves], end[moves], num_bytes[moves]
+        address = None if address is None else address[moves]
     if not arrival.size:
         return MemoryUse()
+    openings = 0.0
+    if address is not None:
+        openings = count_openings(address, num_bytes, (arrival - arrival[0]) * unit_ns, dram)
     lengths, counts = np.unique(arrival[1:] - np.maximum.accumulate(end)[:-1], return_counts=True)
     return MemoryUse(
         first=int(arrival[0]),
         last=int(end.max()),
         gaps=tuple((int(gap), int(count)) for gap, count in zip(lengths, counts, strict=True) if gap > 0),
-        num_openings=count_openings(address, num_bytes, ((arrival - arrival[0]) * unit_ns).astype(np.float64), dram),
+        num_openings=openings,
         num_requests=int(arrival.size),
         num_bytes=int(num_bytes.sum()),
     )

@@ -24,6 +24,7 @@ Progress of the array is counted in half steps: 2 s + 1 when step s has begun, 2
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -176,7 +177,7 @@ def _dma(schedule: LayerSchedule, hardware: HardwareConfig, first_place: str) ->
         raises = (Raise("done"),)
         waits.append(Wait("done", np.arange(kind.size, dtype=np.int64) + 1 - limit))
     issue = np.full(kind.size, hardware.dma.request_cycles, dtype=np.int64)
-    return Station("dma", issue, tuple(waits), raises, Requests(kind, num_bytes, bus_cycles))
+    return Station("dma", issue, _some(waits), raises, Requests(kind, num_bytes, bus_cycles))
 
 
 def _mask_decoder(schedule: LayerSchedule, hardware: HardwareConfig, first_place: str) -> Station:
@@ -245,7 +246,7 @@ def _pe_array(schedule: LayerSchedule, hardware: HardwareConfig) -> Station:
     # When the last weight tile is in the array the buffer is free for the next layer's; without weights, at once.
     last_taken = weights.step[-1:] if weights.step.size else np.zeros(min(1, num), dtype=np.int64)
     raises = Raise("array", at_begin=True), Raise("taken", at_begin=True, only=last_taken), Raise("array")
-    return Station("pe_array", schedule.array_cycles, tuple(waits), raises)
+    return Station("pe_array", schedule.array_cycles, _some(waits), raises)
 
 
 def _made(schedule: LayerSchedule, hardware: HardwareConfig, tiles: Ints) -> list[Wait]:
@@ -278,7 +279,7 @@ def _vector_unit(schedule: LayerSchedule, hardware: HardwareConfig) -> Station:
         Wait("stored", _above_zero(_stores_before(schedule) - 1)),  # two results have a place to wait for the DMA
     )
     raises = (Raise("drained", latency_cycles=hardware.vector_unit.latency_cycles),)
-    return Station("vector_unit", outputs.vector_cycles, waits, raises)
+    return Station("vector_unit", outputs.vector_cycles, _some(waits), raises)
 
 
 def _sequencer(schedule: LayerSchedule, hardware: HardwareConfig) -> Station:
@@ -296,6 +297,11 @@ def _sequencer(schedule: LayerSchedule, hardware: HardwareConfig) -> Station:
     # The array's wait has no charge here: its cycles are in the causes of its own steps already.
     call = 0 if schedule.goes_on else hardware.pe_array.call_cycles
     return Station("sequencer", np.full(1, call, dtype=np.int64), waits, (Raise("layers"),))
+
+
+def _some(waits: Sequence[Wait]) -> tuple[Wait, ...]:
+    """Return the waits that some event has; others would take 8 bytes an event, for millions of them, for nothing."""
+    return tuple(wait for wait in waits if wait.value.size and wait.value.max() > NO_WAIT)
 
 
 def _idle(name: str) -> Station:

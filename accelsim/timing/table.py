@@ -160,13 +160,15 @@ def _raised_by(station: Station, number: Mapping[str, int]) -> list[int]:
 
 def _only_events(raises: Sequence[Raise]) -> tuple[Ints, Ints]:
     """Return the events of raises that not all events do, one list behind the other, and where those of each begin."""
-    lists: list[int] = []
-    places = np.full(len(raises), EVERY_EVENT, dtype=np.int64)
+    lists: list[Ints] = []
+    places, taken = np.full(len(raises), EVERY_EVENT, dtype=np.int64), 0
+    behind = np.array([NO_MORE], dtype=np.int64)
     for place, one in enumerate(raises):
         if one.only is not None:
-            places[place] = len(lists)
-            lists += [*one.only.tolist(), NO_MORE]
-    return np.array(lists or [NO_MORE], dtype=np.int64), places
+            places[place] = taken
+            lists += [one.only, behind]
+            taken += one.only.size + 1
+    return np.concatenate(lists or [behind]), places
 
 
 def _waits(stations: tuple[Station, ...], number: Mapping[str, int]) -> tuple[Ints, Ints, Ints]:
@@ -178,11 +180,14 @@ def _waits(stations: tuple[Station, ...], number: Mapping[str, int]) -> tuple[In
     first = 0
     for station in stations:
         if station.waits and station.cycles.size:
-            value = np.array([wait.value for wait in station.waits])
-            event, wait = _rises(value).T.nonzero()
+            event, wait = np.array([_rises(one.value) for one in station.waits]).T.nonzero()
             events.append(first + event)
-            counters.append(np.array([number[wait.counter] for wait in station.waits], dtype=np.int64)[wait])
-            values.append(value[wait, event])
+            counters.append(np.array([number[one.counter] for one in station.waits], dtype=np.int64)[wait])
+            value = np.empty_like(event)
+            for place, one in enumerate(station.waits):
+                chosen = wait == place
+                value[chosen] = one.value[event[chosen]]
+            values.append(value)
         first += station.cycles.size
     starts = np.zeros(first + 1, dtype=np.int64)
     np.bincount(np.concatenate(events), minlength=first).cumsum(out=starts[1:])
@@ -190,12 +195,12 @@ def _waits(stations: tuple[Station, ...], number: Mapping[str, int]) -> tuple[In
 
 
 def _rises(value: Ints) -> npt.NDArray[np.bool_]:
-    """Return where an event waits for more than all before it, bool [waits, events]; so the first one, if at all."""
+    """Return where an event waits for more than all before it, bool [events]; so the first one, if at all."""
     # What an event before has waited for has come: only more than that is a wait.
-    most = np.maximum.accumulate(value, axis=1)
+    most = np.maximum.accumulate(value)
     rises = np.empty(value.shape, dtype=np.bool_)
-    rises[:, 0] = most[:, 0] > NO_WAIT
-    np.greater(most[:, 1:], most[:, :-1], out=rises[:, 1:])
+    rises[0] = most[0] > NO_WAIT
+    np.greater(most[1:], most[:-1], out=rises[1:])
     return rises
 
 
