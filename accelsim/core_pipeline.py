@@ -210,7 +210,7 @@ def program_of(trace: LayerTrace, rounds: Sequence[Stages]) -> Program:
         layer_of=tuple(place for _, _, place in slots),
         layers=layers,
         divided=tuple(f"stage {stage}" for stage in rounds[0].stage_of),
-        waits=False,
+        section_of=(0,) * len(slots),
         round_of=tuple(number for _, number, _ in slots),
     )
 

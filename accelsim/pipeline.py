@@ -123,8 +123,13 @@ def network_on_cores(
     def groups(core: HardwareConfig, part: LayerTrace) -> tuple[Group, ...]:
         return _groups(core, part, storage, fixed, stretches=False)[0]
 
-    plans = layer_plans(trace, storage)
-    return Network(trace, storage, plans, alone, groups, lambda counters: objective_of_run(counters, chip), fixed or {})
+    def fused(core: HardwareConfig, part: LayerTrace) -> tuple[FusedGroup, ...]:
+        return fused_groups(core, part, storage, fixed)
+
+    def cost(counters: Counters) -> float:
+        return objective_of_run(counters, chip)
+
+    return Network(trace, storage, layer_plans(trace, storage), alone, groups, fused, cost, fixed or {})
 
 
 def _language_run(

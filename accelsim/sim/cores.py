@@ -123,9 +123,9 @@ class SystemCost:
     dram: DramActivity | None
 
 
-def cost_of_slot(slot: Slot, hardware: HardwareConfig) -> SystemCost:
-    """Return what one slot takes and does, with the simple memory or the ideal one."""
-    system = build_system([slot], hardware)
+def cost_of_slots(slots: Sequence[Slot], hardware: HardwareConfig) -> SystemCost:
+    """Return what slots by themselves take and do, with the simple memory or the ideal one."""
+    system = build_system(slots, hardware)
     times = solve_system(system, hardware)
     end = max((int(cycles[-1]) for cycles in times.end.values() if cycles.size), default=0)
     paid = [_paid(piece, hardware) for piece in system.pieces]
