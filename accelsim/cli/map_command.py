@@ -145,10 +145,10 @@ def _print_cores(
         raise MappingError(f"--layer: {trace.name} has no layer {layer!r}; {hint.strip()}")
     rows = [row for row in rows if layer in (None, row["name"])]
     if as_json:
-        write_stdout(core_map_text(chip.config.name, trace.name, storage, rows))
+        write_stdout(core_map_text(chip.config.name, trace.name, storage, rows, program.fused))
     else:
         title = f"{printable(trace.name)} on {chip.config.num_cores} cores of {printable(chip.config.name)}, {storage}"
-        print_core_map(make_console(sys.stdout), title, rows)
+        print_core_map(make_console(sys.stdout), title, rows, program.fused)
     return True
 
 

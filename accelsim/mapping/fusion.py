@@ -184,7 +184,8 @@ def pieces_of(trace: LayerTrace, group: FusedGroup, tasks: Sequence[LayerTask], 
     inside = inside_of(trace, group)
     parts = [each for number, each in enumerate(_parts(own, group, trace.num_inputs)) if number in group.parts_of(core)]
     every = [_members(part, inside, trace, group) for part in parts]
-    cuts = [cut(members, group.num_stripes, group.halo, group.rows_on_cores, core) for members in every]
+    place = core if group.rows_on_cores > 1 else 0
+    cuts = [cut(members, group.num_stripes, group.halo, group.rows_on_cores, place) for members in every]
     last = {piece.member: (number, place) for number, pieces in enumerate(cuts) for place, piece in enumerate(pieces)}
     counts = [sum(piece.member == member for pieces in cuts for piece in pieces) for member in range(len(own))]
     holds = _holds(own, counts)

@@ -94,6 +94,7 @@ def _of_cores(
     nowhere = Residency(frozenset(), (0,) * len(trace.layers))
     tasks = network_tasks(trace, layer_plans(trace, storage), core_chip(chip, 1, None), nowhere)
     found: dict[str, list[VisitedPart]] = {}
+    begun: set[tuple[int, int]] = set()
     for one in run_system(program.slots, chip).pieces:
         place, slot = program.layer_of[one.piece.slot], program.slots[one.piece.slot]
         own, by = tasks[place], program.divided[place]
@@ -102,7 +103,14 @@ def _of_cores(
         parts = split_task(own, by, len(slot.pieces), trace.num_inputs) if is_part(by) else None
         if parts is not None:
             own = parts[sorted(slot.pieces).index(one.piece.core)]
-        visits = tile_visits(own.layer, one.piece.schedule, chip, own.first_filter)
+        layer = own.layer
+        if program.traced and one.piece.core in program.traced[one.piece.slot]:
+            layer, schedule = program.traced[one.piece.slot][one.piece.core], one.piece.schedule
+            is_made = schedule.uses_generator or schedule.uses_decoder
+            if not is_made and (place, one.piece.core) in begun:
+                continue  # its weights stayed on chip
+            begun.add((place, one.piece.core))
+        visits = tile_visits(layer, one.piece.schedule, chip, own.first_filter)
         made, decoded = (
             None if unit in one.piece.follows else one.actions.get(unit, {}) for unit in (_GENERATOR, _DECODER)
         )
