@@ -18,7 +18,7 @@ from accelsim.errors import MappingError
 from accelsim.mapping.bound import lower_bound, made_cycles
 from accelsim.mapping.build import build_layer, in_one
 from accelsim.mapping.core_chip import compulsory_bytes, core_chip, with_turns
-from accelsim.mapping.cores import ALIKE, PARTS, Part, split_task
+from accelsim.mapping.cores import ALIKE, PARTS, Part, is_part, split_task
 from accelsim.mapping.fixed import fitted
 from accelsim.mapping.fusion import FusedGroup
 from accelsim.mapping.loops import Tiling
@@ -99,7 +99,11 @@ class Divided:
 class Divider:
     """Divides the layers of a network among the cores of a chip; equal ones once."""
 
-    def __init__(self, hardware: HardwareConfig, network: Network) -> None:
+    def __init__(
+        self, hardware: HardwareConfig, network: Network, kept: Mapping[str, tuple[str, int]] | None = None
+    ) -> None:
+        """``kept``: by what layers are divided, and among how many cores, where that has been decided."""
+        self.kept = kept or {}
         self.hardware, self.network, self.whole = hardware, network, core_chip(hardware, 1, None)
         self.num_inputs, self.fixed = network.trace.num_inputs, network.fixed
         self.prices = mapping_prices(self.whole, load_tables())
@@ -110,7 +114,8 @@ class Divider:
         self.grouped: dict[Hashable, GroupOnCores] = {}
 
     def _key(self, task: LayerTask) -> Hashable:
-        return content_of(task), self._word(task), self.fixed.get(task.layer.name)
+        name = task.layer.name
+        return content_of(task), self._word(task), self.fixed.get(name), self.kept.get(name)
 
     def _word(self, task: LayerTask) -> str:
         split = self.hardware.mapping.split
@@ -138,6 +143,10 @@ class Divider:
     def _options(self, task: LayerTask) -> list[_Option]:
         """Return the ways to divide a layer: as the chip's description says, else all that there are."""
         # A unit that serves cores in turn, or a map of few rows, may feed fewer cores better than all.
+        if task.layer.name in self.kept:
+            by, number = self.kept[task.layer.name]
+            decided = self._divided(task, by, number) if is_part(by) else None
+            return [decided or _Option((task,), ONE_CORE, "nothing")]
         word, number = self._word(task), self.hardware.num_cores
         numbers = numbers_tried(number) if word == "auto" else (number,)
         divided = (self._divided(task, by, cores) for by in PARTS if word in ("auto", by) for cores in numbers)

@@ -88,6 +88,8 @@ class DividedNetwork:
             layers,
             tuple(_fused_word(fused[each.name]) if each.name in fused else self.made[each.name].by for each in layers),
             section_of=tuple(steps.section_of),
+            num_cores=self.num_cores,
+            made_by="layers",
             fused=tuple(group.fused for group in self.groups.values()),
             traced=tuple(steps.traced) if self.groups else (),
         )

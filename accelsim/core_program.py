@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.groups import Group
@@ -17,6 +18,7 @@ from accelsim.timing.schedule import FusedLayers
 from accelsim.trace.model import LayerTrace, TraceLayer
 
 Plans = Mapping[str, WeightPlan]
+MadeBy = Literal["layers", "stages", "inputs", "inputs at full rate", "nothing"]
 ONE_CORE = "one core"
 
 
@@ -32,6 +34,8 @@ class Program:
         The whole layers, and by what each is divided (``one core``: by nothing).
     section_of
         Of each slot the first slot of its section: behind a section all cores wait for each other.
+    num_cores, made_by
+        Cores that it is for, those that stand still included, and what they divide.
     fused
         Layers that run as one.
     traced
@@ -45,6 +49,8 @@ class Program:
     layers: tuple[WholeLayer, ...]
     divided: tuple[str, ...]
     section_of: tuple[int, ...]
+    num_cores: int
+    made_by: MadeBy
     round_of: tuple[int, ...] = ()
     fused: tuple[FusedLayers, ...] = ()
     traced: tuple[Mapping[int, TraceLayer], ...] = ()

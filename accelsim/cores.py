@@ -17,7 +17,7 @@ from accelsim.core_bound import LeastWork, least_work
 from accelsim.core_fusion import fused_by_layers
 from accelsim.core_layers import by_layers
 from accelsim.core_pipeline import by_stages
-from accelsim.core_program import ONE_CORE, Network, Program
+from accelsim.core_program import ONE_CORE, MadeBy, Network, Program
 from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
 from accelsim.errors import MappingError
@@ -68,25 +68,28 @@ class Watch:
     tap: Callable[[MemoryModel], MemoryModel] | None = None
 
 
-def run_on_cores(hardware: HardwareConfig, network: Network, watch: Watch = Watch()) -> Counters:
-    """Return the counters of the best way to run a network on all cores.
+Best = tuple[Program | None, Counters]
+"""The best way to run a network on all cores (None: one core alone), and its counters."""
 
-    Raises
-    ------
-    MappingError
-        A layer fits no core, or nothing can be divided as the chip's description says.
-    """
-    program, counters = best_program(hardware, network)
+
+def run_on_cores(hardware: HardwareConfig, network: Network, best: Best, watch: Watch = Watch()) -> Counters:
+    """Return the counters of the ``best`` way to run a network on all cores, as who watches sees it."""
+    program, counters = best
     if watch == Watch():
         return counters
     seen = _counted(hardware, network, program or whole_program(core_chip(hardware, 1, None), network), watch)
     return replace(seen, lower_bound_cycles=counters.lower_bound_cycles)
 
 
-def best_program(hardware: HardwareConfig, network: Network) -> tuple[Program | None, Counters]:
-    """Return what the cores do, and its counters; None: one core alone is best. Raises as `run_on_cores`.
+def best_program(hardware: HardwareConfig, network: Network) -> Best:
+    """Return what the cores do.
 
     With ``mapping.fuse: auto`` layers are fused where neither the objective nor the bytes of the run get worse.
+
+    Raises
+    ------
+    MappingError
+        A layer fits no core, or nothing can be divided as the chip's description says.
     """
     check_units(network.plans, network.storage, hardware)
     if hardware.mapping.fuse != "auto" or hardware.memory == "ideal":
@@ -103,7 +106,7 @@ def best_program(hardware: HardwareConfig, network: Network) -> tuple[Program | 
     return (fused, seen) if seen.fused and network.cost(seen) <= network.cost(counters) else (program, counters)
 
 
-def _best(hardware: HardwareConfig, network: Network, most_bytes: float = math.inf) -> tuple[Program | None, Counters]:
+def _best(hardware: HardwareConfig, network: Network, most_bytes: float = math.inf) -> Best:
     """Return the best of what is tried, none of which moves more than ``most_bytes``."""
     least = least_work(hardware, network)
     found: list[_Found] = []
@@ -270,7 +273,7 @@ def _first_input(program: Program, run: SystemRun) -> int | None:
 def whole_program(chip: HardwareConfig, network: Network) -> Program:
     """Return a network on the first core alone, in the groups of inputs that a chip with one core takes."""
     rounds = [{0: part} for part in _rounds(chip, network, network.trace)]
-    return _of_rounds(rounds, network, ONE_CORE)
+    return _of_rounds(rounds, network, ONE_CORE, (1, "nothing"))
 
 
 def by_inputs(hardware: HardwareConfig, network: Network, share: int = 0) -> Program:
@@ -289,7 +292,8 @@ def by_inputs(hardware: HardwareConfig, network: Network, share: int = 0) -> Pro
             f"{hardware.name}: mapping.fuse: cores with unlike parts of a batch of {trace.num_inputs} fuse layers in "
             f"other pieces; take a batch that {hardware.num_cores} divides, or mapping.fuse none"
         )
-    return _of_rounds(rounds, network, "batch")
+    made_by: MadeBy = "inputs at full rate" if share else "inputs"
+    return _of_rounds(rounds, network, "batch", (hardware.num_cores, made_by))
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +328,9 @@ def _rounds(chip: HardwareConfig, network: Network, trace: LayerTrace) -> list[_
     return found
 
 
-def _of_rounds(rounds: Sequence[Mapping[int, _Round]], network: Network, divided: str) -> Program:
+def _of_rounds(
+    rounds: Sequence[Mapping[int, _Round]], network: Network, divided: str, made: tuple[int, MadeBy]
+) -> Program:
     first = next(iter(rounds[0].values()))
     stored = {place: piece.schedule for piece, place in zip(first.pieces, first.layer_of, strict=True)}
     layers = tuple(
@@ -341,7 +347,7 @@ def _of_rounds(rounds: Sequence[Mapping[int, _Round]], network: Network, divided
             slots.append(Slot({core: own.pieces[number] for core, own in row.items()}, "weights"))
             traced.append({core: own.traced[number] for core, own in row.items() if own.traced})
     return Program(
-        tuple(slots), tuple(order), layers, (divided,) * len(layers), (0,) * len(slots), fused=first.fused,
+        tuple(slots), tuple(order), layers, (divided,) * len(layers), (0,) * len(slots), *made, fused=first.fused,
         traced=tuple(traced) if first.fused else (),
     )  # fmt: skip
 

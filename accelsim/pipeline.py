@@ -13,7 +13,7 @@ from functools import lru_cache, partial
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import LoadedHardware
-from accelsim.cores import Network, Watch, run_on_cores
+from accelsim.cores import Best, Network, Watch, best_program, run_on_cores
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
@@ -92,7 +92,12 @@ def _on_cores(
     steps = trace.steps
     every = [trace] if steps is None else [steps.trace(place) for place in range(len(steps))]
     runs = [
-        run_on_cores(chip, network_on_cores(chip, part, storage, fixed), watch if place == 0 else Watch())
+        run_on_cores(
+            chip,
+            network_on_cores(chip, part, storage, fixed),
+            best_on_cores(chip, part, storage, fixed),
+            watch if place == 0 else Watch(),
+        )
         for place, part in enumerate(every)
     ]
     counters = runs[0]
@@ -100,6 +105,21 @@ def _on_cores(
         whole = named(one_after_other([(run, 1) for run in runs], trace), trace)
         counters = replace(whole, cores=cores_after_each_other([run.cores for run in runs]), first_input_cycles=None)
     return replace(counters, tokens=tokens_of(trace, runs[0]))
+
+
+def best_on_cores(
+    chip: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling] | None = None
+) -> Best:
+    """Return the best way to run a network on all cores, as `accelsim.cores.best_program`; the last two are kept."""
+    if fixed:
+        return best_program(chip, network_on_cores(chip, trace, storage, fixed))
+    return _known_best(chip.model_dump_json(), trace, storage)
+
+
+@lru_cache(maxsize=2)
+def _known_best(hardware_json: str, trace: LayerTrace, storage: str) -> Best:
+    chip = HardwareConfig.model_validate_json(hardware_json)
+    return best_program(chip, network_on_cores(chip, trace, storage))
 
 
 def network_on_cores(

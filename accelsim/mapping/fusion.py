@@ -21,7 +21,7 @@ from accelsim.mapping.residency import Together, output_elements
 from accelsim.mapping.stripes import Halo, Member, Read, Rows, StripePiece, cut
 from accelsim.mapping.task import LayerTask, input_window
 from accelsim.storage.base import StoredBits
-from accelsim.timing.schedule import Schedule
+from accelsim.timing.schedule import FusedLayers
 from accelsim.trace.model import LayerTrace, TraceLayer
 from accelsim.units import bits_to_bytes
 
@@ -74,14 +74,14 @@ class FusedGroup:
         return range(self.first, self.stop)
 
 
-def groups_in(schedule: Schedule) -> tuple[FusedGroup, ...]:
-    """Return the groups that a schedule was made with."""
+def groups_of(fused: Sequence[FusedLayers]) -> tuple[FusedGroup, ...]:
+    """Return the groups that a result describes."""
     return tuple(
         FusedGroup(
             one.first, one.first + len(one.layers), one.num_stripes, "kept" if one.halo == "kept" else "recomputed",
             _DIVISIONS[one.division], one.num_parts, one.holds_second, one.num_cores,
         )
-        for one in schedule.fused
+        for one in fused
     )  # fmt: skip
 
 

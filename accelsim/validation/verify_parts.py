@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import LoadedHardware
 from accelsim.core_program import Program
-from accelsim.cores import best_program
 from accelsim.fused_view import piece_entries
 from accelsim.mapping.core_chip import core_chip
 from accelsim.mapping.cores import is_part, split_task
 from accelsim.mapping.network import network_tasks
 from accelsim.mapping.residency import Residency
-from accelsim.pipeline import built_for, layer_plans, network_on_cores, schedule_network
+from accelsim.pipeline import best_on_cores, built_for, layer_plans, schedule_network
 from accelsim.sim.cores import run_system
 from accelsim.sim.run import run_schedule
 from accelsim.timing.schedule import LayerSchedule, Schedule
@@ -55,7 +54,7 @@ def visited_parts(hardware: LoadedHardware, trace: LayerTrace, storage: str) -> 
     chip = hardware.config
     if chip.num_cores > 1:
         built = built_for(chip, trace, storage)
-        program, _ = best_program(built, network_on_cores(built, trace, storage))
+        program, _ = best_on_cores(built, trace, storage)
         if program is not None:
             return _of_cores(LoadedHardware(built, hardware.path, hardware.sha256), trace, storage, program)
         chip = core_chip(chip, 1, None)
