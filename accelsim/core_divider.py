@@ -251,7 +251,8 @@ class Divider:
         options = [option for value, option in ranked[:MOST_SOLVED] if value <= NEAR * ranked[0][0]]
         if self.hardware.core_network is not None:
             options = [_from_cores(task, option, made, self.hardware.num_cores) for option in options]
-        if len(options) == 1 and not options[0].takes_turns(self.hardware):
+        is_known = bool(self.kept) or task.layer.name in self.fixed or not options[0].takes_turns(self.hardware)
+        if len(options) == 1 and is_known:
             return self._with_tiling(options[0], next(self._tilings(options[0])))
         best: tuple[float, int, _Option, Tiling | None] | None = None
         for option in options:

@@ -21,7 +21,7 @@ from accelsim.core_pipeline import by_stages
 from accelsim.core_program import Network, Program
 from accelsim.cores import by_inputs, by_inputs_at_full_rate
 from accelsim.errors import AccelSimError
-from accelsim.limits import LITTLE, MADE, always_tried, cycles_of, doubled, may_help, merged, with_limits
+from accelsim.limits import MADE, always_tried, cycles_of, doubled, may_help, merged, with_limits
 from accelsim.mapping.core_chip import core_chip
 from accelsim.mapping.fusion import groups_of
 from accelsim.mapping.loops import LOOPS, Tiling
@@ -30,14 +30,18 @@ from accelsim.sim.cores import end_of_slots
 from accelsim.sim.counters import Counters, ResourceLimit
 from accelsim.trace.model import LayerTrace
 
+LEAST_SHARE = 0.05
+"""Of the time, that is put down to a resource: what waits for it less could save no more."""
+
 
 def with_core_limits(
     counters: Counters, hardware: HardwareConfig, trace: LayerTrace, fixed: Mapping[str, Tiling] | None = None
 ) -> Counters:
     """Return the counters of a run of ``trace`` on several cores with what each resource costs it.
 
-    Parameters and what is left out are those of `accelsim.limits.with_limits` of a language model, capacities too:
-    each trial maps a large network again. None are worked out of a generation, which is a run for each token.
+    Parameters are those of `accelsim.limits.with_limits`. A trial takes a good part of the time of the run: but for
+    memory and array, resources that hardly anything waits for are left out, and so are capacities, of which nothing
+    says so. None are worked out of a generation, which is a run for each token.
     """
     if trace.steps is not None or (hardware.memory == "dram" and hardware.dram.model == "timing"):
         return counters
@@ -52,7 +56,7 @@ def with_core_limits(
     found: dict[str, ResourceLimit] = {}
     for name, changes in doubled(built):
         share = sum(cycles_of(name, layer) for layer in counters.layers) / latency if latency else 0.0
-        if share < LITTLE and not always_tried(name):
+        if share < LEAST_SHARE and not always_tried(name):
             continue
         if name in MADE and not any(layer.busy_cycles.get(name) for layer in counters.layers):
             continue

@@ -125,7 +125,7 @@ class SystemCost:
 
 def end_of_slots(slots: Sequence[Slot], hardware: HardwareConfig) -> int:
     """Return the cycle in which the last core ends, with the simple memory or the ideal one."""
-    return _end(solve_system(build_system(slots, hardware), hardware))
+    return _end(solve_system(build_system(slots, hardware, with_pieces=False), hardware))
 
 
 def _end(times: FlatTimes) -> int:
