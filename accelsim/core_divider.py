@@ -43,7 +43,9 @@ NEAR, MOST_SOLVED = 1.05, 2
 # tilings are solved, of those that it puts no further above the best.
 NEAR_IN_TURN, IN_TURN, AS_IT_IS = 1.3, 1, 1
 FAR = 1.1  # further tilings of a layer divided otherwise are left out where the first is so many times the best so far
-NEAR_BOUND = 1.05  # a layer that takes no more than this times what its largest part must take is not tried further
+# A way, or a further tiling, is left out where the best so far is no more than this times what the way can hardly beat
+# by the chip's objective.
+NEAR_BOUND = 1.05
 
 
 class NoRoomError(Exception):
@@ -96,6 +98,15 @@ class Divided:
         return Slot(pieces, self.alike)
 
 
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    """A way to divide a layer, with its objective by the closed form, and its energy where that counts (else 0)."""
+
+    value: float
+    energy_pj: float
+    option: _Option
+
+
 class Divider:
     """Divides the layers of a network among the cores of a chip; equal ones once."""
 
@@ -109,7 +120,7 @@ class Divider:
         self.prices = mapping_prices(self.whole, load_tables())
         self.chip_prices = mapping_prices(hardware, load_tables())
         self.chips: dict[Hashable, HardwareConfig] = {}
-        self.ranked: dict[Hashable, list[tuple[float, _Option]]] = {}
+        self.ranked: dict[Hashable, list[_Ranked]] = {}
         self.known: dict[Hashable, Divided] = {}
         self.grouped: dict[Hashable, GroupOnCores] = {}
 
@@ -129,16 +140,16 @@ class Divider:
         by_part = dict(zip(parts, self._estimated(list(parts.values())), strict=True))
         for key, (task, found) in options.items():
             if key not in several:
-                self.ranked[key] = [(0.0, found[0])]
+                self.ranked[key] = [_Ranked(0.0, 0.0, found[0])]
                 continue
             values = [
-                (self._value(each, parts[id(each)], estimate), each)
+                self._ranked(each, parts[id(each)], estimate)
                 for each in found
                 if (estimate := by_part[id(each)]) is not None
             ]
             if not values:
                 raise NoRoomError(task, no_tiling_message(task))
-            self.ranked[key] = sorted(values, key=lambda one: one[0])
+            self.ranked[key] = sorted(values, key=lambda one: one.value)
 
     def _options(self, task: LayerTask) -> list[_Option]:
         """Return the ways to divide a layer: as the chip's description says, else all that there are."""
@@ -209,28 +220,32 @@ class Divider:
         cycles = map_alone(part, self.prices).end.end_cycle
         return Estimate(cycles, cycles)
 
-    def _value(self, option: _Option, part: LayerTask, estimate: Estimate) -> float:
+    def _ranked(self, option: _Option, part: LayerTask, estimate: Estimate) -> _Ranked:
         """Return the objective of a layer by its largest part: no less than the memory takes for all."""
         hardware, number = self.hardware, len(option.parts)
         cycles, value = estimate.latency_cycles, estimate.value
         objective, once_for_all = hardware.mapping.objective, _comes_once(option.alike, part, hardware)
         if objective == "dram_bytes":
-            return value * (1 if once_for_all else number)
+            return _Ranked(value * (1 if once_for_all else number), 0.0, option)
         cycles = max(cycles, self._memory_cycles(option, part))
         if objective == "latency" or self.prices.are_none or not part.layer.uses_array:
-            return cycles
+            return _Ranked(cycles, 0.0, option)
         energy = (value if objective == "energy" else value / max(1.0, estimate.latency_cycles)) * number
         energy += (hardware.num_cores - number) * self.prices.static_pj_per_cycle * cycles
-        return energy if objective == "energy" else energy * cycles
+        return _Ranked(energy if objective == "energy" else energy * cycles, energy, option)
 
     def _memory_cycles(self, option: _Option, part: LayerTask) -> float:
         """Return what the memory takes for all parts, were they all as large as ``part``."""
-        hardware, number = self.hardware, len(option.parts)
-        if hardware.memory == "ideal":
+        hardware = self.hardware
+        return self._least_bytes(option, part) / float(bytes_per_cycle(hardware.dram, hardware.clock_mhz))
+
+    def _least_bytes(self, option: _Option, part: LayerTask) -> float:
+        """Return what all parts must move, were they all as large as ``part``."""
+        if self.hardware.memory == "ideal":
             return 0.0
         once, each = compulsory_bytes(part, option.alike)
-        once *= 1 if _comes_once(option.alike, part, hardware) else number
-        return (once + each * number) / float(bytes_per_cycle(hardware.dram, hardware.clock_mhz))
+        number = len(option.parts)
+        return once * (1 if _comes_once(option.alike, part, self.hardware) else number) + each * number
 
     def divided(self, task: LayerTask, made: Mapping[str, Divided]) -> Divided:
         """Return a layer as the cores work on it; ``made`` says how what it reads was divided."""
@@ -248,27 +263,45 @@ class Divider:
 
     def _decided(self, task: LayerTask, made: Mapping[str, Divided]) -> Divided:
         ranked = self.ranked[self._key(task)]
-        options = [option for value, option in ranked[:MOST_SOLVED] if value <= NEAR * ranked[0][0]]
+        ranked = [each for each in ranked[:MOST_SOLVED] if each.value <= NEAR * ranked[0].value]
         if self.hardware.core_network is not None:
-            options = [_from_cores(task, option, made, self.hardware.num_cores) for option in options]
-        is_known = bool(self.kept) or task.layer.name in self.fixed or not options[0].takes_turns(self.hardware)
-        if len(options) == 1 and is_known:
-            return self._with_tiling(options[0], next(self._tilings(options[0])))
-        best: tuple[float, int, _Option, Tiling | None] | None = None
-        for option in options:
-            bound = self._bound(task, option)
+            number = self.hardware.num_cores
+            ranked = [replace(each, option=_from_cores(task, each.option, made, number)) for each in ranked]
+        first = ranked[0].option
+        is_known = bool(self.kept) or task.layer.name in self.fixed or not first.takes_turns(self.hardware)
+        if len(ranked) == 1 and is_known:
+            return self._with_tiling(first, next(self._tilings(first)))
+        best: tuple[float, _Option, Tiling | None] | None = None
+        more = 1.0  # energy over that of the closed form, in the best so far
+        for each in ranked:
+            option, least = each.option, self._least(task, each)
             for tiling in self._tilings(option):
-                if best is not None and best[1] <= NEAR_BOUND * bound:
+                if best is not None and best[0] <= NEAR_BOUND * more * least:
                     break  # neither this way nor another tiling can do much better
                 cost = cost_of_slots([self._with_tiling(option, tiling, is_trial=True).slot()], self.hardware)
                 value = self.value_of(cost)
                 far = best is not None and value > FAR * best[0]
                 if best is None or value < best[0]:
-                    best = value, cost.end_cycle, option, tiling
+                    best = value, option, tiling
+                    more = self.energy_pj(cost) / each.energy_pj if each.energy_pj else 1.0
                 if far:
                     break
         assert best is not None  # each option has a tiling
-        return self._with_tiling(best[2], best[3])
+        return self._with_tiling(best[1], best[2])
+
+    def _least(self, task: LayerTask, ranked: _Ranked) -> float:
+        """Return what a way to divide a layer can hardly beat by the objective.
+
+        Of cycles and bytes there are bounds. Nothing bounds what buffers spend: energy x delay has the closed form's
+        energy, and of energy alone every way is tried.
+        """
+        objective = self.hardware.mapping.objective
+        if objective == "dram_bytes":
+            return self._least_bytes(ranked.option, ranked.option.largest)
+        if objective == "energy" and ranked.energy_pj:
+            return 0.0
+        cycles = self._bound(task, ranked.option)
+        return cycles * ranked.energy_pj if objective == "edp" and ranked.energy_pj else cycles
 
     def value_of(self, cost: SystemCost) -> float:
         """Return what the chip's mapping minimises of some slots that have been solved."""
