@@ -18,7 +18,7 @@ from accelsim.mapping.fixed import load_fixed
 from accelsim.pipeline import batch_groups, built_for, layer_plans, schedule_network
 from accelsim.report.pictures import Pictures
 from accelsim.report.timeline import Timeline, make_timeline
-from accelsim.report.timeline_cores import make_core_timeline
+from accelsim.report.timeline_cores import CoresSeen, make_core_timeline
 from accelsim.report.timeline_probe import TimelineProbe
 from accelsim.report.timeline_tiles import tile_map
 from accelsim.report.uncertainty import uncertainty_text
@@ -199,7 +199,7 @@ def timeline_of(
 ) -> Timeline:
     """Return the timeline of a run that `simulate_format` made with the same arguments."""
     if hardware.config.num_cores > 1:
-        return make_core_timeline(result, probe, hardware.config.num_cores)
+        return make_core_timeline(CoresSeen.of(result, hardware.config.num_cores), probe)
     chip, plans = built_for(hardware.config, trace, result.storage), layer_plans(trace, result.storage)
     schedule, _ = schedule_network(chip, trace, result.storage, load_fixed(mapping, trace))
     held: tuple[int, ...] = ()

@@ -110,7 +110,18 @@ def _on_cores(
 def best_on_cores(
     chip: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling] | None = None
 ) -> Best:
-    """Return the best way to run a network on all cores, as `accelsim.cores.best_program`; the last two are kept."""
+    """Return the best way to run a network on all cores, as `accelsim.cores.best_program`; the last two are kept.
+
+    Raises
+    ------
+    MappingError
+        The cores are for networks of their own.
+    """
+    if chip.mapping.schedule == "tenants":
+        raise MappingError(
+            f"{chip.name}: mapping.schedule: tenants: cores have networks of their own, and this is one; give two or "
+            "more with run --tenants, or set mapping.schedule=layer_by_layer"
+        )
     if fixed:
         return best_program(chip, network_on_cores(chip, trace, storage, fixed))
     return _known_best(chip.model_dump_json(), trace, storage)
