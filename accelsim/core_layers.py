@@ -6,44 +6,32 @@ layers are divided once, and equal parts are mapped once.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from accelsim.config.hardware import HardwareConfig
-from accelsim.core_program import ONE_CORE, Network, Program
-from accelsim.cost.mapping_prices import mapping_prices
-from accelsim.cost.tables import load_tables
+from accelsim.core_divider import Divided, Divider, NoRoomError
+from accelsim.core_groups import GroupOnCores
+from accelsim.core_program import Network, Program
 from accelsim.errors import MappingError
-from accelsim.mapping.bound import lower_bound, made_cycles
-from accelsim.mapping.build import build_layer, in_one, layer_shape
-from accelsim.mapping.core_chip import compulsory_bytes, core_chip, with_turns
-from accelsim.mapping.cores import ALIKE, PARTS, Part, split_task
-from accelsim.mapping.fixed import fitted
-from accelsim.mapping.loops import Tiling
-from accelsim.mapping.mapper import ALONE, forget_times, likely_tilings, no_tiling_message
-from accelsim.mapping.network import largest_live, likely_alone, map_alone, network_tasks, residency_of
-from accelsim.mapping.prices import EnergyPrices
-from accelsim.mapping.ranking import Estimate, estimates
-from accelsim.mapping.residency import Residency, last_uses, output_elements
+from accelsim.mapping.build import layer_shape
+from accelsim.mapping.fusion import FusedGroup
+from accelsim.mapping.mapper import forget_times
+from accelsim.mapping.network import (
+    DoesNotFitError,
+    largest_live,
+    network_tasks,
+    residency_of,
+    together_in,
+)
+from accelsim.mapping.residency import Residency, Together, last_uses, output_elements
 from accelsim.mapping.stages import beside_dram, second_operands
-from accelsim.mapping.task import LayerTask, content_of
-from accelsim.mapping.vector_layer import build_vector_layer
-from accelsim.sim.cores import SystemCost, WholeLayer, cost_of_slot
+from accelsim.mapping.task import LayerTask
+from accelsim.sim.cores import WholeLayer
 from accelsim.timing.core_pieces import Alike, Piece, Slot
-from accelsim.timing.memory import bytes_per_cycle
-from accelsim.timing.power_states import states_from_gaps
-from accelsim.timing.schedule import LayerSchedule
-from accelsim.trace.model import LayerTrace
+from accelsim.timing.schedule import FusedLayers
+from accelsim.trace.model import LayerTrace, TraceLayer
 from accelsim.units import bits_to_bytes
-
-# Divisions that the closed form puts no further above the best are solved as well, so many at most.
-NEAR, MOST_SOLVED = 1.05, 2
-# Cores that take turns at a generator pay for each turn, which the closed form of one core does not know: so many more
-# tilings are solved, of those that it puts no further above the best.
-NEAR_IN_TURN, IN_TURN, AS_IT_IS = 1.3, 1, 1
-FAR = 1.1  # further tilings of a layer divided otherwise are left out where the first is so many times the best so far
-NEAR_BOUND = 1.05  # a layer that takes no more than this times what its largest part must take is not tried further
 
 
 def by_layers(hardware: HardwareConfig, network: Network) -> Program:
@@ -56,77 +44,157 @@ def by_layers(hardware: HardwareConfig, network: Network) -> Program:
     MappingError
         A layer fits a core in no way.
     """
-    whole = core_chip(hardware, 1, None)
-    divider = _Divider(hardware, whole, network)
+    program = divide(Divider(hardware, network)).program()
+    forget_times()
+    return program
+
+
+@dataclass(frozen=True, slots=True)
+class DividedNetwork:
+    """Layers as the cores work on them: each by itself, or as one of a fused group, by the place of its first.
+
+    ``tasks`` are whole layers, with the room that maps which stay on chip leave.
+    """
+
+    tasks: Sequence[LayerTask]
+    made: Mapping[str, Divided]
+    groups: Mapping[int, GroupOnCores]
+    num_cores: int
+
+    def steps(self, first: int, stop: int) -> Steps:
+        """Return what the cores do for layers ``first`` up to ``stop`` alone."""
+        steps = Steps(self.num_cores)
+        place = first
+        while place < stop:
+            if place in self.groups:
+                steps.add_group(self.groups[place])
+                place += len(self.groups[place].fused.layers)
+            else:
+                steps.add_layer(place, self.made[self.tasks[place].layer.name])
+                place += 1
+        return steps
+
+    def program(self) -> Program:
+        """Return what the cores do: all wait for all behind each layer, and behind each group."""
+        steps = self.steps(0, len(self.tasks))
+        layers = tuple(
+            WholeLayer(task.layer.name, task.layer.kind, layer_shape(task.layer), task.stored_bits)
+            for task in self.tasks
+        )
+        fused = {name: group.fused for group in self.groups.values() for name in group.fused.layers}
+        return Program(
+            tuple(steps.slots),
+            tuple(steps.layer_of),
+            layers,
+            tuple(_fused_word(fused[each.name]) if each.name in fused else self.made[each.name].by for each in layers),
+            section_of=tuple(steps.section_of),
+            num_cores=self.num_cores,
+            made_by="layers",
+            fused=tuple(group.fused for group in self.groups.values()),
+            traced=tuple(steps.traced) if self.groups else (),
+        )
+
+
+def _fused_word(fused: FusedLayers) -> str:
+    return f"fused {'rows' if fused.num_parts == 1 else fused.division}"
+
+
+class Steps:
+    """Puts slots together, with what each waits for."""
+
+    def __init__(self, num_cores: int) -> None:
+        self.slots: list[Slot] = []
+        self.layer_of: list[int] = []
+        self.section_of: list[int] = []
+        self.traced: list[Mapping[int, TraceLayer]] = []
+        self.ended = dict.fromkeys(range(num_cores), 0)
+
+    def add_layer(self, place: int, chosen: Divided) -> None:
+        """Add a layer that waits for all that has been added before."""
+        name, needs = chosen.name, self._needs()
+        pieces = {
+            core: Piece(replace(schedule, name=name), needs, chosen.from_cores)
+            for core, schedule in enumerate(chosen.schedules)
+        }
+        self._add(place, pieces, chosen.alike, len(self.slots), {})
+
+    def add_group(self, group: GroupOnCores) -> None:
+        """Add a group: each core begins when all has ended that was added before, and then waits for no other."""
+        first, section, begun = self._needs(), len(self.slots), set[int]()
+        for slot in group.slots:
+            pieces = {
+                core: Piece(schedule, () if core in begun else first) for core, schedule in slot.schedules.items()
+            }
+            begun |= set(pieces)
+            self._add(slot.place, pieces, "weights", section, slot.layers)
+
+    def _needs(self) -> tuple[tuple[int, int], ...]:
+        return tuple((core, number) for core, number in self.ended.items() if number)
+
+    def _add(
+        self, place: int, pieces: Mapping[int, Piece], alike: Alike, section: int, layers: Mapping[int, TraceLayer]
+    ) -> None:
+        for core in pieces:
+            self.ended[core] += 1
+        self.slots.append(Slot(pieces, alike))
+        self.layer_of.append(place)
+        self.section_of.append(section)
+        self.traced.append(layers)
+
+
+def divide(divider: Divider, groups: Sequence[FusedGroup] = ()) -> DividedNetwork:
+    """Return how cores work on a network of which some layers are fused; an error as of `by_layers`."""
+    hardware, network, whole = divider.hardware, divider.network, divider.whole
     banned: frozenset[str] = frozenset()
+    together = together_in(network.trace, network.plans, whole, groups)
+    fused = {place for group in groups for place in group.places}
     while True:
-        residency = _residency(hardware, network, whole, banned)
+        residency = residency_on_cores(hardware, network, whole, banned, together)
         tasks = network_tasks(network.trace, network.plans, whole, residency)
-        made: dict[str, _Divided] = {}
+        made: dict[str, Divided] = {}
         try:
-            divider.estimate(tasks)
-            for task in tasks:
-                made[task.layer.name] = divider.divided(task, made)
+            alone = [task for place, task in enumerate(tasks) if place not in fused]
+            divider.estimate(alone)
+            for task in alone:
+                made[task.layer.name] = replace(divider.divided(task, made), name=task.layer.name)
+            on_cores = {group.first: divider.group(group, tasks) for group in groups}
             crowded = _without_room(hardware, network.trace, residency, made)
-        except _NoRoomError as failure:
-            crowded = largest_live(network.trace, residency, tasks.index(failure.task))
+        except (NoRoomError, DoesNotFitError) as failure:
+            place = failure.position if isinstance(failure, DoesNotFitError) else tasks.index(failure.task)
+            crowded = largest_live(network.trace, residency, place)
             if crowded is None:
                 raise MappingError(str(failure)) from failure
         if crowded is None:
-            break
+            return DividedNetwork(tasks, made, on_cores, hardware.num_cores)
         banned |= {crowded}
-    forget_times()
-    return _program(tasks, made, hardware.num_cores)
 
 
-def _program(tasks: Sequence[LayerTask], made: Mapping[str, _Divided], num_cores: int) -> Program:
-    slots, layers = [], []
-    ended = dict.fromkeys(range(num_cores), 0)
-    for task in tasks:
-        chosen = made[task.layer.name]
-        needs = tuple((core, number) for core, number in ended.items() if number)
-        pieces = {}
-        for core, schedule in enumerate(chosen.schedules):
-            pieces[core] = Piece(replace(schedule, name=task.layer.name), needs, chosen.from_cores)
-            ended[core] += 1
-        slots.append(Slot(pieces, chosen.alike))
-        layers.append(WholeLayer(task.layer.name, task.layer.kind, layer_shape(task.layer), task.stored_bits))
-    return Program(
-        tuple(slots),
-        tuple(range(len(slots))),
-        tuple(layers),
-        tuple(made[layer.name].by for layer in layers),
-        waits=True,
-    )
-
-
-class _NoRoomError(Exception):
-    """A layer that fits in no way beside the maps that stay on chip."""
-
-    def __init__(self, task: LayerTask, message: str) -> None:
-        super().__init__(message)
-        self.task = task
-
-
-def _residency(
-    hardware: HardwareConfig, network: Network, whole: HardwareConfig, banned: frozenset[str] = frozenset()
+def residency_on_cores(
+    hardware: HardwareConfig,
+    network: Network,
+    whole: HardwareConfig,
+    banned: frozenset[str] = frozenset(),
+    together: Sequence[Together] = (),
 ) -> Residency:
     """Return what stays on chip: in the buffer of all cores, or, with a network, spread over the buffers of each.
 
     A second operand is read by cores that did not make it in the order of its rows, not of transfers: it leaves. So
-    does what a layer reads beside a map in DRAM.
+    does what a layer reads beside a map in DRAM, and what fused layers, ``together``, read or make for others: the
+    network carries tiles of whole layers.
     """
     trace = network.trace
     if "activation_buffer" in hardware.share:
-        return residency_of(trace, network.plans, whole, banned)
+        return residency_of(trace, network.plans, whole, banned, together)
     if hardware.core_network is None:
         return Residency(frozenset(), (0,) * len(trace.layers))
     number, buffer = hardware.num_cores, whole.activation_buffer
-    together = buffer.model_copy(update={"capacity_bytes": buffer.capacity_bytes * number})
-    chip = whole.model_copy(update={"activation_buffer": together})
+    of_all = buffer.model_copy(update={"capacity_bytes": buffer.capacity_bytes * number})
+    chip = whole.model_copy(update={"activation_buffer": of_all})
+    fused = [layer for group in together for layer in trace.layers[group.first : group.stop]]
     banned |= second_operands(trace)
+    banned |= frozenset(name for layer in fused for name in (layer.name, *layer.inputs, *layer.residuals))
     while True:
-        spread = residency_of(trace, network.plans, chip, banned)
+        spread = residency_of(trace, network.plans, chip, banned, together)
         apart = beside_dram(trace, spread.on_chip)
         if not apart:
             break
@@ -135,7 +203,7 @@ def _residency(
 
 
 def _without_room(
-    hardware: HardwareConfig, trace: LayerTrace, residency: Residency, made: Mapping[str, _Divided]
+    hardware: HardwareConfig, trace: LayerTrace, residency: Residency, made: Mapping[str, Divided]
 ) -> str | None:
     """Return the largest map that some core has no room for, since fewer cores made it than hold the others."""
     if hardware.core_network is None or not residency.on_chip:
@@ -151,300 +219,3 @@ def _without_room(
         if sum(live.values()) > limit:  # the first core has a part of each
             return max(live, key=lambda name: live[name])
     return None
-
-
-@dataclass(frozen=True, slots=True)
-class _Option:
-    """A layer's parts on the cores, by what they are divided, what they have alike, and what crosses between them."""
-
-    parts: tuple[LayerTask, ...]
-    by: str
-    alike: Alike
-    from_cores: tuple[tuple[str, float], ...] = ()
-
-    @property
-    def largest(self) -> LayerTask:
-        """Return the part with most work, of equals that with most inputs."""
-        return max(self.parts, key=lambda part: (part.layer.dims.macs, part.layer.dims.num_inputs))
-
-    def takes_turns(self, hardware: HardwareConfig) -> bool:
-        """Return whether cores take turns at a shared unit that the parts use."""
-        part, share = self.parts[0], hardware.share
-        uses = (part.regenerates and "weight_generator" in share) or (part.decodes and "mask_decoder" in share)
-        return len(self.parts) > 1 and self.alike != "weights" and uses
-
-
-@dataclass(frozen=True, slots=True)
-class _Divided:
-    """A layer as the cores work on it: the schedule of each, in order of the cores."""
-
-    schedules: tuple[LayerSchedule, ...]
-    by: str
-    alike: Alike
-    from_cores: tuple[tuple[str, float], ...]
-
-    @property
-    def division(self) -> tuple[str, int]:
-        """Return by what the layer is divided, and among how many cores."""
-        return self.by, len(self.schedules)
-
-    def slot(self) -> Slot:
-        """Return the layer by itself."""
-        pieces = {core: Piece(schedule, (), self.from_cores) for core, schedule in enumerate(self.schedules)}
-        return Slot(pieces, self.alike)
-
-
-class _Divider:
-    """Divides the layers of a network among the cores of a chip; equal ones once."""
-
-    def __init__(self, hardware: HardwareConfig, whole: HardwareConfig, network: Network) -> None:
-        self.hardware, self.num_inputs, self.fixed = hardware, network.trace.num_inputs, network.fixed
-        self.prices = mapping_prices(whole, load_tables())
-        self.chip_prices = mapping_prices(hardware, load_tables())
-        self.chips: dict[Hashable, HardwareConfig] = {}
-        self.ranked: dict[Hashable, list[tuple[float, _Option]]] = {}
-        self.known: dict[Hashable, _Divided] = {}
-
-    def _key(self, task: LayerTask) -> Hashable:
-        return content_of(task), self._word(task), self.fixed.get(task.layer.name)
-
-    def _word(self, task: LayerTask) -> str:
-        split = self.hardware.mapping.split
-        return split if isinstance(split, str) else split.get(task.layer.name, split.get("default", "auto"))
-
-    def estimate(self, tasks: Sequence[LayerTask]) -> None:
-        """Rank the divisions of layers by the closed form, all side by side."""
-        options = {key: (task, self._options(task)) for task in tasks if (key := self._key(task)) not in self.ranked}
-        several = {key: found for key, (_, found) in options.items() if len(found) > 1}
-        parts = {id(each): self._in_turn(each) for found in several.values() for each in found}
-        by_part = dict(zip(parts, self._estimated(list(parts.values())), strict=True))
-        for key, (task, found) in options.items():
-            if key not in several:
-                self.ranked[key] = [(0.0, found[0])]
-                continue
-            values = [
-                (self._value(each, parts[id(each)], estimate), each)
-                for each in found
-                if (estimate := by_part[id(each)]) is not None
-            ]
-            if not values:
-                raise _NoRoomError(task, no_tiling_message(task))
-            self.ranked[key] = sorted(values, key=lambda one: one[0])
-
-    def _options(self, task: LayerTask) -> list[_Option]:
-        """Return the ways to divide a layer: as the chip's description says, else all that there are."""
-        # A unit that serves cores in turn, or a map of few rows, may feed fewer cores better than all.
-        word, number = self._word(task), self.hardware.num_cores
-        numbers = _numbers(number) if word == "auto" else (number,)
-        divided = (self._divided(task, by, cores) for by in PARTS if word in ("auto", by) for cores in numbers)
-        options = [each for each in divided if each is not None]
-        if word == "auto" or not options:
-            options.append(_Option((task,), ONE_CORE, "nothing"))
-        return options
-
-    def _divided(self, task: LayerTask, by: Part, number: int) -> _Option | None:
-        """Return the parts of a layer as the mapper of a core sees them; None where it cannot be divided so."""
-        hardware = self.hardware
-        parts = split_task(task, by, number, self.num_inputs)
-        if parts is None or (len(parts) < number < hardware.num_cores):
-            return None
-        alike = ALIKE[by]
-        share = 1 if _comes_once(alike, parts[0], hardware) else len(parts)
-        key = share, alike, len(parts)
-        if key not in self.chips:
-            self.chips[key] = core_chip(hardware, share, alike, len(parts))
-        chip = self.chips[key]
-        room = task.activation_capacity_bytes
-        if chip.activation_buffer.capacity_bytes < hardware.activation_buffer.capacity_bytes:
-            room //= len(parts)
-        return _Option(tuple(replace(part, hardware=chip, activation_capacity_bytes=room) for part in parts), by, alike)
-
-    def _in_turn(self, option: _Option) -> LayerTask:
-        """Return the largest part on a chip whose shared units are as slow as they are to one that takes turns."""
-        part, number = option.largest, len(option.parts)
-        if not option.takes_turns(self.hardware) or not part.layer.uses_array:
-            return part
-        key = "in turn", id(part.hardware), number
-        chip = self.chips.setdefault(key, with_turns(part.hardware, self.hardware, number))
-        return replace(part, hardware=chip)
-
-    def _estimated(self, parts: Sequence[LayerTask]) -> list[Estimate | None]:
-        """Return the closed form's word on parts: those of the array side by side, others by their one schedule."""
-        on_array = [part for part in parts if part.layer.uses_array]
-        found = iter(estimates(on_array, self.prices))
-        return [next(found) if part.layer.uses_array else self._alone(part) for part in parts]
-
-    def _alone(self, part: LayerTask) -> Estimate:
-        cycles = map_alone(part, self.prices).end.end_cycle
-        return Estimate(cycles, cycles)
-
-    def _value(self, option: _Option, part: LayerTask, estimate: Estimate) -> float:
-        """Return the objective of a layer by its largest part: no less than the memory takes for all."""
-        hardware, number = self.hardware, len(option.parts)
-        cycles, value = estimate.latency_cycles, estimate.value
-        objective, once_for_all = hardware.mapping.objective, _comes_once(option.alike, part, hardware)
-        if objective == "dram_bytes":
-            return value * (1 if once_for_all else number)
-        cycles = max(cycles, self._memory_cycles(option, part))
-        if objective == "latency" or self.prices.are_none or not part.layer.uses_array:
-            return cycles
-        energy = (value if objective == "energy" else value / max(1.0, estimate.latency_cycles)) * number
-        energy += (hardware.num_cores - number) * self.prices.static_pj_per_cycle * cycles
-        return energy if objective == "energy" else energy * cycles
-
-    def _memory_cycles(self, option: _Option, part: LayerTask) -> float:
-        """Return what the memory takes for all parts, were they all as large as ``part``."""
-        hardware, number = self.hardware, len(option.parts)
-        if hardware.memory == "ideal":
-            return 0.0
-        once, each = compulsory_bytes(part, option.alike)
-        once *= 1 if _comes_once(option.alike, part, hardware) else number
-        return (once + each * number) / float(bytes_per_cycle(hardware.dram, hardware.clock_mhz))
-
-    def divided(self, task: LayerTask, made: Mapping[str, _Divided]) -> _Divided:
-        """Return a layer as the cores work on it; ``made`` says how what it reads was divided."""
-        producers = (*task.layer.inputs, *task.layer.residuals)
-        crossing = None
-        if self.hardware.core_network is not None:
-            crossing = tuple(made[name].division if name in made else None for name in producers)
-        key = self._key(task), crossing
-        if key not in self.known:
-            try:
-                self.known[key] = self._decided(task, made)
-            except MappingError as failure:
-                raise _NoRoomError(task, str(failure)) from failure
-        return self.known[key]
-
-    def _decided(self, task: LayerTask, made: Mapping[str, _Divided]) -> _Divided:
-        ranked = self.ranked[self._key(task)]
-        options = [option for value, option in ranked[:MOST_SOLVED] if value <= NEAR * ranked[0][0]]
-        if self.hardware.core_network is not None:
-            options = [_from_cores(task, option, made, self.hardware.num_cores) for option in options]
-        if len(options) == 1 and not options[0].takes_turns(self.hardware):
-            return self._with_tiling(options[0], next(self._tilings(options[0])))
-        best: tuple[float, int, _Option, Tiling | None] | None = None
-        for option in options:
-            bound = self._bound(task, option)
-            for tiling in self._tilings(option):
-                if best is not None and best[1] <= NEAR_BOUND * bound:
-                    break  # neither this way nor another tiling can do much better
-                cost = cost_of_slot(self._with_tiling(option, tiling, is_trial=True).slot(), self.hardware)
-                value = _value_of(cost, self.hardware, self.chip_prices)
-                far = best is not None and value > FAR * best[0]
-                if best is None or value < best[0]:
-                    best = value, cost.end_cycle, option, tiling
-                if far:
-                    break
-        assert best is not None  # each option has a tiling
-        return self._with_tiling(best[2], best[3])
-
-    def _bound(self, task: LayerTask, option: _Option) -> float:
-        """Return the cycles that a layer cannot beat that is divided so: of its largest part, and of what all share."""
-        cycles = max(float(lower_bound(option.largest).cycles), self._memory_cycles(option, option.largest))
-        if option.takes_turns(self.hardware):
-            made = made_cycles(task)
-            cycles = max(cycles, *(made[unit] for unit in made if unit in self.hardware.share))
-        return cycles
-
-    def _tilings(self, option: _Option) -> Iterator[Tiling | None]:
-        """Yield tilings of the largest part: what is stated, else what is best for it by itself.
-
-        Where cores take turns at a shared unit, it has not got that unit for itself: those are yielded that the closed
-        form likes for a unit as slow as it is to one of the cores, and for the unit as it is.
-        """
-        largest = option.largest
-        if largest.layer.name in self.fixed:
-            yield self.fixed[largest.layer.name]
-            return
-        if option.takes_turns(self.hardware) and largest.layer.uses_array:
-            in_turn = likely_tilings(self._in_turn(option), self.prices, ALONE, NEAR_IN_TURN)
-            likely = in_turn[:IN_TURN] + likely_alone(largest, self.prices, NEAR_IN_TURN)[:AS_IT_IS]
-            yield from dict.fromkeys(likely)
-            if likely:
-                return
-        # What a part takes beside others is a guess here: near its bound, another tiling is not looked for.
-        yield map_alone(replace(largest, settles=True), self.prices).schedule.tiling
-
-    def _with_tiling(self, option: _Option, tiling: Tiling | None, is_trial: bool = False) -> _Divided:
-        """Return a layer's parts with a tiling; in a trial, parts of one size have the first one's weights."""
-        found: dict[Hashable, LayerSchedule] = {}
-        schedules, is_stated = [], option.largest.layer.name in self.fixed
-        for part in option.parts:
-            key = (part.layer.dims, part.dram_input_elements) if is_trial else content_of(part)
-            if key not in found:
-                found[key] = _of_part(part, tiling, self.prices, is_stated)
-            schedules.append(found[key])
-        return _Divided(tuple(schedules), option.by, option.alike, option.from_cores)
-
-
-def _value_of(cost: SystemCost, hardware: HardwareConfig, prices: EnergyPrices) -> float:
-    """Return what the chip's mapping minimises of some slots that have been solved."""
-
-    def energy_pj() -> float:
-        energy = prices.of_actions(cost.actions) + cost.end_cycle * prices.static_pj_per_cycle
-        energy += cost.array_cycles * prices.busy_pj_per_cycle / hardware.num_cores  # the price is that of all arrays
-        if prices.dram is not None and cost.dram is not None:
-            energy += states_from_gaps(cost.dram, hardware.dram).priced(prices.dram)
-        return energy
-
-    return prices.objective(hardware.mapping.objective, cost.end_cycle, cost.dram_bytes, energy_pj)
-
-
-def _of_part(part: LayerTask, tiling: Tiling | None, prices: EnergyPrices, is_stated: bool = False) -> LayerSchedule:
-    """Return a part with a tiling, cut to its size; with its own where that does not fit, unless the user states it."""
-    if not part.layer.uses_array:
-        return build_vector_layer(part)
-    if tiling is not None:
-        own = tiling.cut_to(part.layer.dims)
-        if is_stated:
-            return in_one(build_layer(part, fitted(part, own)))
-        with suppress(MappingError):
-            return in_one(build_layer(part, own))
-    return in_one(map_alone(part, prices).schedule)
-
-
-def _numbers(num_cores: int) -> tuple[int, ...]:
-    """Return how many of two cores or more a layer is tried on: all, and the next two powers of two below."""
-    power = 1 << (num_cores - 1).bit_length() - 1
-    return tuple(number for number in (num_cores, power, power // 2) if number > 1)
-
-
-def _comes_once(alike: Alike, part: LayerTask, hardware: HardwareConfig) -> bool:
-    """Return whether what all cores need alike comes from DRAM once."""
-    if alike == "weights":
-        return "mask_buffer" in hardware.share and part.decodes
-    return alike == "inputs" and "activation_buffer" in hardware.share
-
-
-def _from_cores(task: LayerTask, option: _Option, made: Mapping[str, _Divided], number: int) -> _Option:
-    """Return a layer's parts with the transfers of what lies on chip and was not made where it is read."""
-    layer = task.layer
-    found: dict[str, float] = {}
-    on_chip = not task.dram_input_elements and layer.inputs and all(name in made for name in layer.inputs)
-    if on_chip:
-        found["inputs"] = max(_share_of_others(option, made[name].division, number) for name in layer.inputs)
-    if layer.residuals and not task.residual_dram_elements and layer.uses_array:
-        divisions = {made[name].division for name in layer.residuals if name in made}
-        found["residuals"] = 0.0 if divisions == {(option.by, len(option.parts))} else (number - 1) / number
-    crossing = tuple((name, share) for name, share in found.items() if share > 0)
-    names = [name for name, _ in crossing]
-
-    def part(own: LayerTask) -> LayerTask:
-        inputs = own.layer.dims.num_inputs if "inputs" in names else own.dram_input_elements
-        residuals = own.residual_elements if "residuals" in names else own.residual_dram_elements
-        return replace(own, dram_input_elements=inputs, residual_dram_elements=residuals)
-
-    return replace(option, parts=tuple(map(part, option.parts)), from_cores=crossing)
-
-
-def _share_of_others(option: _Option, made: tuple[str, int], number: int) -> float:
-    """Return which share of its inputs a part gets from other cores."""
-    is_alike = made == (option.by, len(option.parts))
-    if is_alike and option.by == "positions":  # all but the rows of the halo are its own
-        dims = option.largest.layer.dims
-        axis, rows, outputs = (0, dims.H, dims.P) if dims.P >= dims.Q else (1, dims.W, dims.Q)
-        own = dims.start(axis, outputs) - dims.start(axis, 0)
-        return max(0.0, 1 - own / max(1, rows))
-    if is_alike and option.by in ("batch", ONE_CORE):
-        return 0.0
-    return (number - 1) / number

@@ -75,10 +75,10 @@ def by_stages(hardware: HardwareConfig, network: Network, cost: Callable[[Progra
         for share in dict.fromkeys((min(cores, number, len(network.trace.layers)), 1)):
             chip = core_chip(hardware, share, "nothing")
             first = _rounds(hardware, network, chip, number, None)
-            found.append(program_of(network.trace, first))
+            found.append(program_of(network.trace, first, cores))
             again = balanced(first[0].cycles, cores)
             if again != list(first[0].stage_of):
-                found.append(program_of(network.trace, _rounds(hardware, network, chip, number, again)))
+                found.append(program_of(network.trace, _rounds(hardware, network, chip, number, again), cores))
     forget_times()
     return found[0] if len(found) == 1 else min(found, key=cost)
 
@@ -194,7 +194,7 @@ def _with_transfers(task: LayerTask, crossing: Sequence[tuple[str, float]]) -> L
     return replace(task, dram_input_elements=inputs, residual_dram_elements=residuals)
 
 
-def program_of(trace: LayerTrace, rounds: Sequence[Stages]) -> Program:
+def program_of(trace: LayerTrace, rounds: Sequence[Stages], num_cores: int) -> Program:
     """Return what the cores do: every layer of ``trace`` for one group of inputs after the other, in its stage."""
     order = _Order(rounds)
     slots = sorted(
@@ -210,7 +210,9 @@ def program_of(trace: LayerTrace, rounds: Sequence[Stages]) -> Program:
         layer_of=tuple(place for _, _, place in slots),
         layers=layers,
         divided=tuple(f"stage {stage}" for stage in rounds[0].stage_of),
-        waits=False,
+        section_of=(0,) * len(slots),
+        num_cores=num_cores,
+        made_by="stages",
         round_of=tuple(number for _, number, _ in slots),
     )
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.groups import Group
+from accelsim.mapping.fusion import FusedGroup
 from accelsim.mapping.loops import Tiling
 from accelsim.sim.cores import WholeLayer
 from accelsim.sim.counters import Counters
 from accelsim.storage.base import WeightPlan
 from accelsim.timing.core_pieces import Slot
-from accelsim.trace.model import LayerTrace
+from accelsim.timing.schedule import FusedLayers
+from accelsim.trace.model import LayerTrace, TraceLayer
 
 Plans = Mapping[str, WeightPlan]
+MadeBy = Literal["layers", "stages", "inputs", "inputs at full rate", "nothing"]
 ONE_CORE = "one core"
 
 
@@ -28,8 +32,14 @@ class Program:
         Slots in order, and the layer that each belongs to.
     layers, divided
         The whole layers, and by what each is divided (``one core``: by nothing).
-    waits
-        Whether all cores wait for each other behind each layer.
+    section_of
+        Of each slot the first slot of its section: behind a section all cores wait for each other.
+    num_cores, made_by
+        Cores that it is for, those that stand still included, and what they divide.
+    fused
+        Layers that run as one.
+    traced
+        Of each slot its layers by core, parts of whole ones, where layers are fused; else empty.
     round_of
         Of a pipeline the group of inputs that each slot is for; else empty.
     """
@@ -38,8 +48,12 @@ class Program:
     layer_of: tuple[int, ...]
     layers: tuple[WholeLayer, ...]
     divided: tuple[str, ...]
-    waits: bool
+    section_of: tuple[int, ...]
+    num_cores: int
+    made_by: MadeBy
     round_of: tuple[int, ...] = ()
+    fused: tuple[FusedLayers, ...] = ()
+    traced: tuple[Mapping[int, TraceLayer], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +66,8 @@ class Network:
         Runs a network on a chip of one core.
     groups
         Says in which groups of inputs a chip of one core takes a batch.
+    fused
+        Says which layers a chip of one core fuses.
     cost
         What is to be least.
     fixed
@@ -63,5 +79,6 @@ class Network:
     plans: Plans
     alone: Callable[[HardwareConfig, LayerTrace], Counters]
     groups: Callable[[HardwareConfig, LayerTrace], tuple[Group, ...]]
+    fused: Callable[[HardwareConfig, LayerTrace], tuple[FusedGroup, ...]]
     cost: Callable[[Counters], float]
     fixed: Mapping[str, Tiling] = field(default_factory=dict)

@@ -8,14 +8,16 @@ counts, the same is tried on fewer cores than there are.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.core_bound import LeastWork, least_work
+from accelsim.core_fusion import fused_by_layers
 from accelsim.core_layers import by_layers
 from accelsim.core_pipeline import by_stages
-from accelsim.core_program import ONE_CORE, Network, Program
+from accelsim.core_program import ONE_CORE, MadeBy, Network, Program
 from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
 from accelsim.errors import MappingError
@@ -23,7 +25,9 @@ from accelsim.groups import Group
 from accelsim.mapping.build import in_one, layer_shape
 from accelsim.mapping.core_chip import core_chip
 from accelsim.mapping.cores import shares
-from accelsim.mapping.network import check_units, kinds_of, map_network
+from accelsim.mapping.network import check_units, kinds_of, map_network, network_tasks
+from accelsim.mapping.pieces import entries_of
+from accelsim.mapping.residency import Residency
 from accelsim.names import suggest
 from accelsim.sim.cores import (
     PieceRun,
@@ -38,8 +42,9 @@ from accelsim.sim.cores import (
 from accelsim.sim.counters import Counters
 from accelsim.sim.run import UNWATCHED, Watch
 from accelsim.timing.core_pieces import Piece, Slot
+from accelsim.timing.schedule import FusedLayers
 from accelsim.trace.batch import in_copies
-from accelsim.trace.model import LayerTrace
+from accelsim.trace.model import LayerTrace, TraceLayer
 
 __all__ = ["Network", "Program", "Watch", "best_program", "by_layers", "counters_of", "run_on_cores", "whole_program"]
 
@@ -49,26 +54,52 @@ __all__ = ["Network", "Program", "Watch", "best_program", "by_layers", "counters
 FEW, FAR = 8, 1.25
 
 
-def run_on_cores(hardware: HardwareConfig, network: Network, watch: Watch = UNWATCHED) -> Counters:
-    """Return the counters of the best way to run a network on all cores.
+_Found = tuple[float, Program | None, Counters]
+"""What the objective says of a program, the program (None: one core alone), and its counters."""
 
-    Raises
-    ------
-    MappingError
-        A layer fits no core, or nothing can be divided as the chip's description says.
-    """
-    program, counters = best_program(hardware, network)
+
+Best = tuple[Program | None, Counters]
+"""The best way to run a network on all cores (None: one core alone), and its counters."""
+
+
+def run_on_cores(hardware: HardwareConfig, network: Network, best: Best, watch: Watch = UNWATCHED) -> Counters:
+    """Return the counters of the ``best`` way to run a network on all cores, as who watches sees it."""
+    program, counters = best
     if watch == UNWATCHED:
         return counters
     seen = _counted(hardware, network, program or whole_program(core_chip(hardware, 1, None), network), watch)
     return replace(seen, lower_bound_cycles=counters.lower_bound_cycles)
 
 
-def best_program(hardware: HardwareConfig, network: Network) -> tuple[Program | None, Counters]:
-    """Return what the cores do, and its counters; None: one core alone is best. Raises as `run_on_cores`."""
+def best_program(hardware: HardwareConfig, network: Network) -> Best:
+    """Return what the cores do.
+
+    With ``mapping.fuse: auto`` layers are fused where neither the objective nor the bytes of the run get worse.
+
+    Raises
+    ------
+    MappingError
+        A layer fits no core, or nothing can be divided as the chip's description says.
+    """
     check_units(network.plans, network.storage, hardware)
+    if hardware.mapping.fuse != "auto" or hardware.memory == "ideal":
+        return _best(hardware, network)
+    unfused = hardware.mapping.model_copy(update={"fuse": "none"})
+    try:
+        program, counters = _best(hardware.model_copy(update={"mapping": unfused}), network)
+    except MappingError:
+        return _best(hardware, network)
+    try:
+        fused, seen = _best(hardware, network, counters.moved_bytes)
+    except MappingError:
+        return program, counters
+    return (fused, seen) if seen.fused and network.cost(seen) <= network.cost(counters) else (program, counters)
+
+
+def _best(hardware: HardwareConfig, network: Network, most_bytes: float = math.inf) -> Best:
+    """Return the best of what is tried, none of which moves more than ``most_bytes``."""
     least = least_work(hardware, network)
-    found: list[tuple[float, Program | None, Counters]] = []
+    found: list[_Found] = []
     failure: MappingError | None = None
     values: list[float] = []  # the best on each number of cores that was tried
     for number in _numbers_tried(hardware):
@@ -88,18 +119,27 @@ def best_program(hardware: HardwareConfig, network: Network) -> tuple[Program | 
             counters = _counted(hardware, network, program, UNWATCHED)
             found.append((network.cost(counters), program, counters))
         values += [min(value for value, _, _ in found[before:])] if len(found) > before else []
-    is_pipeline = hardware.mapping.schedule == "pipeline"
-    if hardware.mapping.split == "auto" and not is_pipeline and not _is_beaten(least, hardware, found):
-        try:
-            counters = core_of_one(network.alone(core_chip(hardware, 1, None), network.trace), hardware.num_cores)
-            found.append((network.cost(counters), None, counters))
-        except MappingError as error:
-            failure = failure or error
+    found = [each for each in found if each[2].moved_bytes <= most_bytes]
+    try:
+        found += [each for each in _alone(least, hardware, network, found) if each[2].moved_bytes <= most_bytes]
+    except MappingError as error:
+        failure = failure or error
     if not found:
         raise failure or MappingError(f"{network.trace.name}: nothing to divide among {hardware.num_cores} cores")
     _, best, counters = min(found, key=lambda each: each[0])
     bound = None if least is None else least.cycles(hardware.num_cores)
     return best, replace(counters, lower_bound_cycles=bound)
+
+
+def _alone(
+    least: LeastWork | None, hardware: HardwareConfig, network: Network, found: Sequence[_Found]
+) -> list[_Found]:
+    """Return one core alone, where it may be better than what has been found."""
+    is_pipeline = hardware.mapping.schedule == "pipeline"
+    if hardware.mapping.split != "auto" or is_pipeline or _is_beaten(least, hardware, found):
+        return []
+    counters = core_of_one(network.alone(core_chip(hardware, 1, None), network.trace), hardware.num_cores)
+    return [(network.cost(counters), None, counters)]
 
 
 def _numbers_tried(hardware: HardwareConfig) -> list[int]:
@@ -119,9 +159,7 @@ def _is_left_out(number: int, values: list[float]) -> bool:
     return bool(are_far) and are_far[-1] and (all(are_far) or number & (number - 1) != 0)
 
 
-def _is_beaten(
-    least: LeastWork | None, hardware: HardwareConfig, found: list[tuple[float, Program | None, Counters]]
-) -> bool:
+def _is_beaten(least: LeastWork | None, hardware: HardwareConfig, found: Sequence[_Found]) -> bool:
     """Return whether one core alone cannot be better than what has been found, so that it need not be tried."""
     return least is not None and any(value <= least.value(hardware) for value, _, _ in found)
 
@@ -146,8 +184,20 @@ def _candidates(hardware: HardwareConfig, trace: LayerTrace) -> list[Callable[[H
     if split == "batch" and has_inputs:
         return [by_inputs, by_inputs_at_full_rate]
     if split == "auto" and has_inputs:
-        return [by_layers, by_inputs, by_inputs_at_full_rate]
-    return [by_layers]
+        return [_by_layers, by_inputs, by_inputs_at_full_rate]
+    return [_by_layers]
+
+
+def _by_layers(hardware: HardwareConfig, network: Network) -> Program:
+    """Return all cores on one layer, or fused group, after the other."""
+    if hardware.mapping.fuse == "none" or hardware.memory == "ideal":
+        return by_layers(hardware, network)
+
+    def cost(program: Program) -> tuple[float, int]:
+        counters = _counted(hardware, network, program, UNWATCHED)
+        return network.cost(counters), counters.moved_bytes
+
+    return fused_by_layers(hardware, network, cost)
 
 
 def _by_stages(hardware: HardwareConfig, network: Network) -> Program:
@@ -165,27 +215,22 @@ def _counted(hardware: HardwareConfig, network: Network, program: Program, watch
 def counters_of(program: Program, run: SystemRun, hardware: HardwareConfig, network: Network) -> Counters:
     """Return the counters of a run on several cores.
 
-    Where cores wait for each other behind each layer, a layer lasts from the last core's end of the one before to the
-    last core's own; where each runs for itself, layers last as on the core that ends last; those of a pipeline have the
-    cycles in which the end of the run waited for them (`accelsim.sim.cores.decisive`).
+    The layers of a section, behind which cores wait for each other, last as on the core that ends last with it: from
+    the end of the section before. Those of a pipeline have the cycles in which the end of the run waited for them
+    (`accelsim.sim.cores.decisive`).
     """
     every: list[list[PieceRun]] = [[] for _ in program.layers]
     own: list[list[PieceRun]] = [[] for _ in program.layers]
-    by_slot: list[list[PieceRun]] = [[] for _ in program.slots]
+    sections: dict[int, list[PieceRun]] = {}
     for piece in run.pieces:
-        by_slot[piece.piece.slot].append(piece)
+        sections.setdefault(program.section_of[piece.piece.slot], []).append(piece)
         every[program.layer_of[piece.piece.slot]].append(piece)
-    last = max(run.pieces, key=lambda one: (one.account.end_cycle, -one.piece.core)).piece.core
     if program.round_of:
-        for one in decisive(run, program.slots):
-            own[program.layer_of[one.piece.slot]].append(one)
-    elif program.waits:
-        for pieces, layer in zip(by_slot, program.layer_of, strict=True):
-            own[layer].append(max(pieces, key=lambda one: (one.account.end_cycle, -one.piece.core)))
+        mine = decisive(run, program.slots)
     else:
-        for one in run.pieces:
-            if one.piece.core == last:
-                own[program.layer_of[one.piece.slot]].append(one)
+        mine = [one for pieces in sections.values() for one in _of_last(pieces)]
+    for one in mine:
+        own[program.layer_of[one.piece.slot]].append(one)
     arithmetic, decoder, uses_generator = kinds_of(network.plans)
     return Counters(
         storage=network.storage,
@@ -196,9 +241,16 @@ def counters_of(program: Program, run: SystemRun, hardware: HardwareConfig, netw
         uses_generator=uses_generator,
         decoder=decoder,
         dram=run.dram,
+        fused=program.fused,
         cores=core_counters(run, hardware.num_cores, {}),
         first_input_cycles=_first_input(program, run),
     )
+
+
+def _of_last(pieces: Sequence[PieceRun]) -> list[PieceRun]:
+    """Return the pieces of the core that ends last with some."""
+    last = max(pieces, key=lambda one: (one.account.end_cycle, -one.piece.core)).piece.core
+    return [one for one in pieces if one.piece.core == last]
 
 
 def _first_input(program: Program, run: SystemRun) -> int | None:
@@ -210,8 +262,8 @@ def _first_input(program: Program, run: SystemRun) -> int | None:
 
 def whole_program(chip: HardwareConfig, network: Network) -> Program:
     """Return a network on the first core alone, in the groups of inputs that a chip with one core takes."""
-    rounds = [{0: pieces} for pieces in _rounds(chip, network, network.trace)]
-    return _of_rounds(rounds, network, ONE_CORE)
+    rounds = [{0: part} for part in _rounds(chip, network, network.trace)]
+    return _of_rounds(rounds, network, ONE_CORE, (1, "nothing"))
 
 
 def by_inputs(hardware: HardwareConfig, network: Network, share: int = 0) -> Program:
@@ -219,38 +271,75 @@ def by_inputs(hardware: HardwareConfig, network: Network, share: int = 0) -> Pro
     trace = network.trace
     num_active = min(hardware.num_cores, trace.copies)
     chip = core_chip(hardware, share or num_active, "weights", num_active)
-    rounds: list[dict[int, tuple[Piece, ...]]] = []
+    rounds: list[dict[int, _Round]] = []
     for core, part in enumerate(shares(trace.copies, hardware.num_cores)):
-        for number, pieces in enumerate(_rounds(chip, network, in_copies(trace, part.size))):
+        for number, own in enumerate(_rounds(chip, network, in_copies(trace, part.size))):
             if number == len(rounds):
                 rounds.append({})
-            rounds[number][core] = pieces
-    return _of_rounds(rounds, network, "batch")
+            rounds[number][core] = own
+    if any(len({own.layer_of for own in row.values()}) > 1 for row in rounds):
+        raise MappingError(
+            f"{hardware.name}: mapping.fuse: cores with unlike parts of a batch of {trace.num_inputs} fuse layers in "
+            f"other pieces; take a batch that {hardware.num_cores} divides, or mapping.fuse none"
+        )
+    made_by: MadeBy = "inputs at full rate" if share else "inputs"
+    return _of_rounds(rounds, network, "batch", (hardware.num_cores, made_by))
 
 
-def _rounds(chip: HardwareConfig, network: Network, trace: LayerTrace) -> list[tuple[Piece, ...]]:
-    """Return the layers of each group of inputs that one core takes, one group after the other."""
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """What a core does with a group of inputs: pieces in order, with the place of the layer of each.
+
+    ``traced`` are the layers of pieces where layers are ``fused``; else none.
+    """
+
+    pieces: tuple[Piece, ...]
+    layer_of: tuple[int, ...]
+    traced: tuple[TraceLayer, ...]
+    fused: tuple[FusedLayers, ...]
+
+
+def _rounds(chip: HardwareConfig, network: Network, trace: LayerTrace) -> list[_Round]:
+    """Return what one core does with each group of inputs that it takes, one after the other."""
     prices = mapping_prices(chip, load_tables())
-    groups = network.groups(chip, trace) if trace.copies > 1 else (Group(trace, 1),)
-    found: list[tuple[Piece, ...]] = []
-    for group in groups:
-        schedule, _ = map_network(group.trace, network.plans, network.storage, chip, prices, network.fixed)
-        found += [tuple(Piece(in_one(layer)) for layer in schedule.layers)] * group.times
+    nowhere = Residency(frozenset(), (0,) * len(trace.layers))
+    found: list[_Round] = []
+    for group in network.groups(chip, trace) if trace.copies > 1 else (Group(trace, 1),):
+        fused = network.fused(chip, group.trace)
+        schedule, _ = map_network(group.trace, network.plans, network.storage, chip, prices, network.fixed, fused)
+        tasks = network_tasks(group.trace, network.plans, chip, nowhere)
+        one = _Round(
+            tuple(Piece(in_one(layer)) for layer in schedule.layers),
+            schedule.places,
+            tuple(entry.task.layer for entry in entries_of(group.trace, tasks, fused)) if fused else (),
+            schedule.fused,
+        )
+        found += [one] * group.times
     return found
 
 
-def _of_rounds(rounds: list[dict[int, tuple[Piece, ...]]], network: Network, divided: str) -> Program:
+def _of_rounds(
+    rounds: Sequence[Mapping[int, _Round]], network: Network, divided: str, made: tuple[int, MadeBy]
+) -> Program:
+    first = next(iter(rounds[0].values()))
+    stored = {place: piece.schedule for piece, place in zip(first.pieces, first.layer_of, strict=True)}
     layers = tuple(
-        WholeLayer(piece.schedule.name, piece.schedule.kind, layer_shape(whole), piece.schedule.stored_bits)
-        for piece, whole in zip(rounds[0][0], network.trace.layers, strict=True)
+        WholeLayer(whole.name, stored[place].kind, layer_shape(whole), stored[place].stored_bits)
+        for place, whole in enumerate(network.trace.layers)
     )
-    slots = tuple(
-        Slot({core: pieces[place] for core, pieces in row.items()}, "weights")
-        for row in rounds
-        for place in range(len(layers))
-    )
-    order = tuple(place for _ in rounds for place in range(len(layers)))
-    return Program(slots, order, layers, (divided,) * len(layers), waits=False)
+    slots: list[Slot] = []
+    order: list[int] = []
+    traced: list[Mapping[int, TraceLayer]] = []
+    for row in rounds:
+        places = next(iter(row.values())).layer_of
+        order += places
+        for number in range(len(places)):
+            slots.append(Slot({core: own.pieces[number] for core, own in row.items()}, "weights"))
+            traced.append({core: own.traced[number] for core, own in row.items() if own.traced})
+    return Program(
+        tuple(slots), tuple(order), layers, (divided,) * len(layers), (0,) * len(slots), *made, fused=first.fused,
+        traced=tuple(traced) if first.fused else (),
+    )  # fmt: skip
 
 
 def by_inputs_at_full_rate(hardware: HardwareConfig, network: Network) -> Program:

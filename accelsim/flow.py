@@ -200,11 +200,11 @@ def timeline_of(
 ) -> Timeline:
     """Return the timeline of a run that `simulate_format` made with the same arguments."""
     from accelsim.report.timeline import make_timeline  # noqa: PLC0415  a run without pictures does not wait for them
-    from accelsim.report.timeline_cores import make_core_timeline  # noqa: PLC0415
+    from accelsim.report.timeline_cores import CoresSeen, make_core_timeline  # noqa: PLC0415
     from accelsim.report.timeline_tiles import tile_map  # noqa: PLC0415
 
     if hardware.config.num_cores > 1:
-        return make_core_timeline(result, probe, hardware.config.num_cores)
+        return make_core_timeline(CoresSeen.of(result, hardware.config.num_cores), probe)
     chip, plans = built_for(hardware.config, trace, result.storage), layer_plans(trace, result.storage)
     schedule, _ = schedule_network(chip, trace, result.storage, load_fixed(mapping, trace))
     held: tuple[int, ...] = ()

@@ -8,7 +8,7 @@ from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import LoadedHardware
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.tables import load_tables
-from accelsim.mapping.fusion import groups_in
+from accelsim.mapping.fusion import groups_of
 from accelsim.mapping.network import network_tasks
 from accelsim.mapping.pieces import Entry, entries_of
 from accelsim.mapping.residency import Residency
@@ -24,7 +24,7 @@ def piece_entries(trace: LayerTrace, storage: str, schedule: Schedule, chip: Har
     """Return what runs, in order, with the sizes of each piece; where tensors lie is not told."""
     nothing = Residency(frozenset(), (0,) * len(trace.layers))
     tasks = network_tasks(trace, layer_plans(trace, storage), chip, nothing)
-    return entries_of(trace, tasks, groups_in(schedule))
+    return entries_of(trace, tasks, groups_of(schedule.fused))
 
 
 @dataclass(frozen=True, slots=True)

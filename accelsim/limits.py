@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from accelsim.config.hardware import BufferConfig, HardwareConfig
 from accelsim.errors import AccelSimError
 from accelsim.mapping.bound import LowerBound, NetworkBound, lower_bound
-from accelsim.mapping.fusion import FusedGroup, groups_in
+from accelsim.mapping.fusion import FusedGroup, groups_of
 from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import forget_times
 from accelsim.mapping.network import network_tasks, residency_of
@@ -40,10 +40,10 @@ BUFFERS = ("activation_buffer", "weight_buffer", "mask_buffer", "accumulator")
 MOST_TIMED_BYTES = 1 << 25
 """Of a run whose DRAM has its own timing: a megabyte takes up to 0.7 s, and each trial runs it again."""
 MOST_STEPS = 100_000  # of a network; ResNet-50 has some thousand, and solving it once takes a tenth of a second
-_LITTLE = 0.005
+LITTLE = 0.005
 _ALWAYS = ("memory_bandwidth", "pe_array")
 """Tried for language models too where hardly anything waits for them; each trial maps a large network again."""
-_MADE = ("weight_generator", "mask_decoder")
+MADE = ("weight_generator", "mask_decoder")
 
 
 def with_limits(
@@ -52,12 +52,12 @@ def with_limits(
     """Return the counters of a run of ``trace`` on ``hardware`` with what each resource costs it.
 
     Left out are resources that the run does not use and those of which a chip cannot have twice as much, of a language
-    model also those that hardly anything waits for, but for memory and array; all of them on several cores, with DRAM
-    that has its own timing above `MOST_TIMED_BYTES`, and above `MOST_STEPS`: each would take as long as the run. The
-    share of a capacity is 0: what it costs shows as traffic and as filling of the array. Twice of anything never takes
-    longer: half of it may lie idle. It is said to save nothing, untried, where the run takes 0.5 % longer at the most
-    than what it cannot shorten: what memory or array need whatever the tilings, or the steps of the array with the
-    tilings of the run. Of a generation the prompt and the token in the middle of the answer stand for all.
+    model also those that hardly anything waits for, but for memory and array; all of them with DRAM that has its own
+    timing above `MOST_TIMED_BYTES`, and above `MOST_STEPS`: each would take as long as the run. The share of a capacity
+    is 0: what it costs shows as traffic and as filling of the array. Twice of anything never takes longer: half of it
+    may lie idle. It is said to save nothing, untried, where the run takes 0.5 % longer at the most than what it cannot
+    shorten: what memory or array need whatever the tilings, or the steps of the array with the tilings of the run. Of a
+    generation the prompt and the token in the middle of the answer stand for all.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def with_limits(
         Tilings that the user states: they stay for a larger array too.
     """
     moved = sum(layer.dram_read_bytes + layer.dram_write_bytes for layer in counters.layers)
-    if hardware.num_cores > 1 or (_is_timed(hardware) and moved > MOST_TIMED_BYTES):
+    if _is_timed(hardware) and moved > MOST_TIMED_BYTES:
         return counters
     storage, latency = counters.storage, sum(layer.latency_cycles for layer in counters.layers)
     parts = _parts(hardware, trace, storage, fixed)
@@ -79,16 +79,16 @@ def with_limits(
     bound = NetworkBound()
     for each, part in zip(mapped, parts, strict=True):
         bound += each.bound.times(part.times)
-    near = latency <= (1 + _LITTLE) * bound.cycles  # what no tiling can beat, whatever the buffers
-    for name, changes in _doubled(hardware):
+    near = latency <= (1 + LITTLE) * bound.cycles  # what no tiling can beat, whatever the buffers
+    for name, changes in doubled(hardware):
         unit, _, part_of_unit = name.partition(".")
-        share = sum(_cycles_of(name, layer) for layer in counters.layers) / latency if latency else 0.0
-        if trace.language is not None and share < _LITTLE and name not in _ALWAYS:
+        share = sum(cycles_of(name, layer) for layer in counters.layers) / latency if latency else 0.0
+        if trace.language is not None and share < LITTLE and not always_tried(name):
             continue
-        if unit in _MADE and not any(layer.busy_cycles.get(unit) for layer in counters.layers):
+        if unit in MADE and not any(layer.busy_cycles.get(unit) for layer in counters.layers):
             continue
         anew = name == "pe_array" or (part_of_unit == "capacity" and not near)
-        if trace.steps is None and (_is_idle(name, bound, latency) or not _may_help(name, counters, anew)):
+        if trace.steps is None and (_is_idle(name, bound, latency) or not may_help(name, counters, anew)):
             found[name] = ResourceLimit(share, latency)
             continue
         tilings = [_Stated(fixed if anew else each.tilings, each.groups) for each in mapped]
@@ -106,17 +106,22 @@ def with_limits(
     return replace(counters, limits=found)
 
 
+def always_tried(name: str) -> bool:
+    """Return whether a resource is tried wherever trials are long, though hardly anything waits for it."""
+    return name in _ALWAYS
+
+
 def _is_idle(name: str, bound: NetworkBound, latency: int) -> bool:
     """Return whether twice of a resource can hardly save time: the run is near what another one alone takes."""
     unit, _, part = name.partition(".")
-    if latency <= (1 + _LITTLE) * bound.dram_cycles:  # a larger buffer may hold what else goes to memory
+    if latency <= (1 + LITTLE) * bound.dram_cycles:  # a larger buffer may hold what else goes to memory
         return unit != "memory_bandwidth" and part != "capacity"
-    if latency <= (1 + _LITTLE) * bound.array_cycles:  # with the ports that feed the array
-        return unit in ("memory_bandwidth", "vector_unit", *_MADE)
+    if latency <= (1 + LITTLE) * bound.array_cycles:  # with the ports that feed the array
+        return unit in ("memory_bandwidth", "vector_unit", *MADE)
     return False
 
 
-def _may_help(name: str, counters: Counters, anew: bool) -> bool:
+def may_help(name: str, counters: Counters, anew: bool) -> bool:
     """Return whether twice of a resource can save time; with the tilings of the run, where it is not mapped ``anew``.
 
     The array's steps, with the stalls at the ports that feed it, follow from the tilings alone, and are never shorter.
@@ -133,7 +138,7 @@ def _may_help(name: str, counters: Counters, anew: bool) -> bool:
         return False
     rest = _CAUSES["pe_array"] + ("call_overhead",) + (() if name.endswith(".ports") else ("buffer_ports",))
     least = sum(layer.cycles_by_cause.get(cause, 0) for layer in counters.layers for cause in rest)
-    return sum(layer.latency_cycles for layer in counters.layers) > (1 + _LITTLE) * least
+    return sum(layer.latency_cycles for layer in counters.layers) > (1 + LITTLE) * least
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +163,7 @@ def _cycles_with(
     None too where no tiling could take less than ``least`` cycles.
     """
     try:
-        changed = HardwareConfig.model_validate(_merged(hardware.model_dump(), change))
+        changed = HardwareConfig.model_validate(merged(hardware.model_dump(), change))
         if least < math.inf and sum(_bound(changed, part, storage) * part.times for part in parts) >= least:
             return None
         return sum(
@@ -214,7 +219,7 @@ def _mapped(hardware: HardwareConfig, part: _Part, storage: str, stated: _Stated
         cycles = mapped[-1].end.end_cycle
         if _is_timed(hardware):
             cycles = sum(layer.latency_cycles for layer in run_schedule(schedule, hardware).layers)
-        return _Mapping(_tilings(schedule), groups_in(schedule), steps, cycles, bound)
+        return _Mapping(_tilings(schedule), groups_of(schedule.fused), steps, cycles, bound)
     found = map_repeated(part.network, mapper_of(hardware, part.trace, storage, stated.tilings))
     steps = sum(layer.num_steps for layer in found.schedule.layers)
     return _Mapping(_tilings(found.schedule), (), steps, found.cycles, found.bound)
@@ -247,7 +252,7 @@ def _tilings(schedule: Schedule) -> dict[str, Tiling]:
     return found
 
 
-def _cycles_of(name: str, layer: LayerCounters) -> int:
+def cycles_of(name: str, layer: LayerCounters) -> int:
     """Return the cycles of a layer that are put down to a resource."""
     unit, _, part = name.partition(".")
     if part == "ports":
@@ -255,7 +260,7 @@ def _cycles_of(name: str, layer: LayerCounters) -> int:
     return sum(layer.cycles_by_cause.get(cause, 0) for cause in _CAUSES.get(name, ()))
 
 
-def _doubled(hardware: HardwareConfig) -> Iterator[tuple[str, tuple[dict[str, Any], ...]]]:
+def doubled(hardware: HardwareConfig) -> Iterator[tuple[str, tuple[dict[str, Any], ...]]]:
     """Yield each resource with what to change of the chip so that there is twice as much of it, each way to do so."""
     array = hardware.pe_array
     if hardware.memory != "ideal":
@@ -292,5 +297,6 @@ def _twice_the_ports(buffer: BufferConfig) -> dict[str, int]:
     return {"num_banks": 2 * buffer.num_banks} | ({} if bus is None else {"bus_bits_per_cycle": 2 * bus})
 
 
-def _merged(tree: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+def merged(tree: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a chip's description with a change that `doubled` yields."""
     return tree | {name: tree[name] | part if isinstance(part, dict) else part for name, part in change.items()}

@@ -41,6 +41,7 @@ from accelsim.trace.model import LayerTrace
 
 if TYPE_CHECKING:
     from accelsim.core_program import Network
+    from accelsim.cores import Best
 
 
 def run(hardware: LoadedHardware, trace: LayerTrace, storage: str, *, exact: bool = False) -> RunResult:
@@ -97,7 +98,12 @@ def _on_cores(
     steps = trace.steps
     every = [trace] if steps is None else [steps.trace(place) for place in range(len(steps))]
     runs = [
-        run_on_cores(chip, network_on_cores(chip, part, storage, fixed), watch if place == 0 else UNWATCHED)
+        run_on_cores(
+            chip,
+            network_on_cores(chip, part, storage, fixed),
+            best_on_cores(chip, part, storage, fixed),
+            watch if place == 0 else UNWATCHED,
+        )
         for place, part in enumerate(every)
     ]
     counters = runs[0]
@@ -105,6 +111,36 @@ def _on_cores(
         whole = named(one_after_other([(run, 1) for run in runs], trace), trace)
         counters = replace(whole, cores=cores_after_each_other([run.cores for run in runs]), first_input_cycles=None)
     return replace(counters, tokens=tokens_of(trace, runs[0]))
+
+
+def best_on_cores(
+    chip: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling] | None = None
+) -> Best:
+    """Return the best way to run a network on all cores, as `accelsim.cores.best_program`; the last two are kept.
+
+    Raises
+    ------
+    MappingError
+        The cores are for networks of their own.
+    """
+    from accelsim.cores import best_program  # noqa: PLC0415  one core does not wait for it
+
+    if chip.mapping.schedule == "tenants":
+        raise MappingError(
+            f"{chip.name}: mapping.schedule: tenants: cores have networks of their own, and this is one; give two or "
+            "more with run --tenants, or set mapping.schedule=layer_by_layer"
+        )
+    if fixed:
+        return best_program(chip, network_on_cores(chip, trace, storage, fixed))
+    return _known_best(chip.model_dump_json(), trace, storage)
+
+
+@lru_cache(maxsize=2)
+def _known_best(hardware_json: str, trace: LayerTrace, storage: str) -> Best:
+    from accelsim.cores import best_program  # noqa: PLC0415
+
+    chip = HardwareConfig.model_validate_json(hardware_json)
+    return best_program(chip, network_on_cores(chip, trace, storage))
 
 
 def network_on_cores(
@@ -130,8 +166,13 @@ def network_on_cores(
     def groups(core: HardwareConfig, part: LayerTrace) -> tuple[Group, ...]:
         return _groups(core, part, storage, fixed, stretches=False)[0]
 
-    plans = layer_plans(trace, storage)
-    return Network(trace, storage, plans, alone, groups, lambda counters: objective_of_run(counters, chip), fixed or {})
+    def fused(core: HardwareConfig, part: LayerTrace) -> tuple[FusedGroup, ...]:
+        return fused_groups(core, part, storage, fixed)
+
+    def cost(counters: Counters) -> float:
+        return objective_of_run(counters, chip)
+
+    return Network(trace, storage, layer_plans(trace, storage), alone, groups, fused, cost, fixed or {})
 
 
 def _language_run(

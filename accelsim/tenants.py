@@ -15,6 +15,7 @@ from accelsim.mapping.core_chip import core_chip, tenant_chip
 from accelsim.sim.cores import SystemRun, WholeLayer, core_counters, run_system, whole_layer
 from accelsim.sim.counters import CoreCounters, Counters
 from accelsim.storage.base import StoredBits
+from accelsim.timing.accounts import Probe
 from accelsim.timing.core_pieces import Slot
 
 
@@ -59,8 +60,10 @@ class TenantsRun:
     energy_j_by_unit: Mapping[str, float]
 
 
-def run_tenants(hardware: HardwareConfig, networks: Sequence[Network]) -> TenantsRun:
+def run_tenants(hardware: HardwareConfig, networks: Sequence[Network], probe: Probe | None = None) -> TenantsRun:
     """Run networks side by side on equal shares of the cores.
+
+    A ``probe`` sees them side by side; to it layers are numbered through all networks.
 
     Raises
     ------
@@ -75,14 +78,17 @@ def run_tenants(hardware: HardwareConfig, networks: Sequence[Network]) -> Tenant
     parts = _shares_of_cores(hardware.num_cores, [sum(each.dims.macs for each in one.trace.layers) for one in networks])
     found = [_on_its_cores(hardware, network, len(cores)) for network, cores in zip(networks, parts, strict=True)]
     programs, alone = [program for program, _ in found], [run.end_cycle for _, run in found]
-    slots, owner = [], []
+    slots, owner, layer_of = [], [], []
+    before = 0
     for place, ((program, run), cores) in enumerate(zip(found, parts, strict=True)):
         begins = [run.end_cycle] * len(program.slots)
         for one in run.pieces:
             begins[one.piece.slot] = min(begins[one.piece.slot], one.account.start_cycle)
         slots += [_moved(slot, cores[0], begin) for slot, begin in zip(program.slots, begins, strict=True)]
         owner += [place] * len(program.slots)
-    run = run_system(slots, hardware)
+        layer_of += [before + layer for layer in program.layer_of]
+        before += len(program.layers)
+    run = run_system(slots, hardware, probe=probe, layer_of=layer_of)
     first = [owner.index(place) for place in range(len(networks))]
     tenants = tuple(
         Tenant(

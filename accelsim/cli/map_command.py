@@ -19,13 +19,12 @@ from accelsim.cli.common import Choice, common_options, examples, json_option, s
 from accelsim.cli.names import complete_chip, complete_formats, complete_workload
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import LoadedHardware, load_hardware
-from accelsim.cores import best_program
 from accelsim.errors import MappingError
 from accelsim.mapping.core_chip import core_chip
 from accelsim.mapping.fixed import load_fixed
 from accelsim.mapping.mapper import MappedLayer
 from accelsim.names import suggest
-from accelsim.pipeline import batch_groups, built_for, network_on_cores, schedule_network
+from accelsim.pipeline import batch_groups, best_on_cores, built_for, schedule_network
 from accelsim.report.batch import groups_words
 from accelsim.report.core_map import core_map, core_map_text, print_core_map
 from accelsim.report.mapping import LayerMapping, describe_layer, mapping_text, print_mapping
@@ -135,7 +134,7 @@ def _print_cores(
     mapping = mapping_option.of(ctx)
     fixed = load_fixed(mapping, trace)
     built = built_for(chip.config, trace, storage)
-    program, counters = best_program(built, network_on_cores(built, trace, storage, fixed))
+    program, counters = best_on_cores(built, trace, storage, fixed)
     if program is None:
         return False
     rows = core_map(program, counters)
@@ -145,10 +144,10 @@ def _print_cores(
         raise MappingError(f"--layer: {trace.name} has no layer {layer!r}; {hint.strip()}")
     rows = [row for row in rows if layer in (None, row["name"])]
     if as_json:
-        write_stdout(core_map_text(chip.config.name, trace.name, storage, rows))
+        write_stdout(core_map_text(chip.config.name, trace.name, storage, rows, program.fused))
     else:
         title = f"{printable(trace.name)} on {chip.config.num_cores} cores of {printable(chip.config.name)}, {storage}"
-        print_core_map(make_console(sys.stdout), title, rows)
+        print_core_map(make_console(sys.stdout), title, rows, program.fused)
     return True
 
 

@@ -9,14 +9,18 @@ from pathlib import Path
 import click
 
 from accelsim import costed
-from accelsim.cli.collect import of_one_run, read_workload, storage_of_option
+from accelsim.cli.collect import of_one_run, read_workload, storage_of_option, wanted_pictures
 from accelsim.cli.common import write_stdout
 from accelsim.cli.kept import kept_flag
 from accelsim.cli.what_if import wants_what_if
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import load_hardware
-from accelsim.results.store import check_folder_place, prepare_folder, write_text
+from accelsim.report.timeline import Heading
+from accelsim.report.timeline_cores import CoresSeen, make_core_timeline
+from accelsim.report.timeline_probe import TimelineProbe
+from accelsim.results.store import check_file_place, check_folder_place, prepare_folder, write_text
 from accelsim.storage.stated import with_layers
+from accelsim.tenants import TenantsRun, run_tenants
 
 _SET = "mapping.schedule=tenants"
 
@@ -58,12 +62,15 @@ def run_together(  # noqa: PLR0913  what `accelsim run` was given
     from accelsim.pipeline import built_for, network_on_cores  # noqa: PLC0415  one network does not wait for it
     from accelsim.report.tenants import print_tenants, tenants_text  # noqa: PLC0415
     from accelsim.report.terminal import make_console  # noqa: PLC0415
-    from accelsim.tenants import run_tenants  # noqa: PLC0415
 
     others = {"--vary or --chip": wants_what_if(ctx), "--compare": ctx.params.get("compare") is not None}
-    for option in (*of_one_run(ctx), *(option for option, is_given in others.items() if is_given)):
+    single = [option for option in of_one_run(ctx) if option != "--timeline"]
+    for option in (*single, *(option for option, is_given in others.items() if is_given)):
         raise click.UsageError(f"{option} is of one network; leave it out, or --tenants", ctx)
     chip = load_hardware(hardware, (*overrides, _SET))
+    timeline = wanted_pictures(ctx).timeline
+    if timeline is not None:
+        check_file_place(timeline, "--timeline")
     target = check_folder_place(folder) if folder is not None else None
     traces = [read_workload(ctx, workload) for workload in workloads]
     formats = [
@@ -71,7 +78,10 @@ def run_together(  # noqa: PLR0913  what `accelsim run` was given
     ]
     built = _with_widest_decoder([built_for(chip.config, *each) for each in zip(traces, formats, strict=True)])
     networks = [network_on_cores(built, trace, name) for trace, name in zip(traces, formats, strict=True)]
-    run = run_tenants(built, networks)
+    probe = TimelineProbe() if timeline is not None else None
+    run = run_tenants(built, networks, probe)
+    if probe is not None and timeline is not None:
+        write_text(Path(timeline), make_core_timeline(_seen(run, built), probe).text)
     text = tenants_text(run, built)
     if target is not None:
         write_text(Path(prepare_folder(target)) / "tenants.json", text)
@@ -79,6 +89,17 @@ def run_together(  # noqa: PLR0913  what `accelsim run` was given
         write_stdout(text)
     else:
         print_tenants(make_console(sys.stdout), run, built)
+
+
+def _seen(run: TenantsRun, hardware: HardwareConfig) -> CoresSeen:
+    """Return what a timeline says of networks side by side."""
+    layers = [f"{each.name}: {layer.name}" for each in run.tenants for layer in each.counters.layers]
+    names = {core: f"{each.name} as {each.storage}" for each in run.tenants for core in each.cores}
+    words = ", ".join(each.name for each in run.tenants), ", ".join(each.storage for each in run.tenants)
+    return CoresSeen(
+        Heading(hardware.name, *words), hardware.clock_mhz, layers,
+        [names.get(core, "nothing") for core in range(hardware.num_cores)],
+    )  # fmt: skip
 
 
 def _with_widest_decoder(chips: Sequence[HardwareConfig]) -> HardwareConfig:

@@ -447,8 +447,11 @@ class HardwareConfig(ConfigModel):
                 "dram.arbitration: round_robin is for dram.model simple with one bus; take oldest_first, which leaves "
                 "the rest to the memory's own queues"
             )
-        if self.mapping.fuse != "none":
-            raise ValueError("mapping.fuse: fused layers run on one core; set it to none, or num_cores: 1")
+        if self.mapping.fuse != "none" and self.mapping.schedule == "pipeline":
+            raise ValueError(
+                "mapping.fuse: in a pipeline each layer is a core's by itself; set fuse to none, or take "
+                "mapping.schedule layer_by_layer"
+            )
         if self.cache is not None:
             raise ValueError("num_cores: a cache between DMA engine and DRAM is for one core; remove cache")
         self._check_shared()

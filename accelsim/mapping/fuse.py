@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
+from typing import Protocol
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.errors import MappingError
 from accelsim.mapping.fusion import FusedGroup, divisions, min_stripes, together_of, traffic_bytes, why_apart
 from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import MappedLayer, energy_pj
-from accelsim.mapping.network import Asked, map_entries, map_layers, network_tasks, residency_of
+from accelsim.mapping.network import Asked, map_entries, map_layers, network_tasks, residency_of, together_in
 from accelsim.mapping.pieces import Entry, entries_of
 from accelsim.mapping.prices import EnergyPrices
-from accelsim.mapping.residency import Residency, output_elements
+from accelsim.mapping.residency import output_elements
 from accelsim.mapping.stripes import Halo
 from accelsim.mapping.task import LayerTask
 from accelsim.names import suggest
@@ -49,10 +52,17 @@ def choose_groups(
     MappingError
         A stated group cannot be fused, or does not fit.
     """
+    return chosen_by(OneCore(Asked(trace, plans, prices, fixed or {}, ()), hardware), trace, hardware, prices)
+
+
+def chosen_by(
+    costs: GroupCosts, trace: LayerTrace, hardware: HardwareConfig, prices: EnergyPrices
+) -> tuple[FusedGroup, ...]:
+    """Return the groups of `choose_groups` by what layers cost on a chip; ``hardware`` is a core of it."""
     fuse = hardware.mapping.fuse
     if fuse == "none" or hardware.memory == "ideal":
         return ()
-    chooser = _Chooser(Asked(trace, plans, prices, fixed or {}, ()), hardware)
+    chooser = _Chooser(costs, trace, hardware, prices)
     if fuse == "auto":
         return chooser.best()
     return tuple(chooser.stated(first, stop) for first, stop in _stated_places(trace, hardware, fuse))
@@ -110,7 +120,7 @@ def _stated_places(trace: LayerTrace, hardware: HardwareConfig, fuse: Sequence[S
 
 
 @dataclass(frozen=True, slots=True)
-class _Cost:
+class FusionCost:
     """What some layers cost: cycles, pJ without the memory's states, and DRAM bytes."""
 
     cycles: int
@@ -118,7 +128,7 @@ class _Cost:
     dram_bytes: int
 
     @classmethod
-    def of(cls, items: Sequence[MappedLayer], before: Moment, prices: EnergyPrices) -> _Cost:
+    def of(cls, items: Sequence[MappedLayer], before: Moment, prices: EnergyPrices) -> FusionCost:
         """Return what mapped layers cost that follow ``before``."""
         energy, moved, at = 0.0, 0, before.end_cycle
         for item in items:
@@ -129,30 +139,108 @@ class _Cost:
         return cls(at - before.end_cycle, energy, moved)
 
 
-@dataclass(slots=True)
+class GroupCosts(Protocol):
+    """What the layers of a network cost on a chip, apart and fused.
+
+    Attributes
+    ----------
+    numbers_of_cores
+        On how many cores a group may run.
+    masks_once
+        Whether what cores decode comes from DRAM once for all of them.
+    """
+
+    numbers_of_cores: tuple[int, ...]
+    masks_once: bool
+
+    def tasks(self, num_cores: int) -> Sequence[LayerTask]:
+        """Return all layers as one of so many cores sees them, without fusion."""
+        ...
+
+    def apart(self, first: int, stop: int) -> FusionCost:
+        """Return what layers cost one after the other."""
+        ...
+
+    def fused(self, group: FusedGroup) -> FusionCost:
+        """Return what a group costs, other layers included that pay for it. Raises `MappingError` if it fits not."""
+        ...
+
+
+class OneCore:
+    """The costs of layers on a chip with one core, each behind the layer before it."""
+
+    numbers_of_cores: tuple[int, ...] = (1,)
+    masks_once = False
+
+    def __init__(self, asked: Asked, hardware: HardwareConfig) -> None:
+        self.asked, self.hardware = asked, hardware
+
+    @cached_property
+    def _mapped(self) -> tuple[list[Entry], tuple[MappedLayer, ...]]:
+        """Map the network without fusion."""
+        return map_layers(self.asked, self.hardware)
+
+    def tasks(self, num_cores: int) -> Sequence[LayerTask]:
+        """See `GroupCosts`."""
+        return [entry.whole for entry in self._mapped[0]]
+
+    def apart(self, first: int, stop: int) -> FusionCost:
+        """See `GroupCosts`."""
+        return FusionCost.of(self._mapped[1][first:stop], self._before(first), self.asked.prices)
+
+    def _before(self, first: int) -> Moment:
+        return self._mapped[1][first - 1].end if first else Moment()
+
+    def fused(self, group: FusedGroup) -> FusionCost:
+        """See `GroupCosts`."""
+        before = self._before(group.first)
+        tasks, lost = self._tasks(group)
+        entries = [entry for entry in entries_of(self.asked.trace, tasks, (group,)) if entry.place in group.places]
+        items = map_entries(entries, self.asked.prices, self.asked.fixed, before, quick=True)
+        return with_lost(FusionCost.of(items, before, self.asked.prices), lost, self.hardware, self.asked.prices)
+
+    def _tasks(self, group: FusedGroup) -> tuple[list[LayerTask], int]:
+        """Return the tasks of all layers where one group is fused, and the bytes that move since its maps take room."""
+        trace, plans = self.asked.trace, self.asked.plans
+        together = together_in(trace, plans, self.hardware, (group,))
+        residency = residency_of(trace, plans, self.hardware, frozenset(), together)
+        tasks = network_tasks(trace, plans, self.hardware, residency)
+        gone = residency_of(trace, plans, self.hardware).on_chip - residency.on_chip - together[0].inside
+        return tasks, bytes_of_maps(trace, tasks, gone)
+
+
+def bytes_of_maps(trace: LayerTrace, tasks: Sequence[LayerTask], names: frozenset[str]) -> int:
+    """Return the bytes that move for maps that have no place on chip: written, and read by each reader."""
+    moved = 0
+    for task in tasks:
+        if task.layer.name in names:
+            readers = sum([*layer.inputs, *layer.residuals].count(task.layer.name) for layer in trace.layers)
+            moved += (1 + readers) * bits_to_bytes(output_elements(task.layer) * task.activation_bits)
+    return moved
+
+
+def with_lost(cost: FusionCost, lost_bytes: int, hardware: HardwareConfig, prices: EnergyPrices) -> FusionCost:
+    """Return a cost with bytes that other layers move because of it."""
+    cycles = math.ceil(lost_bytes / float(bytes_per_cycle(hardware.dram, hardware.clock_mhz)))
+    energy = 8 * lost_bytes * prices.pj("dram", "read_bits")
+    return FusionCost(cost.cycles + cycles, cost.energy_pj + energy, cost.dram_bytes + lost_bytes)
+
+
 class _Chooser:
     """Chooses groups of one network on one chip."""
 
-    asked: Asked
-    hardware: HardwareConfig
-    _apart: list[Entry] = field(default_factory=list)
-    _mapped: tuple[MappedLayer, ...] = ()
-    _cost: _Cost = _Cost(0, 0.0, 0)
-
-    def _map_apart(self) -> None:
-        """Map the network without fusion."""
-        self._apart, self._mapped = map_layers(self.asked, self.hardware)
-        self._cost = _Cost.of(self._mapped, Moment(), self.asked.prices)
+    def __init__(self, costs: GroupCosts, trace: LayerTrace, hardware: HardwareConfig, prices: EnergyPrices) -> None:
+        self.costs, self.trace, self.hardware, self.prices = costs, trace, hardware, prices
+        self._all = costs.apart(0, len(trace.layers))
 
     def best(self) -> tuple[FusedGroup, ...]:
         """Return the groups that the objective likes better than their layers apart."""
-        self._map_apart()
         savings = self._savings()
         accepted: dict[tuple[int, int], FusedGroup | None] = {}
         chosen: list[tuple[int, int]] = []
         for _ in range(ROUNDS):
             open_ = {place: saved for place, saved in savings.items() if accepted.get(place, True)}
-            chosen = _most_saved(open_, len(self._apart))
+            chosen = _most_saved(open_, len(self.trace.layers))
             new = [place for place in chosen if place not in accepted]
             for first, stop in new:
                 accepted[first, stop] = self._accepted(first, stop)
@@ -162,27 +250,25 @@ class _Chooser:
 
     def stated(self, first: int, stop: int) -> FusedGroup:
         """Return a group cut as the objective likes best."""
-        if not self._apart:
-            self._map_apart()
         options = list(self._options(first, stop))
         found: list[tuple[float, FusedGroup]] = []
         failure: MappingError | None = None
         for group in options:
             try:
-                found.append((self._value(self._solved(group)), group))
+                found.append((self._value(self.costs.fused(group)), group))
             except MappingError as error:
                 failure = error
         if found:
             return min(found, key=lambda each: each[0])[1]
-        names = ", ".join(layer.name for layer in self.asked.trace.layers[first:stop])
+        names = ", ".join(layer.name for layer in self.trace.layers[first:stop])
         buffer = self.hardware.activation_buffer.capacity_bytes
-        tasks = self._tasks_apart()
-        wanted = self.hardware.mapping.num_stripes or self._most_stripes(first, stop)
+        wanted = self.hardware.mapping.num_stripes or self._most_stripes(first, stop, 1)
         cuts = [
-            replace(group, num_stripes=min(wanted, self._most_stripes(first, stop)))
+            replace(group, num_stripes=min(wanted, self._most_stripes(first, stop, group.rows_on_cores)))
             for group in self._uncut(first, stop)
         ]
-        needed = min(together_of(self.asked.trace, group, tasks).held_bytes for group in cuts)
+        tasks = self.costs.tasks(1)
+        needed = min(together_of(self.trace, group, tasks).held_bytes // group.num_cores for group in cuts)
         what = f"in {wanted} stripes" if self.hardware.mapping.num_stripes else "row by row"
         because = f" ({failure})" if failure is not None and needed < buffer else ""
         raise MappingError(
@@ -192,69 +278,40 @@ class _Chooser:
 
     def _accepted(self, first: int, stop: int) -> FusedGroup | None:
         """Return a group as the objective likes it best; None where its layers are better apart."""
-        before = self._mapped[first - 1].end if first else Moment()
-        apart = _Cost.of(self._mapped[first:stop], before, self.asked.prices)
+        apart = self.costs.apart(first, stop)
         best, chosen = self._value(apart), None
         for group in self._options(first, stop):
             try:
-                cost = self._solved(group)
+                cost = self.costs.fused(group)
             except MappingError:
                 continue
             if self._value(cost) < best and cost.dram_bytes <= apart.dram_bytes:
                 best, chosen = self._value(cost), group
         return chosen
 
-    def _value(self, cost: _Cost) -> float:
+    def _value(self, cost: FusionCost) -> float:
         """Return the objective; of energy x delay what moves it: the sum of both shares of the network's."""
-        objective, prices = self.hardware.mapping.objective, self.asked.prices
+        objective, prices = self.hardware.mapping.objective, self.prices
         if objective != "edp" or prices.are_none:
             return prices.objective(objective, cost.cycles, cost.dram_bytes, lambda: cost.energy_pj)
-        return cost.cycles / max(1, self._cost.cycles) + cost.energy_pj / max(1.0, self._cost.energy_pj)
+        return cost.cycles / max(1, self._all.cycles) + cost.energy_pj / max(1.0, self._all.energy_pj)
 
-    def _solved(self, group: FusedGroup) -> _Cost:
-        """Return what a group costs behind the layer before it. Raises `MappingError` where it does not fit."""
-        before = self._mapped[group.first - 1].end if group.first else Moment()
-        tasks, lost = self._tasks(group)
-        entries = [entry for entry in entries_of(self.asked.trace, tasks, (group,)) if entry.place in group.places]
-        items = map_entries(entries, self.asked.prices, self.asked.fixed, before, quick=True)
-        return self._with_lost(_Cost.of(items, before, self.asked.prices), lost)
-
-    def _tasks(self, group: FusedGroup) -> tuple[list[LayerTask], int]:
-        """Return the tasks of all layers where one group is fused, and the bytes that move since its maps take room.
-
-        What then has no place on chip is written, and read by each of its readers.
-        """
-        trace, plans = self.asked.trace, self.asked.plans
-        together = together_of(trace, group, self._tasks_apart())
-        residency = residency_of(trace, plans, self.hardware, frozenset(), (together,))
-        tasks, lost = network_tasks(trace, plans, self.hardware, residency), 0
-        for name in residency_of(trace, plans, self.hardware).on_chip - residency.on_chip - together.inside:
-            made = next(task for task in tasks if task.layer.name == name)
-            readers = sum([*layer.inputs, *layer.residuals].count(name) for layer in trace.layers)
-            lost += (1 + readers) * bits_to_bytes(output_elements(made.layer) * made.activation_bits)
-        return tasks, lost
-
-    def _with_lost(self, cost: _Cost, lost_bytes: int) -> _Cost:
-        """Return a cost with bytes that other layers move because of it."""
-        cycles = math.ceil(lost_bytes / float(bytes_per_cycle(self.hardware.dram, self.hardware.clock_mhz)))
-        energy = 8 * lost_bytes * self.asked.prices.pj("dram", "read_bits")
-        return _Cost(cost.cycles + cycles, cost.energy_pj + energy, cost.dram_bytes + lost_bytes)
-
-    def _tasks_apart(self) -> list[LayerTask]:
-        nothing = Residency(frozenset(), (0,) * len(self.asked.trace.layers))
-        return network_tasks(self.asked.trace, self.asked.plans, self.hardware, nothing)
-
-    def _most_stripes(self, first: int, stop: int) -> int:
-        return max(self.asked.trace.layers[place].dims.P for place in range(first, stop))
+    def _most_stripes(self, first: int, stop: int, on_cores: int) -> int:
+        """Return the most stripes of a core: of several, each stripe has rows of the last layer."""
+        if on_cores > 1:
+            return max(1, self.trace.layers[stop - 1].dims.P // on_cores)
+        return max(self.trace.layers[place].dims.P for place in range(first, stop))
 
     def _uncut(self, first: int, stop: int) -> Iterator[FusedGroup]:
-        """Yield the ways to divide a group, and to treat its halos, in one stripe."""
-        trace, tasks = self.asked.trace, [entry.whole for entry in self._apart]
+        """Yield the ways to divide a group among cores and in parts, and to treat its halos, in one stripe."""
+        trace, tasks = self.trace, self.costs.tasks(1)
         stated = self.hardware.mapping.halo
         halos: tuple[Halo, ...] = ("kept", "recomputed") if stated == "auto" else (stated,)
         for division, number in divisions(trace, first, stop, tasks):
-            for halo in halos:
-                whole = FusedGroup(first, stop, 1, halo, division, number)
+            most = number if number > 1 else trace.layers[stop - 1].dims.P
+            cores = dict.fromkeys(min(most, each) for each in self.costs.numbers_of_cores)
+            for num_cores, halo in product(cores, halos):
+                whole = FusedGroup(first, stop, 1, halo, division, number, num_cores=num_cores)
                 if any(tasks[place].loads_second for place in whole.places):
                     yield replace(whole, holds_second=True)
                 yield whole
@@ -265,72 +322,76 @@ class _Chooser:
         A kept halo costs no work and no traffic, but room: halos are recomputed where fewer stripes fit so.
         """
         wanted = self.hardware.mapping.num_stripes
-        tasks = [entry.whole for entry in self._apart]
         seen: set[tuple[object, ...]] = set()
         kept: dict[tuple[object, ...], int] = {}
         for whole in self._uncut(first, stop):
-            fewest = wanted or self._fewest_stripes(whole, tasks)
+            fewest = wanted or self._fewest_stripes(whole)
             if fewest is None:
                 continue
-            way = whole.division, whole.holds_second
+            way = whole.division, whole.holds_second, whole.num_cores
             if wanted is None and whole.halo == "recomputed" and fewest >= kept.get(way, fewest + 1):
                 continue
             if whole.halo == "kept":
                 kept[way] = fewest
             for times in MORE_STRIPES if wanted is None else (1,):
-                number = min(fewest * times, self._most_stripes(first, stop))
+                number = min(fewest * times, self._most_stripes(first, stop, whole.rows_on_cores))
                 cut = replace(whole, num_stripes=number)
-                same = (cut.division, cut.halo if number > 1 else "", number, cut.holds_second)
+                same = (cut.division, cut.halo if number > 1 else "", number, cut.holds_second, cut.num_cores)
                 if same not in seen:
                     seen.add(same)
                     yield cut
 
-    def _fewest_stripes(self, whole: FusedGroup, tasks: Sequence[LayerTask]) -> int | None:
+    def _fewest_stripes(self, whole: FusedGroup) -> int | None:
         """Return the fewest stripes whose maps leave a quarter of the buffer for tiles; None: not even single rows."""
-        room = self.hardware.activation_buffer.capacity_bytes * 3 // 4
-        most = self._most_stripes(whole.first, whole.stop)
+        tasks = self.costs.tasks(whole.num_cores)
+        room = tasks[whole.first].hardware.activation_buffer.capacity_bytes * 3 // 4
+        most = self._most_stripes(whole.first, whole.stop, whole.rows_on_cores)
         # A stripe of the largest map between layers is on chip at once, with second operands if they stay.
-        least = min_stripes(self.asked.trace, whole, tasks, room)
+        least = min_stripes(self.trace, whole, tasks, room)
         if least is None or least > most:
             return None
-        one = 1 if whole.num_parts == 1 else 0  # one stripe of all is the layers one after the other
+        # One stripe of all is the layers one after the other.
+        one = 1 if whole.num_parts == whole.num_cores == 1 else 0
         numbers = [number for number in _numbers(most) if number >= max(least, 1 + one)]
         for number in numbers[:MOST_TRIES]:
-            if traffic_bytes(self.asked.trace, replace(whole, num_stripes=number), tasks)[1] <= room:
+            if traffic_bytes(self.trace, replace(whole, num_stripes=number), tasks)[1] <= room:
                 return number
         return None
 
     def _savings(self) -> dict[tuple[int, int], float]:
         """Return of each possible group the bytes that it saves, less what its pieces cost in time, where it does."""
-        trace, tasks = self.asked.trace, [entry.whole for entry in self._apart]
-        moved = [_Cost.of((item,), item.end, self.asked.prices).dram_bytes for item in self._mapped]
-        piece = self._piece_bytes()
+        trace, number = self.trace, len(self.trace.layers)
+        moved = [self.costs.apart(place, place + 1).dram_bytes for place in range(number)]
         found: dict[tuple[int, int], float] = {}
-        for first in range(len(tasks)):
-            for stop in range(first + 2, min(first + MOST_LAYERS, len(tasks)) + 1):
+        for first in range(number):
+            for stop in range(first + 2, min(first + MOST_LAYERS, number) + 1):
                 if why_apart(trace, first, stop) is not None:
                     break
                 if not self._has_traffic(first, stop):
                     continue
-                best = 0.0
-                for whole in self._uncut(first, stop):
-                    if whole.halo == "recomputed" and self.hardware.mapping.halo == "auto":
-                        continue  # it never moves less
-                    number = self.hardware.mapping.num_stripes or self._fewest_stripes(whole, tasks)
-                    if number is None:
-                        continue
-                    cut = replace(whole, num_stripes=number)
-                    total, _ = traffic_bytes(trace, cut, tasks)
-                    pieces = number * whole.num_parts * (stop - first)
-                    best = max(best, sum(moved[first:stop]) - total - pieces * piece)
+                best = sum(moved[first:stop]) - self._least_bytes(first, stop)
                 if best > 0:
                     found[first, stop] = best
         return found
 
+    def _least_bytes(self, first: int, stop: int) -> float:
+        """Return the fewest bytes that a group can move, with what its pieces cost in time; infinite if none fits."""
+        least = math.inf
+        for whole in self._uncut(first, stop):
+            if whole.halo == "recomputed" and self.hardware.mapping.halo == "auto":
+                continue  # it never moves less
+            number = self.hardware.mapping.num_stripes or self._fewest_stripes(whole)
+            if number is None:
+                continue
+            tasks, cut = self.costs.tasks(whole.num_cores), replace(whole, num_stripes=number)
+            total, _ = traffic_bytes(self.trace, cut, tasks, self.costs.masks_once)
+            pieces = number * (stop - first) * len(whole.parts_of(0))
+            least = min(least, total + pieces * self._piece_bytes())
+        return least
+
     def _has_traffic(self, first: int, stop: int) -> bool:
         """Return whether the last layer reads from memory what an earlier one makes or reads."""
-        trace, task = self.asked.trace, self._apart[stop - 1].whole
-        layers = trace.layers[first : stop - 1]
+        task, layers = self.costs.tasks(1)[stop - 1], self.trace.layers[first : stop - 1]
         earlier = {name for layer in layers for name in (layer.name, *layer.inputs, *layer.residuals)}
         reads_main = bool(task.dram_input_elements) and bool(earlier & set(task.layer.inputs))
         return reads_main or (bool(task.residual_dram_elements) and bool(earlier & set(task.layer.residuals)))

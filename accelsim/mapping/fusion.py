@@ -3,7 +3,8 @@
 A group runs stripe by stripe (`accelsim.mapping.stripes`); what lies in it more than once, the inputs of a batch or the
 heads of an attention, is divided first, and each part runs for itself. Weights that all pieces of a layer need stay in
 the weight buffer where there is room for them, else their stored bits in the mask buffer; what has no place there is
-fetched for each piece again.
+fetched for each piece again. Of several cores each runs the whole group for some of the parts, or, of a group that has
+none, for some of the rows.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from itertools import product
 from typing import Literal
 
 from accelsim.config.hardware import BufferConfig, HardwareConfig
-from accelsim.mapping.cores import Share, rows_part, split_task
+from accelsim.mapping.cores import Share, rows_part, shares, split_task
 from accelsim.mapping.residency import Together, output_elements
 from accelsim.mapping.stripes import Halo, Member, Read, Rows, StripePiece, cut
 from accelsim.mapping.task import LayerTask, input_window
 from accelsim.storage.base import StoredBits
-from accelsim.timing.schedule import Schedule
+from accelsim.timing.schedule import FusedLayers
 from accelsim.trace.model import LayerTrace, TraceLayer
 from accelsim.units import bits_to_bytes
 
@@ -39,9 +40,11 @@ class FusedGroup:
     division, num_parts
         What is divided before rows are, and in how many parts.
     num_stripes, halo
-        How each part is cut (`accelsim.mapping.stripes.cut`).
+        How each part is cut (`accelsim.mapping.stripes.cut`), of rows that cores divide those of each.
     holds_second
         Whether second operands (keys and values) stay on chip from stripe to stripe.
+    num_cores
+        Cores that the group runs on: no more than there are parts, or rows of the last layer.
     """
 
     first: int
@@ -51,6 +54,19 @@ class FusedGroup:
     division: Division = "none"
     num_parts: int = 1
     holds_second: bool = False
+    num_cores: int = 1
+
+    @property
+    def rows_on_cores(self) -> int:
+        """Return among how many cores the rows are divided; 1 where the parts are."""
+        return self.num_cores if self.num_parts == 1 else 1
+
+    def parts_of(self, core: int) -> range:
+        """Return the parts that a core runs."""
+        if self.num_parts == 1:
+            return range(1)
+        own = shares(self.num_parts, self.num_cores)[core]
+        return range(own.first, own.first + own.size)
 
     @property
     def places(self) -> range:
@@ -58,14 +74,14 @@ class FusedGroup:
         return range(self.first, self.stop)
 
 
-def groups_in(schedule: Schedule) -> tuple[FusedGroup, ...]:
-    """Return the groups that a schedule was made with."""
+def groups_of(fused: Sequence[FusedLayers]) -> tuple[FusedGroup, ...]:
+    """Return the groups that a result describes."""
     return tuple(
         FusedGroup(
             one.first, one.first + len(one.layers), one.num_stripes, "kept" if one.halo == "kept" else "recomputed",
-            _DIVISIONS[one.division], one.num_parts, one.holds_second,
+            _DIVISIONS[one.division], one.num_parts, one.holds_second, one.num_cores,
         )
-        for one in schedule.fused
+        for one in fused
     )  # fmt: skip
 
 
@@ -73,8 +89,8 @@ def groups_in(schedule: Schedule) -> tuple[FusedGroup, ...]:
 class PieceTask:
     """A piece of a fused layer as the mapper takes it; ``place`` is the layer's in the network.
 
-    ``part`` and ``stripe`` say where in the group it stands; ``beside_bytes`` are what the group has in each buffer
-    beside what the piece itself takes there.
+    ``part`` and ``stripe`` say where among those of its core it stands, ``is_last`` whether it is the layer's last on
+    its core; ``beside_bytes`` are what the group has in each buffer beside what the piece itself takes there.
     """
 
     place: int
@@ -150,19 +166,26 @@ def _read_by_rows(layer: TraceLayer) -> tuple[str, ...]:
 
 
 def together_of(trace: LayerTrace, group: FusedGroup, tasks: Sequence[LayerTask]) -> Together:
-    """Return what a group has on chip at most, for those of its ``tasks`` that are given (of all layers)."""
-    pieces = list(pieces_of(trace, group, tasks))
-    held = max(piece.beside_bytes["activation_buffer"] for piece in pieces)
-    return Together(group.first, group.stop, inside_of(trace, group), held)
+    """Return what a group has on chip at most, for those of its ``tasks`` that are given (of all layers).
+
+    All its cores together, each with no more than the one that has most.
+    """
+    held = max(
+        piece.beside_bytes["activation_buffer"]
+        for core in range(group.num_cores)
+        for piece in pieces_of(trace, group, tasks, core)
+    )
+    return Together(group.first, group.stop, inside_of(trace, group), held * group.num_cores)
 
 
-def pieces_of(trace: LayerTrace, group: FusedGroup, tasks: Sequence[LayerTask]) -> Iterator[PieceTask]:
-    """Yield the pieces of a group in the order in which they run; ``tasks`` are those of all layers of the network."""
+def pieces_of(trace: LayerTrace, group: FusedGroup, tasks: Sequence[LayerTask], core: int = 0) -> Iterator[PieceTask]:
+    """Yield the pieces of a group on a core in the order in which they run; ``tasks`` are those of all layers."""
     own = [tasks[place] for place in group.places]
     inside = inside_of(trace, group)
-    parts = list(_parts(own, group, trace.num_inputs))
+    parts = [each for number, each in enumerate(_parts(own, group, trace.num_inputs)) if number in group.parts_of(core)]
     every = [_members(part, inside, trace, group) for part in parts]
-    cuts = [cut(members, group.num_stripes, group.halo) for members in every]
+    place = core if group.rows_on_cores > 1 else 0
+    cuts = [cut(members, group.num_stripes, group.halo, group.rows_on_cores, place) for members in every]
     last = {piece.member: (number, place) for number, pieces in enumerate(cuts) for place, piece in enumerate(pieces)}
     counts = [sum(piece.member == member for pieces in cuts for piece in pieces) for member in range(len(own))]
     holds = _holds(own, counts)
@@ -187,35 +210,43 @@ def pieces_of(trace: LayerTrace, group: FusedGroup, tasks: Sequence[LayerTask]) 
             )  # fmt: skip
 
 
-def traffic_bytes(trace: LayerTrace, group: FusedGroup, tasks: Sequence[LayerTask]) -> tuple[int, int]:
-    """Return the DRAM bytes of a group in whole bits, and the most that it has in the activation buffer.
+def traffic_bytes(
+    trace: LayerTrace, group: FusedGroup, tasks: Sequence[LayerTask], masks_once: bool = False
+) -> tuple[int, int]:
+    """Return the DRAM bytes of a group in whole bits, and the most that it has in the activation buffer of a core.
 
     ``tasks`` are those of all layers, as they are without fusion; parts are alike, so that one is counted for all.
+    ``masks_once``: what cores decode comes once for all of them.
     """
     own = [tasks[place] for place in group.places]
     inside = inside_of(trace, group)
     part = next(_parts(own, group, trace.num_inputs))
     members = _members(part, inside, trace, group)
-    pieces = cut(members, group.num_stripes, group.halo)
-    counts = [group.num_parts * sum(piece.member == member for piece in pieces) for member in range(len(own))]
+    cores = range(group.rows_on_cores)
+    cuts = [cut(members, group.num_stripes, group.halo, len(cores), core) for core in cores]
+    of_part = [max(sum(piece.member == member for piece in pieces) for pieces in cuts) for member in range(len(own))]
+    counts = [len(group.parts_of(0)) * count for count in of_part]
     held_second = sum(_second_bytes(task) for task in part) if group.holds_second else 0
     total = 0
-    for piece in pieces:
+    for piece in (piece for pieces in cuts for piece in pieces):
         reads = zip(members[piece.member].reads, piece.new_rows, strict=True)
         total += sum(read.row_bytes * rows for read, rows in reads)
     total *= group.num_parts
-    for task, what, count in zip(own, _holds(own, counts).what, counts, strict=True):
-        times = 1 if what else count
+    for task, what, count, each in zip(own, _holds(own, counts).what, counts, of_part, strict=True):
+        times = (1 if what else count) * (1 if masks_once and task.decodes else group.num_cores)
         total += times * bits_to_bytes(task.traffic_bits.total)
-        total += _second_bytes(task) * (1 if group.holds_second else max(1, count // group.num_parts))
+        total += _second_bytes(task) * len(cores) * (1 if group.holds_second else max(1, each))
         outputs = task.layer.num_outputs or task.layer.dims.num_outputs
         if task.output_to_dram and task.layer.name not in inside:
             total += bits_to_bytes(outputs * task.output_bits)
-    return total, max(piece.held_bytes for piece in pieces) + held_second
+    return total, max(piece.held_bytes for pieces in cuts for piece in pieces) + held_second
 
 
 def min_stripes(trace: LayerTrace, group: FusedGroup, tasks: Sequence[LayerTask], room_bytes: int) -> int | None:
-    """Return the stripes below which the largest map between the layers does not fit ``room_bytes``; None: never."""
+    """Return the stripes below which the largest map between the layers does not fit ``room_bytes``; None: never.
+
+    The room is that of a core.
+    """
     own = [tasks[place] for place in group.places]
     inside = inside_of(trace, group)
     if group.holds_second:
@@ -224,7 +255,7 @@ def min_stripes(trace: LayerTrace, group: FusedGroup, tasks: Sequence[LayerTask]
         (output_elements(task.layer) * task.activation_bits // 8 for task in own if task.layer.name in inside),
         default=0,
     )
-    return None if room_bytes <= 0 else max(1, -(-largest // group.num_parts // room_bytes))
+    return None if room_bytes <= 0 else max(1, -(-largest // group.num_parts // group.rows_on_cores // room_bytes))
 
 
 def _parts(tasks: Sequence[LayerTask], group: FusedGroup, num_inputs: int) -> Iterator[list[LayerTask]]:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 
 from accelsim.errors import MappingError
 from accelsim.mapping.build import layer_shape
+from accelsim.mapping.cores import Share
 from accelsim.mapping.fusion import FusedGroup, PieceTask, pieces_of
 from accelsim.mapping.mapper import MappedLayer
 from accelsim.mapping.skipping import effective_macs
 from accelsim.mapping.task import LayerTask
 from accelsim.storage.base import StoredBits
 from accelsim.timing.moment import Moment
-from accelsim.timing.schedule import FusedLayers
+from accelsim.timing.schedule import FusedLayers, LayerSchedule
 from accelsim.timing.solve import layer_end, layer_table
 from accelsim.trace.model import LayerTrace
 
@@ -57,34 +58,50 @@ def largest_of(entries: Sequence[Entry], place: int) -> LayerTask:
 
 def as_piece(item: MappedLayer, entry: Entry, before: Moment) -> MappedLayer:
     """Return a piece under its layer's figures, with what the group has in the buffers beside it, and its end there."""
+    if entry.piece is None:
+        return item
+    schedule, hardware = with_figures(item.schedule, entry), entry.whole.hardware
+    end = layer_end(layer_table(schedule, hardware, before), hardware, before)
+    return replace(item, schedule=schedule, end=item.end if end is None else end)
+
+
+ALL = Share(0, 1, 1)
+
+
+def with_figures(schedule: LayerSchedule, entry: Entry, share: Share = ALL) -> LayerSchedule:
+    """Return a piece's schedule under its layer's figures, those of a core in its last piece: its ``share`` of them.
+
+    Raises
+    ------
+    MappingError
+        It has too many tiles.
+    """
     piece, whole = entry.piece, entry.whole
     if piece is None:
-        return item
-    schedule = item.schedule
+        return schedule
     occupancy = {
         name: schedule.occupancy_bytes.get(name, 0) + piece.beside_bytes.get(name, 0)
         for name in {**schedule.occupancy_bytes, **piece.beside_bytes}
     }
-    schedule = replace(
-        schedule,
-        name=whole.layer.name,
-        shape=layer_shape(whole.layer),
-        macs=whole.layer.dims.macs if piece.is_last and whole.layer.uses_array else 0,
-        effective_macs=effective_macs(whole) if piece.is_last and whole.layer.uses_array else 0,
-        stored_bits=whole.stored_bits if piece.is_last else StoredBits(),
-        occupancy_bytes=occupancy,
-    )
+    counts = piece.is_last and whole.layer.uses_array
     if schedule.parts is not None:
         raise MappingError(
             f"{whole.layer.name}: its stripes have {schedule.num_steps} tiles each, too many to be fused; leave it out "
             "of mapping.fuse"
         )
-    end = layer_end(layer_table(schedule, whole.hardware, before), whole.hardware, before)
-    return replace(item, schedule=schedule, end=item.end if end is None else end)
+    return replace(
+        schedule,
+        name=whole.layer.name,
+        shape=layer_shape(whole.layer),
+        macs=share.of(whole.layer.dims.macs) if counts else 0,
+        effective_macs=share.of(effective_macs(whole)) if counts else 0,
+        stored_bits=whole.stored_bits if piece.is_last else StoredBits(),
+        occupancy_bytes=occupancy,
+    )
 
 
 def described(trace: LayerTrace, group: FusedGroup, entries: Sequence[Entry]) -> FusedLayers:
-    """Return what a result says of a group."""
+    """Return what a result says of a group, with the pieces of all cores among ``entries``."""
     pieces = [entry for entry in entries if entry.piece is not None and entry.place in group.places]
     made, held = dict.fromkeys(group.places, 0), dict.fromkeys(group.places, "")
     for entry in pieces:
@@ -102,4 +119,5 @@ def described(trace: LayerTrace, group: FusedGroup, entries: Sequence[Entry]) ->
         rows_made=tuple(count / own for count, own in zip(made.values(), rows, strict=True)),
         held_bytes=max(entry.piece.beside_bytes["activation_buffer"] for entry in pieces if entry.piece is not None),
         holds_second=group.holds_second,
+        num_cores=group.num_cores,
     )

@@ -2,7 +2,8 @@
 
 A stripe is a range of rows of the group's last layer, with the rows of every earlier layer that it needs: layers of a
 group work on one stripe after the other, so that a map between them is on chip a few rows at a time. Rows that the next
-stripe needs too, the halo, stay on chip (``kept``), or are made, or read, again (``recomputed``).
+stripe needs too, the halo, stay on chip (``kept``), or are made, or read, again (``recomputed``). Of several cores
+each has as many stripes, one behind the other; what two cores need is recomputed, whatever becomes of other halos.
 """
 
 from __future__ import annotations
@@ -69,12 +70,22 @@ class StripePiece:
     held_bytes: int
 
 
-def cut(members: Sequence[Member], num_stripes: int, halo: Halo) -> tuple[StripePiece, ...]:
+def cut(
+    members: Sequence[Member], num_stripes: int, halo: Halo, num_cores: int = 1, core: int = 0
+) -> tuple[StripePiece, ...]:
     """Return the pieces of a group in the order in which they run, stripe by stripe.
 
     Every layer makes each of its rows; where halos are kept, once.
+
+    Parameters
+    ----------
+    num_stripes
+        Stripes of a core.
+    num_cores, core
+        Cores among which the rows are divided, and of which of them the pieces are wanted; its stripes count from 0.
     """
-    rows = _rows_of_stripes(members, num_stripes, halo)
+    every = _rows_of_stripes(members, num_stripes, halo, num_cores)
+    rows = every[core * num_stripes : (core + 1) * num_stripes]
     order = [
         (stripe, member)
         for stripe in range(num_stripes)
@@ -90,8 +101,12 @@ def cut(members: Sequence[Member], num_stripes: int, halo: Halo) -> tuple[Stripe
     return tuple(pieces)
 
 
-def _rows_of_stripes(members: Sequence[Member], num_stripes: int, halo: Halo) -> list[list[Rows]]:
-    """Return which rows each member makes in each stripe, from the last member's share of its own backwards."""
+def _rows_of_stripes(members: Sequence[Member], each: int, halo: Halo, num_cores: int) -> list[list[Rows]]:
+    """Return which rows each member makes in each stripe, from the last member's share of its own backwards.
+
+    A core has ``each`` stripes.
+    """
+    num_stripes = each * num_cores
     place = {member.name: number for number, member in enumerate(members)}
     readers: list[list[tuple[int, Read]]] = [[] for _ in members]
     for number, member in enumerate(members):
@@ -115,7 +130,7 @@ def _rows_of_stripes(members: Sequence[Member], num_stripes: int, halo: Halo) ->
                     begins.append(begin)
                     ends.append(end)
             end = total if stripe == num_stripes - 1 else max(ends)
-            begin = done[number] if halo == "kept" else min(begins)
+            begin = done[number] if halo == "kept" and stripe % each else min(begins)
             made[number] = begin, end
         done = [max(before, end) for before, (_, end) in zip(done, made, strict=True)]
         found.append(made)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -12,8 +14,10 @@ from rich.text import Text
 
 from accelsim.cores import Program
 from accelsim.mapping.loops import LOOPS
+from accelsim.report.mapping import print_fused
 from accelsim.report.text import printable
 from accelsim.sim.counters import Counters
+from accelsim.timing.schedule import FusedLayers
 
 
 def core_map(program: Program, counters: Counters) -> list[dict[str, Any]]:
@@ -41,15 +45,19 @@ def core_map(program: Program, counters: Counters) -> list[dict[str, Any]]:
     return rows
 
 
-def core_map_text(hardware: str, network: str, storage: str, rows: list[dict[str, Any]]) -> str:
-    """Return the rows as JSON."""
+def core_map_text(
+    hardware: str, network: str, storage: str, rows: list[dict[str, Any]], fused: Iterable[FusedLayers]
+) -> str:
+    """Return the rows, and the layers that are fused, as JSON."""
     document = {"hardware": hardware, "network": network, "storage": storage, "layers": rows}
+    document["fused"] = [asdict(group) for group in fused]
     return json.dumps(document, indent=2) + "\n"
 
 
-def print_core_map(console: Console, title: str, rows: list[dict[str, Any]]) -> None:
-    """Print the rows as a table."""
+def print_core_map(console: Console, title: str, rows: list[dict[str, Any]], fused: Sequence[FusedLayers]) -> None:
+    """Print the layers that are fused, and the rows as a table."""
     console.print(Text(title, style="bold"))
+    print_fused(console, fused)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("layer", no_wrap=True)
     for heading in ("divided by", "cores", "same for all", "tile of the largest part", "cycles"):

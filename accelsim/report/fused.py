@@ -18,9 +18,13 @@ def fused_line(result: RunResult) -> list[str]:
 
 
 def fused_cells(result: RunResult) -> dict[str, str]:
-    """Return by layer its group, and in how many stripes: ``2: 14``; parts stand before, ``1: 12 x 4``."""
+    """Return by layer its group, and in how many stripes: ``2: 14``; parts stand before, ``1: 12 x 4``.
+
+    Of rows that cores divide, these stand before: ``2: 4 cores x 14``.
+    """
     found: dict[str, str] = {}
     for number, group in enumerate(result.fused or (), 1):
         parts = f"{group.num_parts} x " if group.num_parts > 1 else ""
+        parts = f"{group.num_cores} cores x " if group.num_cores > group.num_parts else parts
         found |= dict.fromkeys(group.layers, f"{number}: {parts}{group.num_stripes}")
     return found

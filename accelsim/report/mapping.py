@@ -204,8 +204,7 @@ def print_mapping(
     The layers that are fused come first.
     """
     console.print(Text(title, style="bold"))
-    if fused:
-        print_fitted(console, _fused_rows(fused), ("halo", "weights from stripe to stripe"))
+    print_fused(console, fused)
     if not layers:
         return
     print_fitted(console, _tile_rows(layers), ("differs", "loops, outermost first", "closed form", "tiles"))
@@ -214,18 +213,25 @@ def print_mapping(
         print_fitted(console, rows, list(reversed(list(rows[0])[2:])))
 
 
+def print_fused(console: Console, fused: Sequence[FusedLayers]) -> None:
+    """Print the layers that are fused, if there are any."""
+    if fused:
+        print_fitted(console, _fused_rows(fused), ("halo", "weights from stripe to stripe"))
+
+
 def _fused_rows(fused: Sequence[FusedLayers]) -> list[dict[str, str]]:
     words = {"inputs": "inputs of", "heads": "heads of", "none": ""}
     rows = []
     for group in fused:
         number = f"{group.num_parts} {words[group.division]} " if group.num_parts > 1 else ""
+        cores = "" if group.num_cores == 1 else f" on each of {group.num_cores} cores"
         most = max(group.rows_made)
         again = f", {100 * (most - 1):.0f} % more rows" if most > 1 else ""
         rows.append(
             {
                 "fused layers": f"{printable(group.layers[0], 24)} to {printable(group.layers[-1], 24)}",
                 "layers": str(len(group.layers)),
-                "stripes": f"{number}{group.num_stripes}",
+                "stripes": f"{number}{group.num_stripes}{cores}",
                 "halo": f"{group.halo}{again}",
                 "maps on chip": quantity(group.held_bytes, "B"),
                 "weights from stripe to stripe": _held_cell(group),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+import accelsim
 from accelsim.config.hardware import HardwareConfig
 from accelsim.report.timeline_counters import bandwidth, buffer_levels, level_points
 from accelsim.report.timeline_probe import Slice, TimelineProbe
@@ -65,18 +66,32 @@ def make_timeline(
         "counters": "of every tile; the peak in each of 500 equal windows where a level changes more often",
         "dram": tiles.channel_words if tiles.num_channels else "ideal memory: requests take no time",
     }
-    return written(result, events, sampling.left_out, more)
+    return written(Heading.of(result), events, sampling.left_out, more)
 
 
-def written(result: RunResult, events: list[Event], left_out: str, more: Mapping[str, str]) -> Timeline:
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """What a timeline says of its run."""
+
+    hardware: str
+    workload: str
+    storage: str
+
+    @classmethod
+    def of(cls, result: RunResult) -> Heading:
+        """Return the heading of a run of one network."""
+        return cls(result.hardware.name, result.workload.name, result.storage)
+
+
+def written(heading: Heading, events: list[Event], left_out: str, more: Mapping[str, str]) -> Timeline:
     """Return events as the content of a file that says what run they are of; ``more`` is said beside."""
     document = {
         "displayTimeUnit": "ns",
         "otherData": {
-            "accelsim_version": result.accelsim_version,
-            "hardware": result.hardware.name,
-            "workload": result.workload.name,
-            "storage": result.storage,
+            "accelsim_version": accelsim.__version__,
+            "hardware": heading.hardware,
+            "workload": heading.workload,
+            "storage": heading.storage,
             "sampling": left_out or "every tile is drawn",
             **more,
         },

@@ -290,7 +290,7 @@ class CoreRecord(ResultModel):
     end_cycle: int = Field(ge=0)
     """When its last layer had ended."""
     num_layers: int = Field(ge=0)
-    """Layers, or parts of them, that it worked on."""
+    """Layers that it worked on, or parts of them, stripes of fused ones included."""
     macs: int = Field(ge=0)
     """Dense multiply-accumulates; cores add up to the run."""
     effective_macs: int = Field(ge=0)
@@ -311,7 +311,7 @@ class FusedRecord(ResultModel):
     num_parts: int = Field(ge=1)
     """In how many parts; 1 where nothing was."""
     num_stripes: int = Field(ge=1)
-    """Stripes of rows of each part."""
+    """Stripes of rows of each part; where cores divide rows, of each core."""
     halo: Literal["kept", "recomputed"]
     """Whether rows that two stripes need stayed on chip, or were made again."""
     held: tuple[Literal["", "stored", "weights"], ...]
@@ -319,7 +319,9 @@ class FusedRecord(ResultModel):
     rows_made: tuple[float, ...]
     """Rows that each layer made, over those that it has."""
     held_bytes: int = Field(ge=0)
-    """What the group had of its maps in the activation buffer at most."""
+    """What the group had of its maps in the activation buffer at most; of several cores, one of them."""
+    num_cores: int = Field(1, ge=1)
+    """Cores that it ran on, each for some of the parts, or of the rows where there is one part."""
 
 
 class RunResult(ResultModel):

@@ -126,11 +126,20 @@ class SystemCost:
     dram: DramActivity | None
 
 
-def cost_of_slot(slot: Slot, hardware: HardwareConfig) -> SystemCost:
-    """Return what one slot takes and does, with the simple memory or the ideal one."""
-    system = build_system([slot], hardware)
+def end_of_slots(slots: Sequence[Slot], hardware: HardwareConfig) -> int:
+    """Return the cycle in which the last core ends, with the simple memory or the ideal one."""
+    return _end(solve_system(build_system(slots, hardware, with_pieces=False), hardware))
+
+
+def _end(times: FlatTimes) -> int:
+    return max((int(cycles[-1]) for cycles in times.end.values() if cycles.size), default=0)
+
+
+def cost_of_slots(slots: Sequence[Slot], hardware: HardwareConfig) -> SystemCost:
+    """Return what slots by themselves take and do, with the simple memory or the ideal one."""
+    system = build_system(slots, hardware)
     times = solve_system(system, hardware)
-    end = max((int(cycles[-1]) for cycles in times.end.values() if cycles.size), default=0)
+    end = _end(times)
     paid = [_paid(piece, hardware) for piece in system.pieces]
     dram = _sum([one for one, _ in paid])
     written = sum(int(piece.schedule.outputs.store_bytes.sum()) for piece in system.pieces)

@@ -158,8 +158,7 @@ class PieceInSlot:
         for wait in station.waits:
             name = self.counters[wait.counter]
             base = self.base.get(name, 0)
-            value = np.where(wait.value != NO_WAIT, wait.value + base, NO_WAIT) if base else wait.value
-            waits.append(Wait(name, value))
+            waits.append(Wait(name, wait.value + base if base else wait.value))  # no wait stays far below zero
             if wait.counter == "layers" and self.waits_for:
                 is_there = wait.value != NO_WAIT
                 waits += [Wait(counter, np.where(is_there, number, NO_WAIT)) for counter, number in self.waits_for]

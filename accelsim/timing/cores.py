@@ -97,6 +97,7 @@ class _Builder:
         self.last: dict[int, LayerSchedule] = {}
         self.ended: Counter[int] = Counter()
         self.known: dict[tuple[object, ...], tuple[LayerSchedule, tuple[Station, ...]]] = {}
+        self.chosen: dict[tuple[int, tuple[int, ...], bool], Station] = {}
         self.beside: dict[str, list[_Beside]] = {}
         self.latest: dict[int, list[float]] = {core: [0.0] for core in range(hardware.num_cores)}
         self.floor = 0.0
@@ -200,7 +201,7 @@ class _Builder:
         for one in found:
             dma = one.unit("dma")
             assert dma.requests is not None  # it is the DMA engine
-            chosen = one.named(some_requests(dma, dma.requests.kind == kind))
+            chosen = one.named(self._some(dma, (kind,)))
             assert chosen.requests is not None
             served = replace(chosen.requests, counters=(_SERVED,) * len(COUNTER_OF_KIND))
             # As many may be under way as have a place in the buffer.
@@ -296,8 +297,16 @@ class _Builder:
             kinds = [FETCHED_FOR_ALL[name] for name in for_all]
             kinds += [FROM_CORES[name] for name, _ in one.piece.from_cores]
             if station.requests is not None and kinds:
-                mine = some_requests(station, ~np.isin(station.requests.kind, kinds))
+                mine = self._some(station, tuple(kinds), others=True)
             one.put(station.name, line.name, self._add(line, one.named(mine)))
+
+    def _some(self, dma: Station, kinds: tuple[int, ...], *, others: bool = False) -> Station:
+        """Return the requests of some kinds, or the ``others``; equal pieces have one station (see `_stations`)."""
+        key = id(dma), kinds, others
+        if key not in self.chosen:
+            assert dma.requests is not None  # it is the DMA engine
+            self.chosen[key] = some_requests(dma, np.isin(dma.requests.kind, kinds, invert=others))
+        return self.chosen[key]
 
     def _add(self, line: Line, station: Station) -> Ints:
         self._count(station)
@@ -348,12 +357,12 @@ def _equal(rows: Sequence[Ints]) -> bool:
     return all(np.array_equal(row, rows[0]) for row in rows)
 
 
-def build_system(slots: Sequence[Slot], hardware: HardwareConfig) -> System:
-    """Return the table of all cores of a run."""
+def build_system(slots: Sequence[Slot], hardware: HardwareConfig, *, with_pieces: bool = True) -> System:
+    """Return the table of all cores of a run; without its pieces where nothing but times is wanted."""
     builder = _Builder(hardware)
     found = [(number, piece) for number, slot in enumerate(slots) for piece in builder.slot(slot)]
     builder.finish()
-    pieces = [piece.done(number) for number, piece in found]
+    pieces = [piece.done(number) for number, piece in found] if with_pieces else []
     # Each line goes when its station is there: of millions of events either takes hundreds of MB.
     stations = tuple(builder.lines.pop(name).station() for name in list(builder.lines))
     names = [core_name(core, name) for core in range(hardware.num_cores) for name in _WORDS]

@@ -246,6 +246,8 @@ class FusedLayers:
         What maps between the layers take of the activation buffer at most.
     holds_second
         Whether keys and values, or other second operands, are among these.
+    num_cores
+        Cores that the group runs on, each for some of the parts, or of the rows where there is one part.
     """
 
     layers: tuple[str, ...]
@@ -258,6 +260,7 @@ class FusedLayers:
     rows_made: tuple[float, ...]
     held_bytes: int
     holds_second: bool
+    num_cores: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import LoadedHardware
 from accelsim.core_program import Program
-from accelsim.cores import best_program
 from accelsim.fused_view import piece_entries
 from accelsim.mapping.core_chip import core_chip
 from accelsim.mapping.cores import is_part, split_task
 from accelsim.mapping.network import network_tasks
 from accelsim.mapping.residency import Residency
-from accelsim.pipeline import built_for, layer_plans, network_on_cores, schedule_network
+from accelsim.pipeline import best_on_cores, built_for, layer_plans, schedule_network
 from accelsim.sim.cores import run_system
 from accelsim.sim.run import run_schedule
 from accelsim.timing.schedule import LayerSchedule, Schedule
@@ -55,7 +54,7 @@ def visited_parts(hardware: LoadedHardware, trace: LayerTrace, storage: str) -> 
     chip = hardware.config
     if chip.num_cores > 1:
         built = built_for(chip, trace, storage)
-        program, _ = best_program(built, network_on_cores(built, trace, storage))
+        program, _ = best_on_cores(built, trace, storage)
         if program is not None:
             return _of_cores(LoadedHardware(built, hardware.path, hardware.sha256), trace, storage, program)
         chip = core_chip(chip, 1, None)
@@ -94,6 +93,7 @@ def _of_cores(
     nowhere = Residency(frozenset(), (0,) * len(trace.layers))
     tasks = network_tasks(trace, layer_plans(trace, storage), core_chip(chip, 1, None), nowhere)
     found: dict[str, list[VisitedPart]] = {}
+    begun: set[tuple[int, int]] = set()
     for one in run_system(program.slots, chip).pieces:
         place, slot = program.layer_of[one.piece.slot], program.slots[one.piece.slot]
         own, by = tasks[place], program.divided[place]
@@ -102,7 +102,14 @@ def _of_cores(
         parts = split_task(own, by, len(slot.pieces), trace.num_inputs) if is_part(by) else None
         if parts is not None:
             own = parts[sorted(slot.pieces).index(one.piece.core)]
-        visits = tile_visits(own.layer, one.piece.schedule, chip, own.first_filter)
+        layer = own.layer
+        if program.traced and one.piece.core in program.traced[one.piece.slot]:
+            layer, schedule = program.traced[one.piece.slot][one.piece.core], one.piece.schedule
+            is_made = schedule.uses_generator or schedule.uses_decoder
+            if not is_made and (place, one.piece.core) in begun:
+                continue  # its weights stayed on chip
+            begun.add((place, one.piece.core))
+        visits = tile_visits(layer, one.piece.schedule, chip, own.first_filter)
         made, decoded = (
             None if unit in one.piece.follows else one.actions.get(unit, {}) for unit in (_GENERATOR, _DECODER)
         )

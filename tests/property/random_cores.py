@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 from random_cases import Case, drawn_layer, make_case
 
@@ -18,6 +19,7 @@ from accelsim.mapping.residency import Residency
 from accelsim.mapping.task import LayerTask
 from accelsim.mapping.vector_layer import build_vector_layer
 from accelsim.pipeline import layer_plans
+from accelsim.sim.cores import SystemRun
 from accelsim.timing.core_pieces import Piece, Slot
 from accelsim.timing.schedule import LayerSchedule
 from accelsim.trace.model import LayerTrace
@@ -100,3 +102,14 @@ def several_cores(draw: random.Random, hardware: HardwareConfig) -> HardwareConf
     policy = draw.choice(["oldest_first", "round_robin"]) if has_one_bus else "oldest_first"
     dram = hardware.dram.model_copy(update={"arbitration": policy})
     return hardware.model_copy(update={**changed, "dram": dram})
+
+
+def seen(run: SystemRun) -> list[Any]:
+    """Return all integers of a run."""
+    return [
+        (
+            one.piece.core, one.account.start_cycle, one.account.end_cycle, one.account.causes, one.timing.busy_cycles,
+            {name: spans.tolist() for name, spans in one.account.spans.items()}, one.dram_bytes, one.actions,
+        )
+        for one in run.pieces
+    ]  # fmt: skip

@@ -36,5 +36,5 @@ def _pipeline(case: Case, draw: random.Random) -> CoresCase:
     on_chip = frozenset(layer.name for layer in case.trace.layers if draw.random() < 0.5)
     cycles = tuple(int(schedule.array_cycles.sum()) + draw.randint(0, 500) for schedule in schedules)
     stages = Stages(case.trace, stage_of, schedules, cycles, on_chip, crossing)
-    program = program_of(case.trace, [stages] * draw.randint(1, 4))
+    program = program_of(case.trace, [stages] * draw.randint(1, 4), hardware.num_cores)
     return CoresCase(hardware, case.trace, program.slots)

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from random_cores import seen
 
-from accelsim.sim.cores import SystemRun, core_counters, decisive, run_system
+from accelsim.sim.cores import core_counters, decisive, run_system
 from accelsim.sim.run import run_schedule
 from accelsim.timing.accounts import WAIT_CORES
 from accelsim.timing.core_pieces import Piece, Slot
@@ -14,17 +15,6 @@ from accelsim.timing.core_pieces import Piece, Slot
 Cases = Callable[[int], Any]
 IS_NIGHTLY = "ACCELSIM_NIGHTLY" in os.environ
 SEEDS = range(2000, 2060 if IS_NIGHTLY else 2016)
-
-
-def seen(run: SystemRun) -> list[Any]:
-    """Return all integers of a run."""
-    return [
-        (
-            one.piece.core, one.account.start_cycle, one.account.end_cycle, one.account.causes, one.timing.busy_cycles,
-            {name: spans.tolist() for name, spans in one.account.spans.items()}, one.dram_bytes, one.actions,
-        )
-        for one in run.pieces
-    ]  # fmt: skip
 
 
 def test_the_solver_gives_the_integers_of_the_processes(random_cores: Cases) -> None:

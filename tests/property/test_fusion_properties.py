@@ -6,13 +6,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from random_cores import seen, several_cores
 
 from accelsim.config.hardware import HardwareConfig
+from accelsim.core_divider import Divider
+from accelsim.core_layers import divide
+from accelsim.core_program import Program
+from accelsim.cores import counters_of
 from accelsim.errors import MappingError
 from accelsim.mapping.fusion import FusedGroup, why_apart
 from accelsim.mapping.network import map_network
 from accelsim.mapping.prices import EnergyPrices
-from accelsim.pipeline import layer_plans
+from accelsim.pipeline import layer_plans, network_on_cores
+from accelsim.sim.cores import run_system
 from accelsim.sim.run import run_schedule
 from accelsim.timing.schedule import Schedule
 from accelsim.trace.model import LayerTrace, LoopDims, TraceLayer
@@ -155,3 +161,43 @@ def test_maps_between_layers_move_no_byte(cases: list[Fused]) -> None:
         counters = run_schedule(case.fused, case.hardware, engine="solver")
         for place in case.group.places[:-1]:
             assert counters.layers[place].dram_bytes["activation_out"] == 0, seed
+
+
+@pytest.fixture(scope="module")
+def on_cores(cases: list[Fused]) -> list[tuple[HardwareConfig, LayerTrace, FusedGroup, Program]]:
+    """Return the chains of every other case on some cores that share what is drawn."""
+    found = []
+    for seed, case in list(zip(SEEDS, cases, strict=True))[::2]:
+        draw = random.Random(f"fused on cores {seed}")
+        chip = several_cores(draw, case.hardware).model_copy(update={"memory": "dram"})
+        last = case.trace.layers[case.group.stop - 1].dims
+        most = case.group.num_parts if case.group.num_parts > 1 else last.P
+        number = min(chip.num_cores, most)
+        stripes = min(case.group.num_stripes, last.P // (number if case.group.num_parts == 1 else 1))
+        group = replace(case.group, num_cores=number, num_stripes=stripes)
+        network = network_on_cores(chip, case.trace, case.fused.storage)
+        try:
+            found.append((chip, case.trace, group, divide(Divider(chip, network), (group,)).program()))
+        except MappingError:
+            continue  # a part of a shared buffer is too small for it
+    assert len(found) > len(cases) // 4
+    return found
+
+
+def test_on_several_cores_too_processes_and_solver_agree_and_all_adds_up(
+    on_cores: list[tuple[HardwareConfig, LayerTrace, FusedGroup, Program]],
+) -> None:
+    for chip, trace, group, program in on_cores:
+        exact = run_system(program.slots, chip, exact=True, layer_of=program.layer_of)
+        solved = run_system(program.slots, chip, engine="python", layer_of=program.layer_of)
+        assert (seen(solved), solved.dram) == (seen(exact), exact.dram), group
+        counters = counters_of(program, exact, chip, network_on_cores(chip, trace, "dense-int8"))
+        assert [layer.macs for layer in counters.layers] == [
+            layer.dims.macs if layer.uses_array else 0 for layer in trace.layers
+        ], group
+        assert sum(layer.latency_cycles for layer in counters.layers) == exact.end_cycle, group
+        assert {sum(core.cycles_by_cause.values()) for core in counters.cores} == {exact.end_cycle}, group
+        for layer in counters.layers:
+            assert sum(layer.cycles_by_cause.values()) == layer.latency_cycles, group
+        for place in group.places[:-1]:
+            assert counters.layers[place].dram_bytes["activation_out"] == 0, group

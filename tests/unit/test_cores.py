@@ -8,7 +8,7 @@ import pytest
 from accelsim.config.loader import LoadedHardware, load_hardware
 from accelsim.core_bound import least_work
 from accelsim.cores import Program, best_program, by_layers
-from accelsim.costed import simulate_format
+from accelsim.costed import run_with_limits, simulate_format
 from accelsim.errors import ConfigError, MappingError, SimulationError
 from accelsim.mapping.core_chip import core_chip
 from accelsim.mapping.cores import PARTS, split_task
@@ -294,6 +294,24 @@ def test_a_core_that_is_done_early_takes_no_turn_before_those_that_it_waits_for(
     trace = LayerTrace("part", trace_workload("mobilenet_v2", TraceOptions(sparsity=0.6)).layers[:7], "dense")
     run = run_tenants(chip, [network_on_cores(chip, trace, "slt")] * 2)
     assert [tenant.counters.layers[-1].name for tenant in run.tenants] == [trace.layers[-1].name] * 2
+
+
+def test_one_network_is_no_tenant() -> None:
+    with pytest.raises(MappingError, match="tenants: cores have networks of their own, and this is one; give two"):
+        simulate(quad("mapping.schedule=tenants"), small(), "dense-int8")
+
+
+def test_limits_of_several_cores_are_runs_with_twice_as_much() -> None:
+    chip, twice = quad(), quad("dram.num_channels=2")
+    trace = trace_workload("conv4")
+    run = run_with_limits(chip, trace, simulate_format(chip, trace, "dense-int8", False), None)
+    limits = run.counters.limits
+    assert {"memory_bandwidth", "pe_array"} <= set(limits)
+    anew = simulate_format(twice, trace, "dense-int8", False).result.totals.latency_cycles
+    latency = run.result.totals.latency_cycles
+    assert anew <= limits["memory_bandwidth"].latency_cycles_with_twice < latency  # layers stay divided as they are
+    for limit in limits.values():
+        assert 0 < limit.latency_cycles_with_twice <= latency
 
 
 def test_a_split_by_inputs_needs_inputs() -> None:

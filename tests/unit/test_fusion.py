@@ -19,9 +19,9 @@ CHIP = ("hwconfigs/edge.yaml", "activation_buffer.capacity_bytes=12288")
 TICKET = TraceOptions(width_factor=0.25, sparsity=0.5, prune_ratio=0.35, lock_ratio=0.35)
 
 
-def run(objective: str, fuse: str) -> tuple[float, int, Counters]:
+def run(objective: str, fuse: str, *more: str) -> tuple[float, int, Counters]:
     """Return objective, DRAM bytes and counters of a ticket of ResNet-18."""
-    chip = load_hardware(CHIP[0], (CHIP[1], f"mapping.objective={objective}", f"mapping.fuse={fuse}"))
+    chip = load_hardware(CHIP[0], (CHIP[1], f"mapping.objective={objective}", f"mapping.fuse={fuse}", *more))
     counters = simulate(chip, trace_network("resnet18", TICKET), "slt")
     return objective_of_run(counters, chip.config), counters.moved_bytes, counters
 
@@ -33,6 +33,22 @@ def test_auto_is_better_and_moves_less(objective: str) -> None:
     assert fused[1] < apart[1]
     assert [layer.macs for layer in fused[2].layers] == [layer.macs for layer in apart[2].layers]
     assert not apart[2].fused
+
+
+def test_auto_is_better_on_several_cores_too() -> None:
+    apart, fused = (run("edp", fuse, "num_cores=3", "mapping.split=positions") for fuse in ("none", "auto"))
+    assert fused[0] < apart[0]
+    assert fused[1] < apart[1]
+    assert max(group.num_cores for group in fused[2].fused) > 1
+    assert [layer.macs for layer in fused[2].layers] == [layer.macs for layer in apart[2].layers]
+    assert sum(core.macs for core in fused[2].cores) == sum(layer.macs for layer in apart[2].layers)
+
+
+def test_verify_produces_the_weights_of_every_core(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cores = ["--set", "num_cores=2", "--set", "mapping.split=positions"]
+    assert main(["verify", CHIP[0], str(made / "ticket.pt"), "--images", "0", *settings(), *cores, "--json"]) == 0
+    weights = json.loads(capsys.readouterr().out)
+    assert weights["total"]["productions"] > weights["total"]["num_weights"]  # both cores need those of a layer
 
 
 def test_a_group_that_costs_more_does_not_take_the_others_with_it() -> None:
@@ -86,11 +102,12 @@ def test_verify_produces_the_weights_of_every_stripe(made: Path, capsys: pytest.
     assert weights["total"]["productions"] > weights["total"]["num_weights"]  # generated again in each stripe
 
 
-def test_a_chart_and_several_cores_are_refused(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_chart_and_a_pipeline_are_refused(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     chart = ["--gantt", str(made / "chart.svg")]
     assert main(["run", CHIP[0], str(made / "ticket.pt"), *settings(), *chart]) == 2
     assert "--gantt: a chart shows a layer that runs at a stretch" in capsys.readouterr().err
     assert main(["run", CHIP[0], str(made / "ticket.pt"), "--set", "mapping.fuse=[a, b]"]) == 2
     assert "['a', 'b'] is no fusion; give none, auto, or lists of layers such as [[" in capsys.readouterr().err
-    assert main(["run", CHIP[0], str(made / "ticket.pt"), *settings(), "--set", "num_cores=2"]) == 2
-    assert "mapping.fuse: fused layers run on one core; set it to none, or num_cores: 1" in capsys.readouterr().err
+    stages = ["--set", "num_cores=2", "--set", "mapping.schedule=pipeline"]
+    assert main(["run", CHIP[0], str(made / "ticket.pt"), *settings(), *stages]) == 2
+    assert "mapping.fuse: in a pipeline each layer is a core's by itself; set fuse" in capsys.readouterr().err

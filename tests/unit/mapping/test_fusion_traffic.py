@@ -8,11 +8,12 @@ from dataclasses import replace
 import pytest
 
 from accelsim.config.hardware import BufferConfig, HardwareConfig
+from accelsim.cores import run_on_cores
 from accelsim.errors import MappingError
 from accelsim.mapping.fuse import choose_groups
 from accelsim.mapping.network import map_network
 from accelsim.mapping.prices import EnergyPrices
-from accelsim.pipeline import layer_plans
+from accelsim.pipeline import layer_plans, network_on_cores
 from accelsim.prng.source import RandomSource
 from accelsim.sim.counters import Counters
 from accelsim.sim.run import run_schedule
@@ -183,23 +184,57 @@ def test_a_map_that_others_read_too_is_written() -> None:
     check(found, 5 * 1024, 3 * 64)
 
 
-@pytest.mark.parametrize(("mask_buffer", "times"), [(1024, 1), (128, 4)])
-def test_weights_made_again_cost_their_stored_bits_or_nothing(mask_buffer: int, times: int) -> None:
-    # 64 x 64 weights, of which 1024 are free: 1024 bits of mask and a seed of 32 bits are 132 B, 136 in bursts of 8;
-    # of both layers 272 B. They stay in a mask buffer of 1 KiB, and come for each of 4 stripes where it has 128 B.
+def ticket(layer: TraceLayer) -> TraceLayer:
+    """Return a layer of 64 x 64 weights with 1024 mask bits and a seed."""
     source = RandomSource(
         generator="xorshift32", seed=5, stream="layer", seeds="stored", prune_threshold=1, lock_threshold=2
     )
     free = {"num_kept": 512, "num_pruned": 3072, "num_locked": 0, "num_free": 1024}
-    layers = [
-        replace(layer, weights=LayerWeights((64, 64, 1, 1), source=source, codec="raw", codec_bits=1024, **free))
-        for layer in (conv("a", "input", (64, 64)), conv("b", "a", (64, 64)))
-    ]
+    weights = LayerWeights((64, 64, 1, 1), source=source, codec="raw", codec_bits=1024, **free)
+    return replace(layer, weights=weights)
+
+
+@pytest.mark.parametrize(("mask_buffer", "times"), [(1024, 1), (128, 4)])
+def test_weights_made_again_cost_their_stored_bits_or_nothing(mask_buffer: int, times: int) -> None:
+    # 64 x 64 weights, of which 1024 are free: 1024 bits of mask and a seed of 32 bits are 132 B, 136 in bursts of 8;
+    # of both layers 272 B. They stay in a mask buffer of 1 KiB, and come for each of 4 stripes where it has 128 B.
+    layers = [ticket(layer) for layer in (conv("a", "input", (64, 64)), conv("b", "a", (64, 64)))]
     fused, apart, what = run(chip([["a", "b"]], mask_buffer=mask_buffer), *layers, storage="slt")
     assert (moved(fused, MAPS), moved(fused, STORED)) == (2 * 8192, times * 272)
     assert what[0].held == (("stored",) * 2 if times == 1 else ("", ""))
     words = [[layer.actions["weight_generator"]["words"] for layer in each.layers] for each in (fused, apart)]
     assert words[0] == [4 * count for count in words[1]]  # made again in each stripe
+
+
+def on_two_cores(hardware: HardwareConfig, *layers: TraceLayer, share: list[str], storage: str) -> Counters:
+    """Return the counters of two cores that run a group for half of the rows each."""
+    mapping = hardware.mapping.model_copy(update={"split": "positions", "num_stripes": 2})
+    two = hardware.model_copy(update={"num_cores": 2, "share": share, "mapping": mapping})
+    trace = LayerTrace("hand", layers, "synthetic", batch=1)
+    counters = run_on_cores(two, network_on_cores(two, trace, storage))
+    assert (counters.fused[0].num_cores, counters.fused[0].num_stripes) == (2, 2)
+    assert [layer.macs for layer in counters.layers] == [layer.dims.macs for layer in layers]
+    return counters
+
+
+def test_two_cores_recompute_what_both_need_and_read_weights_each() -> None:
+    # Outputs 0-8 and 8-16 need rows 0-9 and 7-16 of the map between (18 of 16), these 0-10 and 6-16 of the input: 20
+    # rows x 64 B. Within a core halos are kept. Each core reads 2 x 576 weights.
+    layers = conv("a", "input", kernel=3), conv("b", "a", kernel=3)
+    counters = on_two_cores(chip([["a", "b"]]), *layers, share=[], storage="dense-int8")
+    assert (moved(counters, MAPS), moved(counters, STORED)) == (1280 + 1024, 2 * 1152)
+    assert counters.fused[0].rows_made == (18 / 16, 1.0)
+
+
+def test_a_shared_mask_buffer_and_generator_serve_both_cores_once() -> None:
+    # Mask and seed of both layers, 272 B as above, come once and stay; both cores' two stripes take the same words.
+    shared = ["weight_generator", "mask_decoder", "mask_buffer"]
+    layers = [ticket(layer) for layer in (conv("a", "input", (64, 64)), conv("b", "a", (64, 64)))]
+    both = on_two_cores(chip([["a", "b"]], mask_buffer=1024), *layers, share=shared, storage="slt")
+    assert (moved(both, MAPS), moved(both, STORED)) == (2 * 8192, 272)
+    alone = run(chip([["a", "b"]], stripes=2, mask_buffer=1024), *layers, storage="slt")[0]
+    words = [[layer.actions["weight_generator"]["words"] for layer in each.layers] for each in (both, alone)]
+    assert words[0] == words[1]
 
 
 @pytest.mark.parametrize(

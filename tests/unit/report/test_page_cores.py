@@ -16,7 +16,12 @@ def test_a_report_shows_cores_and_networks_side_by_side(tmp_path: Path, monkeypa
     assert (
         main(["run", "edge", "conv2", "--batch", "3", "--set", "mapping.schedule=pipeline", *chip, "--out", "a"]) == 0
     )
-    assert main(["run", "edge", "conv2", "conv2", "--tenants", "--set", "num_cores=2", "--out", "b"]) == 0
+    both = ["edge", "conv2", "conv2", "--tenants", "--set", "num_cores=2", "--timeline", "b.json"]
+    assert main(["run", *both, "--out", "b"]) == 0
+    seen = json.loads(Path("b.json").read_text(encoding="utf-8"))["traceEvents"]
+    titles = [event["args"]["name"] for event in seen if event["name"] == "process_name"]
+    assert titles == [f"core {core} of edge: conv2 as dense-int8" for core in range(2)]
+    assert {"conv2: convs.0", "conv2: linears.2"} <= {event["args"]["layer"] for event in seen if event["ph"] == "X"}
     result = json.loads(Path("a/summary.json").read_text(encoding="utf-8"))
     assert result["first_input_latency_s"] < result["totals"]["latency_s"]
     for name in ("report.html", "report.md", "report.tex"):
