@@ -31,12 +31,11 @@ from accelsim.dse.rows import Row, figure
 from accelsim.errors import MappingError
 from accelsim.groups import group_sizes, groups_of_size
 from accelsim.mapping.activation_code import WORD_BITS, pairs_per_word
-from accelsim.mapping.build import effective_macs
 from accelsim.mapping.figures import Layers
 from accelsim.mapping.network import check_units, rank_network
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.ranking import Best
-from accelsim.mapping.task import LayerTask
+from accelsim.mapping.task import LayerTask, effective_macs
 from accelsim.pipeline import built_for, layer_plans, run
 from accelsim.prng.streams import check_source
 from accelsim.repeated import BlockNetwork

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accelsim.mapping.build import effective_macs
 from accelsim.mapping.dataflow import ArrayWork, TileShape, adder_tree_depth, array_work, fold_geometry
 from accelsim.mapping.events import VARIABLE_LENGTH
 from accelsim.mapping.generation import TileRange, generation_work
-from accelsim.mapping.task import LayerTask
+from accelsim.mapping.task import LayerTask, effective_macs
 from accelsim.timing.memory import bytes_per_cycle
 from accelsim.trace.model import LoopDims
 from accelsim.units import ceil_div, ns_to_cycles

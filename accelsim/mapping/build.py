@@ -11,6 +11,7 @@ the parts are those of the layer.
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,8 +25,9 @@ from accelsim.mapping.dataflow import ArrayWork, TileShape, array_work
 from accelsim.mapping.events import WeightTraffic, ceil_share, input_events, output_events, weight_events
 from accelsim.mapping.holding import Holding, hold, misfit
 from accelsim.mapping.loops import Nest, Tiling, build_nest, step_ranges
+from accelsim.mapping.many_tiles import MOST_STEPS, MOST_WHOLE, check_number, likenesses, most_tiles
 from accelsim.mapping.skipping import SkipFactors, SkipTable, skip_table
-from accelsim.mapping.task import LayerTask
+from accelsim.mapping.task import LayerTask, effective_macs
 from accelsim.storage.base import StoredBits
 from accelsim.timing.schedule import (
     NO_INPUTS,
@@ -39,9 +41,6 @@ from accelsim.timing.schedule import (
 from accelsim.trace.model import TraceLayer
 
 Ints = npt.NDArray[np.int64]
-MOST_STEPS = 1 << 17  # some 100 MB of events at a time
-MOST_TILES = 10_000_000  # of a layer: half a minute
-MOST_WHOLE = 1 << 19  # of a layer on a core beside others, where all events are held at once: some 800 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +103,19 @@ class LayerParts:
         slots = self._slots if steps.stop == self.num_steps else None
         return _build(self.task, self.tiling, self.holding, _Part(steps, self.num_steps, slots), self._skips)
 
+    def likeness(self, place: int) -> Hashable:
+        """Return a key that parts with equal schedules share."""
+        return self._likenesses[place]
+
+    @property
+    def num_unlike(self) -> int:
+        """Return the tiles of all parts that differ."""
+        return sum(dict(zip(self._likenesses, map(len, self.ranges), strict=True)).values())
+
+    @cached_property
+    def _likenesses(self) -> list[Hashable]:
+        return likenesses(self.task, self.tiling, self.ranges, self._skips.weights is not None)
+
     @cached_property
     def _skips(self) -> SkipTable:
         return skip_table(self.task, self.tiling)
@@ -114,8 +126,9 @@ class LayerParts:
         dims = self.task.layer.dims
         if not self._skips.any:
             return dims.macs
-        nests = (build_nest(dims, self.tiling, steps) for steps in self.ranges)
-        return round(dims.macs * sum(self._skips.factors(nest).total for nest in nests) / self.num_steps)
+        of_kind = dict(zip(self._likenesses, self.ranges, strict=True))
+        left = {kind: self._skips.factors(build_nest(dims, self.tiling, of_kind[kind])).total for kind in of_kind}
+        return round(dims.macs * sum(left[kind] for kind in self._likenesses) / self.num_steps)
 
 
 def build_layer(
@@ -132,7 +145,7 @@ def build_layer(
     """
     _check_window(task, tiling)
     num_steps = math.prod(tiling.counts(task.layer.dims).values())
-    check_number(num_steps, task.layer.name)
+    check_number(num_steps, task.layer.name, most_tiles(task.hardware))
     holding = holding or hold(task, tiling)
     if holding is None:
         raise MappingError(
@@ -141,7 +154,9 @@ def build_layer(
         )
     ranges = step_ranges(task.layer.dims, tiling, most_steps)
     if len(ranges) > 1:
-        return _in_parts(LayerParts(task, tiling, holding, tuple(ranges)))
+        parts = LayerParts(task, tiling, holding, tuple(ranges))
+        check_number(num_steps, task.layer.name, most_tiles(task.hardware), parts.num_unlike)
+        return _in_parts(parts)
     return _build(task, tiling, holding, _Part(ranges[0], num_steps, None), skip_table(task, tiling))
 
 
@@ -152,16 +167,6 @@ def in_one(schedule: LayerSchedule) -> LayerSchedule:
         return schedule
     check_number(parts.num_steps, schedule.name, MOST_WHOLE)
     return build_layer(parts.task, parts.tiling, MOST_WHOLE, parts.holding)
-
-
-def check_number(num_steps: int, where: str, most: int = MOST_TILES) -> None:
-    """Refuse more tiles than are simulated: of one core's part of a layer ``most`` is `MOST_WHOLE`."""
-    if num_steps > most:
-        whose = "a layer" if most == MOST_TILES else "a core's part of a layer"
-        raise MappingError(
-            f"{where}: {num_steps} tiles are more than the {most} that {whose} may be cut into; state larger tiles "
-            "with --mapping FILE, take less at once (--prompt, --batch), or a chip with larger buffers"
-        )
 
 
 def _in_parts(parts: LayerParts) -> LayerSchedule:
@@ -277,14 +282,6 @@ def layer_shape(layer: TraceLayer) -> tuple[int, ...]:
         return layer.weights.shape
     dims = layer.dims
     return (dims.N, dims.G * dims.K, dims.P, dims.Q)
-
-
-def effective_macs(task: LayerTask) -> int:
-    """Return the multiply-accumulates whose weight is kept."""
-    dims = task.layer.dims
-    if task.plan is None:
-        return dims.macs
-    return task.plan.num_nonzero * dims.N * dims.P * dims.Q
 
 
 def _port_traffic(

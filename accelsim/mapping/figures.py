@@ -7,10 +7,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.mapping.build import effective_macs, shifted_bits
+from accelsim.mapping.build import shifted_bits
 from accelsim.mapping.events import VARIABLE_LENGTH
 from accelsim.mapping.prices import EnergyPrices
-from accelsim.mapping.task import LayerTask
+from accelsim.mapping.task import LayerTask, effective_macs
 
 Floats = npt.NDArray[np.float64]
 

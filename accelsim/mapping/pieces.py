@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from accelsim.errors import MappingError
-from accelsim.mapping.build import effective_macs, layer_shape
+from accelsim.mapping.build import layer_shape
 from accelsim.mapping.fusion import FusedGroup, PieceTask, pieces_of
 from accelsim.mapping.mapper import MappedLayer
-from accelsim.mapping.task import LayerTask
+from accelsim.mapping.task import LayerTask, effective_macs
 from accelsim.storage.base import StoredBits
 from accelsim.timing.moment import Moment
 from accelsim.timing.schedule import FusedLayers

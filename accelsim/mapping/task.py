@@ -216,6 +216,14 @@ class LayerTask:
         return UNBOUNDED if self.is_ideal else buffer.capacity_bytes
 
 
+def effective_macs(task: LayerTask) -> int:
+    """Return the multiply-accumulates whose weight is kept."""
+    dims = task.layer.dims
+    if task.plan is None:
+        return dims.macs
+    return task.plan.num_nonzero * dims.N * dims.P * dims.Q
+
+
 def content_of(task: LayerTask, capacity_bytes: int | None = None) -> Hashable:
     """Return a key of the task without what does not change its schedule: names, seeds, the mask if it is not used.
 
