@@ -320,23 +320,28 @@ def count_openings(address: Ints, num_bytes: Ints, cycle_ns: Floats, dram: DramC
     stripe = _stripe_of(dram)
     first, last = address // stripe.num_bytes, (address + np.maximum(num_bytes, 1) - 1) // stripe.num_bytes
     pieces = last - first + 1
-    bursts = -(-num_bytes // (dram.burst_bytes * pieces))
+    bursts = np.minimum(-(-num_bytes // (dram.burst_bytes * pieces)), stripe.num_rows)
     epoch = np.floor(cycle_ns / refresh_ns(dram, device)[0])
-    before, opened = np.cumsum(pieces) - pieces, 0.0
+    # A piece behind another one in its set opens a row: of long requests only the ends have to be looked at.
+    looked = np.minimum(pieces, 2 * stripe.num_sets)
+    left = pieces - looked
+    before, opened = np.cumsum(looked) - looked, float((left * bursts).sum())
     is_open, since = np.full(stripe.num_sets, -1, dtype=np.int64), np.zeros(stripe.num_sets)  # of each set of banks
     edges = np.flatnonzero(np.diff(before // PIECES_AT_ONCE)) + 1
     for begin, end in pairwise([0, *edges.tolist(), address.size]):
         some = slice(begin, end)
-        place = np.repeat(first[some] - before[some] + before[begin], pieces[some]) + np.arange(pieces[some].sum())
+        number = np.arange(looked[some].sum()) - np.repeat(before[some] - before[begin], looked[some])
+        behind = np.repeat(left[some], looked[some]) * (number >= stripe.num_sets)
+        place = np.repeat(first[some], looked[some]) + number + behind
         # Few sets: numbers of 16 bits are sorted by digits, ten times as fast as a merge.
         order = np.argsort((place % stripe.num_sets).astype(np.min_scalar_type(stripe.num_sets)), kind="stable")
-        place, at = place[order], np.repeat(epoch[some], pieces[some])[order]
+        place, at = place[order], np.repeat(epoch[some], looked[some])[order]
         banks = place % stripe.num_sets
         is_first = np.append(True, banks[1:] != banks[:-1])
         last_place = np.where(is_first, is_open[banks], np.append(-1, place[:-1]))
         last_at = np.where(is_first, since[banks], np.append(0, at[:-1]))
         opens = (place != last_place) | (at != last_at)
-        opened += float(np.minimum(np.repeat(bursts[some], pieces[some])[order], stripe.num_rows)[opens].sum())
+        opened += float(np.repeat(bursts[some], looked[some])[order][opens].sum())
         is_open[banks], since[banks] = place, at  # of several pieces in a set the last one stays
     return opened
 
