@@ -4,7 +4,7 @@ A layer of more than `MOST_STEPS` tiles is built in parts, consecutive ranges of
 schedule of its own, so that memory is taken for one of them at a time. Parts run one after the other as layers do: the
 next one begins when the outputs of the one before have left. What its buffers hold stays there, but its first tiles are
 fetched only then (weights earlier, where they have room). That is all that cutting costs: a start of the pipeline for
-every `MOST_STEPS` tiles. Figures of the whole layer, such as its MACs, are those of the last part, so that sums over
+every `PART_STEPS` tiles. Figures of the whole layer, such as its MACs, are those of the last part, so that sums over
 the parts are those of the layer.
 """
 
@@ -25,7 +25,7 @@ from accelsim.mapping.dataflow import ArrayWork, TileShape, array_work
 from accelsim.mapping.events import WeightTraffic, ceil_share, input_events, output_events, weight_events
 from accelsim.mapping.holding import Holding, hold, misfit
 from accelsim.mapping.loops import Nest, Tiling, build_nest, step_ranges
-from accelsim.mapping.many_tiles import MOST_STEPS, MOST_WHOLE, check_number, likenesses, most_tiles
+from accelsim.mapping.many_tiles import MOST_STEPS, MOST_WHOLE, PART_STEPS, check_number, likenesses, most_tiles
 from accelsim.mapping.skipping import SkipFactors, SkipTable, skip_table
 from accelsim.mapping.task import LayerTask, effective_macs
 from accelsim.storage.base import StoredBits
@@ -152,12 +152,12 @@ def build_layer(
             f"{task.layer.name}: tiling N={tiling.N} G={tiling.G} K={tiling.K} C={tiling.C} P={tiling.P} Q={tiling.Q} "
             f"does not fit: {misfit(task, tiling)}; use smaller tiles or larger buffers"
         )
-    ranges = step_ranges(task.layer.dims, tiling, most_steps)
-    if len(ranges) > 1:
-        parts = LayerParts(task, tiling, holding, tuple(ranges))
-        check_number(num_steps, task.layer.name, most_tiles(task.hardware), parts.num_unlike)
-        return _in_parts(parts)
-    return _build(task, tiling, holding, _Part(ranges[0], num_steps, None), skip_table(task, tiling))
+    if num_steps <= most_steps:
+        return _build(task, tiling, holding, _Part(range(num_steps), num_steps, None), skip_table(task, tiling))
+    ranges = step_ranges(task.layer.dims, tiling, min(most_steps, PART_STEPS))
+    parts = LayerParts(task, tiling, holding, tuple(ranges))
+    check_number(num_steps, task.layer.name, most_tiles(task.hardware), parts.num_unlike)
+    return _in_parts(parts)
 
 
 def in_one(schedule: LayerSchedule) -> LayerSchedule:

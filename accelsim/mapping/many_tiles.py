@@ -16,9 +16,10 @@ from accelsim.mapping.events import passed_weights, stream_bits
 from accelsim.mapping.loops import WEIGHT_LOOPS, Loop, Tiling, build_nest
 from accelsim.mapping.task import LayerTask
 
-MOST_STEPS = 1 << 17  # some 100 MB of events at a time
+MOST_STEPS = 1 << 17  # some 100 MB of events at a time; a layer of more tiles is run in parts
+PART_STEPS = 1 << 15  # of a part: a start of the pipeline for so many tiles takes about a ten thousandth of their time
 MOST_TILES = 10_000_000  # of a layer, alike ones counted once: half a minute
-MOST_ALIKE = 1 << 31  # of a layer in all: 16,384 parts, a second
+MOST_ALIKE = 1 << 30  # of a layer in all: 32,768 parts, some seconds
 MOST_WHOLE = 1 << 19  # of a layer on a core beside others, where all events are held at once: some 800 MB
 
 
