@@ -13,13 +13,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from accelsim.config.dram import DramConfig
 from accelsim.config.memory_device import DeviceTable, device_of
+from accelsim.timing.compiled import run_loop
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -244,9 +245,6 @@ def num_wakes(activity: DramActivity, dram: DramConfig) -> tuple[int, int]:
     return sum(count for gap, count in activity.gaps if down < gap <= itself), refreshing
 
 
-PIECES_AT_ONCE = 1 << 18  # some 20 MB; a request is not cut
-
-
 @dataclass(slots=True)
 class _Sums:
     """Sums over gaps, of one rank, in ns; ``closed`` counts gaps that closed rows which no refresh had closed."""
@@ -322,27 +320,25 @@ def count_openings(address: Ints, num_bytes: Ints, cycle_ns: Floats, dram: DramC
     pieces = last - first + 1
     bursts = np.minimum(-(-num_bytes // (dram.burst_bytes * pieces)), stripe.num_rows)
     epoch = np.floor(cycle_ns / refresh_ns(dram, device)[0])
-    # A piece behind another one in its set opens a row: of long requests only the ends have to be looked at.
-    looked = np.minimum(pieces, 2 * stripe.num_sets)
-    left = pieces - looked
-    before, opened = np.cumsum(looked) - looked, float((left * bursts).sum())
-    is_open, since = np.full(stripe.num_sets, -1, dtype=np.int64), np.zeros(stripe.num_sets)  # of each set of banks
-    edges = np.flatnonzero(np.diff(before // PIECES_AT_ONCE)) + 1
-    for begin, end in pairwise([0, *edges.tolist(), address.size]):
-        some = slice(begin, end)
-        number = np.arange(looked[some].sum()) - np.repeat(before[some] - before[begin], looked[some])
-        behind = np.repeat(left[some], looked[some]) * (number >= stripe.num_sets)
-        place = np.repeat(first[some], looked[some]) + number + behind
-        # Few sets: numbers of 16 bits are sorted by digits, ten times as fast as a merge.
-        order = np.argsort((place % stripe.num_sets).astype(np.min_scalar_type(stripe.num_sets)), kind="stable")
-        place, at = place[order], np.repeat(epoch[some], looked[some])[order]
-        banks = place % stripe.num_sets
-        is_first = np.append(True, banks[1:] != banks[:-1])
-        last_place = np.where(is_first, is_open[banks], np.append(-1, place[:-1]))
-        last_at = np.where(is_first, since[banks], np.append(0, at[:-1]))
-        opens = (place != last_place) | (at != last_at)
-        opened += float(np.repeat(bursts[some], looked[some])[order][opens].sum())
-        is_open[banks], since[banks] = place, at  # of several pieces in a set the last one stays
+    return float(run_loop(_openings, int(pieces.sum()), first, pieces, bursts, epoch.astype(np.int64), stripe.num_sets))
+
+
+def _openings(first: Any, pieces: Any, bursts: Any, epoch: Any, num_sets: int) -> int:
+    """Return the rows that requests of so many pieces, from ``first`` on, open; pieces go around the sets of banks."""
+    is_open, since, opened = [-1] * num_sets, [0] * num_sets, 0
+    for request in range(len(first)):
+        number, count = 0, pieces[request]
+        while number < count:
+            if number == num_sets and count > 2 * num_sets:
+                # Each of these opens a row: a piece of the same request has used its set.
+                opened += (count - 2 * num_sets) * bursts[request]
+                number = count - num_sets
+            place = first[request] + number
+            bank = place % num_sets
+            if is_open[bank] != place or since[bank] != epoch[request]:
+                opened += bursts[request]
+                is_open[bank], since[bank] = place, epoch[request]
+            number += 1
     return opened
 
 
