@@ -5,6 +5,7 @@ Numba keeps the machine code beside the file of the loop, so that each is compil
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 FEW = 200_000  # turns of a loop: what takes plain Python about as long as loading compiled code
 LONGER = 10  # times as many, where it must be compiled first
+LOADED = 20_000  # where this process has loaded compiled code before
 
 
 @lru_cache(maxsize=1)
@@ -25,7 +27,8 @@ def is_compiled() -> bool:
 
 def run_loop(loop: Callable[..., Any], turns: int, *arguments: npt.NDArray[Any] | int) -> Any:
     """Return what a loop returns that goes through about so many turns; arrays reach it as lists or as they are."""
-    if turns > FEW * (1 if is_compiled() else LONGER):
+    few = LOADED if "numba" in sys.modules else FEW * (1 if is_compiled() else LONGER)
+    if turns > few:
         return _compiled(loop)(*arguments)
     # Indexing an array element by element takes plain Python several times as long as a list.
     return loop(*(each.tolist() if isinstance(each, np.ndarray) else each for each in arguments))
