@@ -4,13 +4,14 @@ A layer of more than `MOST_STEPS` tiles is built in parts, consecutive ranges of
 schedule of its own, so that memory is taken for one of them at a time. Parts run one after the other as layers do: the
 next one begins when the outputs of the one before have left. What its buffers hold stays there, but its first tiles are
 fetched only then (weights earlier, where they have room). That is all that cutting costs: a start of the pipeline for
-every `MOST_STEPS` tiles. Figures of the whole layer, such as its MACs, are those of the last part, so that sums over
+every `PART_STEPS` tiles. Figures of the whole layer, such as its MACs, are those of the last part, so that sums over
 the parts are those of the layer.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,6 +25,7 @@ from accelsim.mapping.dataflow import ArrayWork, TileShape, array_work
 from accelsim.mapping.events import WeightTraffic, ceil_share, input_events, output_events, weight_events
 from accelsim.mapping.holding import Holding, hold, misfit
 from accelsim.mapping.loops import Nest, Tiling, build_nest, step_ranges
+from accelsim.mapping.many_tiles import MOST_STEPS, MOST_WHOLE, PART_STEPS, check_number, likenesses, most_tiles
 from accelsim.mapping.skipping import SkipFactors, SkipTable, effective_macs, executed_macs, skip_table
 from accelsim.mapping.task import LayerTask
 from accelsim.storage.base import StoredBits
@@ -39,9 +41,6 @@ from accelsim.timing.schedule import (
 from accelsim.trace.model import TraceLayer
 
 Ints = npt.NDArray[np.int64]
-MOST_STEPS = 1 << 17  # some 100 MB of events at a time
-MOST_TILES = 10_000_000  # of a layer: half a minute
-MOST_WHOLE = 1 << 19  # of a layer on a core beside others, where all events are held at once: some 800 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +98,19 @@ class LayerParts:
         slots = self._slots if steps.stop == self.num_steps else None
         return _build(self.task, self.tiling, self.holding, _Part(steps, self.num_steps, slots), self._skips)
 
+    def likeness(self, place: int) -> Hashable:
+        """Return a key that parts with equal schedules share."""
+        return self._likenesses[place]
+
+    @property
+    def num_unlike(self) -> int:
+        """Return the tiles of all parts that differ."""
+        return sum(dict(zip(self._likenesses, map(len, self.ranges), strict=True)).values())
+
+    @cached_property
+    def _likenesses(self) -> list[Hashable]:
+        return likenesses(self.task, self.tiling, self.ranges, self._skips.weights is not None)
+
     @cached_property
     def _skips(self) -> SkipTable:
         return skip_table(self.task, self.tiling)
@@ -109,8 +121,9 @@ class LayerParts:
         dims = self.task.layer.dims
         if not self._skips.any:
             return dims.macs
-        nests = (build_nest(dims, self.tiling, steps) for steps in self.ranges)
-        return round(dims.macs * sum(self._skips.factors(nest).total for nest in nests) / self.num_steps)
+        of_kind = dict(zip(self._likenesses, self.ranges, strict=True))
+        left = {kind: self._skips.factors(build_nest(dims, self.tiling, of_kind[kind])).total for kind in of_kind}
+        return round(dims.macs * sum(left[kind] for kind in self._likenesses) / self.num_steps)
 
 
 def build_layer(
@@ -127,17 +140,19 @@ def build_layer(
     """
     _check_window(task, tiling)
     num_steps = math.prod(tiling.counts(task.layer.dims).values())
-    check_number(num_steps, task.layer.name)
+    check_number(num_steps, task.layer.name, most_tiles(task.hardware))
     holding = holding or hold(task, tiling)
     if holding is None:
         raise MappingError(
             f"{task.layer.name}: tiling N={tiling.N} G={tiling.G} K={tiling.K} C={tiling.C} P={tiling.P} Q={tiling.Q} "
             f"does not fit: {misfit(task, tiling)}; use smaller tiles or larger buffers"
         )
-    ranges = step_ranges(task.layer.dims, tiling, most_steps)
-    if len(ranges) > 1:
-        return _in_parts(LayerParts(task, tiling, holding, tuple(ranges)))
-    return _build(task, tiling, holding, _Part(ranges[0], num_steps, None), skip_table(task, tiling))
+    if num_steps <= most_steps:
+        return _build(task, tiling, holding, _Part(range(num_steps), num_steps, None), skip_table(task, tiling))
+    ranges = step_ranges(task.layer.dims, tiling, min(most_steps, PART_STEPS))
+    parts = LayerParts(task, tiling, holding, tuple(ranges))
+    check_number(num_steps, task.layer.name, most_tiles(task.hardware), parts.num_unlike)
+    return _in_parts(parts)
 
 
 def in_one(schedule: LayerSchedule) -> LayerSchedule:
@@ -147,16 +162,6 @@ def in_one(schedule: LayerSchedule) -> LayerSchedule:
         return schedule
     check_number(parts.num_steps, schedule.name, MOST_WHOLE)
     return build_layer(parts.task, parts.tiling, MOST_WHOLE, parts.holding)
-
-
-def check_number(num_steps: int, where: str, most: int = MOST_TILES) -> None:
-    """Refuse more tiles than are simulated: of one core's part of a layer ``most`` is `MOST_WHOLE`."""
-    if num_steps > most:
-        whose = "a layer" if most == MOST_TILES else "a core's part of a layer"
-        raise MappingError(
-            f"{where}: {num_steps} tiles are more than the {most} that {whose} may be cut into; state larger tiles "
-            "with --mapping FILE, take less at once (--prompt, --batch), or a chip with larger buffers"
-        )
 
 
 def _in_parts(parts: LayerParts) -> LayerSchedule:

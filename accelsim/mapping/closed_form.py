@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.config.hardware import BufferConfig
-from accelsim.mapping.build import MOST_TILES
 from accelsim.mapping.cached_form import tilings_on_bus
 from accelsim.mapping.figures import fixed_pj
 from accelsim.mapping.generation import COUNTER_BASED
 from accelsim.mapping.generation_form import generation
 from accelsim.mapping.latency_form import Work, latency_of
+from accelsim.mapping.many_tiles import most_tiles
 from accelsim.mapping.memory_form import Requests, least_standby_pj, requests_of, standby_pj
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.traffic_form import Holdings, Moved, Space, holdings_of, moved_of, on_chip
@@ -252,7 +252,7 @@ def figures_of(space: Space, prices: EnergyPrices) -> Figures:
     none = np.zeros(1)
     latency = np.broadcast_to(latency_of(space.hardware, work, none, none), held.stored.shape)
     legal = np.isfinite(held.weights.fetches) & np.isfinite(held.inputs.fetches) & np.isfinite(held.psums.fetches)
-    legal &= np.isfinite(latency) & (table.steps <= MOST_TILES)
+    legal &= np.isfinite(latency) & (table.steps <= most_tiles(space.hardware))
     if space.is_ideal:  # what is asked of an ideal memory is the array's own time
         array_alone = table.compute * space.left + table.fill
         # Half a cycle is what rounding makes of equal times.

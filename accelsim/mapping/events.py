@@ -11,8 +11,9 @@ import numpy.typing as npt
 from accelsim.mapping.dataflow import ArrayWork
 from accelsim.mapping.generation import GenerationWork, TileRange, generation_work
 from accelsim.mapping.holding import Holding
+from accelsim.mapping.input_rows import new_extents
 from accelsim.mapping.loops import INPUT_LOOPS, OUTPUT_LOOPS, WEIGHT_LOOPS, Loop, Nest, Reuse, Tiling, fetch_steps
-from accelsim.mapping.task import LayerTask, input_extent, input_overlap
+from accelsim.mapping.task import LayerTask
 from accelsim.timing.schedule import NO_RELEASE, InputEvents, OutputEvents, WeightEvents
 
 Ints = npt.NDArray[np.int64]
@@ -98,7 +99,7 @@ def _rank_before(nest: Nest, reuse: Reuse, steps: Ints) -> int:
     return _rank(nest, block - 1) if block else -2
 
 
-def _in_order(nest: Nest, task: LayerTask, tiling: Tiling, index: dict[Loop, Ints]) -> tuple[Ints, Ints, Ints]:
+def passed_weights(nest: Nest, task: LayerTask, tiling: Tiling, index: dict[Loop, Ints]) -> tuple[Ints, Ints, Ints]:
     """Return of each weight tile its rank, and the weights and filters of all tiles before it, in order of first use.
 
     A filter counts in the tile that begins its sums.
@@ -124,6 +125,23 @@ def _in_order(nest: Nest, task: LayerTask, tiling: Tiling, index: dict[Loop, Int
     return rank, weights, filters
 
 
+def stream_bits(task: LayerTask) -> dict[str, tuple[int, bool, int]]:
+    """Return what one pass over a layer's weights brings, by class: bits, and over what they are spread.
+
+    Over its weights (True) or its filters, and how many of these there are.
+    """
+    dims, stored = task.layer.dims, task.dram_bits
+    weights, filters = (True, dims.num_weights), (False, max(1, dims.G * dims.K))
+    if task.plan is None:
+        totals = {task.second_class: (task.second_dram_bits, *weights)}
+    else:
+        totals = {
+            "seed": (stored.seed, *filters), "scale": (stored.scale, *filters), "index": (stored.index, *weights),
+            "weight": (stored.weight, *weights), "mask": (stored.mask, *weights),
+        }  # fmt: skip
+    return {name: entry for name, entry in totals.items() if entry[0]}
+
+
 def _stream_bytes(
     task: LayerTask, in_order: tuple[Ints, Ints, Ints], own: tuple[Ints, Ints], rank_before: int
 ) -> tuple[Ints, dict[str, int]]:
@@ -137,27 +155,17 @@ def _stream_bytes(
     Parameters
     ----------
     in_order, own
-        As `_in_order` returns it, and the weights and filters of the tiles themselves.
+        As `passed_weights` returns it, and the weights and filters of the tiles themselves.
     rank_before
         The tile that was fetched before the first of these.
     """
-    dims, stored = task.layer.dims, task.dram_bits
-    if task.plan is None:
-        totals = {task.second_class: (task.second_dram_bits, True)}
-    else:
-        totals = {
-            "seed": (stored.seed, False), "scale": (stored.scale, False), "index": (stored.index, True),
-            "weight": (stored.weight, True), "mask": (stored.mask, True),
-        }  # fmt: skip
-    totals = {name: entry for name, entry in totals.items() if entry[0]}
+    totals = stream_bits(task)
     rank, weights, filters = in_order
     if not totals or not rank.size:
         return np.zeros_like(rank), {}
     begin, end, by_class = np.zeros_like(rank), np.zeros_like(rank), {}
-    for name, (total, spread) in totals.items():
-        passed, part, whole = (
-            (weights, own[0], dims.num_weights) if spread else (filters, own[1], max(1, dims.G * dims.K))
-        )
+    for name, (total, of_weights, whole) in totals.items():
+        passed, part = (weights, own[0]) if of_weights else (filters, own[1])
         first, last = _floor_share(total, passed, whole), _floor_share(total, passed + part, whole)
         begin, end = begin + first, end + last
         by_class[name] = -(-int((last - first).sum()) // 8)
@@ -184,7 +192,7 @@ def weight_events(
     fetched = fetch_steps(nest, WEIGHT_LOOPS, holding.mask)[steps]
     if task.held or (task.plan is None and not task.loads_second):
         fetched = np.zeros_like(fetched)
-    rank, *passed = _in_order(nest, task, tiling, index)
+    rank, *passed = passed_weights(nest, task, tiling, index)
     own = positions[fetched], np.where(nest.opens_sum[steps], filters, 0)[fetched]
     in_order = rank[fetched], passed[0][fetched], passed[1][fetched]
     fetch_bytes = np.zeros_like(positions)
@@ -330,8 +338,8 @@ def input_events(task: LayerTask, tiling: Tiling, nest: Nest, holding: Holding) 
     dims = task.layer.dims
     if not steps.size:  # a part of a layer, whose inputs an earlier part has brought
         return InputEvents(empty, empty, empty), 0
-    rows = _new_extents(task, tiling, nest, holding.inputs, steps, ("P", "R"))
-    columns = _new_extents(task, tiling, nest, holding.inputs, steps, ("Q", "S"))
+    rows = new_extents(task, tiling, nest, holding.inputs, steps, ("P", "R"))
+    columns = new_extents(task, tiling, nest, holding.inputs, steps, ("Q", "S"))
     elements = nest.size["N"][steps] * nest.size["G"][steps] * nest.size["C"][steps] * rows * columns
     if task.dram_input_elements != dims.num_inputs:
         elements = ceil_share(task.dram_input_elements, elements, dims.num_inputs)
@@ -339,50 +347,6 @@ def input_events(task: LayerTask, tiling: Tiling, nest: Nest, holding: Holding) 
     release = _place_free(steps, holding.inputs, task.hardware.activation_buffer.double_buffered)
     coded = coded_bytes(num_bytes, task.coding.inputs)
     return InputEvents(steps, release, _align(coded, task.burst_bytes)), int(num_bytes.sum())
-
-
-def _new_extents(
-    task: LayerTask, tiling: Tiling, nest: Nest, reuse: Reuse, steps: Ints, loops: tuple[Loop, Loop]
-) -> Ints:
-    """Return the input rows (``P R``) or columns (``Q S``) that the tiles of steps bring, int64 [steps]."""
-    loop, window = loops
-    index = nest.index[loop][steps]
-    first = int(index.min())
-    tiles = range(first, int(index.max()) + 1)  # a part of a layer sees some of them only
-    table = _extents(task, tiling, nest, tiles, loops) - _on_chip(task, tiling, nest, reuse, tiles, loop)[:, None]
-    extents: Ints = table[index - first, nest.index[window][steps]]
-    return extents
-
-
-def _extents(task: LayerTask, tiling: Tiling, nest: Nest, tiles: range, loops: tuple[Loop, Loop]) -> Ints:
-    """Return the input rows (or columns) of tiles, int64 [tiles along P (or Q), tiles along R (or S)]."""
-    loop, window = loops
-    extent, tile = getattr(task.layer.dims, loop), tiling.size(loop)
-    taps = getattr(task.layer.dims, window)
-    step = tiling.size(window) or taps
-    table = [
-        [
-            input_extent(task, loop, i * tile, min(tile, extent - i * tile), j * step, min(step, taps - j * step))
-            for j in range(nest.counts[window])
-        ]
-        for i in tiles
-    ]
-    return np.array(table, dtype=np.int64)
-
-
-def _on_chip(task: LayerTask, tiling: Tiling, nest: Nest, reuse: Reuse, tiles: range, loop: Loop) -> Ints:
-    """Return the input rows (columns) of each tile along ``loop`` that its neighbour has brought, int64 [tiles].
-
-    They are still on chip where the neighbour lies in the same block of tiles that the buffer holds, or in the block
-    right before it: of two blocks side by side the second is fetched while the first is there, and a single block is
-    replaced row by row. Tiles that are loaded again in every step (``keep: tile``) share nothing.
-    """
-    split = [other for other in nest.order[: reuse.hold_from] if nest.counts[other] > 1]
-    is_near = loop in nest.order[reuse.hold_from :] or split[-1:] == [loop]
-    if tiling.keep == "tile" or not is_near or tiling.splits_window(task.layer.dims):
-        return np.zeros(len(tiles), dtype=np.int64)
-    tile = tiling.size(loop)
-    return np.array([input_overlap(task, loop, i * tile, tile) if i else 0 for i in tiles], dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)

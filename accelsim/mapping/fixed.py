@@ -25,9 +25,9 @@ from pydantic import Field, model_validator
 from accelsim.config.base import ConfigModel
 from accelsim.config.loader import load_config
 from accelsim.errors import MappingError
-from accelsim.mapping.build import check_number
 from accelsim.mapping.holding import hold
 from accelsim.mapping.loops import ALL_LOOPS, LOOPS, Loop, Tiling
+from accelsim.mapping.many_tiles import MOST_ALIKE, check_number
 from accelsim.mapping.task import LayerTask
 from accelsim.names import suggest
 from accelsim.trace.model import ARRAY_KINDS, LayerTrace, LoopDims, TraceLayer
@@ -169,7 +169,7 @@ def fitted(task: LayerTask, tiling: Tiling) -> Tiling:
 
 def _check(tiling: Tiling, dims: LoopDims, name: str, where: str) -> None:
     """Refuse what the simulator cannot hold: too many steps, and group tiles that are not contiguous in storage."""
-    check_number(prod(tiling.counts(dims).values()), f"{where}: {name}")
+    check_number(prod(tiling.counts(dims).values()), f"{where}: {name}", MOST_ALIKE)
     if tiling.G > 1 and any(tiling.size(loop) < getattr(dims, loop) for loop in LOOPS if loop in "KC"):
         raise MappingError(
             f"{where}: {name}: a tile of {tiling.G} groups holds all their channels; give G: 1, or leave K and C out"

@@ -132,9 +132,10 @@ class FusionCost:
         """Return what mapped layers cost that follow ``before``."""
         energy, moved, at = 0.0, 0, before.end_cycle
         for item in items:
-            for piece in item.schedule.pieces():
-                moved += sum(piece.dram_bytes.values())
-                energy += energy_pj(piece, prices, (item.end.end_cycle - at) if item.schedule.parts is None else 0)
+            for piece, number in item.schedule.kinds():
+                cycles = (item.end.end_cycle - at) if item.schedule.parts is None else 0
+                moved += number * sum(piece.dram_bytes.values())
+                energy += number * energy_pj(piece, prices, cycles)
             at = item.end.end_cycle
         return cls(at - before.end_cycle, energy, moved)
 

@@ -22,7 +22,7 @@ __all__ = [
     "build_nest", "fetch_steps", "reuse_levels", "step_ranges",
 ]  # fmt: skip
 
-WEIGHT_LOOPS = frozenset("GKCRS")
+WEIGHT_LOOPS: frozenset[Loop] = frozenset(("G", "K", "C", "R", "S"))
 INPUT_LOOPS = frozenset("NGCPQRS")
 OUTPUT_LOOPS = frozenset("NGKPQ")
 REDUCTION_LOOPS: tuple[Loop, ...] = ("C", "R", "S")
@@ -69,15 +69,15 @@ class Nest:
         return ends
 
 
-def build_nest(dims: LoopDims, tiling: Tiling, steps_of: range | None = None) -> Nest:
-    """Unroll the loop nest of a tiling, or a range of its steps; the last tile along a loop takes the remainder."""
+def build_nest(dims: LoopDims, tiling: Tiling, steps_of: range | Ints | None = None) -> Nest:
+    """Unroll the loop nest of a tiling, or some of its steps; the last tile along a loop takes the remainder."""
     counts = tiling.counts(dims)
     order = tiling.whole_order
     steps_of = steps_of if steps_of is not None else range(prod(counts.values()))
     num_steps = len(steps_of)
     index: dict[Loop, Ints] = {}
     size: dict[Loop, Ints] = {}
-    steps = np.arange(steps_of.start, steps_of.stop, dtype=np.int64)
+    steps = np.arange(steps_of.start, steps_of.stop, dtype=np.int64) if isinstance(steps_of, range) else steps_of
     zeros = np.zeros(num_steps, dtype=np.int64)
     inner = prod(counts.values())
     for loop in order:
@@ -90,7 +90,7 @@ def build_nest(dims: LoopDims, tiling: Tiling, steps_of: range | None = None) ->
         if rest != tile:
             sizes[index[loop] == counts[loop] - 1] = rest
         size[loop] = sizes
-    return Nest(num_steps, index, size, counts, order, steps_of.start)
+    return Nest(num_steps, index, size, counts, order, int(steps[0]))
 
 
 def step_ranges(dims: LoopDims, tiling: Tiling, most_steps: int) -> list[range]:

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from accelsim.config.hardware import HardwareConfig
 from accelsim.errors import MappingError
 from accelsim.mapping.bound import LowerBound, lower_bound
-from accelsim.mapping.build import MOST_STEPS, build_layer, check_number
+from accelsim.mapping.build import build_layer
 from accelsim.mapping.contents import Contents
 from accelsim.mapping.fixed import fitted
 from accelsim.mapping.holding import hold
 from accelsim.mapping.kept import Kept
 from accelsim.mapping.loops import Tiling
+from accelsim.mapping.many_tiles import MOST_STEPS, check_number, most_tiles
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.ranking import HeadStart, LayerForm, Ranked
 from accelsim.mapping.task import LayerTask
@@ -191,7 +192,7 @@ def _chosen(task: LayerTask, prices: EnergyPrices, run: Run) -> _Found:
     """Return the best of the tilings that the closed form likes, solved behind the layer before."""
     finalists = _finalists(task, prices, run)
     if not finalists:
-        check_number(_form(task, prices, run).fewest_tiles() or 0, task.layer.name)
+        check_number(_form(task, prices, run).fewest_tiles() or 0, task.layer.name, most_tiles(task.hardware))
         raise MappingError(no_tiling_message(task))
     if finalists[0].num_tiles > MOST_STEPS:
         first = _mapped(task, build_layer(task, finalists[0].tiling), run).item

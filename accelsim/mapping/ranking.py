@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.config.hardware import HardwareConfig
-from accelsim.mapping.build import MOST_STEPS, MOST_TILES
 from accelsim.mapping.closed_form import (
     Figures,
     figures_of,
@@ -20,6 +19,7 @@ from accelsim.mapping.closed_form import (
 from accelsim.mapping.figures import Layers, layer_figures
 from accelsim.mapping.latency_form import chained, latency_of
 from accelsim.mapping.loops import LOOP_ORDERS, LOOPS, Loop, Tiling
+from accelsim.mapping.many_tiles import MOST_ALIKE, MOST_STEPS
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.task import LayerTask, content_of
 from accelsim.mapping.tile_table import TileTable, Width, least_tilings
@@ -93,7 +93,7 @@ def best_tilings(hardware: HardwareConfig, tasks: list[LayerTask], prices: Energ
         best = _best(figures_of(space_of(hardware, different, layers, "narrow"), prices), kinds, FEW_STEPS)
         if np.isfinite(best.latency).all():
             return best
-        return _best(figures_of(space_of(hardware, different, layers, "whole"), prices), kinds, MOST_TILES)
+        return _best(figures_of(space_of(hardware, different, layers, "whole"), prices), kinds, MOST_ALIKE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def estimates(tasks: Sequence[LayerTask], prices: EnergyPrices) -> list[Estimate
     for chip, rows in by_chip.items():
         estimated = _least([task for _, task in rows], prices, "narrow", FEW_STEPS)
         for (content, task), estimate in zip(rows, estimated, strict=True):
-            found[chip, content] = estimate or _least([task], prices, "whole", MOST_TILES)[0]
+            found[chip, content] = estimate or _least([task], prices, "whole", MOST_ALIKE)[0]
     return [found[id(task.hardware), content_of(task)] for task in tasks]
 
 

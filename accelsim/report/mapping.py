@@ -150,11 +150,11 @@ def _buffers(schedule: LayerSchedule, hardware: HardwareConfig) -> dict[str, Buf
 
 def _operands(schedules: Sequence[LayerSchedule], counters: LayerCounters) -> dict[str, OperandUse]:
     transfers = dict.fromkeys(_CLASSES, 0)
-    for piece in (piece for schedule in schedules for piece in schedule.pieces()):
-        outputs = piece.outputs
-        transfers["weights"] += int(np.count_nonzero(piece.weights.fetch_bytes))
-        transfers["inputs"] += int(np.count_nonzero(piece.inputs.fetch_bytes))
-        transfers["outputs"] += int(np.count_nonzero(outputs.store_bytes) + np.count_nonzero(outputs.psum_read_bytes))
+    for piece, number in (kind for schedule in schedules for kind in schedule.kinds()):
+        stored = np.count_nonzero(piece.outputs.store_bytes) + np.count_nonzero(piece.outputs.psum_read_bytes)
+        transfers["weights"] += number * int(np.count_nonzero(piece.weights.fetch_bytes))
+        transfers["inputs"] += number * int(np.count_nonzero(piece.inputs.fetch_bytes))
+        transfers["outputs"] += number * int(stored)
     uses = {}
     for name, classes in _CLASSES.items():
         moved = sum(counters.dram_bytes[traffic] for traffic in classes)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
-
-import numpy as np
-import numpy.typing as npt
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.sim.counters import LayerCounters
@@ -21,7 +19,6 @@ from accelsim.timing.stations import Station, layer_stations
 from accelsim.timing.table import flatten
 
 Form = Literal["auto", "python", "compiled"]
-PARTS_REMEMBERED = 3  # in the middle of a loop, at its end, and one more; some 30 MB each
 
 
 @dataclass(slots=True)
@@ -117,14 +114,22 @@ class _Watched:
 
 def _run(layer: LayerSchedule, moment: Moment, watch: _Watched) -> LayerRun:
     """Return the run of a layer from the end of the one before; of its parts only condensed accounts are held."""
-    is_alone = watch.memory is None and watch.seen_by[0] is None
-    known = _Known() if layer.parts is not None and is_alone else None
+    if layer.parts is None:
+        one, after = _solve(layer, watch, moment)
+        return LayerRun(one, sums_of([layer]), after)
+    known = _Known(watch.memory is None and watch.seen_by[0] is None)
     start, sums, accounts = moment.end_cycle, Sums({}, {}), []
-    for piece in layer.pieces():
-        one, moment = _solve(piece, watch, moment, known)
-        accounts.append(one if layer.parts is None else condensed(one, start))
-        sums.add(piece)
-    return LayerRun(accounts[0] if len(accounts) == 1 else joined(accounts), sums, moment)
+    for place in range(len(layer.parts)):
+        likeness = layer.parts.likeness(place)
+        found = known.find(likeness, moment)
+        if found is None:
+            piece = layer.parts.part(place)
+            one, after = _solve(piece, watch, moment)
+            found = known.note(likeness, moment, _Solved(one, after, sums_of([piece])))
+        accounts.append(condensed(found.account, start))
+        sums.join(found.sums)
+        moment = found.after
+    return LayerRun(joined(accounts), sums, moment)
 
 
 Recall = Callable[[LayerSchedule, Moment], tuple[tuple[Station, ...], SolvedLayer] | None]
@@ -183,60 +188,52 @@ class SolvedLayers:
         return replace(run, account=condensed(run.account, run.account.start_cycle))
 
 
-def _solve(piece: LayerSchedule, watch: _Watched, moment: Moment, known: _Known | None) -> tuple[Account, Moment]:
-    """Return the account of a piece and its end; of one that has been solved from an equal state, without solving."""
-    found = known.find(piece, moment) if known is not None else None
-    if found is not None:
-        return found
+def _solve(piece: LayerSchedule, watch: _Watched, moment: Moment) -> tuple[Account, Moment]:
+    """Return the account of a layer, or of a part of one, and its end."""
     hardware = watch.hardware
     fits = moment.schedule is not None and first_weights_fit(moment.schedule, piece, hardware)
     table = flatten(piece, layer_stations(piece, hardware, fits))
     solved = solve_layer(table, hardware, moment, watch.memory, watch.form)
-    one = account(piece, table.flat.source, solved, hardware, *watch.seen_by)
-    if known is not None:
-        known.note(piece, moment, one, solved.after)
-    return one, solved.after
+    return account(piece, table.flat.source, solved, hardware, *watch.seen_by), solved.after
 
 
 @dataclass(frozen=True, slots=True)
 class _Solved:
-    piece: LayerSchedule
-    state: tuple[object, ...]
-    start_cycle: int
+    """What became of a part of a layer; ``after`` is its end."""
+
     account: Account
     after: Moment
+    sums: Sums
 
 
 class _Known:
-    """Parts that have been solved lately: an equal part from an equal state takes as long (see `Moment.state`)."""
+    """Parts that have been solved: one like another, from an equal state, takes as long (see `Moment.state`).
 
-    def __init__(self) -> None:
-        self._solved: list[_Solved] = []
+    Nothing is remembered where ``remembers`` is False: a memory with rows and banks, or one who looks on.
+    """
 
-    def note(self, piece: LayerSchedule, before: Moment, one: Account, after: Moment) -> None:
-        """Remember what became of a part."""
-        entry = _Solved(piece, before.state(), before.end_cycle, condensed(one, one.start_cycle), after)
-        self._solved = [entry, *self._solved][:PARTS_REMEMBERED]
+    def __init__(self, remembers: bool) -> None:
+        self._remembers = remembers
+        self._solved: dict[Hashable, _Solved] = {}
 
-    def find(self, piece: LayerSchedule, moment: Moment) -> tuple[Account, Moment] | None:
-        """Return account and end of a part that is equal to one that is known, or None."""
-        state = moment.state()
-        for known in self._solved:
-            later = moment.end_cycle - known.start_cycle
-            if state == known.state and _equal(piece, known.piece):
-                moved = tuple(
-                    here + number for here, number in zip(moment.moved_bytes, known.account.moved_bytes, strict=True)
-                )
-                return known.account.shifted(later), replace(known.after.shifted(later), moved_bytes=moved)
-        return None
+    def note(self, likeness: Hashable, before: Moment, part: _Solved) -> _Solved:
+        """Remember what became of a part, without its events, and return it."""
+        after = part.after
+        if self._remembers:
+            of_part = condensed(part.account, part.account.start_cycle)
+            schedule = after.schedule and after.schedule.without_events()
+            self._solved[likeness, before.state()] = replace(
+                part, account=of_part, after=replace(after, schedule=schedule)
+            )
+        return part
 
-
-def _equal(one: LayerSchedule, other: LayerSchedule) -> bool:
-    """Return whether two parts of a layer have the same steps and events."""
-    return all(np.array_equal(here, there) for here, there in zip(_arrays(one), _arrays(other), strict=True))
-
-
-def _arrays(piece: LayerSchedule) -> Iterator[npt.NDArray[np.int64] | npt.NDArray[np.bool_]]:
-    yield from (piece.compute_cycles, piece.weight_load_cycles, piece.fill_drain_cycles, piece.stall_cycles)
-    for events in (piece.weights, piece.inputs, piece.outputs):
-        yield from (getattr(events, field.name) for field in fields(events))
+    def find(self, likeness: Hashable, before: Moment) -> _Solved | None:
+        """Return what becomes of a part that is like one that is known, or None."""
+        known = self._solved.get((likeness, before.state()))
+        if known is None:
+            return None
+        later = before.end_cycle - known.account.start_cycle
+        moved = tuple(map(operator.add, before.moved_bytes, known.account.moved_bytes))
+        return replace(
+            known, account=known.account.shifted(later), after=replace(known.after.shifted(later), moved_bytes=moved)
+        )

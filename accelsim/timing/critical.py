@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.timing.compiled import run_loop
 from accelsim.timing.program import STORE
 from accelsim.timing.solve import SolvedLayer
 from accelsim.timing.stations import COUNTER_OF_KIND, Station
@@ -60,7 +62,8 @@ def critical_path(stations: tuple[Station, ...], solved: SolvedLayer, has_write_
     number, dma = next((place, each) for place, each in enumerate(stations) if each.requests is not None)
     cause.append(_answers(dma, solved, at[dma.name], num_events, has_write_bus))
     time.append(solved.end[dma.name])
-    nodes = _back(np.concatenate(cause), np.concatenate(time), at["sequencer"], solved.start_cycle)
+    every = np.concatenate(cause), np.concatenate(time)
+    nodes = np.array(run_loop(_back, every[0].size, *every, at["sequencer"], solved.start_cycle), dtype=np.int64)
     owner = np.concatenate([
         np.repeat(np.arange(len(stations)), [station.cycles.size for station in stations]),
         np.full(dma.cycles.size, number),
@@ -79,14 +82,14 @@ def critical_path(stations: tuple[Station, ...], solved: SolvedLayer, has_write_
     return CriticalPath(np.maximum(edge, solved.start_cycle)[kept], before)
 
 
-def _back(cause: Ints, time: Ints, node: int, start_cycle: int) -> Ints:
+def _back(cause: Any, time: Any, node: int, start_cycle: int) -> list[int]:
     """Return the nodes from one back to the layer's begin."""
-    # A view gives integers one by one: lists of all nodes would take 80 bytes each, and longer than the path.
-    causes, nodes = np.where(time > start_cycle, cause, _NONE).data, [node]
+    nodes = [node]
     # Requests of several engines that fetch for a core stand in one order here, which their answers need not have.
-    while (node := causes[node]) >= 0 and len(nodes) <= time.size:
+    while time[node] > start_cycle and cause[node] >= 0 and len(nodes) <= len(time):
+        node = cause[node]
         nodes.append(node)
-    return np.array(nodes, dtype=np.int64)
+    return nodes
 
 
 def _waited_longest(

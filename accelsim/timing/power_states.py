@@ -13,13 +13,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from accelsim.config.dram import DramConfig
 from accelsim.config.memory_device import DeviceTable, device_of
+from accelsim.timing.compiled import run_loop
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -244,9 +245,6 @@ def num_wakes(activity: DramActivity, dram: DramConfig) -> tuple[int, int]:
     return sum(count for gap, count in activity.gaps if down < gap <= itself), refreshing
 
 
-PIECES_AT_ONCE = 1 << 18  # some 20 MB; a request is not cut
-
-
 @dataclass(slots=True)
 class _Sums:
     """Sums over gaps, of one rank, in ns; ``closed`` counts gaps that closed rows which no refresh had closed."""
@@ -314,36 +312,33 @@ def count_openings(address: Ints, num_bytes: Ints, cycle_ns: Floats, dram: DramC
     address, num_bytes, cycle_ns
         Of each request, in order; int64, int64 and float64.
     """
-    stripe, opened = _stripe_of(dram), 0.0
-    is_open, since = np.full(stripe.num_sets, -1, dtype=np.int64), np.zeros(stripe.num_sets)  # of each set of banks
-    for begin in range(0, address.size, PIECES_AT_ONCE):
-        some = slice(begin, begin + PIECES_AT_ONCE)
-        opened += _opened(address[some], num_bytes[some], cycle_ns[some], dram, (is_open, since))
-    return opened
-
-
-def _opened(address: Ints, num_bytes: Ints, cycle_ns: Floats, dram: DramConfig, rows: tuple[Ints, Floats]) -> float:
-    """Return the openings of requests behind others; ``rows``: what is open in each set of banks, and since when."""
-    stripe, (is_open, since) = _stripe_of(dram), rows
+    if not address.size:
+        return 0.0
+    device = device_of(dram.standard)
+    stripe = _stripe_of(dram)
     first, last = address // stripe.num_bytes, (address + np.maximum(num_bytes, 1) - 1) // stripe.num_bytes
     pieces = last - first + 1
-    bursts = -(-num_bytes // (dram.burst_bytes * pieces))
-    epoch = np.floor(cycle_ns / refresh_ns(dram, device_of(dram.standard))[0])
-    before, opened = np.cumsum(pieces) - pieces, 0.0
-    edges = np.flatnonzero(np.diff(before // PIECES_AT_ONCE)) + 1
-    for begin, end in pairwise([0, *edges.tolist(), address.size]):
-        some = slice(begin, end)
-        place = np.repeat(first[some] - before[some] + before[begin], pieces[some]) + np.arange(pieces[some].sum())
-        # Few sets: numbers of 16 bits are sorted by digits, ten times as fast as a merge.
-        order = np.argsort((place % stripe.num_sets).astype(np.min_scalar_type(stripe.num_sets)), kind="stable")
-        place, at = place[order], np.repeat(epoch[some], pieces[some])[order]
-        banks = place % stripe.num_sets
-        is_first = np.append(True, banks[1:] != banks[:-1])
-        last_place = np.where(is_first, is_open[banks], np.append(-1, place[:-1]))
-        last_at = np.where(is_first, since[banks], np.append(0, at[:-1]))
-        opens = (place != last_place) | (at != last_at)
-        opened += float(np.minimum(np.repeat(bursts[some], pieces[some])[order], stripe.num_rows)[opens].sum())
-        is_open[banks], since[banks] = place, at  # of several pieces in a set the last one stays
+    bursts = np.minimum(-(-num_bytes // (dram.burst_bytes * pieces)), stripe.num_rows)
+    epoch = np.floor(cycle_ns / refresh_ns(dram, device)[0])
+    return float(run_loop(_openings, int(pieces.sum()), first, pieces, bursts, epoch.astype(np.int64), stripe.num_sets))
+
+
+def _openings(first: Any, pieces: Any, bursts: Any, epoch: Any, num_sets: int) -> int:
+    """Return the rows that requests of so many pieces, from ``first`` on, open; pieces go around the sets of banks."""
+    is_open, since, opened = [-1] * num_sets, [0] * num_sets, 0
+    for request in range(len(first)):
+        number, count = 0, pieces[request]
+        while number < count:
+            if number == num_sets and count > 2 * num_sets:
+                # Each of these opens a row: a piece of the same request has used its set.
+                opened += (count - 2 * num_sets) * bursts[request]
+                number = count - num_sets
+            place = first[request] + number
+            bank = place % num_sets
+            if is_open[bank] != place or since[bank] != epoch[request]:
+                opened += bursts[request]
+                is_open[bank], since[bank] = place, epoch[request]
+            number += 1
     return opened
 
 

@@ -6,8 +6,9 @@ Progress of the array is counted in half steps: 2 s when step s - 1 has ended (s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -110,6 +111,10 @@ class Parts(Protocol):
         """Return the schedule of a part."""
         ...
 
+    def likeness(self, place: int) -> Hashable:
+        """Return a key that parts with equal schedules share."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class LayerSchedule:
@@ -193,6 +198,22 @@ class LayerSchedule:
             yield self
         else:
             yield from (self.parts.part(place) for place in range(len(self.parts)))
+
+    def kinds(self) -> Iterator[tuple[LayerSchedule, int]]:
+        """Yield each piece that is like no other, with how many there are of it."""
+        if self.parts is None:
+            yield self, 1
+            return
+        every = [self.parts.likeness(place) for place in range(len(self.parts))]
+        of_kind, number = {kind: place for place, kind in enumerate(every)}, Counter(every)
+        yield from ((self.parts.part(place), number[kind]) for kind, place in of_kind.items())
+
+    def without_events(self) -> LayerSchedule:
+        """Return what the next layer has to know of this one."""
+        return replace(
+            self, compute_cycles=_NONE, weight_load_cycles=_NONE, fill_drain_cycles=_NONE, stall_cycles=_NONE,
+            weights=NO_WEIGHTS, inputs=NO_INPUTS, outputs=NO_OUTPUTS, bus_cycles=None,
+        )  # fmt: skip
 
     @property
     def array_cycles(self) -> Ints:

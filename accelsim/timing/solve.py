@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.errors import SimulationError
+from accelsim.timing.compiled import is_compiled
 from accelsim.timing.memory import (
     CALLED,
     CYCLES_OF_MEMORY,
@@ -51,7 +52,6 @@ from accelsim.timing.walk import (
     Times,
     arrive,
     compiled_walk,
-    is_compiled,
     walk,
 )
 

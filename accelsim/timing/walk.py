@@ -340,12 +340,6 @@ def walk(tape: Tape, times: Times, memory: Row, limit: int) -> int:
 
 
 @lru_cache(maxsize=1)
-def is_compiled() -> bool:
-    """Return whether an earlier process has left compiled code beside this file."""
-    return any((Path(__file__).parent / "__pycache__").glob("walk.compiled_walk.locals.entry-*.nbi"))
-
-
-@lru_cache(maxsize=1)
 def compiled_walk() -> Any:
     """Return `walk` compiled, its machine code kept on disk where that can be written; None if numba is switched off.
 

@@ -107,6 +107,28 @@ def models_of(netlist: Netlist, prepared: Path) -> str:
     return "\n".join(module.group() for module in modules if module.group(1) in used) + "\n"
 
 
+def sources_of(top: str, sources: Sequence[Path]) -> list[Path]:
+    """Return the files that a module is made of.
+
+    The mapper numbers what it reads, and where two cells would do, the numbers decide: a unit that read the others'
+    files too would change with them.
+    """
+    text = {path: path.read_text() for path in sources}
+    file_of = {name: path for path in sources for name in re.findall(r"^module (\w+)", text[path], flags=re.M)}
+    found: list[Path] = []
+    ahead = [file_of[top]]
+    while ahead:
+        path = ahead.pop()
+        if path not in found:
+            found.append(path)
+            ahead += [
+                file_of[word]
+                for word in re.findall(r"^\s*(\w+)\s+(?:#\(|\w+\s*\()", text[path], flags=re.M)
+                if word in file_of
+            ]
+    return sorted(found)
+
+
 def synthesise(
     top: str, parameters: Mapping[str, int], sources: Sequence[Path], prepared: Path, folder: Path
 ) -> Netlist:

@@ -98,6 +98,7 @@ def measure(bench: Bench, unit: Unit, sources: Sequence[Path]) -> Measured:
     library = bench.library
     folder = bench.folder / unit.name
     folder.mkdir(exist_ok=True)
+    sources = mapping.sources_of(unit.top, sources)
     netlist = mapping.synthesise(unit.top, unit.parameters, sources, bench.folder, folder)
     (folder / "netlist.v").write_text(verilog.netlist_text(netlist, library.outputs_of))
     path_ns = timing.longest_path_ns(library, netlist, folder)

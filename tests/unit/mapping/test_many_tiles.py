@@ -26,5 +26,5 @@ def test_a_product_of_many_tiles_runs_close_to_its_bound(tmp_path: Path) -> None
 
 
 def test_more_tiles_than_are_simulated_are_refused_with_a_remedy(tmp_path: Path) -> None:
-    with pytest.raises(MappingError, match=r"product: \d+ tiles are more than the 10000000 .*--mapping FILE"):
-        run(HIDDENITE, trace_workload(product(tmp_path, "81920,532480,163840")), "dense-int8")
+    with pytest.raises(MappingError, match=r"product: \d+ tiles are more than the 1073741824 .*--mapping FILE"):
+        run(HIDDENITE, trace_workload(product(tmp_path, "81920,266240,163840")), "dense-int8")
