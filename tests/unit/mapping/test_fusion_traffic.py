@@ -64,7 +64,7 @@ def run(
     """Return the counters fused and apart, and what was fused."""
     trace = with_batch(LayerTrace("hand", layers, "synthetic", batch=1), batch)
     plans, prices = layer_plans(trace, storage), EnergyPrices()
-    groups = choose_groups(trace, plans, hardware, prices)
+    groups = choose_groups(trace, plans, hardware, prices, lambda _: (0.0, 0))
     fused, _ = map_network(trace, plans, storage, hardware, prices, None, groups)
     apart, _ = map_network(trace, plans, storage, hardware, prices)
     return run_schedule(fused, hardware), run_schedule(apart, hardware), fused.fused
