@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from accelsim.config.hardware import BufferConfig, HardwareConfig
-from accelsim.cores import run_on_cores
+from accelsim.cores import best_program
 from accelsim.errors import MappingError
 from accelsim.mapping.fuse import choose_groups
 from accelsim.mapping.network import map_network
@@ -211,7 +211,7 @@ def on_two_cores(hardware: HardwareConfig, *layers: TraceLayer, share: list[str]
     mapping = hardware.mapping.model_copy(update={"split": "positions", "num_stripes": 2})
     two = hardware.model_copy(update={"num_cores": 2, "share": share, "mapping": mapping})
     trace = LayerTrace("hand", layers, "synthetic", batch=1)
-    counters = run_on_cores(two, network_on_cores(two, trace, storage))
+    _, counters = best_program(two, network_on_cores(two, trace, storage))
     assert (counters.fused[0].num_cores, counters.fused[0].num_stripes) == (2, 2)
     assert [layer.macs for layer in counters.layers] == [layer.dims.macs for layer in layers]
     return counters
