@@ -9,7 +9,7 @@ from accelsim.config.hardware import HardwareConfig
 from accelsim.core_divider import Divider, numbers_tried
 from accelsim.core_layers import DividedNetwork, Steps, divide, residency_on_cores
 from accelsim.core_program import Network, Program
-from accelsim.mapping.fuse import FusionCost, better_together, bytes_of_maps, chosen_by, with_lost
+from accelsim.mapping.fuse import FusionCost, bytes_of_maps, chosen_by, with_lost
 from accelsim.mapping.fusion import FusedGroup
 from accelsim.mapping.mapper import forget_times
 from accelsim.mapping.network import network_tasks, together_in
@@ -37,7 +37,6 @@ def fused_by_layers(hardware: HardwareConfig, network: Network, cost: Cost) -> P
     divider = Divider(hardware, network)
     costs = SeveralCores(divider)
     core = divider.chip(hardware.num_cores, "weights", hardware.num_cores)
-    groups = chosen_by(costs, network.trace, core, divider.prices)
     programs: dict[tuple[FusedGroup, ...], Program] = {(): costs.network.program()}
 
     def program_of(chosen: tuple[FusedGroup, ...]) -> Program:
@@ -45,9 +44,7 @@ def fused_by_layers(hardware: HardwareConfig, network: Network, cost: Cost) -> P
             programs[chosen] = divide(divider, chosen).program()
         return programs[chosen]
 
-    if hardware.mapping.fuse == "auto" and groups:
-        groups = better_together(groups, lambda chosen: cost(program_of(chosen)))
-    found = program_of(groups)
+    found = program_of(chosen_by(costs, network.trace, core, divider.prices, lambda chosen: cost(program_of(chosen))))
     forget_times()
     return found
 

@@ -19,7 +19,7 @@ from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
 from accelsim.errors import MappingError, TraceError
 from accelsim.groups import Group, Prices, best_groups, group_sizes, one_after_other
-from accelsim.mapping.fuse import better_together, choose_groups
+from accelsim.mapping.fuse import choose_groups
 from accelsim.mapping.fusion import FusedGroup
 from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import MappedLayer, forget_times, recalled
@@ -395,16 +395,13 @@ def _fused_groups(
     hardware: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling] | None
 ) -> tuple[FusedGroup, ...]:
     plans, prices = layer_plans(trace, storage), mapping_prices(hardware, load_tables())
-    groups = choose_groups(trace, plans, hardware, prices, fixed)
-    if hardware.mapping.fuse != "auto" or not groups:
-        return groups
 
     def cost(each: tuple[FusedGroup, ...]) -> tuple[float, int]:
         schedule, _ = map_network(trace, plans, storage, hardware, prices, fixed, each)
         counters = run_schedule(schedule, hardware, engine="solver")
         return objective_of_run(counters, hardware), counters.moved_bytes
 
-    return better_together(groups, cost)
+    return choose_groups(trace, plans, hardware, prices, cost, fixed)
 
 
 def layer_plans(trace: LayerTrace, storage: str) -> dict[str, WeightPlan]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import product
 from typing import Protocol
 
@@ -32,10 +32,14 @@ from accelsim.timing.moment import Moment
 from accelsim.trace.model import LayerTrace
 from accelsim.units import bits_to_bytes, ns_to_cycles
 
-MOST_LAYERS = 6  # of a group that is sought; a stated one may be longer
+# Of a group that is sought; neighbours are joined to longer ones then, and a stated one may be longer.
+MOST_LAYERS = 6
 ROUNDS = 8  # of choosing anew, shorter groups too, without those that were given up: MobileNetV2 on edge needs three
 MOST_TRIES = 6  # numbers of stripes, from the fewest of which the largest map fits
 MORE_STRIPES = (1, 2)  # times the fewest that fit, of which the solver decides
+
+
+NetworkCost = Callable[[tuple[FusedGroup, ...]], tuple[float, int]]
 
 
 def choose_groups(
@@ -43,20 +47,26 @@ def choose_groups(
     plans: Mapping[str, WeightPlan],
     hardware: HardwareConfig,
     prices: EnergyPrices,
+    cost: NetworkCost,
     fixed: Mapping[str, Tiling] | None = None,
 ) -> tuple[FusedGroup, ...]:
     """Return the groups that the chip's description states, or those that are better than no fusion.
+
+    Parameters
+    ----------
+    cost
+        What the objective says of the network with some groups, and the DRAM bytes that it moves.
 
     Raises
     ------
     MappingError
         A stated group cannot be fused, or does not fit.
     """
-    return chosen_by(OneCore(Asked(trace, plans, prices, fixed or {}, ()), hardware), trace, hardware, prices)
+    return chosen_by(OneCore(Asked(trace, plans, prices, fixed or {}, ()), hardware), trace, hardware, prices, cost)
 
 
 def chosen_by(
-    costs: GroupCosts, trace: LayerTrace, hardware: HardwareConfig, prices: EnergyPrices
+    costs: GroupCosts, trace: LayerTrace, hardware: HardwareConfig, prices: EnergyPrices, cost: NetworkCost
 ) -> tuple[FusedGroup, ...]:
     """Return the groups of `choose_groups` by what layers cost on a chip; ``hardware`` is a core of it."""
     fuse = hardware.mapping.fuse
@@ -64,20 +74,19 @@ def chosen_by(
         return ()
     chooser = _Chooser(costs, trace, hardware, prices)
     if fuse == "auto":
-        return chooser.best()
+        known = lru_cache(maxsize=None)(cost)
+        short, joined = chooser.best()
+        kept = better_together(short, known) if short else ()
+        if joined == short == kept:
+            return kept
+        # What longer groups hold on chip may cost other layers more than they save: the whole network decides.
+        is_better = known(joined)[0] < known(kept)[0] and known(joined)[1] <= known(())[1]
+        return joined if is_better else kept
     return tuple(chooser.stated(first, stop) for first, stop in _stated_places(trace, hardware, fuse))
 
 
-def better_together(
-    groups: tuple[FusedGroup, ...], cost: Callable[[tuple[FusedGroup, ...]], tuple[float, int]]
-) -> tuple[FusedGroup, ...]:
-    """Return the groups with which a whole network is no worse: all, or those that are so one behind the other.
-
-    Parameters
-    ----------
-    cost
-        What the objective says of the network with some groups, and the DRAM bytes that it moves.
-    """
+def better_together(groups: tuple[FusedGroup, ...], cost: NetworkCost) -> tuple[FusedGroup, ...]:
+    """Return the groups with which a whole network is no worse: all, or those that are so one behind the other."""
 
     def is_better(one: tuple[float, int], other: tuple[float, int]) -> bool:
         return one[0] <= other[0] and one[1] <= other[1]
@@ -138,6 +147,12 @@ class FusionCost:
                 energy += number * energy_pj(piece, prices, cycles)
             at = item.end.end_cycle
         return cls(at - before.end_cycle, energy, moved)
+
+    def __add__(self, other: FusionCost) -> FusionCost:
+        """Return what both cost one after the other."""
+        return FusionCost(
+            self.cycles + other.cycles, self.energy_pj + other.energy_pj, self.dram_bytes + other.dram_bytes
+        )
 
 
 class GroupCosts(Protocol):
@@ -227,6 +242,16 @@ def with_lost(cost: FusionCost, lost_bytes: int, hardware: HardwareConfig, price
     return FusionCost(cost.cycles + cycles, cost.energy_pj + energy, cost.dram_bytes + lost_bytes)
 
 
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Layers ``first`` up to ``stop`` as a group, or one of them by itself, and what they cost."""
+
+    first: int
+    stop: int
+    cost: FusionCost
+    group: FusedGroup | None
+
+
 class _Chooser:
     """Chooses groups of one network on one chip."""
 
@@ -234,20 +259,48 @@ class _Chooser:
         self.costs, self.trace, self.hardware, self.prices = costs, trace, hardware, prices
         self._all = costs.apart(0, len(trace.layers))
 
-    def best(self) -> tuple[FusedGroup, ...]:
-        """Return the groups that the objective likes better than their layers apart."""
+    def best(self) -> tuple[tuple[FusedGroup, ...], tuple[FusedGroup, ...]]:
+        """Return the groups that the objective likes better than their layers apart, and the same joined."""
         savings = self._savings()
-        accepted: dict[tuple[int, int], FusedGroup | None] = {}
+        accepted: dict[tuple[int, int], _Run | None] = {}
         chosen: list[tuple[int, int]] = []
         for _ in range(ROUNDS):
             open_ = {place: saved for place, saved in savings.items() if accepted.get(place, True)}
             chosen = _most_saved(open_, len(self.trace.layers))
             new = [place for place in chosen if place not in accepted]
             for first, stop in new:
-                accepted[first, stop] = self._accepted(first, stop)
+                accepted[first, stop] = self._accepted(first, stop, self.costs.apart(first, stop))
             if all(accepted[place] for place in new):
                 break
-        return tuple(group for place in chosen if (group := accepted[place]) is not None)
+        found = [run for place in chosen if (run := accepted[place]) is not None]
+        short, joined = (
+            tuple(run.group for run in runs if run.group is not None) for runs in (found, self._joined(found))
+        )
+        return short, joined
+
+    def _joined(self, chosen: Sequence[_Run]) -> list[_Run]:
+        """Return groups and the layers between them, joined to longer groups than are sought where those are better."""
+        runs: list[_Run] = []
+        begin = 0
+        for each in (*chosen, None):
+            stop = len(self.trace.layers) if each is None else each.first
+            runs += [_Run(place, place + 1, self.costs.apart(place, place + 1), None) for place in range(begin, stop)]
+            if each is not None:
+                runs.append(each)
+                begin = each.stop
+        place = 0
+        while place + 1 < len(runs):
+            one, other = runs[place : place + 2]
+            first, stop = one.first, other.stop
+            whole = None
+            if stop - first > MOST_LAYERS and why_apart(self.trace, first, stop) is None:
+                whole = self._accepted(first, stop, one.cost + other.cost)
+            if whole is None:
+                place += 1
+            else:
+                runs[place : place + 2] = [whole]
+                place = max(0, place - 1)
+        return runs
 
     def stated(self, first: int, stop: int) -> FusedGroup:
         """Return a group cut as the objective likes best."""
@@ -277,17 +330,17 @@ class _Chooser:
             f"activation_buffer ({buffer} B), beside tiles{because}; fuse fewer layers or enlarge the buffer"
         )
 
-    def _accepted(self, first: int, stop: int) -> FusedGroup | None:
-        """Return a group as the objective likes it best; None where its layers are better apart."""
-        apart = self.costs.apart(first, stop)
-        best, chosen = self._value(apart), None
+    def _accepted(self, first: int, stop: int, apart: FusionCost) -> _Run | None:
+        """Return a group as the objective likes it best; None where its layers are better ``apart``."""
+        best = self._value(apart)
+        chosen: _Run | None = None
         for group in self._options(first, stop):
             try:
                 cost = self.costs.fused(group)
             except MappingError:
                 continue
             if self._value(cost) < best and cost.dram_bytes <= apart.dram_bytes:
-                best, chosen = self._value(cost), group
+                best, chosen = self._value(cost), _Run(first, stop, cost, group)
         return chosen
 
     def _value(self, cost: FusionCost) -> float:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from accelsim.config.hardware import BufferConfig, HardwareConfig
-from accelsim.cores import run_on_cores
+from accelsim.cores import best_program
 from accelsim.errors import MappingError
 from accelsim.mapping.fuse import choose_groups
 from accelsim.mapping.network import map_network
@@ -64,7 +64,7 @@ def run(
     """Return the counters fused and apart, and what was fused."""
     trace = with_batch(LayerTrace("hand", layers, "synthetic", batch=1), batch)
     plans, prices = layer_plans(trace, storage), EnergyPrices()
-    groups = choose_groups(trace, plans, hardware, prices)
+    groups = choose_groups(trace, plans, hardware, prices, lambda _: (0.0, 0))
     fused, _ = map_network(trace, plans, storage, hardware, prices, None, groups)
     apart, _ = map_network(trace, plans, storage, hardware, prices)
     return run_schedule(fused, hardware), run_schedule(apart, hardware), fused.fused
@@ -211,7 +211,7 @@ def on_two_cores(hardware: HardwareConfig, *layers: TraceLayer, share: list[str]
     mapping = hardware.mapping.model_copy(update={"split": "positions", "num_stripes": 2})
     two = hardware.model_copy(update={"num_cores": 2, "share": share, "mapping": mapping})
     trace = LayerTrace("hand", layers, "synthetic", batch=1)
-    counters = run_on_cores(two, network_on_cores(two, trace, storage))
+    _, counters = best_program(two, network_on_cores(two, trace, storage))
     assert (counters.fused[0].num_cores, counters.fused[0].num_stripes) == (2, 2)
     assert [layer.macs for layer in counters.layers] == [layer.dims.macs for layer in layers]
     return counters
