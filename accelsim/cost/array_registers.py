@@ -75,6 +75,7 @@ def array_registers(pricer: Pricer) -> tuple[RegisterSet, ...]:
 def _systolic(pricer: Pricer, array: PeArrayConfig) -> tuple[RegisterSet, ...]:
     num_pes, sums = array.num_pes, pricer.hardware.accumulator_bits
     activation, weight = operand_bits(pricer)
+    # The next fold's weights wait beside those in use.
     copies = 2 if array.weight_preload else 1
     stays: dict[str, tuple[str, MovesWith]] = {
         "weight_stationary": ("weights", "loads"),
@@ -158,6 +159,7 @@ def _shared(pricer: Pricer, array: PeArrayConfig) -> tuple[RegisterSet, ...]:
 def num_inputs(array: PeArrayConfig) -> int:
     """Return the different activations that a spatial array takes in a cycle, at a stride of 1."""
     size = array.unroll.get
+    # Neighbouring windows overlap: P positions under R filter rows see P + R - 1 different rows.
     rows, cols = size("P", 1) + size("R", 1) - 1, size("Q", 1) + size("S", 1) - 1
     return size("N", 1) * size("C", 1) * rows * cols
 

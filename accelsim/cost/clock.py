@@ -53,6 +53,7 @@ def network_cycle_pj(pricer: Pricer, area_um2: float = 0.0) -> Price:
     ``area_um2`` is the standard-cell area that it has in its unit; 0: without wire, as before placement.
     """
     pin = pricer.energy_pj("clock_pin")
+    # The clock net of a unit visits each flip-flop once: about an edge of the area that each one has.
     wire_mm = math.sqrt(area_um2) * 1e-3
     wire = scaled(pricer.wire_pj_per_bit_mm("wire_energy"), _TRANSITIONS * wire_mm, "clock_wire_factor")
     return joined([pin, scaled(pin, 1.0, "clock_buffer_share"), wire])
@@ -81,6 +82,7 @@ def active_cycles(group: FlipFlops, gating: str, layer: LayerCounters) -> float:
     """Return the cycles of a layer in which a group is clocked; a part of a cycle where a part of it is."""
     cycles = float(layer.latency_cycles)
     if gating == "lane" and group.work is not None:
+        # Several kinds of work may clock the same flip-flops; nothing is clocked oftener than every cycle.
         return min(cycles, sum(layer.actions.get(w.unit, {}).get(w.action, 0) * w.cycles for w in group.work))
     if gating == "none" or group.busy is None:
         return cycles
@@ -120,6 +122,7 @@ def clock_estimate(pricer: Pricer) -> ClockEstimate:
     actions: dict[tuple[str, str], list[Price]] = {}
     for group in clocked_groups(pricer):
         made = group.flip_flops
+        # What no unit's work can stop (control, the sequencer) is clocked in every cycle, whatever the gating.
         if gating == "none" or (made.busy is None and made.work is None):
             every.append(group.clocked_pj)
             continue
@@ -132,5 +135,6 @@ def clock_estimate(pricer: Pricer) -> ClockEstimate:
             busy.append(more)
             if made.idle is not None:
                 action = (made.idle.unit, made.idle.action)
+                # PEs that a pass leaves out stand still although the array works: their share is taken off again.
                 actions.setdefault(action, []).append(scaled(more, -made.idle.cycles))
     return ClockEstimate(joined(every), joined(busy), {key: joined(parts) for key, parts in actions.items()})

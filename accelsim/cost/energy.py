@@ -78,6 +78,7 @@ def _buffer(pricer: Pricer, buffer: BufferConfig) -> dict[str, Price]:
     bank = bank_of(pricer, buffer)
     prices = {}
     for action, access_pj in (("read_bits", bank.read_pj), ("write_bits", bank.write_pj)):
+        # Actions count bits; the grid prices accesses of the full width.
         base = pricer.factor("sram_energy_factor", access_pj / buffer.width_bits)
         prices[action] = joined([base, scaled(base, buffer.num_ports - 1, "sram_port_energy_factor")])
     return prices
@@ -101,6 +102,7 @@ def _generator(pricer: Pricer) -> dict[str, Price]:
         _gates(pricer, f"{kind}_gates", f"{kind}_activity"),
         _flip_flops(pricer, f"{kind}_flip_flops"),
     ])  # fmt: skip
+    # Each word is compared as the freezing fields that it holds; discarded words are drawn but not looked at.
     compare = _gates(pricer, "freeze_gates", "freeze_activity", count=WORD_BITS[kind] / FREEZE_FIELD_BITS)
     jump = joined([
         _gates(pricer, "jump_gates", "jump_activity", count=jump_cycles),
@@ -145,6 +147,7 @@ def _mac(pricer: Pricer, arithmetic: str) -> Price:
     hardware = pricer.hardware
     unit = pricer.energy_pj(f"mac_{arithmetic}", size_of_mac(pricer, arithmetic))
     sums = hardware.accumulator_bits
+    # The sum stays in its PE and is written with each MAC; in other arrays it moves on as a counted operand.
     if hardware.pe_array.dataflow == "output_stationary":
         return joined([unit, scaled(write_pj(pricer), sums)])
     if hardware.pe_array.scratch_pads is None:

@@ -45,6 +45,7 @@ def sram_bank(
         If the node or the voltage is outside the scaling data.
     """
     nodes = sorted({point.node_nm for point in points})
+    # The grid answers between its nodes; beyond them the nearest one is scaled below.
     inside = min(max(node_nm, nodes[0]), nodes[-1])
     below = max(node for node in nodes if node <= inside)
     above = min(node for node in nodes if node >= inside)
@@ -57,6 +58,7 @@ def sram_bank(
         energy = scaling.scale_energy(node_nm, grid_voltage_v, node_nm, voltage_v)
     else:
         energy = math.sqrt(area) * scaling.scale_wire_energy(grid_voltage_v, voltage_v)
+    # Leakage power is current times voltage; how the current itself follows the supply is left out.
     leakage = voltage_v / grid_voltage_v * (1.0 if inside == node_nm else _leakage_ratio(inside, node_nm))
     return SramBank(
         read_pj=_mix(first.read_pj, second.read_pj, position) * energy,
@@ -92,6 +94,7 @@ def _at_node(points: Sequence[SramPoint], capacity_bytes: float, width_bits: int
     low, high = _interval(widths, width_bits)
     first = _at_width([point for point in points if point.width_bits == low], capacity_bytes)
     second = _at_width([point for point in points if point.width_bits == high], capacity_bytes)
+    # Each further bit line adds its own energy, so that the line goes on beyond the grid's widths.
     linear = (width_bits - low) / (high - low)
     inside = min(max(width_bits, widths[0]), widths[-1])
     logarithmic = math.log(inside / low) / math.log(high / low)

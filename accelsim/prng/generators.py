@@ -160,6 +160,7 @@ def _linear_words(kind: GeneratorKind, seeds: Words, start: int, count: int) -> 
     """Split each stream into equal blocks whose first states are reached by jumps; step all blocks together."""
     if count == 0 or seeds.size == 0:
         return np.empty((seeds.size, count), dtype=np.uint32)
+    # A sequential generator is stepped in many places at once; below 16 words a block its jump would cost more.
     num_blocks = max(1, min(_LANES // seeds.size, count // 16))
     block_words = -(-count // num_blocks)
     num_blocks = -(-count // block_words)
@@ -210,6 +211,7 @@ def _power_tables(kind: GeneratorKind, steps: int) -> Words:
         return _tables(np.uint32(1) << np.arange(32, dtype=np.uint32))
     if steps == 1:
         return _tables(_one_step_columns(kind))
+    # Squaring: a jump of any length takes some 60 products of matrices, and halves are kept for other lengths.
     half = _power_tables(kind, steps // 2)
     columns = _apply(half, _columns(half))
     if steps % 2:

@@ -95,6 +95,7 @@ def _part_fields(
         raise ConfigError(
             f"prng: weights {start} to {start + count} of a filter: it has {per_filter}; stay within them"
         )
+    # Filters at the same place in their streams begin at the same word, so they are drawn together.
     seeds = stream_seeds(source, shape, domain)
     chosen = np.arange(*filters.indices(shape[0]))
     stream, place = np.divmod(chosen, filters_per_stream(source, shape))
@@ -115,6 +116,7 @@ def _fields(source: RandomSource, seeds: Words, domain: Domain, span: tuple[int,
     bits = source.weight_bits if domain == WEIGHT_DOMAIN else source.threshold_bits
     fields_per_word = WORD_BITS[source.generator] // bits
     first, num_fields = (value * _per_weight(source, domain) for value in span)
+    # Fields do not straddle words: bits that are left at the end of a word are thrown away, as on the chip.
     first_word = first // fields_per_word
     num_words = -(-(first + num_fields) // fields_per_word) - first_word
     drawn = words(source.generator, seeds, first_word, num_words)
@@ -127,6 +129,7 @@ def _cut(drawn: Words, word_bits: int, bits: int) -> _Fields:
     """Cut words [n, count] into fields from their low ends, [n, count x floor(word_bits / bits)]."""
     num_streams = drawn.shape[0]
     little = np.ascontiguousarray(drawn, dtype=f"<u{word_bits // 8}")
+    # Most sources draw signs alone, and unpacking bytes is much faster than shifting words.
     if bits == 1:
         return np.unpackbits(little.view(np.uint8).reshape(num_streams, -1), axis=1, bitorder="little")
     if bits in (8, 16, 32):
@@ -145,6 +148,7 @@ def _values(source: RandomSource, fields: _Fields) -> IntArray:
         total: IntArray = fields.reshape(-1, terms).sum(axis=1, dtype=np.int32)
         return (total + total - np.int32(peak)).astype(dtype)
     values: IntArray = fields.reshape(-1).astype(dtype)
+    # 2 u + 1 - 2^b in place: a layer's weights are not held twice.
     values += values
     values -= dtype(peak)
     return values
@@ -154,5 +158,6 @@ def _ternary(source: RandomSource, fields: _Fields) -> FreezingMap:
     """Compare freezing words with the two thresholds."""
     out = (fields < source.lock_threshold).astype(np.int8)
     pruned = fields < source.prune_threshold
+    # Pruned words are below both thresholds: they were counted as locked first.
     out -= 2 * pruned.view(np.int8)
     return out

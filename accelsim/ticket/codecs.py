@@ -32,6 +32,7 @@ _PROBABILITY_ONE = 1 << 16
 _HEADER_BITS = 8
 _INVERTED = 0x80
 _MAX_FIELD_BITS = 15
+# Above this a word is less than a thousandth of the mask, and trimming decodes it up to eight times.
 _TRIM_LIMIT = 1 << 16
 
 
@@ -72,6 +73,7 @@ def _decode_raw(payload: bytes, payload_bits: int, num_bits: int) -> BoolArray:
 def _encode_entropy(bits: BoolArray) -> EncodedMask:
     from constriction import stream  # noqa: PLC0415  only this codec needs it
 
+    # A probability of 0 or 1 has no code for the other bit; the decoder reads the same 16 bits.
     quantised = min(_PROBABILITY_ONE - 1, max(1, round(float(bits.mean()) * _PROBABILITY_ONE)))
     encoder = stream.queue.RangeEncoder()
     encoder.encode(bits.astype(np.int32), stream.model.Bernoulli(quantised / _PROBABILITY_ONE, perfect=False))
@@ -157,6 +159,7 @@ def _read_header(payload: bytes, payload_bits: int, lowest: int) -> tuple[int, b
 def _encode_rle(bits: BoolArray) -> EncodedMask:
     runs, inverted = _runs(bits)
     widths = range(1, _MAX_FIELD_BITS + 1)
+    # A run that does not fit a field begins with full ones, which only say that the run goes on.
     width = min(widths, key=lambda b: b * int((runs // ((1 << b) - 1) + 1).sum()))
     escape = (1 << width) - 1
     escapes = runs // escape
@@ -172,6 +175,7 @@ def _decode_rle(payload: bytes, payload_bits: int, num_bits: int) -> BoolArray:
         raise TicketError(f"rle mask: {payload_bits} bits do not hold fields of {width}; the file is damaged")
     field_bits = _unpack(payload, payload_bits)[_HEADER_BITS:].reshape(-1, width)
     fields = field_bits @ (1 << np.arange(width - 1, -1, -1, dtype=np.int64))
+    # A full field is no end of a run: sums up to the next one that is not full are its length.
     is_end = fields < (1 << width) - 1
     totals = np.cumsum(fields)[is_end]
     return _from_runs(np.diff(totals, prepend=0), inverted, num_bits)
@@ -179,10 +183,12 @@ def _decode_rle(payload: bytes, payload_bits: int, num_bits: int) -> BoolArray:
 
 def _encode_golomb(bits: BoolArray) -> EncodedMask:
     runs, inverted = _runs(bits)
+    # A code word is a quotient in unary, its stop bit, and b bits of remainder: all widths are priced, none is guessed.
     width = min(range(_MAX_FIELD_BITS + 1), key=lambda b: runs.size * (1 + b) + int((runs >> b).sum()))
     quotients = runs >> width
     ends = np.cumsum(quotients + 1 + width)
     out = np.ones(int(ends[-1]) if ends.size else 0, dtype=np.uint8)
+    # Unary parts are ones, so that only stop bits and remainders need to be written.
     out[ends - width - 1] = 0
     if width:
         remainders = _fields_to_bits(runs & ((1 << width) - 1), width)

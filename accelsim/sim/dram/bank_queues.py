@@ -67,12 +67,14 @@ def accept_bank(dev: IntArray, c: IntArray, req: IntArray, i: int, clk: int) -> 
     """Take burst `i`: queue it, or answer it from a waiting write, or merge it with a waiting burst of its address."""
     write = req[i, s.R_WRITE]
     waiting = _pending(dev, c, req, i, 1)
+    # The newest data of this address are in the controller: no command goes to the device.
     if waiting >= 0 and write == 0:
         req[i, s.R_DONE] = clk + 1
         c[s.N_FORWARDED] += 1
         return
     if write == 0:
         waiting = _pending(dev, c, req, i, 0)
+    # A second burst of one address rides on the first: both are done when that is.
     if waiting >= 0:
         req[i, s.R_PARENT] = waiting
         c[s.N_MERGED] += 1
@@ -81,6 +83,7 @@ def accept_bank(dev: IntArray, c: IntArray, req: IntArray, i: int, clk: int) -> 
     if starts_run or write == 1:
         c[s.C_EVENT] = clk
     count_key(c, req, i, write, 1)
+    # Writes are posted: only where the run must see them through (flush) does anybody wait for one.
     c[s.C_OUTSTANDING] += dev[s.P_FLUSH] if write == 1 else 1
 
 
@@ -96,6 +99,7 @@ def _starts_draining(dev: IntArray, c: IntArray) -> bool:
 def _schedule(dev: IntArray, c: IntArray, req: IntArray) -> bool:
     """Move one burst to the queue of its bank; tell whether one moved."""
     if c[s.C_DRAINING] == 0 and _starts_draining(dev, c):
+        # Only those that wait now are drained, so that writes which keep coming do not starve the reads.
         c[s.C_DRAINING] = c[s.C_WRITES]
     draining = c[s.C_DRAINING] > 0
     queue = s.WRITES if draining else s.READS
@@ -104,12 +108,14 @@ def _schedule(dev: IntArray, c: IntArray, req: IntArray) -> bool:
         if c[s.BANK_LEN + bank] >= dev[s.P_BANK_ENTRIES]:
             continue
         if draining:
+            # The read before this write must see the old data; draining stops until it is through.
             if _pending(dev, c, req, c[queue + run + FIRST], 0) >= 0:
                 c[s.C_DRAINING] = 0
                 return False
             c[s.C_DRAINING] -= 1
         c[_bank_queue(dev, bank) + c[s.BANK_LEN + bank]] = pop(c, req, queue, run)
         c[s.BANK_LEN + bank] += 1
+        # A new entry may be ready earlier than all that stood in the queue.
         c[s.TRY_AT + bank] = 0
         c[s.C_IN_BANKS] += 1
         return True
@@ -140,8 +146,10 @@ def _needed_command(dev: IntArray, c: IntArray, req: IntArray, bank: int, at: in
         return s.ACT
     open_place = (c[s.OPEN_ROW + bank] << s.ROW_SHIFT) + bank
     if req[i, s.R_PLACE] != open_place:
+        # Only the head closes a row: later entries would take it from those that still hit it.
         if at > 0:
             return -1
+        # The limit on hits keeps a stream in one row from starving the other rows of its bank.
         worn_out = c[s.ROW_HITS + bank] >= dev[s.P_HIT_LIMIT]
         return s.PRE if worn_out or _hits(c, req, queue, c[s.BANK_LEN + bank], open_place) == 0 else -1
     if req[i, s.R_WRITE] == 1 and _must_wait_for_read(c, req, queue, at):
@@ -158,12 +166,14 @@ def _first_ready(dev: IntArray, c: IntArray, req: IntArray, bank: int, clk: int)
     previous, event = -1, s.NEVER
     for at in range(c[s.BANK_LEN + bank]):
         cmd = _needed_command(dev, c, req, bank, at)
+        # Timing depends on bank and command alone: a second entry with the same command is not ready earlier.
         if cmd < 0 or cmd == previous:
             continue
         ready = ready_cycle(dev, c, cmd, bank)
         if ready <= clk:
             return at, cmd
         event = min(event, ready)
+        # The bank is closed: every entry behind asks for the same.
         if cmd == s.ACT:
             break
         previous = cmd
@@ -207,6 +217,7 @@ def _issue_from_queues(dev: IntArray, c: IntArray, req: IntArray, log: IntArray,
     """
     if c[s.C_IN_BANKS] == 0:
         return -1
+    # A refresh that was issued in this cycle (dual command bus) holds nothing back any more.
     held = previous not in (s.REF, s.REFB)
     bank = c[s.C_ROUND_ROBIN]
     for _ in range(dev[s.P_BANKS]):
@@ -226,6 +237,7 @@ def _issue_from_queues(dev: IntArray, c: IntArray, req: IntArray, log: IntArray,
         place = req[c[_bank_queue(dev, bank) + at], s.R_PLACE]
         if is_column:
             _finish(dev, c, req, bank, at, clk)
+            # Closed page: the last hit of a row takes the precharge with it, which saves a command of its own.
             if dev[s.P_CLOSED_PAGE] == 1 and _hits(c, req, _bank_queue(dev, bank), c[s.BANK_LEN + bank], place) == 0:
                 cmd = s.RDA if cmd == s.RD else s.WRA
         issue(dev, c, log, cmd, bank, place >> s.ROW_SHIFT, clk)
@@ -239,6 +251,7 @@ def _due_refresh(dev: IntArray, c: IntArray, clk: int) -> None:
     if clk < c[s.C_NEXT_REFRESH]:
         return
     units = dev[s.P_RANKS] if dev[s.P_REFRESH_MODE] == s.REFRESH_ALL_BANK else dev[s.P_BANKS]
+    # A refresh stops its rank at once, so that the list, which has a fixed length, does not fill in a run.
     if c[s.C_REFRESHES] < s.MAX_REFRESHES:
         c[s.REFRESHES + c[s.C_REFRESHES]] = c[s.C_REFRESH_AT]
         c[s.C_REFRESHES] += 1
@@ -306,4 +319,5 @@ def tick_bank(dev: IntArray, c: IntArray, req: IntArray, log: IntArray, clk: int
     moved = _schedule(dev, c, req)
     if cmd >= 0 or moved:
         return clk + 1
+    # Nothing can happen before: the cycles in between are skipped, not simulated.
     return int(max(c[s.C_NEXT], clk + 1))
