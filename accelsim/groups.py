@@ -146,13 +146,26 @@ def best_groups(
 
 
 def _worth_trying(trace: LayerTrace, known: Mapping[int, Counters], prices: Prices) -> tuple[tuple[Stretch, ...], ...]:
+    """Return divisions into stretches that the costs of the layers of whole runs speak for."""
+    measured = {size: prices.layers(counters) for size, counters in known.items()}
+    return divisions(trace, measured, prices.bytes_(next(iter(known.values()))))
+
+
+def divisions(
+    trace: LayerTrace, measured: Mapping[int, Sequence[Sequence[float]]], per_byte: Sequence[float]
+) -> tuple[tuple[Stretch, ...], ...]:
     """Return divisions into stretches that the costs of single layers speak for.
 
     What lies between two stretches is written and read again, which may hide behind other work: with its price, and
     without.
+
+    Parameters
+    ----------
+    measured
+        Size of a group -> in each measure, what each layer costs for the whole batch.
+    per_byte
+        In each measure, what an activation costs that goes to memory or comes from there.
     """
-    measured = {size: prices.layers(counters) for size, counters in known.items()}
-    per_byte = prices.bytes_(next(iter(known.values())))
     between = [2 * sum(sizes) for sizes in _elements_between(trace)]
     found: dict[tuple[Stretch, ...], None] = {}
     for measure, price in enumerate(per_byte):

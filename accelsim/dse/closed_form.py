@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import pairwise
@@ -29,10 +30,10 @@ from accelsim.cost.terms import resolve
 from accelsim.cost.traits import Pricer, RunTraits
 from accelsim.dse.rows import Row, figure
 from accelsim.errors import MappingError
-from accelsim.groups import group_sizes, groups_of_size
+from accelsim.groups import divisions, group_sizes, groups_of_size, groups_of_stretches
 from accelsim.mapping.activation_code import WORD_BITS, pairs_per_word
 from accelsim.mapping.figures import Layers
-from accelsim.mapping.network import check_units, rank_network
+from accelsim.mapping.network import activation_bits_of, check_units, rank_network
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.ranking import Best
 from accelsim.mapping.skipping import effective_macs, executed_macs
@@ -73,21 +74,42 @@ def estimate(hardware: HardwareConfig, trace: LayerTrace, storage: str) -> Row:
     if trace.language is not None:
         return _of_language_model(hardware, trace, trace.language, storage)
     if trace.copies == 1:
-        return _estimate(hardware, trace, storage)
-    rows = []
-    failure: MappingError | None = None
-    for size in group_sizes(trace, layer_plans(trace, storage), hardware):
-        groups = groups_of_size(trace, size)
-        try:
-            rows.append(_sum([(_estimate(hardware, group.trace, storage), group.times) for group in groups], trace))
-        except MappingError as error:
-            failure = error
-    if not rows:
-        raise failure or MappingError(f"{trace.name}: no group of its batch can be mapped")
-    return min(rows, key=lambda row: figure(row, _OBJECTIVES[hardware.mapping.objective]) or 0.0)
+        return _estimated(hardware, trace, _checked_plans(hardware, trace, storage)).row
+    return _of_batch(hardware, trace, storage)
 
 
 _OBJECTIVES = {"latency": "latency_cycles", "energy": "energy_j", "edp": "edp_js", "dram_bytes": "dram_bytes"}
+
+
+def _of_batch(hardware: HardwareConfig, trace: LayerTrace, storage: str) -> Row:
+    """Return the row of a batch in its best groups, stretches of layers with sizes of their own among them.
+
+    As in a run (`accelsim.groups`), sizes for all layers are tried, then the divisions that their layers speak for.
+    """
+    plans = _checked_plans(hardware, trace, storage)
+    rows: list[Row] = []
+    measured: dict[int, list[list[float]]] = {}
+    failure: MappingError | None = None
+    for size in group_sizes(trace, plans, hardware):
+        try:
+            parts = [(_estimated(hardware, group.trace, plans), group.times) for group in groups_of_size(trace, size)]
+        except MappingError as error:
+            failure = error
+            continue
+        rows.append(_sum([(part.row, times) for part, times in parts], trace))
+        measured[size] = np.sum([times * part.costs for part, times in parts], axis=0).tolist()
+    if not rows:
+        raise failure or MappingError(f"{trace.name}: no group of its batch can be mapped")
+    size_bytes = activation_bits_of(plans, hardware) / 8
+    is_ideal = hardware.memory == "ideal"
+    cycles = 0.0 if is_ideal else size_bytes / float(bytes_per_cycle(hardware.dram, hardware.clock_mhz))
+    whole = {name: rows[0][name] for name in ("stored_bits", "area_mm2")}
+    for stretches in divisions(trace, measured, (cycles, size_bytes)) if len(measured) > 1 else ():
+        groups = groups_of_stretches(trace, stretches)
+        with suppress(MappingError):
+            parts = [(_estimated(hardware, group.trace, plans), group.times) for group in groups]
+            rows.append(_sum([(part.row, times) for part, times in parts], trace) | whole)
+    return min(rows, key=lambda row: figure(row, _OBJECTIVES[hardware.mapping.objective]) or 0.0)
 
 
 # Contexts of an answer at which a generation is estimated; between them its figures are taken as straight lines.
@@ -96,14 +118,14 @@ MOST_CONTEXTS = 9
 
 def _of_language_model(hardware: HardwareConfig, trace: LayerTrace, language: LanguageRun, storage: str) -> Row:
     """Return the row of a language model's run: what a further block adds is the same for each."""
-    plans, network = layer_plans(trace, storage), BlockNetwork.of(trace)
+    plans, network = _checked_plans(hardware, trace, storage), BlockNetwork.of(trace)
 
     def one(made: Callable[[int], LayerTrace]) -> Row:
         few = min(2, network.num_blocks)
-        row = _estimate(hardware, made(few), storage, plans)
+        row = _estimated(hardware, made(few), plans).row
         if network.num_blocks == few:
             return row
-        more = _estimate(hardware, made(few + 1), storage, plans)
+        more = _estimated(hardware, made(few + 1), plans).row
         copies = network.num_blocks - few
         stored = [figure(each, "stored_bits") or 0.0 for each in (row, more)]
         whole = _sum([(row, 1 - copies), (more, copies)], trace)
@@ -155,15 +177,27 @@ def _sum(parts: Sequence[tuple[Row, float]], trace: LayerTrace) -> Row:
     return _row(num_frames(trace), figures, effective, int(stored))
 
 
-def _estimate(
-    hardware: HardwareConfig, trace: LayerTrace, storage: str, known: Mapping[str, WeightPlan] | None = None
-) -> Row:
-    plans = layer_plans(trace, storage) if known is None else dict(known)
-    plans = {layer.name: plans[layer.name] for layer in trace.layers if layer.name in plans}
+def _checked_plans(hardware: HardwareConfig, trace: LayerTrace, storage: str) -> dict[str, WeightPlan]:
+    """Return the plans of all layers; `AccelSimError` if the chip lacks a unit, or no generator can follow a layer."""
+    plans = layer_plans(trace, storage)
     check_units(plans, storage, hardware)
     for plan in plans.values():
         if plan.source is not None:
             check_source(plan.source)
+    return plans
+
+
+@dataclass(frozen=True, slots=True)
+class _Estimate:
+    """The row of a network, and what each of its layers costs: float64 [2, layers], cycles and bytes of memory."""
+
+    row: Row
+    costs: Floats
+
+
+def _estimated(hardware: HardwareConfig, trace: LayerTrace, known: Mapping[str, WeightPlan]) -> _Estimate:
+    """Return the estimate of a network whose layers have the plans that are ``known`` by name."""
+    plans = {layer.name: known[layer.name] for layer in trace.layers if layer.name in known}
     tasks, best = rank_network(trace, plans, hardware, _mapping_prices(hardware.model_dump_json()))
     on_array = [task for task in tasks if task.layer.uses_array]
     vector = _vector_layers(hardware, [task for task in tasks if not task.layer.uses_array])
@@ -181,7 +215,22 @@ def _estimate(
     macs = sum(task.layer.dims.macs for task in on_array)
     effective = sum(effective_macs(task) for task in on_array)
     stored = sum(task.stored_bits.total for task in tasks)
-    return _row(num_frames(trace), (cycles, time_s, energy_j, prices.area_mm2, dram_bytes, macs), effective, stored)
+    figures = (cycles, time_s, energy_j, prices.area_mm2, dram_bytes, macs)
+    row = _row(num_frames(trace), figures, effective, stored)
+    return _Estimate(row, _layer_costs(hardware, tasks, best))
+
+
+def _layer_costs(hardware: HardwareConfig, tasks: Sequence[LayerTask], best: Best) -> Floats:
+    """Return cycles and bytes of memory of each layer, float64 [2, layers]."""
+    on_array = iter(zip(best.latency.tolist(), best.dram_bytes.tolist(), strict=True))
+    costs = []
+    for task in tasks:
+        if task.layer.uses_array:
+            costs.append(next(on_array))
+        else:
+            alone = _vector_layers(hardware, [task])
+            costs.append((alone.cycles, alone.dram_bytes))
+    return np.array(costs, dtype=np.float64).reshape(len(tasks), 2).T
 
 
 @lru_cache(maxsize=8)

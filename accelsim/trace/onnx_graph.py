@@ -19,6 +19,7 @@ from accelsim.trace.aten import is_supported
 from accelsim.trace.input_shapes import StatedShapes, Symbols, check_fixed
 from accelsim.trace.onnx_branches import take_branches
 from accelsim.trace.onnx_fused import in_plain_terms
+from accelsim.trace.onnx_lists import take_lists
 from accelsim.trace.onnx_loops import take_bags
 from accelsim.trace.onnx_ops import CONTROL, DOMAINS, STATIC, Node, translate
 from accelsim.trace.onnx_shapes import complete_shapes, known_shape
@@ -81,6 +82,7 @@ def read_onnx(path: str | os.PathLike[str], stated: StatedShapes | None = None) 
         open_input = _fix_sizes(where, model, stated or StatedShapes())
         take_branches(model)
         take_bags(model)
+        take_lists(model)
         _refuse_control_flow(where, model.graph)
         model = shape_inference.infer_shapes(model, data_prop=True)
         integers = complete_shapes(model)

@@ -39,6 +39,19 @@ def test_figures_are_near_those_of_the_simulation(trace, monkeypatch, request):
         assert ours["energy_j"] == pytest.approx(totals.energy_j, rel=0.2), (name, storage)
 
 
+def test_a_batch_goes_in_the_stretches_of_the_simulation(monkeypatch, request):
+    """With one size of group for all layers the energy was 1.28 times that of the run."""
+    monkeypatch.chdir(request.config.rootpath)
+    chip = load("edge", "activation_buffer.capacity_bytes=32768")
+    batch = trace_network("conv6", TraceOptions(width_factor=0.25, batch=16))
+    ours, totals = estimate(chip.config, batch, "dense-int8"), run(chip, batch, "dense-int8").totals
+    assert (ours["macs"], ours["area_mm2"]) == (totals.macs, totals.area_mm2)
+    assert ours["stored_bits"] == sum(totals.stored_bits.model_dump().values())
+    assert ours["dram_bytes"] == pytest.approx(totals.dram_read_bytes + totals.dram_write_bytes, rel=0.01)
+    assert ours["energy_j"] == pytest.approx(totals.energy_j, rel=0.05)
+    assert ours["latency_s"] == pytest.approx(totals.latency_s, rel=0.05)
+
+
 def test_layers_of_the_vector_unit_come_to_what_their_schedules_do() -> None:
     trace, chip = trace_network("vit_tiny"), load_hardware("edge", []).config
     nowhere = Residency(frozenset(), (0,) * len(trace.layers))

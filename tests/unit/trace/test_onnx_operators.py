@@ -219,7 +219,7 @@ def test_a_dynamic_first_axis_across_which_operators_work_is_stated(
     assert macs(read(rows)) == 32  # each row alone: one counts
 
 
-def test_sparse_weights_are_weights_and_sequences_are_named(tmp_path: Path) -> None:
+def test_sparse_weights_are_weights(tmp_path: Path) -> None:
     path = save(tmp_path / "net.onnx", [node("MatMul", "x,w")], {"x": [3, 8]}, {})
     model = onnx.load(path)
     places = numpy_helper.from_array(np.array([0, 9, 31]), "i")
@@ -228,9 +228,35 @@ def test_sparse_weights_are_weights_and_sequences_are_named(tmp_path: Path) -> N
     )
     onnx.save(model, path)
     assert macs(read(path)) == 3 * 8 * 4
-    nodes = [node("SequenceConstruct", "x,x", "q"), node("ConcatFromSequence", "q", "a", axis=0), node("MatMul", "a,w")]
-    with pytest.raises(TraceError, match=r"q: the shape of SequenceConstruct's output .* in place of sequences"):
-        read(save(tmp_path / "net.onnx", nodes, {"x": [3, 8]}, {"w": (8, 4)}))
+
+
+WEIGHTS_AND_PLACES = {"w": (8, 4), "sizes": np.array([2, 4]), "one": np.array(1)}
+
+
+@pytest.mark.parametrize("opset", [11, 21])
+@pytest.mark.parametrize(
+    ("nodes", "rows"),
+    [
+        ([node("SplitToSequence", "x,sizes", "q"), node("SequenceAt", "q,one", "a")], 4),
+        ([node("SplitToSequence", "x", "q", axis=0, keepdims=0),
+          node("ConcatFromSequence", "q", "a", axis=0, new_axis=1)], 6),
+        ([node("SequenceConstruct", "x,x", "q"), node("SequenceInsert", "q,x", "r"),
+          node("ConcatFromSequence", "r", "b", axis=0), node("SplitToSequence", "b,one", "s"),
+          node("SequenceErase", "s", "e"), node("ConcatFromSequence", "e", "a", axis=0)], 17),
+    ],
+)  # fmt: skip
+def test_sequences_that_a_graph_makes_are_their_tensors(
+    tmp_path: Path, nodes: list[onnx.NodeProto], rows: int, opset: int
+) -> None:
+    path = save(tmp_path / "net.onnx", [*nodes, node("MatMul", "a,w")], {"x": [6, 8]}, WEIGHTS_AND_PLACES, opset)
+    assert macs(read(path)) == rows * 8 * 4
+
+
+def test_a_place_in_a_sequence_that_depends_on_data_is_refused(tmp_path: Path) -> None:
+    nodes = [node("SplitToSequence", "x,sizes", "q"), node("Cast", "v", "i", to=INT64), node("SequenceAt", "q,i", "a")]
+    path = save(tmp_path / "net.onnx", [*nodes, node("MatMul", "a,w")], {"x": [6, 8], "v": []}, WEIGHTS_AND_PLACES)
+    with pytest.raises(TraceError, match=r"q: the shape of SplitToSequence's output .* in place of sequences"):
+        read(path)
 
 
 def test_a_cache_of_no_tokens_is_stated(tmp_path: Path) -> None:
