@@ -151,6 +151,11 @@ class Divider:
                 raise NoRoomError(task, no_tiling_message(task))
             self.ranked[key] = sorted(values, key=lambda one: one.value)
 
+    def expected(self, tasks: Sequence[LayerTask]) -> float:
+        """Return the objective of all layers by the closed form, each divided as it likes best."""
+        self.estimate(tasks)
+        return sum(self.ranked[self._key(task)][0].value for task in tasks)
+
     def _options(self, task: LayerTask) -> list[_Option]:
         """Return the ways to divide a layer: as the chip's description says, else all that there are."""
         # A unit that serves cores in turn, or a map of few rows, may feed fewer cores better than all.
