@@ -43,8 +43,7 @@ NEAR, MOST_SOLVED = 1.05, 2
 # tilings are solved, of those that it puts no further above the best.
 NEAR_IN_TURN, IN_TURN, AS_IT_IS = 1.3, 1, 1
 FAR = 1.1  # further tilings of a layer divided otherwise are left out where the first is so many times the best so far
-# A way, or a further tiling, is left out where the best so far is no more than this times what the way can hardly beat
-# by the chip's objective.
+# A way, or a further tiling, is left out where the best so far is no more than this times what the way can hardly beat.
 NEAR_BOUND = 1.05
 
 
@@ -107,6 +106,14 @@ class _Ranked:
     option: _Option
 
 
+@dataclass(frozen=True, slots=True)
+class _Solved:
+    """What the solver says of the best way so far, and its energy by the closed form."""
+
+    cost: SystemCost
+    expected_pj: float
+
+
 class Divider:
     """Divides the layers of a network among the cores of a chip; equal ones once."""
 
@@ -150,6 +157,11 @@ class Divider:
             if not values:
                 raise NoRoomError(task, no_tiling_message(task))
             self.ranked[key] = sorted(values, key=lambda one: one.value)
+
+    def expected(self, tasks: Sequence[LayerTask]) -> float:
+        """Return the objective of all layers by the closed form, each divided as it likes best."""
+        self.estimate(tasks)
+        return sum(self.ranked[self._key(task)][0].value for task in tasks)
 
     def _options(self, task: LayerTask) -> list[_Option]:
         """Return the ways to divide a layer: as the chip's description says, else all that there are."""
@@ -272,36 +284,36 @@ class Divider:
         if len(ranked) == 1 and is_known:
             return self._with_tiling(first, next(self._tilings(first)))
         best: tuple[float, _Option, Tiling | None] | None = None
-        more = 1.0  # energy over that of the closed form, in the best so far
+        solved: _Solved | None = None
         for each in ranked:
-            option, least = each.option, self._least(task, each)
+            option = each.option
             for tiling in self._tilings(option):
-                if best is not None and best[0] <= NEAR_BOUND * more * least:
+                if solved is not None and self._is_hopeless(task, each, solved):
                     break  # neither this way nor another tiling can do much better
                 cost = cost_of_slots([self._with_tiling(option, tiling, is_trial=True).slot()], self.hardware)
                 value = self.value_of(cost)
                 far = best is not None and value > FAR * best[0]
                 if best is None or value < best[0]:
-                    best = value, option, tiling
-                    more = self.energy_pj(cost) / each.energy_pj if each.energy_pj else 1.0
+                    best, solved = (value, option, tiling), _Solved(cost, each.energy_pj)
                 if far:
                     break
         assert best is not None  # each option has a tiling
         return self._with_tiling(best[1], best[2])
 
-    def _least(self, task: LayerTask, ranked: _Ranked) -> float:
-        """Return what a way to divide a layer can hardly beat by the objective.
+    def _is_hopeless(self, task: LayerTask, ranked: _Ranked, best: _Solved) -> bool:
+        """Return whether a way to divide a layer can hardly be better by the objective than the best so far.
 
-        Of cycles and bytes there are bounds. Nothing bounds what buffers spend: energy x delay has the closed form's
-        energy, and of energy alone every way is tried.
+        Of cycles and bytes there are bounds. Nothing bounds what buffers spend: for energy x delay the closed form's
+        energy must be no less either, as far off as that of the best, and of energy alone every way is tried.
         """
-        objective = self.hardware.mapping.objective
-        if objective == "dram_bytes":
-            return self._least_bytes(ranked.option, ranked.option.largest)
-        if objective == "energy" and ranked.energy_pj:
-            return 0.0
-        cycles = self._bound(task, ranked.option)
-        return cycles * ranked.energy_pj if objective == "edp" and ranked.energy_pj else cycles
+        match self.hardware.mapping.objective:
+            case "dram_bytes":
+                return best.cost.dram_bytes <= NEAR_BOUND * self._least_bytes(ranked.option, ranked.option.largest)
+            case "energy" if ranked.energy_pj:
+                return False
+            case "edp" if ranked.energy_pj and ranked.energy_pj * NEAR_BOUND < best.expected_pj:
+                return False
+        return best.cost.end_cycle <= NEAR_BOUND * self._bound(task, ranked.option)
 
     def value_of(self, cost: SystemCost) -> float:
         """Return what the chip's mapping minimises of some slots that have been solved."""

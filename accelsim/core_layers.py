@@ -49,6 +49,18 @@ def by_layers(hardware: HardwareConfig, network: Network) -> Program:
     return program
 
 
+def expected_cycles(divider: Divider) -> float:
+    """Return what the closed form expects of a network with the objective latency. Raises `MappingError` as it may."""
+    hardware, network = divider.hardware, divider.network
+    tasks = network_tasks(
+        network.trace, network.plans, divider.whole, residency_on_cores(hardware, network, divider.whole)
+    )
+    try:
+        return divider.expected(tasks)
+    except NoRoomError as failure:
+        raise MappingError(str(failure)) from failure
+
+
 @dataclass(frozen=True, slots=True)
 class DividedNetwork:
     """Layers as the cores work on them: each by itself, or as one of a fused group, by the place of its first.
