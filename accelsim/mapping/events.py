@@ -93,6 +93,8 @@ def _rank_before(nest: Nest, reuse: Reuse, steps: Ints) -> int:
         return -2
     step = nest.first_step + int(steps[0])
     block = step - step % prod(nest.counts[loop] for loop in nest.order[reuse.hold_from :])
+    # Within a block tiles come in their order. The first of a block comes behind the last step of the block before,
+    # whatever tile that had.
     if _rank(nest, step) > _rank(nest, block):
         return _rank(nest, step) - 1
     return _rank(nest, block - 1) if block else -2
@@ -113,6 +115,7 @@ def _in_order(nest: Nest, task: LayerTask, tiling: Tiling, index: dict[Loop, Int
         begin = index[loop] * tile
         size = np.minimum(tile, extent - begin)
         rank = rank * nest.counts[loop] + index[loop]
+        # Before a tile lie all of this loop for each step of the loops outside, and its own begin times what is inside.
         weights = weights * extent + own_weights * begin
         own_weights = own_weights * size
         if loop in FILTER_LOOPS:
@@ -158,10 +161,12 @@ def _stream_bytes(
         passed, part, whole = (
             (weights, own[0], dims.num_weights) if spread else (filters, own[1], max(1, dims.G * dims.K))
         )
+        # Shares of running sums, not of sizes: what rounding takes from one tile goes to the next, and all add up.
         first, last = _floor_share(total, passed, whole), _floor_share(total, passed + part, whole)
         begin, end = begin + first, end + last
         by_class[name] = -(-int((last - first).sum()) // 8)
     burst_bits = 8 * task.burst_bytes
+    # Only the next tile in storage order: any other one begins in a burst that is not on chip.
     goes_on = rank == np.concatenate([[rank_before], rank[:-1]]) + 1
     # A tile that goes on where the one before ended finds the beginning of its first burst on chip.
     begin = np.where(goes_on, -(-begin // burst_bits), begin // burst_bits)

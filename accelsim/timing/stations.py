@@ -176,6 +176,7 @@ def _dma(schedule: LayerSchedule, hardware: HardwareConfig, first_place: str) ->
     if limit is not None:  # entries are given back in the order of issue
         raises = (Raise("done"),)
         waits.append(Wait("done", np.arange(kind.size, dtype=np.int64) + 1 - limit))
+    # The engine is free again when it has issued a request; the transfer is the memory's time.
     issue = np.full(kind.size, hardware.dma.request_cycles, dtype=np.int64)
     return Station("dma", issue, _some(waits), raises, Requests(kind, num_bytes, bus_cycles))
 
