@@ -124,18 +124,20 @@ def test_the_closed_form_is_within_five_percent_for_the_median_layer(name: str, 
     assert median(errors) < 0.05
 
 
-@pytest.mark.parametrize(("name", "storage"), [("edge_llm", "slt"), ("phone_lpddr5x", "dense-int8")])
-def test_no_tiling_spends_less_than_the_closed_form_thinks_it_must(name: str, storage: str) -> None:
+@pytest.mark.parametrize("name", ["edge_llm", "phone_lpddr5x"])
+def test_no_tiling_spends_less_than_the_closed_form_thinks_it_must(name: str) -> None:
     # LPDDR5X: a bit that is written costs 0.7 of one that is read. Counted as read it put tilings out of the running.
     hardware = load_hardware(HWCONFIGS / f"{name}.yaml", ("mapping.objective=energy",)).config
-    for layer in small_layers(TICKET if storage == "slt" else TraceOptions()):
-        trace = LayerTrace("alone", (layer,), "synthetic")
-        plans = layer_plans(trace, storage)
-        (task,) = network_tasks(trace, plans, hardware, residency_of(trace, plans, hardware))
-        for finalist in LayerForm(task, mapping_prices(hardware, load_tables())).ranked(None, 2):
-            spent_pj = 1e12 * figures(hardware, layer, storage, finalist.tiling)["energy"]
+    dims = LoopDims(K=512, C=63, P=12, Q=17, R=1, S=1, H=12, W=17)
+    weights = stated_weights([(512, 63, 1, 1)], TraceOptions())[0]
+    layer = TraceLayer("many_outputs", "conv2d", dims, ("input",), num_outputs=dims.num_outputs, weights=weights)
+    trace = LayerTrace("alone", (layer,), "synthetic")
+    plans = layer_plans(trace, "dense-int8")
+    (task,) = network_tasks(trace, plans, hardware, residency_of(trace, plans, hardware))
+    for finalist in LayerForm(task, mapping_prices(hardware, load_tables())).ranked(None, 3):
+        spent_pj = 1e12 * figures(hardware, layer, "dense-int8", finalist.tiling)["energy"]
 
-            assert finalist.floor <= 1.005 * spent_pj, (layer.name, finalist.tiling)
+        assert finalist.floor <= 1.002 * spent_pj, finalist.tiling
 
 
 def test_a_tiling_of_equal_layers_is_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
