@@ -310,6 +310,9 @@ def _actions_pj(figures: Figures, prices: EnergyPrices) -> Floats:
         return np.zeros(1)
     space = figures.space
     energy = space.of_tile(np.array([fixed_pj(task, prices) for task in space.tasks]))
+    making = [prices.of_making(decodes=task.decodes, generates=task.regenerates) for task in space.tasks]
+    if any(making):
+        energy = energy + space.of_tile(np.array(making)) * figures.work.made
     for (unit, action), count in _counts(figures).items():
         price = prices.pj(unit, action)
         if price:

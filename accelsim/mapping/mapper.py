@@ -24,7 +24,7 @@ from accelsim.timing.moment import NUMBER, STATIONS, Moment
 from accelsim.timing.power_states import DramStates, MemoryUse, activity_of, states_from_gaps
 from accelsim.timing.schedule import LayerSchedule, first_weights_fit, weights_fit_beside
 from accelsim.timing.solve import Solution, SolvedLayer, layer_end, try_layer
-from accelsim.timing.stations import Station, layer_stations
+from accelsim.timing.stations import Station, layer_stations, together
 from accelsim.timing.table import Table, flatten
 from accelsim.units import ns_to_cycles
 
@@ -455,6 +455,9 @@ def energy_pj(schedule: LayerSchedule, prices: EnergyPrices, cycles: int) -> flo
     read_bits, written_bits = 8 * (_dram_bytes(schedule) - written), 8 * written
     energy = prices.of_actions(schedule.actions) + cycles * prices.static_pj_per_cycle
     energy += worked * prices.busy_pj_per_cycle
+    decode, generate = together(schedule)
+    energy += int(decode.sum()) * prices.of_making(decodes=schedule.uses_decoder, generates=False)
+    energy += int(generate.sum()) * prices.of_making(decodes=False, generates=schedule.uses_generator)
     return energy + read_bits * prices.pj("dram", "read_bits") + written_bits * prices.pj("dram", "write_bits")
 
 
