@@ -106,12 +106,17 @@ def clock_price(groups: tuple[ClockedGroup, ...], gating: str, layer: LayerCount
 class ClockEstimate:
     """The clock for estimates before a run, in pJ: in every cycle, more where the array works in it, more an action.
 
-    Where units are gated, those that do not work with the array are taken as gated: how long they work is not known.
+    ``per_unit_pj``: more where a unit that makes weights works. Of other gated units that do not work with the array
+    how long they work is not known, and the same in all tilings: they are taken as gated.
     """
 
     per_cycle_pj: Price
     per_busy_cycle_pj: Price
     per_action_pj: Mapping[tuple[str, str], Price]
+    per_unit_pj: Mapping[str, Price]
+
+
+_MAKERS = ("mask_decoder", "weight_generator")
 
 
 def clock_estimate(pricer: Pricer) -> ClockEstimate:
@@ -120,6 +125,7 @@ def clock_estimate(pricer: Pricer) -> ClockEstimate:
     every: list[Price] = []
     busy: list[Price] = []
     actions: dict[tuple[str, str], list[Price]] = {}
+    units: dict[str, list[Price]] = {}
     for group in clocked_groups(pricer):
         made = group.flip_flops
         # What no unit's work can stop (control, the sequencer) is clocked in every cycle, whatever the gating.
@@ -137,4 +143,11 @@ def clock_estimate(pricer: Pricer) -> ClockEstimate:
                 action = (made.idle.unit, made.idle.action)
                 # PEs that a pass leaves out stand still although the array works: their share is taken off again.
                 actions.setdefault(action, []).append(scaled(more, -made.idle.cycles))
-    return ClockEstimate(joined(every), joined(busy), {key: joined(parts) for key, parts in actions.items()})
+        elif made.busy and made.busy[0] in _MAKERS:
+            units.setdefault(made.busy[0], []).append(more)
+    return ClockEstimate(
+        joined(every),
+        joined(busy),
+        {key: joined(parts) for key, parts in actions.items()},
+        {unit: joined(parts) for unit, parts in units.items()},
+    )

@@ -37,9 +37,14 @@ def mapping_prices(hardware: HardwareConfig, tables: CostTables, arithmetic: str
     for key, price in clock.per_action_pj.items():
         action_pj[key] = action_pj.get(key, 0.0) + resolve(price, tables.values)
     clock_pj = resolve(clock.per_cycle_pj, tables.values)
+    # What makes weights is not there in an int8 run: its clock is that of a ticket's, in the cycles in which it works.
+    has_generator = hardware.weight_generator is not None
+    making = RunTraits(arithmetic, decoder="raw", uses_generator=has_generator, decoder_fronts=("raw_bits",))
+    units = clock_estimate(Pricer(hardware, tables, making)).per_unit_pj
     return EnergyPrices(
         action_pj=tuple((unit, action, price) for (unit, action), price in sorted(action_pj.items()) if price),
         static_pj_per_cycle=clock_pj + leakage_w * 1e6 / hardware.clock_mhz,
         busy_pj_per_cycle=resolve(clock.per_busy_cycle_pj, tables.values),
+        unit_pj_per_cycle=tuple((unit, resolve(price, tables.values)) for unit, price in sorted(units.items())),
         dram=None if hardware.memory == "ideal" else DramStates(**states),
     )

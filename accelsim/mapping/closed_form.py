@@ -50,6 +50,7 @@ def _array_cycles(space: Space, held: Holdings, passes: Floats, moved: Moved) ->
     if space.is_ideal:
         return np.broadcast_to(cycles, held.stored.shape)
     act, acc = space.of_tile(layers.activation_bits), hardware.accumulator_bits
+    # A sum's first part has nothing to add to, and its last one hands results on: three kinds of steps, priced apart.
     parts = table.counts["C"]
 
     def bound(bits: Floats, buffer: BufferConfig) -> Floats:
@@ -193,6 +194,7 @@ def _work(space: Space, held: Holdings, moved: Moved, made: Floats, array: Float
     fetched = np.maximum(1.0, table.weight_tiles * held.stored)
     input_tiles = table.output_tiles / table.counts["K"] * table.counts["C"]
     used = np.maximum(1.0, table.weight_tiles * held.weights.fetches)
+    # Of two places one is filled while the other leaves: half of a result's way through both is between two results.
     staged = np.where(stores > 0, (vector + stores + (write + drain) * table.output_tiles) / 2, 0.0)
     return Work(
         array=array, made=made, vector=vector, weights=weights, inputs=bus.inputs, stores=stores,
@@ -308,6 +310,9 @@ def _actions_pj(figures: Figures, prices: EnergyPrices) -> Floats:
         return np.zeros(1)
     space = figures.space
     energy = space.of_tile(np.array([fixed_pj(task, prices) for task in space.tasks]))
+    making = [prices.of_making(decodes=task.decodes, generates=task.regenerates) for task in space.tasks]
+    if any(making):
+        energy = energy + space.of_tile(np.array(making)) * figures.work.made
     for (unit, action), count in _counts(figures).items():
         price = prices.pj(unit, action)
         if price:

@@ -164,6 +164,8 @@ def array_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
         each, once = overhead, 0
         load = array.rows if array.dataflow == "weight_stationary" else 0
     load, fill = num_folds * load, num_folds * (each - load)
+    # Stationary weights and inputs: each fold over the reduction adds to the sums of the fold before, so all but the
+    # first read them. Stationary outputs never leave their PEs before they are complete.
     outputs = tile.G * tile.K * pixels
     inputs = tile.G * tile.reduction * pixels
     weights = tile.G * tile.K * tile.reduction
@@ -324,6 +326,7 @@ def row_stationary_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
     taps = np.minimum(tile.S, np.minimum(pads.input_words, pads.weight_words))
     stacked = array.rows // np.minimum(tile.R, array.rows)
     strips = _ceil(tile.P, array.cols)
+    # Sets stand side by side only where a whole one is narrower than the array; a wider one stands in strips.
     sets = np.where(tile.P <= array.cols, stacked * (array.cols // np.minimum(tile.P, array.cols)), stacked // strips)
     sets, bands = np.maximum(sets, 1), -(-strips // stacked)
     window_parts = _ceil(tile.R, array.rows) * -(-tile.S // taps)
@@ -335,6 +338,7 @@ def row_stationary_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
     passes = tile.G * parts * found.filter_passes * bands
     rows = (_ceil(tile.P, bands) - 1) * tile.stride[0] + np.minimum(tile.R, array.rows)
     windows = _ceil(_ceil(tile.C, found.channel_passes) * rows * taps, pads.words_per_cycle)
+    # Sets beyond the pairs of channel and filter have nothing to do.
     at_work = np.minimum(tile.R, array.rows) * _ceil(tile.P, bands) * np.minimum(sets, tile.C * tile.K)
     return ArrayWork(
         compute_cycles=tile.G * found.cycles * tile.N * tile.Q * taps * window_parts * bands,
@@ -390,6 +394,7 @@ def _split_pass(
     share = np.minimum(np.minimum(sets[1], sets[0]), tile.C)
     others = sets[0] // share
     most = np.maximum(np.minimum(pads.input_words, pads.weight_words) // taps, 1)
+    # Passes are evened out: as few as must be, then as many channels (filters) in each as that leaves.
     channel_passes = -(-tile.C // (share * most))
     channels = -(-tile.C // (channel_passes * share))
     most = np.maximum(np.minimum(pads.sum_words, pads.weight_words // (channels * taps)), 1)

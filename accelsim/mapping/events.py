@@ -94,6 +94,8 @@ def _rank_before(nest: Nest, reuse: Reuse, steps: Ints) -> int:
         return -2
     step = nest.first_step + int(steps[0])
     block = step - step % prod(nest.counts[loop] for loop in nest.order[reuse.hold_from :])
+    # Within a block tiles come in their order. The first of a block comes behind the last step of the block before,
+    # whatever tile that had.
     if _rank(nest, step) > _rank(nest, block):
         return _rank(nest, step) - 1
     return _rank(nest, block - 1) if block else -2
@@ -114,6 +116,7 @@ def passed_weights(nest: Nest, task: LayerTask, tiling: Tiling, index: dict[Loop
         begin = index[loop] * tile
         size = np.minimum(tile, extent - begin)
         rank = rank * nest.counts[loop] + index[loop]
+        # Before a tile lie all of this loop for each step of the loops outside, and its own begin times what is inside.
         weights = weights * extent + own_weights * begin
         own_weights = own_weights * size
         if loop in FILTER_LOOPS:
@@ -166,10 +169,12 @@ def _stream_bytes(
     begin, end, by_class = np.zeros_like(rank), np.zeros_like(rank), {}
     for name, (total, of_weights, whole) in totals.items():
         passed, part = (weights, own[0]) if of_weights else (filters, own[1])
+        # Shares of running sums, not of sizes: what rounding takes from one tile goes to the next, and all add up.
         first, last = _floor_share(total, passed, whole), _floor_share(total, passed + part, whole)
         begin, end = begin + first, end + last
         by_class[name] = -(-int((last - first).sum()) // 8)
     burst_bits = 8 * task.burst_bytes
+    # Only the next tile in storage order: any other one begins in a burst that is not on chip.
     goes_on = rank == np.concatenate([[rank_before], rank[:-1]]) + 1
     # A tile that goes on where the one before ended finds the beginning of its first burst on chip.
     begin = np.where(goes_on, -(-begin // burst_bits), begin // burst_bits)

@@ -202,6 +202,7 @@ def _used(tiles: _Tiles, words: Floats, per_filter: Floats) -> tuple[Floats, Flo
     part = tiles.weights * words
     # Wherever it begins: a part touches a word more than it fills, less the share of one weight.
     touched = np.where(part % 1 == 0, part, np.maximum(1.0, part - words + 1))
+    # A part of a filter touches no more words than the filter has.
     touched = np.minimum(touched, np.maximum(part, per_filter * words)) * tiles.filters
     whole = np.ceil(tiles.filters * np.minimum(tiles.weights, per_filter) * words)
     gaps = (tiles.filters - 1) * np.maximum(per_filter * words - touched / tiles.filters, 0.0)

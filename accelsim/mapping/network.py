@@ -115,6 +115,7 @@ def rank_network(
         crowded = largest_live(trace, residency, position)
         if crowded is None:
             raise MappingError(no_tiling_message(tasks[position]))
+        # Each round one map more goes to DRAM, so that this ends.
         banned |= {crowded}
 
 

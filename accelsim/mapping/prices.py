@@ -37,6 +37,8 @@ class EnergyPrices:
         What flows in every cycle: leakage, and the clock that is not gated.
     busy_pj_per_cycle
         The clock of the array, beyond what it draws when gated, in each cycle in which the array works.
+    unit_pj_per_cycle
+        Unit and pJ of its clock, beyond what it draws when gated, in each cycle in which decoder or generator works.
     dram
         pJ of each command of the memory, and per ns of one rank in each state; None where memory is ideal.
     """
@@ -44,6 +46,7 @@ class EnergyPrices:
     action_pj: tuple[tuple[str, str, float], ...] = ()
     static_pj_per_cycle: float = 0.0
     busy_pj_per_cycle: float = 0.0
+    unit_pj_per_cycle: tuple[tuple[str, float], ...] = ()
     dram: DramStates | None = None
 
     @property
@@ -59,6 +62,11 @@ class EnergyPrices:
     def pj(self, unit: str, action: str) -> float:
         """Return the price of an action; 0 where it costs nothing."""
         return _by_action(self.action_pj).get((unit, action), 0.0)
+
+    def of_making(self, *, decodes: bool, generates: bool) -> float:
+        """Return the pJ of the clock in a cycle in which a layer's weights are made, by the units that do it."""
+        at_work = {"mask_decoder": decodes, "weight_generator": generates}
+        return sum(price for unit, price in self.unit_pj_per_cycle if at_work[unit])
 
     def of_actions(self, actions: Mapping[str, Mapping[str, int]]) -> float:
         """Return the pJ of counts: unit -> action -> count."""

@@ -188,5 +188,6 @@ def effective_macs(task: LayerTask) -> int:
 def executed_macs(task: LayerTask) -> int:
     """Return the multiply-accumulates that the array does: those of zeros that it sees are held, or left out."""
     array = task.hardware.pe_array
+    # Weights and activations are zero independently of each other, as everywhere (docs/model.md).
     executed = effective_macs(task) if array.zero_weights != "none" else task.layer.dims.macs
     return executed if array.zero_activations == "none" else round(executed * task.layer.input_density)

@@ -26,9 +26,9 @@ Floats = npt.NDArray[np.float64]
 Floats32 = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Width = Literal["narrow", "wide", "whole"]
-# `benchmarks/closed_form_error.py`, 696 layers: the mapper's choice is 0.071 % above the best known in the mean, 1.5 %
-# in 99 of 100 layers; 24 choose the same, 384 come to 0.035 % and 0.7 %. The closed form of design-space exploration
-# takes time in proportion.
+# `benchmarks/closed_form_error.py --layers 7`, 392 layers: the mapper's choice is 0.125 % above the best known in the
+# mean, 2.9 % in 99 of 100 layers; 24 come to 0.159 % and 3.2 %, 384 to 0.081 % and 1.8 %. The closed form of
+# design-space exploration takes time in proportion.
 ENOUGH = 96
 # Times the fastest: slower arrays are left out. Of the narrow table, 50 layers of the same networks on each of the
 # seven chips, by the closed form itself: against the best that any of 1.5, 2.5, 4, 8 and no limit finds, 4 loses 0.01 %
@@ -263,8 +263,10 @@ def _activations_left(array: PeArrayConfig, table: TileTable, densities: tuple[f
         lanes = int(np.prod([array.unroll.get(loop, 1) for loop in ("C", "R", "S", "P", "Q", "N")]))
     density = np.array(densities)[table.layer]
     if array.skip_group != "rows":
+        # Lanes in one step: it can be left out only where every one of them has a zero.
         shared: Floats = np.where(density < 1, 1.0 - (1.0 - density) ** lanes, 1.0)
         return shared
+    # Each row goes through its own stream, and waits for the slowest one at its end only.
     streams = table.positions / table.filters if array.dataflow == "output_stationary" else table.pixels
     rows = zip(density.tolist(), streams.tolist(), strict=True)
     return np.array([largest_share(int(length), share, lanes) if share < 1 else 1.0 for share, length in rows])
@@ -285,6 +287,7 @@ def _layer(array: PeArrayConfig, dims: LoopDims, kind: LayerKind, width: Width) 
         "positions": tiles["G"] * tiles["K"] * tiles["C"] * (dims.R * dims.S),
         "outputs": tiles["G"] * tiles["K"] * tiles["N"] * tiles["P"] * tiles["Q"],
         "pixels": tiles["N"] * tiles["P"] * tiles["Q"],
+        # The last tile is the last one along every loop at once, so its shares multiply.
         "last_share": np.prod(
             [
                 (getattr(dims, loop) - tiles[loop] * (counts[loop] - 1)) * counts[loop] / getattr(dims, loop)
@@ -322,6 +325,7 @@ def _short(cycles: Floats, tiles: dict[Loop, Ints], beside: tuple[Ints, ...], st
     outputs = tiles["G"] * tiles["K"] * tiles["N"] * tiles["P"] * tiles["Q"]
     key = np.zeros(cycles.size, dtype=np.int64)
     for size in (weights, outputs, *beside):
+        # Sizes are below 2^64: 64 doublings, each in so many steps, are the digits of one number.
         key = key * (64 * steps) + (steps * np.log2(np.maximum(size, 1))).astype(np.int64)
     _, first = np.unique(key[order], return_index=True)
     fastest = order[np.sort(first)]
@@ -366,6 +370,7 @@ def _inputs(dims: LoopDims, kind: LayerKind, tiles: dict[Loop, Ints], counts: di
         span = dims.span(axis)
         jump = dims.slices[1] if axis == 0 else 0
         rest = getattr(dims, loop) - tiles[loop] * (counts[loop] - 1)
+        # Windows that do not touch (a stride above the span) leave out what lies between them: size x span.
         window, last = (
             np.minimum(extent, np.minimum((size - 1) * dims.stride[axis] + span + beyond, size * span))
             for size in (tiles[loop], rest)
@@ -374,6 +379,7 @@ def _inputs(dims: LoopDims, kind: LayerKind, tiles: dict[Loop, Ints], counts: di
         if kind == "aggregate" and loop == "Q":
             window = last = np.full_like(tiles[loop], extent)
         tile = tile * window
+        # Padding is not read: of several tiles it lies in both outer ones, of one the extent has cut it off.
         every = window * (counts[loop] - 1) + last - np.where(counts[loop] == 1, 0, 2 * dims.padding[axis])
         # Neighbours share what a window reaches beyond the stride; without padding the whole map is read once.
         whole = min(extent, dims.start(axis, getattr(dims, loop) - 1) - dims.start(axis, 0) + span)
@@ -469,6 +475,7 @@ def _streams(dims: LoopDims, kind: LayerKind, tiles: dict[Loop, Ints], counts: d
     }
     pixels = counts["N"] * counts["P"] * counts["Q"]
     for number_of, order in enumerate(LOOP_ORDERS):
+        # With positions between filters and parts, the parts of a filter are walked through anew at each position.
         is_inside = order.index(outer) < order.index(inner)
         first, second = sorted((order.index("K"), order.index("C")))
         is_between = first < order.index("P") < second

@@ -73,6 +73,7 @@ def _held(table: HoldTable, tile_bytes: Floats, room: Floats, buffer: BufferConf
     held = table.double if buffer.double_buffered else table.single
     with np.errstate(divide="ignore", invalid="ignore"):
         tiles = np.where(tile_bytes > 0, room / np.maximum(tile_bytes, 1e-30), np.where(room >= 0, np.inf, -1.0))
+    # Tables have 24 bits: a tile that fills its buffer to the last byte must not fail by the 25th.
     fits = held <= np.atleast_2d(tiles)[:, None].astype(np.float32) * np.float32(1 + 1e-6)
     if only_tile is not None:
         fits &= (table.single == 1) | (only_tile == 0)
@@ -151,12 +152,14 @@ class Moved:
 def moved_of(space: Space, held: Holdings) -> Moved:
     """Return what passes between DRAM and chip when operands are held so."""
     layers, act = space.layers, space.layers.activation_bits / 8
+    # Sums that leave come back: each of those visits writes them once and reads them once.
     spilled = 2.0 * np.maximum(held.psums.fetches - 1, 0)
     table, of = space.table, held.inputs
     rows = table.rows + of.keeps_rows * (table.new_rows - table.rows)
     columns = table.columns + of.keeps_columns * (table.new_columns - table.columns)
     burst = space.hardware.dram.burst_bytes
     every = table.depth * rows * columns * space.of_tile(layers.input_fraction * act * layers.input_code) * of.fetches
+    # Outputs have tiles along K where inputs have them along C; all else they share.
     input_tiles = table.output_tiles / table.counts["K"] * table.counts["C"]
     return Moved(
         weights=space.of_tile(layers.fetched_bits) / 8 * held.stored,

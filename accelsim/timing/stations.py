@@ -176,6 +176,7 @@ def _dma(schedule: LayerSchedule, hardware: HardwareConfig, first_place: str) ->
     if limit is not None:  # entries are given back in the order of issue
         raises = (Raise("done"),)
         waits.append(Wait("done", np.arange(kind.size, dtype=np.int64) + 1 - limit))
+    # The engine is free again when it has issued a request; the transfer is the memory's time.
     issue = np.full(kind.size, hardware.dma.request_cycles, dtype=np.int64)
     return Station("dma", issue, _some(waits), raises, Requests(kind, num_bytes, bus_cycles))
 
@@ -187,12 +188,12 @@ def _mask_decoder(schedule: LayerSchedule, hardware: HardwareConfig, first_place
         return _idle("mask_decoder")
     fetched = Wait("fetched", _running_count(weights.fetch_bytes))
     raises = Raise("freed"), Raise("decoded", latency_cycles=decoder.latency_cycles)
-    cycles = _together(schedule)[0]
+    cycles = together(schedule)[0]
     # Stored bits are gone when the tile ends; what comes out of the pipeline is there its latency later.
     return Station("mask_decoder", cycles, (*_places(weights.release, first_place), fetched), raises)
 
 
-def _together(schedule: LayerSchedule) -> tuple[Ints, Ints]:
+def together(schedule: LayerSchedule) -> tuple[Ints, Ints]:
     """Return the cycles for which a weight tile keeps decoder and generator.
 
     Weights meet their mask bits in the decoder, where the freezing map tells which position a bit belongs to (`rtl/`).
@@ -220,7 +221,7 @@ def _weight_generator(schedule: LayerSchedule, hardware: HardwareConfig, first_p
     if passed is not None:
         latency += passed.latency_cycles  # a word is there when it has gone through both pipelines
     raises = (Raise("generated", latency_cycles=latency),)
-    return Station("weight_generator", _together(schedule)[1], waits, raises)
+    return Station("weight_generator", together(schedule)[1], waits, raises)
 
 
 def _pe_array(schedule: LayerSchedule, hardware: HardwareConfig) -> Station:

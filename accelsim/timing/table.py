@@ -114,6 +114,7 @@ def flat_table(stations: tuple[Station, ...], number: Mapping[str, int], arbitra
     lookback = np.zeros(len(number), dtype=np.int64)
     if value.size and value.min() < 0:
         np.maximum.at(lookback, counter, -value)
+    # One more: the time of value 0, that of what the layers before raised.
     sizes_of = num_raised(stations, number) + lookback + 1
     counter_first = _begins(sizes_of.tolist())
     only_events, places = _only_events(raises)

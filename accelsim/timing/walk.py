@@ -246,6 +246,7 @@ def _granted(tape: Tape, times: Times, memory: Row) -> int:
 def _serve(station: int, tape: Tape, times: Times, memory: Row) -> int:
     """Let the memory take the request of a station; return a result of `walk`."""
     event = times.next_event[station]
+    # The memory takes requests one after the other: none starts before the one that was taken before it.
     start = max(times.parked[station], times.turn[LAST_START])
     times.turn[LAST_SERVED], times.turn[LAST_START] = station, start
     times.parked[station] = -1
@@ -277,6 +278,7 @@ def _wake(station: int, tape: Tape, times: Times) -> None:
         waiter, kept = first_waiter[counter], -1
         if waiter < 0:
             continue
+        # The list is taken apart and put together again from those that still wait; its order decides about nothing.
         while waiter >= 0:
             behind = times.next_waiter[waiter]
             if times.count[counter] >= times.waits_until[waiter]:
