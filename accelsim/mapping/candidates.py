@@ -123,19 +123,32 @@ def _of_passes(
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Tile sizes to be scored, int64 [num_candidates] per loop, and which of them a person would state, bool."""
+    """Tile sizes to be scored, int64 [num_candidates] per loop; which of them a person would state, bool.
+
+    ``fills_lanes``: those with as many filters as the generator has lanes, bool.
+    """
 
     size: dict[Loop, Ints]
     is_stated: npt.NDArray[np.bool_]
+    fills_lanes: npt.NDArray[np.bool_]
 
 
-def candidates(array: PeArrayConfig, dims: LoopDims) -> Candidates:
+def candidates(array: PeArrayConfig, dims: LoopDims, lanes: int = 0) -> Candidates:
     """Return all combinations of tile sizes to be scored.
 
     Groups are split only with whole K and C (a tile of several groups is contiguous in storage).
+
+    Parameters
+    ----------
+    lanes
+        Of the generator that makes the weights: as many filters keep all of them busy for one round.
     """
     quanta = _quanta(array, dims)
     sizes_k = _halvings(dims.K, quanta["K"]) + _below(quanta["K"], dims.K)
+    round_of = lanes // quanta["K"] * quanta["K"] or lanes
+    is_new = 0 < round_of < dims.K and round_of not in sizes_k
+    if is_new:
+        sizes_k.append(round_of)
     sizes_c = _reduction_sizes(array, dims, quanta["C"])
     if array.dataflow == "row_stationary":
         sizes_k, sizes_c = _of_passes(array, dims, sizes_k, sizes_c)
@@ -147,4 +160,4 @@ def candidates(array: PeArrayConfig, dims: LoopDims) -> Candidates:
     unique = stated | dict.fromkeys(rows)
     table = np.fromiter(chain.from_iterable(unique), np.int64).reshape(-1, len(LOOPS))
     sizes = {loop: table[:, column] for column, loop in enumerate(LOOPS)}
-    return Candidates(sizes, np.arange(len(unique)) < len(stated))
+    return Candidates(sizes, np.arange(len(unique)) < len(stated), is_new & (sizes["K"] == round_of))

@@ -153,7 +153,8 @@ class TileTable:
     psums: HoldTable
 
 
-LayerKey = tuple[LoopDims, LayerKind]
+LayerKey = tuple[LoopDims, LayerKind, int]
+"""A layer, and the lanes of the generator that makes its weights; 0: none does."""
 
 
 @lru_cache(maxsize=48)
@@ -168,9 +169,9 @@ def tile_table(layers: tuple[LayerKey, ...], array_json: str, width: Width) -> T
     """
     # To hold an operand from behind a loop that no layer splits is what it is to hold it from the loop before.
     split = tuple(
-        loop for loop in LOOPS if loop not in ("N", "G") or any(getattr(dims, loop) > 1 for dims, _ in layers)
+        loop for loop in LOOPS if loop not in ("N", "G") or any(getattr(dims, loop) > 1 for dims, *_ in layers)
     )
-    parts = [_part(dims, kind, array_json, width, split) for dims, kind in layers]
+    parts = [_part(layer, array_json, width, split) for layer in layers]
     number = np.array([part.columns["compute"].size for part in parts], dtype=np.int64)
     joined = {name: _one_array([part.columns[name] for part in parts]) for name in parts[0].columns}
     counts = {loop: joined.pop(f"count_{loop}") for loop in LOOPS}
@@ -203,9 +204,9 @@ class _Part:
 
 
 @lru_cache(maxsize=512)
-def _part(dims: LoopDims, kind: LayerKind, array_json: str, width: Width, split: tuple[Loop, ...]) -> _Part:
+def _part(layer: LayerKey, array_json: str, width: Width, split: tuple[Loop, ...]) -> _Part:
     """Return the tilings of a layer; of the loops, only those in ``split`` have more than one tile in any of them."""
-    columns = _layer(PeArrayConfig.model_validate_json(array_json), dims, kind, width)
+    columns = _layer(PeArrayConfig.model_validate_json(array_json), layer, width)
     orders = tuple(tuple(loop for loop in order if loop in split) for order in LOOP_ORDERS)
     nest = _Loops.of(orders, {loop: columns[f"count_{loop}"] for loop in split})
     holds = _holds(nest, WEIGHT_LOOPS), _holds(nest, INPUT_LOOPS, has_halo=True), _holds(nest, OUTPUT_LOOPS)
@@ -276,8 +277,9 @@ def _once_cycles(array: PeArrayConfig) -> int:
     return int(array_work(array, TileShape(1, 1, 1, 1, 1, 1, 1, 1, 1)).once_cycles)
 
 
-def _layer(array: PeArrayConfig, dims: LoopDims, kind: LayerKind, width: Width) -> dict[str, Any]:
-    found = candidates(array, dims)
+def _layer(array: PeArrayConfig, layer: LayerKey, width: Width) -> dict[str, Any]:
+    dims, kind, lanes = layer
+    found = candidates(array, dims, lanes)
     tiles = found.size
     counts = {loop: -(-getattr(dims, loop) // tiles[loop]) for loop in LOOPS}
     moved = _totals(array, dims, tiles, counts)
@@ -308,22 +310,24 @@ def _layer(array: PeArrayConfig, dims: LoopDims, kind: LayerKind, width: Width) 
     if width != "whole":
         beside = (inputs["tile_inputs"],) if width == "wide" else ()
         steps = PASS_STEPS if array.dataflow == "row_stationary" else 1
-        is_chosen = _short(moved["compute"] + moved["fill"], tiles, beside, steps)
+        is_chosen = _short(moved["compute"] + moved["fill"], tiles, beside, steps, found.fills_lanes)
         chosen = np.flatnonzero(is_chosen | found.is_stated if width == "wide" else is_chosen)
     return {name: np.asarray(values, dtype=np.float64)[chosen] for name, values in columns.items()}
 
 
-def _short(cycles: Floats, tiles: dict[Loop, Ints], beside: tuple[Ints, ...], steps: int) -> npt.NDArray[np.bool_]:
+def _short(
+    cycles: Floats, tiles: dict[Loop, Ints], beside: tuple[Ints, ...], steps: int, apart: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
     """Return which tilings are worth ranking: of each size of weights, outputs (and ``beside``) the fastest, and more.
 
     Sizes are powers of two, so that whatever the buffers hold, something near to it is there; the array's cycles say
     which is the fastest. Up to `ENOUGH`, the fastest of the rest fill the list. Of sizes, ``steps`` between
-    powers of two are told apart.
+    powers of two are told apart, and tilings that fill the generator's lanes from others.
     """
     order = np.argsort(cycles, kind="stable")
     weights = tiles["G"] * tiles["K"] * tiles["C"]
     outputs = tiles["G"] * tiles["K"] * tiles["N"] * tiles["P"] * tiles["Q"]
-    key = np.zeros(cycles.size, dtype=np.int64)
+    key = apart.astype(np.int64)
     for size in (weights, outputs, *beside):
         # Sizes are below 2^64: 64 doublings, each in so many steps, are the digits of one number.
         key = key * (64 * steps) + (steps * np.log2(np.maximum(size, 1))).astype(np.int64)

@@ -59,7 +59,9 @@ class Space:
 
 def space_of(hardware: HardwareConfig, tasks: list[LayerTask], layers: Layers, width: Width) -> Space:
     """Return all tilings of layers on a chip, from a table of the given width."""
-    key = tuple((task.layer.dims, task.layer.kind) for task in tasks)
+    generator = hardware.weight_generator
+    lanes = generator.num_lanes if generator is not None else 0
+    key = tuple((task.layer.dims, task.layer.kind, lanes if task.regenerates else 0) for task in tasks)
     array_json = hardware.pe_array.model_dump_json()
     paddings = tuple(padded_share(task) for task in tasks)
     densities = tuple(layers.density.tolist()), tuple(task.layer.input_density for task in tasks), paddings

@@ -21,6 +21,7 @@ from accelsim.timing.schedule import LayerSchedule, Schedule, first_weights_fit
 from accelsim.timing.stations import Station, layer_stations
 
 Engine = Literal["auto", "processes", "solver", "python", "compiled"]
+MOST_STEPS_AS_PROCESSES = 10_000_000  # all parts of a layer are held at once: some 8 GB
 MOST_EVENTS_AS_PROCESSES = 50_000  # about half a second of SimPy; the solver gives the same cycles
 
 
@@ -205,6 +206,12 @@ def _run_processes(
     layers: Sequence[LayerSchedule], hardware: HardwareConfig, probe: Probe | None, memory: MemoryModel
 ) -> list[LayerRun]:
     """Run layers as SimPy processes; parts of a layer are layers to them."""
+    for layer in layers:
+        if layer.num_steps > MOST_STEPS_AS_PROCESSES:
+            raise SimulationError(
+                f"{layer.name}: {layer.num_steps} tiles are more than the {MOST_STEPS_AS_PROCESSES} that run one by "
+                "one; leave --exact out, or state larger tiles with --mapping FILE"
+            )
     pieces = [(place, piece) for place, layer in enumerate(layers) for piece in layer.pieces()]
     schedules = tuple(piece for _, piece in pieces)
     tables = [table_of(schedules, place, hardware) for place in range(len(schedules))]

@@ -55,6 +55,23 @@ def test_a_token_takes_what_its_weights_and_its_cache_take_of_the_memory(shape, 
     assert totals.tokens_per_s == pytest.approx(1 / totals.latency_s)
 
 
+def test_a_ticket_whose_filters_fill_no_power_of_two_of_lanes_waits_for_the_memory_alone():
+    trace = trace_workload("qwen2_5_1_5b", TraceOptions(phase="decode", context=1000, **TICKET))
+    chip = load_hardware("edge_llm", [])
+    dram, moved = chip.config.dram, (totals := run(chip, trace, "slt").totals).dram_bytes
+    interval_ns, refresh = refresh_ns(dram, device_of(dram.standard))
+    stored = moved.mask + moved.seed + moved.scale + moved.weight + moved.kv_read + moved.kv_write
+    floor_s = stored / (dram.peak_bytes_per_ns * 1e9 * (1 - refresh / interval_ns))
+    assert floor_s <= totals.latency_s <= 1.03 * floor_s
+
+
+def test_the_whole_context_of_a_model_is_a_prompt_of_tens_of_millions_of_tiles(monkeypatch):
+    monkeypatch.setattr("accelsim.mapping.mapper.MOST_STEPS", 1 << 12)  # larger layers are mapped without a search
+    trace, chip = trace_workload("llama3_2_1b", TraceOptions()), load_hardware("edge_llm", [])
+    totals = run(chip, trace, "dense-int8").totals
+    assert totals.lower_bound_cycles <= totals.latency_cycles < 1.02 * totals.lower_bound_cycles
+
+
 @pytest.mark.parametrize(
     ("chip", "storage", "options"),
     [
