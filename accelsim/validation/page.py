@@ -59,14 +59,12 @@ _REASONS = (
     _Reason("areas", "area in mm2, TPU v1, matrix", 1, "what a PE's registers are is an assumption; see below"),
     _Reason("eie-products", "time in us", -1, "waiting for the slowest PE is not modelled; zeros at random"),
     _Reason("eie-products", "time in us", 1, "zeros of real layers do not lie at random"),
+    _Reason("areas", "area in mm2, TPU v1, unified buffer", -1, "theirs is a share of an upper bound; see below"),
     _Reason("areas", "area in mm2, TPU v1, accumulators", 1, "two ports in every bank is an assumption"),
     _Reason(
         "areas", "area in mm2, TPU v1, activation", -1, "a lane here scales and adds; pooling memories are not modelled"
     ),
     _Reason("areas", "area in mm2, TPU v1, control", -1, "a small sequencer here"),
-    _Reason(
-        "areas", "area in mm2, Eyeriss", -1, "layout emptier than our factors; no network to the PEs, no queues in them"
-    ),
     _Reason("areas", "area in mm2, Gemmini", 1, "sizes of logic are of another library"),
     _Reason("energy-7nm", "arithmetic", -1, "ASAP7, a predictive library, takes less"),
     _Reason("energy-7nm", "SRAM", -1, "small fast memories; ours are dense and slow; see below"),
