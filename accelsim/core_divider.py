@@ -23,10 +23,7 @@ from accelsim.mapping.fixed import fitted
 from accelsim.mapping.fusion import FusedGroup
 from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import ALONE, likely_tilings, no_tiling_message
-from accelsim.mapping.network import (
-    likely_alone,
-    map_alone,
-)
+from accelsim.mapping.network import likely_alone, map_alone
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.ranking import Estimate, estimates
 from accelsim.mapping.task import LayerTask, content_of

@@ -17,13 +17,7 @@ from accelsim.errors import MappingError
 from accelsim.mapping.build import layer_shape
 from accelsim.mapping.fusion import FusedGroup
 from accelsim.mapping.mapper import forget_times
-from accelsim.mapping.network import (
-    DoesNotFitError,
-    largest_live,
-    network_tasks,
-    residency_of,
-    together_in,
-)
+from accelsim.mapping.network import DoesNotFitError, largest_live, network_tasks, residency_of, together_in
 from accelsim.mapping.residency import Residency, Together, last_uses, output_elements
 from accelsim.mapping.stages import beside_dram, second_operands
 from accelsim.mapping.task import LayerTask

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from accelsim.config.loader import LoadedHardware
-from accelsim.core_limits import with_core_limits
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.tables import load_tables
 from accelsim.errors import AccelSimError, ConfigError, MappingError
@@ -64,7 +63,11 @@ def simulate_format(
 
 def run_with_limits(hardware: LoadedHardware, trace: LayerTrace, run: CostedRun, mapping: str | None) -> CostedRun:
     """Return ``run`` with what each resource costs it; ``mapping`` is the file with its tilings."""
-    found = with_limits if hardware.config.num_cores == 1 else with_core_limits
+    found = with_limits
+    if hardware.config.num_cores > 1:
+        from accelsim.core_limits import with_core_limits  # noqa: PLC0415  one core does not wait for it
+
+        found = with_core_limits
     counters = found(run.counters, hardware.config, trace, load_fixed(mapping, trace))
     return CostedRun(run.result.model_copy(update={"limits": limit_records(counters)}), counters)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,12 +16,12 @@ from accelsim.cli.kept import kept_flag
 from accelsim.cli.what_if import wants_what_if
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import load_hardware
-from accelsim.report.timeline import Heading
-from accelsim.report.timeline_cores import CoresSeen, make_core_timeline
 from accelsim.report.timeline_probe import TimelineProbe
 from accelsim.results.store import check_file_place, check_folder_place, prepare_folder, write_text
 from accelsim.storage.stated import with_layers
-from accelsim.tenants import TenantsRun, run_tenants
+
+if TYPE_CHECKING:
+    from accelsim.tenants import TenantsRun
 
 _SET = "mapping.schedule=tenants"
 
@@ -62,6 +63,7 @@ def run_together(  # noqa: PLR0913  what `accelsim run` was given
     from accelsim.pipeline import built_for, network_on_cores  # noqa: PLC0415  one network does not wait for it
     from accelsim.report.tenants import print_tenants, tenants_text  # noqa: PLC0415
     from accelsim.report.terminal import make_console  # noqa: PLC0415
+    from accelsim.tenants import run_tenants  # noqa: PLC0415
 
     others = {"--vary or --chip": wants_what_if(ctx), "--compare": ctx.params.get("compare") is not None}
     single = [option for option in of_one_run(ctx) if option != "--timeline"]
@@ -81,7 +83,7 @@ def run_together(  # noqa: PLR0913  what `accelsim run` was given
     probe = TimelineProbe() if timeline is not None else None
     run = run_tenants(built, networks, probe)
     if probe is not None and timeline is not None:
-        write_text(Path(timeline), make_core_timeline(_seen(run, built), probe).text)
+        write_text(Path(timeline), _timeline_text(run, built, probe))
     text = tenants_text(run, built)
     if target is not None:
         write_text(Path(prepare_folder(target)) / "tenants.json", text)
@@ -91,15 +93,19 @@ def run_together(  # noqa: PLR0913  what `accelsim run` was given
         print_tenants(make_console(sys.stdout), run, built)
 
 
-def _seen(run: TenantsRun, hardware: HardwareConfig) -> CoresSeen:
-    """Return what a timeline says of networks side by side."""
+def _timeline_text(run: TenantsRun, hardware: HardwareConfig, probe: TimelineProbe) -> str:
+    """Return the timeline of networks side by side."""
+    from accelsim.report.timeline import Heading  # noqa: PLC0415  a run without pictures does not wait for them
+    from accelsim.report.timeline_cores import CoresSeen, make_core_timeline  # noqa: PLC0415
+
     layers = [f"{each.name}: {layer.name}" for each in run.tenants for layer in each.counters.layers]
     names = {core: f"{each.name} as {each.storage}" for each in run.tenants for core in each.cores}
     words = ", ".join(each.name for each in run.tenants), ", ".join(each.storage for each in run.tenants)
-    return CoresSeen(
+    seen = CoresSeen(
         Heading(hardware.name, *words), hardware.clock_mhz, layers,
         [names.get(core, "nothing") for core in range(hardware.num_cores)],
     )  # fmt: skip
+    return make_core_timeline(seen, probe).text
 
 
 def _with_widest_decoder(chips: Sequence[HardwareConfig]) -> HardwareConfig:

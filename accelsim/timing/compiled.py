@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 FEW = 200_000  # turns of a loop: what takes plain Python about as long as loading compiled code
-LONGER = 10  # times as many, where it must be compiled first
+LONGER = 10  # times as many turns, or events of the solver, where code must be compiled first
 LOADED = 20_000  # where this process has loaded compiled code before
 
 

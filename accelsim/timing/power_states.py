@@ -320,7 +320,8 @@ def count_openings(address: Ints, num_bytes: Ints, cycle_ns: Floats, dram: DramC
     pieces = last - first + 1
     bursts = np.minimum(-(-num_bytes // (dram.burst_bytes * pieces)), stripe.num_rows)
     epoch = np.floor(cycle_ns / refresh_ns(dram, device)[0])
-    return float(run_loop(_openings, int(pieces.sum()), first, pieces, bursts, epoch.astype(np.int64), stripe.num_sets))
+    turns = int(np.minimum(pieces, 2 * stripe.num_sets).sum())  # of a long request the middle is counted at once
+    return float(run_loop(_openings, turns, first, pieces, bursts, epoch.astype(np.int64), stripe.num_sets))
 
 
 def _openings(first: Any, pieces: Any, bursts: Any, epoch: Any, num_sets: int) -> int:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.errors import SimulationError
-from accelsim.timing.compiled import is_compiled
+from accelsim.timing.compiled import LONGER, is_compiled
 from accelsim.timing.memory import (
     CALLED,
     CYCLES_OF_MEMORY,
@@ -61,7 +61,6 @@ NO_LIMIT = (1 << 62) - 1
 
 PATIENCE_EVENTS = 200_000  # in plain Python what loading compiled code takes, 0.4 s
 LARGE_LAYER = 50_000  # events; such a layer has others like it
-LONGER = 10  # times as long, where it must be made first
 
 
 @dataclass(frozen=True, slots=True)
