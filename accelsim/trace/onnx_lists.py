@@ -18,7 +18,8 @@ from accelsim.trace.onnx_shapes import Known, known
 
 _MAX_ROUNDS = 8
 """Each round takes what is known so far: a split of what another sequence was joined to needs another."""
-_MAX_PARTS = 4096
+_MAX_PARTS, _MAX_NAMES = 4096, 1 << 20
+"""Tensors that all splits of a graph make, and tensors in all of its sequences: a few bytes of a file ask for each."""
 _OPERANDS = 13
 """The version of ONNX from which sizes and axes are operands and no attributes."""
 _MAKERS = frozenset({"SequenceConstruct", "SequenceEmpty", "SplitToSequence", "SequenceInsert", "SequenceErase"})
@@ -26,12 +27,13 @@ _READERS = frozenset({"SequenceAt", "ConcatFromSequence", "SequenceLength"})
 
 
 def take_lists(model: onnx.ModelProto) -> None:
-    """Replace what reads sequences by what reads their tensors; what is not known stays."""
+    """Replace what reads sequences by what reads their tensors; what is not known, or too much, stays."""
+    left = _Left()
     for _ in range(_MAX_ROUNDS):
         if not any(node.op_type in _READERS for node in model.graph.node):
             return
         version = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
-        lists = _Lists(model.graph, known(model), version)
+        lists = _Lists(model.graph, known(model), version, left)
         for node in model.graph.node:
             lists.visit(node)
         if not lists.num_read:
@@ -54,12 +56,21 @@ def _used(nodes: list[onnx.NodeProto], graph: onnx.GraphProto) -> list[onnx.Node
 
 
 @dataclass(slots=True)
+class _Left:
+    """What a graph may still ask for."""
+
+    parts: int = _MAX_PARTS
+    names: int = _MAX_NAMES
+
+
+@dataclass(slots=True)
 class _Lists:
     """The sequences made so far, by name, and the graph's nodes without readers of them."""
 
     graph: onnx.GraphProto
     facts: Known
     version: int
+    left: _Left
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     num_read: int = 0
     _known: dict[str, list[str]] = field(default_factory=dict)
@@ -69,7 +80,8 @@ class _Lists:
         plain = node.domain in ("", "ai.onnx")
         if plain and node.op_type in _MAKERS:
             tensors = self._made(node)
-            if tensors is not None and len(tensors) <= _MAX_PARTS:
+            self.left.names -= len(tensors or ())
+            if tensors is not None and self.left.names >= 0:
                 self._known[node.output[0]] = tensors
             self.nodes.append(node)
         elif plain and node.op_type in _READERS and node.input[0] in self._known and self._read(node):
@@ -103,9 +115,11 @@ class _Lists:
             return None
         axis = attributes.get("axis", 0) % len(shape)
         is_stated = len(node.input) > 1 and bool(node.input[1])
+        # One more than there may be: too many, without as many entries as a file cares to name.
         sizes = self._sizes(node.input[1], shape[axis]) if is_stated else [1] * min(shape[axis], _MAX_PARTS + 1)
-        if sizes is None or sum(sizes) != shape[axis] or not 1 <= len(sizes) <= _MAX_PARTS:
+        if sizes is None or sum(sizes) != shape[axis] or not 1 <= len(sizes) <= self.left.parts:
             return None
+        self.left.parts -= len(sizes)
         name = node.output[0]
         parts = [f"{name}.{index}" for index in range(len(sizes))]
         self._add("Split", [node.input[0]], parts, split=sizes, axis=axis)
@@ -138,11 +152,15 @@ class _Lists:
                 return False
             self.nodes.append(helper.make_node("Identity", [tensors[place]], node.output))
             return True
-        if not tensors:
+        self.left.names -= len(tensors)
+        if not tensors or self.left.names < 0:
             return False
         attributes = {item.name: item.i for item in node.attribute}
         axis = attributes.get("axis", 0)
         if attributes.get("new_axis", 0):
+            self.left.parts -= len(tensors)
+            if self.left.parts < 0:
+                return False
             wide = [f"{node.output[0]}.{index}" for index in range(len(tensors))]
             for tensor, name in zip(tensors, wide, strict=True):
                 self._add("Unsqueeze", [tensor], [name], axes=[axis])

@@ -259,6 +259,14 @@ def test_a_place_in_a_sequence_that_depends_on_data_is_refused(tmp_path: Path) -
         read(path)
 
 
+def test_a_few_bytes_do_not_make_any_number_of_tensors(tmp_path: Path) -> None:
+    splits = [node("SplitToSequence", "x", name, axis=0, keepdims=0) for name in ("q", "r", "s", "t", "u")]
+    nodes = [*splits, node("SequenceAt", "u,one", "a"), node("MatMul", "a,w")]
+    path = save(tmp_path / "net.onnx", nodes, {"x": [1024, 8]}, WEIGHTS_AND_PLACES)
+    with pytest.raises(TraceError, match="SplitToSequence"):
+        read(path)
+
+
 def test_a_cache_of_no_tokens_is_stated(tmp_path: Path) -> None:
     nodes = [node("Concat", "x,p", "a", axis=1), node("MatMul", "a,w")]
     path = save(tmp_path / "net.onnx", nodes, {"x": [1, 3, 8], "p": [1, "past", 8]}, {"w": (8, 4)})
