@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from accelsim.config.hardware import HardwareConfig
-from accelsim.core_groups import GroupOnCores, group_on_cores, seen_by_core
 from accelsim.core_program import ONE_CORE, Network
 from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
@@ -18,6 +17,7 @@ from accelsim.errors import MappingError
 from accelsim.mapping.bound import lower_bound, made_cycles
 from accelsim.mapping.build import build_layer, in_one
 from accelsim.mapping.core_chip import compulsory_bytes, core_chip, with_turns
+from accelsim.mapping.core_groups import GroupOnCores, group_on_cores, seen_by_core
 from accelsim.mapping.cores import ALIKE, PARTS, Part, is_part, split_task
 from accelsim.mapping.fixed import fitted
 from accelsim.mapping.fusion import FusedGroup

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.core_divider import Divided, Divider, NoRoomError
-from accelsim.core_groups import GroupOnCores
 from accelsim.core_program import Network, Program
 from accelsim.errors import MappingError
 from accelsim.mapping.build import layer_shape
+from accelsim.mapping.core_groups import GroupOnCores
 from accelsim.mapping.fusion import FusedGroup
 from accelsim.mapping.mapper import forget_times
 from accelsim.mapping.network import DoesNotFitError, largest_live, network_tasks, residency_of, together_in

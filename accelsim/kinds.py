@@ -24,7 +24,9 @@ _HEAD_BYTES = 1 << 20
 _LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _OF_TORCH = (".pt", ".pth", ".pt2", ".ckpt", "")
 _CHECKPOINTS = (".ckpt", ".safetensors")
-_INDEX = (".safetensors.index.json", ".bin.index.json")
+SAFETENSORS_INDEX, TORCH_INDEX = ".safetensors.index.json", ".bin.index.json"
+"""How the names of indices end: of several files of safetensors, and of ``torch.save``."""
+_INDEX = (SAFETENSORS_INDEX, TORCH_INDEX)
 
 _ARCHIVE = "archive"  # no suffix: checkpoints of torch are called .pth.tar
 _ZIP = b"PK\x03\x04"

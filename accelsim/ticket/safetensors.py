@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.errors import TicketError
+from accelsim.kinds import SAFETENSORS_INDEX, TORCH_INDEX
 from accelsim.ticket.torchfile import check_regular_file
 
 _DTYPES = {
@@ -18,10 +19,6 @@ _DTYPES = {
     "U16": "<u2", "I8": "<i1", "U8": "<u1", "BOOL": "|b1",
 }  # fmt: skip
 _MAX_INDEX_BYTES = 64 << 20
-
-
-SAFETENSORS_INDEX, TORCH_INDEX = ".safetensors.index.json", ".bin.index.json"
-"""How the names of indices end: of several files of safetensors, and of ``torch.save``."""
 
 
 def is_safetensors(path: str | os.PathLike[str]) -> bool:

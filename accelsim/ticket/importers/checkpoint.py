@@ -10,6 +10,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from accelsim.errors import TicketError
+from accelsim.kinds import TORCH_INDEX
 from accelsim.ticket.file import is_ticket
 from accelsim.ticket.importers.content import (
     BESIDE,
@@ -20,7 +21,7 @@ from accelsim.ticket.importers.content import (
     without_inner_wrappers,
     words,
 )
-from accelsim.ticket.safetensors import TORCH_INDEX, check_complete, is_safetensors, read_index, read_safetensors
+from accelsim.ticket.safetensors import check_complete, is_safetensors, read_index, read_safetensors
 from accelsim.ticket.torchfile import check_regular_file, read_torch_file
 
 __all__ = ["Array", "Checkpoint", "read_checkpoint"]
