@@ -47,7 +47,7 @@ from accelsim.timing.schedule import FusedLayers
 from accelsim.trace.batch import in_copies
 from accelsim.trace.model import LayerTrace, TraceLayer
 
-__all__ = ["Network", "Program", "Watch", "best_program", "by_layers", "counters_of", "run_on_cores", "whole_program"]
+__all__ = ["Network", "Program", "best_program", "by_layers", "counters_of", "run_on_cores", "whole_program"]
 
 
 # With latency as objective a network is tried on fewer cores too: one less, powers of two, and all numbers up to FEW;

@@ -70,7 +70,7 @@ def _variants() -> list[Variant]:
         (mapper, "LEAST_SOLVED", (1, 2, 5)),
         (mapper, "DOUBT", (0.0, 0.25, 1.0)),
         (mapper, "TRUSTED", (7, 8, 99)),
-        (mapper, "MOST_ALIKE", (0, 2, 12)),
+        (mapper, "MOST_LIKE_BEST", (0, 2, 12)),
         (mapper, "AS_GOOD", (1.0, 1.01)),
         (mapper, "LEANER", (1.001, 1.1)),
         (ranking, "ABOUT", (1.0, 1.02)),

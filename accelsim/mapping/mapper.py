@@ -52,7 +52,7 @@ AS_GOOD = 1.001
 NEAR_BOUND = 1.02
 # Of the tilings that the closed form cannot tell from the best one, so many are solved too. None: 0.144 %, for 7.9
 # tilings; two and twelve are as good. Not of language models, whose layers have tiles by the thousand, all alike.
-MOST_ALIKE = 4
+MOST_LIKE_BEST = 4
 # By how much less traffic a tiling that is only as good is solved for; 1.001 solves as many and moves as much.
 LEANER = 1.01
 KEPT_EVENTS = 1 << 20  # some 100 MB of schedules and tables
@@ -244,7 +244,7 @@ def _of_like(
     They have two loops the other way round, or bands of equal area in another form: what the closed form counts is the
     same, and when it moves is not.
     """
-    for tiling in leader.alike[:MOST_ALIKE]:
+    for tiling in leader.alike[:MOST_LIKE_BEST]:
         found = _solved(task, replace(leader, tiling=tiling), prices, run, best)
         if found is not None and found[0] <= best:
             yield found
