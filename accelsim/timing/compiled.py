@@ -28,16 +28,20 @@ def is_compiled() -> bool:
 def run_loop(loop: Callable[..., Any], turns: int, *arguments: npt.NDArray[Any] | int) -> Any:
     """Return what a loop returns that goes through about so many turns; arrays reach it as lists or as they are."""
     few = LOADED if "numba" in sys.modules else FEW * (1 if is_compiled() else LONGER)
-    if turns > few:
-        return _compiled(loop)(*arguments)
+    compiled = _compiled(loop) if turns > few else None
+    if compiled is not None:
+        return compiled(*arguments)
     # Indexing an array element by element takes plain Python several times as long as a list.
     return loop(*(each.tolist() if isinstance(each, np.ndarray) else each for each in arguments))
 
 
 @lru_cache
 def _compiled(loop: Callable[..., Any]) -> Any:
+    """Return a loop compiled; None if numba is switched off."""
     import numba  # noqa: PLC0415  a short run does without it
 
+    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+        return None
     try:
         return numba.njit(cache=True)(loop)
     except RuntimeError:  # no folder for the machine code can be written
