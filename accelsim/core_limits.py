@@ -43,7 +43,7 @@ def with_core_limits(
     memory and array, resources that hardly anything waits for are left out, and so are capacities, of which nothing
     says so. None are worked out of a generation, which is a run for each token.
     """
-    if trace.steps is not None or (hardware.memory == "dram" and hardware.dram.model == "timing"):
+    if trace.steps is not None or hardware.has_timed_dram:
         return counters
     storage = counters.storage
     built = built_for(hardware, trace, storage)

@@ -65,7 +65,7 @@ def with_limits(
         Tilings that the user states: they stay for a larger array too.
     """
     moved = sum(layer.dram_read_bytes + layer.dram_write_bytes for layer in counters.layers)
-    if _is_timed(hardware) and moved > MOST_TIMED_BYTES:
+    if hardware.has_timed_dram and moved > MOST_TIMED_BYTES:
         return counters
     storage, latency = counters.storage, sum(layer.latency_cycles for layer in counters.layers)
     parts = _parts(hardware, trace, storage, fixed)
@@ -217,16 +217,12 @@ def _mapped(hardware: HardwareConfig, part: _Part, storage: str, stated: _Stated
         bound = NetworkBound.of(item.bound for item in mapped if item.bound is not None)
         # The mapper has solved it, but with the memory of one rate.
         cycles = mapped[-1].end.end_cycle
-        if _is_timed(hardware):
+        if hardware.has_timed_dram:
             cycles = sum(layer.latency_cycles for layer in run_schedule(schedule, hardware).layers)
         return _Mapping(_tilings(schedule), groups_of(schedule.fused), steps, cycles, bound)
     found = map_repeated(part.network, mapper_of(hardware, part.trace, storage, stated.tilings))
     steps = sum(layer.num_steps for layer in found.schedule.layers)
     return _Mapping(_tilings(found.schedule), (), steps, found.cycles, found.bound)
-
-
-def _is_timed(hardware: HardwareConfig) -> bool:
-    return hardware.memory == "dram" and hardware.dram.model == "timing"
 
 
 def _bound(hardware: HardwareConfig, part: _Part, storage: str) -> int:

@@ -25,7 +25,7 @@ from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import MappedLayer, forget_times, recalled
 from accelsim.mapping.network import activation_bits_of, map_network
 from accelsim.mapping.prices import EnergyPrices, objective
-from accelsim.repeated import BlockNetwork, Map, Mapped, expanded, has_state, named, repeats, run_repeated
+from accelsim.repeated import BlockNetwork, Map, Mapped, expanded, named, repeats, run_repeated
 from accelsim.results.build import build_result
 from accelsim.results.model import RunResult
 from accelsim.rivals import with_fitting_decoder
@@ -191,7 +191,7 @@ def _language_run(
         if not is_short:
             seen = (watch.probe, watch.tap) if place == 0 else (None, None)
             schedule = mapped(network.trace(network.num_blocks))[0]
-            is_plain = watch == UNWATCHED and not has_state(chip) and not schedule.layer_of
+            is_plain = watch == UNWATCHED and not chip.has_timed_dram and not schedule.layer_of
             if steps is not None and is_plain:  # else each step would run all layers
                 return run_solved(schedule, chip, solved)
             return run_schedule(schedule, chip, exact=watch.exact, probe=seen[0], tap=seen[1])

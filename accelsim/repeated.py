@@ -73,20 +73,16 @@ class BlockNetwork:
         return cls(0 if trace.blocks is None else trace.blocks.times, lambda number: shortened(trace, number))
 
 
-def has_state(hardware: HardwareConfig) -> bool:
-    """Return whether a chip's memory has banks and rows, so that equal layers need not take equal time."""
-    return hardware.memory != "ideal" and hardware.dram.model == "timing"
-
-
 def repeats(trace: LayerTrace, plans: Mapping[str, WeightPlan], hardware: HardwareConfig) -> bool:
     """Return whether a network has blocks of which copies may stand for others on this chip.
 
     A memory with banks and rows is never again in the state in which it was, and layers that are stored otherwise in
     one block than in another are not alike. Fused layers may be of two blocks.
     """
-    if has_state(hardware) or hardware.mapping.fuse != "none" or trace.blocks is None or trace.blocks.times <= FEWEST:
+    blocks = trace.blocks
+    if blocks is None or blocks.times <= FEWEST or hardware.has_timed_dram or hardware.mapping.fuse != "none":
         return False
-    blocks, names = trace.blocks, [layer.name for layer in trace.layers]
+    names = [layer.name for layer in trace.layers]
     first = [_unseeded(plans.get(name)) for name in names[_place(blocks, 0)]]
     return all(
         [_unseeded(plans.get(name)) for name in names[_place(blocks, number)]] == first

@@ -401,6 +401,11 @@ class HardwareConfig(ConfigModel):
         return self.num_cores * self.pe_array.num_pes
 
     @property
+    def has_timed_dram(self) -> bool:
+        """Return whether the memory has banks and rows, so that equal requests need not take equal time."""
+        return self.memory != "ideal" and self.dram.model == "timing"
+
+    @property
     def array_words(self) -> str:
         """Return the PEs in words, of several cores those of each."""
         pes = f"{self.pe_array.num_pes} PEs"

@@ -25,7 +25,7 @@ MOST_WHOLE = 1 << 19  # of a layer on a core beside others, where all events are
 
 def most_tiles(hardware: HardwareConfig) -> int:
     """Return into how many tiles a layer may be cut: fewer where the memory's rows and banks make each another one."""
-    return MOST_TILES if hardware.memory != "ideal" and hardware.dram.model == "timing" else MOST_ALIKE
+    return MOST_TILES if hardware.has_timed_dram else MOST_ALIKE
 
 
 def check_number(num_steps: int, where: str, most: int = MOST_TILES, unlike: int | None = None) -> None:

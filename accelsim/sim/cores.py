@@ -68,7 +68,7 @@ def run_system(
     """
     system = build_system(slots, hardware)
     memory = None
-    if tap is not None or (hardware.memory != "ideal" and hardware.dram.model == "timing"):
+    if tap is not None or hardware.has_timed_dram:
         memory = memory_of(hardware)
         memory = memory if tap is None else tap(memory)
     times = _times(system, hardware, "processes" if exact else engine, memory)

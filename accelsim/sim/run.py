@@ -191,7 +191,7 @@ def _run_layers(
         memory = memory or memory_of(hardware)
         runs = _run_processes(layers, hardware, probe, memory)
     else:
-        if memory is None and hardware.memory != "ideal" and hardware.dram.model == "timing":
+        if memory is None and hardware.has_timed_dram:
             memory = memory_of(hardware)
         form: Form = engine if engine in ("python", "compiled") else "auto"
         # The stripes of a fused layer are alike.
@@ -236,7 +236,7 @@ def _takes_processes(schedule: Schedule, hardware: HardwareConfig, engine: Engin
         return engine == "processes"
     if any(layer.parts is not None for layer in schedule.layers):
         return False
-    if hardware.memory != "ideal" and hardware.dram.model == "timing":
+    if hardware.has_timed_dram:
         return True
     return sum(layer.num_events for layer in schedule.layers) <= MOST_EVENTS_AS_PROCESSES
 
