@@ -48,6 +48,7 @@ _MAX_PATTERN = 256
 _NUMBER = re.compile(r"(\d+)(?:([.,])(0+))?")
 _PATTERN = re.compile(r"(\d{1,3})\s*:\s*(\d{1,3})")
 _REMARK = re.compile(r"\s+(?:#|//)")
+_SUM = re.compile(r"\b(?:grand )?(?:totals?|sums?|overall)\b", re.IGNORECASE)
 _RULE = re.compile(r"[-=_:+ ]*")
 _MARKS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 _EMPTY = ("", "-", "none", "n/a", "na", "nan")
@@ -149,6 +150,10 @@ def _read_rows(where: str) -> tuple[Header, list[_Row], list[str]]:
             continue
         if (len(filled) == 1 and not filled[0].isdigit()) or _has_no_size(row):  # a title among the rows, or their sum
             headings += filled[:1]
+        elif _is_sum(row, rows):
+            remarks.append(
+                f"line {line.number} has the sums of the rows above and is no layer: {row.text(NAME)[:40]!r}"
+            )
         elif not _is_header_again(row):
             rows.append(_named(row, len(rows)))
     if not rows and headings:
@@ -213,8 +218,19 @@ def _without_comment(cells: tuple[str, ...]) -> tuple[str, ...]:
 
 def _has_no_size(row: _Row) -> bool:
     """Return whether the row has a name and something else, but not one size."""
-    sizes = CONV_COLUMNS[1:] if row.header.kind == "conv" else GEMM_COLUMNS[1:]
-    return NAME in row.header.known and bool(row.text(NAME)) and not any(map(row.text, sizes))
+    return NAME in row.header.known and bool(row.text(NAME)) and not any(map(row.text, _sizes(row)))
+
+
+def _sizes(row: _Row) -> tuple[str, ...]:
+    return CONV_COLUMNS[1:] if row.header.kind == "conv" else GEMM_COLUMNS[1:]
+
+
+def _is_sum(row: _Row, above: Sequence[_Row]) -> bool:
+    """Return whether a row is called a sum, and each size that it has is that of the rows above."""
+    if len(above) < 2 or not _SUM.search(row.text(NAME)):
+        return False
+    given = [size for size in _sizes(row) if row.text(size).lower() not in _EMPTY]
+    return all(row.text(size) == str(sum(each.number(size) for each in above)) for size in given)
 
 
 def _is_header_again(row: _Row) -> bool:
