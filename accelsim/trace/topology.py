@@ -104,6 +104,9 @@ def read_topology(path: str | os.PathLike[str], options: TraceOptions | None = N
     where = os.fspath(path)
     chosen = options or TraceOptions()
     header, rows, remarks = _read_rows(where)
+    sums = [row for index, row in enumerate(rows) if _is_sum(row, rows[:index])]
+    remarks += [f"line {row.line} has the sums of the rows above and is no layer: {row.text(NAME)!r}" for row in sums]
+    rows = [row for row in rows if row not in sums]
     layers = [_gemm_layer(row) if header.kind == "gemm" else _conv_layer(row) for row in rows]
     remarks += _checked_others(header, rows, layers)
     patterns = [_pattern(row, chosen) for row in rows]
@@ -150,10 +153,6 @@ def _read_rows(where: str) -> tuple[Header, list[_Row], list[str]]:
             continue
         if (len(filled) == 1 and not filled[0].isdigit()) or _has_no_size(row):  # a title among the rows, or their sum
             headings += filled[:1]
-        elif _is_sum(row, rows):
-            remarks.append(
-                f"line {line.number} has the sums of the rows above and is no layer: {row.text(NAME)[:40]!r}"
-            )
         elif not _is_header_again(row):
             rows.append(_named(row, len(rows)))
     if not rows and headings:
