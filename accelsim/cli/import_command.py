@@ -34,7 +34,9 @@ from accelsim.trace.parameters import is_exported_module, read_exported_module
     OptionRow("--network", click.STRING, "Name of the network [default: found from names and shapes]."),
     OptionRow("--width-factor", click.FLOAT, "Multiplies the hidden channels [default: found from shapes]."),
     OptionRow("--input-shape", click.STRING, "Input C,H,W, e.g. 3,32,32 [default: the network's own]."),
-    OptionRow("--part", click.STRING, "Which of several networks in the file: how its names begin, e.g. ema."),
+    OptionRow(
+        "--part", click.STRING, "Which of several networks in the file: how its names begin, e.g. ema (. is none)."
+    ),
     OptionRow(
         "--mask-key", click.STRING, "Endings of tensors that are masks (1 keeps), or their dictionary, by comma."
     ),

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from accelsim.cli.collect import wanted_workload, workload_options
-from accelsim.cli.common import common_options, examples, json_option, write_stdout
+from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
 from accelsim.report.network import print_trace
 from accelsim.report.terminal import make_console
 from accelsim.trace import trace_workload
@@ -33,6 +33,8 @@ def command(ctx: click.Context, workload: str, as_json: bool) -> None:
     WORKLOAD is a ticket (.pt), an exported module (.pt2, .onnx), a topology (.csv) or the name of a network.
     """
     trace = trace_workload(workload, wanted_workload(ctx))
+    for remark in trace.remarks:
+        session(ctx).note(remark)
     if as_json:
         write_stdout(json.dumps(_document(trace), indent=2, allow_nan=False) + "\n")
         return

@@ -26,6 +26,7 @@ TABLE_FILES = ("arithmetic.yaml", "clock.yaml", "gates.yaml", "memory.yaml", "sr
 _MIN_SOURCE = 10
 _AT_A_NODE = frozenset({"pj", "pj_per_bit_mm", "um2", "nw"})
 _AT_A_VOLTAGE = frozenset({"pj", "pj_per_bit_mm", "nw"})
+_BETWEEN_LIBRARIES = frozenset({"pj", "um2"})  # units of rows that may have a node_exponent
 
 
 class CostRow(ConfigModel):
@@ -77,7 +78,7 @@ class CostRow(ConfigModel):
             raise ValueError(f"{self.name}: low is 0; give a small positive number (ranges are sampled in logarithm)")
         if self.unit in _AT_A_NODE and self.node_nm is None:
             raise ValueError(f"{self.name}: node_nm is missing; a value in {self.unit} holds at a node")
-        if self.node_exponent and self.unit not in ("pj", "um2"):
+        if self.node_exponent and self.unit not in _BETWEEN_LIBRARIES:
             raise ValueError(f"{self.name}: node_exponent is not for a value in {self.unit}; leave it out")
         if self.scales_as is not None and (self.node_exponent or self.unit != "pj"):
             raise ValueError(f"{self.name}: scales_as is for a value in pj without a node_exponent; leave it out")
@@ -150,8 +151,10 @@ class CostTables:
         return self.rows[name]
 
     def node_exponent(self, row: CostRow) -> float:
-        """Return the ``node_exponent`` of a row, its own or that of the row it scales as."""
-        return self.rows[row.scales_as].node_exponent if row.scales_as is not None else row.node_exponent
+        """Return the ``node_exponent`` of a row, its own or that at the end of ``scales_as``."""
+        while row.scales_as is not None:
+            row = self.rows[row.scales_as]
+        return row.node_exponent
 
     @cached_property
     def values(self) -> Mapping[str, float]:
@@ -175,6 +178,8 @@ def load_tables(paths: Sequence[str | Path] = ()) -> CostTables:
         for row in content.rows:
             _check_replaces(row, rows, str(path))
             rows[row.name] = _as_replaced(row, rows[row.name])
+        for row in content.rows:
+            _check_scales(row, rows, str(path))
         if content.sram_points:
             points = tuple(content.sram_points)
     return CostTables(rows=rows, sram_points=points) if paths else tables
@@ -184,8 +189,6 @@ def _check_replaces(row: CostRow, rows: Mapping[str, CostRow], path: str) -> Non
     if row.name not in rows:
         hint = suggest(row.name, rows, cutoff=0.5).strip() or f"the names are those of {', '.join(TABLE_FILES)}"
         raise ConfigError(f"{path}: rows: {row.name!r} replaces no built-in row; {hint}")
-    if row.scales_as is not None and row.scales_as not in rows:
-        raise ConfigError(f"{path}: rows: {row.name}: scales_as {row.scales_as!r} is no row; give a name of the tables")
     for field in ("unit", "unit_of_chip", "action"):
         given, needed = getattr(row, field), getattr(rows[row.name], field)
         if given != needed:
@@ -194,9 +197,26 @@ def _check_replaces(row: CostRow, rows: Mapping[str, CostRow], path: str) -> Non
             )
 
 
+def _check_scales(row: CostRow, rows: Mapping[str, CostRow], path: str) -> None:
+    """Refuse a row whose ``scales_as`` leads to no energy, or back to where it came from."""
+    place = f"{path}: rows: {row.name}: scales_as {row.scales_as!r}"
+    passed = {row.name}
+    while row.scales_as is not None:
+        if row.scales_as not in rows:
+            raise ConfigError(f"{place} is no row; give a name of the tables")
+        row = rows[row.scales_as]
+        if row.unit != "pj":
+            raise ConfigError(f"{place} is in {row.unit}; give a row in pj, such as 'gate_energy'")
+        if row.name in passed:
+            raise ConfigError(
+                f"{place} leads back to {row.name}; give that row a node_exponent, or another to scale as"
+            )
+        passed.add(row.name)
+
+
 def _as_replaced(row: CostRow, replaced: CostRow) -> CostRow:
     """Return a user's row that scales as the one it replaces, unless it says how it does."""
-    if row.model_fields_set & {"node_exponent", "scales_as"} or row.unit != "pj":
+    if row.model_fields_set & {"node_exponent", "scales_as"} or row.unit not in _BETWEEN_LIBRARIES:
         return row
     return row.model_copy(update={"node_exponent": replaced.node_exponent, "scales_as": replaced.scales_as})
 

@@ -48,6 +48,7 @@ _MAX_PATTERN = 256
 _NUMBER = re.compile(r"(\d+)(?:([.,])(0+))?")
 _PATTERN = re.compile(r"(\d{1,3})\s*:\s*(\d{1,3})")
 _REMARK = re.compile(r"\s+(?:#|//)")
+_SUM = re.compile(r"\b(?:grand )?(?:totals?|sums?|overall)\b", re.IGNORECASE)
 _RULE = re.compile(r"[-=_:+ ]*")
 _MARKS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 _EMPTY = ("", "-", "none", "n/a", "na", "nan")
@@ -103,6 +104,9 @@ def read_topology(path: str | os.PathLike[str], options: TraceOptions | None = N
     where = os.fspath(path)
     chosen = options or TraceOptions()
     header, rows, remarks = _read_rows(where)
+    sums = [row for index, row in enumerate(rows) if _is_sum(row, rows[:index])]
+    remarks += [f"line {row.line} has the sums of the rows above and is no layer: {row.text(NAME)!r}" for row in sums]
+    rows = [row for row in rows if row not in sums]
     layers = [_gemm_layer(row) if header.kind == "gemm" else _conv_layer(row) for row in rows]
     remarks += _checked_others(header, rows, layers)
     patterns = [_pattern(row, chosen) for row in rows]
@@ -213,8 +217,19 @@ def _without_comment(cells: tuple[str, ...]) -> tuple[str, ...]:
 
 def _has_no_size(row: _Row) -> bool:
     """Return whether the row has a name and something else, but not one size."""
-    sizes = CONV_COLUMNS[1:] if row.header.kind == "conv" else GEMM_COLUMNS[1:]
-    return NAME in row.header.known and bool(row.text(NAME)) and not any(map(row.text, sizes))
+    return NAME in row.header.known and bool(row.text(NAME)) and not any(map(row.text, _sizes(row)))
+
+
+def _sizes(row: _Row) -> tuple[str, ...]:
+    return CONV_COLUMNS[1:] if row.header.kind == "conv" else GEMM_COLUMNS[1:]
+
+
+def _is_sum(row: _Row, above: Sequence[_Row]) -> bool:
+    """Return whether a row is called a sum, and each size that it has is that of the rows above."""
+    if len(above) < 2 or not _SUM.search(row.text(NAME)):
+        return False
+    given = [size for size in _sizes(row) if row.text(size).lower() not in _EMPTY]
+    return all(row.text(size) == str(sum(each.number(size) for each in above)) for size in given)
 
 
 def _is_header_again(row: _Row) -> bool:

@@ -106,18 +106,27 @@ def errors_by_kind(rows: Sequence[ValidationRow]) -> list[tuple[str, Agreement]]
 def verdict(rows: Sequence[ValidationRow]) -> list[Paragraph]:
     """Return what to trust, to how much, and what not, as the rows have it; parts without points are left out."""
     every = findings(rows)
-    groups: tuple[tuple[str, float, float], ...] = (
-        (f"Trust: {{}} a mean error up to {_share(TRUSTED)}", -1.0, TRUSTED),
-        (f"Take as an estimate: {{}} one up to {_share(ESTIMATE)}", TRUSTED, ESTIMATE),
-        ("Do not trust as a figure: {} a larger one", ESTIMATE, math.inf),
+    groups: tuple[tuple[str, str, str, float, float], ...] = (
+        ("Trust", f"a mean error up to {_share(TRUSTED)}", "", -1.0, TRUSTED),
+        (
+            "Take as an estimate",
+            f"a mean error up to {_share(ESTIMATE)}",
+            f"one up to {_share(ESTIMATE)}",
+            TRUSTED,
+            ESTIMATE,
+        ),
+        ("Do not trust as a figure", f"a mean error above {_share(ESTIMATE)}", "a larger one", ESTIMATE, math.inf),
     )
-    parts = []
-    for heading, above, most in groups:
+    parts: list[Paragraph] = []
+    for heading, error, behind_another, above, most in groups:
         points = tuple(_point(each) for each in every if above < each.found.mean_error <= most)
-        count = f"{len(points)} of {len(every)} measures {'has' if len(points) == 1 else 'have'}"
-        parts.append(Paragraph(heading.format(count), points))
-    parts.append(Paragraph("Directions only: what was measured is not quite what is modelled", tuple(_trends(rows))))
-    return [part for part in parts if part.points]
+        if points:
+            count = f"{len(points)} of {len(every)} measures {'has' if len(points) == 1 else 'have'}"
+            parts.append(Paragraph(f"{heading}: {count} {behind_another if parts else error}", points))
+    trends = tuple(_trends(rows))
+    if trends:
+        parts.append(Paragraph("Directions only: what was measured is not quite what is modelled", trends))
+    return parts
 
 
 def _point(finding: Finding) -> str:

@@ -13,7 +13,14 @@ import numpy as np
 from accelsim.errors import TicketError
 from accelsim.ticket.graph import NetworkGraph
 from accelsim.ticket.importers.checkpoint import Array, Checkpoint, under_root
-from accelsim.ticket.importers.content import INNER_WRAPPERS, check_one_network, has_weight, is_set_aside, wrapper_rank
+from accelsim.ticket.importers.content import (
+    INNER_WRAPPERS,
+    check_one_network,
+    has_weight,
+    is_pruned_twin,
+    is_set_aside,
+    wrapper_rank,
+)
 from accelsim.ticket.importers.owners import beginnings, is_binary, is_named_after_pruning
 from accelsim.ticket.shapes import weight_shapes
 
@@ -116,9 +123,11 @@ def _best_root(
         equal = [root for rank, _, root, _ in ranked if rank == ranked[0][0]]
         if len(equal) > 1:
             named = ", ".join(root.rstrip(".") or "names of its own" for root in equal)
-            raise TicketError(f"{where}: holds several networks, {named}; state one with --part")
+            own = " ('.' is the one with names of its own)" if "" in equal else ""
+            raise TicketError(f"{where}: holds several networks, {named}; state one with --part{own}")
+        rivals = [root for root in whole if not is_set_aside(root) or is_pruned_twin(tensors, chosen, root)]
         try:
-            check_one_network(tensors, [chosen, *(root for root in whole if not is_set_aside(root))])
+            check_one_network(tensors, [chosen, *rivals])
         except TicketError as error:
             raise TicketError(f"{where}: {error}") from error
     return chosen, cut

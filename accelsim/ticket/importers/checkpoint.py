@@ -16,6 +16,7 @@ from accelsim.ticket.importers.content import (
     BESIDE,
     Array,
     flatten,
+    is_copy,
     is_number,
     network_root,
     without_inner_wrappers,
@@ -121,10 +122,22 @@ def under_root(checkpoint: Checkpoint, root: str) -> Checkpoint:
     return replace(checkpoint, tensors=inside, others={**checkpoint.others, **beside}, notes=(*checkpoint.notes, note))
 
 
+def _without_copies_below(checkpoint: Checkpoint) -> Checkpoint:
+    """Return the network with names of its own, without the copies below: of ``old.conv1.weight`` beside them."""
+    kept = {
+        name: value for name, value in checkpoint.tensors.items() if "." not in name or not is_copy(name.split(".")[0])
+    }
+    left = dict.fromkeys(name.split(".")[0] for name in checkpoint.tensors if name not in kept)
+    notes = (f"left out beside the network's own names: {', '.join(left)}",) if left else ()
+    return replace(checkpoint, tensors=kept, notes=(*checkpoint.notes, *notes))
+
+
 def _without_other_parts(checkpoint: Checkpoint, part: str | None) -> Checkpoint:
     """Return the checkpoint without the parts that the user did not take; masks and scores beside it stay."""
     if part is None:
         return checkpoint
+    if not part.strip("."):
+        return _without_copies_below(checkpoint)
     way = part.strip(".").split(".")
     kept, lists = (
         {name: value for name, value in found.items() if words(_where_they_part(name, way)) & BESIDE}

@@ -169,11 +169,14 @@ def network_root(content: Content, part: str | None) -> str:
         wrapped = [group for group in groups if f"{root}{group}" in content.containers]
         chosen = _chosen_wrapper(wrapped) if wrapped else _chosen_prefix(root, groups, weighted)
         if chosen is None:
+            if part is None:
+                twins = (f"{root}{group}." for group in groups if is_copy(group))
+                check_one_network(tensors, [root, *(twin for twin in twins if is_pruned_twin(tensors, root, twin))])
             break
         rivals = [
             group
             for group in groups
-            if not is_set_aside(group) or _is_pruned_twin(tensors, f"{root}{chosen}.", f"{root}{group}.")
+            if not is_set_aside(group) or is_pruned_twin(tensors, f"{root}{chosen}.", f"{root}{group}.")
         ]
         check_one_network(tensors, [f"{root}{group}." for group in (chosen, *rivals)])
         root = f"{root}{chosen}."
@@ -185,18 +188,29 @@ def is_set_aside(group: str) -> bool:
     return stands_beside(group) and not words(group) & _AVERAGES
 
 
-def _is_pruned_twin(tensors: Mapping[str, Array], chosen: str, other: str) -> bool:
+def is_pruned_twin(tensors: Mapping[str, Array], chosen: str, other: str) -> bool:
     """Return whether values of before (or a teacher's) have zeros where the chosen ones have none, and no masks.
 
-    Such a file may be meant for its zeros: ``{'model': dense, 'old': pruned}``.
+    Such a file may be meant for its zeros: ``{'model': dense, 'old': pruned}``. ``other`` may lie below ``chosen``.
     """
     if any(words(name) & BESIDE for name in tensors):
         return False
-    return has_zeros(_weights_below(tensors, other)) and not has_zeros(_weights_below(tensors, chosen))
+    own, others = (
+        [value for name, value in below.items() if has_weight(name, value)]
+        for below in _apart(tensors, [chosen, other])
+    )
+    return has_zeros(others) and not has_zeros(own)
 
 
-def _weights_below(tensors: Mapping[str, Array], root: str) -> list[Array]:
-    return [value for name, value in tensors.items() if name.startswith(root) and has_weight(name, value)]
+def _apart(tensors: Mapping[str, Array], roots: Sequence[str]) -> Iterator[dict[str, Array]]:
+    """Yield what lies below each root and below no other one that lies below it, without the root."""
+    for root in roots:
+        inner = tuple(other for other in roots if other != root and other.startswith(root))
+        yield {
+            name[len(root) :]: value
+            for name, value in tensors.items()
+            if name.startswith(root) and not name.startswith(inner)
+        }
 
 
 def has_zeros(weights: Sequence[Array]) -> bool:
@@ -213,16 +227,16 @@ def check_one_network(tensors: Mapping[str, Array], roots: Sequence[str]) -> Non
     TicketError
         Naming the networks, and the option that states one.
     """
-    chosen, *others = (_maps_below(tensors, root) for root in dict.fromkeys(roots))
+    chosen, *others = (_maps(below) for below in _apart(tensors, list(dict.fromkeys(roots))))
     weights = {name for name, value in chosen.items() if has_weight(name, value)}
     if any(weights <= set(other) and not _keep_the_same(chosen, other) for other in others):
         named = ", ".join(root.rstrip(".") or "names of its own" for root in dict.fromkeys(roots))
-        raise TicketError(f"holds several networks, {named}, which keep other weights; state one with --part")
+        own = " ('.' is the one with names of its own)" if "" in roots else ""
+        raise TicketError(f"holds several networks, {named}, which keep other weights; state one with --part{own}")
 
 
-def _maps_below(tensors: Mapping[str, Array], root: str) -> dict[str, Array]:
-    """Return the tensors below a root that have the axes of weights, and so of masks."""
-    below = {name[len(root) :]: value for name, value in tensors.items() if name.startswith(root)}
+def _maps(below: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the tensors of a network that have the axes of weights, and so of masks."""
     return {name: value for name, value in without_inner_wrappers(below).items() if value.ndim >= _MIN_AXES}
 
 
@@ -232,6 +246,8 @@ def _keep_the_same(some: Mapping[str, Array], others: Mapping[str, Array]) -> bo
 
 def _stated_root(tensors: Mapping[str, Array], part: str) -> str:
     root = part.strip(".") + "."
+    if root == ".":
+        return ""
     if not any(name.startswith(root) for name in tensors):
         known = list(dict.fromkeys(name.split(".")[0] for name in tensors))
         raise TicketError(f"--part: nothing in the file begins with {part!r}; it has {', '.join(known[:10])}")

@@ -148,3 +148,24 @@ def test_arithmetic_follows_the_gates_it_is_made_of_also_in_a_users_row(tmp_path
         assert mac / gate == pytest.approx(
             value / tables.row("gate_energy").value / scaling.scale_energy(45, 1.0, 45, 0.9), rel=1e-3
         )
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        ("mac_int4", None),  # which scales as the gates in its turn
+        ("mac_int8", "scales_as 'mac_int8' leads back to mac_int8"),
+        ("gate_area", "scales_as 'gate_area' is in um2; give a row in pj"),
+        ("mac_gated_fraction", "scales_as 'mac_gated_fraction' is in factor; give a row in pj"),
+        ("gates", "scales_as 'gates' is no row"),
+    ],
+)
+def test_a_row_scales_as_an_energy_that_says_how(tmp_path: Path, other: str, expected: str | None) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(f"rows:\n  - {ROW}low: 0.1, high: 0.4, scales_as: {other}, source: measured here}}\n")
+    if expected is None:
+        tables = load_tables([own])
+        assert tables.node_exponent(tables.row("mac_int8")) == tables.row("gate_energy").node_exponent
+        return
+    with pytest.raises(ConfigError, match=expected):
+        load_tables([own])

@@ -141,6 +141,10 @@ def test_what_does_not_belong_together_is_refused_by_name(exported, plain_graph,
     with pytest.raises(TicketError, match="networks, student, ema, which keep other weights; state one with --part"):
         read(tmp_path, several, plain_graph)
     assert read(tmp_path, several, plain_graph, part="ema").kind == "plain"
+    pruned = {f"old.{name}": value * (torch.rand(value.shape) > 0.8) for name, value in state.items()}
+    with pytest.raises(TicketError, match="networks, names of its own, old, which keep other weights; state one with"):
+        read(tmp_path, state | pruned, plain_graph)
+    assert read(tmp_path, state | pruned, plain_graph, part=".").kind == "plain"
 
 
 def test_masks_of_weights_that_the_graph_leaves_out_are_left_out_with_them(

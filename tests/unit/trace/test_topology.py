@@ -126,6 +126,15 @@ def test_remarks_say_what_was_not_read_as_written(write) -> None:
     ]
 
 
+@pytest.mark.parametrize("sums", ["2,2024,1010", "2,-,1010"])
+def test_a_row_of_sums_is_no_layer(write, sums: str) -> None:
+    rows = "Layer,M,K,N\na,1,1024,1000\nb,1,1000,10\n"
+    trace = read_topology(write(f"{rows}Total,{sums}\n"))
+    assert [layer.name for layer in trace.layers] == ["a", "b"]
+    assert trace.remarks[0].endswith("line 4 has the sums of the rows above and is no layer: 'Total'")
+    assert len(read_topology(write(f"{rows}Total,2,99,1010\n")).layers) == 3
+
+
 def test_gemm_columns_are_known_by_name_and_a_batch_shares_the_weights(write) -> None:
     layer = read_topology(write("L; K; N; M; Batch\na; 64; 512; 128; 12\n")).layers[0]
     assert (layer.kind, layer.dims.N, layer.dims.P, layer.dims.K, layer.dims.C) == ("linear", 12, 128, 512, 64)
