@@ -219,9 +219,10 @@ def _candidates(hardware: HardwareConfig, trace: LayerTrace) -> list[Callable[[H
     names = {layer.name for layer in trace.layers} | {"default"}
     unknown = [] if isinstance(split, str) else [name for name in split if name not in names]
     if unknown:
-        hint = suggest(unknown[0], sorted(names)) or "accelsim trace shows its layers; "
+        hint = suggest(unknown[0], sorted(names))
         raise MappingError(
-            f"{hardware.name}: mapping.split: {trace.name} has no layer {unknown[0]!r}; {hint}or give default"
+            f"{hardware.name}: mapping.split: {trace.name} has no layer {unknown[0]!r}; {hint}"
+            "give names that accelsim trace shows, and default for the rest"
         )
     if "batch" in words and trace.num_inputs == 1:
         raise MappingError(
