@@ -41,7 +41,6 @@ SLOWEST, SLOWEST_WIDE = 4.0, 8.0
 # same networks on eyeriss and eyeriss_dense, latency and energy x delay, the best of eight finalists: against 1 the
 # mean changes by -0.18 to -0.52 % with 4, by +0.27 to -0.29 % with 2; 8 is 0.03 to 0.2 % behind 4.
 PASS_STEPS = 4
-NEARLY_EQUAL = 1.01  # what the closed form cannot tell apart: its latency is off by about a hundredth in the median
 
 
 @dataclass(frozen=True, slots=True)
@@ -487,18 +486,3 @@ def _streams(dims: LoopDims, kind: LayerKind, tiles: dict[Loop, Ints], counts: d
             is_inside | (tile_count == 1), np.where(is_between & (pixels > 1), 1, 0), 2
         )
     return columns
-
-
-def least_tilings(value: Floats, dram: Floats, latency: Floats, table: TileTable) -> tuple[Ints, Ints]:
-    """Return order and place of each layer's tiling: of those as good as the best the leanest, then the fastest."""
-    rest = value
-    for following in (dram, latency):
-        least = np.minimum.reduceat(rest.min(axis=0), table.first)
-        rest = np.where(rest <= (least * NEARLY_EQUAL)[table.layer], following, np.inf)
-    order = rest.argmin(axis=0)
-    of_tiling = rest[order, np.arange(order.size)]
-    fewest = np.minimum.reduceat(of_tiling, table.first)
-    places = np.flatnonzero(of_tiling == fewest[table.layer])
-    _, first = np.unique(table.layer[places], return_index=True)
-    chosen = places[first]
-    return order[chosen], chosen

@@ -50,7 +50,10 @@ def test_a_buffer_that_is_too_small_shows_as_its_capacity(network: LayerTrace) -
     assert all(limit.latency_cycles_with_twice <= result.totals.latency_cycles for limit in result.limits.values())
 
 
-def test_memory_with_its_own_timing_is_run_again(network: LayerTrace) -> None:
+def test_memory_with_its_own_timing_is_run_again() -> None:
+    from accelsim.trace import trace_workload  # noqa: PLC0415
+
+    network = trace_workload("conv2")
     timed = {"dram.model": "timing", "dram.num_channels": 1, "dram.bus_width_bits": 16, "dram.burst_bytes": 32}
     result = accelsim.run("edge", network, "dense-int8", overrides=timed)
     twice = accelsim.run("edge", network, "dense-int8", overrides=timed | {"dram.num_channels": 2})
