@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.groups import Group
@@ -56,6 +56,14 @@ class Program:
     traced: tuple[Mapping[int, TraceLayer], ...] = ()
 
 
+class Alone(Protocol):
+    """Runs a network on a chip of one core."""
+
+    def __call__(self, core: HardwareConfig, part: LayerTrace, *, exact: bool = False) -> Counters:
+        """Return the counters of ``part`` on the chip ``core``; ``exact``: every tile as processes."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
     """A network in a storage format, for a chip of several cores.
@@ -77,7 +85,7 @@ class Network:
     trace: LayerTrace
     storage: str
     plans: Plans
-    alone: Callable[[HardwareConfig, LayerTrace], Counters]
+    alone: Alone
     groups: Callable[[HardwareConfig, LayerTrace], tuple[Group, ...]]
     fused: Callable[[HardwareConfig, LayerTrace], tuple[FusedGroup, ...]]
     cost: Callable[[Counters], float]

@@ -71,7 +71,21 @@ def run_on_cores(hardware: HardwareConfig, network: Network, best: Best, watch: 
     program, counters = best
     if watch == UNWATCHED:
         return counters
-    seen = _counted(hardware, network, program or whole_program(core_chip(hardware, 1, None), network), watch)
+    if program is None:
+        return _seen_alone(hardware, network, counters, watch)
+    seen = _counted(hardware, network, program, watch)
+    return replace(seen, lower_bound_cycles=counters.lower_bound_cycles)
+
+
+def _seen_alone(hardware: HardwareConfig, network: Network, counters: Counters, watch: Watch) -> Counters:
+    """Return the counters of one core alone, which no other takes turns with: those of a chip that has no other."""
+    chip = core_chip(hardware, 1, None)
+    if watch.probe is not None or watch.tap is not None:  # they see the whole batch, group behind group
+        whole = whole_program(chip, network)
+        run_system(whole.slots, chip, exact=watch.exact, probe=watch.probe, tap=watch.tap, layer_of=whole.layer_of)
+    if not watch.exact:
+        return counters
+    seen = core_of_one(network.alone(chip, network.trace, exact=True), hardware.num_cores)
     return replace(seen, lower_bound_cycles=counters.lower_bound_cycles)
 
 
@@ -205,9 +219,10 @@ def _candidates(hardware: HardwareConfig, trace: LayerTrace) -> list[Callable[[H
     names = {layer.name for layer in trace.layers} | {"default"}
     unknown = [] if isinstance(split, str) else [name for name in split if name not in names]
     if unknown:
-        hint = suggest(unknown[0], sorted(names)) or "accelsim trace shows its layers; "
+        hint = suggest(unknown[0], sorted(names))
         raise MappingError(
-            f"{hardware.name}: mapping.split: {trace.name} has no layer {unknown[0]!r}; {hint}or give default"
+            f"{hardware.name}: mapping.split: {trace.name} has no layer {unknown[0]!r}; {hint}"
+            "give names that accelsim trace shows, and default for the rest"
         )
     if "batch" in words and trace.num_inputs == 1:
         raise MappingError(

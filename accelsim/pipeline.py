@@ -160,8 +160,8 @@ def network_on_cores(
             f"{chip.name}: num_cores: a generation is many runs, and this is one; state --phase prefill or decode"
         )
 
-    def alone(core: HardwareConfig, part: LayerTrace) -> Counters:
-        return simulate(LoadedHardware(core, "", ""), part, storage, fixed=fixed)
+    def alone(core: HardwareConfig, part: LayerTrace, *, exact: bool = False) -> Counters:
+        return simulate(LoadedHardware(core, "", ""), part, storage, exact=exact, fixed=fixed)
 
     def groups(core: HardwareConfig, part: LayerTrace) -> tuple[Group, ...]:
         return _groups(core, part, storage, fixed, stretches=False)[0]

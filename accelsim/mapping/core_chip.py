@@ -25,7 +25,8 @@ def core_chip(
     changed: dict[str, object] = {"num_cores": 1, "share": [], "core_network": None}
     if share > 1 and hardware.dma.activation_codec == "none":  # a coded schedule has the link's own cycles
         rate = hardware.dram.data_rate_mtps / share
-        changed["dram"] = hardware.dram.model_copy(update={"data_rate_mtps": rate})
+        # A part of a memory has no timing table: what is solved on the way to a choice has the simple model.
+        changed["dram"] = hardware.dram.model_copy(update={"data_rate_mtps": rate, "model": "simple"})
     if "mask_buffer" in hardware.share and alike not in ("weights", None):
         changed["mask_buffer"] = _part_of_buffer(hardware.mask_buffer, number, "mask_decoder" in hardware.share)
     if "activation_buffer" in hardware.share and alike not in ("inputs", None):

@@ -16,6 +16,7 @@ from accelsim.mapping.loops import Tiling
 from accelsim.mapping.network import network_tasks
 from accelsim.mapping.residency import Residency
 from accelsim.pipeline import layer_plans, network_on_cores, simulate
+from accelsim.report.timeline_probe import TimelineProbe
 from accelsim.results.schema import check_result
 from accelsim.results.store import result_text
 from accelsim.sim.cores import core_of_one
@@ -23,7 +24,7 @@ from accelsim.sim.counters import Counters
 from accelsim.tenants import run_tenants
 from accelsim.timing.cores import build_system, solve_system
 from accelsim.timing.stations import Wait
-from accelsim.trace import TraceOptions, trace_workload
+from accelsim.trace import TraceOptions, trace_workload, with_statistics
 from accelsim.trace.batch import with_batch
 from accelsim.trace.model import LayerTrace, LayerWeights, LoopDims, TraceLayer
 
@@ -336,3 +337,19 @@ def test_a_tile_whose_inputs_move_nothing_is_no_request_to_a_shared_buffer() -> 
     trace = LayerTrace("part", trace_workload("conv2").layers[:2], "dense")
     run = run_tenants(chip, [network_on_cores(chip, trace, "dense-int8")] * 2)
     assert sum(core.macs for core in run.cores) == 2 * sum(layer.dims.macs for layer in trace.layers)
+
+
+def test_who_watches_one_core_alone_changes_nothing() -> None:
+    chip = quad("share=[weight_generator, mask_decoder, mask_buffer, activation_buffer]", "mapping.objective=energy")
+    trace, probe = with_statistics(small(K=8, C=8), TICKET), TimelineProbe()
+    trace = replace(trace, layers=trace.layers[:1])
+    plain = simulate(chip, trace, "slt")
+    assert [core.num_layers for core in plain.cores] == [1, 0, 0, 0]
+    assert simulate(chip, trace, "slt", exact=True) == plain
+    assert simulate(chip, trace, "slt", probe=probe) == plain
+    assert probe.layers("0/pe_array") == [0]
+
+
+def test_a_batch_is_divided_beside_a_memory_with_its_own_timing() -> None:
+    counters = simulate(quad("dram.model=timing", "mapping.split=batch"), with_batch(small(), 8), "dense-int8")
+    assert [core.num_layers for core in counters.cores] == [2, 2, 2, 2]
