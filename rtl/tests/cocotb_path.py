@@ -176,8 +176,9 @@ async def weights_and_cycles_are_those_of_the_ticket(dut):
             assert np.array_equal(keep, expected[1]), f"{ticket}: {layer.name}: mask"
             assert np.array_equal(sign, expected[2] & there), f"{ticket}: {layer.name}: weights"
             dut._log.info(
-                "%s %s: %d tiles, begin %s, ready %s cycles behind the table", ticket, layer.name, len(layer.tiles),
-                np.unique(begun - table_begun).tolist(), np.unique(ready - table_ready).tolist(),
+                "%s %s: %d tiles, begin %s, ready %s cycles behind the table, at most %.2f %% of its time", ticket,
+                layer.name, len(layer.tiles), np.unique(begun - table_begun).tolist(),
+                np.unique(ready - table_ready).tolist(), 100 * np.max(np.abs(ready / table_ready - 1)),
             )  # fmt: skip
             worst += (ready - table_ready).tolist()
             num_tiles += len(layer.tiles)
