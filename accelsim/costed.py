@@ -65,7 +65,7 @@ def run_with_limits(hardware: LoadedHardware, trace: LayerTrace, run: CostedRun,
     """Return ``run`` with what each resource costs it; ``mapping`` is the file with its tilings."""
     found = with_limits
     if hardware.config.num_cores > 1:
-        from accelsim.core_limits import with_core_limits  # noqa: PLC0415  one core does not wait for it
+        from accelsim.cores.limits import with_core_limits  # noqa: PLC0415  one core does not wait for it
 
         found = with_core_limits
     counters = found(run.counters, hardware.config, trace, load_fixed(mapping, trace))

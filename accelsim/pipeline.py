@@ -40,8 +40,8 @@ from accelsim.timing.schedule import Schedule
 from accelsim.trace.model import LayerTrace
 
 if TYPE_CHECKING:
-    from accelsim.core_program import Network
-    from accelsim.cores import Best
+    from accelsim.cores.program import Network
+    from accelsim.cores.run import Best
 
 
 def run(hardware: LoadedHardware, trace: LayerTrace, storage: str, *, exact: bool = False) -> RunResult:
@@ -91,8 +91,8 @@ def simulate(
 def _on_cores(
     chip: HardwareConfig, trace: LayerTrace, storage: str, watch: Watch, fixed: Mapping[str, Tiling] | None
 ) -> Counters:
-    """Return the counters of a run on several cores (`accelsim.cores`); of a generation one run after the other."""
-    from accelsim.cores import run_on_cores  # noqa: PLC0415  one core does not wait for it
+    """Return the counters of a run on several cores (`accelsim.cores.run`); of a generation one run after the other."""
+    from accelsim.cores.run import run_on_cores  # noqa: PLC0415  one core does not wait for it
     from accelsim.sim.cores import cores_after_each_other  # noqa: PLC0415
 
     steps = trace.steps
@@ -123,7 +123,7 @@ def best_on_cores(
     MappingError
         The cores are for networks of their own.
     """
-    from accelsim.cores import best_program  # noqa: PLC0415  one core does not wait for it
+    from accelsim.cores.run import best_program  # noqa: PLC0415  one core does not wait for it
 
     if chip.mapping.schedule == "tenants":
         raise MappingError(
@@ -137,7 +137,7 @@ def best_on_cores(
 
 @lru_cache(maxsize=2)
 def _known_best(hardware_json: str, trace: LayerTrace, storage: str) -> Best:
-    from accelsim.cores import best_program  # noqa: PLC0415
+    from accelsim.cores.run import best_program  # noqa: PLC0415
 
     chip = HardwareConfig.model_validate_json(hardware_json)
     return best_program(chip, network_on_cores(chip, trace, storage))
@@ -146,14 +146,14 @@ def _known_best(hardware_json: str, trace: LayerTrace, storage: str) -> Best:
 def network_on_cores(
     chip: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling] | None = None
 ) -> Network:
-    """Return a network in a storage format as `accelsim.cores` and `accelsim.tenants` take it.
+    """Return a network in a storage format as `accelsim.cores.run` and `accelsim.tenants` take it.
 
     Raises
     ------
     MappingError
         What is run of it is many runs.
     """
-    from accelsim.core_program import Network  # noqa: PLC0415  one core does not wait for it
+    from accelsim.cores.program import Network  # noqa: PLC0415  one core does not wait for it
 
     if trace.steps is not None:
         raise MappingError(
@@ -240,7 +240,7 @@ def batch_groups(
 ) -> tuple[Group, ...]:
     """Return how a batch goes through the chip; all at once where tilings are stated, for they state its part too.
 
-    Several cores divide a batch among them as they like (`accelsim.cores`): to who runs or draws it, it is one group.
+    Several cores divide a batch as they like (`accelsim.cores.run`): to who runs or draws it, it is one group.
     """
     if hardware.num_cores > 1:
         return (Group(trace, 1),)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from accelsim.config.hardware import HardwareConfig
-from accelsim.cores import Network, Program, best_program, counters_of, whole_program
+from accelsim.cores.run import Network, Program, best_program, counters_of, whole_program
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.tables import load_tables
 from accelsim.errors import MappingError

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from accelsim.core_program import Program
+from accelsim.cores.program import Program
 from accelsim.mapping.loops import LOOPS
 from accelsim.report.mapping import print_fused
 from accelsim.report.text import printable

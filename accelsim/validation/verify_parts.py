@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import LoadedHardware
-from accelsim.core_program import Program
+from accelsim.cores.program import Program
 from accelsim.fused_view import piece_entries
 from accelsim.mapping.core_chip import core_chip
 from accelsim.mapping.cores import is_part, split_task

@@ -5,7 +5,7 @@ import random
 from random_cases import Case, drawn_layer
 from random_cores import CoresCase, first_that_fits, several_cores
 
-from accelsim.core_pipeline import Stages, program_of
+from accelsim.cores.pipeline import Stages, program_of
 from accelsim.mapping.core_chip import core_chip
 from accelsim.mapping.network import network_tasks
 from accelsim.mapping.residency import Residency

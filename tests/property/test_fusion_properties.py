@@ -9,10 +9,10 @@ import pytest
 from random_cores import seen, several_cores
 
 from accelsim.config.hardware import HardwareConfig
-from accelsim.core_divider import Divider
-from accelsim.core_layers import divide
-from accelsim.core_program import Program
-from accelsim.cores import counters_of
+from accelsim.cores.divider import Divider
+from accelsim.cores.layers import divide
+from accelsim.cores.program import Program
+from accelsim.cores.run import counters_of
 from accelsim.errors import MappingError
 from accelsim.mapping.fusion import FusedGroup, why_apart
 from accelsim.mapping.network import map_network

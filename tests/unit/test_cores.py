@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from accelsim.config.loader import LoadedHardware, load_hardware
-from accelsim.core_bound import least_work
-from accelsim.cores import Program, best_program, by_layers
+from accelsim.cores.bound import least_work
+from accelsim.cores.run import Program, best_program, by_layers
 from accelsim.costed import run_with_limits, simulate_format
 from accelsim.errors import ConfigError, MappingError, SimulationError
 from accelsim.mapping.core_chip import core_chip

@@ -51,7 +51,7 @@ def test_a_run_on_one_core_loads_neither_torch_nor_what_several_cores_need():
         "from accelsim.cli.main import main\n"
         "words = ['run', 'edge', 'conv6_slt_f90', '--compare', 'none']\n"
         "with contextlib.redirect_stdout(io.StringIO()): status = main(words)\n"
-        "heavy = ('torch', 'accelsim.cores', 'accelsim.report.timeline')\n"
+        "heavy = ('torch', 'accelsim.cores.run', 'accelsim.report.timeline')\n"
         "print(status, [name for name in heavy if name in sys.modules])"
     )
     assert run_python(code) == "0 []\n"

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from accelsim.config.hardware import BufferConfig, HardwareConfig
-from accelsim.cores import best_program
+from accelsim.cores.run import best_program
 from accelsim.errors import MappingError
 from accelsim.mapping.fuse import choose_groups
 from accelsim.mapping.network import map_network

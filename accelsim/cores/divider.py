@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from accelsim.config.hardware import HardwareConfig
-from accelsim.core_program import ONE_CORE, Network
+from accelsim.cores.program import ONE_CORE, Network
 from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
 from accelsim.errors import MappingError

@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from accelsim.config.hardware import HardwareConfig
-from accelsim.core_bound import LeastWork, least_work
-from accelsim.core_divider import Divider
-from accelsim.core_fusion import fused_by_layers
-from accelsim.core_layers import by_layers, expected_cycles
-from accelsim.core_pipeline import by_stages
-from accelsim.core_program import ONE_CORE, MadeBy, Network, Program
+from accelsim.cores.bound import LeastWork, least_work
+from accelsim.cores.divider import Divider
+from accelsim.cores.fusion import fused_by_layers
+from accelsim.cores.layers import by_layers, expected_cycles
+from accelsim.cores.pipeline import by_stages
+from accelsim.cores.program import ONE_CORE, MadeBy, Network, Program
 from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
 from accelsim.errors import MappingError

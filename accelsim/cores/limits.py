@@ -15,11 +15,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from accelsim.config.hardware import HardwareConfig
-from accelsim.core_divider import Divider
-from accelsim.core_layers import divide
-from accelsim.core_pipeline import by_stages
-from accelsim.core_program import Network, Program
-from accelsim.cores import by_inputs, by_inputs_at_full_rate
+from accelsim.cores.divider import Divider
+from accelsim.cores.layers import divide
+from accelsim.cores.pipeline import by_stages
+from accelsim.cores.program import Network, Program
+from accelsim.cores.run import by_inputs, by_inputs_at_full_rate
 from accelsim.errors import AccelSimError
 from accelsim.limits import MADE, always_tried, cycles_of, doubled, may_help, merged, with_limits
 from accelsim.mapping.core_chip import core_chip

@@ -1,4 +1,4 @@
-"""What the cores of a chip do with a network, as `accelsim.cores` and its neighbours hand it to each other."""
+"""What the cores of a chip do with a network, as `accelsim.cores.run` and its neighbours hand it to each other."""
 
 from __future__ import annotations
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from accelsim.config.hardware import HardwareConfig
-from accelsim.core_divider import Divider, numbers_tried
-from accelsim.core_layers import DividedNetwork, Steps, divide, residency_on_cores
-from accelsim.core_program import Network, Program
+from accelsim.cores.divider import Divider, numbers_tried
+from accelsim.cores.layers import DividedNetwork, Steps, divide, residency_on_cores
+from accelsim.cores.program import Network, Program
 from accelsim.mapping.fuse import FusionCost, bytes_of_maps, chosen_by, with_lost
 from accelsim.mapping.fusion import FusedGroup
 from accelsim.mapping.mapper import forget_times

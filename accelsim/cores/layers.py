@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from accelsim.config.hardware import HardwareConfig
-from accelsim.core_divider import Divided, Divider, NoRoomError
-from accelsim.core_program import Network, Program
+from accelsim.cores.divider import Divided, Divider, NoRoomError
+from accelsim.cores.program import Network, Program
 from accelsim.errors import MappingError
 from accelsim.mapping.build import layer_shape
 from accelsim.mapping.core_groups import GroupOnCores

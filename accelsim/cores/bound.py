@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from accelsim.config.hardware import HardwareConfig
-from accelsim.core_program import Network
+from accelsim.cores.program import Network
 from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
 from accelsim.mapping.bound import lower_bound
