@@ -1,31 +1,37 @@
 """What holds a run up: each resource's share of the time, and the time with twice as much of that resource.
 
 The table of stations is made again for a chip with twice as much of one resource, and solved. The tilings of the run
-stay, but for a larger array and for larger buffers, which they would not fill. A larger array comes with the ports that
-feed it; rows or columns are doubled, whichever helps more.
+stay, but for a larger array and for larger buffers, which they would not fill: there each layer has the best of its
+tiling and of the few that the closed form likes best on the larger chip. A larger array comes with the ports that feed
+it; of its rows and its columns those are doubled with which the closed form puts the network lower.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
 from accelsim.config.hardware import BufferConfig, HardwareConfig
+from accelsim.cost.mapping_prices import mapping_prices
+from accelsim.cost.tables import load_tables
 from accelsim.errors import AccelSimError
-from accelsim.mapping.bound import LowerBound, NetworkBound, lower_bound
+from accelsim.mapping.bound import LowerBound, NetworkBound
 from accelsim.mapping.fusion import FusedGroup, groups_of
 from accelsim.mapping.loops import Tiling
-from accelsim.mapping.mapper import forget_times
+from accelsim.mapping.mapper import MappedLayer, forget_times, recalled
 from accelsim.mapping.network import network_tasks, residency_of
+from accelsim.mapping.pieces import largest_tilings
+from accelsim.mapping.ranking import estimates
 from accelsim.pipeline import batch_groups, built_for, layer_plans, mapper_of, schedule_network
-from accelsim.repeated import BlockNetwork, bound_repeated, map_repeated, repeats
+from accelsim.repeated import BlockNetwork, map_repeated, of_all_blocks, repeats
 from accelsim.sim.counters import Counters, LayerCounters, ResourceLimit
-from accelsim.sim.run import run_schedule
+from accelsim.sim.parts import SolvedLayers
+from accelsim.sim.run import run_schedule, solve_schedule
 from accelsim.timing.schedule import Schedule
 from accelsim.trace.model import LayerTrace
 
@@ -44,6 +50,70 @@ LITTLE = 0.005
 _ALWAYS = ("memory_bandwidth", "pe_array")
 """Tried for language models too where hardly anything waits for them; each trial maps a large network again."""
 MADE = ("weight_generator", "mask_decoder")
+Changes = tuple[dict[str, Any], ...]
+"""What to change of a chip for twice as much of a resource, each way to do so."""
+Weighed = Sequence[tuple[LayerCounters, int]]
+"""Layers of a run, and how often each comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The run with twice as much of a resource: its cycles, and its layers where they are asked for."""
+
+    cycles: int
+    layers: Callable[[], Weighed]
+
+
+class Trials(Protocol):
+    """How a run is solved again with more of a resource."""
+
+    least_share: float
+    """What less of the time is put down to is not tried, but for memory and array."""
+
+    def saves_nothing(self, name: str) -> bool:
+        """Return whether it is known, without solving, that twice of a resource saves no time worth a word."""
+
+    def again(self, name: str, changes: Changes) -> Again | None:
+        """Return the run with twice as much of a resource; None: there is no such chip, or it cannot run it."""
+
+
+def tried(counters: Counters, hardware: HardwareConfig, trials: Trials) -> Counters:
+    """Return the counters with what each resource of a chip costs the run, and why others are left out.
+
+    Resources that the run does not use say nothing. Twice of anything never takes longer: half of it may lie idle. Of
+    the one that most of the time is put down to it says what would limit the run then.
+    """
+    latency = sum(layer.latency_cycles for layer in counters.layers)
+    once: Weighed = [(layer, 1) for layer in counters.layers]
+    shares = shares_of(hardware, once)
+    first = max(shares, key=lambda name: shares[name])
+    found: dict[str, ResourceLimit] = {}
+    left_out: dict[str, str] = {}
+    for name, changes in doubled(hardware):
+        unit, share = name.partition(".")[0], shares[name]
+        if unit in MADE and not any(layer.busy_cycles.get(unit) for layer in counters.layers):
+            continue
+        if share < trials.least_share and name not in _ALWAYS:
+            left_out[name] = f"less than {100 * trials.least_share:g} % of the time is put down to it"
+            continue
+        if trials.saves_nothing(name):
+            found[name] = ResourceLimit(share, latency)
+            continue
+        again = trials.again(name, changes)
+        if again is None:
+            left_out[name] = "no chip with twice as much of it can be made, or it cannot run this"
+            continue
+        found[name] = ResourceLimit(share, min(again.cycles, latency))
+        if name == first:
+            then = shares_of(hardware, again.layers() if again.cycles < latency else once)
+            following = max(then, key=lambda each: then[each])
+            found[name] = replace(found[name], then=following, then_share=then[following])
+    return replace(counters, limits=found, limits_left_out=left_out)
+
+
+def none_tried(counters: Counters, hardware: HardwareConfig, why: str) -> Counters:
+    """Return the counters with the reason why nothing was tried."""
+    return replace(counters, limits_left_out={name: why for name, _ in doubled(hardware)})
 
 
 def with_limits(
@@ -51,64 +121,138 @@ def with_limits(
 ) -> Counters:
     """Return the counters of a run of ``trace`` on ``hardware`` with what each resource costs it.
 
-    Left out are resources that the run does not use and those of which a chip cannot have twice as much, of a language
-    model also those that hardly anything waits for, but for memory and array; all of them with DRAM that has its own
-    timing above `MOST_TIMED_BYTES`, and above `MOST_STEPS`: each would take as long as the run. The share of a capacity
-    is 0: what it costs shows as traffic and as filling of the array. Twice of anything never takes longer: half of it
-    may lie idle. It is said to save nothing, untried, where the run takes 0.5 % longer at the most than what it cannot
-    shorten: what memory or array need whatever the tilings, or the steps of the array with the tilings of the run. Of a
-    generation the prompt and the token in the middle of the answer stand for all.
+    Left out, with the reason, are resources of which a chip cannot have twice as much, of a language model also those
+    that hardly anything waits for, but for memory and array; all of them with DRAM that has its own timing above
+    `MOST_TIMED_BYTES`, and above `MOST_STEPS`: each would take as long as the run. The share of a capacity is 0: what
+    it costs shows as traffic and as filling of the array. It is said to save nothing, untried, where the run takes
+    0.5 % longer at the most than what it cannot shorten: what memory or array need whatever the tilings, or the steps
+    of the array with the tilings of the run. Of a generation the prompt and the token in the middle of the answer stand
+    for all.
 
     Parameters
     ----------
     fixed
         Tilings that the user states: they stay for a larger array too.
     """
-    moved = sum(layer.dram_read_bytes + layer.dram_write_bytes for layer in counters.layers)
-    if hardware.has_timed_dram and moved > MOST_TIMED_BYTES:
-        return counters
-    storage, latency = counters.storage, sum(layer.latency_cycles for layer in counters.layers)
+    if hardware.has_timed_dram and counters.moved_bytes > MOST_TIMED_BYTES:
+        moved, most = counters.moved_bytes / (1 << 20), MOST_TIMED_BYTES >> 20
+        why = f"each would take as long as the run, whose memory has its own timing and moves {moved:,.0f} MiB"
+        return none_tried(counters, hardware, f"{why} (tried up to {most} MiB)")
+    storage = counters.storage
     parts = _parts(hardware, trace, storage, fixed)
     hardware = built_for(hardware, trace, storage)
     mapped = [_mapped(hardware, part, storage, _Stated(fixed)) for part in parts]
-    if sum(each.num_steps for each in mapped) > MOST_STEPS:
-        return counters
-    # Of a generation one step stands for all tokens: its cycles are those of the run in the mean only.
-    whole = latency / max(1, sum(each.cycles * part.times for each, part in zip(mapped, parts, strict=True)))
-    found: dict[str, ResourceLimit] = {}
-    bound = NetworkBound()
-    for each, part in zip(mapped, parts, strict=True):
-        bound += each.bound.times(part.times)
-    near = latency <= (1 + LITTLE) * bound.cycles  # what no tiling can beat, whatever the buffers
-    for name, changes in doubled(hardware):
-        unit, _, part_of_unit = name.partition(".")
-        share = sum(cycles_of(name, layer) for layer in counters.layers) / latency if latency else 0.0
-        if trace.language is not None and share < LITTLE and not always_tried(name):
-            continue
-        if unit in MADE and not any(layer.busy_cycles.get(unit) for layer in counters.layers):
-            continue
-        anew = name == "pe_array" or (part_of_unit == "capacity" and not near)
-        if trace.steps is None and (_is_idle(name, bound, latency) or not may_help(name, counters, anew)):
-            found[name] = ResourceLimit(share, latency)
-            continue
-        tilings = [_Stated(fixed if anew else each.tilings, each.groups) for each in mapped]
-        times: list[int] = []
-        for change in changes:
-            # Fused layers move less than the bound of each knows of.
-            is_bounded = anew and not any(each.groups for each in mapped)
-            least = min(times, default=math.inf) if is_bounded else math.inf
-            cycles = _cycles_with(hardware, change, parts, storage, tilings, least)
-            times += [cycles] if cycles is not None else []
-        if times:
-            cycles = min(times) if trace.steps is None else round(min(times) * whole)
-            found[name] = ResourceLimit(share, min(cycles, latency))
+    steps = sum(each.num_steps for each in mapped)
+    if steps > MOST_STEPS:
+        why = f"each would take as long as the run, which has {steps:,} tiles (tried up to {MOST_STEPS:,})"
+        return none_tried(counters, hardware, why)
+    found = tried(counters, hardware, _OneCore(counters, hardware, trace, parts, mapped, fixed or {}))
     forget_times()
-    return replace(counters, limits=found)
+    return found
 
 
-def always_tried(name: str) -> bool:
-    """Return whether a resource is tried wherever trials are long, though hardly anything waits for it."""
-    return name in _ALWAYS
+@dataclass(slots=True)
+class _OneCore:
+    """Trials of a run on one core: ``mapped`` is how its ``parts`` are mapped, ``fixed`` what the user states of it."""
+
+    counters: Counters
+    hardware: HardwareConfig
+    trace: LayerTrace
+    parts: Sequence[_Part]
+    mapped: Sequence[_Mapping]
+    fixed: Mapping[str, Tiling]
+    least_share: float = field(init=False)
+    latency: int = field(init=False)
+    bound: NetworkBound = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Work out what all trials ask."""
+        self.least_share = 0.0 if self.trace.language is None else LITTLE
+        self.latency = sum(layer.latency_cycles for layer in self.counters.layers)
+        self.bound = NetworkBound()
+        for each, part in zip(self.mapped, self.parts, strict=True):
+            self.bound += each.bound.times(part.times)
+
+    def is_anew(self, name: str) -> bool:
+        """Return whether layers are mapped anew: no tiling can beat what the run takes already, whatever the buffers."""
+        is_near = self.latency <= (1 + LITTLE) * self.bound.cycles
+        return name == "pe_array" or (name.endswith(".capacity") and not is_near)
+
+    def saves_nothing(self, name: str) -> bool:
+        """Return whether the run is near what it takes whatever there is of a resource; see `Trials`."""
+        if self.trace.steps is not None:
+            return False
+        return _is_idle(name, self.bound, self.latency) or not may_help(name, self.counters, self.is_anew(name))
+
+    def again(self, name: str, changes: Changes) -> Again | None:
+        """Return the run on a changed chip; see `Trials`."""
+        chips = changed_chips(self.hardware, changes)
+        if len(chips) > 1:
+            chips.sort(key=self._estimated)
+        stated = [self._stated(name, each) for each in self.mapped]
+        for chip in chips:
+            try:
+                runs = [
+                    _mapped(chip, part, self.counters.storage, one)
+                    for part, one in zip(self.parts, stated, strict=True)
+                ]
+            except AccelSimError:
+                continue
+            cycles = sum(run.cycles * part.times for run, part in zip(runs, self.parts, strict=True))
+            if self.trace.steps is not None:
+                # Of a generation one step stands for all tokens: its cycles are those of the run in the mean only.
+                whole = sum(each.cycles * part.times for each, part in zip(self.mapped, self.parts, strict=True))
+                cycles = round(cycles * (self.latency / max(1, whole)))
+            return Again(cycles, partial(_weighed, runs, self.parts))
+        return None
+
+    def _stated(self, name: str, mapped: _Mapping) -> _Stated:
+        """Return what the mapper is told of a part.
+
+        A layer that takes about as long as its work, whatever its tiling, keeps the tiling that it has. How much of it
+        is the memory's depends on the activation buffer, in which maps stay.
+        """
+        if not self.is_anew(name):
+            return _Stated(mapped.tilings, mapped.groups)
+        if name in ("pe_array", "activation_buffer.capacity"):
+            return _Stated(self.fixed, mapped.groups, mapped.tilings)
+        done = {
+            layer: tiling
+            for layer, tiling in mapped.tilings.items()
+            if layer in mapped.layers and mapped.layers[layer][0] <= (1 + LITTLE) * mapped.layers[layer][1].cycles
+        }
+        return _Stated({**done, **self.fixed}, mapped.groups, mapped.tilings)
+
+    def _estimated(self, hardware: HardwareConfig) -> float:
+        """Return the cycles of all array layers by the closed form; infinite where one fits in no way."""
+        prices = mapping_prices(hardware, load_tables())
+
+        def cycles(plans: Any, trace: LayerTrace) -> Sequence[float]:
+            tasks = network_tasks(trace, plans, hardware, residency_of(trace, plans, hardware))
+            rows = estimates([task for task in tasks if task.layer.uses_array], prices)
+            found = iter([math.inf if row is None else row.latency_cycles for row in rows])
+            return [next(found) if task.layer.uses_array else 0.0 for task in tasks]
+
+        total = 0.0
+        for part in self.parts:
+            # Of the whole network: activations are as wide in each stretch of it.
+            of_trace = partial(cycles, layer_plans(part.trace, self.counters.storage))
+            rows = [(each, 1) for each in of_trace(part.trace)] if part.network is None else (
+                of_all_blocks(part.network, of_trace)
+            )  # fmt: skip
+            total += part.times * sum(each * times for each, times in rows)
+        return total
+
+
+def changed_chips(hardware: HardwareConfig, changes: Changes) -> list[HardwareConfig]:
+    """Return the chips with changes that `doubled` yields, but for those that there cannot be."""
+    tree, found = hardware.model_dump(), []
+    for change in changes:
+        try:
+            found.append(HardwareConfig.model_validate(merged(tree, change)))
+        except (AccelSimError, ValidationError):
+            continue
+    return found
 
 
 def _is_idle(name: str, bound: NetworkBound, latency: int) -> bool:
@@ -150,47 +294,32 @@ class _Part:
     network: BlockNetwork | None = None
 
 
-def _cycles_with(
-    hardware: HardwareConfig,
-    change: Mapping[str, Any],
-    parts: Sequence[_Part],
-    storage: str,
-    tilings: Sequence[_Stated],
-    least: float,
-) -> int | None:
-    """Return the cycles of all parts on a changed chip; None where there is no such chip, or it cannot run them.
-
-    None too where no tiling could take less than ``least`` cycles.
-    """
-    try:
-        changed = HardwareConfig.model_validate(merged(hardware.model_dump(), change))
-        if least < math.inf and sum(_bound(changed, part, storage) * part.times for part in parts) >= least:
-            return None
-        return sum(
-            _mapped(changed, part, storage, stated).cycles * part.times
-            for part, stated in zip(parts, tilings, strict=True)
-        )
-    except (AccelSimError, ValidationError):
-        return None
-
-
 @dataclass(frozen=True, slots=True)
 class _Stated:
-    """What the mapper is told: tilings by layer, and which layers are fused (None: as the chip's description says)."""
+    """What the mapper is told: tilings by layer, which layers are fused (None: as the chip's description says).
+
+    ``near`` are tilings that are good, but not stated (`accelsim.mapping.network.map_network`).
+    """
 
     tilings: Mapping[str, Tiling] | None
     groups: tuple[FusedGroup, ...] | None = None
+    near: Mapping[str, Tiling] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Mapping:
-    """A part as it is mapped: tilings by layer, fused layers, tiles of all that was mapped, its end, its bound."""
+    """A part as it is mapped: tilings by layer, fused layers, tiles of all that was mapped, its end, its bound.
+
+    ``layers``: of those that are not fused the cycles, and what is theirs alone of the bound. ``weighed`` solves it.
+    """
 
     tilings: dict[str, Tiling]
     groups: tuple[FusedGroup, ...]
     num_steps: int
     cycles: int
     bound: NetworkBound
+    layers: dict[str, tuple[int, NetworkBound]]
+    weighed: Callable[[], Weighed]
 
 
 def _parts(
@@ -212,40 +341,64 @@ def _parts(
 def _mapped(hardware: HardwareConfig, part: _Part, storage: str, stated: _Stated) -> _Mapping:
     """Return how a part is mapped: the mapper has solved every layer behind the one before."""
     if part.network is None:
-        schedule, mapped = schedule_network(hardware, part.trace, storage, stated.tilings, stated.groups)
-        steps = sum(layer.num_steps for layer in schedule.layers)
+        schedule, mapped = schedule_network(
+            hardware, part.trace, storage, stated.tilings, stated.groups, stated.near
+        )
         bound = NetworkBound.of(item.bound for item in mapped if item.bound is not None)
         # The mapper has solved it, but with the memory of one rate.
-        cycles = mapped[-1].end.end_cycle
+        cycles, weighed = mapped[-1].end.end_cycle, partial(_solved, schedule, hardware, slice(0), 0)
         if hardware.has_timed_dram:
-            cycles = sum(layer.latency_cycles for layer in run_schedule(schedule, hardware).layers)
-        return _Mapping(_tilings(schedule), groups_of(schedule.fused), steps, cycles, bound)
-    found = map_repeated(part.network, mapper_of(hardware, part.trace, storage, stated.tilings))
-    steps = sum(layer.num_steps for layer in found.schedule.layers)
-    return _Mapping(_tilings(found.schedule), (), steps, found.cycles, found.bound)
+            layers = run_schedule(schedule, hardware).layers
+            cycles, weighed = sum(layer.latency_cycles for layer in layers), lambda: [(layer, 1) for layer in layers]
+        groups, alone = groups_of(schedule.fused), {} if schedule.fused or hardware.has_timed_dram else _alone(mapped)
+        return _Mapping(_tilings(schedule), groups, _steps(schedule), cycles, bound, alone, weighed)
+    found = map_repeated(part.network, mapper_of(hardware, part.trace, storage, stated.tilings, stated.near))
+    weighed = partial(_solved, found.schedule, hardware, found.middle, found.copies)
+    return _Mapping(
+        _tilings(found.schedule), (), _steps(found.schedule), found.cycles, found.bound, _alone(found.mapped), weighed
+    )
 
 
-def _bound(hardware: HardwareConfig, part: _Part, storage: str) -> int:
-    """Return what no tiling of a part can beat."""
-    plans = layer_plans(part.trace, storage)  # of the whole network: activations are as wide in each stretch of it
-
-    def bounds(trace: LayerTrace) -> list[LowerBound]:
-        tasks = network_tasks(trace, plans, hardware, residency_of(trace, plans, hardware))
-        return [lower_bound(task) for task in tasks]
-
-    if part.network is None:
-        return NetworkBound.of(bounds(part.trace)).cycles
-    return bound_repeated(part.network, bounds).cycles
+def _steps(schedule: Schedule) -> int:
+    return sum(layer.num_steps for layer in schedule.layers)
 
 
 def _tilings(schedule: Schedule) -> dict[str, Tiling]:
-    """Return the tiling of each layer; of a fused one that of the piece with most rows, to which all others are cut."""
-    found: dict[str, Tiling] = {}
-    for layer in schedule.layers:
-        known = found.get(layer.name)
-        if layer.tiling is not None and (known is None or layer.tiling.P > known.P):
-            found[layer.name] = layer.tiling
+    return largest_tilings((layer.name, layer.tiling) for layer in schedule.layers)
+
+
+def _alone(mapped: Sequence[MappedLayer]) -> dict[str, tuple[int, NetworkBound]]:
+    """Return the cycles of each layer, and its part of the network's bound."""
+    found, begin = {}, 0
+    for item in mapped:
+        if item.bound is not None:
+            found[item.schedule.name] = item.end.end_cycle - begin, NetworkBound.of([item.bound])
+        begin = item.end.end_cycle
     return found
+
+
+def _solved(schedule: Schedule, hardware: HardwareConfig, middle: slice, copies: int) -> Weighed:
+    """Return the layers of a schedule, those of a block that stands for ``copies`` more as often."""
+    known = SolvedLayers(lambda layer, before: recalled(layer, before, hardware))
+    layers = solve_schedule(schedule, hardware, known).layers
+    return [*((layer, 1) for layer in layers), *((layer, copies) for layer in layers[middle])]
+
+
+def _weighed(runs: Sequence[_Mapping], parts: Sequence[_Part]) -> Weighed:
+    return [
+        (layer, times * part.times)
+        for run, part in zip(runs, parts, strict=True)
+        for layer, times in run.weighed()
+    ]
+
+
+def shares_of(hardware: HardwareConfig, layers: Weighed) -> dict[str, float]:
+    """Return the share of the time that is put down to each resource."""
+    latency = sum(layer.latency_cycles * times for layer, times in layers)
+    return {
+        name: sum(cycles_of(name, layer) * times for layer, times in layers) / latency if latency else 0.0
+        for name, _ in doubled(hardware)
+    }
 
 
 def cycles_of(name: str, layer: LayerCounters) -> int:

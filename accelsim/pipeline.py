@@ -327,24 +327,29 @@ def schedule_network(
     storage: str,
     fixed: Mapping[str, Tiling] | None = None,
     groups: tuple[FusedGroup, ...] | None = None,
+    near: Mapping[str, Tiling] | None = None,
 ) -> tuple[Schedule, tuple[MappedLayer, ...]]:
     """Return the schedule of a network and the closed-form latency of each layer; an error names the network's file.
 
-    ``groups`` are layers that are fused; None: as the chip's description says.
+    ``groups`` are layers that are fused; None: as the chip's description says. ``near`` as `map_network` takes it.
     """
     made = layer_plans(trace, storage), mapping_prices(hardware, load_tables())
-    return _mapped(hardware, trace, storage, made, fixed, groups)
+    return _mapped(hardware, trace, storage, made, fixed, groups, near)
 
 
 def mapper_of(
-    hardware: HardwareConfig, trace: LayerTrace, storage: str, fixed: Mapping[str, Tiling] | None = None
+    hardware: HardwareConfig,
+    trace: LayerTrace,
+    storage: str,
+    fixed: Mapping[str, Tiling] | None = None,
+    near: Mapping[str, Tiling] | None = None,
 ) -> Map:
     """Return what schedules parts of a network: `schedule_network` for many traces that have their layers of it."""
     plans, prices = layer_plans(trace, storage), mapping_prices(hardware, load_tables())
 
     def mapped(part: LayerTrace) -> Mapped:
         own = {layer.name: plans[layer.name] for layer in part.layers if layer.name in plans}
-        return _mapped(hardware, part, storage, (own, prices), fixed)
+        return _mapped(hardware, part, storage, (own, prices), fixed, None, near)
 
     return mapped
 
@@ -356,11 +361,12 @@ def _mapped(
     made: tuple[Mapping[str, WeightPlan], EnergyPrices],
     fixed: Mapping[str, Tiling] | None,
     groups: tuple[FusedGroup, ...] | None = None,
+    near: Mapping[str, Tiling] | None = None,
 ) -> Mapped:
     try:
         if groups is None:
             groups = fused_groups(hardware, trace, storage, fixed)
-        return map_network(trace, made[0], storage, hardware, made[1], fixed, groups)
+        return map_network(trace, made[0], storage, hardware, made[1], fixed, groups, near)
     except MappingError as error:
         if any(str(error).startswith(f"{layer.name}: ") for layer in trace.layers):
             raise MappingError(f"{trace.path or trace.name}: {error}") from error

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from accelsim.config.hardware import HardwareConfig
-from accelsim.mapping.bound import LowerBound, NetworkBound
+from accelsim.mapping.bound import NetworkBound
 from accelsim.mapping.mapper import MappedLayer
 from accelsim.sim.counters import Counters, LayerCounters
 from accelsim.sim.parts import SolvedLayers
@@ -23,6 +24,7 @@ from accelsim.trace.blocks import shortened
 from accelsim.trace.model import Blocks, LayerTrace
 
 FEWEST = 3  # the first, one that finds the chip as it leaves it, and the last, which others follow
+Value = TypeVar("Value")
 Mapped = tuple[Schedule, tuple[MappedLayer, ...]]
 Map = Callable[[LayerTrace], Mapped]
 
@@ -95,13 +97,14 @@ def _unseeded(plan: WeightPlan | None) -> WeightPlan | None:
     return plan if plan is None or plan.source is None else replace(plan, source=replace(plan.source, seed=1))
 
 
-def bound_repeated(network: BlockNetwork, bounds: Callable[[LayerTrace], Sequence[LowerBound]]) -> NetworkBound:
-    """Return what a network of equal blocks cannot beat, from the bounds of the layers of a shorter one."""
+def of_all_blocks(network: BlockNetwork, values: Callable[[LayerTrace], Sequence[Value]]) -> list[tuple[Value, int]]:
+    """Return what the layers of a network of equal blocks have each, and how often, from those of a shorter one."""
     short = network.trace(min(FEWEST, network.num_blocks))
-    every, blocks = bounds(short), short.blocks
+    every, blocks = values(short), short.blocks
     assert blocks is not None  # see `repeats`
-    middle = NetworkBound.of(every[_place(blocks, blocks.times - 2)])
-    return NetworkBound.of(every) + middle.times(network.num_blocks - blocks.times)
+    copies = network.num_blocks - blocks.times
+    middle = every[_place(blocks, blocks.times - 2)] if copies else ()
+    return [*((each, 1) for each in every), *((each, copies) for each in middle)]
 
 
 def map_repeated(network: BlockNetwork, mapped: Map, num_blocks: int = FEWEST) -> Repeated:

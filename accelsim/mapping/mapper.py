@@ -55,6 +55,9 @@ NEAR_BOUND = 1.02
 MOST_LIKE_BEST = 4
 # By how much less traffic a tiling that is only as good is solved for; 1.001 solves as many and moves as much.
 LEANER = 1.01
+# Beside a tiling that did well on a chip much like this one so many of the closed form's are solved, for what another
+# chip would need (`accelsim.limits`). TODO-STUDY
+FEW = 2
 KEPT_EVENTS = 1 << 20  # some 100 MB of schedules and tables
 KEPT_TIMES = 1 << 21  # some 200 MB of tables and times, until the run that follows has ended
 LEAST_EVENTS_KEPT = 64
@@ -92,12 +95,16 @@ class Run:
         The rest that the closed form depends on: memory and clock.
     chip
         The chip's part of ``content``.
+    near
+        A tiling that did well on a chip much like this one: only it and the `FEW` that the closed form likes best are
+        solved. None: as many as it takes.
     """
 
     before: Moment = Moment()
     content: Contents | None = None
     speed: str = ""
     chip: Contents | None = None
+    near: Tiling | None = None
 
 
 ALONE = Run()
@@ -127,7 +134,7 @@ def map_layer(task: LayerTask, prices: EnergyPrices, fixed: Tiling | None = None
     """
     if run.content is None:
         return _taken(task, prices, fixed, run)
-    key = (run.content, run.speed, task.hardware.memory, prices, run.before.state(), fixed)
+    key = (run.content, run.speed, task.hardware.memory, prices, run.before.state(), fixed, run.near)
     choice = _kept_choices.get(key)
     if choice is None:  # the end is kept relative to the end of the layer before
         choice = _taken(task, prices, fixed, run).later(-run.before.end_cycle)
@@ -197,7 +204,18 @@ def _chosen(task: LayerTask, prices: EnergyPrices, run: Run) -> _Found:
     if finalists[0].num_tiles > MOST_STEPS:
         first = _mapped(task, build_layer(task, finalists[0].tiling), run).item
         return _Found(replace(first, estimated_cycles=round(finalists[0].latency_cycles)))
-    return _of_finalists([one for one in finalists if one.num_tiles <= MOST_STEPS], task, prices, run)
+    finalists = [one for one in finalists if one.num_tiles <= MOST_STEPS]
+    return _of_finalists(finalists if run.near is None else _beside(run.near, finalists, task), task, prices, run)
+
+
+def _beside(near: Tiling, finalists: list[Ranked], task: LayerTask) -> list[Ranked]:
+    """Return a tiling, if it fits, and the few that the closed form likes best beside it."""
+    few = [one for one in finalists if one.tiling != near][:FEW]
+    if hold(task, near) is None:
+        return few
+    # What the closed form says of it decides about nothing: all of so few are solved.
+    known = [one for one in finalists if one.tiling == near]
+    return [*(known or [replace(finalists[0], tiling=near, floor=0.0, is_simple=False)]), *few]
 
 
 def _of_finalists(finalists: list[Ranked], task: LayerTask, prices: EnergyPrices, run: Run) -> _Found:
@@ -226,7 +244,7 @@ def _of_finalists(finalists: list[Ranked], task: LayerTask, prices: EnergyPrices
             ratios.append(found[0] / finalist.value if finalist.value else 1.0)  # nothing has a price
             if found[0] < best:
                 best, leader = found[0], finalist
-    if leader is not None and not task.settles:
+    if leader is not None and not task.settles and run.near is None:
         solved += _of_like(leader, task, prices, run, best)
         best = min(value for value, _ in solved)
     if not solved:

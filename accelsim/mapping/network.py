@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -50,6 +50,7 @@ def map_network(
     prices: EnergyPrices,
     fixed: Mapping[str, Tiling] | None = None,
     groups: Sequence[FusedGroup] = (),
+    near: Mapping[str, Tiling] | None = None,
 ) -> tuple[Schedule, tuple[MappedLayer, ...]]:
     """Return the schedule of a network and the mapped layers with their closed-form latencies.
 
@@ -63,6 +64,8 @@ def map_network(
         Layer name -> tiling that the user states; the others are chosen.
     groups
         Layers that are fused; with ideal memory, which holds all maps, none is.
+    near
+        Layer name -> tiling that did well on a chip much like this one: little else is tried for it.
 
     Raises
     ------
@@ -71,7 +74,7 @@ def map_network(
     """
     check_units(plans, storage, hardware)
     groups = () if hardware.memory == "ideal" else groups
-    asked = Asked(trace, plans, prices, fixed or {}, groups)
+    asked = Asked(trace, plans, prices, fixed or {}, groups, near or {})
     entries, mapped = map_layers(asked, hardware)
     arithmetic, decoder, uses_generator = kinds_of(plans)
     schedule = Schedule(
@@ -121,13 +124,17 @@ def rank_network(
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is to be mapped: a network with its plans, prices, the tilings that are stated, and the fused layers."""
+    """What is to be mapped: a network with its plans, prices, the tilings that are stated, and the fused layers.
+
+    ``near`` are tilings that did well on a chip much like the one that is asked for (`accelsim.mapping.mapper.Run`).
+    """
 
     trace: LayerTrace
     plans: Mapping[str, WeightPlan]
     prices: EnergyPrices
     fixed: Mapping[str, Tiling]
     groups: Sequence[FusedGroup]
+    near: Mapping[str, Tiling] = field(default_factory=dict)
 
 
 def together_in(
@@ -151,7 +158,7 @@ def map_layers(asked: Asked, hardware: HardwareConfig) -> tuple[list[Entry], tup
         tasks = network_tasks(trace, plans, hardware, residency)
         entries = entries_of(trace, tasks, asked.groups)
         try:
-            mapped = map_entries(entries, asked.prices, asked.fixed)
+            mapped = map_entries(entries, asked.prices, asked.fixed, near=asked.near)
             break
         except DoesNotFitError as failure:
             crowded = largest_live(trace, residency, failure.position)
@@ -319,6 +326,7 @@ def map_entries(
     fixed: Mapping[str, Tiling],
     before: Moment | None = None,
     quick: bool = False,
+    near: Mapping[str, Tiling] | None = None,
 ) -> tuple[MappedLayer, ...]:
     """Map layer by layer, and piece by piece, each for the state in which the one before leaves the chip.
 
@@ -330,6 +338,7 @@ def map_entries(
     if not entries:
         return ()
     before = before or Moment()
+    near = near or {}
     hardware = entries[0].whole.hardware
     speed = f"{hardware.dram.model_dump_json()} {hardware.clock_mhz}"
     rest = Key((speed, hardware.memory, prices))
@@ -343,17 +352,17 @@ def map_entries(
         name, content = task.layer.name, layer_content(task, chip)
         follows = _follows_context(entries, position)
         try:
-            tiling = fixed.get(name)
+            tiling, like = fixed.get(name), near.get(name)
             if entry.piece is not None and task.layer.uses_array:
                 if tiling is None and entry.place not in tilings:
-                    tilings[entry.place] = _tiling_of(largest_of(entries, entry.place), prices, speed, quick)
+                    tilings[entry.place] = _tiling_of(largest_of(entries, entry.place), prices, speed, quick, like)
                 tiling = tiling or tilings[entry.place]
             # What is stated for a layer, or found for its largest piece, serves its parts: groups of a batch, stripes.
-            tiling = tiling and tiling.cut_to(task.layer.dims)
-            key = (name, content, rest, before.state(), tiling, follows, _figures(entry))
+            tiling, like = (each and each.cut_to(task.layer.dims) for each in (tiling, like))
+            key = (name, content, rest, before.state(), tiling, follows, _figures(entry), like)
             known = _kept_layers.get(key)
             if known is None:
-                item = _map_task(task, prices, tiling, Run(before, content, speed, chip), follows)
+                item = _map_task(task, prices, tiling, Run(before, content, speed, chip, like), follows)
                 item = as_piece(item, entry, before)
         except MappingError as failure:
             raise DoesNotFitError(entry.place, str(failure)) from failure
@@ -367,9 +376,9 @@ def map_entries(
     return tuple(mapped)
 
 
-def _tiling_of(task: LayerTask, prices: EnergyPrices, speed: str, quick: bool) -> Tiling | None:
+def _tiling_of(task: LayerTask, prices: EnergyPrices, speed: str, quick: bool, near: Tiling | None) -> Tiling | None:
     """Return the tiling of a piece alone; ``quick``: what the closed form likes best."""
-    run = Run(Moment(), layer_content(task, chip_content(task.hardware)), speed)
+    run = Run(Moment(), layer_content(task, chip_content(task.hardware)), speed, near=near)
     likely = likely_tilings(task, prices, run, 1.0) if quick else []
     return likely[0] if likely else map_layer(task, prices, None, run).schedule.tiling
 
@@ -437,7 +446,7 @@ def _for_contexts(task: LayerTask, prices: EnergyPrices, run: Run) -> Tiling | N
     """
     longest = at_longest_context(task)
     content = None if run.chip is None else layer_content(longest, run.chip)
-    alone = map_layer(longest, prices, None, Run(Moment(), content, run.speed, run.chip))
+    alone = map_layer(longest, prices, None, Run(Moment(), content, run.speed, run.chip, run.near))
     tiling = alone.schedule.tiling
     return tiling and tiling.cut_to(task.layer.dims)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from accelsim.errors import MappingError
 from accelsim.mapping.build import layer_shape
 from accelsim.mapping.cores import Share
 from accelsim.mapping.fusion import FusedGroup, PieceTask, pieces_of
+from accelsim.mapping.loops import LOOPS, Tiling
 from accelsim.mapping.mapper import MappedLayer
 from accelsim.mapping.skipping import effective_macs
 from accelsim.mapping.task import LayerTask
@@ -121,3 +123,16 @@ def described(trace: LayerTrace, group: FusedGroup, entries: Sequence[Entry]) ->
         holds_second=group.holds_second,
         num_cores=group.num_cores,
     )
+
+
+def largest_tilings(pieces: Iterable[tuple[str, Tiling | None]]) -> dict[str, Tiling]:
+    """Return by name the largest tiling among a layer's pieces, of equals the first: all others are cut from it."""
+    found: dict[str, Tiling] = {}
+    for name, tiling in pieces:
+        if tiling is not None and (name not in found or _size(tiling) > _size(found[name])):
+            found[name] = tiling
+    return found
+
+
+def _size(tiling: Tiling) -> int:
+    return math.prod(tiling.size(loop) for loop in LOOPS)

@@ -55,11 +55,14 @@ class ResourceLimit:
     """How much one resource holds a run up.
 
     ``share`` is the fraction of the latency that is put down to it; ``latency_cycles_with_twice`` the latency of the
-    run with twice as much of it.
+    run with twice as much of it. ``then`` is the resource that most of the time would be put down to with twice as
+    much, and ``then_share`` the fraction; None where that was not asked.
     """
 
     share: float
     latency_cycles_with_twice: int
+    then: str | None = None
+    then_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,8 @@ class DecoderWidth:
 class Counters:
     """A whole run: layers in order. Totals are sums over layers; only the lower bound is the network's own.
 
-    ``lower_bound_cycles`` and ``limits`` (by resource) are None and empty where they were not worked out,
+    ``lower_bound_cycles`` and ``limits`` (by resource) are None and empty where they were not worked out;
+    ``limits_left_out`` says by resource why not;
     ``decoder_width`` is None where the decoder is the one that the chip's description states; ``dram`` is None with an
     ideal memory, and in files of versions that did not know it; ``tokens`` is None for other than language models,
     ``first_input_cycles`` for other than pipelines: when the first (group) of the inputs that stream through has left.
@@ -127,6 +131,7 @@ class Counters:
     decoder: str
     lower_bound_cycles: int | None = None
     limits: dict[str, ResourceLimit] = field(default_factory=dict)
+    limits_left_out: dict[str, str] = field(default_factory=dict)
     decoder_width: DecoderWidth | None = None
     dram: DramActivity | None = None
     tokens: Tokens | None = None
