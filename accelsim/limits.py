@@ -23,10 +23,10 @@ from accelsim.errors import AccelSimError
 from accelsim.mapping.bound import LowerBound, NetworkBound
 from accelsim.mapping.fusion import FusedGroup, groups_of
 from accelsim.mapping.loops import Tiling
-from accelsim.mapping.mapper import MappedLayer, forget_times, recalled
-from accelsim.mapping.network import network_tasks, residency_of
+from accelsim.mapping.mapper import forget_times, recalled
+from accelsim.mapping.network import Shortlists, network_tasks, residency_of
 from accelsim.mapping.pieces import largest_tilings
-from accelsim.mapping.ranking import estimates
+from accelsim.mapping.ranking import Favourite, favourites
 from accelsim.pipeline import batch_groups, built_for, layer_plans, mapper_of, schedule_network
 from accelsim.repeated import BlockNetwork, map_repeated, of_all_blocks, repeats
 from accelsim.sim.counters import Counters, LayerCounters, ResourceLimit
@@ -47,11 +47,15 @@ MOST_TIMED_BYTES = 1 << 25
 """Of a run whose DRAM has its own timing: a megabyte takes up to 0.7 s, and each trial runs it again."""
 MOST_STEPS = 100_000  # of a network; ResNet-50 has some thousand, and solving it once takes a tenth of a second
 LITTLE = 0.005
+SLIGHT = 0.001  # of a layer's objective: what less than this is better by is not looked for
+FEW = 2
 _ALWAYS = ("memory_bandwidth", "pe_array")
 """Tried for language models too where hardly anything waits for them; each trial maps a large network again."""
 MADE = ("weight_generator", "mask_decoder")
 Changes = tuple[dict[str, Any], ...]
 """What to change of a chip for twice as much of a resource, each way to do so."""
+Favourites = dict[str, tuple[tuple[Favourite, ...], int]]
+"""By layer the tilings that the closed form likes best, and how often the layer comes."""
 Weighed = Sequence[tuple[LayerCounters, int]]
 """Layers of a run, and how often each comes."""
 
@@ -164,6 +168,7 @@ class _OneCore:
     least_share: float = field(init=False)
     latency: int = field(init=False)
     bound: NetworkBound = field(init=False)
+    known: dict[tuple[str, int], Favourites] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Work out what all trials ask."""
@@ -189,12 +194,11 @@ class _OneCore:
         chips = changed_chips(self.hardware, changes)
         if len(chips) > 1:
             chips.sort(key=self._estimated)
-        stated = [self._stated(name, each) for each in self.mapped]
         for chip in chips:
             try:
                 runs = [
                     _mapped(chip, part, self.counters.storage, one)
-                    for part, one in zip(self.parts, stated, strict=True)
+                    for part, one in zip(self.parts, self._stated(name, chip), strict=True)
                 ]
             except AccelSimError:
                 continue
@@ -206,42 +210,56 @@ class _OneCore:
             return Again(cycles, partial(_weighed, runs, self.parts))
         return None
 
-    def _stated(self, name: str, mapped: _Mapping) -> _Stated:
-        """Return what the mapper is told of a part.
+    def _stated(self, name: str, chip: HardwareConfig) -> list[_Stated]:
+        """Return what the mapper is told of each part.
 
-        A layer that takes about as long as its work, whatever its tiling, keeps the tiling that it has. How much of it
-        is the memory's depends on the activation buffer, in which maps stay.
+        In larger buffers a layer keeps its tiling where the closed form knows none that is better than the best in the
+        buffers that there are.
         """
         if not self.is_anew(name):
-            return _Stated(mapped.tilings, mapped.groups)
-        if name in ("pe_array", "activation_buffer.capacity"):
-            return _Stated(self.fixed, mapped.groups, mapped.tilings)
-        done = {
-            layer: tiling
-            for layer, tiling in mapped.tilings.items()
-            if layer in mapped.layers and mapped.layers[layer][0] <= (1 + LITTLE) * mapped.layers[layer][1].cycles
-        }
-        return _Stated({**done, **self.fixed}, mapped.groups, mapped.tilings)
+            return [_Stated(each.tilings, each.groups) for each in self.mapped]
+        found = []
+        for part, each in zip(self.parts, self.mapped, strict=True):
+            then = self._favourites(chip, part)
+            shortlists = {layer: (tiling,) for layer, tiling in each.tilings.items()}
+            now = {} if name == "pe_array" else self._favourites(self.hardware, part)
+            for layer, (best, _) in then.items():
+                known = now.get(layer, ((), 0))[0]
+                if best and not (known and best[0].value >= (1 - SLIGHT) * known[0].value):
+                    shortlists[layer] = (*shortlists.get(layer, ()), *(one.tiling for one in best))
+            found.append(_Stated(self.fixed, each.groups, shortlists))
+        return found
 
-    def _estimated(self, hardware: HardwareConfig) -> float:
+    def _estimated(self, chip: HardwareConfig) -> float:
         """Return the cycles of all array layers by the closed form; infinite where one fits in no way."""
-        prices = mapping_prices(hardware, load_tables())
+        return sum(
+            part.times * times * (best[0].latency_cycles if best else math.inf)
+            for part in self.parts
+            for best, times in self._favourites(chip, part).values()
+        )
 
-        def cycles(plans: Any, trace: LayerTrace) -> Sequence[float]:
-            tasks = network_tasks(trace, plans, hardware, residency_of(trace, plans, hardware))
-            rows = estimates([task for task in tasks if task.layer.uses_array], prices)
-            found = iter([math.inf if row is None else row.latency_cycles for row in rows])
-            return [next(found) if task.layer.uses_array else 0.0 for task in tasks]
+    def _favourites(self, chip: HardwareConfig, part: _Part) -> Favourites:
+        key = chip.model_dump_json(), id(part)
+        if key not in self.known:
+            self.known[key] = _favourites(chip, part, self.counters.storage)
+        return self.known[key]
 
-        total = 0.0
-        for part in self.parts:
-            # Of the whole network: activations are as wide in each stretch of it.
-            of_trace = partial(cycles, layer_plans(part.trace, self.counters.storage))
-            rows = [(each, 1) for each in of_trace(part.trace)] if part.network is None else (
-                of_all_blocks(part.network, of_trace)
-            )  # fmt: skip
-            total += part.times * sum(each * times for each, times in rows)
-        return total
+
+def _favourites(hardware: HardwareConfig, part: _Part, storage: str) -> Favourites:
+    plans = layer_plans(part.trace, storage)  # of the whole network: activations are as wide in each stretch of it
+    prices = mapping_prices(hardware, load_tables())
+
+    def of_trace(trace: LayerTrace) -> list[tuple[str, tuple[Favourite, ...]]]:
+        tasks = network_tasks(trace, plans, hardware, residency_of(trace, plans, hardware))
+        rows = iter(favourites([task for task in tasks if task.layer.uses_array], prices, FEW))
+        return [(task.layer.name, next(rows)) for task in tasks if task.layer.uses_array]
+
+    if part.network is None:
+        return {name: (best, 1) for name, best in of_trace(part.trace)}
+    found: dict[str, tuple[tuple[Favourite, ...], int]] = {}
+    for (name, best), times in of_all_blocks(part.network, of_trace):
+        found[name] = best, times + found.get(name, (best, 0))[1]
+    return found
 
 
 def changed_chips(hardware: HardwareConfig, changes: Changes) -> list[HardwareConfig]:
@@ -298,19 +316,19 @@ class _Part:
 class _Stated:
     """What the mapper is told: tilings by layer, which layers are fused (None: as the chip's description says).
 
-    ``near`` are tilings that are good, but not stated (`accelsim.mapping.network.map_network`).
+    ``shortlists`` are tilings that may be good (`accelsim.mapping.network.map_network`).
     """
 
     tilings: Mapping[str, Tiling] | None
     groups: tuple[FusedGroup, ...] | None = None
-    near: Mapping[str, Tiling] | None = None
+    shortlists: Shortlists | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Mapping:
     """A part as it is mapped: tilings by layer, fused layers, tiles of all that was mapped, its end, its bound.
 
-    ``layers``: of those that are not fused the cycles, and what is theirs alone of the bound. ``weighed`` solves it.
+    ``weighed`` solves it.
     """
 
     tilings: dict[str, Tiling]
@@ -318,7 +336,6 @@ class _Mapping:
     num_steps: int
     cycles: int
     bound: NetworkBound
-    layers: dict[str, tuple[int, NetworkBound]]
     weighed: Callable[[], Weighed]
 
 
@@ -342,7 +359,7 @@ def _mapped(hardware: HardwareConfig, part: _Part, storage: str, stated: _Stated
     """Return how a part is mapped: the mapper has solved every layer behind the one before."""
     if part.network is None:
         schedule, mapped = schedule_network(
-            hardware, part.trace, storage, stated.tilings, stated.groups, stated.near
+            hardware, part.trace, storage, stated.tilings, stated.groups, stated.shortlists
         )
         bound = NetworkBound.of(item.bound for item in mapped if item.bound is not None)
         # The mapper has solved it, but with the memory of one rate.
@@ -350,12 +367,12 @@ def _mapped(hardware: HardwareConfig, part: _Part, storage: str, stated: _Stated
         if hardware.has_timed_dram:
             layers = run_schedule(schedule, hardware).layers
             cycles, weighed = sum(layer.latency_cycles for layer in layers), lambda: [(layer, 1) for layer in layers]
-        groups, alone = groups_of(schedule.fused), {} if schedule.fused or hardware.has_timed_dram else _alone(mapped)
-        return _Mapping(_tilings(schedule), groups, _steps(schedule), cycles, bound, alone, weighed)
-    found = map_repeated(part.network, mapper_of(hardware, part.trace, storage, stated.tilings, stated.near))
+        groups = groups_of(schedule.fused)
+        return _Mapping(_tilings(schedule), groups, _steps(schedule), cycles, bound, weighed)
+    found = map_repeated(part.network, mapper_of(hardware, part.trace, storage, stated.tilings, stated.shortlists))
     weighed = partial(_solved, found.schedule, hardware, found.middle, found.copies)
     return _Mapping(
-        _tilings(found.schedule), (), _steps(found.schedule), found.cycles, found.bound, _alone(found.mapped), weighed
+        _tilings(found.schedule), (), _steps(found.schedule), found.cycles, found.bound, weighed
     )
 
 
@@ -365,16 +382,6 @@ def _steps(schedule: Schedule) -> int:
 
 def _tilings(schedule: Schedule) -> dict[str, Tiling]:
     return largest_tilings((layer.name, layer.tiling) for layer in schedule.layers)
-
-
-def _alone(mapped: Sequence[MappedLayer]) -> dict[str, tuple[int, NetworkBound]]:
-    """Return the cycles of each layer, and its part of the network's bound."""
-    found, begin = {}, 0
-    for item in mapped:
-        if item.bound is not None:
-            found[item.schedule.name] = item.end.end_cycle - begin, NetworkBound.of([item.bound])
-        begin = item.end.end_cycle
-    return found
 
 
 def _solved(schedule: Schedule, hardware: HardwareConfig, middle: slice, copies: int) -> Weighed:

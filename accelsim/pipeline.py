@@ -23,7 +23,7 @@ from accelsim.mapping.fuse import choose_groups
 from accelsim.mapping.fusion import FusedGroup
 from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import MappedLayer, forget_times, recalled
-from accelsim.mapping.network import activation_bits_of, map_network
+from accelsim.mapping.network import Shortlists, activation_bits_of, map_network
 from accelsim.mapping.prices import EnergyPrices, objective
 from accelsim.repeated import BlockNetwork, Map, Mapped, expanded, named, repeats, run_repeated
 from accelsim.results.build import build_result
@@ -327,14 +327,14 @@ def schedule_network(
     storage: str,
     fixed: Mapping[str, Tiling] | None = None,
     groups: tuple[FusedGroup, ...] | None = None,
-    near: Mapping[str, Tiling] | None = None,
+    shortlists: Shortlists | None = None,
 ) -> tuple[Schedule, tuple[MappedLayer, ...]]:
     """Return the schedule of a network and the closed-form latency of each layer; an error names the network's file.
 
-    ``groups`` are layers that are fused; None: as the chip's description says. ``near`` as `map_network` takes it.
+    ``groups`` are layers that are fused; None: as the chip's description says. ``shortlists`` as of `map_network`.
     """
     made = layer_plans(trace, storage), mapping_prices(hardware, load_tables())
-    return _mapped(hardware, trace, storage, made, fixed, groups, near)
+    return _mapped(hardware, trace, storage, made, fixed, groups, shortlists)
 
 
 def mapper_of(
@@ -342,14 +342,14 @@ def mapper_of(
     trace: LayerTrace,
     storage: str,
     fixed: Mapping[str, Tiling] | None = None,
-    near: Mapping[str, Tiling] | None = None,
+    shortlists: Shortlists | None = None,
 ) -> Map:
     """Return what schedules parts of a network: `schedule_network` for many traces that have their layers of it."""
     plans, prices = layer_plans(trace, storage), mapping_prices(hardware, load_tables())
 
     def mapped(part: LayerTrace) -> Mapped:
         own = {layer.name: plans[layer.name] for layer in part.layers if layer.name in plans}
-        return _mapped(hardware, part, storage, (own, prices), fixed, None, near)
+        return _mapped(hardware, part, storage, (own, prices), fixed, None, shortlists)
 
     return mapped
 
@@ -361,12 +361,12 @@ def _mapped(
     made: tuple[Mapping[str, WeightPlan], EnergyPrices],
     fixed: Mapping[str, Tiling] | None,
     groups: tuple[FusedGroup, ...] | None = None,
-    near: Mapping[str, Tiling] | None = None,
+    shortlists: Shortlists | None = None,
 ) -> Mapped:
     try:
         if groups is None:
             groups = fused_groups(hardware, trace, storage, fixed)
-        return map_network(trace, made[0], storage, hardware, made[1], fixed, groups, near)
+        return map_network(trace, made[0], storage, hardware, made[1], fixed, groups, shortlists)
     except MappingError as error:
         if any(str(error).startswith(f"{layer.name}: ") for layer in trace.layers):
             raise MappingError(f"{trace.path or trace.name}: {error}") from error

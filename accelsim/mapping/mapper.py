@@ -55,9 +55,6 @@ NEAR_BOUND = 1.02
 MOST_LIKE_BEST = 4
 # By how much less traffic a tiling that is only as good is solved for; 1.001 solves as many and moves as much.
 LEANER = 1.01
-# Beside a tiling that did well on a chip much like this one so many of the closed form's are solved, for what another
-# chip would need (`accelsim.limits`). TODO-STUDY
-FEW = 2
 KEPT_EVENTS = 1 << 20  # some 100 MB of schedules and tables
 KEPT_TIMES = 1 << 21  # some 200 MB of tables and times, until the run that follows has ended
 LEAST_EVENTS_KEPT = 64
@@ -95,16 +92,15 @@ class Run:
         The rest that the closed form depends on: memory and clock.
     chip
         The chip's part of ``content``.
-    near
-        A tiling that did well on a chip much like this one: only it and the `FEW` that the closed form likes best are
-        solved. None: as many as it takes.
+    shortlist
+        Tilings that are solved instead of those that the mapper would find, the first of equals taken; none: those.
     """
 
     before: Moment = Moment()
     content: Contents | None = None
     speed: str = ""
     chip: Contents | None = None
-    near: Tiling | None = None
+    shortlist: tuple[Tiling, ...] = ()
 
 
 ALONE = Run()
@@ -134,7 +130,7 @@ def map_layer(task: LayerTask, prices: EnergyPrices, fixed: Tiling | None = None
     """
     if run.content is None:
         return _taken(task, prices, fixed, run)
-    key = (run.content, run.speed, task.hardware.memory, prices, run.before.state(), fixed, run.near)
+    key = (run.content, run.speed, task.hardware.memory, prices, run.before.state(), fixed, run.shortlist)
     choice = _kept_choices.get(key)
     if choice is None:  # the end is kept relative to the end of the layer before
         choice = _taken(task, prices, fixed, run).later(-run.before.end_cycle)
@@ -197,6 +193,8 @@ def forget_times() -> None:
 
 def _chosen(task: LayerTask, prices: EnergyPrices, run: Run) -> _Found:
     """Return the best of the tilings that the closed form likes, solved behind the layer before."""
+    if run.shortlist and (found := _of_shortlist(task, prices, run)) is not None:
+        return found
     finalists = _finalists(task, prices, run)
     if not finalists:
         check_number(_form(task, prices, run).fewest_tiles() or 0, task.layer.name, most_tiles(task.hardware))
@@ -204,18 +202,21 @@ def _chosen(task: LayerTask, prices: EnergyPrices, run: Run) -> _Found:
     if finalists[0].num_tiles > MOST_STEPS:
         first = _mapped(task, build_layer(task, finalists[0].tiling), run).item
         return _Found(replace(first, estimated_cycles=round(finalists[0].latency_cycles)))
-    finalists = [one for one in finalists if one.num_tiles <= MOST_STEPS]
-    return _of_finalists(finalists if run.near is None else _beside(run.near, finalists, task), task, prices, run)
+    return _of_finalists([one for one in finalists if one.num_tiles <= MOST_STEPS], task, prices, run)
 
 
-def _beside(near: Tiling, finalists: list[Ranked], task: LayerTask) -> list[Ranked]:
-    """Return a tiling, if it fits, and the few that the closed form likes best beside it."""
-    few = [one for one in finalists if one.tiling != near][:FEW]
-    if hold(task, near) is None:
-        return few
-    # What the closed form says of it decides about nothing: all of so few are solved.
-    known = [one for one in finalists if one.tiling == near]
-    return [*(known or [replace(finalists[0], tiling=near, floor=0.0, is_simple=False)]), *few]
+def _of_shortlist(task: LayerTask, prices: EnergyPrices, run: Run) -> _Found | None:
+    """Return the best tiling of a shortlist, solved behind the layer before; None where none fits."""
+    solved: list[tuple[float, _Found]] = []
+    fitting = [tiling for tiling in run.shortlist if hold(task, tiling) is not None]
+    if len(fitting) == 1:
+        return _stated(task, fitting[0], run)
+    for tiling in fitting:
+        if math.prod(tiling.counts(task.layer.dims).values()) <= MOST_STEPS:
+            least = min((value for value, _ in solved), default=math.inf)
+            found = _solved(task, tiling, prices, run, AS_GOOD * least)
+            solved += [found] if found is not None else []
+    return _best(solved) if solved else None
 
 
 def _of_finalists(finalists: list[Ranked], task: LayerTask, prices: EnergyPrices, run: Run) -> _Found:
@@ -234,7 +235,7 @@ def _of_finalists(finalists: list[Ranked], task: LayerTask, prices: EnergyPrices
         least = min(ratios[1:] if tried >= TRUSTED and solved else ratios)
         if place >= LEAST_SOLVED and finalist.value * least > (1 + doubt) * max(best, needed):
             continue
-        found = _solved(task, finalist, prices, run, AS_GOOD * best)
+        found = _solved(task, finalist.tiling, prices, run, AS_GOOD * best, finalist.latency_cycles)
         tried += 1
         if found is not None:
             cycles = found[1].item.end.end_cycle - run.before.end_cycle
@@ -244,12 +245,18 @@ def _of_finalists(finalists: list[Ranked], task: LayerTask, prices: EnergyPrices
             ratios.append(found[0] / finalist.value if finalist.value else 1.0)  # nothing has a price
             if found[0] < best:
                 best, leader = found[0], finalist
-    if leader is not None and not task.settles and run.near is None:
+    if leader is not None and not task.settles:
         solved += _of_like(leader, task, prices, run, best)
         best = min(value for value, _ in solved)
     if not solved:
         raise MappingError(no_tiling_message(task))
-    as_good = [item for item in solved if item[0] <= AS_GOOD * best]
+    return _best(solved)
+
+
+def _best(solved: list[tuple[float, _Found]]) -> _Found:
+    """Return of the tilings that are about as good as the best the leanest."""
+    least = min(value for value, _ in solved)
+    as_good = [item for item in solved if item[0] <= AS_GOOD * least]
     # Between equals the one of fewer tiles: it takes its weights earlier and leaves the next layer room.
     return min(as_good, key=lambda one: (_dram_bytes(one[1].item.schedule), one[0], one[1].item.schedule.num_steps))[1]
 
@@ -263,7 +270,7 @@ def _of_like(
     same, and when it moves is not.
     """
     for tiling in leader.alike[:MOST_LIKE_BEST]:
-        found = _solved(task, replace(leader, tiling=tiling), prices, run, best)
+        found = _solved(task, tiling, prices, run, best, leader.latency_cycles)
         if found is not None and found[0] <= best:
             yield found
 
@@ -322,19 +329,23 @@ def _head_start(before: Moment) -> HeadStart | None:
 
 
 def _solved(
-    task: LayerTask, finalist: Ranked, prices: EnergyPrices, run: Run, best: float
+    task: LayerTask, tiling: Tiling, prices: EnergyPrices, run: Run, best: float, estimate: float | None = None
 ) -> tuple[float, _Found] | None:
-    """Return the objective of a tiling and its end; None where it is not below ``best``."""
+    """Return the objective of a tiling and its end; None where it is not below ``best``.
+
+    ``estimate``: the cycles that the closed form says, for who shows them.
+    """
     objective = task.hardware.mapping.objective
     price = prices.dram if objective in ("energy", "edp") else None
-    tabled = _tabled(task, finalist.tiling, run)
+    tabled = _tabled(task, tiling, run)
     found = _ended(task, tabled, run, price, run.before.end_cycle + best if objective == "latency" else math.inf)
     if found is None:
         return None
     end, standby_pj, solution = found
     schedule = tabled.table.schedule
     value = _value(task, schedule, prices, (end.end_cycle - run.before.end_cycle, standby_pj))
-    return value, _Found(MappedLayer(schedule, round(finalist.latency_cycles), end), solution)
+    cycles = None if estimate is None else round(estimate)
+    return value, _Found(MappedLayer(schedule, cycles, end), solution)
 
 
 def _ended(

@@ -39,7 +39,10 @@ from accelsim.timing.schedule import Schedule
 from accelsim.timing.solve import layer_end, layer_table
 from accelsim.trace.model import LayerTrace, TraceLayer
 
-__all__ = ["build_layer", "check_units", "map_network", "network_tasks", "rank_network", "residency_of"]
+Shortlists = Mapping[str, tuple[Tiling, ...]]
+"""Layer name -> tilings that may be good for it."""
+
+__all__ = ["Shortlists", "build_layer", "check_units", "map_network", "network_tasks", "rank_network", "residency_of"]
 
 
 def map_network(
@@ -50,7 +53,7 @@ def map_network(
     prices: EnergyPrices,
     fixed: Mapping[str, Tiling] | None = None,
     groups: Sequence[FusedGroup] = (),
-    near: Mapping[str, Tiling] | None = None,
+    shortlists: Shortlists | None = None,
 ) -> tuple[Schedule, tuple[MappedLayer, ...]]:
     """Return the schedule of a network and the mapped layers with their closed-form latencies.
 
@@ -64,8 +67,8 @@ def map_network(
         Layer name -> tiling that the user states; the others are chosen.
     groups
         Layers that are fused; with ideal memory, which holds all maps, none is.
-    near
-        Layer name -> tiling that did well on a chip much like this one: little else is tried for it.
+    shortlists
+        Layer name -> tilings of which the best that fits is taken; where there is none, the mapper finds its own.
 
     Raises
     ------
@@ -74,7 +77,7 @@ def map_network(
     """
     check_units(plans, storage, hardware)
     groups = () if hardware.memory == "ideal" else groups
-    asked = Asked(trace, plans, prices, fixed or {}, groups, near or {})
+    asked = Asked(trace, plans, prices, fixed or {}, groups, shortlists or {})
     entries, mapped = map_layers(asked, hardware)
     arithmetic, decoder, uses_generator = kinds_of(plans)
     schedule = Schedule(
@@ -124,17 +127,14 @@ def rank_network(
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is to be mapped: a network with its plans, prices, the tilings that are stated, and the fused layers.
-
-    ``near`` are tilings that did well on a chip much like the one that is asked for (`accelsim.mapping.mapper.Run`).
-    """
+    """What is to be mapped: a network with its plans, prices, the tilings that are stated, fused layers, shortlists."""
 
     trace: LayerTrace
     plans: Mapping[str, WeightPlan]
     prices: EnergyPrices
     fixed: Mapping[str, Tiling]
     groups: Sequence[FusedGroup]
-    near: Mapping[str, Tiling] = field(default_factory=dict)
+    shortlists: Shortlists = field(default_factory=dict)
 
 
 def together_in(
@@ -158,7 +158,7 @@ def map_layers(asked: Asked, hardware: HardwareConfig) -> tuple[list[Entry], tup
         tasks = network_tasks(trace, plans, hardware, residency)
         entries = entries_of(trace, tasks, asked.groups)
         try:
-            mapped = map_entries(entries, asked.prices, asked.fixed, near=asked.near)
+            mapped = map_entries(entries, asked.prices, asked.fixed, shortlists=asked.shortlists)
             break
         except DoesNotFitError as failure:
             crowded = largest_live(trace, residency, failure.position)
@@ -326,7 +326,7 @@ def map_entries(
     fixed: Mapping[str, Tiling],
     before: Moment | None = None,
     quick: bool = False,
-    near: Mapping[str, Tiling] | None = None,
+    shortlists: Shortlists | None = None,
 ) -> tuple[MappedLayer, ...]:
     """Map layer by layer, and piece by piece, each for the state in which the one before leaves the chip.
 
@@ -338,7 +338,7 @@ def map_entries(
     if not entries:
         return ()
     before = before or Moment()
-    near = near or {}
+    shortlists = shortlists or {}
     hardware = entries[0].whole.hardware
     speed = f"{hardware.dram.model_dump_json()} {hardware.clock_mhz}"
     rest = Key((speed, hardware.memory, prices))
@@ -352,17 +352,18 @@ def map_entries(
         name, content = task.layer.name, layer_content(task, chip)
         follows = _follows_context(entries, position)
         try:
-            tiling, like = fixed.get(name), near.get(name)
+            tiling, listed = fixed.get(name), shortlists.get(name, ())
             if entry.piece is not None and task.layer.uses_array:
                 if tiling is None and entry.place not in tilings:
-                    tilings[entry.place] = _tiling_of(largest_of(entries, entry.place), prices, speed, quick, like)
+                    tilings[entry.place] = _tiling_of(largest_of(entries, entry.place), prices, speed, quick, listed)
                 tiling = tiling or tilings[entry.place]
             # What is stated for a layer, or found for its largest piece, serves its parts: groups of a batch, stripes.
-            tiling, like = (each and each.cut_to(task.layer.dims) for each in (tiling, like))
-            key = (name, content, rest, before.state(), tiling, follows, _figures(entry), like)
+            tiling = tiling and tiling.cut_to(task.layer.dims)
+            listed = tuple(dict.fromkeys(each.cut_to(task.layer.dims) for each in listed))
+            key = (name, content, rest, before.state(), tiling, follows, _figures(entry), listed)
             known = _kept_layers.get(key)
             if known is None:
-                item = _map_task(task, prices, tiling, Run(before, content, speed, chip, like), follows)
+                item = _map_task(task, prices, tiling, Run(before, content, speed, chip, listed), follows)
                 item = as_piece(item, entry, before)
         except MappingError as failure:
             raise DoesNotFitError(entry.place, str(failure)) from failure
@@ -376,9 +377,11 @@ def map_entries(
     return tuple(mapped)
 
 
-def _tiling_of(task: LayerTask, prices: EnergyPrices, speed: str, quick: bool, near: Tiling | None) -> Tiling | None:
+def _tiling_of(
+    task: LayerTask, prices: EnergyPrices, speed: str, quick: bool, listed: tuple[Tiling, ...]
+) -> Tiling | None:
     """Return the tiling of a piece alone; ``quick``: what the closed form likes best."""
-    run = Run(Moment(), layer_content(task, chip_content(task.hardware)), speed, near=near)
+    run = Run(Moment(), layer_content(task, chip_content(task.hardware)), speed, shortlist=listed)
     likely = likely_tilings(task, prices, run, 1.0) if quick else []
     return likely[0] if likely else map_layer(task, prices, None, run).schedule.tiling
 
@@ -446,7 +449,7 @@ def _for_contexts(task: LayerTask, prices: EnergyPrices, run: Run) -> Tiling | N
     """
     longest = at_longest_context(task)
     content = None if run.chip is None else layer_content(longest, run.chip)
-    alone = map_layer(longest, prices, None, Run(Moment(), content, run.speed, run.chip, run.near))
+    alone = map_layer(longest, prices, None, Run(Moment(), content, run.speed, run.chip, run.shortlist))
     tiling = alone.schedule.tiling
     return tiling and tiling.cut_to(task.layer.dims)
 

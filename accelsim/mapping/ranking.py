@@ -99,14 +99,26 @@ def best_tilings(hardware: HardwareConfig, tasks: list[LayerTask], prices: Energ
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What the closed form says of the tiling of a layer that it likes best: cycles, and the chip's objective."""
+    """What the closed form says of a tiling of a layer: cycles, and the chip's objective."""
 
     latency_cycles: float
     value: float
 
 
+@dataclass(frozen=True, slots=True)
+class Favourite(Estimate):
+    """The estimate of a tiling that the closed form likes."""
+
+    tiling: Tiling
+
+
 def estimates(tasks: Sequence[LayerTask], prices: EnergyPrices) -> list[Estimate | None]:
-    """Return the estimate of each array layer by itself, on its own chip; None where no tiling fits.
+    """Return the estimate of each array layer by itself, on its own chip; None where no tiling fits."""
+    return [found[0] if found else None for found in favourites(tasks, prices, 1)]
+
+
+def favourites(tasks: Sequence[LayerTask], prices: EnergyPrices, most: int) -> list[tuple[Favourite, ...]]:
+    """Return the tilings that the closed form likes best of each array layer by itself, of each tile size one order.
 
     Layers of one chip stand side by side in the short table; what fits nothing there is looked for in the long one.
     """
@@ -114,25 +126,37 @@ def estimates(tasks: Sequence[LayerTask], prices: EnergyPrices) -> list[Estimate
     by_chip: dict[int, list[tuple[Hashable, LayerTask]]] = {}
     for (chip, content), task in distinct.items():
         by_chip.setdefault(chip, []).append((content, task))
-    found: dict[Hashable, Estimate | None] = {}
+    found: dict[Hashable, tuple[Favourite, ...]] = {}
     for chip, rows in by_chip.items():
-        estimated = _least([task for _, task in rows], prices, "narrow", FEW_STEPS)
+        estimated = _least([task for _, task in rows], prices, "narrow", FEW_STEPS, most)
         for (content, task), estimate in zip(rows, estimated, strict=True):
-            found[chip, content] = estimate or _least([task], prices, "whole", MOST_ALIKE)[0]
+            found[chip, content] = estimate or _least([task], prices, "whole", MOST_ALIKE, most)[0]
     return [found[id(task.hardware), content_of(task)] for task in tasks]
 
 
-def _least(tasks: list[LayerTask], prices: EnergyPrices, width: Width, most_steps: int) -> list[Estimate | None]:
+def _least(
+    tasks: list[LayerTask], prices: EnergyPrices, width: Width, most_steps: int, most: int
+) -> list[tuple[Favourite, ...]]:
     with np.errstate(invalid="ignore"):  # a tiling that does not fit is infinite: infinity x 0 is not a number
         figures = figures_of(space_of(tasks[0].hardware, tasks, layer_figures(tasks), width), prices)
     table = figures.space.table
     value = np.where(figures.legal & (table.steps <= most_steps), figures.value, np.inf)
-    order, found = value.argmin(axis=0), []
-    best = value.min(axis=0)
+    order, best = value.argmin(axis=0), value.min(axis=0)
+    found: list[tuple[Favourite, ...]] = []
     for first, behind in pairwise([*table.first.tolist(), best.size]):
-        place = first + int(best[first:behind].argmin())
-        cycles = float(figures.latency[order[place], place])
-        found.append(Estimate(cycles, float(best[place])) if np.isfinite(best[place]) else None)
+        places = first + best[first:behind].argsort(kind="stable")[:most]
+        places = places[np.isfinite(best[places])]
+        rows = zip(places.tolist(), _sizes(table, places), strict=True)
+        found.append(
+            tuple(
+                Favourite(
+                    float(figures.latency[order[place], place]),
+                    float(best[place]),
+                    Tiling(*sizes, LOOP_ORDERS[order[place]]),
+                )
+                for place, sizes in rows
+            )
+        )
     return found
 
 
