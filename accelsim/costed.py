@@ -13,7 +13,7 @@ from accelsim.errors import AccelSimError, ConfigError, MappingError
 from accelsim.limits import with_limits
 from accelsim.mapping.fixed import load_fixed
 from accelsim.pipeline import layer_plans, simulate
-from accelsim.results.build import build_result, limit_records
+from accelsim.results.build import build_result, limits_of
 from accelsim.results.model import RunResult, Totals
 from accelsim.sim.counters import Counters
 from accelsim.storage import list_formats
@@ -69,7 +69,7 @@ def run_with_limits(hardware: LoadedHardware, trace: LayerTrace, run: CostedRun,
 
         found = with_core_limits
     counters = found(run.counters, hardware.config, trace, load_fixed(mapping, trace))
-    return CostedRun(run.result.model_copy(update={"limits": limit_records(counters)}), counters)
+    return CostedRun(run.result.model_copy(update=limits_of(counters)), counters)
 
 
 def simulate_rivals(

@@ -7,27 +7,24 @@ anew.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
-
-from pydantic import ValidationError
+from dataclasses import dataclass, replace
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.cores.divider import Divider
 from accelsim.cores.layers import divide
 from accelsim.cores.pipeline import by_stages
 from accelsim.cores.program import Network, Program
-from accelsim.cores.run import by_inputs, by_inputs_at_full_rate
+from accelsim.cores.run import by_inputs, by_inputs_at_full_rate, counters_of
 from accelsim.errors import AccelSimError
-from accelsim.limits import MADE, always_tried, cycles_of, doubled, may_help, merged, with_limits
+from accelsim.limits import Again, Changes, Weighed, changed_chips, may_help, none_tried, tried, with_limits
 from accelsim.mapping.core_chip import core_chip
 from accelsim.mapping.fusion import groups_of
-from accelsim.mapping.loops import LOOPS, Tiling
+from accelsim.mapping.loops import Tiling
+from accelsim.mapping.pieces import largest_tilings
 from accelsim.pipeline import best_on_cores, built_for, network_on_cores
-from accelsim.sim.cores import end_of_slots
-from accelsim.sim.counters import Counters, ResourceLimit
+from accelsim.sim.cores import end_of_slots, run_system
+from accelsim.sim.counters import Counters
 from accelsim.trace.model import LayerTrace
 
 LEAST_SHARE = 0.05
@@ -41,51 +38,61 @@ def with_core_limits(
 
     Parameters are those of `accelsim.limits.with_limits`. A trial takes a good part of the time of the run: but for
     memory and array, resources that hardly anything waits for are left out, and so are capacities, of which nothing
-    says so. None are worked out of a generation, which is a run for each token.
+    says so. None are worked out of a generation, which is a run for each token, nor where the memory has its own
+    timing.
     """
-    if trace.steps is not None or hardware.has_timed_dram:
-        return counters
+    if trace.steps is not None:
+        why = "a generation on several cores is a run for each token; ask --phase prefill or decode"
+        return none_tried(counters, hardware, why)
+    if hardware.has_timed_dram:
+        why = "several cores with a memory of its own timing: each would take as long as the run"
+        return none_tried(counters, hardware, why)
     storage = counters.storage
     built = built_for(hardware, trace, storage)
     program, _ = best_on_cores(built, trace, storage, fixed)
     if program is None:
         alone = with_limits(counters, core_chip(built, 1, None), trace, fixed)
-        return replace(counters, limits=alone.limits)
+        return replace(
+            counters, limits=alone.limits, limits_left_out=alone.limits_left_out, next_limit=alone.next_limit
+        )
     network = network_on_cores(built, trace, storage, fixed)
-    latency = sum(layer.latency_cycles for layer in counters.layers)
-    found: dict[str, ResourceLimit] = {}
-    for name, changes in doubled(built):
-        share = sum(cycles_of(name, layer) for layer in counters.layers) / latency if latency else 0.0
-        if share < LEAST_SHARE and not always_tried(name):
-            continue
-        if name in MADE and not any(layer.busy_cycles.get(name) for layer in counters.layers):
-            continue
-        if not may_help(name, counters, name == "pe_array"):
-            found[name] = ResourceLimit(share, latency)
-            continue
-        times = [cycles for change in changes if (cycles := _cycles_with(built, change, network, program, name))]
-        if times:
-            found[name] = ResourceLimit(share, min(*times, latency))
-    return replace(counters, limits=found)
+    return tried(counters, built, _OnCores(counters, built, network, program))
 
 
-def _cycles_with(
-    hardware: HardwareConfig, change: Mapping[str, Any], network: Network, program: Program, name: str
-) -> int | None:
-    """Return the cycles of a program on a changed chip; None where there is no such chip, or it cannot run it."""
-    try:
-        changed = HardwareConfig.model_validate(merged(hardware.model_dump(), change))
-        changed = changed.model_copy(update={"num_cores": program.num_cores})
-        slots = program.slots
-        if name != "memory_bandwidth" or hardware.dma.activation_codec != "none":
-            slots = _again(changed, network, program, name == "pe_array").slots
-        return end_of_slots(slots, changed)
-    except (AccelSimError, ValidationError):
-        return None
+@dataclass(frozen=True, slots=True)
+class _OnCores:
+    """Trials of a program for a network on several cores."""
 
+    counters: Counters
+    hardware: HardwareConfig
+    network: Network
+    program: Program
+    least_share: float = LEAST_SHARE
 
-def _size(tiling: Tiling) -> int:
-    return math.prod(tiling.size(loop) for loop in LOOPS)
+    def saves_nothing(self, name: str) -> bool:
+        """Return whether the arrays' steps take the time; see `accelsim.limits.Trials`."""
+        return not may_help(name, self.counters, name == "pe_array")
+
+    def again(self, name: str, changes: Changes) -> Again | None:
+        """Return the shortest run on a changed chip; see `accelsim.limits.Trials`."""
+        found = [self._on(chip, name) for chip in changed_chips(self.hardware, changes)]
+        return min((one for one in found if one is not None), key=lambda one: one.cycles, default=None)
+
+    def _on(self, chip: HardwareConfig, name: str) -> Again | None:
+        chip = chip.model_copy(update={"num_cores": self.program.num_cores})
+        program = self.program
+        try:
+            if name != "memory_bandwidth" or chip.dma.activation_codec != "none":
+                program = _again(chip, self.network, program, name == "pe_array")
+            cycles = end_of_slots(program.slots, chip)
+        except AccelSimError:
+            return None
+
+        def layers() -> Weighed:
+            run = run_system(program.slots, chip, engine="solver", layer_of=program.layer_of)
+            return [(layer, 1) for layer in counters_of(program, run, chip, self.network).layers]
+
+        return Again(cycles, layers)
 
 
 def _again(hardware: HardwareConfig, network: Network, program: Program, anew: bool) -> Program:
@@ -97,14 +104,14 @@ def _again(hardware: HardwareConfig, network: Network, program: Program, anew: b
             return by_inputs(hardware, network)
         case "inputs at full rate":
             return by_inputs_at_full_rate(hardware, network)
-    kept = {program.layers[place].name: (program.divided[place], 0) for place in range(len(program.layers))}
-    tilings: dict[str, Tiling] = {}
+    kept = {layer.name: (shape, 0) for layer, shape in zip(program.layers, program.divided, strict=True)}
     for slot, place in zip(program.slots, program.layer_of, strict=True):
         name = program.layers[place].name
         kept[name] = program.divided[place], max(kept[name][1], len(slot.pieces))
-        for piece in slot.pieces.values():
-            tiling, known = piece.schedule.tiling, tilings.get(name)
-            if tiling is not None and (known is None or _size(tiling) > _size(known)):
-                tilings[name] = tiling
+    tilings = largest_tilings(
+        (program.layers[place].name, piece.schedule.tiling)
+        for slot, place in zip(program.slots, program.layer_of, strict=True)
+        for piece in slot.pieces.values()
+    )
     fixed = network.fixed if anew else tilings
     return divide(Divider(hardware, replace(network, fixed=fixed), kept), groups_of(program.fused)).program()

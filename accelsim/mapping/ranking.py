@@ -152,9 +152,9 @@ def _least(
                 Favourite(
                     float(figures.latency[order[place], place]),
                     float(best[place]),
-                    Tiling(*sizes, LOOP_ORDERS[order[place]]),
+                    Tiling(N, G, K, C, P, Q, LOOP_ORDERS[order[place]]),
                 )
-                for place, sizes in rows
+                for place, (N, G, K, C, P, Q) in rows
             )
         )
     return found

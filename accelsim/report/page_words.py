@@ -18,6 +18,7 @@ from accelsim.report.sentence import (
     limits_line,
     nearest_rival_name,
     price_line,
+    untried_line,
 )
 from accelsim.report.text import percent, printable, quantity, ratio, significant
 from accelsim.report.together import range_of
@@ -116,7 +117,11 @@ def answer(case: Case) -> list[str]:
     ticket = case.focus
     rival = first_rival(ticket)
     missing = left_out_words([each.main.result for each in case.tickets])
-    limits = [*limits_line(ticket.main.result), *area_lines(ticket.main.result.totals)]
+    limits = [
+        *limits_line(ticket.main.result),
+        *untried_line(ticket.main.result),
+        *area_lines(ticket.main.result.totals),
+    ]
     if rival is None:
         fused = fused_line(ticket.main.result)
         return [*limits, *fused, "Nothing was compared: give runs of other storage formats too.", *missing]

@@ -44,9 +44,8 @@ def closing(
     ``synthetic`` are the formats whose values or statistics stand in for ones that nobody has measured; ``ways`` is
     what answers the rest.
     """
-    limits = limits_line(result)
-    left_open = caveat(result, comparison, synthetic, ways)
-    return [finding(result, comparison), *(limits or [_busy(result.totals)]), left_open]
+    limits = " ".join([*(limits_line(result) or [_busy(result.totals)]), *untried_line(result)])
+    return [finding(result, comparison), limits, caveat(result, comparison, synthetic, ways)]
 
 
 def finding(result: RunResult, comparison: Mapping[str, Totals]) -> str:
@@ -113,10 +112,46 @@ def limits_line(result: RunResult) -> list[str]:
 
     def line(limit: Limit) -> str:
         where = "" if limit.name.endswith(".capacity") else f" for {percent(limit.share)} of the time"
-        return f"{limit.words}{where} ({limit.twice}: {saved(limit.gain)})"
+        return f"{limit.words}{where} ({limit.twice}: {saved(limit.gain)}{_next(result, limit)})"
 
     said = [line(limit) for limit in limits_of(result) if limit.share >= _WORTH or limit.gain >= _WORTH]
     return [f"Limited by {', '.join(said)}."] if said else []
+
+
+def _next(result: RunResult, limit: Limit) -> str:
+    """Return what limits the run once there is twice as much of a limit; nothing where that is not known."""
+    following = result.next_limit
+    if following is None or following.doubled != limit.name:
+        return ""
+    still = "still " if following.name == limit.name else ""
+    return f", then {still}limited by {_resource(following.name)} for {percent(following.share)}"
+
+
+def untried_line(result: RunResult) -> list[str]:
+    """Return why it was not tried what some resources cost a run, or all of them; none where all were tried."""
+    by_reason: dict[str, list[str]] = {}
+    for name, why in (result.limits_left_out or {}).items():
+        by_reason.setdefault(why, []).append(name)
+    if not by_reason:
+        return []
+    if not result.limits:
+        return [f"What limits it was not tried: {printable('; '.join(by_reason))}."]
+    said = [f"{_resources(names)} ({printable(why)})" for why, names in by_reason.items()]
+    return [f"Not tried as limits: {'; '.join(said)}."]
+
+
+def _resource(name: str) -> str:
+    return f"the {label(name.replace('.', '_'))}"
+
+
+def _resources(names: Sequence[str]) -> str:
+    """Return what readers call resources; ports, or capacities, of several buffers are named as one."""
+    words: dict[str, list[str]] = {}
+    for name in names:
+        unit, _, part = name.partition(".")
+        words.setdefault(part or unit, []).append(name)
+    plural = {"capacity": "the capacities of buffers", "ports": "the ports of buffers"}
+    return ", ".join(plural[key] if len(same) > 1 else _resource(same[0]) for key, same in words.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +165,7 @@ class Limit:
     @property
     def words(self) -> str:
         """Return what readers call it, with its article."""
-        return f"the {label(self.name.replace('.', '_'))}"
+        return _resource(self.name)
 
     @property
     def twice(self) -> str:

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from typing import Literal, NamedTuple, Protocol, cast
+from typing import Any, Literal, NamedTuple, Protocol, cast
 
 import accelsim
 from accelsim.config.hardware import HardwareConfig
@@ -21,6 +21,7 @@ from accelsim.results.model import (
     HardwareRecord,
     LayerRecord,
     LimitRecord,
+    NextLimitRecord,
     PortLimit,
     Record,
     RunResult,
@@ -104,7 +105,7 @@ def assemble_result(  # noqa: PLR0913  each is a part of the result
         workload=workload,
         storage=counters.storage,
         totals=_totals(layers, counters, cost, config, workload.batch),
-        limits=limit_records(counters),
+        **limits_of(counters),
         skipped=dict(sorted(skipped.items())),
         layers=layers,
         comparison=None if comparison is None else dict(comparison),
@@ -123,11 +124,13 @@ def _fused_record(group: FusedLayers) -> FusedRecord:
     return FusedRecord(**{name: value for name, value in asdict(group).items() if name in names})
 
 
-def limit_records(counters: Counters) -> dict[str, LimitRecord]:
-    """Return by resource how it limits a run."""
+def limits_of(counters: Counters) -> dict[str, Any]:
+    """Return the fields of a result that say what limits the run."""
+    following = counters.next_limit
     return {
-        name: LimitRecord(share=limit.share, latency_cycles_with_twice=limit.latency_cycles_with_twice)
-        for name, limit in sorted(counters.limits.items())
+        "limits": {name: LimitRecord(**asdict(limit)) for name, limit in sorted(counters.limits.items())},
+        "limits_left_out": dict(sorted(counters.limits_left_out.items())) or None,
+        "next_limit": None if following is None else NextLimitRecord(**asdict(following)),
     }
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from accelsim.errors import AccelSimError
 
 SCHEMA_VERSION: Literal[2] = 2
-OPTIONAL_KEYS = ("comparison", "cores", "fused", "first_input_latency_s")
+OPTIONAL_KEYS = ("comparison", "cores", "fused", "first_input_latency_s", "limits_left_out", "next_limit")
 """Keys of a result that are left out where there is nothing to say."""
 PortLimit = Literal["activation_buffer", "weight_buffer", "mask_buffer", "accumulator"]
 
@@ -280,6 +280,17 @@ class LimitRecord(ResultModel):
     """Latency of the run with twice as much of it."""
 
 
+class NextLimitRecord(ResultModel):
+    """What limits a run with twice as much of the resource that most of its time is put down to."""
+
+    doubled: str
+    """The resource of which there is twice as much."""
+    name: str
+    """The resource that most of the time is put down to then; it may be the same."""
+    share: float = Field(ge=0, le=1)
+    """The fraction of that time."""
+
+
 class CoreRecord(ResultModel):
     """One of several cores."""
 
@@ -352,5 +363,9 @@ class RunResult(ResultModel):
     of a pipeline the cycles in which the end of the run waited for them."""
     first_input_latency_s: float | None = None
     """Only of a pipeline through which several inputs stream: when the first (group) of them has left it."""
+    limits_left_out: dict[str, str] | None = None
+    """Only of a run with ``limits``: resource -> why what it costs was not worked out."""
+    next_limit: NextLimitRecord | None = None
+    """Only of a run with ``limits``: what limits it with twice as much of the resource of most of the time."""
     fused: tuple[FusedRecord, ...] | None = None
     """Only where layers were fused: the groups, of a batch or a generation those of its first run."""

@@ -121,9 +121,9 @@ def counters_text(
 
 
 def _counters_document(counters: Counters) -> dict[str, Any]:
-    """Return counters as plain JSON values; left out is what each core did, and what was fused, where none was."""
+    """Return counters as plain JSON values; left out are those that not all runs have, where they are empty."""
     document: dict[str, Any] = _sorted_maps(asdict(counters))
-    for name in ("cores", "fused"):
+    for name in ("cores", "fused", "limits_left_out", "next_limit"):
         if not getattr(counters, name):
             del document[name]
     if counters.first_input_cycles is None:

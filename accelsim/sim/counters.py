@@ -55,14 +55,20 @@ class ResourceLimit:
     """How much one resource holds a run up.
 
     ``share`` is the fraction of the latency that is put down to it; ``latency_cycles_with_twice`` the latency of the
-    run with twice as much of it. ``then`` is the resource that most of the time would be put down to with twice as
-    much, and ``then_share`` the fraction; None where that was not asked.
+    run with twice as much of it.
     """
 
     share: float
     latency_cycles_with_twice: int
-    then: str | None = None
-    then_share: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NextLimit:
+    """What limits a run with twice as much of what most of its time is put down to: a resource, and its share then."""
+
+    doubled: str
+    name: str
+    share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +123,7 @@ class Counters:
     """A whole run: layers in order. Totals are sums over layers; only the lower bound is the network's own.
 
     ``lower_bound_cycles`` and ``limits`` (by resource) are None and empty where they were not worked out;
-    ``limits_left_out`` says by resource why not;
+    ``limits_left_out`` says by resource why not, and ``next_limit`` is None there;
     ``decoder_width`` is None where the decoder is the one that the chip's description states; ``dram`` is None with an
     ideal memory, and in files of versions that did not know it; ``tokens`` is None for other than language models,
     ``first_input_cycles`` for other than pipelines: when the first (group) of the inputs that stream through has left.
@@ -132,6 +138,7 @@ class Counters:
     lower_bound_cycles: int | None = None
     limits: dict[str, ResourceLimit] = field(default_factory=dict)
     limits_left_out: dict[str, str] = field(default_factory=dict)
+    next_limit: NextLimit | None = None
     decoder_width: DecoderWidth | None = None
     dram: DramActivity | None = None
     tokens: Tokens | None = None
