@@ -55,7 +55,8 @@ SLIGHT = 0.001  # of a layer's objective: what less than this is better by is no
 FEW = 2
 _ALWAYS = ("memory_bandwidth", "pe_array")
 """Tried for language models too where hardly anything waits for them; each trial maps a large network again."""
-UNSEEN = "no time is put down to a capacity, and each trial would take about as long as the run"
+UNSEEN = "nothing but a run of its own would show it"
+NO_CHIP = "no chip has twice as much of it, or it cannot run this"
 MADE = ("weight_generator", "mask_decoder")
 Changes = tuple[dict[str, Any], ...]
 """What to change of a chip for twice as much of a resource, each way to do so."""
@@ -83,8 +84,8 @@ class Trials(Protocol):
     def saves_nothing(self, name: str) -> bool:
         """Return whether it is known, without solving, that twice of a resource saves no time worth a word."""
 
-    def again(self, name: str, changes: Changes) -> Again | None:
-        """Return the run with twice as much of a resource; None: there is no such chip, or it cannot run it."""
+    def again(self, name: str, changes: Changes) -> Again | str:
+        """Return the run with twice as much of a resource, or why it is not tried."""
 
 
 def tried(counters: Counters, hardware: HardwareConfig, trials: Trials) -> Counters:
@@ -105,15 +106,15 @@ def tried(counters: Counters, hardware: HardwareConfig, trials: Trials) -> Count
         if unit in MADE and not any(layer.busy_cycles.get(unit) for layer in counters.layers):
             continue
         if share < trials.least_share and name not in _ALWAYS:
-            little = f"less than {100 * trials.least_share:g} % of the time is put down to it"
+            little = f"less than {100 * trials.least_share:g} % of the time"
             left_out[name] = little if not name.endswith(".capacity") else UNSEEN
             continue
         if trials.saves_nothing(name):
             found[name] = ResourceLimit(share, latency)
             continue
         again = trials.again(name, changes)
-        if again is None:
-            left_out[name] = "there is no chip with twice as much of it, or it cannot run this"
+        if isinstance(again, str):
+            left_out[name] = again
             continue
         found[name] = ResourceLimit(share, min(again.cycles, latency))
         if name == first:
@@ -134,12 +135,12 @@ def with_limits(
     """Return the counters of a run of ``trace`` on ``hardware`` with what each resource costs it.
 
     Left out, with the reason, are resources of which a chip cannot have twice as much, of a language model also those
-    that hardly anything waits for, but for memory and array; all of them with DRAM that has its own timing above
-    `MOST_TIMED_BYTES`, and above `MOST_STEPS`: each would take as long as the run. The share of a capacity is 0: what
-    it costs shows as traffic and as filling of the array. It is said to save nothing, untried, where the run takes
-    0.5 % longer at the most than what it cannot shorten: what memory or array need whatever the tilings, or the steps
-    of the array with the tilings of the run. Of a generation the prompt and the token in the middle of the answer stand
-    for all.
+    that hardly anything waits for, but for memory and array; all with DRAM that has its own timing above
+    `MOST_TIMED_BYTES`; and above `MOST_STEPS` those of which no bound says that they save nothing. The share of a
+    capacity is 0: what it costs shows as traffic and as filling of the array. It is said to save nothing, untried,
+    where the run takes 0.5 % longer at the most than what it cannot shorten: what memory or array need whatever the
+    tilings, or the steps of the array with the tilings of the run. Of a generation the prompt and the token in the
+    middle of the answer stand for all.
 
     Parameters
     ----------
@@ -147,17 +148,11 @@ def with_limits(
         Tilings that the user states: they stay for a larger array too.
     """
     if hardware.has_timed_dram and counters.moved_bytes > MOST_TIMED_BYTES:
-        moved, most = counters.moved_bytes / (1 << 20), MOST_TIMED_BYTES >> 20
-        why = f"each would take as long as the run, whose memory has its own timing and moves {moved:,.0f} MiB"
-        return none_tried(counters, hardware, f"{why} (tried up to {most} MiB)")
+        return none_tried(counters, hardware, f"memory with its own timing moves over {MOST_TIMED_BYTES >> 20} MiB")
     storage = counters.storage
     parts = _parts(hardware, trace, storage, fixed)
     hardware = built_for(hardware, trace, storage)
     mapped = [_mapped(hardware, part, storage, _Stated(fixed)) for part in parts]
-    steps = sum(each.num_steps for each in mapped)
-    if steps > MOST_STEPS:
-        why = f"each would take as long as the run, which has {steps:,} tiles (tried up to {MOST_STEPS:,})"
-        return none_tried(counters, hardware, why)
     found = tried(counters, hardware, _OneCore(counters, hardware, trace, parts, mapped, fixed or {}))
     forget_times()
     return found
@@ -200,8 +195,10 @@ class _OneCore:
             return False
         return _is_idle(name, self.bound, self.latency) or not may_help(name, self.counters, self.is_anew(name))
 
-    def again(self, name: str, changes: Changes) -> Again | None:
+    def again(self, name: str, changes: Changes) -> Again | str:
         """Return the run on a changed chip; see `Trials`."""
+        if sum(each.num_steps for each in self.mapped) > MOST_STEPS:
+            return f"over {MOST_STEPS:,} tiles, so that it would take as long as the run"
         chips = changed_chips(self.hardware, changes)
         if len(chips) > 1:
             chips.sort(key=self._estimated)
@@ -219,7 +216,7 @@ class _OneCore:
                 whole = sum(each.cycles * part.times for each, part in zip(self.mapped, self.parts, strict=True))
                 cycles = round(cycles * (self.latency / max(1, whole)))
             return Again(cycles, partial(_weighed, runs, self.parts))
-        return None
+        return NO_CHIP
 
     def _stated(self, name: str, chip: HardwareConfig) -> list[_Stated]:
         """Return what the mapper is told of each part.
@@ -298,15 +295,15 @@ def may_help(name: str, counters: Counters, anew: bool) -> bool:
     """Return whether twice of a resource can save time; with the tilings of the run, where it is not mapped ``anew``.
 
     The array's steps, with the stalls at the ports that feed it, follow from the tilings alone, and are never shorter.
-    Ports that cost no step a stall show nowhere else, but those of the activation buffer in layers on the vector unit,
-    and those of the mask buffer in the decoder's time.
+    Ports to which no layer's stalls are put down (others cost it more of them) show nowhere else, but those of the
+    activation buffer in layers on the vector unit, and those of the mask buffer in the decoder's time.
     """
     if name.startswith("mask_buffer.") and not any(layer.busy_cycles.get("mask_decoder") for layer in counters.layers):
         return False  # nothing is decoded, and nothing lies in it
     if anew:
         return True
-    if name in ("weight_buffer.ports", "accumulator.ports") and not sum(
-        layer.cycles_by_cause.get("buffer_ports", 0) for layer in counters.layers
+    if name in ("weight_buffer.ports", "accumulator.ports") and not any(
+        cycles_of(name, layer) for layer in counters.layers
     ):
         return False
     rest = _CAUSES["pe_array"] + ("call_overhead",) + (() if name.endswith(".ports") else ("buffer_ports",))

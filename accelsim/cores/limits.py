@@ -17,7 +17,7 @@ from accelsim.cores.pipeline import by_stages
 from accelsim.cores.program import Network, Program
 from accelsim.cores.run import by_inputs, by_inputs_at_full_rate, counters_of
 from accelsim.errors import AccelSimError
-from accelsim.limits import Again, Changes, Weighed, changed_chips, may_help, none_tried, tried, with_limits
+from accelsim.limits import NO_CHIP, Again, Changes, Weighed, changed_chips, may_help, none_tried, tried, with_limits
 from accelsim.mapping.core_chip import core_chip
 from accelsim.mapping.fusion import groups_of
 from accelsim.mapping.loops import Tiling
@@ -42,10 +42,10 @@ def with_core_limits(
     timing.
     """
     if trace.steps is not None:
-        why = "a generation on several cores is a run for each token; ask --phase prefill or decode"
+        why = "a generation is a run for each token; ask --phase prefill, or decode"
         return none_tried(counters, hardware, why)
     if hardware.has_timed_dram:
-        why = "several cores with a memory of its own timing: each would take as long as the run"
+        why = "cores share a memory with its own timing"
         return none_tried(counters, hardware, why)
     storage = counters.storage
     built = built_for(hardware, trace, storage)
@@ -73,10 +73,11 @@ class _OnCores:
         """Return whether the arrays' steps take the time; see `accelsim.limits.Trials`."""
         return not may_help(name, self.counters, name == "pe_array")
 
-    def again(self, name: str, changes: Changes) -> Again | None:
+    def again(self, name: str, changes: Changes) -> Again | str:
         """Return the shortest run on a changed chip; see `accelsim.limits.Trials`."""
         found = [self._on(chip, name) for chip in changed_chips(self.hardware, changes)]
-        return min((one for one in found if one is not None), key=lambda one: one.cycles, default=None)
+        possible = [one for one in found if one is not None]
+        return min(possible, key=lambda one: one.cycles) if possible else NO_CHIP
 
     def _on(self, chip: HardwareConfig, name: str) -> Again | None:
         chip = chip.model_copy(update={"num_cores": self.program.num_cores})

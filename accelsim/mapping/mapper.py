@@ -93,7 +93,7 @@ class Run:
     chip
         The chip's part of ``content``.
     shortlist
-        Tilings that are solved instead of those that the mapper would find, the first of equals taken; none: those.
+        Tilings of which the best that fits is taken; none: the mapper finds its own.
     """
 
     before: Moment = Moment()
@@ -247,7 +247,6 @@ def _of_finalists(finalists: list[Ranked], task: LayerTask, prices: EnergyPrices
                 best, leader = found[0], finalist
     if leader is not None and not task.settles:
         solved += _of_like(leader, task, prices, run, best)
-        best = min(value for value, _ in solved)
     if not solved:
         raise MappingError(no_tiling_message(task))
     return _best(solved)

@@ -15,6 +15,7 @@ from accelsim.storage.chip_decoder import is_as_stated
 
 _SEEN = 0.0005  # what would print as 0.1 %
 _WORTH = 0.005
+_REASON = 120  # characters
 _FITTED = (
     "A format that regenerates no weights gets a decoder so wide that a wider one would save no time; @chip is the "
     "same format on the chip's own decoder."
@@ -135,8 +136,8 @@ def untried_line(result: RunResult) -> list[str]:
     if not by_reason:
         return []
     if not result.limits:
-        return [f"What limits it was not tried: {printable('; '.join(by_reason))}."]
-    said = [f"{_resources(names)} ({printable(why)})" for why, names in by_reason.items()]
+        return [f"What limits it was not tried: {printable('; '.join(by_reason), _REASON)}."]
+    said = [f"{_resources(names)} ({printable(why, _REASON)})" for why, names in by_reason.items()]
     return [f"Not tried as limits: {'; '.join(said)}."]
 
 

@@ -16,6 +16,7 @@ from accelsim.tenants import TenantsRun
 from accelsim.units import cycles_to_s
 
 _NOTICED = 1.005
+_UNTRIED = "it is worked out of one network: run each by itself"
 
 
 def tenants_text(run: TenantsRun, hardware: HardwareConfig) -> str:
@@ -27,6 +28,7 @@ def tenants_text(run: TenantsRun, hardware: HardwareConfig) -> str:
         "latency_s": cycles_to_s(run.end_cycle, hardware.clock_mhz),
         "energy_j": energy_j,
         "energy_j_by_unit": dict(sorted(run.energy_j_by_unit.items())),
+        "limits_left_out": _UNTRIED,
         "tenants": [
             {
                 "network": each.name,
@@ -77,3 +79,4 @@ def print_tenants(console: Console, run: TenantsRun, hardware: HardwareConfig) -
             f"{quantity(energy_j, 'J')}."
         )
     )
+    console.print(Text(f"What limits them was not tried: {_UNTRIED}."))
