@@ -124,8 +124,8 @@ def _next(result: RunResult, limit: Limit) -> str:
     following = result.next_limit
     if following is None or following.doubled != limit.name:
         return ""
-    still = "still " if following.name == limit.name else ""
-    return f", then {still}limited by {_resource(following.name)} for {percent(following.share)}"
+    words = "still by it" if following.name == limit.name else f"by {_resource(following.name)}"
+    return f", then {words} for {percent(following.share)}"
 
 
 def untried_line(result: RunResult) -> list[str]:
