@@ -225,7 +225,8 @@ class _OneCore:
         """Return what the mapper is told of each part.
 
         In larger buffers a layer keeps its tiling where the closed form knows none that is better than the best in the
-        buffers that there are; what it liked there too the mapper has passed over.
+        buffers that there are; what it liked there too the mapper has passed over. Of fused layers the pieces are
+        mapped, of which the closed form of whole layers says nothing: there the mapper looks for itself.
         """
         if not self.is_anew(name):
             return [_Stated(each.tilings, each.groups) for each in self.mapped]
@@ -240,6 +241,9 @@ class _OneCore:
                     passed_over = {one.tiling for one in known}
                     new = (one.tiling for one in best if one.tiling not in passed_over)
                     shortlists[layer] = (*shortlists.get(layer, ()), *new)
+            for group in each.groups:
+                for fused in part.trace.layers[group.first : group.stop]:
+                    shortlists.pop(fused.name, None)
             found.append(_Stated(self.fixed, each.groups, shortlists))
         return found
 
