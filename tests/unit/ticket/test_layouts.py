@@ -265,6 +265,7 @@ UNKNOWN: dict[str, tuple[object, str]] = {
     ),
     "masks of odd shape": (beside("mask", {"linear.2": torch.ones(3, 8)}), r"linear\.2\.mask: shape \(3, 8\) is not"),
     "reversed names": (beside("pruned_mask", MASKS), r"pruned_mask: does not say whether its ones keep or drop"),
+    "masks of training": (beside("grad_mask", MASKS), r"grad_mask: does not say whether its ones keep or drop"),
     "reversed masks": (
         beside("mask", {n: 1 - m for n, m in MASKS.items()}, {f"{n}.weight": WEIGHTS[n] * m for n, m in MASKS.items()}),
         r"convs\.0\.mask: is 1 just where the weights are 0",
@@ -383,6 +384,8 @@ def test_a_stated_sparsity_is_taken_where_the_zeros_confirm_it(imported) -> None
     zeros = {f"{name}.weight": WEIGHTS[name] * MASKS[name] for name in SHAPES}
     stated = {name: 1 - mask.mean() for name, mask in MASKS.items()}
     assert imported(beside("sparsity", stated, zeros)).kind == "plain"
+    notes = imported({"state_dict": DENSE, "hyper_parameters": {"sparsity": 0.9}}).notes
+    assert "the file says hyper_parameters.sparsity = 0.9; read are the zeros that it has" in notes
 
 
 @pytest.mark.parametrize(
