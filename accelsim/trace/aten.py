@@ -471,10 +471,10 @@ def _constant(call: Call) -> None:
     for index, (name, shape) in enumerate(record.outputs):
         if not name or shape is None:
             continue
-        if rooted is None or record.target in _FILLED or prod(shape) > prod(rooted.shape):
-            emitter.constant(name, shape)
-        elif is_view(record.target):
+        if rooted is not None and is_view(record.target):  # a repetition of weights is none
             emitter.alias(name, view(record, rooted, shape, index))
+        elif rooted is None or record.target in _FILLED or prod(shape) > prod(rooted.shape):
+            emitter.constant(name, shape)
         else:
             emitter.constant(name, shape, rooted.root, f"{rooted.part}~{name}")
 

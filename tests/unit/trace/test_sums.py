@@ -59,3 +59,16 @@ def test_chains_and_diagonals_count_as_torch_counts_them(forward: Forward) -> No
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         module(X, Y)
     assert macs(module, X, Y) == counter.get_total_flops() // 2
+
+
+def test_decomposed_modules_store_each_weight_once() -> None:
+    attention, pair = nn.MultiheadAttention(16, 4, batch_first=True), nn.Bilinear(4, 5, 6)
+    for module, inputs in ((attention, [torch.zeros(2, 5, 16)] * 3), (pair, [torch.zeros(3, 4), torch.zeros(3, 5)])):
+        exported = torch.export.export(module.eval(), tuple(inputs)).run_decompositions()
+        layers, plain = trace_module(exported).layers, trace_module(module, tuple(inputs)).layers
+        work = [
+            (sum(layer.dims.macs for layer in each if layer.uses_array),
+             sum(layer.weights.num_weights for layer in each if layer.weights and not layer.weights_of))
+            for each in (layers, plain)
+        ]  # fmt: skip
+        assert work[0] == work[1]
