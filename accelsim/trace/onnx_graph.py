@@ -319,8 +319,7 @@ class _Reader:
             records = translate(node)
         if not is_supported(records[-1].target):  # without a shape of its own, its input's stands in
             live = [name for name in proto.input if name and name not in self._static]
-            if proto.output[0] not in self._shapes:
-                self._guessed.add(proto.output[0])
+            self._guessed.update(proto.output)
             self._shapes.setdefault(proto.output[0], self._shapes.get(live[0], ()))
         return records
 
@@ -338,7 +337,7 @@ class _Reader:
             self._origins.update((name, origin) for name in proto.output)
         records = translate(node) if proto.domain in DOMAINS and proto.op_type not in STATIC else []
         target, arguments = "static", {name: Ref(name) for name in names if name in self._origins}
-        if len(records) == 1 and records[0].target in ("view", "permute", "dequantize"):
+        if len(records) == 1 and records[0].target in ("view", "permute", "dequantize", "expand", "repeat"):
             target, arguments = records[0].target, dict(records[0].arguments)
         if proto.op_type == "Gather" and self._is_table(names[0]) and self._shapes.get(names[1], ()) != ():
             target, arguments = "embedding", {"weight": Ref(names[0]), "indices": Ref(names[1])}
@@ -348,7 +347,13 @@ class _Reader:
     def _shape(self, name: str, node: onnx.NodeProto) -> Shape | None:
         if name and name not in self._shapes and name == next(filter(None, node.output)):
             first = self._first_unknown(node)
-            remedy = "with tensors in place of sequences" if "Sequence" in first.op_type else "with fixed sizes"
+            is_list = "Sequence" in first.op_type
+            if first is not node and not is_list and self._guessed.intersection(first.output):
+                raise TraceError(
+                    f"{self._where}: {_place(first)}: operation {first.op_type} is not supported, and what reads it "
+                    "has other shapes than its input; export without fused operators, or cut the module there"
+                )
+            remedy = "with tensors in place of sequences" if is_list else "with fixed sizes"
             raise TraceError(
                 f"{self._where}: {_place(first)}: the shape of {first.op_type}'s output cannot be inferred; "
                 f"export {remedy}"

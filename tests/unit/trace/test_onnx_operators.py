@@ -182,6 +182,20 @@ def test_fourier_transforms_are_work_of_the_vector_unit(
     assert [(layer.kind, layer.vector_ops) for layer in trace.layers] == [("vector", ops)]
 
 
+def test_what_cannot_be_sized_behind_an_unknown_operator_names_that_operator(tmp_path: Path) -> None:
+    nodes = [own("EmbedLayerNormalization", "x,,w"), node("MatMul", "t,w")]
+    nodes[0].output[0] = "t"
+    with pytest.raises(TraceError, match="t: operation EmbedLayerNormalization is not supported, and what reads it"):
+        read(save(tmp_path / "net.onnx", nodes, {"x": [2, 4]}, {"w": (8, 8)}))
+
+
+@pytest.mark.parametrize(("kind", "sizes"), [("Expand", [5, 8, 6]), ("Tile", [5, 1, 1])])
+def test_weights_that_a_graph_repeats_are_stored_once(tmp_path: Path, kind: str, sizes: list[int]) -> None:
+    nodes = [node(kind, "w,s", "t"), node("MatMul", "x,t")]
+    trace = read(save(tmp_path / "net.onnx", nodes, {"x": [5, 4, 8]}, {"w": (1, 8, 6), "s": np.array(sizes)}))
+    assert (macs(trace), [layer.weights.num_weights for layer in trace.layers if layer.weights]) == (20 * 48, [48])
+
+
 def branch(width: int) -> onnx.GraphProto:
     weights = numpy_helper.from_array(np.zeros((8, width), np.float32), "w")
     output = helper.make_tensor_value_info("out", FLOAT, None)
