@@ -134,7 +134,8 @@ def _fix_sizes(where: str, model: onnx.ModelProto, stated: StatedShapes) -> str:
     symbols = Symbols(where)
     for index, value in enumerate(inputs):
         sizes = value.type.tensor_type.shape.dim
-        shape = stated.of(where, value.name, len(sizes), is_first=index == 0)
+        batch = sizes[0].dim_value if sizes and sizes[0].dim_value > 0 else 1
+        shape = stated.of(where, value.name, len(sizes), is_first=index == 0, batch=batch)
         if shape is None:
             continue
         shapes[value.name] = shape
