@@ -1,4 +1,4 @@
-"""What may decide which weights are kept is refused by its name where nobody knows how; what a refusal advises works."""
+"""What may decide which weights are kept, and nobody knows how, is refused by its name; what a refusal says works."""
 
 import re
 
