@@ -61,7 +61,8 @@ class _Sums:
         self._shapes = shapes
         self._complex = program.complex_tensors
         self._makers = {name: record for record in program.records for name, _ in record.outputs if name}
-        self._readers = Counter(name for record in program.records for name in record.refs())
+        makers = [record for record in program.records if any(shape is not None for _, shape in record.outputs)]
+        self._readers = Counter(name for record in makers for name in record.refs())  # a check of a type reads nothing
         self._readers.update(program.outputs)
         self._live = {name for name, _ in program.inputs}
         for record in program.records:

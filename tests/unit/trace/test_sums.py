@@ -16,7 +16,10 @@ SPELLINGS: dict[str, tuple[Forward, int]] = {
     "weights of one output": (lambda m, x, y: (x * m.w[0]).sum(-1), 4 * 320),
     "a linear layer": (lambda m, x, y: (x.unsqueeze(-2) * m.w).sum(-1), 7 * 4 * 320),
     "a linear layer, kept axis": (lambda m, x, y: (m.w * x[:, :, None]).mean(-1, keepdim=True), 7 * 4 * 320),
-    "views and numbers between": (lambda m, x, y: (x * m.w[0] * 0.5).transpose(1, 2).flatten(1).sum(1), 4 * 320),
+    "views and numbers between": (
+        lambda m, x, y: (x * m.w[0] * 0.5).double().transpose(1, 2).flatten(1).sum(1),
+        4 * 320,
+    ),
     "axes that a view cuts": (lambda m, x, y: (x * m.w[0]).view(4, 10, 4, 8).sum(-1), 4 * 320),
     "all axes": (lambda m, x, y: (x * m.w[0]).sum(), 4 * 320),
     "weights of positions": (lambda m, x, y: (x * y.unsqueeze(-1).expand(x.shape)).sum(1) / y.sum(1, True), 4 * 320),
