@@ -60,6 +60,12 @@ def cost_requests(  # noqa: PLR0913  each is an option of the command
         notes.append(
             f"{config_path}: dram.model: the chip has {memory.model!r}; a trace needs banks, so 'timing' ran here"
         )
+    if isinstance(result, DramTraceResult) and (kept := result.written_bytes - result.bus_bits[1] // 8) > 0:
+        notes.append(
+            f"{trace_path}: {kept} of {result.written_bytes} written bytes are not on the bus: the controller takes "
+            "writes at once, and these wait in it at the end or another of their address replaced them; their time "
+            "and energy are not counted"
+        )
     if player_mhz is None and trace.unit == "player":
         notes.append(f"{trace_path}: cycles are taken for the memory's; --player-mhz states another clock")
     return trace_document(result, memory), notes

@@ -19,6 +19,7 @@ from accelsim.trace.equations import in_index_notation
 from accelsim.trace.in_place import Places, works_in_place
 from accelsim.trace.products import UnfitError
 from accelsim.trace.records import HELD, Program, Record
+from accelsim.trace.sums import with_products
 from accelsim.trace.values import Value
 from accelsim.trace.views import is_view, view
 from accelsim.trace.work import record_macs
@@ -326,6 +327,12 @@ def _fft(call: Call) -> None:
     call.emitter.vector(call.operation, [source], call.shape, ceil(5 * num * log2(max(2, size))), "fft")
 
 
+def _fourier(call: Call) -> None:
+    """Handle Fourier transforms of ``num`` complex numbers, ``size`` in each, as `_fft` does."""
+    size, num = call.record.integer("size", 1), call.record.integer("num", 1)
+    call.emitter.vector(call.operation, [call.first_live()], call.shape, ceil(5 * num * log2(max(2, size))), "fft")
+
+
 def _nothing(call: Call) -> None:
     for name, shape in call.record.outputs:
         call.emitter.constant(name, shape or ())
@@ -354,6 +361,7 @@ _TABLE: dict[str, Handler] = {
         "fft_fftn fft_ifftn fft_rfftn fft_irfftn".split(),
         _fft,
     ),
+    "fourier": _fourier,
     "glu": _glu,
     **PRODUCTS,
 }
@@ -375,6 +383,7 @@ def plain(record: Record) -> Record:
 
 def emit_program(program: Program, emitter: Emitter) -> None:
     """Tell the emitter every operation of a program, in order."""
+    program = with_products(program)
     for name, shape in program.constants.items():
         emitter.constant(name, shape, program.parameters.get(name, ""))
     places = Places(program)
@@ -462,10 +471,10 @@ def _constant(call: Call) -> None:
     for index, (name, shape) in enumerate(record.outputs):
         if not name or shape is None:
             continue
-        if rooted is None or record.target in _FILLED or prod(shape) > prod(rooted.shape):
-            emitter.constant(name, shape)
-        elif is_view(record.target):
+        if rooted is not None and is_view(record.target):  # a repetition of weights is none
             emitter.alias(name, view(record, rooted, shape, index))
+        elif rooted is None or record.target in _FILLED or prod(shape) > prod(rooted.shape):
+            emitter.constant(name, shape)
         else:
             emitter.constant(name, shape, rooted.root, f"{rooted.part}~{name}")
 

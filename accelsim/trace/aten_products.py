@@ -8,7 +8,7 @@ from math import prod
 from accelsim.ticket.graph import GraphNode
 from accelsim.ticket.shapes import Axis
 from accelsim.trace.call import Call, Handler
-from accelsim.trace.layout import Shape, contiguous
+from accelsim.trace.layout import Layout, Shape, contiguous
 from accelsim.trace.products import (
     Terms,
     UnfitError,
@@ -168,6 +168,8 @@ def _einsum(call: Call) -> None:
     """Handle sums of products: of several tensors two at a time, from the left."""
     values = call.values_of("tensors") or call.values()
     terms, out = equation_terms(str(call.record.arguments.get("equation", "")), [len(v.shape) for v in values])
+    for place, (value, term) in enumerate(zip(values, terms, strict=True)):
+        values[place], terms[place] = _diagonal(value, term)
     if len(values) == 1:
         _single(call, values[0], terms[0], out)
         return
@@ -193,6 +195,23 @@ def _einsum(call: Call) -> None:
         else:
             _outer(call, (value, values[index]), pair, shape, operation.output)
         value, term = call.emitter.value(operation.output), wanted
+
+
+def _diagonal(value: Value, term: str) -> tuple[Value, str]:
+    """Return the diagonal along axes whose letter stands twice, and the term with each letter once."""
+    if len(set(term)) == len(term) or len(term) != len(value.shape):
+        return value, term
+    once = "".join(dict.fromkeys(term))
+    places = [[place for place, letter in enumerate(term) if letter == wanted] for wanted in once]
+    if any(len({value.shape[place] for place in each}) > 1 for each in places):
+        raise UnfitError("a letter stands for axes of different sizes")
+    axes = [[value.layout.axes[place] for place in each] for each in places]
+    shape = tuple(value.shape[each[0]] for each in places)
+    layout = None
+    if all(len(factors) <= 1 for each in axes for factors in each):  # one step goes one along each of the axes
+        steps = [sum(factor[1] for factors in each for factor in factors) for each in axes]
+        layout = Layout(tuple(((size, step),) if size > 1 else () for size, step in zip(shape, steps, strict=True)))
+    return value.viewed(layout, shape, f"/diagonal{term}"), once
 
 
 def _summed(call: Call, value: Value, term: str, kept: str, index: int) -> Value:
@@ -226,8 +245,6 @@ def _outer(call: Call, operands: tuple[Value, Value], terms: Terms, shape: Shape
 
 
 def _single(call: Call, value: Value, term: str, out: str) -> None:
-    if len(set(term)) != len(term):
-        raise UnfitError("a letter stands twice in a term")
     summed = [place for place, letter in enumerate(term) if letter not in out]
     if summed:
         call.emitter.reduce(call.operation, value, call.shape, summed)

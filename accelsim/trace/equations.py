@@ -61,10 +61,20 @@ def _bilinear(_: Record, shapes: Sequence[Shape]) -> str:
     return f"{lead}X,NXY,{lead}Y->{lead}N"
 
 
+def _trilinear(record: Record, shapes: Sequence[Shape]) -> str:
+    """Return the product of three tensors, each with axes of one element put in: what ``bilinear`` decomposes to."""
+    places = [record.integers(f"expand{index}", ()) for index in (1, 2, 3)]
+    rank = len(shapes[0]) + len(places[0])
+    terms = ["".join(letter for axis, letter in enumerate(LETTERS[:rank]) if axis not in put_in) for put_in in places]
+    summed = record.integers("sumdim", ())
+    return f"{','.join(terms)}->{''.join(letter for axis, letter in enumerate(LETTERS[:rank]) if axis not in summed)}"
+
+
 _EQUATIONS: dict[str, Equation] = {
     **dict.fromkeys(("outer", "ger"), _outer),
     "inner": _inner,
     "linalg_vecdot": _vecdot,
     "tensordot": _tensordot,
     "bilinear": _bilinear,
+    "_trilinear": _trilinear,
 }

@@ -149,10 +149,12 @@ class _Reader:
         symbols = Symbols(self._where)
         opened: list[tuple[str, str]] = []
         for index, name in enumerate(inputs):
-            stated = self._stated.of(self._where, name, len(self._sizes[name]), is_first=index == 0)
+            sizes = self._sizes[name]
+            batch = int(sizes[0].get("as_int", 1)) if sizes else 1
+            stated = self._stated.of(self._where, name, len(sizes), is_first=index == 0, batch=batch)
             if stated is not None:
                 shapes[name] = stated
-            for axis, size in enumerate(self._sizes[name]):
+            for axis, size in enumerate(sizes):
                 expression = size.get("as_expr") or {}
                 symbol = symbol_of(str(expression.get("expr_str", "")))
                 if symbol is not None and stated is not None:

@@ -21,8 +21,10 @@ class StatedShapes:
     named: tuple[tuple[str, Shape], ...] = ()
     samples: int = 1
 
-    def of(self, where: str, name: str, rank: int, *, is_first: bool) -> Shape | None:
-        """Return what is stated for an input of ``rank`` axes, a missing axis of samples as 1; None if nothing is.
+    def of(self, where: str, name: str, rank: int, *, is_first: bool, batch: int = 1) -> Shape | None:
+        """Return what is stated for an input of ``rank`` axes; None if nothing is.
+
+        A missing axis of samples is ``batch``: the size that is fixed for it, else 1.
 
         Raises
         ------
@@ -35,7 +37,7 @@ class StatedShapes:
         if len(stated) == rank:
             return stated
         if len(stated) == rank - 1:
-            return (1, *stated)
+            return (batch, *stated)
         raise TraceError(
             f"{where}: --input-shape: input {name!r} has {rank} axes, {shown(stated)} has {len(stated)}; "
             f"give {rank} sizes, or {rank - 1} without the batch"
@@ -55,11 +57,11 @@ def shown(shape: Sequence[int]) -> str:
 
 
 def check_fixed(where: str, stated: Mapping[str, Shape], have: Mapping[str, Shape]) -> None:
-    """Raise `TraceError` if a stated shape is not the one that the module has; a first axis of 1 stands for any."""
+    """Raise `TraceError` if a stated shape is not the one that the module has."""
     for name, shape in stated.items():
         fixed = have[name]
         axis = next((axis for axis, (a, b) in enumerate(zip(shape, fixed, strict=True)) if a != b), None)
-        if axis is not None and shape != (1, *fixed[1:]):
+        if axis is not None:
             raise TraceError(
                 f"{where}: --input-shape: input {name!r}: axis {axis} is fixed at {fixed[axis]}, not {shape[axis]} as "
                 f"in {shown(shape)}; export it again with another size"

@@ -11,13 +11,18 @@ Shape = tuple[int, ...]
 Rule = Callable[[Mapping[str, Any], list[Shape | None]], list[Shape | None]]
 
 
-def own_shapes(node: onnx.NodeProto, shapes: Mapping[str, Shape | None]) -> dict[str, Shape]:
-    """Return the shapes of the outputs that follow from the inputs' shapes; empty where no rule is known."""
+TYPED_BY = {"GatherBlockQuantized": 2}
+"""Which input has the type of the output, where that is not the first."""
+
+
+def own_shapes(node: onnx.NodeProto, shapes: Mapping[str, Shape | None], kinds: Mapping[str, int]) -> dict[str, Shape]:
+    """Return the shapes of the outputs that follow from the inputs' shapes and types; empty where no rule is known."""
     rule = _RULES.get(f"{node.domain}.{node.op_type}") or _RULES.get(node.op_type)
     inputs = [shapes.get(name) for name in node.input]
     if rule is None or not inputs or inputs[0] is None:
         return {}
     attributes = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
+    attributes["kind"] = kinds.get(node.input[0])
     try:
         found = rule(attributes, inputs)
     except (TypeError, IndexError, ValueError, KeyError):
@@ -56,6 +61,15 @@ def _quantised_matmul(_: Mapping[str, Any], inputs: list[Shape | None]) -> list[
 def _gemm(attributes: Mapping[str, Any], inputs: list[Shape | None]) -> list[Shape | None]:
     first = _turned(_known(inputs[0]), is_turned=bool(attributes.get("transA")))
     return [_product(first, _turned(_known(inputs[3]), is_turned=bool(attributes.get("transB"))))]
+
+
+def _gathered(attributes: Mapping[str, Any], inputs: list[Shape | None]) -> list[Shape | None]:
+    """Return rows of a table in blocks; bytes hold several elements along the last axis."""
+    data, indices, axis = list(_known(inputs[0])), _known(inputs[1]), int(attributes.get("gather_axis", 0))
+    if attributes["kind"] == onnx.TensorProto.UINT8:
+        data[-1] *= 8 // int(attributes.get("bits", 4))
+    axis %= len(data)
+    return [(*data[:axis], *indices, *data[axis + 1 :])]
 
 
 def _same(_: Mapping[str, Any], inputs: list[Shape | None]) -> list[Shape | None]:
@@ -135,7 +149,8 @@ def _skip_norm(_: Mapping[str, Any], inputs: list[Shape | None]) -> list[Shape |
 
 
 _RULES: Mapping[str, Rule] = {
-    "MatMulNBits": _packed,
+    **dict.fromkeys(("MatMulNBits", "MatMulBnb4"), _packed),
+    "GatherBlockQuantized": _gathered,
     **dict.fromkeys(("FusedMatMul", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"), _matmul),
     "QLinearMatMul": _quantised_matmul,
     "QGemm": _gemm,

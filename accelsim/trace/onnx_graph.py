@@ -34,12 +34,13 @@ _WEIGHT_PLACES = {
     "LSTM": (1, 2, 3), "GRU": (1, 2, 3), "RNN": (1, 2, 3), "BatchNormalization": (1, 2, 3, 4),
     "LayerNormalization": (1, 2), "InstanceNormalization": (1, 2), "GroupNormalization": (1, 2), "Gemm": (2,),
     "RMSNormalization": (1,), "SimplifiedLayerNormalization": (1,), "PRelu": (1,), "MatMulNBits": (1, 2, 3),
-    "QAttention": (1, 2),
+    "QAttention": (1, 2), "MatMulBnb4": (1, 2), "GatherBlockQuantized": (0, 2, 3),
 }  # fmt: skip
 _STATISTICS = {
     "BatchNormalization": (3, 4), "QuantizeLinear": (1, 2), "DequantizeLinear": (1, 2), "Clip": (1, 2),
     "QLinearConv": (1, 2, 4, 5, 6, 7), "QLinearMatMul": (1, 2, 4, 5, 6, 7), "MatMulNBits": (2, 3),
-    "ConvInteger": (2, 3), "MatMulInteger": (2, 3), "Resize": (1, 2), "Upsample": (1,), "Pad": (2,),
+    "MatMulBnb4": (2,), "GatherBlockQuantized": (2, 3), "ConvInteger": (2, 3), "MatMulInteger": (2, 3),
+    "Resize": (1, 2), "Upsample": (1,), "Pad": (2,), "STFT": (2,),
 }  # fmt: skip
 _MAX_FLOATS, _MAX_TEXT = 16, 4096
 """Numbers and bytes of an attribute from which on it may be weights: anchors and factors are fewer."""
@@ -92,7 +93,7 @@ def read_onnx(path: str | os.PathLike[str], stated: StatedShapes | None = None) 
         reason = " ".join(str(error).split())[:200]
         raise TraceError(f"{where}: not a readable ONNX file ({reason}); export it again") from error
     try:
-        program = _Reader(where, model.graph, integers, moved).program()
+        program = _Reader(where, model, integers, moved).program()
         return replace(program, open_input=open_input)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, ZeroDivisionError) as error:
         raise TraceError(f"{where}: a node's attributes do not fit its operator; export it again") from error
@@ -133,7 +134,8 @@ def _fix_sizes(where: str, model: onnx.ModelProto, stated: StatedShapes) -> str:
     symbols = Symbols(where)
     for index, value in enumerate(inputs):
         sizes = value.type.tensor_type.shape.dim
-        shape = stated.of(where, value.name, len(sizes), is_first=index == 0)
+        batch = sizes[0].dim_value if sizes and sizes[0].dim_value > 0 else 1
+        shape = stated.of(where, value.name, len(sizes), is_first=index == 0, batch=batch)
         if shape is None:
             continue
         shapes[value.name] = shape
@@ -187,10 +189,11 @@ class _Reader:
     """Walks an ONNX graph."""
 
     def __init__(
-        self, where: str, graph: onnx.GraphProto, integers: Mapping[str, list[int]], moved: frozenset[str]
+        self, where: str, model: onnx.ModelProto, integers: Mapping[str, list[int]], moved: frozenset[str]
     ) -> None:
         self._where = where
-        self._graph = graph
+        self._graph = graph = model.graph
+        self._opset = max((entry.version for entry in model.opset_import if not entry.domain), default=1)
         self._initializers = {tensor.name: tensor for tensor in graph.initializer}
         self._shapes: dict[str, Shape] = {name: tuple(tensor.dims) for name, tensor in self._initializers.items()}
         for value in (*graph.input, *graph.value_info, *graph.output):
@@ -283,14 +286,17 @@ class _Reader:
         """Return how many weights each initialiser has that holds several in a byte."""
         sizes: dict[str, int] = {}
         for node in self._graph.node:
-            if node.op_type == "MatMulNBits":
+            if node.op_type in ("MatMulNBits", "MatMulBnb4"):
                 numbers = {item.name: item.i for item in node.attribute}
                 sizes[node.input[1]] = numbers.get("K", 0) * numbers.get("N", 0)
+            elif node.op_type == "GatherBlockQuantized" and node.output[0] in self._shapes:
+                rows, columns = self._shapes[node.input[0]][0], self._shapes[node.output[0]][-1]
+                sizes[node.input[0]] = rows * columns
         return sizes
 
     def _records(self, proto: onnx.NodeProto) -> list[Record]:
         place = _place(proto)
-        node = Node(self._where, proto, place, self._shapes, self._integers, frozenset(self._static))
+        node = Node(self._where, proto, place, self._shapes, self._integers, frozenset(self._static), self._opset)
         label = proto.op_type if proto.domain in ("", "ai.onnx") else f"{proto.domain}.{proto.op_type}"
         if proto.op_type == "Constant":
             shapes = (tuple(item.t.dims) for item in proto.attribute if item.name == "value")
@@ -314,8 +320,7 @@ class _Reader:
             records = translate(node)
         if not is_supported(records[-1].target):  # without a shape of its own, its input's stands in
             live = [name for name in proto.input if name and name not in self._static]
-            if proto.output[0] not in self._shapes:
-                self._guessed.add(proto.output[0])
+            self._guessed.update(proto.output)
             self._shapes.setdefault(proto.output[0], self._shapes.get(live[0], ()))
         return records
 
@@ -333,7 +338,7 @@ class _Reader:
             self._origins.update((name, origin) for name in proto.output)
         records = translate(node) if proto.domain in DOMAINS and proto.op_type not in STATIC else []
         target, arguments = "static", {name: Ref(name) for name in names if name in self._origins}
-        if len(records) == 1 and records[0].target in ("view", "permute", "dequantize"):
+        if len(records) == 1 and records[0].target in ("view", "permute", "dequantize", "expand", "repeat"):
             target, arguments = records[0].target, dict(records[0].arguments)
         if proto.op_type == "Gather" and self._is_table(names[0]) and self._shapes.get(names[1], ()) != ():
             target, arguments = "embedding", {"weight": Ref(names[0]), "indices": Ref(names[1])}
@@ -343,7 +348,13 @@ class _Reader:
     def _shape(self, name: str, node: onnx.NodeProto) -> Shape | None:
         if name and name not in self._shapes and name == next(filter(None, node.output)):
             first = self._first_unknown(node)
-            remedy = "with tensors in place of sequences" if "Sequence" in first.op_type else "with fixed sizes"
+            is_list = "Sequence" in first.op_type
+            if first is not node and not is_list and self._guessed.intersection(first.output):
+                raise TraceError(
+                    f"{self._where}: {_place(first)}: operation {first.op_type} is not supported, and what reads it "
+                    "has other shapes than its input; export without fused operators, or cut the module there"
+                )
+            remedy = "with tensors in place of sequences" if is_list else "with fixed sizes"
             raise TraceError(
                 f"{self._where}: {_place(first)}: the shape of {first.op_type}'s output cannot be inferred; "
                 f"export {remedy}"

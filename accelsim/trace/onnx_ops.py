@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import onnx
@@ -61,6 +62,10 @@ _REDUCTIONS = {
 }  # fmt: skip
 
 
+_DFT_AXIS = 20
+"""The version of ONNX from which on the axis of ``DFT`` is an input; left out, it is -2, before that 1."""
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """A node of an ONNX graph, with what is known of its tensors."""
@@ -71,6 +76,7 @@ class Node:
     shapes: Mapping[str, Shape]
     integers: Mapping[str, list[int]]
     static: frozenset[str]
+    opset: int
 
     def name(self, index: int) -> str:
         """Return the name of an input, "" if it is left out."""
@@ -160,15 +166,21 @@ def translate(node: Node) -> list[Record]:
             arguments["normalized_shape"] = list(node.shape(1))
         return node.record(_NORMS[kind], arguments)
     if kind in _REDUCTIONS:
-        attributes = node.attributes()
-        axes = [attributes["axis"]] if "axis" in attributes else node.stated("axes", 1)
-        return node.record(_REDUCTIONS[kind], {"input": Ref(node.name(0)), "dim": axes})
+        return _reduction(node)
     special = _specials().get(kind)
     if special is not None:
         return special(node)
     if kind in _SAME:
         return node.record(_SAME[kind], node.plain())
     return node.record(kind if not node.proto.domain else f"{node.proto.domain}.{kind}", node.plain())
+
+
+def _reduction(node: Node) -> list[Record]:
+    attributes = node.attributes()
+    axes = [attributes["axis"]] if "axis" in attributes else node.stated("axes", 1)
+    if not axes and attributes.get("noop_with_empty_axes"):
+        return node.record("view", node.refs(input=0))
+    return node.record(_REDUCTIONS[node.proto.op_type], {"input": Ref(node.name(0)), "dim": axes})
 
 
 def _data(node: Node) -> dict[str, Any]:
@@ -223,6 +235,27 @@ def _gather(node: Node) -> list[Record]:
     if node.name(0) in node.static and axis == 0:
         return node.record("index_select", node.refs(weight=0, indices=1))
     return node.record("index_select", node.refs(self=0, index=1))
+
+
+def _gather_quantised(node: Node) -> list[Record]:
+    """Return a look-up in a table with scales of blocks: rows where the first axis is looked up."""
+    if node.integer("gather_axis", 0) == 0 and node.name(0) in node.static:
+        return node.record("embedding", node.refs(weight=0, indices=1))
+    return node.record("index_select", node.refs(self=0, index=1))
+
+
+def _fourier(node: Node) -> list[Record]:
+    """Return Fourier transforms with their length and the complex numbers of all; the last axis holds the two parts."""
+    have, made = node.shape(0), node.shape_out()
+    if node.proto.op_type == "STFT":
+        size = node.shape(2)[0] if node.name(2) else node.integers[node.name(3)][0]
+        return node.record("fourier", {**node.refs(input=0), "size": size, "num": prod(made[:-2]) * size})
+    stated = (
+        node.integers[node.name(2)] if node.name(2) else [node.integer("axis", 1 if node.opset < _DFT_AXIS else -2)]
+    )
+    axis = stated[0] % len(have)
+    size = max(have[axis], made[axis])
+    return node.record("fourier", {**node.refs(input=0), "size": size, "num": prod(have[:-1]) // have[axis] * size})
 
 
 def _pad(node: Node) -> list[Record]:
@@ -358,7 +391,9 @@ def _specials() -> Mapping[str, Callable[[Node], list[Record]]]:
         **dict.fromkeys(
             "MatMul MatMulInteger QLinearMatMul FusedMatMul DynamicQuantizeMatMul MatMulIntegerToFloat".split(), _matmul
         ),
-        "MatMulNBits": _packed,
+        **dict.fromkeys("MatMulNBits MatMulBnb4".split(), _packed),
+        "GatherBlockQuantized": _gather_quantised,
+        **dict.fromkeys("DFT STFT".split(), _fourier),
         **dict.fromkeys("MaxPool AveragePool LpPool".split(), _pool),
         **dict.fromkeys("GlobalAveragePool GlobalMaxPool GlobalLpPool QLinearGlobalAveragePool".split(), _global_pool),
         **dict.fromkeys("Softmax LogSoftmax".split(), _softmax),

@@ -16,7 +16,7 @@ import onnx
 from onnx import defs, helper, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
-from accelsim.trace.onnx_contrib import own_shapes
+from accelsim.trace.onnx_contrib import TYPED_BY, own_shapes
 
 Values = npt.NDArray[np.generic]
 
@@ -143,9 +143,10 @@ class _Walk:
     def _infer(self, node: onnx.NodeProto) -> dict[str, onnx.TypeProto]:
         types = {name: self._types[name] for name in node.input if name in self._types}
         domain = "" if node.domain == "ai.onnx" else node.domain
-        own = own_shapes(node, {name: known_shape(kind) for name, kind in types.items()})
+        kinds = {name: kind.tensor_type.elem_type for name, kind in types.items()}
+        own = own_shapes(node, {name: known_shape(kind) for name, kind in types.items()}, kinds)
         if own:
-            first = types[node.input[0]].tensor_type.elem_type
+            first = kinds.get(node.input[TYPED_BY.get(node.op_type, 0)], onnx.TensorProto.FLOAT)
             return {name: helper.make_tensor_type_proto(first, shape) for name, shape in own.items()}
         # An operator of another domain: its shape is a guess, for those who count it instead of refusing it.
         guess = {node.output[0]: types[node.input[0]]} if node.output and set(node.input[:1]) & set(types) else {}

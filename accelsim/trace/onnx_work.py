@@ -25,7 +25,7 @@ def node_macs(node: Node) -> int | None:
     if kind in _MATMULS:
         first = node.shape(0)
         return prod(out) * first[-2 if kind == "FusedMatMul" and node.integer("transA", 0) else -1]
-    if kind == "MatMulNBits":
+    if kind in ("MatMulNBits", "MatMulBnb4"):
         return prod(out) * node.integer("K", 1)
     if kind in ("LSTM", "GRU", "RNN"):
         positions = prod(node.shape(0)[:2])

@@ -7,29 +7,18 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from accelsim.ticket.graph import NetworkGraph
 from accelsim.trace.exported import read_pt2
 from accelsim.trace.modules import graph_from_file
-from accelsim.trace.records import Record, Shape
+from accelsim.trace.records import Program, Record, Shape
+from accelsim.trace.sums import with_products
 
 _TURNS = frozenset("t numpy_T mT transpose permute swapaxes swapdims adjoint mH".split())
 _VIEWS = frozenset("view reshape to _to_copy detach contiguous clone alias unsqueeze squeeze expand".split())
 _PRODUCTS = frozenset("mm bmm matmul addmm baddbmm".split())
 _SCOPES_KEY = "pkg.torch.onnx.name_scopes"
 _SUFFIXES = (".pt2", ".onnx")
-
-
-class _Program(Protocol):
-    """What is read here of an exported program."""
-
-    @property
-    def constants(self) -> Mapping[str, Shape]: ...
-    @property
-    def parameters(self) -> Mapping[str, str]: ...
-    @property
-    def records(self) -> tuple[Record, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +79,11 @@ def _of_onnx(path: str | os.PathLike[str], graph: NetworkGraph) -> ExportedModul
     return ExportedModule(graph, frozenset(transposed), scopes, frozenset())
 
 
-def stored_inputs_first(program: _Program) -> frozenset[str]:
+def stored_inputs_first(program: Program) -> frozenset[str]:
     """Return the names of the parameters that a product uses as (inputs, outputs), not as a linear layer has them."""
     stored = {tensor: (name, False) for tensor, name in program.parameters.items()}
     found: set[str] = set()
-    for record in program.records:
+    for record in with_products(program).records:
         source = next(iter(record.refs()), None)
         if source in stored and record.outputs:
             name, is_turned = stored[source]
@@ -107,7 +96,7 @@ def stored_inputs_first(program: _Program) -> frozenset[str]:
     return frozenset(found)
 
 
-def computed_weights(program: _Program) -> dict[str, str]:
+def computed_weights(program: Program) -> dict[str, str]:
     """Return the parameter behind each operation whose weight is computed from it, by the operation's result."""
     constant = {tensor: program.parameters.get(tensor, "") for tensor in program.constants}
     large = {tensor for tensor, shape in program.constants.items() if len(shape) > 1}

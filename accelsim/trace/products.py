@@ -52,7 +52,7 @@ def plan_product(first: Layout, second: Layout, terms: Terms) -> Product:
     Raises
     ------
     UnfitError
-        A letter stands twice in a term or in one operand alone, sizes differ, or nothing is summed.
+        A letter stands twice in a term, or in one operand alone, sizes differ, or nothing is summed.
     """
     mine = _axes(first, terms.first)
     other = _axes(second, terms.second)

@@ -57,6 +57,11 @@ _OUTPUT = {
 _ANY_WORD = r"[a-z].*"
 # A column whose name has such a word changes the work, unless its cells match what stands behind it.
 _HARMLESS_CELLS = (
+    (re.compile(r"transpos|deconv|depthwise|separable|upsampl|^(is)?dw$"), re.compile(r"0|n|no|f|false|none")),
+    (
+        re.compile(r"^num(block|stage|layer)$|multiplier|^(filter|kernel|ifmap|input|in)?depth$"),
+        re.compile(rf"1|{_ANY_WORD}"),
+    ),
     (re.compile(r"pad"), re.compile(r"0|none|valid")),
     (re.compile(r"dilat|group|repeat|count|^time$|occurrence|cop(y|ie)|multiplicity"), re.compile(rf"1|{_ANY_WORD}")),
     (re.compile(r"sparsity|prun"), re.compile(r"0|dense|none")),
@@ -67,11 +72,11 @@ _HARMLESS_CELLS = (
     ),
     (re.compile(r"^.$"), re.compile(rf"1|{_ANY_WORD}")),  # a single letter may be anything
 )
-_FREE_WORDS = re.compile(r"mac|flop|param|mult(?!iplicity)|numop")
+_FREE_WORDS = re.compile(r"mac|flop|param|mult(?!iplicity|iplier)|numop")
 # A number under any other name may multiply the work (heads, frames, experts), unless the name says that it does not.
 _HARMLESS_NAMES = re.compile(
     r"^num$|^of|out|^o(h|w)$|mem|byte|size|kb$|mb$|cycle|latenc|energy|power|util|index|idx|^id$|(layer|op)id|order|note|"
-    r"comment|accurac|total|intensity|reuse|ratio|precision|bit|speed|bandwidth|area|score|depth|stage|block"
+    r"comment|accurac|total|intensity|reuse|ratio|precision|bit|speed|bandwidth|area|score|stage|block"
 )
 _CHANGES_NOTHING = re.compile(rf"1|{_ANY_WORD}")
 

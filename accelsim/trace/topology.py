@@ -53,7 +53,7 @@ _RULE = re.compile(r"[-=_:+ ]*")
 _MARKS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 _EMPTY = ("", "-", "none", "n/a", "na", "nan")
 _MAX_SHOWN = 4
-_DEPTHWISE = re.compile(r"depth.?wise|dw", re.IGNORECASE)
+_DEPTHWISE = re.compile(r"depth.?wise|(?<![a-z])dw(?![a-z])|^dw", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def read_topology(path: str | os.PathLike[str], options: TraceOptions | None = N
     layers = [_gemm_layer(row) if header.kind == "gemm" else _conv_layer(row) for row in rows]
     remarks += _checked_others(header, rows, layers)
     patterns = [_pattern(row, chosen) for row in rows]
-    plain = [layer.name for layer in layers if layer.kind == "conv2d" and _DEPTHWISE.match(layer.name)]
+    plain = [layer.name for layer in layers if layer.kind == "conv2d" and _DEPTHWISE.search(layer.name)]
     if plain:
         remarks.append(f"read as plain convolutions: {_listed(plain)}; as in SCALE-Sim, DP in a name means depthwise")
     layers = _with_unique_names(layers)
@@ -301,6 +301,14 @@ def _word(cell: str) -> str:
 
 def _remedy(column: Column) -> str:
     remedies = {
+        "depthwise": "write DP in the name of a depthwise layer",
+        "dw": "write DP in the name of a depthwise layer",
+        "transpos": "give the network as ONNX",
+        "deconv": "give the network as ONNX",
+        "separable": "write one row for each of its convolutions, DP in the name of the depthwise one",
+        "multiplier": "write DP in the name of a depthwise layer, whose Num Filter is for each channel",
+        "upsampl": "state the enlarged input",
+        "depth": "give the network as ONNX if its filters have three axes",
         "pad": "add padding to IFMAP Height and Width",
         "group": "write one row a group, or DP in the name of a depthwise layer",
         "type": "write DP in the name of a depthwise layer, leave out layers without weights",

@@ -31,8 +31,9 @@ _CALIBRATION_IMAGES = 100
 _EXACT_FLOAT32 = 1 << 24
 _EXACT_INT32 = 1 << 31
 _MARK = "|int8"
-_INPUTS_AT_ONCE = 50
-"""Inputs that are computed together: their tensors stay in the host's caches, and memory is used again."""
+_INPUTS_AT_ONCE = 20
+"""Inputs that are computed together: their tensors stay in the host's caches. Of 5, 10, 25 and 50, 10 and 25 take least
+processor time (ResNet-18 on digits)."""
 _READ_AS_INT8 = PARAMETRIC_KINDS | {"add", "multiply", "concat", "matmul"}
 
 
@@ -131,7 +132,8 @@ class IntegerNetwork:
                 sums = convolve(node, codes, matrix).float()
             scale, offset = self._scales[node.name]
             per_channel = (-1, 1, 1) if node.kind != "linear" else (-1,)
-            return torch.addcmul(offset.view(per_channel), sums, (step * scale).view(per_channel))
+            factor = (step * scale).view(per_channel)
+            return torch.addcmul(offset.view(per_channel), sums, factor, out=sums)
 
         with torch.inference_mode():
             return run_graph(self._graph, inputs, weighted, mark, self._neighbours)

@@ -128,13 +128,14 @@ def _philox_word(seed: np.uint64, word: int) -> np.uint64:
 def _fetch(setup: WalkSetup, lanes: _Lanes, domain: int, stream: int, word: int) -> np.uint64:
     """Return a word of a stream from the lane that works on it."""
     made = lanes.made[stream, domain]
+    if made == word + 1:  # most fields lie in the word at hand
+        return lanes.states[stream, domain]  # type: ignore[no-any-return]
     if setup.kind == 3:
         if made < 0:
             lanes.num[2] += 1
-        if made != word + 1:
-            lanes.states[stream, domain] = _philox_word(lanes.seeds[domain, stream], word)
-            lanes.made[stream, domain] = word + 1
-            lanes.num[0] += 1
+        lanes.states[stream, domain] = _philox_word(lanes.seeds[domain, stream], word)
+        lanes.made[stream, domain] = word + 1
+        lanes.num[0] += 1
         return lanes.states[stream, domain]  # type: ignore[no-any-return]
     if made < 0 or word < made - 1:
         lanes.states[stream, domain] = lanes.seeds[domain, stream]
@@ -148,20 +149,20 @@ def _fetch(setup: WalkSetup, lanes: _Lanes, domain: int, stream: int, word: int)
             lanes.num[1] += gap
         for _ in range(gap):
             lanes.states[stream, domain] = _step(setup.kind, lanes.states[stream, domain])
-    if gap >= 0:
-        lanes.states[stream, domain] = _step(setup.kind, lanes.states[stream, domain])
-        lanes.num[0] += 1
-        made = word + 1
-    lanes.made[stream, domain] = made
+    lanes.states[stream, domain] = _step(setup.kind, lanes.states[stream, domain])
+    lanes.num[0] += 1
+    lanes.made[stream, domain] = word + 1
     return lanes.states[stream, domain]  # type: ignore[no-any-return]
 
 
 @_inlined
 def _field(setup: WalkSetup, lanes: _Lanes, domain: int, stream: int, place: int) -> int:
     bits = setup.weight_bits if domain == 0 else setup.threshold_bits
-    per_word = (16 if setup.kind == 1 else 32) // bits
-    word = _fetch(setup, lanes, domain, stream, place // per_word)
-    shifted = word >> np.uint64(bits * (place % per_word))
+    # Unsigned numbers: the host divides them in fewer steps.
+    per_word = np.uint64((16 if setup.kind == 1 else 32) // bits)
+    index = np.uint64(place) // per_word
+    word = _fetch(setup, lanes, domain, stream, np.int64(index))  # type: ignore[arg-type]
+    shifted = word >> (np.uint64(bits) * (np.uint64(place) - index * per_word))
     return np.int64(shifted & ((_ONE << np.uint64(bits)) - _ONE))  # type: ignore[return-value]
 
 

@@ -62,9 +62,10 @@ def bind_graph(checkpoint: Checkpoint, known: KnownGraph, is_stated: bool = Fals
     """
     shapes = weight_shapes(known.graph)
     variants = {layer: list(dict.fromkeys(_parameter_names(known.names.get(layer, layer)))) for layer in shapes}
-    root, cut = _best_root(checkpoint.path, checkpoint.tensors, variants, is_stated)
+    sizes = {layer: prod(shape) for layer, shape in shapes.items()}
+    root, cut = _best_root(checkpoint.path, checkpoint.tensors, variants, sizes, is_stated)
     inside = under_root(checkpoint, root)
-    keys = {layer: _key_of(inside.tensors, names, cut) for layer, names in variants.items()}
+    keys = {layer: _key_of(inside.tensors, names, cut, sizes[layer]) for layer, names in variants.items()}
     missing = [layer for layer, key in keys.items() if key is None]
     if missing:
         raise _missing_layer(checkpoint, known.graph, missing, len(keys), root)
@@ -107,14 +108,18 @@ def _without_scopes(layer: str) -> str:
 
 
 def _best_root(
-    where: str, tensors: Mapping[str, Array], variants: Mapping[str, Sequence[str]], is_stated: bool
+    where: str,
+    tensors: Mapping[str, Array],
+    variants: Mapping[str, Sequence[str]],
+    sizes: Mapping[str, int],
+    is_stated: bool,
 ) -> tuple[str, str]:
     """Return with what the file's names begin and what the graph's have before them, so that most layers are found."""
     ranked = []
     for cut in _shared_beginnings([names[0] for names in variants.values()]):
         for root in _roots(tensors, variants, cut):
-            wanted = ([root + name for name in _cut(names, cut)] for names in variants.values())
-            count = sum(_key_of(tensors, names, "") is not None for names in wanted)
+            wanted = {layer: [root + name for name in _cut(names, cut)] for layer, names in variants.items()}
+            count = sum(_key_of(tensors, names, "", sizes[layer]) is not None for layer, names in wanted.items())
             ranked.append(((-count, len(cut), wrapper_rank(root)), len(root), root, cut))
     ranked.sort()
     (count, *_), _, chosen, cut = ranked[0]
@@ -159,8 +164,10 @@ def _roots(tensors: Mapping[str, Array], variants: Mapping[str, Sequence[str]], 
     return list(roots)[:_MAX_ROOTS] or [""]
 
 
-def _key_of(tensors: Mapping[str, Array], names: Sequence[str], cut: str) -> str | None:
-    return next((name for name in _cut(names, cut) if name in tensors and tensors[name].ndim > 1), None)
+def _key_of(tensors: Mapping[str, Array], names: Sequence[str], cut: str, size: int) -> str | None:
+    """Return the first name that a weight has; a vector is one where it has as many values as the layer."""
+    found = ((name, tensors[name]) for name in _cut(names, cut) if name in tensors)
+    return next((name for name, value in found if value.ndim > 1 or value.size == size), None)
 
 
 def _missing_layer(
@@ -214,10 +221,10 @@ def _is_transposed(weight: Array, shape: tuple[int, ...], is_stated: bool) -> bo
 
 
 def _oriented(value: Array, shape: tuple[int, ...], is_turned: bool) -> Array:
-    """Return a weight, or what has its shape, outputs first; the weights of several experts one after the other."""
+    """Return a weight, or what has its shape, outputs first; of a product, whatever its axes, as a matrix."""
     outputs_first = np.swapaxes(value, -1, -2) if is_turned else value
-    is_grouped = value.ndim == 3 and len(shape) == 2 and value.size == prod(shape)
-    return outputs_first.reshape(shape) if is_grouped else outputs_first
+    is_flat = value.ndim != 2 and len(shape) == 2 and value.size == prod(shape)
+    return outputs_first.reshape(shape) if is_flat else outputs_first
 
 
 def _weights_of_no_layer(tensors: Mapping[str, Array], layers: frozenset[str]) -> frozenset[str]:

@@ -80,9 +80,10 @@ def _kind_notes(checkpoint: Checkpoint, found: CheckpointLayers) -> list[str]:
         have = "1 layer has" if len(varied) == 1 else f"{len(varied)} layers have"
         notes.append(f"{have} weights of varied size: their signs and one mean magnitude are kept")
     notes += found.notes
-    stated = [name for name in checkpoint.numbers if is_named_after_pruning(name)]
+    numbers = {**checkpoint.numbers, **{name: float(v) for name, v in checkpoint.lists.items() if v.ndim == 0}}
+    stated = [name for name in numbers if is_named_after_pruning(name)]
     if stated and kind == "plain":
-        notes.append(f"the file says {stated[0]} = {checkpoint.numbers[stated[0]]:g}; read are the zeros that it has")
+        notes.append(f"the file says {stated[0]} = {numbers[stated[0]]:g}; read are the zeros that it has")
     return notes + (_trained_notes(layers) if len(dense) == len(layers) else [])
 
 

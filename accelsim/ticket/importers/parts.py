@@ -44,7 +44,9 @@ _STEPS = frozenset({"alpha", "step", "s", "init_state", "signed", "initialized"}
 _STEP_FLAGS = ("init_state", "signed", "initialized", "initialized_alpha")
 # Of a mask with such a name nobody knows whether 1 keeps or drops.
 _REVERSED_WORDS = frozenset(
-    "prune pruned drop dropped zero zeros zeroed inv inverse inverted neg frozen freeze removed ignore not".split()
+    "prune pruned drop dropped dropout zero zeros zeroed inv inverse inverted neg frozen freeze removed ignore not "
+    "dead inactive unused off invalid complement grow growth regrow grad grads gradient gradients update train "
+    "trainable noise".split()
 )
 # Of such a name inside a network there are others: masks and scores of attention.
 _COMMON_WORDS = MASK_WORDS | {"score", "scores", "keep", "density"}

@@ -134,6 +134,12 @@ def test_a_read_of_a_waiting_write_needs_no_bus(path: Path) -> None:
     assert (result.read_bytes, result.written_bytes) == (64, 128)
 
 
+def test_writes_that_never_reach_the_bus_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trace = write(tmp_path, b"0x40 W\n0x80 W\n")
+    assert main(["dram", "dramsim3_DDR4_8Gb_x8_2400", "--trace", str(trace), "--json"]) == 0
+    assert "128 of 128 written bytes are not on the bus" in capsys.readouterr().err
+
+
 def test_reads_of_one_address_are_merged_in_bank_queues() -> None:
     result = run_trace(config_of(DDR4), np.zeros(4, dtype=np.uint64), np.zeros(4, dtype=bool))
     assert (result.bus_bytes, result.read_bytes) == (64, 256)

@@ -161,6 +161,35 @@ def test_masks_of_weights_that_the_graph_leaves_out_are_left_out_with_them(
         read(tmp_path, state, plain_graph)
 
 
+class Spelled(torch.nn.Module):
+    """Products that are spelled as a sum, by weights without a module: a vector, a matrix inputs first, filters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.first, self.filters = (
+            torch.nn.Parameter(torch.rand(size)) for size in ((16,), (16, 8), (4, 2, 2, 2))
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        made = (x.unsqueeze(-1) * self.first).sum(-2) * (x * self.gate).sum(-1, keepdim=True)
+        return (made.view(-1, 1, 2, 2, 2) * self.filters).sum((2, 3, 4))
+
+
+def test_weights_of_products_that_are_spelled_as_sums_are_found(tmp_path: Path) -> None:
+    module = Spelled()
+    path = tmp_path / "spelled.pt2"
+    torch.export.save(torch.export.export(module, (torch.zeros(3, 16),)), path)
+    found = read_exported_module(path)
+    graph = KnownGraph(found.graph, found.transposed, found.names, found.computed)
+    state = {name: value * (torch.rand(value.shape) < 0.5) for name, value in module.state_dict().items()}
+    torch.save(state, tmp_path / "checkpoint.pt")
+    ticket = import_checkpoint(tmp_path / "checkpoint.pt", ImportOptions(graph=graph)).ticket
+    wanted = {"first": state["first"].T, "gate": state["gate"][None], "filters": state["filters"].flatten(1)}
+    assert {layer.name: unpack_mask(layer).tolist() for layer in ticket.layers} == {
+        name: (value != 0).tolist() for name, value in wanted.items()
+    }
+
+
 def test_onnx_files_say_how_weights_are_stored_and_whose_they_are(tmp_path: Path) -> None:
     """PyTorch notes the module beside a node; what it names after a parameter is stored as the module has it."""
     value = onnx.helper.make_tensor_value_info

@@ -160,6 +160,15 @@ def test_options_of_named_networks_are_refused_for_files(tmp_path: Path) -> None
         trace_workload(str(path), TraceOptions(width_factor=2.0))
 
 
+def test_a_fixed_batch_is_taken_where_none_is_stated_and_refused_where_another_is(tmp_path: Path) -> None:
+    path = tmp_path / "net.pt2"
+    torch.export.save(torch.export.export(nn.Conv2d(3, 8, 3), (torch.zeros(2, 3, 16, 16),)), path)
+    assert graph_from_file(path, input_shape=(3, 16, 16)).batch == 2
+    for shape, problem in (((1, 3, 16, 16), "axis 0 is fixed at 2, not 1"), ((3, 24, 24), "axis 2 is fixed at 16")):
+        with pytest.raises(TraceError, match=problem):
+            graph_from_file(path, input_shape=shape)
+
+
 def test_several_inputs_lie_in_one() -> None:
     layer = nn.TransformerDecoderLayer(16, 2, 32, batch_first=True)
     graph = graph_from_module(layer, (torch.zeros(1, 5, 16), torch.zeros(1, 7, 16))).graph

@@ -114,6 +114,13 @@ OPERATORS: dict[str, tuple[list[onnx.NodeProto], Shapes, dict[str, Any], int]] =
                                           {"w": (4, 5)}, 2 * 4 * 5),
     "Einsum": ([node("Einsum", "x,w", equation="bhid,hde->bhie")], {"x": [2, 4, 9, 8]}, {"w": (4, 8, 5)},
                2 * 4 * 9 * 8 * 5),
+    "Einsum of a diagonal": ([node("Einsum", "x,w", equation="bii,ij->bj")], {"x": [2, 8, 8]}, {"w": (8, 5)}, 80),
+    "Mul and ReduceSum": ([node("Unsqueeze", "x,u", "q"), node("Mul", "q,w", "p"), node("ReduceSum", "p,a")],
+                          {"x": [2, 9, 8]}, {"w": (5, 8), "u": np.array([2]), "a": np.array([-1])}, 2 * 9 * 8 * 5),
+    "Mul and a ReduceSum that sums nothing": ([node("Mul", "x,w", "p"), node("ReduceSum", "p", noop_with_empty_axes=1)],
+                                              {"x": [2, 8]}, {"w": (8,)}, 0),
+    "MatMulBnb4": ([own("MatMulBnb4", "x,w,s", K=64, N=32, block_size=64, quant_type=1)], {"x": [1, 50, 64]},
+                   {"w": np.zeros(1024, np.uint8), "s": (32,)}, 50 * 64 * 32),
     "LRN and norms of vectors": ([node("LRN", "x", "l", size=5), node("LpNormalization", "l", "n", axis=1),
                                   node("ReduceL2", "n", "r", keepdims=1), node("Conv", "n,w", "c"),
                                   node("Div", "c,r")], {"x": [1, 4, 6, 6]}, {"w": (3, 4, 1, 1)}, 36 * 12),
@@ -149,6 +156,44 @@ def test_tables_are_looked_up_by_the_row(tmp_path: Path) -> None:
     trace = read(save(tmp_path / "net.onnx", nodes, {"x": [1, 6]}, {"t": (50, 8), "w": (8, 4)}))
     assert [(layer.kind, layer.num_outputs) for layer in trace.layers] == [("embedding", 48), ("linear", 24)]
     assert trace.num_parameters == 50 * 8 + 8 * 4
+
+
+def test_tables_in_blocks_are_looked_up_by_the_row(tmp_path: Path) -> None:
+    nodes = [node("Cast", "x", "i", to=INT64), own("GatherBlockQuantized", "t,i,s", bits=4, block_size=16)]
+    nodes[-1].output[0] = "e"
+    weights = {"t": np.zeros((50, 8), np.uint8), "s": (50, 1), "w": (16, 4)}
+    trace = read(save(tmp_path / "net.onnx", [*nodes, node("MatMul", "e,w")], {"x": [1, 6]}, weights))
+    assert [(layer.kind, layer.num_outputs) for layer in trace.layers] == [("embedding", 96), ("linear", 24)]
+    assert trace.num_parameters == 50 * 16 + 16 * 4
+
+
+@pytest.mark.parametrize(
+    ("made", "shape", "opset", "ops"),
+    [
+        (node("DFT", "x"), [3, 64, 1], 17, 3 * 64 * 5 * 6),
+        (node("DFT", "x"), [3, 6, 64, 2], 20, 18 * 64 * 5 * 6),
+        (node("STFT", "x,n,w"), [3, 256, 1], 17, 3 * 13 * 64 * 5 * 6),
+    ],
+)
+def test_fourier_transforms_are_work_of_the_vector_unit(
+    tmp_path: Path, made: onnx.NodeProto, shape: list[int], opset: int, ops: int
+) -> None:
+    trace = read(save(tmp_path / "net.onnx", [made], {"x": shape}, {"n": np.array(16), "w": (64,)}, opset))
+    assert [(layer.kind, layer.vector_ops) for layer in trace.layers] == [("vector", ops)]
+
+
+def test_what_cannot_be_sized_behind_an_unknown_operator_names_that_operator(tmp_path: Path) -> None:
+    nodes = [own("EmbedLayerNormalization", "x,,w"), node("MatMul", "t,w")]
+    nodes[0].output[0] = "t"
+    with pytest.raises(TraceError, match="t: operation EmbedLayerNormalization is not supported, and what reads it"):
+        read(save(tmp_path / "net.onnx", nodes, {"x": [2, 4]}, {"w": (8, 8)}))
+
+
+@pytest.mark.parametrize(("kind", "sizes"), [("Expand", [5, 8, 6]), ("Tile", [5, 1, 1])])
+def test_weights_that_a_graph_repeats_are_stored_once(tmp_path: Path, kind: str, sizes: list[int]) -> None:
+    nodes = [node(kind, "w,s", "t"), node("MatMul", "x,t")]
+    trace = read(save(tmp_path / "net.onnx", nodes, {"x": [5, 4, 8]}, {"w": (1, 8, 6), "s": np.array(sizes)}))
+    assert (macs(trace), [layer.weights.num_weights for layer in trace.layers if layer.weights]) == (20 * 48, [48])
 
 
 def branch(width: int) -> onnx.GraphProto:
