@@ -270,7 +270,6 @@ def test_networks_side_by_side_do_not_disturb_each_other_without_a_bottleneck() 
         (("num_cores=2", "mapping.split=filter"), "'filter' is not a split; give one of auto, filters"),
         (("num_cores=2", "mapping.split={conv1: filtrs}"), "conv1: 'filtrs' is not a split"),
         (("num_cores=2", "share=[mask_decoder]"), "share mask_buffer too"),
-        (("num_cores=2", "dram.arbitration=round_robin", "dram.model=timing"), "round_robin is for dram.model simple"),
         (("num_cores=2", "mapping.schedule=pipeline", "mapping.split=filters"), "each layer is one core's"),
         (("num_cores=65",), "num_cores"),
     ],
