@@ -381,21 +381,9 @@ def compiled_walk() -> Any:
     if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         return None
     options: Any = _uncounted(numba)
-    parts = (
-        serve_simply,
-        _begin_cycle,
-        _raise,
-        arrive,
-        _issue,
-        _work,
-        _park,
-        queue_of,
-        _taken,
-        _next_in_turn,
-        _granted,
-    )
-    parts += (_look_at, _serve, _wake)
-    for part in (*parts, _go_round, walk):
+    parts: list[Any] = [serve_simply, _begin_cycle, _raise, arrive, _issue, _work, _park, queue_of, _taken]
+    parts += [_next_in_turn, _granted, _look_at, _serve, _wake, _go_round, walk]
+    for part in parts:
         (numba.extending.register_jitable(**options) if options else numba.extending.register_jitable)(part)
     # Numba looks for changes in this file alone; a value that is closed over is part of the key of what it keeps.
     stamp = stamp_of(sorted(Path(__file__).parent.glob("*.py")))
