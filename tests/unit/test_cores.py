@@ -163,6 +163,19 @@ def test_inputs_stream_through_a_pipeline() -> None:
     assert {sum(core.cycles_by_cause.values()) for core in many.cores} == {latency(many)}
 
 
+@pytest.mark.parametrize("where", ["mapping.fuse=none", "core_network={}"])
+def test_a_stage_runs_its_layers_fused(where: str) -> None:
+    trace, more = with_batch(deep(), 3), ("mapping.schedule=pipeline", "mapping.fuse=[[one, two]]")
+    plain, fused = quad("mapping.schedule=pipeline"), quad(where, *more)
+    apart, together = (simulate(chip, trace, "dense-int8") for chip in (plain, fused))
+    assert [group.layers for group in together.fused] == [("one", "two")]
+    assert [core.num_layers > 0 for core in together.cores] == [True, True, False, False]  # both are one core's
+    assert sum(layer.macs for layer in together.layers) == sum(layer.macs for layer in apart.layers)
+    saved = moved(apart, "activation_in", "activation_out") - moved(together, "activation_in", "activation_out")
+    assert saved > 1.95 * trace.layers[0].dims.num_outputs  # the map between them, written and read
+    assert simulate(fused, trace, "dense-int8", exact=True) == together
+
+
 @pytest.mark.parametrize("how", ["split=batch", "schedule=pipeline"])
 def test_a_stated_tile_is_cut_to_what_a_core_takes(how: str) -> None:
     chip, trace = quad(f"mapping.{how}"), with_batch(small(), 4)
@@ -296,6 +309,15 @@ def test_a_core_that_is_done_early_takes_no_turn_before_those_that_it_waits_for(
     trace = LayerTrace("part", trace_workload("mobilenet_v2", TraceOptions(sparsity=0.6)).layers[:7], "dense")
     run = run_tenants(chip, [network_on_cores(chip, trace, "slt")] * 2)
     assert [tenant.counters.layers[-1].name for tenant in run.tenants] == [trace.layers[-1].name] * 2
+
+
+def test_layers_that_are_fused_may_be_those_of_one_network_of_several() -> None:
+    chip = quad("mapping.schedule=tenants", "mapping.fuse=[[two, three]]", "mapping.split={three: filters}").config
+    run = run_tenants(chip, [network_on_cores(chip, trace, "dense-int8") for trace in (small(), deep())])
+    assert [len(tenant.counters.fused) for tenant in run.tenants] == [0, 1]
+    wrong = quad("mapping.schedule=tenants", "mapping.fuse=[[two, four]]").config
+    with pytest.raises(MappingError, match="has no layer 'four'"):
+        run_tenants(wrong, [network_on_cores(wrong, trace, "dense-int8") for trace in (small(), deep())])
 
 
 def test_one_network_is_no_tenant() -> None:
