@@ -163,7 +163,7 @@ def test_inputs_stream_through_a_pipeline() -> None:
     assert {sum(core.cycles_by_cause.values()) for core in many.cores} == {latency(many)}
 
 
-@pytest.mark.parametrize("where", ["mapping.fuse=none", "core_network={}"])
+@pytest.mark.parametrize("where", ["share=[weight_generator]", "core_network={}"])
 def test_a_stage_runs_its_layers_fused(where: str) -> None:
     trace, more = with_batch(deep(), 3), ("mapping.schedule=pipeline", "mapping.fuse=[[one, two]]")
     plain, fused = quad("mapping.schedule=pipeline"), quad(where, *more)
