@@ -22,10 +22,12 @@ from accelsim.results.store import result_text
 from accelsim.sim.cores import core_of_one
 from accelsim.sim.counters import Counters
 from accelsim.tenants import run_tenants
+from accelsim.ticket.builder import GraphBuilder
 from accelsim.timing.cores import build_system, solve_system
 from accelsim.timing.stations import Wait
 from accelsim.trace import TraceOptions, trace_workload, with_statistics
 from accelsim.trace.batch import with_batch
+from accelsim.trace.from_graph import trace_graph
 from accelsim.trace.model import LayerTrace, LayerWeights, LoopDims, TraceLayer
 
 pytestmark = pytest.mark.usefixtures("first_choice_in_module")
@@ -70,7 +72,7 @@ def moved(counters: Counters, *names: str) -> int:
     return sum(layer.dram_bytes[name] for layer in counters.layers for name in names)
 
 
-@pytest.mark.parametrize("workload", ["resnet18", "mobilenet_v2", "vit_tiny"])
+@pytest.mark.parametrize("workload", ["resnet18", "mobilenet_v2", "vit_tiny", "dcgan_generator"])
 def test_parts_add_up_to_the_layer(workload: str) -> None:
     trace = trace_workload(workload, TICKET)
     plans = layer_plans(trace, "slt")
@@ -103,6 +105,26 @@ def test_rows_under_a_part_are_read_with_their_halo() -> None:
     assert [part.layer.dims.H for part in parts] == [5, 6, 6, 5]
     assert [part.dram_input_elements for part in parts] == [16 * 16 * rows for rows in (5, 6, 6, 5)]
     assert [part.layer.dims.padding for part in parts] == [(1, 1), (0, 1), (0, 1), (0, 1)]
+
+
+def test_a_transposed_convolution_is_divided_by_what_each_of_its_filters_makes() -> None:
+    build = GraphBuilder("up", (6, 5, 5))
+    build.conv_transpose("two", build.conv_transpose("one", "input", 10, 4, stride=2, padding=1), 5, 2, stride=2)
+    trace, chip = with_statistics(trace_graph(build.build()), TICKET), core_chip(quad().config, 1, None)
+    one, two = network_tasks(trace, layer_plans(trace, "slt"), chip, Residency(frozenset(), (0, 0)))
+    filters = split_task(one, "filters", 3, 1)
+    assert filters is not None
+    assert [part.layer.dims.K for part in filters] == [4, 3, 3]
+    assert [(part.first_weight, part.filter_weights) for part in filters] == [(0, 160), (64, 160), (112, 160)]
+    assert [part.layer.num_outputs for part in filters] == [4 * 100, 3 * 100, 3 * 100]
+    assert [part.dram_input_elements for part in filters] == [6 * 25] * 3
+    assert split_task(one, "positions", 3, 1) is None  # its rows overlap in the output
+    rows = split_task(two, "positions", 4, 1)  # of filters of 2 x 2 with stride 2 they do not
+    assert rows is not None
+    assert [(part.layer.dims.P, part.layer.dims.H, part.layer.num_outputs) for part in rows] == [
+        (3, 3, 600), (3, 3, 600), (2, 2, 400), (2, 2, 400)
+    ]  # fmt: skip
+    assert [part.dram_input_elements for part in rows] == [300, 300, 200, 200]
 
 
 def test_each_core_with_an_input_takes_the_time_of_one_core_with_one() -> None:
