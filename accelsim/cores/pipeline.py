@@ -20,7 +20,7 @@ from accelsim.errors import MappingError
 from accelsim.mapping.build import in_one, layer_shape
 from accelsim.mapping.core_chip import core_chip
 from accelsim.mapping.cores import shares
-from accelsim.mapping.fusion import FusedGroup, groups_of
+from accelsim.mapping.fusion import FusedGroup
 from accelsim.mapping.mapper import forget_times
 from accelsim.mapping.network import (
     DoesNotFitError,
@@ -103,29 +103,44 @@ def by_stages(hardware: HardwareConfig, network: Network, cost: Callable[[Progra
     found: list[Program] = []
     copies, cores = network.trace.copies, hardware.num_cores
     for number in dict.fromkeys(min(copies, rounds) for rounds in (MOST_ROUNDS, 2 * cores, cores)):
+        fused: tuple[FusedGroup, ...] | None = None
         for share in dict.fromkeys((min(cores, number, len(network.trace.layers)), 1)):
             chip = core_chip(hardware, share, "nothing")
-            first = _rounds(hardware, network, chip, number, None)
+            if fused is None:
+                # What a chip of one core fuses: it has the whole network, and each stage a part of it.
+                fused = network.fused(chip, _of_round(network.trace, shares(copies, number)[0].size))
+            first = _rounds(hardware, network, chip, number, (None, fused))
             found.append(program_of(network.trace, first, cores))
-            again = balanced_groups(first[0].layer_cycles, cores, groups_of(first[0].fused))
+            again = balanced_groups(first[0].layer_cycles, cores, fused)
             if again != list(first[0].stage_of):
-                found.append(program_of(network.trace, _rounds(hardware, network, chip, number, again), cores))
+                found.append(program_of(network.trace, _rounds(hardware, network, chip, number, (again, fused)), cores))
     forget_times()
     return found[0] if len(found) == 1 else min(found, key=cost)
 
 
+def _of_round(trace: LayerTrace, size: int) -> LayerTrace:
+    """Return a network for a group of inputs."""
+    return replace(in_copies(trace, size), copies=1)
+
+
 def _rounds(
-    hardware: HardwareConfig, network: Network, chip: HardwareConfig, number: int, stage_of: Sequence[int] | None
+    hardware: HardwareConfig,
+    network: Network,
+    chip: HardwareConfig,
+    number: int,
+    how: tuple[Sequence[int] | None, Sequence[FusedGroup]],
 ) -> list[Stages]:
-    """Return the stages for each group of inputs, mapped for ``chip``; balanced by the closed form if not stated."""
+    """Return the stages for each group of inputs, mapped for ``chip``.
+
+    ``how`` says the stage of each layer (None: balanced by the closed form), and what is fused of the larger groups.
+    """
     found: dict[int, Stages] = {}
+    stage_of, fused = how
     groups = shares(network.trace.copies, number)
+    inputs = _of_round(network.trace, groups[0].size).num_inputs
     for size in dict.fromkeys(group.size for group in groups):  # the larger first
-        trace = replace(in_copies(network.trace, size), copies=1)
+        trace = _of_round(network.trace, size)
         prices = mapping_prices(chip, load_tables())
-        if not found:
-            # What a chip of one core fuses: it has the whole network, and each stage a part of it.
-            fused, inputs = network.fused(chip, trace), trace.num_inputs
         if stage_of is None:
             estimated = _estimated(network, trace, chip, prices)
             stage_of = balanced_groups(estimated, hardware.num_cores, fused)
