@@ -20,7 +20,7 @@ from accelsim.errors import MappingError
 from accelsim.mapping.build import in_one, layer_shape
 from accelsim.mapping.core_chip import core_chip
 from accelsim.mapping.cores import shares
-from accelsim.mapping.fusion import FusedGroup
+from accelsim.mapping.fusion import FusedGroup, groups_of
 from accelsim.mapping.mapper import forget_times
 from accelsim.mapping.network import (
     DoesNotFitError,
@@ -89,11 +89,14 @@ class Stages:
         return found
 
 
-def by_stages(hardware: HardwareConfig, network: Network, cost: Callable[[Program], float]) -> Program:
+def by_stages(
+    hardware: HardwareConfig, network: Network, cost: Callable[[Program], float], kept: Program | None = None
+) -> Program:
     """Return the cores as a pipeline; ``cost`` says what a program costs.
 
     Tried are inputs one by one, and in so many groups that weights are fetched less often while the cores have enough
-    to do; stages mapped for their share of the bandwidth, and for all of it.
+    to do; stages mapped for their share of the bandwidth, and for all of it. Of a program that is ``kept`` the groups
+    of inputs, the stages and what is fused stay, and layers are mapped anew.
 
     Raises
     ------
@@ -102,6 +105,12 @@ def by_stages(hardware: HardwareConfig, network: Network, cost: Callable[[Progra
     """
     found: list[Program] = []
     copies, cores = network.trace.copies, hardware.num_cores
+    if kept is not None:
+        number, how = max(kept.round_of) + 1, (_stages_of(kept), groups_of(kept.fused))
+        for share in dict.fromkeys((min(cores, number, len(network.trace.layers)), 1)):
+            rounds = _rounds(hardware, network, core_chip(hardware, share, "nothing"), number, how)
+            found.append(program_of(network.trace, rounds, cores))
+        return min(found, key=cost)
     for number in dict.fromkeys(min(copies, rounds) for rounds in (MOST_ROUNDS, 2 * cores, cores)):
         fused: tuple[FusedGroup, ...] | None = None
         for share in dict.fromkeys((min(cores, number, len(network.trace.layers)), 1)):
@@ -116,6 +125,12 @@ def by_stages(hardware: HardwareConfig, network: Network, cost: Callable[[Progra
                 found.append(program_of(network.trace, _rounds(hardware, network, chip, number, (again, fused)), cores))
     forget_times()
     return found[0] if len(found) == 1 else min(found, key=cost)
+
+
+def _stages_of(program: Program) -> list[int]:
+    """Return the stage of each layer of a pipeline: the core that runs it."""
+    core = {place: min(slot.pieces) for place, slot in zip(program.layer_of, program.slots, strict=True)}
+    return [core[place] for place in range(len(program.layers))]
 
 
 def _of_round(trace: LayerTrace, size: int) -> LayerTrace:

@@ -7,6 +7,7 @@ import pytest
 
 from accelsim.config.loader import LoadedHardware, load_hardware
 from accelsim.cores.bound import least_work
+from accelsim.cores.pipeline import by_stages
 from accelsim.cores.run import Program, best_program, by_layers
 from accelsim.costed import run_with_limits, simulate_format
 from accelsim.errors import ConfigError, MappingError, SimulationError
@@ -19,7 +20,7 @@ from accelsim.pipeline import layer_plans, network_on_cores, simulate
 from accelsim.report.timeline_probe import TimelineProbe
 from accelsim.results.schema import check_result
 from accelsim.results.store import result_text
-from accelsim.sim.cores import core_of_one
+from accelsim.sim.cores import core_of_one, end_of_slots
 from accelsim.sim.counters import Counters
 from accelsim.tenants import run_tenants
 from accelsim.ticket.builder import GraphBuilder
@@ -196,6 +197,12 @@ def test_a_stage_runs_its_layers_fused(where: str) -> None:
     saved = moved(apart, "activation_in", "activation_out") - moved(together, "activation_in", "activation_out")
     assert saved > 1.95 * trace.layers[0].dims.num_outputs  # the map between them, written and read
     assert simulate(fused, trace, "dense-int8", exact=True) == together
+    network = network_on_cores(fused.config, trace, "dense-int8")
+    program, counters = best_program(fused.config, network)
+    assert program is not None
+    again = by_stages(fused.config, network, lambda each: end_of_slots(each.slots, fused.config), program)
+    assert (again.divided, again.fused) == (program.divided, program.fused)
+    assert end_of_slots(again.slots, fused.config) == latency(counters)
 
 
 @pytest.mark.parametrize("how", ["split=batch", "schedule=pipeline"])
