@@ -168,18 +168,19 @@ def _best(hardware: HardwareConfig, network: Network, most_bytes: float = math.i
 def _tried(hardware: HardwareConfig, divider: Divider, most_bytes: float) -> tuple[list[_Found], MappingError | None]:
     """Return all programs for a divider's cores, some of the chip's, and why the first that is none is none.
 
-    Counters are left out where nothing but time counts: those of the best are enough.
+    Where nothing but time counts, those on fewer cores, of which few are best, are timed without their counters.
     """
     found: list[_Found] = []
     failure: MappingError | None = None
     network = divider.network
+    is_time = divider.hardware.num_cores < hardware.num_cores and most_bytes == math.inf and _is_time_alone(hardware)
     for make in _candidates(divider.hardware, network.trace):
         try:
             program = make(divider)
         except MappingError as error:
             failure = failure or error
             continue
-        if most_bytes == math.inf and _is_time_alone(hardware):
+        if is_time:
             found.append((end_of_slots(program.slots, hardware), program, None))
             continue
         counters = _counted(hardware, network, program, UNWATCHED)
