@@ -76,7 +76,10 @@ def run_tenants(hardware: HardwareConfig, networks: Sequence[Network], probe: Pr
             "raise num_cores: each needs one"
         )
     parts = _shares_of_cores(hardware.num_cores, [sum(each.dims.macs for each in one.trace.layers) for one in networks])
-    found = [_on_its_cores(hardware, network, len(cores)) for network, cores in zip(networks, parts, strict=True)]
+    chips = [_chip_for(hardware, network, networks) for network in networks]
+    found = [
+        _on_its_cores(chip, network, len(cores)) for chip, network, cores in zip(chips, networks, parts, strict=True)
+    ]
     programs, alone = [program for program, _ in found], [run.end_cycle for _, run in found]
     slots, owner, layer_of = [], [], []
     before = 0
@@ -101,6 +104,18 @@ def run_tenants(hardware: HardwareConfig, networks: Sequence[Network], probe: Pr
     return TenantsRun(
         tenants, core_counters(run, hardware.num_cores, names), run.end_cycle, _energy_j(run, tenants, hardware)
     )
+
+
+def _chip_for(hardware: HardwareConfig, network: Network, networks: Sequence[Network]) -> HardwareConfig:
+    """Return the chip with what ``mapping`` says of the layers of this network, not of those that others alone have."""
+    own = {layer.name for layer in network.trace.layers}
+    others = {layer.name for each in networks for layer in each.trace.layers} - own
+    fuse, split = hardware.mapping.fuse, hardware.mapping.split
+    if not isinstance(fuse, str):
+        fuse = [group for group in fuse if others.isdisjoint(group)] or "none"
+    if not isinstance(split, str):
+        split = {name: word for name, word in split.items() if name not in others} or "auto"
+    return hardware.model_copy(update={"mapping": hardware.mapping.model_copy(update={"fuse": fuse, "split": split})})
 
 
 def _shares_of_cores(num_cores: int, macs: Sequence[int]) -> list[tuple[int, ...]]:

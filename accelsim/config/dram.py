@@ -63,8 +63,8 @@ class DramConfig(ConfigModel):
     """Requests of the DMA engine that may be under way at once; their entries are given back in the order of issue.
     None: as many as the program issues."""
     arbitration: Literal["oldest_first", "round_robin"] = "oldest_first"
-    """Whose request the memory takes next where several cores ask: the one that was issued first, or (simple model, one
-    bus) that of the next core in turn which has one."""
+    """Whose request the memory takes next where several cores ask: the one that was issued first, or that of the next
+    core in turn which has one; of reads and of writes apart where each have a bus, or a queue, of their own."""
     num_ranks: int = Field(1, ge=1, le=8)
     """Ranks of a channel (timing model)."""
     address_mapping: str = Field("robabgracoch", min_length=12, max_length=40)

@@ -446,17 +446,6 @@ class HardwareConfig(ConfigModel):
     def _check_cores(self) -> None:
         if self.num_cores == 1:  # a scan over cores may begin with one, which has nothing to share
             return
-        has_one_bus = self.dram.model == "simple" and not self.dram.separate_write_bus
-        if self.dram.arbitration == "round_robin" and self.memory != "ideal" and not has_one_bus:
-            raise ValueError(
-                "dram.arbitration: round_robin is for dram.model simple with one bus; take oldest_first, which leaves "
-                "the rest to the memory's own queues"
-            )
-        if self.mapping.fuse != "none" and self.mapping.schedule == "pipeline":
-            raise ValueError(
-                "mapping.fuse: in a pipeline each layer is a core's by itself; set fuse to none, or take "
-                "mapping.schedule layer_by_layer"
-            )
         if self.cache is not None:
             raise ValueError("num_cores: a cache between DMA engine and DRAM is for one core; remove cache")
         self._check_shared()

@@ -138,7 +138,8 @@ class Divider:
 
     def estimate(self, tasks: Sequence[LayerTask]) -> None:
         """Rank the divisions of layers by the closed form, all side by side."""
-        options = {key: (task, self._options(task)) for task in tasks if (key := self._key(task)) not in self.ranked}
+        new = {key: task for task in tasks if (key := self._key(task)) not in self.ranked}
+        options = {key: (task, self._options(task)) for key, task in new.items()}
         several = {key: found for key, (_, found) in options.items() if len(found) > 1}
         parts = {id(each): self._in_turn(each) for found in several.values() for each in found}
         by_part = dict(zip(parts, self._estimated(list(parts.values())), strict=True))

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from accelsim.config.hardware import HardwareConfig
 from accelsim.cores.divider import Divider, numbers_tried
 from accelsim.cores.layers import DividedNetwork, Steps, divide, residency_on_cores
-from accelsim.cores.program import Network, Program
+from accelsim.cores.program import Program
 from accelsim.mapping.fuse import FusionCost, bytes_of_maps, chosen_by, with_lost
 from accelsim.mapping.fusion import FusedGroup
 from accelsim.mapping.mapper import forget_times
@@ -20,7 +19,7 @@ from accelsim.timing.core_pieces import Slot
 Cost = Callable[[Program], tuple[float, int]]
 
 
-def fused_by_layers(hardware: HardwareConfig, network: Network, cost: Cost) -> Program:
+def fused_by_layers(divider: Divider, cost: Cost) -> Program:
     """Return all cores on one layer, or one fused group, after the other.
 
     Parameters
@@ -34,7 +33,7 @@ def fused_by_layers(hardware: HardwareConfig, network: Network, cost: Cost) -> P
     MappingError
         A layer fits a core in no way, or a group that is stated cannot be fused.
     """
-    divider = Divider(hardware, network)
+    hardware, network = divider.hardware, divider.network
     costs = SeveralCores(divider)
     core = divider.chip(hardware.num_cores, "weights", hardware.num_cores)
     programs: dict[tuple[FusedGroup, ...], Program] = {(): costs.network.program()}

@@ -43,7 +43,8 @@ def layer_content(task: LayerTask, chip: Contents) -> Contents:
     same = (
         id(task.layer), id(task.plan), id(task.hardware), task.dram_input_elements, task.output_to_dram,
         task.residual_dram_elements, task.activation_capacity_bytes, task.residual_elements, task.second_from_dram,
-        task.coding, task.cache_on_chip, task.settles, task.first_filter, task.rest_stays, task.held,
+        task.coding, task.cache_on_chip, task.settles, task.first_filter, task.first_weight,
+        task.filter_weights, task.rest_stays, task.held,
     )  # fmt: skip
     found = _kept.get(same)
     if found is None:

@@ -62,8 +62,6 @@ def split_task(task: LayerTask, by: Part, num_parts: int, num_inputs: int) -> tu
         return _batch(task, num_parts, num_inputs)
     if by == "positions":
         return _rows(task, num_parts)
-    if layer.kind == "conv_transpose2d":  # its weights lie by input channel
-        return None
     if dims.G > 1:
         return _divided(task, shares(dims.G, num_parts), "G")
     return _divided(task, shares(dims.K, num_parts), "K") if dims.K > 1 else None
@@ -105,10 +103,27 @@ def _rows(task: LayerTask, num_parts: int) -> tuple[LayerTask, ...] | None:
     layer, dims = task.layer, task.layer.dims
     loop: Literal["P", "Q"] = "P" if dims.P >= dims.Q else "Q"
     total = dims.P if loop == "P" else dims.Q
-    if layer.kind not in _MOVING or total < 2:  # noqa: PLR2004  one row is one part
+    if total < 2:  # noqa: PLR2004  one row is one part
         return None
+    if layer.kind in _MOVING:
+        return tuple(rows_part(task, share, loop) for share in shares(total, num_parts))
+    return tuple(_apart_part(task, share, loop) for share in shares(total, num_parts)) if _is_apart(layer) else None
 
-    return tuple(rows_part(task, share, loop) for share in shares(total, num_parts))
+
+def _is_apart(layer: TraceLayer) -> bool:
+    """Return whether no output of a transposed convolution gets products of two inputs of a channel.
+
+    Its loops run over its inputs, each of which makes as many outputs as a filter has weights in a channel.
+    """
+    dims = layer.dims
+    return layer.kind == "conv_transpose2d" and layer.num_outputs == dims.num_outputs * dims.R * dims.S
+
+
+def _apart_part(task: LayerTask, share: Share, loop: Literal["P", "Q"]) -> LayerTask:
+    """Return a range of the rows (or columns) of inputs of such a layer, with the outputs that they alone make."""
+    dims = task.layer.dims
+    own = replace(dims, P=share.size, H=share.size) if loop == "P" else replace(dims, Q=share.size, W=share.size)
+    return _part(task, share, share.of, own, weights=None)
 
 
 def rows_part(task: LayerTask, share: Share, loop: Literal["P", "Q"] = "P") -> LayerTask:
@@ -134,7 +149,11 @@ def _divided(task: LayerTask, parts: list[Share], loop: Literal["G", "K"]) -> tu
     if len(parts) < 2:  # noqa: PLR2004  one part is the layer
         return None
     layer, dims = task.layer, task.layer.dims
-    filters = dims.K if loop == "G" else 1
+    # The weights of a transposed convolution lie, and are drawn, by input channel.
+    is_swapped = layer.kind == "conv_transpose2d"
+    within = is_swapped and loop == "K"
+    filters = (dims.C if is_swapped else dims.K) if loop == "G" else 1
+    window = dims.R * dims.S
 
     def whole(count: int) -> int:
         return count
@@ -147,6 +166,9 @@ def _divided(task: LayerTask, parts: list[Share], loop: Literal["G", "K"]) -> tu
             second_input_elements=share.of(layer.second_input_elements),
             cached_elements=None if layer.cached_elements is None else share.of(layer.cached_elements),
         )
+        if within:
+            first, total = share.first * window, share.total * window
+            return replace(made, layer=second, first_weight=first, filter_weights=total)
         return replace(made, layer=second, first_filter=share.first * filters)
 
     return tuple(part(share) for share in parts)
@@ -161,7 +183,10 @@ def _part(
     if weights is not None and plan is not None and own is not None:
         each = own.shape[0] // weights.total  # filters of a group
         rows = Share(weights.first * each, weights.size * each, own.shape[0])
-        plan, own = _part_of_plan(plan, rows), _part_of_weights(own, rows)
+        is_swapped = layer.kind == "conv_transpose2d"
+        drawn = layer.dims.G * layer.dims.C if is_swapped else rows.total
+        plan = _part_of_plan(plan, rows, drawn, is_swapped and layer.dims.G == 1)
+        own = _part_of_weights(own, rows)
     second = layer.second_input_elements
     if not layer.uses_array:
         second = share.of(second)
@@ -190,12 +215,15 @@ def _part_of_layer(
     )
 
 
-def _part_of_plan(plan: WeightPlan, rows: Share) -> WeightPlan:
-    """Return how a share of a layer's filters reaches the array; streams keep the filters that they have."""
+def _part_of_plan(plan: WeightPlan, rows: Share, num_filters: int, needs_all: bool) -> WeightPlan:
+    """Return how a share of a layer's filters reaches the array; streams keep the filters that they have.
+
+    ``num_filters`` are those of the layer along which streams run; ``needs_all``: the share takes a part of each.
+    """
     source = plan.source
     if source is not None and source.stream == "layer":
-        source = replace(source, stream="tile", tile_filters=rows.total)
-    has_seeds = source is None or source.seeds == "stored"  # else each core needs the one seed
+        source = replace(source, stream="tile", tile_filters=num_filters)
+    has_seeds = not needs_all and (source is None or source.seeds == "stored")  # else each core needs the one seed
     return replace(
         plan,
         stored_bits=_part_of_bits(plan.stored_bits, rows, has_seeds),

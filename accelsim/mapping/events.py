@@ -291,10 +291,10 @@ def _generation(
         # Of a layer that is split over cores the streams are those of the whole layer.
         first_filter=task.first_filter + index["G"] * tiling.G * num_outer + index[outer] * tiling.size(outer),
         num_filters=size["G"] * size[outer],
-        first_weight=index[inner] * tiling.size(inner) * window,
+        first_weight=task.first_weight + index[inner] * tiling.size(inner) * window,
         num_weights=size[inner] * window,
     )
-    shape = (dims.G * num_outer, num_inner * window)
+    shape = (dims.G * num_outer, task.filter_weights or num_inner * window)
     decoder = task.hardware.mask_decoder if task.decodes else None
     places = decoder.positions_per_cycle if decoder is not None else None
     work = generation_work(task.plan.source, shape, generator, tiles, passes, kept, places)

@@ -43,12 +43,14 @@ class _Source:
     """The random sources of the layers, float64 [layers] each.
 
     ``words`` [2, layers]: words a weight takes in the domains of weights and of freezing (0: nothing is frozen);
-    ``kept``: share of the weight words that are made; ``is_made``: whether the layer is generated at all.
+    ``first``: weights of each filter before those of this part of it; ``kept``: share of the weight words that are
+    made; ``is_made``: whether the layer is generated at all.
     """
 
     words: Floats
     per_stream: Floats
     per_filter: Floats
+    first: Floats
     jumps: Floats
     kept: Floats
     is_made: Floats
@@ -70,7 +72,7 @@ def _sources(tasks: Sequence[LayerTask]) -> _Rows:
         source = task.plan.source if task.plan is not None else None
         weights = task.layer.weights
         if source is None or task.plan is None or weights is None:
-            rows.append((0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 0.0))
+            rows.append((0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 0.0))
             continue
         geometry = stream_geometry(source, weights.shape)
         fields, terms = geometry.weight_fields_per_word, fields_per_weight(source)
@@ -79,9 +81,12 @@ def _sources(tasks: Sequence[LayerTask]) -> _Rows:
         if task.hardware.pe_array.zero_weights == "skip" and source.generator in COUNTER_BASED:
             # As `accelsim.mapping.generation`: a word is made where any of its weights is kept.
             kept = 1.0 - (1.0 - task.plan.num_nonzero / task.layer.dims.num_weights) ** max(1, fields // terms)
+        dims = task.layer.dims
+        filters = dims.G * dims.C if task.layer.kind == "conv_transpose2d" else weights.shape[0]  # as they are drawn
         rows.append((
-            terms / fields, 1 / frozen if frozen else 0.0, filters_per_stream(source, weights.shape),
-            task.layer.dims.num_weights / weights.shape[0], float(source.seeds == "jump"), kept, 1.0,
+            terms / fields, 1 / frozen if frozen else 0.0, filters_per_stream(source, (filters,)),
+            task.filter_weights or dims.num_weights / filters, task.first_weight, float(source.seeds == "jump"), kept,
+            1.0,
         ))  # fmt: skip
     return tuple(rows)
 
@@ -109,6 +114,7 @@ def _tiles(table: TileTable, source: _Source, lanes: int) -> _Tiles:
     # The last tile of filters may be smaller: a mean over tiles, so that sums over the layer are right.
     rounds = ((number - 1) * np.ceil(streams / lanes) + np.ceil(last / lanes)) / number
     filters = np.minimum(taken, per_stream)
+    is_part = table.stream_weights * table.stream_parts < source.per_filter[at]
     return _Tiles(
         filters=filters,
         streams=((number - 1) * streams + last) / number,
@@ -117,7 +123,7 @@ def _tiles(table: TileTable, source: _Source, lanes: int) -> _Tiles:
         parts=table.stream_parts,
         weights=table.stream_weights,
         held=streams <= lanes,
-        split=(filters > 1) & (table.stream_parts > 1),
+        split=(filters > 1) & ((table.stream_parts > 1) | is_part),
     )
 
 
@@ -144,7 +150,7 @@ def _generation(
     num_places: int | None,
 ) -> tuple[Generation, Generation]:
     """Return what `generation` does, once for chips that differ in memory and buffers alone."""
-    figures = np.array(sources, dtype=np.float64).reshape(-1, 7).T
+    figures = np.array(sources, dtype=np.float64).reshape(-1, 8).T
     source = _Source(figures[:2], *figures[2:])
     tiles = _tiles(table, source, generator.num_lanes)
     if is_counter_based:
@@ -244,6 +250,9 @@ def _walked(
                 shared = used[place] - tiles.filters * np.minimum(tiles.weights, per_filter) * words[at]
                 total[0] = total[0] - np.where(tiles.split, 0.0, (1 - fresh) * shared)
                 total[2] = total[2] + domains[place] * fresh
+            if source.first.any():  # what other cores have of a filter lies before what this one begins with
+                ahead = source.first[at] * words[at]
+                step, far = step + np.where(ahead > most, 0.0, ahead) * fresh, far + (ahead > most) * fresh
             total[1], total[3] = total[1] + step, total[3] + far
         figures.append(_of_lanes(generator, tiles, total, jumps_streams, handing))
     return figures[:NUM_TURNS], figures[NUM_TURNS]

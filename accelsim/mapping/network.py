@@ -309,17 +309,6 @@ def _dram_inputs(layer: TraceLayer, elements: Mapping[str, int], residency: Resi
     return total * sum(elements.get(name, 0) for name in off_chip) // max(1, known)
 
 
-def map_in_order(tasks: list[LayerTask], prices: EnergyPrices, fixed: Mapping[str, Tiling]) -> tuple[MappedLayer, ...]:
-    """Return neighbouring layers of one core mapped one behind the other, from a cold chip.
-
-    Raises
-    ------
-    DoesNotFitError
-        A layer fits in no way.
-    """
-    return map_entries([Entry(place, task, task) for place, task in enumerate(tasks)], prices, fixed)
-
-
 def map_entries(
     entries: Sequence[Entry],
     prices: EnergyPrices,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate
 
-from accelsim.mapping.residency import Residency, last_uses, output_elements
+from accelsim.mapping.fusion import FusedGroup
+from accelsim.mapping.residency import Residency, Together, last_uses, output_elements
 from accelsim.trace.model import LayerTrace
 from accelsim.units import bits_to_bytes
 
@@ -31,6 +32,17 @@ def balanced(cycles: Sequence[float], num_stages: int) -> list[int]:
         behind = cuts[behind]
     used = {stage: place for place, stage in enumerate(dict.fromkeys(stage_of))}
     return [used[stage] for stage in stage_of]
+
+
+def balanced_groups(cycles: Sequence[float], num_stages: int, groups: Sequence[FusedGroup]) -> list[int]:
+    """Return what `balanced` does of layers of which some are fused: all layers of a group are in one stage."""
+    first = {place: group.first for group in groups for place in group.places}
+    units = [first.get(place, place) for place in range(len(cycles))]
+    sums = dict.fromkeys(units, 0.0)
+    for unit, count in zip(units, cycles, strict=True):
+        sums[unit] += count
+    stage = dict(zip(sums, balanced(list(sums.values()), num_stages), strict=True))
+    return [stage[unit] for unit in units]
 
 
 def copies_of(trace: LayerTrace, stage_of: Sequence[int]) -> dict[str, int]:
@@ -68,6 +80,7 @@ def stage_residency(
     activation_bits: int,
     capacity_bytes: int,
     banned: frozenset[str] = frozenset(),
+    together: Sequence[Together] = (),
 ) -> Residency:
     """Keep maps on chip, first come first served, while three quarters of a stage's buffer suffice.
 
@@ -80,10 +93,17 @@ def stage_residency(
         What each stage has.
     banned
         Maps that go to DRAM: those that later stages cannot read, and those that others have no room beside.
+    together
+        Layers of a stage that run as one; what lies between them is never whole.
     """
     last, copies = last_uses(trace), copies_of(trace, stage_of)
     limit = capacity_bytes - capacity_bytes // 4
-    taken = [0] * len(trace.layers)
+    held, first, behind = [0] * len(trace.layers), list(range(len(trace.layers))), list(range(len(trace.layers)))
+    for group in together:
+        for place in range(group.first, group.stop):
+            held[place], first[place], behind[place] = group.held_bytes, group.first, group.stop - 1
+        banned |= group.inside
+    taken = list(held)
     kept: set[str] = set()
     for position, layer in enumerate(trace.layers):
         size = bits_to_bytes(output_elements(layer) * activation_bits) * copies.get(layer.name, 1)
@@ -91,9 +111,9 @@ def stage_residency(
             continue
         live = [place for place, stage in enumerate(stage_of) if stage == stage_of[position]]
         if layer.name not in copies:
-            live = list(range(position, last[layer.name] + 1))
+            live = list(range(first[position], behind[last[layer.name]] + 1))
         if all(taken[place] + size <= limit for place in live):
             kept.add(layer.name)
             for place in live:
                 taken[place] += size
-    return Residency(frozenset(kept), tuple(taken))
+    return Residency(frozenset(kept), tuple(all_ - own for all_, own in zip(taken, held, strict=True)))

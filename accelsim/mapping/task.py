@@ -48,7 +48,12 @@ class LayerTask:
     cache_on_chip
         Whether keys and values of all layers are kept in the activation buffer from run to run.
     first_filter
-        Of the filters of a layer that several cores divide among them, the first of this core.
+        Of the filters of a layer that several cores divide among them, the first of this core; filters are those along
+        which streams run.
+    first_weight, filter_weights
+        Where cores divide what lies within each of these filters (the outputs of a transposed convolution, whose
+        weights lie by input channel): the first weight of each that is this core's, and how many all cores have
+        of it; 0: the core has all.
     rest_stays
         Whether what does not go into a cache of keys and values stays on chip, of a layer of which a part does.
     held
@@ -69,6 +74,8 @@ class LayerTask:
     cache_on_chip: bool = False
     settles: bool = False
     first_filter: int = 0
+    first_weight: int = 0
+    filter_weights: int = 0
     rest_stays: bool = False
     held: Literal["", "stored", "weights"] = ""
 
@@ -231,12 +238,13 @@ def content_of(task: LayerTask, capacity_bytes: int | None = None) -> Hashable:
     )  # fmt: skip
 
 
-def _place_in_stream(task: LayerTask) -> int:
-    """Return how far within a random stream the first filter of a part lies; parts that differ in no more are alike."""
+def _place_in_stream(task: LayerTask) -> tuple[int, ...]:
+    """Return how far within a random stream a part lies, by filters and within each; parts that agree are alike."""
     source = task.plan.source if task.plan is not None else None
-    if source is None or not task.first_filter:
-        return 0
-    return task.first_filter if source.stream == "layer" else task.first_filter % filters_per_stream(source, ())
+    if source is None or not (task.first_filter or task.filter_weights):
+        return ()
+    first = task.first_filter if source.stream == "layer" else task.first_filter % filters_per_stream(source, ())
+    return first, task.first_weight, task.filter_weights
 
 
 @lru_cache(maxsize=1024)

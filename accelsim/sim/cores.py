@@ -18,9 +18,10 @@ from accelsim.sim.processes import run_flat
 from accelsim.sim.run import memory_of
 from accelsim.storage.base import StoredBits
 from accelsim.timing.accounts import CAUSES, WAIT_CORES, Account, LayerTiming, Probe, account, condensed, timings
+from accelsim.timing.arbitration import arbitration_of
 from accelsim.timing.core_pieces import CorePiece, Slot
 from accelsim.timing.cores import System, build_system, solve_system, solved_pieces
-from accelsim.timing.memory import READ_LATENCY, MemoryModel, addresses, memory_row
+from accelsim.timing.memory import MemoryModel, addresses
 from accelsim.timing.power_states import DramActivity, MemoryUse, activity_of, use_of_requests
 from accelsim.timing.schedule import LayerSchedule
 from accelsim.timing.solve import FlatTimes
@@ -106,8 +107,8 @@ def _times(system: System, hardware: HardwareConfig, engine: str, memory: Memory
     events = sum(station.cycles.size for station in system.stations)
     if engine == "processes" or (engine == "auto" and events <= MOST_EVENTS_AS_PROCESSES):
         memory = memory or memory_of(hardware)
-        policy = hardware.dram.arbitration, memory_row(hardware)[READ_LATENCY]
-        return run_flat(system.stations, system.number, system.words, policy, memory)
+        arbitration = arbitration_of(hardware, hardware.has_timed_dram)
+        return run_flat(system.stations, system.number, system.words, arbitration, memory)
     form: Form = "python" if engine == "python" else "compiled" if engine == "compiled" else "auto"
     return solve_system(system, hardware, memory, form)
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import simpy
 
 from accelsim.errors import SimulationError
+from accelsim.timing.arbitration import OLDEST_FIRST, Arbitration
 from accelsim.timing.memory import MemoryModel, addresses
 from accelsim.timing.moment import NUMBER, STATIONS, Moment
 from accelsim.timing.program import STORE
@@ -205,16 +206,18 @@ class _Request:
 class Arbiter:
     """Chooses among the requests of several stations; those of one are taken in order.
 
-    The memory takes a request when its first data can follow the last ones on the bus. ``oldest_first``: the one that
-    was issued first, of equals that of the station named first; ``round_robin``: that of the next station which has
-    one.
+    `OLDEST_FIRST`: the one that was issued first, of equals that of the station named first, and at once.
+    `ROUND_ROBIN`: that of the next station which has one, reads and writes apart where the memory has queues, or buses,
+    for each; and no earlier than the `Arbitration` says, so that a station that asks later still has its turn.
     """
 
-    def __init__(self, env: simpy.Environment, stations: Sequence[str], policy: str, read_latency_cycles: int) -> None:
+    def __init__(self, env: simpy.Environment, stations: Sequence[str], arbitration: Arbitration) -> None:
         self.env = env
         self.queues: dict[str, deque[_Request]] = {name: deque() for name in stations}
-        self.is_round_robin = policy == "round_robin"
-        self.read_latency_cycles = read_latency_cycles
+        self.arbitration = arbitration
+        # When the last request was taken; of each queue, whose it was, and when all of its data will have crossed.
+        self.start_cycle = 0
+        self.last, self.data_cycle = [len(stations) - 1] * 2, [0, 0]
         self._called = env.event()
 
     def put(self, station: str, request: _Request) -> None:
@@ -225,27 +228,41 @@ class Arbiter:
 
     def run(self, chip: Chip) -> Process:
         """Serve requests for ever."""
-        names = list(self.queues)
-        last, last_data, last_start = len(names) - 1, 0, 0
+        env, names = self.env, list(self.queues)
         while True:
             if not any(self.queues.values()):
-                self._called = self.env.event()
+                self._called = env.event()
                 yield self._called
-            while self.env.peek() <= self.env.now:  # all that happens in this cycle has happened before a choice
-                yield self.env.timeout(0)
+            while env.peek() <= env.now:  # all that happens in this cycle has happened before a choice
+                yield env.timeout(0)
             heads = {place: self.queues[name][0] for place, name in enumerate(names) if self.queues[name]}
-            arrivals = {place: request.arrival_cycle for place, request in heads.items()}
-            chosen = min(arrivals, key=lambda place: (arrivals[place], place))
-            if self.is_round_robin:
-                taken = max(arrivals[chosen], last_data - self.read_latency_cycles)
-                if taken > _now(self.env):
-                    yield self.env.timeout(taken - _now(self.env))
-                    continue
-                there = [place for place in arrivals if arrivals[place] <= taken]
-                chosen = min(there, key=lambda place: (place - last - 1) % len(names))
-            request = self.queues[names[chosen]].popleft()
-            last, last_start = chosen, max(request.arrival_cycle, last_start)
-            last_data = max(last_data, chip.serve(request, last_start))
+            taken, queue, chosen = self._choice(heads)
+            if taken > _now(env):  # until then others may ask, and a write may be taken before the read that waits
+                self._called = env.event()
+                yield self._called | env.timeout(taken - _now(env))
+                continue
+            self.start_cycle, self.last[queue] = taken, chosen
+            end = chip.serve(self.queues[names[chosen]].popleft(), taken)
+            self.data_cycle[queue] = max(self.data_cycle[queue], end)
+
+    def _choice(self, heads: Mapping[int, _Request]) -> tuple[int, int, int]:
+        """Return when the memory takes the next of some requests, from which of its queues, and whose it is."""
+        if self.arbitration.policy == OLDEST_FIRST:
+            chosen = min(heads, key=lambda place: (heads[place].arrival_cycle, place))
+            return max(heads[chosen].arrival_cycle, self.start_cycle), self._queue(heads[chosen]), chosen
+        first: dict[int, int] = {}
+        for request in heads.values():
+            queue = self._queue(request)
+            first[queue] = min(request.arrival_cycle, first.get(queue, request.arrival_cycle))
+        ahead = self.arbitration.ahead_cycles
+        taken, queue = min(
+            (max(at, self.start_cycle, self.data_cycle[queue] - ahead[queue]), queue) for queue, at in first.items()
+        )
+        there = [place for place, one in heads.items() if one.arrival_cycle <= taken and self._queue(one) == queue]
+        return taken, queue, min(there, key=lambda place: (place - self.last[queue] - 1) % len(self.queues))
+
+    def _queue(self, request: _Request) -> int:
+        return int(self.arbitration.is_apart and request.requests.kind[request.event] == STORE)
 
 
 def _in_network(value: Ints, base: int) -> list[int]:
@@ -280,16 +297,16 @@ def run_flat(
     stations: tuple[Station, ...],
     number: Mapping[str, int],
     words: Mapping[str, str],
-    policy: tuple[str, int],
+    arbitration: Arbitration,
     memory: MemoryModel,
 ) -> FlatTimes:
     """Run stations of which several ask the memory, from a cold chip; see `accelsim.timing.solve.solve_flat`.
 
-    ``policy`` is how the memory chooses, and its read latency in cycles.
+    ``arbitration`` is how the memory chooses.
     """
     env = simpy.Environment()
     asking = [station.name for station in stations if station.requests is not None]
-    arbiter = Arbiter(env, asking, *policy)
+    arbiter = Arbiter(env, asking, arbitration)
     chip = Chip([stations], memory, env, number, arbiter)
     chip.lay_out([station.requests for station in stations if station.requests is not None])
     for place in range(len(stations)):

@@ -35,6 +35,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.config.hardware import HardwareConfig
+from accelsim.timing.arbitration import arbitration_of
 from accelsim.timing.core_lines import Line, in_turn, some_requests
 from accelsim.timing.core_pieces import (
     FETCHED_FOR_ALL,
@@ -61,10 +62,8 @@ from accelsim.timing.stations import (
     layer_stations,
 )
 from accelsim.timing.table import FlatTable, flat_table
-from accelsim.timing.walk import OLDEST_FIRST, ROUND_ROBIN
 
 Ints = npt.NDArray[np.int64]
-ARBITRATION = {"oldest_first": OLDEST_FIRST, "round_robin": ROUND_ROBIN}
 _SERVED = f"{SHARED}/served"
 # A gate is an event of its own: fewer waits are cheaper as they are.
 FEWEST_AT_GATE = 3
@@ -373,16 +372,16 @@ def build_system(slots: Sequence[Slot], hardware: HardwareConfig, *, with_pieces
     return System(stations, number, words, tuple(pieces))
 
 
-def table_of_system(system: System, hardware: HardwareConfig) -> FlatTable:
-    """Return a system in flat arrays."""
-    return flat_table(system.stations, system.number, ARBITRATION[hardware.dram.arbitration])
+def table_of_system(system: System, hardware: HardwareConfig, is_timed: bool = False) -> FlatTable:
+    """Return a system in flat arrays; ``is_timed`` as of `arbitration_of`."""
+    return flat_table(system.stations, system.number, arbitration_of(hardware, is_timed))
 
 
 def solve_system(
     system: System, hardware: HardwareConfig, memory: MemoryModel | None = None, engine: Engine = "auto"
 ) -> FlatTimes:
     """Return the times of all events; see `accelsim.timing.solve.solve_flat`."""
-    table = table_of_system(system, hardware)
+    table = table_of_system(system, hardware, memory is not None and hardware.has_timed_dram)
     return solve_flat(table, system.number, system.words, hardware, memory, engine)
 
 

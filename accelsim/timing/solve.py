@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.errors import SimulationError
+from accelsim.timing.arbitration import ALONE
 from accelsim.timing.compiled import LONGER, is_compiled
 from accelsim.timing.memory import (
     CALLED,
@@ -40,18 +41,20 @@ from accelsim.timing.stations import (
 )
 from accelsim.timing.table import FlatTable, Table, flatten
 from accelsim.timing.walk import (
-    ALONE,
     ASKS_MEMORY,
     EVERY_EVENT,
     FINISHED,
     LAST_DATA,
+    LAST_SERVED,
     LAST_START,
+    POLICY,
     STUCK,
     Row,
     Tape,
     Times,
     arrive,
     compiled_walk,
+    queue_of,
     walk,
 )
 
@@ -147,7 +150,8 @@ def _prepare(table: FlatTable, hardware: HardwareConfig, before: Moment, called:
     none, nowhere = np.zeros(table.num_events, dtype=np.int64), np.zeros_like(first[:-1])
     only_at = np.maximum(table.raises[3], 0)
     next_only = np.where(table.raises[3] == EVERY_EVENT, EVERY_EVENT, table.only_events[only_at])
-    turn = np.array([nowhere.size - 1, 0, 0], dtype=np.int64)
+    turn = np.zeros(LAST_DATA + 2, dtype=np.int64)
+    turn[LAST_SERVED:LAST_DATA] = nowhere.size - 1  # the first station is the first in turn
     times = Times(
         reached, np.zeros(table.base.size, dtype=np.int64), none, none.copy(), np.zeros_like(transfer),
         np.array(before.free or nowhere, dtype=np.int64) + before.end_cycle, first[:-1].copy(),
@@ -297,12 +301,13 @@ def _ask(run: _Run, memory: MemoryModel, moved_bytes: Sequence[int]) -> None:
     if run.address is None:
         run.address = addresses(table.kinds, table.num_bytes, np.array(moved_bytes, dtype=np.int64))
     # Alone, a request reaches the memory when the DMA has issued it; else when the arbiter has let it through.
-    is_alone = table.arbitration[0] == ALONE
+    is_alone = table.arbitration[POLICY] == ALONE
     served = memory.serve(
         int(times.free[station] if is_alone else times.turn[LAST_START]), int(run.address[request]),
         int(table.num_bytes[request]), bool(table.kinds[request] == STORE), int(table.bus_cycles[request]),
     )  # fmt: skip
-    times.turn[LAST_DATA] = max(int(times.turn[LAST_DATA]), served.end_cycle)
+    place = LAST_DATA + queue_of(station, run.tape, times)
+    times.turn[place] = max(int(times.turn[place]), served.end_cycle)
     arrive(station, event, served.end_cycle, served.busy_cycles, run.tape, times)
     times.next_event[station] = event + 1
 

@@ -9,10 +9,11 @@ from itertools import accumulate
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.timing.arbitration import ALONE, Arbitration
 from accelsim.timing.moment import NUMBER
 from accelsim.timing.schedule import LayerSchedule
 from accelsim.timing.stations import COUNTER_OF_KIND, NO_WAIT, Raise, Station
-from accelsim.timing.walk import ALONE, EVERY_EVENT, NO_MORE
+from accelsim.timing.walk import EVERY_EVENT, NO_MORE
 
 Ints = npt.NDArray[np.int64]
 
@@ -46,7 +47,7 @@ class FlatTable:
     base
         [num_counters]; in front of it as many values of the layers before as events of this one wait for.
     arbitration
-        [1]: how the memory chooses among stations with requests (see `accelsim.timing.walk`).
+        [4]: how the memory chooses among stations with requests (`Arbitration.row`).
     raised_first, raised
         [num_stations + 1], and the counters that each station raises, each once.
     """
@@ -94,10 +95,10 @@ class Table:
 
 def flatten(schedule: LayerSchedule, stations: tuple[Station, ...]) -> Table:
     """Return the table of a layer's stations in flat arrays."""
-    return Table(schedule, flat_table(stations, NUMBER, ALONE))
+    return Table(schedule, flat_table(stations, NUMBER, Arbitration(ALONE)))
 
 
-def flat_table(stations: tuple[Station, ...], number: Mapping[str, int], arbitration: int) -> FlatTable:
+def flat_table(stations: tuple[Station, ...], number: Mapping[str, int], arbitration: Arbitration) -> FlatTable:
     """Return stations in flat arrays.
 
     Parameters
@@ -105,7 +106,7 @@ def flat_table(stations: tuple[Station, ...], number: Mapping[str, int], arbitra
     number
         Counter -> its number, from 0 on.
     arbitration
-        See `accelsim.timing.walk`.
+        How the memory chooses, if several stations ask.
     """
     raises = [raised for station in stations for raised in station.raises]
     first, counter, value = _waits(stations, number)
@@ -142,7 +143,7 @@ def flat_table(stations: tuple[Station, ...], number: Mapping[str, int], arbitra
         first_request=_begins(0 if station.requests is None else station.cycles.size for station in stations[:-1]),
         counter_first=counter_first,
         base=counter_first[:-1] + lookback,
-        arbitration=np.array([arbitration], dtype=np.int64),
+        arbitration=np.array(arbitration.row(), dtype=np.int64),
         raised_first=_begins(len(counters) for counters in raised),
         raised=np.array([counter for counters in raised for counter in counters], dtype=np.int64),
     )

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from accelsim.files import stamp_of
-from accelsim.timing.memory import BUS_FREE, BUSY, CALLED, KIND, ONE_BUS, READ_LATENCY, serve_simply
+from accelsim.timing.arbitration import ALONE, OLDEST_FIRST
+from accelsim.timing.memory import BUS_FREE, BUSY, CALLED, KIND, ONE_BUS, serve_simply
 from accelsim.timing.program import STORE
 
 Row = Any  # integers: a list for Python, an int64 array for numba
@@ -21,10 +22,11 @@ FINISHED, STUCK, TOO_LATE, ASKS_MEMORY = range(4)
 NEVER = 1 << 62  # a value that no counter reaches
 EVERY_EVENT, NO_MORE = -1, -2  # a raise that all events do; what stands behind the last event of one that some do
 
-# How the memory chooses among the requests of several stations; `ALONE`: there is one such station.
-ALONE, OLDEST_FIRST, ROUND_ROBIN = range(3)
-# Places in ``Times.turn``: the station that was served last, when its data had crossed, and when it was handed over.
-LAST_SERVED, LAST_DATA, LAST_START = range(3)
+# Places in ``Tape.arbitration`` (`accelsim.timing.arbitration.Arbitration.row`).
+POLICY, IS_APART, AHEAD = range(3)
+# Places in ``Times.turn``: when the memory took the last request; then, for reads and for writes where they are chosen
+# apart (else the first of each pair), the station that was served last, and when all data will have crossed.
+LAST_START, LAST_SERVED, LAST_DATA = 0, 1, 3
 
 
 class Tape(NamedTuple):
@@ -34,7 +36,7 @@ class Tape(NamedTuple):
     ``first_request`` are of stations; ``cycles``, ``left`` and ``wait_first`` of events; ``wait_*`` of waits;
     ``raise_*`` of raises; ``kinds``, ``request_counter``, ``transfer`` and ``bus_left`` (cycles on the bus of all
     behind a request) of requests; ``base`` of counters. ``only_events`` are the events of a raise that not all of them
-    do, each list with `NO_MORE` behind it; ``arbitration`` [1]. ``asking`` are the stations with requests; ``raised``
+    do, each list with `NO_MORE` behind it; ``arbitration`` [4]. ``asking`` are the stations with requests; ``raised``
     from ``raised_first`` on the counters that each station raises, each once.
     """
 
@@ -220,35 +222,60 @@ def _park(station: int, tape: Tape, times: Times) -> int:
     return int(event)
 
 
-def _granted(tape: Tape, times: Times, memory: Row) -> int:
-    """Return the station whose request the memory takes next, -1 where none waits.
+def queue_of(station: int, tape: Tape, times: Times) -> int:
+    """Return 1 where a station's next request is a write that is chosen apart from reads, else 0."""
+    request = tape.first_request[station] + times.next_event[station] - tape.first_event[station]
+    return 1 if tape.arbitration[IS_APART] != 0 and tape.kinds[request] == STORE else 0
+
+
+def _granted(tape: Tape, times: Times) -> int:
+    """Return the station whose request the memory takes next, -1 where none waits; note when it takes it.
 
     All that can be known without another answer of the memory is known: no request that is not issued yet can be
-    earlier than those that are. The memory takes a request when its first data can follow the last ones on the bus.
+    earlier than those that are.
     """
+    if tape.arbitration[POLICY] != OLDEST_FIRST:
+        return _next_in_turn(tape, times)
     oldest = -1
     for station in tape.asking:
         if times.parked[station] >= 0 and (oldest < 0 or times.parked[station] < times.parked[oldest]):
             oldest = station
-    if oldest < 0 or tape.arbitration[0] == OLDEST_FIRST:
-        return int(oldest)
-    taken = max(times.parked[oldest], times.turn[LAST_DATA] - memory[READ_LATENCY])
-    before = -1  # the first one that may be taken, of those up to the one served last
+    if oldest >= 0:  # none is taken before the one that was taken before it
+        times.turn[LAST_START] = max(times.parked[oldest], times.turn[LAST_START])
+    return int(oldest)
+
+
+def _next_in_turn(tape: Tape, times: Times) -> int:
+    """Return what `_granted` does where stations take turns, of reads and writes apart where they have queues."""
+    turn = times.turn
+    reads, writes = _taken(0, tape, times), _taken(1, tape, times)
+    queue, taken = (1, writes) if writes < reads else (0, reads)
+    chosen = -1  # the first one behind the one served last; of those up to it, where there is none, the first
     for station in tape.asking:
-        if 0 <= times.parked[station] <= taken:
-            if station > times.turn[LAST_SERVED]:
-                return int(station)
-            if before < 0:
-                before = station
-    return int(before)
+        if 0 <= times.parked[station] <= taken and queue_of(station, tape, times) == queue:
+            if station > turn[LAST_SERVED + queue]:
+                chosen = station
+                break
+            if chosen < 0:
+                chosen = station
+    if chosen >= 0:
+        turn[LAST_START], turn[LAST_SERVED + queue] = taken, chosen
+    return int(chosen)
+
+
+def _taken(queue: int, tape: Tape, times: Times) -> int:
+    """Return when the memory takes the next request of a queue, `NEVER` where none waits."""
+    first = NEVER
+    for station in tape.asking:
+        if 0 <= times.parked[station] < first and queue_of(station, tape, times) == queue:
+            first = times.parked[station]
+    turn = times.turn
+    return int(max(first, turn[LAST_START], turn[LAST_DATA + queue] - tape.arbitration[AHEAD + queue]))
 
 
 def _serve(station: int, tape: Tape, times: Times, memory: Row) -> int:
     """Let the memory take the request of a station; return a result of `walk`."""
-    event = times.next_event[station]
-    # The memory takes requests one after the other: none starts before the one that was taken before it.
-    start = max(times.parked[station], times.turn[LAST_START])
-    times.turn[LAST_SERVED], times.turn[LAST_START] = station, start
+    event, start = times.next_event[station], times.turn[LAST_START]
     times.parked[station] = -1
     _look_at(station, times)
     if memory[KIND] == CALLED:
@@ -257,7 +284,8 @@ def _serve(station: int, tape: Tape, times: Times, memory: Row) -> int:
     request = tape.first_request[station] + event - tape.first_event[station]
     is_write = 1 if tape.kinds[request] == STORE else 0
     done = serve_simply(start, is_write, tape.transfer[request], memory)
-    times.turn[LAST_DATA] = max(times.turn[LAST_DATA], done)
+    place = LAST_DATA + queue_of(station, tape, times)
+    times.turn[place] = max(times.turn[place], done)
     arrive(station, event, done, memory[BUSY], tape, times)
     times.next_event[station] = event + 1
     return FINISHED
@@ -296,7 +324,8 @@ def _go_round(tape: Tape, times: Times, memory: Row, limit: int) -> int:
     Counters never run backwards, so that in which order stations are looked at decides about nothing.
     """
     queue, queued, has_requests, last_event = times.queue, times.queued, tape.has_requests, tape.last_event
-    next_event, waits_for, num, is_alone = times.next_event, times.waits_for, len(queue), tape.arbitration[0] == ALONE
+    next_event, waits_for, num = times.next_event, times.waits_for, len(queue)
+    is_alone = tape.arbitration[POLICY] == ALONE
     while queued[1] > 0:
         station = queue[queued[0]]
         queued[0] = (queued[0] + 1) % num
@@ -329,7 +358,7 @@ def walk(tape: Tape, times: Times, memory: Row, limit: int) -> int:
         result = _go_round(tape, times, memory, limit)
         if result != FINISHED:
             return result
-        station = -1 if tape.arbitration[0] == ALONE else _granted(tape, times, memory)
+        station = -1 if tape.arbitration[POLICY] == ALONE else _granted(tape, times)
         if station < 0:
             break
         result = _serve(station, tape, times, memory)
@@ -352,8 +381,9 @@ def compiled_walk() -> Any:
     if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         return None
     options: Any = _uncounted(numba)
-    parts = (serve_simply, _begin_cycle, _raise, arrive, _issue, _work, _park, _granted, _look_at, _serve, _wake)
-    for part in (*parts, _go_round, walk):
+    parts: list[Any] = [serve_simply, _begin_cycle, _raise, arrive, _issue, _work, _park, queue_of, _taken]
+    parts += [_next_in_turn, _granted, _look_at, _serve, _wake, _go_round, walk]
+    for part in parts:
         (numba.extending.register_jitable(**options) if options else numba.extending.register_jitable)(part)
     # Numba looks for changes in this file alone; a value that is closed over is part of the key of what it keeps.
     stamp = stamp_of(sorted(Path(__file__).parent.glob("*.py")))

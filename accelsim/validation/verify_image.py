@@ -78,11 +78,11 @@ class LayerImage:
 
 
 def tile_visits(
-    layer: TraceLayer, schedule: LayerSchedule, hardware: HardwareConfig, first_filter: int = 0
+    layer: TraceLayer, schedule: LayerSchedule, hardware: HardwareConfig, first: tuple[int, int] = (0, 0)
 ) -> TileVisits:
     """Return the visits of a layer's weight tiles, from its schedule.
 
-    Of a part of a layer ``first_filter`` is its first one.
+    Of a part of a layer ``first`` are its first filter, and the first weight that is its own of each filter.
     """
     dims, tiling = layer.dims, schedule.tiling
     if tiling is None:
@@ -98,10 +98,10 @@ def tile_visits(
     index = {loop: values[steps] for loop, values in nest.index.items()}
     window = dims.R * dims.S
     if layer.kind == "conv_transpose2d":  # CKRS: its streams run along the input channels
-        filters = index["G"] * tiling.G * dims.C + index["C"] * tiling.C
-        ranges = [filters, size["G"] * size["C"], index["K"] * tiling.K * window, size["K"] * window]
+        filters = first[0] + index["G"] * tiling.G * dims.C + index["C"] * tiling.C
+        ranges = [filters, size["G"] * size["C"], first[1] + index["K"] * tiling.K * window, size["K"] * window]
     else:
-        filters = first_filter + index["G"] * tiling.G * dims.K + index["K"] * tiling.K
+        filters = first[0] + index["G"] * tiling.G * dims.K + index["K"] * tiling.K
         ranges = [filters, size["G"] * size["K"], index["C"] * tiling.C * window, size["C"] * window]
     passes = np.ones(steps.size, dtype=np.int64)
     generator = hardware.weight_generator

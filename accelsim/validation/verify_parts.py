@@ -109,7 +109,7 @@ def _of_cores(
             if not is_made and (place, one.piece.core) in begun:
                 continue  # its weights stayed on chip
             begun.add((place, one.piece.core))
-        visits = tile_visits(layer, one.piece.schedule, chip, own.first_filter)
+        visits = tile_visits(layer, one.piece.schedule, chip, (own.first_filter, own.first_weight))
         made, decoded = (
             None if unit in one.piece.follows else one.actions.get(unit, {}) for unit in (_GENERATOR, _DECODER)
         )

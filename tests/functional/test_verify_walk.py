@@ -66,15 +66,26 @@ def test_lanes_produce_the_network_and_do_what_is_counted(tmp_path, hardware, so
     assert total_of(found.layers).productions >= total_of(found.layers).num_weights
 
 
-def test_a_transposed_layers_streams_run_along_its_inputs(tmp_path):
+@pytest.mark.parametrize(
+    ("overrides", "source"),
+    [
+        ((), {}),
+        (("num_cores=3", "mapping.split=filters"), {}),
+        (("num_cores=3", "mapping.split=filters"), {"stream": "layer", "seeds": "jump"}),
+        (("num_cores=3", "mapping.split=filters"), {"stream": "tile", "tile_filters": 4, "seeds": "stored"}),
+        (("num_cores=4", "mapping.split=positions"), {}),
+    ],
+)
+def test_a_transposed_layers_streams_run_along_its_inputs(tmp_path, overrides, source):
     build = GraphBuilder("up", (6, 5, 5))
-    build.conv_transpose("up1", "input", 10, 4, stride=2, padding=1)
-    upscaler = synthesize(build.build(), sparsity=0.5, prune_ratio=0.2, lock_ratio=0.1)
+    wide = build.conv_transpose("up1", "input", 10, 4, stride=2, padding=1)
+    build.conv_transpose("up2", wide, 5, 2, stride=2)
+    upscaler = synthesize(build.build(), sparsity=0.5, prune_ratio=0.2, lock_ratio=0.1, template=RandomSource(**source))
 
-    found = verify_weights(chip(tmp_path), upscaler)
+    found = verify_weights(load_hardware(chip(tmp_path).path, overrides), upscaler)
 
     assert found.problem is None
-    assert found.layers[0].num_weights == 6 * 10 * 16
+    assert [layer.num_weights for layer in found.layers] == [6 * 10 * 16, 10 * 5 * 4]
 
 
 def test_the_cases_include_discards_jumps_and_revisits(tmp_path):

@@ -98,8 +98,8 @@ def several_cores(draw: random.Random, hardware: HardwareConfig) -> HardwareConf
         "num_cores": draw.randint(2, 5), "share": units, "cache": None,
         "core_network": network if has_network else None,
     }  # fmt: skip
-    has_one_bus = hardware.dram.model == "simple" and not hardware.dram.separate_write_bus
-    policy = draw.choice(["oldest_first", "round_robin"]) if has_one_bus else "oldest_first"
+    has_one_queue = hardware.dram.model == "simple" and not hardware.dram.separate_write_bus
+    policy = draw.choice(["oldest_first", "round_robin"]) if has_one_queue else "round_robin"  # these are rare
     dram = hardware.dram.model_copy(update={"arbitration": policy})
     return hardware.model_copy(update={**changed, "dram": dram})
 

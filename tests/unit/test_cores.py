@@ -7,6 +7,7 @@ import pytest
 
 from accelsim.config.loader import LoadedHardware, load_hardware
 from accelsim.cores.bound import least_work
+from accelsim.cores.pipeline import by_stages
 from accelsim.cores.run import Program, best_program, by_layers
 from accelsim.costed import run_with_limits, simulate_format
 from accelsim.errors import ConfigError, MappingError, SimulationError
@@ -19,13 +20,15 @@ from accelsim.pipeline import layer_plans, network_on_cores, simulate
 from accelsim.report.timeline_probe import TimelineProbe
 from accelsim.results.schema import check_result
 from accelsim.results.store import result_text
-from accelsim.sim.cores import core_of_one
+from accelsim.sim.cores import core_of_one, end_of_slots
 from accelsim.sim.counters import Counters
 from accelsim.tenants import run_tenants
+from accelsim.ticket.builder import GraphBuilder
 from accelsim.timing.cores import build_system, solve_system
 from accelsim.timing.stations import Wait
 from accelsim.trace import TraceOptions, trace_workload, with_statistics
 from accelsim.trace.batch import with_batch
+from accelsim.trace.from_graph import trace_graph
 from accelsim.trace.model import LayerTrace, LayerWeights, LoopDims, TraceLayer
 
 pytestmark = pytest.mark.usefixtures("first_choice_in_module")
@@ -70,7 +73,7 @@ def moved(counters: Counters, *names: str) -> int:
     return sum(layer.dram_bytes[name] for layer in counters.layers for name in names)
 
 
-@pytest.mark.parametrize("workload", ["resnet18", "mobilenet_v2", "vit_tiny"])
+@pytest.mark.parametrize("workload", ["resnet18", "mobilenet_v2", "vit_tiny", "dcgan_generator"])
 def test_parts_add_up_to_the_layer(workload: str) -> None:
     trace = trace_workload(workload, TICKET)
     plans = layer_plans(trace, "slt")
@@ -103,6 +106,26 @@ def test_rows_under_a_part_are_read_with_their_halo() -> None:
     assert [part.layer.dims.H for part in parts] == [5, 6, 6, 5]
     assert [part.dram_input_elements for part in parts] == [16 * 16 * rows for rows in (5, 6, 6, 5)]
     assert [part.layer.dims.padding for part in parts] == [(1, 1), (0, 1), (0, 1), (0, 1)]
+
+
+def test_a_transposed_convolution_is_divided_by_what_each_of_its_filters_makes() -> None:
+    build = GraphBuilder("up", (6, 5, 5))
+    build.conv_transpose("two", build.conv_transpose("one", "input", 10, 4, stride=2, padding=1), 5, 2, stride=2)
+    trace, chip = with_statistics(trace_graph(build.build()), TICKET), core_chip(quad().config, 1, None)
+    one, two = network_tasks(trace, layer_plans(trace, "slt"), chip, Residency(frozenset(), (0, 0)))
+    filters = split_task(one, "filters", 3, 1)
+    assert filters is not None
+    assert [part.layer.dims.K for part in filters] == [4, 3, 3]
+    assert [(part.first_weight, part.filter_weights) for part in filters] == [(0, 160), (64, 160), (112, 160)]
+    assert [part.layer.num_outputs for part in filters] == [4 * 100, 3 * 100, 3 * 100]
+    assert [part.dram_input_elements for part in filters] == [6 * 25] * 3
+    assert split_task(one, "positions", 3, 1) is None  # its rows overlap in the output
+    rows = split_task(two, "positions", 4, 1)  # of filters of 2 x 2 with stride 2 they do not
+    assert rows is not None
+    assert [(part.layer.dims.P, part.layer.dims.H, part.layer.num_outputs) for part in rows] == [
+        (3, 3, 600), (3, 3, 600), (2, 2, 400), (2, 2, 400)
+    ]  # fmt: skip
+    assert [part.dram_input_elements for part in rows] == [300, 300, 200, 200]
 
 
 def test_each_core_with_an_input_takes_the_time_of_one_core_with_one() -> None:
@@ -161,6 +184,25 @@ def test_inputs_stream_through_a_pipeline() -> None:
     assert many.first_input_cycles < latency(many) < 8 * latency(one)
     assert sum(core.macs for core in many.cores) == 8 * sum(layer.dims.macs for layer in small().layers)
     assert {sum(core.cycles_by_cause.values()) for core in many.cores} == {latency(many)}
+
+
+@pytest.mark.parametrize("where", ["share=[weight_generator]", "core_network={}"])
+def test_a_stage_runs_its_layers_fused(where: str) -> None:
+    trace, more = with_batch(deep(), 3), ("mapping.schedule=pipeline", "mapping.fuse=[[one, two]]")
+    plain, fused = quad("mapping.schedule=pipeline"), quad(where, *more)
+    apart, together = (simulate(chip, trace, "dense-int8") for chip in (plain, fused))
+    assert [group.layers for group in together.fused] == [("one", "two")]
+    assert [core.num_layers > 0 for core in together.cores] == [True, True, False, False]  # both are one core's
+    assert sum(layer.macs for layer in together.layers) == sum(layer.macs for layer in apart.layers)
+    saved = moved(apart, "activation_in", "activation_out") - moved(together, "activation_in", "activation_out")
+    assert saved > 1.95 * trace.layers[0].dims.num_outputs  # the map between them, written and read
+    assert simulate(fused, trace, "dense-int8", exact=True) == together
+    network = network_on_cores(fused.config, trace, "dense-int8")
+    program, counters = best_program(fused.config, network)
+    assert program is not None
+    again = by_stages(fused.config, network, lambda each: end_of_slots(each.slots, fused.config), program)
+    assert (again.divided, again.fused) == (program.divided, program.fused)
+    assert end_of_slots(again.slots, fused.config) == latency(counters)
 
 
 @pytest.mark.parametrize("how", ["split=batch", "schedule=pipeline"])
@@ -270,7 +312,6 @@ def test_networks_side_by_side_do_not_disturb_each_other_without_a_bottleneck() 
         (("num_cores=2", "mapping.split=filter"), "'filter' is not a split; give one of auto, filters"),
         (("num_cores=2", "mapping.split={conv1: filtrs}"), "conv1: 'filtrs' is not a split"),
         (("num_cores=2", "share=[mask_decoder]"), "share mask_buffer too"),
-        (("num_cores=2", "dram.arbitration=round_robin", "dram.model=timing"), "round_robin is for dram.model simple"),
         (("num_cores=2", "mapping.schedule=pipeline", "mapping.split=filters"), "each layer is one core's"),
         (("num_cores=65",), "num_cores"),
     ],
@@ -297,6 +338,15 @@ def test_a_core_that_is_done_early_takes_no_turn_before_those_that_it_waits_for(
     trace = LayerTrace("part", trace_workload("mobilenet_v2", TraceOptions(sparsity=0.6)).layers[:7], "dense")
     run = run_tenants(chip, [network_on_cores(chip, trace, "slt")] * 2)
     assert [tenant.counters.layers[-1].name for tenant in run.tenants] == [trace.layers[-1].name] * 2
+
+
+def test_layers_that_are_fused_may_be_those_of_one_network_of_several() -> None:
+    chip = quad("mapping.schedule=tenants", "mapping.fuse=[[two, three]]", "mapping.split={three: filters}").config
+    run = run_tenants(chip, [network_on_cores(chip, trace, "dense-int8") for trace in (small(), deep())])
+    assert [len(tenant.counters.fused) for tenant in run.tenants] == [0, 1]
+    wrong = quad("mapping.schedule=tenants", "mapping.fuse=[[two, four]]").config
+    with pytest.raises(MappingError, match="has no layer 'four'"):
+        run_tenants(wrong, [network_on_cores(wrong, trace, "dense-int8") for trace in (small(), deep())])
 
 
 def test_one_network_is_no_tenant() -> None:

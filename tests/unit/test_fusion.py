@@ -102,12 +102,9 @@ def test_verify_produces_the_weights_of_every_stripe(made: Path, capsys: pytest.
     assert weights["total"]["productions"] > weights["total"]["num_weights"]  # generated again in each stripe
 
 
-def test_a_chart_and_a_pipeline_are_refused(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_chart_and_a_wrong_word_are_refused(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     chart = ["--gantt", str(made / "chart.svg")]
     assert main(["run", CHIP[0], str(made / "ticket.pt"), *settings(), *chart]) == 2
     assert "--gantt: a chart shows a layer that runs at a stretch" in capsys.readouterr().err
     assert main(["run", CHIP[0], str(made / "ticket.pt"), "--set", "mapping.fuse=[a, b]"]) == 2
     assert "['a', 'b'] is no fusion; give none, auto, or lists of layers such as [[" in capsys.readouterr().err
-    stages = ["--set", "num_cores=2", "--set", "mapping.schedule=pipeline"]
-    assert main(["run", CHIP[0], str(made / "ticket.pt"), *settings(), *stages]) == 2
-    assert "mapping.fuse: in a pipeline each layer is a core's by itself; set fuse" in capsys.readouterr().err
