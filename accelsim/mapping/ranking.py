@@ -91,10 +91,10 @@ def best_tilings(hardware: HardwareConfig, tasks: list[LayerTask], prices: Energ
     different = [tasks[place] for place in first.tolist()]
     layers = layer_figures(different)
     with np.errstate(invalid="ignore"):  # a tiling that does not fit is infinite: infinity x 0 is not a number
-        best = _best(figures_of(space_of(hardware, different, layers, "narrow"), prices), kinds, FEW_STEPS)
+        best = _best(figures_of(space_of(hardware, different, layers, "narrow"), prices, only_fitting=True), kinds, FEW_STEPS)
         if np.isfinite(best.latency).all():
             return best
-        return _best(figures_of(space_of(hardware, different, layers, "whole"), prices), kinds, MOST_ALIKE)
+        return _best(figures_of(space_of(hardware, different, layers, "whole"), prices, only_fitting=True), kinds, MOST_ALIKE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ def estimates(tasks: Sequence[LayerTask], prices: EnergyPrices) -> list[Estimate
 
 def _least(tasks: list[LayerTask], prices: EnergyPrices, width: Width, most_steps: int) -> list[Estimate | None]:
     with np.errstate(invalid="ignore"):  # a tiling that does not fit is infinite: infinity x 0 is not a number
-        figures = figures_of(space_of(tasks[0].hardware, tasks, layer_figures(tasks), width), prices)
+        figures = figures_of(space_of(tasks[0].hardware, tasks, layer_figures(tasks), width), prices, only_fitting=True)
     table = figures.space.table
     value = np.where(figures.legal & (table.steps <= most_steps), figures.value, np.inf)
     order, found = value.argmin(axis=0), []

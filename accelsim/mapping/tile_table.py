@@ -7,7 +7,7 @@ Formulas are those of `accelsim.mapping.closed_form`; here they run over all lay
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from itertools import product
 from typing import Any, Literal
@@ -105,6 +105,8 @@ class TileTable:
     turns
         int64 [orders, n], the order in which weight tiles are visited: 0 part by part of the same filters, 1 the same
         with output positions between filters and parts, 2 filter by filter of the same part.
+    is_new
+        bool [orders, n]: whether no earlier order walks over the tiles in the same way, loops of one tile left out.
     counts, sizes
         Tiles along each loop, and the size of the largest.
     steps, weight_tiles, output_tiles
@@ -142,6 +144,7 @@ class TileTable:
     stream_weights: Floats
     stream_parts: Floats
     turns: Ints
+    is_new: npt.NDArray[np.bool_]
     counts: dict[Loop, Floats]
     sizes: dict[Loop, Floats]
     steps: Floats
@@ -151,7 +154,25 @@ class TileTable:
     inputs: HoldTable
     psums: HoldTable
 
+    def of_pairs(self, pairs: Ints) -> TileTable:
+        """Return a table in which each of some pairs of an order and a tiling is a tiling; it has one order.
 
+        ``pairs`` are places in [orders, n], sorted by tiling; each layer has some. How operands are held, and in which
+        turns weights are visited, stays as it is: who picks pairs has looked at it.
+        """
+        tilings = pairs % self.layer.size
+        flat = {name: getattr(self, name).take(tilings) for name in _COLUMNS}
+        counts = {loop: self.counts[loop].take(tilings) for loop in LOOPS}
+        first = np.searchsorted(flat["layer"], np.arange(self.first.size))
+        return replace(self, **flat, counts=counts, first=first)
+
+
+# What the closed form asks of a tiling once it is known how its operands are held.
+_COLUMNS = (
+    "layer", "compute", "fill", "input_reads", "weight_reads", "psum_writes", "psum_reads", "idle_pes", "positions",
+    "outputs", "tile_inputs", "pixels", "last_share", "rows", "new_rows", "columns", "new_columns", "depth", "steps",
+    "weight_tiles", "output_tiles",
+)  # fmt: skip
 LayerKey = tuple[LoopDims, LayerKind, int]
 """A layer, and the lanes of the generator that makes its weights; 0: none does."""
 
@@ -184,6 +205,7 @@ def tile_table(layers: tuple[LayerKey, ...], array_json: str, width: Width) -> T
         counts=counts,
         sizes=sizes,
         turns=turns,
+        is_new=_new_walks(counts, turns),
         steps=np.prod([counts[loop] for loop in LOOPS], axis=0),
         weight_tiles=counts["G"] * counts["K"] * counts["C"],
         output_tiles=np.prod([counts[loop] for loop in LOOPS if loop != "C"], axis=0),
@@ -192,6 +214,17 @@ def tile_table(layers: tuple[LayerKey, ...], array_json: str, width: Width) -> T
         psums=psums,
         **joined,
     )
+
+
+def _new_walks(counts: dict[Loop, Floats], turns: Ints) -> npt.NDArray[np.bool_]:
+    """Return `TileTable.is_new`: the sequence of the split loops, and the turns of the weights, say how tiles follow."""
+    walks = turns
+    for place in range(len(LOOPS)):
+        # Each order's next loop is a digit of its number if it is split.
+        split = np.stack([counts[order[place]] > 1 for order in LOOP_ORDERS])
+        digit = np.array([[LOOPS.index(order[place]) + 1] for order in LOOP_ORDERS])
+        walks = np.where(split, walks * (len(LOOPS) + 1) + digit, walks)
+    return np.stack([(walks[:number] != walk).all(axis=0) for number, walk in enumerate(walks)])
 
 
 @dataclass(frozen=True, slots=True)
