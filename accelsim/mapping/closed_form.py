@@ -121,9 +121,7 @@ def _generation(space: Space) -> tuple[Generation, Generation] | None:
     return generation(space.tasks, generator, space.table, sources[0].generator in COUNTER_BASED, places)
 
 
-def _made(
-    generated: tuple[Generation, Generation] | None, held: Holdings, passes: Floats, pairs: Ints | None
-) -> _Made:
+def _made(generated: tuple[Generation, Generation] | None, held: Holdings, passes: Floats, pairs: Ints | None) -> _Made:
     """Return the generator's work in all visits of tiles, of some ``pairs`` of orders and tilings or of all."""
     visits = held.weights.fetches
     if generated is None:
@@ -298,7 +296,7 @@ def _legal(space: Space, ways: Ways) -> npt.NDArray[np.bool_]:
 
 
 def _fitting(space: Space, legal: npt.NDArray[np.bool_]) -> tuple[Ints, Ints]:
-    """Return the pairs of orders and tilings that are legal and walk like no other, flat and as tilings, sorted by these.
+    """Return legal pairs of orders and tilings that walk like no other: flat, and as tilings, by which they are sorted.
 
     Of a layer that nothing fits, one is left, so that every layer has some.
     """

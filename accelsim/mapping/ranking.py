@@ -91,10 +91,12 @@ def best_tilings(hardware: HardwareConfig, tasks: list[LayerTask], prices: Energ
     different = [tasks[place] for place in first.tolist()]
     layers = layer_figures(different)
     with np.errstate(invalid="ignore"):  # a tiling that does not fit is infinite: infinity x 0 is not a number
-        best = _best(figures_of(space_of(hardware, different, layers, "narrow"), prices, only_fitting=True), kinds, FEW_STEPS)
+        figures = figures_of(space_of(hardware, different, layers, "narrow"), prices, only_fitting=True)
+        best = _best(figures, kinds, FEW_STEPS)
         if np.isfinite(best.latency).all():
             return best
-        return _best(figures_of(space_of(hardware, different, layers, "whole"), prices, only_fitting=True), kinds, MOST_ALIKE)
+        figures = figures_of(space_of(hardware, different, layers, "whole"), prices, only_fitting=True)
+        return _best(figures, kinds, MOST_ALIKE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -217,7 +217,7 @@ def tile_table(layers: tuple[LayerKey, ...], array_json: str, width: Width) -> T
 
 
 def _new_walks(counts: dict[Loop, Floats], turns: Ints) -> npt.NDArray[np.bool_]:
-    """Return `TileTable.is_new`: the sequence of the split loops, and the turns of the weights, say how tiles follow."""
+    """Return `TileTable.is_new`: the sequence of split loops, and the turns of the weights, say how tiles follow."""
     walks = turns
     for place in range(len(LOOPS)):
         # Each order's next loop is a digit of its number if it is split.

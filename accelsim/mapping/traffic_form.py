@@ -73,7 +73,7 @@ def space_of(hardware: HardwareConfig, tasks: list[LayerTask], layers: Layers, w
 
 @dataclass(frozen=True, slots=True)
 class _Ways:
-    """The way to hold an operand that fits with the fewest fetches: its place in the flat table, and whether it fits."""
+    """The way to hold an operand with the fewest fetches: its place in the flat table, and whether it fits."""
 
     table: HoldTable
     places: Ints
