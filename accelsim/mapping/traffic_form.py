@@ -109,7 +109,9 @@ def _ways(table: HoldTable, tile_bytes: Floats, room: Floats, buffer: BufferConf
     way = np.zeros((orders, num), dtype=np.int64)
     for each in reversed(range(ways)):
         way[fits[:, each]] = each
-    return _Ways(table, (np.arange(orders)[:, None] * ways + way) * num + np.arange(num), fits.any(axis=1))
+    return _Ways(
+        table, (np.arange(orders)[:, None] * ways + way) * num + np.arange(num), np.logical_or.reduce(fits, axis=1)
+    )
 
 
 @dataclass(frozen=True, slots=True)
