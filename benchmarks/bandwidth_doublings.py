@@ -2,8 +2,8 @@
 
 The mapper chooses anew at each bandwidth, layer by layer, so that nothing rules it out. Each chip runs each network, as
 dense int8, at 1/4, 1/2, 1, 2 and 4 times its data rate. Per chip: doublings, how many networks took longer, layers
-compared, how many of them took longer, and by how much at most. `docs/model.md` has the figures of a run without arguments,
-which takes three minutes of CPU.
+compared, how many of them took longer, and by how much at most. The figures of `docs/model.md` are from a run without
+arguments, which takes three minutes of CPU.
 
 Usage: python benchmarks/bandwidth_doublings.py [--presets edge ...] [--networks resnet18 ...]
 """
