@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from accelsim.config.hardware import BufferConfig
 from accelsim.cost.array_registers import pad_memories
@@ -59,6 +60,8 @@ def logic_areas(pricer: Pricer) -> dict[str, Price]:
     return {name: _sum_logic(logic, gate, register) for name, logic in inventory(pricer).items()}
 
 
+# Along a sweep most units stay as they are.
+@lru_cache(maxsize=512)
 def _sum_logic(logic: Logic, gate: Price, register: Price) -> Price:
     parts = [scaled(gate, count, row) for row, count in logic.gates]
     return joined([*parts, multiplied(flip_flops_of([logic]), register)])

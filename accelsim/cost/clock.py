@@ -13,9 +13,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from accelsim.cost.area import logic_areas
-from accelsim.cost.inventory import FlipFlops, flip_flops_of, inventory
+from accelsim.cost.inventory import FlipFlops, Logic, flip_flops_of, inventory
 from accelsim.cost.terms import Price, joined, multiplied, resolve, scaled
 from accelsim.cost.traits import Pricer
 from accelsim.sim.counters import LayerCounters
@@ -25,7 +26,8 @@ from accelsim.sim.counters import LayerCounters
 class ClockedGroup:
     """Flip-flops of a unit with their price.
 
-    In a cycle, in pJ of all of them: clocked, of which the network's part outside of the flip-flops, and gated.
+    In a cycle, in pJ of all of them: clocked, of which the network's part outside of the flip-flops, gated, and by how
+    much clocked is more than gated.
     """
 
     unit: str
@@ -33,6 +35,7 @@ class ClockedGroup:
     clocked_pj: Price
     network_pj: Price
     gated_pj: Price
+    more_pj: Price
 
 
 _TRANSITIONS = 4  # of a clock, over those of a random bit: two in a cycle, not one in two
@@ -40,11 +43,7 @@ _TRANSITIONS = 4  # of a clock, over those of a random bit: two in a cycle, not 
 
 def flip_flop_cycle_pj(pricer: Pricer, area_um2: float = 0.0) -> Price:
     """Return what one flip-flop costs in a cycle in which it is clocked, in pJ: its inside and `network_cycle_pj`."""
-    return _with_inside(pricer, network_cycle_pj(pricer, area_um2))
-
-
-def _with_inside(pricer: Pricer, network: Price) -> Price:
-    return joined([pricer.energy_pj("flip_flop_clock"), network])
+    return joined([pricer.energy_pj("flip_flop_clock"), network_cycle_pj(pricer, area_um2)])
 
 
 def network_cycle_pj(pricer: Pricer, area_um2: float = 0.0) -> Price:
@@ -52,29 +51,44 @@ def network_cycle_pj(pricer: Pricer, area_um2: float = 0.0) -> Price:
 
     ``area_um2`` is the standard-cell area that it has in its unit; 0: without wire, as before placement.
     """
-    pin = pricer.energy_pj("clock_pin")
+    return _network_pj(pricer.energy_pj("clock_pin"), pricer.wire_pj_per_bit_mm("wire_energy"), area_um2)
+
+
+def _network_pj(pin: Price, wire_pj_per_mm: Price, area_um2: float) -> Price:
     # The clock net of a unit visits each flip-flop once: about an edge of the area that each one has.
     wire_mm = math.sqrt(area_um2) * 1e-3
-    wire = scaled(pricer.wire_pj_per_bit_mm("wire_energy"), _TRANSITIONS * wire_mm, "clock_wire_factor")
+    wire = scaled(wire_pj_per_mm, _TRANSITIONS * wire_mm, "clock_wire_factor")
     return joined([pin, scaled(pin, 1.0, "clock_buffer_share"), wire])
 
 
 def clocked_groups(pricer: Pricer) -> tuple[ClockedGroup, ...]:
     """Return every flip-flop of the chip, by unit and by what clocks it."""
     values = pricer.tables.values  # a sampled area does not move the wires
-    groups = []
+    each = pricer.energy_pj("flip_flop_clock"), pricer.energy_pj("clock_pin"), pricer.wire_pj_per_bit_mm("wire_energy")
+    groups: list[ClockedGroup] = []
     for unit, logic in sorted(inventory(pricer).items()):
         area_um2 = resolve(logic_areas(pricer)[unit], values) * 1e6
         of_one = area_um2 / resolve(flip_flops_of([logic]), values)
-        network = network_cycle_pj(pricer, of_one)
-        price = _with_inside(pricer, network)
-        for each in logic.flip_flops:
-            clocked = multiplied(each.count, price)
-            if each.has_enable:
-                inside = multiplied(each.count, pricer.energy_pj("flip_flop_clock"))
-                clocked = joined([clocked, scaled(inside, 1.0, "enable_clock_share")])
-            gated = scaled(clocked, 1.0, "clock_gated_fraction")
-            groups.append(ClockedGroup(unit, each, clocked, multiplied(each.count, network), gated))
+        groups += _groups_of(unit, logic, each, of_one)
+    return tuple(groups)
+
+
+# Along a sweep most units stay as they are.
+@lru_cache(maxsize=512)
+def _groups_of(
+    unit: str, logic: Logic, prices: tuple[Price, Price, Price], area_um2: float
+) -> tuple[ClockedGroup, ...]:
+    """Return a unit's flip-flops, of which each has an area, at ``prices``: inside of one, its pin, a mm of wire."""
+    inside, pin, wire = prices
+    network = _network_pj(pin, wire, area_um2)
+    groups, price = [], joined([inside, network])
+    for each in logic.flip_flops:
+        clocked = multiplied(each.count, price)
+        if each.has_enable:
+            clocked = joined([clocked, scaled(multiplied(each.count, inside), 1.0, "enable_clock_share")])
+        gated = scaled(clocked, 1.0, "clock_gated_fraction")
+        more = joined([clocked, scaled(gated, -1.0)])
+        groups.append(ClockedGroup(unit, each, clocked, multiplied(each.count, network), gated, more))
     return tuple(groups)
 
 
@@ -133,7 +147,7 @@ def clock_estimate(pricer: Pricer) -> ClockEstimate:
             every.append(group.clocked_pj)
             continue
         every.append(group.gated_pj)
-        more = joined([group.clocked_pj, scaled(group.gated_pj, -1.0)])
+        more = group.more_pj
         if gating == "lane" and made.work is not None:
             for work in made.work:
                 actions.setdefault((work.unit, work.action), []).append(scaled(more, work.cycles))

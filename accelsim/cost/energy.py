@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from accelsim.config.hardware import BufferConfig
 from accelsim.cost.area import area_prices, bank_of
@@ -55,7 +57,7 @@ def energy_prices(pricer: Pricer) -> EnergyPrices:
         If the node or the supply is outside the tables.
     """
     dram, decoder = pricer.hardware.dram, _decoder(pricer)
-    by_unit: dict[str, dict[str, Price]] = {
+    by_unit: dict[str, Mapping[str, Price]] = {
         "dram": bit_prices(dram),
         **{name: _buffer(pricer, getattr(pricer.hardware, name)) for name in BUFFERS},
         "weight_generator": _generator(pricer),
@@ -116,11 +118,16 @@ def _generator(pricer: Pricer) -> dict[str, Price]:
     }
 
 
-def _decoder(pricer: Pricer) -> dict[str, Price]:
+def _decoder(pricer: Pricer) -> Mapping[str, Price]:
+    return _decoder_at(pricer.energy_pj("gate_energy"), write_pj(pricer))
+
+
+# Of a node and supply alone: the same along most sweeps.
+@lru_cache(maxsize=16)
+def _decoder_at(gate: Price, written: Price) -> Mapping[str, Price]:
     return {
         action: joined([
-            _gates(pricer, f"{action}_gates", f"{action}_activity"),
-            _flip_flops(pricer, f"{action}_flip_flops"),
+            scaled(gate, 1.0, f"{action}_gates", f"{action}_activity"), scaled(written, 1.0, f"{action}_flip_flops"),
         ])
         for action in ACTIONS["mask_decoder"]
     }  # fmt: skip

@@ -77,7 +77,8 @@ class Pricer:
     hardware: HardwareConfig
     tables: CostTables
     traits: RunTraits
-    known: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)  # see `once`
+    # See `once`; factors of energy rows too.
+    known: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def node_nm(self) -> float:
@@ -99,10 +100,13 @@ class Pricer:
 
     def energy_pj(self, name: str, coefficient: float = 1.0) -> Price:
         """Return an energy row, scaled to the chip, in pJ."""
-        row = self.tables.row(name)
-        node_nm, voltage_v = _conditions(row)
-        factor = scaling.scale_energy(node_nm, voltage_v, self.node_nm, self.voltage_v)
-        factor *= scaling.between_libraries(node_nm, self.node_nm, self.tables.node_exponent(row))
+        factor = self.known.get(name)
+        if factor is None:
+            row = self.tables.row(name)
+            node_nm, voltage_v = _conditions(row)
+            factor = scaling.scale_energy(node_nm, voltage_v, self.node_nm, self.voltage_v)
+            factor *= scaling.between_libraries(node_nm, self.node_nm, self.tables.node_exponent(row))
+            self.known[name] = factor
         return (Term(coefficient * factor, (name,)),)
 
     def wire_pj_per_bit_mm(self, name: str) -> Price:

@@ -15,12 +15,12 @@ from accelsim.config.hardware import BufferConfig
 from accelsim.mapping.cached_form import tilings_on_bus
 from accelsim.mapping.figures import fixed_pj
 from accelsim.mapping.generation import COUNTER_BASED
-from accelsim.mapping.generation_form import generation
+from accelsim.mapping.generation_form import Generation, generation
 from accelsim.mapping.latency_form import Work, latency_of
 from accelsim.mapping.many_tiles import most_tiles
 from accelsim.mapping.memory_form import Requests, least_standby_pj, requests_of, standby_pj
 from accelsim.mapping.prices import EnergyPrices
-from accelsim.mapping.traffic_form import Holdings, Moved, Space, holdings_of, moved_of, on_chip
+from accelsim.mapping.traffic_form import Holdings, Moved, Space, Ways, moved_of, on_chip, ways_of
 from accelsim.timing.memory import bytes_per_cycle, cycles_per_piece
 from accelsim.timing.program import LOOKAHEAD_STEPS
 from accelsim.units import ns_to_cycles
@@ -110,19 +110,29 @@ class _Made:
     work: tuple[Floats, Floats, Floats, Floats]
 
 
-def _generation(space: Space, held: Holdings, passes: Floats) -> _Made:
+def _generation(space: Space) -> tuple[Generation, Generation] | None:
+    """Return the generator's work of the first pass over each tile and of later ones; None where nothing is made."""
     generator = space.hardware.weight_generator
     sources = [task.plan.source for task in space.tasks if task.plan is not None and task.plan.source is not None]
     if generator is None or not sources:
-        none = np.zeros_like(held.stored)
-        return _Made(none, (none, none, none, none))
+        return None
     decoder = space.hardware.mask_decoder if space.layers.decoded_bits.any() else None
     places = decoder.positions_per_cycle if decoder is not None else None
-    first, later = generation(space.tasks, generator, space.table, sources[0].generator in COUNTER_BASED, places)
+    return generation(space.tasks, generator, space.table, sources[0].generator in COUNTER_BASED, places)
+
+
+def _made(generated: tuple[Generation, Generation] | None, held: Holdings, passes: Floats, pairs: Ints | None) -> _Made:
+    """Return the generator's work in all visits of tiles, of some ``pairs`` of orders and tilings or of all."""
     visits = held.weights.fetches
+    if generated is None:
+        none = np.zeros_like(visits)
+        return _Made(none, (none, none, none, none))
 
     def total(name: str) -> Floats:
-        values: Floats = visits * (getattr(first, name) + (passes - 1) * getattr(later, name))
+        first, later = (np.broadcast_to(getattr(each, name), generated[0].cycles.shape) for each in generated)
+        if pairs is not None:
+            first, later = first.take(pairs), later.take(pairs)
+        values: Floats = visits * (first + (passes - 1) * later)
         return values
 
     names = ("words", "discarded", "seeds", "jumps")
@@ -242,24 +252,27 @@ class Figures:
     legal: npt.NDArray[np.bool_]
 
 
-def figures_of(space: Space, prices: EnergyPrices) -> Figures:
-    """Return what the closed form says of all tilings, each layer alone and from cold buffers."""
+def figures_of(space: Space, prices: EnergyPrices, only_fitting: bool = False) -> Figures:
+    """Return what the closed form says of all tilings, each layer alone and from cold buffers.
+
+    ``only_fitting``: of those that fit, in orders that differ, as pairs [1, n]: a third of the time, for who takes one.
+    """
+    ways, passes, pairs = ways_of(space), _passes(space), None
+    legal = _legal(space, ways)
+    generation = _generation(space)
+    if only_fitting and space.hardware.cache is None:
+        pairs, tilings = _fitting(space, legal)
+        space = replace(space, table=space.table.of_pairs(pairs), left=space.left.take(tilings))
+        legal, passes = legal.take(pairs)[None], passes.take(tilings)
+    held = ways.holdings(space, pairs)
+    made = _made(generation, held, passes, pairs)
     table = space.table
-    held = holdings_of(space)
-    passes = _passes(space)
     moved = moved_of(space, held)
     array = _array_cycles(space, held, passes, moved)
-    made = _generation(space, held, passes)
     work = _work(space, held, moved, _making(space, held, passes, made), array)
     none = np.zeros(1)
     latency = np.broadcast_to(latency_of(space.hardware, work, none, none), held.stored.shape)
-    legal = np.isfinite(held.weights.fetches) & np.isfinite(held.inputs.fetches) & np.isfinite(held.psums.fetches)
-    legal &= np.isfinite(latency) & (table.steps <= most_tiles(space.hardware))
-    if space.is_ideal:  # what is asked of an ideal memory is the array's own time
-        array_alone = table.compute * space.left + table.fill
-        # Half a cycle is what rounding makes of equal times.
-        least = np.minimum.reduceat(array_alone, table.first)
-        legal &= array_alone <= space.of_tile(least) + 0.5
+    legal = legal & np.isfinite(latency)
     # The second half of the buffer is filled only if another load follows.
     copies = np.where(held.weights.loads > 1, 2, 1) if space.hardware.weight_buffer.double_buffered else 1
     occupied = table.positions * space.of_tile(space.layers.weight_bits) / 8 * held.weights.tiles * copies
@@ -269,6 +282,29 @@ def figures_of(space: Space, prices: EnergyPrices) -> Figures:
     )  # fmt: skip
     figures = replace(figures, actions_pj=_actions_pj(figures, prices), requests=_requests(figures, prices))
     return replace(figures, value=np.where(legal, objective_of(figures, latency, prices), np.inf))
+
+
+def _legal(space: Space, ways: Ways) -> npt.NDArray[np.bool_]:
+    """Return which tilings fit, in no more tiles than may be, [orders, n]."""
+    table = space.table
+    legal = ways.fits() & (table.steps <= most_tiles(space.hardware))
+    if space.is_ideal:  # what is asked of an ideal memory is the array's own time
+        array_alone = table.compute * space.left + table.fill
+        # Half a cycle is what rounding makes of equal times.
+        legal &= array_alone <= space.of_tile(np.minimum.reduceat(array_alone, table.first)) + 0.5
+    return legal
+
+
+def _fitting(space: Space, legal: npt.NDArray[np.bool_]) -> tuple[Ints, Ints]:
+    """Return legal pairs of orders and tilings that walk like no other: flat, and as tilings, by which they are sorted.
+
+    Of a layer that nothing fits, one is left, so that every layer has some.
+    """
+    table = space.table
+    keeps = legal & table.is_new
+    keeps[0, table.first[~np.logical_or.reduceat(keeps.any(axis=0), table.first)]] = True
+    tilings, orders = np.nonzero(keeps.T)
+    return orders * table.layer.size + tilings, tilings
 
 
 def objective_of(figures: Figures, latency: Floats, prices: EnergyPrices, is_floor: bool = False) -> Floats:

@@ -91,10 +91,12 @@ def best_tilings(hardware: HardwareConfig, tasks: list[LayerTask], prices: Energ
     different = [tasks[place] for place in first.tolist()]
     layers = layer_figures(different)
     with np.errstate(invalid="ignore"):  # a tiling that does not fit is infinite: infinity x 0 is not a number
-        best = _best(figures_of(space_of(hardware, different, layers, "narrow"), prices), kinds, FEW_STEPS)
+        figures = figures_of(space_of(hardware, different, layers, "narrow"), prices, only_fitting=True)
+        best = _best(figures, kinds, FEW_STEPS)
         if np.isfinite(best.latency).all():
             return best
-        return _best(figures_of(space_of(hardware, different, layers, "whole"), prices), kinds, MOST_ALIKE)
+        figures = figures_of(space_of(hardware, different, layers, "whole"), prices, only_fitting=True)
+        return _best(figures, kinds, MOST_ALIKE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,7 @@ def _least(
     tasks: list[LayerTask], prices: EnergyPrices, width: Width, most_steps: int, most: int
 ) -> list[tuple[Favourite, ...]]:
     with np.errstate(invalid="ignore"):  # a tiling that does not fit is infinite: infinity x 0 is not a number
-        figures = figures_of(space_of(tasks[0].hardware, tasks, layer_figures(tasks), width), prices)
+        figures = figures_of(space_of(tasks[0].hardware, tasks, layer_figures(tasks), width), prices, only_fitting=True)
     table = figures.space.table
     value = np.where(figures.legal & (table.steps <= most_steps), figures.value, np.inf)
     order, best = value.argmin(axis=0), value.min(axis=0)

@@ -9,12 +9,14 @@ import numpy.typing as npt
 
 from accelsim.config.hardware import BufferConfig, HardwareConfig
 from accelsim.mapping.figures import Layers
+from accelsim.mapping.hold_table import HoldTable
 from accelsim.mapping.holding import left_beside
 from accelsim.mapping.skipping import padded_share
 from accelsim.mapping.task import LayerTask
-from accelsim.mapping.tile_table import HoldTable, TileTable, Width, skipped_fractions, tile_table
+from accelsim.mapping.tile_table import TileTable, Width, skipped_fractions, tile_table
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,30 @@ def space_of(hardware: HardwareConfig, tasks: list[LayerTask], layers: Layers, w
     return Space(hardware, tasks, layers, table, left)
 
 
-def _held(table: HoldTable, tile_bytes: Floats, room: Floats, buffer: BufferConfig, only_tile: Floats | None) -> Held:
+@dataclass(frozen=True, slots=True)
+class _Ways:
+    """The way to hold an operand with the fewest fetches: its place in the flat table, and whether it fits."""
+
+    table: HoldTable
+    places: Ints
+    fits: npt.NDArray[np.bool_]
+
+    def tiles(self) -> Floats:
+        """Return how many tiles are held, [orders, n]."""
+        return self.table.single.take(self.places).astype(np.float64)
+
+    def held(self, pairs: Ints | None) -> Held:
+        """Return how the operand is held, [orders, n]; of some ``pairs`` of order and tiling, flat, [1, pairs]."""
+        places, fits = (each if pairs is None else each.take(pairs)[None] for each in (self.places, self.fits))
+        every = (getattr(self.table, name) for name in _TAKEN)
+        fetches, *figures = (values.take(places).astype(np.float64) if values.size else np.zeros(0) for values in every)
+        return Held(np.where(fits, fetches, np.inf), *figures)
+
+
+_TAKEN = ("fetches", "loads", "single", "late", "ready", "keeps_rows", "keeps_columns")  # as `Held` has them
+
+
+def _ways(table: HoldTable, tile_bytes: Floats, room: Floats, buffer: BufferConfig, only_tile: Floats | None) -> _Ways:
     """Return for each tiling and order the way with the fewest fetches that fits; ``room`` is [n] or [orders, n]."""
     held = table.double if buffer.double_buffered else table.single
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -79,19 +104,14 @@ def _held(table: HoldTable, tile_bytes: Floats, room: Floats, buffer: BufferConf
     fits = held <= np.atleast_2d(tiles)[:, None].astype(np.float32) * np.float32(1 + 1e-6)
     if only_tile is not None:
         fits &= (table.single == 1) | (only_tile == 0)
-    way = fits.argmax(axis=1)  # the first that fits: ways are sorted by fetches
     orders, ways, num = fits.shape
-    places = (np.arange(orders)[:, None] * ways + way) * num + np.arange(num)
-
-    def taken(values: npt.NDArray[np.float32]) -> Floats:
-        figures: Floats = values.reshape(-1)[places].astype(np.float64) if values.size else np.zeros(0)
-        return figures
-
-    return Held(
-        np.where(fits.reshape(-1)[places], taken(table.fetches), np.inf),
-        taken(table.loads), taken(table.single), taken(table.late), taken(table.ready),
-        taken(table.keeps_rows), taken(table.keeps_columns),
-    )  # fmt: skip
+    # The first that fits, ways are sorted by fetches: `argmax` along an axis within takes several times as long.
+    way = np.zeros((orders, num), dtype=np.int64)
+    for each in reversed(range(ways)):
+        way[fits[:, each]] = each
+    return _Ways(
+        table, (np.arange(orders)[:, None] * ways + way) * num + np.arange(num), np.logical_or.reduce(fits, axis=1)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +125,32 @@ class Holdings:
     stored_loads: Floats
 
 
-def holdings_of(space: Space) -> Holdings:
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """The ways in which operands fit their buffers with the fewest fetches; ``mask``: where bits are decoded."""
+
+    weights: _Ways
+    inputs: _Ways
+    psums: _Ways
+    mask: _Ways | None
+
+    def fits(self) -> npt.NDArray[np.bool_]:
+        """Return which tilings fit, [orders, n]."""
+        return self.weights.fits & self.inputs.fits & self.psums.fits
+
+    def holdings(self, space: Space, pairs: Ints | None = None) -> Holdings:
+        """Return how operands are held, [orders, n]; where ``space`` is of ``pairs``, flat, of orders and tilings."""
+        weights, inputs, psums = (each.held(pairs) for each in (self.weights, self.inputs, self.psums))
+        if self.mask is None:
+            return Holdings(weights, inputs, psums, weights.fetches, weights.loads)
+        mask = self.mask.held(pairs)
+        stored = np.minimum(weights.fetches, mask.fetches)
+        is_coded = space.of_tile(space.layers.decoded_bits) > 0
+        stored_loads = np.where(is_coded & np.isfinite(mask.fetches), mask.loads, weights.loads)
+        return Holdings(weights, inputs, psums, stored, stored_loads)
+
+
+def ways_of(space: Space) -> Ways:
     """Return how each operand is held: with the fewest fetches that its buffer has room for."""
     hardware, layers, table = space.hardware, space.layers, space.table
 
@@ -114,25 +159,22 @@ def holdings_of(space: Space) -> Holdings:
 
     only_tile = space.of_tile(layers.regenerates) if layers.regenerates.any() else None
     tile = table.positions * space.of_tile(layers.weight_bits) / 8
-    weights = _held(table.weights, tile, room(hardware.weight_buffer), hardware.weight_buffer, only_tile)
+    weights = _ways(table.weights, tile, room(hardware.weight_buffer), hardware.weight_buffer, only_tile)
     sums = table.outputs * hardware.accumulator_bits / 8
-    psums = _held(table.psums, sums, room(hardware.accumulator), hardware.accumulator, None)
+    psums = _ways(table.psums, sums, room(hardware.accumulator), hardware.accumulator, None)
     needed = table.tile_inputs * space.of_tile(layers.activation_bits * layers.reads_inputs) / 8
     free = space.of_tile(layers.capacity_bytes) - table.outputs * space.of_tile(layers.staged_per_output)
     if hardware.sums_in_activation_buffer:  # sums are placed first, beside one tile of inputs
         left = left_beside(hardware.activation_buffer, free, needed)
-        psums = _held(table.psums, sums, left, hardware.accumulator, None)
+        psums = _ways(table.psums, sums, left, hardware.accumulator, None)
         with np.errstate(invalid="ignore"):
-            free = left_beside(hardware.activation_buffer, free, sums * psums.tiles)
-    inputs = _held(table.inputs, needed, free, hardware.activation_buffer, None)
-    stored, stored_loads = weights.fetches, weights.loads
+            free = left_beside(hardware.activation_buffer, free, sums * psums.tiles())
+    inputs = _ways(table.inputs, needed, free, hardware.activation_buffer, None)
+    mask = None
     if layers.decoded_bits.any():
         share = table.positions * space.of_tile(layers.decoded_bits / layers.num_weights) / 8
-        mask = _held(table.weights, share, room(hardware.mask_buffer), hardware.mask_buffer, None)
-        stored = np.minimum(weights.fetches, mask.fetches)
-        is_coded = space.of_tile(layers.decoded_bits) > 0
-        stored_loads = np.where(is_coded & np.isfinite(mask.fetches), mask.loads, weights.loads)
-    return Holdings(weights, inputs, psums, stored, stored_loads)
+        mask = _ways(table.weights, share, room(hardware.mask_buffer), hardware.mask_buffer, None)
+    return Ways(weights, inputs, psums, mask)
 
 
 @dataclass(frozen=True, slots=True)
