@@ -3,8 +3,9 @@ import json
 import pytest
 
 from accelsim.report.html import build_page, page_html
-from accelsim.report.page_designs import is_study, read_study, study_view
+from accelsim.report.page_designs import study_view
 from accelsim.report.page_markdown import page_markdown
+from accelsim.report.studies import is_study, read_study
 from accelsim.results.model import ResultError
 
 HEAD = "hardware,workload,storage,status,fidelity,vary.rows,latency_s,energy_j,area_mm2\n"
