@@ -65,6 +65,23 @@ def test_no_winner_of_designs_most_of_which_failed(tmp_path):
     assert study_view(study(tmp_path)).lead == "No best is named: 4 of 5 points failed."
 
 
+def test_where_no_design_keeps_the_constraints_the_nearest_is_named(tmp_path):
+    more = {"best": {}, "nearest": SUMMARY["best"]["energy_j"], "constraints": ["area_mm2 <= 0.4"]}
+    (tmp_path / "summary.json").write_text(json.dumps(SUMMARY | more), encoding="utf-8")
+    assert study_view(study(tmp_path)).lead == (
+        "No design keeps area_mm2 <= 0.4. The nearest: stored as ticket, rows 16; "
+        "time 2.00 s, energy 1.00 J, chip area 0.500 mm2."
+    )
+
+
+def test_where_the_batch_varies_designs_are_compared_by_an_input(tmp_path):
+    head = HEAD.replace("vary.rows", "vary.batch").replace("\n", ",latency_s_per_input,energy_j_per_input\n")
+    rows = "c,t,slt,ok,simulation,1,1.0,1.0,1,1.0,1.0\nc,t,slt,ok,simulation,4,2.0,2.0,1,0.5,0.5\n"
+    view = study_view(study(tmp_path, head + rows))
+    assert view.charts[0].title == "Energy per input and time per input of 2 designs: 1 on the front"
+    assert len(view.designs) == 1, "all have the same area"
+
+
 def test_a_summary_of_another_kind_is_one_line(tmp_path):
     (tmp_path / "summary.json").write_text("[]", encoding="utf-8")
     with pytest.raises(ResultError, match="not the summary of a sweep"):
