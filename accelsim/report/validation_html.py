@@ -121,7 +121,8 @@ def _errors_chart(found: Sequence[Finding]) -> Chart:
         rows.append(BarRow(each.what, (Segment(100 * min(error, _LONGEST_BAR), colour, words),), percent(error)))
     key = [("trust", 2), ("estimate", 4), ("do not trust", 1)]
     title = "Mean error of each measure"
-    note = f"Bars end at {100 * _LONGEST_BAR:.0f} %. Point at one for what it is measured beside."
+    is_cut = any(each.found.mean_error > _LONGEST_BAR for each in found)
+    note = f"Bars end at {100 * _LONGEST_BAR:.0f} %. " * is_cut + "Point at one for what it is measured beside."
     return Chart(title, BarPicture(title, rows, "mean error", "%", key), note)
 
 
