@@ -32,7 +32,7 @@ fuzz: $(READY)  ## 20,000 broken inputs, drawn anew (half an hour)
 # timm asks for torchvision, whose binaries fit one build of torch; the models themselves do without it.
 nightly: $(READY)  ## checkpoints and architectures of many libraries: imports, and work against torch's own counts (an hour)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[nightly]' && $(BIN)/python -m pip install --quiet --no-deps 'timm>=1.0'
-	ACCELSIM_NIGHTLY=1 $(BIN)/python -m pytest tests/nightly tests/golden tests/property tests/timing tests/e2e tests/unit/slt tests/unit/mapping
+	ACCELSIM_NIGHTLY=1 $(BIN)/python -m pytest tests/nightly tests/golden tests/property tests/timing tests/e2e tests/unit/slt tests/unit/mapping tests/unit/test_cores.py tests/unit/test_language_runs.py
 
 package: $(READY)  ## build sdist and wheel, and run every chip from an installation elsewhere (minutes)
 	ACCELSIM_PACKAGE=1 $(BIN)/python -m pytest tests/e2e/test_package.py

@@ -9,28 +9,29 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 _MAX_NAME = 200
+_LEAST_PART = 3  # letters: fewer stand in nearly every name
 _MAX_NEIGHBOURS = 5_000  # a folder of any size must not make a message slow
 
 
-def suggest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """Return ``did you mean 'x'? `` for a near miss, else an empty text; upper and lower case count as the same."""
-    if len(word) > _MAX_NAME:
-        return ""
-    names = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(word.lower(), names, n=1, cutoff=cutoff)
-    return f"did you mean {names[near[0]]!r}? " if near else ""
+def nearest(word: str, known: Iterable[str], most: int = 3, cutoff: float = 0.6) -> list[str]:
+    """Return the names that a mistyped or shortened ``word`` may have meant, the nearest first: ``most`` of them.
 
-
-def nearest(word: str, known: Iterable[str], most: int = 3) -> list[str]:
-    """Return the names that a mistyped or shortened ``word`` may have meant, the nearest first: ``most`` of them."""
+    Upper and lower case count as the same. ``cutoff``, 0 to 1, is the least share of letters in common.
+    """
     if len(word) > _MAX_NAME:
         return []
     names = {name.lower(): name for name in known}
     given = word.lower()
+    close = difflib.get_close_matches(given, names, n=most, cutoff=cutoff)
     # A ratio of equal letters puts names low that are much longer than the part of them which was typed.
-    longer = [name for name in names if given and given in name]
-    close = difflib.get_close_matches(given, names, n=most, cutoff=0.6)
-    return [names[name] for name in dict.fromkeys([*longer, *close])][:most]
+    longer = [name for name in names if given in name] if len(given) >= _LEAST_PART else []
+    return [names[name] for name in dict.fromkeys([*close, *longer])][:most]
+
+
+def suggest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """Return ``did you mean 'x'? `` for the `nearest` of known names, else an empty text."""
+    near = nearest(word, known, 1, cutoff)
+    return f"did you mean {near[0]!r}? " if near else ""
 
 
 def or_words(names: Sequence[str]) -> str:

@@ -296,8 +296,11 @@ def _option(name: str, field: FieldInfo) -> Callable[[F], F]:
 
 
 def _collect(ctx: click.Context, parameter: click.Parameter, value: object) -> None:
+    if parameter.name is None:
+        return
+    session(ctx).flags[parameter.name] = parameter.opts[0]
     is_given = value is not None and value is not False and value != ()  # 0 is a value
-    if is_given and parameter.name is not None:
+    if is_given:
         collected(ctx)[parameter.name] = value
 
 

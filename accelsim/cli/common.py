@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
@@ -16,13 +17,28 @@ from accelsim.names import suggest
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
+_FIELD = re.compile(r"(?:\w+: |network '[^']*': )?(?P<field>[a-z_]+): ")
+_JOINED_WORD = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
 
 
-@dataclass(slots=True)
+@dataclasses.dataclass(slots=True)
 class Session:
-    """How much the user wants to hear: 1 with ``-v`` (traceback on a fault), -1 with ``-q`` (results and errors)."""
+    """How much the user wants to hear: 1 with ``-v`` (traceback on a fault), -1 with ``-q`` (results and errors).
+
+    ``flags`` are the command's options that become fields of one value, by the fields' names.
+    """
 
     verbosity: int = 0
+    flags: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def as_typed(self, message: str) -> str:
+        """Return a message that begins with a field, ``kv_bits: 5 is not ...``, with options as the user types them."""
+        found = _FIELD.match(message)
+        if found is None or found["field"] not in self.flags:
+            return message
+        start, end = found.span("field")
+        rest = _JOINED_WORD.sub(lambda word: self.flags.get(word[0], word[0]), message[end:])
+        return f"{message[:start]}{self.flags[found['field']]}{rest}"
 
     def note(self, text: str) -> None:
         """Print a remark for people on the error stream, unless they asked for quiet."""

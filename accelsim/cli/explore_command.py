@@ -21,7 +21,7 @@ _SEARCH = (
     cls=SpaceCommand,
     epilog=examples(
         "accelsim explore examples/edge_memory.yaml --objectives latency_s,energy_j --trials 200 --out out/explore",
-        "accelsim explore examples/edge_memory.yaml --where 'area_mm2 <= 0.7' --trials 200 --out out/small",
+        "accelsim explore examples/edge_memory.yaml --where 'area_mm2 <= 1.3' --trials 200 --out out/small",
     ),
 )
 @click.argument("space")

@@ -10,13 +10,10 @@ from pathlib import Path
 import click
 
 from accelsim.cli.common import Choice, common_options, examples, json_option, write_stdout
-from accelsim.config.loader import load_hardware
 from accelsim.config.presets import preset_folder
-from accelsim.errors import ConfigError
 from accelsim.report.text import quantity
-from accelsim.storage import get_format, list_formats
-from accelsim.ticket.zoo import list_networks
-from accelsim.ticket.zoo.decoders import list_decoders
+
+# Each kind imports what it lists when it lists it: nobody who asks for tickets waits for NumPy.
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +36,17 @@ def memories() -> list[Item]:
 
 def networks() -> list[Item]:
     """Return the networks that ``synth`` and ``search`` know by name, and the language models."""
+    from accelsim.ticket.zoo import list_networks  # noqa: PLC0415
+    from accelsim.ticket.zoo.decoders import list_decoders  # noqa: PLC0415
+
     found = [Item(info.name, info.summary) for info in list_networks()]
     return found + [Item(shape.name, shape.summary) for shape in list_decoders()]
 
 
 def formats() -> list[Item]:
     """Return the storage formats."""
+    from accelsim.storage import get_format, list_formats  # noqa: PLC0415
+
     return [Item(name, get_format(name).summary) for name in list_formats()]
 
 
@@ -104,6 +106,9 @@ def command(kind: str | None, as_json: bool) -> None:
 
 
 def _chip(path: Path) -> str:
+    from accelsim.config.loader import load_hardware  # noqa: PLC0415
+    from accelsim.errors import ConfigError  # noqa: PLC0415
+
     try:
         config = load_hardware(path).config
     except ConfigError as error:

@@ -134,7 +134,7 @@ def _explain(error: BaseException, state: Session) -> int:
     """Print one line about ``error`` and return the exit status it leads to."""
     match error:
         case AccelSimError():
-            return _complain(str(error), EXIT_USER)
+            return _complain(state.as_typed(str(error)), EXIT_USER)
         case click.UsageError():
             command = error.ctx.command_path if error.ctx else "accelsim"
             message = _lower(error.format_message())

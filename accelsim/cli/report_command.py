@@ -12,10 +12,10 @@ from accelsim.names import suggest
 from accelsim.report.html import Page, build_page, page_html
 from accelsim.report.page_browser import printed_page, require_browser
 from accelsim.report.page_cores import is_tenants, read_tenants
-from accelsim.report.page_designs import is_study, read_study
 from accelsim.report.page_markdown import page_markdown
 from accelsim.report.page_paper import page_csv, page_figures, page_latex
 from accelsim.report.page_runs import read_results
+from accelsim.report.studies import is_study, read_study
 from accelsim.results.store import check_file_place, check_folder_place, prepare_folder, write_bytes, write_text
 
 FORMATS = ("html", "md", "latex", "pdf", "png")

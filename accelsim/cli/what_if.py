@@ -52,7 +52,7 @@ def run_what_if(  # noqa: PLR0913  what `accelsim run` was given
     """
     from accelsim.dse.points import open_source  # noqa: PLC0415  a plain run does not wait for the engine of sweeps
     from accelsim.dse.progress import Progress  # noqa: PLC0415
-    from accelsim.dse.sweep import DEFAULT_OBJECTIVES, Places, sweep  # noqa: PLC0415
+    from accelsim.dse.sweep import Places, objectives_of, sweep  # noqa: PLC0415
     from accelsim.dse.what_if import (  # noqa: PLC0415
         as_written,
         refuse_set_twice,
@@ -77,7 +77,7 @@ def run_what_if(  # noqa: PLR0913  what `accelsim run` was given
         rows = list(sweep(space, Places(Path(folder), progress=stream), source=source).rows)
         session(ctx).note(f"wrote results.parquet, results.csv and summary.json in {folder}")
     else:
-        progress = Progress(stream, DEFAULT_OBJECTIVES)
+        progress = Progress(stream, objectives_of(space))
         rows = what_if(space, source, progress)
         progress.end()
     if all(row["status"] != "ok" for row in rows):

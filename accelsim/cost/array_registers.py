@@ -138,6 +138,7 @@ def _stages(pricer: Pricer, array: PeArrayConfig) -> tuple[RegisterSet, ...]:
     num_pes, sums = array.num_pes, pricer.hardware.accumulator_bits
     activation, weight = operand_bits(pricer)
     return (
+        # Of a masked product the activation is looked at; weight, product and sum keep what they have.
         RegisterSet("inputs", float(num_pes * activation), "slots", "pad_control", num_pes),
         RegisterSet("weights", float(num_pes * weight), "executed"),
         RegisterSet("products", float(num_pes * (activation + weight)), "executed"),
@@ -211,5 +212,6 @@ def tree_bits(pricer: Pricer) -> int:
     An operand and an output stage are of the latency, but not of the tree.
     """
     levels = _levels(pricer)
+    # From the root, where the fewest registers cut the path: a level further out has twice as many adders.
     stages = min(len(levels), max(0, pricer.hardware.pe_array.pipeline_latency_cycles - 2))
     return sum(count * width for count, width in levels[len(levels) - stages :])

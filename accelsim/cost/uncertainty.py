@@ -170,6 +170,7 @@ def sample(rows: Sequence[CostRow], num_draws: int, seed: int) -> dict[str, Floa
         if row.source not in common:
             common[row.source] = _normal(seed, f"source {row.source}", num_draws)
         own = _normal(seed, f"row {row.name}", num_draws)
+        # Roots, so that the mixture has a variance of 1 and any two rows of a source correlate as stated.
         mixed = math.sqrt(SOURCE_CORRELATION) * common[row.source] + math.sqrt(1 - SOURCE_CORRELATION) * own
         draws[row.name] = quantile(row, _normal_cdf(mixed))
     return draws
@@ -186,6 +187,7 @@ def quantile(row: CostRow, probability: FloatArray) -> FloatArray:
 
 
 def _normal(seed: int, label: str, num_draws: int) -> FloatArray:
+    # A stream for each name: a row more in a table leaves the draws of all others as they were.
     generator = np.random.Generator(np.random.Philox([seed, zlib.crc32(label.encode())]))
     return generator.standard_normal(num_draws)
 
@@ -233,6 +235,7 @@ def _compare(
     return ComparisonBands(
         first=first.storage,
         second=second.storage,
+        # Both formats see the same draws: what they share cancels in the comparison, as it would on one chip.
         probability=float(np.mean(ours < theirs)),
         ratio=_band(value, theirs / ours),
     )

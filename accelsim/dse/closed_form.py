@@ -121,6 +121,7 @@ def _of_language_model(hardware: HardwareConfig, trace: LayerTrace, language: La
     plans, network = _checked_plans(hardware, trace, storage), BlockNetwork.of(trace)
 
     def one(made: Callable[[int], LayerTrace]) -> Row:
+        # The first and the last block have other neighbours than those between; a third one is what each more adds.
         few = min(2, network.num_blocks)
         row = _estimated(hardware, made(few), plans).row
         if network.num_blocks == few:
@@ -206,6 +207,7 @@ def _estimated(hardware: HardwareConfig, trace: LayerTrace, known: Mapping[str, 
     actions = _actions(hardware, on_array, best)
     for key, count in vector.actions.items():
         actions[key] = actions.get(key, 0.0) + count
+    # The ranking knows bytes, not their direction: all of them at the price of reading.
     actions["dram", "read_bits"] = dram_bytes * 8.0
     prices = _Prices(hardware, _traits(plans, on_array))
     time_s = cycles_to_s(cycles, hardware.clock_mhz)
@@ -320,6 +322,7 @@ def _vector_layers(hardware: HardwareConfig, tasks: list[LayerTask]) -> _VectorW
             transfer = num_bytes / per_cycle
             ports = (inputs + stored + loaded + outputs) * bits / hardware.activation_buffer.port_bits_per_cycle
             work = max(work, ports)
+        # Chunks stream through the unit, so the slower one of memory and lanes (or ports) hides the other.
         cycles += max(work, transfer)
         moved += num_bytes
         total += ops
@@ -345,6 +348,7 @@ def _actions(hardware: HardwareConfig, tasks: list[LayerTask], best: Best) -> di
     residual = np.array([task.residual_elements for task in tasks], dtype=np.float64)
     second = np.array([_second_on_chip(task) for task in tasks], dtype=np.float64) * best.passes * wbits
     input_bits, weight_bits = best.input_reads * act, best.weight_reads * wbits
+    # A sum that does not fit the accumulators leaves and comes back: two passes over the wires.
     spilled = np.maximum(best.spills, 0) * layers.num_outputs
     decodes = layers.decoded_bits > 0
     moved = input_bits + weight_bits + (layers.num_outputs + 2 * spilled) * acc + residual * act + second
@@ -353,7 +357,7 @@ def _actions(hardware: HardwareConfig, tasks: list[LayerTask], best: Best) -> di
             input_bits + (layers.stored_elements * layers.staged + residual) * act + second
         ).sum(),
         ("activation_buffer", "write_bits"): (
-            best.input_bytes * 8 / layers.input_code
+            best.input_bytes * 8 / layers.input_code  # coded in memory, plain in the buffer
             + (layers.written_elements * layers.buffered + layers.residual_dram_elements) * act
         ).sum(),
         ("weight_buffer", "read_bits"): weight_bits.sum(),
@@ -365,6 +369,7 @@ def _actions(hardware: HardwareConfig, tasks: list[LayerTask], best: Best) -> di
         ("weight_generator", "words"): best.words.sum(),
         ("weight_generator", "discarded_words"): best.discarded.sum(),
         ("mask_decoder", "positions"): (produced * decodes).sum(),
+        # A product in a slot that is not executed is masked: the PE is there, and its operands pass on.
         ("pe_array", "mac_gated"): (slots - executed).clip(min=0).sum(),
         ("pe_array", "operand_shifts_bits"): _shifted_bits(hardware, layers, slots),
         ("pe_array", "weight_loads_bits"): weight_bits.sum(),
@@ -420,6 +425,7 @@ def _shifted_bits(hardware: HardwareConfig, layers: Layers, slots: Floats) -> fl
     """Return bits moved between PE registers, as `accelsim.mapping.build` counts them."""
     array, acc = hardware.pe_array, hardware.accumulator_bits
     act, wbits = layers.activation_bits, layers.weight_bits
+    # Of activation, weight and sum the stationary one stays; in a spatial array only activations pass registers.
     if array.dataflow == "output_stationary":
         each = act + wbits
     elif array.dataflow == "input_stationary":

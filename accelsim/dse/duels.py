@@ -162,6 +162,7 @@ def _best_condition(
     if len(counts) < 2:
         return None
     best: tuple[float, Condition] | None = None
+    # Lost points that earlier conditions put outside count as missed: `total` is that of all points.
     for levels, known in _level_sets(counts):
         inside = sum(counts[level][0] for level in levels)
         hits = sum(counts[level][1] for level in levels)
@@ -178,6 +179,7 @@ def _level_sets(counts: Mapping[Any, Sequence[int]]) -> list[tuple[tuple[Any, ..
         known = tuple(sorted(known))
         more = [known[:end] for end in range(2, len(known))] + [known[end:] for end in range(1, len(known) - 1)]
     else:
+        # Of n words there are 2^n sets; the best one is always some of those with the largest shares of lost points.
         worst = sorted(known, key=lambda level: -counts[level][1] / counts[level][0])
         more = [tuple(worst[:end]) for end in range(2, len(known))]
     return [(levels, known) for levels in [*((level,) for level in known), *more]]

@@ -19,7 +19,7 @@ from accelsim.dse.search import Bench, Confirmation, Design, Ranking, confirm, s
 from accelsim.dse.space import DesignSpace
 from accelsim.dse.summary import Summary, count_reasons, summarise
 from accelsim.dse.summary_text import counted, summary_text
-from accelsim.dse.sweep import DEFAULT_OBJECTIVES, SUMMARY_NAME, Places, check_objectives, opened
+from accelsim.dse.sweep import SUMMARY_NAME, Places, objectives_of, opened
 from accelsim.errors import ConfigError
 from accelsim.results.store import write_text
 
@@ -84,7 +84,7 @@ def explore(space: DesignSpace, places: Places, plan: SearchPlan) -> ExploreResu
     AccelSimError
         Space, folder, store or workers are not usable, or no design can be evaluated.
     """
-    wanted = check_objectives(plan.objectives or space.objectives or DEFAULT_OBJECTIVES, "objectives")
+    wanted = objectives_of(space, plan.objectives)
     constraints = (*space.constraints, *plan.constraints)
     source = open_source(space)
     with opened(places) as (folder, store, executor):

@@ -34,8 +34,8 @@ def pareto_front(values: Floats) -> list[int]:
     complete = np.flatnonzero(np.isfinite(values).all(axis=1))
     values = np.stack([_alike(column) for column in values.T], axis=1) if values.size else values
     front: list[int] = []
+    # Sorted by all figures, so that one pass is enough: a row that beats another one comes first.
     for row in complete[np.lexsort(values[complete].T[::-1])].tolist():
-        # In this order a row is only ever beaten by one before it.
         kept = values[front]
         beaten = ((kept <= values[row]).all(axis=1) & (kept < values[row]).any(axis=1)).any()
         if not beaten:
@@ -121,7 +121,7 @@ def sensitivities(
             metric,
             variance / total if total > _NOTHING else 0.0,
             float(np.exp(np.ptp(effect))),
-            levels[int(pick(effect.round(12)))],
+            levels[int(pick(effect.round(12)))],  # rounded: of values alike but for the last digits the first one
         )
         for (axis, levels, _), effect, variance in zip(coded, effects, variances, strict=True)
     ]
@@ -157,6 +157,8 @@ def _additive(codes: Sequence[npt.NDArray[np.int64]], values: Floats) -> tuple[l
         solved = sums / counts
     else:
         shifted = [code + start for code, start in zip(codes, first, strict=False)]
+        # The matrix is singular, since a constant may move from one variable's effects to another's: least squares
+        # takes the smallest solution, and means of 0 below make it unique.
         normal = np.zeros((number, number))
         for one in shifted:
             for other in shifted:

@@ -225,6 +225,7 @@ def confirm(
     feasible = [index for index, design in enumerate(usable) if holds(constraints, design.figures)]
     front = [feasible[place] for place in pareto_front(costs([usable[i].figures for i in feasible], objectives))]
     others = sorted(set(range(len(usable))) - set(front))
+    # The sample is of the rest: a front alone lies so close together that ranks say nothing of the whole space.
     sample = sorted(random.Random(seed).sample(others, min(num_sample, len(others))))
     chosen = [usable[index] for index in (*front, *sample)]
     front.sort(key=lambda index: float(costs([usable[index].figures], objectives[:1])[0, 0]))

@@ -45,6 +45,7 @@ class Summary:
     sensitivities: tuple[Sensitivity, ...]
     duels: tuple[Duel, ...]
     reasons: dict[str, int]
+    constraints: tuple[str, ...] = ()
 
 
 def summarise(
@@ -89,6 +90,7 @@ def summarise(
         sensitivities=tuple(moved),
         duels=tuple(duels(good, [axis for axis in axes_of(space) if axis != "storage"])),
         reasons=count_reasons(rows),
+        constraints=tuple(constraint.text for constraint in constraints),
     )
 
 

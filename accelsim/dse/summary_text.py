@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from accelsim.dse.duels import Condition, Duel, Rule
-from accelsim.dse.rows import Row, figure
+from accelsim.dse.rows import DETAIL_COLUMNS, Row, figure
 from accelsim.dse.summary import Summary
 from accelsim.report.terminal import PIPE_WIDTH
 from accelsim.report.text import metric_text, printable, significant, size_words
@@ -41,7 +41,7 @@ def summary_text(summary: Summary, more: Mapping[str, Any] | None = None) -> str
 
 def _short(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row without its breakdowns by cause and unit."""
-    return {name: value for name, value in row.items() if not name.startswith(("cycles_", "energy_j_"))}
+    return {name: value for name, value in row.items() if name not in DETAIL_COLUMNS}
 
 
 def counted(summary: Summary) -> str:

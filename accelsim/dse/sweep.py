@@ -18,7 +18,7 @@ from accelsim.dse.export import default_store, flat_rows, table, write_tables
 from accelsim.dse.points import PointSource, open_source
 from accelsim.dse.progress import Progress
 from accelsim.dse.rows import Fidelity, Row
-from accelsim.dse.space import DesignSpace
+from accelsim.dse.space import BATCH, DesignSpace
 from accelsim.dse.store import ResultStore, StoreError, removed_store
 from accelsim.dse.summary import Summary, summarise
 from accelsim.dse.summary_text import counted, summary_text
@@ -26,7 +26,6 @@ from accelsim.errors import ConfigError, Interrupted
 from accelsim.files import removed_if_refused
 from accelsim.results.store import check_folder_place, prepare_folder, write_text
 
-DEFAULT_OBJECTIVES = ("latency_s", "energy_j", "area_mm2")
 SUMMARY_NAME = "summary.json"
 MAX_POINTS = 250_000
 _POINTS_AT_ONCE = 4096
@@ -100,9 +99,19 @@ def _telling_what_is_kept(store: ResultStore) -> Iterator[None]:
         raise Interrupted(f"{kept} point{'s are' if kept > 1 else ' is'} kept in {store.path}") from None
 
 
-def check_objectives(names: Sequence[str], option: str) -> tuple[str, ...]:
-    """Return the metrics, each once, or raise `ConfigError`."""
-    return tuple(dict.fromkeys(check_metric(name, option) for name in names))
+def objectives_of(space: DesignSpace, stated: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the metrics to optimise, each once: those stated, those of the space, or time, energy and area.
+
+    Where the batch varies, time and energy are those of an input: a run of fewer inputs is not a better one.
+
+    Raises
+    ------
+    ConfigError
+        A stated name is no metric.
+    """
+    each = "_per_input" if any(variable.name == BATCH for variable in space.variables) else ""
+    names = stated or space.objectives or (f"latency_s{each}", f"energy_j{each}", "area_mm2")
+    return tuple(dict.fromkeys(check_metric(name, "objectives") for name in names))
 
 
 def sweep(
@@ -121,7 +130,7 @@ def sweep(
     AccelSimError
         Space, folder, store or workers are not usable. A point that fails is a row with its reason instead.
     """
-    wanted = check_objectives(objectives or space.objectives or DEFAULT_OBJECTIVES, "objectives")
+    wanted = objectives_of(space, objectives)
     source = source or open_source(space)
     total = len(source.bases) * len(source.workloads) * space.num_choices
     if total > MAX_POINTS:

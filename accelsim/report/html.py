@@ -21,8 +21,8 @@ from accelsim.report.page_charts import (
     pareto_charts,
     roofline_chart,
 )
-from accelsim.report.page_cores import core_tables, tenants_lead
-from accelsim.report.page_designs import Study, StudyView, study_view
+from accelsim.report.page_cores import TenantsView, core_tables
+from accelsim.report.page_designs import StudyView, study_view
 from accelsim.report.page_runs import Case, PageRun, cases_of
 from accelsim.report.page_tables import (
     PageTable,
@@ -34,13 +34,18 @@ from accelsim.report.page_tables import (
 )
 from accelsim.report.page_validation import VerdictPart, agreement_table, shipped
 from accelsim.report.page_words import answer, case_name, headline, lead, overall, question
+from accelsim.report.studies import Study
 from accelsim.report.text import printable, unbroken
 
-ASSUMPTIONS = (
+_OF_RIVALS = (
     "Pruned rivals keep the ticket's mask; that they reach its accuracy is an assumption. Accuracy is that of the "
     "ticket as stored; a dense network of the same shape has its own.",
+)
+_OF_BREAK_EVEN = (
     "Break-even points move one quantity (DRAM energy per bit, freezing ratio) and keep all else as it was run. The "
     "DRAM energy is that of a bit that moves; standby, power-down and refresh are spent by time.",
+)
+_OF_ALL = (
     "Time is cycle-approximate: cycles inside a tile follow closed forms, and only tiles meet in time. Bands cover the "
     "cost constants, not the times.",
     "Area and energy of generator and decoder are gate counts times a per-gate constant: no netlist, no placement.",
@@ -90,6 +95,7 @@ class Page:
     pareto: tuple[Chart, ...]
     studies: tuple[StudyView, ...]
     cores: tuple[PageTable, ...]
+    tenants: tuple[TenantsView, ...]
     verdict: tuple[VerdictPart, ...]
     validation: PageTable
     constants: PageTable
@@ -101,9 +107,9 @@ def build_page(
     runs: Sequence[PageRun],
     title: str | None = None,
     studies: Sequence[Study] = (),
-    beside: Sequence[PageTable] = (),
+    tenants: Sequence[TenantsView] = (),
 ) -> Page:
-    """Return the report of ``runs``, ``studies`` and networks ``beside`` each other, of which there is one.
+    """Return the report of ``runs``, ``studies`` and ``tenants``, networks beside each other; there is one of these.
 
     The title is its question unless given.
     """
@@ -111,7 +117,7 @@ def build_page(
     first = {case.chip: case for case in cases}
     views = [study_view(study) for study in studies]
     said: set[str] = set()
-    asked, answered, hero = _opening(cases, views, beside)
+    asked, answered, hero = _opening(cases, views, tenants)
     return Page(
         title=printable(title or asked, 160),
         version=accelsim.__version__,
@@ -122,26 +128,34 @@ def build_page(
         answers=answer_table(cases),
         pareto=once(pareto_charts(cases), said),
         studies=tuple(views),
-        cores=(*core_tables(cases), *beside),
+        cores=(*core_tables(cases), *(each.table for each in tenants)),
+        tenants=tuple(tenants),
         verdict=tuple(shipped().verdict),
         validation=agreement_table(shipped().agreement),
         constants=constants_table(cases),
         chips=tuple(table for table in map(chip_table, first.values()) if table is not None),
-        assumptions=ASSUMPTIONS,
+        assumptions=_assumptions(cases, views),
     )
 
 
 def _opening(
-    cases: Sequence[Case], views: Sequence[StudyView], beside: Sequence[PageTable]
+    cases: Sequence[Case], views: Sequence[StudyView], tenants: Sequence[TenantsView]
 ) -> tuple[str, str, Chart | None]:
     """Return question, answer and figure of the first screen: of the cases, else of the first study or networks."""
     if cases:
         return question(cases), lead(cases), hero_chart(cases)
     if views:
         return views[0].question, views[0].lead, views[0].charts[0]
-    if beside:
-        return beside[0].title, tenants_lead(beside[0]), None
+    if tenants:
+        return tenants[0].question, tenants[0].lead, tenants[0].chart
     return "What was run?", "", None
+
+
+def _assumptions(cases: Sequence[Case], views: Sequence[StudyView]) -> tuple[str, ...]:
+    """Return what the page takes for granted; of rivals and of break-even points only where it shows some."""
+    are_rivals = any(case.focus.rivals for case in cases)
+    of_rivals = _OF_RIVALS if are_rivals or any(view.has_duels for view in views) else ()
+    return (*of_rivals, *(_OF_BREAK_EVEN if are_rivals else ()), *_OF_ALL)
 
 
 def page_html(page: Page) -> str:

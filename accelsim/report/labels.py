@@ -53,7 +53,13 @@ _WORDS: Final[dict[str, str]] = {
     "ck": "clock pins",
     # figures and fields of points
     "latency_s": "time",
+    "latency_s_per_input": "time per input",
     "energy_j": "energy",
+    "energy_j_per_input": "energy per input",
+    "energy_j_per_token": "energy per token",
+    "time_to_first_token_s": "time to the first token",
+    "latency_cycles": "cycles",
+    "pe_utilization": "PE use",
     "area_mm2": "chip area",
     "edp_js": "energy x time",
     "weight_bytes": "weight traffic",

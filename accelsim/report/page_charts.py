@@ -236,7 +236,7 @@ def _bound_words(run: PageRun) -> str:
 
 
 def pareto_charts(cases: Sequence[Case]) -> list[Chart]:
-    """Return, for each network, energy over latency of all its designs, and accuracy over energy where it differs."""
+    """Return two figures a network: energy over latency, and over accuracy where tickets differ in it, else area."""
     charts = []
     for network in dict.fromkeys(case.network for case in cases):
         designs = [
@@ -244,11 +244,28 @@ def pareto_charts(cases: Sequence[Case]) -> list[Chart]:
         ]
         if len(designs) < 3:
             continue
-        charts.append(_pareto(f"{printable(network)}, energy and latency", designs, accuracy=False))
+        charts.append(_pareto(f"{printable(network)}, energy and latency", designs, _LATENCY))
         measured = [(case, run) for case, run in designs if own_accuracy(run.result) is not None]
         if len({run.result.workload.accuracy for _, run in measured}) > 1:
-            charts.append(_pareto(f"{printable(network)}, energy and accuracy of the tickets", measured, accuracy=True))
+            charts.append(_pareto(f"{printable(network)}, energy and accuracy of the tickets", measured, _WRONG))
+        else:
+            charts.append(_pareto(f"{printable(network)}, energy and chip area", designs, _AREA))
     return charts
+
+
+@dataclass(frozen=True, slots=True)
+class _Across:
+    """What a figure of designs has across: its name, its unit ("" of one that is not scaled), and whose value."""
+
+    name: str
+    unit: str
+    value: Callable[[RunResult], float]
+    log: bool = True
+
+
+_LATENCY = _Across("latency", "s", lambda result: result.totals.latency_s)
+_AREA = _Across("chip area (mm2)", "", lambda result: result.totals.area_mm2)
+_WRONG = _Across("wrong answers (%)", "", lambda result: 100 * (1 - (result.workload.accuracy or 0.0)), log=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,36 +435,38 @@ def _freezing_axis() -> Axis:
     return Axis("frozen (% of all weights)", low=0.0, high=100.0)
 
 
-def _pareto(title: str, designs: Sequence[tuple[Case, PageRun]], *, accuracy: bool) -> Chart:
+def _pareto(title: str, designs: Sequence[tuple[Case, PageRun]], across: _Across) -> Chart:
     results = [run.result for _, run in designs]
     energies = [result.totals.energy_j for result in results]
     scale, prefix = prefix_of(max(energies))
-    other = [
-        100 * (1 - (result.workload.accuracy or 0.0)) if accuracy else result.totals.latency_s for result in results
-    ]
-    time_scale, time_prefix = (1.0, "") if accuracy else prefix_of(max(other))
+    other = [across.value(result) for result in results]
+    other_scale, other_prefix = prefix_of(max(other)) if across.unit else (1.0, "")
     front = set(pareto_front(np.array([energies, other], dtype=np.float64).T))
-    chips = list(dict.fromkeys(case.chip for case, _ in designs))
+    # Marks tell chips apart; of a single chip, formats.
+    names = [case.chip for case, _ in designs]
+    if len(set(names)) == 1:
+        names = [format_label(result.storage) for result in results]
     series = []
-    for number, chip in enumerate(chips):
+    for number, name in enumerate(dict.fromkeys(names)):
         marks = tuple(
             Mark(
-                other[index] / time_scale,
+                other[index] / other_scale,
                 energies[index] / scale,
-                _design_tip(chip, results[index]),
+                _design_tip(case.chip, results[index]),
                 strong=index in front,
             )
             for index, (case, _) in enumerate(designs)
-            if case.chip == chip
+            if names[index] == name
         )
-        series.append(Series(chip, _format_colour(number), marks))
+        series.append(Series(name, _format_colour(number), marks))
     ordered = sorted(front, key=lambda index: (other[index], energies[index]))
-    line = tuple(Mark(other[index] / time_scale, energies[index] / scale, "") for index in ordered)
-    x_title = "wrong answers (%)" if accuracy else f"latency ({time_prefix}s), logarithmic"
+    line = tuple(Mark(other[index] / other_scale, energies[index] / scale, "") for index in ordered)
+    unit = f" ({other_prefix}{across.unit})" if across.unit else ""
+    x_title = f"{across.name}{unit}{', logarithmic' if across.log else ''}"
     title = f"{title}: {len(front)} of {len(designs)} designs are on the front"
     picture = PointPicture(
         title,
-        Axis(x_title) if accuracy else Axis(x_title, log=True),
+        Axis(x_title, log=across.log),
         Axis(f"energy ({prefix}J), logarithmic", log=True),
         [*series, Series("", 9, line, joined=True, plain=True)],
         height=330,

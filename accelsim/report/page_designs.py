@@ -2,78 +2,30 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
-from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from accelsim.config.explain import show_plain
-from accelsim.dse.duels import Duel
 from accelsim.dse.pareto import EQUAL, Sensitivity, pareto_front
 from accelsim.dse.summary_text import rule_words
 from accelsim.report.labels import field_label, format_label, label, with_unit
 from accelsim.report.page_charts import Chart
 from accelsim.report.page_svg import NUM_COLOURS, Axis, BarPicture, BarRow, Mark, PointPicture, Segment, Series
 from accelsim.report.page_tables import Cell, PageTable
+from accelsim.report.studies import VARIED, Design, Study, StudySummary
 from accelsim.report.text import metric_text, percent, prefix_of, printable, quantity, significant
-from accelsim.results.model import ResultError
-from accelsim.results.store import SUMMARY_NAME
-from accelsim.strict_json import StrictJsonError, parse_json
 
-DESIGNS_NAME = "results.csv"
-MAX_FILE_BYTES = 64 * 1024 * 1024
-MAX_DESIGNS = 5000
-_NEEDED = ("hardware", "workload", "storage", "status", "fidelity", "latency_s", "energy_j", "area_mm2")
-_VARIED = "vary."
 _BYTES = "_bytes"
 _SHOWN_VALUES = 8
 _MATTERS_TITLE = "What matters, in figures"
+_DUELS_TITLE = "Tickets against rivals"
+_VISIBLE = 0.005  # of a figure: what moves it by less prints as a factor of 1.00
 _SMALL_SHARE = 0.01  # of the spread of a figure: what explains less is not worth a row
-
-
-@dataclass(frozen=True, slots=True)
-class Design:
-    """A simulated point: what it is, by name, and what it costs."""
-
-    storage: str
-    choice: tuple[tuple[str, str], ...]
-    latency_s: float
-    energy_j: float
-    area_mm2: float
-
-
-@dataclass(frozen=True, slots=True)
-class StudySummary:
-    """What of the ``summary.json`` beside the designs the page shows: as the terminal printed it."""
-
-    __pydantic_config__ = ConfigDict(extra="ignore")
-
-    objectives: tuple[str, ...]
-    num_points: int
-    num_failed: int
-    best: dict[str, dict[str, Any]]
-    sensitivities: tuple[Sensitivity, ...]
-    duels: tuple[Duel, ...]
-    reasons: dict[str, int]
-
-
-_SUMMARY = TypeAdapter(StudySummary)
-
-
-@dataclass(frozen=True, slots=True)
-class Study:
-    """The designs of one folder; ``num_failed`` rows have no figures, ``num_estimated`` were not simulated."""
-
-    name: str
-    designs: tuple[Design, ...]
-    num_failed: int
-    num_estimated: int
-    summary: StudySummary | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +36,20 @@ class StudyView:
     question: str
     lead: str
     sentences: tuple[str, ...]
-    charts: tuple[Chart, ...]
+    designs: tuple[Chart, ...]
+    shares: Chart | None
     facts: tuple[PageTable, ...]
     table: PageTable
+
+    @property
+    def charts(self) -> tuple[Chart, ...]:
+        """Return all figures: the designs, then what share of the spread each choice makes."""
+        return self.designs if self.shares is None else (*self.designs, self.shares)
+
+    @property
+    def has_duels(self) -> bool:
+        """Return whether tickets stand against rivals in it."""
+        return any(fact.title == _DUELS_TITLE for fact in self.facts)
 
     @property
     def matters(self) -> PageTable | None:
@@ -94,95 +57,23 @@ class StudyView:
         return next((fact for fact in self.facts if fact.title == _MATTERS_TITLE), None)
 
 
-def is_study(path: str | Path) -> bool:
-    """Return whether ``path`` is a folder that a sweep or an exploration wrote, or its table."""
-    place = Path(path)
-    return place.name == DESIGNS_NAME if place.is_file() else (place / DESIGNS_NAME).is_file()
-
-
-def read_study(path: str | Path) -> Study:
-    """Return the designs in ``path``.
-
-    Raises
-    ------
-    ResultError
-        The table or the summary is too large or not one that a sweep writes, or nothing in it was simulated.
-    """
-    given = Path(path)
-    file = given / DESIGNS_NAME if given.is_dir() else given
-    rows = _rows(file)
-    usable = [row for row in rows if row["status"] == "ok" and row["fidelity"] == "simulation"]
-    estimated = sum(row["status"] == "ok" and row["fidelity"] != "simulation" for row in rows)
-    if not usable:
-        raise ResultError(f"{file}: no simulated point in it; give a finished sweep or exploration")
-    if len(usable) > MAX_DESIGNS:
-        raise ResultError(f"{file}: {len(usable)} simulated points; a report draws at most {MAX_DESIGNS}")
-    name = printable(given.name if given.is_dir() else given.parent.name)
-    designs = tuple(_design(row, file) for row in usable)
-    failed = len(rows) - len(usable) - estimated
-    return Study(name, designs, failed, estimated, _summary(file.with_name(SUMMARY_NAME)))
-
-
 def study_view(study: Study) -> StudyView:
     """Return what the page shows of a study."""
-    fronts = {
-        "time": ([each.latency_s for each in study.designs], "s"),
-        "area": ([each.area_mm2 for each in study.designs], "mm2"),
-    }
-    charts = [_chart(study, what, values, unit) for what, (values, unit) in fronts.items()]
-    matters = _matters_chart(study)
+    areas = [each.area_mm2 for each in study.designs]
+    charts = [_chart(study, study.headings[0], [each.latency_s for each in study.designs], "s")]
+    if max(areas) > min(areas) * (1 + _VISIBLE):
+        charts.append(_chart(study, study.headings[2], areas, "mm2"))
     facts = (_swept_table(study), _chosen_table(study), _matters_table(study), _duels_table(study))
     return StudyView(
         study.name,
         _question(study),
         _lead(study),
         _sentences(study),
-        (*charts, *([matters] if matters else [])),
+        tuple(charts),
+        _matters_chart(study),
         tuple(table for table in facts if table.rows),
         _table(study),
     )
-
-
-def _summary(file: Path) -> StudySummary | None:
-    """Return the summary beside the designs; None where there is none."""
-    if not file.is_file():
-        return None
-    try:
-        if file.stat().st_size > MAX_FILE_BYTES:
-            raise ResultError(f"{file}: larger than {MAX_FILE_BYTES} bytes; at most that is read")
-        return _SUMMARY.validate_python(parse_json(file.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, StrictJsonError, ValidationError) as error:
-        raise ResultError(f"{file}: not the summary of a sweep ({type(error).__name__}); run the sweep again") from None
-
-
-def _rows(file: Path) -> list[dict[str, str]]:
-    try:
-        if file.stat().st_size > MAX_FILE_BYTES:
-            raise ResultError(f"{file}: larger than {MAX_FILE_BYTES} bytes; at most that is read")
-        with file.open(encoding="utf-8", newline="") as stream:
-            reader = csv.DictReader(stream)
-            missing = [name for name in _NEEDED if name not in (reader.fieldnames or ())]
-            if missing:
-                raise ResultError(f"{file}: no column {missing[0]}; give a {DESIGNS_NAME} that accelsim sweep wrote")
-            return [{key: value or "" for key, value in row.items() if isinstance(key, str)} for row in reader]
-    except (OSError, ValueError, csv.Error) as error:
-        raise ResultError(
-            f"{file}: cannot be read ({type(error).__name__}); give a table that accelsim wrote"
-        ) from None
-
-
-def _design(row: dict[str, str], file: Path) -> Design:
-    names = ("hardware", "workload", "storage", *(name for name in row if name.startswith(_VARIED)))
-    figures = {}
-    for name in ("latency_s", "energy_j", "area_mm2"):
-        try:
-            figures[name] = float(row[name])
-        except ValueError:
-            figures[name] = math.nan
-        if not (math.isfinite(figures[name]) and figures[name] > 0):
-            raise ResultError(f"{file}: {name}: {printable(row[name])!r} is not a number above 0; run the sweep again")
-    choice = tuple((name.removeprefix(_VARIED), printable(row[name])) for name in names)
-    return Design(printable(row["storage"]), choice, **figures)
 
 
 def _varied(study: Study) -> list[str]:
@@ -226,11 +117,22 @@ def _lead(study: Study) -> str:
         return f"{len(study.designs)} designs were simulated."
     chosen = _chosen(study.summary)
     if not chosen:
-        return f"No best is named: {study.summary.num_failed} of {study.summary.num_points} points failed."
+        return _without_best(study, study.summary)
     names, row = chosen[0]
     what = " and ".join(label(name.partition(" of ")[0]) for name in names)
     figures = ", ".join(_figure(name.partition(" of ")[0], row) for name in names)
     return f"{_superlative(names).capitalize()} {what}: {figures}; {_words(study, row)}."
+
+
+def _without_best(study: Study, summary: StudySummary) -> str:
+    """Return why no design is best: none keeps the constraints, or most failed."""
+    if summary.nearest is None:
+        return f"No best is named: {summary.num_failed} of {summary.num_points} points failed."
+    wanted = printable(" and ".join(summary.constraints), 200) or "the constraints"
+    figures = ", ".join(
+        f"{name} {_figure(metric, summary.nearest)}" for name, metric in zip(study.headings, study.metrics, strict=True)
+    )
+    return f"No design keeps {wanted}. The nearest: {_words(study, summary.nearest)}; {figures}."
 
 
 def _superlative(names: Sequence[str]) -> str:
@@ -272,7 +174,7 @@ def _words(study: Study, row: Mapping[str, Any]) -> str:
 def _columns(study: Study) -> list[tuple[str, str]]:
     """Return the variables, and their columns in a summary's rows."""
     fixed = ("hardware", "workload", "storage")
-    return [(name, name if name in fixed else f"{_VARIED}{name}") for name in _varied(study)]
+    return [(name, name if name in fixed else f"{VARIED}{name}") for name in _varied(study)]
 
 
 def _part(name: str, value: str) -> str:
@@ -307,16 +209,16 @@ def _chart(study: Study, what: str, values: Sequence[float], unit: str) -> Chart
         series.append(Series(format_label(storage), number % NUM_COLOURS, marks))
     ordered = sorted(front, key=lambda index: (values[index], energies[index]))
     line = tuple(Mark(values[index] / x_scale, energies[index] / y_scale, "") for index in ordered)
-    title = f"Energy and {what} of {len(study.designs)} designs: {len(front)} on the front"
+    title = f"{study.headings[1].capitalize()} and {what} of {len(study.designs)} designs: {len(front)} on the front"
     picture = PointPicture(
         title,
         Axis(f"{what} ({x_prefix}{unit}), logarithmic", log=True),
-        Axis(f"energy ({y_prefix}J), logarithmic", log=True),
+        Axis(f"{study.headings[1]} ({y_prefix}J), logarithmic", log=True),
         [*series, Series("", 9, line, joined=True, plain=True)],
         height=290,
     )
     note = "Filled: on the front of these two; no other is better in both. Point at a mark for its design."
-    return Chart(title, picture, note if what == "time" else "")
+    return Chart(title, picture, note if unit == "s" else "")
 
 
 def _sentences(study: Study) -> tuple[str, ...]:
@@ -344,22 +246,22 @@ def _swept_table(study: Study) -> PageTable:
 
 def _chosen_table(study: Study) -> PageTable:
     """Return a row for each best design: what it is best in, what it is, what it costs."""
-    columns = ("best in", *(_heading(name) for name in _varied(study)), "time", "energy", "chip area")
+    columns = ("best in", *(_heading(name) for name in _varied(study)), *study.headings)
     rows = []
     for names, row in _chosen(study.summary) if study.summary is not None else []:
         what = ", ".join(" of ".join((label(first), rest)) if rest else label(first) for first, _, rest in
                          (name.partition(" of ") for name in names))  # fmt: skip
         cells = [_choice(name, show_plain(row.get(column))) for name, column in _columns(study)]
-        figures = [_figure_cell(name, row) for name in ("latency_s", "energy_j", "area_mm2")]
+        figures = [_figure_cell(name, row) for name in study.metrics]
         rows.append((_text(what), *cells, *figures))
     note = f"Figures within {percent(EQUAL)} of one another count as equal."
     return PageTable("What was chosen", columns, tuple(rows), note)
 
 
 def _matters(study: Study) -> list[Sensitivity]:
-    """Return what moves each figure; what a file says beyond the whole of a spread is left out."""
+    """Return what moves each figure visibly; what a file says beyond the whole of a spread is left out."""
     found = study.summary.sensitivities if study.summary is not None else ()
-    return [each for each in found if 0 <= each.share <= 1]
+    return [each for each in found if 0 <= each.share <= 1 and each.spread > 1 + _VISIBLE]
 
 
 def _matters_chart(study: Study) -> Chart | None:
@@ -398,7 +300,7 @@ def _matters_table(study: Study) -> PageTable:
         (
             _text(label(each.metric) + (f" of {each.network}" if each.network else "")), _text(_name(each)),
             Cell(percent(each.share), each.share), Cell(f"{significant(each.spread)}x", each.spread),
-            _text(_shown(each.variable.removeprefix(_VARIED), show_plain(each.best))),
+            _text(_shown(each.variable.removeprefix(VARIED), show_plain(each.best))),
         )
         for each in _matters(study)
         if each.share >= _SMALL_SHARE
@@ -423,7 +325,7 @@ def _duels_table(study: Study) -> PageTable:
     note = (
         "Pairs of designs alike in all but the storage; factors by which the rival needs more (above 1: ticket wins)."
     )
-    return PageTable("Tickets against rivals", columns, rows, note, folds=True)
+    return PageTable(_DUELS_TITLE, columns, rows, note, folds=True)
 
 
 def _table(study: Study) -> PageTable:
@@ -437,7 +339,7 @@ def _table(study: Study) -> PageTable:
             Cell(f"{significant(each.area_mm2)} mm2", each.area_mm2),
         )
         rows.append((*cells, *figures))
-    columns = (*(_heading(name) for name in varied), "time", "energy", "chip area")
+    columns = (*(_heading(name) for name in varied), *study.headings)
     return PageTable(f"All designs of {study.name}", columns, tuple(rows))
 
 

@@ -65,8 +65,12 @@ def _design_figures(page: Page) -> Iterator[tuple[str, Chart]]:
     for chart in page.pareto:
         yield f"pareto-{_slug(chart.title.partition(':')[0])}", chart
     for study in page.studies:
-        for what, chart in zip(("energy-time", "energy-area", "sensitivity"), study.charts, strict=False):
+        for what, chart in zip(("energy-time", "energy-area"), study.designs, strict=False):
             yield f"{_slug(study.name)}-{what}", chart
+        if study.shares is not None:
+            yield f"{_slug(study.name)}-sensitivity", study.shares
+    for tenants in page.tenants:
+        yield _slug(tenants.table.title), tenants.chart
 
 
 def _tables(page: Page) -> Iterator[tuple[str, PageTable]]:

@@ -20,6 +20,9 @@ _ROW_HEIGHT = 17
 _LINE_HEIGHT = 12
 _LABEL_CHARACTERS = 26
 _LABEL_LINES = 3
+# Multiples of a power of ten at which a logarithmic axis has ticks: the first that give three. Between any figure and
+# 1.7 times as much, the least that an axis spans, the last one has three.
+_TICKS = ((1,), (1, 2, 5), (1, 2, 3, 4, 5, 6, 8), (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9))
 _WHISKER_ROOM = 1.2  # of the longest bar: how far a whisker may stretch the figure
 _SCALED = ("J", "s", "B")  # units that take an SI prefix
 _CHARACTER_WIDTH = 6.8
@@ -240,9 +243,9 @@ class Scale:
         high = axis.high if axis.high is not None else max(values, default=10.0) * 1.3
         decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
         shown: tuple[tuple[float, str], ...] = ()
-        for factors in ((1,), (1, 2, 5), (1, 2, 3, 4, 5, 6, 8)):
+        for factors in _TICKS:
             if len(shown) < 3:
-                ticks = [factor * 10.0**power for power in decades for factor in factors]
+                ticks = [float(f"{factor}e{power}") for power in decades for factor in factors]
                 shown = tuple((tick, _tick(tick)) for tick in ticks if low <= tick <= high)
         return cls(math.log10(low), math.log10(high), True, shown)
 

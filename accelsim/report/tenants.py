@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -15,8 +16,9 @@ from accelsim.report.text import printable, quantity, ratio
 from accelsim.tenants import TenantsRun
 from accelsim.units import cycles_to_s
 
-_NOTICED = 1.005
 _UNTRIED = "it is worked out of one network: run each by itself"
+NOTICED = 1.005
+"""The slow-down from which a network is said to be slower than alone: less prints as 1.00x."""
 
 
 def tenants_text(run: TenantsRun, hardware: HardwareConfig) -> str:
@@ -51,6 +53,11 @@ def tenants_text(run: TenantsRun, hardware: HardwareConfig) -> str:
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
+def core_words(cores: Sequence[int]) -> str:
+    """Return which cores a network has, neighbours: ``2 to 3``."""
+    return f"{cores[0]}" if len(cores) == 1 else f"{cores[0]} to {cores[-1]}"
+
+
 def print_tenants(console: Console, run: TenantsRun, hardware: HardwareConfig) -> None:
     """Print a row per network, and what the chip takes and spends for all of them."""
     console.print(Text(f"{len(run.tenants)} networks on {printable(hardware.name)}", style="bold"))
@@ -60,9 +67,8 @@ def print_tenants(console: Console, run: TenantsRun, hardware: HardwareConfig) -
         table.add_column(heading, justify="right", no_wrap=True)
     for each in run.tenants:
         moved = each.counters.moved_bytes
-        cores = f"{each.cores[0]}" if len(each.cores) == 1 else f"{each.cores[0]} to {each.cores[-1]}"
         table.add_row(
-            printable(each.name), each.storage, cores,
+            printable(each.name), each.storage, core_words(each.cores),
             quantity(cycles_to_s(each.alone_cycles, hardware.clock_mhz), "s"),
             quantity(cycles_to_s(each.latency_cycles, hardware.clock_mhz), "s"),
             ratio(each.slow_down, 1), quantity(moved, "B"),
@@ -70,7 +76,7 @@ def print_tenants(console: Console, run: TenantsRun, hardware: HardwareConfig) -
     console.print(table)
     worst = max(run.tenants, key=lambda each: each.slow_down)
     pays = f"{printable(worst.name)} pays most for what is shared: {ratio(worst.slow_down, 1)} of its time alone."
-    first = pays if worst.slow_down > _NOTICED else "None is noticeably slower than alone."
+    first = pays if worst.slow_down > NOTICED else "None is noticeably slower than alone."
     energy_j = math.fsum(run.energy_j_by_unit.values())
     end = quantity(cycles_to_s(run.end_cycle, hardware.clock_mhz), "s")
     console.print(

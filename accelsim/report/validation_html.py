@@ -29,6 +29,7 @@ from accelsim.validation.verdict import (
 _LINE_COLOUR = 9
 _COLOURS = tuple(colour for colour in range(NUM_COLOURS) if colour != _LINE_COLOUR)
 _LONGEST_BAR = 1.0
+_FEW_ROWS = 12  # that stand whole beside a plot
 _ROOM = 1.3
 """Factor of free space around the marks of a logarithmic plot."""
 
@@ -120,7 +121,8 @@ def _errors_chart(found: Sequence[Finding]) -> Chart:
         rows.append(BarRow(each.what, (Segment(100 * min(error, _LONGEST_BAR), colour, words),), percent(error)))
     key = [("trust", 2), ("estimate", 4), ("do not trust", 1)]
     title = "Mean error of each measure"
-    note = f"Bars end at {100 * _LONGEST_BAR:.0f} %. Point at one for what it is measured beside."
+    is_cut = any(each.found.mean_error > _LONGEST_BAR for each in found)
+    note = f"Bars end at {100 * _LONGEST_BAR:.0f} %. " * is_cut + "Point at one for what it is measured beside."
     return Chart(title, BarPicture(title, rows, "mean error", "%", key), note)
 
 
@@ -130,6 +132,9 @@ def _view(name: str, rows: Sequence[ValidationRow], said: set[str]) -> Reference
         *([_gaps_table(gaps)] if gaps else []),
         *([_context_table(rows)] if any(row.statistic for row in rows) else []),
     ]
+    pairs = [row for row in rows if not row.statistic]
+    if not kinds and not tables and len(pairs) <= _FEW_ROWS:
+        tables = [_pairs_table(pairs)]
     charts = once(filter(None, [_chart(rows)]), said)
     return ReferenceView(
         name, rows[0].source, next(iter(charts), None), _kinds_table(kinds) if kinds else None, tuple(tables)
@@ -148,6 +153,12 @@ def _context_table(rows: Sequence[ValidationRow]) -> PageTable:
         (_text(row.quantity), _number(row.theirs), _number(row.ours), _text(row.note)) for row in rows if row.statistic
     )
     return PageTable("Means, correlations and ranges", columns, cells)
+
+
+def _pairs_table(rows: Sequence[ValidationRow]) -> PageTable:
+    columns = ("quantity", "theirs", "ours")
+    cells = tuple((_text(row.quantity), _number(row.theirs), _number(row.ours)) for row in rows)
+    return PageTable("All rows", columns, cells)
 
 
 def _gaps_table(gaps: Sequence[tuple[str, str, Sequence[ValidationRow]]]) -> PageTable:

@@ -150,6 +150,7 @@ class Fp8Format:
     def encode(self, values: IntTensor) -> EncodedWeights:
         """Return ``values`` from -16 to 16 encoded: all whole numbers that three bits of mantissa hold."""
         check_range(self.name, values, -16, 16)
+        # Positive codes of a float rise with its value, so the place among the values is the code.
         codes = np.searchsorted(_fp8_values(), np.abs(values.ravel()).astype(np.float64))
         codes = codes | np.where(values.ravel() < 0, 128, 0)
         bits = StoredBits(weight=8 * values.size)
@@ -225,6 +226,7 @@ class ComputedCodeFormat:
     def values(self, data: bytes, count: int) -> npt.NDArray[np.int64]:
         """Return the sums of bytes, centred, that a stream of ``count`` weights computes to; the stream is a ring."""
         bits = unpack(data, 2 * count)
+        # Each weight moves the window of 16 bits on by two: neighbours share 14, and the last ones those of the first.
         ring = np.concatenate([bits, bits[:14]])
         windows = np.lib.stride_tricks.sliding_window_view(ring, 16)[::2][:count]
         state = windows.astype(np.int64) @ (1 << np.arange(15, -1, -1, dtype=np.int64))

@@ -150,7 +150,7 @@ class SltFormat:
                 seed=seed_bits(source, weights.shape[0]),
                 scale=weights.num_scale_bits,
             ),
-            buffer_bits_per_weight=1 + value_bits,
+            buffer_bits_per_weight=1 + value_bits,  # the bit that keeps it, and the regenerated value
             arithmetic=value_arithmetic(value_bits),
             decoder=codec,
             decoder_symbols=size.symbols,
@@ -185,6 +185,7 @@ class SltFormat:
     def _mask_size(self, codec: MaskCodec, weights: LayerWeights) -> MaskSize:
         num_searched, num_ones = num_searched_weights(weights, self.network)
         expected = expected_mask_size(codec, num_searched, num_ones)
+        # The ticket file says how long its own coding is; only another codec or network needs the mask itself.
         if codec == weights.codec and self.network == "frozen" and weights.codec_bits is not None:
             return MaskSize(weights.codec_bits, expected.symbols)
         if codec == "raw" or not _can_measure(weights, self.network):
@@ -196,6 +197,7 @@ def source_of_network(source: RandomSource, network: SourceNetwork) -> RandomSou
     """Return ``source`` with the freezing of ``network``: no locked weights (pruned), or none frozen at all (dense)."""
     if network == "frozen":
         return source
+    # A word below the first threshold is pruned, below the second locked: where both are equal nothing is locked.
     if network == "pruned" and source.prune_threshold:
         return replace(source, lock_threshold=source.prune_threshold)
     return replace(source, threshold_bits=0, prune_threshold=0, lock_threshold=0)

@@ -141,6 +141,7 @@ def test_commands_named_in_the_text_exist(page):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not IS_NIGHTLY, reason="four seconds; make docs builds it, and make nightly")
 @pytest.mark.skipif(importlib.util.find_spec("material") is None, reason="the extra docs is not installed")
 def test_site_builds_without_a_warning(tmp_path):
     words = ["build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]

@@ -1,6 +1,7 @@
 """Searches: the same for any number of workers and samplers, within constraints, and near the front of the grid."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from accelsim.errors import ConfigError
 
 pytest.importorskip("optuna")
 ROOT = Path(__file__).resolve().parents[2]
+# One sampler of optuna stands for both, which differ in the name that is handed on.
+SAMPLERS = ALGORITHMS if "ACCELSIM_NIGHTLY" in os.environ else ("nsga2",)
 
 
 @pytest.fixture
@@ -30,7 +33,7 @@ def space(tmp_path):
     }
 
 
-@pytest.mark.parametrize("sampler", ALGORITHMS)
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_search_is_the_same_with_two_workers(space, tmp_path, sampler):
     one, two = (
         accelsim.explore(space, tmp_path / name, trials=40, sampler=sampler, sample=4, workers=workers)

@@ -34,4 +34,4 @@ def test_compare_and_report_tell_batches_apart(tmp_path, capsys, first_choice) -
 
 def test_zero_is_a_value_that_was_given(capsys) -> None:
     assert main(["run", "edge", "conv2", "--batch", "0"]) == 2
-    assert capsys.readouterr().err.startswith("accelsim: batch: 0 is not")
+    assert capsys.readouterr().err.startswith("accelsim: --batch: 0 is not")

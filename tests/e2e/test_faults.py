@@ -21,6 +21,7 @@ from accelsim.ticket.file import read_ticket
 from accelsim.ticket.shapes import check_graph
 
 ROOT = Path(__file__).resolve().parents[2]
+nightly = pytest.mark.skipif("ACCELSIM_NIGHTLY" not in os.environ, reason="two seconds; make nightly runs it")
 pytestmark = pytest.mark.usefixtures("first_choice_in_module")
 EDGE = ROOT / "hwconfigs/edge.yaml"
 TABLE = "Layer, M, N, K,\na, 64, 256, 512,\nb, 64, 128, 256,\n"
@@ -189,7 +190,7 @@ def test_a_signal_during_a_run_leaves_whole_files_or_none(number, moment_s, net,
     assert "Traceback" not in err or moment_s < 1.0  # the interpreter itself may be interrupted while it starts
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=nightly), signal.SIGTERM])
 def test_a_sweep_that_is_told_to_stop_writes_no_table_and_resumes(number, net, tmp_path):
     space, folder = tmp_path / "space.yaml", tmp_path / "out"
     space.write_text(SPACE.format(edge=EDGE, net=net, most=400))

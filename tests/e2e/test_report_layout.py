@@ -8,8 +8,8 @@ import pytest
 from accelsim.cli.main import main
 from accelsim.report.html import build_page, page_html
 from accelsim.report.page_browser import find_browser
-from accelsim.report.page_designs import read_study
 from accelsim.report.page_runs import read_results
+from accelsim.report.studies import read_study
 
 from .test_report_browser import ROOT, browse
 

@@ -1,6 +1,7 @@
 """Several cores: what is divided adds up, what is shared comes once, and nothing becomes slower."""
 
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -32,6 +33,7 @@ from accelsim.trace.from_graph import trace_graph
 from accelsim.trace.model import LayerTrace, LayerWeights, LoopDims, TraceLayer
 
 pytestmark = pytest.mark.usefixtures("first_choice_in_module")
+nightly = pytest.mark.skipif("ACCELSIM_NIGHTLY" not in os.environ, reason="two seconds each; make nightly runs them")
 TICKET = TraceOptions(sparsity=0.7, prune_ratio=0.35, lock_ratio=0.15)
 SHARED = "share=[weight_generator, mask_decoder, mask_buffer]"
 
@@ -140,9 +142,9 @@ def test_each_core_with_an_input_takes_the_time_of_one_core_with_one() -> None:
     ("chip", "workload", "storage"),
     [
         ("edge", "conv2", "slt"),
-        ("edge", "conv4", "dense-int8"),
+        pytest.param("edge", "conv4", "dense-int8", marks=nightly),
         ("edge_quad", "conv2", "dense-int8"),
-        ("edge_quad", "workloads/gin_slt_f90.pt", "slt"),
+        pytest.param("edge_quad", "workloads/gin_slt_f90.pt", "slt", marks=nightly),
     ],
 )
 @pytest.mark.filterwarnings("error")  # a chip as one core in turn sees it must not reach a schedule

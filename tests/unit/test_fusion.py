@@ -36,7 +36,7 @@ def test_auto_is_better_and_moves_less(objective: str) -> None:
 
 
 def test_auto_is_better_on_several_cores_too() -> None:
-    apart, fused = (run("edp", fuse, "num_cores=3", "mapping.split=positions") for fuse in ("none", "auto"))
+    apart, fused = (run("edp", fuse, "num_cores=2", "mapping.split=positions") for fuse in ("none", "auto"))
     assert fused[0] < apart[0]
     assert fused[1] < apart[1]
     assert max(group.num_cores for group in fused[2].fused) > 1
@@ -64,7 +64,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fused")
     ticket = str(folder / "ticket.pt")
     sizes = ["--sparsity", "0.5", "--prune-ratio", "0.35", "--lock-ratio", "0.35"]
-    kind = ["--width-factor", "0.25", "--generator", "xorshift32"]
+    kind = ["--width-factor", "0.125", "--generator", "xorshift32"]
     assert main(["synth", "resnet18", *sizes, *kind, "-o", ticket]) == 0
     seen = ["--out", str(folder / "run"), "--timeline", str(folder / "timeline.json"), "--compare", "none"]
     assert main(["run", CHIP[0], ticket, *settings(), *seen]) == 0

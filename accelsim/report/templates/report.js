@@ -48,12 +48,17 @@
     choose();
   }
 
-  // Where a phone would have to scroll sideways, a row becomes a list of names and values.
+  // Where a phone would have to scroll sideways, or a row would be taller than TALL pixels (five lines), a row becomes
+  // a list of names and values.
+  const TALL = 100;
   const tables = [...document.querySelectorAll(".scroll > table")];
   const stack = () => {
     for (const table of tables) {
       table.classList.remove("stacked");
-      if (window.innerWidth > 520 || table.parentElement.scrollWidth <= table.parentElement.clientWidth) continue;
+      if (window.innerWidth > 520) continue;
+      const isWide = table.parentElement.scrollWidth > table.parentElement.clientWidth;
+      const isTall = [...table.tBodies[0].rows].some((row) => row.cells.length > 2 && row.offsetHeight > TALL);
+      if (!isWide && !isTall) continue;
       const names = [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
       const rows = [...table.tBodies[0].rows];
       names.forEach((name, column) => {

@@ -40,6 +40,19 @@ def test_numbers_of_experts_are_numbers(call):
     assert (code, "--experts: 'one' is no list of experts; give their numbers, e.g. 0,3" in err) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ("--kv-bits 5", "--kv-bits: 5 is not one of 16, 8, 4;"),
+        ("--sparsity 0.5 --prune-ratio 0.9", "--sparsity: 0.5 is not from --prune-ratio 0.9 to 1"),
+    ],
+)
+def test_a_wrong_option_is_named_as_it_was_typed(call, options, line):
+    code, _, err = call("map edge_llm", *options.split())
+    assert code == 2
+    assert err.startswith(f"accelsim: {line}")
+
+
 def test_a_picture_of_a_generation_is_refused(call, tmp_path):
     options = f"--phase generate --prompt 12 --tokens 4 --timeline {tmp_path / 'x.json'}".split()
     code, _, err = call("run edge_llm", *options)

@@ -3,8 +3,9 @@ import json
 import pytest
 
 from accelsim.report.html import build_page, page_html
-from accelsim.report.page_designs import is_study, read_study, study_view
+from accelsim.report.page_designs import study_view
 from accelsim.report.page_markdown import page_markdown
+from accelsim.report.studies import is_study, read_study
 from accelsim.results.model import ResultError
 
 HEAD = "hardware,workload,storage,status,fidelity,vary.rows,latency_s,energy_j,area_mm2\n"
@@ -62,6 +63,23 @@ def test_no_winner_of_designs_most_of_which_failed(tmp_path):
     text = json.dumps(SUMMARY | {"best": {}, "num_failed": 4})
     (tmp_path / "summary.json").write_text(text, encoding="utf-8")
     assert study_view(study(tmp_path)).lead == "No best is named: 4 of 5 points failed."
+
+
+def test_where_no_design_keeps_the_constraints_the_nearest_is_named(tmp_path):
+    more = {"best": {}, "nearest": SUMMARY["best"]["energy_j"], "constraints": ["area_mm2 <= 0.4"]}
+    (tmp_path / "summary.json").write_text(json.dumps(SUMMARY | more), encoding="utf-8")
+    assert study_view(study(tmp_path)).lead == (
+        "No design keeps area_mm2 <= 0.4. The nearest: stored as ticket, rows 16; "
+        "time 2.00 s, energy 1.00 J, chip area 0.500 mm2."
+    )
+
+
+def test_where_the_batch_varies_designs_are_compared_by_an_input(tmp_path):
+    head = HEAD.replace("vary.rows", "vary.batch").replace("\n", ",latency_s_per_input,energy_j_per_input\n")
+    rows = "c,t,slt,ok,simulation,1,1.0,1.0,1,1.0,1.0\nc,t,slt,ok,simulation,4,2.0,2.0,1,0.5,0.5\n"
+    view = study_view(study(tmp_path, head + rows))
+    assert view.charts[0].title == "Energy per input and time per input of 2 designs: 1 on the front"
+    assert len(view.designs) == 1, "all have the same area"
 
 
 def test_a_summary_of_another_kind_is_one_line(tmp_path):
