@@ -100,7 +100,7 @@ def _again(hardware: HardwareConfig, network: Network, program: Program, anew: b
     """Return a program for a changed chip, divided as it is; with its tilings if layers are not mapped ``anew``."""
     match program.made_by:
         case "stages":
-            return by_stages(hardware, network, lambda each: end_of_slots(each.slots, hardware))
+            return by_stages(hardware, network, lambda each: end_of_slots(each.slots, hardware), program)
         case "inputs":
             return by_inputs(hardware, network)
         case "inputs at full rate":
