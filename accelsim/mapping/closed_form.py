@@ -234,7 +234,10 @@ def memory_latency(space: Space) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What the closed form says of all tilings, float64 [orders, n]; ``value`` is what the objective minimises."""
+    """What the closed form says of all tilings, float64 [orders, n]; ``value`` is what the objective minimises.
+
+    ``pairs``: of some pairs of an order and a tiling only, their places in [orders, n] of the whole table.
+    """
 
     space: Space
     held: Holdings
@@ -250,6 +253,7 @@ class Figures:
     requests: Requests
     value: Floats
     legal: npt.NDArray[np.bool_]
+    pairs: Ints | None
 
 
 def figures_of(space: Space, prices: EnergyPrices, only_fitting: bool = False) -> Figures:
@@ -278,7 +282,7 @@ def figures_of(space: Space, prices: EnergyPrices, only_fitting: bool = False) -
     occupied = table.positions * space.of_tile(space.layers.weight_bits) / 8 * held.weights.tiles * copies
     figures = Figures(
         space, held, passes, moved, made, work, array, occupied, latency, moved.total, latency, _NO_REQUESTS, latency,
-        legal,
+        legal, pairs,
     )  # fmt: skip
     figures = replace(figures, actions_pj=_actions_pj(figures, prices), requests=_requests(figures, prices))
     return replace(figures, value=np.where(legal, objective_of(figures, latency, prices), np.inf))

@@ -139,22 +139,27 @@ def favourites(tasks: Sequence[LayerTask], prices: EnergyPrices, most: int) -> l
 def _least(
     tasks: list[LayerTask], prices: EnergyPrices, width: Width, most_steps: int, most: int
 ) -> list[tuple[Favourite, ...]]:
+    space = space_of(tasks[0].hardware, tasks, layer_figures(tasks), width)
     with np.errstate(invalid="ignore"):  # a tiling that does not fit is infinite: infinity x 0 is not a number
-        figures = figures_of(space_of(tasks[0].hardware, tasks, layer_figures(tasks), width), prices, only_fitting=True)
+        figures = figures_of(space, prices, only_fitting=True)
     table = figures.space.table
     value = np.where(figures.legal & (table.steps <= most_steps), figures.value, np.inf)
-    order, best = value.argmin(axis=0), value.min(axis=0)
+    row, best = value.argmin(axis=0), value.min(axis=0)
+    pairs = row * best.size + np.arange(best.size) if figures.pairs is None else figures.pairs
+    orders, tilings = np.divmod(pairs, space.table.layer.size)
     found: list[tuple[Favourite, ...]] = []
     for first, behind in pairwise([*table.first.tolist(), best.size]):
-        places = first + best[first:behind].argsort(kind="stable")[:most]
-        places = places[np.isfinite(best[places])]
-        rows = zip(places.tolist(), _sizes(table, places), strict=True)
+        ranked = first + best[first:behind].argsort(kind="stable")
+        ranked = ranked[np.isfinite(best[ranked])]
+        # Of each tile size the best order: the others are the solver's business.
+        places = ranked[np.sort(np.unique(tilings[ranked], return_index=True)[1])[:most]]
+        rows = zip(places.tolist(), _sizes(space.table, tilings[places]), strict=True)
         found.append(
             tuple(
                 Favourite(
-                    float(figures.latency[order[place], place]),
+                    float(figures.latency[row[place], place]),
                     float(best[place]),
-                    Tiling(N, G, K, C, P, Q, LOOP_ORDERS[order[place]]),
+                    Tiling(N, G, K, C, P, Q, LOOP_ORDERS[orders[place]]),
                 )
                 for place, (N, G, K, C, P, Q) in rows
             )
