@@ -383,7 +383,12 @@ def plain(record: Record) -> Record:
 
 def emit_program(program: Program, emitter: Emitter) -> None:
     """Tell the emitter every operation of a program, in order."""
-    program = with_products(program)
+    try:
+        program = with_products(program)
+    except _UNFIT as error:
+        raise TraceError(
+            f"{program.name}: its sums do not fit the shapes of what they sum; the file is damaged, export it again"
+        ) from error
     for name, shape in program.constants.items():
         emitter.constant(name, shape, program.parameters.get(name, ""))
     places = Places(program)

@@ -71,6 +71,8 @@ class _Sums:
 
     def of(self, record: Record) -> tuple[list[Record], list[Record]]:
         """Return what stands for a record, and the earlier ones that are then part of it."""
+        if not any(name and shape is not None for name, shape in record.outputs):
+            return [record], []  # of a damaged file: who reads the records says so
         if record.target in _CHAINS:
             return self._chain(record), []
         refs = record.refs()

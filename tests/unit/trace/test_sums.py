@@ -1,13 +1,17 @@
 """Sums of products that modules spell as products by elements and sums, and chains of matrices."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from accelsim.trace.modules import trace_module
+from accelsim.errors import TraceError
+from accelsim.trace.exported import program_of
+from accelsim.trace.modules import graph_from_program, trace_module
+from accelsim.trace.records import Ref
 
 X, Y, WEIGHTS = torch.zeros(4, 10, 32), torch.zeros(4, 10), torch.zeros(7, 32)
 Forward = Callable[["Spelled", torch.Tensor, torch.Tensor], torch.Tensor]
@@ -62,6 +66,15 @@ def test_chains_and_diagonals_count_as_torch_counts_them(forward: Forward) -> No
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         module(X, Y)
     assert macs(module, X, Y) == counter.get_total_flops() // 2
+
+
+@pytest.mark.parametrize("change", [{"outputs": ()}, {"arguments": {}}, {"arguments": {"tensors": [Ref("gone")]}}])
+def test_damaged_chains_are_refused(change: dict[str, object]) -> None:
+    module = Spelled(lambda m, x, y: torch.linalg.multi_dot([x[0], m.w.T, m.w]).relu())
+    program = program_of(torch.export.export(module, (X, Y)), "net")
+    records = [replace(each, **change) if "dot" in each.target else each for each in program.records]
+    with pytest.raises(TraceError):
+        graph_from_program(replace(program, records=tuple(records)))
 
 
 def test_decomposed_modules_store_each_weight_once() -> None:
