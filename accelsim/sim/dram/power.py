@@ -118,19 +118,19 @@ def make_sleepy(tick: Callable[..., int]) -> Callable[..., int]:
 
     @compiled
     def sleepy_tick(dev: IntArray, c: IntArray, req: IntArray, log: IntArray, clk: int) -> int:
-        if dev[s.P_POWER_DOWN] >= s.NEVER and dev[s.P_SELF_REFRESH] >= s.NEVER:
-            return tick(dev, c, req, log, clk)
-        if c[s.C_POWER] != s.AWAKE:
+        sleeps = dev[s.P_POWER_DOWN] < s.NEVER or dev[s.P_SELF_REFRESH] < s.NEVER
+        if sleeps and c[s.C_POWER] != s.AWAKE:
             wake = _wake_cycle(dev, c, clk)
             if wake > clk:
                 return wake
             _wake(dev, c, log, clk)
-        if _nothing_to_do(c) and c[s.C_NEXT_REFRESH] > clk:
+        if sleeps and _nothing_to_do(c) and c[s.C_NEXT_REFRESH] > clk:
             down, itself = _sleep_cycles(dev, c)
             if min(down, itself) <= clk:
                 return int(min(_fall_asleep(dev, c, log, itself <= clk, clk), c[s.C_NEXT_REFRESH]))
+        # In one place: the whole controller is compiled into each call of it.
         event: int = tick(dev, c, req, log, clk)
-        if _nothing_to_do(c):
+        if sleeps and _nothing_to_do(c):
             down, itself = _sleep_cycles(dev, c)
             event = int(min(event, max(clk + 1, min(down, itself))))
         return event
