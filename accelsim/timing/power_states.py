@@ -178,9 +178,11 @@ def states_from_gaps(activity: DramActivity, dram: DramConfig) -> DramStates:
     for gap, count in activity.gaps:
         sums.add(gap, count, policy_of(dram), device)
     time = activity.time_ns
+    # In self-refresh the memory refreshes itself: the controller sends commands in the rest of the time only.
     awake = max(0.0, time - sums.sr)
     refreshes = awake / sums.interval
     if sums.num_self_refreshes:  # each exit starts the interval anew
+        # A stretch between exits ends anywhere in an interval: half a refresh less than its length says.
         stretches = sums.num_self_refreshes + 1
         refreshes = max(0.0, refreshes - stretches / 2) + sums.num_self_refreshes
     wakes = sums.num_power_downs * device.timing.xp_cycles + sums.num_self_refreshes * device.timing.xs_cycles
@@ -193,6 +195,7 @@ def states_from_gaps(activity: DramActivity, dram: DramConfig) -> DramStates:
         num_power_downs=sums.num_power_downs, num_self_refreshes=sums.num_self_refreshes, active=active,
         precharged=max(0.0, time - active - sums.pd - sums.apd - sums.sr), pd=sums.pd, apd=sums.apd, sr=sums.sr,
     ).times(num_ranks(dram))  # fmt: skip
+    # Rows are counted over all ranks already, and each that is opened is closed in the end.
     return replace(one, num_activates=opened, num_precharges=opened)
 
 
@@ -232,6 +235,7 @@ def openings_of(num_bytes: Floats, num_requests: Floats, dram: DramConfig) -> Fl
     """Return the rows that equal requests open if each lies elsewhere than the one before, float64 as ``num_bytes``."""
     stripe = _stripe_of(dram)
     pieces = np.maximum(num_requests, num_bytes / stripe.num_bytes)
+    # A short request does not reach all rows of a stripe: no more than one for each of its bursts.
     rows: Floats = np.minimum(num_bytes / dram.burst_bytes, pieces * stripe.num_rows)
     return rows
 
@@ -280,9 +284,12 @@ class _Sums:
         if gap > down and down < itself:
             # Rows that must be closed are closed before the memory sleeps.
             length = max(0.0, min(gap, itself) - down - close)
+            # Each refresh within wakes the memory up: its own time and the exit from power-down are no sleep.
             inside = length / self.interval
             pd = max(0.0, length - inside * (self.refresh + timing.xp_cycles * tck))
             if policy.power_down_kind == "active":
+                # Power-down finds rows open until the first refresh closes them; from then on it is that of closed
+                # rows.
                 apd = min(pd, self.open_ns(min(gap, itself)) - self.open_ns(down))
                 pd -= apd
             refreshes += inside
