@@ -296,6 +296,7 @@ def _port_traffic(
     """
     activations, filled, sums = (np.zeros(nest.num_steps, dtype=np.int64) for _ in range(3))
     act, acc = task.activation_bits, task.hardware.accumulator_bits
+    # Events of one step add up in it: a step waits at the ports for all that it needs or leaves.
     np.add.at(activations, inputs.step, plain_bits(inputs.fetch_bytes, task.coding.inputs))
     outputs, leave = visits
     last, final = outputs.last_step, leave & ~outputs.is_partial
