@@ -266,6 +266,7 @@ def _ports(task: LayerTask, traffic: _Traffic, work: ArrayWork, left: float) -> 
             min((outputs - 1) * stride + taps, outputs * taps)
             for outputs, stride, taps in zip((dims.P, dims.Q), dims.stride, (dims.R, dims.S), strict=True)
         )
+        # PEs that shift activations, or share them along diagonals, may take each input under the windows once.
         reads = min(reads, dims.N * dims.G * dims.C * rows * columns)
     staged = 8 * traffic.outputs if task.stages_output else 0.0
     moved = {

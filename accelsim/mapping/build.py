@@ -423,6 +423,7 @@ def _actions(
     zeros = np.zeros(nest.num_steps, dtype=np.int64)
     acc, act, wbits = task.hardware.accumulator_bits, task.activation_bits, task.weight_bits
     outputs = nest.size["G"] * nest.size["K"] * nest.size["N"] * nest.size["P"] * nest.size["Q"]
+    # Steps that go on with a sum read it before they add: the array's own count knows a step as the first.
     accumulated = int(outputs[~nest.opens_sum].sum())
     input_reads = int(skips.scale(work.input_reads + zeros).sum())
     weight_reads = int((work.weight_reads + zeros).sum())
@@ -448,6 +449,7 @@ def _actions(
         },
         "weight_buffer": {"read_bits": weight_reads * wbits, "write_bits": weights.written_positions * wbits},
         "mask_buffer": {"read_bits": weights.decoded_bits, "write_bits": weights.fetched_bits if task.decodes else 0},
+        # A sum is read once more where it leaves, for the vector unit or for DRAM, and written where it comes back.
         "accumulator": {
             "read_bits": (psum_reads + elements["outputs"] + elements["psum_written"]) * acc,
             "write_bits": (psum_writes + elements["psum_read"]) * acc,

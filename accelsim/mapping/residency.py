@@ -75,6 +75,7 @@ def choose_residency(
         banned |= group.inside
     held = list(taken)
     kept: set[str] = set()
+    # First come: a map that is kept moves neither now nor at its readers; which later ones it displaces is not tried.
     for position, layer in enumerate(trace.layers):
         size = bits_to_bytes(output_elements(layer) * activation_bits)
         if layer.name not in last or layer.name in banned:

@@ -366,6 +366,7 @@ def _stripe_of(dram: DramConfig) -> _Stripe:
         "ch": dram.num_channels, "ra": dram.num_ranks * made.num_pseudo_channels, "bg": made.num_bank_groups,
         "ba": made.num_banks_per_group,
     }  # fmt: skip
+    # What stands below the columns in an address changes first: neighbouring bursts go round those banks.
     below = re.findall("ch|ra|bg|ba", dram.address_mapping[dram.address_mapping.index("co") :])
     rows = math.prod(counts[name] for name in set(below))
     row_bytes = made.num_columns * dram.bus_width_bits // made.num_pseudo_channels // 8
@@ -416,6 +417,7 @@ def use_of_requests(  # noqa: PLR0913  each is a column of the requests
     openings = 0.0
     if address is not None:
         openings = count_openings(address, num_bytes, (arrival - arrival[0]) * unit_ns, dram)
+    # On two buses a later request may end first: idle is who has no data of any request before.
     lengths, counts = np.unique(arrival[1:] - np.maximum.accumulate(end)[:-1], return_counts=True)
     return MemoryUse(
         first=int(arrival[0]),
@@ -434,6 +436,7 @@ def joined_use(parts: Sequence[MemoryUse]) -> MemoryUse:
         return MemoryUse()
     gaps, last = Counter[int](), used[0].first
     for part in used:
+        # Parts may overlap where requests of the next arrive before the last data: no gap then.
         gaps[max(0, part.first - last)] += 1
         last = max(last, part.last)
         for length, count in part.gaps:
@@ -479,6 +482,7 @@ def activity_of(
     outside = [(use.first, 1), (end - use.last, 1)] if use.num_requests else [(end, 1)]
     return DramActivity(
         time_ns=end * unit_ns,
+        # Equal lengths of several parts must be equal as floats to be merged.
         gaps=merged_gaps((round(length * unit_ns, 6), count) for length, count in (*use.gaps, *outside)),
         num_openings=use.num_openings,
         reopened_rows=reopened_rows(use, dram),
