@@ -18,12 +18,12 @@ import numpy.typing as npt
 from accelsim.config.hardware import PeArrayConfig
 from accelsim.mapping.candidates import candidates
 from accelsim.mapping.dataflow import TileShape, array_work
+from accelsim.mapping.hold_table import HoldTable, Nest, ways_to_hold
 from accelsim.mapping.loops import INPUT_LOOPS, LOOP_ORDERS, LOOPS, OUTPUT_LOOPS, WEIGHT_LOOPS, Loop
 from accelsim.mapping.sparsity import dense_steps, expected_steps, lane_grid, largest_share
 from accelsim.trace.model import LayerKind, LoopDims
 
 Floats = npt.NDArray[np.float64]
-Floats32 = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Width = Literal["narrow", "wide", "whole"]
 # `benchmarks/closed_form_error.py --layers 7`, 392 layers: the mapper's choice is 0.125 % above the best known in the
@@ -41,37 +41,6 @@ SLOWEST, SLOWEST_WIDE = 4.0, 8.0
 # same networks on eyeriss and eyeriss_dense, latency and energy x delay, the best of eight finalists: against 1 the
 # mean changes by -0.18 to -0.52 % with 4, by +0.27 to -0.29 % with 2; 8 is 0.03 to 0.2 % behind 4.
 PASS_STEPS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class HoldTable:
-    """Ways to hold an operand, float32 [orders, ways, n], sorted from the fewest fetches on.
-
-    Attributes
-    ----------
-    single, double
-        Tiles held, and the same doubled where they are replaced while the array works.
-    fetches
-        How often the operand as a whole is fetched.
-    loads
-        How often what is held is replaced, the first load included.
-    late
-        Fraction of a load's steps that are over when its last tile is used first (of outputs: is opened).
-    ready
-        Fraction of a load's steps that are over when its first tile is used last (of outputs: is finished).
-    keeps_rows, keeps_columns
-        1 where the rows (columns) that a tile of inputs shares with its neighbour are still on chip, else 0; of other
-        operands [0].
-    """
-
-    single: Floats32
-    double: Floats32
-    fetches: Floats32
-    loads: Floats32
-    late: Floats32
-    ready: Floats32
-    keeps_rows: Floats32
-    keeps_columns: Floats32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -240,8 +209,8 @@ def _part(layer: LayerKey, array_json: str, width: Width, split: tuple[Loop, ...
     """Return the tilings of a layer; of the loops, only those in ``split`` have more than one tile in any of them."""
     columns = _layer(PeArrayConfig.model_validate_json(array_json), layer, width)
     orders = tuple(tuple(loop for loop in order if loop in split) for order in LOOP_ORDERS)
-    nest = _Loops.of(orders, {loop: columns[f"count_{loop}"] for loop in split})
-    holds = _holds(nest, WEIGHT_LOOPS), _holds(nest, INPUT_LOOPS, has_halo=True), _holds(nest, OUTPUT_LOOPS)
+    nest = Nest.of(orders, {loop: columns[f"count_{loop}"] for loop in split})
+    holds = ways_to_hold(nest, WEIGHT_LOOPS), ways_to_hold(nest, INPUT_LOOPS, True), ways_to_hold(nest, OUTPUT_LOOPS)
     return _Part(columns, holds)
 
 
@@ -431,67 +400,6 @@ def _jumps(tiles: Ints, dims: LoopDims) -> Ints:
     within, crossing = (tiles - 1) // every, (tiles - 2) // every + 1
     begins_alike = (before == 0) & ((tiles % every == 0) | (every % tiles == 0))
     return np.where(begins_alike, within, np.minimum(crossing, (dims.P - 1 + before) // every))
-
-
-@dataclass(frozen=True, slots=True)
-class _Loops:
-    """Tiles along each loop in each order, [orders, loops, n], and the steps outside of, and from, each place on.
-
-    The last two have a place more: behind all loops.
-    """
-
-    orders: tuple[tuple[Loop, ...], ...]
-    counts: Floats
-    outside: Floats
-    steps: Floats
-
-    @classmethod
-    def of(cls, orders: tuple[tuple[Loop, ...], ...], counts: dict[Loop, Floats]) -> _Loops:
-        of_loop = np.stack([[counts[loop] for loop in order] for order in orders])
-        num_orders, loops, num = of_loop.shape
-        outside = np.ones((num_orders, loops + 1, num))
-        np.cumprod(of_loop, axis=1, out=outside[:, 1:])
-        return cls(orders, of_loop, outside, _from_behind(np.cumprod, of_loop, 1.0))
-
-
-def _from_behind(accumulate: Any, values: Floats, none: float) -> Floats:
-    """Return sums (products) of all values from each place on, and from behind the last one, [orders, loops + 1, n]."""
-    orders, loops, num = values.shape
-    found = np.full((orders, loops + 1, num), none)
-    accumulate(values[:, ::-1], axis=1, out=found[:, -2::-1])
-    return found
-
-
-def _holds(nest: _Loops, relevant: frozenset[str], has_halo: bool = False) -> HoldTable:
-    """Return the ways to hold an operand: from the outermost loop on, and from behind each loop that indexes it."""
-    indexes = np.array([[loop in relevant for loop in order] for order in nest.orders])[:, :, None]
-    rows = np.arange(len(nest.orders))[:, None]
-    ways = np.array([
-        [0, *(place + 1 for place, loop in enumerate(order) if loop in relevant)] for order in nest.orders
-    ])  # fmt: skip
-    block = _from_behind(np.cumprod, np.where(indexes, nest.counts, 1), 1.0)
-    # Steps before the last tile is used first; as many pass behind the last use of the first tile.
-    late = _from_behind(np.cumsum, np.where(indexes, (nest.counts - 1) * nest.steps[:, 1:], 0), 0.0)[rows, ways]
-    held, loads, during = block[rows, ways], nest.outside[rows, ways], nest.steps[rows, ways]
-    keeps = [np.zeros(0), np.zeros(0)]
-    if has_halo:
-        keeps = [_keeps(nest, ways, "P"), _keeps(nest, ways, "Q")]
-    figures = (
-        held, np.where(loads > 1, 2 * held, held), loads * held / block[:, :1], loads, late / during,
-        (during - late) / during, *keeps,
-    )  # fmt: skip
-    return HoldTable(*(figure.astype(np.float32) for figure in figures))
-
-
-def _keeps(nest: _Loops, ways: Ints, loop: Loop) -> Floats:
-    """Return 1 where a tile's neighbour along ``loop`` lies in the same block, or in the block right before it."""
-    keeps = np.ones((*ways.shape, nest.counts.shape[2]))
-    for number, order in enumerate(nest.orders):
-        behind = order.index(loop) + 1
-        for way, place in enumerate(ways[number].tolist()):
-            if place > behind:
-                keeps[number, way] = (nest.counts[number, behind:place] == 1).all(axis=0)
-    return keeps
 
 
 def _streams(dims: LoopDims, kind: LayerKind, tiles: dict[Loop, Ints], counts: dict[Loop, Ints]) -> dict[str, Any]:

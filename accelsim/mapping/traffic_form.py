@@ -9,10 +9,11 @@ import numpy.typing as npt
 
 from accelsim.config.hardware import BufferConfig, HardwareConfig
 from accelsim.mapping.figures import Layers
+from accelsim.mapping.hold_table import HoldTable
 from accelsim.mapping.holding import left_beside
 from accelsim.mapping.skipping import padded_share
 from accelsim.mapping.task import LayerTask
-from accelsim.mapping.tile_table import HoldTable, TileTable, Width, skipped_fractions, tile_table
+from accelsim.mapping.tile_table import TileTable, Width, skipped_fractions, tile_table
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -108,7 +109,9 @@ def _ways(table: HoldTable, tile_bytes: Floats, room: Floats, buffer: BufferConf
     way = np.zeros((orders, num), dtype=np.int64)
     for each in reversed(range(ways)):
         way[fits[:, each]] = each
-    return _Ways(table, (np.arange(orders)[:, None] * ways + way) * num + np.arange(num), fits.any(axis=1))
+    return _Ways(
+        table, (np.arange(orders)[:, None] * ways + way) * num + np.arange(num), np.logical_or.reduce(fits, axis=1)
+    )
 
 
 @dataclass(frozen=True, slots=True)
