@@ -96,7 +96,7 @@ def _density(layer: TraceLayer, readers: list[TraceLayer], known: Mapping[str, f
         if reader.input_density_measured:
             found.append(reader.input_density)
         else:
-            # A vector layer hands zeros on, so that what its readers counted holds; what an array reads uncounted is dense.
+            # A vector layer hands zeros on: what its readers counted holds. What an array reads uncounted is dense.
             found.append(1.0 if reader.uses_array else known.get(reader.name, 1.0))
     if not found:
         return layer.input_density if layer.input_density_measured else 1.0
