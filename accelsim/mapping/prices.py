@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
@@ -48,6 +47,12 @@ class EnergyPrices:
     busy_pj_per_cycle: float = 0.0
     unit_pj_per_cycle: tuple[tuple[str, float], ...] = ()
     dram: DramStates | None = None
+    by_action: Mapping[tuple[str, str], float] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # A look-up by ``action_pj`` itself would hash all of it each time.
+        table = {(unit, action): price for unit, action, price in self.action_pj}
+        object.__setattr__(self, "by_action", table)
 
     @property
     def are_none(self) -> bool:
@@ -61,7 +66,7 @@ class EnergyPrices:
 
     def pj(self, unit: str, action: str) -> float:
         """Return the price of an action; 0 where it costs nothing."""
-        return _by_action(self.action_pj).get((unit, action), 0.0)
+        return self.by_action.get((unit, action), 0.0)
 
     def of_making(self, *, decodes: bool, generates: bool) -> float:
         """Return the pJ of the clock in a cycle in which a layer's weights are made, by the units that do it."""
@@ -70,14 +75,6 @@ class EnergyPrices:
 
     def of_actions(self, actions: Mapping[str, Mapping[str, int]]) -> float:
         """Return the pJ of counts: unit -> action -> count."""
-        table = _by_action(self.action_pj)
         return sum(
-            count * table.get((unit, action), 0.0)
-            for unit, counts in actions.items()
-            for action, count in counts.items()
+            count * self.pj(unit, action) for unit, counts in actions.items() for action, count in counts.items()
         )
-
-
-@lru_cache(maxsize=64)
-def _by_action(action_pj: tuple[tuple[str, str, float], ...]) -> dict[tuple[str, str], float]:
-    return {(unit, action): price for unit, action, price in action_pj}
