@@ -48,6 +48,7 @@ def coded_share(density: float, activation_bits: int) -> float:
     pairs = pairs_per_word(activation_bits)
     if density >= 1 or not pairs:
         return 1.0
+    # A pair tells runs up to 31 zeros: the chance that a run is longer than one pair can tell.
     longest = (1.0 - density) ** (1 << RUN_BITS)
     each = density / (1.0 - longest) if longest < 1 else 1.0 / (1 << RUN_BITS)
     return min(1.0, each * WORD_BITS / pairs / activation_bits)
@@ -95,6 +96,7 @@ def _density(layer: TraceLayer, readers: list[TraceLayer], known: Mapping[str, f
         if reader.input_density_measured:
             found.append(reader.input_density)
         else:
+            # A vector layer hands zeros on: what its readers counted holds. What an array reads uncounted is dense.
             found.append(1.0 if reader.uses_array else known.get(reader.name, 1.0))
     if not found:
         return layer.input_density if layer.input_density_measured else 1.0

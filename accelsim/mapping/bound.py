@@ -125,6 +125,7 @@ def _needed(dims: LoopDims, axis: int) -> int:
     """Return the input rows (columns) under the windows of all outputs: no tile reads fewer."""
     outputs, extent = (dims.P, dims.H) if axis == 0 else (dims.Q, dims.W)
     span = dims.span(axis)
+    # Windows that touch cover one stretch; what lies between others is never read.
     if span >= dims.stride[axis]:
         return max(0, min(dims.start(axis, outputs - 1) + span, extent) - max(dims.start(axis, 0), 0))
     starts = [dims.start(axis, place) for place in range(outputs)]
@@ -172,6 +173,7 @@ def _dram_cycles(task: LayerTask, traffic: _Traffic) -> float:
         return 0
     read, written, rate = traffic.read, traffic.outputs, _rate(task)
     if task.hardware.dram.separate_write_bus:
+        # Reads and writes pass side by side: the longer of them decides.
         return max(read, written) / rate
     return (read + written) / rate + (min(_latency(task, False), _latency(task, True)) if read or written else 0)
 
@@ -184,6 +186,7 @@ def _lead(task: LayerTask, traffic: _Traffic) -> float:
     generator = hardware.weight_generator
     make = generator.latency_cycles if task.regenerates and generator is not None else 0
     of_weights = (_latency(task, False) if traffic.weights and not task.is_ideal else 0) + decode
+    # Words of the generator wait for nothing from DRAM; inputs need no decoder: the longest way counts.
     return max(fetch, of_weights, make)
 
 
@@ -243,6 +246,7 @@ def _left(task: LayerTask, work: ArrayWork) -> float:
     array = task.hardware.pe_array
     if array.zero_weights != "skip" and array.zero_activations != "skip":
         return 1.0
+    # Lanes in lockstep wait for the slowest: no tile can do better than lanes that all have the mean.
     macs = effective_macs(task) if array.zero_weights == "skip" else task.layer.dims.macs
     if array.zero_activations == "skip":
         macs = round(macs * task.layer.input_density)
@@ -262,6 +266,7 @@ def _ports(task: LayerTask, traffic: _Traffic, work: ArrayWork, left: float) -> 
             min((outputs - 1) * stride + taps, outputs * taps)
             for outputs, stride, taps in zip((dims.P, dims.Q), dims.stride, (dims.R, dims.S), strict=True)
         )
+        # PEs that shift activations, or share them along diagonals, may take each input under the windows once.
         reads = min(reads, dims.N * dims.G * dims.C * rows * columns)
     staged = 8 * traffic.outputs if task.stages_output else 0.0
     moved = {

@@ -209,6 +209,7 @@ def _build(task: LayerTask, tiling: Tiling, holding: Holding, part: _Part, skipp
     dram = _traffic(task, weights, int(inputs.fetch_bytes.sum()), outputs)
     actions = _actions(task, nest, work, skips, weights, elements, input_bytes, dram)
     actions["vector_unit"] = codec_actions(task, inputs.fetch_bytes, outputs)
+    # What is counted of the layer as a whole is counted once, with the part that ends it.
     if part.is_last:
         slots = part.slots if part.slots is not None else skips.slots(dims.macs)
         actions = _with_whole(task, actions, slots)
@@ -295,11 +296,13 @@ def _port_traffic(
     """
     activations, filled, sums = (np.zeros(nest.num_steps, dtype=np.int64) for _ in range(3))
     act, acc = task.activation_bits, task.hardware.accumulator_bits
+    # Events of one step add up in it: a step waits at the ports for all that it needs or leaves.
     np.add.at(activations, inputs.step, plain_bits(inputs.fetch_bytes, task.coding.inputs))
     outputs, leave = visits
     last, final = outputs.last_step, leave & ~outputs.is_partial
     tile = nest.size["N"] * nest.size["G"] * nest.size["K"] * nest.size["P"] * nest.size["Q"]
     written = ceil_share(task.layer.num_outputs or task.layer.dims.num_outputs, tile[last], task.layer.dims.num_outputs)
+    # A result is written to the buffer, and read again where it waits there on its way to DRAM.
     results = np.where(final, written * act * (int(task.buffers_output) + int(task.stages_output)), 0)
     np.add.at(activations, last, results + 2 * plain_bits(outputs.residual_bytes, task.coding.residuals))
     positions = nest.size["G"] * nest.size["K"] * nest.size["C"] * nest.size["R"] * nest.size["S"]
@@ -326,6 +329,7 @@ def _array_time(
     compute = skips.apply(work.compute_cycles + zeros)
     load, fill = work.weight_load_cycles + zeros, work.fill_drain_cycles + zeros
     if work.once_cycles:
+        # Of what is paid once a layer the loading comes before the first step, and the draining behind the last one.
         load[0] += task.hardware.pe_array.rows if part.is_first else 0
         fill[-1] += work.once_cycles - task.hardware.pe_array.rows if part.is_last else 0
     fill = fill + task.hardware.pe_array.pipeline_latency_cycles
@@ -415,6 +419,7 @@ def _actions(
     zeros = np.zeros(nest.num_steps, dtype=np.int64)
     acc, act, wbits = task.hardware.accumulator_bits, task.activation_bits, task.weight_bits
     outputs = nest.size["G"] * nest.size["K"] * nest.size["N"] * nest.size["P"] * nest.size["Q"]
+    # Steps that go on with a sum read it before they add: the array's own count knows a step as the first.
     accumulated = int(outputs[~nest.opens_sum].sum())
     input_reads = int(skips.scale(work.input_reads + zeros).sum())
     weight_reads = int((work.weight_reads + zeros).sum())
@@ -440,6 +445,7 @@ def _actions(
         },
         "weight_buffer": {"read_bits": weight_reads * wbits, "write_bits": weights.written_positions * wbits},
         "mask_buffer": {"read_bits": weights.decoded_bits, "write_bits": weights.fetched_bits if task.decodes else 0},
+        # A sum is read once more where it leaves, for the vector unit or for DRAM, and written where it comes back.
         "accumulator": {
             "read_bits": (psum_reads + elements["outputs"] + elements["psum_written"]) * acc,
             "write_bits": (psum_writes + elements["psum_read"]) * acc,

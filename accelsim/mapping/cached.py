@@ -61,6 +61,7 @@ def operand_rows(
 
     def along(loop: Loop) -> Figures:
         whole = getattr(dims, loop)
+        # Groups follow each other in memory: a tile with all channels of a group goes on in the next.
         return np.where(np.asarray(size[loop]) >= whole, size["G"] * whole, size[loop])
 
     act, weight = task.activation_bits / 8, task.weight_bits / 8
@@ -110,6 +111,7 @@ def _room(rows: Rows, cache: CacheConfig) -> Figures:
     line = cache.line_bytes
     sets = cache.capacity_bytes // (line * cache.num_ways)
     stride, row = np.asarray(rows.stride).astype(np.int64), np.maximum(rows.row, 1)
+    # Rows at a distance of whole lines meet sets / gcd of the sets only: each takes the room of gcd lines.
     spread = np.where(stride % line == 0, line * np.gcd(stride // line, max(1, sets)), line)
     each = np.minimum(np.maximum(-(-row // line) * line, spread), np.maximum(stride, line))
     return np.where(rows.is_whole, rows.tile, rows.tile / row * each)
@@ -129,6 +131,7 @@ def miss_shares(
     first use follows all of the layer's tensors (``whole_bytes``), which the layer before or a host has written.
     """
     rooms = {name: _room(rows, cache) for name, rows in operands.items()}
+    # The share of uses that are the first of a tile so far; ``again`` collects the misses of the others.
     first = {name: 1.0 + 0.0 * np.asarray(rows.loads) for name, rows in operands.items()}
     again = {name: 0.0 for name in operands}
     beside: dict[str, Figures] = {}
@@ -151,6 +154,7 @@ def miss_shares(
     cold, shares = misses(whole_bytes, cache), {}
     for name, rows in operands.items():
         alone = again[name] + first[name] * cold
+        # Of tiles that lie in one line along the row, the first one brings it, and the others miss what was lost since.
         sharing = np.clip(cache.line_bytes / np.maximum(rows.row, 1), 1, counts[ROW_LOOP[name]])
         sharing = np.where(rows.is_whole, 1.0, sharing)
         shares[name] = alone / sharing + (1 - 1 / sharing) * np.minimum(beside[name], alone)
@@ -198,6 +202,7 @@ def bus_times(
     if task.is_ideal:
         return None
     if cache is None:
+        # A plain link takes what the bytes say, as the memory does without being told.
         is_slower = task.coding.any or task.hardware.dma.max_request_bytes is not None
         return _link_times(task, weights, inputs, outputs) if is_slower else None
     size = {loop: tiling.size(loop) or getattr(dims, loop) for loop in ALL_LOOPS}

@@ -42,6 +42,7 @@ def _reduction_sizes(array: PeArrayConfig, dims: LoopDims, quantum: int) -> list
     sizes = _halvings(dims.C, quantum)
     if array.dataflow in ("weight_stationary", "input_stationary") and quantum > 1:
         window = dims.R * dims.S if array.fold_taps is True else 1
+        # Halvings may leave a fold nearly empty: these fill a few folds as far as whole windows can.
         sizes += [folds * array.rows // window for folds in (1, 2, 4, 8) if 0 < folds * array.rows // window < dims.C]
     return list(dict.fromkeys(sizes + _below(quantum, dims.C)))
 
@@ -112,6 +113,7 @@ def _of_passes(
     array: PeArrayConfig, dims: LoopDims, sizes_k: list[int], sizes_c: list[int]
 ) -> tuple[list[int], list[int]]:
     """Return sizes of K and C with equal parts of the filters, and the channels that a pass may take."""
+    # Passes take filters by what the pads hold, which is no power of two: parts that halvings miss.
     thirds = [-(-dims.K // parts) for parts in (3, 6, 12, 24)]
     sets = array.rows // min(dims.R, array.rows)
     windows = array.scratch_pads.input_words // dims.S if array.scratch_pads is not None else 1

@@ -92,6 +92,7 @@ def group_on_cores(
             piece, chip = entry.piece, entry.task.hardware
             assert piece is not None  # all of them are
             cores = working[entry.place]
+            # A layer's products are counted by the cores that have rows of it, in parts that add up exactly.
             share = Share(cores.index(core), 1, len(cores))
             # Chips differ in what the group leaves of these buffers alone.
             left = chip.weight_buffer.capacity_bytes, chip.mask_buffer.capacity_bytes

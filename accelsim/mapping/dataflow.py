@@ -142,6 +142,7 @@ def fold_overhead_cycles(array: PeArrayConfig) -> int:
     Output stationary, a fold ends when its last sum is complete; shifting sums out then costs nothing more, as it does
     in the code of SCALE-Sim (``docs/benchmarks.md``).
     """
+    # Operands enter skewed: the last row gets its first one rows - 1 cycles late, the last column cols - 1.
     factor = 1 if array.dataflow == "output_stationary" else 2
     return factor * array.rows + array.cols - 2
 
@@ -158,10 +159,12 @@ def array_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
     compute = num_folds * folds.stream
     overhead = fold_overhead_cycles(array)
     if array.weight_preload:
+        # The skew and the drain of a fold lie beside the next fold's stream: only the layer's ends show them.
         each, once = _preload_cycles(array, tile), overhead
         load = np.minimum(each, _rows_left(array, tile))
     else:
         each, once = overhead, 0
+        # What an input-stationary array takes first are activations: that counts as filling.
         load = array.rows if array.dataflow == "weight_stationary" else 0
     load, fill = num_folds * load, num_folds * (each - load)
     # Stationary weights and inputs: each fold over the reduction adds to the sums of the fold before, so all but the
@@ -200,6 +203,7 @@ def _split(array: PeArrayConfig, folds: FoldGeometry, tile: TileShape) -> tuple[
     by_pixels = folds.col_folds * np.maximum(pixels, least) <= filters * np.maximum(tile.pixels, least)
     stream = np.where(by_pixels, pixels, tile.pixels)
     share = FoldGeometry(folds.row_folds, np.where(by_pixels, folds.col_folds, filters), stream)
+    # A share of the positions ends anywhere in an output row: it streams as one row.
     return share, replace(tile, N=1, P=stream, Q=1)
 
 
@@ -231,6 +235,7 @@ def _rows_left(array: PeArrayConfig, tile: TileShape) -> IntLike:
     """Return the rows of weights that are still to be loaded when the stream beside which they load has passed."""
     stream = tile.pixels
     if array.preload_with == "instruction":
+        # Weights load beside the last instruction of a fold alone, and that one streams what whole ones leave over.
         rest = _line(tile) % array.rows
         stream = np.maximum(np.where(rest > 0, rest, array.rows), array.min_instruction_rows)
     return np.maximum(array.rows - stream, 0)
@@ -294,6 +299,7 @@ def _shifted_reads(array: PeArrayConfig, tile: TileShape) -> IntLike:
     copies = array.unroll.get
     across = _ceil(tile.Q, copies("Q", 1)) if tile.stride[1] == 1 and copies("S", 1) == 1 else tile.Q
     down = _ceil(tile.P, copies("P", 1)) if tile.stride[0] == 1 and copies("R", 1) == 1 else tile.P
+    # S - 1 moves along each filter row bring a column of the block, R - 1 moves to the next filter row a row.
     edges = tile.R * (tile.S - 1) * tile.P * across + (tile.R - 1) * down * tile.Q
     return tile.G * tile.C * tile.N * (tile.P * tile.Q + edges) * _ceil(tile.K, copies("K", 1))
 
@@ -323,7 +329,9 @@ def row_stationary_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
     pads = array.scratch_pads
     if pads is None:  # refused by the configuration
         raise TypeError("row_stationary without scratch_pads")
+    # A PE slides along one filter row: a window longer than either pad is cut into passes of its own.
     taps = np.minimum(tile.S, np.minimum(pads.input_words, pads.weight_words))
+    # A set is as high as the filter, at most as the array: further filter rows are passes of their own.
     stacked = array.rows // np.minimum(tile.R, array.rows)
     strips = _ceil(tile.P, array.cols)
     # Sets stand side by side only where a whole one is narrower than the array; a wider one stands in strips.
@@ -336,6 +344,7 @@ def row_stationary_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
     parts = found.channel_passes * window_parts
     weights = tile.G * tile.K * tile.reduction
     passes = tile.G * parts * found.filter_passes * bands
+    # Input rows under a band of output rows: PEs share them along diagonals, so that each comes once.
     rows = (_ceil(tile.P, bands) - 1) * tile.stride[0] + np.minimum(tile.R, array.rows)
     windows = _ceil(_ceil(tile.C, found.channel_passes) * rows * taps, pads.words_per_cycle)
     # Sets beyond the pairs of channel and filter have nothing to do.
@@ -343,6 +352,7 @@ def row_stationary_work(array: PeArrayConfig, tile: TileShape) -> ArrayWork:
     return ArrayWork(
         compute_cycles=tile.G * found.cycles * tile.N * tile.Q * taps * window_parts * bands,
         weight_load_cycles=_ceil(weights, pads.words_per_cycle),
+        # Who asks counts the pipeline's latency once a tile: here stands that of the passes behind the first.
         fill_drain_cycles=passes * (windows + array.pipeline_latency_cycles) - array.pipeline_latency_cycles,
         once_cycles=0,
         input_reads=tile.inputs * found.filter_passes,
@@ -369,6 +379,7 @@ def _best_split(
     """Return the fastest way to use ``sets``: how many there are, and how many of them stand above each other."""
 
     def moved_by(split: _Split) -> IntLike:
+        # Each pass over other channels writes a sum, and all but the first read it before.
         sums = tile.G * tile.K * tile.pixels * (2 * split.channel_passes * window_parts - 1)
         return sums + tile.inputs * split.filter_passes
 

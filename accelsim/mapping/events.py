@@ -92,6 +92,7 @@ def _rank_before(nest: Nest, reuse: Reuse, steps: Ints) -> int:
     """Return the weight tile (see `_rank`) that is loaded right before the first of ``steps``; -2: none is."""
     if not steps.size:
         return -2
+    # A part of a layer begins in the middle of the nest: what came before it is worked out, not looked up.
     step = nest.first_step + int(steps[0])
     block = step - step % prod(nest.counts[loop] for loop in nest.order[reuse.hold_from :])
     # Within a block tiles come in their order. The first of a block comes behind the last step of the block before,
@@ -123,6 +124,7 @@ def passed_weights(nest: Nest, task: LayerTask, tiling: Tiling, index: dict[Loop
             filters = filters * extent + own_filters * begin
             own_filters = own_filters * size
         else:
+            # A tile of later channels adds to sums that are there: its filters were counted with the first channels.
             filters = filters + own_filters * np.minimum(index[loop], 1)
             own_filters = np.where(index[loop] == 0, own_filters, 0)
     return rank, weights, filters
@@ -195,6 +197,7 @@ def weight_events(
     filters = size["G"] * size["K"]
     positions = filters * size["C"] * size["R"] * size["S"]
     fetched = fetch_steps(nest, WEIGHT_LOOPS, holding.mask)[steps]
+    # Nothing comes from DRAM where a stripe before has left it, or where the second operand is on chip.
     if task.held or (task.plan is None and not task.loads_second):
         fetched = np.zeros_like(fetched)
     rank, *passed = passed_weights(nest, task, tiling, index)

@@ -237,6 +237,7 @@ def bytes_of_maps(trace: LayerTrace, tasks: Sequence[LayerTask], names: frozense
 
 def with_lost(cost: FusionCost, lost_bytes: int, hardware: HardwareConfig, prices: EnergyPrices) -> FusionCost:
     """Return a cost with bytes that other layers move because of it."""
+    # As if nothing hid them: a group has to pay for them even so.
     cycles = math.ceil(lost_bytes / float(bytes_per_cycle(hardware.dram, hardware.clock_mhz)))
     energy = 8 * lost_bytes * prices.pj("dram", "read_bits")
     return FusionCost(cost.cycles + cycles, cost.energy_pj + energy, cost.dram_bytes + lost_bytes)
@@ -299,6 +300,7 @@ class _Chooser:
                 place += 1
             else:
                 runs[place : place + 2] = [whole]
+                # A longer group may now be worth joining to the one before it.
                 place = max(0, place - 1)
         return runs
 

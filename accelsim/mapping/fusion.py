@@ -186,12 +186,14 @@ def pieces_of(trace: LayerTrace, group: FusedGroup, tasks: Sequence[LayerTask], 
     every = [_members(part, inside, trace, group) for part in parts]
     place = core if group.rows_on_cores > 1 else 0
     cuts = [cut(members, group.num_stripes, group.halo, group.rows_on_cores, place) for members in every]
+    # Later ones overwrite earlier ones: what is counted of a whole layer goes to its last piece.
     last = {piece.member: (number, place) for number, pieces in enumerate(cuts) for place, piece in enumerate(pieces)}
     counts = [sum(piece.member == member for pieces in cuts for piece in pieces) for member in range(len(own))]
     holds = _holds(own, counts)
     begun: set[int] = set()
     for number, (part, members, pieces) in enumerate(zip(parts, every, cuts, strict=True)):
         second: set[int] = set()
+        # Keys and values are those of a part: each part brings its own, and its pieces share them.
         held_second = sum(_second_bytes(task) for task in part) if group.holds_second else 0
         for place, piece in enumerate(pieces):
             member, task = piece.member, part[piece.member]
@@ -302,6 +304,7 @@ def _members(tasks: Sequence[LayerTask], inside: frozenset[str], trace: LayerTra
         main = _main(layer)[0] if layer.inputs else ""
         window = partial(_window, task)
         if main in names or task.dram_input_elements:
+            # Readers share the rows of a map, but not where one leaves out columns that another needs.
             key = main if main in names or not _has_gaps(task) else f"{main} {layer.name}"
             row = bits_to_bytes(dims.num_inputs // dims.H * task.activation_bits)
             reads.append(Read(_key(key, dims.H, main in names), row, window, main in names, True))
@@ -353,6 +356,7 @@ def _piece_task(task: LayerTask, piece: StripePiece, member: Member, stays: bool
         if read.is_main:
             inputs = 0 if read.is_inside else -(-made.layer.dims.num_inputs * new // max(1, rows))
         else:
+            # The layer's own count takes each joined map as whole rows: those of this one are put right.
             residuals += (0 if read.is_inside else -(-each * new // max(1, rows))) - each
     return replace(
         made,
@@ -396,6 +400,7 @@ def _holds(tasks: Sequence[LayerTask], counts: Sequence[int]) -> _Holds:
     saved = [task.traffic_bits.total * int(is_again) for task, is_again in zip(tasks, again, strict=True)]
     weights = [bits_to_bytes(task.layer.dims.num_weights * task.weight_bits) for task in tasks]
     masks = [bits_to_bytes(task.traffic_bits.total) for task in tasks]
+    # Weights that are made anew in each pass of the array are in the buffer for a tile only.
     may_stay = [is_again and not task.regenerates_each_pass for task, is_again in zip(tasks, again, strict=True)]
     others = [task.layer.uses_array for task in tasks]
     in_weights = _most_saved(weights, saved, may_stay, others, hardware.weight_buffer)
@@ -410,6 +415,7 @@ def _holds(tasks: Sequence[LayerTask], counts: Sequence[int]) -> _Holds:
     ]
     chips: dict[tuple[int, int], HardwareConfig] = {}
     for here, there in zip(weight_bytes, mask_bytes, strict=True):
+        # A member sees the buffers without what the others hold in them.
         rest = sum(weight_bytes) - here, sum(mask_bytes) - there
         chips.setdefault(rest, _chip_beside(hardware, *rest))
     seen = tuple(

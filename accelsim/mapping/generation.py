@@ -235,6 +235,7 @@ def _work(
             previous = np.concatenate([np.zeros((3, 1), dtype=np.int64), walk.end[:, :-1]], axis=1)
             first = _plus(first, _stepped(walk, previous, streams.held, jump_words))
             if later is not None:
+                # A further pass finds the lanes behind the tile's end, wherever the tile before had left them.
                 later = _plus(later, _stepped(walk, walk.end, _can_hold(streams, generator), jump_words))
     return _total(source, generator, streams, (first, later), passes, num_places)
 
@@ -304,6 +305,7 @@ def _parts(
 
 def _stepped(walk: _Walk, reached: Ints, held: Bools, jump_words: int | None) -> _Pass:
     """Return a sequential generator's pass; where ``held``, lanes have made the words before ``reached``."""
+    # The last word made is still in the state register; what lies before it can only be had from the seed.
     goes_on = held & (walk.start >= reached - 1)
     distance = np.where(goes_on, np.maximum(walk.start - reached, 0), walk.start)
     in_register = goes_on & (walk.start == reached - 1)
@@ -322,6 +324,7 @@ def _stepped(walk: _Walk, reached: Ints, held: Bools, jump_words: int | None) ->
 
 def _keyed(used: Ints, held: Bools) -> _Pass:
     """Return a counter-based generator's pass."""
+    # Any word is made at once from key and counter: nothing is stepped over, and a key is loaded where it is new.
     none = np.zeros_like(used)
     return _Pass(used, none, none + ~held, none)
 

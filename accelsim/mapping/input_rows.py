@@ -52,6 +52,7 @@ def _on_chip(task: LayerTask, tiling: Tiling, nest: Nest, reuse: Reuse, tiles: r
     replaced row by row. Tiles that are loaded again in every step (``keep: tile``) share nothing.
     """
     split = [other for other in nest.order[: reuse.hold_from] if nest.counts[other] > 1]
+    # Split loops between would bring other tiles before the neighbour comes: then its rows have been replaced.
     is_near = loop in nest.order[reuse.hold_from :] or split[-1:] == [loop]
     if tiling.keep == "tile" or not is_near or tiling.splits_window(task.layer.dims):
         return np.zeros(len(tiles), dtype=np.int64)

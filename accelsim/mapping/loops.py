@@ -83,6 +83,7 @@ def build_nest(dims: LoopDims, tiling: Tiling, steps_of: range | Ints | None = N
     for loop in order:
         extent = getattr(dims, loop)
         tile = tiling.size(loop) or extent
+        # Steps are numbers of mixed radix: each loop is a digit, of the weight of all loops within it.
         inner //= counts[loop]
         index[loop] = steps // inner % counts[loop] if counts[loop] > 1 else zeros
         sizes = np.full(num_steps, tile, dtype=np.int64)
@@ -154,6 +155,7 @@ def reuse_levels(order: tuple[Loop, ...], counts: dict[Loop, int], relevant: fro
         num_blocks = 1
         for loop in before:
             num_blocks *= counts[loop]
+        # The same tiles from further out are replaced less often: room is what costs, so the inner way is of no use.
         if levels and levels[-1].block_tiles == block:
             levels.pop()
         levels.append(Reuse(position, block, num_blocks))

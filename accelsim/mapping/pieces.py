@@ -83,6 +83,7 @@ def with_figures(schedule: LayerSchedule, entry: Entry, share: Share = ALL) -> L
         name: schedule.occupancy_bytes.get(name, 0) + piece.beside_bytes.get(name, 0)
         for name in {**schedule.occupancy_bytes, **piece.beside_bytes}
     }
+    # Products and stored bits are the layer's: they stand with its last piece, so that sums count them once.
     counts = piece.is_last and whole.layer.uses_array
     if schedule.parts is not None:
         raise MappingError(

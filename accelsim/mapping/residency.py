@@ -75,13 +75,16 @@ def choose_residency(
         banned |= group.inside
     held = list(taken)
     kept: set[str] = set()
+    # First come: a map that is kept moves neither now nor at its readers; which later ones it displaces is not tried.
     for position, layer in enumerate(trace.layers):
         size = bits_to_bytes(output_elements(layer) * activation_bits)
         if layer.name not in last or layer.name in banned:
             continue
+        # From the layer that makes it to its last reader; of a group that runs as one, from and to the group's ends.
         live = range(begin[position], end[last[layer.name]] + 1)
         if all(taken[step] + size <= limit for step in live):
             kept.add(layer.name)
             for step in live:
                 taken[step] += size
+    # What groups hold of maps inside of them is theirs to count: a layer of a group would lose that room twice.
     return Residency(frozenset(kept), tuple(all_ - own + cache for all_, own in zip(taken, held, strict=True)), cache)

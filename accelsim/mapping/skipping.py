@@ -53,6 +53,7 @@ class SkipFactors:
         """Return the MAC slots that the array passes through, of ``macs`` dense ones."""
         if self.fraction is None:
             return macs
+        # Steps weigh alike here, though the last tile of a loop may be smaller.
         return round(macs * float(self.fraction.mean()))
 
 
@@ -124,6 +125,7 @@ def _weight_fraction(task: LayerTask, tiling: Tiling) -> Floats:
     density = task.plan.num_nonzero / dims.num_weights if task.plan is not None else 1.0
     number = tiling.counts(dims)
     counts = number["G"], number["K"], number["C"]
+    # Positions do not matter: tiles of other outputs meet the same weights, and wait for the same slowest lane.
     table = np.ones(counts, dtype=np.float64)
     for g in range(counts[0]):
         for k in range(counts[1]):

@@ -93,6 +93,7 @@ def cut(
         if rows[stripe][member][0] < rows[stripe][member][1]
     ]
     pieces: list[StripePiece] = []
+    # Where halos are made again a stripe is alone: nothing of the stripe before is still there.
     epochs = {0: order} if halo == "kept" else {
         stripe: [entry for entry in order if entry[0] == stripe] for stripe in range(num_stripes)
     }  # fmt: skip
@@ -117,6 +118,7 @@ def _rows_of_stripes(members: Sequence[Member], each: int, halo: Halo, num_cores
     found: list[list[Rows]] = []
     for stripe in range(num_stripes):
         made: list[Rows] = [(0, 0)] * len(members)
+        # The last member has its share of its rows; what a member before makes is what those behind it read.
         for number in reversed(range(len(members))):
             total = members[number].num_rows
             begins, ends = [done[number]], [done[number]]
@@ -129,7 +131,9 @@ def _rows_of_stripes(members: Sequence[Member], each: int, halo: Halo, num_cores
                     begin, end = read.window(first, last - first)
                     begins.append(begin)
                     ends.append(end)
+            # Rows that no window reaches, where strides leave some over, are made in the last stripe.
             end = total if stripe == num_stripes - 1 else max(ends)
+            # A core's first stripe finds no rows of the stripe before on that core: it makes its halo itself.
             begin = done[number] if halo == "kept" and stripe % each else min(begins)
             made[number] = begin, end
         done = [max(before, end) for before, (_, end) in zip(done, made, strict=True)]
@@ -161,6 +165,7 @@ class _Map:
     def load(self, window: Rows) -> int:
         """Bring the rows of a window that have not come yet; return how many."""
         first, last = window
+        # Where branches differ, a window may begin before what has come: rows are counted on both sides.
         fresh = max(0, min(self.begin, last) - first) + max(0, last - max(self.there, first))
         self.begin, self.there = min(self.begin, first), max(self.there, last)
         return fresh
@@ -183,6 +188,7 @@ def _with_maps(members: Sequence[Member], entries: Sequence[tuple[int, int, Rows
             held.reads.append((at, first))
     for held in maps.values():
         held.sort()
+    # Of a map that is made here nothing is there before its first piece, whose begin is set last.
     for _, number, rows in reversed(entries):
         if members[number].name in maps:
             maps[members[number].name].there = rows[0]

@@ -141,6 +141,7 @@ class PieceInSlot:
         """Return the weight tile that each of a unit's events, or of the requests for a buffer, is for."""
         if what != "fetched":
             return np.arange(number, dtype=np.int64)
+        # A tile whose bits lay in the burst of the one before moves nothing, and is no request.
         return np.flatnonzero(self.piece.schedule.weights.fetch_bytes).astype(np.int64)
 
     def times(self, what: str, number: int) -> npt.NDArray[np.float64]:

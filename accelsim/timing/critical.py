@@ -37,6 +37,8 @@ class CriticalPath:
         if known is None or not known[-1]:  # never on the path
             return np.zeros_like(first)
         upto = np.interp(np.stack([first, last]), self.edge, known)
+        # Within a stretch all cycles are one station's, so that the straight line is exact but for a float's last
+        # digit.
         cycles: Ints = np.rint(upto[1] - upto[0]).astype(np.int64)
         return cycles
 
@@ -74,6 +76,7 @@ def critical_path(stations: tuple[Station, ...], solved: SolvedLayer, has_write_
     if nodes[0] >= num_events and edge[0] > solved.start_cycle:
         edge, of = np.insert(edge, 0, solved.start_cycle), np.insert(of, 0, number)
     lengths = np.diff(np.maximum(edge, solved.start_cycle))
+    # Nodes of one cycle are one edge: what is between edges is interpolated, so that they must rise.
     kept = np.append(True, lengths > 0)
     before = {
         station.name: np.append(0, np.cumsum(np.where(of == place, lengths, 0)))[kept]
@@ -101,6 +104,7 @@ def _waited_longest(
         return begin
     free = np.append(solved.free[station.name], (begin + station.cycles)[:-1])
     found = np.where(free == begin, first - 1 + np.arange(begin.size), _OPEN)
+    # What the station did before this layer is no node of it.
     found[0] = _NONE if free[0] == begin[0] else _OPEN
     for wait in station.waits:
         hit = (found == _OPEN) & (reached_at(solved, wait.counter, wait.value) == begin)
@@ -150,5 +154,6 @@ def _answers(dma: Station, solved: SolvedLayer, first: int, num_events: int, has
             own = np.flatnonzero(of_bus)
             before[own] = np.append(-1, own[:-1])[: own.size]
     end_before = end[np.maximum(before, 0)]
+    # ``busy`` has the turnaround too: the bus was waited for where it had been held up to then, else the latency was.
     held = (before >= 0) & (end_before >= end - solved.busy) & (end_before <= end)
     return np.where(held, num_events + before, first + number)

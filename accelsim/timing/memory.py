@@ -142,6 +142,7 @@ def dram_row(dram: DramConfig, clock_mhz: float) -> list[int]:
 
 def oldest_that_matters(row: Sequence[int]) -> int:
     """Return for how many cycles a memory's row remembers when its bus was used."""
+    # One more: a memory sleeps when it has been idle for longer than that, not for as long.
     return max(value for value in (row[TURNAROUND], row[POWER_DOWN], row[SELF_REFRESH]) if value < NEVER) + 1
 
 
@@ -152,6 +153,7 @@ def bytes_per_cycle(dram: DramConfig, clock_mhz: float) -> Fraction:
     A refresh stops all banks for tRFC in each tREFI. A transfer meets as many as begin in its time, so that each is
     longer by that share in the mean; refreshes between requests cost nothing, those of one bank leave the bus free.
     """
+    # A fraction, so that whole cycles do not hang on how floats are rounded.
     rate = Fraction(dram.peak_bytes_per_ns).limit_denominator(10**6)
     if dram.refresh == "all_bank":
         interval, length = refresh_ns(dram, device_of(dram.standard))

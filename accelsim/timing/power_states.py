@@ -178,9 +178,11 @@ def states_from_gaps(activity: DramActivity, dram: DramConfig) -> DramStates:
     for gap, count in activity.gaps:
         sums.add(gap, count, policy_of(dram), device)
     time = activity.time_ns
+    # In self-refresh the memory refreshes itself: the controller sends commands in the rest of the time only.
     awake = max(0.0, time - sums.sr)
     refreshes = awake / sums.interval
     if sums.num_self_refreshes:  # each exit starts the interval anew
+        # A stretch between exits ends anywhere in an interval: half a refresh less than its length says.
         stretches = sums.num_self_refreshes + 1
         refreshes = max(0.0, refreshes - stretches / 2) + sums.num_self_refreshes
     wakes = sums.num_power_downs * device.timing.xp_cycles + sums.num_self_refreshes * device.timing.xs_cycles
@@ -193,6 +195,7 @@ def states_from_gaps(activity: DramActivity, dram: DramConfig) -> DramStates:
         num_power_downs=sums.num_power_downs, num_self_refreshes=sums.num_self_refreshes, active=active,
         precharged=max(0.0, time - active - sums.pd - sums.apd - sums.sr), pd=sums.pd, apd=sums.apd, sr=sums.sr,
     ).times(num_ranks(dram))  # fmt: skip
+    # Rows are counted over all ranks already, and each that is opened is closed in the end.
     return replace(one, num_activates=opened, num_precharges=opened)
 
 
@@ -232,6 +235,7 @@ def openings_of(num_bytes: Floats, num_requests: Floats, dram: DramConfig) -> Fl
     """Return the rows that equal requests open if each lies elsewhere than the one before, float64 as ``num_bytes``."""
     stripe = _stripe_of(dram)
     pieces = np.maximum(num_requests, num_bytes / stripe.num_bytes)
+    # A short request does not reach all rows of a stripe: no more than one for each of its bursts.
     rows: Floats = np.minimum(num_bytes / dram.burst_bytes, pieces * stripe.num_rows)
     return rows
 
@@ -280,9 +284,12 @@ class _Sums:
         if gap > down and down < itself:
             # Rows that must be closed are closed before the memory sleeps.
             length = max(0.0, min(gap, itself) - down - close)
+            # Each refresh within wakes the memory up: its own time and the exit from power-down are no sleep.
             inside = length / self.interval
             pd = max(0.0, length - inside * (self.refresh + timing.xp_cycles * tck))
             if policy.power_down_kind == "active":
+                # Power-down finds rows open until the first refresh closes them; from then on it is that of closed
+                # rows.
                 apd = min(pd, self.open_ns(min(gap, itself)) - self.open_ns(down))
                 pd -= apd
             refreshes += inside
@@ -359,6 +366,7 @@ def _stripe_of(dram: DramConfig) -> _Stripe:
         "ch": dram.num_channels, "ra": dram.num_ranks * made.num_pseudo_channels, "bg": made.num_bank_groups,
         "ba": made.num_banks_per_group,
     }  # fmt: skip
+    # What stands below the columns in an address changes first: neighbouring bursts go round those banks.
     below = re.findall("ch|ra|bg|ba", dram.address_mapping[dram.address_mapping.index("co") :])
     rows = math.prod(counts[name] for name in set(below))
     row_bytes = made.num_columns * dram.bus_width_bits // made.num_pseudo_channels // 8
@@ -409,6 +417,7 @@ def use_of_requests(  # noqa: PLR0913  each is a column of the requests
     openings = 0.0
     if address is not None:
         openings = count_openings(address, num_bytes, (arrival - arrival[0]) * unit_ns, dram)
+    # On two buses a later request may end first: idle is who has no data of any request before.
     lengths, counts = np.unique(arrival[1:] - np.maximum.accumulate(end)[:-1], return_counts=True)
     return MemoryUse(
         first=int(arrival[0]),
@@ -427,6 +436,7 @@ def joined_use(parts: Sequence[MemoryUse]) -> MemoryUse:
         return MemoryUse()
     gaps, last = Counter[int](), used[0].first
     for part in used:
+        # Parts may overlap where requests of the next arrive before the last data: no gap then.
         gaps[max(0, part.first - last)] += 1
         last = max(last, part.last)
         for length, count in part.gaps:
@@ -472,6 +482,7 @@ def activity_of(
     outside = [(use.first, 1), (end - use.last, 1)] if use.num_requests else [(end, 1)]
     return DramActivity(
         time_ns=end * unit_ns,
+        # Equal lengths of several parts must be equal as floats to be merged.
         gaps=merged_gaps((round(length * unit_ns, 6), count) for length, count in (*use.gaps, *outside)),
         num_openings=use.num_openings,
         reopened_rows=reopened_rows(use, dram),

@@ -69,6 +69,7 @@ def program_table(schedule: LayerSchedule) -> Ints:
     ]  # fmt: skip
     table = np.concatenate([part for part in parts if part is not None] or [np.zeros((6, 0), dtype=np.int64)], axis=1)
     most = max(schedule.num_steps, schedule.outputs.last_step.size) + 1  # above every step
+    # By place in the program, then by the step that needs it, then by kind, as one number.
     order = np.argsort((table[5] * most + table[3]) * 5 + table[0], kind="stable")
     return table[:5, order]
 
@@ -96,6 +97,7 @@ def store_steps(schedule: LayerSchedule) -> Ints:
     loads behind it. Where partial sums are read back, stores stand at the end of their own tile.
     """
     last = schedule.outputs.last_step
+    # What is read back must be written first, and the load behind it may be waiting for just that.
     if schedule.outputs.psum_read_bytes.any():
         return last
     return np.concatenate([last[1:], last[-1:]])

@@ -226,6 +226,7 @@ def first_weights_fit(before: LayerSchedule, schedule: LayerSchedule, hardware: 
 
     Then it may be loaded as soon as the layer before has taken its last weight tile, else when the array has ended.
     """
+    # Within a layer a single buffer is filled when the block before is done, also where a part begins.
     if schedule.goes_on and not hardware.weight_buffer.fills_ahead:
         return False
     return weights_fit_beside(before, schedule.occupancy_bytes, hardware)
@@ -244,6 +245,7 @@ def weights_fit_beside(
     taken = before.occupancy_bytes.get("weight_buffer", 0)
     needed = occupancy_bytes.get("weight_buffer", 0)
     capacity = buffer.capacity_bytes
+    # Both fit as they are, or each into one half of a double buffer.
     return hardware.memory == "ideal" or taken + needed <= capacity or max(taken, needed) <= capacity // 2
 
 
