@@ -21,18 +21,10 @@ from accelsim.cost.array_registers import (
 from accelsim.cost.terms import Price, Term, joined, scaled
 from accelsim.cost.traits import Pricer, once
 from accelsim.errors import ConfigError
+from accelsim.storage.base import CODED_FRONTS, decoder_front
 from accelsim.timing.memory import bytes_per_cycle
 
-_SYMBOL_DECODERS = {
-    "rle": "rle_symbols", "golomb": "golomb_symbols", "entropy": "entropy_symbols", "csr": "csr_symbols",
-}  # fmt: skip
-_POSITION_DECODERS = {"bitmap": "bitmap_bits", "nm": "nm_symbols"}
 _BUFFERED = ("pe_array", "vector_unit", "dram")  # units whose work moves words between buffers
-
-
-def decoder_front(kind: str) -> str:
-    """Return the action that a kind of decoder counts, by which its front end is called in the tables."""
-    return _SYMBOL_DECODERS.get(kind) or _POSITION_DECODERS.get(kind, "raw_bits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +255,7 @@ def _decoder(pricer: Pricer) -> Logic:
     positions, symbols = float(width.positions_per_cycle), float(width.symbols_per_cycle)
     # Layers stored in different codes need the front end of each; what expands positions serves all of them.
     fronts = sorted({decoder_front(pricer.traits.decoder), *pricer.traits.decoder_fronts})
-    copies = [(front, symbols if front in _SYMBOL_DECODERS.values() else positions) for front in fronts]
+    copies = [(front, symbols if front in CODED_FRONTS else positions) for front in fronts]
     parts = (*copies, ("positions", positions))
     return Logic(
         tuple((f"{name}_gates", count) for name, count in parts),

@@ -23,7 +23,6 @@ from accelsim.config.loader import LoadedHardware
 from accelsim.cost.area import area_prices, leakage_prices
 from accelsim.cost.clock import clock_estimate
 from accelsim.cost.energy import energy_prices
-from accelsim.cost.inventory import decoder_front
 from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
 from accelsim.cost.terms import resolve
@@ -42,16 +41,12 @@ from accelsim.pipeline import built_for, layer_plans, run
 from accelsim.prng.streams import check_source
 from accelsim.repeated import BlockNetwork
 from accelsim.results.build import num_frames
-from accelsim.storage.base import WeightPlan
+from accelsim.storage.base import WeightPlan, decoder_front
 from accelsim.timing.memory import bytes_per_cycle
 from accelsim.trace.model import LanguageRun, LayerTrace
 from accelsim.units import cycles_to_s
 
 Floats = npt.NDArray[np.float64]
-_SYMBOLS = {
-    "rle": "rle_symbols", "golomb": "golomb_symbols", "entropy": "entropy_symbols", "csr": "csr_symbols",
-    "bitmap": "bitmap_bits", "nm": "nm_symbols",
-}  # fmt: skip
 
 
 def estimate(hardware: HardwareConfig, trace: LayerTrace, storage: str) -> Row:
@@ -405,9 +400,9 @@ def _add_of_layer(
     more["pe_array", "skip_lookups"] = looked
     if plan is not None and task.decodes:
         stored = task.traffic_bits
-        of_bits = plan.decoder not in _SYMBOLS
-        amount = stored.mask + stored.index + stored.weight if of_bits else plan.decoder_symbols
-        more["mask_decoder", _SYMBOLS.get(plan.decoder, "raw_bits")] = amount * counts[1]
+        front = decoder_front(plan.decoder)
+        amount = stored.mask + stored.index + stored.weight if front == "raw_bits" else plan.decoder_symbols
+        more["mask_decoder", front] = amount * counts[1]
     if plan is not None and plan.source is not None:
         more["weight_generator", "derived_seeds"] = best.seeds[index] if plan.source.seeds == "derived" else 0.0
         more["weight_generator", "jumps"] = best.jumps[index]

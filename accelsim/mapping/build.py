@@ -28,7 +28,7 @@ from accelsim.mapping.loops import Nest, Tiling, build_nest, step_ranges
 from accelsim.mapping.many_tiles import MOST_STEPS, MOST_WHOLE, PART_STEPS, check_number, likenesses, most_tiles
 from accelsim.mapping.skipping import SkipFactors, SkipTable, effective_macs, executed_macs, skip_table
 from accelsim.mapping.task import LayerTask
-from accelsim.storage.base import StoredBits
+from accelsim.storage.base import StoredBits, decoder_front
 from accelsim.timing.schedule import (
     NO_INPUTS,
     NO_OUTPUTS,
@@ -400,13 +400,9 @@ def shifted_bits(task: LayerTask, slots: int) -> int:
 def _decoder_actions(task: LayerTask, weights: WeightTraffic) -> dict[str, int]:
     if task.plan is None or not task.decodes:
         return {}
-    kind = task.plan.decoder
-    names = {
-        "rle": "rle_symbols", "golomb": "golomb_symbols", "entropy": "entropy_symbols", "csr": "csr_symbols",
-        "bitmap": "bitmap_bits", "nm": "nm_symbols",
-    }  # fmt: skip
-    counted = weights.decoder_symbols if kind in names else weights.decoded_bits
-    return {names.get(kind, "raw_bits"): counted, "positions": weights.decoder_positions}
+    front = decoder_front(task.plan.decoder)
+    counted = weights.decoded_bits if front == "raw_bits" else weights.decoder_symbols
+    return {front: counted, "positions": weights.decoder_positions}
 
 
 def _actions(

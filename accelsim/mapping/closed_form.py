@@ -69,7 +69,8 @@ def _array_cycles(space: Space, held: Holdings, passes: Floats, moved: Moved) ->
     written = layers.written_elements * layers.buffered + layers.stored_elements * layers.staged
     fetched, residual = on_chip(space, moved)
     results = space.of_tile(written * layers.activation_bits)
-    results = (results + 16 * residual) * parts  # as if every part handed on
+    # As if every part handed on. A residual is written when it comes and read when it is added: two times eight bits.
+    results = (results + 16 * residual) * parts
     input_tiles = table.output_tiles / table.counts["K"] * parts
     share = np.minimum(1.0, held.inputs.fetches * input_tiles / table.steps)
     of_inputs = with_fills(reads + results, 8 * fetched, share, held_in) / parts
@@ -77,6 +78,7 @@ def _array_cycles(space: Space, held: Holdings, passes: Floats, moved: Moved) ->
     own = (table.psum_writes + table.psum_reads) * space.accessed[1] * acc + 8 * moved.spills
     every = space.of_tile(layers.num_outputs) * parts * acc  # as if every part added to a sum, or handed it on
     alone, middle = bound(own + every, sums_in), bound(own + every, sums_in) * (parts - 2)
+    # The first part only writes, middle ones read what they add to, the last one also hands on: twice as much more.
     of_sums = (bound(own, sums_in) + middle + bound(own + 2 * every, sums_in)) / parts
     of_sums = np.where(parts > 1, of_sums, alone)
     return np.maximum(np.maximum(of_weights, of_inputs), of_sums)

@@ -106,6 +106,8 @@ def latency_of(hardware: HardwareConfig, work: Work, fetched: Floats, made: Floa
     busy = np.maximum(busy, np.maximum(_exposed(work.made, array, of_weights, double, made), work.made - made) + fetch)
     by_w, by_i = work.late_w / work.loads_w, work.late_i / work.loads_i
     first_w, first_i = np.maximum(work.weights / work.loads_w - fetched, 0), work.inputs / work.loads_i
+    # Requests go out in the order of the steps that need them: before the last tile of one operand's first load, so
+    # much of the other's crosses the bus too as steps up to there use.
     beside_w = first_i * np.minimum(1.0, by_w / np.maximum(by_i, 1e-9))
     beside_i = first_w * np.minimum(1.0, by_i / np.maximum(by_w, 1e-9))
     busy = np.maximum(
@@ -149,6 +151,7 @@ def _flow(work: Work, others: Floats) -> Floats:
     only_w, only_i = np.maximum(array, weights + others), np.maximum(array, inputs + others)
     apart = of_w * (of_i * both + (1 - of_i) * only_w) + (1 - of_w) * (of_i * only_i + (1 - of_i) * none)
     evened = np.maximum(array, later_w + later_i + others)
+    # ``apart`` never evens steps out, ``evened`` does so over the whole layer; a lookahead of two steps lies between.
     mean: Floats = (apart + evened) / 2
     return mean
 

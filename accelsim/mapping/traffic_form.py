@@ -199,6 +199,7 @@ def moved_of(space: Space, held: Holdings) -> Moved:
     # Sums that leave come back: each of those visits writes them once and reads them once.
     spilled = 2.0 * np.maximum(held.psums.fetches - 1, 0)
     table, of = space.table, held.inputs
+    # Rows that a tile shares with its neighbour come once where they are still on chip, else with each of both.
     rows = table.rows + of.keeps_rows * (table.new_rows - table.rows)
     columns = table.columns + of.keeps_columns * (table.new_columns - table.columns)
     burst = space.hardware.dram.burst_bytes

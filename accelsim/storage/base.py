@@ -12,6 +12,20 @@ from accelsim.trace.model import LayerWeights, TraceLayer
 Arithmetic = Literal["ternary", "binary_xnor", "int4", "int8", "int16", "fp16", "fp32"]
 DecoderKind = Literal["none", "raw", "rle", "golomb", "entropy", "csr", "bitmap", "nm", "multicoat", "folded", "seedlm"]
 
+# The action that a decoder of each kind counts, by which its front end is called in the cost tables. A code's front end
+# takes one symbol after another, and is built once for each that it takes in a cycle; others are as wide as positions.
+_CODED_FRONTS = {
+    "rle": "rle_symbols", "golomb": "golomb_symbols", "entropy": "entropy_symbols", "csr": "csr_symbols",
+}  # fmt: skip
+_SYMBOL_FRONTS = _CODED_FRONTS | {"bitmap": "bitmap_bits", "nm": "nm_symbols"}
+CODED_FRONTS = frozenset(_CODED_FRONTS.values())
+
+
+def decoder_front(kind: str) -> str:
+    """Return the action that a kind of decoder counts; of what is stored as plain bits ``raw_bits``."""
+    return _SYMBOL_FRONTS.get(kind, "raw_bits")
+
+
 # Formats that store seeds and mask bits of a ticket, by how their names begin; all others are its rivals.
 _TICKET_FORMATS = ("slt", "mpt", "folded", "multicoat", "mask-")
 
