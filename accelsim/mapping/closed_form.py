@@ -261,7 +261,7 @@ class Figures:
 def figures_of(space: Space, prices: EnergyPrices, only_fitting: bool = False) -> Figures:
     """Return what the closed form says of all tilings, each layer alone and from cold buffers.
 
-    ``only_fitting``: of those that fit, in orders that differ, as pairs [1, n]: a third of the time, for who takes one.
+    ``only_fitting``: of those that fit, in orders that differ, as pairs [1, n]: about half as many, for who takes one.
     """
     ways, passes, pairs = ways_of(space), _passes(space), None
     legal = _legal(space, ways)
