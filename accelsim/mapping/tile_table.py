@@ -153,8 +153,8 @@ def tile_table(layers: tuple[LayerKey, ...], array_json: str, width: Width) -> T
     Parameters
     ----------
     width
-        ``narrow``: of each size of weights and outputs the fastest, for ranking many chips; ``wide``: of each size of
-        weights, outputs and inputs, for mapping one; ``whole``: all, where nothing of the others fits.
+        ``narrow``: of each size of weights and outputs the fastest, for ranking many chips; ``wide``: these, and of
+        each size of weights, outputs and inputs, for mapping one; ``whole``: all, where nothing of the others fits.
     """
     # To hold an operand from behind a loop that no layer splits is what it is to hold it from the loop before.
     split = tuple(
@@ -309,10 +309,14 @@ def _layer(array: PeArrayConfig, layer: LayerKey, width: Width) -> dict[str, Any
     }
     chosen: Any = slice(None)
     if width != "whole":
-        beside = (inputs["tile_inputs"],) if width == "wide" else ()
         steps = PASS_STEPS if array.dataflow == "row_stationary" else 1
-        is_chosen = _short(moved["compute"] + moved["fill"], tiles, beside, steps, found.fills_lanes)
-        chosen = np.flatnonzero(is_chosen | found.is_stated if width == "wide" else is_chosen)
+        cycles = moved["compute"] + moved["fill"]
+        is_chosen = _short(cycles, tiles, (), steps, found.fills_lanes)
+        if width == "wide":
+            # With the narrow ones, so that the mapper knows whatever other searches like: on seven chips with eight
+            # networks energy x delay falls by 0.02 % in the mean (0.19 % at most) and never rises, for 3 % more time.
+            is_chosen |= _short(cycles, tiles, (inputs["tile_inputs"],), steps, found.fills_lanes) | found.is_stated
+        chosen = np.flatnonzero(is_chosen)
     return {name: np.asarray(values, dtype=np.float64)[chosen] for name, values in columns.items()}
 
 
