@@ -15,7 +15,7 @@ from accelsim.storage.base import StoredBits, WeightPlan
 from accelsim.storage.dense import DENSE_INT8, DenseFormat
 from accelsim.storage.encoded import EncodedWeights, IntTensor, check_range, field_bits, fields, pack, unpack
 from accelsim.storage.stand_in import has_ticket
-from accelsim.ticket.statistics import is_nearly_dense
+from accelsim.ticket.statistics import is_filled_pattern, is_nearly_dense
 from accelsim.trace.model import LayerWeights, kept_by_pattern
 from accelsim.units import ceil_div
 
@@ -126,11 +126,14 @@ def _from_channels_last(rows: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.N
 def obeyed_pattern(weights: Sequence[LayerWeights]) -> str | None:
     """Return the format of the narrowest pattern that all layers with zeros obey, or None.
 
-    Layers with next to no zeros, such as a stem of three channels, do not count.
+    Layers with next to no zeros, such as a stem of three channels, do not count. Nor does a pattern whose places are
+    mostly empty, which very sparse masks obey by chance.
     """
     pruned = [layer for layer in weights if not is_nearly_dense(layer.num_kept, layer.num_weights)]
+    counts = sum(layer.num_kept for layer in pruned), sum(layer.num_weights for layer in pruned)
     for known in _PATTERNS:
-        if pruned and all(_obeys(known, layer) for layer in pruned):
+        is_filled = is_filled_pattern(*counts, known.num_values, known.group_size)
+        if pruned and is_filled and all(_obeys(known, layer) for layer in pruned):
             return known.name
     return None
 

@@ -18,6 +18,14 @@ def is_nearly_dense(num_kept: int, num_weights: int) -> bool:
     return num_kept >= NEARLY_DENSE * num_weights
 
 
+def is_filled_pattern(num_kept: int, num_weights: int, num_values: int, group_size: int) -> bool:
+    """Return whether at least half of a pattern's places (N of each M weights) hold a weight.
+
+    Pruning to a pattern fills nearly all of them; a very sparse mask obeys patterns by chance and leaves most empty.
+    """
+    return 2 * num_kept * group_size >= num_values * num_weights
+
+
 @dataclass(frozen=True, slots=True)
 class TicketStatistics:
     """Statistics of a whole network; fractions of all its weights.

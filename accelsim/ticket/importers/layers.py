@@ -21,6 +21,7 @@ from accelsim.ticket.importers.consistency import (
 from accelsim.ticket.importers.masks import FoundMasks, MaskRule, find_masks
 from accelsim.ticket.importers.owners import MIN_AXES, is_binary
 from accelsim.ticket.importers.parts import is_mask_module, parts_of_layers, refuse_part
+from accelsim.ticket.statistics import is_filled_pattern
 
 CheckpointKind = Literal["partially_frozen", "edge_popup", "masked", "plain"]
 BATCH_NORM_EPSILON = 1e-5
@@ -259,12 +260,16 @@ def _bias(checkpoint: Checkpoint, name: str, weight: Array) -> Array | None:
 
 
 def nm_pattern(layers: Mapping[str, CheckpointLayer]) -> tuple[int, int] | None:
-    """Return (N, M) if every layer keeps at most N of each M successive inputs, for 1:4, 2:4 or 4:8; else None."""
+    """Return (N, M) if every layer keeps at most N of each M successive inputs, for 1:4, 2:4 or 4:8; else None.
+
+    A pattern whose places are mostly empty is none: very sparse masks obey it by chance.
+    """
+    num_kept = sum(int(layer.mask.sum()) for layer in layers.values())
+    num_weights = sum(layer.mask.size for layer in layers.values())
     for kept, group in ((1, 4), (2, 4), (4, 8)):
-        if layers and all(
-            _fits_nm(layer.mask, kept, group) for layer in layers.values() if layer.mask.shape[1] % group == 0
-        ):
-            grouped = [layer for layer in layers.values() if layer.mask.shape[1] % group == 0]
+        grouped = [layer for layer in layers.values() if layer.mask.shape[1] % group == 0]
+        is_filled = is_filled_pattern(num_kept, num_weights, kept, group)
+        if is_filled and all(_fits_nm(layer.mask, kept, group) for layer in grouped):
             return (kept, group) if grouped else None
     return None
 

@@ -9,6 +9,7 @@ from accelsim.errors import ConfigError, MappingError
 from accelsim.prng import RandomSource, freezing_map
 from accelsim.storage import get_format, list_formats, plan_layers, tile_bits
 from accelsim.storage.base import StoredBits, is_ticket_format
+from accelsim.storage.nm import obeyed_pattern
 from accelsim.trace.model import LayerWeights, LoopDims, TraceLayer
 
 SHAPE = (64, 32, 3, 3)
@@ -269,3 +270,9 @@ def test_formats_of_tickets_are_told_by_name():
     words = ("seed and mask", "same ticket", "masks, summed", "multi-prize ticket", "mask of the searched weights")
     for name in list_formats():
         assert is_ticket_format(name) == any(word in get_format(name).summary for word in words), name
+
+
+@pytest.mark.parametrize(("every", "pattern"), [(2, "nm-2:4-int8"), (4, "nm-1:4-int8"), (50, None)])
+def test_a_pattern_that_a_very_sparse_mask_meets_by_chance_is_none(every: int, pattern: str | None) -> None:
+    mask = (np.arange(32 * 64) % every == 0).reshape(32, 64)
+    assert obeyed_pattern([LayerWeights(mask.shape, int(mask.sum()), load_mask=lambda: mask)]) == pattern
