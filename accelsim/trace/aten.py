@@ -21,7 +21,7 @@ from accelsim.trace.products import UnfitError
 from accelsim.trace.records import HELD, Program, Record
 from accelsim.trace.sums import with_products
 from accelsim.trace.values import Value
-from accelsim.trace.views import is_view, view
+from accelsim.trace.views import is_view, repeated_by_joining, view
 from accelsim.trace.work import record_macs
 
 # Words that are no activations stand with the one that costs as much: one step, or a table look-up.
@@ -277,7 +277,10 @@ def _pad(call: Call) -> None:
 
 
 def _concat(call: Call) -> None:
-    call.emitter.concat(call.operation, call.values(), call.shape)
+    if copies := repeated_by_joining(call.record, call.values()[0], call.shape):
+        call.emitter.alias(call.operation.output, copies)
+    else:
+        call.emitter.concat(call.operation, call.values(), call.shape)
 
 
 def _update(call: Call) -> None:
