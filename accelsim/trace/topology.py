@@ -106,6 +106,8 @@ def read_topology(path: str | os.PathLike[str], options: TraceOptions | None = N
     header, rows, remarks = _read_rows(where)
     sums = [row for index, row in enumerate(rows) if _is_sum(row, rows[:index])]
     remarks += [f"line {row.line} has the sums of the rows above and is no layer: {row.text(NAME)!r}" for row in sums]
+    named = [row for row in rows[2:] if row not in sums and _SUM.fullmatch(row.text(NAME))]
+    remarks += [f"line {row.line} does not add up, and is read as a layer: {row.text(NAME)!r}" for row in named]
     rows = [row for row in rows if row not in sums]
     layers = [_gemm_layer(row) if header.kind == "gemm" else _conv_layer(row) for row in rows]
     remarks += _checked_others(header, rows, layers)

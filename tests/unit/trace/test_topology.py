@@ -132,7 +132,9 @@ def test_a_row_of_sums_is_no_layer(write, sums: str) -> None:
     trace = read_topology(write(f"{rows}Total,{sums}\n"))
     assert [layer.name for layer in trace.layers] == ["a", "b"]
     assert trace.remarks[0].endswith("line 4 has the sums of the rows above and is no layer: 'Total'")
-    assert len(read_topology(write(f"{rows}Total,2,99,1010\n")).layers) == 3
+    other = read_topology(write(f"{rows}Total,2,99,1010\n"))
+    assert len(other.layers) == 3
+    assert other.remarks[0].endswith("line 4 does not add up, and is read as a layer: 'Total'")
 
 
 def test_gemm_columns_are_known_by_name_and_a_batch_shares_the_weights(write) -> None:
