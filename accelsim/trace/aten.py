@@ -21,7 +21,7 @@ from accelsim.trace.products import UnfitError
 from accelsim.trace.records import HELD, Program, Record
 from accelsim.trace.sums import with_products
 from accelsim.trace.values import Value
-from accelsim.trace.views import is_view, view
+from accelsim.trace.views import copies, is_view, view
 from accelsim.trace.work import record_macs
 
 # Words that are no activations stand with the one that costs as much: one step, or a table look-up.
@@ -277,7 +277,10 @@ def _pad(call: Call) -> None:
 
 
 def _concat(call: Call) -> None:
-    call.emitter.concat(call.operation, call.values(), call.shape)
+    if (repeated := copies(call.record, call.values(), call.shape)) is not None:
+        call.emitter.alias(call.operation.output, repeated)
+    else:
+        call.emitter.concat(call.operation, call.values(), call.shape)
 
 
 def _update(call: Call) -> None:

@@ -127,6 +127,21 @@ _VIEWERS: dict[str, Viewer] = {
 }
 
 
+def copies(record: Record, sources: list[Value], shape: Shape) -> Value | None:
+    """Return a tensor joined to itself as the repetition that it is; None where anything else is joined."""
+    refs = record.refs()
+    if len(refs) < 2 or len(set(refs)) > 1 or not sources[0].is_live:
+        return None
+    source, axis = sources[0], _axis(record, len(shape), "dim", "axis")
+    layout: Layout | None = source.layout
+    if record.target == "stack":
+        layout = source.layout.reshaped((*source.shape[:axis], 1, *source.shape[axis:]))
+    if record.target not in ("cat", "concat", "concatenate", "stack") or layout is None:
+        return None
+    repeated = layout.repeated(axis, len(refs), each=False)
+    return source.viewed(repeated, shape) if repeated.shape == shape else None
+
+
 def is_view(target: str) -> bool:
     """Return whether an operator moves no data."""
     return target in _VIEWERS
