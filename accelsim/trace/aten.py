@@ -21,7 +21,7 @@ from accelsim.trace.products import UnfitError
 from accelsim.trace.records import HELD, Program, Record
 from accelsim.trace.sums import with_products
 from accelsim.trace.values import Value
-from accelsim.trace.views import is_view, repeated_by_joining, view
+from accelsim.trace.views import copies, is_view, view
 from accelsim.trace.work import record_macs
 
 # Words that are no activations stand with the one that costs as much: one step, or a table look-up.
@@ -277,8 +277,8 @@ def _pad(call: Call) -> None:
 
 
 def _concat(call: Call) -> None:
-    if copies := repeated_by_joining(call.record, call.values()[0], call.shape):
-        call.emitter.alias(call.operation.output, copies)
+    if (repeated := copies(call.record, call.values(), call.shape)) is not None:
+        call.emitter.alias(call.operation.output, repeated)
     else:
         call.emitter.concat(call.operation, call.values(), call.shape)
 

@@ -344,7 +344,8 @@ def _einsum(node: Node) -> list[Record]:
 
 
 def _concat(node: Node) -> list[Record]:
-    return node.record("cat", {"tensors": [Ref(name) for name in node.proto.input if name]})
+    tensors = [Ref(name) for name in node.proto.input if name]
+    return node.record("cat", {"tensors": tensors, "dim": node.integer("axis", 0)})
 
 
 def _qlinear_concat(node: Node) -> list[Record]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from accelsim.trace.layout import Layout, Shape
-from accelsim.trace.records import Record, Ref
+from accelsim.trace.records import Record
 from accelsim.trace.values import Value
 
 Viewer = Callable[[Record, Value, Shape], "Layout | None"]
@@ -127,6 +127,21 @@ _VIEWERS: dict[str, Viewer] = {
 }
 
 
+def copies(record: Record, sources: list[Value], shape: Shape) -> Value | None:
+    """Return a tensor joined to itself as the repetition that it is; None where anything else is joined."""
+    refs = record.refs()
+    if len(refs) < 2 or len(set(refs)) > 1 or not sources[0].is_live:
+        return None
+    source, axis = sources[0], _axis(record, len(shape), "dim", "axis")
+    layout: Layout | None = source.layout
+    if record.target == "stack":
+        layout = source.layout.reshaped((*source.shape[:axis], 1, *source.shape[axis:]))
+    if record.target not in ("cat", "concat", "concatenate", "stack") or layout is None:
+        return None
+    repeated = layout.repeated(axis, len(refs), each=False)
+    return source.viewed(repeated, shape) if repeated.shape == shape else None
+
+
 def is_view(target: str) -> bool:
     """Return whether an operator moves no data."""
     return target in _VIEWERS
@@ -147,26 +162,3 @@ def view(record: Record, source: Value, shape: Shape, index: int) -> Value:
         is_part = layout is None or layout.num_distinct < source.layout.num_distinct
         part = f"/{record.target}{where}{index}" if is_part else ""
     return source.viewed(layout, shape, part)
-
-
-def repeated_by_joining(record: Record, source: Value, shape: Shape) -> Value | None:
-    """Return what ``cat`` or ``stack`` makes of one tensor, joined with itself alone, as a repetition; else None."""
-    parts = record.arguments.get("tensors")
-    if not isinstance(parts, list | tuple) or not all(isinstance(part, Ref) for part in parts):
-        return None
-    if len(parts) < 2 or len(set(parts)) > 1 or not source.is_live:  # noqa: PLR2004  one tensor is no joining
-        return None
-    once = source.shape
-    if record.target == "stack":
-        axis = record.integer("dim", 0) % len(shape)
-        once = (*once[:axis], 1, *once[axis:])
-    longer = [axis for axis, (have, size) in enumerate(zip(once, shape, strict=False)) if have != size]
-    layout = source.layout.reshaped(once)
-    if (
-        layout is None
-        or len(once) != len(shape)
-        or len(longer) != 1
-        or shape[longer[0]] != len(parts) * once[longer[0]]
-    ):
-        return None
-    return source.viewed(layout.repeated(longer[0], len(parts), each=False), shape)

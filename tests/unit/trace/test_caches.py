@@ -57,6 +57,23 @@ def test_a_cache_is_read_once_a_group_and_written_at_its_own_width(exported, bit
     assert [layer.cached_elements for layer in products] == [in_cache * CACHED // 2] * 2
 
 
+REPETITIONS = {
+    "stack": lambda y: torch.stack([y] * (HEADS // GROUPS), 2).flatten(1, 2),
+    "cat": lambda y: torch.cat([y] * (HEADS // GROUPS), 1),
+}
+
+
+@pytest.mark.parametrize("spelling", REPETITIONS)
+def test_a_cache_joined_to_itself_is_read_once_a_group(spelling):
+    class Repeating(nn.Module):
+        def forward(self, x, keys):
+            return x @ REPETITIONS[spelling](torch.cat([keys, x[:, :GROUPS]], 2)).mT, x
+
+    queries, cache = torch.zeros(BATCH, HEADS, 1, SIZE), torch.zeros(BATCH, GROUPS, CACHED, SIZE)
+    (product,) = [each for each in trace_module(Repeating(), (queries, cache)).layers if each.kind == "matmul"]
+    assert (product.dims.G, product.second_input_elements) == (BATCH * GROUPS, BATCH * GROUPS * (CACHED + 1) * SIZE)
+
+
 class Joined(nn.Module):
     """Attention of one position whose queries, keys and values one layer makes, as GPT-2 has it."""
 
