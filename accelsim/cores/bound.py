@@ -12,7 +12,7 @@ from accelsim.cost.tables import load_tables
 from accelsim.mapping.bound import lower_bound
 from accelsim.mapping.core_chip import compulsory_bytes, core_chip
 from accelsim.mapping.figures import fixed_pj
-from accelsim.mapping.network import kinds_of, network_tasks
+from accelsim.mapping.network import kinds_of, network_tasks, residency_of
 from accelsim.mapping.prices import EnergyPrices, objective
 from accelsim.mapping.residency import Residency
 from accelsim.mapping.task import LayerTask
@@ -62,7 +62,9 @@ def least_work(hardware: HardwareConfig, network: Network) -> LeastWork | None:
     prices = mapping_prices(hardware, load_tables(), kinds_of(network.plans)[0])
     whole = core_chip(hardware, 1, None)
     names = frozenset(layer.name for layer in network.trace.layers)
-    residency = Residency(names, (0,) * len(network.trace.layers))
+    # Keys and values move nothing where one core alone, or the buffer of all cores, has room for them.
+    cache_bytes = residency_of(network.trace, network.plans, whole).cache_bytes
+    residency = Residency(names, (0,) * len(network.trace.layers), cache_bytes)
     tasks = network_tasks(network.trace, network.plans, whole, residency)
     bounds = [lower_bound(task) for task in tasks]
     moved = sum(sum(compulsory_bytes(task, "weights")) for task in tasks if task.layer.uses_array)

@@ -189,9 +189,9 @@ def residency_on_cores(
 ) -> Residency:
     """Return what stays on chip: in the buffer of all cores, or, with a network, spread over the buffers of each.
 
-    A second operand is read by cores that did not make it in the order of its rows, not of transfers: it leaves. So
-    does what a layer reads beside a map in DRAM, and what fused layers, ``together``, read or make for others: the
-    network carries tiles of whole layers.
+    A second operand is read by cores that did not make it in the order of its rows, not of transfers: it leaves, and
+    with it all keys and values. So does what a layer reads beside a map in DRAM, and what fused layers, ``together``,
+    read or make for others: the network carries tiles of whole layers.
     """
     trace = network.trace
     if "activation_buffer" in hardware.share:
@@ -203,9 +203,10 @@ def residency_on_cores(
     chip = whole.model_copy(update={"activation_buffer": of_all})
     fused = [layer for group in together for layer in trace.layers[group.first : group.stop]]
     banned |= second_operands(trace)
+    without_cache = replace(trace, language=None)
     banned |= frozenset(name for layer in fused for name in (layer.name, *layer.inputs, *layer.residuals))
     while True:
-        spread = residency_of(trace, network.plans, chip, banned, together)
+        spread = residency_of(without_cache, network.plans, chip, banned, together)
         apart = beside_dram(trace, spread.on_chip)
         if not apart:
             break

@@ -31,7 +31,7 @@ def core_chip(
         changed["mask_buffer"] = _part_of_buffer(hardware.mask_buffer, number, "mask_decoder" in hardware.share)
     if "activation_buffer" in hardware.share and alike not in ("inputs", None):
         changed["activation_buffer"] = _part_of_buffer(hardware.activation_buffer, number, False)
-    return hardware.model_copy(update=changed)
+    return _with_parts(hardware, changed)
 
 
 def _part_of_buffer(buffer: BufferConfig, number: int, has_turns: bool) -> BufferConfig:
@@ -39,6 +39,15 @@ def _part_of_buffer(buffer: BufferConfig, number: int, has_turns: bool) -> Buffe
     bits = None if has_turns else max(1, buffer.port_bits_per_cycle // number)
     changed = {"capacity_bytes": max(16, buffer.capacity_bytes // number)}
     return buffer.model_copy(update=changed if bits is None else {**changed, "bus_bits_per_cycle": bits})
+
+
+def _with_parts(hardware: HardwareConfig, changed: dict[str, object]) -> HardwareConfig:
+    """Return the chip with a core's parts; sums that lie in the activation buffer have no more room than that has."""
+    part = changed.get("activation_buffer")
+    if hardware.sums_in_activation_buffer and isinstance(part, BufferConfig):
+        own = {"capacity_bytes": part.capacity_bytes}
+        changed = {**changed, "accumulator": hardware.accumulator.model_copy(update=own)}
+    return hardware.model_copy(update=changed)
 
 
 def tenant_chip(hardware: HardwareConfig, number: int) -> HardwareConfig:
@@ -52,7 +61,7 @@ def tenant_chip(hardware: HardwareConfig, number: int) -> HardwareConfig:
                 "bus_bits_per_cycle": max(1, buffer.port_bits_per_cycle * number // hardware.num_cores),
             }
             changed[name] = buffer.model_copy(update=part)
-    return hardware.model_copy(update=changed)
+    return _with_parts(hardware, changed)
 
 
 def with_turns(chip: HardwareConfig, hardware: HardwareConfig, number: int) -> HardwareConfig:

@@ -163,6 +163,20 @@ def test_a_bound_is_never_beaten() -> None:
         assert 0 < counters.lower_bound_cycles <= latency(counters), overrides
 
 
+@pytest.mark.parametrize("network", ["{}", "null"])
+def test_keys_and_values_on_chip_are_in_no_bound_and_on_no_network(network: str) -> None:
+    slow = ("dram.data_rate_mtps=400", "dram.bus_width_bits=16")
+    options = TraceOptions(phase="decode", context=100)
+    for overrides in (("num_cores=2",), ("num_cores=2", "mapping.split=filters")):
+        chip = load_hardware("edge", (*slow, *overrides, f"core_network={network}"))
+        counters = simulate(chip, trace_workload("workloads/decoder_slt_f50.pt", options), "slt")
+        assert counters.lower_bound_cycles is not None
+        assert counters.lower_bound_cycles <= latency(counters)
+        is_read = any(layer.dram_bytes["kv_read"] for layer in counters.layers)
+        works_alone = sum(core.macs > 0 for core in counters.cores) == 1
+        assert is_read != works_alone, overrides
+
+
 @pytest.mark.parametrize("objective", ["latency", "energy", "edp", "dram_bytes"])
 @pytest.mark.parametrize(("chip", "storage"), [("edge_quad", "slt"), ("edge_quad", "dense-int8"), ("server_16", "slt")])
 def test_one_core_alone_costs_no_less_than_what_it_is_left_out_for(chip: str, storage: str, objective: str) -> None:
@@ -213,6 +227,12 @@ def test_a_stated_tile_is_cut_to_what_a_core_takes(how: str) -> None:
     tiling = Tiling(N=4, G=1, K=32, C=16, P=16, Q=16, order=("K", "C", "N", "G", "P", "Q"))
     run = simulate(chip, trace, "dense-int8", fixed={"one": tiling})
     assert sum(core.macs for core in run.cores) == sum(layer.dims.macs for layer in trace.layers)
+
+
+def test_sums_in_a_shared_activation_buffer_have_a_part_of_it_too() -> None:
+    several = ("num_cores=2", "share=[activation_buffer]", "mapping.schedule=pipeline", "mapping.fuse=auto")
+    counters = simulate(load_hardware("eyeriss_dense", several), with_batch(small(), 2), "dense-int8")
+    assert sum(core.macs for core in counters.cores) == sum(layer.macs for layer in counters.layers)
 
 
 @pytest.mark.parametrize("where", ["share=[activation_buffer]", "core_network={}"])
