@@ -115,7 +115,7 @@ def limits_line(result: RunResult) -> list[str]:
         where = "" if limit.name.endswith(".capacity") else f" for {percent(limit.share)} of the time"
         return f"{limit.words}{where} ({limit.twice}: {saved(limit.gain)}{_next(result, limit)})"
 
-    said = [line(limit) for limit in limits_of(result) if limit.share >= _WORTH or limit.gain >= _WORTH]
+    said = [line(limit) for limit in limits_of(result) if limit.is_worth_saying]
     return [f"Limited by {', '.join(said)}."] if said else []
 
 
@@ -167,6 +167,11 @@ class Limit:
     def words(self) -> str:
         """Return what readers call it, with its article."""
         return _resource(self.name)
+
+    @property
+    def is_worth_saying(self) -> bool:
+        """Return whether it limits the run visibly; what was tried to no effect is known too, but limits nothing."""
+        return self.share >= _WORTH or self.gain >= _WORTH
 
     @property
     def twice(self) -> str:

@@ -113,7 +113,8 @@ def _limit(mains: Sequence[RunResult]) -> str:
     known: dict[str, list[Limit]] = {}
     for main in mains:
         for limit in limits_of(main)[:1]:
-            known.setdefault(limit.words, []).append(limit)
+            if limit.is_worth_saying:
+                known.setdefault(limit.words, []).append(limit)
     counted = sum(map(len, known.values()))
     if counted < len(mains):
         causes = [label(bottleneck(main.totals)) for main in mains]

@@ -12,6 +12,7 @@ from accelsim.report.together import closing_of
 from accelsim.results.breakeven import break_even
 from accelsim.results.build import build_result
 from accelsim.results.compare import runs_text
+from accelsim.results.model import LimitRecord
 from accelsim.trace.model import LayerTrace
 
 
@@ -113,6 +114,13 @@ def test_many_runs_end_in_the_span_over_their_networks(runs, families):
     )
     assert limit.startswith("Most of the time is ") and limit.endswith(" in 2 of 2 runs.")
     assert "95.0 % on " in caveat and "values of pruned int8 as CSR are synthetic" in caveat
+
+
+def test_what_was_tried_to_no_effect_is_not_said_to_limit_a_run(runs, families):
+    useless = LimitRecord(share=0.0, latency_cycles_with_twice=runs[0].totals.latency_cycles)
+    tried = [run.model_copy(update={"limits": {"accumulator.ports": useless}}) for run in (runs[0], families[1].ticket)]
+
+    assert closing_of(tried, [])[1].startswith("Most of the time is ")
 
 
 def test_formats_left_out_for_one_reason_take_one_line():
