@@ -275,10 +275,14 @@ def _after(run: _Run, before: Moment, schedule: LayerSchedule) -> Moment:
     """Return what the next layer begins with."""
     table, reached, count = run.table, run.times.reached, run.times.count
     tails = []
-    for counter in range(len(COUNTERS)):
-        last = int(table.base[counter]) + int(count[counter])
-        kept = 1 + int(table.base[counter] - table.counter_first[counter])
-        tails.append(tuple(int(cycle) for cycle in reached[last + 1 - kept : last + 1]))
+    for counter, known in enumerate(before.reached):
+        base, first = int(table.base[counter]), int(table.counter_first[counter])
+        earlier = [int(cycle) for cycle in reached[first : base + 1]]
+        if len(known) > len(earlier):  # this layer waits for less of what was before than the next one may
+            earlier = [before.end_cycle + cycle for cycle in known]
+        last = base + int(count[counter])
+        here = (int(cycle) for cycle in reached[max(base, last - len(earlier)) + 1 : last + 1])
+        tails.append((*earlier, *here)[-len(earlier) :])
     moved = np.bincount(table.kinds, table.num_bytes, len(COUNTER_OF_KIND)).astype(np.int64)
     end = tails[NUMBER["layers"]][-1]
     # All cycles count from the layer's end, so that equal states of different layers are equal and are solved once.

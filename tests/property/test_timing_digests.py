@@ -146,3 +146,10 @@ def test_long_read_latency_behind_short_steps(engine: Any, with_tilings: Schedul
     )
     assert [figures(layer) for layer in counters.layers] == case["expected"]
     assert sum(layer.latency_cycles for layer in counters.layers) == 174_923
+
+
+def test_entries_of_the_memory_stay_taken_behind_a_layer_without_requests(random_case: Any) -> None:
+    """Between two layers with requests, four of which may be under way, one has none (a chip with a cache)."""
+    case = random_case(71_089)
+    exact = run_schedule(case.schedule, case.hardware, exact=True)
+    assert run_schedule(case.schedule, case.hardware, engine="python").dram == exact.dram
