@@ -314,7 +314,8 @@ def _layer(array: PeArrayConfig, layer: LayerKey, width: Width) -> dict[str, Any
         is_chosen = _short(cycles, tiles, (), steps, found.fills_lanes)
         if width == "wide":
             # With the narrow ones, so that the mapper knows whatever other searches like: on seven chips with eight
-            # networks energy x delay falls by 0.02 % in the mean (0.19 % at most) and rises by 0.01 % at most, for 3 % more time.
+            # networks energy x delay falls by 0.02 % in the mean (0.19 % at most); of golden ones it rises in three,
+            # by 0.01 % at most. Mapping takes 3 % more time.
             is_chosen |= _short(cycles, tiles, (inputs["tile_inputs"],), steps, found.fills_lanes) | found.is_stated
         chosen = np.flatnonzero(is_chosen)
     return {name: np.asarray(values, dtype=np.float64)[chosen] for name, values in columns.items()}
