@@ -78,8 +78,8 @@ def _finding(groups: Sequence[Group]) -> str:
     first = first_rival_name(common, mine) if len(ours) == 1 else None
     if first is None:
         return _best([main for main, _ in groups])
-    subject = format_label(mine) if mine != TICKET_STORAGE else "the tickets"
-    words = f"Against {format_label(first)}, {subject} need {_energy_and_time(groups, first)}"
+    subject = f"{format_label(mine)} needs" if mine != TICKET_STORAGE else "the tickets need"
+    words = f"Against {format_label(first)}, {subject} {_energy_and_time(groups, first)}"
     spent = {name: sum(rivals[name].energy_j for _, rivals in groups) for name in common if not is_ticket_format(name)}
     nearest = min(spent, key=lambda name: spent[name], default=first)  # the least over all networks together
     if nearest != first:
