@@ -17,7 +17,7 @@ from accelsim.mapping.build import layer_shape
 from accelsim.mapping.core_groups import GroupOnCores
 from accelsim.mapping.fusion import FusedGroup
 from accelsim.mapping.mapper import forget_times
-from accelsim.mapping.network import DoesNotFitError, largest_live, network_tasks, residency_of, together_in
+from accelsim.mapping.network import DoesNotFitError, made_room, network_tasks, residency_of, together_in
 from accelsim.mapping.residency import Residency, Together, last_uses, output_elements
 from accelsim.mapping.stages import beside_dram, second_operands
 from accelsim.mapping.task import LayerTask
@@ -172,9 +172,7 @@ def divide(divider: Divider, groups: Sequence[FusedGroup] = ()) -> DividedNetwor
             crowded = _without_room(hardware, network.trace, residency, made)
         except (NoRoomError, DoesNotFitError) as failure:
             place = failure.position if isinstance(failure, DoesNotFitError) else tasks.index(failure.task)
-            crowded = largest_live(network.trace, residency, place)
-            if crowded is None:
-                raise MappingError(str(failure)) from failure
+            crowded = made_room(network.trace, residency, place, failure)
         if crowded is None:
             return DividedNetwork(tasks, made, on_cores, hardware.num_cores)
         banned |= {crowded}

@@ -16,7 +16,6 @@ from accelsim.config.hardware import HardwareConfig
 from accelsim.cores.program import Network, Program
 from accelsim.cost.mapping_prices import mapping_prices
 from accelsim.cost.tables import load_tables
-from accelsim.errors import MappingError
 from accelsim.mapping.build import in_one, layer_shape
 from accelsim.mapping.core_chip import core_chip
 from accelsim.mapping.cores import shares
@@ -25,7 +24,7 @@ from accelsim.mapping.mapper import forget_times
 from accelsim.mapping.network import (
     DoesNotFitError,
     activation_bits_of,
-    largest_live,
+    made_room,
     map_alone,
     map_entries,
     network_tasks,
@@ -153,9 +152,9 @@ def _rounds(
     stage_of, fused = how
     groups = shares(network.trace.copies, number)
     inputs = _of_round(network.trace, groups[0].size).num_inputs
+    prices = mapping_prices(chip, load_tables())
     for size in dict.fromkeys(group.size for group in groups):  # the larger first
         trace = _of_round(network.trace, size)
-        prices = mapping_prices(chip, load_tables())
         if stage_of is None:
             estimated = _estimated(network, trace, chip, prices)
             stage_of = balanced_groups(estimated, hardware.num_cores, fused)
@@ -212,10 +211,7 @@ def _mapped(
             mapped = [_map_stage(own, network, prices) for own in _by_stage(entries, stage_of)]
             break
         except DoesNotFitError as failure:
-            crowded = largest_live(trace, residency, failure.position)
-            if crowded is None:
-                raise MappingError(str(failure)) from failure
-            banned |= {crowded}
+            banned |= {made_room(trace, residency, failure.position, failure)}
     return Stages(
         trace, tuple(stage_of), tuple(schedule for own, _ in mapped for schedule in own),
         tuple(cycles for _, own in mapped for cycles in own), residency.on_chip, tuple(map(tuple, crossing)),

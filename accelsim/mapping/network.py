@@ -161,10 +161,7 @@ def map_layers(asked: Asked, hardware: HardwareConfig) -> tuple[list[Entry], tup
             mapped = map_entries(entries, asked.prices, asked.fixed, shortlists=asked.shortlists)
             break
         except DoesNotFitError as failure:
-            crowded = largest_live(trace, residency, failure.position)
-            if crowded is None:
-                raise MappingError(str(failure)) from failure
-            banned |= {crowded}
+            banned |= {made_room(trace, residency, failure.position, failure)}
     is_made = any(plan.decoder != "none" or plan.source is not None for plan in plans.values())
     if hardware.memory == "ideal" and is_made:
         as_real = _with_real_memory(asked, hardware)
@@ -468,3 +465,17 @@ def largest_live(trace: LayerTrace, residency: Residency, position: int) -> str 
     ]  # fmt: skip
     sizes = {layer.name: output_elements(layer) for layer in trace.layers}
     return max(names, key=lambda name: sizes[name], default=None)
+
+
+def made_room(trace: LayerTrace, residency: Residency, position: int, failure: Exception) -> str:
+    """Return the map that leaves the chip for a layer that did not fit: the largest beside it.
+
+    Raises
+    ------
+    MappingError
+        None is left: the ``failure`` stands.
+    """
+    crowded = largest_live(trace, residency, position)
+    if crowded is None:
+        raise MappingError(str(failure)) from failure
+    return crowded
