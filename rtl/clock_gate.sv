@@ -1,4 +1,4 @@
-// A clock gate: a latch that is open while the clock is low, and an AND. A library's own cell may replace it.
+// A clock gate: a latch that is open while the clock is low, and an AND. A library's own cell may replace it. Row: pe_array, in pe.sv.
 module clock_gate (
     input  logic clk,
     input  logic enable,

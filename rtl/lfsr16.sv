@@ -1,4 +1,4 @@
-// Galois LFSR of 16 bits that leaps 16 shifts a word, one lane; see linear_generator.sv.
+// Galois LFSR of 16 bits that leaps 16 shifts a word, one lane; see linear_generator.sv. Row: weight_generator.
 module lfsr16 #(
     parameter WORDS = 1
 ) (

@@ -1,4 +1,4 @@
-// Galois LFSR of 32 bits that leaps 32 shifts a word, one lane; see linear_generator.sv.
+// Galois LFSR of 32 bits that leaps 32 shifts a word, one lane; see linear_generator.sv. Row: weight_generator.
 module lfsr32 #(
     parameter WORDS = 1
 ) (

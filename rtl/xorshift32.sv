@@ -1,4 +1,4 @@
-// xorshift32 (Marsaglia 2003: 13, 17, 5), one lane; see linear_generator.sv.
+// xorshift32 (Marsaglia 2003: 13, 17, 5), one lane; see linear_generator.sv. Row: weight_generator.
 module xorshift32 #(
     parameter WORDS = 1
 ) (
