@@ -48,7 +48,7 @@ _OF_BREAK_EVEN = (
 _OF_ALL = (
     "Time is cycle-approximate: cycles inside a tile follow closed forms, and only tiles meet in time. Bands cover the "
     "cost constants, not the times.",
-    "Generator and decoder have the gates of their RTL, synthesised with open cell libraries; no layout was made of it.",
+    "Generator and decoder have the gates of their RTL, synthesised with open cell libraries, without layout.",
     "Control software, host, caches and several chips are not modelled.",
 )
 
