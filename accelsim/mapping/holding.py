@@ -189,5 +189,15 @@ def _hold_mask(task: LayerTask, tiling: Tiling, weights: Reuse, mask_tile_bytes:
     if best is None:
         # Not even a tile fits: its bits stream through, and are fetched whenever the weights are made.
         return weights, min(mask_tile_bytes, buffer.capacity_bytes), False
-    is_half = best[0].num_blocks > 1 or best[1] <= task.capacity(buffer) // 2
-    return *best, buffer.double_buffered and is_half
+    half = task.capacity(buffer) // 2
+    if not buffer.double_buffered or (best[0].num_blocks == 1 and best[1] <= half):
+        return *best, buffer.double_buffered
+    if _fetches(best[0]) == _fetches(outer[0]) and mask_tile_bytes <= half:
+        # Holding bits for longer saves nothing: as many tiles as fit pass through each half.
+        tiles, fetches = half // max(1, mask_tile_bytes), _fetches(outer[0])
+        return Reuse(outer[0].hold_from, tiles, ceil_div(fetches, tiles)), 2 * tiles * mask_tile_bytes, True
+    return *best, best[0].num_blocks > 1
+
+
+def _fetches(reuse: Reuse) -> int:
+    return reuse.block_tiles * reuse.num_blocks
