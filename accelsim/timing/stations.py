@@ -12,8 +12,9 @@ station           an event is                           waits for               
 ================  ====================================  ================================================  ==============
 dma               a request, in the program's order     a place in the buffer that it fills, data that    the counter of
                                                         it stores, a free entry for requests              its kind
-mask_decoder      a weight tile                         a place in the weight buffer, stored bits         freed, emptied,
-                                                                                                                  cleared, decoded
+mask_decoder      a weight tile                         a place in the weight buffer, stored bits         freed, emptied
+                                                                                                          cleared
+                                                                                                          decoded
 weight_generator  a weight tile                         a place in the weight buffer, stored seeds, bits  generated
 pe_array          a step: one tile on the array         inputs, weights, partial sums, free accumulators  array, taken
 vector_unit       an output tile                        its last step, residuals, a place to stage it     drained
