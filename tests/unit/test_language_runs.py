@@ -56,9 +56,14 @@ def test_a_token_takes_what_its_weights_and_its_cache_take_of_the_memory(shape, 
     assert totals.tokens_per_s == pytest.approx(1 / totals.latency_s)
 
 
-def test_a_ticket_whose_filters_fill_no_power_of_two_of_lanes_waits_for_the_memory_alone():
-    trace = trace_workload("qwen2_5_1_5b", TraceOptions(phase="decode", context=1000, **TICKET))
-    chip = load_hardware("edge_llm", [])
+@pytest.mark.parametrize(
+    ("name", "network"),
+    # filters that fill no power of two of lanes; short layers, whose stored bits come while the one before works
+    [("edge_llm", "qwen2_5_1_5b"), ("phone_lpddr5x", "gpt2_large")],
+)
+def test_a_ticket_waits_for_the_memory_alone(name, network):
+    trace = trace_workload(network, TraceOptions(phase="decode", context=1000, **TICKET))
+    chip = load_hardware(name, [])
     dram, moved = chip.config.dram, (totals := run(chip, trace, "slt").totals).dram_bytes
     interval_ns, refresh = refresh_ns(dram, device_of(dram.standard))
     stored = moved.mask + moved.seed + moved.scale + moved.weight + moved.kv_read + moved.kv_write
@@ -118,6 +123,22 @@ def test_a_generation_is_the_prompt_and_one_decode_a_further_token(small):
     assert totals.energy_j_per_token == pytest.approx(totals.energy_j / (2 * 5))
     assert (whole.workload.phase, whole.workload.context_length, whole.workload.batch) == ("generate", 64, 2)
     assert steps[0].time_to_first_token_s is None
+
+
+def test_the_prompt_of_a_generation_reads_the_experts_that_its_own_tokens_hit(tmp_path):
+    path, hardware = tmp_path / "mixture.json", load_hardware("edge_llm", [])
+    path.write_text(json.dumps(SMALL | {"model_type": "mixtral", "num_local_experts": 8}))
+    runs = [
+        run(hardware, trace_workload(str(path), TraceOptions(**options)), "dense-int8").totals
+        for options in (
+            {"phase": "generate", "prompt": 9, "tokens": 2},
+            {"prompt": 9},
+            {"phase": "decode", "context": 9},
+        )
+    ]
+    whole, prompt, token = (totals.dram_bytes.weight for totals in runs)
+    assert whole == prompt + token
+    assert prompt > 2 * token
 
 
 def test_a_batch_reads_weights_once_and_each_sequence_its_own_cache(small):
