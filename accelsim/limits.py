@@ -27,7 +27,7 @@ from accelsim.mapping.mapper import forget_times, recalled
 from accelsim.mapping.network import Shortlists, network_tasks, residency_of
 from accelsim.mapping.pieces import largest_tilings
 from accelsim.mapping.ranking import Favourite, favourites
-from accelsim.pipeline import batch_groups, built_for, layer_plans, mapper_of, planned_as, schedule_network
+from accelsim.pipeline import batch_groups, built_for, layer_plans, mapper_of, schedule_network
 from accelsim.repeated import BlockNetwork, map_repeated, of_all_blocks, repeats
 from accelsim.sim.counters import Counters, LayerCounters, NextLimit, ResourceLimit
 from accelsim.sim.parts import SolvedLayers
@@ -368,10 +368,7 @@ def _parts(
     places = [(0, 1), (number // 2, number - 1)] if number > 1 else [(0, 1)]
     if not is_short:
         return [_Part(steps.trace(place), times) for place, times in places]
-    return [
-        _Part(planned_as(trace, place), times, BlockNetwork(whole.num_blocks, partial(steps.trace, place)))
-        for place, times in places
-    ]
+    return [_Part(trace, times, BlockNetwork(whole.num_blocks, partial(steps.trace, place))) for place, times in places]
 
 
 def _mapped(hardware: HardwareConfig, part: _Part, storage: str, stated: _Stated) -> _Mapping:

@@ -183,22 +183,19 @@ def _language_run(
     Who watches, or states tilings, sees every layer run.
     """
     mapped, steps = mapper_of(chip, trace, storage, fixed), trace.steps
-    prompt = planned_as(trace, 0)
-    of_prompt = mapped if prompt is trace else mapper_of(chip, prompt, storage, fixed)
     solved = SolvedLayers(lambda layer, before: recalled(layer, before, chip))
     whole = BlockNetwork.of(trace)
     is_short = not fixed and watch == UNWATCHED and repeats(trace, layer_plans(trace, storage), chip)
 
     def one(network: BlockNetwork, place: int) -> Counters:
-        way = mapped if place else of_prompt
         if not is_short:
             seen = (watch.probe, watch.tap) if place == 0 else (None, None)
-            schedule = way(network.trace(network.num_blocks))[0]
+            schedule = mapped(network.trace(network.num_blocks))[0]
             is_plain = watch == UNWATCHED and not chip.has_timed_dram and not schedule.layer_of
             if steps is not None and is_plain:  # else each step would run all layers
                 return run_solved(schedule, chip, solved)
             return run_schedule(schedule, chip, exact=watch.exact, probe=seen[0], tap=seen[1])
-        return expanded(run_repeated(network, chip, way, solved))
+        return expanded(run_repeated(network, chip, mapped, solved))
 
     runs = [one(whole, 0)] if steps is None else [
         one(BlockNetwork(whole.num_blocks, partial(steps.trace, place)), place) for place in range(len(steps))
@@ -206,13 +203,6 @@ def _language_run(
     forget_times()
     counters = named(one_after_other([(run, 1) for run in runs], trace), trace)
     return replace(counters, tokens=tokens_of(trace, runs[0]))
-
-
-def planned_as(trace: LayerTrace, place: int) -> LayerTrace:
-    """Return the trace whose weights a step of a generation reads as: a prompt hits more experts than one token does."""
-    if trace.steps is None or place or all(layer.weight_share is None for layer in trace.layers):
-        return trace
-    return trace.steps.trace(place)
 
 
 def tokens_of(trace: LayerTrace, first: Counters) -> Tokens | None:

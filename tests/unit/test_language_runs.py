@@ -125,22 +125,6 @@ def test_a_generation_is_the_prompt_and_one_decode_a_further_token(small):
     assert steps[0].time_to_first_token_s is None
 
 
-def test_the_prompt_of_a_generation_reads_the_experts_that_its_own_tokens_hit(tmp_path):
-    path, hardware = tmp_path / "mixture.json", load_hardware("edge_llm", [])
-    path.write_text(json.dumps(SMALL | {"model_type": "mixtral", "num_local_experts": 8}))
-    runs = [
-        run(hardware, trace_workload(str(path), TraceOptions(**options)), "dense-int8").totals
-        for options in (
-            {"phase": "generate", "prompt": 9, "tokens": 2},
-            {"prompt": 9},
-            {"phase": "decode", "context": 9},
-        )
-    ]
-    whole, prompt, token = (totals.dram_bytes.weight for totals in runs)
-    assert whole == prompt + token
-    assert prompt > 2 * token
-
-
 def test_a_batch_reads_weights_once_and_each_sequence_its_own_cache(small):
     hardware = load_hardware("edge_llm", ["mapping.keep_activations_on_chip=true"])
     one, eight = (
