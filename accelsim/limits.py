@@ -263,10 +263,11 @@ class _OneCore:
 
 
 def _favourites(hardware: HardwareConfig, part: _Part, storage: str) -> Favourites:
-    plans = layer_plans(part.trace, storage)  # of the whole network: activations are as wide in each stretch of it
+    whole = layer_plans(part.trace, storage)  # activations are as wide in each stretch as in all of it
     prices = mapping_prices(hardware, load_tables())
 
     def of_trace(trace: LayerTrace) -> list[tuple[str, tuple[Favourite, ...]]]:
+        plans = whole | layer_plans(part.trace, storage, trace)
         tasks = network_tasks(trace, plans, hardware, residency_of(trace, plans, hardware))
         rows = iter(favourites([task for task in tasks if task.layer.uses_array], prices, FEW))
         return [(task.layer.name, next(rows)) for task in tasks if task.layer.uses_array]

@@ -32,7 +32,7 @@ from accelsim.rivals import with_fitting_decoder
 from accelsim.sim.counters import Counters, DecoderWidth, Tokens
 from accelsim.sim.parts import SolvedLayers
 from accelsim.sim.run import UNWATCHED, Watch, run_schedule, run_solved
-from accelsim.storage import get_format, plan_layers
+from accelsim.storage import get_format, plan_of_use, planned
 from accelsim.storage.base import WeightPlan
 from accelsim.timing.accounts import Probe
 from accelsim.timing.memory import MemoryModel, bytes_per_cycle
@@ -345,10 +345,10 @@ def mapper_of(
     shortlists: Shortlists | None = None,
 ) -> Map:
     """Return what schedules parts of a network: `schedule_network` for many traces that have their layers of it."""
-    plans, prices = layer_plans(trace, storage), mapping_prices(hardware, load_tables())
+    prices = mapping_prices(hardware, load_tables())
 
     def mapped(part: LayerTrace) -> Mapped:
-        own = {layer.name: plans[layer.name] for layer in part.layers if layer.name in plans}
+        own = layer_plans(trace, storage, part)
         return _mapped(hardware, part, storage, (own, prices), fixed, None, shortlists)
 
     return mapped
@@ -410,17 +410,27 @@ def _fused_groups(
     return choose_groups(trace, plans, hardware, prices, cost, fixed)
 
 
-def layer_plans(trace: LayerTrace, storage: str) -> dict[str, WeightPlan]:
-    """Return for each weighted layer how its weights are stored and reach the array; a part has its network's."""
+def layer_plans(trace: LayerTrace, storage: str, part: LayerTrace | None = None) -> dict[str, WeightPlan]:
+    """Return for each weighted layer how its weights are stored and reach the array; a part has its network's.
+
+    Parameters
+    ----------
+    part
+        A step or a few blocks of ``trace``, whose layers the plans are for: they are stored as those of the whole, but
+        each step of a generation fetches the experts that its own tokens hit.
+    """
     trace = trace.part_of or trace
     if not trace.layers:
         raise TraceError(
             f"{trace.path or trace.name}: none of its operations computes anything; give a network that does"
         )
-    return dict(_plans(trace, storage))
+    known = _plans(trace, storage)
+    layers = (trace if part is None else part).layers
+    return {layer.name: plan_of_use(known[layer.name], layer) for layer in layers if layer.name in known}
 
 
 @lru_cache(maxsize=64)
-def _plans(trace: LayerTrace, storage: str) -> tuple[tuple[str, WeightPlan], ...]:
-    plans = plan_layers(get_format(storage), trace.layers)
-    return tuple((layer.name, plan) for layer, plan in zip(trace.layers, plans, strict=True) if plan is not None)
+def _plans(trace: LayerTrace, storage: str) -> dict[str, WeightPlan]:
+    """Return the plans of all weights, whichever of them a layer uses."""
+    plans = planned(get_format(storage), trace.layers)
+    return {layer.name: plan for layer, plan in zip(trace.layers, plans, strict=True) if plan is not None}

@@ -113,15 +113,19 @@ MOST_CONTEXTS = 9
 
 def _of_language_model(hardware: HardwareConfig, trace: LayerTrace, language: LanguageRun, storage: str) -> Row:
     """Return the row of a language model's run: what a further block adds is the same for each."""
-    plans, network = _checked_plans(hardware, trace, storage), BlockNetwork.of(trace)
+    _checked_plans(hardware, trace, storage)
+    network = BlockNetwork.of(trace)
+
+    def estimated(part: LayerTrace) -> Row:
+        return _estimated(hardware, part, layer_plans(trace, storage, part)).row
 
     def one(made: Callable[[int], LayerTrace]) -> Row:
         # The first and the last block have other neighbours than those between; a third one is what each more adds.
         few = min(2, network.num_blocks)
-        row = _estimated(hardware, made(few), plans).row
+        row = estimated(made(few))
         if network.num_blocks == few:
             return row
-        more = _estimated(hardware, made(few + 1), plans).row
+        more = estimated(made(few + 1))
         copies = network.num_blocks - few
         stored = [figure(each, "stored_bits") or 0.0 for each in (row, more)]
         whole = _sum([(row, 1 - copies), (more, copies)], trace)

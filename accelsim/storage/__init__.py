@@ -14,7 +14,17 @@ from accelsim.storage.mixed import SIGN, MixedFormat, split_name, telling
 from accelsim.storage.tiles import tile_bits
 from accelsim.trace.model import TraceLayer
 
-__all__ = ["StorageFormat", "StoredBits", "WeightPlan", "get_format", "list_formats", "plan_layers", "tile_bits"]
+__all__ = [
+    "StorageFormat",
+    "StoredBits",
+    "WeightPlan",
+    "get_format",
+    "list_formats",
+    "plan_layers",
+    "plan_of_use",
+    "planned",
+    "tile_bits",
+]
 
 _GROUPS: tuple[Sequence[StorageFormat], ...] = (
     slt.FORMATS, multicoat.FORMATS, folded.FORMATS, dense.FORMATS, csr.FORMATS, bitmap.FORMATS, rle.FORMATS,
@@ -60,11 +70,14 @@ def plan_layers(storage_format: StorageFormat, layers: Sequence[TraceLayer]) -> 
     Weights of another layer are stored there; each use fetches them.
     """
     plans = planned(storage_format, layers)
-    return tuple(None if plan is None else _used(plan, layer) for plan, layer in zip(plans, layers, strict=True))
+    return tuple(None if plan is None else plan_of_use(plan, layer) for plan, layer in zip(plans, layers, strict=True))
 
 
-def _used(plan: WeightPlan, layer: TraceLayer) -> WeightPlan:
-    """Return the plan of a layer that uses another's weights, or a part of its own: experts of a mixture."""
+def plan_of_use(plan: WeightPlan, layer: TraceLayer) -> WeightPlan:
+    """Return the plan of a layer that uses another's weights, or a part of its own: experts of a mixture.
+
+    ``plan`` is that of all the weights.
+    """
     own, used = plan.traffic_bits, layer.dims.num_weights
     if layer.weights is not None and layer.weight_share is not None:
         used = round(layer.weight_share * layer.weights.num_weights)

@@ -58,15 +58,13 @@ def trace_decoder(shape: DecoderShape, options: TraceOptions, where: str) -> Lay
                 f"{where}: --{option.replace('_', '-')}: a language model has its own sizes; leave the option out, or "
                 "state other ones in a config.json"
             )
-    return _trace(_Shape(shape, options.of_network), options, where, _experts(where, shape, options))
+    return _trace(_Shape(shape, options.of_network), options, where)
 
 
 def trace_decoder_ticket(ticket: DecoderTicket, options: TraceOptions, where: str) -> LayerTrace:
     """Return the trace of a decoder's ticket in the phase that ``options`` state; else as `trace_decoder`."""
     options.check()
-    if options.experts is not None:
-        raise TraceError(f"{where}: --experts: {ticket.trace.name} has no experts; leave the option out")
-    return _trace(_Ticket(ticket), options, where, None)
+    return _trace(_Ticket(ticket), options, where)
 
 
 class _Network(Protocol):
@@ -97,8 +95,9 @@ class _Network(Protocol):
         """Return a trace without layers that says where the weights come from."""
         ...
 
-    def num_hit(self, num_tokens: int) -> int:
-        """Return how many experts so many tokens can hit of each mixture."""
+    @property
+    def experts(self) -> tuple[int, int]:
+        """Return the experts of each mixture, and how many a token goes to; 0 without mixtures."""
         ...
 
     def layers(
@@ -142,8 +141,9 @@ class _Shape:
             return num_parameters(self.shape)
         return sum(weights.num_weights for weights in decoder_weights(self.shape, self.options).values())
 
-    def num_hit(self, num_tokens: int) -> int:
-        return num_tokens * self.shape.num_active_experts
+    @property
+    def experts(self) -> tuple[int, int]:
+        return self.shape.num_experts, self.shape.num_active_experts
 
     def layers(
         self, run: DecoderRun, num_blocks: int | None, known: dict[str, TraceLayer]
@@ -179,8 +179,9 @@ class _Ticket:
     def bare(self) -> LayerTrace:
         return replace(self.ticket.trace, layers=())
 
-    def num_hit(self, num_tokens: int) -> int:
-        return num_tokens
+    @property
+    def experts(self) -> tuple[int, int]:
+        return 0, 0
 
     def layers(
         self, run: DecoderRun, num_blocks: int | None, known: dict[str, TraceLayer]
@@ -188,21 +189,25 @@ class _Ticket:
         return ticket_layers(self.ticket, run, known), None
 
 
-def _trace(network: _Network, options: TraceOptions, where: str, experts: tuple[int, ...] | None) -> LayerTrace:
+def _trace(network: _Network, options: TraceOptions, where: str) -> LayerTrace:
     phase: Phase = options.phase or "prefill"
     _refuse_others(where, phase, options)
-    model = _Model(network, options.batch, options.kv_bits, experts)
+
+    def model(fewest_positions: int) -> _Model:
+        experts = _experts(where, network, options.experts, options.batch * fewest_positions)
+        return _Model(network, options.batch, options.kv_bits, experts)
+
     if phase == "generate":
         prompt, tokens = _given(where, options, "prompt"), _given(where, options, "tokens")
         _check_context(where, network, prompt + tokens - 1, f"--prompt {prompt} with --tokens {tokens}")
-        trace = _generation(model, prompt, tokens)
+        trace = _generation(model(prompt if tokens == 1 else 1), prompt, tokens)
     elif phase == "decode":
         context = network.most_positions - 1 if options.context is None else options.context
         _check_context(where, network, context + 1, f"--context {context} with the token behind it")
-        trace = model.trace("decode", context, 1)
+        trace = model(1).trace("decode", context, 1)
     else:
         context, length = _prompt(where, network, options)
-        trace = model.trace("prefill", context, length)
+        trace = model(length).trace("prefill", context, length)
     macs = sum(layer.dims.macs for layer in trace.layers if layer.uses_array)
     if macs > MAX_MACS:
         raise TraceError(f"{where}: batch: {options.batch} sequences have {macs} MACs; give a smaller batch")
@@ -247,20 +252,21 @@ def _check_context(where: str, network: _Network, positions: int, what: str) -> 
         )
 
 
-def _experts(where: str, shape: DecoderShape, options: TraceOptions) -> tuple[int, ...] | None:
-    """Return the experts that are named, in order."""
-    named = options.experts
+def _experts(
+    where: str, network: _Network, named: tuple[int, ...] | None, fewest_tokens: int
+) -> tuple[int, ...] | None:
+    """Return the experts that are named, in order; the step of ``fewest_tokens`` must be able to hit them all."""
     if named is None:
         return None
-    number, active = shape.num_experts, shape.num_active_experts
+    number, active = network.experts
     if not number:
-        raise TraceError(f"{where}: --experts: {shape.name} has no experts; leave the option out")
+        raise TraceError(f"{where}: --experts: {network.name} has no experts; leave the option out")
     for expert in named:
         if not 0 <= expert < number:
-            raise TraceError(f"{where}: --experts: {expert} is not from 0 to {number - 1}; {shape.name} has {number}")
+            raise TraceError(f"{where}: --experts: {expert} is not from 0 to {number - 1}; {network.name} has {number}")
     if len(set(named)) < len(named):
         raise TraceError(f"{where}: --experts: {named} names one twice; name each once")
-    most = min(number, active * options.batch) if options.phase == "decode" else number
+    most = min(number, active * fewest_tokens)
     if not active <= len(named) <= most:
         raise TraceError(
             f"{where}: --experts: {len(named)} named, and the tokens of one step hit "
@@ -298,10 +304,7 @@ class _Model:
             The blocks that the trace has, where that is fewer; the cache is that of all.
         """
         network, end = self.network, context + num_positions
-        experts = self.experts
-        if experts is not None and phase == "prefill" and network.num_hit(num_positions) < len(experts):
-            experts = None
-        run = DecoderRun(self.batch, context, num_positions, self.cache_bits, experts)
+        run = DecoderRun(self.batch, context, num_positions, self.cache_bits, self.experts)
         layers, blocks = network.layers(run, num_blocks, self.known)
         held = min(capacity or end, network.window or (1 << 62))
         elements = self.batch * network.cached_per_token * held

@@ -125,6 +125,20 @@ def test_a_generation_is_the_prompt_and_one_decode_a_further_token(small):
     assert steps[0].time_to_first_token_s is None
 
 
+def test_each_step_of_a_generation_fetches_the_experts_that_its_tokens_hit(tmp_path):
+    path = tmp_path / "mixture.json"
+    path.write_text(json.dumps(SMALL | {"model_type": "mixtral", "num_local_experts": 4, "num_experts_per_tok": 2}))
+    hardware = load_hardware("edge_llm", [])
+
+    def read(**options):
+        return run(hardware, trace_workload(str(path), TraceOptions(**options)), "dense-int8").totals.dram_bytes.weight
+
+    whole = read(phase="generate", prompt=20, tokens=3)
+    steps = [read(phase="decode", context=20), read(phase="decode", context=21)]
+    assert whole == read(prompt=20) + sum(steps)
+    assert steps[0] < 0.6 * read(prompt=20)
+
+
 def test_a_batch_reads_weights_once_and_each_sequence_its_own_cache(small):
     hardware = load_hardware("edge_llm", ["mapping.keep_activations_on_chip=true"])
     one, eight = (
