@@ -78,7 +78,7 @@ class MixedFormat:
         Raises
         ------
         MappingError
-            A key names no layer with weights of its own, and no kind.
+            A key names no layer with weights of its own, and no kind of layer that there is.
         """
         formats = dict(self.by_key)
         self._check(layers, formats)
@@ -94,15 +94,17 @@ class MixedFormat:
     def _check(self, layers: Sequence[TraceLayer], formats: Mapping[str, StorageFormat]) -> None:
         names = [layer.name for layer in layers if layer.weights is not None and not layer.weights_of]
         owners = {layer.name: layer.weights_of for layer in layers if layer.weights_of}
+        kinds = sorted({layer.kind for layer in layers if layer.weights is not None} & _KINDS)
         for key in formats:
             if key in owners:
                 raise MappingError(
                     f"storage {self.name}: {key!r} has the weights of {owners[key]!r}, and they are stored once; "
                     f"name {owners[key]!r}"
                 )
-            if key not in names and key not in _KINDS:
-                hint = suggest(key, [*names, *_KINDS])
+            if key not in names and key not in kinds:
+                hint = suggest(key, [*names, *kinds])
+                is_called = "is of the kind" if key in _KINDS else "is called"
                 raise MappingError(
-                    f"storage {self.name}: no layer with weights is called {key!r}; {hint}give a layer's name or a "
-                    f"kind: {', '.join(sorted(_KINDS))}"
+                    f"storage {self.name}: no layer with weights {is_called} {key!r}; {hint}give a layer's name or a "
+                    f"kind that there is: {', '.join(kinds) or 'none'}"
                 )
