@@ -386,7 +386,7 @@ def plain(record: Record) -> Record:
 def emit_program(program: Program, emitter: Emitter) -> None:
     """Tell the emitter every operation of a program, in order."""
     try:
-        program = with_products(with_repetitions(program))
+        program = with_products(with_repetitions(program), emitter.askew)
     except _UNFIT as error:
         raise TraceError(
             f"{program.name}: its sums, cuts and joins do not fit the shapes of their tensors; the file is damaged, "

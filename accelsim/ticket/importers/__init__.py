@@ -39,7 +39,7 @@ from accelsim.ticket.importers.notes import has_signs, import_notes, missing_nor
 from accelsim.ticket.importers.parts import StatedKeys
 from accelsim.ticket.model import MaskCodec, Ticket, TicketLayer
 from accelsim.ticket.pack import ImportedPattern, pack_imported_layer
-from accelsim.ticket.shapes import weight_shapes
+from accelsim.ticket.shapes import num_channels, weight_shapes
 
 __all__ = ["ImportOptions", "ImportedTicket", "KnownGraph", "import_checkpoint"]
 
@@ -281,10 +281,10 @@ def _scales(
     """Fold magnitude, gain, bias and batch normalisation into one multiplication and one addition per channel."""
     kept = np.abs(layer.weight[layer.mask], dtype=np.float64)
     magnitude = float(kept.mean()) * layer.gain if kept.size else 0.0
-    scale = np.full(node.out_channels, magnitude)
+    scale = np.full(num_channels(node), magnitude)
     if layer.bias is not None and layer.bias.shape != scale.shape:
         raise TicketError(f"{layer.name}.bias: {layer.bias.size} values for {scale.size} channels; the file is damaged")
-    offset = np.asarray(layer.bias, dtype=np.float64) if layer.bias is not None else np.zeros(node.out_channels)
+    offset = np.asarray(layer.bias, dtype=np.float64) if layer.bias is not None else np.zeros(scale.size)
     if norm is not None:
         if norm.scale_K.shape != scale.shape:
             raise TicketError(
