@@ -69,9 +69,7 @@ def test_what_is_wrong_is_said(trace):
             get_format(name)
     with pytest.raises(MappingError, match="no layer with weights is called 'linea'; did you mean 'linear'"):
         layer_plans(trace, "slt+linea=dense-int8")
-    with pytest.raises(
-        MappingError, match="is of the kind 'embedding'; give a .*: conv2d, linear"
-    ):
+    with pytest.raises(MappingError, match="is of the kind 'embedding'; give a .*: conv2d, linear"):
         layer_plans(trace, "slt+embedding=dense-int8")
 
 
