@@ -228,7 +228,9 @@ def _formats(
     ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, stated: Sequence[str] | None
 ) -> tuple[str, ...]:
     """Return the formats of a network, each with the layers that the user stores otherwise; equal ones once."""
-    wanted = (with_layers(name, storage_of_option.of(ctx)) for name in stated or _default_formats(trace, chip))
+    wanted = (
+        with_layers(name, storage_of_option.of(ctx), trace.layers) for name in stated or _default_formats(trace, chip)
+    )
     return tuple(dict.fromkeys(wanted))
 
 

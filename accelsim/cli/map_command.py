@@ -82,7 +82,7 @@ def command(
     chosen = (*overrides, f"mapping.objective={objective}") if objective else overrides
     chip = load_hardware(hardware, chosen)
     trace = read_workload(ctx, workload)
-    storage = with_layers(storage or costed.default_storage(trace, chip), storage_of_option.of(ctx))
+    storage = with_layers(storage or costed.default_storage(trace, chip), storage_of_option.of(ctx), trace.layers)
     if chip.config.num_cores > 1:
         if _print_cores(ctx, chip, trace, storage, layer, as_json):
             return

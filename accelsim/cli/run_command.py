@@ -122,7 +122,7 @@ def command(
     flow.check_seen(pictures, requests_option.of(ctx), trace, chip.config.mapping.fuse != "none")
     probe = TimelineProbe() if pictures.are_wanted else None
     requests = RequestLog() if requests_option.of(ctx) is not None else None
-    storage = with_layers(storage or costed.default_storage(trace, chip), storage_of_option.of(ctx))
+    storage = with_layers(storage or costed.default_storage(trace, chip), storage_of_option.of(ctx), trace.layers)
     flow.check_first_group(chip, trace, storage, pictures, mapping_option.of(ctx))
     run = costed.simulate_format(chip, trace, storage, exact, probe, mapping_option.of(ctx), requests)
     run = costed.run_with_limits(chip, trace, run, mapping_option.of(ctx))
