@@ -251,7 +251,7 @@ def _formats(
 ) -> tuple[str, ...]:
     """Return the formats of a network, each with the layers that the user stores otherwise; equal ones once."""
     names = stated or _default_formats(trace, chip)
-    return tuple(dict.fromkeys(with_layers(name, storage_of) for name in names))
+    return tuple(dict.fromkeys(with_layers(name, storage_of, trace.layers) for name in names))
 
 
 def _default_formats(trace: LayerTrace, chip: LoadedHardware) -> tuple[str, ...]:

@@ -95,4 +95,4 @@ def _with_graph(ctx: click.Context, options: ImportOptions, graph: str | None) -
     if not is_exported_module(graph) and not os.path.exists(graph):
         return replace(options, network=graph)
     module = read_exported_module(graph, options.input_shape)
-    return replace(options, graph=KnownGraph(module.graph, module.transposed, module.names, module.computed))
+    return replace(options, graph=KnownGraph(module.graph, module.transposed, module.names, module.computed, graph))

@@ -147,6 +147,9 @@ def _explain(error: BaseException, state: Session) -> int:
             return _complain(f"{error.filename}: {error.strerror}; give a shorter one", EXIT_USER)
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             return _complain(f"standard output: cannot be written ({error.strerror}); make room there", EXIT_USER)
+        case OSError(errno=errno.EIO | errno.ESTALE):
+            where = f"{error.filename}: " if error.filename else ""
+            return _complain(f"{where}a file cannot be read or written ({error.strerror}); copy it first", EXIT_USER)
         case _:
             return _fault(error, state)
 

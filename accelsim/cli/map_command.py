@@ -88,7 +88,7 @@ def command(  # noqa: PLR0913  each is an option, or several that belong togethe
     chosen = (*overrides, f"mapping.objective={objective}") if objective else overrides
     chip = load_hardware(hardware, chosen)
     trace = read_workload(ctx, workload, stated)
-    storage = with_layers(storage or costed.default_storage(trace, chip), storage_of)
+    storage = with_layers(storage or costed.default_storage(trace, chip), storage_of, trace.layers)
     fixed = load_fixed(mapping, trace)
     if chip.config.num_cores > 1:
         if _print_cores(chip, trace, storage, fixed, layer, as_json):

@@ -118,7 +118,7 @@ def _run(ctx: click.Context, asked: RunRequest) -> None:
     flow.check_seen(how.pictures, how.dram_trace, trace, chip.config.mapping.fuse != "none")
     probe = TimelineProbe() if how.pictures.are_wanted else None
     requests = RequestLog() if how.dram_trace is not None else None
-    storage = with_layers(asked.storage or costed.default_storage(trace, chip), asked.storage_of)
+    storage = with_layers(asked.storage or costed.default_storage(trace, chip), asked.storage_of, trace.layers)
     flow.check_first_group(chip, trace, storage, how.pictures, how.mapping)
     run = costed.simulate_format(chip, trace, storage, how.exact, probe, how.mapping, requests)
     run = costed.run_with_limits(chip, trace, run, how.mapping)

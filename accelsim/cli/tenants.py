@@ -60,7 +60,10 @@ def run_together(ctx: click.Context, asked: RunRequest) -> None:
         check_file_place(timeline, "--timeline")
     target = check_folder_place(asked.folder) if asked.folder is not None else None
     traces = [read_workload(ctx, workload, asked.stated) for workload in asked.workloads]
-    formats = [with_layers(asked.storage or costed.default_storage(trace, chip), asked.storage_of) for trace in traces]
+    every = [layer for trace in traces for layer in trace.layers]  # --storage-of may name a layer of one of them
+    formats = [
+        with_layers(asked.storage or costed.default_storage(trace, chip), asked.storage_of, every) for trace in traces
+    ]
     built = _with_widest_decoder([built_for(chip.config, *each) for each in zip(traces, formats, strict=True)])
     networks = [network_on_cores(built, trace, name) for trace, name in zip(traces, formats, strict=True)]
     probe = TimelineProbe() if timeline is not None else None

@@ -24,11 +24,11 @@ from accelsim.results.build import workload_record
 from accelsim.storage.default import default_format
 from accelsim.storage.stand_in import has_ticket
 from accelsim.ticket.file import read_ticket
-from accelsim.ticket.graph import PARAMETRIC_KINDS, NetworkGraph
+from accelsim.ticket.graph import NetworkGraph
 from accelsim.ticket.torchfile import check_regular_file
 from accelsim.ticket.zoo import is_network
 from accelsim.trace import trace_graph, trace_run, trace_workload
-from accelsim.trace.from_graph import traced_weight_shape
+from accelsim.trace.from_graph import covered_shapes
 from accelsim.trace.model import LayerTrace, LayerWeights
 from accelsim.trace.options import TraceOptions, stated_weights
 
@@ -114,12 +114,7 @@ def load_trace(spec: WorkloadSpec) -> LayerTrace:
 
 
 def _stated(graph: NetworkGraph, options: TraceOptions) -> dict[str, LayerWeights]:
-    nodes = {node.name: node for node in graph.nodes}
-    shapes = {
-        node.name: traced_weight_shape(node, nodes[node.inputs[0]].out_shape)
-        for node in graph.nodes
-        if node.kind in PARAMETRIC_KINDS and not node.weights_of
-    }
+    shapes = covered_shapes(graph)
     return dict(zip(shapes, stated_weights(list(shapes.values()), options), strict=True))
 
 

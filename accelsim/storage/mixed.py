@@ -7,7 +7,7 @@ something here or on the command line are written as in addresses of pages (``%2
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import quote, unquote
@@ -50,6 +50,25 @@ def format_of_layer(name: str, layer: str, kind: str) -> str:
     return by_key.get(layer, by_key.get(kind, base))
 
 
+def check_keys(where: str, layers: Sequence[TraceLayer], keys: Iterable[str]) -> None:
+    """Raise `MappingError` for a key that names no layer with weights of its own, and no kind of layer there is."""
+    names = [layer.name for layer in layers if layer.weights is not None and not layer.weights_of]
+    kinds = sorted({layer.kind for layer in layers if layer.weights is not None} & _KINDS)
+    owners = {layer.name: layer.weights_of for layer in layers if layer.weights_of}
+    for key in keys:
+        if key in owners:
+            raise MappingError(
+                f"{where}: {key!r} has the weights of {owners[key]!r}, and they are stored once; name {owners[key]!r}"
+            )
+        if key not in names and key not in kinds:
+            hint = suggest(key, [*names, *kinds])
+            is_called = "is of the kind" if key in _KINDS else "is called"
+            raise MappingError(
+                f"{where}: no layer with weights {is_called} {key!r}; {hint}give a layer's name or a "
+                f"kind that there is: {', '.join(kinds) or 'none'}"
+            )
+
+
 @dataclass(frozen=True, slots=True)
 class MixedFormat:
     """A format for the network, and others by layer name (first) or by kind of layer."""
@@ -78,10 +97,10 @@ class MixedFormat:
         Raises
         ------
         MappingError
-            A key names no layer with weights of its own, and no kind.
+            A key names no layer with weights of its own, and no kind of layer that there is.
         """
         formats = dict(self.by_key)
-        self._check(layers, formats)
+        check_keys(f"storage {self.name}", layers, formats)
         plans: dict[int, WeightPlan | None] = dict.fromkeys(range(len(layers)))
         by_layer = {layer.name: formats.get(layer.name, formats.get(layer.kind, self.base)) for layer in layers}
         chosen = [by_layer[layer.weights_of or layer.name] for layer in layers]  # shared weights are stored once
@@ -90,19 +109,3 @@ class MixedFormat:
             for place, plan in zip(places, planned(known, [layers[place] for place in places]), strict=True):
                 plans[place] = plan
         return tuple(plans.values())
-
-    def _check(self, layers: Sequence[TraceLayer], formats: Mapping[str, StorageFormat]) -> None:
-        names = [layer.name for layer in layers if layer.weights is not None and not layer.weights_of]
-        owners = {layer.name: layer.weights_of for layer in layers if layer.weights_of}
-        for key in formats:
-            if key in owners:
-                raise MappingError(
-                    f"storage {self.name}: {key!r} has the weights of {owners[key]!r}, and they are stored once; "
-                    f"name {owners[key]!r}"
-                )
-            if key not in names and key not in _KINDS:
-                hint = suggest(key, [*names, *_KINDS])
-                raise MappingError(
-                    f"storage {self.name}: no layer with weights is called {key!r}; {hint}give a layer's name or a "
-                    f"kind: {', '.join(sorted(_KINDS))}"
-                )

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from accelsim.errors import ConfigError
 from accelsim.storage import get_format
-from accelsim.storage.mixed import SIGN, mixed_name, split_name
+from accelsim.storage.mixed import SIGN, check_keys, mixed_name, split_name
+from accelsim.trace.model import TraceLayer
 
 
 def parse_format(name: str, option: str) -> str:
@@ -17,13 +18,15 @@ def parse_format(name: str, option: str) -> str:
         raise ConfigError(f"{option}: {str(error).removeprefix('storage: ')}") from None
 
 
-def with_layers(storage: str, stated: Sequence[str]) -> str:
+def with_layers(storage: str, stated: Sequence[str], layers: Sequence[TraceLayer] = ()) -> str:
     """Return the format ``storage`` with other formats for layers or kinds, each stated as ``LAYER=FORMAT``.
 
     Raises
     ------
     ConfigError
         One is of another form, says again what an earlier one said, or names no format.
+    MappingError
+        One names none of ``layers`` and no kind among them, where these are given.
     """
     if not stated:
         return storage
@@ -38,4 +41,6 @@ def with_layers(storage: str, stated: Sequence[str]) -> str:
         given[key] = parse_format(name, "--storage-of")
         if SIGN in given[key]:
             raise ConfigError(f"--storage-of: {name!r} is not one format; give a plain one, e.g. dense-int8")
+    if layers:
+        check_keys("--storage-of", layers, given)
     return get_format(mixed_name(base, by_key | given)).name

@@ -45,7 +45,7 @@ from accelsim.ticket.header import (
     unknown_field,
 )
 from accelsim.ticket.model import Provenance, Ticket, TicketLayer
-from accelsim.ticket.shapes import check_graph, count_weights, weight_shapes
+from accelsim.ticket.shapes import check_graph, count_weights, num_channels, weight_shapes
 from accelsim.ticket.torchfile import read_torch_file
 
 FORMAT_NAME = "accelsim-ticket"
@@ -260,12 +260,13 @@ def check_ticket(ticket: Ticket, check_counts: bool = True) -> None:
     if count_weights(ticket.graph) > MAX_TICKET_WEIGHTS:
         raise TicketError(f"ticket: more than {MAX_TICKET_WEIGHTS} weights; shrink the network")
     names = [layer.name for layer in ticket.layers]
-    if names != list(shapes):
+    kinds = {node.name: node.kind for node in ticket.graph.nodes}
+    if names != [name for name in shapes if name in names or kinds[name] != "embedding"]:  # once stored with none
         odd = sorted(set(names) ^ set(shapes)) or ["their order"]
         raise TicketError(
             f"ticket.layers: {odd[0]!r} differs from the graph; give one layer per weighted node, in order"
         )
-    channels = {node.name: node.out_channels for node in ticket.graph.nodes}
+    channels = {node.name: num_channels(node) for node in ticket.graph.nodes}
     for layer in ticket.layers:
         expected = shapes[layer.name]
         _need(layer.shape == expected, layer, f"shape {layer.shape} is not {expected} as in the graph")

@@ -388,25 +388,38 @@ def node_weight_shape(node: GraphNode, source: Shape) -> Shape:
 
 
 def weight_shapes(graph: NetworkGraph) -> dict[str, Shape]:
-    """Return the weight shape of every node that a ticket has a layer for, in graph order: shared weights once."""
+    """Return the weight shape of every node that a ticket has a layer for, in graph order: shared weights once.
+
+    A table of embeddings has one where a product reads it too, as the output layer of a language model does.
+    """
     shapes = {node.name: node.out_shape for node in graph.nodes}
+    multiplied = {node.weights_of for node in graph.nodes if node.kind in PARAMETRIC_KINDS}
     return {
-        node.name: node_weight_shape(node, shapes[node.inputs[0]])
+        node.name: node_weight_shape(node, shapes[node.inputs[0]] if node.inputs else ())
         for node in graph.nodes
-        if node.kind in PARAMETRIC_KINDS and not node.weights_of
+        if not node.weights_of
+        and (node.kind in PARAMETRIC_KINDS or (node.kind == "embedding" and node.name in multiplied))
     }
 
 
+def num_channels(node: GraphNode) -> int:
+    """Return how many scales the weights of a node have: one for each output channel, or row of a table."""
+    return node.num_rows if node.kind == "embedding" else node.out_channels
+
+
 def count_weights(graph: NetworkGraph) -> int:
-    """Return the number of weights of convolutions and linear layers: what a supermask covers."""
+    """Return the number of weights of convolutions, linear layers and products: what a supermask covers."""
     return sum(math.prod(shape) for shape in weight_shapes(graph).values())
 
 
 def count_parameters(graph: NetworkGraph) -> int:
     """Return all trained parameters: weights and tables, biases, affine norms, tensors of ``add`` and ``concat``."""
     shapes = {node.name: node.out_shape for node in graph.nodes}
-    return count_weights(graph) + sum(
-        _other_parameters(node, sum(math.prod(shapes[name]) for name in node.inputs)) for node in graph.nodes
+    covered = weight_shapes(graph)
+    return sum(map(math.prod, covered.values())) + sum(
+        _other_parameters(node, sum(math.prod(shapes[name]) for name in node.inputs))
+        for node in graph.nodes
+        if node.kind != "embedding" or node.name not in covered
     )
 
 

@@ -11,7 +11,7 @@ from accelsim.prng import RandomSource, RatioDistribution, freezing_map, layer_s
 from accelsim.ticket.graph import GraphNode, NetworkGraph
 from accelsim.ticket.model import MaskCodec, Ticket, TicketLayer
 from accelsim.ticket.pack import pack_layer, random_mask
-from accelsim.ticket.shapes import count_weights, weight_shapes
+from accelsim.ticket.shapes import count_weights, num_channels, weight_shapes
 from accelsim.ticket.statistics import LayerStatistics, TicketStatistics, layer_statistics
 from accelsim.ticket.zoo import build_network
 
@@ -92,5 +92,5 @@ def _layer(
     mask = random_mask(frozen, statistics.free_density, layer_seed(statistics.seed, _MASK_SEEDS + index))
     fan_in = math.prod(shape[1:]) if node.kind != "conv_transpose2d" else shape[0] * math.prod(shape[2:]) // node.groups
     kept = max(1.0 - statistics.sparsity, 1.0 / math.prod(shape))
-    scale = np.full(node.out_channels, math.sqrt(2.0 / (fan_in * kept)))
-    return pack_layer(node.name, shape, layer.source, mask, codec, scale, np.zeros(node.out_channels))
+    scale = np.full(num_channels(node), math.sqrt(2.0 / (fan_in * kept)))
+    return pack_layer(node.name, shape, layer.source, mask, codec, scale, np.zeros(num_channels(node)))

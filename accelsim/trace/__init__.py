@@ -12,13 +12,13 @@ from accelsim.errors import TicketError, TraceError
 from accelsim.kinds import other_kind
 from accelsim.names import suggest
 from accelsim.ticket.file import read_ticket
-from accelsim.ticket.graph import PARAMETRIC_KINDS, NetworkGraph
+from accelsim.ticket.graph import NetworkGraph
 from accelsim.ticket.model import Ticket
 from accelsim.ticket.torchfile import check_regular_file
 from accelsim.ticket.zoo import build_network, is_network
 from accelsim.ticket.zoo.decoders import decoder_shape, is_decoder
 from accelsim.trace.batch import with_batch
-from accelsim.trace.from_graph import trace_graph, trace_ticket, traced_weight_shape
+from accelsim.trace.from_graph import covered_shapes, trace_graph, trace_ticket
 from accelsim.trace.model import LayerTrace, LayerWeights, LoopDims, TraceLayer
 from accelsim.trace.model_config import read_model_config
 from accelsim.trace.options import PHASE_OPTIONS, TraceOptions, refuse_phase, stated_weights, with_statistics
@@ -189,12 +189,7 @@ def trace_network(name: str, options: TraceOptions | None = None) -> LayerTrace:
 
 
 def _graph_weights(graph: NetworkGraph, options: TraceOptions) -> dict[str, LayerWeights]:
-    nodes = {node.name: node for node in graph.nodes}
-    shapes = {
-        node.name: traced_weight_shape(node, nodes[node.inputs[0]].out_shape)
-        for node in graph.nodes
-        if node.kind in PARAMETRIC_KINDS and not node.weights_of
-    }
+    shapes = covered_shapes(graph)
     return dict(zip(shapes, stated_weights(list(shapes.values()), options), strict=True))
 
 

@@ -17,11 +17,12 @@ from accelsim.trace.call import Call, Handler
 from accelsim.trace.emit import Emitter
 from accelsim.trace.equations import in_index_notation
 from accelsim.trace.in_place import Places, works_in_place
+from accelsim.trace.pieces import with_repetitions
 from accelsim.trace.products import UnfitError
 from accelsim.trace.records import HELD, Program, Record
 from accelsim.trace.sums import with_products
 from accelsim.trace.values import Value
-from accelsim.trace.views import copies, is_view, view
+from accelsim.trace.views import is_view, picked, view
 from accelsim.trace.work import record_macs
 
 # Words that are no activations stand with the one that costs as much: one step, or a table look-up.
@@ -128,7 +129,8 @@ def _lookup(call: Call) -> None:
     """Handle reading by index: rows of a trained table are looked up, of activations they are a view."""
     data = call.value("weight", "self", "input")
     if data is not None and data.is_live:
-        call.emitter.alias(call.operation.output, data.viewed(None, call.shape))
+        layout = picked(data, call.shape, call.emitter.sample_axis(data))
+        call.emitter.alias(call.operation.output, data.viewed(layout, call.shape))
         return
     rows = call.live()[0]
     if data is not None and data.root in call.program.trained and len(data.shape) > 1:
@@ -277,10 +279,7 @@ def _pad(call: Call) -> None:
 
 
 def _concat(call: Call) -> None:
-    if (repeated := copies(call.record, call.values(), call.shape)) is not None:
-        call.emitter.alias(call.operation.output, repeated)
-    else:
-        call.emitter.concat(call.operation, call.values(), call.shape)
+    call.emitter.concat(call.operation, call.values(), call.shape)
 
 
 def _update(call: Call) -> None:
@@ -387,10 +386,11 @@ def plain(record: Record) -> Record:
 def emit_program(program: Program, emitter: Emitter) -> None:
     """Tell the emitter every operation of a program, in order."""
     try:
-        program = with_products(program)
+        program = with_products(with_repetitions(program), emitter.askew)
     except _UNFIT as error:
         raise TraceError(
-            f"{program.name}: its sums do not fit the shapes of what they sum; the file is damaged, export it again"
+            f"{program.name}: its sums, cuts and joins do not fit the shapes of their tensors; the file is damaged, "
+            "export it again"
         ) from error
     for name, shape in program.constants.items():
         emitter.constant(name, shape, program.parameters.get(name, ""))

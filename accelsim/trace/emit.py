@@ -47,7 +47,8 @@ class Emitter(ValueTable):
     """Builds the graph; each method makes one value from earlier ones.
 
     ``skipped`` counts what was left out, by operator, where ``skip_unsupported`` allows it; ``work`` says which nodes
-    multiply for which operation; ``changed`` are inputs that the program changes: they are written.
+    multiply for which operation; ``changed`` are inputs that the program changes: they are written; ``askew`` are the
+    places of sums of products that stay work of the vector unit.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Emitter(ValueTable):
         self.skipped: Counter[str] = Counter()
         self.work: list[Work] = []
         self.changed: list[str] = []
+        self.askew: list[str] = []
 
     def settle(self, operation: Operation, macs: int) -> None:
         """Say what the operation that was just emitted multiplies, by its own shapes."""

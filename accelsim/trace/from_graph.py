@@ -34,7 +34,7 @@ from accelsim.ticket.graph import WEIGHTED_KINDS, GraphNode, NetworkGraph
 from accelsim.ticket.model import Ticket, TicketLayer
 from accelsim.ticket.pack import is_trained, unpack_mask, unpack_weights
 from accelsim.ticket.scales import SCALE_BITS, normed_layers, scale_bits, ticket_scale_bits
-from accelsim.ticket.shapes import Shape, count_parameters, node_weight_shape
+from accelsim.ticket.shapes import Shape, count_parameters, node_weight_shape, weight_shapes
 from accelsim.trace.model import LayerTrace, LayerWeights, MaskArray, TraceLayer
 from accelsim.trace.walk import trace_layers
 
@@ -83,10 +83,10 @@ def trace_graph(
         if layer.weights_of:
             found[layer.name] = found[layer.weights_of]
         elif node.kind in WEIGHTED_KINDS:
-            source = nodes[node.inputs[0]].out_shape if node.inputs else ()
-            known = given.get(layer.name) or dense_weights(traced_weight_shape(node, source))
+            known = given.get(layer.name) or dense_weights(traced_weight_shape(node, _source_shape(nodes, node)))
             if node.kind == "embedding":
-                found[layer.name] = replace(known, num_scale_bits=SCALE_BITS, beside_supermasks=has_masks)
+                beside = has_masks and layer.name not in given
+                found[layer.name] = replace(known, num_scale_bits=SCALE_BITS, beside_supermasks=beside)
                 continue
             bits = scale_bits(node.out_channels, is_normed=node.name in normed, has_offset=node.bias)
             found[layer.name] = replace(known, num_scale_bits=bits)
@@ -99,6 +99,16 @@ def trace_graph(
         # Graphs of exported modules name their outputs, and have full shapes.
         input_shapes=(("", graph.nodes[0].out_shape if graph.outputs else (1, *graph.nodes[0].out_shape)),),
     )
+
+
+def covered_shapes(graph: NetworkGraph) -> dict[str, Shape]:
+    """Return the weight shape, as traces have it, of each node whose weights masks cover: products' own, once."""
+    nodes = {node.name: node for node in graph.nodes}
+    return {name: traced_weight_shape(nodes[name], _source_shape(nodes, nodes[name])) for name in weight_shapes(graph)}
+
+
+def _source_shape(nodes: Mapping[str, GraphNode], node: GraphNode) -> Shape:
+    return nodes[node.inputs[0]].out_shape if node.inputs else ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,9 +189,7 @@ def trace_ticket(ticket: Ticket, path: str = "", sha256: str = "") -> LayerTrace
     nodes = {node.name: node for node in ticket.graph.nodes}
     has_supermasks = not all(is_trained(layer) for layer in ticket.layers)
     weights = {
-        layer.name: _ticket_weights(
-            layer, nodes[layer.name], nodes[nodes[layer.name].inputs[0]].out_shape, has_supermasks
-        )
+        layer.name: _ticket_weights(layer, nodes[layer.name], _source_shape(nodes, nodes[layer.name]), has_supermasks)
         for layer in ticket.layers
     }
     stored = {layer.name: layer for layer in ticket.layers}

@@ -43,15 +43,17 @@ def _bases(program: Program) -> Mapping[str, str]:
     return bases
 
 
+def changed_bases(program: Program) -> frozenset[str]:
+    """Return the tensors that a program changes in place, and all views of them."""
+    bases = _bases(program)
+    changed = {bases.get(name, name) for record in program.records if works_in_place(record.target)
+               for name in record.refs()[:1]}  # fmt: skip
+    return frozenset({*changed, *(view for view, base in bases.items() if base in changed)})
+
+
 def with_state(program: Program) -> Program:
     """Return the program with buffers that it changes as inputs: they are read before and written after."""
-    bases = _bases(program)
-    changed = {
-        bases.get(name, name)
-        for record in program.records
-        if works_in_place(record.target)
-        for name in record.refs()[:1]
-    }
+    changed = changed_bases(program)
     state = tuple(
         (name, shape)
         for name, shape in program.constants.items()

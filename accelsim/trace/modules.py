@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,6 +43,8 @@ class ModuleGraph:
         Elements of all trained tensors, tied ones once; None where it is not known which are.
     work
         What each operation multiplies by its own shapes.
+    remarks
+        What was read otherwise than it is written, a line each.
     """
 
     graph: NetworkGraph
@@ -51,6 +53,7 @@ class ModuleGraph:
     input_shapes: tuple[tuple[str, Shape], ...] = ()
     num_parameters: int | None = None
     work: tuple[Work, ...] = field(default=(), repr=False)
+    remarks: tuple[str, ...] = ()
 
     def trace(self, weights: Mapping[str, LayerWeights] | None = None, *, provenance: str = "dense") -> LayerTrace:
         """Return the layer trace, with ``weights`` by node name and dense ones elsewhere.
@@ -68,6 +71,7 @@ class ModuleGraph:
             batch=self.batch,
             input_shapes=self.input_shapes,
             num_parameters=self.num_parameters,
+            remarks=self.remarks,
         )
 
 
@@ -86,6 +90,16 @@ def graph_from_program(program: Program, *, skip_unsupported: bool = False) -> M
         program.inputs,
         program.num_parameters,
         tuple(emitter.work),
+        _askew(program.name, emitter.askew),
+    )
+
+
+def _askew(name: str, places: Sequence[str]) -> tuple[str, ...]:
+    if not places:
+        return ()
+    return (
+        f"{name}: sums of products behind a view that cuts their axes askew are counted as work of the vector unit, "
+        f"without multiply-accumulates ({len(places)}, the first at {places[0]!r}); write them as matmul or einsum",
     )
 
 

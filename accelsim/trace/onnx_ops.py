@@ -234,7 +234,8 @@ def _gather(node: Node) -> list[Record]:
         return node.record("select", {**node.refs(input=0), "dim": axis, "index": node.integers.get(index)})
     if node.name(0) in node.static and axis == 0:
         return node.record("index_select", node.refs(weight=0, indices=1))
-    return node.record("index_select", node.refs(self=0, index=1))
+    picks = node.integers.get(index) if len(node.shapes.get(index, ())) == 1 else None
+    return node.record("index_select", {**node.refs(self=0, index=1), "dim": axis, "picks": picks})
 
 
 def _gather_quantised(node: Node) -> list[Record]:

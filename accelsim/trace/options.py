@@ -183,7 +183,8 @@ def with_statistics(trace: LayerTrace, options: TraceOptions) -> LayerTrace:
     if not options.is_synthetic:
         return with_batch(trace, options.batch)
     known = {layer.name: layer.weights for layer in trace.layers if layer.weights is not None and not layer.weights_of}
-    tables = {layer.name for layer in trace.layers if layer.kind == "embedding"}  # no mask covers these
+    multiplied = {layer.weights_of for layer in trace.layers if layer.uses_array}
+    tables = {layer.name for layer in trace.layers if layer.kind == "embedding"} - multiplied  # no mask covers these
     masked = [name for name in known if name not in tables]
     found = {name: replace(weights, beside_supermasks=True) for name, weights in known.items() if name in tables}
     for name, stated in zip(masked, stated_weights([known[name].shape for name in masked], options), strict=True):

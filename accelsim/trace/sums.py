@@ -25,8 +25,11 @@ _SUMS = frozenset("sum mean".split())
 _CHAINS = frozenset("linalg_multi_dot chain_matmul".split())
 
 
-def with_products(program: Program) -> Program:
-    """Return the program with its sums of products as such."""
+def with_products(program: Program, askew: list[str] | None = None) -> Program:
+    """Return the program with its sums of products as such; ``askew`` gains the places of those that stay as they are.
+
+    These are the sums behind a view that cuts the axes of the product askew.
+    """
     shapes: dict[str, Shape] = {**dict(program.inputs), **program.constants}
     for record in program.records:
         shapes.update((name, shape) for name, shape in record.outputs if name and shape is not None)
@@ -37,6 +40,8 @@ def with_products(program: Program) -> Program:
         steps, used = found.of(record)
         records += steps
         dropped.update(map(id, used))
+    if askew is not None:
+        askew += found.askew
     return replace(program, records=tuple(record for record in records if id(record) not in dropped))
 
 
@@ -64,6 +69,7 @@ class _Sums:
         makers = [record for record in program.records if any(shape is not None for _, shape in record.outputs)]
         self._readers = Counter(name for record in makers for name in record.refs())  # a check of a type reads nothing
         self._readers.update(program.outputs)
+        self.askew: list[str] = []
         self._live = {name for name, _ in program.inputs}
         for record in program.records:
             if not self._live.isdisjoint(record.refs()):
@@ -112,11 +118,13 @@ class _Sums:
             if is_view(step.target):
                 value = view(step, value, made, 0)
             if not value.is_followed or value.shape != made or value.num_distinct < prod(shape):
+                self._note(record, behind[-1])
                 return None
         rank = len(value.shape)
         axes = {axis % max(1, rank) for axis in record.integers("dim", ()) or range(rank)}
         runs = _runs(shape, value.layout)
         if runs is None:
+            self._note(record, behind[-1])
             return None
         of_factor, sizes = runs
         first, second = (
@@ -126,6 +134,11 @@ class _Sums:
         out = "".join(letters for axis, letters in enumerate(axes_letters) if axis not in axes)
         is_product = bool(set(first) & set(second) - set(out))
         return _Letters(first, second, out, sizes) if is_product else None
+
+    def _note(self, record: Record, product: Record) -> None:
+        """Remember a sum that stays one: of weights times activations it may be a matrix product."""
+        if not self._live.issuperset(product.refs()):
+            self.askew.append(record.place)
 
     def _term(self, name: str, shape: Shape, of_factor: Mapping[tuple[int, int], str]) -> str:
         """Return the letters of an operand: those of the axes along which it does not repeat."""

@@ -106,7 +106,7 @@ def read_topology(path: str | os.PathLike[str], options: TraceOptions | None = N
     header, rows, remarks = _read_rows(where)
     sums = [row for index, row in enumerate(rows) if _is_sum(row, rows[:index])]
     remarks += [f"line {row.line} has the sums of the rows above and is no layer: {row.text(NAME)!r}" for row in sums]
-    named = [row for row in rows[2:] if row not in sums and _SUM.fullmatch(row.text(NAME))]
+    named = [row for row in rows[1:] if row not in sums and _SUM.fullmatch(row.text(NAME))]
     remarks += [f"line {row.line} does not add up, and is read as a layer: {row.text(NAME)!r}" for row in named]
     rows = [row for row in rows if row not in sums]
     layers = [_gemm_layer(row) if header.kind == "gemm" else _conv_layer(row) for row in rows]
@@ -227,8 +227,12 @@ def _sizes(row: _Row) -> tuple[str, ...]:
 
 
 def _is_sum(row: _Row, above: Sequence[_Row]) -> bool:
-    """Return whether a row is called a sum, and each size that it has is that of the rows above."""
-    if len(above) < 2 or not _SUM.search(row.text(NAME)):
+    """Return whether a row is called a sum, and each size that it has is that of the rows above.
+
+    Below a single layer, which it repeats, it must be called nothing else.
+    """
+    is_called = _SUM.search if len(above) > 1 else _SUM.fullmatch
+    if not above or not is_called(row.text(NAME)):
         return False
     given = [size for size in _sizes(row) if row.text(size).lower() not in _EMPTY]
     return all(row.text(size) == str(sum(each.number(size) for each in above)) for size in given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 
 from accelsim.trace.layout import Layout, Shape
 from accelsim.trace.records import Record
@@ -19,7 +20,8 @@ def _lost(_: Record, __: Value, ___: Shape) -> None:
     return None
 
 
-def _axis(record: Record, rank: int, *names: str, default: int = 0) -> int:
+def axis_of(record: Record, rank: int, *names: str, default: int = 0) -> int:
+    """Return the axis that an operation states under one of the names, counted from the first."""
     for name in names:
         if record.arguments.get(name) is not None:
             return record.integer(name, default) % max(1, rank)
@@ -34,7 +36,7 @@ def _permute(record: Record, source: Value, _: Shape) -> Layout:
 def _transpose(record: Record, source: Value, _: Shape) -> Layout:
     rank = len(source.shape)
     order = list(range(rank))
-    first, second = _axis(record, rank, "dim0", "axis0"), _axis(record, rank, "dim1", "axis1", default=1)
+    first, second = axis_of(record, rank, "dim0", "axis0"), axis_of(record, rank, "dim1", "axis1", default=1)
     order[first], order[second] = order[second], order[first]
     return source.layout.permuted(order)
 
@@ -74,7 +76,7 @@ def _repeat(record: Record, source: Value, shape: Shape) -> Layout | None:
 def _repeat_each(record: Record, source: Value, shape: Shape) -> Layout | None:
     if record.arguments.get("dim") is None:
         return None
-    axis = _axis(record, len(source.shape), "dim")
+    axis = axis_of(record, len(source.shape), "dim")
     times, rest = divmod(shape[axis], source.shape[axis])
     return None if rest else source.layout.repeated(axis, times, each=True)
 
@@ -82,13 +84,34 @@ def _repeat_each(record: Record, source: Value, shape: Shape) -> Layout | None:
 def _part(record: Record, source: Value, shape: Shape) -> Layout | None:
     if len(shape) != len(source.shape):
         return None
-    axis = _axis(record, len(shape), "dim", "axis")
+    axis = axis_of(record, len(shape), "dim", "axis")
     return source.layout.cut(axis, shape[axis], record.integer("step", 1))
 
 
 def _drop(record: Record, source: Value, shape: Shape) -> Layout | None:
-    axis = _axis(record, len(source.shape), "dim", "axis")
+    axis = axis_of(record, len(source.shape), "dim", "axis")
     return source.layout.cut(axis, 1).without(axis)  # type: ignore[union-attr]  # one element can always be cut
+
+
+def picked(source: Value, shape: Shape, sample_axis: int | None = None) -> Layout | None:
+    """Return the view of what is read by an index along an axis; None where its order is not followed.
+
+    An index that is a multiple of its axis, as that of key heads to query heads is, is taken to name each slice as
+    often: which one each is changes no count. ``sample_axis`` is never such an axis: an index mixes samples.
+    """
+    have, more = source.shape, len(shape) - len(source.shape)
+    for axis, size in enumerate(have):
+        rest = axis + more + 1
+        if more < 0 or have[:axis] != shape[:axis] or have[axis + 1 :] != shape[rest:] or axis == sample_axis:
+            continue
+        times, left = divmod(prod(shape[axis:rest]), max(1, size))
+        if not left and times > 1:
+            return source.layout.repeated(axis, times, each=True).reshaped(shape)
+    return None
+
+
+def _picked(_: Record, source: Value, shape: Shape) -> Layout | None:
+    return picked(source, shape)
 
 
 _SAME_ORDER = (
@@ -105,8 +128,7 @@ _SAME_ORDER = (
 )
 _LOST = (
     "pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle roll flip fliplr flipud rot90 unfold im2col "
-    "unfold_copy as_strided as_strided_copy diagonal diagonal_copy masked_select gather index index_select take "
-    "take_along_dim _unsafe_index"
+    "unfold_copy as_strided as_strided_copy diagonal diagonal_copy masked_select"
 )
 _VIEWERS: dict[str, Viewer] = {
     **dict.fromkeys(_SAME_ORDER.split(), _same_order),
@@ -118,6 +140,7 @@ _VIEWERS: dict[str, Viewer] = {
     **dict.fromkeys("expand expand_as broadcast_to expand_copy".split(), _expand),
     **dict.fromkeys("repeat tile".split(), _repeat),
     "repeat_interleave": _repeat_each,
+    **dict.fromkeys("gather index index_select take take_along_dim _unsafe_index".split(), _picked),
     **dict.fromkeys(
         "slice slice_copy narrow narrow_copy chunk split split_with_sizes split_copy split_with_sizes_copy "
         "tensor_split unsafe_split unsafe_chunk unsafe_split_with_sizes hsplit vsplit dsplit".split(),
@@ -125,21 +148,6 @@ _VIEWERS: dict[str, Viewer] = {
     ),
     **dict.fromkeys("select select_copy unbind unbind_copy".split(), _drop),
 }
-
-
-def copies(record: Record, sources: list[Value], shape: Shape) -> Value | None:
-    """Return a tensor joined to itself as the repetition that it is; None where anything else is joined."""
-    refs = record.refs()
-    if len(refs) < 2 or len(set(refs)) > 1 or not sources[0].is_live:
-        return None
-    source, axis = sources[0], _axis(record, len(shape), "dim", "axis")
-    layout: Layout | None = source.layout
-    if record.target == "stack":
-        layout = source.layout.reshaped((*source.shape[:axis], 1, *source.shape[axis:]))
-    if record.target not in ("cat", "concat", "concatenate", "stack") or layout is None:
-        return None
-    repeated = layout.repeated(axis, len(refs), each=False)
-    return source.viewed(repeated, shape) if repeated.shape == shape else None
 
 
 def is_view(target: str) -> bool:

@@ -160,7 +160,11 @@ def _simulate(hardware: LoadedHardware, ticket: Ticket) -> dict[str, list[Visite
     trace = trace_ticket(ticket)
     num_coats = max(layer.num_coats for layer in ticket.layers)
     storage = STORAGE if num_coats == 1 else multicoat_name(num_coats)
-    return visited_parts(hardware, trace, storage)
+    parts = visited_parts(hardware, trace, storage)
+    for layer in trace.layers:
+        if layer.weights_of and layer.uses_array:  # a table of embeddings is walked as the first product has it
+            parts.setdefault(layer.weights_of, parts[layer.name])
+    return parts
 
 
 def _verify_layer(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -38,7 +39,7 @@ from accelsim.ticket.importers.notes import has_signs, import_notes, missing_nor
 from accelsim.ticket.importers.parts import StatedKeys
 from accelsim.ticket.model import MaskCodec, Ticket, TicketLayer
 from accelsim.ticket.pack import ImportedPattern, pack_imported_layer
-from accelsim.ticket.shapes import weight_shapes
+from accelsim.ticket.shapes import num_channels, weight_shapes
 
 __all__ = ["ImportOptions", "ImportedTicket", "KnownGraph", "import_checkpoint"]
 
@@ -280,10 +281,10 @@ def _scales(
     """Fold magnitude, gain, bias and batch normalisation into one multiplication and one addition per channel."""
     kept = np.abs(layer.weight[layer.mask], dtype=np.float64)
     magnitude = float(kept.mean()) * layer.gain if kept.size else 0.0
-    scale = np.full(node.out_channels, magnitude)
+    scale = np.full(num_channels(node), magnitude)
     if layer.bias is not None and layer.bias.shape != scale.shape:
         raise TicketError(f"{layer.name}.bias: {layer.bias.size} values for {scale.size} channels; the file is damaged")
-    offset = np.asarray(layer.bias, dtype=np.float64) if layer.bias is not None else np.zeros(node.out_channels)
+    offset = np.asarray(layer.bias, dtype=np.float64) if layer.bias is not None else np.zeros(scale.size)
     if norm is not None:
         if norm.scale_K.shape != scale.shape:
             raise TicketError(
@@ -295,12 +296,33 @@ def _scales(
 
 
 def _command(checkpoint: Checkpoint, graph: NetworkGraph, options: ImportOptions) -> str:
-    sparsity = "" if options.sparsity is None else f" --sparsity {options.sparsity:g}"
-    shape = "" if options.input_shape is None else f" --input-shape {','.join(map(str, options.input_shape))}"
-    width = "" if options.width_factor is None else f" --width-factor {options.width_factor:g}"
-    codec = "" if options.codec == "raw" else f" --codec {options.codec}"
-    name = os.path.basename(checkpoint.path)
-    return f"accelsim import {name} --network {graph.name}{width}{shape}{sparsity}{codec}"
+    """Return the command that makes the ticket, files by their names alone."""
+    known, nm = options.graph, options.nm
+    shape = "" if options.input_shape is None else ",".join(map(str, options.input_shape))
+    is_named = known is None or not known.path
+    stated = {
+        "--graph": "" if is_named else os.path.basename(known.path if known else ""),
+        "--network": graph.name if is_named else "",
+        "--width-factor": _text(options.width_factor),
+        "--input-shape": shape,
+        "--part": options.part or "",
+        "--mask-key": options.mask_key,
+        "--mask-form": "" if options.mask_form == "kept" else options.mask_form,
+        "--score-key": options.score_key,
+        "--threshold-key": options.threshold_key,
+        "--ignore-key": options.ignore_key,
+        "--score-rule": "" if options.score_rule == "magnitude" else options.score_rule,
+        "--nm": "" if nm is None else f"{nm[0]}:{nm[1]}",
+        "--sparsity": _text(options.sparsity),
+        "--codec": "" if options.codec == "raw" else options.codec,
+    }
+    words = [os.path.basename(checkpoint.path)]
+    words += [word for option, value in stated.items() if value for word in (option, value)]
+    return f"accelsim import {shlex.join(words)}"
+
+
+def _text(number: float | None) -> str:
+    return "" if number is None else f"{number:g}"
 
 
 def _check_norms(checkpoint: Checkpoint, graph: NetworkGraph, channel_norms: dict[str, ChannelNorm]) -> None:

@@ -34,13 +34,14 @@ class KnownGraph:
 
     ``transposed`` are the parameters that the module stores inputs first, as an operand of a product has them;
     ``names`` maps layers that are called otherwise to theirs, and ``computed`` are layers whose weights are computed
-    from it.
+    from it. ``path`` is the file of the graph, for the record.
     """
 
     graph: NetworkGraph
     transposed: frozenset[str] = frozenset()
     names: Mapping[str, str] = field(default_factory=dict)
     computed: frozenset[str] = frozenset()
+    path: str = ""
 
 
 def bind_graph(checkpoint: Checkpoint, known: KnownGraph, is_stated: bool = False) -> tuple[Checkpoint, frozenset[str]]:

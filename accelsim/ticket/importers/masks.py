@@ -91,7 +91,7 @@ def find_masks(
     if scores:
         decided_by_flags = bool(flags) and not all(mask.all() for mask in flags.values())
         kept.update(_flagged(scores, flags) if decided_by_flags else _scored(checkpoint, scores, weights, rule))
-        notes.append(_score_note(scores, rule, decided_by_flags))
+        notes.append(_score_note([part for name, part in scores.items() if name in kept], rule, decided_by_flags))
     for name, part in thresholds.items():
         above = _above_threshold(checkpoint, part, weights[name])
         kept[name] = kept[name] & above if name in kept else above
@@ -101,6 +101,7 @@ def find_masks(
         notes.append(f"{_layers(len(thresholds))} |weight| above {limit} is kept")
     if rule.nm is not None and not scores:
         kept.update(_nm_masks(checkpoint, weights, kept, rule.nm))
+    notes += _left_dense(weights if not scores else {name: weights[name] for name in scores}, kept, rule)
     _check_statistics(checkpoint, parts, kept, weights)
     random = _random_layers(weights, masks, scores)
     if masks and not scores:
@@ -117,8 +118,8 @@ def _last(part: Part) -> str:
     return part.key.removeprefix(f"{part.layer}.")
 
 
-def _score_note(scores: Mapping[str, Part], rule: MaskRule, decided_by_flags: bool) -> str:
-    name = _last(next(iter(scores.values())))
+def _score_note(scores: Sequence[Part], rule: MaskRule, decided_by_flags: bool) -> str:
+    name = _last(scores[0])
     where = _layers(len(scores))
     if decided_by_flags:
         return f"{where} the 0/1 flags beside {name} decide which weights are kept"
@@ -302,6 +303,20 @@ def _nm_masks(
     if not masks:
         raise TicketError(f"{checkpoint.path}: --nm: no layer has inputs in groups of {group}; leave the option out")
     return masks
+
+
+def _left_dense(values: Mapping[str, Array], kept: Mapping[str, MaskArray], rule: MaskRule) -> list[str]:
+    """Return which layers a stated pattern leaves dense, since its groups do not divide their inputs."""
+    if rule.nm is None:
+        return []
+    dense = [name for name in values if name not in kept]
+    if not dense:
+        return []
+    inputs = values[dense[0]].shape[1]
+    return [
+        f"--nm {rule.nm[0]}:{rule.nm[1]} leaves {len(dense)} of {len(values)} layers dense, whose inputs are not in "
+        f"groups of {rule.nm[1]}: {dense[0]!r} has {inputs}" + (", and so on" if len(dense) > 1 else "")
+    ]
 
 
 def _largest_of_group(values: Array, kept: int, group: int) -> MaskArray:

@@ -69,6 +69,8 @@ def test_what_is_wrong_is_said(trace):
             get_format(name)
     with pytest.raises(MappingError, match="no layer with weights is called 'linea'; did you mean 'linear'"):
         layer_plans(trace, "slt+linea=dense-int8")
+    with pytest.raises(MappingError, match="is of the kind 'embedding'; give a .*: conv2d, linear"):
+        layer_plans(trace, "slt+embedding=dense-int8")
 
 
 def test_the_chip_has_the_front_end_of_every_decoder(trace):

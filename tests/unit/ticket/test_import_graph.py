@@ -10,11 +10,16 @@ from torch.nn.utils import parametrizations
 from torch.optim.swa_utils import AveragedModel
 
 from accelsim.cli.main import main
+from accelsim.config.loader import load_hardware
 from accelsim.errors import TicketError
 from accelsim.ticket.file import read_ticket
 from accelsim.ticket.importers import ImportedTicket, ImportOptions, KnownGraph, import_checkpoint
 from accelsim.ticket.pack import unpack_mask
+from accelsim.ticket.synth import synthesize
+from accelsim.trace import TraceOptions, trace_workload
 from accelsim.trace.parameters import read_exported_module
+from accelsim.validation.verify import verify_weights
+from tests.unit.ticket.checkpoint_parts import DENSE
 
 State = dict[str, torch.Tensor]
 
@@ -220,3 +225,37 @@ def test_commands_take_an_exported_module(exported, tmp_path: Path, monkeypatch)
     kept = [unpack_mask(layer) for layer in read_ticket("synthetic.pt").layers]
     assert np.mean(np.concatenate([mask.reshape(-1) for mask in kept])) == pytest.approx(0.25, abs=0.04)
     assert main(["import", "checkpoint.pth", "--graph", exported[1], "--network", "conv2", "--out", "x.pt"]) == 2
+
+
+class Tied(torch.nn.Module):
+    """Tokens in and out of one table, as most language models have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.mix = torch.nn.Embedding(100, 16), torch.nn.Linear(16, 16, bias=False)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.linear(self.mix(self.table(tokens)), self.table.weight)
+
+
+def test_a_table_that_a_product_reads_has_a_mask(tmp_path: Path) -> None:
+    module, path, checkpoint = Tied().eval(), str(tmp_path / "tied.pt2"), tmp_path / "zeros.pt"
+    torch.export.save(torch.export.export(module, (torch.zeros(1, 8, dtype=torch.long),)), path)
+    state = module.state_dict()
+    state["table.weight"][:, :12] = 0
+    torch.save(state, checkpoint)
+    found = import_checkpoint(checkpoint, ImportOptions(graph=known(path)))
+    assert {layer.name: layer.num_kept for layer in found.ticket.layers} == {"table": 400, "mix": 256}
+    stated = trace_workload(path, TraceOptions(sparsity=0.75))
+    kept = {layer.name: layer.weights.num_kept for layer in stated.layers if layer.weights is not None}
+    assert kept == {"table": 400, "mix": 64, "table_2": 400}
+    ticket = synthesize(read_exported_module(path).graph, sparsity=0.75)
+    assert verify_weights(load_hardware("edge"), ticket).problem is None
+
+
+def test_what_a_pattern_leaves_dense_is_said(tmp_path: Path) -> None:
+    torch.save(DENSE, tmp_path / "dense.pt")
+    ticket = import_checkpoint(tmp_path / "dense.pt", ImportOptions(nm=(2, 4))).ticket
+    said = "--nm 2:4 leaves 1 of 5 layers dense, whose inputs are not in groups of 4: 'convs.0' has 3"
+    assert said in ticket.notes
+    assert ticket.command.endswith(" --nm 2:4")

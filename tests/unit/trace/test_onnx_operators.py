@@ -189,6 +189,24 @@ def test_what_cannot_be_sized_behind_an_unknown_operator_names_that_operator(tmp
         read(save(tmp_path / "net.onnx", nodes, {"x": [2, 4]}, {"w": (8, 8)}))
 
 
+@pytest.mark.parametrize("how", ["Concat of Split", "Concat of Gather", "Gather", "Expand"])
+def test_heads_that_a_graph_repeats_are_read_once(tmp_path: Path, how: str) -> None:
+    cut = [helper.make_node("Split", ["k"], ["k0", "k1"], axis=1, num_outputs=2)]
+    if how == "Concat of Gather":
+        cut = [node("Gather", f"k,i{head}", f"k{head}", axis=1) for head in range(2)]
+    nodes = {
+        "Gather": [node("Gather", "k,heads", "wide", axis=1)],
+        "Expand": [node("Reshape", "k,five", "k5"), node("Expand", "k5,four", "w5"), node("Reshape", "w5,all", "wide")],
+    }.get(how, [*cut, node("Concat", "k0,k0,k0,k1,k1,k1", "wide", axis=1)])
+    numbers = {"i0": [0], "i1": [1], "heads": [0] * 3 + [1] * 3, "five": [1, 2, 1, 64, 16], "four": [1, 2, 3, 64, 16],
+               "all": [1, 6, 64, 16]}  # fmt: skip
+    nodes += [node("Transpose", "wide", "turned", perm=[0, 1, 3, 2]), node("MatMul", "q,turned")]
+    shapes = {"q": [1, 6, 1, 16], "k": [1, 2, 64, 16]}
+    weights = {name: np.array(value) for name, value in numbers.items()}
+    layer = read(save(tmp_path / "net.onnx", nodes, shapes, weights)).layers[-1]
+    assert (layer.dims.G, layer.dims.macs, layer.second_input_elements) == (2, 6 * 64 * 16, 2 * 64 * 16)
+
+
 @pytest.mark.parametrize(("kind", "sizes"), [("Expand", [5, 8, 6]), ("Tile", [5, 1, 1])])
 def test_weights_that_a_graph_repeats_are_stored_once(tmp_path: Path, kind: str, sizes: list[int]) -> None:
     nodes = [node(kind, "w,s", "t"), node("MatMul", "x,t")]

@@ -117,17 +117,25 @@ def test_recurrent_layers_are_their_products_step_by_step() -> None:
 
 
 def test_a_repetition_is_no_traffic_however_it_is_written() -> None:
-    """Keys that a group of queries shares: by the operator, repeated, or as rows of the group."""
+    """Keys that a group of queries shares: by the operator, repeated, read by an index, cut and joined, or as rows."""
     shapes = ((1, 8, 1, 16), (1, 2, 64, 16), (1, 2, 64, 16))
 
-    def wide(x: torch.Tensor) -> torch.Tensor:
-        return x.repeat_interleave(4, 1)
-
+    heads = torch.arange(8) // 4
+    spellings = [
+        lambda x: x.repeat_interleave(4, 1),
+        lambda x: torch.stack([x] * 4, 2).flatten(1, 2),
+        lambda x: x[:, heads],
+        lambda x: torch.gather(x, 1, heads.view(1, 8, 1, 1).expand(1, 8, 64, 16)),
+        lambda x: torch.take_along_dim(x, heads.view(1, 8, 1, 1), 1),
+        lambda x: torch.stack([x[:, head // 4] for head in range(8)], 1),
+        lambda x: torch.stack([x[:, head // 4] for head in range(8)]).transpose(0, 1),
+        lambda x: torch.cat([each.expand(-1, 4, -1, -1) for each in x.split(1, 1)], 1),
+        lambda x: torch.cat([x[:, -2:-1], x[:, 1:]] * 4, 1),
+    ]
     results = []
     for forward in (
         lambda m, q, k, v: functional.scaled_dot_product_attention(q, k, v, enable_gqa=True),
-        lambda m, q, k, v: attend(q, wide(k), wide(v)),
-        lambda m, q, k, v: attend(q, torch.stack([k] * 4, 2).flatten(1, 2), torch.stack([v] * 4, 2).flatten(1, 2)),
+        *((lambda m, q, k, v, wide=wide: attend(q, wide(k), wide(v))) for wide in spellings),
         lambda m, q, k, v: torch.softmax(q.view(1, 2, 4, 16) @ k.mT / 4, -1) @ v,
     ):
         found = trace(forward, *shapes)
@@ -135,6 +143,14 @@ def test_a_repetition_is_no_traffic_however_it_is_written() -> None:
         totals = accelsim.run(EDGE, found).totals
         results.append((totals.macs, totals.dram_bytes.activation_in, totals.latency_cycles, totals.energy_j))
     assert all(result == results[0] for result in results)
+
+
+def test_slices_that_are_joined_twice_are_read_once() -> None:
+    def forward(m: Call, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return m.a(torch.cat([x[:, 2:3], x[:, 2:3], x[:, 4:5]], 1)) + m.a(torch.cat([y[:, :1], x[:, :2]], 1))
+
+    first, second = trace(forward, (1, 8, 16), (1, 8, 16), a=nn.Linear(16, 16)).layers
+    assert (first.input_elements, second.input_elements) == ((32,), (48,))
 
 
 def test_operands_of_one_projection_are_read_where_they_are() -> None:

@@ -68,6 +68,12 @@ def test_chains_and_diagonals_count_as_torch_counts_them(forward: Forward) -> No
     assert macs(module, X, Y) == counter.get_total_flops() // 2
 
 
+def test_sums_behind_a_view_that_cuts_axes_are_named() -> None:
+    module = Spelled(lambda m, x, y: (x[0] * m.w[:1]).reshape(-1, 5).sum(-1))
+    (remark,) = trace_module(module, (X, Y)).remarks
+    assert "(1, the first at 'sum_1')" in remark
+
+
 @pytest.mark.parametrize("change", [{"outputs": ()}, {"arguments": {}}, {"arguments": {"tensors": [Ref("gone")]}}])
 def test_damaged_chains_are_refused(change: dict[str, object]) -> None:
     module = Spelled(lambda m, x, y: torch.linalg.multi_dot([x[0], m.w.T, m.w]).relu())

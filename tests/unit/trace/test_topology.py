@@ -135,6 +135,7 @@ def test_a_row_of_sums_is_no_layer(write, sums: str) -> None:
     other = read_topology(write(f"{rows}Total,2,99,1010\n"))
     assert len(other.layers) == 3
     assert other.remarks[0].endswith("line 4 does not add up, and is read as a layer: 'Total'")
+    assert len(read_topology(write("Layer,M,K,N\na,1,1024,10\nTotal,1,1024,10\n")).layers) == 1
 
 
 def test_gemm_columns_are_known_by_name_and_a_batch_shares_the_weights(write) -> None:
