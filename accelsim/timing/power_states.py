@@ -182,9 +182,10 @@ def states_from_gaps(activity: DramActivity, dram: DramConfig) -> DramStates:
     awake = max(0.0, time - sums.sr)
     refreshes = awake / sums.interval
     if sums.num_self_refreshes:  # each exit starts the interval anew
-        # A stretch between exits ends anywhere in an interval: half a refresh less than its length says.
-        stretches = sums.num_self_refreshes + 1
-        refreshes = max(0.0, refreshes - stretches / 2) + sums.num_self_refreshes
+        exits = sums.num_self_refreshes * (sums.refresh + device.timing.xs_cycles * device.tck_ns)
+        refreshes = sums.num_self_refreshes + _refreshes_between_exits(
+            max(0.0, awake - exits), sums, policy_of(dram).self_refresh_after_ns or 0.0
+        )
     wakes = sums.num_power_downs * device.timing.xp_cycles + sums.num_self_refreshes * device.timing.xs_cycles
     busy = max(0.0, time - sums.total - wakes * device.tck_ns)
     # Both are means, and may overlap: states must add up to the time of the run.
@@ -197,6 +198,25 @@ def states_from_gaps(activity: DramActivity, dram: DramConfig) -> DramStates:
     ).times(num_ranks(dram))  # fmt: skip
     # Rows are counted over all ranks already, and each that is opened is closed in the end.
     return replace(one, num_activates=opened, num_precharges=opened)
+
+
+def _refreshes_between_exits(awake_ns: float, sums: _Sums, after_ns: float) -> float:
+    """Return the refreshes that the controller asks for in ``awake_ns``, cut into stretches by self-refreshes.
+
+    A stretch begins with a whole interval. It lasts for its requests and at least for the ``after_ns`` of the gap that
+    ends it; how many shorter gaps lie before that one is taken to be random, as where each gap's length is drawn anew.
+    What lies behind the last exit counts as part of them.
+    """
+    stretches = sums.num_self_refreshes
+    mean, interval = awake_ns / stretches, sums.interval
+    shortest = min(mean, after_ns + max(0.0, awake_ns - sums.awake) / max(1.0, sums.num_gaps))
+    certain = math.floor(shortest / interval)
+    spread = mean - shortest
+    if spread <= 0 or math.isinf(interval):
+        return stretches * certain
+    # The chances that an exponential part beyond the shortest reaches the next end of an interval, and each after it.
+    beyond = math.exp(-((certain + 1) * interval - shortest) / spread) / -math.expm1(-interval / spread)
+    return stretches * (certain + beyond)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +271,11 @@ def num_wakes(activity: DramActivity, dram: DramConfig) -> tuple[int, int]:
 
 @dataclass(slots=True)
 class _Sums:
-    """Sums over gaps, of one rank, in ns; ``closed`` counts gaps that closed rows which no refresh had closed."""
+    """Sums over gaps, of one rank, in ns.
+
+    ``closed`` counts gaps that closed rows which no refresh had closed; ``awake`` is the part of gaps before
+    self-refresh.
+    """
 
     interval: float
     refresh: float
@@ -263,6 +287,8 @@ class _Sums:
     num_power_downs: float = 0.0
     num_self_refreshes: float = 0.0
     closed: float = 0.0
+    num_gaps: float = 0.0
+    awake: float = 0.0
 
     def open_ns(self, length: float) -> float:
         """Return for how long rows stay open in a time without requests: up to its end or the next refresh."""
@@ -283,7 +309,7 @@ class _Sums:
         close = timing.rp_all_cycles * tck
         if gap > down and down < itself:
             # Rows that must be closed are closed before the memory sleeps.
-            length = max(0.0, min(gap, itself) - down - close)
+            length = max(0.0, min(gap, itself) - down - (close if policy.power_down_kind == "precharge" else 0.0))
             # Each refresh within wakes the memory up: its own time and the exit from power-down are no sleep.
             inside = length / self.interval
             pd = max(0.0, length - inside * (self.refresh + timing.xp_cycles * tck))
@@ -303,6 +329,8 @@ class _Sums:
             # A refresh within the gap would have closed the rows in any case.
             self.closed += count * max(0.0, 1 - gap / self.interval)
         self.total += count * gap
+        self.num_gaps += count
+        self.awake += count * min(gap, itself)
         self.active += count * (active + refreshes * self.refresh)
         self.pd += count * pd
         self.apd += count * apd

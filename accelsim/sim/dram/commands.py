@@ -21,7 +21,7 @@ def ready_cycle(dev: IntArray, c: IntArray, cmd: int, bank: int) -> int:
 
 @compiled
 def rank_ready_cycle(c: IntArray, cmd: int, rank: int) -> int:
-    """Return the first cycle in which the rank command `cmd` (PREA, REF) may go to `rank`."""
+    """Return the first cycle in which the command `cmd` (PREA, REF, ACT) may go to `rank` as a whole."""
     return int(max(c[s.READY_CHANNEL + cmd], c[s.READY_RANK + rank * s.NUM_COMMANDS + cmd]))
 
 

@@ -85,7 +85,8 @@ def _fall_asleep(dev: IntArray, c: IntArray, log: IntArray, itself: bool, clk: i
             return clk + 1
         if is_open:
             return int(ready)
-        event = max(event, ready)
+        # Closing all banks takes tRPab, which a refresh behind it need not wait for in Ramulator 2 but an activate does.
+        event = max(event, ready, rank_ready_cycle(c, s.ACT, rank))
     if event > clk:
         return int(event)
     c[s.C_POWER], c[s.C_ASLEEP_SINCE] = s.SELF_REFRESHING if itself else s.POWERED_DOWN, clk

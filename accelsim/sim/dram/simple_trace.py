@@ -85,6 +85,9 @@ def run_simply(config: DramConfig, trace: DramTrace) -> SimpleTraceResult:
     latency = (done - arrival)[~writes] / per_ns
     share = (read + written) / time_ns / config.peak_bytes_per_ns
     often = activity.num_openings > OPENINGS_OF_A_STREAM * (read + written) / burst
+    # Changes of direction keep the bus from others as data do.
+    turns = np.count_nonzero(np.diff(writes)) * config.turnaround_ns
+    busy = (int(held.sum()) / config.peak_bytes_per_ns + turns) / time_ns
     return SimpleTraceResult(
         time_ns=time_ns,
         read_bytes=read,
@@ -94,7 +97,7 @@ def run_simply(config: DramConfig, trace: DramTrace) -> SimpleTraceResult:
         mean_read_latency_ns=float(latency.mean()) if latency.size else None,
         max_read_latency_ns=float(latency.max()) if latency.size else None,
         activity=activity,
-        needs_banks=bool(often and share > BUSY),
+        needs_banks=bool(often and busy > BUSY),
     )
 
 

@@ -45,8 +45,9 @@ class DramTraceResult:
     Attributes
     ----------
     cycles, time_ns
-        Until the last read's data have returned and the last write is taken: by its command (``shared_queues``) or by
-        the write queue, from which the last writes need not have gone (``bank_queues``, posted writes). Memory clock.
+        Until the last read's data have returned and the last write is taken: by its command (``shared_queues``), by
+        the write queue, from which the last writes need not have gone (``bank_queues``, posted writes), or with its
+        last data (``in_order``). Memory clock.
     read_bytes, written_bytes
         Bytes of the transactions, a burst each.
     bus_bytes
@@ -222,6 +223,8 @@ def _run(memory: Memory, bursts: _Bursts, log: s.IntArray) -> DramTraceResult:
     merged = req[:, s.R_PARENT] >= 0
     done = np.where(merged, req[req[:, s.R_PARENT], s.R_DONE], req[:, s.R_DONE])
     taken = req[:, s.R_ACCEPT] - 1 if bank_queues else done - memory.dev[s.P_WRITE_DONE]
+    if memory.config.controller == "in_order":
+        taken = done  # a run of the energy reference ends with the last data of either kind
     cycles = max(int(np.where(writes, taken, done).max()), bursts.end_cycle)
     if bank_queues or cycles == bursts.end_cycle:
         run(memory.dev, st, req, g, log, cycles + 1, False)
