@@ -161,6 +161,18 @@ class Divider:
         self.estimate(tasks)
         return sum(self.ranked[self._key(task)][0].value for task in tasks)
 
+    def expected_as_kept(self, tasks: Sequence[LayerTask]) -> float:
+        """Return the cycles of all layers by the closed form, each divided as it is ``kept``; equal ones once."""
+        distinct = {self._key(task): task for task in tasks}
+        options = {key: self._options(task)[0] for key, task in distinct.items()}
+        parts = [self._in_turn(option) for option in options.values()]
+        cycles: dict[Hashable, float] = {}
+        for (key, option), part, estimate in zip(options.items(), parts, self._estimated(parts), strict=True):
+            if estimate is None:
+                raise MappingError(no_tiling_message(part))
+            cycles[key] = max(estimate.latency_cycles, self._memory_cycles(option, part))
+        return sum(cycles[self._key(task)] for task in tasks)
+
     def _options(self, task: LayerTask) -> list[_Option]:
         """Return the ways to divide a layer: as the chip's description says, else all that there are."""
         # A unit that serves cores in turn, or a map of few rows, may feed fewer cores better than all.

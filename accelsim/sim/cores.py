@@ -19,7 +19,7 @@ from accelsim.sim.run import memory_of
 from accelsim.storage.base import StoredBits
 from accelsim.timing.accounts import CAUSES, WAIT_CORES, Account, LayerTiming, Probe, account, condensed, timings
 from accelsim.timing.arbitration import arbitration_of
-from accelsim.timing.core_pieces import CorePiece, Slot
+from accelsim.timing.core_pieces import CorePiece, Slot, core_name
 from accelsim.timing.cores import System, build_system, solve_system, solved_pieces
 from accelsim.timing.memory import MemoryModel, addresses
 from accelsim.timing.power_states import DramActivity, MemoryUse, activity_of, use_of_requests
@@ -73,6 +73,22 @@ def run_system(
         memory = memory_of(hardware)
         memory = memory if tap is None else tap(memory)
     times = _times(system, hardware, "processes" if exact else engine, memory)
+    runs = _piece_runs(system, times, hardware, probe, layer_of)
+    _check_bytes(system, runs)
+    end = max((one.account.end_cycle for one in runs), default=0)
+    return SystemRun(runs, end, _activity(system, times, end, hardware, memory))
+
+
+def _piece_runs(
+    system: System,
+    times: FlatTimes,
+    hardware: HardwareConfig,
+    probe: Probe | None = None,
+    layer_of: Sequence[int] | None = None,
+    section_of: Sequence[int] | None = None,
+) -> tuple[PieceRun, ...]:
+    """Return the run of each piece; where ``section_of`` is given, waits are put down of `_last_in_sections` alone."""
+    charged = None if section_of is None else _last_in_sections(system, times, section_of)
     accounts = [
         condensed(
             account(
@@ -83,10 +99,11 @@ def run_system(
                 _named(probe, piece.core),
                 piece.slot if layer_of is None else layer_of[piece.slot],
                 uses_memory=False,
+                is_charged=charged is None or place in charged,
             ),
             solved.start_cycle,
         )
-        for piece, solved in solved_pieces(system, times)
+        for place, (piece, solved) in enumerate(solved_pieces(system, times))
     ]
     by_core: dict[int, list[int]] = {}
     for place, piece in enumerate(system.pieces):
@@ -94,13 +111,50 @@ def run_system(
     measured: dict[int, LayerTiming] = {}
     for places in by_core.values():
         measured |= zip(places, timings([accounts[place] for place in places]), strict=True)
-    runs = tuple(
+    return tuple(
         _piece_run(piece, one, measured[place], hardware)
         for place, (piece, one) in enumerate(zip(system.pieces, accounts, strict=True))
     )
-    end = max((one.end_cycle for one in accounts), default=0)
-    _check_bytes(system, runs)
-    return SystemRun(runs, end, _activity(system, times, end, hardware, memory))
+
+
+def _last_in_sections(system: System, times: FlatTimes, section_of: Sequence[int]) -> set[int]:
+    """Return the places of the pieces of the core that ends last in each section (`accelsim.cores.run.counters_of`)."""
+    last: dict[int, tuple[int, int]] = {}
+    for piece in system.pieces:
+        end = int(times.reached[core_name(piece.core, "layers")][piece.base["layers"] + 1])
+        section = section_of[piece.slot]
+        last[section] = max(last.get(section, (-1, 0)), (end, -piece.core))
+    return {
+        place for place, piece in enumerate(system.pieces) if last[section_of[piece.slot]][1] == -piece.core
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class SystemTimes:
+    """Slots that have been solved with the simple memory or the ideal one, of which only is made out what is asked."""
+
+    system: System
+    times: FlatTimes
+    hardware: HardwareConfig
+
+    @property
+    def end_cycle(self) -> int:
+        """Return the cycle in which the last core ends."""
+        return _end(self.times)
+
+    def run(self, section_of: Sequence[int] | None) -> SystemRun:
+        """Return the run without what it made of the memory.
+
+        With ``section_of``, the section of each slot, waits are put down to causes for the core alone that ends last in
+        each section: to find them takes longer than to solve the run.
+        """
+        runs = _piece_runs(self.system, self.times, self.hardware, section_of=section_of)
+        return SystemRun(runs, self.end_cycle, None)
+
+
+def solved_slots(system: System, hardware: HardwareConfig) -> SystemTimes:
+    """Return the times of a system that has been built, perhaps for a chip whose memory has another rate."""
+    return SystemTimes(system, solve_system(system, hardware), hardware)
 
 
 def _times(system: System, hardware: HardwareConfig, engine: str, memory: MemoryModel | None) -> FlatTimes:
