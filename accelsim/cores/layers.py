@@ -49,7 +49,7 @@ def divided_by(divider: Divider) -> Program:
 
 
 def expected_cycles(divider: Divider) -> float:
-    """Return what the closed form expects of a network with the objective latency. Raises `MappingError` as it may."""
+    """Return the cycles that the closed form expects of what the objective likes. Raises `MappingError` as it may."""
     return _expected(divider, divider.expected)
 
 

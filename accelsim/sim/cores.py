@@ -124,9 +124,7 @@ def _last_in_sections(system: System, times: FlatTimes, section_of: Sequence[int
         end = int(times.reached[core_name(piece.core, "layers")][piece.base["layers"] + 1])
         section = section_of[piece.slot]
         last[section] = max(last.get(section, (-1, 0)), (end, -piece.core))
-    return {
-        place for place, piece in enumerate(system.pieces) if last[section_of[piece.slot]][1] == -piece.core
-    }
+    return {place for place, piece in enumerate(system.pieces) if last[section_of[piece.slot]][1] == -piece.core}
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,6 @@ from accelsim.timing.core_pieces import Piece, Slot
 from accelsim.timing.schedule import LayerSchedule
 from accelsim.trace.model import LayerTrace
 
-
 ATTEMPTS = 100  # with one network
 FAR_SEEDS = 1_000_003  # from one network of a case to the next: none that another case begins with
 
