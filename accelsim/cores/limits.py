@@ -119,8 +119,8 @@ class _OnCores:
             timed = solved_slots(build_system(program.slots, chip), chip)
 
         def layers() -> Weighed:
-            sections = None if program.round_of else program.section_of
-            return [(layer, 1) for layer in counters_of(program, timed.run(sections), chip, self.network).layers]
+            run = timed.of_stages(program.slots) if program.round_of else timed.of_layers(program.section_of)
+            return [(layer, 1) for layer in counters_of(program, run, chip, self.network).layers]
 
         return Again(timed.end_cycle, layers)
 

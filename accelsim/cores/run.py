@@ -41,11 +41,13 @@ from accelsim.sim.cores import (
     decisive,
     end_of_slots,
     run_system,
+    solved_slots,
     whole_layer,
 )
 from accelsim.sim.counters import Counters
 from accelsim.sim.run import UNWATCHED, Watch
 from accelsim.timing.core_pieces import Piece, Slot
+from accelsim.timing.cores import build_system
 from accelsim.timing.schedule import FusedLayers
 from accelsim.trace.batch import in_copies
 from accelsim.trace.model import LayerTrace, TraceLayer
@@ -202,13 +204,15 @@ def _best(hardware: HardwareConfig, network: Network, most_bytes: float = math.i
 def _tried(hardware: HardwareConfig, divider: Divider, most_bytes: float) -> tuple[list[_Found], MappingError | None]:
     """Return all programs for a divider's cores, some of the chip's, and why the first that is none is none.
 
-    Where nothing but time counts, those on fewer cores, of which few are best, are timed without their counters.
+    Where nothing but time counts, those on fewer cores, of which few are best, are timed without their counters; of
+    several, the best alone needs them.
     """
     found: list[_Found] = []
     failure: MappingError | None = None
     network = divider.network
     is_time = divider.hardware.num_cores < hardware.num_cores and most_bytes == math.inf and _is_time_alone(hardware)
-    for make in _candidates(divider.hardware, network.trace):
+    candidates = _candidates(divider.hardware, network.trace)
+    for make in candidates:
         try:
             program = make(divider)
         except MappingError as error:
@@ -216,6 +220,11 @@ def _tried(hardware: HardwareConfig, divider: Divider, most_bytes: float) -> tup
             continue
         if is_time:
             found.append((end_of_slots(program.slots, hardware), program, None))
+            continue
+        if len(candidates) > 1:
+            value, moved = _priced(hardware, network, program)
+            if moved <= most_bytes:
+                found.append((value, program, None))
             continue
         counters = _counted(hardware, network, program, UNWATCHED)
         if counters.moved_bytes <= most_bytes:
@@ -310,11 +319,7 @@ def _by_layers(divider: Divider) -> Program:
     if hardware.mapping.fuse == "none" or hardware.memory == "ideal":
         return divided_by(divider)
 
-    def cost(program: Program) -> tuple[float, int]:
-        counters = _counted(hardware, network, program, UNWATCHED)
-        return network.cost(counters, hardware), counters.moved_bytes
-
-    return fused_by_layers(divider, cost)
+    return fused_by_layers(divider, lambda program: _priced(hardware, network, program))
 
 
 def _by_stages(divider: Divider) -> Program:
@@ -324,9 +329,23 @@ def _by_stages(divider: Divider) -> Program:
     def cost(program: Program) -> float:
         if _is_time_alone(hardware):
             return end_of_slots(program.slots, hardware)
-        return network.cost(_counted(hardware, network, program, UNWATCHED), hardware)
+        return _priced(hardware, network, program)[0]
 
     return by_stages(hardware, network, cost)
+
+
+def _priced(hardware: HardwareConfig, network: Network, program: Program) -> tuple[float, int]:
+    """Return what the objective says of a program, and the bytes that it moves: without what its counters need beside.
+
+    They would say why each core waited, which takes longer to find than the run to solve.
+    """
+    if hardware.has_timed_dram:
+        counters = _counted(hardware, network, program, UNWATCHED)
+    else:
+        timed = solved_slots(build_system(program.slots, hardware), hardware)
+        run = timed.of_stages(program.slots) if program.round_of else timed.of_layers(program.section_of)
+        counters = counters_of(program, run, hardware, network)
+    return network.cost(counters, hardware), counters.moved_bytes
 
 
 def _counted(hardware: HardwareConfig, network: Network, program: Program, watch: Watch) -> Counters:
