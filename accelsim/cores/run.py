@@ -65,7 +65,7 @@ EXPECTED_FAR = 1.1
 # better than 16, by up to 5 %, where no more than 1.002 times as much was expected of them.
 EXPECTED_FAR_OF_ONE_LESS = 1.005
 # What other objectives choose is left out where the closed form expects so many times the cycles of it. From two to 16
-# cores of edge_quad and server_16, what was faster on ResNet-50, ViT-S and GPT-2 was never left out so.
+# cores of edge_quad, what was faster on ResNet-50, ViT-S and GPT-2 was never left out so.
 OTHER_OBJECTIVES: tuple[Literal["edp", "energy", "dram_bytes"], ...] = ("edp", "energy", "dram_bytes")
 EXPECTED_FAR_OF_OTHERS = 1.1
 # After so many numbers that were left out so, fewer cores are not looked at: what is expected of them is always more.
