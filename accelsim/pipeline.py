@@ -169,10 +169,7 @@ def network_on_cores(
     def fused(core: HardwareConfig, part: LayerTrace) -> tuple[FusedGroup, ...]:
         return fused_groups(core, part, storage, fixed)
 
-    def cost(counters: Counters) -> float:
-        return objective_of_run(counters, chip)
-
-    return Network(trace, storage, layer_plans(trace, storage), alone, groups, fused, cost, fixed or {})
+    return Network(trace, storage, layer_plans(trace, storage), alone, groups, fused, objective_of_run, fixed or {})
 
 
 def _language_run(

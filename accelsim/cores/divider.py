@@ -96,9 +96,10 @@ class Divided:
 
 @dataclass(frozen=True, slots=True)
 class _Ranked:
-    """A way to divide a layer, with its objective by the closed form, and its energy where that counts (else 0)."""
+    """A way to divide a layer, with its objective and cycles by the closed form; energy where it counts (else 0)."""
 
     value: float
+    cycles: float
     energy_pj: float
     option: _Option
 
@@ -145,7 +146,7 @@ class Divider:
         by_part = dict(zip(parts, self._estimated(list(parts.values())), strict=True))
         for key, (task, found) in options.items():
             if key not in several:
-                self.ranked[key] = [_Ranked(0.0, 0.0, found[0])]
+                self.ranked[key] = [_Ranked(0.0, 0.0, 0.0, found[0])]
                 continue
             values = [
                 self._ranked(each, parts[id(each)], estimate)
@@ -157,9 +158,24 @@ class Divider:
             self.ranked[key] = sorted(values, key=lambda one: one.value)
 
     def expected(self, tasks: Sequence[LayerTask]) -> float:
-        """Return the objective of all layers by the closed form, each divided as it likes best."""
+        """Return the cycles of all layers by the closed form, each divided as it likes best for the chip's objective.
+
+        A layer that can be divided in one way only counts as nothing.
+        """
         self.estimate(tasks)
-        return sum(self.ranked[self._key(task)][0].value for task in tasks)
+        return sum(self.ranked[self._key(task)][0].cycles for task in tasks)
+
+    def expected_as_kept(self, tasks: Sequence[LayerTask]) -> float:
+        """Return the cycles of all layers by the closed form, each divided as it is ``kept``; equal ones once."""
+        distinct = {self._key(task): task for task in tasks}
+        options = {key: self._options(task)[0] for key, task in distinct.items()}
+        parts = [self._in_turn(option) for option in options.values()]
+        cycles: dict[Hashable, float] = {}
+        for (key, option), part, estimate in zip(options.items(), parts, self._estimated(parts), strict=True):
+            if estimate is None:
+                raise MappingError(no_tiling_message(part))
+            cycles[key] = max(estimate.latency_cycles, self._memory_cycles(option, part))
+        return sum(cycles[self._key(task)] for task in tasks)
 
     def _options(self, task: LayerTask) -> list[_Option]:
         """Return the ways to divide a layer: as the chip's description says, else all that there are."""
@@ -235,14 +251,14 @@ class Divider:
         hardware, number = self.hardware, len(option.parts)
         cycles, value = estimate.latency_cycles, estimate.value
         objective, once_for_all = hardware.mapping.objective, _comes_once(option.alike, part, hardware)
-        if objective == "dram_bytes":
-            return _Ranked(value * (1 if once_for_all else number), 0.0, option)
         cycles = max(cycles, self._memory_cycles(option, part))
+        if objective == "dram_bytes":
+            return _Ranked(value * (1 if once_for_all else number), cycles, 0.0, option)
         if objective == "latency" or self.prices.are_none or not part.layer.uses_array:
-            return _Ranked(cycles, 0.0, option)
+            return _Ranked(cycles, cycles, 0.0, option)
         energy = (value if objective == "energy" else value / max(1.0, estimate.latency_cycles)) * number
         energy += (hardware.num_cores - number) * self.prices.static_pj_per_cycle * cycles
-        return _Ranked(energy if objective == "energy" else energy * cycles, energy, option)
+        return _Ranked(energy if objective == "energy" else energy * cycles, cycles, energy, option)
 
     def _memory_cycles(self, option: _Option, part: LayerTask) -> float:
         """Return what the memory takes for all parts, were they all as large as ``part``."""

@@ -6,7 +6,7 @@ layers are divided once, and equal parts are mapped once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from accelsim.config.hardware import HardwareConfig
@@ -49,13 +49,22 @@ def divided_by(divider: Divider) -> Program:
 
 
 def expected_cycles(divider: Divider) -> float:
-    """Return what the closed form expects of a network with the objective latency. Raises `MappingError` as it may."""
+    """Return the cycles that the closed form expects of what the objective likes. Raises `MappingError` as it may."""
+    return _expected(divider, divider.expected)
+
+
+def expected_as_kept(divider: Divider) -> float:
+    """Return the cycles that the closed form expects of a network whose layers are divided as the divider was told."""
+    return _expected(divider, divider.expected_as_kept)
+
+
+def _expected(divider: Divider, of_tasks: Callable[[Sequence[LayerTask]], float]) -> float:
     hardware, network = divider.hardware, divider.network
     tasks = network_tasks(
         network.trace, network.plans, divider.whole, residency_on_cores(hardware, network, divider.whole)
     )
     try:
-        return divider.expected(tasks)
+        return of_tasks(tasks)
     except NoRoomError as failure:
         raise MappingError(str(failure)) from failure
 

@@ -7,14 +7,16 @@ anew.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.cores.divider import Divider
-from accelsim.cores.layers import divide
+from accelsim.cores.layers import divide, expected_as_kept
 from accelsim.cores.pipeline import by_stages
-from accelsim.cores.program import Network, Program
+from accelsim.cores.program import ONE_CORE, Network, Program
 from accelsim.cores.run import by_inputs, by_inputs_at_full_rate, counters_of
 from accelsim.errors import AccelSimError
 from accelsim.limits import NO_CHIP, Again, Changes, Weighed, changed_chips, may_help, none_tried, tried, with_limits
@@ -23,8 +25,9 @@ from accelsim.mapping.fusion import groups_of
 from accelsim.mapping.loops import Tiling
 from accelsim.mapping.pieces import largest_tilings
 from accelsim.pipeline import best_on_cores, built_for, network_on_cores
-from accelsim.sim.cores import end_of_slots, run_system
+from accelsim.sim.cores import end_of_slots, solved_slots
 from accelsim.sim.counters import Counters
+from accelsim.timing.cores import System, build_system
 from accelsim.trace.model import LayerTrace
 
 LEAST_SHARE = 0.05
@@ -59,7 +62,7 @@ def with_core_limits(
     return tried(counters, built, _OnCores(counters, built, network, program))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _OnCores:
     """Trials of a program for a network on several cores."""
 
@@ -74,26 +77,61 @@ class _OnCores:
         return not may_help(name, self.counters, name == "pe_array")
 
     def again(self, name: str, changes: Changes) -> Again | str:
-        """Return the shortest run on a changed chip; see `accelsim.limits.Trials`."""
-        found = [self._on(chip, name) for chip in changed_chips(self.hardware, changes)]
-        possible = [one for one in found if one is not None]
-        return min(possible, key=lambda one: one.cycles) if possible else NO_CHIP
+        """Return the run on a changed chip; see `accelsim.limits.Trials`."""
+        chips = [self._of_program(chip) for chip in changed_chips(self.hardware, changes)]
+        if len(chips) > 1:
+            chips.sort(key=self._estimated)
+        for chip in chips:
+            try:
+                return self._on(chip, name)
+            except AccelSimError:
+                continue
+        return NO_CHIP
 
-    def _on(self, chip: HardwareConfig, name: str) -> Again | None:
-        chip = chip.model_copy(update={"num_cores": self.program.num_cores})
+    def _of_program(self, chip: HardwareConfig) -> HardwareConfig:
+        return chip.model_copy(update={"num_cores": self.program.num_cores})
+
+    def _estimated(self, chip: HardwareConfig) -> float:
+        """Return the cycles of the network by the closed form, divided as it is; infinite where a layer does not fit.
+
+        Where cores divide inputs, or are a pipeline, it is that of whole layers, one after the other.
+        """
         program = self.program
+        kept = {layer.name: (ONE_CORE, 1) for layer in program.layers}
+        if program.made_by == "layers":
+            kept = _kept(program)
         try:
-            if name != "memory_bandwidth" or chip.dma.activation_codec != "none":
-                program = _again(chip, self.network, program, name == "pe_array")
-            cycles = end_of_slots(program.slots, chip)
+            return expected_as_kept(Divider(chip, self.network, kept))
         except AccelSimError:
-            return None
+            return math.inf
+
+    @cached_property
+    def _system(self) -> System:
+        """The stations of the run, which are the same whatever the memory's rate is."""
+        return build_system(self.program.slots, self._of_program(self.hardware))
+
+    def _on(self, chip: HardwareConfig, name: str) -> Again:
+        program = self.program
+        if name == "memory_bandwidth" and chip.dma.activation_codec == "none":
+            timed = solved_slots(self._system, chip)
+        else:
+            program = _again(chip, self.network, program, name == "pe_array")
+            timed = solved_slots(build_system(program.slots, chip), chip)
 
         def layers() -> Weighed:
-            run = run_system(program.slots, chip, engine="solver", layer_of=program.layer_of)
+            run = timed.of_stages(program.slots) if program.round_of else timed.of_layers(program.section_of)
             return [(layer, 1) for layer in counters_of(program, run, chip, self.network).layers]
 
-        return Again(cycles, layers)
+        return Again(timed.end_cycle, layers)
+
+
+def _kept(program: Program) -> dict[str, tuple[str, int]]:
+    """Return by what each layer is divided, and among how many cores."""
+    kept = {layer.name: (shape, 0) for layer, shape in zip(program.layers, program.divided, strict=True)}
+    for slot, place in zip(program.slots, program.layer_of, strict=True):
+        name = program.layers[place].name
+        kept[name] = program.divided[place], max(kept[name][1], len(slot.pieces))
+    return kept
 
 
 def _again(hardware: HardwareConfig, network: Network, program: Program, anew: bool) -> Program:
@@ -105,14 +143,10 @@ def _again(hardware: HardwareConfig, network: Network, program: Program, anew: b
             return by_inputs(hardware, network)
         case "inputs at full rate":
             return by_inputs_at_full_rate(hardware, network)
-    kept = {layer.name: (shape, 0) for layer, shape in zip(program.layers, program.divided, strict=True)}
-    for slot, place in zip(program.slots, program.layer_of, strict=True):
-        name = program.layers[place].name
-        kept[name] = program.divided[place], max(kept[name][1], len(slot.pieces))
     tilings = largest_tilings(
         (program.layers[place].name, piece.schedule.tiling)
         for slot, place in zip(program.slots, program.layer_of, strict=True)
         for piece in slot.pieces.values()
     )
     fixed = network.fixed if anew else tilings
-    return divide(Divider(hardware, replace(network, fixed=fixed), kept), groups_of(program.fused)).program()
+    return divide(Divider(hardware, replace(network, fixed=fixed), _kept(program)), groups_of(program.fused)).program()

@@ -77,7 +77,7 @@ class Network:
     fused
         Says which layers a chip of one core fuses.
     cost
-        What is to be least.
+        What is to be least on a chip: what its objective says of a run.
     fixed
         Layer name -> tiling that the user states, of a divided layer that of each part.
     """
@@ -88,5 +88,5 @@ class Network:
     alone: Alone
     groups: Callable[[HardwareConfig, LayerTrace], tuple[Group, ...]]
     fused: Callable[[HardwareConfig, LayerTrace], tuple[FusedGroup, ...]]
-    cost: Callable[[Counters], float]
+    cost: Callable[[Counters, HardwareConfig], float]
     fixed: Mapping[str, Tiling] = field(default_factory=dict)

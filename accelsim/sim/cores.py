@@ -6,12 +6,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-import numpy.typing as npt
-
 from accelsim.config.hardware import HardwareConfig
 from accelsim.errors import SimulationError
 from accelsim.sim.actions import counted
+from accelsim.sim.core_memory import activity_of_system
 from accelsim.sim.counters import TRAFFIC_CLASSES, CoreCounters, Counters, LayerCounters
 from accelsim.sim.parts import Form
 from accelsim.sim.processes import run_flat
@@ -19,15 +17,13 @@ from accelsim.sim.run import memory_of
 from accelsim.storage.base import StoredBits
 from accelsim.timing.accounts import CAUSES, WAIT_CORES, Account, LayerTiming, Probe, account, condensed, timings
 from accelsim.timing.arbitration import arbitration_of
-from accelsim.timing.core_pieces import CorePiece, Slot
+from accelsim.timing.core_pieces import CorePiece, Slot, core_name
 from accelsim.timing.cores import System, build_system, solve_system, solved_pieces
-from accelsim.timing.memory import MemoryModel, addresses
-from accelsim.timing.power_states import DramActivity, MemoryUse, activity_of, use_of_requests
+from accelsim.timing.memory import MemoryModel
+from accelsim.timing.power_states import DramActivity
 from accelsim.timing.schedule import LayerSchedule
-from accelsim.timing.solve import FlatTimes
-from accelsim.timing.stations import COUNTER_OF_KIND, Station
+from accelsim.timing.solve import FlatTimes, SolvedLayer
 
-Ints = npt.NDArray[np.int64]
 MOST_EVENTS_AS_PROCESSES = 5_000  # a few tenths of a second: an arbiter waits for every cycle's end
 WEIGHT_CLASSES = ("mask", "seed", "scale", "weight", "index")
 
@@ -74,20 +70,33 @@ def run_system(
         memory = memory if tap is None else tap(memory)
     times = _times(system, hardware, "processes" if exact else engine, memory)
     accounts = [
-        condensed(
-            account(
-                piece.schedule,
-                piece.stations,
-                solved,
-                hardware,
-                _named(probe, piece.core),
-                piece.slot if layer_of is None else layer_of[piece.slot],
-                uses_memory=False,
-            ),
-            solved.start_cycle,
-        )
-        for piece, solved in solved_pieces(system, times)
+        _account(piece, one, hardware, _named(probe, piece.core), None if layer_of is None else layer_of[piece.slot])
+        for piece, one in solved_pieces(system, times)
     ]
+    return _system_run(system, times, accounts, hardware, memory)
+
+
+def _account(
+    piece: CorePiece,
+    solved: SolvedLayer,
+    hardware: HardwareConfig,
+    probe: Probe | None = None,
+    layer: int | None = None,
+    is_charged: bool = True,
+) -> Account:
+    """Return the account of a piece, of work ahead alone one by one; ``is_charged`` as of `account`."""
+    number = piece.slot if layer is None else layer
+    one = account(piece.schedule, piece.stations, solved, hardware, probe, number, False, is_charged)
+    return condensed(one, solved.start_cycle)
+
+
+def _system_run(
+    system: System,
+    times: FlatTimes,
+    accounts: Sequence[Account],
+    hardware: HardwareConfig,
+    memory: MemoryModel | None = None,
+) -> SystemRun:
     by_core: dict[int, list[int]] = {}
     for place, piece in enumerate(system.pieces):
         by_core.setdefault(piece.core, []).append(place)
@@ -100,7 +109,63 @@ def run_system(
     )
     end = max((one.end_cycle for one in accounts), default=0)
     _check_bytes(system, runs)
-    return SystemRun(runs, end, _activity(system, times, end, hardware, memory))
+    return SystemRun(runs, end, activity_of_system(system, times, end, hardware, memory))
+
+
+@dataclass(frozen=True, slots=True)
+class SystemTimes:
+    """Slots that have been solved with the simple memory or the ideal one, of which only is made out what is asked."""
+
+    system: System
+    times: FlatTimes
+    hardware: HardwareConfig
+
+    @property
+    def end_cycle(self) -> int:
+        """Return the cycle in which the last core ends."""
+        return _end(self.times)
+
+    def of_layers(self, section_of: Sequence[int]) -> SystemRun:
+        """Return the run with causes of waits for the core alone that ends last in each section.
+
+        To find them takes longer than to solve the run, and latencies of layers follow from those alone
+        (`accelsim.cores.run.counters_of`). ``section_of`` is the section of each slot.
+        """
+        last: dict[int, tuple[int, int]] = {}
+        for piece, end in zip(self.system.pieces, self._ends(), strict=True):
+            section = section_of[piece.slot]
+            last[section] = max(last.get(section, (-1, 0)), (end, -piece.core))
+        accounts = [
+            _account(piece, one, self.hardware, is_charged=last[section_of[piece.slot]][1] == -piece.core)
+            for piece, one in solved_pieces(self.system, self.times)
+        ]
+        return _system_run(self.system, self.times, accounts, self.hardware)
+
+    def of_stages(self, slots: Sequence[Slot]) -> SystemRun:
+        """Return the run of a pipeline with causes of waits for the pieces alone that its end waited for."""
+        pieces, accounts = self.system.pieces, dict[int, Account]()
+        solved = [one for _, one in solved_pieces(self.system, self.times)]
+
+        def waits(place: int) -> int:
+            accounts[place] = _account(pieces[place], solved[place], self.hardware)
+            return accounts[place].causes.get(WAIT_CORES, 0)
+
+        _waited_for(pieces, self._ends(), waits, slots)
+        for place in {*range(len(pieces))} - {*accounts}:
+            accounts[place] = _account(pieces[place], solved[place], self.hardware, is_charged=False)
+        return _system_run(self.system, self.times, [accounts[place] for place in range(len(pieces))], self.hardware)
+
+    def _ends(self) -> list[int]:
+        """Return when each piece has ended."""
+        return [
+            int(self.times.reached[core_name(piece.core, "layers")][piece.base["layers"] + 1])
+            for piece in self.system.pieces
+        ]
+
+
+def solved_slots(system: System, hardware: HardwareConfig) -> SystemTimes:
+    """Return the times of a system that has been built, perhaps for a chip whose memory has another rate."""
+    return SystemTimes(system, solve_system(system, hardware), hardware)
 
 
 def _times(system: System, hardware: HardwareConfig, engine: str, memory: MemoryModel | None) -> FlatTimes:
@@ -149,7 +214,7 @@ def cost_of_slots(slots: Sequence[Slot], hardware: HardwareConfig) -> SystemCost
     moved = sum(dram.values())
     return SystemCost(
         end, moved, sum(int(piece.schedule.array_cycles.sum()) for piece in system.pieces),
-        counted(actions, moved - written, written), _activity(system, times, end, hardware, None),
+        counted(actions, moved - written, written), activity_of_system(system, times, end, hardware, None),
     )  # fmt: skip
 
 
@@ -220,79 +285,46 @@ def _check_bytes(system: System, runs: Sequence[PieceRun]) -> None:
         raise SimulationError(f"several cores: {moved} bytes moved, {planned} planned; please report it")
 
 
-def _activity(
-    system: System, times: FlatTimes, end: int, hardware: HardwareConfig, memory: MemoryModel | None
-) -> DramActivity | None:
-    """Return what the run made of its memory; None of an ideal one."""
-    if hardware.memory == "ideal":
-        return None
-    asked = [(station, station.requests) for station in system.stations if station.requests is not None]
-    columns = [
-        np.concatenate([times.begin[station.name] + station.cycles for station, _ in asked]),
-        np.concatenate([times.end[station.name] for station, _ in asked]),
-        np.concatenate([requests.kind for _, requests in asked]),
-        np.concatenate([requests.num_bytes for _, requests in asked]),
-        _slots_of_requests(system, [station for station, _ in asked]),
-    ]
-    order = np.argsort(columns[0], kind="stable")  # of requests at the same time those of a program in its order
-    for place, column in enumerate(columns):
-        columns[place] = column[order]  # one by one: of millions of requests a column takes 20 MB
-    unit_ns = 1000 / hardware.clock_mhz
-    measured = None if memory is None else memory.states(end)
-    return activity_of(_use_by_slot(columns, unit_ns, hardware), end, unit_ns, hardware.dram, measured)
-
-
-def _slots_of_requests(system: System, asked: Sequence[Station]) -> Ints:
-    """Return the slot of each request, int64, one station behind the other."""
-    slots = {station.name: np.zeros(station.cycles.size, dtype=np.int64) for station in asked}
-    for piece in system.pieces:
-        for place in piece.places["dma"]:
-            if place.station in slots:
-                slots[place.station][place.events] = piece.slot
-    return np.concatenate(list(slots.values()))
-
-
-def _use_by_slot(columns: Sequence[Ints], unit_ns: float, hardware: HardwareConfig) -> MemoryUse:
-    """Return what requests in order of arrival make of the memory; rows are opened slot by slot, as on one core.
-
-    ``columns`` are arrival, end, kind, bytes and slot.
-    """
-    arrival, done, kinds, num_bytes, slots = columns
-    none, openings = np.zeros(len(COUNTER_OF_KIND), dtype=np.int64), 0.0
-    if slots.size and slots.min() == slots.max():
-        every: list[Ints | slice] = [slice(None)]
-    else:
-        order = np.argsort(slots, kind="stable")
-        every = [*np.split(order, np.flatnonzero(np.diff(slots[order])) + 1)]
-    for own in every:
-        place = addresses(kinds[own], num_bytes[own], none)
-        one = use_of_requests(arrival[own], done[own], place, num_bytes[own], unit_ns, hardware.dram)
-        openings += one.num_openings
-    whole = use_of_requests(arrival, done, None, num_bytes, unit_ns, hardware.dram)
-    return replace(whole, num_openings=openings)
-
-
 def decisive(run: SystemRun, slots: Sequence[Slot]) -> list[PieceRun]:
     """Return the pieces that the end of a run waited for, with the causes of those cycles alone.
 
     Back from the piece that ends last: a piece that waited for another core follows that core's piece, others the one
     before on their own core. The cycles of all of them add up to the run's.
     """
-    by_core: dict[int, list[PieceRun]] = {}
-    place: dict[int, int] = {}  # of each piece, by its identity, among those of its core
-    for one in run.pieces:
-        own = by_core.setdefault(one.piece.core, [])
-        place[id(one)] = len(own)
-        own.append(one)
-    found: list[PieceRun] = []
-    at: PieceRun | None = max(run.pieces, key=lambda each: (each.account.end_cycle, -each.piece.core))
+    accounts = [one.account for one in run.pieces]
+    chain = _waited_for(
+        [one.piece for one in run.pieces],
+        [one.end_cycle for one in accounts],
+        lambda place: accounts[place].causes.get(WAIT_CORES, 0),
+        slots,
+    )
+    begins = [0, *(accounts[place].end_cycle for place in chain)]
+    return [_since(run.pieces[place], begin) for place, begin in zip(chain, begins, strict=False)]
+
+
+def _waited_for(
+    pieces: Sequence[CorePiece], ends: Sequence[int], waits: Callable[[int], int], slots: Sequence[Slot]
+) -> list[int]:
+    """Return the places of the pieces that the end of a run waited for, the first one first; see `decisive`.
+
+    ``waits`` says for how many cycles the piece at a place has waited for other cores.
+    """
+    by_core: dict[int, list[int]] = {}
+    number: list[int] = []  # of each piece among those of its core
+    for place, piece in enumerate(pieces):
+        own = by_core.setdefault(piece.core, [])
+        number.append(len(own))
+        own.append(place)
+    found: list[int] = []
+    at: int | None = max(range(len(pieces)), key=lambda place: (ends[place], -pieces[place].core))
     while at is not None:
-        before = by_core[at.piece.core][place[id(at)] - 1] if place[id(at)] else None
-        if at.account.causes.get(WAIT_CORES, 0):
-            needs = slots[at.piece.slot].pieces[at.piece.core].needs
-            others = [by_core[core][number - 1] for core, number in needs]
-            before = max([*others, *([before] if before else [])], key=lambda each: each.account.end_cycle)
-        found.append(_since(at, 0 if before is None else before.account.end_cycle))
+        piece = pieces[at]
+        before = by_core[piece.core][number[at] - 1] if number[at] else None
+        if waits(at):
+            needs = slots[piece.slot].pieces[piece.core].needs
+            others = [by_core[core][count - 1] for core, count in needs]
+            before = max([*others, *([] if before is None else [before])], key=lambda place: ends[place])
+        found.append(at)
         at = before
     return found[::-1]
 

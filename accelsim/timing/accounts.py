@@ -188,10 +188,12 @@ def account(
     probe: Probe | None = None,
     layer: int = 0,
     uses_memory: bool = True,
+    is_charged: bool = True,
 ) -> Account:
     """Return the account of one layer; a ``probe`` is shown each slice of work and each wait of the array.
 
-    Without ``uses_memory`` what its requests make of the memory is left out: another one knows it of all layers.
+    Without ``uses_memory`` what its requests make of the memory is left out: another one knows it of all layers. If it
+    is not ``is_charged``, the cycles of waits have no cause: nobody asks for them.
     Cycles in which a core waits for others have a cause of their own, `WAIT_CORES`; one core has none.
     """
     causes = dict.fromkeys(CAUSES, 0)
@@ -201,7 +203,7 @@ def account(
     causes["fill_drain"] = int(schedule.fill_drain_cycles.sum())
     causes["buffer_ports"] = int(schedule.stall_cycles.sum())
     causes["call_overhead"] = sum(int(one.cycles.sum()) for one in stations if one.name == "sequencer")
-    waits = list(_charged_waits(stations, solved, hardware))
+    waits = list(_charged_waits(stations, solved, hardware)) if is_charged else []
     for wait in waits:
         for cause, cycles in wait.shares:
             causes[cause] = causes.get(cause, 0) + int(cycles.sum())

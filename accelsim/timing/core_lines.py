@@ -110,16 +110,18 @@ def some_requests(station: Station, chosen: npt.NDArray[np.bool_]) -> Station:
 
 
 def in_turn(stations: Sequence[Station], places: Sequence[Ints]) -> Station:
-    """Return the events of several stations in one, each at its places."""
+    """Return the events of several stations in one, each at its places; what waits are charged to is left out."""
     number = sum(place.size for place in places)
     cycles = np.zeros(number, dtype=np.int64)
-    waits, raises = [], []
+    raises: list[Raise] = []
+    values: dict[str, Ints] = {}  # one row a counter: a line puts those of one counter together all the same
     for station, place in zip(stations, places, strict=True):
         cycles[place] = station.cycles
         for wait in station.waits:
-            value = np.full(number, NO_WAIT, dtype=np.int64)
-            value[place] = wait.value
-            waits.append(Wait(wait.counter, value, wait.charge))
+            value = values.get(wait.counter)
+            if value is None:
+                value = values[wait.counter] = np.full(number, NO_WAIT, dtype=np.int64)
+            value[place] = np.maximum(value[place], wait.value)
         raises += [
             Raise(
                 raised.counter,
@@ -129,6 +131,7 @@ def in_turn(stations: Sequence[Station], places: Sequence[Ints]) -> Station:
             )
             for raised in station.raises
         ]
+    waits = [Wait(counter, value) for counter, value in values.items()]
     asked = [(station.requests, place) for station, place in zip(stations, places, strict=True)]
     requests = None
     if all(each is not None for each, _ in asked):

@@ -106,12 +106,17 @@ def _waited_longest(
     found = np.where(free == begin, first - 1 + np.arange(begin.size), _OPEN)
     # What the station did before this layer is no node of it.
     found[0] = _NONE if free[0] == begin[0] else _OPEN
+    left = np.flatnonzero(found == _OPEN)
     for wait in station.waits:
-        hit = (found == _OPEN) & (reached_at(solved, wait.counter, wait.value) == begin)
+        if not left.size:
+            break
+        value = wait.value[left]
+        hit = reached_at(solved, wait.counter, value) == begin[left]
         if hit.any():
-            value = wait.value[hit]
-            found[hit] = raiser[wait.counter](value) if wait.counter in raiser else _NONE
-    return np.where(found == _OPEN, _NONE, found)
+            found[left[hit]] = raiser[wait.counter](value[hit]) if wait.counter in raiser else _NONE
+            left = left[~hit]
+    found[left] = _NONE
+    return found
 
 
 def _raisers(

@@ -24,6 +24,9 @@ from accelsim.timing.core_pieces import Piece, Slot
 from accelsim.timing.schedule import LayerSchedule
 from accelsim.trace.model import LayerTrace
 
+ATTEMPTS = 100  # with one network
+FAR_SEEDS = 1_000_003  # from one network of a case to the next: none that another case begins with
+
 
 @dataclass(frozen=True)
 class CoresCase:
@@ -40,10 +43,14 @@ def make_cores(seed: int) -> CoresCase:
 
 
 def first_that_fits(name: str, seed: int, make: Callable[[Case, random.Random], CoresCase]) -> CoresCase:
-    """Return the first of the draws that ``make`` makes of case ``seed`` in which all parts fit in some way."""
+    """Return the first of the draws that ``make`` makes of case ``seed`` in which all parts fit in some way.
+
+    A part of a shared buffer may be too small for a layer however cores are drawn: then another network is drawn.
+    """
     for attempt in range(1000):
+        network = seed + FAR_SEEDS * (attempt // ATTEMPTS)
         with suppress(MappingError):
-            return make(make_case(seed), random.Random(f"{name} {seed} {attempt}"))
+            return make(make_case(network), random.Random(f"{name} {seed} {attempt}"))
     raise AssertionError(f"no case {seed}")
 
 

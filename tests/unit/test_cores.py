@@ -187,7 +187,7 @@ def test_one_core_alone_costs_no_less_than_what_it_is_left_out_for(chip: str, st
     least = least_work(hardware, network)
     alone = network.alone(core_chip(hardware, 1, None), network.trace)
     assert least is not None
-    assert 0 < least.value(hardware) <= network.cost(core_of_one(alone, hardware.num_cores))
+    assert 0 < least.value(hardware) <= network.cost(core_of_one(alone, hardware.num_cores), hardware)
 
 
 def test_inputs_stream_through_a_pipeline() -> None:
