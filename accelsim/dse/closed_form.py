@@ -31,7 +31,7 @@ from accelsim.dse.rows import Row, figure
 from accelsim.errors import MappingError
 from accelsim.groups import divisions, group_sizes, groups_of_size, groups_of_stretches
 from accelsim.mapping.activation_code import WORD_BITS, pairs_per_word
-from accelsim.mapping.figures import Layers
+from accelsim.mapping.figures import Layers, decoder_front_counts
 from accelsim.mapping.network import activation_bits_of, check_units, rank_network
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.ranking import Best
@@ -398,11 +398,7 @@ def _add_of_layer(
     looked = task.layer.dims.num_weights if array.zero_weights == "skip" and plan is not None else 0
     looked += task.layer.dims.num_inputs if array.zero_activations == "skip" else 0
     more["pe_array", "skip_lookups"] = looked
-    if plan is not None and task.decodes:
-        stored = task.traffic_bits
-        front = decoder_front(plan.decoder)
-        amount = stored.mask + stored.index + stored.weight if front == "raw_bits" else plan.decoder_symbols
-        more["mask_decoder", front] = amount * counts[1]
+    more |= {("mask_decoder", front): count * counts[1] for front, count in decoder_front_counts(task).items()}
     if plan is not None and plan.source is not None:
         more["weight_generator", "derived_seeds"] = best.seeds[index] if plan.source.seeds == "derived" else 0.0
         more["weight_generator", "jumps"] = best.jumps[index]

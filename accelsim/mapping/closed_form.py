@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from accelsim.config.hardware import BufferConfig
 from accelsim.mapping.cached_form import tilings_on_bus
-from accelsim.mapping.figures import fixed_pj
+from accelsim.mapping.figures import decoder_front_counts, fixed_pj
 from accelsim.mapping.generation import COUNTER_BASED
 from accelsim.mapping.generation_form import Generation, generation
 from accelsim.mapping.latency_form import Work, latency_of
@@ -355,6 +355,12 @@ def _actions_pj(figures: Figures, prices: EnergyPrices) -> Floats:
     making = [prices.of_making(decodes=task.decodes, generates=task.regenerates) for task in space.tasks]
     if any(making):
         energy = energy + space.of_tile(np.array(making)) * figures.work.made
+    fronts = [
+        sum(count * prices.pj("mask_decoder", action) for action, count in decoder_front_counts(task).items())
+        for task in space.tasks
+    ]
+    if any(fronts):  # a front works on its symbols again in each visit and pass, as the decoder on its positions
+        energy = energy + space.of_tile(np.array(fronts)) * figures.held.weights.fetches * figures.passes
     for (unit, action), count in _counts(figures).items():
         price = prices.pj(unit, action)
         if price:
