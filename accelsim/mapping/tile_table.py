@@ -69,8 +69,8 @@ class TileTable:
         Input elements at each position: batch, groups and channels.
     stream_filters, last_filters, stream_counts
         Filters (along which random streams run) of a tile, of the last tile, and how many such tiles there are.
-    stream_weights, stream_parts
-        Weights of a tile in each of its filters, and into how many parts a filter is cut.
+    stream_weights, mean_weights, stream_parts
+        Weights of the largest tile, and of the mean one, in each of its filters, and into how many parts it is cut.
     turns
         int64 [orders, n], the order in which weight tiles are visited: 0 part by part of the same filters, 1 the same
         with output positions between filters and parts, 2 filter by filter of the same part.
@@ -111,6 +111,7 @@ class TileTable:
     last_filters: Floats
     stream_counts: Floats
     stream_weights: Floats
+    mean_weights: Floats
     stream_parts: Floats
     turns: Ints
     is_new: npt.NDArray[np.bool_]
@@ -420,6 +421,7 @@ def _streams(dims: LoopDims, kind: LayerKind, tiles: dict[Loop, Ints], counts: d
         "stream_counts": tile_count,
         "last_filters": total - number * (tile_count - 1),
         "stream_weights": tiles[inner] * (dims.R * dims.S),
+        "mean_weights": getattr(dims, inner) * (dims.R * dims.S) / counts[inner],
         "stream_parts": counts[inner],
     }
     pixels = counts["N"] * counts["P"] * counts["Q"]
