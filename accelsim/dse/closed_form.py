@@ -209,6 +209,7 @@ def _estimated(hardware: HardwareConfig, trace: LayerTrace, known: Mapping[str, 
     energy_j = sum(count * prices.action_pj[key] for key, count in actions.items()) * 1e-12
     energy_j += (prices.idle_w + prices.leakage_w) * time_s + prices.clock_pj_per_cycle * cycles * 1e-12
     energy_j += prices.clock_pj_per_busy_cycle * float(best.busy.sum()) * 1e-12
+    energy_j += prices.pj_of_making(on_array, best.made) * 1e-12
     macs = sum(task.layer.dims.macs for task in on_array)
     effective = sum(effective_macs(task) for task in on_array)
     stored = sum(task.stored_bits.total for task in tasks)
@@ -285,9 +286,19 @@ class _Prices:
             self.action_pj[key] = self.action_pj.get(key, 0.0) + resolve(price, tables.values)
         self.clock_pj_per_cycle = resolve(clock.per_cycle_pj, tables.values)
         self.clock_pj_per_busy_cycle = resolve(clock.per_busy_cycle_pj, tables.values)
+        self._unit_pj = {unit: resolve(price, tables.values) for unit, price in clock.per_unit_pj.items()}
         self.idle_w = resolve(prices.dram_idle_w, tables.values)
         self.leakage_w = sum(resolve(price, tables.values) for price in leakage_prices(pricer).values())
         self.area_mm2 = math.fsum(resolve(price, tables.values) for price in area_prices(pricer).values())
+
+    def pj_of_making(self, tasks: Sequence[LayerTask], made_cycles: Floats) -> float:
+        """Return the clock of decoder and generator while they make the weights of the layers, beyond that when gated.
+
+        What both work on keeps both for as long as the slower one takes (`accelsim.timing.stations.together`).
+        """
+        decoder, generator = (self._unit_pj.get(unit, 0.0) for unit in ("mask_decoder", "weight_generator"))
+        each = [decoder * task.decodes + generator * task.regenerates for task in tasks]
+        return float((np.array(each) * made_cycles).sum())
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,8 @@ FEW_STEPS = 1 << 16
 class Best:
     """The chosen tiling of each array layer, float64 [layers]; latency is infinite where none fits.
 
-    ``layers``: figures of the layers themselves; ``busy``: cycles in which the array works.
+    ``layers``: figures of the layers themselves; ``busy``, ``made``: cycles in which the array, and decoder or
+    generator, work.
     ``passes`` over the weights in all (visits of a tile times passes within a visit); ``fetches`` of the stored bits;
     ``input_bytes`` that inputs take from DRAM; ``spills``: how often partial sums leave the chip; ``slots``: fraction
     of the multiply-accumulates that zero skipping leaves to the array.
@@ -64,6 +65,7 @@ class Best:
     layers: Layers
     latency: Floats
     busy: Floats
+    made: Floats
     dram_bytes: Floats
     passes: Floats
     fetches: Floats
@@ -84,7 +86,7 @@ class Best:
 def best_tilings(hardware: HardwareConfig, tasks: list[LayerTask], prices: EnergyPrices) -> Best:
     """Return the best tiling of each layer, from the short table or, where nothing fits, from the long one."""
     if not tasks:
-        return Best(layer_figures([]), *[np.zeros(0)] * 17)
+        return Best(layer_figures([]), *[np.zeros(0)] * 18)
     distinct: dict[Hashable, int] = {}
     kinds = np.array([distinct.setdefault(content_of(task), len(distinct)) for task in tasks])
     _, first = np.unique(kinds, return_index=True)
@@ -333,6 +335,7 @@ def _best(figures: Figures, kinds: Ints, most_steps: int) -> Best:
         layers=layers,
         latency=np.where(np.isfinite(figures.value[picked]) & legal[picked], time, np.inf),
         busy=np.minimum(time, at(figures.array)),
+        made=at(figures.work.made),
         dram_bytes=at(figures.dram),
         passes=at(held.weights.fetches * figures.passes),
         fetches=at(held.stored),
