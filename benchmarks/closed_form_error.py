@@ -36,6 +36,7 @@ from accelsim.cost.tables import load_tables
 from accelsim.errors import MappingError
 from accelsim.mapping import mapper, ranking, tile_table
 from accelsim.mapping.build import MOST_STEPS
+from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import ALONE, Run
 from accelsim.mapping.network import network_tasks, residency_of
 from accelsim.mapping.prices import EnergyPrices
@@ -133,21 +134,27 @@ class Solver:
         tile_table.skipped_fractions.cache_clear()
         tile_table._part.cache_clear()
 
-    def value(self, finalist: Ranked) -> tuple[float, mapper._Found]:
+    def value(self, tiling: Tiling) -> tuple[float, mapper._Found]:
         """Return the objective of a tiling and its end."""
-        if finalist.tiling not in self.found:
-            solved = self._solve(self.task, finalist, self.prices, ALONE, math.inf)
+        if tiling not in self.found:
+            solved = self._solve(self.task, tiling, self.prices, ALONE, math.inf)
             if solved is None:
-                raise MappingError(f"{self.task.layer.name}: {finalist.tiling} has no end")
-            self.found[finalist.tiling] = solved
-        return self.found[finalist.tiling]
+                raise MappingError(f"{self.task.layer.name}: {tiling} has no end")
+            self.found[tiling] = solved
+        return self.found[tiling]
 
     def solved(
-        self, task: LayerTask, finalist: Ranked, prices: EnergyPrices, run: Run, best: float
+        self,
+        task: LayerTask,
+        tiling: Tiling,
+        prices: EnergyPrices,
+        run: Run,
+        best: float,
+        estimate: float | None = None,
     ) -> tuple[float, mapper._Found] | None:
         """Answer as the mapper's own does, and count."""
         is_latency = task.hardware.mapping.objective == "latency"
-        value, found = self.value(finalist)
+        value, found = self.value(tiling)
         self.num_solved += 1
         self.num_events += found.item.schedule.num_events
         return None if is_latency and found.item.end.end_cycle > best else (value, found)
@@ -174,10 +181,10 @@ def study(task: LayerTask, prices: EnergyPrices, preset: str) -> Studied:
     """Return how the closed form and all variants do on a layer."""
     solver = Solver(task, prices)
     first = _solvable(solver.form(task, prices, ALONE).ranked(None, FIRST))[:FIRST]
-    ratios = [solver.value(finalist)[0] / finalist.value for finalist in first]
+    ratios = [solver.value(finalist.tiling)[0] / finalist.value for finalist in first]
     with mock.patch.object(tile_table, "ENOUGH", MOST_ENOUGH):
         for finalist in _solvable(solver.form(task, prices, ALONE).ranked(None, THOROUGH)):
-            solver.value(finalist)
+            solver.value(finalist.tiling)
     chosen = {variant.name: solver.chosen(variant) for variant in VARIANTS}
     return Studied(preset, ratios, min(value for value, _ in solver.found.values()), chosen)
 

@@ -31,7 +31,7 @@ from accelsim.dse.rows import Row, figure
 from accelsim.errors import MappingError
 from accelsim.groups import divisions, group_sizes, groups_of_size, groups_of_stretches
 from accelsim.mapping.activation_code import WORD_BITS, pairs_per_word
-from accelsim.mapping.figures import Layers
+from accelsim.mapping.figures import Layers, decoder_front_counts
 from accelsim.mapping.network import activation_bits_of, check_units, rank_network
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.ranking import Best
@@ -213,6 +213,7 @@ def _estimated(hardware: HardwareConfig, trace: LayerTrace, known: Mapping[str, 
     energy_j = sum(count * prices.action_pj[key] for key, count in actions.items()) * 1e-12
     energy_j += (prices.idle_w + prices.leakage_w) * time_s + prices.clock_pj_per_cycle * cycles * 1e-12
     energy_j += prices.clock_pj_per_busy_cycle * float(best.busy.sum()) * 1e-12
+    energy_j += prices.pj_of_making(on_array, best.made) * 1e-12
     macs = sum(task.layer.dims.macs for task in on_array)
     effective = sum(effective_macs(task) for task in on_array)
     stored = sum(task.stored_bits.total for task in tasks)
@@ -289,9 +290,19 @@ class _Prices:
             self.action_pj[key] = self.action_pj.get(key, 0.0) + resolve(price, tables.values)
         self.clock_pj_per_cycle = resolve(clock.per_cycle_pj, tables.values)
         self.clock_pj_per_busy_cycle = resolve(clock.per_busy_cycle_pj, tables.values)
+        self._unit_pj = {unit: resolve(price, tables.values) for unit, price in clock.per_unit_pj.items()}
         self.idle_w = resolve(prices.dram_idle_w, tables.values)
         self.leakage_w = sum(resolve(price, tables.values) for price in leakage_prices(pricer).values())
         self.area_mm2 = math.fsum(resolve(price, tables.values) for price in area_prices(pricer).values())
+
+    def pj_of_making(self, tasks: Sequence[LayerTask], made_cycles: Floats) -> float:
+        """Return the clock of decoder and generator while they make the weights of the layers, beyond that when gated.
+
+        What both work on keeps both for as long as the slower one takes (`accelsim.timing.stations.together`).
+        """
+        decoder, generator = (self._unit_pj.get(unit, 0.0) for unit in ("mask_decoder", "weight_generator"))
+        each = [decoder * task.decodes + generator * task.regenerates for task in tasks]
+        return float((np.array(each) * made_cycles).sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,11 +413,7 @@ def _add_of_layer(
     looked = task.layer.dims.num_weights if array.zero_weights == "skip" and plan is not None else 0
     looked += task.layer.dims.num_inputs if array.zero_activations == "skip" else 0
     more["pe_array", "skip_lookups"] = looked
-    if plan is not None and task.decodes:
-        stored = task.traffic_bits
-        front = decoder_front(plan.decoder)
-        amount = stored.mask + stored.index + stored.weight if front == "raw_bits" else plan.decoder_symbols
-        more["mask_decoder", front] = amount * counts[1]
+    more |= {("mask_decoder", front): count * counts[1] for front, count in decoder_front_counts(task).items()}
     if plan is not None and plan.source is not None:
         more["weight_generator", "derived_seeds"] = best.seeds[index] if plan.source.seeds == "derived" else 0.0
         more["weight_generator", "jumps"] = best.jumps[index]

@@ -93,6 +93,7 @@ def duels(rows: Sequence[Row], axes: Sequence[str]) -> list[Duel]:
 def _duel(places: Sequence[Mapping[str, Row]], axes: Sequence[str], names: tuple[str, str], metric: str) -> Duel | None:
     ticket, rival = names
     pairs: list[tuple[float, Row]] = []
+    # A ratio needs both: a chip on which one of them fails says nothing about the other.
     for rows in places:
         if ticket in rows and rival in rows:
             mine, theirs = figure(rows[ticket], metric), figure(rows[rival], metric)
@@ -130,7 +131,7 @@ def find_rule(rows: Sequence[Mapping[str, Any]], is_lost: Sequence[bool], axes: 
         return None
     inside = list(zip(rows, is_lost, strict=True))
     chosen: list[Condition] = []
-    score = 2 * total / (len(rows) + total)
+    score = 2 * total / (len(rows) + total)  # of no condition at all: everything is inside
     while len(chosen) < _MAX_CONDITIONS:
         used = {condition.variable for condition in chosen}
         offers = [

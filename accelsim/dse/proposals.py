@@ -64,6 +64,8 @@ class Proposer:
                 trial = self._ask(picks)
             else:
                 trial, picks = self._asked_for()
+                # The study is told of both, the one that is known already and the one in its place: it would propose
+                # the first again and again, and a trial that is never told stays open in it.
                 if picks in tried or picks in fresh:
                     self._asked.append((trial, picks))
                     picks = self._new(picks, tried, fresh)
@@ -98,6 +100,7 @@ class Proposer:
             axis.name: order.index(pick) if (order := _order(axis)) else pick
             for axis, pick in zip(self._axes, picks, strict=True)
         }
+        # A study learns only from trials that it has handed out: this one is put in front of its own.
         self._study.enqueue_trial(wanted)
         return self._asked_for()[0]
 

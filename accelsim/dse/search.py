@@ -98,10 +98,12 @@ def combined(evaluated: Sequence[EvaluatedPoint]) -> Row:
     total["accuracy"] = None if None in accuracies else float(np.mean([value or 0.0 for value in accuracies]))
     time_s, energy_j = figure(total, "latency_s") or 0.0, figure(total, "energy_j") or 0.0
     macs = figure(total, "macs") or 0.0
+    # Of the sums, not a sum of products: the networks run one after the other, as one job.
     total["edp_js"] = energy_j * time_s
     if time_s and energy_j:
         total["average_power_w"], total["tops"] = energy_j / time_s, 2 * macs / time_s / 1e12
         total["tops_per_w"] = 2 * macs / energy_j / 1e12
+        # Rates do not add up, inputs do.
         frames = sum((figure(row, "frames_per_s") or 0.0) * (figure(row, "latency_s") or 0.0) for row in rows)
         total["frames_per_s"] = frames / time_s
     return total
@@ -228,6 +230,7 @@ def confirm(
     # The sample is of the rest: a front alone lies so close together that ranks say nothing of the whole space.
     sample = sorted(random.Random(seed).sample(others, min(num_sample, len(others))))
     chosen = [usable[index] for index in (*front, *sample)]
+    # Along the first objective, so that partners lie evenly between its ends.
     front.sort(key=lambda index: float(costs([usable[index].figures], objectives[:1])[0, 0]))
     partners = _partners(bench, [usable[index] for index in front], chosen)
     wanted = [*((design.hardware, design.choice) for design in chosen), *partners]

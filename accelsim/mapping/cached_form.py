@@ -37,7 +37,7 @@ def tilings_on_bus(
     cycles = {name: np.empty(shape) for name in every}
     ends = [*table.first.tolist()[1:], table.layer.size]
     for task, *span in zip(tasks, table.first.tolist(), ends, strict=True):
-        for place in range(len(LOOP_ORDERS)):
+        for place in range(shape[0]):
             chosen = place, slice(*span)
             moved, loaded = ({name: values[chosen] for name, values in part.items()} for part in (every, loads))
             found = _of_layer(task, table, moved, loaded, chosen, cache)

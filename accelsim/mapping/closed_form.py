@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from accelsim.config.hardware import BufferConfig
 from accelsim.mapping.cached_form import tilings_on_bus
-from accelsim.mapping.figures import fixed_pj
+from accelsim.mapping.figures import decoder_front_counts, fixed_pj
 from accelsim.mapping.generation import COUNTER_BASED
 from accelsim.mapping.generation_form import Generation, generation
 from accelsim.mapping.latency_form import Work, latency_of
@@ -27,6 +27,7 @@ from accelsim.units import ns_to_cycles
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Pair = tuple[Floats, Floats]
 
 
 def _passes(space: Space) -> Floats:
@@ -208,13 +209,19 @@ def _work(space: Space, held: Holdings, moved: Moved, made: Floats, array: Float
     used = np.maximum(1.0, table.weight_tiles * held.weights.fetches)
     # Of two places one is filled while the other leaves: half of a result's way through both is between two results.
     staged = np.where(stores > 0, (vector + stores + (write + drain) * table.output_tiles) / 2, 0.0)
+    share_i = np.minimum(1.0, held.inputs.fetches * input_tiles / table.steps)
+    # Small tiles of weights share bursts: the one after it finds its bits on chip.
+    requests = np.minimum(fetched, moved.weights / hardware.dram.burst_bytes)
+    shares, both = (requests / table.steps, share_i), (weights, bus.inputs)
     return Work(
         array=array, made=made, vector=vector, weights=weights, inputs=bus.inputs, stores=stores,
         others=bus.spills + bus.residual, first_weights=weights / fetched, first_made=made / used,
         first_inputs=needed, last_vector=vector * table.last_share / table.output_tiles,
         last_store=stores * table.last_share / table.output_tiles,
-        share_w=np.minimum(1.0, fetched / table.steps),
-        share_i=np.minimum(1.0, held.inputs.fetches * input_tiles / table.steps),
+        share_w=np.minimum(1.0, fetched / table.steps), share_i=share_i,
+        loading=np.zeros(1) if hardware.dma.loads_ahead else (
+            _loading(table.steps, shares, both, requests * made / used, read)
+        ),
         asked_w=np.where(weights > 0, read * held.stored_loads, 0.0),
         asked_i=np.where(moved.inputs > 0, read * held.inputs.loads, 0.0),
         staged=staged, returns=bus.spills / 2 + read * np.maximum(held.psums.fetches - 1, 0) * table.output_tiles,
@@ -224,6 +231,26 @@ def _work(space: Space, held: Holdings, moved: Moved, made: Floats, array: Float
         lead=np.full(1, float(read)), tail=drain + np.where(stores > 0, float(write), 0.0),
         behind=1 / table.output_tiles + LOOKAHEAD_STEPS / table.steps,
     )  # fmt: skip
+
+
+def _loading(steps: Floats, shares: Pair, bus: Pair, made: Floats, latency: int) -> Floats:
+    """Return the cycles between steps where nothing is loaded ahead: no step's load is asked for before the last ended.
+
+    So stored weights are decoded, and made, between two steps too, while the inputs of the step cross the bus; what is
+    decoded again from the mask buffer is not: it waits for no request.
+
+    Parameters
+    ----------
+    shares, bus
+        The share of the steps that fetch weights, and inputs, and the cycles of all these fetches.
+    made, latency
+        Cycles of decoding and making all fetched weights, and from a request to its data.
+    """
+    (of_w, of_i), (weights, inputs) = shares, bus
+    of_w, of_i = np.where(weights > 0, of_w, 0.0), np.where(inputs > 0, of_i, 0.0)
+    asked = steps * (of_w + of_i - of_w * of_i)  # what a step needs is asked for at once
+    late = np.where(weights > 0, made - np.minimum(of_w * inputs, of_i * made), 0.0)
+    return weights + inputs + latency * asked + late
 
 
 def memory_latency(space: Space) -> tuple[int, int]:
@@ -355,6 +382,12 @@ def _actions_pj(figures: Figures, prices: EnergyPrices) -> Floats:
     making = [prices.of_making(decodes=task.decodes, generates=task.regenerates) for task in space.tasks]
     if any(making):
         energy = energy + space.of_tile(np.array(making)) * figures.work.made
+    fronts = [
+        sum(count * prices.pj("mask_decoder", action) for action, count in decoder_front_counts(task).items())
+        for task in space.tasks
+    ]
+    if any(fronts):  # a front works on its symbols again in each visit and pass, as the decoder on its positions
+        energy = energy + space.of_tile(np.array(fronts)) * figures.held.weights.fetches * figures.passes
     for (unit, action), count in _counts(figures).items():
         price = prices.pj(unit, action)
         if price:

@@ -12,6 +12,7 @@ from accelsim.mapping.events import VARIABLE_LENGTH
 from accelsim.mapping.prices import EnergyPrices
 from accelsim.mapping.skipping import executed_macs
 from accelsim.mapping.task import LayerTask
+from accelsim.storage.base import decoder_front
 
 Floats = npt.NDArray[np.float64]
 
@@ -75,6 +76,15 @@ def layer_figures(tasks: list[LayerTask]) -> Layers:
             float(task.buffers_output), float(task.stages_output),
         ))  # fmt: skip
     return Layers(*np.array(rows, dtype=np.float64).reshape(-1, len(fields(Layers))).T)
+
+
+def decoder_front_counts(task: LayerTask) -> dict[str, int]:
+    """Return what the decoder's front counts while it goes over all of a layer's weights once: action -> count."""
+    plan = task.plan
+    if plan is None or not task.decodes:
+        return {}
+    stored, front = task.traffic_bits, decoder_front(plan.decoder)
+    return {front: stored.mask + stored.index + stored.weight if front == "raw_bits" else plan.decoder_symbols}
 
 
 def fixed_pj(task: LayerTask, prices: EnergyPrices) -> float:

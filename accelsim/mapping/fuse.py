@@ -265,6 +265,7 @@ class _Chooser:
         savings = self._savings()
         accepted: dict[tuple[int, int], _Run | None] = {}
         chosen: list[tuple[int, int]] = []
+        # What the solver refuses was in the way of other groups: choose again without it.
         for _ in range(ROUNDS):
             open_ = {place: saved for place, saved in savings.items() if accepted.get(place, True)}
             chosen = _most_saved(open_, len(self.trace.layers))
@@ -350,6 +351,7 @@ class _Chooser:
         objective, prices = self.hardware.mapping.objective, self.prices
         if objective != "edp" or prices.are_none:
             return prices.objective(objective, cost.cycles, cost.dram_bytes, lambda: cost.energy_pj)
+        # The network's product changes by the sum of both shares, to first order: products of groups would not add up.
         return cost.cycles / max(1, self._all.cycles) + cost.energy_pj / max(1.0, self._all.energy_pj)
 
     def _most_stripes(self, first: int, stop: int, on_cores: int) -> int:
@@ -422,7 +424,7 @@ class _Chooser:
         for first in range(number):
             for stop in range(first + 2, min(first + MOST_LAYERS, number) + 1):
                 if why_apart(trace, first, stop) is not None:
-                    break
+                    break  # what parts these parts all longer groups
                 if not self._has_traffic(first, stop):
                     continue
                 best = sum(moved[first:stop]) - self._least_bytes(first, stop)
@@ -467,6 +469,7 @@ def _numbers(most: int) -> list[int]:
 
 def _most_saved(savings: Mapping[tuple[int, int], float], num_layers: int) -> list[tuple[int, int]]:
     """Return the groups, none in another's way, that save most together."""
+    # Of the first n layers the best is that of n - 1, or that before a group which ends here with the group.
     best: list[tuple[float, tuple[tuple[int, int], ...]]] = [(0.0, ())] * (num_layers + 1)
     by_stop: dict[int, list[tuple[int, float]]] = {}
     for (first, stop), saved in savings.items():

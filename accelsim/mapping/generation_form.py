@@ -93,7 +93,10 @@ def _sources(tasks: Sequence[LayerTask]) -> _Rows:
 
 @dataclass(frozen=True, slots=True)
 class _Tiles:
-    """Tiles against streams, float64 [n] each: filters and streams of a tile, tiles of a stream, and parts."""
+    """Tiles against streams, float64 [n] each: filters and streams of a tile, tiles of a stream, and parts.
+
+    ``weights`` is how far the parts of a filter are apart, ``made`` their mean length: the last may be short.
+    """
 
     filters: Floats
     streams: Floats
@@ -101,6 +104,7 @@ class _Tiles:
     tiles: Floats
     parts: Floats
     weights: Floats
+    made: Floats
     held: npt.NDArray[np.bool_]
     split: npt.NDArray[np.bool_]
 
@@ -122,6 +126,7 @@ def _tiles(table: TileTable, source: _Source, lanes: int) -> _Tiles:
         tiles=np.minimum(np.maximum(1.0, per_stream / taken), number),
         parts=table.stream_parts,
         weights=table.stream_weights,
+        made=np.minimum(table.mean_weights, source.per_filter[at]),
         held=streams <= lanes,
         split=(filters > 1) & ((table.stream_parts > 1) | is_part),
     )
@@ -191,7 +196,7 @@ def _distances(tiles: _Tiles, words: Floats, per_filter: Floats, turn: int, most
     inside, jumps_inside = _ramp(tiles.filters * per_filter * words, tiles.tiles, most)
     if turn == 2:
         begins = 1 / tiles.tiles
-        gap = np.maximum(per_filter - tiles.weights, 0) * words * (1 - begins)
+        gap = np.maximum(per_filter - tiles.made, 0) * words * (1 - begins)
         is_far = gap > most
         return part * begins + np.where(is_far, 0.0, gap), jumps_part * begins + is_far * (1 - begins)
     whole = np.where(tiles.held, 0.0, part), np.where(tiles.held, 0.0, jumps_part)
@@ -205,12 +210,12 @@ def _distances(tiles: _Tiles, words: Floats, per_filter: Floats, turn: int, most
 
 def _used(tiles: _Tiles, words: Floats, per_filter: Floats) -> tuple[Floats, Floats]:
     """Return the words of a stream that a visit uses, and those that lie between its filters' parts."""
-    part = tiles.weights * words
+    part = tiles.made * words
     # Wherever it begins: a part touches a word more than it fills, less the share of one weight.
     touched = np.where(part % 1 == 0, part, np.maximum(1.0, part - words + 1))
     # A part of a filter touches no more words than the filter has.
     touched = np.minimum(touched, np.maximum(part, per_filter * words)) * tiles.filters
-    whole = np.ceil(tiles.filters * np.minimum(tiles.weights, per_filter) * words)
+    whole = np.ceil(tiles.filters * tiles.made * words)
     gaps = (tiles.filters - 1) * np.maximum(per_filter * words - touched / tiles.filters, 0.0)
     return np.where(tiles.split, touched, whole), np.where(tiles.split, gaps, 0.0)
 
@@ -247,7 +252,7 @@ def _walked(
             else:
                 step, far = _distances(tiles, words[at], per_filter, turn, most)
                 # Where the walk goes on, a word that two parts share is made once.
-                shared = used[place] - tiles.filters * np.minimum(tiles.weights, per_filter) * words[at]
+                shared = used[place] - tiles.filters * tiles.made * words[at]
                 total[0] = total[0] - np.where(tiles.split, 0.0, (1 - fresh) * shared)
                 total[2] = total[2] + domains[place] * fresh
             if source.first.any():  # what other cores have of a filter lies before what this one begins with
@@ -290,7 +295,7 @@ def _handing(
     most = np.maximum(1, np.floor(rate / np.maximum(source.words.max(axis=0), 1e-9))).astype(np.int64)[at]
     lanes = np.minimum(np.ceil(tiles.streams), generator.num_lanes).astype(np.int64)
     width, turn = lane_places(lanes, num_places, most)
-    weights = tiles.filters * np.minimum(tiles.weights, source.per_filter[at])
+    weights = tiles.filters * tiles.made
     words = np.where(finest[at] == 0, used[0], used[1])
     return np.maximum(0.0, np.ceil(weights / width) * turn - np.ceil(words / rate))
 

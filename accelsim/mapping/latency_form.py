@@ -24,10 +24,11 @@ class Work:
     """What latency follows from: cycles of each unit in the whole layer, and when operands come and go.
 
     ``first_*``: what the array waits for before its first step; ``last_*``: what follows its last one. ``share_*`` of
-    the steps fetch weights, and inputs, and wait ``asked_*`` cycles for the first word. ``staged``: results in their
-    two places between array and memory. ``returns``: reading partial sums back, each after its request. ``lead`` and
-    ``tail``: latencies before the first data, and behind the last step. ``behind``: the share of the results whose
-    stores stand behind a load for a later step. Arrays are [orders, n] of tilings, or [layers] of the chosen ones.
+    the steps fetch weights, and inputs, and wait ``asked_*`` cycles for the first word. ``loading``: what comes between
+    steps where nothing is loaded ahead. ``staged``: results in their two places between array and memory.
+    ``returns``: reading partial sums back, each after its request. ``lead`` and ``tail``: latencies before the first
+    data, and behind the last step. ``behind``: the share of the results whose stores stand behind a load for a later
+    step. Arrays are [orders, n] of tilings, or [layers] of the chosen ones.
     """
 
     array: Floats
@@ -44,6 +45,7 @@ class Work:
     last_store: Floats
     share_w: Floats
     share_i: Floats
+    loading: Floats
     asked_w: Floats
     asked_i: Floats
     staged: Floats
@@ -124,14 +126,13 @@ def latency_of(hardware: HardwareConfig, work: Work, fetched: Floats, made: Floa
     rest = np.minimum(rest_w, np.where(work.inputs > 0, (1 - work.late_i) / work.loads_i, 1.0))
     pending = np.minimum(rest + work.behind, 1.0)
     through = total - pending * work.stores + np.where(work.weights + work.inputs > 0, rest * array, 0.0)
-    flow = _flow(work, work.stores - work.last_store + work.others) - fetched + ahead
+    meanwhile = work.stores - work.last_store + work.others
+    # Where nothing is loaded ahead, loads and steps take turns; results of all but the last step are stored meanwhile.
+    loads_ahead = hardware.dma.loads_ahead
+    flow = _flow(work, meanwhile) - fetched + ahead if loads_ahead else work.loading + np.maximum(array, meanwhile)
     last = work.last_vector + work.last_store + work.tail
     into_array = np.maximum(np.maximum(np.maximum(busy, through), flow) + last, total)
     latency: Floats = np.maximum(np.maximum(into_array, of_vector), of_stores)
-    if not hardware.dma.loads_ahead:
-        # Loads and steps take turns; the results of all but the last step are stored meanwhile.
-        in_turn = array + work.weights + work.inputs + work.asked_w + work.asked_i + last
-        latency = np.maximum(latency, in_turn)
     return latency + hardware.pe_array.call_cycles
 
 

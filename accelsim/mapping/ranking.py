@@ -35,9 +35,9 @@ WIDTHS: tuple[Width, ...] = ("wide", "whole")
 # best known tiling, in the mean (0.125 % as it stands) and in 99 of 100 layers (2.9 %). Without the leanest: 0.128 %,
 # for 7.8 tilings solved instead of 8.2; with four 0.121 %, for 8.5. ABOUT: with 1 0.121 %, with 1.02 0.126 %.
 ABOUT, LEANEST = 1.005, 2
-# K P Q C and P Q K C in `LOOP_ORDERS`. Without simple ones: 0.143 % and 3.2 %, for 7.1 tilings; four: 0.134 % and
-# 3.2 %; 18: 0.103 % and 2.8 %, for 9.4 tilings.
-STATED_ORDERS, SIMPLEST = (0, 1), 9
+# K P Q C and P Q K C in `LOOP_ORDERS`, and with groups P Q G. Without simple ones: 0.143 % and 3.2 %, for 7.1 tilings;
+# four: 0.134 % and 3.2 %; 18: 0.103 % and 2.8 %, for 9.4 tilings.
+STATED_ORDERS, SIMPLEST = (0, 1, 6), 9
 # Without: 0.122 %, and 1.35 times the events to be solved; ten times as much: 0.37 times, for 0.215 % and 32 % at most.
 STEP_SHARE = 2e-6
 # Tilings that the closed form cannot tell apart come in groups of about this size. 4: 0.132 %; 24: the same.
@@ -55,7 +55,8 @@ FEW_STEPS = 1 << 16
 class Best:
     """The chosen tiling of each array layer, float64 [layers]; latency is infinite where none fits.
 
-    ``layers``: figures of the layers themselves; ``busy``: cycles in which the array works.
+    ``layers``: figures of the layers themselves; ``busy``, ``made``: cycles in which the array, and decoder or
+    generator, work.
     ``passes`` over the weights in all (visits of a tile times passes within a visit); ``fetches`` of the stored bits;
     ``input_bytes`` that inputs take from DRAM; ``spills``: how often partial sums leave the chip; ``slots``: fraction
     of the multiply-accumulates that zero skipping leaves to the array.
@@ -64,6 +65,7 @@ class Best:
     layers: Layers
     latency: Floats
     busy: Floats
+    made: Floats
     dram_bytes: Floats
     passes: Floats
     fetches: Floats
@@ -84,7 +86,7 @@ class Best:
 def best_tilings(hardware: HardwareConfig, tasks: list[LayerTask], prices: EnergyPrices) -> Best:
     """Return the best tiling of each layer, from the short table or, where nothing fits, from the long one."""
     if not tasks:
-        return Best(layer_figures([]), *[np.zeros(0)] * 17)
+        return Best(layer_figures([]), *[np.zeros(0)] * 18)
     distinct: dict[Hashable, int] = {}
     kinds = np.array([distinct.setdefault(content_of(task), len(distinct)) for task in tasks])
     _, first = np.unique(kinds, return_index=True)
@@ -333,6 +335,7 @@ def _best(figures: Figures, kinds: Ints, most_steps: int) -> Best:
         layers=layers,
         latency=np.where(np.isfinite(figures.value[picked]) & legal[picked], time, np.inf),
         busy=np.minimum(time, at(figures.array)),
+        made=at(figures.work.made),
         dram_bytes=at(figures.dram),
         passes=at(held.weights.fetches * figures.passes),
         fetches=at(held.stored),

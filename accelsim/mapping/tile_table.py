@@ -19,7 +19,7 @@ from accelsim.config.hardware import PeArrayConfig
 from accelsim.mapping.candidates import candidates
 from accelsim.mapping.dataflow import TileShape, array_work
 from accelsim.mapping.hold_table import HoldTable, Nest, ways_to_hold
-from accelsim.mapping.loops import INPUT_LOOPS, LOOP_ORDERS, LOOPS, OUTPUT_LOOPS, WEIGHT_LOOPS, Loop
+from accelsim.mapping.loops import INPUT_LOOPS, LOOP_ORDERS, LOOPS, OUTPUT_LOOPS, UNGROUPED_ORDERS, WEIGHT_LOOPS, Loop
 from accelsim.mapping.sparsity import dense_steps, expected_steps, lane_grid, largest_share
 from accelsim.trace.model import LayerKind, LoopDims
 
@@ -69,8 +69,8 @@ class TileTable:
         Input elements at each position: batch, groups and channels.
     stream_filters, last_filters, stream_counts
         Filters (along which random streams run) of a tile, of the last tile, and how many such tiles there are.
-    stream_weights, stream_parts
-        Weights of a tile in each of its filters, and into how many parts a filter is cut.
+    stream_weights, mean_weights, stream_parts
+        Weights of the largest tile, and of the mean one, in each of its filters, and into how many parts it is cut.
     turns
         int64 [orders, n], the order in which weight tiles are visited: 0 part by part of the same filters, 1 the same
         with output positions between filters and parts, 2 filter by filter of the same part.
@@ -111,6 +111,7 @@ class TileTable:
     last_filters: Floats
     stream_counts: Floats
     stream_weights: Floats
+    mean_weights: Floats
     stream_parts: Floats
     turns: Ints
     is_new: npt.NDArray[np.bool_]
@@ -165,7 +166,8 @@ def tile_table(layers: tuple[LayerKey, ...], array_json: str, width: Width) -> T
     joined = {name: _one_array([part.columns[name] for part in parts]) for name in parts[0].columns}
     counts = {loop: joined.pop(f"count_{loop}") for loop in LOOPS}
     sizes = {loop: joined.pop(f"size_{loop}") for loop in LOOPS}
-    turns = np.stack([joined.pop(f"turn_{order}") for order in range(len(LOOP_ORDERS))]).astype(np.int64)
+    all_turns = [joined.pop(f"turn_{order}") for order in range(len(LOOP_ORDERS))]
+    turns = np.stack(all_turns[: len(_orders(split))]).astype(np.int64)
     weights, inputs, psums = (_joined(holds) for holds in zip(*(part.holds for part in parts), strict=True))
     return TileTable(
         layer=np.repeat(np.arange(len(parts)), number),
@@ -185,13 +187,18 @@ def tile_table(layers: tuple[LayerKey, ...], array_json: str, width: Width) -> T
     )
 
 
+def _orders(split: tuple[Loop, ...]) -> tuple[tuple[Loop, ...], ...]:
+    """Return the orders of a table in which these loops have more than one tile."""
+    return LOOP_ORDERS if "G" in split else UNGROUPED_ORDERS
+
+
 def _new_walks(counts: dict[Loop, Floats], turns: Ints) -> npt.NDArray[np.bool_]:
     """Return `TileTable.is_new`: the sequence of split loops, and the turns of the weights, say how tiles follow."""
     walks = turns
     for place in range(len(LOOPS)):
         # Each order's next loop is a digit of its number if it is split.
-        split = np.stack([counts[order[place]] > 1 for order in LOOP_ORDERS])
-        digit = np.array([[LOOPS.index(order[place]) + 1] for order in LOOP_ORDERS])
+        split = np.stack([counts[order[place]] > 1 for order in LOOP_ORDERS[: len(turns)]])
+        digit = np.array([[LOOPS.index(order[place]) + 1] for order in LOOP_ORDERS[: len(turns)]])
         walks = np.where(split, walks * (len(LOOPS) + 1) + digit, walks)
     return np.stack([(walks[:number] != walk).all(axis=0) for number, walk in enumerate(walks)])
 
@@ -208,7 +215,7 @@ class _Part:
 def _part(layer: LayerKey, array_json: str, width: Width, split: tuple[Loop, ...]) -> _Part:
     """Return the tilings of a layer; of the loops, only those in ``split`` have more than one tile in any of them."""
     columns = _layer(PeArrayConfig.model_validate_json(array_json), layer, width)
-    orders = tuple(tuple(loop for loop in order if loop in split) for order in LOOP_ORDERS)
+    orders = tuple(tuple(loop for loop in order if loop in split) for order in _orders(split))
     nest = Nest.of(orders, {loop: columns[f"count_{loop}"] for loop in split})
     holds = ways_to_hold(nest, WEIGHT_LOOPS), ways_to_hold(nest, INPUT_LOOPS, True), ways_to_hold(nest, OUTPUT_LOOPS)
     return _Part(columns, holds)
@@ -420,6 +427,7 @@ def _streams(dims: LoopDims, kind: LayerKind, tiles: dict[Loop, Ints], counts: d
         "stream_counts": tile_count,
         "last_filters": total - number * (tile_count - 1),
         "stream_weights": tiles[inner] * (dims.R * dims.S),
+        "mean_weights": getattr(dims, inner) * (dims.R * dims.S) / counts[inner],
         "stream_parts": counts[inner],
     }
     pixels = counts["N"] * counts["P"] * counts["Q"]

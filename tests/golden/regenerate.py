@@ -14,7 +14,7 @@ from accelsim.config.loader import LoadedHardware, load_hardware
 from accelsim.cost.evaluate import evaluate
 from accelsim.cost.tables import load_tables
 from accelsim.errors import AccelSimError
-from accelsim.mapping.loops import LOOP_ORDERS, LOOPS, Loop, Tiling
+from accelsim.mapping.loops import LOOPS, UNGROUPED_ORDERS, Loop, Tiling
 from accelsim.pipeline import schedule_network, simulate
 from accelsim.results.build import build_result
 from accelsim.sim.counters import Counters
@@ -119,7 +119,7 @@ def tilings(chip: str, case: str) -> list[str]:
     return _outcome(chip, case)[1]
 
 
-ORDERS = {"".join(loop for loop in order if loop in "KCP"): order for order in LOOP_ORDERS}
+ORDERS = {"".join(loop for loop in order if loop in "KCP"): order for order in UNGROUPED_ORDERS}
 
 
 def tiling_text(tiling: Tiling, dims: LoopDims) -> str:

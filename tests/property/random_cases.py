@@ -15,7 +15,7 @@ from accelsim.config.hardware import HardwareConfig
 from accelsim.errors import MappingError
 from accelsim.mapping.bound import lower_bound
 from accelsim.mapping.build import build_layer
-from accelsim.mapping.loops import LOOP_ORDERS, LOOPS, Loop, Tiling
+from accelsim.mapping.loops import LOOPS, UNGROUPED_ORDERS, Loop, Tiling
 from accelsim.mapping.network import check_units, largest_live, network_tasks, residency_of
 from accelsim.mapping.task import LayerTask
 from accelsim.mapping.vector_layer import build_vector_layer
@@ -146,7 +146,7 @@ def _tiling(draw: random.Random, dims: LoopDims, splits_window: bool) -> Tiling:
         loop: draw.choice([extent := getattr(dims, loop), max(1, extent // 2), draw.randint(1, extent)])
         for loop in LOOPS
     }
-    order: tuple[Loop, ...] = draw.choice(LOOP_ORDERS)
+    order: tuple[Loop, ...] = draw.choice(UNGROUPED_ORDERS)
     if draw.random() < 0.4:
         order = tuple(draw.sample(LOOPS, len(LOOPS)))
     if splits_window and draw.random() < 0.3:

@@ -69,6 +69,7 @@ def _activate(dev: IntArray, c: IntArray, bank: int, row: int, clk: int) -> None
     if c[s.OPEN_BANKS + rank] == 0:
         c[s.OPEN_SINCE + rank] = clk
     c[s.OPEN_BANKS + rank] += 1
+    # Of a rank four activates may begin within tFAW: the next one waits for the fourth last.
     times = s.ACT_TIMES + rank * 4
     for i in range(3):
         c[times + i] = c[times + i + 1]
@@ -90,7 +91,7 @@ def _change_state(dev: IntArray, c: IntArray, cmd: int, bank: int, row: int, clk
                 _close(dev, c, other, clk)
     elif cmd == s.REF:
         c[s.N_REF] += 1
-        c[s.N_ACTIVE_CYCLES] += dev[s.P_RFC]
+        c[s.N_ACTIVE_CYCLES] += dev[s.P_RFC]  # rows are opened inside of the device, though its banks count as closed
         c[s.C_REF_END] = max(c[s.C_REF_END], clk + dev[s.P_RFC])
     elif cmd == s.REFB:
         c[s.N_REFB] += 1

@@ -82,6 +82,7 @@ class AddressMapping:
             rest >>= bits
         bits_of = dict(zip(FIELDS, self.field_bits, strict=True))
         if self.xor_column:
+            # A stride of a whole row would meet one bank only: column bits spread it, and XOR keeps places apart.
             first = 0
             for name in ("ra", "bg", "ba", "ro"):
                 fields[name] ^= (fields["co"] >> first) & ((1 << bits_of[name]) - 1)

@@ -30,6 +30,7 @@ def accepts_shared(dev: IntArray, c: IntArray, req: IntArray, i: int) -> bool:
             return True
     elif c[s.C_READS] < dev[s.P_READ_ENTRIES]:
         return True
+    # It needs no entry: a read is answered from the queue, and a write takes the place of the one that waits.
     return may_wait(c, req, i, 1) and find(c, req, s.WRITES, i) >= 0
 
 
@@ -90,8 +91,11 @@ def needed_command(c: IntArray, place: int, is_write: bool) -> int:
 @compiled
 def _excluded(dev: IntArray, c: IntArray, cmd: int, bank: int, bus: int) -> bool:
     """Tell whether a command is barred whatever its timing: wrong bus, active bank, or an activate half done."""
+    # The second half of an activate has a deadline and comes by `_finish_activate`. A row that was opened for a burst
+    # stays until the burst has had it, or two bursts could open and close a bank in turns for ever.
     if cmd == s.ACT2 or (cmd == s.PRE and c[s.ACTIVE_BANKS + bank] > 0) or (cmd == s.ACT and c[s.C_SPLIT_BANKS] > 0):
         return True
+    # The bank that is refreshed next gets no new row, so that it closes; the others work on.
     if dev[s.P_REFRESH_MODE] == s.REFRESH_PER_BANK and c[s.C_REFRESHES] > 0 and c[s.REFRESHES] == bank:
         if c[s.ACTIVE_BANKS + bank] == 0:
             return True
@@ -192,6 +196,7 @@ def _issue_column(dev: IntArray, c: IntArray, req: IntArray, log: IntArray, queu
     place, write = req[i, s.R_PLACE], req[i, s.R_WRITE] == 1
     bank = place & s.BANK_MASK
     cmd = s.WR if write else s.RD
+    # The last burst of a row closes it with its own command: a precharge of its own would take the bus a cycle.
     if dev[s.P_CLOSED_PAGE] == 1 and not _hit_again(c, queue, at, place):
         cmd = s.WRA if write else s.RDA
     if dev[s.P_SPLIT_WINDOW] > 0:
@@ -366,6 +371,7 @@ def _issue_or_synchronise(
     i = _burst(c, queue, at)
     place = req[i, s.R_PLACE]
     if clk >= c[s.C_WCK_EXPIRY] and needed_command(c, place, req[i, s.R_WRITE] == 1) in (s.RD, s.WR):
+        # CAS and column command take two cycles in a row: an activate whose deadline falls on the second goes first.
         if not _finish_activate(dev, c, req, log, clk + 1, clk):
             log_command(c, log, s.CAS, place & s.BANK_MASK, place >> s.ROW_SHIFT, clk)
             c[s.C_CAS_REQUEST], c[s.C_CAS_QUEUE] = i, queue
