@@ -177,6 +177,17 @@ def test_keys_and_values_on_chip_are_in_no_bound_and_on_no_network(network: str)
         assert is_read != works_alone, overrides
 
 
+def test_no_objective_gives_a_shorter_run_than_latency() -> None:
+    trace = trace_workload("conv2")
+    found = {
+        objective: latency(
+            simulate(load_hardware("edge_quad", (f"mapping.objective={objective}",)), trace, "dense-int8")
+        )
+        for objective in ("latency", "edp", "energy", "dram_bytes")
+    }
+    assert found["latency"] == min(found.values()), found
+
+
 @pytest.mark.parametrize("objective", ["latency", "energy", "edp", "dram_bytes"])
 @pytest.mark.parametrize(("chip", "storage"), [("edge_quad", "slt"), ("edge_quad", "dense-int8"), ("server_16", "slt")])
 def test_one_core_alone_costs_no_less_than_what_it_is_left_out_for(chip: str, storage: str, objective: str) -> None:
