@@ -50,7 +50,7 @@ _OTHER = {
         "bitwise_right_shift __and__ __or__ __xor__ cumsum cumprod cummax cummin nan_to_num heaviside "
         "hardshrink softshrink "
         "polar complex nextafter diff __lshift__ __rshift__ not_equal less greater less_equal greater_equal "
-        "one_hot histc bincount kron copysign dynamic_quantize bernoulli choose_qparams".split(),
+        "one_hot histc bincount copysign dynamic_quantize bernoulli choose_qparams".split(),
         1,
     ),
     **dict.fromkeys(
