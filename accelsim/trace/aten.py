@@ -70,7 +70,7 @@ _REDUCTIONS = {
     **dict.fromkeys(
         "mean sum amax amin argmax argmin max min prod any all nansum nanmean count_nonzero aminmax".split(), 1
     ),
-    **dict.fromkeys("norm linalg_vector_norm linalg_norm sum_of_squares trace".split(), 2),
+    **dict.fromkeys("norm linalg_vector_norm linalg_matrix_norm linalg_norm sum_of_squares trace".split(), 2),
     **dict.fromkeys("var std var_mean std_mean".split(), 3),
     **dict.fromkeys("logsumexp".split(), 5),
 }
@@ -242,10 +242,11 @@ def _adaptive_pool(call: Call) -> None:
 
 def _reduce(call: Call) -> None:
     if len(call.record.refs()) > 1:  # the larger of two tensors
-        _elementwise(call)
-        return
+        return _elementwise(call)
+    if call.record.arguments.get("ord") in ("nuc", 2, -2) and "matrix" in call.record.target:
+        raise call.unfit("it takes singular values")
     source = call.first_live()
-    every = tuple(range(len(source.shape)))
+    every = (-2, -1) if "matrix" in call.record.target else tuple(range(len(source.shape)))
     axes = call.record.integers("dim", ()) or every
     call.emitter.reduce(call.operation, source, call.shape, axes, _REDUCTIONS[call.record.target])
 
@@ -333,11 +334,6 @@ def _fourier(call: Call) -> None:
     """Handle Fourier transforms of ``num`` complex numbers, ``size`` in each, as `_fft` does."""
     size, num = call.record.integer("size", 1), call.record.integer("num", 1)
     call.emitter.vector(call.operation, [call.first_live()], call.shape, ceil(5 * num * log2(max(2, size))), "fft")
-
-
-def _nothing(call: Call) -> None:
-    for name, shape in call.record.outputs:
-        call.emitter.constant(name, shape or ())
 
 
 _TABLE: dict[str, Handler] = {
