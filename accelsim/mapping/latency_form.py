@@ -65,9 +65,14 @@ class Work:
     def take(self, order: Ints, chosen: Ints) -> Work:
         """Return the work of the chosen tilings."""
         shape = self.array.shape
-        return Work(*(
-            np.broadcast_to(getattr(self, field.name), shape)[order, chosen] for field in fields(self)
-        ))  # fmt: skip
+        return Work(*(picked(getattr(self, field.name), shape, (order, chosen)) for field in fields(self)))
+
+
+def picked(values: Floats, shape: tuple[int, ...], places: tuple[Ints, Ints]) -> Floats:
+    """Return values of [orders, n], or what stands for such, at some places."""
+    # Most have the shape as they are, and each call of `broadcast_to` takes longer than the picking.
+    found: Floats = (values if values.shape == shape else np.broadcast_to(values, shape))[places]
+    return found
 
 
 def _exposed(work: Floats, array: Floats, by: tuple[Floats, Floats, Floats], is_double: bool, done: Floats) -> Floats:

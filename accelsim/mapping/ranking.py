@@ -17,7 +17,7 @@ from accelsim.mapping.closed_form import (
     objective_of,
 )
 from accelsim.mapping.figures import Layers, layer_figures
-from accelsim.mapping.latency_form import chained, latency_of
+from accelsim.mapping.latency_form import chained, latency_of, picked
 from accelsim.mapping.loops import LOOP_ORDERS, LOOPS, Loop, Tiling
 from accelsim.mapping.many_tiles import MOST_ALIKE, MOST_STEPS
 from accelsim.mapping.prices import EnergyPrices
@@ -32,15 +32,15 @@ Ints = npt.NDArray[np.int64]
 _NEARLY_EQUAL = 1.01  # what the closed form cannot tell apart: its latency is off by about a hundredth in the median
 WIDTHS: tuple[Width, ...] = ("wide", "whole")
 # Studied by `benchmarks/closed_form_error.py --layers 7` (392 layers): by how much the mapper's choice is above the
-# best known tiling, in the mean (0.125 % as it stands) and in 99 of 100 layers (2.9 %). Without the leanest: 0.128 %,
-# for 7.8 tilings solved instead of 8.2; with four 0.121 %, for 8.5. ABOUT: with 1 0.121 %, with 1.02 0.126 %.
+# best known tiling, in the mean (0.103 % as it stands) and in 99 of 100 layers (2.9 %). Without the leanest: 0.106 %,
+# for 7.3 tilings solved instead of 7.6; with four 0.101 %, for 7.9. ABOUT: with 1 and with 1.02 0.104 %.
 ABOUT, LEANEST = 1.005, 2
-# K P Q C and P Q K C in `LOOP_ORDERS`, and with groups P Q G. Without simple ones: 0.143 % and 3.2 %, for 7.1 tilings;
-# four: 0.134 % and 3.2 %; 18: 0.103 % and 2.8 %, for 9.4 tilings.
+# K P Q C and P Q K C in `LOOP_ORDERS`, and with groups P Q G. Without simple ones: 0.116 % and 3.2 %, for 6.8 tilings;
+# four: 0.112 % and 3.2 %; 18: 0.077 % and 2.1 %, for 8.9 tilings.
 STATED_ORDERS, SIMPLEST = (0, 1, 6), 9
-# Without: 0.122 %, and 1.35 times the events to be solved; ten times as much: 0.37 times, for 0.215 % and 32 % at most.
+# Without: 0.098 %, and 1.37 times the events to be solved; ten times as much: 0.37 times, for 0.191 % and 32 % at most.
 STEP_SHARE = 2e-6
-# Tilings that the closed form cannot tell apart come in groups of about this size. 4: 0.132 %; 24: the same.
+# Tilings that the closed form cannot tell apart come in groups of about this size. 4: 0.117 %; 24: the same.
 SIMILAR = 12
 # Beyond MOST_STEPS tiles all steps are alike: on five chips and three layers of 138,000 to 8,000,000 tiles the fewest
 # were as good in latency; in energy (eyeriss) twice as many save up to 15 %, and twice as many again 2 %.
@@ -323,17 +323,17 @@ def _best(figures: Figures, kinds: Ints, most_steps: int) -> Best:
         np.where(legal, latency, np.inf),
         table,
     )
-    order, chosen = picked = order[kinds], chosen[kinds]
+    order, chosen = places = order[kinds], chosen[kinds]
 
     def at(values: Floats) -> Floats:
-        return np.broadcast_to(values, latency.shape)[picked]
+        return picked(values, latency.shape, places)
 
     left, (of_inputs, of_sums) = space.left[chosen], (share[chosen] for share in space.accessed)
-    time = chained(space.hardware, figures.work.take(*picked), at(figures.occupied))
+    time = chained(space.hardware, figures.work.take(*places), at(figures.occupied))
     accumulated = layers.num_outputs * (table.counts["C"][chosen] - 1)
     return Best(
         layers=layers,
-        latency=np.where(np.isfinite(figures.value[picked]) & legal[picked], time, np.inf),
+        latency=np.where(np.isfinite(figures.value[places]) & legal[places], time, np.inf),
         busy=np.minimum(time, at(figures.array)),
         made=at(figures.work.made),
         dram_bytes=at(figures.dram),

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Literal
 
 from accelsim.config.hardware import BufferConfig, HardwareConfig
 from accelsim.mapping.activation_code import PLAIN, Coding
-from accelsim.mapping.kept import Key
+from accelsim.mapping.kept import Kept, Key
 from accelsim.mapping.loops import Loop
 from accelsim.prng.streams import filters_per_stream
 from accelsim.storage.base import StoredBits, WeightPlan
@@ -247,8 +246,20 @@ def _place_in_stream(task: LayerTask) -> tuple[int, ...]:
     return first, task.first_weight, task.filter_weights
 
 
-@lru_cache(maxsize=1024)
+_kept_contents: Kept[tuple[TraceLayer, WeightPlan | None, Hashable]] = Kept(1024)
+
+
 def _content(layer: TraceLayer, plan: WeightPlan | None, skips_weights: bool) -> Hashable:
+    # By identity, and so with both kept: to hash all that they hold takes longer than anything else asked of a task.
+    same = id(layer), id(plan), skips_weights
+    found = _kept_contents.get(same)
+    if found is None:
+        found = layer, plan, _content_of(layer, plan, skips_weights)
+        _kept_contents.put(same, found, 1)
+    return found[2]
+
+
+def _content_of(layer: TraceLayer, plan: WeightPlan | None, skips_weights: bool) -> Hashable:
     layer = replace(
         layer, name="", inputs=(), residuals=(), post_ops=(), input_elements=(), second_inputs=(), weights_of=""
     )

@@ -26,8 +26,8 @@ from accelsim.trace.model import LayerKind, LoopDims
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Width = Literal["narrow", "wide", "whole"]
-# `benchmarks/closed_form_error.py --layers 7`, 392 layers: the mapper's choice is 0.125 % above the best known in the
-# mean, 2.9 % in 99 of 100 layers; 24 come to 0.159 % and 3.2 %, 384 to 0.081 % and 1.8 %. The closed form of
+# `benchmarks/closed_form_error.py --layers 7`, 392 layers: the mapper's choice is 0.103 % above the best known in the
+# mean, 2.9 % in 99 of 100 layers; 24 come to 0.160 % and 2.9 %, 384 to 0.085 % and 2.1 %. The closed form of
 # design-space exploration takes time in proportion.
 ENOUGH = 96
 # Times the fastest: slower arrays are left out. Of the narrow table, 50 layers of the same networks on each of the
