@@ -12,14 +12,8 @@ from accelsim.config.dram import DramConfig
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.memory_device import device_of
 from accelsim.mapping.latency_form import Work
-from accelsim.timing.power_states import (
-    DramStates,
-    num_ranks,
-    openings_of,
-    refresh_ns,
-    sleeping_state,
-    states_of_mean_gap,
-)
+from accelsim.timing.openings import openings_of
+from accelsim.timing.power_states import DramStates, num_ranks, refresh_ns, sleeping_state, states_of_mean_gap
 
 Floats = npt.NDArray[np.float64]
 

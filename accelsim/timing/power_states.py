@@ -8,19 +8,16 @@ entry; self-refresh begins with a refresh of its own and starts the interval ane
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from accelsim.config.dram import DramConfig
 from accelsim.config.memory_device import DeviceTable, device_of
-from accelsim.timing.compiled import run_loop
+from accelsim.timing.openings import count_openings, stripe_of
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -251,15 +248,6 @@ def sleeping_state(dram: DramConfig) -> str:
     return "pd" if policy.power_down_kind == "precharge" else "apd"
 
 
-def openings_of(num_bytes: Floats, num_requests: Floats, dram: DramConfig) -> Floats:
-    """Return the rows that equal requests open if each lies elsewhere than the one before, float64 as ``num_bytes``."""
-    stripe = _stripe_of(dram)
-    pieces = np.maximum(num_requests, num_bytes / stripe.num_bytes)
-    # A short request does not reach all rows of a stripe: no more than one for each of its bursts.
-    rows: Floats = np.minimum(num_bytes / dram.burst_bytes, pieces * stripe.num_rows)
-    return rows
-
-
 def num_wakes(activity: DramActivity, dram: DramConfig) -> tuple[int, int]:
     """Return how many requests find the memory in power-down, and in self-refresh, with the policy of ``dram``."""
     policy = policy_of(dram)
@@ -337,70 +325,6 @@ class _Sums:
         self.sr += count * sr
 
 
-def count_openings(address: Ints, num_bytes: Ints, cycle_ns: Floats, dram: DramConfig) -> float:
-    """Return how many rows requests open one after the other, where rows stay open until a refresh.
-
-    The first refresh is an interval behind time 0.
-
-    Parameters
-    ----------
-    address, num_bytes, cycle_ns
-        Of each request, in order; int64, int64 and float64.
-    """
-    if not address.size:
-        return 0.0
-    device = device_of(dram.standard)
-    stripe = _stripe_of(dram)
-    first, last = address // stripe.num_bytes, (address + np.maximum(num_bytes, 1) - 1) // stripe.num_bytes
-    pieces = last - first + 1
-    bursts = np.minimum(-(-num_bytes // (dram.burst_bytes * pieces)), stripe.num_rows)
-    epoch = np.floor(cycle_ns / refresh_ns(dram, device)[0])
-    turns = int(np.minimum(pieces, 2 * stripe.num_sets).sum())  # of a long request the middle is counted at once
-    return float(run_loop(_openings, turns, first, pieces, bursts, epoch.astype(np.int64), stripe.num_sets))
-
-
-def _openings(first: Any, pieces: Any, bursts: Any, epoch: Any, num_sets: int) -> int:
-    """Return the rows that requests of so many pieces, from ``first`` on, open; pieces go around the sets of banks."""
-    is_open, since, opened = [-1] * num_sets, [0] * num_sets, 0
-    for request in range(len(first)):
-        number, count = 0, pieces[request]
-        while number < count:
-            if number == num_sets and count > 2 * num_sets:
-                # Each of these opens a row: a piece of the same request has used its set.
-                opened += (count - 2 * num_sets) * bursts[request]
-                number = count - num_sets
-            place = first[request] + number
-            bank = place % num_sets
-            if is_open[bank] != place or since[bank] != epoch[request]:
-                opened += bursts[request]
-                is_open[bank], since[bank] = place, epoch[request]
-            number += 1
-    return opened
-
-
-@dataclass(frozen=True, slots=True)
-class _Stripe:
-    """Neighbouring addresses that fill a row in each of ``num_rows`` banks; banks form ``num_sets`` such groups."""
-
-    num_bytes: int
-    num_rows: int
-    num_sets: int
-
-
-@lru_cache(maxsize=64)
-def _stripe_of(dram: DramConfig) -> _Stripe:
-    made = device_of(dram.standard).organisation
-    counts = {
-        "ch": dram.num_channels, "ra": dram.num_ranks * made.num_pseudo_channels, "bg": made.num_bank_groups,
-        "ba": made.num_banks_per_group,
-    }  # fmt: skip
-    # What stands below the columns in an address changes first: neighbouring bursts go round those banks.
-    below = re.findall("ch|ra|bg|ba", dram.address_mapping[dram.address_mapping.index("co") :])
-    rows = math.prod(counts[name] for name in set(below))
-    row_bytes = made.num_columns * dram.bus_width_bits // made.num_pseudo_channels // 8
-    return _Stripe(max(dram.burst_bytes, row_bytes * rows), rows, max(1, math.prod(counts.values()) // rows))
-
-
 @dataclass(frozen=True, slots=True)
 class MemoryUse:
     """When requests in order of arrival use a memory, in any unit of time.
@@ -444,7 +368,8 @@ def use_of_requests(  # noqa: PLR0913  each is a column of the requests
         return MemoryUse()
     openings = 0.0
     if address is not None:
-        openings = count_openings(address, num_bytes, (arrival - arrival[0]) * unit_ns, dram)
+        interval, _ = refresh_ns(dram, device_of(dram.standard))
+        openings = count_openings(address, num_bytes, (arrival - arrival[0]) * unit_ns, interval, dram)
     # On two buses a later request may end first: idle is who has no data of any request before.
     lengths, counts = np.unique(arrival[1:] - np.maximum.accumulate(end)[:-1], return_counts=True)
     return MemoryUse(
@@ -524,5 +449,5 @@ def reopened_rows(use: MemoryUse, dram: DramConfig) -> float:
     if not use.num_requests:
         return 0.0
     bursts = use.num_bytes / use.num_requests / dram.burst_bytes
-    rows = max(1.0, min(_stripe_of(dram).num_rows, bursts))
+    rows = max(1.0, min(stripe_of(dram).num_rows, bursts))
     return max(0.0, rows - use.num_openings / use.num_requests)

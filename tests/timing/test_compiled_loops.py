@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from accelsim.timing import compiled, critical, power_states
+from accelsim.timing import compiled, critical, openings
 
 
 def test_compiled_loops_return_what_plain_ones_do(monkeypatch):
@@ -12,7 +12,7 @@ def test_compiled_loops_return_what_plain_ones_do(monkeypatch):
     cause, time = np.arange(-1, 999), np.arange(1000)
 
     def both():
-        rows = compiled.run_loop(power_states._openings, 1, first, pieces, bursts, epoch, 8)
+        rows = compiled.run_loop(openings._openings, 1, first, pieces, bursts, epoch, 8)
         return rows, list(compiled.run_loop(critical._back, 1, cause, time, 900, 5))
 
     plain = both()

@@ -139,3 +139,43 @@ def test_the_simple_model_end_to_end(standard: str) -> None:
             energy = component_pj(config, result.activity.states(config), traffic)
             wrong += failures(row, energy, 0.1 if config.self_refresh_after_ns is not None else 0.05, 1.0)
     assert not wrong
+
+
+# (a pattern of the maker, a policy) that no row has; both models, within the limits of the rows.
+OTHERS = (
+    ("seq10", "pd:100+sr:2000"), ("mix1to1_5", "apd:640+sr:20000"), ("gap10u", "apd:100"), ("seq1", "pd:640+sr:5000"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("standard", ["LPDDR4-3200", "LPDDR5-6400", "DDR4-2400", "DDR4-3200", "HBM2"])
+def test_memories_and_policies_without_rows(standard: str) -> None:
+    """Against the counts of the maker's controller, priced by the currents of the tables."""
+    for pattern, policy in OTHERS:
+        config = memory({"standard": standard, "policy": policy})
+        made = maker().counts(standard, pattern, policy)
+        count, times = made["counts"], made["state_ns"]
+        times["active"] += times.pop("refresh")
+        refreshes = count.get("REFA", 0) + count.get("SREFEN", 0)
+        states = DramStates(count["ACT"], count["PRE"], refreshes, 0, 0, 0, **times)
+        bits = 8 * config.burst_bytes
+        theirs = component_pj(config, states, Traffic(count["RD"] * bits, count.get("WR", 0) * bits))
+        timed, _ = run_requests(build(config), trace(standard, pattern))
+        simply = run_simply(config, trace(standard, pattern))
+        simple_traffic = Traffic(8 * simply.read_bytes, 8 * simply.written_bytes)
+        for limit, ours in (
+            (0.03, component_pj(config, timed.states, Traffic(*timed.bus_bits))),
+            (0.05, component_pj(config, simply.activity.states(config), simple_traffic)),
+        ):
+            off = sum(ours[name] for name in CORE) / sum(theirs[name] for name in CORE) - 1
+            assert abs(off) < limit, f"{pattern} {policy}: {off:+.1%}"
+
+
+def test_the_simple_model_warns_of_random_rows_where_changes_of_direction_keep_the_bus() -> None:
+    device = maker().DEVICES["LPDDR5-6400"]
+    requests, end_ns = maker()._hits(device, 0.75, 2048, 0.3, 0.3)
+    arrival, is_write, address, num_bytes = zip(*requests, strict=True)
+    mixed = DramTrace(
+        np.array(address, dtype=np.uint64), np.array(is_write, dtype=bool), np.array(num_bytes, dtype=np.int64),
+        np.array(arrival, dtype=float), end_ns=end_ns,
+    )  # fmt: skip
+    assert run_simply(memory({"standard": "LPDDR5-6400", "policy": "standby"}), mixed).needs_banks

@@ -85,7 +85,7 @@ def _fall_asleep(dev: IntArray, c: IntArray, log: IntArray, itself: bool, clk: i
             return clk + 1
         if is_open:
             return int(ready)
-        # Closing all banks takes tRPab, which a refresh behind it need not wait for in Ramulator 2 but an activate does.
+        # Banks are closed when a row could be opened again, tRPab behind; a refresh may come sooner (Ramulator 2).
         event = max(event, ready, rank_ready_cycle(c, s.ACT, rank))
     if event > clk:
         return int(event)
