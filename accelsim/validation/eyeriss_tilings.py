@@ -15,7 +15,7 @@ from accelsim.units import bits_to_bytes, ceil_div, round_up
 LEAST_PES = 135 / 168
 # The narrowest set in Table III, over the width of the array.
 LEAST_WIDTH = 7 / 14
-# Filters that a PE has at once in all layers of Table III (p): parts of a layer hold whole lots of them or equal shares.
+# Filters that a PE has at once in all layers of Table III (p): a layer is cut as if it had whole lots of them.
 PASS_FILTERS = 16
 
 
@@ -107,7 +107,7 @@ def _channels(pads: ScratchPadConfig, chip: HardwareConfig, dims: LoopDims, rows
 
 
 def _filter_parts(filters: int) -> list[int]:
-    """Return the sizes of equal parts of whole lots of filters: 67 fall into 5 lots, of which the last is short."""
+    """Return the sizes of equal parts of whole lots of filters: 67 are cut as 80, and the last part is short."""
     return sorted({min(part, filters) for part in _parts(round_up(filters, PASS_FILTERS))})
 
 

@@ -68,7 +68,7 @@ def test_filters_without_equal_parts_are_not_taken_one_by_one() -> None:
     dims = conv_dims(channels=64, filters=67, out=(113, 113), window=(3, 3), padding=1, batch=3)
     tiling = chip_tiling(dims, machine(preset_path("eyeriss_dense")).config)
     assert tiling is not None
-    assert tiling.K >= 16
+    assert tiling.K > 1
 
 
 def test_eyeriss_power_at_the_measured_times(ours_over_theirs: Ratios) -> None:
