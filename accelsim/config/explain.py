@@ -153,6 +153,11 @@ def _message(details: ErrorDetails, model: type[BaseModel]) -> str:
     if kind in _BROKEN_BOUND:
         name, sign = _BROKEN_BOUND[kind]
         return f"{show_value(value)} is not {sign} {_bound(details.get('ctx', {}).get(name))}{remedy}"
+    if kind in ("too_short", "too_long"):
+        context = details.get("ctx", {})
+        few, many = context.get("min_length"), context.get("max_length")
+        rule = f"at least {few}" if kind == "too_short" else f"at most {many}"
+        return f"{show_value(value)} has {context.get('actual_length')} entries; give {rule}"
     if kind == "literal_error":
         return _bad_choice(value, str(details.get("ctx", {}).get("expected", "")), field, location[-1:] == ("[key]",))
     if field is not None:
