@@ -155,12 +155,13 @@ def _message(details: ErrorDetails, model: type[BaseModel]) -> str:
         return f"{show_value(value)} is not {sign} {_bound(details.get('ctx', {}).get(name))}{remedy}"
     if kind == "literal_error":
         return _bad_choice(value, str(details.get("ctx", {}).get("expected", "")), field, location[-1:] == ("[key]",))
-    if field is not None:
+    if field is not None and kind not in ("too_short", "too_long"):
         return f"{show_value(value)} is not {_kind(field)}{remedy}"
     section = find_section(model, location)
     if kind in ("model_type", "model_attributes_type") and section is not None:
         return f"{show_value(value)} is not a section; give a section with the keys {', '.join(section.model_fields)}"
-    return f"{show_value(value)}: {details['msg'].lower()}; correct the value"
+    said = details["msg"].lower().replace(" after validation", "")
+    return f"{show_value(value)}: {said}; correct the value"
 
 
 def _unknown_key(location: YamlPath, model: type[BaseModel]) -> str:

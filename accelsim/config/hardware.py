@@ -12,6 +12,8 @@ from accelsim.config.ports import streamed_bits, with_ports
 from accelsim.config.quantities import SIZE, Bytes, Megahertz
 from accelsim.prng.source import GeneratorKind
 
+TileSide = Annotated[int, Field(ge=1, le=4096)]
+
 ZeroPolicy = Literal["none", "gate", "skip"]
 Dataflow = Literal["weight_stationary", "output_stationary", "input_stationary", "spatial", "row_stationary"]
 LoopName = Literal["N", "K", "C", "P", "Q", "R", "S"]
@@ -253,6 +255,9 @@ class DmaConfig(ConfigModel):
     activation_codec: Literal["none", "rle"] = "none"
     """How activations are coded in memory. ``rle``: pairs of a 5-bit run of zeros and a value, as many as fit 64 bits,
     as in Eyeriss; the network's input, partial sums, and what the code would make longer are left as they are."""
+    activation_tile: list[TileSide] | None = Field(None, min_length=2, max_length=2)
+    """Activations lie in memory in whole tiles of so many elements of two of their dimensions, as XLA lays them out for
+    a TPU ([8, 128]); of images, positions and channels it tiles the two that pad least. None: without padding."""
     codec_elements_per_cycle: int = Field(4, ge=1, le=65536)
     """Activations, zeros among them, that coder and decoder pass in a cycle; they hold up the link where it is
     faster."""
@@ -419,6 +424,8 @@ class HardwareConfig(ConfigModel):
             raise ValueError("dma.max_request_bytes is for dram.model simple only; remove it or set dram.model: simple")
         if self.cache is not None and self.dma.activation_codec != "none":
             raise ValueError("dma.activation_codec is for a chip without a cache; remove one of them")
+        if self.dma.activation_tile is not None and (self.cache is not None or self.dma.activation_codec != "none"):
+            raise ValueError("dma.activation_tile is for a chip without cache and activation_codec; remove one of them")
         self._check_buffers()
         self._check_cores()
         for name, bits in streamed_bits(self).items():

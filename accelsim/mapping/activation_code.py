@@ -1,25 +1,31 @@
-"""Run-length coded activations: how much of them moves between chip and memory, and which tensors are coded.
+"""Activations in memory: run-length coded or padded, how much of them moves, and which tensors are coded.
 
 A pair is a run of zeros and the value behind it; as many pairs as fit make a word of 64 bits, as in Eyeriss (Chen et
 al., JSSC 2017, section V-B: 5 bits of run, three pairs of 16-bit values). The network's own input stays as it is, and
 so does what the code would make longer.
+
+Padded activations lie in whole tiles (``dma.activation_tile``): Cloud TPU performance guide, "Consequences of tiling":
+one dimension is padded to a multiple of 8, a different one to a multiple of 128.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 from accelsim.config.hardware import HardwareConfig
 from accelsim.mapping.residency import NETWORK_INPUT
 from accelsim.trace.model import LayerTrace, TraceLayer
+from accelsim.units import round_up
 
 RUN_BITS, WORD_BITS = 5, 64
 
 
 @dataclass(frozen=True, slots=True)
 class Coding:
-    """Coded over plain bits of the activations of a layer; 1 where they are not coded."""
+    """Bits in memory over plain bits of a layer's activations: below 1 where they are coded, above where padded."""
 
     inputs: float = 1.0
     residuals: float = 1.0
@@ -54,13 +60,38 @@ def coded_share(density: float, activation_bits: int) -> float:
     return min(1.0, each * WORD_BITS / pairs / activation_bits)
 
 
+def padded_share(sizes: Sequence[int], tile: Sequence[int]) -> float:
+    """Return padded over plain elements of a tensor in tiles of two of its dimensions, those that pad least.
+
+    A tensor of one dimension fills whole tiles.
+    """
+    rows, lanes = tile
+    long = [size for size in sizes if size > 1]
+    if len(long) < 2:
+        size = math.prod(long)
+        return round_up(size, rows * lanes) / size
+    pairs = permutations(long, 2)
+    return min(round_up(one, rows) / one * (round_up(other, lanes) / other) for one, other in pairs)
+
+
+def _padding_of(layer: TraceLayer, tile: Sequence[int]) -> Coding:
+    """Return how much the tensors of a layer are padded; channels of all groups are one dimension."""
+    dims = layer.dims
+    inputs = padded_share((dims.N, dims.H, dims.W, dims.G * dims.C), tile)
+    outputs = padded_share((dims.N, dims.P, dims.Q, dims.G * dims.K), tile)
+    return Coding(inputs, outputs, outputs)
+
+
 def coding_of(trace: LayerTrace, hardware: HardwareConfig, activation_bits: int) -> list[Coding]:
-    """Return how the activations of each layer are coded.
+    """Return how the activations of each layer are coded or padded.
 
     How many zeros a tensor has is known where a layer that reads it has counted them, through layers of the vector unit
     too (a pooled map has fewer zeros than its input, which then is taken for longer than it is). The last layer's
     output is taken to have as many as its input. A tensor that takes the weights' place somewhere is not coded.
     """
+    tile = hardware.dma.activation_tile
+    if tile is not None:
+        return [_padding_of(layer, tile) for layer in trace.layers]
     if hardware.dma.activation_codec == "none":
         return [PLAIN] * len(trace.layers)
     readers: dict[str, list[TraceLayer]] = {}

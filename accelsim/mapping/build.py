@@ -317,8 +317,8 @@ def _port_traffic(
 
 
 def plain_bits(num_bytes: Ints, share: float) -> Ints:
-    """Return the bits that coded bytes have on chip."""
-    return 8 * num_bytes if share >= 1 else np.ceil(8 * num_bytes / share).astype(np.int64)
+    """Return the bits that coded or padded bytes have on chip."""
+    return 8 * num_bytes if share == 1 else np.ceil(8 * num_bytes / share).astype(np.int64)
 
 
 def _array_time(

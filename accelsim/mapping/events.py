@@ -52,9 +52,9 @@ def _floor_share(total: int, part: Ints, whole: int) -> Ints:
 
 
 def coded_bytes(num_bytes: Ints, share: float) -> Ints:
-    """Return the bytes that are left of plain ones, rounded up; the same where they are not coded."""
+    """Return the bytes that plain ones have in memory, rounded up; the same where they are neither coded nor padded."""
     # The share is a float: its last digit must not make a byte more.
-    return num_bytes if share >= 1 else np.ceil(num_bytes * share - 1e-9).astype(np.int64)
+    return num_bytes if share == 1 else np.ceil(num_bytes * share - 1e-9).astype(np.int64)
 
 
 def _align(num_bytes: Ints, burst_bytes: int) -> Ints:

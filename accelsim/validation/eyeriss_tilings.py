@@ -9,12 +9,14 @@ from accelsim.config.hardware import HardwareConfig, ScratchPadConfig
 from accelsim.mapping.holding import left_beside
 from accelsim.timing.tiling import Tiling
 from accelsim.trace.model import LoopDims
-from accelsim.units import bits_to_bytes, ceil_div
+from accelsim.units import bits_to_bytes, ceil_div, round_up
 
 # Of 168 PEs Table V there has 154, 135 and three times 156 at work.
 LEAST_PES = 135 / 168
 # The narrowest set in Table III, over the width of the array.
 LEAST_WIDTH = 7 / 14
+# Filters that a PE has at once in all layers of Table III (p): a layer is cut as if it had whole lots of them.
+PASS_FILTERS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def _blocks(dims: LoopDims, chip: HardwareConfig) -> Iterator[_Block]:
     pads, buffer = chip.pe_array.scratch_pads, chip.activation_buffer
     if pads is None or dims.R > chip.pe_array.rows:
         return
-    taps, parts = dims.R * dims.S, _parts(dims.K)
+    taps, parts = dims.R * dims.S, _filter_parts(dims.K)
     most_filters = chip.weight_buffer.capacity_bytes // bits_to_bytes(taps * chip.activation_bits)
     for images in _parts(dims.N):
         for rows in _heights(dims, chip):
@@ -77,7 +79,7 @@ def _blocks(dims: LoopDims, chip: HardwareConfig) -> Iterator[_Block]:
                 )
                 if fit < 1 or not 0 < at_once <= most_filters:
                     continue
-                bands, turns, groups = ceil_div(dims.P, rows), dims.N // images, dims.K // filters
+                bands, turns, groups = ceil_div(dims.P, rows), dims.N // images, ceil_div(dims.K, filters)
                 yield _Block(
                     images, filters, at_once, rows,
                     channels=min(fit, most_filters // at_once, dims.C, _channels(pads, chip, dims, rows)),
@@ -102,6 +104,11 @@ def _channels(pads: ScratchPadConfig, chip: HardwareConfig, dims: LoopDims, rows
     """Return the channels that a pass can take: windows that a PE holds, in each of the sets above each other."""
     sets = max(1, chip.pe_array.rows // dims.R // ceil_div(rows, chip.pe_array.cols))
     return sets * max(1, min(pads.input_words, pads.weight_words) // dims.S)
+
+
+def _filter_parts(filters: int) -> list[int]:
+    """Return the sizes of equal parts of whole lots of filters: 67 are cut as 80, and the last part is short."""
+    return sorted({min(part, filters) for part in _parts(round_up(filters, PASS_FILTERS))})
 
 
 def _parts(extent: int) -> list[int]:

@@ -10,7 +10,7 @@ from accelsim.validation.eyeriss import _layer
 from accelsim.validation.eyeriss_tilings import chip_tiling
 from accelsim.validation.reference import load_table, preset_path
 from accelsim.validation.rows import ValidationRow
-from accelsim.validation.runs import machine
+from accelsim.validation.runs import conv_dims, machine
 
 Ratios = Callable[[str], dict[str, float]]
 
@@ -62,6 +62,13 @@ def test_the_chips_tilings_are_those_of_its_table() -> None:
         assert tiling is not None
         held = dims.K if tiling.order[-1] == "K" else tiling.K  # the sums of all parts that follow each other
         assert (tiling.N, held, tiling.P) == published[row.text("layer")]
+
+
+def test_filters_without_equal_parts_are_not_taken_one_by_one() -> None:
+    dims = conv_dims(channels=64, filters=67, out=(113, 113), window=(3, 3), padding=1, batch=3)
+    tiling = chip_tiling(dims, machine(preset_path("eyeriss_dense")).config)
+    assert tiling is not None
+    assert tiling.K > 1
 
 
 def test_eyeriss_power_at_the_measured_times(ours_over_theirs: Ratios) -> None:
