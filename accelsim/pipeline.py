@@ -209,7 +209,7 @@ def _language_run(
 
 
 def planned_as(trace: LayerTrace, place: int) -> LayerTrace:
-    """Return the trace whose weights a step of a generation reads as: a prompt hits more experts than one token does."""
+    """Return the trace by which a step of a generation reads weights: a prompt hits more experts than one token."""
     if trace.steps is None or place or all(layer.weight_share is None for layer in trace.layers):
         return trace
     return trace.steps.trace(place)
