@@ -164,9 +164,15 @@ def with_batches(ctx: click.Context, workload: str, trace: LayerTrace) -> list[L
     return [trace_workload(workload, replace(options, batch=batch)) for batch in batches_option.of(ctx)]
 
 
-def read_workload(ctx: click.Context, workload: str) -> LayerTrace:
-    """Return the trace of ``workload`` as its options say; what is left out of it is noted, since totals lack it."""
-    trace = trace_workload(workload, wanted_workload(ctx))
+def read_workload(ctx: click.Context, workload: str, most_sequences: int = 1) -> LayerTrace:
+    """Return the trace of ``workload`` as its options say; what is left out of it is noted, since totals lack it.
+
+    ``most_sequences``: of the runs that are made of it; as many hit the experts that are named.
+    """
+    options = wanted_workload(ctx)
+    if options.experts is not None:
+        options = replace(options, batch=max(options.batch, most_sequences))
+    trace = trace_workload(workload, options)
     for remark in trace.remarks:
         session(ctx).note(remark)
     for operation, count in trace.skipped:

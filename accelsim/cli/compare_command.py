@@ -117,7 +117,8 @@ def command(
         raise click.UsageError("--storage: no format given; give at least one, e.g. slt", ctx)
     chips = [load_hardware(name, overrides) for name in dict.fromkeys((hardware, *chips_option.of(ctx)))]
     target = check_folder_place(folder)
-    read = [(workload, read_workload(ctx, workload)) for workload in workloads]
+    most = max(batches_option.of(ctx))
+    read = [(workload, read_workload(ctx, workload, most)) for workload in workloads]
     traces = [trace for each in read for trace in with_batches(ctx, *each)]
     if target.is_dir():  # an older comparison goes first; a folder that is not there is made when there is a result
         _claim(ctx, target)

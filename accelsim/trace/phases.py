@@ -259,8 +259,10 @@ def _experts(where: str, shape: DecoderShape, options: TraceOptions) -> tuple[in
         if not 0 <= expert < number:
             raise TraceError(f"{where}: --experts: {expert} is not from 0 to {number - 1}; {shape.name} has {number}")
     if len(set(named)) < len(named):
-        raise TraceError(f"{where}: --experts: {named} names one twice; name each once")
-    most = min(number, active * options.batch) if options.phase == "decode" else number
+        raise TraceError(f"{where}: --experts: {','.join(map(str, named))} names one twice; name each once")
+    prompt = options.prompt or options.context or shape.context
+    positions = 1 if options.phase in ("decode", "generate") else prompt  # each token of an answer is a step
+    most = min(number, active * options.batch * positions)
     if not active <= len(named) <= most:
         raise TraceError(
             f"{where}: --experts: {len(named)} named, and the tokens of one step hit "

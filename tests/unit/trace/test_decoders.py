@@ -234,6 +234,11 @@ def test_a_configuration_that_says_a_thing_twice_is_refused(tmp_path):
         ("mixtral_8x7b", {"phase": "decode", "experts": (0, 8)}, "--experts: 8 is not from 0 to 7"),
         ("mixtral_8x7b", {"phase": "decode", "experts": (0, 0)}, "names one twice"),
         ("mixtral_8x7b", {"phase": "decode", "experts": (0, 1, 2)}, "3 named, and the tokens of one step hit 2; name"),
+        (
+            "mixtral_8x7b",
+            {"phase": "generate", "prompt": 9, "tokens": 2, "experts": (0, 1, 2)},
+            "3 named, and the tokens of one step hit 2; name",
+        ),
         ("gpt3", {"phase": "decode"}, "network 'gpt3' is unknown; did you mean gpt2"),
         ("resnet18", {"phase": "decode"}, "only a language model by name, its config.json, or a decoder's ticket has"),
         ("gpt2", {"context": 1000, "prompt": 25}, "--context 1000 with --prompt 25: 1025 positions are more than"),
