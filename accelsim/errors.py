@@ -33,4 +33,8 @@ class SimulationError(AccelSimError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """A command that can go on later was told to stop; the text says what is kept."""
+    """A command that can go on later was told to stop: what is kept, and what the same command does then."""
+
+    def __init__(self, kept: str, then: str) -> None:
+        super().__init__(kept)
+        self.then = then

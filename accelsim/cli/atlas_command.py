@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
-from accelsim.cli.collect import OptionRow, collected, collecting
+from accelsim.cli.collect import OptionRow, collecting
 from accelsim.cli.common import Choice, common_options, examples, json_option, session, set_option, write_stdout
 from accelsim.cli.dse_options import place_rows, wanted_places
 from accelsim.cli.names import complete_chip, complete_workload
@@ -42,13 +44,21 @@ _RUN = (
 @click.argument("network", shell_complete=complete_workload)
 @click.option("--out", "folder", required=True, metavar="DIR", help="Write atlas.csv, atlas.json and index.html there.")
 @set_option()
-@collecting(*_AXES, *_RUN)
+@collecting("given", *_AXES, *_RUN)
 @place_rows
 @json_option
 @common_options
 @click.pass_context
 def command(
-    ctx: click.Context, hardware: str, network: str, folder: str, overrides: tuple[str, ...], as_json: bool
+    ctx: click.Context,
+    hardware: str,
+    network: str,
+    *,
+    folder: str,
+    overrides: tuple[str, ...],
+    given: Mapping[str, Any],
+    places: Mapping[str, Any],
+    as_json: bool,
 ) -> None:
     """Draw who wins for a language model: tickets or their rivals, in time and in energy.
 
@@ -61,7 +71,6 @@ def command(
     from accelsim.report.atlas_words import finding  # noqa: PLC0415
     from accelsim.results.store import write_text  # noqa: PLC0415
 
-    given = collected(ctx)
     space = atlas_space(
         hardware,
         network,
@@ -70,7 +79,7 @@ def command(
         given.get("sparsity", 0.5),
         {name: given[name] for name in ("phase", "kv_bits") if name in given},
     )
-    atlas = make_atlas(space, wanted_places(ctx, folder))
+    atlas = make_atlas(space, wanted_places(ctx, folder, places))
     write_text(Path(folder) / PAGE_NAME, atlas_page(atlas))
     if as_json:
         write_stdout((Path(folder) / JSON_NAME).read_text(encoding="utf-8"))

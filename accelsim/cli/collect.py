@@ -1,33 +1,27 @@
-"""Options that come in numbers: they are collected by name instead of each being an argument of the command."""
+"""Options that come in numbers: those that belong together reach a command as one argument."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from functools import wraps
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
 import click
+from click.shell_completion import CompletionItem
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from accelsim.cli.common import Choice, session
-from accelsim.cli.kept import KeptOption, kept_flag, kept_text, kept_texts
 from accelsim.documented import documented
 from accelsim.prng import RatioDistribution
-from accelsim.report.pictures import Pictures
 from accelsim.trace import TraceOptions, trace_workload
 from accelsim.trace.batch import batch_problem, with_batch
 from accelsim.trace.model import LayerTrace
 from accelsim.trace.options import PHASES
 
 F = TypeVar("F", bound=Callable[..., Any])
-_KEY = "accelsim.options"
-
-
-def collected(ctx: click.Context) -> dict[str, Any]:
-    """Return the collected options that the user gave, by field name."""
-    values: dict[str, Any] = ctx.meta.setdefault(_KEY, {})
-    return values
+Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem[Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,32 +35,66 @@ class OptionRow:
     kind: click.ParamType[Any]
     text: str
     is_repeated: bool = False
+    metavar: str | None = None
+    completer: Completer | None = None
 
     @property
     def name(self) -> str:
         """Return the field's name."""
         return self.flag.removeprefix("--").replace("-", "_")
 
+    def add_to(self, function: F) -> F:
+        """Add the option to a command, as an argument of its own."""
+        return click.option(
+            self.flag,
+            self.name,
+            type=self.kind,
+            is_flag=self.kind is click.BOOL,
+            multiple=self.is_repeated,
+            default=False if self.kind is click.BOOL else None,
+            metavar=self.metavar,
+            shell_complete=self.completer,
+            help=self.text,
+        )(function)
 
-def collecting(*rows: OptionRow) -> Callable[[F], F]:
-    """Add ``rows`` as options; `collected` returns what the user gave."""
+
+def _as_given(_ctx: click.Context, given: dict[str, Any]) -> dict[str, Any]:
+    return given
+
+
+def collecting(
+    argument: str, *rows: OptionRow, make: Callable[[click.Context, dict[str, Any]], Any] = _as_given
+) -> Callable[[F], F]:
+    """Add ``rows`` as options, which reach the command as one ``argument``: what ``make`` makes of those given.
+
+    Parameters
+    ----------
+    argument
+        The command's parameter.
+    rows
+        The options.
+    make
+        From the values that the user gave, by field name; the dictionary itself unless another is wanted.
+    """
 
     def decorate(function: F) -> F:
+        @wraps(function)
+        def command(*args: Any, **values: Any) -> Any:
+            ctx = click.get_current_context()
+            session(ctx).flags.update({row.name: row.flag for row in rows})
+            own = {row.name: values.pop(row.name) for row in rows}
+            return function(*args, **values, **{argument: make(ctx, _given(own))})
+
         for row in reversed(rows):
-            function = click.option(
-                row.flag,
-                row.name,
-                type=row.kind,
-                is_flag=row.kind is click.BOOL,
-                multiple=row.is_repeated,
-                default=None,
-                expose_value=False,
-                callback=_collect,
-                help=row.text,
-            )(function)
-        return function
+            row.add_to(command)
+        return cast(F, command)
 
     return decorate
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that the user gave; 0 is one."""
+    return {name: value for name, value in values.items() if value is not None and value is not False and value != ()}
 
 
 def parse_shape(ctx: click.Context, given: Mapping[str, Any]) -> tuple[int, ...] | None:
@@ -116,11 +144,32 @@ def _numbers(text: str) -> tuple[int, ...] | None:
 
 
 def workload_options(*, without: tuple[str, ...] = ()) -> Callable[[F], F]:
-    """Add the options that state what a workload is like, but those ``without``; `wanted_workload` returns them."""
-    return collecting(*(row for row in _WORKLOAD_OPTIONS if row.name not in without))
+    """Add the options that state what a workload is like, but those ``without``: the argument ``stated``."""
+    rows = (row for row in _WORKLOAD_OPTIONS if row.name not in without)
+    return collecting("stated", *rows, make=_stated_workload)
 
 
-def _batches(ctx: click.Context, text: str | None) -> tuple[int, ...]:
+def _stated_workload(ctx: click.Context, given: dict[str, Any]) -> TraceOptions:
+    """Return what the user stated about a workload."""
+    first, named = parse_shapes(ctx, given)
+    if "experts" in given:
+        given = {**given, "experts": _experts(ctx, str(given["experts"]))}
+    return TraceOptions(**{**given, "input_shape": first, "input_shapes": named})
+
+
+def batches_option(function: F) -> F:
+    """Add ``--batch N,...``: the argument ``batches``, each once and in order."""
+    return click.option(
+        "--batch",
+        "batches",
+        metavar="N,...",
+        callback=_batches,
+        help="Inputs of one run, by comma: each workload at each [default: 1].",
+    )(function)
+
+
+def _batches(ctx: click.Context, _parameter: click.Parameter, text: str | None) -> tuple[int, ...]:
+    """Return the batches of ``--batch N,...``, each once and in order; a usage error if one is none."""
     if text is None:
         return (1,)
     parts = [part.strip() for part in text.split(",")]
@@ -129,21 +178,6 @@ def _batches(ctx: click.Context, text: str | None) -> tuple[int, ...]:
     if problem:
         raise click.UsageError(f"--{problem}, by comma, e.g. 1,8,64", ctx)
     return tuple(dict.fromkeys(map(int, values)))
-
-
-batches_option = KeptOption(
-    "--batch", _batches, "Inputs of one run, by comma: each workload at each [default: 1].", metavar="N,..."
-)
-"""``--batch`` of a command that takes several values, each once and in order."""
-
-
-def wanted_workload(ctx: click.Context) -> TraceOptions:
-    """Return what the user stated about a workload without a ticket."""
-    given = dict(collected(ctx))
-    first, named = parse_shapes(ctx, given)
-    if "experts" in given:
-        given["experts"] = _experts(ctx, str(given["experts"]))
-    return TraceOptions(**{**given, "input_shape": first, "input_shapes": named})
 
 
 def _experts(ctx: click.Context, text: str) -> tuple[int, ...]:
@@ -156,23 +190,16 @@ def _experts(ctx: click.Context, text: str) -> tuple[int, ...]:
 _MANY_SHAPES = 250
 
 
-def with_batches(ctx: click.Context, workload: str, trace: LayerTrace) -> list[LayerTrace]:
-    """Return ``trace`` of ``workload`` at each of ``--batch``; how a language model runs depends on all sequences."""
-    options = wanted_workload(ctx)
+def with_batches(workload: str, trace: LayerTrace, stated: TraceOptions, batches: Sequence[int]) -> list[LayerTrace]:
+    """Return ``trace`` of ``workload`` at each batch; how a language model runs depends on all sequences."""
     if trace.language is None:
-        return [with_batch(trace, batch) for batch in batches_option.of(ctx)]
-    return [trace_workload(workload, replace(options, batch=batch)) for batch in batches_option.of(ctx)]
+        return [with_batch(trace, batch) for batch in batches]
+    return [trace_workload(workload, replace(stated, batch=batch)) for batch in batches]
 
 
-def read_workload(ctx: click.Context, workload: str, most_sequences: int = 1) -> LayerTrace:
-    """Return the trace of ``workload`` as its options say; what is left out of it is noted, since totals lack it.
-
-    ``most_sequences``: of the runs that are made of it; as many hit the experts that are named.
-    """
-    options = wanted_workload(ctx)
-    if options.experts is not None:
-        options = replace(options, batch=max(options.batch, most_sequences))
-    trace = trace_workload(workload, options)
+def read_workload(ctx: click.Context, workload: str, stated: TraceOptions) -> LayerTrace:
+    """Return the trace of ``workload`` as stated; what is left out of it is noted, since totals lack it."""
+    trace = trace_workload(workload, stated)
     for remark in trace.remarks:
         session(ctx).note(remark)
     for operation, count in trace.skipped:
@@ -223,91 +250,47 @@ _WORKLOAD_OPTIONS = (
 )
 
 
-exact_option = kept_flag("--exact", "Simulate every tile, none summed up as repetition of another.")
-uncertainty_option = kept_flag(
+MAPPING_ROW = OptionRow(
+    "--mapping",
+    click.STRING,
+    "Tile sizes and loop orders to use instead of the mapper's choice (YAML).",
+    metavar="FILE",
+)
+UNCERTAINTY_ROW = OptionRow(
     "--uncertainty",
+    click.BOOL,
     "Say how sure the energies and their ratios are (with --out also as uncertainty.json and .png).",
 )
-storage_of_option = kept_texts(
+EXACT_ROW = OptionRow("--exact", click.BOOL, "Simulate every tile, none summed up as repetition of another.")
+STORAGE_OF_ROW = OptionRow(
     "--storage-of",
-    "LAYER=FORMAT",
+    click.STRING,
     "Another storage format for a layer, or for a kind such as linear; repeatable.",
+    is_repeated=True,
+    metavar="LAYER=FORMAT",
 )
-requests_option = kept_text(
-    "--dram-trace", "FILE", "Write the run's memory requests there, as accelsim dram --requests reads them."
-)
-mapping_option = kept_text(
-    "--mapping", "FILE", "Tile sizes and loop orders to use instead of the mapper's choice (YAML)."
-)
-_timeline = kept_text("--timeline", "FILE", "Write a timeline of all units there (JSON for ui.perfetto.dev).")
-_gantt = kept_text("--gantt", "FILE", "Draw the tiles of one layer there (SVG).")
-_gantt_layer = kept_text("--gantt-layer", "NAME", "Layer of --gantt [default: the slowest].")
 
 
-def timeline_option(function: F) -> F:
-    """Add ``--timeline``, ``--gantt`` and ``--gantt-layer``; `wanted_pictures` returns them."""
-    return _timeline(_gantt(_gantt_layer(function)))
-
-
-def wanted_pictures(ctx: click.Context) -> Pictures:
-    """Return what `timeline_option` collected."""
-    return Pictures(_timeline.of(ctx), _gantt.of(ctx), _gantt_layer.of(ctx))
-
-
-def of_one_run(ctx: click.Context) -> list[str]:
-    """Return the options given that belong to one run of one network."""
-    pictures = wanted_pictures(ctx)
-    given = {
-        "--timeline": pictures.timeline,
-        "--gantt": pictures.gantt,
-        "--dram-trace": requests_option.of(ctx),
-        "--mapping": mapping_option.of(ctx),
-        "--exact": exact_option.of(ctx),
-        "--uncertainty": uncertainty_option.of(ctx),
-    }
-    return [option for option, value in given.items() if value]
-
-
-def model_options(model: type[BaseModel], without: frozenset[str]) -> Callable[[F], F]:
-    """Add an option ``--field-name`` for each field of ``model``; its help is the field's documentation.
+def model_options(argument: str, model: type[BaseModel], without: frozenset[str]) -> Callable[[F], F]:
+    """Add an option ``--field-name`` for each field of ``model``, its help the field's documentation.
 
     Parameters
     ----------
+    argument
+        The command's parameter: what the user gave, by the fields' names.
     model
-        Fields are numbers, texts, switches or choices of words.
+        Fields are numbers, texts or choices of words.
     without
         Fields that get no option here.
     """
-
-    def decorate(function: F) -> F:
-        for name, field in reversed(documented(model).model_fields.items()):
-            if name not in without:
-                function = _option(name, field)(function)
-        return function
-
-    return decorate
+    fields = documented(model).model_fields.items()
+    return collecting(argument, *(_row_of(name, field) for name, field in fields if name not in without))
 
 
-def _option(name: str, field: FieldInfo) -> Callable[[F], F]:
+def _row_of(name: str, field: FieldInfo) -> OptionRow:
     shown = "" if field.default is None else f" [default: {field.default}]"
-    return click.option(
-        f"--{name.replace('_', '-')}",
-        name,
-        type=_click_type(field.annotation),
-        default=None,
-        expose_value=False,
-        callback=_collect,
-        help=f"{(field.description or '').rstrip('.')}.{shown}",
-    )
-
-
-def _collect(ctx: click.Context, parameter: click.Parameter, value: object) -> None:
-    if parameter.name is None:
-        return
-    session(ctx).flags[parameter.name] = parameter.opts[0]
-    is_given = value is not None and value is not False and value != ()  # 0 is a value
-    if is_given:
-        collected(ctx)[parameter.name] = value
+    text = f"{(field.description or '').rstrip('.')}.{shown}"
+    return OptionRow(f"--{name.replace('_', '-')}", _click_type(field.annotation), text)
 
 
 def _click_type(annotation: Any) -> click.ParamType[Any]:

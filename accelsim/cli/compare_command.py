@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -14,17 +14,16 @@ from rich.text import Text
 
 from accelsim import costed, flow
 from accelsim.cli.collect import (
+    EXACT_ROW,
+    STORAGE_OF_ROW,
     batches_option,
-    collected,
-    exact_option,
     read_workload,
-    storage_of_option,
     with_batches,
     workload_options,
 )
 from accelsim.cli.common import common_options, examples, json_option, progress, session, set_option, write_stdout
 from accelsim.cli.names import complete_chip, complete_formats, complete_workload
-from accelsim.cli.what_if import chips_option
+from accelsim.cli.run_options import CHIP_ROW
 from accelsim.config.loader import LoadedHardware, load_hardware
 from accelsim.config.presets import CHIPS, find_preset
 from accelsim.errors import AccelSimError
@@ -48,6 +47,7 @@ from accelsim.results.store import (
 )
 from accelsim.storage.chip_decoder import STATED
 from accelsim.storage.stated import with_layers
+from accelsim.trace import TraceOptions
 from accelsim.trace.model import LayerTrace
 
 VALUES_RIVAL = "entropy-int8"
@@ -55,6 +55,7 @@ TABLE_NAME = "compare.csv"
 FIGURE_NAME = "compare.png"
 BREAK_EVEN_NAME = "break_even.json"
 RUNS_NAME = "runs"
+_NOTHING = TraceOptions()
 
 
 @click.command(
@@ -74,23 +75,29 @@ RUNS_NAME = "runs"
     shell_complete=complete_formats,
     help="Formats, by comma, or all. [default: each workload's own, and its rivals]",
 )
-@storage_of_option
-@chips_option
+@STORAGE_OF_ROW.add_to
+@CHIP_ROW.add_to
 @set_option()
 @click.option("--out", "folder", required=True, metavar="DIR", help=f"Write {TABLE_NAME} and {FIGURE_NAME} there.")
-@exact_option
+@EXACT_ROW.add_to
 @workload_options(without=("batch",))
 @batches_option
 @json_option
 @common_options
 @click.pass_context
-def command(
+def command(  # noqa: PLR0913  each is an option, or several that belong together
     ctx: click.Context,
     hardware: str,
     workloads: tuple[str, ...],
+    *,
     storage: str | None,
+    storage_of: tuple[str, ...],
+    chip: tuple[str, ...],
     overrides: tuple[str, ...],
     folder: str,
+    exact: bool,
+    batches: tuple[int, ...],
+    stated: TraceOptions,
     as_json: bool,
 ) -> None:
     """Simulate each WORKLOAD in each storage format on HARDWARE.
@@ -102,39 +109,38 @@ def command(
     compared as they are, without simulating. The name of a chip is that chip: a folder called so is ./NAME.
     """
     if find_preset(hardware, CHIPS) is None and holds_results(hardware):
-        saved = (hardware, *workloads)
-        compared = _saved(ctx, saved, storage is not None or bool(overrides) or bool(storage_of_option.of(ctx)))
-        target = prepare_folder(folder)
-        ctx.with_resource(sole_writer(target))
-        if not any(Path(path).resolve().is_relative_to(target.resolve()) for path in saved):
-            remove_runs(target / RUNS_NAME, TABLE_NAME, FIGURE_NAME, BREAK_EVEN_NAME)
-        _show(ctx, compared, target, as_json)
+        if storage is not None or storage_of or chip or overrides or exact or batches != (1,) or stated != _NOTHING:
+            words = "--storage, --storage-of, --chip, --set, --exact, --batch and what states a workload"
+            raise click.UsageError(f"{hardware}: saved runs are compared as they are; leave out {words}", ctx)
+        _compare_saved(ctx, (hardware, *workloads), folder, as_json)
         return
     if not workloads:
         raise click.UsageError("Missing argument 'WORKLOAD...'.", ctx)
-    stated = None if storage is None else costed.parse_formats(storage, "--storage")
-    if stated is not None and not stated:
-        raise click.UsageError("--storage: no format given; give at least one, e.g. slt", ctx)
-    chips = [load_hardware(name, overrides) for name in dict.fromkeys((hardware, *chips_option.of(ctx)))]
+    wanted = _stated_formats(ctx, storage)
+    chips = [load_hardware(name, overrides) for name in dict.fromkeys((hardware, *chip))]
     target = check_folder_place(folder)
-    most = max(batches_option.of(ctx))
-    read = [(workload, read_workload(ctx, workload, most)) for workload in workloads]
-    traces = [trace for each in read for trace in with_batches(ctx, *each)]
+    # As many sequences as there are hit the experts that are named.
+    first = stated if stated.experts is None else replace(stated, batch=max(batches))
+    read = [(workload, read_workload(ctx, workload, first)) for workload in workloads]
+    traces = [trace for each in read for trace in with_batches(*each, stated, batches)]
     if target.is_dir():  # an older comparison goes first; a folder that is not there is made when there is a result
         _claim(ctx, target)
-    is_all = (storage or "").strip() == costed.ALL_FORMATS
+    is_named = bool(wanted) and (storage or "").strip() != costed.ALL_FORMATS
     found: list[tuple[LoadedHardware, LayerTrace, costed.CostedRun]] = []
     failures: list[AccelSimError] = []
-    for chip, trace in progress(list(product(chips, traces)), "simulating", session(ctx)):
-        formats = _formats(ctx, chip, trace, stated)
-        asked = formats if stated and not is_all else ()
-        found += [(chip, trace, run) for run in _simulate(ctx, chip, trace, formats, asked, failures)]
+    for each, trace in progress(list(product(chips, traces)), "simulating", session(ctx)):
+        formats = _formats(each, trace, wanted, storage_of)
+        runs, left_out = costed.simulate_possible(each, trace, formats, formats if is_named else (), exact)
+        found += [(each, trace, run) for run in _with_limits(each, trace, formats[0], runs)]
+        failures += [error for _, error in left_out]
+        for line in flow.left_out_lines(trace, left_out):
+            session(ctx).note(line)
     if not found:
         raise failures[0]
     if not target.is_dir():
         _claim(ctx, prepare_folder(target))
-    for number, (chip, trace, run) in enumerate(found):
-        flow.save_run(target / RUNS_NAME, number, chip, trace, run)
+    for number, one in enumerate(found):
+        flow.save_run(target / RUNS_NAME, number, *one)
     _show(ctx, _fresh(chips, found), target, as_json)
 
 
@@ -160,11 +166,18 @@ def _fresh(
     return _Compared([run.result for _, _, run in found], synthetic, families)
 
 
-def _saved(ctx: click.Context, paths: Sequence[str], are_changed: bool) -> _Compared:
+def _compare_saved(ctx: click.Context, saved: Sequence[str], folder: str, as_json: bool) -> None:
+    """Compare the saved runs of some folders, without simulating."""
+    compared = _saved(saved)
+    target = prepare_folder(folder)
+    ctx.with_resource(sole_writer(target))
+    if not any(Path(path).resolve().is_relative_to(target.resolve()) for path in saved):
+        remove_runs(target / RUNS_NAME, TABLE_NAME, FIGURE_NAME, BREAK_EVEN_NAME)
+    _show(ctx, compared, target, as_json)
+
+
+def _saved(paths: Sequence[str]) -> _Compared:
     """Return saved runs; where no counters are saved beside them they have no break-even points."""
-    if are_changed or collected(ctx) or exact_option.of(ctx) or batches_option.of(ctx) != (1,) or chips_option.of(ctx):
-        stated = "--storage, --storage-of, --chip, --set, --exact, --batch and what states a workload"
-        raise click.UsageError(f"{paths[0]}: saved runs are compared as they are; leave out {stated}", ctx)
     pages = read_results(paths)
     by_chip: dict[str, list[tuple[Hardware, costed.CostedRun]]] = {}
     for page in pages:
@@ -225,12 +238,22 @@ def _claim(ctx: click.Context, target: Path) -> None:
     remove_runs(target / RUNS_NAME, TABLE_NAME, FIGURE_NAME, BREAK_EVEN_NAME)
 
 
+def _stated_formats(ctx: click.Context, storage: str | None) -> tuple[str, ...] | None:
+    """Return the formats of ``--storage``, None without it."""
+    if storage is None:
+        return None
+    wanted = costed.parse_formats(storage, "--storage")
+    if not wanted:
+        raise click.UsageError("--storage: no format given; give at least one, e.g. slt", ctx)
+    return wanted
+
+
 def _formats(
-    ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, stated: Sequence[str] | None
+    chip: LoadedHardware, trace: LayerTrace, stated: Sequence[str] | None, storage_of: Sequence[str]
 ) -> tuple[str, ...]:
     """Return the formats of a network, each with the layers that the user stores otherwise; equal ones once."""
-    wanted = (with_layers(name, storage_of_option.of(ctx)) for name in stated or _default_formats(trace, chip))
-    return tuple(dict.fromkeys(wanted))
+    names = stated or _default_formats(trace, chip)
+    return tuple(dict.fromkeys(with_layers(name, storage_of) for name in names))
 
 
 def _default_formats(trace: LayerTrace, chip: LoadedHardware) -> tuple[str, ...]:
@@ -241,22 +264,9 @@ def _default_formats(trace: LayerTrace, chip: LoadedHardware) -> tuple[str, ...]
     return (own, *costed.TICKET_RIVALS) if costed.is_ticket(trace, own) else (own, flow.DENSE_STORAGE)
 
 
-def _simulate(
-    ctx: click.Context,
-    chip: LoadedHardware,
-    trace: LayerTrace,
-    formats: Sequence[str],
-    asked: Sequence[str],
-    failures: list[AccelSimError],
+def _with_limits(
+    chip: LoadedHardware, trace: LayerTrace, own: str, runs: Mapping[str, costed.CostedRun]
 ) -> Iterator[costed.CostedRun]:
-    """Yield the run of ``trace`` in each of ``formats``.
-
-    Those that nobody ``asked`` for and cannot run are noted, and their errors added to ``failures``.
-    """
-    runs, left_out = costed.simulate_possible(chip, trace, formats, asked, exact_option.of(ctx))
-    own = (formats[0], formats[0] + STATED)
+    """Yield ``runs`` by format; that of the network's ``own`` with what limits it."""
     for name, run in runs.items():
-        yield costed.run_with_limits(chip, trace, run, None) if name in own else run
-    failures += [error for _, error in left_out]
-    for line in flow.left_out_lines(trace, left_out):
-        session(ctx).note(line)
+        yield costed.run_with_limits(chip, trace, run, None) if name in (own, own + STATED) else run

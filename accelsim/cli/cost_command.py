@@ -8,7 +8,7 @@ import sys
 import click
 
 from accelsim import flow
-from accelsim.cli.collect import uncertainty_option
+from accelsim.cli.collect import UNCERTAINTY_ROW
 from accelsim.cli.common import common_options, examples, json_option, write_stdout
 from accelsim.cli.names import complete_field
 from accelsim.config.hardware import HardwareConfig
@@ -64,18 +64,20 @@ _OPTIONS = {"node_nm": "--node", "voltage_v": "--voltage"}
     help="Another setting that changes no time, e.g. dram.power_down_after_ns=640.",
 )
 @click.option("--out", "folder", metavar="DIR", help="Write the costed result there, as run does.")
-@uncertainty_option
+@UNCERTAINTY_ROW.add_to
 @json_option
 @common_options
 @click.pass_context
-def command(
+def command(  # noqa: PLR0913  each is an option
     ctx: click.Context,
     saved: str,
+    *,
     node_nm: float | None,
     voltage_v: float | None,
     tables: tuple[str, ...],
     settings: tuple[str, ...],
     folder: str | None,
+    uncertainty: bool,
     as_json: bool,
 ) -> None:
     """Cost the run saved in DIR (by run --out) again, without simulating: another node, supply, setting or cost table.
@@ -85,11 +87,10 @@ def command(
     stored = read_counters(saved)
     hardware = _changed(stored, node_nm, voltage_v, tables, settings)
     prices = load_tables(tables)
-    unsure = uncertainty_option.of(ctx)
-    if unsure and as_json and folder is None:
+    if uncertainty and as_json and folder is None:
         raise click.UsageError("--uncertainty with --json needs --out: the bands go to its uncertainty.json", ctx)
     result = flow.cost_again(stored, hardware, prices, saved)
-    report = flow.uncertainty_again(stored, hardware, prices) if unsure else None
+    report = flow.uncertainty_again(stored, hardware, prices) if uncertainty else None
     if folder is not None:
         target = prepare_folder(folder)
         counters = counters_text(hardware, stored.workload, stored.counters, stored.skipped, stored.comparison)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from accelsim.cli.collect import PHASE_ROWS, OptionRow, collected, collecting, storage_of_option
+from accelsim.cli.collect import PHASE_ROWS, OptionRow, collecting
 from accelsim.cli.common import session
 from accelsim.errors import ConfigError
 
@@ -56,20 +56,19 @@ class SpaceCommand(click.Command):
 
 
 def place_options(function: F) -> F:
-    """Add the options; `wanted_places` and `read_space` return what the user gave."""
-    return collecting(*_PLACES, *PHASE_ROWS)(function)
+    """Add the options: the argument ``given``, which `wanted_places` and `read_space` take."""
+    return collecting("given", *_PLACES, *PHASE_ROWS)(function)
 
 
 def place_rows(function: F) -> F:
-    """Add the options of `place_options` that say where, and not what is run."""
-    return collecting(*_PLACES)(function)
+    """Add the options of `place_options` that say where, and not what is run: the argument ``places``."""
+    return collecting("places", *_PLACES)(function)
 
 
-def wanted_places(ctx: click.Context, folder: str) -> Places:
+def wanted_places(ctx: click.Context, folder: str, given: Mapping[str, Any]) -> Places:
     """Return where to evaluate, keep and show."""
     from accelsim.dse.sweep import Places  # noqa: PLC0415  --help must stay quick
 
-    given = collected(ctx)
     return Places(
         folder=Path(folder),
         store=given.get("store"),
@@ -80,14 +79,13 @@ def wanted_places(ctx: click.Context, folder: str) -> Places:
     )
 
 
-def read_space(ctx: click.Context, path: str) -> DesignSpace:
+def read_space(path: str, given: Mapping[str, Any], storage_of: tuple[str, ...]) -> DesignSpace:
     """Return the space of a file, with what options state of layers' formats and of a language model's run."""
     from accelsim.dse.space import PHASE_PARAMETERS, load_space, with_run  # noqa: PLC0415
     from accelsim.storage.stated import with_layers  # noqa: PLC0415
 
-    given = collected(ctx)
     run = {name: given[name] for name in PHASE_PARAMETERS if name in given}
-    space = replace(with_run(load_space(path), run), storage_of=storage_of_option.of(ctx))
+    space = replace(with_run(load_space(path), run), storage_of=storage_of)
     with_layers("slt", space.storage_of)  # a wrong one is told before anything is made
     return space
 

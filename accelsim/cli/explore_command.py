@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
-from accelsim.cli.collect import OptionRow, collected, collecting, storage_of_option
+from accelsim.cli.collect import STORAGE_OF_ROW, OptionRow, collecting
 from accelsim.cli.common import Choice, common_options, examples, json_option, session, write_stdout
 from accelsim.cli.dse_options import SpaceCommand, names, place_options, read_space, refuse_all_failed, wanted_places
 
@@ -28,14 +31,23 @@ _SEARCH = (
 @click.option("--out", "folder", required=True, metavar="DIR", help="Write results, ranking and summary.json there.")
 @click.option("--objectives", metavar="METRICS", help="By comma; what is better is known [default: the file's].")
 @click.option("--where", "conditions", multiple=True, metavar="CONDITION", help="E.g. 'area_mm2 <= 2'; repeatable.")
-@collecting(*_SEARCH)
-@storage_of_option
+@collecting("search", *_SEARCH)
+@STORAGE_OF_ROW.add_to
 @place_options
 @json_option
 @common_options
 @click.pass_context
-def command(
-    ctx: click.Context, space: str, folder: str, objectives: str | None, conditions: tuple[str, ...], as_json: bool
+def command(  # noqa: PLR0913  each is an option, or several that belong together
+    ctx: click.Context,
+    space: str,
+    *,
+    folder: str,
+    objectives: str | None,
+    conditions: tuple[str, ...],
+    search: Mapping[str, Any],
+    storage_of: tuple[str, ...],
+    given: Mapping[str, Any],
+    as_json: bool,
 ) -> None:
     """Search the design space SPACE (a YAML file) for the Pareto set of the objectives.
 
@@ -46,16 +58,15 @@ def command(
     from accelsim.dse.explore import SearchPlan, explore  # noqa: PLC0415
     from accelsim.dse.summary_text import agreement_lines, summary_lines, summary_text  # noqa: PLC0415
 
-    given = collected(ctx)
     plan = SearchPlan(
         objectives=names(objectives),
-        num_trials=given.get("trials", 1000),
-        algorithm=given.get("sampler", "nsga2"),
+        num_trials=search.get("trials", 1000),
+        algorithm=search.get("sampler", "nsga2"),
         constraints=tuple(parse_constraint(text, "--where") for text in conditions),
-        num_sample=given.get("sample", 16),
-        seed=given.get("seed", 1),
+        num_sample=search.get("sample", 16),
+        seed=search.get("seed", 1),
     )
-    result = explore(read_space(ctx, space), wanted_places(ctx, folder), plan)
+    result = explore(read_space(space, given, storage_of), wanted_places(ctx, folder, given), plan)
     if as_json:
         write_stdout(summary_text(result.summary, result.agreement))
     else:

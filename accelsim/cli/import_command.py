@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import click
 
-from accelsim.cli.collect import OptionRow, collected, collecting, parse_shape
+from accelsim.cli.collect import OptionRow, collecting, parse_shape
 from accelsim.cli.common import Choice, common_options, examples, session
 from accelsim.errors import TicketError
 from accelsim.kinds import other_kind
@@ -30,6 +31,7 @@ from accelsim.trace.parameters import is_exported_module, read_exported_module
 @click.argument("checkpoint")
 @click.option("-o", "--out", "output_path", required=True, metavar="FILE", help="Write the ticket there (.pt).")
 @collecting(
+    "given",
     OptionRow("--graph", click.STRING, "The module, exported (.pt2, .onnx), or the name of a network."),
     OptionRow("--network", click.STRING, "Name of the network [default: found from names and shapes]."),
     OptionRow("--width-factor", click.FLOAT, "Multiplies the hidden channels [default: found from shapes]."),
@@ -51,7 +53,7 @@ from accelsim.trace.parameters import is_exported_module, read_exported_module
 )
 @common_options
 @click.pass_context
-def command(ctx: click.Context, checkpoint: str, output_path: str) -> None:
+def command(ctx: click.Context, checkpoint: str, output_path: str, given: Mapping[str, Any]) -> None:
     """Turn the CHECKPOINT of another program (torch.save, safetensors) into a ticket.
 
     Partially frozen tickets, edge-popup and multi-prize tickets, networks with masks, and plain ones (dense, pruned,
@@ -61,7 +63,6 @@ def command(ctx: click.Context, checkpoint: str, output_path: str) -> None:
     other = other_kind(checkpoint, is_import=True)
     if other is not None:
         raise TicketError(other)
-    given = collected(ctx)
     options = ImportOptions(
         **{**given, "input_shape": parse_shape(ctx, given), "nm": _pattern(ctx, given.get("nm")), "graph": None}
     )

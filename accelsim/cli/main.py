@@ -126,7 +126,7 @@ def _stopped(error: BaseException, given: Sequence[str], *, is_terminated: bool)
     word, status = ("terminated", EXIT_TERMINATED) if is_terminated else ("interrupted", EXIT_INTERRUPTED)
     kept = error if isinstance(error, Interrupted) else error.__cause__  # click makes an Abort of it
     if isinstance(kept, Interrupted):
-        word = f"{word}; {kept}; the same command goes on from there: accelsim {shlex.join(given)}"
+        word = f"{word}; {kept}; the same command {kept.then}: accelsim {shlex.join(given)}"
     return _complain(word, status)
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import click
 
 from accelsim import costed
 from accelsim.cli.collect import (
-    mapping_option,
+    MAPPING_ROW,
+    STORAGE_OF_ROW,
     read_workload,
-    storage_of_option,
     workload_options,
 )
 from accelsim.cli.common import Choice, common_options, examples, json_option, session, set_option, write_stdout
@@ -22,6 +22,7 @@ from accelsim.config.loader import LoadedHardware, load_hardware
 from accelsim.errors import MappingError
 from accelsim.mapping.core_chip import core_chip
 from accelsim.mapping.fixed import load_fixed
+from accelsim.mapping.loops import Tiling
 from accelsim.mapping.mapper import MappedLayer
 from accelsim.names import suggest
 from accelsim.pipeline import batch_groups, best_on_cores, built_for, schedule_network
@@ -33,6 +34,7 @@ from accelsim.report.text import printable
 from accelsim.sim.run import run_schedule, simulate_schedule
 from accelsim.storage.stated import parse_format, with_layers
 from accelsim.timing.schedule import FusedLayers, LayerSchedule, Schedule
+from accelsim.trace import TraceOptions
 from accelsim.trace.model import LayerTrace
 
 OBJECTIVES = ("latency", "energy", "edp", "dram_bytes")
@@ -53,23 +55,27 @@ OBJECTIVES = ("latency", "energy", "edp", "dram_bytes")
     shell_complete=complete_formats,
     help="Storage format [default: slt, or dense-int8 without a ticket].",
 )
-@storage_of_option
+@STORAGE_OF_ROW.add_to
 @click.option("--layer", "layer", metavar="NAME", help="Show this layer only.")
 @click.option("--objective", type=Choice(OBJECTIVES), help="What the mapper minimises [default: the chip's].")
 @set_option()
-@mapping_option
+@MAPPING_ROW.add_to
 @workload_options()
 @json_option
 @common_options
 @click.pass_context
-def command(
+def command(  # noqa: PLR0913  each is an option, or several that belong together
     ctx: click.Context,
     hardware: str,
     workload: str,
+    *,
     storage: str | None,
+    storage_of: tuple[str, ...],
     layer: str | None,
     objective: str | None,
     overrides: tuple[str, ...],
+    mapping: str | None,
+    stated: TraceOptions,
     as_json: bool,
 ) -> None:
     """Show how WORKLOAD is cut into tiles on HARDWARE: sizes, loop order, buffers, reuse, and lost utilisation.
@@ -81,15 +87,14 @@ def command(
         storage = parse_format(storage, "--storage")
     chosen = (*overrides, f"mapping.objective={objective}") if objective else overrides
     chip = load_hardware(hardware, chosen)
-    trace = read_workload(ctx, workload)
-    storage = with_layers(storage or costed.default_storage(trace, chip), storage_of_option.of(ctx))
+    trace = read_workload(ctx, workload, stated)
+    storage = with_layers(storage or costed.default_storage(trace, chip), storage_of)
+    fixed = load_fixed(mapping, trace)
     if chip.config.num_cores > 1:
-        if _print_cores(ctx, chip, trace, storage, layer, as_json):
+        if _print_cores(chip, trace, storage, fixed, layer, as_json):
             return
         session(ctx).note(f"{trace.name}: one core alone is best by the objective of {hardware}; this is its map")
         chip = replace(chip, config=core_chip(chip.config, 1, None))
-    mapping = mapping_option.of(ctx)
-    fixed = load_fixed(mapping, trace)
     groups = batch_groups(chip.config, trace, storage, fixed)
     words = f", batch {trace.num_inputs:,}{groups_words(groups)}" if trace.num_inputs > 1 else ""
     built = built_for(chip.config, trace, storage)
@@ -128,11 +133,14 @@ def _described(
 
 
 def _print_cores(
-    ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, storage: str, layer: str | None, as_json: bool
+    chip: LoadedHardware,
+    trace: LayerTrace,
+    storage: str,
+    fixed: Mapping[str, Tiling] | None,
+    layer: str | None,
+    as_json: bool,
 ) -> bool:
     """Show who works on what of several cores; return whether any divide the work."""
-    mapping = mapping_option.of(ctx)
-    fixed = load_fixed(mapping, trace)
     built = built_for(chip.config, trace, storage)
     program, counters = best_on_cores(built, trace, storage, fixed)
     if program is None:

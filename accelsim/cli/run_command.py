@@ -9,21 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from accelsim import costed, flow
-from accelsim.cli.collect import (
-    exact_option,
-    mapping_option,
-    read_workload,
-    requests_option,
-    storage_of_option,
-    timeline_option,
-    uncertainty_option,
-    wanted_pictures,
-    workload_options,
-)
+from accelsim.cli.collect import STORAGE_OF_ROW, read_workload, workload_options
 from accelsim.cli.common import common_options, examples, json_option, session, set_option, write_stdout
 from accelsim.cli.names import complete_chip, complete_formats, complete_workload
-from accelsim.cli.tenants import run_together, tenants_option, wants_tenants
-from accelsim.cli.what_if import chips_option, run_what_if, vary_option, wants_what_if
+from accelsim.cli.run_options import RunOptions, RunRequest, run_options
+from accelsim.cli.tenants import run_together, wants_tenants
+from accelsim.cli.what_if import run_what_if
 from accelsim.config.loader import LoadedHardware, load_hardware
 from accelsim.config.ports import starved
 from accelsim.report.batch import groups_words
@@ -38,6 +29,7 @@ from accelsim.results.store import check_folder_place, result_text, write_run_to
 from accelsim.sim.dram.recording import RequestLog
 from accelsim.storage.chip_decoder import is_as_stated
 from accelsim.storage.stated import parse_format, with_layers
+from accelsim.trace import TraceOptions
 from accelsim.trace.model import LayerTrace
 
 if TYPE_CHECKING:
@@ -70,29 +62,26 @@ if TYPE_CHECKING:
     help="Formats to compare with, by comma, or none; given, the JSON has them "
     f"[default: {','.join(costed.TICKET_RIVALS)}; without a ticket {','.join(DENSE_RIVALS)}].",
 )
-@storage_of_option
-@tenants_option
-@vary_option
-@chips_option
+@STORAGE_OF_ROW.add_to
 @set_option()
 @click.option("--out", "folder", metavar="DIR", help="Write summary.json, layers.csv and counters.json there.")
-@timeline_option
-@requests_option
-@mapping_option
-@uncertainty_option
-@exact_option
+@run_options
 @workload_options()
 @json_option
 @common_options
 @click.pass_context
-def command(
+def command(  # noqa: PLR0913  each is an option, or several that belong together
     ctx: click.Context,
     hardware: str,
     workloads: tuple[str, ...],
+    *,
     storage: str | None,
     compare: str | None,
+    storage_of: tuple[str, ...],
     overrides: tuple[str, ...],
     folder: str | None,
+    how: RunOptions,
+    stated: TraceOptions,
     as_json: bool,
 ) -> None:
     """Simulate WORKLOAD on HARDWARE: latency, energy, traffic, and where the cycles went.
@@ -104,59 +93,67 @@ def command(
     With --vary or --chip, the runs of all combinations make one table, a row each; --out then gets what sweep writes.
     With --tenants, several workloads run at once.
     """
-    exact, workload = exact_option.of(ctx), workloads[0]
-    storage, asked = _formats(storage, compare)
-    if wants_tenants(ctx, workloads):
-        run_together(ctx, hardware, workloads, storage, overrides, folder, as_json)
-        return
-    if wants_what_if(ctx):
-        run_what_if(ctx, hardware, workload, storage, asked, overrides, folder, as_json)
-        return
-    chip = _chip(ctx, hardware, overrides)
-    target = check_folder_place(folder) if folder is not None else None
-    if uncertainty_option.of(ctx) and as_json and target is None:
+    formats = None if storage is None else parse_format(storage, "--storage")
+    rivals = None if compare is None else costed.parse_formats(compare, "--compare")
+    request = RunRequest(
+        hardware, workloads, formats, storage_of, rivals, overrides, folder, as_json, how=how, stated=stated
+    )
+    if wants_tenants(ctx, request):
+        run_together(ctx, request)
+    elif how.is_what_if:
+        run_what_if(ctx, request)
+    else:
+        _run(ctx, request)
+
+
+def _run(ctx: click.Context, asked: RunRequest) -> None:
+    """Simulate one network on one chip."""
+    how, rivals = asked.how, asked.rivals
+    chip = _chip(ctx, asked.hardware, asked.overrides)
+    target = check_folder_place(asked.folder) if asked.folder is not None else None
+    if how.uncertainty and asked.as_json and target is None:
         raise click.UsageError("--uncertainty with --json needs --out: the bands go to its uncertainty.json", ctx)
-    pictures = wanted_pictures(ctx)
-    flow.check_pictures(pictures, requests_option.of(ctx))
-    trace = read_workload(ctx, workload)
-    flow.check_seen(pictures, requests_option.of(ctx), trace, chip.config.mapping.fuse != "none")
-    probe = TimelineProbe() if pictures.are_wanted else None
-    requests = RequestLog() if requests_option.of(ctx) is not None else None
-    storage = with_layers(storage or costed.default_storage(trace, chip), storage_of_option.of(ctx))
-    flow.check_first_group(chip, trace, storage, pictures, mapping_option.of(ctx))
-    run = costed.simulate_format(chip, trace, storage, exact, probe, mapping_option.of(ctx), requests)
-    run = costed.run_with_limits(chip, trace, run, mapping_option.of(ctx))
-    unsure = uncertainty_option.of(ctx)
-    runs = _rivals(ctx, chip, trace, storage, asked) if asked is not None or unsure or not as_json else {}
-    recorded = {} if compare is None else runs
+    flow.check_pictures(how.pictures, how.dram_trace)
+    trace = read_workload(ctx, asked.workloads[0], asked.stated)
+    flow.check_seen(how.pictures, how.dram_trace, trace, chip.config.mapping.fuse != "none")
+    probe = TimelineProbe() if how.pictures.are_wanted else None
+    requests = RequestLog() if how.dram_trace is not None else None
+    storage = with_layers(asked.storage or costed.default_storage(trace, chip), asked.storage_of)
+    flow.check_first_group(chip, trace, storage, how.pictures, how.mapping)
+    run = costed.simulate_format(chip, trace, storage, how.exact, probe, how.mapping, requests)
+    run = costed.run_with_limits(chip, trace, run, how.mapping)
+    has_rivals = rivals is not None or how.uncertainty or not asked.as_json
+    runs = _rivals(ctx, chip, trace, storage, rivals, how.exact) if has_rivals else {}
+    recorded = {} if rivals is None else runs
     result = run.result.model_copy(update={"comparison": costed.totals_of(recorded) or None})
-    report = costed.uncertainty_of(chip, run, runs) if unsure else None
+    report = costed.uncertainty_of(chip, run, runs) if how.uncertainty else None
     if target is not None:
         # The summary has what --json prints, the counters all that was compared: a report shows it.
         write_run_to(target, result, flow.run_counters_text(chip, trace, run.counters, runs))
         if report is not None:
             flow.write_uncertainty(target, report)
     if requests is not None or probe is not None:
-        _write_seen(ctx, chip, _first_group(ctx, chip, trace, result), probe, requests)
-    if as_json:
+        _write_seen(ctx, chip, _first_group(ctx, chip, trace, result, how), probe, requests, how)
+    if asked.as_json:
         write_stdout(result_text(result))
         return
-    _print(ctx, chip, trace, run, runs, report)
+    _print(chip, trace, run, runs, report, how.mapping)
 
 
 def _print(  # noqa: PLR0913  each is a part of what is printed
-    ctx: click.Context,
     chip: LoadedHardware,
     trace: LayerTrace,
     run: costed.CostedRun,
     runs: Mapping[str, costed.CostedRun],
     unsure: UncertaintyReport | None,
+    mapping: str | None,
 ) -> None:
     """Print a run beside ``runs`` of the formats that it is compared with."""
     console, result, comparison = make_console(sys.stdout, UNLIMITED_WIDTH), run.result, costed.totals_of(runs)
-    words = groups_words(flow.groups_of(chip, trace, result.storage, mapping_option.of(ctx)))
+    words = groups_words(flow.groups_of(chip, trace, result.storage, mapping))
     # Four mappings more, a third of a run's time: it says how sure the ratio is, and is asked for with the bands.
-    remarks = _objectives(ctx, chip, trace, run, list(runs.values())) if unsure is not None else []
+    asks = unsure is not None and mapping is None  # stated tilings are mapped for nothing
+    remarks = _objectives(chip, trace, run, list(runs.values())) if asks else []
     rivals = {name: rival.counters for name, rival in runs.items() if name != result.storage}
     remarks += policy_lines(chip.config, run.counters, rivals)
     formats = filter(lambda name: not is_as_stated(name), (result.storage, *comparison))
@@ -172,25 +169,12 @@ def _chip(ctx: click.Context, hardware: str, overrides: Sequence[str]) -> Loaded
     return chip
 
 
-def _formats(storage: str | None, compare: str | None) -> tuple[str | None, tuple[str, ...] | None]:
-    """Return the formats of ``--storage`` and ``--compare``, None for what was not given."""
-    asked = None if compare is None else costed.parse_formats(compare, "--compare")
-    return None if storage is None else parse_format(storage, "--storage"), asked
-
-
 def _objectives(
-    ctx: click.Context,
-    chip: LoadedHardware,
-    trace: LayerTrace,
-    run: costed.CostedRun,
-    rivals: Sequence[costed.CostedRun],
+    chip: LoadedHardware, trace: LayerTrace, run: costed.CostedRun, rivals: Sequence[costed.CostedRun]
 ) -> list[str]:
-    """Return the line that says how a ticket's energy against its best rival moves with what both are mapped for.
-
-    Stated tilings are mapped for nothing.
-    """
+    """Return the line that says how a ticket's energy against its best rival moves with what both are mapped for."""
     fitted = [each for each in rivals if not is_as_stated(each.result.storage)]
-    if not fitted or mapping_option.of(ctx) is not None or not costed.is_ticket(trace, run.result.storage):
+    if not fitted or not costed.is_ticket(trace, run.result.storage):
         return []
     best = min(fitted, key=lambda each: each.result.totals.energy_j)
     energies = flow.energy_by_objective(chip, trace, run, best)
@@ -198,28 +182,33 @@ def _objectives(
 
 
 def _rivals(
-    ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, storage: str, asked: Sequence[str] | None
+    ctx: click.Context,
+    chip: LoadedHardware,
+    trace: LayerTrace,
+    storage: str,
+    asked: Sequence[str] | None,
+    exact: bool,
 ) -> dict[str, costed.CostedRun]:
     """Return the runs to compare with; of those that nobody asked for, what cannot run is left out and noted."""
     default = costed.TICKET_RIVALS if costed.is_ticket(trace, storage) else DENSE_RIVALS
     formats = default if asked is None else asked
-    found, failures = costed.simulate_possible(chip, trace, formats, asked or (), exact_option.of(ctx))
+    found, failures = costed.simulate_possible(chip, trace, formats, asked or (), exact)
     for line in flow.left_out_lines(trace, failures):
         session(ctx).note(line)
     return found
 
 
 def _first_group(
-    ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, result: RunResult
+    ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, result: RunResult, how: RunOptions
 ) -> tuple[LayerTrace, RunResult]:
     """Return the network and result of the first group of a batch: what probe and request log have seen."""
-    groups = flow.groups_of(chip, trace, result.storage, mapping_option.of(ctx))
+    groups = flow.groups_of(chip, trace, result.storage, how.mapping)
     if sum(group.times for group in groups) == 1:
         return trace, result
     words = groups_words(groups).removeprefix(",")
     session(ctx).note(f"pictures and memory requests are those of the first group; the batch runs{words}")
     first = groups[0].trace
-    return first, costed.simulate_format(chip, first, result.storage, exact_option.of(ctx)).result
+    return first, costed.simulate_format(chip, first, result.storage, how.exact).result
 
 
 def _write_seen(
@@ -228,22 +217,27 @@ def _write_seen(
     seen: tuple[LayerTrace, RunResult],
     probe: TimelineProbe | None,
     requests: RequestLog | None,
+    how: RunOptions,
 ) -> None:
     """Write what probe and request log have seen, where they are wanted."""
     trace, result = seen
     if requests is not None:
-        flow.write_requests(str(requests_option.of(ctx)), requests, chip, result)
+        flow.write_requests(str(how.dram_trace), requests, chip, result)
     if probe is not None:
-        _write_pictures(ctx, chip, trace, result, probe)
+        _write_pictures(ctx, chip, trace, result, probe, how)
 
 
 def _write_pictures(
-    ctx: click.Context, chip: LoadedHardware, trace: LayerTrace, result: RunResult, probe: TimelineProbe
+    ctx: click.Context,
+    chip: LoadedHardware,
+    trace: LayerTrace,
+    result: RunResult,
+    probe: TimelineProbe,
+    how: RunOptions,
 ) -> None:
     """Write the timeline and the Gantt chart that are wanted, and say what does not fit into the timeline."""
-    pictures = wanted_pictures(ctx)
-    wanted = pictures.timeline is not None
-    timeline = flow.timeline_of(chip, trace, result, probe, mapping_option.of(ctx)) if wanted else None
+    pictures = how.pictures
+    timeline = flow.timeline_of(chip, trace, result, probe, how.mapping) if pictures.timeline is not None else None
     flow.write_pictures(pictures, result, probe, timeline)
     if timeline is not None and timeline.left_out:
         session(ctx).note(f"{pictures.timeline}: {timeline.left_out}; counters cover all of them")

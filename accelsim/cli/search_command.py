@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
 from pydantic import ValidationError
 
-from accelsim.cli.collect import collected, model_options
+from accelsim.cli.collect import model_options
 from accelsim.cli.common import common_options, examples, session
 from accelsim.config.explain import explain
 from accelsim.errors import ConfigError
@@ -24,13 +27,13 @@ from accelsim.slt.config import SearchConfig
 @click.argument("network")
 @click.option("-o", "--out", "output_path", required=True, metavar="FILE", help="Write the ticket there (.pt).")
 @click.option("--resume", is_flag=True, help="Go on from --checkpoint-path.")
-@model_options(SearchConfig, without=frozenset({"network", "output_path"}))
+@model_options("given", SearchConfig, without=frozenset({"network", "output_path"}))
 @common_options
 @click.pass_context
-def command(ctx: click.Context, network: str, output_path: str, resume: bool) -> None:
+def command(ctx: click.Context, network: str, output_path: str, resume: bool, given: Mapping[str, Any]) -> None:
     """Search the supermask of NETWORK on a data set, with a part of its random weights frozen."""
     try:
-        config = SearchConfig.model_validate({"network": network, "output_path": output_path, **collected(ctx)})
+        config = SearchConfig.model_validate({"network": network, "output_path": output_path, **given})
     except ValidationError as error:
         raise ConfigError(f"search: {explain(error.errors()[0], SearchConfig)}") from None
     check_file_place(output_path, "--out")

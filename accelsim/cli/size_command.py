@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from accelsim import costed
-from accelsim.cli.collect import read_workload, storage_of_option, wanted_workload, workload_options
+from accelsim.cli.collect import STORAGE_OF_ROW, read_workload, workload_options
 from accelsim.cli.common import Choice, common_options, examples, json_option, session, set_option, write_stdout
 from accelsim.cli.names import complete_chip, complete_formats, complete_workload
 from accelsim.config.loader import load_hardware
@@ -17,6 +17,7 @@ from accelsim.config.ports import ALL_BUFFERS
 from accelsim.config.quantities import SIZE
 from accelsim.errors import ConfigError
 from accelsim.storage.stated import parse_format
+from accelsim.trace import TraceOptions
 
 TABLE_NAME = "size.csv"
 FIGURE_NAME = "size.png"
@@ -54,7 +55,7 @@ class SizeType(click.ParamType[int]):
     shell_complete=complete_formats,
     help="Storage format [default: slt, or dense-int8 without a ticket].",
 )
-@storage_of_option
+@STORAGE_OF_ROW.add_to
 @set_option()
 @click.option("--out", "folder", metavar="DIR", help=f"Write {TABLE_NAME} and the figure {FIGURE_NAME} there.")
 @workload_options()
@@ -70,8 +71,10 @@ def command(  # noqa: PLR0913  each is an option
     first: int | None,
     last: int | None,
     storage: str | None,
+    storage_of: tuple[str, ...],
     overrides: tuple[str, ...],
     folder: str | None,
+    stated: TraceOptions,
     as_json: bool,
 ) -> None:
     """How much buffer does HARDWARE need for WORKLOAD? Traffic and energy over the capacity of each.
@@ -87,13 +90,13 @@ def command(  # noqa: PLR0913  each is an option
 
     chip = load_hardware(hardware, overrides)
     target = None if folder is None else check_folder_place(folder)
-    stated = None if storage is None else parse_format(storage, "--storage")
-    trace = read_workload(ctx, workload)
+    wanted = None if storage is None else parse_format(storage, "--storage")
+    trace = read_workload(ctx, workload, stated)
     is_shown = session(ctx).verbosity >= 0 and sys.stderr.isatty()
     progress = Progress(sys.stderr if is_shown else None, ())
     curves = capacity_curves(
-        (hardware, chip.config), workload, stated or costed.default_storage(trace, chip), progress,
-        overrides=overrides, options=wanted_workload(ctx), storage_of=storage_of_option.of(ctx),
+        (hardware, chip.config), workload, wanted or costed.default_storage(trace, chip), progress,
+        overrides=overrides, options=stated, storage_of=storage_of,
         buffers=tuple(dict.fromkeys(buffers)) or ALL_BUFFERS, span=Span(first, last),
     )  # fmt: skip
     progress.end()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
-from accelsim.cli.collect import storage_of_option
+from accelsim.cli.collect import STORAGE_OF_ROW
 from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
 from accelsim.cli.dse_options import SpaceCommand, names, place_options, read_space, refuse_all_failed, wanted_places
 
@@ -23,13 +26,21 @@ from accelsim.cli.dse_options import SpaceCommand, names, place_options, read_sp
 )
 @click.option("--objectives", metavar="METRICS", help="For the summary, by comma [default: the file's].")
 @click.option("--closed-form", is_flag=True, help="Rank by the closed form instead of simulating: fast, approximate.")
-@storage_of_option
+@STORAGE_OF_ROW.add_to
 @place_options
 @json_option
 @common_options
 @click.pass_context
 def command(
-    ctx: click.Context, space: str, folder: str, objectives: str | None, closed_form: bool, as_json: bool
+    ctx: click.Context,
+    space: str,
+    *,
+    folder: str,
+    objectives: str | None,
+    closed_form: bool,
+    storage_of: tuple[str, ...],
+    given: Mapping[str, Any],
+    as_json: bool,
 ) -> None:
     """Simulate every point of the design space SPACE (a YAML file).
 
@@ -40,8 +51,8 @@ def command(
     from accelsim.dse.sweep import sweep  # noqa: PLC0415
 
     result = sweep(
-        read_space(ctx, space),
-        wanted_places(ctx, folder),
+        read_space(space, given, storage_of),
+        wanted_places(ctx, folder, given),
         "closed_form" if closed_form else "simulation",
         names(objectives),
     )

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import click
 
-from accelsim.cli.collect import OptionRow, collected, collecting, parse_shape
+from accelsim.cli.collect import OptionRow, collecting, parse_shape
 from accelsim.cli.common import Choice, common_options, examples, session
 from accelsim.errors import TicketError
 from accelsim.prng import GeneratorKind, RandomSource, RatioDistribution, SeedPolicy, StreamGranularity
@@ -54,10 +54,10 @@ _SOURCE = (
 )
 @click.argument("network")
 @click.option("-o", "--out", "output_path", required=True, metavar="FILE", help="Write the ticket there (.pt).")
-@collecting(*_STATISTICS, *_NETWORK, *_SOURCE)
+@collecting("given", *_STATISTICS, *_NETWORK, *_SOURCE)
 @common_options
 @click.pass_context
-def command(ctx: click.Context, network: str, output_path: str) -> None:
+def command(ctx: click.Context, network: str, output_path: str, given: Mapping[str, Any]) -> None:
     """Make a ticket of NETWORK with stated statistics and a random mask; no accuracy is known of it.
 
     NETWORK is a name (accelsim list), or the file of an exported module (.pt2, .onnx).
@@ -65,7 +65,6 @@ def command(ctx: click.Context, network: str, output_path: str) -> None:
     from accelsim.ticket.file import write_ticket  # noqa: PLC0415  --help must not wait for torch
 
     check_file_place(output_path, "--out")
-    given = collected(ctx)
     words = [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in given.items()]
     graph = _graph(ctx, network, given)
     chosen = {row.name: given[row.name] for row in _STATISTICS if row.name in given}

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from accelsim import costed
-from accelsim.cli.collect import of_one_run, read_workload, storage_of_option, wanted_pictures
+from accelsim.cli.collect import read_workload
 from accelsim.cli.common import write_stdout
-from accelsim.cli.kept import kept_flag
-from accelsim.cli.what_if import wants_what_if
+from accelsim.cli.run_options import RunRequest
 from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import load_hardware
 from accelsim.report.timeline_probe import TimelineProbe
@@ -26,15 +25,9 @@ if TYPE_CHECKING:
 _SET = "mapping.schedule=tenants"
 
 
-tenants_option = kept_flag(
-    "--tenants",
-    "Run several WORKLOADs at once, each on its share of the chip's cores (sets mapping.schedule=tenants).",
-)
-
-
-def wants_tenants(ctx: click.Context, workloads: Sequence[str]) -> bool:
+def wants_tenants(ctx: click.Context, asked: RunRequest) -> bool:
     """Return whether networks share the chip; several without ``--tenants`` are a usage error."""
-    wanted = tenants_option.of(ctx)
+    wanted, workloads = asked.how.tenants, asked.workloads
     if len(workloads) > 1 and not wanted:
         raise click.UsageError(
             f"{workloads[1]}: a second workload; several run at once with --tenants, or one by one with compare", ctx
@@ -44,16 +37,8 @@ def wants_tenants(ctx: click.Context, workloads: Sequence[str]) -> bool:
     return wanted
 
 
-def run_together(  # noqa: PLR0913  what `accelsim run` was given
-    ctx: click.Context,
-    hardware: str,
-    workloads: Sequence[str],
-    storage: str | None,
-    overrides: Sequence[str],
-    folder: str | None,
-    as_json: bool,
-) -> None:
-    """Simulate workloads side by side and print what each takes; with ``folder``, write ``tenants.json`` there.
+def run_together(ctx: click.Context, asked: RunRequest) -> None:
+    """Simulate workloads side by side and print what each takes; with a folder, write ``tenants.json`` there.
 
     Raises
     ------
@@ -65,19 +50,17 @@ def run_together(  # noqa: PLR0913  what `accelsim run` was given
     from accelsim.report.terminal import make_console  # noqa: PLC0415
     from accelsim.tenants import run_tenants  # noqa: PLC0415
 
-    others = {"--vary or --chip": wants_what_if(ctx), "--compare": ctx.params.get("compare") is not None}
-    single = [option for option in of_one_run(ctx) if option != "--timeline"]
+    others = {"--vary or --chip": asked.how.is_what_if, "--compare": asked.rivals is not None}
+    single = [option for option in asked.how.of_one_run if option != "--timeline"]
     for option in (*single, *(option for option, is_given in others.items() if is_given)):
         raise click.UsageError(f"{option} is of one network; leave it out, or --tenants", ctx)
-    chip = load_hardware(hardware, (*overrides, _SET))
-    timeline = wanted_pictures(ctx).timeline
+    chip = load_hardware(asked.hardware, (*asked.overrides, _SET))
+    timeline = asked.how.timeline
     if timeline is not None:
         check_file_place(timeline, "--timeline")
-    target = check_folder_place(folder) if folder is not None else None
-    traces = [read_workload(ctx, workload) for workload in workloads]
-    formats = [
-        with_layers(storage or costed.default_storage(trace, chip), storage_of_option.of(ctx)) for trace in traces
-    ]
+    target = check_folder_place(asked.folder) if asked.folder is not None else None
+    traces = [read_workload(ctx, workload, asked.stated) for workload in asked.workloads]
+    formats = [with_layers(asked.storage or costed.default_storage(trace, chip), asked.storage_of) for trace in traces]
     built = _with_widest_decoder([built_for(chip.config, *each) for each in zip(traces, formats, strict=True)])
     networks = [network_on_cores(built, trace, name) for trace, name in zip(traces, formats, strict=True)]
     probe = TimelineProbe() if timeline is not None else None
@@ -87,7 +70,7 @@ def run_together(  # noqa: PLR0913  what `accelsim run` was given
     text = tenants_text(run, built)
     if target is not None:
         write_text(Path(prepare_folder(target)) / "tenants.json", text)
-    if as_json:
+    if asked.as_json:
         write_stdout(text)
     else:
         print_tenants(make_console(sys.stdout), run, built)

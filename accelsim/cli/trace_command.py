@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from accelsim.cli.collect import wanted_workload, workload_options
+from accelsim.cli.collect import workload_options
 from accelsim.cli.common import common_options, examples, json_option, session, write_stdout
 from accelsim.report.network import print_trace
 from accelsim.report.terminal import make_console
-from accelsim.trace import trace_workload
+from accelsim.trace import TraceOptions, trace_workload
 from accelsim.trace.model import LayerTrace, TraceLayer
 
 
@@ -27,12 +27,12 @@ from accelsim.trace.model import LayerTrace, TraceLayer
 @json_option
 @common_options
 @click.pass_context
-def command(ctx: click.Context, workload: str, as_json: bool) -> None:
+def command(ctx: click.Context, workload: str, stated: TraceOptions, as_json: bool) -> None:
     """Show the layers of WORKLOAD as the hardware sees them.
 
     WORKLOAD is a ticket (.pt), an exported module (.pt2, .onnx), a topology (.csv) or the name of a network.
     """
-    trace = trace_workload(workload, wanted_workload(ctx))
+    trace = trace_workload(workload, stated)
     for remark in trace.remarks:
         session(ctx).note(remark)
     if as_json:

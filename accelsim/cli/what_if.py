@@ -3,47 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from accelsim import costed
-from accelsim.cli.collect import of_one_run, read_workload, storage_of_option, wanted_workload
+from accelsim.cli.collect import read_workload
 from accelsim.cli.common import session, write_stdout
-from accelsim.cli.kept import kept_texts
-from accelsim.cli.names import complete_chip, complete_variable
+from accelsim.cli.run_options import RunRequest
 from accelsim.config.loader import load_hardware
 from accelsim.errors import ConfigError
 
-chips_option = kept_texts("--chip", "CHIP", "Another chip, beside HARDWARE; repeatable.", shell_complete=complete_chip)
-vary_option = kept_texts(
-    "--vary",
-    "PATH=VALUE,...",
-    "Values of a field of the chip, or of batch, storage, sparsity and so on as in a sweep: a table with a row for "
-    "each; repeatable, for all combinations.",
-    shell_complete=complete_variable,
-)
 
-
-def wants_what_if(ctx: click.Context) -> bool:
-    """Return whether several runs are wanted."""
-    return bool(vary_option.of(ctx) or chips_option.of(ctx))
-
-
-def run_what_if(  # noqa: PLR0913  what `accelsim run` was given
-    ctx: click.Context,
-    hardware: str,
-    workload: str,
-    storage: str | None,
-    rivals: Sequence[str] | None,
-    overrides: Sequence[str],
-    folder: str | None,
-    as_json: bool,
-) -> None:
+def run_what_if(ctx: click.Context, asked: RunRequest) -> None:
     """Simulate each combination of ``--chip`` and ``--vary``, and print the table.
 
-    With ``folder``, tables and summary are written there as ``sweep`` does; running again resumes.
+    With a folder, tables and summary are written there as ``sweep`` does; running again resumes.
 
     Raises
     ------
@@ -63,26 +38,26 @@ def run_what_if(  # noqa: PLR0913  what `accelsim run` was given
     from accelsim.dse.what_if_text import print_what_if  # noqa: PLC0415
     from accelsim.report.terminal import UNLIMITED_WIDTH, make_console  # noqa: PLC0415
 
-    for option in of_one_run(ctx):
+    for option in asked.how.of_one_run:
         raise click.UsageError(f"{option} is of one run; leave it out, or --vary and --chip", ctx)
-    names = (hardware, *chips_option.of(ctx))
-    chips = [load_hardware(name, overrides) for name in names]
-    own = storage or costed.default_storage(read_workload(ctx, workload), chips[0])
-    formats = tuple(dict.fromkeys((own, *(rivals or ()))))
-    space = what_if_space(names, workload, formats, vary_option.of(ctx), storage_of_option.of(ctx))
-    refuse_set_twice(space, overrides)
-    source = open_source(space, overrides, wanted_workload(ctx))
+    names, workload = (asked.hardware, *asked.how.chip), asked.workloads[0]
+    chips = [load_hardware(name, asked.overrides) for name in names]
+    own = asked.storage or costed.default_storage(read_workload(ctx, workload, asked.stated), chips[0])
+    formats = tuple(dict.fromkeys((own, *(asked.rivals or ()))))
+    space = what_if_space(names, workload, formats, asked.how.vary, asked.storage_of)
+    refuse_set_twice(space, asked.overrides)
+    source = open_source(space, asked.overrides, asked.stated)
     stream = sys.stderr if session(ctx).verbosity >= 0 and sys.stderr.isatty() else None
-    if folder is not None:
-        rows = list(sweep(space, Places(Path(folder), progress=stream), source=source).rows)
-        session(ctx).note(f"wrote results.parquet, results.csv and summary.json in {folder}")
+    if asked.folder is not None:
+        rows = list(sweep(space, Places(Path(asked.folder), progress=stream), source=source).rows)
+        session(ctx).note(f"wrote results.parquet, results.csv and summary.json in {asked.folder}")
     else:
         progress = Progress(stream, objectives_of(space))
         rows = what_if(space, source, progress)
         progress.end()
     if all(row["status"] != "ok" for row in rows):
         raise ConfigError(f"{workload}: no combination can run; the first: {rows[0]['reason']}")
-    if as_json:
+    if asked.as_json:
         write_stdout(what_if_text(space, rows))
         return
-    print_what_if(make_console(sys.stdout, UNLIMITED_WIDTH), space, rows, as_written(vary_option.of(ctx)))
+    print_what_if(make_console(sys.stdout, UNLIMITED_WIDTH), space, rows, as_written(asked.how.vary))

@@ -83,7 +83,7 @@ class Sensitivity:
     spread
         Ratio of the figure at the variable's worst and best value, all else equal on average.
     best
-        The value with the best effect.
+        The value with the best effect; of values alike that of the best design, or the first.
     network
         Whose figure it is, where a run has several networks that are not summed; "" otherwise.
     """
@@ -97,12 +97,17 @@ class Sensitivity:
 
 
 def sensitivities(
-    axes: Sequence[str], rows: Sequence[Mapping[str, object]], metric: str, is_maximised: bool
+    axes: Sequence[str],
+    rows: Sequence[Mapping[str, object]],
+    metric: str,
+    is_maximised: bool,
+    best: Mapping[str, object] | None = None,
 ) -> list[Sensitivity]:
     """Return the dependence of ``metric`` on every variable that varies, the largest share first.
 
     Effects of all values of all variables on log(metric) are fitted together by least squares, so that they hold where
-    the points are not a full grid; in a full grid they are the differences of means.
+    the points are not a full grid; in a full grid they are the differences of means. ``best`` is the row of the best
+    design, whose values are named where others do no better.
     """
     known = [(row, value) for row in rows if (value := figure(row, metric)) is not None and value > 0]
     coded = [(axis, *_coded([row.get(axis) for row, _ in known])) for axis in axes]
@@ -114,18 +119,23 @@ def sensitivities(
     effects, residual = _additive([codes for _, _, codes in coded], centred)
     variances = [float((effect**2).mean()) for effect in effects]
     total = sum(variances) + float((residual**2).mean())
-    pick = np.argmax if is_maximised else np.argmin
     found = [
         Sensitivity(
             axis,
             metric,
             variance / total if total > _NOTHING else 0.0,
             float(np.exp(np.ptp(effect))),
-            levels[int(pick(effect.round(12)))],  # rounded: of values alike but for the last digits the first one
+            _best_level(levels, -effect if is_maximised else effect, None if best is None else best.get(axis)),
         )
         for (axis, levels, _), effect, variance in zip(coded, effects, variances, strict=True)
     ]
     return sorted(found, key=lambda entry: (-entry.share, entry.variable))
+
+
+def _best_level(levels: Sequence[Any], effect: Floats, favoured: object) -> Any:
+    """Return the value of least effect on log(cost); of those within a thousandth the favoured one, or the first."""
+    alike = [levels[int(place)] for place in np.flatnonzero(effect <= effect.min() + np.log1p(EQUAL))]
+    return favoured if favoured in alike else alike[0]
 
 
 def _coded(choices: Sequence[Any]) -> tuple[list[Any], npt.NDArray[np.int64]]:

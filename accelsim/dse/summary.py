@@ -68,14 +68,14 @@ def summarise(
         own_front = pareto_front(costs(own, objectives))
         order = sorted(own_front, key=lambda index: (cost_of(own[index], objectives[0]) or 0.0, index))
         front += [own[index] for index in order]
+        found = _best(own, own_front, objectives)
         if 2 * len(good) >= len(rows):
-            found = _best(own, own_front, objectives)
             best |= {f"{name} of {tag}" if tag else name: row for name, row in found.items()}
         wide = [row for row in (good if spread is None else spread) if not tag or row.get("network") == tag]
         moved += [
             replace(entry, network=tag)
             for metric in objectives
-            for entry in sensitivities(axes_of(space), wide, metric, metric in MAXIMISED)
+            for entry in sensitivities(axes_of(space), wide, metric, metric in MAXIMISED, found.get(metric))
         ]
     return Summary(
         objectives=tuple(objectives),

@@ -94,9 +94,9 @@ def _telling_what_is_kept(store: ResultStore) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         kept = store.count()
-        if not kept:
-            raise
-        raise Interrupted(f"{kept} point{'s are' if kept > 1 else ' is'} kept in {store.path}") from None
+        what = {0: "no point was done", 1: f"1 point is kept in {store.path}"}
+        words = what.get(kept, f"{kept} points are kept in {store.path}")
+        raise Interrupted(words, "goes on from there" if kept else "begins again") from None
 
 
 def objectives_of(space: DesignSpace, stated: Sequence[str] = ()) -> tuple[str, ...]:

@@ -167,6 +167,7 @@ def _linear_words(kind: GeneratorKind, seeds: Words, start: int, count: int) -> 
     state = _block_starts(kind, jump(kind, seeds, start), num_blocks, block_words)
     stepped = np.empty((block_words, *state.shape), dtype=np.uint32)
     flat = state.reshape(-1)
+    # Words lie in the first axis: a step then writes one line of memory, and only the result is turned.
     for word in range(block_words):
         _step(kind, flat)
         stepped[word] = flat.reshape(state.shape)
@@ -197,6 +198,7 @@ def _step(kind: GeneratorKind, state: Words) -> None:
 
 def _apply(tables: Words, states: Words) -> Words:
     """Multiply every state with a matrix given as four tables of the images of each byte; uint32 [4, 256]."""
+    # The map is linear over GF(2): the image of a state is the XOR of the images of its four bytes.
     octets = np.ascontiguousarray(states, dtype="<u4").reshape(-1).view(np.uint8).reshape(-1, 4)
     out: Words = tables[0].take(octets[:, 0])
     for place in range(1, 4):

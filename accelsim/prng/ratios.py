@@ -77,6 +77,7 @@ def _capped(
         rest = target - sizes[~open_layers].sum()
         factor = rest / (sizes * weight)[open_layers].sum()
         fractions[open_layers] = factor * weight[open_layers]
+        # A layer cannot be more than free: it is capped, and the rest is spread anew over those still below.
         over = open_layers & (fractions > 1)
         if not over.any():
             break

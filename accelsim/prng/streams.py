@@ -107,6 +107,7 @@ def stream_seeds(source: RandomSource, shape: tuple[int, ...], domain: Domain) -
     state = jump(
         source.generator, _fit(source.generator, np.uint32(source.seed)), domain * JUMP_DISTANCE_WORDS[word_bits]
     )
+    # By doubling: what is known, jumped on by its own length, is as much again; log2(n) jumps in place of n.
     done = 1
     seeds[:1] = state
     while done < geometry.num_streams:
@@ -152,6 +153,7 @@ def _check_range(name: str, value: int, low: int, high: int) -> None:
 def _derive(generator: GeneratorKind, seed: int, position: np.ndarray[tuple[int, ...], np.dtype[np.uint64]]) -> Words:
     """Hash (seed, position) to seeds that the generator can start from."""
     base = int(_mix(np.array([seed], dtype=np.uint32))[0])
+    # Distinct positions stay distinct: an odd factor, an offset and the mixer below are each one to one in 32 bits.
     spread = (position * np.uint64(0x9E3779B9) + np.uint64(base)) & np.uint64(0xFFFFFFFF)
     return _fit(generator, _mix(spread.astype(np.uint32)))
 

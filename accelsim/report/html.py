@@ -48,7 +48,7 @@ _OF_BREAK_EVEN = (
 _OF_ALL = (
     "Time is cycle-approximate: cycles inside a tile follow closed forms, and only tiles meet in time. Bands cover the "
     "cost constants, not the times.",
-    "Area and energy of generator and decoder are gate counts times a per-gate constant: no netlist, no placement.",
+    "Generator and decoder have the gates of their RTL, synthesised with open cell libraries, without layout.",
     "Control software, host, caches and several chips are not modelled.",
 )
 

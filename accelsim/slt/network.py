@@ -48,6 +48,7 @@ def run_graph(
     TicketError
         A kind of node that this module cannot compute.
     """
+    # Maps are dropped after their last user: a deep network's activations would not fit otherwise.
     last_use = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
     values: dict[str, torch.Tensor] = {graph.nodes[0].name: inputs}
     for index, node in enumerate(graph.nodes[1:], start=1):
@@ -269,6 +270,7 @@ class SearchNetwork(nn.Module):
         for group in groups:
             number = sum(int(np.count_nonzero(kept[index])) for index in group)
             for _ in range(1, self._num_coats):
+                # Coats are nested: one threshold orders the scores, so that fewer kept are a part of those kept before.
                 number = num_to_keep(number, sparsity)
                 for index, mask in zip(group, keep_best_of_all([scores[i] for i in group], number), strict=True):
                     sums[index] += mask

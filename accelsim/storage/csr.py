@@ -42,6 +42,7 @@ class CsrFormat:
         check_range(self.name, values, -128, 127)
         rows = values.reshape(values.shape[0], -1)
         row_of, column_of = np.nonzero(rows)
+        # Kept weights lie in order of rows: a pointer is how many come before its row.
         pointers = np.searchsorted(row_of, np.arange(rows.shape[0] + 1))
         pointer_bits, column_bits = _widths(values.shape, row_of.size)
         return EncodedWeights(

@@ -68,6 +68,7 @@ class TernaryFormat:
         """Return the int8 tensor that was encoded."""
         count = ceil_div(encoded.num_weights, self.num_trits)
         codes = fields(unpack(encoded.weight, count * self.code_bits), self.code_bits, count)
+        # Digits to the base three, the least first; one is added so that -1, 0, 1 are the digits 0, 1, 2.
         trits = codes[:, None] // _CODE_BASE[: self.num_trits] % 3 - 1
         return trits.ravel()[: encoded.num_weights].astype(np.int8).reshape(encoded.shape)
 

@@ -61,6 +61,7 @@ class RleFormat:
         flat = values.ravel()
         positions = np.flatnonzero(flat)
         zeros = _zeros_before(positions)
+        # A padding is fifteen zeros before a value that is zero itself, so it bridges sixteen positions, not fifteen.
         paddings = zeros // POSITIONS_OF_PADDING
         ends = np.cumsum(paddings + 1)
         num_entries = int(ends[-1]) if ends.size else 0

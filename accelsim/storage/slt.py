@@ -139,6 +139,7 @@ class SltFormat:
             return dense_part(self.name, weights)
         require_ticket(self.name, weights)
         require_one_coat(self.name, weights)
+        # Seeds are stored once a stream, and the mask only of what was searched: frozen weights have no bit at all.
         codec = self.codec or check_codec(weights.codec or "raw")
         size = self._mask_size(codec, weights)
         source = source_to_regenerate(weights)

@@ -110,6 +110,7 @@ def _decode_entropy(payload: bytes, payload_bits: int, num_bits: int) -> BoolArr
     quantised = int.from_bytes(payload[:2], "big")
     if quantised == 0:
         raise TicketError("entropy mask: the probability of a one is 0; the file is damaged")
+    # The coder reads whole words; bytes that were trimmed are zeros again.
     coded = payload[2:] + bytes(-(len(payload) - 2) % 4)
     words = np.frombuffer(coded, dtype=">u4").astype(np.uint32)
     model = stream.model.Bernoulli(quantised / _PROBABILITY_ONE, perfect=False)
@@ -128,6 +129,7 @@ def _runs(bits: BoolArray) -> tuple[npt.NDArray[np.int64], bool]:
 
 
 def _from_runs(runs: npt.NDArray[np.int64], inverted: bool, num_bits: int) -> BoolArray:
+    # The inverse of the difference above: each rarer bit lies one place behind its run.
     places = np.cumsum(runs + 1) - 1
     if places.size and places[-1] >= num_bits:
         raise TicketError(f"run-length mask: runs pass {num_bits} free weights; the file is damaged")
@@ -203,6 +205,7 @@ def _decode_golomb(payload: bytes, payload_bits: int, num_bits: int) -> BoolArra
     # stop_from[i]: where the unary part of a code word that begins at i ends.
     stop_from = np.where(bits == 0, np.arange(size), size)
     stop_from = np.minimum.accumulate(stop_from[::-1])[::-1] if size else stop_from
+    # Where a code word begins depends on the one before it: this walk alone is serial, all else is done at once.
     starts, stops = [], []
     position, lookup = 0, stop_from.tolist()
     while position < size:

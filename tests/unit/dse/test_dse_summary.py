@@ -74,6 +74,12 @@ def test_a_best_within_a_thousandth_is_one_that_nothing_beats():
     assert best["latency_s"]["vary.weight_generator.num_lanes"] == 8
 
 
+def test_of_values_alike_a_variable_is_best_at_that_of_the_best_design():
+    rows = [row(lanes, "slt", latency_s) for lanes, latency_s in ((1, 1.0004), (8, 1.0), (2, 1.5))]
+    (moved,) = summarise(SPACE, rows, ["latency_s"], ()).sensitivities
+    assert moved.best == summarise(SPACE, rows, ["latency_s"], ()).best["latency_s"][moved.variable] == 8
+
+
 def test_no_best_is_named_where_most_points_failed():
     failed = [row(16, "slt", 1.0) | {"status": "failed", "reason": "no room"} for _ in range(3)]
     summary = summarise(SPACE, [*grid()[:2], *failed], ["latency_s"], ())
