@@ -44,8 +44,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class OfRun:
-    """What is run of a language model, as `run`, `sweep` and `explore` take it."""
+    """The batch, and what is run of a language model, as `run`, `sweep` and `explore` take them."""
 
+    batch: int | None
     phase: Phase | None
     context: int | None
     prompt: int | None
@@ -114,7 +115,7 @@ def run(  # noqa: PLR0913  each is an option of the command
         Anything wrong with what was given, in one line.
     """
     chip = load_hardware(os.fspath(hardware), _texts(overrides))
-    of_run = OfRun(phase, context, prompt, tokens, kv_bits).given() | {"batch": batch, "experts": experts}
+    of_run = OfRun(batch, phase, context, prompt, tokens, kv_bits).given() | {"experts": experts}
     options = _with_run(options, of_run)
     trace = _trace(workload, options)
     return _run(chip, trace, (storage or default_storage(trace, chip), *_formats(compare)), exact, uncertainty)
@@ -209,6 +210,7 @@ def sweep(  # noqa: PLR0913  each is an option of the command
     closed_form: bool = False,
     objectives: str | Sequence[str] = (),
     storage_of: Sequence[str] = (),
+    batch: int | None = None,
     phase: Phase | None = None,
     context: int | None = None,
     prompt: int | None = None,
@@ -232,13 +234,15 @@ def sweep(  # noqa: PLR0913  each is an option of the command
         Metrics of the summary, or one text with commas; empty takes the file's.
     storage_of
         Layers or kinds that are stored otherwise, each ``LAYER=FORMAT``.
+    batch
+        How many times a workload's inputs each run takes; None leaves it to the space.
     phase, context, prompt, tokens, kv_bits
         What is run of a language model; None leaves it to the space.
     progress
         Show progress on the error stream.
     """
     places = _places(out, store, (workers, scheduler, slurm), progress)
-    of_run = OfRun(phase, context, prompt, tokens, kv_bits)
+    of_run = OfRun(batch, phase, context, prompt, tokens, kv_bits)
     fidelity: Fidelity = "closed_form" if closed_form else "simulation"
     return _sweep(_space(space, storage_of, of_run), places, fidelity, _names(objectives))
 
@@ -258,6 +262,7 @@ def explore(  # noqa: PLR0913  each is an option of the command
     scheduler: str | None = None,
     slurm: int | None = None,
     storage_of: Sequence[str] = (),
+    batch: int | None = None,
     phase: Phase | None = None,
     context: int | None = None,
     prompt: int | None = None,
@@ -286,7 +291,7 @@ def explore(  # noqa: PLR0913  each is an option of the command
         seed=seed,
     )
     places = _places(out, store, (workers, scheduler, slurm), progress)
-    return _explore(_space(space, storage_of, OfRun(phase, context, prompt, tokens, kv_bits)), places, plan)
+    return _explore(_space(space, storage_of, OfRun(batch, phase, context, prompt, tokens, kv_bits)), places, plan)
 
 
 def _space(space: Space, storage_of: Sequence[str], of_run: OfRun) -> DesignSpace:

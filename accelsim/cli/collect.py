@@ -211,6 +211,9 @@ def read_workload(ctx: click.Context, workload: str, stated: TraceOptions) -> La
     return trace
 
 
+BATCH_ROW = OptionRow(
+    "--batch", click.INT, "Inputs of one run [default: 1]; multiplies those that the workload has itself."
+)
 PHASE_ROWS = (
     OptionRow("--phase", Choice(PHASES), "Language model: what is run of it [default: prefill]."),
     OptionRow(
@@ -241,7 +244,7 @@ _WORKLOAD_OPTIONS = (
     OptionRow(
         "--skip-unsupported", click.BOOL, "Exported module: leave out and count unknown operations without products."
     ),
-    OptionRow("--batch", click.INT, "Inputs of one run [default: 1]; multiplies those that the workload has itself."),
+    BATCH_ROW,
     OptionRow("--ignore-sparsity-column", click.BOOL, "Topology: read an N:M column as dense."),
     *PHASE_ROWS,
     OptionRow(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from accelsim.cli.collect import PHASE_ROWS, OptionRow, collecting
+from accelsim.cli.collect import BATCH_ROW, PHASE_ROWS, OptionRow, collecting
 from accelsim.cli.common import session
 from accelsim.errors import ConfigError
 
@@ -57,7 +57,7 @@ class SpaceCommand(click.Command):
 
 def place_options(function: F) -> F:
     """Add the options: the argument ``given``, which `wanted_places` and `read_space` take."""
-    return collecting("given", *_PLACES, *PHASE_ROWS)(function)
+    return collecting("given", *_PLACES, BATCH_ROW, *PHASE_ROWS)(function)
 
 
 def place_rows(function: F) -> F:
@@ -80,11 +80,11 @@ def wanted_places(ctx: click.Context, folder: str, given: Mapping[str, Any]) -> 
 
 
 def read_space(path: str, given: Mapping[str, Any], storage_of: tuple[str, ...]) -> DesignSpace:
-    """Return the space of a file, with what options state of layers' formats and of a language model's run."""
-    from accelsim.dse.space import PHASE_PARAMETERS, load_space, with_run  # noqa: PLC0415
+    """Return the space of a file, with what options state of layers' formats and of each run."""
+    from accelsim.dse.space import RUN_PARAMETERS, load_space, with_run  # noqa: PLC0415
     from accelsim.storage.stated import with_layers  # noqa: PLC0415
 
-    run = {name: given[name] for name in PHASE_PARAMETERS if name in given}
+    run = {name: given[name] for name in RUN_PARAMETERS if name in given}
     space = replace(with_run(load_space(path), run), storage_of=storage_of)
     with_layers("slt", space.storage_of)  # a wrong one is told before anything is made
     return space

@@ -223,14 +223,15 @@ def space_from_mapping(root: dict[str, YamlValue], name: str = "space") -> Desig
 
 
 def with_run(space: DesignSpace, run: Mapping[str, Value]) -> DesignSpace:
-    """Return a space in which the same is run of all language models.
+    """Return a space in which all runs have one batch, and the same is run of all language models.
 
     Raises
     ------
     ConfigError
         It is nothing that can be run, or the space varies it.
     """
-    problem = phase_problem(run)
+    problem = batch_problem(run[BATCH]) if BATCH in run else None
+    problem = problem or phase_problem(run)
     if problem:
         raise ConfigError(f"--{problem.replace('_', '-', 1)}")
     for variable in space.variables:

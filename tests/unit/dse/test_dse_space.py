@@ -6,7 +6,7 @@ import pytest
 
 from accelsim.dse.constraints import holds, parse_constraint
 from accelsim.dse.rows import METRICS, POINT_COLUMNS, WORKLOAD_COLUMNS
-from accelsim.dse.space import load_space, space_from_mapping
+from accelsim.dse.space import load_space, space_from_mapping, with_run
 from accelsim.errors import ConfigError
 
 HEAD = "hardware: chip.yaml\nworkloads: [conv2]\n"
@@ -99,6 +99,13 @@ def test_a_space_may_be_a_mapping():
     space = space_from_mapping({"hardware": "a.yaml", "workloads": ["conv2"], "vary": {"clock_mhz": [1, 2]}})
 
     assert (space.hardware, space.num_choices, space.storage) == (("a.yaml",), 2, None)
+
+
+def test_options_state_the_batch_of_all_points():
+    space = space_from_mapping({"hardware": "edge", "workloads": "gpt2", "vary": {"context": [3, 4]}})
+    assert with_run(space, {"batch": 4, "phase": "decode"}).run == (("batch", 4), ("phase", "decode"))
+    with pytest.raises(ConfigError, match="^--batch: 0 is not a whole number"):
+        with_run(space, {"batch": 0})
 
 
 def test_conditions_compare_figures_and_never_run_code():
