@@ -31,7 +31,9 @@ def _unique(pairs: list[tuple[str, Any]], most_fields: int | None) -> dict[str, 
         raise StrictJsonError(f"a record has {len(pairs):,} fields, and {most_fields} at the most are allowed")
     values = dict(pairs)
     if len(values) != len(pairs):
-        raise StrictJsonError("a field is given twice")
+        names = [name for name, _ in pairs]
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        raise StrictJsonError(f"a field is given twice, {twice[:40]!r}")
     return values
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -119,7 +119,9 @@ def command(  # noqa: PLR0913  each is an option, or several that belong togethe
     wanted = _stated_formats(ctx, storage)
     chips = [load_hardware(name, overrides) for name in dict.fromkeys((hardware, *chip))]
     target = check_folder_place(folder)
-    read = [(workload, read_workload(ctx, workload, stated)) for workload in workloads]
+    # As many sequences as there are hit the experts that are named.
+    first = stated if stated.experts is None else replace(stated, batch=max(batches))
+    read = [(workload, read_workload(ctx, workload, first)) for workload in workloads]
     traces = [trace for each in read for trace in with_batches(*each, stated, batches)]
     if target.is_dir():  # an older comparison goes first; a folder that is not there is made when there is a result
         _claim(ctx, target)

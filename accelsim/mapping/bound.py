@@ -57,7 +57,7 @@ def lower_bound(task: LayerTask) -> LowerBound:
     """Return the lower bound of a layer, alone and from cold buffers."""
     traffic = _traffic(task)
     vector = _vector_cycles(task)
-    dram = _dram_cycles(task, traffic)
+    dram = _dram_cycles(task, traffic)  # without the memory's answer, for which several layers may wait together
     lead, tail = _lead(task, traffic), _tail(task)
     if not task.layer.uses_array:
         port = 0.0
@@ -72,7 +72,7 @@ def lower_bound(task: LayerTask) -> LowerBound:
             "weight_generator": _generator_cycles(task) + tail,
         }
         port = max(array, port)
-    limits["dram"] = dram
+    limits["dram"] = dram + _answer(task, traffic)
     limit = max(limits, key=lambda name: limits[name])
     # Figures are floats here; what is rounded up in the simulation is rounded down here.
     call = task.hardware.pe_array.call_cycles
@@ -175,7 +175,15 @@ def _dram_cycles(task: LayerTask, traffic: _Traffic) -> float:
     if task.hardware.dram.separate_write_bus:
         # Reads and writes pass side by side: the longer of them decides.
         return max(read, written) / rate
-    return (read + written) / rate + (min(_latency(task, False), _latency(task, True)) if read or written else 0)
+    return (read + written) / rate
+
+
+def _answer(task: LayerTask, traffic: _Traffic) -> float:
+    """Return the cycles from the last request of a layer to its last word, or from the first to its first."""
+    is_moved = traffic.read or traffic.outputs
+    if task.is_ideal or task.hardware.dram.separate_write_bus or not is_moved:
+        return 0
+    return min(_latency(task, False), _latency(task, True))
 
 
 def _lead(task: LayerTask, traffic: _Traffic) -> float:

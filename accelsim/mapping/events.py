@@ -226,7 +226,7 @@ def weight_events(
         step=steps,
         release=release,
         fetch_bytes=fetch_bytes,
-        fetch_release=_stream_free(fetched, holding.mask, task.hardware.mask_buffer.double_buffered),
+        fetch_release=_stream_free(fetched, holding, task.hardware.mask_buffer.double_buffered),
         decode_cycles=np.maximum(decode, _mask_port_cycles(task, share, fetched) * passes),
         generate_cycles=generation.cycles if generation is not None else np.zeros_like(positions),
     )
@@ -249,16 +249,20 @@ def _mask_port_cycles(task: LayerTask, stored_bits: Ints, fetched: npt.NDArray[n
     return -(-stored_bits * np.where(fetched, 2, 1) // task.hardware.mask_buffer.port_bits_per_cycle)
 
 
-def _stream_free(fetched: npt.NDArray[np.bool_], reuse: Reuse, double: bool) -> Ints:
-    """Return how many tiles the decoder must have finished before the place of a fetch is free."""
-    order = np.flatnonzero(fetched)
+def _stream_free(fetched: npt.NDArray[np.bool_], holding: Holding, double: bool) -> Ints:
+    """Return how many tiles the decoder must have finished before the place of a fetch is free.
+
+    0: all of the layers before; `NO_RELEASE`: their last one may still be there, in the other half of the buffer.
+    """
+    order, reuse = np.flatnonzero(fetched), holding.mask
     release = np.zeros(fetched.size, dtype=np.int64)
     if not order.size:
         return release
     block = np.arange(order.size, dtype=np.int64) // reuse.block_tiles
     # As in `_place_free`, but the place is the mask buffer's, and the decoder is who empties it.
     owner = np.maximum(block - 1, 0) if double else block
-    release[order] = np.where(block == 0, 0, order[owner * reuse.block_tiles])
+    first = NO_RELEASE if holding.mask_leaves_half else 0
+    release[order] = np.where(block == 0, first, order[owner * reuse.block_tiles])
     return release
 
 

@@ -15,17 +15,25 @@ from accelsim.units import bits_to_bytes, ceil_div
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """How each operand is held, and the bytes that takes."""
+    """How each operand is held, and the bytes that takes.
+
+    ``mask_leaves_half``: no block of stored bits takes more than half of the mask buffer, so that the first bits of the
+    next layer may come into the other half.
+    """
 
     weights: Reuse
     mask: Reuse
     inputs: Reuse
     outputs: Reuse
     occupancy_bytes: dict[str, int]
+    mask_leaves_half: bool = False
 
     def key(self) -> Hashable:
         """Return all of it as a key."""
-        return self.weights, self.mask, self.inputs, self.outputs, tuple(self.occupancy_bytes.items())
+        return (
+            self.weights, self.mask, self.inputs, self.outputs, tuple(self.occupancy_bytes.items()),
+            self.mask_leaves_half,
+        )  # fmt: skip
 
 
 def _best(levels: list[Reuse], tile_bytes: int, capacity: int, double: bool) -> tuple[Reuse, int] | None:
@@ -120,13 +128,14 @@ def hold(task: LayerTask, tiling: Tiling) -> Holding | None:
     inputs = _best(input_levels, needed, capacity, double)
     if inputs is None or capacity < 0:
         return None
-    mask, mask_bytes = _hold_mask(task, tiling, weights[0], sizes["mask"])
+    mask, mask_bytes, leaves_half = _hold_mask(task, tiling, weights[0], sizes["mask"])
     return Holding(
         weights=weights[0], mask=mask, inputs=inputs[0], outputs=outputs[0],
         occupancy_bytes={
             "weight_buffer": weights[1], "mask_buffer": mask_bytes, "activation_buffer": inputs[1] + staged,
             "accumulator": outputs[1],
         },
+        mask_leaves_half=leaves_half,
     )  # fmt: skip
 
 
@@ -165,16 +174,30 @@ def misfit(task: LayerTask, tiling: Tiling) -> str:
     return "; ".join(found) or "the buffers are too small"
 
 
-def _hold_mask(task: LayerTask, tiling: Tiling, weights: Reuse, mask_tile_bytes: int) -> tuple[Reuse, int]:
-    """Return how stored bits are held: in the mask buffer for later visits, or as a stream through it."""
+def _hold_mask(task: LayerTask, tiling: Tiling, weights: Reuse, mask_tile_bytes: int) -> tuple[Reuse, int, bool]:
+    """Return how stored bits are held: in the mask buffer for later visits, or as a stream through it.
+
+    With it the bytes that takes, and whether a block leaves half of the buffer to those of the next layer.
+    """
     buffer = task.hardware.mask_buffer
     if not task.decodes:
-        return weights, 0
+        return weights, 0, False
     levels = _levels(tiling, tiling.counts(task.layer.dims), WEIGHT_LOOPS)
     # Bits of weights that are held are not read again inside, so only holding them from further out saves a fetch.
     outer = [level for level in levels if level.hold_from <= weights.hold_from]
     best = _best(outer, mask_tile_bytes, task.capacity(buffer), buffer.double_buffered)
     if best is None:
         # Not even a tile fits: its bits stream through, and are fetched whenever the weights are made.
-        return weights, min(mask_tile_bytes, buffer.capacity_bytes)
-    return best
+        return weights, min(mask_tile_bytes, buffer.capacity_bytes), False
+    half = task.capacity(buffer) // 2
+    if not buffer.double_buffered or (best[0].num_blocks == 1 and best[1] <= half):
+        return *best, buffer.double_buffered
+    if _fetches(best[0]) == _fetches(outer[0]) and mask_tile_bytes <= half:
+        # Holding bits for longer saves nothing: as many tiles as fit pass through each half.
+        tiles, fetches = half // max(1, mask_tile_bytes), _fetches(outer[0])
+        return Reuse(outer[0].hold_from, tiles, ceil_div(fetches, tiles)), 2 * tiles * mask_tile_bytes, True
+    return *best, best[0].num_blocks > 1
+
+
+def _fetches(reuse: Reuse) -> int:
+    return reuse.block_tiles * reuse.num_blocks

@@ -31,7 +31,8 @@ class WeightEvents:
     ``fetch_bytes``: what DRAM
     delivers for it (0: held on chip); ``fetch_release``: event of the decoder (or of the array's progress, without a
     decoder) that
-    frees the place for the fetched bytes; ``decode_cycles`` and ``generate_cycles``: work of decoder and generator
+    frees the place for the fetched bytes (0: all events of the layers before; `NO_RELEASE`: the last may be under way);
+    ``decode_cycles`` and ``generate_cycles``: work of decoder and generator
     (0: none); the decoder's is as long as the generator's at the least where it is too narrow for the words.
     """
 

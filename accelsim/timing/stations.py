@@ -12,7 +12,9 @@ station           an event is                           waits for               
 ================  ====================================  ================================================  ==============
 dma               a request, in the program's order     a place in the buffer that it fills, data that    the counter of
                                                         it stores, a free entry for requests              its kind
-mask_decoder      a weight tile                         a place in the weight buffer, stored bits         freed, decoded
+mask_decoder      a weight tile                         a place in the weight buffer, stored bits         freed, emptied
+                                                                                                          cleared
+                                                                                                          decoded
 weight_generator  a weight tile                         a place in the weight buffer, stored seeds, bits  generated
 pe_array          a step: one tile on the array         inputs, weights, partial sums, free accumulators  array, taken
 vector_unit       an output tile                        its last step, residuals, a place to stage it     drained
@@ -47,6 +49,8 @@ COUNTERS = {
     "stored": "stores to DRAM",
     "done": "requests of the DMA that are done",
     "freed": "tiles consumed by the mask decoder",
+    "emptied": "halves of the mask buffer emptied by the mask decoder",
+    "cleared": "layers of large blocks of stored bits consumed by the mask decoder",
     "decoded": "tiles from the mask decoder",
     "generated": "tiles from the weight generator",
     "drained": "output tiles from the vector unit",
@@ -142,11 +146,14 @@ def _dma(schedule: LayerSchedule, hardware: HardwareConfig, first_place: str) ->
     kind, event, num_bytes, step, bus_cycles = program_table(schedule)
     weights, inputs, outputs = schedule.weights, schedule.inputs, schedule.outputs
     nothing = np.full(kind.size, NO_WAIT, dtype=np.int64)
-    array, first, freed, drained, stored = (nothing.copy() for _ in range(5))
+    array, first, freed, emptied, cleared, drained, stored = (nothing.copy() for _ in range(7))
     of_weights, of_inputs = np.flatnonzero(kind == WEIGHT), np.flatnonzero(kind == INPUT)
     if schedule.uses_decoder:
-        # Stored bits of two layers never lie in the mask buffer together: the first tiles wait for all before them.
-        freed[of_weights] = weights.fetch_release[event[of_weights]]
+        # A layer's first block comes into the half of the mask buffer that the last one before it has left free.
+        release = weights.fetch_release[event[of_weights]]
+        freed[of_weights] = release
+        emptied[of_weights] = np.where(release == NO_RELEASE, -1, NO_WAIT)
+        cleared[of_weights] = np.where(release == NO_RELEASE, 0, NO_WAIT)
     else:
         release = weights.release[event[of_weights]]
         first[of_weights] = np.where(release == NO_RELEASE, 0, NO_WAIT)
@@ -169,7 +176,8 @@ def _dma(schedule: LayerSchedule, hardware: HardwareConfig, first_place: str) ->
     ahead = (kind == STORE) | (kind == WEIGHT) & hardware.mapping.prefetch_next_layer
     waits = [
         Wait("layers", np.where(ahead, NO_WAIT, 0)), Wait(first_place, first), Wait("array", array),
-        Wait("freed", freed), Wait("drained", drained), Wait("stored", stored),
+        Wait("freed", freed), Wait("emptied", emptied), Wait("cleared", cleared), Wait("drained", drained),
+        Wait("stored", stored),
     ]  # fmt: skip
     raises: tuple[Raise, ...] = ()
     limit = hardware.dram.num_outstanding_requests
@@ -187,10 +195,26 @@ def _mask_decoder(schedule: LayerSchedule, hardware: HardwareConfig, first_place
     if not schedule.uses_decoder or decoder is None:
         return _idle("mask_decoder")
     fetched = Wait("fetched", _running_count(weights.fetch_bytes))
-    raises = Raise("freed"), Raise("decoded", latency_cycles=decoder.latency_cycles)
     cycles = together(schedule)[0]
+    raises = Raise("freed"), _leaves(schedule), Raise("decoded", latency_cycles=decoder.latency_cycles)
     # Stored bits are gone when the tile ends; what comes out of the pipeline is there its latency later.
     return Station("mask_decoder", cycles, (*_places(weights.release, first_place), fetched), raises)
+
+
+def _leaves(schedule: LayerSchedule) -> Raise:
+    """Return what tells the next layer that there is room for its first stored bits.
+
+    Blocks of half of the mask buffer leave the other half to it: it waits for all of them but the last. Of others it
+    waits for all.
+    """
+    weights = schedule.weights
+    last = np.arange(weights.step.size, dtype=np.int64)[-1:]
+    fetched = np.flatnonzero(weights.fetch_bytes)
+    release = weights.fetch_release[fetched]
+    if not (release == NO_RELEASE).any():
+        return Raise("cleared", only=last)
+    begins = fetched[1:][np.diff(release) != 0]  # a block's tiles have one release; only the last two blocks matter
+    return Raise("emptied", only=np.append(begins[-1:] - 1, last))
 
 
 def together(schedule: LayerSchedule) -> tuple[Ints, Ints]:

@@ -20,6 +20,8 @@ _MAX_BLOCKS = 1024
 _MAX_EXPERTS = 4096
 _MAX_SIZE = 1 << 24
 _WINDOWED = ("mistral", "mixtral", "qwen2")
+_ABSENT_KV_HEADS = {"mistral": 8, "mixtral": 8, "qwen2": 32, "bitnet": 5}
+_ABSENT_WINDOW = {"mistral": 4096}
 _ACTIVATIONS: dict[str, Activation] = {
     **dict.fromkeys(("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh"), "gelu"),
     **dict.fromkeys(("silu", "swish"), "silu"),
@@ -53,6 +55,12 @@ def read_model_config(path: str) -> DecoderShape | None:
         if "model_type" not in document:
             return None
         shown = repr(family) if isinstance(family, str) and len(family) <= 64 else "of another kind"  # noqa: PLR2004
+        inner = document.get("text_config")
+        if isinstance(inner, dict) and inner.get("model_type") in DECODER_FAMILIES:
+            raise TraceError(
+                f"{path}: model_type: {shown} is none of {', '.join(DECODER_FAMILIES)}, but its text_config is: give "
+                "that as a config.json of its own to run the language model alone"
+            )
         raise TraceError(
             f"{path}: model_type: {shown} is none of {', '.join(DECODER_FAMILIES)}; {READ_KINDS}; load the model and "
             "export it: torch.export.save(torch.export.export(model.eval(), (example,)), 'm.pt2'), or as ONNX"
@@ -88,6 +96,12 @@ class _Reader:
             raise self.wrong(names[0], "is missing; give the model's own")
         return default
 
+    def num_kv_heads(self, family: str, num_heads: int) -> int:
+        """Return the heads of keys and values: null is one a query head, and a field left out the family's default."""
+        name = "num_key_value_heads"
+        default = num_heads if name in self._document else _ABSENT_KV_HEADS.get(family, num_heads)
+        return self.size(name, default=default)
+
     def flag(self, name: str, default: bool) -> bool:
         """Return true or false."""
         value = self._document.get(name)
@@ -99,10 +113,13 @@ class _Reader:
 
     def activation(self, name: str, default: str) -> Activation:
         """Return the activation of the feed-forward layers."""
-        value = self._document.get(name) or default
+        value = self._document.get(name)
+        if value is None:
+            value = default
         found = _ACTIVATIONS.get(value) if isinstance(value, str) else None
         if found is None:
-            raise self.wrong(name, f"not one of {', '.join(_ACTIVATIONS)}; others are not modelled")
+            shown = repr(value[:40]) if isinstance(value, str) else type(value).__name__
+            raise self.wrong(name, f"{shown} is not one of {', '.join(_ACTIVATIONS)}; others are not modelled")
         return found
 
     def window(self, family: str, num_blocks: int) -> int | None:
@@ -117,7 +134,8 @@ class _Reader:
         if family == "qwen2" and not self.flag("use_sliding_window", False):
             stated = None
         else:
-            stated = self.size("sliding_window", default=0) or None
+            is_silent = "sliding_window" not in self._document and kinds is None
+            stated = self.size("sliding_window", default=_ABSENT_WINDOW.get(family, 0) if is_silent else 0) or None
         if stated is not None and family not in _WINDOWED:
             raise self.wrong("sliding_window", f"{family} has none; leave it out, or give the model's own model_type")
         if kinds is None:
@@ -193,7 +211,7 @@ def _llama(reader: _Reader, name: str, family: str) -> DecoderShape:
         features=features,
         num_blocks=num_blocks,
         num_heads=heads,
-        num_kv_heads=reader.size("num_key_value_heads", default=8 if family in ("mistral", "mixtral") else heads),
+        num_kv_heads=reader.num_kv_heads(family, heads),
         head_size=head_size or _share(reader, features, heads, "num_attention_heads"),
         hidden=reader.size("intermediate_size"),
         context=reader.size("max_position_embeddings"),

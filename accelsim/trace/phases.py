@@ -265,7 +265,7 @@ def _experts(
         if not 0 <= expert < number:
             raise TraceError(f"{where}: --experts: {expert} is not from 0 to {number - 1}; {network.name} has {number}")
     if len(set(named)) < len(named):
-        raise TraceError(f"{where}: --experts: {named} names one twice; name each once")
+        raise TraceError(f"{where}: --experts: {','.join(map(str, named))} names one twice; name each once")
     most = min(number, active * fewest_tokens)
     if not active <= len(named) <= most:
         raise TraceError(

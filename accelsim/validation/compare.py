@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from accelsim.errors import ConfigError
 from accelsim.names import suggest
 from accelsim.validation import eyeriss, gemm, gemmini, tpu
+from accelsim.validation.decoder_power import validate_decoder_power
 from accelsim.validation.decoders import validate_decoders
 from accelsim.validation.dram import validate_dram
 from accelsim.validation.dram_energy import validate_dram_energy
@@ -45,6 +46,7 @@ REFERENCES: dict[str, Callable[[], list[ValidationRow]]] = {
     "frozen-sizes": validate_model_sizes,
     "hiddenite": validate_hiddenite,
     "decoders": validate_decoders,
+    "decoder-power": validate_decoder_power,
 }
 
 

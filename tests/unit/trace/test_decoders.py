@@ -153,6 +153,24 @@ def test_a_configuration_of_gpt2_is_read(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("family", "fields", "num_kv_heads", "window"),
+    [
+        ("llama", {}, 40, None),
+        ("mistral", {}, 8, 4096),
+        ("mistral", {"num_key_value_heads": None, "sliding_window": None}, 40, None),
+        ("bitnet", {}, 5, None),
+        ("mixtral", {"num_key_value_heads": 2}, 2, None),
+    ],
+)
+def test_a_field_left_out_means_what_it_does_to_the_library_and_null_means_none(
+    tmp_path, family, fields, num_kv_heads, window
+):
+    sizes = {"model_type": family, "hidden_size": 320, "num_attention_heads": 40, "hidden_act": "silu"}
+    shape = read_model_config(str(config(tmp_path, **sizes, **({"num_key_value_heads": "left out"} | fields))))
+    assert (shape.num_kv_heads, shape.window) == (num_kv_heads, window)
+
+
+@pytest.mark.parametrize(
     ("fields", "said"),
     [
         ({"model_type": "mamba"}, "model_type: 'mamba' is none of gpt2, llama, mistral, qwen2, bitnet, mixtral; read"),
@@ -163,7 +181,12 @@ def test_a_configuration_of_gpt2_is_read(tmp_path):
         ({"vocab_size": 1 << 24, "hidden_size": 1 << 20}, "parameters are more than 1099511627776"),
         ({"num_key_value_heads": 3}, "num_key_value_heads: 3 does not divide 8 query heads"),
         ({"num_attention_heads": 7}, "num_attention_heads: 7 does not divide 64 features"),
-        ({"hidden_act": "mish"}, "hidden_act: not one of gelu"),
+        ({"hidden_act": "mish"}, "hidden_act: 'mish' is not one of gelu"),
+        ({"hidden_act": False}, "hidden_act: bool is not one of gelu"),
+        (
+            {"model_type": "llava", "text_config": LLAMA},
+            "model_type: 'llava' is none of gpt2, llama, mistral, qwen2, bitnet, mixtral, but its text_config is",
+        ),
         (
             {"model_type": "qwen2", "use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1},
             "max_window_layers: a window in some layers only is not modelled",
@@ -191,7 +214,7 @@ def test_a_wrong_configuration_is_refused_in_one_line(tmp_path, fields, said):
 def test_a_configuration_that_says_a_thing_twice_is_refused(tmp_path):
     path = tmp_path / "config.json"
     path.write_text('{"model_type": "llama", "vocab_size": 1, "vocab_size": 2}')
-    with pytest.raises(TraceError, match="a field is given twice"):
+    with pytest.raises(TraceError, match="a field is given twice, 'vocab_size'"):
         decode(path)
 
 
