@@ -255,6 +255,8 @@ def _unknown(line: bytes, form: _Form | None, forms: tuple[_Form, ...]) -> str:
         named = zip(_TIMED_WORDS.items(), words, strict=True)
         name, word = next((name, word) for (name, allowed), word in named if not re.fullmatch(allowed, word))
         return f"{name} {ascii(word[:40].decode('utf-8', 'replace'))} in {shown} is not {_ALLOWED[name]}"
+    if form is None and _END.fullmatch(line):
+        return f"{shown} stands before any request; write lines '{TIMED.shown}' above it"
     if words[:1] == [b"end"] and (form is TIMED or forms == (TIMED,)):
         return f"{shown} is not 'end NS' behind all requests, NS a decimal number such as 1250.5"
     if form is not None:

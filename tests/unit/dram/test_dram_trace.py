@@ -239,7 +239,7 @@ def test_requests_have_times_and_sizes(tmp_path: Path) -> None:
         ("R 0,0,2,77,5\n", "five numbers name no bank group, and the memory has 4"),
         ("0x40\n", ":1: '0x40' is not a request; write lines 'ADDRESS R|W' or"),
         ("\x1f\x8b\x08\x00\n", "is no line of text; unpack the file"),
-        ("end 9\n", ":1: 'end 9' is not a request"),
+        ("end 9\n", ":1: 'end 9' stands before any request"),
     ],
 )
 def test_requests_that_no_memory_can_serve_are_refused(tmp_path: Path, text: str, what: str) -> None:
