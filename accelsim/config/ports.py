@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 PORT_FIELDS = frozenset({"width_bits", "num_banks", "num_ports"})
 BUFFERS = ("activation_buffer", "weight_buffer", "accumulator")
 """The buffers beside the PE array."""
+LEAST_WEIGHT_BITS = 2  # a ternary weight's mask and sign: no format of many values is narrower
 ALL_BUFFERS = ("activation_buffer", "weight_buffer", "mask_buffer", "accumulator")
 
 
@@ -71,10 +72,13 @@ def starved(hardware: HardwareConfig) -> Iterator[str]:
         "weight_stationary": BUFFERS,
         "output_stationary": ("activation_buffer", "weight_buffer"),
         "input_stationary": BUFFERS,
-        "spatial": ("weight_buffer",) if array.operand_registers else ("activation_buffer", "accumulator"),
+        "spatial": ("weight_buffer",) if array.operand_registers else BUFFERS,
         "row_stationary": (),  # PEs use what they hold many times
     }[array.dataflow]
     needed = streamed_bits(hardware)
+    if array.dataflow == "spatial" and not array.operand_registers:
+        # Weights stay for all positions of a tile, of which a linear layer has one, and may be narrower than inputs.
+        needed["weight_buffer"] = needed["weight_buffer"] // hardware.activation_bits * LEAST_WEIGHT_BITS
     for name in streams:
         buffer: BufferConfig = getattr(hardware, name)
         ports = buffer.port_bits_per_cycle

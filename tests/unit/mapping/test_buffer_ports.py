@@ -8,6 +8,7 @@ import pytest
 
 from accelsim import pipeline
 from accelsim.config.loader import load_hardware
+from accelsim.config.ports import starved
 from accelsim.trace import TraceOptions, trace_workload
 
 pytestmark = pytest.mark.usefixtures("first_choice_in_module")
@@ -47,3 +48,18 @@ def test_a_narrow_mask_buffer_slows_the_decoder() -> None:
         counters = pipeline.simulate(load_hardware(path, overrides), trace, "csr-int8")
         waits.append(sum(layer.cycles_by_cause["wait_decoder"] for layer in counters.layers))
     assert waits[0] > 4 * waits[1]
+
+
+@pytest.mark.parametrize(
+    ("chip", "buffer"),
+    [
+        (chip, buffer)
+        for chip in ("edge", "hiddenite")
+        for buffer in ("activation_buffer", "weight_buffer", "accumulator")
+    ],
+)
+def test_a_chip_whose_ports_starve_its_array_is_told(chip: str, buffer: str) -> None:
+    path = str(ROOT / "hwconfigs" / f"{chip}.yaml")
+    assert not [*starved(load_hardware(path, []).config)]
+    (line,) = starved(load_hardware(path, [f"{buffer}.width_bits=8", f"{buffer}.num_banks=1"]).config)
+    assert line.startswith(f"{buffer}: its ports move ")
