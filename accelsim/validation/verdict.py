@@ -46,9 +46,9 @@ SUBJECTS = {
     "sparse-crossing": Subject("density at which skipping beats gating", "Sparseloop"),
     "frozen-sizes": Subject("stored size of frozen tickets", "arXiv 2402.14029"),
     "hiddenite": Subject("TOPS/W, middle of a range of assumptions", "Hiddenite, the one chip of this kind"),
-    "decoders": Subject("tokens a second that the memory allows, or time a token,", "published decoders"),
+    "decoders": Subject("tokens a second that the memory allows, or time a token", "published decoders"),
     "decoder-power": Subject(
-        "power of a decode (of a GPU its memory alone), middle of a range of assumptions,", "published decoders"
+        "power of a decode (of a GPU its memory alone), middle of a range of assumptions", "published decoders"
     ),
 }
 
