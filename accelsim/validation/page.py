@@ -32,7 +32,7 @@ class _Reason:
 _REASONS = (
     _Reason("gemm-tilings-rtl", "cycles", -1, "tiles write more than they read, and the store is not overlapped there"),
     _Reason("tpu-v3", "cycles of gemm", -1, "tensors may be fp32 in memory there"),
-    _Reason("tpu-v3", "cycles of conv", -1, "tensors of 64 channels are padded to 128 in memory there"),
+    _Reason("tpu-v3", "cycles of conv", -1, "64 channels; padding in memory is modelled, the rest is not explained"),
     _Reason("tpu-v1", "share of cycles stalled on weights or", 1, "non-matrix cycles there are not modelled"),
     _Reason("tpu-v1", "share of cycles stalled on weights,", 1, "shifts behind a waiting array count as wait here"),
     _Reason("tpu-v1", "TOPS, LSTM", 1, "equal square layers fill the array better than the real ones"),

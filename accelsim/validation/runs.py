@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from accelsim.config.loader import LoadedHardware, load_hardware
+from accelsim.errors import ConfigError
 from accelsim.mapping.loops import Tiling
 from accelsim.pipeline import simulate
 from accelsim.sim.counters import Counters
 from accelsim.trace.model import LayerKind, LayerTrace, LayerWeights, LoopDims, TraceLayer
+
+MOST_ELEMENTS = 1 << 48  # of a tensor: counts of bits and of operations stay below 64 bits
 
 
 def dense_weights(dims: LoopDims) -> LayerWeights:
@@ -38,8 +42,17 @@ def conv_dims(
     *, channels: int, filters: int, out: tuple[int, int], window: tuple[int, int], stride: int = 1, batch: int = 1,
     groups: int = 1, padding: int = 0,
 ) -> LoopDims:  # fmt: skip
-    """Return the loops of a convolution; ``channels`` and ``filters`` are per group, the input is just large enough."""
+    """Return the loops of a convolution; ``channels`` and ``filters`` are per group, the input is just large enough.
+
+    Raises
+    ------
+    ConfigError
+        A tensor has more than `MOST_ELEMENTS`.
+    """
     height, width = ((size - 1) * stride + kernel - 2 * padding for size, kernel in zip(out, window, strict=True))
+    most = batch * groups * max(channels * abs(height * width), filters * math.prod(out))
+    if most > MOST_ELEMENTS:
+        raise ConfigError(f"a tensor of {most} elements is larger than {MOST_ELEMENTS}; give smaller sizes")
     return LoopDims(
         N=batch, G=groups, K=filters, C=channels, P=out[0], Q=out[1], R=window[0], S=window[1], H=height, W=width,
         stride=(stride, stride), padding=(padding, padding),

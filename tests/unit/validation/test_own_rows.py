@@ -64,6 +64,7 @@ def test_a_bad_cell_is_refused_with_file_row_and_column(tmp_path, reference):
         ("tpu-v3", "workload,cycles\ngemm_8x8x0,1\n", "workload: 'gemm_8x8x0' needs 3 whole numbers"),
         ("tpu-v3", "workload,cycles\nencoder_8x8x3,1\n", "workload: encoder of width 8: 3 heads do not"),
         ("tpu-v3", "workload,cycles\nconv_1x3x3x8x8x7x1x0,1\n", "workload: 'conv_1x3x3x8x8x7x1x0': its"),
+        ("tpu-v3", "workload,cycles\nconv_9x1048576x1048576x99x8x3x1x1,1\n", "row 1 (line 2): a tensor of "),
         ("hiddenite", "a\n1\n", "--rows: needs one --reference that takes rows; give one of eyeriss-v1"),
         ("gemmini-rtl", "C,K\n1,1\n", "no column N, P, Q, R, S, stride, accumulator_bytes"),
         ("gemmini-rtl", "C,K\n1,1\n", "scratchpad_bytes or spad_bytes, mapping, rtl_cycles or rtl_cycles_this_mapping"),
