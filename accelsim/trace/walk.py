@@ -112,8 +112,8 @@ class _Walk:
         """Mark caches of keys and values: a second operand that an input holds in part, and what is returned to it."""
         for draft in self._drafts.values():
             held = draft.second.get("input")
-            made = {name: self._drafts.get(name) for name in draft.second if name != "input"}
-            if held is None or not made or not all(each is not None and each.is_output for each in made.values()):
+            made = {name: self._returned(name) for name in draft.second if name != "input"}
+            if held is None or not made or None in made.values():
                 continue
             new = sum(count for name, count in draft.second.items() if name != "input")
             draft.cached_elements = min(held, max(0, draft.second_input_elements - new))
@@ -121,6 +121,24 @@ class _Walk:
                 if each is not None:
                     each.caches = True
                     each.cached_outputs += draft.second[name]
+
+    def _returned(self, name: str) -> _Draft | None:
+        """Return the layer whose outputs the network returns of what a layer makes: itself, or one that quantises it.
+
+        That is work of the vector unit on nothing else, of as many results.
+        """
+        own = self._drafts.get(name)
+        if own is None or own.is_output:
+            return own
+        return next(
+            (
+                each
+                for each in self._drafts.values()
+                if each.kind == "vector" and each.is_output and not each.residuals
+                and list(each.operand) == [name] and each.num_outputs == own.num_outputs
+            ),
+            None,
+        )  # fmt: skip
 
     def _place(self, node: GraphNode) -> _Tensor:
         if node.kind == "input":
