@@ -19,8 +19,16 @@ from accelsim.config.hardware import HardwareConfig
 from accelsim.config.loader import load_hardware
 from accelsim.config.ports import without_derived_ports
 from accelsim.dse.rows import Fidelity
-from accelsim.dse.space import STORAGE, DesignSpace, Value
-from accelsim.dse.workloads import NOTHING_STATED, Workload, WorkloadSpec, default_storage, read_workloads
+from accelsim.dse.space import RUN_PARAMETERS, STORAGE, DesignSpace, Value
+from accelsim.dse.workloads import (
+    DENSE_STORAGE,
+    NOTHING_STATED,
+    Workload,
+    WorkloadSpec,
+    default_storage,
+    load_trace,
+    read_workloads,
+)
 from accelsim.errors import AccelSimError
 from accelsim.storage.stated import with_layers
 from accelsim.trace.options import TraceOptions
@@ -125,7 +133,25 @@ def open_source(
         What is wrong with a file.
     """
     bases = tuple(without_derived_ports(load_hardware(path, overrides).config) for path in space.hardware)
-    return PointSource(space, bases, read_workloads(space.workloads, space.varies_ticket, options))
+    workloads = read_workloads(space.workloads, space.varies_ticket, options)
+    if space.storage_of:
+        _check_layers(space, workloads)
+    return PointSource(space, bases, workloads)
+
+
+def _check_layers(space: DesignSpace, workloads: Sequence[Workload]) -> None:
+    """Raise `MappingError` where ``storage_of`` names no layer and no kind of any workload of the space.
+
+    What varies changes sizes and never names: the first values of what is run stand for all. A workload that cannot be
+    read with these is the fault of its points, which say so.
+    """
+    varied = {variable.name: variable.levels[0] for variable in space.variables if variable.name in RUN_PARAMETERS}
+    of_run = dict(space.run) | varied
+    try:
+        traces = [load_trace(workload.choose(of_run)) for workload in workloads]
+    except AccelSimError:
+        return
+    with_layers(DENSE_STORAGE, space.storage_of, [layer for trace in traces for layer in trace.layers])
 
 
 def _set(root: dict[str, Any], place: str, value: Value) -> str:

@@ -27,6 +27,8 @@ _MAX_FILE_BYTES = 1 << 40
 _MAX_GRAPH_BYTES = 256 << 20
 _GRAPH_NAMES = ("models/model.json", "serialized_exported_program.json")
 _COMPLEX_TYPES = (9, 10, 11)
+_BYTES = (1, 2)
+"""Serialised types of integers of 8 bits: without sign and with it."""
 """Numbers of the complex types in ``torch._export.serde.schema.ScalarType``."""
 _WEIGHTS_NAME = "weights/model_weights_config.json"
 
@@ -140,6 +142,7 @@ class _Reader:
                 name for name, meta in self._graph["tensor_values"].items() if meta.get("dtype") in _COMPLEX_TYPES
             ),
             self._open,
+            {name: 8 for name, meta in self._graph["tensor_values"].items() if meta.get("dtype") in _BYTES},
         )
 
     def _choose_symbols(self, inputs: list[str]) -> None:
@@ -269,7 +272,12 @@ def program_of(exported: ExportedProgram, name: str, num_parameters: int | None 
     return Program(
         name, tuple(inputs), constants, parameters, tuple(records), outputs, batch, num_parameters, trained,
         frozenset(node.name for node in exported.graph.nodes if _is_complex(node.meta.get("val"))), sizes.open_input,
+        {node.name: 8 for node in exported.graph.nodes if node.op == "placeholder" and _is_byte(node.meta.get("val"))},
     )  # fmt: skip
+
+
+def _is_byte(value: Any) -> bool:
+    return str(getattr(value, "dtype", "")) in ("torch.int8", "torch.uint8")
 
 
 def _is_complex(value: Any) -> bool:

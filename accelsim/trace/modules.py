@@ -6,6 +6,7 @@ import inspect
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from accelsim.trace.in_place import with_state
 from accelsim.trace.input_shapes import StatedShapes
 from accelsim.trace.leaving_out import is_vmap
 from accelsim.trace.model import ARRAY_KINDS, LayerTrace, LayerWeights
+from accelsim.trace.phases import with_cache_bits
 from accelsim.trace.records import Program, Shape
 from accelsim.trace.work import check_work
 
@@ -45,6 +47,8 @@ class ModuleGraph:
         What each operation multiplies by its own shapes.
     remarks
         What was read otherwise than it is written, a line each.
+    narrow
+        Bits of an element, of the tensors that are integers of at most 8.
     """
 
     graph: NetworkGraph
@@ -54,6 +58,7 @@ class ModuleGraph:
     num_parameters: int | None = None
     work: tuple[Work, ...] = field(default=(), repr=False)
     remarks: tuple[str, ...] = ()
+    narrow: Mapping[str, int] = field(default_factory=dict)
 
     def trace(self, weights: Mapping[str, LayerWeights] | None = None, *, provenance: str = "dense") -> LayerTrace:
         """Return the layer trace, with ``weights`` by node name and dense ones elsewhere.
@@ -66,13 +71,19 @@ class ModuleGraph:
         trace = trace_graph(self.graph, weights, provenance=provenance)
         check_work(self.graph.name, list(self.work), trace.layers)
         return replace(
-            trace,
+            with_cache_bits(trace, self._cache_bits(trace), self.graph.name),
             skipped=tuple(self.skipped.items()),
             batch=self.batch,
             input_shapes=self.input_shapes,
             num_parameters=self.num_parameters,
             remarks=self.remarks,
         )
+
+    def _cache_bits(self, trace: LayerTrace) -> int | None:
+        """Return the bits of cached keys and values where all inputs that may hold them are integers of so many."""
+        least = min((layer.cached_elements for layer in trace.layers if layer.cached_elements), default=0)
+        found = {self.narrow.get(name) for name, shape in self.input_shapes if least and prod(shape) >= least}
+        return found.pop() if len(found) == 1 else None
 
 
 def graph_from_program(program: Program, *, skip_unsupported: bool = False) -> ModuleGraph:
@@ -91,6 +102,7 @@ def graph_from_program(program: Program, *, skip_unsupported: bool = False) -> M
         program.num_parameters,
         tuple(emitter.work),
         _askew(program.name, emitter.askew),
+        program.narrow,
     )
 
 

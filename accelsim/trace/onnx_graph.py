@@ -53,9 +53,10 @@ _FLOATS = frozenset({
     onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16,
 })  # fmt: skip
 
-_SMALL_INTEGERS = frozenset({
-    onnx.TensorProto.INT8, onnx.TensorProto.UINT8, onnx.TensorProto.INT4, onnx.TensorProto.UINT4,
-})  # fmt: skip
+_SMALL_INTEGERS = {
+    onnx.TensorProto.INT8: 8, onnx.TensorProto.UINT8: 8, onnx.TensorProto.INT4: 4, onnx.TensorProto.UINT4: 4,
+}  # fmt: skip
+"""Bits of the integers in which weights and caches are quantised."""
 
 
 def read_onnx(path: str | os.PathLike[str], stated: StatedShapes | None = None) -> Program:
@@ -233,6 +234,11 @@ class _Reader:
             batch,
             sum(self._packed().get(name) or prod(self._shapes[name]) for name in trained),
             frozenset(parameters[name] for name in trained),
+            narrow={
+                value.name: _SMALL_INTEGERS[value.type.tensor_type.elem_type]
+                for value in self._graph.input
+                if value.type.tensor_type.elem_type in _SMALL_INTEGERS
+            },
         )
 
     def _weights_among_inputs(self) -> set[str]:
@@ -280,7 +286,7 @@ class _Reader:
     def _is_table(self, name: str) -> bool:
         """Return whether an initialiser is a trained table of rows; tables of wide integers are indices."""
         tensor = self._initializers.get(name)
-        return tensor is not None and len(tensor.dims) == 2 and tensor.data_type in _FLOATS | _SMALL_INTEGERS  # noqa: PLR2004
+        return tensor is not None and len(tensor.dims) == 2 and tensor.data_type in {*_FLOATS, *_SMALL_INTEGERS}  # noqa: PLR2004
 
     def _packed(self) -> dict[str, int]:
         """Return how many weights each initialiser has that holds several in a byte."""

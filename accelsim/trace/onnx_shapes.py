@@ -24,7 +24,8 @@ _MAX_VALUES = 4096
 """Elements of a tensor that can be a size; larger ones are data."""
 _FOLDED = frozenset(
     "Gather Slice Concat Unsqueeze Squeeze Cast Add Sub Mul Div Mod Neg Abs Floor Ceil Sqrt Max Min Reshape Where "
-    "Equal Greater Less Not And Or Identity ReduceProd ReduceSum ReduceMax Transpose Split Pow Flatten".split()
+    "Equal Greater Less Not And Or Identity ReduceProd ReduceSum ReduceMax Transpose Split Pow Flatten Scatter "
+    "ScatterElements ScatterND".split()
 )
 _SIZED = frozenset({"ConstantOfShape", "Expand"})  # made as large as their last input says
 

@@ -112,6 +112,8 @@ class Program:
         The tensors of complex numbers.
     open_input
         The first input whose dynamic first axis was taken for samples, because nothing is stated; "" if there is none.
+    narrow
+        Bits of an element, of the tensors that are integers of at most 8.
     """
 
     name: str
@@ -125,3 +127,4 @@ class Program:
     trained: frozenset[str] = field(default_factory=frozenset)
     complex_tensors: frozenset[str] = field(default_factory=frozenset)
     open_input: str = ""
+    narrow: Mapping[str, int] = field(default_factory=dict)

@@ -142,7 +142,8 @@ class ValueTable:
         if len(sources) > 1 or source.node is None or source.shape != shape or source.inside is not None:
             return False
         held = self.builder.shape(source.node)
-        if source.num_distinct != prod(held) or not source.is_followed:
+        is_copy = source.is_followed or source.layout.num_distinct == prod(held)  # in another order, as by an index
+        if source.num_distinct != prod(held) or not is_copy:
             return False
         node = self.add(GraphNode(self.unique(name), "multiply", (source.node,), held, function="scalar", bias=True))
         if source.node in self._sample_factors:

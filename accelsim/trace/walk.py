@@ -15,6 +15,7 @@ from accelsim.trace.vector_ops import GATES, SCALE_OPS, op_name, ops_per_output
 _FUSABLE = frozenset({"norm", "activation", "softmax", "add", "multiply", "vector"})
 _SCALED = (["scale"], ["norm"])
 """What a layer has done so far where a further factor and addend cost nothing: they fold into its own."""
+_CONSTANTS = ("scalar", "constant")
 
 
 @dataclass(slots=True)
@@ -94,6 +95,7 @@ class _Walk:
         self._tensors: dict[str, _Tensor] = {}
         self._drafts: dict[str, _Draft] = {}
         self._order: dict[str, int] = {}
+        self._feeding: dict[tuple[str, bool], bool] = {}
 
     def run(self) -> tuple[TraceLayer, ...]:
         """Return the layers in execution order."""
@@ -110,8 +112,8 @@ class _Walk:
         """Mark caches of keys and values: a second operand that an input holds in part, and what is returned to it."""
         for draft in self._drafts.values():
             held = draft.second.get("input")
-            made = {name: self._drafts.get(name) for name in draft.second if name != "input"}
-            if held is None or not made or not all(each is not None and each.is_output for each in made.values()):
+            made = {name: self._returned(name) for name in draft.second if name != "input"}
+            if held is None or not made or None in made.values():
                 continue
             new = sum(count for name, count in draft.second.items() if name != "input")
             draft.cached_elements = min(held, max(0, draft.second_input_elements - new))
@@ -119,6 +121,24 @@ class _Walk:
                 if each is not None:
                     each.caches = True
                     each.cached_outputs += draft.second[name]
+
+    def _returned(self, name: str) -> _Draft | None:
+        """Return the layer whose outputs the network returns of what a layer makes: itself, or one that quantises it.
+
+        That is work of the vector unit on nothing else, of as many results.
+        """
+        own = self._drafts.get(name)
+        if own is None or own.is_output:
+            return own
+        return next(
+            (
+                each
+                for each in self._drafts.values()
+                if each.kind == "vector" and each.is_output and not each.residuals
+                and list(each.operand) == [name] and each.num_outputs == own.num_outputs
+            ),
+            None,
+        )  # fmt: skip
 
     def _place(self, node: GraphNode) -> _Tensor:
         if node.kind == "input":
@@ -131,26 +151,39 @@ class _Walk:
             return _Tensor(source.owners, source.is_whole and is_alone)
         if node.kind == "concat":
             return _Tensor(self._owners(node.inputs), False)
-        if node.kind == "multiply" and node.function == "scalar" and self._feeds_products(node.name):
+        if self._is_scaling(node):
             return _Tensor(self._owners(node.inputs), False)
         if node.kind in _FUSABLE and self._fuse(node):
             return _Tensor({self._latest(node)[1]: prod(node.out_shape)}, True)
         return self._start(node)
 
-    def _feeds_products(self, name: str) -> bool:
-        """Return whether only products read a tensor: a constant factor of it is one of their sums, and costs nothing.
+    def _is_scaling(self, node: GraphNode) -> bool:
+        """Return whether a node scales what only products read: a constant factor is one of their sums.
 
-        So a cache of keys that a program multiplies by a number before the product is still read once, from the cache.
+        So a cache of keys that a program multiplies by a number before the product is still read once, from the cache;
+        and so is one in integers that is scaled, each channel or head by its own factor perhaps, and shifted by a zero
+        point on its way to products.
         """
-        readers = self._readers.get(name, [])
-        return (
-            name not in self._outputs
-            and bool(readers)
-            and all(
-                node.kind == "matmul" or (node.kind == "reshape" and self._feeds_products(node.name))
-                for node in readers
-            )
-        )
+        if node.kind == "multiply" and node.function == "scalar" and self._feeds_products(node.name):
+            return True
+        is_held = "input" in self._owners(node.inputs)
+        return is_held and _dequantises(node) and self._feeds_products(node.name, is_held=True)
+
+    def _feeds_products(self, name: str, *, is_held: bool = False) -> bool:
+        """Return whether only products read a tensor; ``is_held``: behind joins and constants too."""
+        known = self._feeding.get((name, is_held))
+        if known is None:
+            readers = self._readers.get(name, [])
+            known = name not in self._outputs and bool(readers)
+            known = known and all(self._hands_on(node, is_held=is_held) for node in readers)
+            self._feeding[name, is_held] = known
+        return known
+
+    def _hands_on(self, node: GraphNode, *, is_held: bool) -> bool:
+        """Return whether a node is a product, or hands its input on to products alone, scaled at most."""
+        passes = node.kind == "reshape" or (node.kind == "multiply" and node.function == "scalar")
+        passes = passes or (is_held and (node.kind == "concat" or _dequantises(node)))
+        return node.kind == "matmul" or (passes and self._feeds_products(node.name, is_held=is_held))
 
     def _owners(self, names: tuple[str, ...]) -> dict[str, int]:
         owners: Counter[str] = Counter()
@@ -234,6 +267,11 @@ class _Walk:
             draft.second = self._tensors[node.inputs[1]].owners
             draft.second_input_elements = min(prod(shapes[1]), sum(draft.second.values()))
         return draft
+
+
+def _dequantises(node: GraphNode) -> bool:
+    """Return whether a node multiplies by constants, or adds a number."""
+    return node.function == "scalar" if node.kind == "add" else node.kind == "multiply" and node.function in _CONSTANTS
 
 
 def _layer_kind(node: GraphNode, dims: LoopDims) -> LayerKind:

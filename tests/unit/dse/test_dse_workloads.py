@@ -6,7 +6,7 @@ from accelsim.dse.evaluate import evaluate_job
 from accelsim.dse.points import address, open_source
 from accelsim.dse.space import space_from_mapping
 from accelsim.dse.workloads import load_trace, read_workloads, trace_for
-from accelsim.errors import TraceError
+from accelsim.errors import MappingError, TraceError
 
 TICKETS = ("workloads/conv6_slt_f00.pt", "workloads/conv6_slt_f70.pt")
 BASE = {"hardware": "hwconfigs/edge.yaml", "workloads": ["conv2"]}
@@ -118,3 +118,5 @@ def test_other_formats_for_some_layers_hold_for_every_format_of_a_space():
     space = space_from_mapping(BASE | {"storage": ["slt", "csr-int8"]})
     points = open_source(replace(space, storage_of=("linear=dense-int8",))).grid("closed_form")
     assert [point.storage for point in points] == ["slt+linear=dense-int8", "csr-int8+linear=dense-int8"]
+    with pytest.raises(MappingError, match="--storage-of: no layer with weights is called 'nope'"):
+        open_source(replace(space, storage_of=("nope=dense-int8",)))

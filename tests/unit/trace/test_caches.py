@@ -9,6 +9,7 @@ from accelsim.config.loader import load_hardware
 from accelsim.mapping.cores import PARTS, split_task
 from accelsim.mapping.network import network_tasks, residency_of
 from accelsim.pipeline import layer_plans, run
+from accelsim.trace.modules import graph_from_file
 from accelsim.trace.phases import with_cache_bits
 
 BATCH, HEADS, GROUPS, SIZE, CACHED = 2, 8, 2, 8, 16
@@ -110,3 +111,55 @@ def test_cores_together_cache_what_a_layer_caches():
     assert divided
     for parts in divided:
         assert sum(part.memory_outputs for part in parts) == made.memory_outputs == 2 * BATCH * HEADS * SIZE
+
+
+class Quantised(nn.Module):
+    """A query against cached keys in bytes: joined before they are scaled back, or after."""
+
+    def __init__(self, *, is_joined):
+        super().__init__()
+        self.key, self.is_joined = nn.Linear(HEADS * SIZE, GROUPS * SIZE, bias=False), is_joined
+        self.register_buffer("scale", torch.full((1, GROUPS, 1, 1), 0.1))
+
+    def forward(self, x, keys):
+        new = self.key(x).view(BATCH, 1, GROUPS, SIZE).transpose(1, 2)
+        small = (new / self.scale).round().to(torch.int8)
+        joined = torch.cat([keys, small], 2)
+        both = joined.float() * self.scale if self.is_joined else torch.cat([keys.float() * self.scale, new], 2)
+        queries = x.view(BATCH, 1, HEADS, SIZE).transpose(1, 2)
+        return queries @ both.repeat_interleave(HEADS // GROUPS, 1).mT, joined
+
+
+@pytest.mark.parametrize("is_joined", [True, False])
+def test_a_cache_in_bytes_is_read_once_a_group_whatever_scales_it(is_joined):
+    cache = torch.zeros(BATCH, GROUPS, CACHED, SIZE, dtype=torch.int8)
+    trace = trace_module(Quantised(is_joined=is_joined), (torch.zeros(BATCH, 1, HEADS * SIZE), cache))
+    found = run(load_hardware("edge_llm", ["activation_bits=16"]), trace, "dense-int8").totals.dram_bytes
+    assert found.kv_read == BATCH * GROUPS * CACHED * SIZE
+
+
+class Reordered(nn.Module):
+    """Keys in an order that beams choose, or written into a cache of fixed size, scaled as ONNX exporters write it."""
+
+    def __init__(self, *, is_static):
+        super().__init__()
+        self.key, self.is_static = nn.Linear(HEADS * SIZE, GROUPS * SIZE, bias=False), is_static
+
+    def forward(self, x, keys, places):
+        new = self.key(x).view(BATCH, 1, GROUPS, SIZE).transpose(1, 2)
+        both = keys.index_copy(2, places, new) if self.is_static else torch.cat([keys, new], 2)[places]
+        queries = x.view(BATCH, 1, HEADS, SIZE).transpose(1, 2)
+        shape = (BATCH, GROUPS, HEADS // GROUPS, both.shape[2], SIZE)
+        repeated = both[:, :, None].expand(shape).reshape(BATCH, HEADS, both.shape[2], SIZE)
+        return queries @ (repeated.transpose(-1, -2) * 0.5), both
+
+
+@pytest.mark.parametrize("is_static", [True, False])
+def test_a_cache_that_is_reordered_or_written_in_place_is_read_once_a_group_from_onnx(is_static, tmp_path):
+    cache = torch.zeros(BATCH, GROUPS, CACHED, SIZE)
+    places = torch.zeros(1 if is_static else BATCH, dtype=torch.int64)
+    example = (torch.zeros(BATCH, 1, HEADS * SIZE), cache, places)
+    path = tmp_path / "decoder.onnx"
+    torch.onnx.export(Reordered(is_static=is_static), example, str(path), dynamo=False)
+    (product,) = [layer for layer in graph_from_file(path).trace().layers if layer.kind == "matmul"]
+    assert product.cached_elements == BATCH * GROUPS * (CACHED - is_static) * SIZE
