@@ -64,7 +64,7 @@ NO_LIMIT = (1 << 62) - 1
 
 PATIENCE_EVENTS = 270_000  # loading compiled code takes 0.6 s of CPU, and saves 2.2 us an event
 LARGE_LAYER = 50_000  # events; such a layer has others like it
-# Events of several cores, which take 11 us each; trials of layers come first, and the run and its limits take more.
+# Events of several cores: trials of layers come first, and the run and its limits walk along more of them.
 PATIENCE_OF_SYSTEMS = 20_000
 
 
