@@ -12,7 +12,7 @@ import numpy.typing as npt
 from accelsim.timing.accounts import WAIT_CORES
 from accelsim.timing.program import INPUT, RESIDUAL, WEIGHT
 from accelsim.timing.schedule import LayerSchedule
-from accelsim.timing.stations import COUNTER_OF_KIND, COUNTERS, NO_WAIT, Raise, Station, Wait
+from accelsim.timing.stations import COUNTER_OF_KIND, COUNTERS, NO_WAIT, Raise, Requests, Station, Wait
 
 Ints = npt.NDArray[np.int64]
 Alike = Literal["weights", "inputs", "nothing"]
@@ -169,7 +169,8 @@ class PieceInSlot:
         )
         requests = station.requests
         if requests is not None:
-            requests = replace(requests, counters=tuple(core_name(self.core, name) for name in COUNTER_OF_KIND))
+            counters = tuple(core_name(self.core, name) for name in COUNTER_OF_KIND)
+            requests = Requests(requests.kind, requests.num_bytes, requests.bus_cycles, counters)
         return Station(station.name, station.cycles, tuple(waits), raises, requests)
 
     def put(self, what: str, station: str, events: Ints) -> None:

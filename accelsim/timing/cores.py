@@ -57,6 +57,7 @@ from accelsim.timing.stations import (
     COUNTER_OF_KIND,
     COUNTERS,
     Raise,
+    Requests,
     Station,
     Wait,
     layer_stations,
@@ -202,11 +203,12 @@ class _Builder:
             assert dma.requests is not None  # it is the DMA engine
             chosen = one.named(self._some(dma, (kind,)))
             assert chosen.requests is not None
-            served = replace(chosen.requests, counters=(_SERVED,) * len(COUNTER_OF_KIND))
+            asked = chosen.requests
+            served = Requests(asked.kind, asked.num_bytes, asked.bus_cycles, (_SERVED,) * len(COUNTER_OF_KIND))
             # As many may be under way as have a place in the buffer.
             waits = tuple(wait for wait in chosen.waits if wait.counter != one.counters["done"])
             raises = (Raise(one.counters[counter]),)
-            parts.append((one, replace(chosen, requests=served, raises=raises, waits=waits)))
+            parts.append((one, Station(chosen.name, chosen.cycles, waits, raises, served)))
         self._merge(line, counter, parts, together, slot.begin_cycle)
 
     def _over_network(self, one: PieceInSlot) -> None:

@@ -64,6 +64,8 @@ NO_LIMIT = (1 << 62) - 1
 
 PATIENCE_EVENTS = 270_000  # loading compiled code takes 0.6 s of CPU, and saves 2.2 us an event
 LARGE_LAYER = 50_000  # events; such a layer has others like it
+# Events of several cores: trials of layers come first, and the run and its limits walk along more of them.
+PATIENCE_OF_SYSTEMS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +107,11 @@ def layer_table(schedule: LayerSchedule, hardware: HardwareConfig, before: Momen
 
 
 class _Walked:
-    """How many events this process has walked along in plain Python."""
+    """How many events this process has walked along in plain Python, and whether compiled code is there by now."""
 
     num_events = 0
+    of_systems = 0
+    is_loaded = False
 
 
 @dataclass(slots=True)
@@ -160,6 +164,7 @@ def _prepare(table: FlatTable, hardware: HardwareConfig, before: Moment, called:
     )  # fmt: skip
     compiled = compiled_walk() if _wants_compiled(engine, table.num_events) else None
     if compiled is not None:
+        _Walked.is_loaded = True
         return _Run(table, tape, times, np.array(memory, dtype=np.int64), compiled)
     # Lists: indexing an array element by element takes plain Python several times as long.
     _Walked.num_events += table.num_events
@@ -176,7 +181,8 @@ def _wants_compiled(engine: Engine, num_events: int) -> bool:
     if engine == "auto":
         # The walk in plain Python costs nothing up front: compiled code must pay for its loading, or its making.
         longer = 1 if is_compiled() else LONGER
-        return _Walked.num_events + num_events > PATIENCE_EVENTS * longer or num_events > LARGE_LAYER * longer
+        many = _Walked.num_events + num_events > PATIENCE_EVENTS * longer or num_events > LARGE_LAYER * longer
+        return many or _Walked.is_loaded or _Walked.of_systems > PATIENCE_OF_SYSTEMS * longer
     return engine == "compiled"
 
 
@@ -353,6 +359,7 @@ def solve_flat(
     memory
         As in `solve_layer`, which raises the same.
     """
+    _Walked.of_systems += table.num_events
     run = _prepare(table, hardware, Moment(free=(), reached=()), memory is not None, engine)
     result = run.walk(run.tape, run.times, run.memory, NO_LIMIT)
     while result == ASKS_MEMORY and memory is not None:
