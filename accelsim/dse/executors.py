@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from types import ModuleType
 from typing import Any, Protocol
@@ -37,6 +38,7 @@ _RETRIES = 5
 _ADDRESS = re.compile(r"(?:(?:tcp|tls)://)?([^/:\s]+|\[[0-9a-fA-F:.]+\]):(\d{1,5})")
 # One thread a worker: the workers themselves fill the cores.
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Executor(Protocol):
@@ -92,7 +94,7 @@ class _Worker:
     def feed(self) -> None:
         """Keep one batch at work and one at hand."""
         while self.waiting and len(self.running) < _AT_HAND:
-            with _main_out_of_sight():
+            with _main_out_of_sight(), _stops_held_back():
                 future = self._open().submit(evaluate_batch, self.waiting[0])
             self.running[future] = self.waiting.popleft()
 
@@ -198,6 +200,21 @@ def _main_out_of_sight() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
+@contextlib.contextmanager
+def _stops_held_back() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back until a process that starts now is known to its pool.
+
+    A terminal sends Ctrl-C to every process. One that is still importing would end with a traceback, and so would one
+    that its pool does not know yet, and so does not wait for. They inherit the mask.
+    """
+    resource_tracker.ensure_running()  # its start lifts the mask (Python 3.11 and 3.12)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _count_lost(lost: int) -> int:
     if lost >= _LOST_WORKERS:
         raise SimulationError(
@@ -209,6 +226,7 @@ def _count_lost(lost: int) -> int:
 def _begin_worker(alive: Connection) -> None:
     """Leave Ctrl-C to the main process, and end when it is gone: one that was killed cannot say so."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
     threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from accelsim.report.page_words import UNFROZEN_FORMAT
 from accelsim.report.policies import policies_words, spread
 from accelsim.report.terminal import print_fitted
-from accelsim.report.text import percent, printable, quantity, ratio, significant
+from accelsim.report.text import joined, percent, printable, quantity, ratio, significant
 from accelsim.results.breakeven import BreakEven, EqualEnergy, equal_precision_bits, smaller_or_cheaper
 from accelsim.results.compare import stored_bits
 from accelsim.results.model import RunResult
@@ -128,7 +128,7 @@ def _winners(families: Sequence[Family]) -> Iterator[str]:
     found: dict[str, list[str]] = {}
     for family in families:
         for storage, better in smaller_or_cheaper(family.ticket, family.rivals):
-            said = f"{printable(storage)} {_join(better)} than {printable(family.ticket.storage)}"
+            said = f"{printable(storage)} {joined(better)} than {printable(family.ticket.storage)}"
             found.setdefault(said, []).append(
                 f"{family.name} on {printable(family.chip)}" if family.chip else family.name
             )
@@ -164,7 +164,3 @@ def _document(family: Family) -> dict[str, object]:
             for rival, point in zip(family.rivals, family.points, strict=True)
         ],
     }
-
-
-def _join(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

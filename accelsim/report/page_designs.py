@@ -18,7 +18,7 @@ from accelsim.report.page_charts import Chart
 from accelsim.report.page_svg import NUM_COLOURS, Axis, BarPicture, BarRow, Mark, PointPicture, Segment, Series
 from accelsim.report.page_tables import Cell, PageTable
 from accelsim.report.studies import VARIED, Design, Study, StudySummary
-from accelsim.report.text import metric_text, percent, prefix_of, printable, quantity, significant
+from accelsim.report.text import joined, metric_text, percent, prefix_of, printable, quantity, significant
 
 _BYTES = "_bytes"
 _SHOWN_VALUES = 8
@@ -84,7 +84,7 @@ def _varied(study: Study) -> list[str]:
 
 def _values(study: Study, name: str) -> list[str]:
     """Return the values of a variable, each once, in the order in which they occur; numbers by size."""
-    values = list(dict.fromkeys(dict(each.choice)[name] for each in study.designs))
+    values = list(study.swept[name])
     cells = [_choice(name, value) for value in values]
     if all(cell.is_number for cell in cells):
         values.sort(key=float)
@@ -101,14 +101,14 @@ def _shown(name: str, value: str) -> str:
 
 
 def _question(study: Study) -> str:
-    networks, chips = (_listed(study, name) for name in ("workload", "hardware"))
     is_varied = bool(set(_varied(study)) - {"workload", "hardware", "storage"})
+    networks, chips = _listed(study, "workload"), _listed(study, "hardware", "or" if is_varied else "and")
     return f"Which {'variant ' * is_varied}of {chips} serves {networks} best?"
 
 
-def _listed(study: Study, name: str) -> str:
+def _listed(study: Study, name: str, word: str = "and") -> str:
     values = [_shown(name, value) for value in _values(study, name)]
-    return ", ".join(values[:3]) + (f" and {len(values) - 3} more" if len(values) > 3 else "")
+    return joined([*values[:3], f"{len(values) - 3} more"] if len(values) > 3 else values, word)
 
 
 def _lead(study: Study) -> str:
@@ -119,7 +119,7 @@ def _lead(study: Study) -> str:
     if not chosen:
         return _without_best(study, study.summary)
     names, row = chosen[0]
-    what = " and ".join(label(name.partition(" of ")[0]) for name in names)
+    what = joined([label(name.partition(" of ")[0]) for name in names])
     figures = ", ".join(_figure(name.partition(" of ")[0], row) for name in names)
     return f"{_superlative(names).capitalize()} {what}: {figures}; {_words(study, row)}."
 
@@ -224,18 +224,22 @@ def _chart(study: Study, what: str, values: Sequence[float], unit: str) -> Chart
 def _sentences(study: Study) -> tuple[str, ...]:
     """Return what could not be evaluated, and why."""
     sentences = []
+    reasons = study.summary.reasons if study.summary is not None else {}
     if study.num_failed:
-        sentences.append(f"{study.num_failed} of {len(study.designs) + study.num_failed} designs cannot run.")
+        # One reason needs no list.
+        why = f": {printable(next(iter(reasons)), 300)}" if len(reasons) == 1 else ""
+        sentences.append(f"{study.num_failed} of {len(study.designs) + study.num_failed} designs cannot run{why}.")
     if study.num_estimated:
         sentences.append(f"{study.num_estimated} were only estimated and are left out.")
-    reasons = study.summary.reasons if study.summary is not None else {}
-    sentences += [f"Cannot run ({number}): {printable(reason, 300)}." for reason, number in list(reasons.items())[:5]]
+    if len(reasons) > 1:
+        listed = list(reasons.items())[:5]
+        sentences += [f"Cannot run ({number}): {printable(reason, 300)}." for reason, number in listed]
     return tuple(sentences)
 
 
 def _swept_table(study: Study) -> PageTable:
     """Return what was varied, and over which values; then what all designs share."""
-    varied = _varied(study)
+    varied = [name for name, values in study.swept.items() if len(values) > 1]
     rows = []
     for name in dict.fromkeys(("workload", "hardware", "storage", *varied)):
         values = [_shown(name, value) for value in _values(study, name)]

@@ -150,7 +150,10 @@ def _summaries(path: Path) -> list[Path]:
         return [path / SUMMARY_NAME if path.is_dir() else path]
     found = sorted(path.rglob(SUMMARY_NAME), key=lambda file: file.as_posix())
     if not found:
-        raise ResultError(f"{path}: no {SUMMARY_NAME} in it; give a folder that accelsim run --out or compare wrote")
+        raise ResultError(
+            f"{path}: no {SUMMARY_NAME} in it; give a folder that accelsim run --out, compare, sweep or explore wrote "
+            "and finished"
+        )
     return found
 
 

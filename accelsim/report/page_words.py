@@ -20,7 +20,7 @@ from accelsim.report.sentence import (
     price_line,
     untried_line,
 )
-from accelsim.report.text import percent, printable, quantity, ratio, significant
+from accelsim.report.text import joined, percent, printable, quantity, ratio, significant
 from accelsim.report.together import range_of
 from accelsim.results.breakeven import equal_precision_bits, smaller_or_cheaper
 from accelsim.results.compare import stored_bits, traffic_bytes
@@ -70,7 +70,7 @@ def _rival(ticket: TicketRuns, name: str | None) -> PageRun | None:
 def question(cases: Sequence[Case]) -> str:
     """Return what the cases answer, as the title of a page."""
     networks, chips = (
-        _join(list(dict.fromkeys(printable(name) for name in names)))
+        joined(list(dict.fromkeys(printable(name) for name in names)))
         for names in ([case.network for case in cases], [case.chip for case in cases])
     )
     if all(first_rival(case.focus) is None for case in cases):
@@ -153,7 +153,7 @@ def overall(cases: Sequence[Case]) -> list[str]:
     if len(nearest) == len(pairs) and any(
         rival is not first for (_, rival), (_, first) in zip(nearest, pairs, strict=True)
     ):
-        others = _join(list(dict.fromkeys(run_label(rival) for _, rival in nearest)))
+        others = joined(list(dict.fromkeys(run_label(rival) for _, rival in nearest)))
         sentences.append(f"Against the rival of least energy ({others}) it needs {_spread(nearest)}.")
     ratios = [pair.ratio for ticket, rival in pairs if (pair := ticket.comparison(rival.result.storage)) is not None]
     if len(ratios) == len(pairs):
@@ -174,7 +174,7 @@ def _spread(pairs: Sequence[tuple[TicketRuns, PageRun]]) -> str:
     energy = range_of("energy", [(mine.energy_j, theirs.energy_j) for mine, theirs in totals])
     time = range_of("time", [(mine.latency_s, theirs.latency_s) for mine, theirs in totals])
     stored = range_of("weight storage", [(stored_bits(mine), stored_bits(theirs)) for mine, theirs in totals])
-    return _join([energy, time, stored])
+    return joined([energy, time, stored])
 
 
 def break_even_words(ticket: TicketRuns) -> list[str]:
@@ -182,7 +182,7 @@ def break_even_words(ticket: TicketRuns) -> list[str]:
     main = ticket.main.result
     ours = format_label(main.storage)
     same = [run for run in ticket.rivals if _is_same(main, run.result)]
-    sentences = [f"{_join([run_label(run) for run in same])}: the same as {ours} here."] if same else []
+    sentences = [f"{joined([run_label(run) for run in same])}: the same as {ours} here."] if same else []
     others = [run for run in ticket.rivals if run not in same]
     known = [(run.result, point) for run in others if (point := ticket.break_even(run)) is not None]
     if not known:
@@ -197,8 +197,8 @@ def break_even_words(ticket: TicketRuns) -> list[str]:
         if names:
             word = "less" if better else "more"
             sentences.append(
-                f"Break-even in memory energy: none against {_join(names)}; {ours} needs {word} energy whatever a DRAM "
-                f"bit costs (here {now} pJ)."
+                f"Break-even in memory energy: none against {joined(names)}; {ours} needs {word} energy whatever a "
+                f"DRAM bit costs (here {now} pJ)."
             )
     for rival, point in known:
         if point.dram_pj_per_bit is not None:
@@ -233,9 +233,9 @@ def _freezing_words(ours: str, ratios: Sequence[tuple[str, float | None]]) -> li
     shares = [(format_label(name), NEARLY_NONE if name == UNFROZEN_FORMAT else share) for name, share in ratios]
     always = [name for name, share in shares if share == 0]
     never = [name for name, share in shares if share is None]
-    parts = [f"than {_join(always)} at any freezing ratio"] if always else []
+    parts = [f"than {joined(always)} at any freezing ratio"] if always else []
     parts += [f"than {name} once {_frozen(share)} frozen" for name, share in shares if share]
-    parts += [f"than {_join(never)} at no freezing ratio"] if never else []
+    parts += [f"than {joined(never)} at no freezing ratio"] if never else []
     return [f"Break-even in freezing: {ours} stores less {'; '.join(parts)}."]
 
 
@@ -247,7 +247,7 @@ def _winners(ticket: TicketRuns) -> list[str]:
     main = ticket.main.result
     rivals = [run.result for run in ticket.rivals]
     sentences = [
-        f"{format_label(storage)} {_join(better)} than {format_label(main.storage)}."
+        f"{format_label(storage)} {joined(better)} than {format_label(main.storage)}."
         for storage, better in smaller_or_cheaper(main, rivals)
     ]
     if not sentences:
@@ -268,7 +268,7 @@ def _slow_decoders(rivals: Sequence[RunResult]) -> list[str]:
     if not slow:
         return []
     return [
-        f"Waiting for the decoder of this chip, which was sized for masks: {_join(slow)}. A wider one "
+        f"Waiting for the decoder of this chip, which was sized for masks: {joined(slow)}. A wider one "
         "(mask_decoder.symbols_per_cycle) would make that faster."
     ]
 
@@ -276,17 +276,16 @@ def _slow_decoders(rivals: Sequence[RunResult]) -> list[str]:
 def _family(case: Case) -> str:
     first, focus = case.tickets[0].main.result, case.focus.main.result
     works = [ticket.main.result.workload for ticket in case.tickets]
-    stored = ratio(stored_bits(first.totals), stored_bits(focus.totals))
     accuracies = [
         f"{percent(work.accuracy)} at {percent(work.freeze_ratio)}" for work in works if work.accuracy is not None
     ]
-    energy = factor(focus.totals.energy_j, first.totals.energy_j, "energy")
-    words = (
-        f"Freezing {percent(focus.workload.freeze_ratio)} (the most frozen ticket within a point of the best accuracy) "
-        f"instead of {percent(first.workload.freeze_ratio)} stores {stored} less and needs {energy}"
-    )
+    if focus is first:
+        words = f"Only the ticket {percent(first.workload.freeze_ratio)} frozen is within a point of the best accuracy"
+    else:
+        stored = ratio(stored_bits(first.totals), stored_bits(focus.totals))
+        energy = factor(focus.totals.energy_j, first.totals.energy_j, "energy")
+        words = (
+            f"Freezing {percent(focus.workload.freeze_ratio)} (the most frozen ticket within a point of the best "
+            f"accuracy) instead of {percent(first.workload.freeze_ratio)} stores {stored} less and needs {energy}"
+        )
     return f"{words}. Accuracy when frozen: {', '.join(accuracies)}." if accuracies else f"{words}."
-
-
-def _join(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

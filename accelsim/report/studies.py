@@ -59,10 +59,14 @@ _SUMMARY = TypeAdapter(StudySummary)
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """The designs of one folder; ``num_failed`` rows have no figures, ``num_estimated`` were not simulated."""
+    """The designs of one folder; ``num_failed`` rows have no figures, ``num_estimated`` were not simulated.
+
+    ``swept`` has the values of each variable in the order in which they occur, also of rows without figures.
+    """
 
     name: str
     designs: tuple[Design, ...]
+    swept: dict[str, tuple[str, ...]]
     num_failed: int
     num_estimated: int
     summary: StudySummary | None = None
@@ -102,7 +106,9 @@ def read_study(path: str | Path) -> Study:
     metrics = (f"latency_s{each}", f"energy_j{each}", "area_mm2")
     designs = tuple(_design(row, file, metrics) for row in usable)
     failed = len(rows) - len(usable) - estimated
-    return Study(name, designs, failed, estimated, _summary(file.with_name(SUMMARY_NAME)), metrics)
+    choices = [_choice(row) for row in rows]
+    swept = {key: tuple(dict.fromkeys(dict(choice)[key] for choice in choices)) for key, _ in choices[0]}
+    return Study(name, designs, swept, failed, estimated, _summary(file.with_name(SUMMARY_NAME)), metrics)
 
 
 def _summary(file: Path) -> StudySummary | None:
@@ -134,7 +140,6 @@ def _rows(file: Path) -> list[dict[str, str]]:
 
 
 def _design(row: dict[str, str], file: Path, metrics: tuple[str, str, str]) -> Design:
-    names = ("hardware", "workload", "storage", *(name for name in row if name.startswith(VARIED)))
     figures = []
     for name in metrics:
         text = row.get(name, "")
@@ -144,5 +149,9 @@ def _design(row: dict[str, str], file: Path, metrics: tuple[str, str, str]) -> D
             figures.append(math.nan)
         if not (math.isfinite(figures[-1]) and figures[-1] > 0):
             raise ResultError(f"{file}: {name}: {printable(text)!r} is not a number above 0; run the sweep again")
-    choice = tuple((name.removeprefix(VARIED), printable(row[name])) for name in names)
-    return Design(printable(row["storage"]), choice, *figures)
+    return Design(printable(row["storage"]), _choice(row), *figures)
+
+
+def _choice(row: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    names = ("hardware", "workload", "storage", *(name for name in row if name.startswith(VARIED)))
+    return tuple((name.removeprefix(VARIED), printable(row[name])) for name in names)

@@ -16,7 +16,7 @@ from accelsim.report.text import printable, quantity, ratio
 from accelsim.tenants import TenantsRun
 from accelsim.units import cycles_to_s
 
-_UNTRIED = "it is worked out of one network: run each by itself"
+_UNTRIED = "that is worked out for one network at a time; run each by itself"
 NOTICED = 1.005
 """The slow-down from which a network is said to be slower than alone: less prints as 1.00x."""
 

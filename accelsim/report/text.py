@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 _PREFIXES = (
     (1e12, "T"),
@@ -91,3 +92,8 @@ def printable(text: str, limit: int = 60) -> str:
 def shape(dims: tuple[int, ...]) -> str:
     """Return a shape as ``64x3x3x3``."""
     return "x".join(map(str, dims))
+
+
+def joined(parts: Sequence[str], word: str = "and") -> str:
+    """Return ``parts``, at least one, as a sentence lists them: ``a, b and c``."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {word} {parts[-1]}"

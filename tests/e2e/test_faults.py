@@ -57,13 +57,13 @@ def full_disk(tmp_path):
     subprocess.run(["umount", "-l", place], check=True)
 
 
-def start(*words):
+def start(*words, **how):
     # Tests in the background of a shell ignore interrupts, and so would the processes that they start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, "-m", "accelsim.cli.main", *map(str, words)],
-        cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **how,
     )  # fmt: skip
 
 
@@ -212,6 +212,19 @@ def test_a_sweep_that_is_told_to_stop_writes_no_table_and_resumes(number, net, t
     space.write_text(SPACE.format(edge=EDGE, net=net, most=3))
     assert main(["-q", "sweep", str(space), "--out", str(folder), "--workers", "1"]) == 0
     assert num_rows(folder / "results.sqlite") >= done > 0
+
+
+def test_ctrl_c_while_workers_begin_is_one_line(net, tmp_path):
+    space = tmp_path / "space.yaml"
+    space.write_text(SPACE.format(edge=EDGE, net=net, most=400))
+    process = start("sweep", space, "--out", tmp_path / "out", "--workers", "2", start_new_session=True)
+    assert process.stderr.readline().startswith("0/")
+    time.sleep(0.1)  # the server of workers is importing
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 128 + signal.SIGINT
+    assert err.strip().startswith("accelsim: interrupted; no point was done; ") and err.strip().count("\n") == 0
 
 
 def num_rows(path):

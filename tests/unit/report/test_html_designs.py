@@ -47,12 +47,12 @@ def test_study_says_what_was_swept_what_matters_and_what_was_chosen(tmp_path):
     assert view.question == "Which variant of chip serves t best?"
     assert view.lead == "Least time: 1.00 s; stored as ticket, rows 32."
     assert [tuple(cell.text for cell in row) for row in swept.rows] == [
-        ("network", "t"), ("chip", "chip"), ("stored as", "ticket, <b>"), ("rows", "16, 32"),
+        ("network", "t"), ("chip", "chip"), ("stored as", "ticket, <b>"), ("rows", "0, 16, 32, 64"),
     ]  # fmt: skip
     assert [row[0].text for row in chosen.rows] == ["time", "energy"]
     assert [[cell.text for cell in row] for row in matters.rows] == [["energy", "rows", "90.0 %", "2.00x", "16"]]
     assert view.sentences == (
-        "1 of 4 designs cannot run.", "1 were only estimated and are left out.", "Cannot run (1): rows: 0 is not >= 1.",
+        "1 of 4 designs cannot run: rows: 0 is not >= 1.", "1 were only estimated and are left out.",
     )  # fmt: skip
     # Two of three are on the front of energy and latency; the third and the key's markers are not hollow or hollow.
     assert view.charts[0].svg.count("hollow") == 1
