@@ -17,7 +17,7 @@ from accelsim.cores.divider import Divider
 from accelsim.cores.layers import divide, expected_as_kept
 from accelsim.cores.pipeline import by_stages
 from accelsim.cores.program import ONE_CORE, Network, Program
-from accelsim.cores.run import by_inputs, by_inputs_at_full_rate, counters_of
+from accelsim.cores.run import by_inputs, by_inputs_at_full_rate, counters_of_times
 from accelsim.errors import AccelSimError
 from accelsim.limits import NO_CHIP, Again, Changes, Weighed, changed_chips, may_help, none_tried, tried, with_limits
 from accelsim.mapping.core_chip import core_chip
@@ -119,8 +119,7 @@ class _OnCores:
             timed = solved_slots(build_system(program.slots, chip), chip)
 
         def layers() -> Weighed:
-            run = timed.of_stages(program.slots) if program.round_of else timed.of_layers(program.section_of)
-            return [(layer, 1) for layer in counters_of(program, run, chip, self.network).layers]
+            return [(layer, 1) for layer in counters_of_times(program, timed, chip, self.network).layers]
 
         return Again(timed.end_cycle, layers)
 

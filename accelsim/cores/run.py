@@ -35,6 +35,7 @@ from accelsim.names import suggest
 from accelsim.sim.cores import (
     PieceRun,
     SystemRun,
+    SystemTimes,
     WholeLayer,
     core_counters,
     core_of_one,
@@ -107,7 +108,7 @@ def best_program(hardware: HardwareConfig, network: Network) -> Best:
     """Return what the cores do.
 
     With ``mapping.fuse: auto`` layers are fused where neither the objective nor the bytes of the run get worse. With
-    the objective ``latency`` no other one gives a shorter run.
+    the objective ``latency`` what other objectives give is tried too, unless far more cycles are expected of it.
 
     Raises
     ------
@@ -334,6 +335,12 @@ def _by_stages(divider: Divider) -> Program:
     return by_stages(hardware, network, cost)
 
 
+def counters_of_times(program: Program, timed: SystemTimes, hardware: HardwareConfig, network: Network) -> Counters:
+    """Return the counters of a program that has been solved, with causes of waits where latencies need them alone."""
+    run = timed.of_stages(program.slots) if program.round_of else timed.of_layers(program.section_of)
+    return counters_of(program, run, hardware, network)
+
+
 def _priced(hardware: HardwareConfig, network: Network, program: Program) -> tuple[float, int]:
     """Return what the objective says of a program, and the bytes that it moves: without what its counters need beside.
 
@@ -343,8 +350,7 @@ def _priced(hardware: HardwareConfig, network: Network, program: Program) -> tup
         counters = _counted(hardware, network, program, UNWATCHED)
     else:
         timed = solved_slots(build_system(program.slots, hardware), hardware)
-        run = timed.of_stages(program.slots) if program.round_of else timed.of_layers(program.section_of)
-        counters = counters_of(program, run, hardware, network)
+        counters = counters_of_times(program, timed, hardware, network)
     return network.cost(counters, hardware), counters.moved_bytes
 
 
